@@ -1,0 +1,334 @@
+"""The records that pass between the stages. Imports nothing of ours; everything is frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "STATES",
+    "Annotation",
+    "Annotator",
+    "AudioRef",
+    "Case",
+    "Metric",
+    "Oracle",
+    "Reply",
+    "Request",
+    "Response",
+    "Sample",
+    "Score",
+    "Scorer",
+    "State",
+    "System",
+    "Turn",
+    "Waveform",
+]
+
+#: The four states of the ledger.
+State = Literal["value", "failed", "missing", "not applicable"]
+STATES: tuple[State, ...] = ("value", "failed", "missing", "not applicable")
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioRef:
+    """An audio file, named by its content.
+
+    Attributes:
+        path: where the file lies now; never part of a key.
+        sha256: hex digest of the file's bytes.
+        seconds: duration.
+    """
+
+    path: Path
+    sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waveform:
+    """Sound a system made and has not stored.
+
+    Attributes:
+        samples: (frames,) float in [-1, 1], mono.
+        sample_rate: Hz.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One earlier turn of a dialogue: `role` is "user" or "assistant"."""
+
+    role: Literal["user", "assistant"]
+    text: str | None = None
+    audio: AudioRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What is asked and what the answer is known to be about.
+
+    Attributes:
+        task: the task's name.
+        id: unique within the task; never shown to a system.
+        audio: the spoken query.
+        transcript: the gold words of the query.
+        cues: cue name -> gold label.
+        language: BCP 47 primary tag, "en" or "zh".
+        source: "real" recording or "synthetic" speech.
+        speaker: who speaks, if known; the same name is the same person in every task.
+        contrast_group: samples of one group have the same words and differ in a cue.
+        references: cue-aware replies a person wrote.
+        history: earlier turns, oldest first.
+    """
+
+    task: str
+    id: str
+    audio: AudioRef
+    transcript: str
+    cues: Mapping[str, str]
+    language: str
+    source: Literal["real", "synthetic"]
+    speaker: str | None = None
+    contrast_group: str | None = None
+    references: tuple[str, ...] = ()
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """All that a system may know of a sample: no task, label or transcript.
+
+    Attributes:
+        id: opaque.
+        audio: the spoken query, at a path named by its hash.
+        language: BCP 47 primary tag of the query.
+        history: earlier turns, oldest first.
+    """
+
+    id: str
+    audio: AudioRef
+    language: str
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a system answers.
+
+    Attributes:
+        text: the words, without think text.
+        audio: the voice, as a file or as samples; None for a text-only system.
+        think: what the system wrote before replying, if it shows it.
+        perceived: cue name -> the label the system says it heard.
+        first_audio_seconds: from the request to the first sound, if the system streams.
+        finish_reason: "stop", "length" or the system's own word.
+        usage: counted units, such as prompt_tokens and completion_tokens.
+    """
+
+    text: str | None = None
+    audio: AudioRef | Waveform | None = None
+    think: str | None = None
+    perceived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    first_audio_seconds: float | None = None
+    finish_reason: str | None = None
+    usage: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One row of responses.jsonl: what happened when a system was asked.
+
+    Attributes:
+        key: hash of everything that determines the row.
+        state: "value" when there is a reply.
+        reason: why there is none.
+        reply: audio, if any, is stored and an AudioRef.
+        seconds: wall time of the successful try; None where nothing was measured.
+        tries: how often the system was asked.
+    """
+
+    key: str
+    system: str
+    task: str
+    sample_id: str
+    state: State
+    reason: str | None = None
+    reply: Reply | None = None
+    seconds: float | None = None
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One row of annotations.jsonl: what an instrument heard in one reply.
+
+    Attributes:
+        values: name -> number, text, list or mapping, as the annotator documents.
+    """
+
+    key: str
+    system: str
+    task: str
+    sample_id: str
+    annotator: str
+    state: State
+    reason: str | None = None
+    values: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What a number means; belongs to the metric, not to a report.
+
+    Attributes:
+        name: as in scores.jsonl.
+        title: as in tables.
+        unit: "points", "%", "s" or "".
+        low, high: the range a value can take; None where it is open.
+        higher_is_better: direction.
+        worst: what a failed row earns; None: a failed row is in no mean.
+        average: "mean" over samples, or "ratio": sum of value x weight over sum of weights,
+            as for a corpus word error rate whose weights are reference words.
+        headline: shown first, and ranked by.
+        proxy: stands in for what cannot be measured here, and is named so everywhere.
+        digits: decimals in tables.
+    """
+
+    name: str
+    title: str
+    unit: str
+    low: float | None
+    high: float | None
+    higher_is_better: bool
+    worst: float | None = None
+    average: Literal["mean", "ratio"] = "mean"
+    headline: bool = False
+    proxy: bool = False
+    digits: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One row of scores.jsonl.
+
+    Attributes:
+        value: None unless the state is "value", or "failed" under a metric with a worst value.
+        weight: 1, or the denominator of a ratio metric.
+        evidence: what the number was made of.
+    """
+
+    key: str
+    system: str
+    task: str
+    sample_id: str
+    metric: str
+    state: State
+    value: float | None = None
+    weight: float = 1.0
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that is known of one sample under one system, as a scorer gets it."""
+
+    sample: Sample
+    response: Response
+    annotations: Mapping[str, Annotation]
+
+
+@runtime_checkable
+class System(Protocol):
+    """What is evaluated.
+
+    A system may also have `respond_batch(requests) -> replies`, `calls_at_once: int`,
+    `load()` and `close()`. Anything it raises is recorded, never scored.
+    """
+
+    name: str
+
+    def respond(self, request: Request) -> Reply:
+        """Answer one request."""
+
+    def fingerprint(self) -> str | None:
+        """Hash of what makes this system answer as it does; None if that cannot be known."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set, without secrets."""
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """A floor or a ceiling: it sees the whole sample, and every table marks it."""
+
+    name: str
+    role: Literal["floor", "ceiling"]
+
+    def respond_to(self, sample: Sample) -> Reply:
+        """Answer one sample."""
+
+    def fingerprint(self) -> str | None:
+        """Hash of what makes this oracle answer as it does."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set, without secrets."""
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """An automatic instrument that hears a reply (people are raters).
+
+    An annotator may also have `languages: tuple[str, ...]`: it is not applicable to others.
+    """
+
+    name: str
+    version: str
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        """Return what was heard; raises NotApplicable where it cannot hear this."""
+
+    def fingerprint(self) -> str:
+        """Hash of the weights or of the rule."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Turns replies and annotations into scores, one per case and metric.
+
+    Attributes:
+        needs: names of annotators whose rows it reads.
+        scope: "sample", or "contrast group" if a score depends on its group's other replies.
+    """
+
+    name: str
+    version: str
+    metrics: tuple[Metric, ...]
+    needs: tuple[str, ...]
+    scope: Literal["sample", "contrast group"]
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Score all cases of one scope; `key` may be left empty, the runner fills it."""
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, prompt or rule."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
