@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -16,19 +16,14 @@ if TYPE_CHECKING:
 __all__ = [
     "STATES",
     "Annotation",
-    "Annotator",
     "AudioRef",
-    "Case",
     "Metric",
-    "Oracle",
     "Reply",
     "Request",
     "Response",
     "Sample",
     "Score",
-    "Scorer",
     "State",
-    "System",
     "Turn",
     "Waveform",
 ]
@@ -241,94 +236,3 @@ class Score:
     weight: float = 1.0
     reason: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """All that is known of one sample under one system, as a scorer gets it."""
-
-    sample: Sample
-    response: Response
-    annotations: Mapping[str, Annotation]
-
-
-@runtime_checkable
-class System(Protocol):
-    """What is evaluated.
-
-    A system may also have `respond_batch(requests) -> replies`, `calls_at_once: int`,
-    `load()` and `close()`. Anything it raises is recorded, never scored.
-    """
-
-    name: str
-
-    def respond(self, request: Request) -> Reply:
-        """Answer one request."""
-
-    def fingerprint(self) -> str | None:
-        """Hash of what makes this system answer as it does; None if that cannot be known."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without secrets."""
-
-
-@runtime_checkable
-class Oracle(Protocol):
-    """A floor or a ceiling: it sees the whole sample, and every table marks it."""
-
-    name: str
-    role: Literal["floor", "ceiling"]
-
-    def respond_to(self, sample: Sample) -> Reply:
-        """Answer one sample."""
-
-    def fingerprint(self) -> str | None:
-        """Hash of what makes this oracle answer as it does."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without secrets."""
-
-
-@runtime_checkable
-class Annotator(Protocol):
-    """An automatic instrument that hears a reply (people are raters).
-
-    An annotator may also have `languages: tuple[str, ...]`: it is not applicable to others.
-    """
-
-    name: str
-    version: str
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return what was heard; raises NotApplicable where it cannot hear this."""
-
-    def fingerprint(self) -> str:
-        """Hash of the weights or of the rule."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """Turns replies and annotations into scores, one per case and metric.
-
-    Attributes:
-        needs: names of annotators whose rows it reads.
-        scope: "sample", or "contrast group" if a score depends on its group's other replies.
-    """
-
-    name: str
-    version: str
-    metrics: tuple[Metric, ...]
-    needs: tuple[str, ...]
-    scope: Literal["sample", "contrast group"]
-
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Score all cases of one scope; `key` may be left empty, the runner fills it."""
-
-    def fingerprint(self) -> str:
-        """Hash of the weights, prompt or rule."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
