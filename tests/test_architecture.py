@@ -17,7 +17,10 @@ FLOORS: list[set[str]] = [
     {"task", "judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
      "jsonl", "resources", "keys", "importers", "rubric", "prices", "retry"},
     {"systems", "annotators", "scorers", "osum"},
-    {"runner", "tables", "testing", "run_folder", "ledger"},
+    {"run_folder", "rows", "attempts", "tables"},
+    {"replies", "perform", "ledger", "testing"},
+    {"respond", "annotate", "score"},
+    {"runner"},
     {"leaderboard", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip
