@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports"},
+    {"labels", "ports", "jsonl", "resources", "yaml_file"},
     {"task", "judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "jsonl", "resources", "keys", "importers", "rubric", "prices", "retry"},
+     "keys", "importers", "rubric", "prices", "retry"},
     {"systems", "annotators", "scorers", "osum"},
     {"runner", "tables", "testing", "run_folder", "ledger"},
     {"leaderboard", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
