@@ -86,7 +86,7 @@ def _refuse_tricks(text: str, name: str) -> None:
 
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise BadData(f"{name}:{line}: anchors and aliases (&, *) are not allowed; write the value out")
         if tag := getattr(event, "tag", None):

@@ -13,11 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl", "resources", "yaml_file"},
-    {"task", "judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "keys", "importers", "rubric", "prices", "retry"},
+    {"labels", "ports", "jsonl", "yaml_file"},
+    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
+     "assets", "resources", "keys", "importers", "rubric", "prices", "retry"},
+    {"task"},
     {"systems", "annotators", "scorers", "osum"},
-    {"runner", "tables", "testing", "run_folder", "ledger"},
+    {"run_folder", "rows", "attempts", "tables"},
+    {"replies", "perform", "ledger", "testing"},
+    {"respond", "annotate", "score"},
+    {"runner"},
     {"leaderboard", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip

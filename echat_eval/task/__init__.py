@@ -10,7 +10,7 @@ from echat_eval.errors import BadData, UnknownName
 from echat_eval.resources import data_folder
 from echat_eval.task.faults import Faults, shown
 from echat_eval.task.folder import find_faults, read_contents
-from echat_eval.task.row import LANGUAGES, sha256_of
+from echat_eval.task.row import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Sample
 
-__all__ = ["LANGUAGES", "Task", "find_faults", "known_tasks", "load_task", "sha256_of"]
+__all__ = ["LANGUAGES", "Task", "find_faults", "known_tasks", "load_task"]
 
 #: The benchmark's own tasks, in the order tables show them.
 _FIRST = ("emotion", "age", "gender", "event", "multi")

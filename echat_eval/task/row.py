@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.audio import audio_ref, read_mono
 from echat_eval.errors import BadData
 from echat_eval.labels import check_label
-from echat_eval.records import AudioRef, Sample, Turn
+from echat_eval.records import Sample, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from echat_eval.records import AudioRef
     from echat_eval.task.faults import Faults
 
-__all__ = ["LANGUAGES", "MAX_AUDIO_SECONDS", "RowReader", "Rule", "check_keys", "is_text", "sha256_of"]
+__all__ = ["LANGUAGES", "RowReader", "Rule", "check_keys", "is_text"]
 
 #: BCP 47 primary tags that texts, judges and recognisers here know.
 LANGUAGES: tuple[str, ...] = ("en", "zh")
-#: Longer queries are refused: no turn of a dialogue lasts ten minutes.
-MAX_AUDIO_SECONDS = 600.0
 MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -111,12 +110,6 @@ def _short(value: Any) -> str:
     return words if len(words) <= 60 else words[:57] + "..."
 
 
-def sha256_of(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class RowReader:
     """Makes Samples of one task folder's rows.
 
@@ -180,38 +173,37 @@ class RowReader:
             self._add(line, f"names {len(own)} of the task's cues ({about}), expected at least {needed}")
 
     def _audio(self, line: int, name: Any, declared: Any) -> AudioRef | None:
-        """Return the audio file if its path, header and hash are right; None leaves a fault behind."""
+        """Return the audio file if its path, sound and hash are right; None leaves a fault behind."""
         if not is_text(name) or not _is_sha256(declared):
             return None
         try:
             path = self._path_inside(name)
-            seconds = _audio_seconds(path, decode=self._decode)
-            digest = sha256_of(path)
-        except (_AudioFault, OSError) as error:
-            self._add(line, f"audio '{_short(name)}' {error}")
+            audio = audio_ref(path)
+            if self._decode:
+                _check_sound(path)
+        except BadData as error:
+            self._add(line, f"audio '{_short(name)}': {str(error).removeprefix(f'{self._folder / name}: ')}")
             return None
-        if digest != declared:
+        if audio.sha256 != declared:
             self._add(
                 line,
-                f"audio '{_short(name)}' has sha256 {digest[:12]}..., the row says {declared[:12]}...; "
+                f"audio '{_short(name)}': sha256 is {audio.sha256[:12]}..., the row says {declared[:12]}...; "
                 "fetch the file again, or write its true hash",
             )
             return None
-        return AudioRef(path=path, sha256=digest, seconds=seconds)
+        return audio
 
     def _path_inside(self, name: str) -> Path:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\0" in name:
-            raise _AudioFault("leaves the task's folder; expected a relative path without '..'")
-        path = self._folder / pure
+            raise BadData("leaves the task's folder; expected a relative path without '..'")
+        path = self._folder / name
         try:
             inside = path.resolve(strict=True).is_relative_to(self._root)
         except (OSError, RuntimeError) as error:
-            raise _AudioFault(f"does not exist in {self._folder.name}/") from error
+            raise BadData("no such file in the task's folder") from error
         if not inside:
-            raise _AudioFault("is a link that leaves the task's folder; copy the file itself into it")
-        if not path.is_file():
-            raise _AudioFault("is not a file")
+            raise BadData("a link that leaves the task's folder; copy the file itself into it")
         return path
 
     def _history(self, line: int, turns: list[dict[str, Any]]) -> tuple[Turn, ...]:
@@ -233,44 +225,8 @@ class RowReader:
         return tuple(made)
 
 
-class _AudioFault(Exception):
-    """What is wrong with an audio file, worded to follow its name."""
-
-
-def _audio_seconds(path: Path, *, decode: bool) -> float:
-    """Return the duration; raise _AudioFault if the file is no usable query."""
-    import soundfile
-
-    if not path.stat().st_size:
-        raise _AudioFault("is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(path) as file:
-            frames, rate = file.frames, file.samplerate
-            if frames < 2:
-                raise _AudioFault(f"holds {frames} sample{'s' if frames != 1 else ''}; expected speech")
-            if frames / rate > MAX_AUDIO_SECONDS:
-                raise _AudioFault(
-                    f"lasts {frames / rate:,.0f} s; expected one turn of at most {MAX_AUDIO_SECONDS:.0f} s"
-                )
-            if decode:
-                _decode(file)
-    except soundfile.SoundFileError as error:
-        raise _AudioFault(f"is not audio libsndfile can read: {error}") from error
-    return float(frames / rate)
-
-
-def _decode(file: Any) -> None:
-    """Read the whole file block by block; raise _AudioFault if it is torn, not finite or silent."""
-    import numpy as np
-
-    frames, peak = 0, 0.0
-    for block in file.blocks(blocksize=1 << 16, dtype="float32", always_2d=True):
-        frames += len(block)
-        top = float(np.max(np.abs(block), initial=0.0))
-        if not math.isfinite(top):
-            raise _AudioFault("holds NaN or infinite samples")
-        peak = max(peak, top)
-    if frames != file.frames:
-        raise _AudioFault(f"is torn: {frames:,} of {file.frames:,} frames can be decoded")
-    if peak == 0.0:
-        raise _AudioFault("holds only zeros")
+def _check_sound(path: Path) -> None:
+    """Decode the whole file; raise BadData if it is torn, not finite or silent."""
+    sound, _ = read_mono(path, rate=None)
+    if not sound.any():
+        raise BadData("holds only zeros; expected speech")
