@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl"},
-    {"task", "judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
+    {"labels", "ports", "jsonl", "yaml_file"},
+    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
      "assets", "resources", "keys", "importers", "rubric", "prices", "retry"},
+    {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
     {"run_folder"},
