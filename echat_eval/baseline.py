@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, UnknownName
 from echat_eval.resources import data_folder
+from echat_eval.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["Published", "published", "published_names", "read_yaml"]
-
-#: Bytes. Settings are a page; more is a mistake or an attack.
-MAX_YAML = 4 * 2**20
+__all__ = ["Published", "published", "published_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,34 +37,6 @@ class Published:
     details: Mapping[str, Any]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping a small, plain YAML file holds: no aliases, no tags, no code.
-
-    Raises:
-        BadData: with the file and, where known, the line.
-    """
-    import yaml
-
-    try:
-        if path.stat().st_size > MAX_YAML:
-            raise BadData(f"{path}: {path.stat().st_size:,} bytes; a settings file is at most {MAX_YAML:,}")
-        text = path.read_text(encoding="utf-8")
-        # An alias can blow a page up to gigabytes, and nothing here needs one.
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise BadData(
-                    f"{path}:{event.start_mark.line + 1}: YAML aliases are not allowed; write the value out"
-                )
-        found = yaml.safe_load(text)
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadData(f"{path}: not YAML: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(found, dict):
-        raise BadData(f"{path}: expected a mapping, got {type(found).__name__}")
-    return found
-
-
 def published_names() -> list[str]:
     """Return the names of the shipped published tables."""
     return sorted(path.stem for path in (data_folder("baselines") / "published").glob("*.yaml"))
@@ -82,7 +51,7 @@ def published(name: str) -> Published:
     path = data_folder("baselines") / "published" / f"{name}.yaml"
     if name not in published_names():
         raise UnknownName("published table", name, published_names())
-    found = read_yaml(path)
+    found = read_yaml(path).content
     required = ("title", "source", "unit", "columns", "rows")
     for key in required:
         if key not in found:

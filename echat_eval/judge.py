@@ -10,10 +10,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.baseline import read_yaml
 from echat_eval.errors import BadData, JudgeFailure, NotApplicable, UnknownName
 from echat_eval.jsonl import loads
 from echat_eval.resources import data_folder
+from echat_eval.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def load_judge(name: str) -> Judge:
     if name not in judge_names():
         raise UnknownName("judge", name, judge_names())
     folder = data_folder("judges") / name
-    facts = read_yaml(folder / "judge.yaml")
+    facts = read_yaml(folder / "judge.yaml").content
     known = {
         "name",
         "version",

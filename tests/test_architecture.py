@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file"},
     {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "resources", "keys", "importers", "rubric", "prices", "retry"},
+     "assets", "resources", "keys", "importers", "prices"},
     {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
+    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)
