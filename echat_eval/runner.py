@@ -47,8 +47,8 @@ def evaluate(
     manifest["settings"] = {"patience": asdict(patience)}
     for task in tasks:
         manifest.setdefault("tasks", {})[task.name] = {
-            "version": task.version, "sha256": task.sha256, "cues": list(task.cues), "title": dict(task.title),
-            "samples": len(task.samples), "languages": list(task.languages),
+            "version": task.version, "sha256": task.sha256, "cues": list(task.cues),
+            "title": dict(task.title), "samples": len(task.samples), "languages": list(task.languages),
         }  # fmt: skip
     for system in systems:
         manifest.setdefault("systems", {})[system.name] = {

@@ -24,7 +24,8 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
+    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check",
+     "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)

@@ -79,7 +79,8 @@ def run(
         unclaimed = list(getattr(system, "unclaimed", list)())
         if unclaimed:
             click.echo(
-                f"note: {len(unclaimed)} replies of '{system.name}' answer no request: {', '.join(unclaimed[:5])}",
+                f"note: {len(unclaimed)} replies of '{system.name}' answer no request: "
+                + ", ".join(unclaimed[:5]),
                 err=True,
             )
     return finish(folder, states)
