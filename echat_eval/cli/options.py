@@ -29,7 +29,8 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--judge", "judge", metavar="MODEL", help="Let this LLM judge the replies as well."),
         click.option("--judge-url", metavar="URL",
                      help="Base URL of the judge's OpenAI-compatible server, ending in /v1."),
-        click.option("--rubric", default="echat-r0", show_default=True, help="Which of `judges/` the judge follows."),
+        click.option("--rubric", default="echat-r0", show_default=True,
+                     help="Which of `judges/` the judge follows."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
     ]  # fmt: skip

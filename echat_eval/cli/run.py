@@ -121,12 +121,13 @@ def score(
 
 def finish(folder: RunFolder, states: Counter[str]) -> int:
     """Write and print the leaderboard; return the exit code."""
+    from echat_eval.cli.table import print_leaderboard
     from echat_eval.leaderboard import build_leaderboard
-    from echat_eval.leaderboard_files import show, write_files
+    from echat_eval.leaderboard_files import write_files
 
     board = build_leaderboard([folder])
     files = write_files(board, folder.path)
-    show(board)
+    print_leaderboard(board)
     click.echo("written: " + ", ".join(str(path) for path in files))
     if states["missing"]:
         why = Counter(s.reason for s in folder.scores().values() if s.state == "missing").most_common(1)[0][0]
