@@ -1,0 +1,1 @@
+"""What is evaluated, and the oracles that set floors and ceilings."""
