@@ -92,9 +92,9 @@ def _heading(board: Leaderboard) -> list[str]:
 
 def _md(text: str) -> str:
     """Return text as it stands in a Markdown table: shown, never markup."""
-    for sign in "\\`*_{}[]<>#|~$":
+    for sign in "\\`*_{}[]#|~$":
         text = text.replace(sign, "\\" + sign)
-    return " ".join(text.split())
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
 
 
 def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
@@ -144,10 +144,11 @@ READING = (
 )
 #: What a proxy headline can and cannot tell; it stands under every leaderboard that shows one.
 PROXY_NOTE = (
-    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same words "
-    "in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence embedding's likeness "
-    "to one reference reply, a proxy: it can show that a cue is heard. It cannot show that a reply is good, kind "
-    "or right, it knows nothing of the reply's voice, and it is no published score."
+    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same "
+    "words in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence "
+    "embedding's likeness to one reference reply, a proxy: it can show that a cue is heard. It cannot "
+    "show that a reply is good, kind or right, it knows nothing of the reply's voice, and it is no "
+    "published score."
 )
 
 
@@ -238,7 +239,7 @@ def plot(board: Leaderboard, path: Path) -> None:
                 panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
             panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
         panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        panel.setmetric_title(_heading(board)[number], fontsize=9)
+        panel.set_title(_heading(board)[number], fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # A name is shown as it is: "$" would begin a formula.
