@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,11 @@ def attempt(
             value = call()
         except NotApplicable as error:
             return Attempted(state="not applicable", reason=reason_of(error), tries=tried)
+        except UsageError as error:
+            # A wrong key or a missing package is wrong for every row: stop and say so.
+            if not isinstance(error, BadData):
+                raise
+            errors.append(error)
         except Exception as error:  # noqa: BLE001  anything may fail in any way; the run must not
             errors.append(error)
         else:

@@ -11,8 +11,6 @@ from echat_eval.labels import CUES, LABELS, UNKNOWN
 from echat_eval.records import Reply, Waveform
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from echat_eval.records import AudioRef
     from echat_eval.run_folder import RunFolder
 
@@ -54,15 +52,14 @@ def _check_encodable(text: str, name: str) -> None:
         raise SystemFailure(f"reply {name} holds a lone surrogate and cannot be written as UTF-8") from error
 
 
-def _stored(audio: AudioRef | Waveform | Path, run: RunFolder) -> AudioRef:
+def _stored(audio: AudioRef | Waveform, run: RunFolder) -> AudioRef:
     try:
         if isinstance(audio, Waveform):
             check_waveform(audio)
             return write_wav(audio, run.audio_folder)
         # A file is read afresh: what a system says of its own file is not evidence.
-        path = getattr(audio, "path", audio)
-        found = audio_ref(path)
-        read_mono(path, rate=None)
+        found = audio_ref(audio.path)
+        read_mono(audio.path, rate=None)
         return run.adopt_audio(found, "audio")
     except BadData as error:
         raise SystemFailure(f"broken reply audio: {error}") from error
