@@ -14,7 +14,12 @@ __all__ = ["demo"]
 
 #: Two floors, a system that hears only words, and a ceiling. Two replies at once keep two cores busy;
 #: the seconds of a reply then hold its waiting.
-SYSTEMS: dict[str, dict[str, int]] = {"echo": {}, "canned": {}, "cascade": {"calls_at_once": 2}, "reference": {}}
+SYSTEMS: dict[str, dict[str, int]] = {
+    "echo": {},
+    "canned": {},
+    "cascade": {"calls_at_once": 2},
+    "reference": {},
+}
 
 
 @click.command(
