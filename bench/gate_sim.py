@@ -23,6 +23,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from echat_eval.gate.rules import Tests, drop_p_values, outcomes, sure_bounds  #
 from echat_eval.stats import detectable_difference, spread  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_sim.json"
+Count = Callable[[str, "np.ndarray | float"], None]
 LEVEL, FAMILY_ERROR, POWER = 0.95, 0.05, 0.8
 CHUNK = 40_000  # samples drawn at once; keeps the arrays in cache
 
@@ -88,13 +90,10 @@ class Layout:
         return tests_of(self.grouped(sums, task), self.grouped(squares, task), sizes)
 
 
-def family(layout: Layout, sums: np.ndarray, squares: np.ndarray, primary: int) -> tuple[Tests, np.ndarray]:
-    """Return the pooled primary's tests (1, runs) and (runs, 21) p-values of the critical differences."""
-    pooled = layout.tests(sums[primary], squares[primary], None)
-    columns = [drop_p_values(pooled)]
-    for task in range(5):
-        columns += list(drop_p_values(layout.tests(sums, squares, task)))
-    return pooled, np.stack(columns, axis=-1)
+def task_p_values(layout: Layout, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """(runs, 20) p-values of the critical differences of every task and metric."""
+    found = [drop_p_values(layout.tests(sums, squares, task)) for task in range(5)]
+    return np.concatenate(found, axis=0).T
 
 
 def outcome_codes(pooled: Tests, p_values: np.ndarray) -> np.ndarray:
@@ -111,7 +110,6 @@ def outcome_codes(pooled: Tests, p_values: np.ndarray) -> np.ndarray:
 def measure(cell: Cell, runs: int) -> dict[str, object]:
     began, layout, rng = time.perf_counter(), Layout(cell), np.random.default_rng(cell.seed)
     tally: dict[str, float] = {}
-    before: dict[int, float] = {}
 
     def count(name: str, hits: np.ndarray | float) -> None:
         tally[name] = tally.get(name, 0.0) + float(np.sum(hits))
@@ -128,21 +126,25 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
         done += now
         if sum(part.shape[1] for part in kept["equal"]) >= 2000 or done >= runs:
             whole = {name: np.concatenate(parts, axis=1) for name, parts in kept.items()}
-            weigh(layout, whole, count, before)
+            weigh(layout, whole, count)
             kept = {}
     row: dict[str, object] = {
         "shape": cell.shape, "clusters": cell.clusters, "icc": cell.icc, "samples": cell.samples,
         "largest_share": round(cell.sizes.max() / cell.samples, 3), "runs": runs,
     }  # fmt: skip
-    row |= {name: round(hits / runs * (1 if name.startswith("mean") else 100), 3) for name, hits in tally.items()}
+    row |= {
+        name: round(hits / runs * (1 if name.startswith("mean") else 100), 3) for name, hits in tally.items()
+    }
     return row | {"seconds": round(time.perf_counter() - began, 1)}
 
 
-def weigh(layout: Layout, drawn: dict[str, np.ndarray], count, before: dict[int, float]) -> None:  # type: ignore[no-untyped-def]
+def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
     """Judge a batch of runs and count what came out."""
+    p_tasks = task_p_values(layout, drawn["equal"], drawn["equal²"])
     for primary in PRIMARIES:
         name = METRICS[primary]
-        pooled, p_values = family(layout, drawn["equal"], drawn["equal²"], primary)
+        pooled = layout.tests(drawn["equal"][primary], drawn["equal²"][primary], None)
+        p_values = np.column_stack([drop_p_values(pooled), p_tasks])
         codes = outcome_codes(pooled, p_values)
         count(f"false drop {name}", outcome_codes_any_drop(p_values))
         count(f"false regress {name}", codes == Exit.REGRESS)
@@ -154,8 +156,8 @@ def weigh(layout: Layout, drawn: dict[str, np.ndarray], count, before: dict[int,
         count(f"power {name}", sure_bounds(moved, level=LEVEL)[0] > -MARGIN)
         count(f"mean detectable {name}", seen)
         count(f"mean df {name}", df)
-        lower, p_lower = family(layout, drawn["lower"], drawn["lower²"], primary)
-        count(f"false pass {name}", outcome_codes(lower, p_lower) == Exit.DONE)
+        lower = layout.tests(drawn["lower"][primary], drawn["lower²"][primary], None)
+        count(f"false pass {name}", outcome_codes(lower, drop_p_values(lower)[:, None]) == Exit.DONE)
 
 
 def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:
@@ -170,7 +172,9 @@ def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -180,7 +184,9 @@ def main() -> None:
         print(table(json.loads(given.out.read_text())["cells"]))
         return
     found = json.loads(given.out.read_text()) if given.out.exists() else {"cells": []}
-    done = {(c["shape"], c["clusters"], c["icc"], c["samples"]) for c in found["cells"] if c["runs"] >= given.runs}
+    done = {
+        (c["shape"], c["clusters"], c["icc"], c["samples"]) for c in found["cells"] if c["runs"] >= given.runs
+    }
     todo = [c for c in all_cells() if (c.shape, c.clusters, c.icc, c.samples) not in done]
     found["machine"] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
     found["margin"], found["level"], found["family_error"] = MARGIN, LEVEL, FAMILY_ERROR
@@ -189,7 +195,11 @@ def main() -> None:
             found["cells"] = [c for c in found["cells"] if key(c) != key(row)] + [row]
             given.out.parent.mkdir(parents=True, exist_ok=True)
             given.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-            print(cell.name, json.dumps({k: v for k, v in row.items() if k.startswith(("false", "power"))}), flush=True)
+            print(
+                cell.name,
+                json.dumps({k: v for k, v in row.items() if k.startswith(("false", "power"))}),
+                flush=True,
+            )
 
 
 def key(row: dict[str, object]) -> tuple[object, ...]:
@@ -203,13 +213,16 @@ def table(cells: list[dict[str, object]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for c in sorted(cells, key=lambda c: (str(c["shape"]), c["clusters"], c["icc"], c["samples"])):
+
         def worst(name: str, c: dict = c) -> float:  # type: ignore[type-arg]
             return max(c[f"{name} score"], c[f"{name} binary"])
 
+        false_pass = f"{c['false pass score']:.2f} / {c['false pass binary']:.2f}"
+        power = f"{c['power score']:.0f} / {c['power binary']:.0f}"
         lines.append(
-            f"| {c['shape']} | {c['clusters']} | {100 * c['largest_share']:.0f} % | {c['icc']} | {c['samples']} | "
-            f"{c['runs']} | {c['false pass score']:.2f} / {c['false pass binary']:.2f} | {worst('false drop'):.2f} | "
-            f"{worst('false regress'):.2f} | {c['power score']:.0f} / {c['power binary']:.0f} |"
+            f"| {c['shape']} | {c['clusters']} | {100 * c['largest_share']:.0f} % | {c['icc']} "
+            f"| {c['samples']} | {c['runs']} | {false_pass} | {worst('false drop'):.2f} "
+            f"| {worst('false regress'):.2f} | {power} |"
         )
     return "\n".join(lines)
 

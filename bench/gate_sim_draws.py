@@ -38,7 +38,9 @@ class Cell:
     def sizes(self) -> np.ndarray:
         """(clusters,) samples in each: a lognormal's quantiles (sd 0.8 of the log), or 1 / rank."""
         ranks = np.arange(1, self.clusters + 1)
-        weights = np.exp(0.8 * norm.ppf((ranks - 0.5) / self.clusters)) if self.shape == "lognormal" else 1 / ranks
+        weights = (
+            np.exp(0.8 * norm.ppf((ranks - 0.5) / self.clusters)) if self.shape == "lognormal" else 1 / ranks
+        )
         ideal = weights / weights.sum() * self.samples
         sizes = np.maximum(1, np.floor(ideal)).astype(int)
         while sizes.sum() < self.samples:
@@ -60,6 +62,7 @@ class Cell:
 
 
 def all_cells() -> list[Cell]:
+    """Every cell, those that cost little first."""
     return [
         Cell(shape, g, icc, n) for n in SAMPLES for shape in SHAPES for g in CLUSTERS for icc in CORRELATIONS
     ]
@@ -74,7 +77,7 @@ def scored(latent: np.ndarray, metric: int) -> np.ndarray:
 
 @cache
 def cluster_sd(icc: float) -> np.ndarray:
-    """(4,) sd of a system's effect in a cluster that gives the differences this within-cluster correlation."""
+    """(4,) sd of a system's effect in a cluster that gives differences this correlation within clusters."""
     if icc == 0:
         return np.zeros(4)
     rng, k = np.random.default_rng(7), 200_000

@@ -27,10 +27,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Outcome", "RuleResult", "State", "Tests", "drop_p_values", "outcomes", "sure_bounds", "to_tests"]
+__all__ = [
+    "RuleKind",
+    "Outcome",
+    "RuleResult",
+    "State",
+    "Tests",
+    "drop_p_values",
+    "outcomes",
+    "seen_after",
+    "sure_bounds",
+    "to_tests",
+]
 
 Outcome = Literal["pass", "regress", "cannot tell"]
 State = Literal["holds", "broken", "open"]
+RuleKind = Literal["primary", "margin", "guard", "floor", "share", "latency"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +57,11 @@ class RuleResult:
         p: Holm-adjusted p-value of a drop; None where the rule makes no test.
         detail: one sentence for people.
         n, clusters: what the number rests on.
+        blocking: for a guard that is open: a drop beyond the tolerance may hide behind missing values.
     """
 
     name: str
-    kind: Literal["primary", "margin", "guard", "floor", "share", "latency"]
+    kind: RuleKind
     state: State
     value: float | None
     low: float | None
@@ -57,6 +70,7 @@ class RuleResult:
     detail: str
     n: int
     clusters: int
+    blocking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,11 @@ class Tests:
     value: Floats
     se: Floats
     df: Floats
+
+    def fill(self, number: int) -> Tests:
+        """Return the tests under one fill alone."""
+        one = slice(number, number + 1)
+        return Tests(value=self.value[one], se=self.se[one], df=self.df[one])
 
 
 def to_tests(estimates: Sequence[Sequence[Estimate | None]]) -> Tests:
@@ -102,7 +121,7 @@ def drop_p_values(tests: Tests, *, tolerance: Floats | float = 0.0) -> Floats:
     still = tests.se == 0
     t = shifted / np.where(still, 1.0, tests.se)
     p = np.where(still, np.where(shifted < 0, 0.0, 1.0), stdtr(tests.df, t))
-    return np.nan_to_num(p, nan=1.0).max(axis=0)
+    return np.asarray(np.nan_to_num(p, nan=1.0).max(axis=0))
 
 
 def outcomes(
