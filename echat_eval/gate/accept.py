@@ -1,4 +1,4 @@
-"""The run a gate holds candidates against: kept as a small table with its hashes, and known if changed or old."""
+"""The run a gate holds candidates against: kept as a table with its hashes, known if changed or old."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["accept", "provenance"]
 
+#: Said where a run has no hashes of its own.
+TRUSTED = (
+    "a table file does not say which versions of tasks, judge and annotators made it: that they are the same "
+    "is taken on trust"
+)
+
 
 def accept(run: Run, to: Path, *, now: datetime) -> None:
     """Keep a run's scores as the ones to hold candidates against.
@@ -31,7 +37,7 @@ def accept(run: Run, to: Path, *, now: datetime) -> None:
     What is there already is replaced.
     """
     rows = [
-        {name: value for name, value in row.items() if value is not None and value == value}
+        {str(name): value for name, value in row.items() if value is not None and value == value}
         for row in run.frame.to_dict("records")
     ]
     jsonl.write_rows(to / "table.jsonl", rows)
@@ -55,11 +61,8 @@ def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -
         blockers.append(f"{against.name} was changed since it was accepted; accept it again")
     if policy.max_age_days is not None:
         blockers += _age(against, timedelta(days=policy.max_age_days), now)
-    notes = [] if candidate.hashes and against.hashes else [
-        "a table file does not say which task, judge or annotator versions made it: that they are the same is "
-        "taken on trust"
-    ]  # fmt: skip
-    return Provenance(blockers=tuple(blockers), latency=_latency(candidate, against), notes=tuple(notes))
+    notes = () if candidate.hashes and against.hashes else (TRUSTED,)
+    return Provenance(blockers=tuple(blockers), latency=_latency(candidate, against), notes=notes)
 
 
 def _age(against: Run, most: timedelta, now: datetime) -> list[str]:

@@ -60,7 +60,7 @@ def to_markdown(decision: Decision) -> str:
     for rule in decision.rules:
         p = "" if rule.p is None else f"{rule.p:.2g}"
         lines.append(
-            f"| {_cell(rule.name)} | {rule.state} | {_cell(_numbers(rule))}{_cell(_detail(rule))} | {p} "
+            f"| {_cell(rule.name)} | {rule.state} | {_cell(_numbers(rule) + _detail(rule))} | {p} "
             f"| {rule.n} | {rule.clusters or ''} |"
         )
     return "\n".join(lines) + "\n"

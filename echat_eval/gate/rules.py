@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = [
-    "RuleKind",
     "Outcome",
+    "RuleKind",
     "RuleResult",
     "State",
     "Tests",
