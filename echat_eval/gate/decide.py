@@ -88,7 +88,11 @@ def _decision(
     seen, needed = _design(first.fills, policy)
     reasons = [*provenance.blockers]
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in rules if blocks(r)]
-    reasons += [f"{r.name.partition(':')[0]}: a drop is sure (adjusted p = {r.p:.2g})" for r in dropped if not blocks(r)]
+    reasons += [
+        f"{r.name.partition(':')[0]}: a drop is sure (adjusted p = {r.p:.2g})"
+        for r in dropped
+        if not blocks(r)
+    ]
     return Decision(
         outcome=outcome,
         with_drop=outcome == "pass" and (bool(dropped) or (rules[0].high or 0.0) < 0),
