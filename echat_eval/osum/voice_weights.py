@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,18 @@ __all__ = ["build_flow", "build_hift", "load_flow", "load_hift", "read_state"]
 SHOWN = 3
 #: Weight norm before torch 2.0: X.weight_g and X.weight_v.
 OLD_NORM = {"g": "original0", "v": "original1"}
+#: What torch's reader raises on damaged bytes, besides pickle.UnpicklingError.
+DAMAGE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def load_flow(path: Path, config: FlowConfig) -> Flow:
@@ -89,7 +102,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{path}: not a plain file of tensors ({reason}); refused, nothing was run") from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except DAMAGE as error:
         reason = (str(error).splitlines() or ["empty"])[0]
         raise BadData(f"{path}: cannot be read as a torch file ({reason}); download it again") from None
     if not isinstance(state, dict) or not all(
