@@ -62,7 +62,8 @@ class Phases:
 
     def restrict(self, logits: Tensor) -> Tensor:
         """Return logits (B, V) with -inf where a rule forbids the id."""
-        if self.rules.age_gate:
+        # Logits as narrow as the speech vocabulary mean that no row writes text any more.
+        if self.rules.age_gate and logits.shape[1] > max(self.config.text.age_gate_allow):
             asked = (self.recent[:, -len(self._gate_after) :] == self._gate_after).all(1)
             asked = asked & self.gate_open & ~self.speech
             self.gate_open = self.gate_open & ~asked

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_tiny", "random_tensors", "write_byte_tokenizer"]
 
+EMBEDDING_SCALE = 0.05
+
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -37,18 +39,21 @@ def random_tensors(config: OsumConfig = TINY, *, seed: int = 0, talkative: bool 
     tensors: dict[str, Tensor] = {}
     for name, shape in official_shapes(config).items():
         values = torch.from_numpy(chance.standard_normal(shape).astype(np.float32)) if name not in TIED[1:] else tensors[TIED[0]]
-        if name in TIED:
-            tensors[TIED[0]] = values
+        if name in TIED[1:]:
+            pass
         elif name.endswith("bias"):
             values = values * 0.1
         elif len(shape) == 1:
             values = 1 + 0.1 * values
-        elif name != "speech_token_emded.weight":
+        elif name in (TIED[0], "speech_token_emded.weight"):
+            # Small beside what the layers add: otherwise a tied head repeats the last token for ever.
+            values = values * EMBEDDING_SCALE
+        else:
             values = values / math.sqrt(math.prod(shape[1:]))
         tensors[name] = values
     if not talkative:
-        tensors[TIED[0]][config.text.end] *= 2.5
-        tensors["speech_head.bias"][config.speech.edge] += 3.0
+        tensors[TIED[0]][config.text.end] *= 3.0
+        tensors["speech_head.bias"][config.speech.edge] += 1.8
     return tensors
 
 
