@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["FULL", "TINY", "AdapterConfig", "DecoderConfig", "EncoderConfig", "OsumConfig", "SpeechIds", "TextIds",
-           "config_from_json", "config_to_json", "read_config"]  # fmt: skip
+__all__ = [
+    "FULL", "TINY", "TINY_REAL_VOCABULARY", "AdapterConfig", "DecoderConfig", "EncoderConfig", "OsumConfig",
+    "SpeechIds", "TextIds", "config_from_json", "config_to_json", "read_config",
+]  # fmt: skip
 
 #: Hz of every waveform the model hears.
 SAMPLE_RATE = 16000
@@ -139,7 +141,9 @@ def config_to_json(config: OsumConfig) -> str:
 def _build(kind: type, values: Mapping[str, Any]) -> Any:
     names = {f.name for f in fields(kind)}
     if strange := sorted(set(values) - names):
-        raise BadData(f"unknown {kind.__name__} entries {', '.join(strange)}; known are {', '.join(sorted(names))}")
+        raise BadData(
+            f"unknown {kind.__name__} entries {', '.join(strange)}; known are {', '.join(sorted(names))}"
+        )
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
@@ -149,7 +153,13 @@ def config_from_json(text: str) -> OsumConfig:
     Raises:
         BadData: not JSON, or entries this version does not know.
     """
-    parts = {"encoder": EncoderConfig, "adapter": AdapterConfig, "decoder": DecoderConfig, "speech": SpeechIds, "text": TextIds}
+    parts = {
+        "encoder": EncoderConfig,
+        "adapter": AdapterConfig,
+        "decoder": DecoderConfig,
+        "speech": SpeechIds,
+        "text": TextIds,
+    }
     try:
         values = json.loads(text)
         built = {k: _build(parts[k], v) if k in parts else v for k, v in values.items()}

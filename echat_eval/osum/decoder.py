@@ -94,7 +94,9 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(c.width, 2 * c.ffn, bias=False)
         self.down = nn.Linear(c.ffn, c.width, bias=False)
 
-    def attend(self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor) -> Tensor:
+    def attend(
+        self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor
+    ) -> Tensor:
         """Return (B, T, D). `keys`, `values`: (B, L, G, d), written in place at the new positions."""
         B, T, _ = x.shape  # noqa: N806
         c, group = self.c, self.c.heads // self.c.kv_heads
@@ -118,7 +120,9 @@ class Block(nn.Module):
         z: Tensor = self.out(y)
         return z
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor
+    ) -> Tensor:
         """Return (B, T, D)."""
         x = x + self.attend(self.norm1(x), angles, at, keys, values)
         gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)

@@ -78,8 +78,8 @@ class Layer(nn.Module):
         """Return (B, T, C). `keys`: (B, 1, 1, T) bool, true where a key may be seen; None sees all."""
         B, T, C = x.shape  # noqa: N806
         q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)  # (B, heads, T, C / heads)
-        x = x + self.out(y.transpose(1, 2).reshape(B, T, C))
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)  # (B, heads, T, C / heads)
+        x = x + self.out(heads.transpose(1, 2).reshape(B, T, C))
         y: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
         return y
 

@@ -123,7 +123,9 @@ class Engine:
         for ask in asks:
             self.check(ask)
         rules = rules_of(chosen, self.profile, cap=cap)
-        prompts = self.embed([layout(chosen, a, profile=self.profile, speech=self.model.config.speech) for a in asks])
+        prompts = self.embed(
+            [layout(chosen, a, profile=self.profile, speech=self.model.config.speech) for a in asks]
+        )
         rows = generate(
             self.model,
             prompts,

@@ -99,7 +99,9 @@ def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str 
     """Raise SystemFailure unless the model can hear this 16 kHz waveform."""
     seconds = len(wave) / SAMPLE_RATE
     if seconds > max_seconds:
-        raise SystemFailure(f"{name} lasts {seconds:.1f} s; OSUM-EChat hears at most {max_seconds:.0f} s: cut it")
+        raise SystemFailure(
+            f"{name} lasts {seconds:.1f} s; OSUM-EChat hears at most {max_seconds:.0f} s: cut it"
+        )
     if len(wave) < min_samples:
         raise SystemFailure(
             f"{name} lasts {1000 * seconds:.1f} ms; OSUM-EChat needs at least "

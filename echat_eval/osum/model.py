@@ -1,4 +1,4 @@
-"""The whole network: encoder, adapter and decoder under one roof, and the way from waveforms to embeddings."""
+"""The whole network: encoder, adapter and decoder, and the way from waveforms to embeddings."""
 
 from __future__ import annotations
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.config import SpeechIds
 
-__all__ = ["MODES", "PROFILES", "Ask", "Heard", "Ids", "Mode", "PastTurn", "Piece", "Profile", "Spoken", "Words",
-           "layout", "mode_named", "rules_of"]  # fmt: skip
+__all__ = [
+    "MODES", "PROFILES", "Ask", "Heard", "Ids", "Mode", "PastTurn", "Piece", "Profile", "Spoken", "Words",
+    "layout", "mode_named", "rules_of",
+]  # fmt: skip
 
 Profile = Literal["fixed", "upstream"]
 PROFILES: tuple[Profile, ...] = ("fixed", "upstream")
@@ -133,7 +135,13 @@ _READING_OUT = Sampling(top_k=15, top_p=0.8, temperature=1.2)
 def _mode(name: str, sampling: Sampling, cap: int, upstream_cap: int) -> Mode:
     hears, speaks = name not in ("tts", "t2t"), name in ("tts", "s2s", "s2s-think")
     return Mode(
-        name=name, prompt=name, hears=hears, speaks=speaks, sampling=sampling, cap=cap, upstream_cap=upstream_cap
+        name=name,
+        prompt=name,
+        hears=hears,
+        speaks=speaks,
+        sampling=sampling,
+        cap=cap,
+        upstream_cap=upstream_cap,
     )
 
 
@@ -188,7 +196,9 @@ def layout(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list
         raise UsageError(f"mode '{mode.name}' needs text")
     if ask.history:
         if mode.name != "s2s":
-            raise UsageError(f"mode '{mode.name}' has no place for past turns; mode 's2s' was trained with them")
+            raise UsageError(
+                f"mode '{mode.name}' has no place for past turns; mode 's2s' was trained with them"
+            )
         return _dialogue(mode, ask, profile=profile, speech=speech)
     opening = system(mode.prompt) + USER
     if profile == "upstream":
@@ -221,7 +231,7 @@ def _query(wave: Tensor, speech: SpeechIds) -> list[Piece]:
 def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list[Piece]:
     """Return a prompt with past turns: as in training, or as the public inference code lays them out."""
     turns: Sequence[PastTurn] = ask.history[-TURNS_KEPT:]
-    assert ask.wave is not None  # noqa: S101 - checked by the caller
+    assert ask.wave is not None
     pieces: list[Piece] = [Words(system(mode.prompt))]
     for turn in turns:
         spoken = [Spoken((speech.edge, *turn.speech, speech.edge))] if turn.speech else []

@@ -4,6 +4,8 @@ Source: OSUM-EChat, commit f2bcfac, wenet/osum_echat/llmasr_model_instruct_versi
 722) and infer_gradio.py (lines 67-92). The apostrophe in the think prompt is U+2019.
 """
 
+# ruff: noqa: E501 - the strings are exact
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ def draw_uniforms(seeds: Sequence[int], steps: int) -> Tensor:
 
 
 def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Return logits (B, V) where tokens of `seen` (B, V) are divided by the penalty, or multiplied if negative."""
+    """Return logits (B, V), those of `seen` (B, V) ids divided by the penalty, or multiplied if negative."""
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 

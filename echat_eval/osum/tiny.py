@@ -1,4 +1,4 @@
-"""A checkpoint small enough for tests: random weights under the released files' names, and a byte tokenizer."""
+"""A checkpoint small enough for tests: random weights under the released names, and a byte tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from echat_eval.osum.config import TINY, config_to_json
-from echat_eval.osum.weights import COPIES, TIED, official_shapes
+from echat_eval.osum.names import COPIES, TIED, official_shapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +38,11 @@ def random_tensors(config: OsumConfig = TINY, *, seed: int = 0, talkative: bool 
     chance = np.random.RandomState(seed)
     tensors: dict[str, Tensor] = {}
     for name, shape in official_shapes(config).items():
-        values = torch.from_numpy(chance.standard_normal(shape).astype(np.float32)) if name not in TIED[1:] else tensors[TIED[0]]
         if name in TIED[1:]:
-            pass
-        elif name.endswith("bias"):
+            tensors[name] = tensors[TIED[0]]
+            continue
+        values = torch.from_numpy(chance.standard_normal(shape).astype(np.float32))
+        if name.endswith("bias"):
             values = values * 0.1
         elif len(shape) == 1:
             values = 1 + 0.1 * values
@@ -72,7 +73,12 @@ def write_byte_tokenizer(path: Path, config: OsumConfig = TINY) -> None:
 
 
 def make_tiny(
-    folder: Path, *, config: OsumConfig = TINY, seed: int = 0, dtype: torch.dtype = torch.float32, form: str = "plain"
+    folder: Path,
+    *,
+    config: OsumConfig = TINY,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    form: str = "plain",
 ) -> Path:
     """Write `tiny.pt`, `config.json` and `tokenizer.json` into a folder, and return the checkpoint's path.
 
@@ -82,14 +88,18 @@ def make_tiny(
         seed: of the random weights.
         dtype: of the stored tensors; the released files are thought to be bf16.
         form: "plain"; "module" (every name under `module.`); "wrapped" (one mapping named `module`, as
-            DeepSpeed writes); "copies" (the extra speech-head names); "untied" (the text embedding once); or "west".
+            DeepSpeed writes); "copies" (the extra speech-head names);
+            "untied" (the text embedding once); or "west".
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.to(dtype) for name, tensor in random_tensors(config, seed=seed).items()}
-    tensors |= {name: tensors[TIED[0]] for name in TIED}
+    tensors |= dict.fromkeys(TIED, tensors[TIED[0]])
     width = config.encoder.width
     tensors |= {"encoder.embed.pos_enc.pe": torch.zeros(1, 30, width), "ln_speech.weight": torch.ones(width)}
-    tensors |= {"speech_transformer.embed.pos_enc.pe": torch.zeros(1, 5, width), "ln_speech.bias": torch.zeros(width)}
+    tensors |= {
+        "speech_transformer.embed.pos_enc.pe": torch.zeros(1, 5, width),
+        "ln_speech.bias": torch.zeros(width),
+    }
     content: object = tensors
     if form == "module":
         content = {f"module.{name}": tensor for name, tensor in tensors.items()}
@@ -107,10 +117,18 @@ def make_tiny(
     return folder / "tiny.pt"
 
 
+#: Official prefix -> the WEST port's.
+_TO_WEST = {
+    "llama_model.": "llm.",
+    "down_sample_2.": "projector.",
+    "speech_transformer.": "projector.speech_transformer.",
+    "speech_llama_proj.": "projector.speech_llama_proj.",
+    "encoder.": "encoder.encoder.",
+}
+
+
 def _west_name(name: str) -> str:
-    for old, new in (("llama_model.", "llm."), ("down_sample_2.", "projector."), ("speech_transformer.", "projector.speech_transformer."),
-                     ("speech_llama_proj.", "projector.speech_llama_proj."), ("encoder.", "encoder.encoder.")):  # fmt: skip
+    for old, new in _TO_WEST.items():
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
-

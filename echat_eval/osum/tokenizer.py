@@ -25,22 +25,24 @@ HUB = "Qwen/Qwen2.5-3B-Instruct"
 
 #: The 22 added tokens of Qwen2.5 in the order of their ids, the first of which is 151643.
 ADDED = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
-    "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-    "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>",
-    "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
+    "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
+    "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", "<tool_call>",
+    "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
+    "<|repo_name|>", "<|file_sep|>",
 )  # fmt: skip
 
 #: How Qwen splits text before merging bytes: contractions, words, single digits, punctuation, white space.
 SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 _SPECIAL = re.compile(r"<\|[a-z_0-9]+\|>")
 
 
 class TextTokenizer:
-    """Encodes and decodes; specials such as `<|im_end|>` are single ids when encoding, nothing when decoding."""
+    """Encodes and decodes; a special such as `<|im_end|>` is one id when encoding, nothing when decoding."""
 
     def __init__(self, backend: Any, *, source: str, fingerprint: str) -> None:
         self._backend = backend
@@ -116,10 +118,14 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
     if folder is None or not folder.exists():
         folder = _from_hub(str(source or HUB))
     folder = folder if folder.is_dir() else folder.parent
-    whole, words, merges, ranks = (folder / n for n in ("tokenizer.json", "vocab.json", "merges.txt", "qwen.tiktoken"))
+    whole, words, merges, ranks = (
+        folder / n for n in ("tokenizer.json", "vocab.json", "merges.txt", "qwen.tiktoken")
+    )
     try:
         if whole.is_file():
-            return TextTokenizer(Tokenizer.from_file(str(whole)), source=str(source), fingerprint=_hash(whole))
+            return TextTokenizer(
+                Tokenizer.from_file(str(whole)), source=str(source), fingerprint=_hash(whole)
+            )
         if words.is_file() and merges.is_file():
             vocabulary, pairs = models.BPE.read_file(str(words), str(merges))
             backend = _byte_level(models.BPE(vocab=vocabulary, merges=pairs))
@@ -135,9 +141,14 @@ def _from_hub(name: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise NotInstalled("the hub's tokenizer needs huggingface-hub: pip install 'echat-eval[osum]'") from error
+        raise NotInstalled(
+            "the hub's tokenizer needs huggingface-hub: pip install 'echat-eval[osum]'"
+        ) from error
     try:
         return Path(hf_hub_download(name, "tokenizer.json")).parent
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise NotInstalled(f"no folder '{name}', and the hub did not give that tokenizer ({reason}); name a folder with tokenizer.json") from error
+        raise NotInstalled(
+            f"no folder '{name}', and the hub did not give that tokenizer ({reason}); "
+            "name a folder with tokenizer.json"
+        ) from error
