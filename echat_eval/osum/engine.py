@@ -48,7 +48,7 @@ class OsumReply:
         finish_reason: "stop", or "length" where the cap cut the reply off.
         prompt_positions, new_ids: how much was read and made.
         raw: the whole text as it was decoded.
-        text_ids: its ids, for the next turn's history.
+        ids: everything generated, for the next turn's history.
     """
 
     text: str
@@ -60,7 +60,7 @@ class OsumReply:
     prompt_positions: int
     new_ids: int
     raw: str
-    text_ids: tuple[int, ...]
+    ids: tuple[int, ...]
 
 
 class Engine:
@@ -124,7 +124,7 @@ class Engine:
             self.check(ask)
         rules = rules_of(chosen, self.profile, cap=cap)
         prompts = self.embed(
-            [layout(chosen, a, profile=self.profile, speech=self.model.config.speech) for a in asks]
+            [layout(chosen, a, profile=self.profile, config=self.model.config) for a in asks]
         )
         rows = generate(
             self.model,
@@ -153,5 +153,5 @@ class Engine:
             prompt_positions=positions,
             new_ids=len(row.ids),
             raw=raw,
-            text_ids=row.text,
+            ids=row.ids,
         )

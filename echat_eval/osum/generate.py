@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.decoder import Cache
-from echat_eval.osum.phase import Phases, Rules
+from echat_eval.osum.phase import Phases, Rules, split_ids
 from echat_eval.osum.sampling import Sampling, draw_uniforms, penalise, pick
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     #: (step, logits (B, V), ids (B,)) -> ids (B,): sees every choice, and may overrule it.
     Hook = Callable[[int, Tensor, Tensor], Tensor]
 
-__all__ = ["Generated", "generate", "split_ids"]
+__all__ = ["Generated", "generate"]
 
 #: On a GPU, looking whether all rows are done stops the pipeline; so it is done this often.
 LOOK_EVERY = 8
@@ -47,34 +47,6 @@ class Generated:
     text: tuple[int, ...]
     speech: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
-
-
-def split_ids(
-    ids: Sequence[int], rules: Rules, config: OsumConfig, *, upstream: bool = False
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return (text ids, speech ids) of a reply.
-
-    With `upstream`, cut as the public code cuts: a spoken reply loses its last text id (and if the
-    text is empty, everything but the last id becomes text), and the first and the last speech id go
-    whatever they are. A reply whose text never ends, where the public code crashes, is all text.
-    """
-    row = tuple(ids)
-    edge = config.speech.edge
-    if rules.starts_in_speech:
-        if upstream:
-            return (), row[:-1]
-        return (), row[:-1] if row[-1:] == (edge,) else row
-    if config.text.end not in row:
-        return row, ()
-    end = row.index(config.text.end)
-    if rules.ends_with_text:
-        return row[:end], ()
-    if upstream:
-        return row[: end - 1], row[end + 1 : -1][1:]
-    speech = row[end + 1 :]
-    if speech[:1] == (edge,):
-        speech = speech[1:]
-    return row[:end], speech[:-1] if speech[-1:] == (edge,) else speech
 
 
 def _logits(decoder: Decoder, last: Tensor, speech: Tensor, *, all_speech: bool) -> Tensor:

@@ -12,16 +12,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import UnknownName, UsageError
-from echat_eval.osum.phase import Rules
+from echat_eval.osum.phase import Rules, split_ids
 from echat_eval.osum.prompts import ASSISTANT, END, USER, system, task_named
 from echat_eval.osum.sampling import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-    from echat_eval.osum.config import SpeechIds
+    from echat_eval.osum.config import OsumConfig, SpeechIds
 
 __all__ = [
     "MODES", "PROFILES", "Ask", "Heard", "Ids", "Mode", "PastTurn", "Piece", "Profile", "Spoken", "Words",
@@ -41,14 +41,14 @@ class PastTurn:
 
     Attributes:
         wave: (samples,) 16 kHz, what the user said.
-        text: what the model wrote, think text included, if its ids are not at hand.
-        text_ids: the ids of that text; taken before `text`.
-        speech: the codec ids it spoke, if any.
+        ids: everything the model generated then, if it was this model; taken before `text` and `speech`.
+        text: what was written, think text included.
+        speech: the codec ids that were spoken, if any.
     """
 
     wave: Tensor
+    ids: tuple[int, ...] | None = None
     text: str = ""
-    text_ids: tuple[int, ...] | None = None
     speech: tuple[int, ...] = ()
 
 
@@ -184,7 +184,7 @@ def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> Rules:
     return replace(rules, age_gate=True, block_repeats=profile == "fixed")
 
 
-def layout(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list[Piece]:
+def layout(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> list[Piece]:
     """Return the prompt as pieces, in order.
 
     Raises:
@@ -199,7 +199,7 @@ def layout(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list
             raise UsageError(
                 f"mode '{mode.name}' has no place for past turns; mode 's2s' was trained with them"
             )
-        return _dialogue(mode, ask, profile=profile, speech=speech)
+        return _dialogue(mode, ask, profile=profile, config=config)
     opening = system(mode.prompt) + USER
     if profile == "upstream":
         if mode.name == "understand":
@@ -210,11 +210,11 @@ def layout(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list
     if mode.name == "understand":
         pieces.append(_question(ask.task))
     if ask.wave is not None and mode.hears:
-        pieces += _query(ask.wave, speech)
+        pieces += _query(ask.wave, config.speech)
     elif ask.text:
         pieces += [Words(ask.text, trusted=False), Words(ASSISTANT)]
     if mode.name == "tts":
-        pieces.append(Spoken((speech.edge,)))
+        pieces.append(Spoken((config.speech.edge,)))
     return pieces
 
 
@@ -228,18 +228,30 @@ def _query(wave: Tensor, speech: SpeechIds) -> list[Piece]:
     return [Spoken((speech.query_begin,)), Heard(wave), Spoken((speech.query_end,)), Words(ASSISTANT)]
 
 
-def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, speech: SpeechIds) -> list[Piece]:
+def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> list[Piece]:
     """Return a prompt with past turns: as in training, or as the public inference code lays them out."""
-    turns: Sequence[PastTurn] = ask.history[-TURNS_KEPT:]
-    assert ask.wave is not None
+    assert ask.wave is not None  # checked by the caller
     pieces: list[Piece] = [Words(system(mode.prompt))]
-    for turn in turns:
-        spoken = [Spoken((speech.edge, *turn.speech, speech.edge))] if turn.speech else []
-        said: Piece = Words(turn.text, trusted=False) if turn.text_ids is None else Ids(turn.text_ids)
-        if profile == "fixed":
-            pieces += [Words(USER), Heard(turn.wave), Words(END + ASSISTANT), said, *spoken, Words(END)]
+    for turn in ask.history[-TURNS_KEPT:]:
+        if profile == "upstream":
+            # No user marker, no end of turn, and a text that lacks its last id.
+            pieces += [*_query(turn.wave, config.speech), *_said(turn, config, verbatim=True)]
         else:
-            # No user marker, no end of turn, and the public code's history lacks the text's last id.
-            said = Ids(turn.text_ids[:-1]) if turn.text_ids is not None else said
-            pieces += [*_query(turn.wave, speech), said, *spoken]
-    return [*pieces, Words(USER), *_query(ask.wave, speech)]
+            said = _said(turn, config, verbatim=False)
+            pieces += [Words(USER), Heard(turn.wave), Words(END + ASSISTANT), *said, Words(END)]
+    return [*pieces, Words(USER), *_query(ask.wave, config.speech)]
+
+
+def _said(turn: PastTurn, config: OsumConfig, *, verbatim: bool) -> list[Piece]:
+    """Return an earlier reply; `verbatim` keeps its speech as it came, with whatever stands at its borders."""
+    edge, rules = config.speech.edge, Rules(max_new=0)
+    if turn.ids is None:
+        text: Piece = Words(turn.text, trusted=False)
+        speech = (edge, *turn.speech, edge) if turn.speech else ()
+    else:
+        words, codec = split_ids(turn.ids, rules, config, upstream=verbatim)
+        text = Ids(words)
+        speech = (edge, *codec, edge) if codec else ()
+        if verbatim and config.text.end in turn.ids:
+            speech = turn.ids[turn.ids.index(config.text.end) + 1 :]
+    return [text, Spoken(speech)] if speech else [text]

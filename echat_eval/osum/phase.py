@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from echat_eval.osum.config import OsumConfig
 
-__all__ = ["Phases", "Rules"]
+__all__ = ["Phases", "Rules", "split_ids"]
 
 #: How often a token may follow itself, and how often it may occur in the last few; then it is forbidden once.
 RUN, WINDOW, IN_WINDOW = 5, 8, 5
@@ -110,3 +112,31 @@ class Phases:
         self.spoke = embed_as_speech
         self.recent = torch.cat([self.recent[:, 1:], ids[:, None]], dim=1)
         return embed_as_speech
+
+
+def split_ids(
+    ids: Sequence[int], rules: Rules, config: OsumConfig, *, upstream: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return (text ids, speech ids) of a reply.
+
+    With `upstream`, cut as the public code cuts: a spoken reply loses its last text id (and if the
+    text is empty, everything but the last id becomes text), and the first and the last speech id go
+    whatever they are. A reply whose text never ends, where the public code crashes, is all text.
+    """
+    row = tuple(ids)
+    edge = config.speech.edge
+    if rules.starts_in_speech:
+        if upstream:
+            return (), row[:-1]
+        return (), row[:-1] if row[-1:] == (edge,) else row
+    if config.text.end not in row:
+        return row, ()
+    end = row.index(config.text.end)
+    if rules.ends_with_text:
+        return row[:end], ()
+    if upstream:
+        return row[: end - 1], row[end + 1 : -1][1:]
+    speech = row[end + 1 :]
+    if speech[:1] == (edge,):
+        speech = speech[1:]
+    return row[:end], speech[:-1] if speech[-1:] == (edge,) else speech
