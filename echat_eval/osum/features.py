@@ -71,7 +71,8 @@ def _sinc_kernel(old: int, new: int) -> tuple[Tensor, int]:
     cutoff = min(old, new) * _ROLLOFF
     reach = math.ceil(_ZERO_CROSSINGS * old / cutoff)
     taps = torch.arange(-reach, reach + old, dtype=torch.float64)[None] / old
-    phases = -torch.arange(new, dtype=torch.float64)[:, None] / new
+    # torchaudio's phases are fp32 and the rest fp64; a finer phase would be another resampler, by 2e-5.
+    phases = -torch.arange(new, dtype=torch.float32)[:, None] / new
     time = ((taps + phases) * cutoff).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)
     hann = torch.cos(time * math.pi / _ZERO_CROSSINGS / 2).square()
     return (torch.sinc(time) * hann * cutoff / old).float()[:, None], reach
