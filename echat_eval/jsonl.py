@@ -138,14 +138,20 @@ class Appender:
     def close(self) -> None:
         """Force the rows to the disk and close."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
 
     def __enter__(self) -> Appender:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            # What went wrong already is the news; a second error must not hide it.
+            self._file.close()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

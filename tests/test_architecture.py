@@ -13,12 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports"},
-    {"task", "judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "jsonl", "resources", "keys", "importers", "rubric", "prices", "retry"},
+    {"labels", "ports", "jsonl", "yaml_file", "resources"},
+    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
+     "assets", "keys", "importers", "prices"},
+    {"task"},
     {"systems", "annotators", "scorers", "osum"},
-    {"runner", "tables", "testing", "run_folder", "ledger"},
-    {"leaderboard", "compare", "gate", "report", "page", "check", "demo", "doctor", "rate"},
+    {"rows", "attempts"},
+    {"run_folder"},
+    {"tables"},
+    {"replies", "perform", "ledger", "testing"},
+    {"respond", "annotate", "score"},
+    {"runner"},
+    {"leaderboard"},
+    {"leaderboard_files", "compare", "gate", "report", "page", "check",
+     "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)

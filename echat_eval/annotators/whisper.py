@@ -1,0 +1,165 @@
+"""Whisper through CTranslate2: the words an English recogniser hears in a reply."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.assets import asset_file, file_sha256, installed_version
+from echat_eval.audio import RESAMPLER, read_mono
+from echat_eval.errors import NotApplicable, NotInstalled
+from echat_eval.jsonl import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from echat_eval.records import AudioRef
+
+__all__ = ["Whisper"]
+
+EMBEDDED = "whisper-tiny.en"
+_RATE = 16000
+
+
+@dataclass(slots=True, kw_only=True)
+class Whisper:
+    """Hears words; greedy, without fallback, so that equal audio gives equal words.
+
+    Attributes:
+        model: a folder in CTranslate2's form, or a hub name that is already in the local cache;
+            None is the embedded English tiny model. Nothing is ever downloaded.
+        languages: None means English for the embedded model and for names that end in ".en",
+            English and Chinese for any other.
+        calls_at_once: replies heard side by side, each on `threads` of its own.
+    """
+
+    model: str | None = None
+    beam_size: int = 1
+    threads: int = 1
+    device: str = "cpu"
+    compute_type: str = "int8"
+    languages: tuple[str, ...] | None = None
+    calls_at_once: int = 2
+    name: str = field(default="whisper", init=False)
+    version: str = field(default="1", init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _loaded: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.languages is None:
+            english = self.model is None or self.model.rstrip("/").endswith(".en")
+            self.languages = ("en",) if english else ("en", "zh")
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        """Return hypothesis (text, "" if no speech is heard), language, and seconds of audio.
+
+        Raises:
+            NotApplicable: the model does not know this language.
+            NotInstalled: faster-whisper or the model is absent.
+            BadData: the file is no sound.
+        """
+        if language not in (self.languages or ()):
+            raise NotApplicable(f"{self.model or EMBEDDED} does not hear '{language}'")
+        mono, _ = read_mono(audio.path, rate=_RATE)
+        with self._lock:
+            model = self._ready()
+        segments, _ = model.transcribe(
+            mono,
+            language=language,
+            beam_size=self.beam_size,
+            # One temperature and no thresholds on the text: nothing is ever sampled or tried again.
+            temperature=0.0,
+            compression_ratio_threshold=None,
+            log_prob_threshold=None,
+            no_speech_threshold=0.6,
+            condition_on_previous_text=False,
+            vad_filter=False,
+        )
+        hypothesis = " ".join(segment.text.strip() for segment in segments)
+        return {"hypothesis": hypothesis, "language": language, "seconds": len(mono) / _RATE}
+
+    def load(self) -> None:
+        """Load the model now rather than at the first reply."""
+        with self._lock:
+            self._ready()
+
+    def close(self) -> None:
+        """Let the model go."""
+        with self._lock:
+            self._loaded = None
+
+    def fingerprint(self) -> str:
+        """Hash of the weights and the tokenizer, the engine's versions and the settings."""
+        import hashlib
+
+        folder = self._folder()
+        parts = {
+            "weights": file_sha256(folder / "model.bin"),
+            "tokenizer": file_sha256(folder / "tokenizer.json"),
+            "faster-whisper": installed_version("faster-whisper"),
+            "ctranslate2": installed_version("ctranslate2"),
+            "resampler": RESAMPLER,
+            "rule": self.version,
+            "settings": {k: v for k, v in self.settings().items() if k not in ("model", "threads")},
+        }
+        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+        return {
+            "model": self.model or EMBEDDED,
+            "beam_size": self.beam_size,
+            "threads": self.threads,
+            "device": self.device,
+            "compute_type": self.compute_type,
+            "languages": list(self.languages or ()),
+        }
+
+    def _ready(self) -> Any:
+        if self._loaded is None:
+            folder = self._folder()
+            try:
+                from faster_whisper import WhisperModel
+            except ImportError as error:
+                raise NotInstalled(
+                    "Whisper needs faster-whisper; pip install 'echat-eval[whisper]'"
+                ) from error
+            self._loaded = WhisperModel(
+                str(folder),
+                device=self.device,
+                compute_type=self.compute_type,
+                cpu_threads=self.threads,
+                num_workers=self.calls_at_once,
+                local_files_only=True,
+            )
+        return self._loaded
+
+    def _folder(self) -> Path:
+        if self.model is None:
+            return asset_file(EMBEDDED).parent
+        folder = Path(self.model).expanduser()
+        if not folder.is_dir():
+            folder = _cached(self.model)
+        # Without its tokenizer faster-whisper would ask the hub for one.
+        for file in ("model.bin", "tokenizer.json"):
+            if not (folder / file).is_file():
+                raise NotInstalled(f"{folder}: no {file}; expected a Whisper model in CTranslate2's form")
+        return folder
+
+
+def _cached(name: str) -> Path:
+    """Return the local hub cache's folder of a model, never asking the network."""
+    missing = NotInstalled(
+        f"whisper model '{name}' is neither a folder nor in the local hub cache; "
+        f"fetch it once with: python -c \"import faster_whisper as f; f.download_model('{name}')\""
+    )
+    try:
+        from faster_whisper import download_model
+    except ImportError as error:
+        raise NotInstalled("Whisper needs faster-whisper; pip install 'echat-eval[whisper]'") from error
+    try:
+        return Path(download_model(name, local_files_only=True))
+    except (OSError, ValueError) as error:  # not cached, or no such name
+        raise missing from error

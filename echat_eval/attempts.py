@@ -1,0 +1,114 @@
+"""One guarded call: how often it is tried, and which ledger state it ends in.
+
+This is the one place that catches whatever a system or an instrument raises.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from echat_eval.records import State
+
+__all__ = ["Attempted", "Patience", "attempt"]
+
+T = TypeVar("T")
+
+#: A reason is for people to read; what a system printed may be endless.
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often a call is tried, and how long to wait between.
+
+    Attributes:
+        tries: calls at most, per row.
+        first_wait: seconds before the second try; doubled for each further one, with jitter.
+        longest_wait: seconds at most, also where a server asks for more.
+    """
+
+    tries: int = 3
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+
+    def wait(self, tried: int, retry_after: float | None) -> float:
+        """Return the seconds to wait after `tried` tries."""
+        if retry_after is not None:
+            return min(max(0.0, retry_after), self.longest_wait)
+        doubled: float = min(self.first_wait * 2.0 ** (tried - 1), self.longest_wait)
+        return doubled * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted(Generic[T]):
+    """What came of it."""
+
+    state: State
+    value: T | None = None
+    reason: str | None = None
+    tries: int = 1
+    seconds: float | None = None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return one bounded line that names an error."""
+    known = isinstance(error, SystemFailure | Unavailable | NotApplicable | UsageError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    line = " ".join(text.split()) or type(error).__name__
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
+
+
+def attempt(
+    call: Callable[[], T],
+    *,
+    blame: Literal["system", "instrument"],
+    patience: Patience,
+    sleep: Callable[[float], Any] = time.sleep,
+) -> Attempted[T]:
+    """Call until it works or patience ends.
+
+    A system that ends every try in the same error has failed; one whose tries end differently,
+    or which the network kept from answering, leaves the row missing. An instrument's trouble is
+    never the system's: its rows are missing.
+    """
+    errors: list[BaseException] = []
+    for tried in range(1, patience.tries + 1):
+        begun = time.monotonic()
+        try:
+            value = call()
+        except NotApplicable as error:
+            return Attempted(state="not applicable", reason=reason_of(error), tries=tried)
+        except UsageError as error:
+            # A wrong key or a missing package is wrong for every row: stop and say so.
+            if not isinstance(error, BadData):
+                raise
+            errors.append(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
+            errors.append(error)
+        else:
+            return Attempted(state="value", value=value, tries=tried, seconds=time.monotonic() - begun)
+        if tried < patience.tries:
+            sleep(patience.wait(tried, getattr(errors[-1], "retry_after", None)))
+    return Attempted(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))
+
+
+def _verdict(errors: list[BaseException], blame: str) -> State:
+    outside = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
+    same = len({reason_of(error) for error in errors}) == 1
+    return "failed" if blame == "system" and same and not outside else "missing"
+
+
+def _summary(errors: list[BaseException]) -> str:
+    reasons = list(dict.fromkeys(reason_of(error) for error in errors))
+    text = (
+        reasons[0] if len(reasons) == 1 else f"different errors in {len(errors)} tries: " + "; ".join(reasons)
+    )
+    return text[:MAX_REASON]

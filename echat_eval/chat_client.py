@@ -1,0 +1,143 @@
+"""One door to any OpenAI-compatible chat server; the only place that reads an API key."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from openai import OpenAI
+
+__all__ = ["Answer", "ChatClient"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        model: as the server names it, which may be more exact than what was asked for.
+        server: its system fingerprint, if it gives one.
+    """
+
+    text: str
+    model: str
+    server: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(kw_only=True)
+class ChatClient:
+    """Asks a chat server, once a call: tries and waiting are the runner's.
+
+    Attributes:
+        model: the model to ask for.
+        base_url: such as http://127.0.0.1:8000/v1; None: OpenAI's own.
+        timeout: seconds until a call is given up.
+    """
+
+    model: str
+    base_url: str | None = None
+    timeout: float = 60.0
+    _client: OpenAI | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise UsageError(
+                f"judge URL {self.base_url!r}: expected http://... or https://..., ending in /v1"
+            )
+
+    def _open(self) -> OpenAI:
+        with self._lock:
+            if self._client is None:
+                from openai import OpenAI
+
+                key = os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY")
+                if key is None and self.base_url is None:
+                    raise UsageError(
+                        "no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url"
+                    )
+                self._client = OpenAI(
+                    api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
+                )
+            return self._client
+
+    def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int = 300,
+        seed: int = 0,
+    ) -> Answer:
+        """Return the answer to one conversation, at temperature 0.
+
+        Args:
+            messages: role and content.
+            schema: a JSON schema the answer must follow, where the server can hold it.
+
+        Raises:
+            Unavailable: the network, a limit or the server kept us from an answer.
+            UsageError: the server refused the key or does not know the model.
+        """
+        import openai
+
+        extra: dict[str, Any] = {}
+        if schema is not None:
+            extra["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)},
+            }
+        try:
+            done = self._open().chat.completions.create(
+                model=self.model,
+                messages=list(messages),  # type: ignore[arg-type]
+                temperature=0,
+                seed=seed,
+                max_tokens=max_tokens,
+                **extra,
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise UsageError(
+                f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}"
+            ) from error
+        except openai.APIStatusError as error:
+            raise Unavailable(_short(error), retry_after=_retry_after(error.response.headers)) from error
+        except openai.APIError as error:
+            raise Unavailable(f"{type(error).__name__}: {_short(error)}") from error
+        if not done.choices:
+            raise Unavailable("the server answered without a choice")
+        usage = done.usage
+        return Answer(
+            text=done.choices[0].message.content or "",
+            model=done.model,
+            server=done.system_fingerprint,
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else 0,
+        )
+
+    def close(self) -> None:
+        """Close connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    try:
+        return float(headers.get("retry-after", ""))
+    except ValueError:
+        return None

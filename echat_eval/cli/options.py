@@ -1,0 +1,126 @@
+"""Options that several commands share, and how their values become objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from echat_eval.errors import NotInstalled, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.task import Task
+
+__all__ = ["instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
+
+DEFAULT_ANNOTATORS = ("whisper", "acoustics")
+DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
+
+
+def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose annotators, the judge and patience."""
+    options = [
+        click.option("--annotator", "annotators", multiple=True, metavar="NAME",
+                     help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
+        click.option("--judge", "judge", metavar="MODEL", help="Let this LLM judge the replies as well."),
+        click.option("--judge-url", metavar="URL",
+                     help="Base URL of the judge's OpenAI-compatible server, ending in /v1."),
+        click.option("--rubric", default="echat-r0", show_default=True,
+                     help="Which of `judges/` the judge follows."),
+        click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
+                     help="Calls per row before it counts as failed or missing."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load_tasks(
+    names: Sequence[str], data: Path | None, languages: Sequence[str], limit: int | None
+) -> list[Task]:
+    """Return the tasks of `--task`, all of them if none is named."""
+    from dataclasses import replace
+
+    from echat_eval.task import known_tasks, load_task
+
+    known = known_tasks(data) if data is not None and not (data / "task.yaml").is_file() else known_tasks()
+    for name in names:
+        if name not in known and (data is None or not (data / "task.yaml").is_file()):
+            raise UnknownName("task", name, known)
+    if data is not None and (data / "task.yaml").is_file() and len(names) != 1:
+        raise UsageError(f"--data {data} is one task's folder; name that task with --task")
+    tasks = [load_task(name, data=data, languages=languages or None) for name in (names or known)]
+    if limit is not None:
+        tasks = [replace(task, samples=_whole_groups(task.samples, limit)) for task in tasks]
+    return tasks
+
+
+def _whole_groups(samples: Sequence[Any], limit: int) -> tuple[Any, ...]:
+    """Return at most `limit` samples, contrast groups kept whole, in their order."""
+    kept: list[Any] = []
+    groups = list(dict.fromkeys(s.contrast_group or s.id for s in samples))
+    for group in groups:
+        members = [s for s in samples if (s.contrast_group or s.id) == group]
+        if len(kept) + len(members) > limit:
+            break
+        kept += members
+    if not kept:
+        raise UsageError(f"--limit {limit} is smaller than the first contrast group; give at least 2")
+    chosen = {s.id for s in kept}
+    return tuple(s for s in samples if s.id in chosen)
+
+
+def make_systems(specs: Sequence[str], settings: Sequence[str]) -> list[System | Oracle]:
+    """Return the systems of `--system`; `--set` settings go to every one of them."""
+    from echat_eval.plugins import parse_setting
+    from echat_eval.systems import build_system
+
+    given = dict(parse_setting(text) for text in settings)
+    return [build_system(spec, given) for spec in specs]
+
+
+def make_annotators(names: Sequence[str]) -> list[Annotator]:
+    """Return the annotators of `--annotator`.
+
+    A default one whose package is missing is left out and said: its cells are not applicable.
+    """
+    from echat_eval.annotators import ANNOTATORS
+    from echat_eval.plugins import construct, load_named
+
+    made = []
+    for name in names or DEFAULT_ANNOTATORS:
+        try:
+            made.append(construct("annotator", name, load_named("annotator", name, ANNOTATORS), {}))
+            made[-1].fingerprint()
+        except NotInstalled as error:
+            if names:
+                raise
+            made = [m for m in made if m.name != name]
+            click.echo(f"note: annotator '{name}' is left out: {error}", err=True)
+    return made
+
+
+def make_scorers(judge: str | None, judge_url: str | None, rubric: str) -> list[Scorer]:
+    """Return the default scorers, and the judge if one is named."""
+    from echat_eval.plugins import construct, load_named
+    from echat_eval.scorers import SCORERS
+
+    made: list[Scorer] = []
+    for name in DEFAULT_SCORERS:
+        try:
+            made.append(construct("scorer", name, load_named("scorer", name, SCORERS), {}))
+            made[-1].fingerprint()
+        except NotInstalled as error:
+            made = [m for m in made if m.name != name]
+            click.echo(f"note: scorer '{name}' is left out: {error}", err=True)
+    if judge is not None:
+        from echat_eval.scorers.judged import Judged
+
+        made.append(Judged(judge, judge_url, rubric))
+    elif judge_url is not None:
+        raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+    return made

@@ -1,0 +1,50 @@
+"""A progress bar: stage, counts, time left. Without a terminal, one line a stage."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+__all__ = ["Bar"]
+
+
+class Bar:
+    """Draws what the runner tells; use it as a context manager."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Left
+
+        self._console = Console(stderr=True)
+        self._drawn = sys.stderr.isatty()
+        self._bars = Progress(
+            TextColumn("{task.description:<24}"), BarColumn(bar_width=30), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), Left(), console=self._console,
+        )  # fmt: skip
+        self._current: TaskID | None = None
+
+    def __enter__(self) -> Bar:
+        if self._drawn:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._drawn:
+            self._bars.stop()
+
+    def stage(self, name: str, total: int, done: int) -> None:
+        """Begin a line."""
+        if self._drawn:
+            # Rows that were there already do not count into the speed.
+            self._current = self._bars.add_task(name, total=total, completed=done)
+        else:
+            self._console.print(f"{name}: {total - done} of {total} rows to do", highlight=False)
+
+    def advance(self, count: int = 1) -> None:
+        """Move the current line."""
+        if self._drawn and self._current is not None:
+            self._bars.advance(self._current, count)

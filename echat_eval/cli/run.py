@@ -1,0 +1,139 @@
+"""`run` and `score`: the main job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from echat_eval.cli.options import instruments, load_tasks, make_annotators, make_scorers, make_systems
+from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.run_folder import RunFolder
+
+__all__ = ["finish", "run", "score"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  echat-eval run --system echo --system canned
+  echat-eval run --system cascade --task emotion --task age --out runs/cascade
+  echat-eval run --system mine=replay:replies.jsonl --out runs/mine
+  echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
+  echat-eval run --system cascade --data /data/echat-eval --task emotion
+Running the same command again does only what is missing."""
+)
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]SPEC",
+    help="System to evaluate; repeatable. `echat-eval list` names them.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the system; repeatable."
+)
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task; repeatable.  [default: all]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with tasks of the same form, instead of the demo split.",
+)
+@click.option("--language", "languages", multiple=True, metavar="TAG", help="Only samples in it; repeatable.")
+@click.option(
+    "--limit", type=click.IntRange(2), help="At most so many samples a task, contrast groups whole."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="Run folder.",
+)
+@instruments
+def run(
+    systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
+    languages: tuple[str, ...], limit: int | None, out: Path, annotators: tuple[str, ...], judge: str | None,
+    judge_url: str | None, rubric: str, tries: int,
+) -> int:  # fmt: skip
+    """Ask systems, hear and score their replies, print the leaderboard."""
+    from echat_eval.attempts import Patience
+    from echat_eval.cli.progress import Bar
+    from echat_eval.run_folder import RunFolder
+    from echat_eval.runner import evaluate
+
+    chosen = load_tasks(tasks, data, languages, limit)
+    asked = make_systems(systems, settings)
+    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    with RunFolder(out).writing() as folder, Bar() as bar:
+        states = evaluate(
+            folder, systems=asked, tasks=chosen, annotators=heard, scorers=scorers,
+            patience=Patience(tries=tries), progress=bar,
+        )  # fmt: skip
+    for system in asked:
+        unclaimed = list(getattr(system, "unclaimed", list)())
+        if unclaimed:
+            click.echo(
+                f"note: {len(unclaimed)} replies of '{system.name}' answer no request: "
+                + ", ".join(unclaimed[:5]),
+                err=True,
+            )
+    return finish(folder, states)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  echat-eval score runs/mine
+  echat-eval score runs/mine --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1"""
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@instruments
+def score(
+    folder: Path,
+    annotators: tuple[str, ...],
+    judge: str | None,
+    judge_url: str | None,
+    rubric: str,
+    tries: int,
+) -> int:
+    """Annotate and score the replies of a run again, asking no system."""
+    from echat_eval.attempts import Patience
+    from echat_eval.cli.progress import Bar
+    from echat_eval.run_folder import RunFolder
+    from echat_eval.runner import rescore
+
+    found = RunFolder.existing(folder)
+    if not found.responses():
+        raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
+    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    with found.writing(), Bar() as bar:
+        states = rescore(
+            found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
+        )
+    return finish(found, states)
+
+
+def finish(folder: RunFolder, states: Counter[str]) -> int:
+    """Write and print the leaderboard; return the exit code."""
+    from echat_eval.cli.table import print_leaderboard
+    from echat_eval.leaderboard import build_leaderboard
+    from echat_eval.leaderboard_files import write_files
+
+    board = build_leaderboard([folder])
+    files = write_files(board, folder.path)
+    print_leaderboard(board)
+    click.echo("written: " + ", ".join(str(path) for path in files))
+    if states["missing"]:
+        why = Counter(s.reason for s in folder.scores().values() if s.state == "missing").most_common(1)[0][0]
+        click.echo(
+            f"echat-eval: {states['missing']} scores are missing (first reason: {why}); "
+            "the same command tries them again", err=True,
+        )  # fmt: skip
+        return Exit.CANNOT_TELL
+    return Exit.DONE

@@ -1,0 +1,71 @@
+"""The leaderboard in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from echat_eval.leaderboard import OVERALL
+from echat_eval.leaderboard_files import MARK, PROXY_NOTE, cell_text, metric_title, rows_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from echat_eval.leaderboard import Leaderboard
+    from echat_eval.records import Metric
+
+__all__ = ["print_leaderboard"]
+
+
+def print_leaderboard(board: Leaderboard) -> None:
+    """Print the headline metric by task, the other measures, and what the numbers mean."""
+    from rich.console import Console
+
+    # A terminal wraps; a file or a pipe must not.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(_by_task(board))
+    console.print(_others(board))
+    if board.headline.proxy:
+        console.print(f"What these numbers mean and do not mean: {PROXY_NOTE}", highlight=False, markup=False)
+
+
+def _table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _by_task(board: Leaderboard) -> Table:
+    from rich.text import Text
+
+    metric = board.headline
+    table = _table(f"{metric_title(metric)}, mean and 95 % interval")
+    table.add_column("", justify="right")
+    table.add_column("system")
+    for task in (OVERALL, *board.tasks):
+        table.add_column(task, justify="right")
+    last = None
+    for name, role, summaries in rows_of(board, metric):
+        if last is not None and role != last:
+            table.add_section()
+        last = role
+        rank = str(board.ranks.get(name, "?")) if role == "system" else ""
+        table.add_row(rank, Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries))
+    return table
+
+
+def _others(board: Leaderboard) -> Table:
+    from rich.text import Text
+
+    metrics: list[Metric] = [m for m in board.metrics if m.name != board.headline.name]
+    table = _table("Other measures, over all tasks")
+    table.add_column("system")
+    for title in ("samples", "failed", "missing", *map(metric_title, metrics)):
+        table.add_column(title, justify="right")
+    for name, role, summaries in rows_of(board, board.headline):
+        counts = summaries[0].counts if summaries[0] is not None else {}
+        numbers = (sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0))
+        cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m, interval=False) for m in metrics]
+        table.add_row(Text(name + MARK[role]), *map(str, numbers), *cells)
+    return table

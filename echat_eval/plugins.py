@@ -1,0 +1,90 @@
+"""Names become objects: one visible table per port first, then entry points of other distributions.
+
+A table's values are import paths ("package.module:Class"), so listing names imports nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import NotInstalled, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["construct", "known_names", "load_named", "parse_setting"]
+
+
+def _others(kind: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"echat_eval.{kind}s")}
+
+
+def known_names(kind: str, table: Mapping[str, str]) -> list[str]:
+    """Return every name of a kind, ours first, then those of entry points.
+
+    Args:
+        kind: "system", "annotator" or "scorer"; entry points are in the group "echat_eval.<kind>s".
+        table: name -> import path of what ships with the package.
+    """
+    return [*table, *sorted(set(_others(kind)) - set(table))]
+
+
+def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
+    """Return the class a name stands for.
+
+    Raises:
+        UnknownName: nothing goes by that name.
+        NotInstalled: a package it needs is missing.
+    """
+    path = table.get(name) or _others(kind).get(name)
+    if path is None:
+        raise UnknownName(kind, name, known_names(kind, table))
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise NotInstalled(
+            f"{kind} '{name}' needs the package '{error.name}'; `echat-eval doctor` says how to get it"
+        ) from error
+    except AttributeError as error:
+        raise UsageError(
+            f"{kind} '{name}': {module} has no {attribute!r}; its entry point is wrong"
+        ) from error
+
+
+def construct(kind: str, name: str, cls: Any, settings: Mapping[str, Any]) -> Any:
+    """Return an instance made with settings, and refuse settings it does not know."""
+    known = [p for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in known)
+    for given in settings:
+        if not open_ended and given not in {p.name for p in known}:
+            raise UnknownName(f"setting of {kind} '{name}':", given, (p.name for p in known))
+    lacking = [
+        p.name
+        for p in known
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in settings
+    ]
+    if lacking:
+        raise UsageError(f"{kind} '{name}' needs {', '.join(lacking)}; give it as --set {lacking[0]}=VALUE")
+    return cls(**settings)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return the name and value of `name=value`; the value is read as a YAML scalar.
+
+    >>> parse_setting("max_tokens=40"), parse_setting("model=tiny.en")
+    (('max_tokens', 40), ('model', 'tiny.en'))
+    """
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"setting '{text}' is not of the form name=value")
+    try:
+        parsed = yaml.safe_load(value) if value else ""
+    except yaml.YAMLError:
+        parsed = value
+    return name.strip(), parsed if isinstance(parsed, str | int | float | bool) else value

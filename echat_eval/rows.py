@@ -1,0 +1,121 @@
+"""How records look as rows of a run folder's JSONL files, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.records import STATES, Annotation, AudioRef, Reply, Response, Sample, Score, Turn, Waveform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "annotation_from",
+    "response_from",
+    "row_of_annotation",
+    "row_of_response",
+    "row_of_sample",
+    "row_of_score",
+    "sample_from",
+    "score_from",
+]
+
+
+def _audio_row(audio: AudioRef | Waveform | None, root: Path) -> dict[str, Any] | None:
+    if audio is None:
+        return None
+    if isinstance(audio, Waveform):
+        raise TypeError("a waveform must be stored before its row is written")
+    return {"file": str(audio.path.relative_to(root)), "sha256": audio.sha256, "seconds": audio.seconds}
+
+
+def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
+    if row is None:
+        return None
+    path = (root / row["file"]).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise BadData(f"{root}: audio path {row['file']!r} leaves the run folder")
+    return AudioRef(path=path, sha256=row["sha256"], seconds=row["seconds"])
+
+
+def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of a record whose values are plain JSON already; None and empty ones left out."""
+    row = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if field.name in skip or value is None or value == () or value == {}:
+            continue
+        row[field.name] = (
+            dict(value) if hasattr(value, "keys") else list(value) if isinstance(value, tuple) else value
+        )
+    return row
+
+
+def row_of_response(response: Response, root: Path) -> dict[str, Any]:
+    """Return a response as a row; audio becomes a path inside the run folder."""
+    row = _plain(response, skip=("reply",))
+    if response.reply is not None:
+        row["reply"] = _plain(response.reply, skip=("audio",))
+        if response.reply.audio is not None:
+            row["reply"]["audio"] = _audio_row(response.reply.audio, root)
+    return row
+
+
+def response_from(row: Mapping[str, Any], root: Path) -> Response:
+    """Return the response a row holds."""
+    reply = None
+    if row.get("reply") is not None:
+        inner = dict(row["reply"])
+        inner["audio"] = _audio_from(inner.get("audio"), root)
+        reply = Reply(**inner)
+    return Response(**{**row, "reply": reply})
+
+
+def row_of_annotation(annotation: Annotation) -> dict[str, Any]:
+    """Return an annotation as a row."""
+    return _plain(annotation)
+
+
+def annotation_from(row: Mapping[str, Any]) -> Annotation:
+    """Return the annotation a row holds."""
+    return Annotation(**row)
+
+
+def row_of_score(score: Score) -> dict[str, Any]:
+    """Return a score as a row; `value` is always there, null where there is none."""
+    return {**_plain(score), "value": score.value}
+
+
+def score_from(row: Mapping[str, Any]) -> Score:
+    """Return the score a row holds."""
+    if row.get("state") not in STATES:
+        raise BadData(
+            f"score of {row.get('sample_id')!r}: state {row.get('state')!r}; states are {', '.join(STATES)}"
+        )
+    return Score(**row)
+
+
+def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
+    """Return a sample as a row of the run's snapshot."""
+    row = _plain(sample, skip=("audio", "history"))
+    row["audio"] = _audio_row(sample.audio, root)
+    if sample.history:
+        row["history"] = [
+            {**_plain(turn, skip=("audio",)), "audio": _audio_row(turn.audio, root)}
+            for turn in sample.history
+        ]
+    return row
+
+
+def sample_from(row: Mapping[str, Any], root: Path) -> Sample:
+    """Return the sample a row of the run's snapshot holds."""
+    inner = dict(row)
+    inner["audio"] = _audio_from(row["audio"], root)
+    inner["references"] = tuple(row.get("references", ()))
+    inner["history"] = tuple(
+        Turn(**{**turn, "audio": _audio_from(turn.get("audio"), root)}) for turn in row.get("history", ())
+    )
+    return Sample(**inner)

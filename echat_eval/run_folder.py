@@ -1,0 +1,203 @@
+"""A run folder: what is in it, who may write to it, and how rows are found again.
+
+runs/x/manifest.json                 what ran, with which versions, settings and hashes
+      samples.jsonl                  the samples as they were asked
+      requests/<sha256>.<ext>        query audio, at paths that say nothing
+      responses.jsonl  annotations.jsonl  scores.jsonl
+      audio/<sha256>.wav             reply audio
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval import jsonl, rows
+from echat_eval.errors import BadData, Busy, UsageError
+from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from filelock import BaseFileLock
+
+__all__ = ["RunFolder"]
+
+#: Raised when rows of an older layout could be misread.
+LAYOUT = 1
+
+ResponseId = tuple[str, str, str]  # system, task, sample id
+AnnotationId = tuple[str, str, str, str]  # ... annotator
+ScoreId = tuple[str, str, str, str]  # ... metric
+
+
+class RunFolder:
+    """Reads a run folder, and writes to it while it holds the folder's lock.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as tmp, RunFolder(Path(tmp) / "a").writing() as run:
+    ...     len(run.responses())
+    0
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: BaseFileLock | None = None
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """Return a run folder that must be there already."""
+        if not (path / "manifest.json").is_file():
+            raise BadData(
+                f"{path}: not a run folder (no manifest.json); make one with `echat-eval run --out {path}`"
+            )
+        return cls(path)
+
+    def writing(self) -> RunFolder:
+        """Take the folder's lock; a second writer is told and stops.
+
+        Raises:
+            Busy: another process holds it.
+            UsageError: the folder cannot be written, or holds something else.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = any(self.path.iterdir()) and not (self.path / "manifest.json").exists()
+            if foreign and {p.name for p in self.path.iterdir()} - {".lock", ".fonts"}:
+                raise UsageError(f"{self.path}: not empty and not a run folder; choose another --out")
+            self._lock = FileLock(self.path / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise Busy(
+                f"{self.path}: another process is writing to this run; wait for it or use another --out"
+            ) from error
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        return self
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- manifest ---------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest, or a fresh one."""
+        path = self.path / "manifest.json"
+        if not path.exists():
+            return {"layout": LAYOUT}
+        try:
+            found = jsonl.loads(path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise BadData(f"{path}: cannot be read: {error}") from error
+        if not isinstance(found, dict) or found.get("layout") != LAYOUT:
+            raise BadData(
+                f"{path}: not a manifest of layout {LAYOUT}; it was written by another version of echat-eval"
+            )
+        return found
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        import json
+
+        text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
+        jsonl.write_atomically(self.path / "manifest.json", text + "\n")
+
+    # -- samples ----------------------------------------------------------------
+
+    def keep_samples(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Copy samples in, audio at paths named by hash; return them as they now are.
+
+        The snapshot of a task named here replaces an earlier one of the same task.
+        """
+        kept = [self._adopt(sample) for sample in samples]
+        tasks = {sample.task for sample in kept}
+        others = [sample for sample in self.samples() if sample.task not in tasks]
+        jsonl.write_rows(
+            self.path / "samples.jsonl",
+            (rows.row_of_sample(sample, self.path) for sample in [*others, *kept]),
+        )
+        return kept
+
+    def _adopt(self, sample: Sample) -> Sample:
+        history = tuple(
+            turn if turn.audio is None else replace(turn, audio=self.adopt_audio(turn.audio, "requests"))
+            for turn in sample.history
+        )
+        return replace(sample, audio=self.adopt_audio(sample.audio, "requests"), history=history)
+
+    def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
+        """Copy an audio file in under a name that only says its hash."""
+        suffix = audio.path.suffix.lower()
+        target = (
+            self.path / folder / f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
+        )
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_suffix(".tmp")
+            shutil.copyfile(audio.path, temporary)
+            temporary.replace(target)
+        return replace(audio, path=target)
+
+    def samples(self) -> list[Sample]:
+        """Return the snapshot, in its order."""
+        return [rows.sample_from(row, self.path) for row in self._rows("samples.jsonl")]
+
+    # -- rows -------------------------------------------------------------------
+
+    def _rows(self, name: str) -> Iterable[dict[str, Any]]:
+        path = self.path / name
+        if path.exists():
+            if self._lock is not None:
+                jsonl.mend(path)
+            for _, row in jsonl.read_rows(path):
+                yield row
+
+    def _table(
+        self, name: str, build: Callable[[dict[str, Any]], Any], ident: Callable[[Any], Any]
+    ) -> dict[Any, Any]:
+        """Return identity -> record; a later row replaces an earlier one."""
+        table = {}
+        for row in self._rows(name):
+            try:
+                record = build(row)
+            except (TypeError, KeyError) as error:
+                raise BadData(f"{self.path / name}: a row of another version: {error}") from error
+            table[ident(record)] = record
+        return table
+
+    def responses(self) -> dict[ResponseId, Response]:
+        """Return (system, task, sample id) -> response."""
+        return self._table(
+            "responses.jsonl",
+            lambda row: rows.response_from(row, self.path),
+            lambda r: (r.system, r.task, r.sample_id),
+        )
+
+    def annotations(self) -> dict[AnnotationId, Annotation]:
+        """Return (system, task, sample id, annotator) -> annotation."""
+        return self._table(
+            "annotations.jsonl", rows.annotation_from, lambda a: (a.system, a.task, a.sample_id, a.annotator)
+        )
+
+    def scores(self) -> dict[ScoreId, Score]:
+        """Return (system, task, sample id, metric) -> score."""
+        return self._table(
+            "scores.jsonl", rows.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
+        )
+
+    @cached_property
+    def audio_folder(self) -> Path:
+        """Return the folder of reply audio."""
+        folder = self.path / "audio"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

@@ -1,0 +1,20 @@
+"""What turns replies and annotations into scores: one table of names; nothing is imported."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SCORERS"]
+
+#: Name -> "module:Class".
+SCORERS: Mapping[str, str] = MappingProxyType(
+    {
+        "cue-contrast": "echat_eval.scorers.cue_contrast:CueContrast",
+        "transcription": "echat_eval.scorers.transcription:TranscriptionConsistency",
+        "outcome": "echat_eval.scorers.outcome:Outcome",
+    }
+)

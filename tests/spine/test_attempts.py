@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from echat_eval.attempts import Patience, attempt
+from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable
+
+PATIENCE = Patience(tries=3, first_wait=0.01)
+
+
+def raising(*errors: Exception | None) -> Callable[[], str]:
+    left = list(errors)
+
+    def call() -> str:
+        error = left.pop(0)
+        if error is not None:
+            raise error
+        return "done"
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("errors", "blame", "state", "tries"),
+    [
+        ([None], "system", "value", 1),
+        ([RuntimeError("x"), None], "system", "value", 2),
+        ([RuntimeError("x")] * 3, "system", "failed", 3),
+        ([SystemExit(1)] * 3, "system", "failed", 3),
+        ([SystemFailure("empty")] * 3, "system", "failed", 3),
+        ([RuntimeError("x"), RuntimeError("y"), RuntimeError("x")], "system", "missing", 3),
+        ([Unavailable("429")] * 3, "system", "missing", 3),
+        ([ConnectionResetError("gone")] * 3, "system", "missing", 3),
+        ([TimeoutError()] * 3, "system", "missing", 3),
+        ([RuntimeError("x"), Unavailable("429"), RuntimeError("x")], "system", "missing", 3),
+        ([RuntimeError("x")] * 3, "instrument", "missing", 3),
+        ([JudgeFailure("prose")] * 3, "instrument", "missing", 3),
+        ([NotApplicable("no voice")], "system", "not applicable", 1),
+    ],
+)
+def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:
+    done = attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=lambda _: None)
+    assert (done.state, done.tries) == (state, tries)
+    assert (done.reason is None) == (state == "value")
+    assert (done.seconds is not None) == (state == "value")
+
+
+def test_a_server_that_says_when_is_heeded_within_bounds() -> None:
+    slept: list[float] = []
+    errors = [Unavailable("429", retry_after=7.0), Unavailable("429", retry_after=1e9), None]
+    attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=slept.append)
+    assert slept == [7.0, PATIENCE.longest_wait]
+
+
+def test_waits_grow_and_stay_bounded() -> None:
+    patience = Patience(tries=9, first_wait=1.0, longest_wait=20.0)
+    for tried in range(1, 9):
+        assert 0.5 * min(2 ** (tried - 1), 20) <= patience.wait(tried, None) <= min(2 ** (tried - 1), 20)
+
+
+def test_what_is_wrong_for_every_row_stops_the_run() -> None:
+    with pytest.raises(NotInstalled):
+        attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE)
+
+
+def test_a_reason_is_one_bounded_line() -> None:
+    done = attempt(
+        raising(*[RuntimeError("a\nb" * 10_000)] * 3), blame="system", patience=PATIENCE, sleep=lambda _: None
+    )
+    assert done.reason is not None
+    assert len(done.reason) <= 500
+    assert "\n" not in done.reason

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echat_eval import jsonl
+from echat_eval.errors import BadData
+
+
+def test_rows_come_back_as_written(tmp_path: Path) -> None:
+    rows = [{"a": 1, "text": "línea\u2028中"}, {"a": None}, {"a": [1.5, True]}]
+    with jsonl.Appender(tmp_path / "x.jsonl") as appender:
+        for row in rows:
+            appender.append(row)
+    assert [row for _, row in jsonl.read_rows(tmp_path / "x.jsonl")] == rows
+
+
+@pytest.mark.parametrize("torn", [b'{"a":2', b'{"a":2}', b"\xe4\xb8", b"x" * 70_000])
+def test_a_torn_last_line_is_cut_and_said(
+    tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a":1}\n' + torn)
+    with jsonl.Appender(path) as appender:
+        appender.append({"a": 3})
+    assert [row["a"] for _, row in jsonl.read_rows(path)] == [1, 3]
+    assert f"torn ({len(torn)} bytes)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"a": NaN}', "NaN is not JSON"),
+        ('{"a": 1, "a": 2}', "the same key twice"),
+        ("[1]", "expected an object, got list"),
+        ("{", "not strict JSON"),
+        ("[" * 100_000, "not strict JSON"),
+    ],
+)
+def test_what_is_not_strict_is_refused_with_its_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"ok": 1}\n' + line + "\n")
+    with pytest.raises(BadData, match=message) as caught:
+        list(jsonl.read_rows(path))
+    assert f"{path}:2:" in str(caught.value)
+
+
+def test_nan_is_never_written() -> None:
+    with pytest.raises(BadData, match="strict JSON"):
+        jsonl.dumps({"score": float("nan")})
+
+
+def test_a_full_disk_is_an_error_and_not_a_lost_row() -> None:
+    with pytest.raises(OSError, match="No space left"), jsonl.Appender(Path("/dev/full")) as appender:
+        appender.append({"a": 1})
+
+
+def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    jsonl.write_rows(path, [{"a": 1}])
+
+    def rows():
+        yield {"a": 2}
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        jsonl.write_rows(path, rows())
+    assert path.read_text() == '{"a":1}\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["x.jsonl"]
