@@ -1,1 +1,1 @@
-"""OSUM-EChat, re-implemented for inference: from audio to text, speech tokens and a voice."""
+"""OSUM-EChat, written anew: from a spoken query to text and speech tokens. Importing it loads nothing."""
