@@ -14,8 +14,9 @@ PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file"},
-    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "resources", "keys", "importers", "prices"},
+    {"chat_client", "manifest", "plugins", "cache", "audio", "text", "stats", "assets", "resources", "keys",
+     "bounded_http", "prices"},
+    {"judge", "baseline", "system_settings", "importers"},
     {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
@@ -24,7 +25,8 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check",
+    {"leaderboard"},
+    {"leaderboard_files", "compare", "gate", "report", "page", "check",
      "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip
