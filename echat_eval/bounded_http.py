@@ -71,14 +71,23 @@ def check_url(url: str, what: str) -> str:
     return url
 
 
-def open_client(timeout: float) -> httpx.Client:
-    """Return a client that follows nothing by itself and takes no proxy from the environment."""
+def open_client(url: str, timeout: float) -> httpx.Client:
+    """Return a client that follows nothing by itself and takes no proxy from the environment.
+
+    Args:
+        url: of the one host it will talk to.
+        timeout: seconds between two bytes.
+    """
     import httpx
 
     return httpx.Client(
-        timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)), follow_redirects=False, trust_env=False,
+        timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+        follow_redirects=False,
+        trust_env=False,
         limits=httpx.Limits(max_connections=64),
-    )  # fmt: skip
+        # Certificates take long to load, and plain http has none to check.
+        verify=url.startswith("https://"),
+    )
 
 
 @contextmanager

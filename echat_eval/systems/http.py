@@ -82,10 +82,11 @@ class Http:
         """
         parts = urlsplit(self.url)
         url = urlunsplit((parts.scheme, parts.netloc, "/fingerprint", "", ""))
+        limit = min(10.0, self.timeout)
         try:
-            answer = exchange(
-                self._open(), "GET", url, headers={}, timeout=min(10.0, self.timeout), max_bytes=65_536
-            )
+            # A client of its own: this is asked before loading, and perhaps nothing is loaded after it.
+            with open_client(self.url, limit) as client:
+                answer = exchange(client, "GET", url, headers={}, timeout=limit, max_bytes=65_536)
         except RowError:
             return None
         if answer.status != 200:
@@ -111,7 +112,7 @@ class Http:
 
     def _open(self) -> httpx.Client:
         if self._client is None:
-            self._client = open_client(self.timeout)
+            self._client = open_client(self.url, self.timeout)
         return self._client
 
     def respond(self, request: Request) -> Reply:

@@ -99,11 +99,18 @@ class OpenAIChat:
         A hosted model may change behind its name: this is the name and what is listed with it (such as
         a creation time, or the size llama.cpp tells), not the weights.
         """
+        limit = min(10.0, self.timeout)
         try:
-            answer = exchange(
-                self._open(), "GET", f"{self.url}/models", headers=self._headers(),
-                timeout=min(10.0, self.timeout), max_bytes=4 * 2**20,
-            )  # fmt: skip
+            # A client of its own: this is asked before loading, and perhaps nothing is loaded after it.
+            with open_client(self.url, limit) as client:
+                answer = exchange(
+                    client,
+                    "GET",
+                    f"{self.url}/models",
+                    headers=self._headers(),
+                    timeout=limit,
+                    max_bytes=2**22,
+                )
             refuse_status(answer, self.url)
             listed = loads(answer.body)["data"]
             entry = next(e for e in listed if e.get("id") == self.model)
@@ -131,7 +138,7 @@ class OpenAIChat:
 
     def _open(self) -> httpx.Client:
         if self._client is None:
-            self._client = open_client(self.timeout)
+            self._client = open_client(self.url, self.timeout)
         return self._client
 
     def _headers(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,6 @@ for line in sys.stdin:
     q = json.loads(line)
     print(json.dumps({"id": q["id"], "text": "pid %d heard %s" % (os.getpid(), os.path.basename(q["audio"]))}))
 """
-
-
-@pytest.fixture
-def requests(tones: Path) -> list[Request]:
-    return [request_for(sample) for sample in load_task("emotion", data=tones).samples]
 
 
 def opened(path: Path, **settings: Any) -> Command:
@@ -234,8 +230,6 @@ for line in sys.stdin:
     words = [t["role"][0] + ":" + t.get("text", "") + ":" + str("audio" in t) for t in q["history"]]
     print(json.dumps({"id": q["id"], "text": q["instruction"] + " ".join(words), "audio": q["reply_audio"]}))
 """
-    from dataclasses import replace
-
     turns = (Turn(role="user", text="hi", audio=requests[1].audio), Turn(role="assistant", text="hello"))
     system = opened(script(tmp_path, body))
     reply = system.respond(replace(requests[0], history=turns, instruction="? "))
@@ -251,8 +245,6 @@ def test_a_program_may_be_called_once_per_request(tmp_path: Path, requests: list
     reply = system.respond(requests[0])
     assert (reply.text, reply.audio.sha256) == ("in en", requests[0].audio.sha256)
     with pytest.raises(NotApplicable, match="earlier turns"):
-        from dataclasses import replace
-
         system.respond(replace(requests[0], history=(Turn(role="user", text="hi"),)))
     system.close()
 
