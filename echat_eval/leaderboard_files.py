@@ -54,6 +54,8 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
     low, high = summary.estimate.low, summary.estimate.high
     if interval and low is not None and high is not None:
         text += f" [{_number(low, metric.digits)}, {_number(high, metric.digits)}]"
+    elif interval:
+        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
     if summary.bounds is not None:
         low, high = summary.bounds.low, summary.bounds.high
         text += f" {{{'' if low is None else f'{low:.1f}'}..{'' if high is None else f'{high:.1f}'}}}"
@@ -140,7 +142,8 @@ def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
 READING = (
     "Intervals are over clusters (samples that share a speaker, a transcript or a contrast group). "
     '"-": not applicable. "?": not known, rows are missing. '
-    "{a..b}: the mean if the missing rows were worst or best."
+    "{a..b}: the mean if the missing rows were worst or best. [no spread]: every value is the same, "
+    "which says nothing about how much they could vary."
 )
 #: What a proxy headline can and cannot tell; it stands under every leaderboard that shows one.
 PROXY_NOTE = (

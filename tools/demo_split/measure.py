@@ -45,6 +45,7 @@ class Measures:
         event_voiced: share of it that has a pitch.
         event_pitch: its upper F0, semitones above 55 Hz; 0 where less than a third has a pitch.
         event_bursts: how many stretches of it have a pitch.
+        event_longest: seconds of its longest stretch within 15 dB of its loudest frame.
     """
 
     pitch: float
@@ -56,6 +57,7 @@ class Measures:
     event_voiced: float
     event_pitch: float
     event_bursts: int
+    event_longest: float
 
 
 def read_wav(path: Path) -> Floats:
@@ -93,6 +95,7 @@ def measure(sound: Floats) -> Measures:
         event_voiced=event_voiced,
         event_pitch=float(np.percentile(event_tones, 75)) if event_voiced > 1 / 3 else 0.0,
         event_bursts=_runs(voiced & ~inside) if event_voiced > 1 / 3 else 0,
+        event_longest=_longest(level, outside),
     )
 
 
@@ -110,6 +113,14 @@ def _runs(wanted: NDArray[np.bool_]) -> int:
     """Return how many runs of at least 30 ms are wanted."""
     ends = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(int), [0]])))
     return int((np.diff(ends)[::2] >= 3).sum())
+
+
+def _longest(level: Floats, outside: NDArray[np.bool_]) -> float:
+    if not outside.any():
+        return 0.0
+    loud = outside & (level > level[outside].max() - 15)
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(int), [0]])))
+    return float(np.diff(ends)[::2].max() * _HOP / RATE)
 
 
 def _pitches(frames: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -189,13 +200,31 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "gender": {"female": {}, "male": {"pitch": -9, "formants": -0.2}},
     "event": {
         "none": {},
-        "laugh": {"event_seconds": 0.5, "event_voiced": 0.5, "event_pitch": 20, "event_bursts": 4},
-        "cry": {"event_seconds": 0.6, "event_voiced": 0.6, "event_pitch": 22, "event_bursts": 2},
-        "scream": {"event_seconds": 0.6, "event_voiced": 0.6, "event_pitch": 40, "event_bursts": 1},
-        "cough": {"event_seconds": 0.5},
-        "sigh": {"event_seconds": 0.6},
-        "throat clearing": {"event_seconds": 0.5},
-        "sneeze": {"event_seconds": 0.5},
+        "laugh": {
+            "event_seconds": 0.5,
+            "event_voiced": 0.5,
+            "event_pitch": 20,
+            "event_bursts": 4,
+            "event_longest": 0.15,
+        },
+        "cry": {
+            "event_seconds": 0.6,
+            "event_voiced": 0.6,
+            "event_pitch": 22,
+            "event_bursts": 2,
+            "event_longest": 0.35,
+        },
+        "scream": {
+            "event_seconds": 0.6,
+            "event_voiced": 0.6,
+            "event_pitch": 40,
+            "event_bursts": 1,
+            "event_longest": 0.5,
+        },
+        "cough": {"event_seconds": 0.5, "event_longest": 0.2},
+        "sigh": {"event_seconds": 0.6, "event_longest": 0.5},
+        "throat clearing": {"event_seconds": 0.5, "event_longest": 0.2},
+        "sneeze": {"event_seconds": 0.5, "event_longest": 0.25},
     },
 }
 #: How much of a measure's expected move makes it worth asking for, and how much must be seen.
@@ -209,6 +238,7 @@ SMALLEST: Mapping[str, float] = {
     "event_voiced": 0.3,
     "event_pitch": 12.0,
     "event_bursts": 2.0,
+    "event_longest": 0.3,
 }
 SEEN_SHARE = 0.25
 
