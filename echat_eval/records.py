@@ -203,7 +203,8 @@ class Metric:
         higher_is_better: direction.
         worst: what a failed row earns; None: a failed row is in no mean.
         average: "mean" over samples, or "ratio": sum of value x weight over sum of weights,
-            as for a corpus word error rate whose weights are reference words.
+            as for a corpus word error rate whose weights are reference words, or "macro recall":
+            the mean per label of what was asked, then the mean over labels.
         headline: shown first, and ranked by.
         proxy: stands in for what cannot be measured here, and is named so everywhere.
         digits: decimals in tables.
@@ -216,7 +217,7 @@ class Metric:
     high: float | None
     higher_is_better: bool
     worst: float | None = None
-    average: Literal["mean", "ratio"] = "mean"
+    average: Literal["mean", "ratio", "macro recall"] = "mean"
     headline: bool = False
     proxy: bool = False
     digits: int = 1
