@@ -61,7 +61,13 @@ def sha256_of_file(path: Path) -> str:
 def request_for(sample: Sample) -> Request:
     """Return what a system may know of a sample. The id says nothing, but is the same every time."""
     opaque = digest("request", [sample.task, sample.id, sample.audio])[:16]
-    return Request(id=opaque, audio=sample.audio, language=sample.language, history=sample.history)
+    return Request(
+        id=opaque,
+        audio=sample.audio,
+        language=sample.language,
+        history=sample.history,
+        instruction=sample.instruction,
+    )
 
 
 def response_key(

@@ -109,6 +109,10 @@ def _blank_scores(scope: Sequence[Case], scorer: Scorer, identity: Mapping[str, 
 
 def _score_job(scorer: Scorer, scope: Sequence[Case], blanks: list[Score], patience: Patience) -> Job[Any]:
     def call() -> list[Score]:
+        family = "dialogue" if scope[0].sample.asks is None else "understanding"
+        if family not in getattr(scorer, "families", ("dialogue",)):
+            reason = f"this is no metric of {family} tasks"
+            return [replace(blank, state="not applicable", reason=reason) for blank in blanks]
         outcome = attempt(lambda: list(scorer.score(scope)), blame="instrument", patience=patience)
         if outcome.value is None:
             state = outcome.state if outcome.state == "not applicable" else "missing"

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "gate": ("echat_eval.cli.decide:gate_command", "May a candidate pass? Pass, regress or cannot tell."),
     "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
+    "import": (
+        "echat_eval.cli.import_:import_data",
+        "Turn foreign data into a task: EChat-200K, EchoMind and others.",
+    ),
     "check": ("echat_eval.cli.check:check", "Find every fault of a task folder before it costs a run."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
 }
