@@ -33,7 +33,7 @@ from gate_sim_draws import MARGIN, Cell, draw  # noqa: E402
 from echat_eval.stats import cluster_mean  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_sim_rivals.json"
-CELLS = [Cell("lognormal", g, icc, 200) for g in (6, 10, 40, 200) for icc in (0.0, 0.1, 0.25)]
+CELLS = [Cell("lognormal", g, icc, 200) for icc in (0.1, 0.25, 0.0) for g in (10, 40, 6, 200)]
 BINARY = 2
 Rule = Callable[[np.ndarray, np.ndarray, np.ndarray, int], bool]
 
@@ -136,8 +136,11 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=1000)
     given = parser.parse_args()
-    cells = []
+    cells = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
+    done = {(cell["clusters"], cell["icc"]) for cell in cells if cell["runs"] >= given.runs}
     for cell in CELLS:
+        if (cell.clusters, cell.icc) in done:
+            continue
         cells.append(measure(cell, given.runs))
         print(json.dumps(cells[-1]), flush=True)
         found = {"python": platform.python_version(), "numpy": np.__version__, "cells": cells}

@@ -35,7 +35,7 @@ def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
 )
 @pytest.mark.parametrize("side", ["equal", "lower"])
 def test_batches_decide_as_frames_do(cell: Cell, side: str) -> None:
-    drawn: Draw = draw(cell, np.random.default_rng(9), 8)
+    drawn: Draw = draw(cell, np.random.default_rng(9), 4)
     candidate, layout = getattr(drawn, side), gate_sim.Layout(cell)
     sums, squares = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
     pooled = layout.tests(sums[0], squares[0], None)
@@ -44,7 +44,7 @@ def test_batches_decide_as_frames_do(cell: Cell, side: str) -> None:
     codes, adjusted = gate_sim.outcome_codes(pooled, p), holm(p)
     rule = Policy(margin=gate_sim.MARGIN, metrics=dict.fromkeys(METRICS, SCORE))
     seen = set()
-    for run in range(8):
+    for run in range(4):
         got = decide(frame(cell, candidate[:, run]), frame(cell, drawn.against[:, run]), rule)
         assert got.low == pytest.approx(low[run])
         assert got.high == pytest.approx(high[run])
