@@ -104,7 +104,7 @@ def check_release(folder: Path) -> None:
 
 
 def check_settings(text: str, *, where: str) -> None:
-    """Raise BadData if a cosyvoice.yaml names another frame rate than 25 Hz; the yaml itself is never loaded."""
+    """Raise BadData if a cosyvoice.yaml names another frame rate than 25 Hz; it is searched, never loaded."""
     for rate in re.findall(r"^\s*input_frame_rate:\s*(\d+)", text, re.MULTILINE):
         if int(rate) != TOKENS_PER_SECOND:
             raise BadData(f"{where}: {rate} tokens a second; expected {TOKENS_PER_SECOND}, the 25 Hz release")
