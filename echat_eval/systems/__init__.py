@@ -20,6 +20,7 @@ SYSTEMS: dict[str, str] = {
     "canned": "echat_eval.systems.canned:Canned",
     "replay": "echat_eval.systems.replay:Replay",
     "cascade": "echat_eval.systems.cascade:Cascade",
+    "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
     "reference": "echat_eval.systems.reference:Reference",
 }
 
