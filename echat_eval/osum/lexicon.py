@@ -64,7 +64,8 @@ _NOT_SO = re.compile(
 _OF_ANOTHER = re.compile(
     r"(?:他|她|自己|我|你|您|家里|他们|她们)的?$|\b(?:his|her|my|your|their|our)\s+$", re.I
 )
-_CLAUSES = re.compile(r"[,。，；;.!?！？\n]+")
+_SENTENCES = re.compile(r"[。；;.!?！？\n]+")
+_CLAUSES = re.compile(r"[,，]+")
 
 
 def _pattern(words: str) -> re.Pattern[str]:
@@ -79,13 +80,20 @@ _COMPILED = {
 }
 
 
+def _about_speaker(sentence: str) -> list[str]:
+    """Return a sentence's clauses up to the first one about the reply."""
+    clauses = _CLAUSES.split(sentence)
+    stop = next((n for n, clause in enumerate(clauses) if _ABOUT_REPLY.search(clause)), len(clauses))
+    return clauses[:stop]
+
+
 def find_cues(think: str) -> dict[str, str]:
     """Return cue -> label for every cue the text names; the most often named label wins, then the first.
 
     >>> find_cues("用户是一位年迈的女性,语气悲伤,还叹了口气。我应该用温和开心的语气回复。")
     {'emotion': 'sad', 'age': 'old', 'gender': 'female', 'event': 'sigh'}
     """
-    clauses = [clause for clause in _CLAUSES.split(think) if not _ABOUT_REPLY.search(clause)]
+    clauses = [clause for sentence in _SENTENCES.split(think) for clause in _about_speaker(sentence)]
     found: dict[str, str] = {}
     for cue, labels in _COMPILED.items():
         votes: dict[str, int] = {}

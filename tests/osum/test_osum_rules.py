@@ -99,7 +99,8 @@ def test_the_age_gate_opens_once_and_only_for_ages() -> None:
     forbidden = run_rules([5, *asked, 1808, *asked, 6], SPOKEN)
     allowed = set(range(FULL.decoder.vocab)) - forbidden[4]
     assert allowed == {99119, 1808, 7863}
-    assert not any(forbidden[:4]) and not any(forbidden[5:])
+    assert not any(forbidden[:4])
+    assert not any(forbidden[5:])
 
 
 def test_the_gate_and_the_repetition_rule_are_per_row() -> None:
