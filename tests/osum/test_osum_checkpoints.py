@@ -213,5 +213,5 @@ def test_sizes_are_checked_against_the_configuration(tmp_path: Path) -> None:
     tensors = random_tensors(replace(TINY, decoder=replace(TINY.decoder, layers=3)))
     path = make_tiny(tmp_path)
     torch.save(tensors, path)
-    with pytest.raises(BadData, match="unknown: llama_model.model.layers.2"):
+    with pytest.raises(BadData, match=r"unknown: llama_model\.model\.layers\.2"):
         load_model(path)

@@ -138,14 +138,15 @@ def seeing_ahead(monkeypatch) -> None:
     monkeypatch.setattr(decoder_module.F, "scaled_dot_product_attention", without_causality)
 
 
-def early_phase(monkeypatch) -> None:
+def late_phase(monkeypatch) -> None:
     usual = Phases.accept
 
-    def embed_by_the_new_phase(self, ids: torch.Tensor) -> torch.Tensor:
+    def embed_by_the_last_phase(self, ids: torch.Tensor) -> torch.Tensor:
+        before = self.spoke
         usual(self, ids)
-        return self.speech
+        return before
 
-    monkeypatch.setattr(Phases, "accept", embed_by_the_new_phase)
+    monkeypatch.setattr(Phases, "accept", embed_by_the_last_phase)
 
 
 def shifted_position(monkeypatch) -> None:
@@ -173,7 +174,7 @@ def spoken_case(qwen):
     return 1, Engine(model, qwen, profile="upstream")
 
 
-@pytest.mark.parametrize("fault", [late_mask, seeing_ahead, early_phase, shifted_position])
+@pytest.mark.parametrize("fault", [late_mask, seeing_ahead, late_phase, shifted_position])
 def test_parity_notices_a_fault(spoken_case, monkeypatch, fault) -> None:
     check_tokens(*spoken_case, ("s2s",))
     fault(monkeypatch)

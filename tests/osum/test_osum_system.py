@@ -242,3 +242,38 @@ def test_inspect_and_convert_on_the_command_line(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2)}, path)
     result = CliRunner().invoke(osum_group, ["inspect", str(path)], standalone_mode=False)
     assert (result.return_value, "kind        unknown" in result.output) == (1, True)
+
+
+def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> None:
+    import yaml
+
+    from echat_eval.osum.hub import FILES
+
+    folder = Path(__file__).resolve().parents[2] / "baselines" / "systems"
+    seen = set()
+    for path in sorted(folder.glob("osum-echat*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert content["name"] == path.stem
+        assert "no commercial use" in content["licence"]
+        made = OsumEChat(**content["settings"])
+        assert made.mode in MODES
+        assert Path(made.checkpoint).name in FILES.values()
+        assert f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} " in content["fetch"]
+        seen.add((Path(made.checkpoint).name, made.mode))
+    assert len(seen) == 2 * 5
+
+
+def test_the_whole_main_job_runs_with_a_tiny_checkpoint(tiny_folder: Path, tmp_path: Path) -> None:
+    """`run --system osum-echat` on a task of two recordings, with no instrument: respond, ledger, leaderboard."""
+    import json
+
+    from echat_eval.cli import command_line
+
+    task = make_task(tmp_path / "emotion")
+    arguments = ["run", "--system", "osum-echat", "--set", f"checkpoint={tiny_folder / 'tiny.pt'}", "--set", "max_new=60",
+                 "--task", "emotion", "--data", str(task.parent), "--annotator", "acoustics", "--out", str(tmp_path / "run")]  # fmt: skip
+    result = CliRunner().invoke(command_line, arguments, standalone_mode=False)
+    assert result.exception is None, result.exception
+    rows = [json.loads(line) for line in (tmp_path / "run" / "responses.jsonl").read_text().splitlines()]
+    assert [row["state"] for row in rows] == ["value"] * 2
+    assert all(row["reply"]["usage"]["completion_tokens"] > 0 for row in rows)
