@@ -1,0 +1,103 @@
+"""Where a report is written: a folder of ours, in which nothing of the user's is ever overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import UsageError
+from echat_eval.jsonl import loads, write_atomically
+from echat_eval.keys import sha256_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CONTENTS", "Outlet"]
+
+#: Lists every file we wrote with its hash, so that the next report knows what is ours.
+CONTENTS = "contents.json"
+
+
+class Outlet:
+    """Writes files under one folder, and remembers which.
+
+    Args:
+        folder: absent, empty, or made by an earlier report.
+        parts: first components of the paths this report makes anew; files of other parts stay.
+
+    Raises:
+        UsageError: the folder holds files that no report made, or one that was changed since.
+    """
+
+    def __init__(self, folder: Path, parts: Iterable[str]) -> None:
+        self.folder = folder
+        self._parts = set(parts)
+        self._known = self._read()
+        self._written: dict[str, str] = {}
+
+    def _read(self) -> dict[str, str]:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: a file, expected a folder; choose another --out")
+        path = self.folder / CONTENTS
+        if not path.is_file():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise UsageError(
+                    f"{self.folder}: not empty and not made by `echat-eval`; choose another --out"
+                )
+            return {}
+        try:
+            files: Any = loads(path.read_bytes())["files"]
+            if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+                raise ValueError("a path that leaves the folder")
+            return {str(name): str(sha256) for name, sha256 in files.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path}: cannot be read as a list of files; choose another --out") from error
+
+    def _ours(self, name: str, path: Path) -> None:
+        if path.is_symlink():
+            raise UsageError(f"{path}: a link, and no report makes links; choose another --out")
+        if path.exists() and (name not in self._known or sha256_of_file(path) != self._known[name]):
+            raise UsageError(
+                f"{path}: not written by an earlier report, or changed since; move it away or choose another --out"
+            )
+
+    def check(self) -> None:
+        """Raise UsageError if a file we made before was changed since; call before the first write."""
+        for name in self._known:
+            if Path(name).parts[0] in self._parts:
+                self._ours(name, self.folder / name)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one file; its bytes are replaced whole."""
+        data = content.encode() if isinstance(content, str) else content
+        path = self.folder / name
+        if name not in self._written:
+            self._ours(name, path)
+        write_atomically(path, data)
+        self._written[name] = hashlib.sha256(data).hexdigest()
+
+    def copy(self, name: str, source: Path, sha256: str) -> None:
+        """Copy a file whose hash is known; one of these bytes already there is left as it is."""
+        path = self.folder / name
+        if name in self._written:
+            return
+        if not (self._known.get(name) == sha256 and path.is_file()):
+            self._ours(name, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.tmp")
+            shutil.copyfile(source, temporary)
+            temporary.replace(path)
+        self._written[name] = sha256
+
+    def close(self) -> None:
+        """Remove what an earlier report made of these parts and this one did not; write the list."""
+        for name in set(self._known) - set(self._written):
+            if Path(name).parts[0] in self._parts:
+                (self.folder / name).unlink(missing_ok=True)
+        kept = {n: s for n, s in self._known.items() if Path(n).parts[0] not in self._parts}
+        files = dict(sorted({**kept, **self._written}.items()))
+        text = json.dumps({"made_by": "echat-eval report", "files": files}, ensure_ascii=False, indent=1)
+        write_atomically(self.folder / CONTENTS, text + "\n")
