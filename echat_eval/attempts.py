@@ -91,7 +91,7 @@ def attempt(
             if not isinstance(error, BadData):
                 raise
             errors.append(error)
-        except Exception as error:  # noqa: BLE001  anything may fail in any way; the run must not
+        except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
             errors.append(error)
         else:
             return Attempted(state="value", value=value, tries=tried, seconds=time.monotonic() - begun)

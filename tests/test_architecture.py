@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl", "yaml_file"},
+    {"labels", "ports", "jsonl", "yaml_file", "resources"},
     {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "resources", "keys", "importers", "prices"},
+     "assets", "keys", "importers", "prices"},
     {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
@@ -24,7 +24,8 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check",
+    {"leaderboard"},
+    {"leaderboard_files", "compare", "gate", "report", "page", "check",
      "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip

@@ -1,5 +1,4 @@
 """Every fault of a task folder is one line with file and line; none gets past."""
-# ruff: noqa: E501 (one case a line)
 
 from __future__ import annotations
 
