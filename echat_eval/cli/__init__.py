@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("echat_eval.cli.run:run", "Ask systems, hear and score their replies, print the leaderboard."),
     "score": ("echat_eval.cli.run:score", "Annotate and score the replies of a run again, asking no system."),
     "leaderboard": ("echat_eval.cli.show:leaderboard", "The leaderboard of one or more runs."),
+    "report": ("echat_eval.cli.report:report", "Tables, figures, provenance and a page to listen to."),
+    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their files."),
     "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
     "check": ("echat_eval.cli.check:check", "Find every fault of a task folder before it costs a run."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),

@@ -6,11 +6,12 @@ sample or a judge said is data in `data/*.js`, which the scripts put on the page
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import jsonl
 from echat_eval.errors import BadData
-from echat_eval.page_data import SHARD, board_data, detail_data, index_data
+from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
 from echat_eval.resources import data_folder
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.baseline import Published
-    from echat_eval.merged import MergedRuns
-    from echat_eval.outlet import Outlet
     from echat_eval.perform import Progress
     from echat_eval.records import AudioRef
+    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.outlet import Outlet
 
 __all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
 
@@ -102,7 +103,7 @@ def _outline(path: Path) -> str:
     except BadData:
         return ""
     edges = np.linspace(0, len(sound), OUTLINE + 1).astype(int)
-    loud = [float(np.abs(sound[a:b]).max()) if b > a else 0.0 for a, b in zip(edges, edges[1:], strict=False)]
+    loud = [float(np.abs(sound[a:b]).max()) if b > a else 0.0 for a, b in pairwise(edges)]
     return "".join(_DIGITS[min(63, round(min(1.0, peak) * 63))] for peak in loud)
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from echat_eval.baseline import Published
     from echat_eval.leaderboard import Summary
-    from echat_eval.merged import MergedRuns
     from echat_eval.records import Annotation, Response, Sample, Score
+    from echat_eval.report.merged import MergedRuns
 
 __all__ = ["SHARD", "board_data", "detail_data", "index_data"]
 
@@ -48,26 +48,47 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
             for name, facts in runs.tasks.items()
         ],
         "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
-        "metrics": [] if board is None else [
-            {"name": m.name, "title": m.title, "unit": m.unit, "low": m.low, "high": m.high, "digits": m.digits,
-             "higher": m.higher_is_better, "headline": m.name == board.headline.name, "proxy": m.proxy}
+        "metrics": []
+        if board is None
+        else [
+            {
+                "name": m.name,
+                "title": m.title,
+                "unit": m.unit,
+                "low": m.low,
+                "high": m.high,
+                "digits": m.digits,
+                "higher": m.higher_is_better,
+                "headline": m.name == board.headline.name,
+                "proxy": m.proxy,
+            }
             for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
         ],
         "ranks": {} if board is None else dict(board.ranks),
         "cells": {} if board is None else _cells(board.summaries),
         "labels": [
-            {"cue": cue, "labels": [*(x for x in LABELS.get(cue, ()) if x in used),
-                                    *sorted(used - set(LABELS.get(cue, ())))]}
+            {
+                "cue": cue,
+                "labels": [
+                    *(x for x in LABELS.get(cue, ()) if x in used),
+                    *sorted(used - set(LABELS.get(cue, ()))),
+                ],
+            }
             for cue, used in sorted(labels.items())
         ],
         "languages": sorted({s.language for s in found}),
         "sources": sorted({s.source for s in found}),
         "published": [
-            {"title": t.title, "source": t.source, "unit": t.unit, "columns": list(t.columns),
-             "rows": [{"system": r["system"], "values": list(r["values"])} for r in t.rows]}
+            {
+                "title": t.title,
+                "source": t.source,
+                "unit": t.unit,
+                "columns": list(t.columns),
+                "rows": [{"system": r["system"], "values": list(r["values"])} for r in t.rows],
+            }
             for t in published
         ],
-    }  # fmt: skip
+    }
 
 
 def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:
@@ -98,9 +119,16 @@ def index_data(runs: MergedRuns) -> dict[str, Any]:
         if sample.contrast_group is not None:
             group = groups.setdefault((sample.task, sample.contrast_group), len(groups))
         rows.append(
-            [tasks[sample.task], sample.id, _short(sample.transcript), dict(sample.cues), sample.language,
-             sample.source, group]
-        )  # fmt: skip
+            [
+                tasks[sample.task],
+                sample.id,
+                _short(sample.transcript),
+                dict(sample.cues),
+                sample.language,
+                sample.source,
+                group,
+            ]
+        )
     values: dict[str, dict[str, list[float | None]]] = {}
     states: dict[str, dict[str, str]] = {}
     for metric in runs.board.metrics if runs.board is not None else ():
@@ -171,24 +199,35 @@ def _reply_data(
     }
     if reply is not None:
         shown |= {
-            "text": reply.text, "think": reply.think, "perceived": dict(reply.perceived),
-            "first_audio_seconds": reply.first_audio_seconds, "finish_reason": reply.finish_reason,
-        }  # fmt: skip
+            "text": reply.text,
+            "think": reply.think,
+            "perceived": dict(reply.perceived),
+            "first_audio_seconds": reply.first_audio_seconds,
+            "finish_reason": reply.finish_reason,
+        }
     return shown
 
 
 def _annotation_data(row: Annotation) -> dict[str, Any]:
     return {
-        "annotator": row.annotator, "state": row.state, "reason": row.reason, "values": _plain(row.values),
+        "annotator": row.annotator,
+        "state": row.state,
+        "reason": row.reason,
+        "values": _plain(row.values),
         "key": row.key,
-    }  # fmt: skip
+    }
 
 
 def _score_data(row: Score) -> dict[str, Any]:
     return {
-        "metric": row.metric, "state": row.state, "value": row.value, "weight": row.weight, "reason": row.reason,
-        "evidence": _plain(row.evidence), "key": row.key,
-    }  # fmt: skip
+        "metric": row.metric,
+        "state": row.state,
+        "value": row.value,
+        "weight": row.weight,
+        "reason": row.reason,
+        "evidence": _plain(row.evidence),
+        "key": row.key,
+    }
 
 
 def _plain(value: Any) -> Any:

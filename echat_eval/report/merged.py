@@ -116,6 +116,12 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
     # The manifest's keys are sorted; the samples lie in the order in which the tasks were asked.
     tasks = {name: tasks[name] for name in dict.fromkeys([*(task for task, _ in samples), *tasks])}
     return MergedRuns(
-        samples=samples, responses=responses, annotations=annotations, scores=scores, roles=roles,
-        tasks=tasks, board=build_leaderboard(runs) if scores else None, manifests=manifests,
-    )  # fmt: skip
+        samples=samples,
+        responses=responses,
+        annotations=annotations,
+        scores=scores,
+        roles=roles,
+        tasks=tasks,
+        board=build_leaderboard(runs) if scores else None,
+        manifests=manifests,
+    )

@@ -61,7 +61,8 @@ class Outlet:
             raise UsageError(f"{path}: a link, and no report makes links; choose another --out")
         if path.exists() and (name not in self._known or sha256_of_file(path) != self._known[name]):
             raise UsageError(
-                f"{path}: not written by an earlier report, or changed since; move it away or choose another --out"
+                f"{path}: not written by an earlier report, or changed since; "
+                "move it away or choose another --out"
             )
 
     def check(self) -> None:
