@@ -1,4 +1,4 @@
-"""What is handed out of a run: tables, figures, a page to listen to, rating sheets, and where each number is from.
+"""What is handed out of a run: tables, figures, a page to listen to, rating sheets, provenance.
 
 merged      several runs read as one          outlet      where files go, and what is never overwritten
 cells       tables as data                    marks       what may be bold

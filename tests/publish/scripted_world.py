@@ -164,8 +164,8 @@ class Marks:
     needs: tuple[str, ...] = ("ear",)
     metrics = (CONTRAST, JUDGE, WER)
 
-    def __init__(self, silent_metrics: bool = False, reason: str = "Warm, and takes up the voice.") -> None:
-        self.reason = reason
+    def __init__(self, reason: str = "Warm, and takes up the voice.", nudge: float = 0.0) -> None:
+        self.reason, self.nudge = reason, nudge
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         return [score for case in cases for score in self._one(case)]
@@ -186,7 +186,7 @@ class Marks:
         words = response.reply.text or ""
         kind = words.startswith("You") + 0.6 * words.startswith("I hear")
         wobble = number_of(sample.id, sample.task, words) - 0.5
-        quality = 20 + 70 * kind + 8 * wobble
+        quality = 20 + 70 * kind + 8 * wobble + self.nudge
         contrast = 0.0 if "for you" in words else 40 * (kind - 0.3) + 10 * wobble
         return [
             row(CONTRAST, "value", contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}),
