@@ -1,10 +1,9 @@
 """Which best and second-best numbers of a table may be marked: those that a paired test supports.
 
 Every pair of systems in every column is one test: the difference on shared samples, with cluster-robust
-standard error and Satterthwaite degrees of freedom (`stats.cluster_mean`). All tests of one table are one
-family, adjusted by Holm's step-down method. A pair of which a row is missing is not tested, so no mark
-depends on what a missing row would have been; nor is a ratio such as a word error rate, whose two systems
-have different weights.
+standard error and degrees of freedom (`stats.cluster_mean`, for ratios `stats.ratio_difference`). All tests
+of one table are one family, adjusted by Holm's step-down method. A pair of which a row is missing cannot be
+told apart, so no mark depends on what a missing row would have been.
 """
 
 from __future__ import annotations
@@ -14,16 +13,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from echat_eval.leaderboard import OVERALL, clusters_of
-from echat_eval.stats import cluster_mean
+from echat_eval.stats import cluster_mean, holm, ratio_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.records import Metric
+    from echat_eval.records import Metric, Score
     from echat_eval.report.merged import MergedRuns
 
-__all__ = ["ALPHA", "PairTest", "holm", "marks_of", "pair_tests", "sign_p"]
+__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests", "sign_p"]
 
 #: A mark needs an adjusted p below this.
 ALPHA = 0.05
@@ -53,21 +54,6 @@ class PairTest:
     n: int
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return Holm's adjusted p-values; None stays None and counts as no test.
-
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
-    """
-    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    adjusted: list[float | None] = [None] * len(ps)
-    highest = 0.0
-    for rank, (p, i) in enumerate(order):
-        highest = max(highest, min(1.0, p * (len(order) - rank)))
-        adjusted[i] = highest
-    return adjusted
-
-
 def sign_p(difference: float, se: float | None, df: float | None) -> float | None:
     """Return the two-sided p of a difference by Student's t, or None where nothing varied."""
     from scipy.special import stdtr
@@ -81,8 +67,6 @@ def pair_tests(
     runs: MergedRuns, metric: Metric, systems: Sequence[str], columns: Sequence[str]
 ) -> list[PairTest]:
     """Return every test of one table, adjusted together."""
-    if metric.average != "mean":
-        return []
     cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
     found = [
         test
@@ -90,10 +74,17 @@ def pair_tests(
         for first, second in combinations(systems, 2)
         if (test := _test(runs, metric, column, (first, second), cluster)) is not None
     ]
-    adjusted = holm([test.p for test in found])
+    # A test that cannot be made stays in the family, as 1.
+    adjusted = holm([1.0 if test.p is None else test.p for test in found]).tolist() if found else []
     return [
         PairTest(
-            column=t.column, better=t.better, worse=t.worse, difference=t.difference, p=t.p, adjusted=p, n=t.n
+            column=t.column,
+            better=t.better,
+            worse=t.worse,
+            difference=t.difference,
+            p=t.p,
+            adjusted=None if t.p is None else p,
+            n=t.n,
         )
         for t, p in zip(found, adjusted, strict=True)
     ]
@@ -107,23 +98,35 @@ def _test(
     cluster: Mapping[tuple[str, str], int],
 ) -> PairTest | None:
     """Return one unadjusted test; None where the two share no sample."""
-    gaps, groups, missing = [], [], False
+    shared: list[tuple[Score, Score]] = []
+    groups, missing = [], False
     for key in runs.samples:
         if column not in (OVERALL, key[0]):
             continue
         a, b = (runs.scores.get((system, *key), {}).get(metric.name) for system in pair)
         missing = missing or any(score is not None and score.state == "missing" for score in (a, b))
         if a is not None and b is not None and a.value is not None and b.value is not None:
-            gaps.append(a.value - b.value)
+            shared.append((a, b))
             groups.append(cluster[key])
-    if not gaps:
+    if not shared:
         return None
-    estimate = cluster_mean(gaps, groups)
+    first, second = (np.array([s.value for s in side]) for side in zip(*shared, strict=True))
+    if metric.average == "ratio":
+        ours, theirs = ([s.weight for s in side] for side in zip(*shared, strict=True))
+        estimate = ratio_difference(first, ours, second, theirs, groups)
+    else:
+        estimate = cluster_mean(first - second, groups)
     gain = estimate.value if metric.higher_is_better else -estimate.value
-    first, second = pair if gain >= 0 else pair[::-1]
+    better, worse = pair if gain >= 0 else pair[::-1]
     p = None if missing else sign_p(estimate.value, estimate.se, estimate.df)
     return PairTest(
-        column=column, better=first, worse=second, difference=math.fabs(gain), p=p, adjusted=None, n=len(gaps)
+        column=column,
+        better=better,
+        worse=worse,
+        difference=math.fabs(gain),
+        p=p,
+        adjusted=None,
+        n=len(shared),
     )
 
 

@@ -69,28 +69,25 @@ def build_report(
         if name not in merged.roles:
             raise UnknownName("system", name, merged.roles)
     scored = "tables" in only and merged.board is not None
-    outlet = Outlet(out, [*only, PROVENANCE] if "tables" in only else only)
-    outlet.check()
     paths, notes = [], _notes(merged)
-    if scored:
-        tables = _tables(merged, base, ratings)
-        write_tables(outlet, tables, progress)
-        outlet.write(PROVENANCE, provenance_text(provenance(merged, tables)))
-        paths += [out / "tables" / "tables.md", out / PROVENANCE]
-    if "figures" in only and merged.board is not None:
-        from echat_eval.report.figures import write_figures
+    with Outlet(out, [*only, PROVENANCE] if "tables" in only else only) as outlet:
+        outlet.check()
+        if scored:
+            tables = _tables(merged, base, ratings)
+            write_tables(outlet, tables, progress)
+            outlet.write(PROVENANCE, provenance_text(provenance(merged, tables)))
+            paths += [out / "tables" / "tables.md", out / PROVENANCE]
+        if "figures" in only and merged.board is not None:
+            from echat_eval.report.figures import write_figures
 
-        notes += write_figures(merged, outlet, trend=trend, progress=progress)
-        paths.append(out / "figures")
-    if "page" in only:
-        from echat_eval.report.page import write_page
+            notes += write_figures(merged, outlet, trend=trend, progress=progress)
+            paths.append(out / "figures")
+        if "page" in only:
+            from echat_eval.report.page import write_page
 
-        reported = [
-            published(name) for name in ("echat-automatic", "echat-human") if name in published_names()
-        ]
-        write_page(merged, outlet, published=reported, progress=progress)
-        paths.append(out / "page" / "index.html")
-    outlet.close()
+            known = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
+            write_page(merged, outlet, published=[published(name) for name in known], progress=progress)
+            paths.append(out / "page" / "index.html")
     return Made(paths=tuple(paths), notes=tuple(notes))
 
 
@@ -133,10 +130,9 @@ def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress) ->
 
 def build_published(out: Path, *, progress: Progress) -> Made:
     """Write the published tables again, from `baselines/published/` alone."""
-    outlet = Outlet(out, ["tables", PROVENANCE])
-    outlet.check()
     tables = published_tables()
-    write_tables(outlet, tables, progress)
-    outlet.write(PROVENANCE, provenance_text(provenance(None, tables)))
-    outlet.close()
+    with Outlet(out, ["tables", PROVENANCE]) as outlet:
+        outlet.check()
+        write_tables(outlet, tables, progress)
+        outlet.write(PROVENANCE, provenance_text(provenance(None, tables)))
     return Made(paths=(out / "tables" / "tables.md",), notes=())

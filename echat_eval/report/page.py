@@ -66,7 +66,7 @@ class SoundStore:
 
     Args:
         outlet: where to.
-        folder: inside it.
+        folder: inside it; "" is the outlet's own.
     """
 
     def __init__(self, outlet: Outlet, folder: str) -> None:
@@ -88,7 +88,8 @@ class SoundStore:
             return {**facts, "file": None, "outline": ""}
         ending = audio.path.suffix.lower()
         name = f"audio/{audio.sha256}{ending if ending in _ENDINGS else ''}"
-        self._outlet.copy(f"{self._folder}/{name}", audio.path, audio.sha256)
+        inside = f"{self._folder}/{name}" if self._folder else name
+        self._outlet.copy(inside, audio.path, audio.sha256)
         return {**facts, "file": name, "outline": _outline(audio.path)}
 
 

@@ -88,7 +88,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     frame = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if frame:
         blocks.append(Block(title="Floors and ceilings", rows=frame))
-    notes = [INTERVAL_NOTE, MARK_NOTE] if metric.average == "mean" else [INTERVAL_NOTE]
+    notes = [INTERVAL_NOTE, MARK_NOTE]
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy: it cannot be compared with any published score.")
     return Table(

@@ -21,7 +21,7 @@ from echat_eval.attempts import Patience
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.perform import Silent
 from echat_eval.report.formats import csv_text, latex, latex_text, markdown
-from echat_eval.report.marks import holm, marks_of, pair_tests
+from echat_eval.report.marks import marks_of, pair_tests
 from echat_eval.report.merged import merge_runs, open_run
 from echat_eval.report.pack import build_published, build_report
 from echat_eval.report.published import published_blocks, published_tables
@@ -119,12 +119,6 @@ def test_floors_and_ceilings_and_published_rows_stand_apart(usual_run: RunFolder
 def test_a_text_only_system_has_a_dash_on_a_voice_metric(usual_run: RunFolder) -> None:
     row = next(r for r in tables_of(usual_run)["by-task-reply_wer"].blocks[0].rows if r.label == "text-only")
     assert {(c.text, c.state) for c in row.cells} == {("-", "not applicable")}
-
-
-def test_holm_is_statsmodels_holm() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    ps = [0.001, 0.04, 0.03, 0.2, 0.0499, 0.012]
-    assert holm(ps) == pytest.approx(list(multitest.multipletests(ps, method="holm")[1]))
 
 
 def test_pair_test_is_the_paired_t_test_where_every_cluster_is_one_sample(tmp_path: Path) -> None:
