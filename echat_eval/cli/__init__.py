@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Paired differences of systems, or the trend of checkpoints.",
     ),
     "gate": ("echat_eval.cli.decide:gate_command", "May a candidate pass? Pass, regress or cannot tell."),
+    "report": ("echat_eval.cli.report:report", "Tables, figures, provenance and a page to listen to."),
+    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their files."),
     "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
     "import": (
         "echat_eval.cli.import_:import_data",
