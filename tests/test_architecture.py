@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl", "yaml_file"},
-    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "resources", "keys", "importers", "prices"},
-    {"task"},
+    {"labels", "ports", "jsonl", "yaml_file", "resources"},
+    {"chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
+     "assets", "keys", "importers", "prices"},
+    {"task", "judge", "baseline"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
     {"run_folder"},
@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check",
+    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check", "checks",
      "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip

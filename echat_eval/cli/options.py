@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
 
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
+#: `--judge dated`: the model the rubric itself names.
+DATED = "dated"
 DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
 
 
@@ -26,11 +29,16 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--annotator", "annotators", multiple=True, metavar="NAME",
                      help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
-        click.option("--judge", "judge", metavar="MODEL", help="Let this LLM judge the replies as well."),
+        click.option("--judge", "judge", metavar="MODEL",
+                     help="Let this LLM judge the replies as well; `dated`: the rubric's own dated model."),
         click.option("--judge-url", metavar="URL",
                      help="Base URL of the judge's OpenAI-compatible server, ending in /v1."),
-        click.option("--rubric", default="echat-r0", show_default=True,
+        click.option("--rubric", default="echat-r1", show_default=True,
                      help="Which of `judges/` the judge follows."),
+        click.option("--judge-repeats", default=1, show_default=True, type=click.IntRange(1, 20),
+                     help="Verdicts per question; their spread is kept."),
+        click.option("--judge-prose", is_flag=True,
+                     help="The judge's server holds no JSON schema: read one verdict out of its prose."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
     ]  # fmt: skip
@@ -104,8 +112,16 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     return made
 
 
-def make_scorers(judge: str | None, judge_url: str | None, rubric: str) -> list[Scorer]:
-    """Return the default scorers, and the judge if one is named."""
+def make_scorers(
+    judge: str | None,
+    judge_url: str | None,
+    rubric: str,
+    *,
+    repeats: int = 1,
+    prose: bool = False,
+    store: Path | None = None,
+) -> list[Scorer]:
+    """Return the default scorers, and the judge's if one is named."""
     from echat_eval.plugins import construct, load_named
     from echat_eval.scorers import SCORERS
 
@@ -118,9 +134,12 @@ def make_scorers(judge: str | None, judge_url: str | None, rubric: str) -> list[
             made = [m for m in made if m.name != name]
             click.echo(f"note: scorer '{name}' is left out: {error}", err=True)
     if judge is not None:
-        from echat_eval.scorers.judged import Judged
+        from echat_eval.scorers.judged import judged_scorers
 
-        made.append(Judged(judge, judge_url, rubric))
+        model = None if judge == DATED else judge
+        if judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
+            click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
+        made += judged_scorers(model, judge_url, rubric, repeats=repeats, schema=not prose, store=store)
     elif judge_url is not None:
         raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
     return made

@@ -59,7 +59,7 @@ Running the same command again does only what is missing."""
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
     languages: tuple[str, ...], limit: int | None, out: Path, annotators: tuple[str, ...], judge: str | None,
-    judge_url: str | None, rubric: str, tries: int,
+    judge_url: str | None, rubric: str, judge_repeats: int, judge_prose: bool, tries: int,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -69,7 +69,10 @@ def run(
 
     chosen = load_tasks(tasks, data, languages, limit)
     asked = make_systems(systems, settings)
-    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    heard = make_annotators(annotators)
+    scorers = make_scorers(
+        judge, judge_url, rubric, repeats=judge_repeats, prose=judge_prose, store=out / "verdicts.jsonl"
+    )
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
             folder, systems=asked, tasks=chosen, annotators=heard, scorers=scorers,
@@ -100,6 +103,8 @@ def score(
     judge: str | None,
     judge_url: str | None,
     rubric: str,
+    judge_repeats: int,
+    judge_prose: bool,
     tries: int,
 ) -> int:
     """Annotate and score the replies of a run again, asking no system."""
@@ -111,7 +116,10 @@ def score(
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
-    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    heard = make_annotators(annotators)
+    scorers = make_scorers(
+        judge, judge_url, rubric, repeats=judge_repeats, prose=judge_prose, store=folder / "verdicts.jsonl"
+    )
     with found.writing(), Bar() as bar:
         states = rescore(
             found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
