@@ -54,6 +54,8 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
     low, high = summary.estimate.low, summary.estimate.high
     if interval and low is not None and high is not None:
         text += f" [{_number(low, metric.digits)}, {_number(high, metric.digits)}]"
+    elif interval:
+        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
     if summary.bounds is not None:
         low, high = summary.bounds.low, summary.bounds.high
         text += f" {{{'' if low is None else f'{low:.1f}'}..{'' if high is None else f'{high:.1f}'}}}"
@@ -92,9 +94,9 @@ def _heading(board: Leaderboard) -> list[str]:
 
 def _md(text: str) -> str:
     """Return text as it stands in a Markdown table: shown, never markup."""
-    for sign in "\\`*_{}[]<>#|~$":
+    for sign in "\\`*_{}[]#|~$":
         text = text.replace(sign, "\\" + sign)
-    return " ".join(text.split())
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
 
 
 def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
@@ -140,14 +142,16 @@ def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
 READING = (
     "Intervals are over clusters (samples that share a speaker, a transcript or a contrast group). "
     '"-": not applicable. "?": not known, rows are missing. '
-    "{a..b}: the mean if the missing rows were worst or best."
+    "{a..b}: the mean if the missing rows were worst or best. [no spread]: every value is the same, "
+    "which says nothing about how much they could vary."
 )
 #: What a proxy headline can and cannot tell; it stands under every leaderboard that shows one.
 PROXY_NOTE = (
-    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same words "
-    "in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence embedding's likeness "
-    "to one reference reply, a proxy: it can show that a cue is heard. It cannot show that a reply is good, kind "
-    "or right, it knows nothing of the reply's voice, and it is no published score."
+    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same "
+    "words in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence "
+    "embedding's likeness to one reference reply, a proxy: it can show that a cue is heard. It cannot "
+    "show that a reply is good, kind or right, it knows nothing of the reply's voice, and it is no "
+    "published score."
 )
 
 
@@ -238,7 +242,7 @@ def plot(board: Leaderboard, path: Path) -> None:
                 panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
             panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
         panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        panel.setmetric_title(_heading(board)[number], fontsize=9)
+        panel.set_title(_heading(board)[number], fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # A name is shown as it is: "$" would begin a formula.

@@ -1,0 +1,187 @@
+"""Cue contrast (proxy): how much better a reply fits its own sample than its group's other samples.
+
+Samples of one contrast group have the same words and differ in a cue. With fit(i, j) how well the
+reply to sample i fits the reference reply of sample j, a sample's value is the mean over j of
+
+    ((fit(i, i) - fit(i, j)) + (fit(j, j) - fit(j, i))) / 2
+
+whose sum over a group is the sum of fit(i, i) - mean over j of fit(i, j). One reply to the whole
+group earns exactly 0.0 in every sample, in floating point, however kind or fluent it is.
+
+The fit is the cosine of two sentence embeddings, and a proxy: it sees the words of replies, never
+their sound, and compares them with references somebody wrote. E5's cosines are squeezed (texts
+that have nothing to do with each other still have about 0.8), so a value is small where a reader
+would see a large difference; its sign and its interval can be read, its size cannot be read as a
+share of anything, and it is no judgement of empathy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from echat_eval.jsonl import dumps
+from echat_eval.records import Metric, Score, State
+from echat_eval.scorers.embedding import E5
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from echat_eval.ports import Case
+
+__all__ = ["METRIC", "CueContrast", "Embedder"]
+
+METRIC = Metric(
+    name="cue_contrast_proxy",
+    title="Cue contrast (proxy)",
+    unit="points",
+    low=-100.0,
+    high=100.0,
+    higher_is_better=True,
+    worst=0.0,
+    headline=True,
+    proxy=True,
+    digits=2,
+)
+
+
+class Embedder(Protocol):
+    """What turns a text into a vector of length 1."""
+
+    def embed(self, text: str) -> NDArray[np.float64]:
+        """Return (size,), the same bits for the same text whatever was embedded before."""
+
+    def fingerprint(self) -> str:
+        """Version and weight hash."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CueContrast:
+    """The headline metric, by a sentence embedding."""
+
+    embedder: Embedder = field(default_factory=E5)
+    name: str = field(default="cue-contrast", init=False)
+    version: str = field(default="1", init=False)
+    metrics: tuple[Metric, ...] = field(default=(METRIC,), init=False)
+    needs: tuple[str, ...] = field(default=("whisper",), init=False)
+    scope: Literal["sample", "contrast group"] = field(default="contrast group", init=False)
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Return one score per case, in the order of the cases; several groups may come at once."""
+        members = [_Member.of(case) for case in cases]
+        groups: dict[tuple[str, str, str], list[_Member]] = defaultdict(list)
+        for member in members:
+            sample = member.case.sample
+            if sample.contrast_group is not None:
+                groups[member.case.response.system, sample.task, sample.contrast_group].append(member)
+        for group in groups.values():
+            self._fill(group)
+        return [member.score() for member in members]
+
+    def fingerprint(self) -> str:
+        """Hash of the rule's version and the embedding's weights."""
+        return hashlib.sha256(
+            dumps([self.name, self.version, self.embedder.fingerprint()]).encode()
+        ).hexdigest()
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+        return {"embedder": type(self.embedder).__name__}
+
+    def _fill(self, group: list[_Member]) -> None:
+        # In the order of the ids, so that sums have the same bits however the group was shuffled.
+        group.sort(key=lambda member: member.case.sample.id)
+        taking_part = [m for m in group if m.state in ("value", "failed")]
+        fits = {(i.id, j.id): self._fit(i, j) for i in taking_part for j in taking_part}
+        for i in taking_part:
+            others = [j for j in taking_part if j is not i]
+            i.evidence = {
+                "reply": i.source,
+                "fit": {j.id: fits[i.id, j.id] for j in taking_part},
+                "fit_of_others": {j.id: fits[j.id, i.id] for j in others},
+            }
+            if i.state == "failed":
+                continue
+            if not others:
+                i.state, i.reason = _lonely(i, group)
+                continue
+            pairs = [
+                ((fits[i.id, i.id] - fits[i.id, j.id]) + (fits[j.id, j.id] - fits[j.id, i.id])) / 2
+                for j in others
+            ]
+            i.value = sum(pairs) / len(pairs)
+
+    def _fit(self, reply: _Member, sample: _Member) -> float:
+        """Return 100 x the cosine, cut at 0, mean over the sample's references; 0 without a reply's words."""
+        if not reply.words:
+            return 0.0
+        own = self.embedder.embed(reply.words)
+        references = sample.case.sample.references
+        cosines = [float((own * self.embedder.embed(text)).sum()) for text in references]
+        return 100.0 * sum(max(0.0, cosine) for cosine in cosines) / len(cosines)
+
+
+@dataclass(slots=True)
+class _Member:
+    """A case on its way to a score; `words` is None where there are none to look at."""
+
+    case: Case
+    state: State
+    reason: str | None = None
+    words: str | None = None
+    source: str | None = None
+    value: float | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.case.sample.id
+
+    @classmethod
+    def of(cls, case: Case) -> _Member:
+        sample, response = case.sample, case.response
+        if sample.contrast_group is None:
+            return cls(case, "not applicable", "the sample is in no contrast group")
+        if not sample.references:
+            return cls(case, "not applicable", "the sample has no reference reply")
+        if response.state != "value" or response.reply is None:
+            state: State = response.state if response.state != "value" else "failed"
+            return cls(case, state, response.reason or "there is no reply")
+        if response.reply.text and response.reply.text.strip():
+            return cls(case, "value", words=response.reply.text, source="text")
+        heard = case.annotations.get("whisper")
+        if heard is None:
+            return cls(case, "not applicable", "the reply has no text and no recogniser heard it")
+        if heard.state != "value":
+            reason = f"the reply has no text; whisper: {heard.reason or heard.state}"
+            return cls(case, "missing" if heard.state == "missing" else "not applicable", reason)
+        return cls(case, "value", words=str(heard.values["hypothesis"]).strip(), source="hypothesis")
+
+    def score(self) -> Score:
+        response = self.case.response
+        return Score(
+            key="",
+            system=response.system,
+            task=self.case.sample.task,
+            sample_id=self.case.sample.id,
+            metric=METRIC.name,
+            state=self.state,
+            value=METRIC.worst if self.state == "failed" else self.value,
+            reason=self.reason,
+            evidence=self.evidence,
+        )
+
+
+def _lonely(member: _Member, group: list[_Member]) -> tuple[State, str]:
+    """Return the state and reason of a sample that has nobody to be compared with."""
+    missing = [m for m in group if m.state == "missing"]
+    if missing:
+        return "missing", f"needs the reply to {missing[0].id}, which is missing: {missing[0].reason}"
+    if len(group) == 1:
+        return "not applicable", "no other sample of its contrast group was run"
+    return "not applicable", "no other sample of its contrast group can be scored"

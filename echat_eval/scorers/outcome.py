@@ -1,0 +1,73 @@
+"""What became of a request: whether the system failed, and how long it took."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from echat_eval.jsonl import dumps
+from echat_eval.records import Metric, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.ports import Case
+
+__all__ = ["FAILED", "SECONDS", "Outcome"]
+
+FAILED = Metric(
+    name="failed", title="Failed", unit="%", low=0.0, high=100.0, higher_is_better=False, worst=100.0
+)
+SECONDS = Metric(
+    name="seconds", title="Seconds", unit="s", low=0.0, high=None, higher_is_better=False, digits=2
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """Share failed and seconds per reply, from the response alone."""
+
+    name: str = field(default="outcome", init=False)
+    version: str = field(default="1", init=False)
+    metrics: tuple[Metric, ...] = field(default=(FAILED, SECONDS), init=False)
+    needs: tuple[str, ...] = field(default=(), init=False)
+    scope: Literal["sample", "contrast group"] = field(default="sample", init=False)
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Return, per case in order, failed and seconds."""
+        return [score for case in cases for score in (_failed(case), _seconds(case))]
+
+    def fingerprint(self) -> str:
+        """Hash of the rule's version."""
+        return hashlib.sha256(dumps([self.name, self.version]).encode()).hexdigest()
+
+    def settings(self) -> Mapping[str, Any]:
+        """Nothing can be set."""
+        return {}
+
+
+def _failed(case: Case) -> Score:
+    state = case.response.state
+    value = {"value": 0.0, "failed": FAILED.worst}.get(state)
+    return _score(case, FAILED, state=state, value=value, reason=case.response.reason)
+
+
+def _seconds(case: Case) -> Score:
+    response = case.response
+    if response.state != "value":
+        return _score(case, SECONDS, state=response.state, reason=response.reason)
+    if response.seconds is None:
+        return _score(case, SECONDS, state="not applicable", reason="no time was measured")
+    return _score(case, SECONDS, state="value", value=response.seconds)
+
+
+def _score(case: Case, metric: Metric, **rest: Any) -> Score:
+    return Score(
+        key="",
+        system=case.response.system,
+        task=case.sample.task,
+        sample_id=case.sample.id,
+        metric=metric.name,
+        **rest,
+    )

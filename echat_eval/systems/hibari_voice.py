@@ -1,0 +1,53 @@
+"""hibari: a small English text-to-speech model that comes inside its package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from echat_eval.assets import asset_file, file_sha256, installed_version
+from echat_eval.errors import NotInstalled
+from echat_eval.records import Waveform
+
+__all__ = ["HibariVoice"]
+
+
+@dataclass(slots=True, kw_only=True)
+class HibariVoice:
+    """Says English text in the voice "heart" (synthetic, female), 24 kHz; equal text, equal sound."""
+
+    seed: int = 0
+    speed: float = 1.0
+    _model: Any = field(default=None, init=False, repr=False)
+
+    def load(self) -> None:
+        """Load the model.
+
+        Raises:
+            NotInstalled: hibari-tts is absent.
+        """
+        if self._model is not None:
+            return
+        path = asset_file("hibari-heart")
+        try:
+            from hibari import Hibari
+        except ImportError as error:
+            raise NotInstalled(
+                "the cascade's voice needs hibari-tts; pip install hibari-tts==0.2.1"
+            ) from error
+        # With the path given it never looks for a voice on a hub.
+        self._model = Hibari(model=str(path))
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._model = None
+
+    def say(self, text: str) -> Waveform:
+        """Return the spoken text."""
+        self.load()
+        return Waveform(samples=self._model(text, speed=self.speed, seed=self.seed), sample_rate=24000)
+
+    def fingerprint(self) -> str:
+        """Version, weight hash and settings."""
+        version = installed_version("hibari-tts")
+        return f"hibari-tts {version} {file_sha256(asset_file('hibari-heart'))} {self.seed} {self.speed:g}"

@@ -1,0 +1,77 @@
+"""llama.cpp's OpenAI-compatible server inside this process, on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from echat_eval.assets import asset_file, file_sha256, installed_version
+from echat_eval.errors import NotInstalled
+
+__all__ = ["EMBEDDED", "LlamaServer"]
+
+#: The embedded model, under the name the server gives it.
+EMBEDDED = "smollm2-135m-instruct"
+
+
+@dataclass(slots=True, kw_only=True)
+class LlamaServer:
+    """Serves one GGUF file until it is closed; several may run side by side.
+
+    Attributes:
+        model: path of a GGUF file; None is the embedded model.
+        threads: of llama.cpp; more than one can change the last bits of a logit.
+        context: tokens.
+    """
+
+    model: Path | None = None
+    threads: int = 1
+    context: int = 2048
+    _server: Any = field(default=None, init=False, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Base URL for an OpenAI client; starts the server if need be.
+
+        Raises:
+            NotInstalled: xllamacpp or the model is absent.
+        """
+        if self._server is None:
+            self._server = self._started()
+        return f"{self._server.listening_address.rstrip('/')}/v1"
+
+    def close(self) -> None:
+        """Stop the server and its threads."""
+        self._server = None
+
+    def fingerprint(self) -> str:
+        """Engine version and weight hash."""
+        return f"xllamacpp {installed_version('xllamacpp')} {file_sha256(self._path())}"
+
+    def _path(self) -> Path:
+        return self.model or asset_file(EMBEDDED)
+
+    def _started(self) -> Any:
+        path = self._path()
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise NotInstalled(
+                "the embedded language model needs xllamacpp; pip install xllamacpp==2026.10.11549, "
+                "or set llm_url and llm_model to a server of your own"
+            ) from error
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.model_alias = [EMBEDDED] if self.model is None else [path.stem]
+        params.n_ctx, params.n_parallel = self.context, 1
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads
+        # A prompt that is half in the cache is computed in other batches: other last bits.
+        params.cache_prompt = False
+        params.warmup = False
+        params.verbosity = -1
+        params.hostnames, params.port = ["127.0.0.1"], 0
+        with contextlib.suppress(AttributeError):  # a web page nobody asks for; absent in older builds
+            params.ui = False
+        return xllamacpp.Server(params)

@@ -1,0 +1,223 @@
+"""The command line from outside: one clear line, the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from echat_eval.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*words: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "echat_eval", *map(str, words)],
+        capture_output=True, text=True, cwd=cwd or ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, timeout=120,
+    )  # fmt: skip
+
+
+def test_help_teaches_by_example_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from echat_eval.cli import command_line; command_line.main(['--help'], standalone_mode=False); "
+        "print(sorted({'numpy', 'rich', 'yaml', 'pandas', 'torch', 'openai', 'scipy', 'soundfile'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for name in COMMANDS:
+        assert f"  {name} " in done.stdout
+    assert "echat-eval run --system" in done.stdout
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"check", "export"}])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = call(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"echat-eval {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("rnu",), 2, "unknown command 'rnu'. Did you mean 'run'?"),
+        (("run", "--system", "canend"), 2, "unknown system 'canend'. Did you mean 'canned'?"),
+        (("run", "--system", "echo", "--task", "emotoin"), 2, "unknown task 'emotoin'. Did you mean 'emotion'?"),
+        (("run", "--system", "echo", "--annotator", "wisper"), 2, "unknown annotator 'wisper'. Did you mean 'whisper'?"),
+        (("run", "--system", "echo", "--judge", "m", "--rubric", "echat-r9"), 2, "unknown judge 'echat-r9'"),
+        (("run", "--system", "canned", "--set", "colour=red"), 2, "unknown setting of system 'canned':"),
+        (("run", "--system", "canned", "--set", "text"), 2, "not of the form name=value"),
+        (("run", "--system", "echo:x"), 2, "takes nothing behind a colon"),
+        (("run", "--system", "replay"), 2, "needs replies"),
+        (("run", "--system", "replay:none.jsonl"), 2, "none.jsonl: no such file or folder"),
+        (("run", "--system", "echo", "--judge-url", "http://x"), 2, "--judge-url without --judge"),
+        (("run", "--system", "echo", "--judge", "m", "--judge-url", "ftp://x"), 2, "expected http://"),
+        (("run",), 2, "Missing option '--system'"),
+        (("run", "--system", "echo", "--data", "nowhere"), 2, "nowhere"),
+        (("score", "nowhere"), 2, "nowhere: not a run folder"),
+        (("leaderboard", "nowhere"), 2, "nowhere: not a run folder"),
+        (("check", "task", "nowhere"), 1, "nowhere"),
+        (("list", "system"), 2, "systems"),
+    ],
+)  # fmt: skip
+def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: int, line: str) -> None:
+    done = call(*words, cwd=tmp_path)
+    assert (done.returncode, line in done.stderr + done.stdout) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_score_leaderboard_from_outside(tmp_path: Path, tones: Path) -> None:
+    arguments = (
+        "run",
+        "--system",
+        "canned",
+        "--system",
+        "reference",
+        "--data",
+        tones,
+        "--task",
+        "emotion",
+        "--annotator",
+        "acoustics",
+    )
+    done = call(*arguments, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "canned (floor)" in done.stdout
+    for name in (
+        "manifest.json",
+        "samples.jsonl",
+        "responses.jsonl",
+        "scores.jsonl",
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.png",
+    ):
+        assert (tmp_path / "run" / name).is_file(), name
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["tasks"]["emotion"]["sha256"]
+    assert manifest["environment"]["hardware"]["cores"]
+    assert str(tmp_path) not in json.dumps(manifest)
+    again = call("leaderboard", tmp_path / "run", "--published", "echat-automatic")
+    assert "OSUM-EChat" in again.stdout
+    assert call("score", tmp_path / "run", "--annotator", "acoustics").returncode == 0
+
+
+def test_missing_rows_end_in_three_and_the_same_command_heals(tmp_path: Path, tones: Path) -> None:
+    call("export", "requests", "--data", tones, "--task", "emotion", "--out", tmp_path / "q")
+    rows = [json.loads(line) for line in (tmp_path / "q" / "requests.jsonl").read_text().splitlines()]
+    assert {tuple(sorted(row)) for row in rows} == {("audio", "id", "language")}
+    for word in ("happy", "sad", "sentence", "g0"):
+        assert word not in (tmp_path / "q" / "requests.jsonl").read_text()
+    replies = tmp_path / "replies.jsonl"
+    lines = [json.dumps({"id": row["id"], "text": "I see."}) + "\n" for row in rows]
+    replies.write_text("".join(lines[:-1]))
+    arguments = (
+        "run",
+        "--system",
+        f"mine=replay:{replies}",
+        "--data",
+        tones,
+        "--task",
+        "emotion",
+        "--annotator",
+        "acoustics",
+        "--out",
+        tmp_path / "run",
+    )
+    first = call(*arguments)
+    assert first.returncode == 3, first.stderr
+    assert "scores are missing" in first.stderr
+    replies.write_text("".join(lines))
+    assert call(*arguments).returncode == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, tones: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = call(
+        "run", "--system", "canned", "--data", tones, "--task", "emotion", "--out", tmp_path / "file" / "run"
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SLOW = """
+import time
+from echat_eval.records import Reply
+class Slow:
+    name = "slow"
+    def respond(self, request):
+        time.sleep(0.15)
+        return Reply(text="hm")
+    def fingerprint(self):
+        return "slow-1"
+    def settings(self):
+        return {}
+"""
+
+
+def slow_program(tmp_path: Path) -> list[str]:
+    (tmp_path / "slow_system.py").write_text(SLOW)
+    return [
+        sys.executable, "-c",
+        "import sys; from echat_eval.systems import SYSTEMS; SYSTEMS['slow'] = 'slow_system:Slow'; "
+        "from echat_eval.cli import main; sys.argv = ['echat-eval', *sys.argv[1:]]; main()",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kill", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
+    tmp_path: Path, tones: Path, kill: int, code: int
+) -> None:
+    words = [
+        *slow_program(tmp_path),
+        "run",
+        "--system",
+        "slow",
+        "--data",
+        str(tones),
+        "--task",
+        "emotion",
+        "--annotator",
+        "acoustics",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    responses = tmp_path / "run" / "responses.jsonl"
+    deadline = time.monotonic() + 60
+    while not (responses.exists() and responses.read_text().count("\n") >= 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(kill)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    kept = responses.read_text().count("\n")
+    assert 2 <= kept < 8
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f"{8 - kept} of 8 rows to do" in done.stderr
+    assert responses.read_text().count("\n") == 8
+
+
+def test_doctor_says_what_is_there(tmp_path: Path) -> None:
+    done = call("doctor")
+    assert done.returncode == 0
+    assert "cores" in done.stdout
+    assert "faster_whisper" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["tasks", "systems", "annotators", "scorers", "judges", "published"])
+def test_list_describes_every_name(kind: str) -> None:
+    done = call("list", kind)
+    assert done.returncode == 0, done.stderr
+    assert all(len(line.split()) > 2 for line in done.stdout.splitlines()), done.stdout

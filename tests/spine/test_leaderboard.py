@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from scipy import stats as scipy_stats
+
+from echat_eval.attempts import Patience
+from echat_eval.baseline import published, published_names
+from echat_eval.errors import BadData, Unavailable
+from echat_eval.leaderboard import OVERALL, build_leaderboard
+from echat_eval.leaderboard_files import csv_text, markdown, plot
+from echat_eval.perform import Silent
+from echat_eval.ports import Case
+from echat_eval.records import Metric, Reply, Request, Score
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.task import load_task
+
+METRIC = Metric(
+    name="points",
+    title="Points",
+    unit="points",
+    low=0,
+    high=100,
+    higher_is_better=True,
+    worst=0,
+    headline=True,
+)
+
+
+class Said:
+    """Scores a reply by the number it says."""
+
+    name = "said"
+    version = "1"
+    metrics = (METRIC,)
+    needs: tuple[str, ...] = ()
+    scope: Literal["sample", "contrast group"] = "sample"
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        found = []
+        for case in cases:
+            blank = Score(
+                key="",
+                system=case.response.system,
+                task=case.sample.task,
+                sample_id=case.sample.id,
+                metric="points",
+                state=case.response.state,
+            )
+            reply = case.response.reply
+            value = (
+                float(reply.text or 0)
+                if reply is not None
+                else 0.0
+                if case.response.state == "failed"
+                else None
+            )
+            found.append(replace(blank, value=value))
+        return found
+
+    def fingerprint(self) -> str:
+        return "said"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
+    with RunFolder(out).writing() as run:
+        evaluate(
+            run, systems=systems, tasks=[load_task("emotion", data=data)], annotators=[], scorers=[Said()],
+            patience=Patience(tries=1), progress=Silent(),
+        )  # fmt: skip
+    return run
+
+
+def constant(value: float) -> Any:
+    return lambda request: Reply(text=str(value))
+
+
+def by_audio(request: Request) -> Reply:
+    return Reply(text=str(int(request.audio.sha256[:4], 16) % 100))
+
+
+def test_the_mean_and_interval_are_those_of_the_cluster_means(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    run = run_of(tmp_path / "run", tones, scripted(by_audio))
+    summary = build_leaderboard([run]).summaries["scripted", "emotion", "points"]
+    groups: dict[str, list[float]] = {}
+    for score in run.scores().values():
+        groups.setdefault(score.sample_id[:2], []).append(score.value or 0.0)
+    means = [sum(g) / 2 for g in groups.values()]
+    low, high = scipy_stats.t.interval(0.95, len(means) - 1, sum(means) / len(means), scipy_stats.sem(means))
+    assert summary.estimate is not None
+    assert summary.estimate.value == pytest.approx(sum(means) / len(means))
+    assert (summary.estimate.low, summary.estimate.high) == pytest.approx((low, high))
+    assert (summary.estimate.n, summary.estimate.clusters) == (8, 4)
+
+
+def test_a_failed_row_counts_as_worst_and_a_missing_one_widens(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    def sometimes(request: Request) -> Reply:
+        number = len(system.asked)
+        if number == 1:
+            return Reply()
+        if number == 2:
+            raise Unavailable("429")
+        return Reply(text="80")
+
+    system = scripted(sometimes)
+    summary = build_leaderboard([run_of(tmp_path / "run", tones, system)]).summaries[
+        "scripted", OVERALL, "points"
+    ]
+    assert summary.counts == {"failed": 1, "missing": 1, "value": 6}
+    assert summary.estimate is not None
+    assert summary.estimate.value == pytest.approx(6 * 80 / 7)
+    assert summary.bounds is not None
+    assert (summary.bounds.low, summary.bounds.high) == (6 * 80 / 8, (6 * 80 + 100) / 8)
+
+
+def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    def with_gap(value: float) -> Any:
+        def answer(request: Request) -> Reply:
+            if len(system.asked) == 1:
+                raise Unavailable("429")
+            return Reply(text=str(value))
+
+        system = scripted(answer, name=f"gap{value}")
+        return system
+
+    board = build_leaderboard([
+        run_of(tmp_path / "run", tones, with_gap(50), scripted(constant(55), name="near"), scripted(constant(90), name="far")),
+    ])  # fmt: skip
+    # gap50 lies between 43.75 and 56.25: it may be above or below 55, never above 90.
+    assert board.ranks == {"far": 1}
+
+
+def test_ties_share_a_rank(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    systems = [scripted(constant(v), name=n) for n, v in (("a", 5), ("b", 5), ("c", 1))]
+    assert build_leaderboard([run_of(tmp_path / "run", tones, *systems)]).ranks == {"a": 1, "b": 1, "c": 3}
+
+
+def test_floors_and_ceilings_are_set_apart_and_not_ranked(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    floor = scripted(constant(99), name="kind")
+    floor.role = "floor"
+    board = build_leaderboard([run_of(tmp_path / "run", tones, floor, scripted(constant(10), name="mine"))])
+    assert board.ranks == {"mine": 1}
+    text = markdown(board)
+    assert text.index("| 1 | mine |") < text.index("kind (floor)")
+
+
+def test_published_rows_are_never_ranked_among_measured_ones(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(constant(1)))])
+    text = markdown(board, [published("echat-automatic")])
+    block = text[text.index("## Published, not measured here") :]
+    assert "| OSUM-EChat † | 58.0 | 63.1 | 62.7 | 87.1 | 72.0 |" in block
+    assert "| Qwen2.5-Omni † | 44.8 | 52.6 | 43.3 | - | 63.7 |" in block
+    assert "†" not in text[: text.index("## Published")]
+
+
+def test_runs_that_asked_different_things_are_not_put_side_by_side(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    first = run_of(tmp_path / "a", tones, scripted(constant(1), name="x"))
+    (index := tones / "emotion" / "samples.jsonl").write_text(
+        index.read_text().replace("sentence number 1", "another one")
+    )
+    second = run_of(tmp_path / "b", tones, scripted(constant(1), name="y"))
+    with pytest.raises(BadData, match="used different tasks 'emotion'"):
+        build_leaderboard([first, second])
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "a|b", "<script>x</script>", "$x_1$", "x" * 120])
+def test_a_strange_name_is_only_ever_text(tmp_path: Path, tones: Path, scripted: Any, name: str) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio, name=name))])
+    text = markdown(board)
+    assert "<script" not in text
+    header = next(line for line in text.splitlines() if line.startswith("| rank"))
+    row = next(line for line in text.splitlines() if line.startswith("| 1 |"))
+    assert row.replace("\\|", "").count("|") == header.count("|")
+    cells = list(csv.reader(io.StringIO(csv_text(board))))
+    assert not any(cell.startswith(("=", "+", "@")) for line in cells for cell in line)
+    plot(board, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_csv_holds_what_the_summary_holds(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
+    rows = list(csv.DictReader(io.StringIO(csv_text(board))))
+    estimate = board.summaries["scripted", "emotion", "points"].estimate
+    row = next(row for row in rows if row["task"] == "emotion")
+    assert estimate is not None
+    assert float(row["value"]) == estimate.value
+    assert (row["n"], row["clusters"], row["failed"], row["missing"]) == ("8", "4", "0", "0")
+
+
+@pytest.mark.parametrize("name", published_names())
+def test_every_published_table_has_its_source(name: str) -> None:
+    table = published(name)
+    assert "2508.09600" in table.source
+    assert all(len(row["values"]) == len(table.columns) for row in table.rows)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.attempts import Patience
+from echat_eval.errors import BadData
+from echat_eval.keys import request_for
+from echat_eval.perform import Silent
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.systems import build_system
+from echat_eval.task import load_task
+from tests.conftest import write_tone
+
+
+def replay(out: Path, data: Path, replies: Path) -> Any:
+    system = build_system(f"mine=replay:{replies}")
+    with RunFolder(out).writing() as run:
+        evaluate(
+            run, systems=[system], tasks=[load_task("emotion", data=data)], annotators=[], scorers=[],
+            patience=Patience(tries=1), progress=Silent(),
+        )  # fmt: skip
+    return run, system
+
+
+def questions(data: Path) -> list[Any]:
+    return [request_for(sample) for sample in load_task("emotion", data=data).samples]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_replies_in_any_order_find_their_requests(tmp_path: Path, tones: Path) -> None:
+    asked = questions(tones)
+    rows = [
+        {"id": r.id, "text": f"to {r.audio.sha256[:6]}", "perceived": {"emotion": "sad"}}
+        for r in reversed(asked)
+    ]
+    run, _ = replay(tmp_path / "run", tones, write(tmp_path / "r.jsonl", rows))
+    assert sorted(r.reply.text for r in run.responses().values()) == sorted(row["text"] for row in rows)
+
+
+def test_a_folder_of_wavs_named_by_request_or_query_will_do(tmp_path: Path, tones: Path) -> None:
+    for n, request in enumerate(questions(tones)):
+        write_tone(tmp_path / "out" / f"{request.id if n % 2 else request.audio.sha256}.wav", 300 + n)
+        (tmp_path / "out" / f"{request.id if n % 2 else request.audio.sha256}.txt").write_text(f"reply {n}\n")
+    run, system = replay(tmp_path / "run", tones, tmp_path / "out")
+    assert {r.state for r in run.responses().values()} == {"value"}
+    assert not list(system.unclaimed())
+
+
+def test_what_is_missing_or_for_another_id_is_named(tmp_path: Path, tones: Path) -> None:
+    asked = questions(tones)
+    rows = [{"id": r.id, "text": "hello"} for r in asked[1:]] + [{"id": "stranger", "text": "hello"}]
+    run, system = replay(tmp_path / "run", tones, write(tmp_path / "r.jsonl", rows))
+    missing = [r for r in run.responses().values() if r.state == "missing"]
+    assert len(missing) == 1
+    assert asked[0].id in missing[0].reason
+    assert list(system.unclaimed()) == ["stranger"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"text": ""}, "empty reply"),
+        ({"error": "out of memory"}, "out of memory"),
+        ({"audio": "none.wav"}, "broken reply audio"),
+        ({"audio": "../secret.wav"}, "leaves the folder"),
+        ({"audio": "torn.wav"}, "broken reply audio"),
+    ],
+)
+def test_a_bad_reply_is_the_systems_failure(
+    tmp_path: Path, tones: Path, row: dict[str, Any], reason: str
+) -> None:
+    write_tone(tmp_path / "secret.wav", 300)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "torn.wav").write_bytes((tmp_path / "secret.wav").read_bytes()[:30])
+    rows = [{"id": r.id, **row} for r in questions(tones)]
+    run, _ = replay(tmp_path / "run", tones, write(tmp_path / "in" / "r.jsonl", rows))
+    assert {r.state for r in run.responses().values()} == {"failed"}
+    assert all(reason in (r.reason or "") for r in run.responses().values())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"id": "a", "txt": "x"}', "r.jsonl:1: unknown key 'txt'"),
+        ('{"text": "x"}', "r.jsonl:1: expected a non-empty text as 'id'"),
+        ('{"id": "a", "text": 3}', "r.jsonl:1: 'text' is a int"),
+        ('{"id": "a"}\n{"id": "a"}', "r.jsonl:2: a second reply for id 'a'"),
+        ('{"id": "a", "text": NaN}', "r.jsonl:1: not strict JSON"),
+        ("hello", "r.jsonl:1: not strict JSON"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, tones: Path, content: str, message: str) -> None:
+    (tmp_path / "r.jsonl").write_text(content + "\n")
+    with pytest.raises(BadData, match=r"r\.jsonl") as caught:
+        replay(tmp_path / "run", tones, tmp_path / "r.jsonl")
+    assert message in str(caught.value)
+
+
+def test_a_changed_reply_is_taken_up(tmp_path: Path, tones: Path) -> None:
+    asked = questions(tones)
+    path = write(tmp_path / "r.jsonl", [{"id": r.id, "text": "one"} for r in asked])
+    replay(tmp_path / "run", tones, path)
+    run, _ = replay(tmp_path / "run", tones, write(path, [{"id": r.id, "text": "two"} for r in asked]))
+    assert {r.reply.text for r in run.responses().values()} == {"two"}

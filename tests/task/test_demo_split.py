@@ -1,0 +1,274 @@
+"""The shipped demo split: sound, balanced, measurable, and telling nothing but by voice."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import wave
+from collections import defaultdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from echat_eval.errors import BadData, UnknownName
+from echat_eval.labels import ALIASES, LABELS
+from echat_eval.records import Sample
+from echat_eval.task import Task, find_faults, known_tasks, load_task
+
+ROOT = Path(__file__).resolve().parents[2]
+FIVE = ("emotion", "age", "gender", "event", "multi")
+
+
+def groups_of(task: Task) -> dict[str, list[Sample]]:
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in task.samples:
+        groups[str(sample.contrast_group)].append(sample)
+    return groups
+
+
+@pytest.fixture(scope="module")
+def tasks() -> dict[str, Task]:
+    return {name: load_task(name) for name in FIVE}
+
+
+@pytest.fixture(scope="module")
+def measuring() -> ModuleType:
+    path = ROOT / "tools" / "demo_split" / "measure.py"
+    spec = importlib.util.spec_from_file_location("demo_split_measure", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def measured(tasks: dict[str, Task], measuring: ModuleType) -> dict[str, object]:
+    """Audio hash -> measures of the clip."""
+    samples = [sample for task in tasks.values() for sample in task.samples]
+    return {s.audio.sha256: measuring.measure(measuring.read_wav(s.audio.path)) for s in samples}
+
+
+def test_the_five_come_first() -> None:
+    assert known_tasks()[:5] == FIVE
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_shipped_task_has_no_fault(name: str) -> None:
+    assert find_faults(ROOT / "tasks" / name) == []
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_size_languages_and_references(name: str, tasks: dict[str, Task]) -> None:
+    task = tasks[name]
+    groups = groups_of(task)
+    assert len(groups) >= 12
+    assert all(len(members) == 2 for members in groups.values())
+    assert sum(len(members) for members in groups.values()) == len(task.samples)
+    assert task.languages == ("en", "zh")
+    assert sum(members[0].language == "zh" for members in groups.values()) >= 3
+    for sample in task.samples:
+        assert len(sample.references) == 1
+        assert (sample.source, sample.speaker) == ("synthetic", None)
+    for one, other in groups.values():
+        assert one.references != other.references
+        assert one.transcript.encode() == other.transcript.encode()
+    assert "never a benchmark" in task.description
+    assert (task.folder / "LICENCE").is_file()
+
+
+def test_multi_groups_differ_in_two_cues(tasks: dict[str, Task]) -> None:
+    for one, other in groups_of(tasks["multi"]).values():
+        assert sum(one.cues[cue] != other.cues[cue] for cue in one.cues) >= 2
+
+
+def test_no_sentence_is_in_two_groups(tasks: dict[str, Task]) -> None:
+    said = [members[0].transcript for task in tasks.values() for members in groups_of(task).values()]
+    assert len(set(said)) == len(said)
+
+
+def test_no_reference_is_written_twice(tasks: dict[str, Task]) -> None:
+    replies = [reply for task in tasks.values() for sample in task.samples for reply in sample.references]
+    assert len(set(replies)) == len(replies)
+
+
+def test_all_audio_is_small_together(tasks: dict[str, Task]) -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "tasks").rglob("*.wav")) <= 16e6
+
+
+def test_every_file_belongs_to_a_sample(tasks: dict[str, Task]) -> None:
+    for task in tasks.values():
+        held = {path.resolve() for path in (task.folder / "audio").iterdir()}
+        assert held == {sample.audio.path.resolve() for sample in task.samples}
+
+
+def test_no_label_word_in_ids_or_file_names(tasks: dict[str, Task]) -> None:
+    words = {word for labels in LABELS.values() for label in labels for word in label.split()}
+    words |= {alias for aliases in ALIASES.values() for alias in aliases if len(alias) > 2}
+    words |= set(LABELS)
+    for task in tasks.values():
+        for sample in task.samples:
+            for name in (sample.id, sample.audio.path.name, str(sample.contrast_group)):
+                assert not [word for word in words if word in name.lower()]
+                assert re.fullmatch(r"[bcdfghjkmnpqrstvwxz2-9]{6}(\.wav)?", name)
+
+
+def labels_and_others(task: Task) -> list[tuple[str, np.ndarray]]:
+    """Every label that enough samples have and enough have not, and which samples have it."""
+    found = []
+    for cue in task.cues:
+        for label in LABELS[cue]:
+            own = np.array([sample.cues.get(cue) == label for sample in task.samples])
+            if 4 <= own.sum() <= len(own) - 4:
+                found.append((label, own))
+    return found
+
+
+def area(ranks: np.ndarray, own: np.ndarray) -> float:
+    """Area under the ROC curve of telling a label by a rank."""
+    u = mannwhitneyu(ranks[own], ranks[~own]).statistic
+    return float(u / (own.sum() * (~own).sum()))
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_order_and_id_do_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
+    task = tasks[name]
+    order = np.arange(len(task.samples))
+    by_id = np.argsort(np.argsort([sample.id for sample in task.samples]))
+    by_file = np.argsort(np.argsort([sample.audio.sha256 for sample in task.samples]))
+    labels = labels_and_others(task)
+    assert labels
+    for label, own in labels:
+        for what, ranks in (("order", order), ("id", by_id)):
+            assert 0.3 < area(ranks, own) < 0.7, (label, what)
+        assert mannwhitneyu(by_file[own], by_file[~own], method="exact").pvalue > 0.01, label
+    # The control: sorted by label, the order gives it away.
+    own = labels[0][1]
+    assert area(np.argsort(np.argsort(own, kind="stable")), own) == 1.0
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_place_in_the_group_does_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
+    """Within pairs: the label that LABELS names first is not mostly the earlier row or smaller id."""
+    earlier, smaller = [], []
+    for members in groups_of(tasks[name]).values():
+        cue = next(cue for cue in members[0].cues if members[0].cues[cue] != members[1].cues[cue])
+        first = min(members, key=lambda sample: LABELS[cue].index(sample.cues[cue]))
+        earlier.append(members[0] is first)
+        smaller.append(min(members, key=lambda sample: sample.id) is first)
+    assert 3 <= sum(earlier) <= 9
+    assert 3 <= sum(smaller) <= 9
+
+
+def test_duration_size_and_header_are_the_same_everywhere(tasks: dict[str, Task]) -> None:
+    facts = set()
+    for task in tasks.values():
+        for sample in task.samples:
+            with wave.open(str(sample.audio.path)) as file:
+                facts.add((file.getparams(), sample.audio.path.stat().st_size, sample.audio.seconds))
+    assert len(facts) == 1
+    ((params, _, _),) = facts
+    assert (params.nchannels, params.sampwidth, params.framerate) == (1, 2, 16000)
+
+
+def sound_of(sample: Sample) -> np.ndarray:
+    with wave.open(str(sample.audio.path)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+
+
+def active_decibel(sound: np.ndarray) -> float:
+    power = (sound[: len(sound) // 320 * 320].reshape(-1, 320) ** 2).mean(axis=1)
+    return float(10 * np.log10(power[power > power.max() * 10**-2.5].mean()))
+
+
+def test_clips_are_equally_loud_and_never_clip(tasks: dict[str, Task]) -> None:
+    levels = []
+    for task in tasks.values():
+        for sample in task.samples:
+            sound = sound_of(sample)
+            assert np.abs(sound).max() < 0.99
+            levels.append(active_decibel(sound))
+    assert max(levels) - min(levels) < 1.0
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_the_onset_does_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
+    task = tasks[name]
+    onsets = []
+    for sample in task.samples:
+        sound = np.abs(sound_of(sample))
+        onsets.append(int(np.argmax(sound > 0.1 * sound.max())))
+    for label, own in labels_and_others(task):
+        if label in LABELS["event"]:
+            continue  # what comes first is the event itself
+        chance = mannwhitneyu(np.array(onsets)[own], np.array(onsets)[~own]).pvalue
+        assert chance > 0.01, (label, chance)
+    assert len(set(onsets)) > len(onsets) * 0.9
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_labels_are_measurable_in_the_voice(
+    name: str, tasks: dict[str, Task], measured: dict[str, object], measuring: ModuleType
+) -> None:
+    faults = {}
+    swapped = 0
+    groups = groups_of(tasks[name])
+    for one, other in groups.values():
+        pair = measured[one.audio.sha256], measured[other.audio.sha256]
+        if found := measuring.unseen_cues(*pair, one.cues, other.cues):
+            faults[one.transcript] = found
+        swapped += bool(measuring.unseen_cues(*pair, other.cues, one.cues))
+    assert len(faults) <= 0.05 * len(groups), faults
+    # The control: with the labels of each pair exchanged, no group passes.
+    assert swapped == len(groups)
+
+
+def test_languages_are_chosen(tasks: dict[str, Task]) -> None:
+    chinese = load_task("event", languages=["zh"])
+    assert {sample.language for sample in chinese.samples} == {"zh"}
+    assert chinese.languages == ("zh",)
+    # The hash names the whole content: which part is used is a setting of the run.
+    assert chinese.sha256 == tasks["event"].sha256
+    with pytest.raises(UnknownName, match="unknown language 'fr'"):
+        load_task("event", languages=["fr"])
+
+
+def test_unknown_task_suggests_the_near_one() -> None:
+    with pytest.raises(UnknownName, match=r"unknown task 'emotoin'. Did you mean 'emotion'\?"):
+        load_task("emotoin")
+
+
+def test_data_points_at_the_folder_or_at_its_parent(tasks: dict[str, Task], tmp_path: Path) -> None:
+    copied = tmp_path / "mine" / "emotion"
+    subprocess.run(["cp", "-r", ROOT / "tasks" / "emotion", tmp_path], check=True)
+    copied.parent.mkdir()
+    (tmp_path / "emotion").rename(copied)
+    for data in (copied, copied.parent):
+        task = load_task("emotion", data=data)
+        assert task.folder == copied
+        assert task.sha256 == tasks["emotion"].sha256
+    assert known_tasks(copied.parent) == ("emotion",)
+    with pytest.raises(BadData, match=r"task.yaml: name is 'emotion', expected 'age'"):
+        load_task("age", data=copied)
+
+
+def test_the_hash_follows_the_content_and_nothing_else(tasks: dict[str, Task], tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", ROOT / "tasks" / "age", tmp_path], check=True)
+    folder = tmp_path / "age"
+    rows = (folder / "samples.jsonl").read_text().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join(reversed(rows)))
+    settings = (folder / "task.yaml").read_text()
+    (folder / "task.yaml").write_text("# a remark\n" + settings)
+    assert load_task("age", data=folder).sha256 == tasks["age"].sha256
+    (folder / "samples.jsonl").write_text("".join(rows).replace("Yes, chef!", "Yes, cook!"))
+    edited = load_task("age", data=folder).sha256
+    assert edited != tasks["age"].sha256
+    (folder / "samples.jsonl").write_text("".join(rows))
+    (folder / "task.yaml").write_text(settings.replace("version: 1", "version: 2"))
+    assert load_task("age", data=folder).sha256 not in (edited, tasks["age"].sha256)

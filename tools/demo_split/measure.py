@@ -1,0 +1,316 @@
+"""What can be measured of a clip, by numpy and scipy alone, and what each label should move.
+
+Usage: python tools/demo_split/measure.py [tasks]
+prints, per task, in how many groups the labels can be measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import wave
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter, uniform_filter1d
+
+Floats = NDArray[np.float64]
+RATE = 16_000
+_WINDOW, _HOP = 640, 160
+#: dB below the loudest frames at which a frame counts as silent.
+_SILENT_DB = 30.0
+#: A pause at least this long parts an event from the speech.
+_PAUSE_SECONDS = 0.19
+_LAGS = (RATE // 1100, RATE // 62)
+#: Where the envelopes of two clips are compared, Hz, and the step, as a share of an octave.
+_ENVELOPE_HERTZ, _STEP = (250.0, 6000.0), 1 / 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What one clip sounds like.
+
+    Attributes:
+        pitch: median F0 of the speech, semitones above 55 Hz.
+        spread: 10 % to 90 % range of F0, semitones.
+        seconds: length of the speech.
+        slope: level at 2 to 6 kHz over that at 0.1 to 1 kHz in voiced frames, dB.
+        envelope: level of voiced frames on a logarithmic frequency axis, straightened, dB.
+        event_seconds: sound outside the speech.
+        event_voiced: share of it that has a pitch.
+        event_pitch: its upper F0, semitones above 55 Hz; 0 where less than a third has a pitch.
+        event_bursts: how many stretches of it have a pitch.
+        event_longest: seconds of its longest stretch within 15 dB of its loudest frame.
+    """
+
+    pitch: float
+    spread: float
+    seconds: float
+    slope: float
+    envelope: Floats
+    event_seconds: float
+    event_voiced: float
+    event_pitch: float
+    event_bursts: int
+    event_longest: float
+
+
+def read_wav(path: Path) -> Floats:
+    """Return a 16 kHz mono PCM16 file as float, its level set to one."""
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    return sound / np.sqrt(np.mean(sound**2))
+
+
+def measure(sound: Floats) -> Measures:
+    """Return the measures of (samples,) at 16 kHz."""
+    frames = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP]
+    level = 10 * np.log10((frames**2).mean(axis=1) + 1e-12)
+    active = level > np.percentile(level, 97) - _SILENT_DB
+    islands = _islands(active)
+    speech = max(islands, key=lambda island: island[1] - island[0])
+    tones, certain = _pitches(frames)
+    voiced = active & certain
+    inside = np.zeros(len(frames), bool)
+    inside[speech[0] : speech[1]] = True
+    own = _steady(tones, voiced & inside)
+    outside = active & ~inside
+    power = np.abs(np.fft.rfft((frames * np.hanning(_WINDOW))[voiced & inside], 2048)) ** 2
+    hertz = np.fft.rfftfreq(2048, 1 / RATE)
+    event_tones = _steady(tones, voiced & ~inside)
+    event_voiced = float((voiced & ~inside).sum() / max(1, outside.sum()))
+    return Measures(
+        pitch=float(np.median(own)),
+        spread=float(np.percentile(own, 90) - np.percentile(own, 10)),
+        seconds=(speech[1] - speech[0]) * _HOP / RATE,
+        slope=_band(power, hertz, 2000, 6000) - _band(power, hertz, 100, 1000),
+        envelope=_envelope(power, hertz),
+        event_seconds=float(outside.sum() * _HOP / RATE),
+        event_voiced=event_voiced,
+        event_pitch=float(np.percentile(event_tones, 75)) if event_voiced > 1 / 3 else 0.0,
+        event_bursts=_runs(voiced & ~inside) if event_voiced > 1 / 3 else 0,
+        event_longest=_longest(level, outside),
+    )
+
+
+def _islands(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return (first, last + 1) frames of stretches of sound, pauses shorter than the limit closed."""
+    places = np.flatnonzero(active)
+    limit = _PAUSE_SECONDS * RATE / _HOP
+    cuts = np.flatnonzero(np.diff(places) > limit)
+    starts = [0, *(cuts + 1)]
+    ends = [*cuts, len(places) - 1]
+    return [(int(places[a]), int(places[b]) + 1) for a, b in zip(starts, ends, strict=True)]
+
+
+def _runs(wanted: NDArray[np.bool_]) -> int:
+    """Return how many runs of at least 30 ms are wanted."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(int), [0]])))
+    return int((np.diff(ends)[::2] >= 3).sum())
+
+
+def _longest(level: Floats, outside: NDArray[np.bool_]) -> float:
+    if not outside.any():
+        return 0.0
+    loud = outside & (level > level[outside].max() - 15)
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(int), [0]])))
+    return float(np.diff(ends)[::2].max() * _HOP / RATE)
+
+
+def _pitches(frames: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return F0 in semitones above 55 Hz by autocorrelation, and where it is certain."""
+    window = np.hanning(_WINDOW)
+    weight = np.fft.irfft(np.abs(np.fft.rfft(window, 2048)) ** 2)[: _LAGS[1] + 2]
+    spectra = np.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * window, 2048)
+    same = np.fft.irfft(np.abs(spectra) ** 2)[:, : _LAGS[1] + 2]
+    same = same / (same[:, :1] + 1e-12) / (weight / weight[0])
+    part = same[:, _LAGS[0] : _LAGS[1]]
+    # The shortest lag nearly as good as the best: an octave down is as periodic as the truth.
+    peak = (part >= np.roll(same, 1, 1)[:, _LAGS[0] : _LAGS[1]]) & (
+        part >= np.roll(same, -1, 1)[:, _LAGS[0] : _LAGS[1]]
+    )
+    best = part.max(axis=1)
+    good = peak & (part > 0.88 * best[:, None])
+    lag = np.where(good.any(axis=1), good.argmax(axis=1), part.argmax(axis=1)) + _LAGS[0]
+    return 12 * np.log2(RATE / lag / 55), best > 0.55
+
+
+def _steady(tones: Floats, wanted: NDArray[np.bool_]) -> Floats:
+    """Return the wanted F0 values, smoothed, leaps of more than an octave from the median left out."""
+    own = tones[wanted]
+    if len(own) < 5:
+        return own
+    own = median_filter(own, 5)
+    near = np.abs(own - np.median(own)) < 12
+    return own[near]
+
+
+def _band(power: Floats, hertz: Floats, low: float, high: float) -> float:
+    return float(10 * np.log10(power[:, (hertz >= low) & (hertz < high)].mean()))
+
+
+def _envelope(power: Floats, hertz: Floats) -> Floats:
+    level = (10 * np.log10(power + 1e-9)).mean(axis=0)
+    # A running mean over 300 Hz takes the harmonics out.
+    smooth = uniform_filter1d(level, round(300 / hertz[1]))
+    low, high = _ENVELOPE_HERTZ
+    octaves = np.arange(np.log2(low), np.log2(high), _STEP)
+    curve = np.interp(2**octaves, hertz, smooth)
+    return curve - np.polyval(np.polyfit(octaves, curve, 1), octaves)
+
+
+def formant_shift(one: Measures, other: Measures) -> float:
+    """Return by how many octaves the first clip's spectral envelope lies above the second's.
+
+    Both must say the same words; the shift is where the two curves agree best.
+    """
+    most = round(0.6 / _STEP)
+    best, best_fit = 0, -np.inf
+    for shift in range(-most, most + 1):
+        a = one.envelope[max(0, shift) : len(one.envelope) + min(0, shift)]
+        b = other.envelope[max(0, -shift) : len(other.envelope) + min(0, -shift)]
+        fit = np.corrcoef(a, b)[0, 1]
+        if fit > best_fit:
+            best, best_fit = shift, fit
+    return best * _STEP
+
+
+#: Label -> measure -> what it should move, in the measure's unit, against a plain voice. From what
+#: the labels mean, and never from what was measured: tests/task holds every clip against this.
+EXPECTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+    "emotion": {
+        "neutral": {"spread": -1},
+        "happy": {"pitch": 2, "spread": 3},
+        "sad": {"pitch": -2, "spread": -3, "seconds": 0.25, "slope": -3},
+        "anger": {"pitch": 1, "slope": 5, "seconds": -0.1},
+        "fear": {"pitch": 4, "spread": -1},
+        "surprise": {"pitch": 4, "spread": 4},
+    },
+    "age": {
+        "child": {"pitch": 6, "formants": 0.25},
+        "adult": {},
+        "old": {"pitch": -2, "seconds": 0.3},
+    },
+    "gender": {"female": {}, "male": {"pitch": -9, "formants": -0.2}},
+    "event": {
+        "none": {},
+        "laugh": {
+            "event_seconds": 0.5,
+            "event_voiced": 0.5,
+            "event_pitch": 20,
+            "event_bursts": 4,
+            "event_longest": 0.15,
+        },
+        "cry": {
+            "event_seconds": 0.6,
+            "event_voiced": 0.6,
+            "event_pitch": 22,
+            "event_bursts": 2,
+            "event_longest": 0.35,
+        },
+        "scream": {
+            "event_seconds": 0.6,
+            "event_voiced": 0.6,
+            "event_pitch": 40,
+            "event_bursts": 1,
+            "event_longest": 0.5,
+        },
+        "cough": {"event_seconds": 0.5, "event_longest": 0.2},
+        "sigh": {"event_seconds": 0.6, "event_longest": 0.5},
+        "throat clearing": {"event_seconds": 0.5, "event_longest": 0.2},
+        "sneeze": {"event_seconds": 0.5, "event_longest": 0.25},
+    },
+}
+#: How much of a measure's expected move makes it worth asking for, and how much must be seen.
+SMALLEST: Mapping[str, float] = {
+    "pitch": 2.0,
+    "spread": 2.0,
+    "seconds": 0.25,
+    "slope": 3.0,
+    "formants": 0.15,
+    "event_seconds": 0.3,
+    "event_voiced": 0.3,
+    "event_pitch": 12.0,
+    "event_bursts": 2.0,
+    "event_longest": 0.3,
+}
+SEEN_SHARE = 0.25
+
+
+def cue_moves(cue: str, one: str, other: str) -> dict[str, float]:
+    """Return the measures that should differ between two labels of one cue, and by how much."""
+    a, b = EXPECTED[cue][one], EXPECTED[cue][other]
+    moves = {name: a.get(name, 0.0) - b.get(name, 0.0) for name in SMALLEST}
+    return {name: move for name, move in moves.items() if abs(move) >= SMALLEST[name]}
+
+
+def moved(one: Measures, other: Measures, name: str) -> float:
+    """Return how far a measure lies apart in two clips."""
+    if name == "formants":
+        return formant_shift(one, other)
+    return float(getattr(one, name) - getattr(other, name))
+
+
+def unseen_cues(
+    one: Measures, other: Measures, cues: Mapping[str, str], other_cues: Mapping[str, str]
+) -> list[str]:
+    """Return what is not measurable about the labels of two clips with the same words; none is good.
+
+    Every measure that the labels together should move has to move that way, by at least a
+    quarter of what is expected; and each cue that differs must have such a measure, unless
+    another cue's move cancels it.
+    """
+    total: dict[str, float] = defaultdict(float)
+    differing = [cue for cue in cues if cues[cue] != other_cues[cue]]
+    for cue in differing:
+        a, b = EXPECTED[cue][cues[cue]], EXPECTED[cue][other_cues[cue]]
+        for name in SMALLEST:
+            total[name] += a.get(name, 0.0) - b.get(name, 0.0)
+    faults = []
+    for name, move in total.items():
+        seen = moved(one, other, name)
+        if abs(move) >= SMALLEST[name] and seen * np.sign(move) < SEEN_SHARE * abs(move):
+            faults.append(f"{name}: {seen:+.2f} where about {move:+.2f} is expected")
+    for cue in differing:
+        own = cue_moves(cue, cues[cue], other_cues[cue])
+        if not any(abs(total[name]) >= SMALLEST[name] for name in own):
+            faults.append(f"{cue}: nothing measurable tells {cues[cue]} from {other_cues[cue]}")
+    return faults
+
+
+def groups_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return contrast group -> its rows, of one task folder."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in (folder / "samples.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        groups[row["contrast_group"]].append(row)
+    return groups
+
+
+def main() -> None:
+    """Print the share of measurable groups per task, and what is missing."""
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "tasks"
+    for folder in sorted(path.parent for path in root.glob("*/samples.jsonl")):
+        groups = groups_of(folder)
+        bad = 0
+        for one, other in groups.values():
+            faults = unseen_cues(
+                measure(read_wav(folder / one["audio"])),
+                measure(read_wav(folder / other["audio"])),
+                one["cues"],
+                other["cues"],
+            )
+            bad += bool(faults)
+            for fault in faults:
+                sys.stdout.write(f"  {one['transcript']} {one['cues']} {other['cues']} {fault}\n")
+        sys.stdout.write(f"{folder.name}: measurable in {len(groups) - bad} of {len(groups)} groups\n")
+
+
+if __name__ == "__main__":
+    main()
