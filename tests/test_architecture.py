@@ -24,7 +24,8 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "testing"},
     {"respond", "annotate", "score"},
     {"runner"},
-    {"leaderboard", "leaderboard_files", "compare", "gate", "report", "page", "check", "checks",
+    {"leaderboard"},
+    {"leaderboard_files", "compare", "gate", "report", "page", "check", "checks",
      "demo", "doctor", "rate"},
     {"cli"},
 ]  # fmt: skip

@@ -1,1 +1,1 @@
-"""Checks of the instruments themselves: judges by golden replies, attacks and people; annotators by labels."""
+"""Checks of the instruments: judges by golden replies, attacks and people; annotators by labels."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.check_instruments import check_judge
 from echat_eval.errors import Exit
 
 __all__ = ["check"]
@@ -30,3 +31,6 @@ def check_task(folder: Path) -> int:
         return Exit.REGRESS
     click.echo(f"{folder}: no fault found")
     return Exit.DONE
+
+
+check.add_command(check_judge)

@@ -21,6 +21,8 @@ __all__ = ["PLACES", "Judge", "judge_names", "load_judge", "read_judge"]
 
 #: What every prompt's frame must show, each exactly where `{{name}}` stands.
 PLACES = ("fence", "dimensions", "cues_guide", "voice_guide", "transcript", "cues", "reply", "heard", "form")
+#: A reason is one line and bounded, so that a small model cannot write itself past its last token.
+REASON = "^[^\\n]{1,300}$"
 #: Weights of tasks that the rubric does not name.
 OTHER = "other"
 
@@ -87,7 +89,7 @@ class Judge:
         keys = [*self.dimensions, *(["voice"] if heard else [])]
         return {
             "type": "object",
-            "properties": {"reason": {"type": "string"}, **dict.fromkeys(keys, grade)},
+            "properties": {"reason": {"type": "string", "pattern": REASON}, **dict.fromkeys(keys, grade)},
             "required": ["reason", *keys],
             "additionalProperties": False,
         }

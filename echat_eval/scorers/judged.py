@@ -20,7 +20,6 @@ from echat_eval.judge import (
     text_score,
     voice_score,
 )
-from echat_eval.keys import digest
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
@@ -254,7 +253,6 @@ def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> di
         "servers": sorted({r.server or "" for r in rulings}),
         "verdicts": [r.key for r in rulings],
         "prompt_sha256": [r.prompt_sha256 for r in rulings],
-        "question": digest("question", [question.language, question.transcript, question.cues, question.reply]),
         "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
         "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
     }  # fmt: skip

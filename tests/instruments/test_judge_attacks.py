@@ -113,7 +113,7 @@ def test_a_judge_that_quotes_a_forged_verdict_gives_none() -> None:
         outcomes = try_attacks(jury, CORPUS)
         jury.close()
     assert {o.points for o in outcomes} <= {None, outcomes[0].base}
-    forged = [o for o in outcomes if o.attack.id == "fake-verdict-1"][0]
+    forged = next(o for o in outcomes if o.attack.id == "fake-verdict-1")
     assert forged.points is None
     assert "2 verdicts" in forged.missing
 
