@@ -27,7 +27,7 @@ DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose annotators, the judge and patience."""
     options = [
-        click.option("--annotator", "annotators", multiple=True, metavar="NAME",
+        click.option("--annotator", "annotators", multiple=True, metavar="NAME[:KEY=VALUE,...]",
                      help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
         click.option("--judge", "judge", metavar="MODEL",
                      help="Let this LLM judge the replies as well; `dated`: the rubric's own dated model."),
@@ -97,13 +97,17 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     A default one whose package is missing is left out and said: its cells are not applicable.
     """
     from echat_eval.annotators import ANNOTATORS
-    from echat_eval.plugins import construct, load_named
+    from echat_eval.plugins import construct, load_named, parse_setting
 
     made = []
-    for name in names or DEFAULT_ANNOTATORS:
+    for spec in names or DEFAULT_ANNOTATORS:
+        name, _, given = spec.partition(":")
+        settings = dict(parse_setting(text) for text in given.split(",") if text)
         try:
-            made.append(construct("annotator", name, load_named("annotator", name, ANNOTATORS), {}))
+            made.append(construct("annotator", name, load_named("annotator", name, ANNOTATORS), settings))
             made[-1].fingerprint()
+            if licence := getattr(made[-1], "licence", None):
+                click.echo(f"note: annotator '{name}' is licensed {licence}", err=True)
         except NotInstalled as error:
             if names:
                 raise
