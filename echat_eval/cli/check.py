@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.check_instruments import check_judge
 from echat_eval.errors import Exit
 
 __all__ = ["check"]
@@ -62,3 +63,6 @@ def check_system_command(spec: str, settings: tuple[str, ...], language: str, se
         return Exit.REGRESS
     click.echo(f"'{system.name}' can be run")
     return Exit.DONE
+
+
+check.add_command(check_judge)

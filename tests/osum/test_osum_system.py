@@ -258,7 +258,10 @@ def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> N
         made = OsumEChat(**content["settings"])
         assert made.mode in MODES
         assert Path(made.checkpoint).name in FILES.values()
-        assert f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} " in content["fetch"]
+        assert (
+            f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} "
+            in content["fetch"]
+        )
         seen.add((Path(made.checkpoint).name, made.mode))
     assert len(seen) == 2 * 5
 
