@@ -1,6 +1,5 @@
 """Every fault of a task folder is one line with file and line; none gets past."""
 
-
 from __future__ import annotations
 
 import copy
