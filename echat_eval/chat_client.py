@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from openai import OpenAI
 
-__all__ = ["Answer", "ChatClient"]
+__all__ = ["Answer", "ChatClient", "api_key"]
+
+
+def api_key() -> str | None:
+    """Return the key for a chat server, if one is set."""
+    return os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class ChatClient:
             if self._client is None:
                 from openai import OpenAI
 
-                key = os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY")
+                key = api_key()
                 if key is None and self.base_url is None:
                     raise UsageError(
                         "no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url"
@@ -77,12 +82,14 @@ class ChatClient:
         schema: Mapping[str, Any] | None = None,
         max_tokens: int = 300,
         seed: int = 0,
+        temperature: float = 0.0,
     ) -> Answer:
-        """Return the answer to one conversation, at temperature 0.
+        """Return the answer to one conversation.
 
         Args:
             messages: role and content.
             schema: a JSON schema the answer must follow, where the server can hold it.
+            temperature: 0 for the likeliest answer.
 
         Raises:
             Unavailable: the network, a limit or the server kept us from an answer.
@@ -100,7 +107,7 @@ class ChatClient:
             done = self._open().chat.completions.create(
                 model=self.model,
                 messages=list(messages),  # type: ignore[arg-type]
-                temperature=0,
+                temperature=temperature,
                 seed=seed,
                 max_tokens=max_tokens,
                 **extra,
