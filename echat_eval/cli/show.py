@@ -42,6 +42,10 @@ def _names(kind: str) -> Iterable[str]:
         return judge_names()
     if kind == "published":
         return published_names()
+    if kind == "systems":
+        from echat_eval.systems import system_names
+
+        return system_names()
     return known_names(kind.removesuffix("s"), _table(kind))
 
 
@@ -71,6 +75,12 @@ def _about(kind: str, name: str) -> str:
 
         return load_judge(name).title
     path = _table(kind).get(name)
+    if path is None and kind == "systems":
+        from echat_eval.system_settings import system_settings, system_settings_names
+
+        if name in system_settings_names():
+            file = system_settings(name)
+            return f"{file.title}, asked through {file.adapter}"
     if path is None:
         return "from another package"
     spec = find_spec(path.partition(":")[0])

@@ -96,7 +96,7 @@ class Cascade:
         heard = self._hear(request.audio, request.language)
         if not heard:
             raise SystemFailure(f"{self.asr} heard no words in the query")
-        messages = [{"role": "system", "content": PROMPT}]
+        messages = [{"role": "system", "content": request.instruction or PROMPT}]
         for turn in request.history[-MAX_TURNS:]:
             text = turn.text or (self._hear(turn.audio, request.language) if turn.audio else "")
             if text:

@@ -88,8 +88,8 @@ class Command:
 
         It cannot see what the program itself loads: name weights in `fingerprint_files`.
         """
-        found = [self._executable(), *(self._inside(word) for word in self.words[1:])]
-        hashes = [sha256_of_file(path) for path in found if path is not None and path.is_file()]
+        named = [self._inside(word) for word in self.words[1:] if os.path.isfile(self._inside(word))]
+        hashes = [sha256_of_file(path) for path in (self._executable(), *named)]
         for name in self.watched:
             path = self._inside(name)
             files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -107,10 +107,7 @@ class Command:
         return Path(found)
 
     def _inside(self, word: str) -> Path:
-        try:
-            return self.folder / word
-        except (ValueError, OSError):
-            return self.folder
+        return self.folder / word
 
     # -- asking -----------------------------------------------------------------
 
@@ -158,8 +155,7 @@ class Command:
         limit = self.timeout * len(rows) + (self.start_timeout if fresh else 0.0)
         try:
             end = time.monotonic() + limit
-            for row in rows:
-                program.write((dumps(row) + "\n").encode())
+            program.feed([(dumps(row) + "\n").encode() for row in rows])
             while len(replies) < len(rows):
                 reply = _parsed(program.read(end, limit))
                 if reply is None:

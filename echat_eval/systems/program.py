@@ -68,6 +68,7 @@ class Program:
                 f"'{words[0]}' cannot be started: {error.strerror or error}; "
                 "is it there, executable (chmod +x), and does its first line name its interpreter?"
             ) from error
+        self._writer: threading.Thread | None = None
         self._readers = [
             threading.Thread(target=self._read_replies, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),
@@ -80,18 +81,21 @@ class Program:
         """Tell whether it runs."""
         return self._process.poll() is None
 
-    def write(self, line: bytes) -> None:
-        """Send one line.
+    def feed(self, lines: Sequence[bytes]) -> None:
+        """Send lines without waiting for the program to take them.
 
-        Raises:
-            SystemFailure: the program does not read any more.
+        A program that does not read would block a writer for ever; who waits for its reply is told in time.
         """
-        stdin = self._stream(self._process.stdin)
-        try:
-            stdin.write(line)
-            stdin.flush()
-        except (BrokenPipeError, OSError) as error:
-            raise SystemFailure(self._obituary()) from error
+
+        def write() -> None:
+            with suppress(OSError, ValueError):
+                stdin = self._stream(self._process.stdin)
+                for line in lines:
+                    stdin.write(line)
+                stdin.flush()
+
+        self._writer = threading.Thread(target=write, daemon=True)
+        self._writer.start()
 
     def read(self, end: float, timeout: float) -> bytes:
         """Return the next line of stdout.
@@ -154,6 +158,8 @@ class Program:
     def kill(self) -> None:
         """End the program without waiting for it to agree."""
         self._signal(signal.SIGKILL)
+        if self._writer is not None:
+            self._writer.join(GRACE)
         self.stop()
 
     def _signal(self, number: int) -> None:

@@ -144,6 +144,21 @@ def test_a_program_that_hangs_leaves_the_row_missing_and_no_process(
     system.close()
 
 
+def test_a_program_that_reads_nothing_blocks_nobody(tmp_path: Path, requests: list[Request]) -> None:
+    system = opened(script(tmp_path, "time.sleep(600)\n"), timeout=0.2, start_timeout=0.2)
+    long = [replace(r, id=f"{r.id}-{n}", instruction="x" * 20_000) for n in range(2) for r in requests]
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="no reply in"):
+        system.respond_batch(long)
+    assert time.monotonic() - begun < 15
+    system.close()
+
+
+def test_an_argument_that_is_no_file_name_is_only_hashed(tmp_path: Path) -> None:
+    path = script(tmp_path, ECHO)
+    assert Command(f"{path} {'x' * 5000}").fingerprint() != Command(f"{path} {'y' * 5000}").fingerprint()
+
+
 def test_what_a_program_starts_ends_with_it(tmp_path: Path, requests: list[Request]) -> None:
     body = f"""
 import subprocess

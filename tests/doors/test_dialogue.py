@@ -1,0 +1,112 @@
+"""Samples with history reach every adapter that can take them; the others say not applicable."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from echat_eval.attempts import Patience
+from echat_eval.cli import command_line
+from echat_eval.importers import importer
+from echat_eval.importers.draft import Told
+from echat_eval.importers.writing import write_task
+from echat_eval.perform import Silent
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.systems import build_system
+from echat_eval.task import load_task
+from tests.conftest import write_tone
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """A task of two dialogues of three turns, imported from HumDial's form."""
+    rows = []
+    for d in range(2):
+        turns = []
+        for t in (1, 2, 3):
+            write_tone(tmp_path / "src" / "en" / f"{d}_{t}.wav", 150 + 40 * t + d)
+            turns.append(
+                {"turn_id": t, "text": f"turn {t}", "emotion": "sad", "split_audio_file": f"{d}_{t}.wav"}
+                | ({"response_text": "I see."} if t == 1 else {})
+            )
+        rows.append({"dialogue_id": f"d{d}", "turns": turns})
+    (tmp_path / "src" / "en" / "task.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    write_task(
+        importer("humdial")(tmp_path / "src", Told(source="real")),
+        tmp_path / "talk",
+        name="talk",
+        title="T",
+        licence="L",
+        description="D",
+    )
+    return tmp_path / "talk"
+
+
+def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
+    with RunFolder(out).writing() as run:
+        evaluate(run, systems=[system], tasks=[load_task("talk", data=data)], annotators=[], scorers=[],
+                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        found = list(run.responses().values())
+    return {r.state for r in found}, found
+
+
+SEEN = [("user", "turn 1", True), ("assistant", "I see.", False), ("user", "turn 2", True)]
+
+
+def test_a_program_gets_the_whole_dialogue(talk: Path, tmp_path: Path) -> None:
+    script = tmp_path / "infer.py"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys, json, os\nfor line in sys.stdin:\n    q = json.loads(line)\n"
+        "    seen = [[t['role'], t.get('text'), os.path.isfile(t.get('audio', ''))] for t in q['history']]\n"
+        '    print(json.dumps({"id": q["id"], "text": json.dumps(seen)}), flush=True)\n'
+    )
+    script.chmod(0o755)
+    kinds, found = states(build_system(f"command:{script}"), talk, tmp_path / "run")
+    assert kinds == {"value"}
+    assert all([tuple(t) for t in json.loads(r.reply.text)] == SEEN for r in found)
+
+
+def test_a_server_gets_it_as_json_and_says_so_where_it_cannot(
+    talk: Path, tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    server = serve(lambda h: h.reply("ok") if h.command == "POST" else h.reply(status=404))
+    assert states(build_system(server.url, {"send": "json"}), talk, tmp_path / "json")[0] == {"value"}
+    body = json.loads(next(got[3] for got in server.got if got[0] == "POST"))
+    assert [(t["role"], t.get("text"), "audio_base64" in t) for t in body["history"]] == SEEN
+    kinds, found = states(build_system(server.url), talk, tmp_path / "audio")
+    assert kinds == {"not applicable"}
+    assert "set send=json" in found[0].reason
+
+
+def test_a_chat_server_gets_earlier_sounds_as_sounds(
+    talk: Path, tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    answer = json.dumps({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
+    server = serve(lambda h: h.reply(answer, "application/json"))
+    system = build_system("openai-chat:omni", {"url": f"{server.url}/v1"})
+    assert states(system, talk, tmp_path / "run")[0] == {"value"}
+    messages = json.loads(next(got[3] for got in server.got if got[0] == "POST"))["messages"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "user", "user"]
+    assert [isinstance(m["content"], list) for m in messages] == [True, False, True, True]
+
+
+def test_another_history_is_another_request_and_is_handed_out(talk: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        command_line,
+        ["export", "requests", "--data", str(talk), "--task", "talk", "--out", str(tmp_path / "q")],
+        catch_exceptions=False,
+    )
+    assert "2 requests" in done.output
+    rows = [json.loads(line) for line in (tmp_path / "q" / "requests.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert [(t["role"], t.get("text"), "audio" in t) for t in row["history"]] == SEEN
+        assert all((tmp_path / "q" / t["audio"]).is_file() for t in [row, *row["history"]] if "audio" in t)
+    assert len(list((tmp_path / "q").glob("*.wav"))) == 6
+    assert '"d0"' not in json.dumps(rows)
