@@ -177,6 +177,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--samples", type=int, help="only cells of this many samples")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the cells of --out as Markdown")
     given = parser.parse_args()
@@ -188,6 +189,7 @@ def main() -> None:
         (c["shape"], c["clusters"], c["icc"], c["samples"]) for c in found["cells"] if c["runs"] >= given.runs
     }
     todo = [c for c in all_cells() if (c.shape, c.clusters, c.icc, c.samples) not in done]
+    todo = [c for c in todo if given.samples in {None, c.samples}]
     found["machine"] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
     found["margin"], found["level"], found["family_error"] = MARGIN, LEVEL, FAMILY_ERROR
     with ProcessPoolExecutor(given.jobs) as pool:

@@ -47,10 +47,7 @@ def annotate(
         if not wanted:
             continue
         with opened(annotator), jsonl.Appender(run.path / "annotations.jsonl") as appender:
-            jobs = [
-                _annotation_job(annotator, blanks, *audio_of[key], heard.get(key), patience)
-                for key, blanks in wanted.items()
-            ]
+            jobs = _annotation_jobs(annotator, wanted, audio_of, heard, patience)
             perform(
                 jobs, workers=getattr(annotator, "calls_at_once", 1), appender=appender, progress=progress
             )
@@ -82,6 +79,54 @@ def _blank_annotation(
         "not applicable": ("not applicable", "the system does not answer this sample"),
     }[response.state]
     return replace(blank, key=f"{state}: {reason}", state=state, reason=reason)  # type: ignore[arg-type]
+
+
+def _annotation_jobs(
+    annotator: Annotator,
+    wanted: Mapping[str, list[Annotation]],
+    audio_of: Mapping[str, tuple[AudioRef | None, str]],
+    heard: Mapping[str, Annotation],
+    patience: Patience,
+) -> list[Job[Any]]:
+    """Return one job per recording, or per batch where the annotator hears several at once."""
+    size = max(1, getattr(annotator, "batch_size", 1)) if hasattr(annotator, "annotate_batch") else 1
+    jobs, together = [], []
+    for key, blanks in wanted.items():
+        audio, language = audio_of[key]
+        if size == 1 or audio is None or key in heard:
+            jobs.append(_annotation_job(annotator, blanks, audio, language, heard.get(key), patience))
+        else:
+            together.append((language, audio.seconds, audio, blanks))
+    # Of one language and of like lengths, so that little is padded.
+    together.sort(key=lambda row: row[:2])
+    for language in dict.fromkeys(row[0] for row in together):
+        rows_in = [(audio, blanks) for its, _, audio, blanks in together if its == language]
+        for start in range(0, len(rows_in), size):
+            jobs.append(_batch_job(annotator, rows_in[start : start + size], language, patience))
+    return jobs
+
+
+def _batch_job(
+    annotator: Any, batch: list[tuple[AudioRef, list[Annotation]]], language: str, patience: Patience
+) -> Job[Any]:
+    def call() -> list[Annotation]:
+        found: list[Any] = [None] * len(batch)
+        if len(batch) > 1:
+            whole = attempt(
+                lambda: list(annotator.annotate_batch([audio for audio, _ in batch], language=language)),
+                blame="instrument", patience=replace(patience, tries=1),
+            )  # fmt: skip
+            if whole.value is not None and len(whole.value) == len(batch):
+                found = whole.value
+        made = []
+        for (audio, blanks), values in zip(batch, found, strict=True):
+            if values is None:  # alone, so that one bad recording costs no other its place
+                made += _annotation_job(annotator, blanks, audio, language, None, patience).call()
+            else:
+                made += [replace(blank, state="value", values=dict(values)) for blank in blanks]
+        return made
+
+    return Job(call=call, rows=lambda done: (rows.row_of_annotation(a) for a in done))
 
 
 def _annotation_job(

@@ -82,12 +82,14 @@ class ChatClient:
         schema: Mapping[str, Any] | None = None,
         max_tokens: int = 300,
         seed: int = 0,
+        temperature: float = 0.0,
     ) -> Answer:
-        """Return the answer to one conversation, at temperature 0.
+        """Return the answer to one conversation.
 
         Args:
             messages: role and content.
             schema: a JSON schema the answer must follow, where the server can hold it.
+            temperature: 0 for the likeliest answer.
 
         Raises:
             Unavailable: the network, a limit or the server kept us from an answer.
@@ -105,7 +107,7 @@ class ChatClient:
             done = self._open().chat.completions.create(
                 model=self.model,
                 messages=list(messages),  # type: ignore[arg-type]
-                temperature=0,
+                temperature=temperature,
                 seed=seed,
                 max_tokens=max_tokens,
                 **extra,

@@ -135,6 +135,7 @@ class Reply:
         audio: the voice, as a file or as samples; None for a text-only system.
         think: what the system wrote before replying, if it shows it.
         perceived: cue name -> the label the system says it heard.
+        reply_emotion: the emotion the system says it answers in, if it says one.
         first_audio_seconds: from the request to the first sound, if the system streams.
         finish_reason: "stop", "length" or the system's own word.
         usage: counted units, such as prompt_tokens and completion_tokens.
@@ -144,6 +145,7 @@ class Reply:
     audio: AudioRef | Waveform | None = None
     think: str | None = None
     perceived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    reply_emotion: str | None = None
     first_audio_seconds: float | None = None
     finish_reason: str | None = None
     usage: Mapping[str, float] = field(default_factory=lambda: _NOTHING)

@@ -36,7 +36,7 @@ FLOORS: list[set[str]] = [
     {"respond", "annotate", "score"},
     {"runner"},
     {"leaderboard"},
-    {"leaderboard_files", "gate", "check"},
+    {"leaderboard_files", "gate", "check", "checks"},
     {"compare", "report"},
     {"cli"},
 ]

@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn foreign data into a task: EChat-200K, EchoMind and others.",
     ),
     "check": ("echat_eval.cli.check:check", "Find every fault of a task folder before it costs a run."),
+    "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
+    "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
 }
 

@@ -46,7 +46,7 @@ def demo(out: Path) -> int:  # fmt: skip
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
             folder, systems=systems, tasks=tasks, annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(None, None, "echat-r0"), patience=Patience(), progress=bar,
+            scorers=make_scorers(sample for task in tasks for sample in task.samples), patience=Patience(), progress=bar,
         )  # fmt: skip
     code = finish(folder, states)
     click.echo(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,28 +19,82 @@ if TYPE_CHECKING:
     from echat_eval.records import Sample
     from echat_eval.task import Task
 
-__all__ = ["instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
+__all__ = ["Instruments", "instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
 
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
+#: `--judge dated`: the model the rubric itself names.
+DATED = "dated"
 DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruments:
+    """What the options of `instruments` chose."""
+
+    annotators: tuple[str, ...]
+    judge: str | None
+    judge_url: str | None
+    rubric: str
+    judge_repeats: int
+    judge_prose: bool
+    tries: int
+
+    def made(self, samples: Iterable[Sample], store: Path) -> tuple[list[Annotator], list[Scorer]]:
+        """Return the annotators, and the scorers of the samples' families with the judge's.
+
+        Args:
+            samples: what is asked.
+            store: where the judge's verdicts are kept.
+        """
+        return make_annotators(self.annotators), [*make_scorers(samples), *self._judged(store)]
+
+    def _judged(self, store: Path) -> list[Scorer]:
+        if self.judge is None:
+            if self.judge_url is not None:
+                raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            return []
+        from echat_eval.scorers.judged import judged_scorers
+
+        model = None if self.judge == DATED else self.judge
+        if self.judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
+            click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
+        return list(
+            judged_scorers(
+                model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
+                store=store,
+            )
+        )  # fmt: skip
+
+
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose annotators, the judge and patience."""
+    """Add the options that choose annotators, the judge and patience; pass them as one `chosen`."""
+    names = [field.name for field in fields(Instruments)]
+
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        chosen = Instruments(**{name: given.pop(name) for name in names})
+        return command(**given, chosen=chosen)
+
     options = [
-        click.option("--annotator", "annotators", multiple=True, metavar="NAME",
+        click.option("--annotator", "annotators", multiple=True, metavar="NAME[:KEY=VALUE,...]",
                      help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
-        click.option("--judge", "judge", metavar="MODEL", help="Let this LLM judge the replies as well."),
+        click.option("--judge", "judge", metavar="MODEL",
+                     help="Let this LLM judge the replies as well; `dated`: the rubric's own dated model."),
         click.option("--judge-url", metavar="URL",
                      help="Base URL of the judge's OpenAI-compatible server, ending in /v1."),
-        click.option("--rubric", default="echat-r0", show_default=True,
+        click.option("--rubric", default="echat-r1", show_default=True,
                      help="Which of `judges/` the judge follows."),
+        click.option("--judge-repeats", default=1, show_default=True, type=click.IntRange(1, 20),
+                     help="Verdicts per question; their spread is kept."),
+        click.option("--judge-prose", is_flag=True,
+                     help="The judge's server holds no JSON schema: read one verdict out of its prose."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
     ]  # fmt: skip
+    made: Callable[..., Any] = gathered
     for option in reversed(options):
-        command = option(command)
-    return command
+        made = option(made)
+    return made
 
 
 def load_tasks(
@@ -90,13 +147,17 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     A default one whose package is missing is left out and said: its cells are not applicable.
     """
     from echat_eval.annotators import ANNOTATORS
-    from echat_eval.plugins import construct, load_named
+    from echat_eval.plugins import construct, load_named, parse_setting
 
     made = []
-    for name in names or DEFAULT_ANNOTATORS:
+    for spec in names or DEFAULT_ANNOTATORS:
+        name, _, given = spec.partition(":")
+        settings = dict(parse_setting(text) for text in given.split(",") if text)
         try:
-            made.append(construct("annotator", name, load_named("annotator", name, ANNOTATORS), {}))
+            made.append(construct("annotator", name, load_named("annotator", name, ANNOTATORS), settings))
             made[-1].fingerprint()
+            if licence := getattr(made[-1], "licence", None):
+                click.echo(f"note: annotator '{name}' is licensed {licence}", err=True)
         except NotInstalled as error:
             if names:
                 raise
@@ -105,10 +166,8 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     return made
 
 
-def make_scorers(
-    judge: str | None, judge_url: str | None, rubric: str, samples: Iterable[Sample] = ()
-) -> list[Scorer]:
-    """Return the default scorers of the samples' families, and the judge if one is named."""
+def make_scorers(samples: Iterable[Sample]) -> list[Scorer]:
+    """Return the default scorers of the samples' families."""
     from echat_eval.plugins import construct, load_named
     from echat_eval.scorers import SCORERS
 
@@ -122,10 +181,4 @@ def make_scorers(
         except NotInstalled as error:
             made = [m for m in made if m.name != name]
             click.echo(f"note: scorer '{name}' is left out: {error}", err=True)
-    if judge is not None:
-        from echat_eval.scorers.judged import Judged
-
-        made.append(Judged(judge, judge_url, rubric))
-    elif judge_url is not None:
-        raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
     return made

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.options import instruments, load_tasks, make_annotators, make_scorers, make_systems
+from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ Running the same command again does only what is missing."""
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path,
-    annotators: tuple[str, ...], judge: str | None, judge_url: str | None, rubric: str, tries: int,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, chosen: Instruments,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -73,20 +72,18 @@ def run(
     from echat_eval.run_folder import RunFolder
     from echat_eval.runner import evaluate
 
-    chosen = load_tasks(tasks, data, languages, limit)
+    questions = load_tasks(tasks, data, languages, limit)
     if ask is not None:
         from echat_eval.task.probe import probing
 
-        chosen = [probing(task, ask) for task in chosen]
+        questions = [probing(task, ask) for task in questions]
     asked = make_systems(systems, settings)
-    heard, scorers = (
-        make_annotators(annotators),
-        make_scorers(judge, judge_url, rubric, [sample for task in chosen for sample in task.samples]),
-    )
+    samples = [sample for task in questions for sample in task.samples]
+    heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
-            folder, systems=asked, tasks=chosen, annotators=heard, scorers=scorers,
-            patience=Patience(tries=tries), progress=bar,
+            folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
+            patience=Patience(tries=chosen.tries), progress=bar,
         )  # fmt: skip
     for system in asked:
         unclaimed = list(getattr(system, "unclaimed", list)())
@@ -107,14 +104,7 @@ Examples:
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @instruments
-def score(
-    folder: Path,
-    annotators: tuple[str, ...],
-    judge: str | None,
-    judge_url: str | None,
-    rubric: str,
-    tries: int,
-) -> int:
+def score(folder: Path, chosen: Instruments) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.attempts import Patience
     from echat_eval.cli.progress import Bar
@@ -124,10 +114,10 @@ def score(
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
-    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric, found.samples())
+    heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
     with found.writing(), Bar() as bar:
         states = rescore(
-            found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
+            found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
         )
     return finish(found, states)
 

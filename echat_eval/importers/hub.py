@@ -195,8 +195,10 @@ def _sha256(path: Path) -> str:
 
 
 def write_record(out: Path, repo: str, hub: str, fetched: Fetched) -> None:
-    """Write beside the files which data set, commit and hashes they are."""
+    """Write beside the folder (not into it, where rows are looked for) which data set and hashes it holds."""
     import json
 
     facts = {"data_set": repo, "hub": hub, "commit": fetched.commit, "sha256": dict(fetched.files)}
-    write_atomically(out / "fetched.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(
+        out.with_name(f"{out.name}.fetched.json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    )

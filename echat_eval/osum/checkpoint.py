@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import warnings
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ def dtype_named(name: str) -> torch.dtype:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a torch file; mapped, and nothing in it is run."""
     try:
-        content = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of a file's form; what matters is checked below
+            content = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadData(
             f"{path}: not a plain file of tensors: it asks for code to be run, or is no checkpoint at all "

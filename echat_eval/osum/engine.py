@@ -31,8 +31,8 @@ __all__ = ["Engine", "OsumReply", "Token2Wav"]
 class Token2Wav(Protocol):
     """What turns speech tokens into sound."""
 
-    def synthesise(self, tokens: list[list[int]]) -> list[Waveform]:
-        """Return one waveform per list of codec ids (0..4095, 25 a second)."""
+    def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
+        """Return one waveform per list of codec ids (0..4095, 25 a second); None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

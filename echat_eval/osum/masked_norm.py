@@ -36,7 +36,7 @@ class MaskedGroupNorm(nn.GroupNorm):
         centred = grouped - mean
         variance = (centred * valid).square_().sum(dim=(2, 3), keepdim=True) / count
         normed = centred.mul_(torch.rsqrt(variance + self.eps)).view(rows, channels, frames).to(x.dtype)
-        return torch.addcmul(self.bias[:, None], normed, self.weight[:, None])
+        return (normed * self.weight[:, None]).add_(self.bias[:, None])
 
 
 def frame_mask(lengths: list[int], *, device: torch.device | str) -> Tensor | None:

@@ -243,7 +243,7 @@ def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> 
 
 
 def _said(turn: PastTurn, config: OsumConfig, *, verbatim: bool) -> list[Piece]:
-    """Return an earlier reply; `verbatim` keeps its speech as it came, with whatever stands at its borders."""
+    """Return an earlier reply; `verbatim` keeps its speech as it came, borders and all."""
     edge, rules = config.speech.edge, Rules(max_new=0)
     if turn.ids is None:
         text: Piece = Words(turn.text, trusted=False)

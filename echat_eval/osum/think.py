@@ -46,7 +46,8 @@ NO_LABEL = {"&&", "none", "null", ""}
 _OPEN = re.compile(r"<think>")
 # The prompt says `</think end>`, the training text says `<think end>`: models may write either.
 _CLOSE = re.compile(r"</?think end>|</think>")
-_SLOT = re.compile(rf"({'|'.join(SLOTS)})\s*[:：]\s*<([^<>]*)>")
+# The emotion planned for the reply stands in the same words behind 回复; it was not heard.
+_SLOT = re.compile(rf"(?<!回复)({'|'.join(SLOTS)})\s*[:：]\s*<([^<>]*)>")
 _REPLY_SLOT = re.compile(r"回复情感为\s*[:：]\s*<([^<>]*)>")
 _LEADING_TAG = re.compile(r"\s*<([^<>]{1,12})>\s*")
 _TAG = re.compile(r"<([^<>]*)>")

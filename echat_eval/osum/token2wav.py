@@ -66,9 +66,9 @@ class Token2Wav:
         flow, hift: loaded models; moved to `device`.
         voice: whose voice.
         device: where to compute.
-        estimator_dtype: of the flow's estimator, nine tenths of the work; everything else is float32.
+        estimator_dtype: of the flow's estimator, where most of the work is; everything else is float32.
         noise_device: where noise is drawn. On "cpu" a seed means the same noise on every machine; a GPU
-            draws faster, and other numbers.
+            draws other numbers, and saves the copy.
         batch_frames: see `BATCH_FRAMES`; may be lowered between calls, as after running out of memory.
 
     Attributes:

@@ -123,11 +123,16 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
     )
     try:
         if whole.is_file():
+            json.loads(
+                whole.read_text(encoding="utf-8")
+            )  # the library reports a torn file as a bare Exception
             return TextTokenizer(
                 Tokenizer.from_file(str(whole)), source=str(source), fingerprint=_hash(whole)
             )
         if words.is_file() and merges.is_file():
-            vocabulary, pairs = models.BPE.read_file(str(words), str(merges))
+            vocabulary = json.loads(words.read_text(encoding="utf-8"))
+            lines = merges.read_text(encoding="utf-8").splitlines()
+            pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
             backend = _byte_level(models.BPE(vocab=vocabulary, merges=pairs))
             return TextTokenizer(backend, source=str(source), fingerprint=_hash(words, merges))
         if ranks.is_file():

@@ -105,7 +105,7 @@ class Source(nn.Module):
         hertz = pitch.repeat_interleave(HOP, dim=1)[:, None]  # (B, 1, 256 M)
         multiples = torch.arange(1, config.harmonics + 1, device=pitch.device)[:, None]
         cycles = torch.cumsum(hertz * multiples / SAMPLE_RATE, dim=-1).remainder_(1)  # (B, H, 256 M)
-        phases = noise.phases.index_fill(1, torch.zeros(1, dtype=torch.long, device=pitch.device), 0.0)
+        phases = F.pad(noise.phases[:, 1:], (1, 0))  # the pitch itself starts at 0
         sines = torch.sin(2 * torch.pi * cycles + phases[..., None]).mul_(config.sine_amplitude)
         voiced = (hertz > config.voiced_above).float()
         loudness = voiced * config.voiced_noise + (1 - voiced) * (config.sine_amplitude / 3)

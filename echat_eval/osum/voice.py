@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST_SECONDS", "SHORTEST_SECONDS", "Voice", "load_voice", "prepare_voice", "save_voice"]
+__all__ = [
+    "LONGEST_SECONDS",
+    "SHORTEST_SECONDS",
+    "Voice",
+    "fingerprint",
+    "load_voice",
+    "prepare_voice",
+    "save_voice",
+]
 
 #: The speech tokenizer was made for up to 30 s.
 LONGEST_SECONDS = 30.0

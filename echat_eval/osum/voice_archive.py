@@ -41,12 +41,15 @@ def unpack_release(archive: Path, folder: Path) -> None:
                 raise BadData(
                     f"{archive}: lacks {', '.join(missing)}; expected CosyVoice-300M-25Hz.tar, whole"
                 )
+            if SETTINGS in members:
+                check_settings(read_start(tar, members[SETTINGS]), where=f"{archive}: {SETTINGS}")
             folder.mkdir(parents=True, exist_ok=True)
             for name, member in members.items():
                 write_member(tar, member, folder / name)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadData(f"{archive}: cannot be unpacked into {folder} ({error}); download it again") from None
-    check_release(folder)
+        raise BadData(
+            f"{archive}: cannot be unpacked into {folder} ({error}); check the file and the disk"
+        ) from None
 
 
 def choose_members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
@@ -82,17 +85,26 @@ def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) ->
         partial.unlink(missing_ok=True)
 
 
+def read_start(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    """Return the first megabyte of a text member."""
+    source = tar.extractfile(member)
+    assert source is not None  # a regular file
+    with source:
+        return source.read(1 << 20).decode("utf-8", "replace")
+
+
 def check_release(folder: Path) -> None:
     """Raise BadData if an unpacked release lacks files, or its settings name another frame rate."""
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise BadData(f"{folder}: lacks {', '.join(missing)}; unpack CosyVoice-300M-25Hz.tar there")
     settings = folder / SETTINGS
-    if not settings.is_file():
-        return
-    rates = re.findall(r"^\s*input_frame_rate:\s*(\d+)", settings.read_text("utf-8", "replace"), re.MULTILINE)
-    wrong = [rate for rate in rates if int(rate) != TOKENS_PER_SECOND]
-    if wrong:
-        raise BadData(
-            f"{settings}: {wrong[0]} tokens a second; expected {TOKENS_PER_SECOND}, CosyVoice-300M-25Hz"
-        )
+    if settings.is_file():
+        check_settings(settings.read_text("utf-8", "replace"), where=str(settings))
+
+
+def check_settings(text: str, *, where: str) -> None:
+    """Raise BadData if a cosyvoice.yaml names another frame rate than 25 Hz; it is searched, never loaded."""
+    for rate in re.findall(r"^\s*input_frame_rate:\s*(\d+)", text, re.MULTILINE):
+        if int(rate) != TOKENS_PER_SECOND:
+            raise BadData(f"{where}: {rate} tokens a second; expected {TOKENS_PER_SECOND}, the 25 Hz release")

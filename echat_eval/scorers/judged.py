@@ -1,108 +1,282 @@
-"""A judge's score of the reply's words, given the query's words and its gold cues."""
+"""A judge's scores: of the reply's words, of its voice apart from them, and of how much the cue mattered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, variance
 from typing import Any, Literal
 
 from echat_eval.chat_client import ChatClient
-from echat_eval.errors import NotApplicable
-from echat_eval.judge import Judge, load_judge, parse_verdict, render
-from echat_eval.keys import digest
+from echat_eval.errors import NotApplicable, Unavailable, UsageError
+from echat_eval.judge import (
+    Heard,
+    Judge,
+    Jury,
+    Question,
+    Ruling,
+    load_judge,
+    text_score,
+    voice_score,
+)
 from echat_eval.ports import Case
-from echat_eval.records import Metric, Score
+from echat_eval.records import Metric, Score, State
+from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
 
-__all__ = ["Judged"]
+__all__ = ["Judged", "JudgedContrast", "judged_scorers"]
 
 
-class Judged:
-    """Asks an LLM for one verdict per reply.
+class _Asking:
+    """What both scorers share: the jury, how often it is asked, and whose identity a score carries."""
 
-    Args:
-        model: the judge's model name.
-        url: base URL of an OpenAI-compatible server; None: OpenAI's own.
-        rubric: a folder of `judges/`.
-        calls_at_once: verdicts asked for at the same time.
-    """
+    needs: tuple[str, ...] = WORD_EARS
 
-    name = "judged"
-    version = "1"
-    scope: Literal["sample", "contrast group"] = "sample"
-    needs: tuple[str, ...] = ("whisper",)
-
-    def __init__(
-        self, model: str, url: str | None = None, rubric: str = "echat-r0", calls_at_once: int = 4
-    ) -> None:
-        self.judge: Judge = load_judge(rubric)
-        self.client = ChatClient(model=model, base_url=url)
+    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        if repeats < 1:
+            raise UsageError(f"repeats is {repeats}; expected at least 1")
+        self.jury = jury
+        self.judge: Judge = jury.judge
+        self.repeats = repeats
         self.calls_at_once = calls_at_once
-        self.metrics: tuple[Metric, ...] = (
-            Metric(
-                name=f"judge_{self.judge.name}".replace("-", "_"),
-                title=f"Judge {self.judge.name}",
-                unit="points",
-                low=self.judge.low * self.judge.scale,
-                high=self.judge.high * self.judge.scale,
-                higher_is_better=True,
-                worst=self.judge.low * self.judge.scale,
-            ),
-        )
 
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return one score a case; a judge that does not keep to the form raises JudgeFailure."""
-        return [self._one(case) for case in cases]
-
-    def _one(self, case: Case) -> Score:
-        metric = self.metrics[0]
-        blank = Score(
-            key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-            metric=metric.name, state="missing", reason="the response is missing",
-        )  # fmt: skip
-        if case.response.state == "failed":
-            return replace(blank, state="failed", value=metric.worst, reason=case.response.reason)
-        if case.response.state == "not applicable":
-            return replace(blank, state="not applicable", reason=case.response.reason)
-        if case.response.reply is None:
-            return blank
-        heard = case.annotations.get("whisper")
-        words = case.response.reply.text or (heard.values.get("hypothesis") if heard is not None else None)
-        if heard is not None and not words and heard.state == "missing":
-            return replace(blank, reason=f"the words of the reply are missing: {heard.reason}")
-        if words is None:
-            raise NotApplicable("the reply has no text, and no annotator heard its words")
-        prompt = render(
-            self.judge,
-            language=case.sample.language,
-            transcript=case.sample.transcript,
-            cues=case.sample.cues,
-            reply=words,
-        )
-        answer = self.client.ask([{"role": "user", "content": prompt}], schema=self.judge.schema())
-        verdict = parse_verdict(answer.text, self.judge)
-        return replace(
-            blank,
-            state="value",
-            value=verdict.score * self.judge.scale,
-            reason=None,
-            evidence={
-                "score": verdict.score,
-                "verdict": verdict.reason,
-                "model": answer.model,
-                "server": answer.server,
-                "prompt_sha256": digest("prompt", prompt),
-                "tokens": [answer.prompt_tokens, answer.completion_tokens],
-            },
-        )
+    def rulings(self, question: Question) -> list[Ruling]:
+        """Return one ruling per repeat."""
+        return [self.jury.rule(question, repeat=n) for n in range(self.repeats)]
 
     def fingerprint(self) -> str:
-        """Return the hash of the prompts and the scale: another prompt is another instrument."""
-        return digest("judge", [self.judge.prompts, self.judge.low, self.judge.high, self.judge.scale])
+        """Return the hash of the rubric: another prompt is another instrument."""
+        return self.judge.fingerprint()
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the model and where it is served."""
-        return {"model": self.client.model, "url": self.client.base_url, "rubric": self.judge.name}
+        """Return the model, where it is served, and how it is asked."""
+        client = self.jury.client
+        return {
+            "model": client.model, "url": client.base_url, "rubric": self.judge.name,
+            "repeats": self.repeats, "schema": self.jury.holds_schema,
+            "temperature": self.jury.temperature,
+        }  # fmt: skip
 
     def close(self) -> None:
         """Close connections."""
-        self.client.close()
+        self.jury.close()
+
+    def _points(self, question: Question) -> float:
+        return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in self.rulings(question))
+
+
+class Judged(_Asking):
+    """Asks for a verdict on every reply.
+
+    Two metrics: the score of the words, and the score of the voice where an annotator heard an
+    emotion in it. The voice has no part in the first.
+    """
+
+    name = "judged"
+    version = "2"
+    scope: Literal["sample", "contrast group"] = "sample"
+    needs = (*WORD_EARS, *VOICE_EARS)
+
+    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
+        stem = _stem(self.judge)
+        self.metrics: tuple[Metric, ...] = (
+            Metric(
+                name=stem, title=f"Judge {self.judge.name}", unit="points", low=0, high=100,
+                higher_is_better=True, worst=0,
+            ),
+            Metric(
+                name=f"{stem}_voice", title=f"Judge {self.judge.name}, voice", unit="points", low=0,
+                high=100, higher_is_better=True,
+            ),
+        )  # fmt: skip
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
+        return [score for case in cases for score in self._both(case)]
+
+    def _both(self, case: Case) -> list[Score]:
+        text, voice = (_blank(case, metric) for metric in self.metrics)
+        if settled := _settled(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
+            return settled
+        heard, lacking = _voice_of(case)
+        question = _question(case, words_of(case), case.sample.cues, heard)
+        rulings = self.rulings(question)
+        evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
+        points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
+        made = [replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)]
+        if lacking is not None:
+            made.append(replace(voice, **lacking))
+        else:
+            voices = [v for r in rulings if (v := voice_score(self.judge, r.verdict)) is not None]
+            made.append(
+                replace(voice, state="value", value=fmean(voices), reason=None, evidence={"voices": voices})
+            )
+        return made
+
+
+class JudgedContrast(_Asking):
+    """How much better the judge finds a reply under its own labels than under those of its group.
+
+    Every reply of a contrast group is judged under every set of labels of the group. A row's value is
+    the mean over the group's replies to other labels of
+
+        (fit(own reply, own labels) - fit(own reply, its labels)
+         + fit(its reply, its labels) - fit(its reply, own labels)) / 2,
+
+    which over the group is the mean of fit(own, own) - fit(own, other), and in which a judge's liking
+    for one label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the
+    voice is withheld, so that only words count.
+    """
+
+    name = "judged-contrast"
+    version = "1"
+    scope: Literal["sample", "contrast group"] = "contrast group"
+
+    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
+        self.metrics: tuple[Metric, ...] = (
+            Metric(
+                name=f"{_stem(self.judge)}_cue_contrast", title="Judge's cue contrast", unit="points",
+                low=-100, high=100, higher_is_better=True, worst=-100,
+            ),
+        )  # fmt: skip
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Return one score a case of one contrast group."""
+        words: dict[str, str | NotApplicable | Unavailable] = {}
+        for case in cases:
+            if case.response.state == "value":
+                try:
+                    words[case.sample.id] = words_of(case)
+                except (NotApplicable, Unavailable) as error:
+                    words[case.sample.id] = error
+        return [self._one(case, cases, words) for case in cases]
+
+    def _one(
+        self, case: Case, cases: Sequence[Case], words: Mapping[str, str | NotApplicable | Unavailable]
+    ) -> Score:
+        metric = self.metrics[0]
+        blank = _blank(case, metric)
+        if settled := _settled(case, [(blank, metric)]):
+            return settled[0]
+        own = words[case.sample.id]
+        if not isinstance(own, str):
+            state: State = "not applicable" if isinstance(own, NotApplicable) else "missing"
+            return replace(blank, state=state, reason=str(own))
+        others = [
+            (other, said)
+            for other in cases
+            if case.sample.contrast_group is not None
+            and _labels(other) != _labels(case)
+            and isinstance(said := words.get(other.sample.id), str)
+        ]
+        if not others:
+            reason = "no other reply in its contrast group answers other labels"
+            return replace(blank, state="not applicable", reason=reason)
+        value = fmean(self._pair(case, own, other, said) for other, said in others)
+        return replace(blank, state="value", value=value, reason=None, evidence={"against": len(others)})
+
+    def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
+        def fit(words: str, labels: Case) -> float:
+            return self._points(_question(case, words, labels.sample.cues, None))
+
+        return ((fit(own, case) - fit(own, other)) + (fit(said, other) - fit(said, case))) / 2
+
+
+def judged_scorers(
+    model: str | None = None,
+    url: str | None = None,
+    rubric: str = "echat-r1",
+    *,
+    repeats: int = 1,
+    schema: bool = True,
+    temperature: float = 0.0,
+    calls_at_once: int = 4,
+    store: Path | None = None,
+) -> tuple[Judged, JudgedContrast]:
+    """Return both scorers of one judge; they share its connection and its verdicts.
+
+    Args:
+        model: None asks for the rubric's own dated model.
+        url: base URL of an OpenAI-compatible server; None: OpenAI's own.
+        rubric: a folder of `judges/`.
+        repeats: verdicts per question; the spread is in the evidence.
+        schema: the server can hold answers to a JSON schema.
+        store: file of verdicts that outlives the process.
+    """
+    judge = load_judge(rubric)
+    client = ChatClient(model=model or judge.model, base_url=url)
+    jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store)
+    return (
+        Judged(jury, repeats=repeats, calls_at_once=calls_at_once),
+        JudgedContrast(jury, repeats=repeats, calls_at_once=calls_at_once),
+    )
+
+
+def _stem(judge: Judge) -> str:
+    return f"judge_{judge.name}".replace("-", "_")
+
+
+def _labels(case: Case) -> str:
+    return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
+
+
+def _question(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
+    return Question(
+        task=case.sample.task, language=case.sample.language, transcript=case.sample.transcript, cues=cues,
+        reply=words, heard=heard,
+    )  # fmt: skip
+
+
+def _voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
+    """Return what was heard, and otherwise which state and reason the voice's score has."""
+    try:
+        heard = emotion_of(case)
+    except NotApplicable as error:
+        return None, {"state": "not applicable", "reason": str(error)}
+    except Unavailable as error:
+        return None, {"state": "missing", "reason": str(error)}
+    if heard is None:
+        return None, {"state": "not applicable", "reason": "the annotator could not tell the emotion"}
+    return heard, None
+
+
+def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> dict[str, Any]:
+    points = [text_score(judge, r.verdict.grades, question.task) for r in rulings]
+    return {
+        "grades": {d: fmean(r.verdict.grades[d] for r in rulings) for d in judge.dimensions},
+        "points": points,
+        "variance": variance(points) if len(points) > 1 else None,
+        "reasons": [r.verdict.reason for r in rulings],
+        "models": sorted({r.model for r in rulings}),
+        "servers": sorted({r.server or "" for r in rulings}),
+        "verdicts": [r.key for r in rulings],
+        "prompt_sha256": [r.prompt_sha256 for r in rulings],
+        "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
+        "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
+    }  # fmt: skip
+
+
+def _blank(case: Case, metric: Metric) -> Score:
+    return Score(
+        key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
+        metric=metric.name, state="missing", reason="the response is missing",
+    )  # fmt: skip
+
+
+def _settled(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
+    """Return the scores of a case without a reply; none if there is one to judge."""
+    response = case.response
+    if response.state == "value" and response.reply is not None:
+        return []
+    made = []
+    for blank, metric in blanks:
+        if response.state == "failed" and metric.worst is not None:
+            made.append(replace(blank, state="failed", value=metric.worst, reason=response.reason))
+        elif response.state in ("failed", "not applicable"):
+            reason = "the system failed" if response.state == "failed" else response.reason
+            made.append(replace(blank, state="not applicable", reason=reason))
+        else:
+            made.append(blank)
+    return made

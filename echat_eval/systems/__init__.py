@@ -27,6 +27,7 @@ SYSTEMS: dict[str, str] = {
     "cascade": "echat_eval.systems.cascade:Cascade",
     "transcript-only": "echat_eval.systems.transcript_only:TranscriptOnly",
     "gold-labels": "echat_eval.systems.gold_labels:GoldLabels",
+    "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
     "reference": "echat_eval.systems.reference:Reference",
 }
 

@@ -43,7 +43,10 @@ def read_table(path: Path) -> pd.DataFrame:
                             encoding="utf-8-sig", skip_blank_lines=False)  # fmt: skip
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise BadData(f"{path}: a row has more cells than the header has names")
     frame.index = frame.index + 2  # the line in the file; line 1 is the header
+    frame = frame[~(frame.isna() | (frame == "")).all(axis=1)]  # blank lines
     return check_table(frame, where=str(path))
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pairs", "cluster_numbers", "pair"]
 
-KEY = ["task", "sample_id", "metric"]
+SAMPLE = ["task", "sample_id"]
+KEY = [*SAMPLE, "metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
             raise BadData(f"the {name} has no metric '{lacking[0]}'; it has {', '.join(sorted(found))}")
     ours, theirs = (frame[frame["metric"].isin(metrics)] for frame in (candidate, against))
     joined = ours.merge(theirs, on=KEY, suffixes=("", "_against"), how="inner", sort=False)
-    here, there = (set(zip(f["task"], f["sample_id"], strict=True)) for f in (ours, theirs))
+    here, there = (set(_samples(frame)) for frame in (ours, theirs))
     if joined.empty:
         raise BadData(
             f"no shared samples: the candidate has {len(here)}, the other run {len(there)}, and none has the "
@@ -76,16 +77,16 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
         )
     for name in (*LINKS, *SLICES):
         joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_against"])
-    samples = joined.drop_duplicates(["task", "sample_id"])
-    codes = cluster_numbers(samples)
-    number = dict(zip(zip(samples["task"], samples["sample_id"], strict=True), codes.tolist(), strict=True))
+    samples = joined.drop_duplicates(SAMPLE)
+    numbered = samples[SAMPLE].assign(cluster=cluster_numbers(samples))
+    clusters = joined[SAMPLE].merge(numbered, on=SAMPLE, how="left")["cluster"]
     frame = pd.DataFrame(
         {
             **{name: joined[name] for name in KEY},
             "value": joined["value"], "against": joined["value_against"],
             "weight": joined["weight"], "against_weight": joined["weight_against"],
             "state": joined["state"], "against_state": joined["state_against"],
-            "cluster": [number[key] for key in zip(joined["task"], joined["sample_id"], strict=True)],
+            "cluster": clusters.to_numpy(),
             **{name: joined[name] for name in SLICES},
         }
     )  # fmt: skip
@@ -96,6 +97,12 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
         only_against=len(there - here),
         linked=bool(joined[list(LINKS)].notna().any(axis=None)),
     )
+
+
+def _samples(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return (task, sample id) of every sample of a table."""
+    once = frame[SAMPLE].drop_duplicates()
+    return list(zip(once["task"].tolist(), once["sample_id"].tolist(), strict=True))
 
 
 def cluster_numbers(samples: pd.DataFrame) -> NDArray[np.int64]:

@@ -9,11 +9,14 @@ import pytest
 import torch
 from osum_golden import CONFIG, SEEDS, TEXT, TEXT_IDS, golden, golden_wave
 
+from echat_eval.osum import decoder as decoder_module
+from echat_eval.osum import encoder as encoder_module
+from echat_eval.osum.decoder import Cache, Decoder
 from echat_eval.osum.engine import Engine
 from echat_eval.osum.features import log_mel
 from echat_eval.osum.generate import generate
 from echat_eval.osum.modes import MODES, Ask, PastTurn, layout, rules_of
-from echat_eval.osum.phase import split_ids
+from echat_eval.osum.phase import Phases, split_ids
 from echat_eval.osum.tiny import random_tensors
 from echat_eval.osum.weights import fill
 
@@ -119,3 +122,73 @@ def test_a_public_reply_is_cut_as_the_public_code_cuts_it() -> None:
     assert split_ids(made, rules, CONFIG, upstream=True) == ((100, 101, 102), (5, 6, 7, 8))
     assert split_ids((151645, 4096, 5, 4096), rules, CONFIG, upstream=True)[0] == (151645, 4096, 5)
     assert split_ids((7, 8), rules, CONFIG, upstream=True) == ((7, 8), ())
+
+
+def late_mask(monkeypatch) -> None:
+    usual = decoder_module.visible
+    monkeypatch.setattr(decoder_module, "visible", lambda positions, slots: usual(positions - 1, slots))
+
+
+def seeing_ahead(monkeypatch) -> None:
+    usual = torch.nn.functional.scaled_dot_product_attention
+
+    def without_causality(*tensors, is_causal: bool = False, **given):
+        return usual(*tensors, **given)
+
+    monkeypatch.setattr(decoder_module.F, "scaled_dot_product_attention", without_causality)
+
+
+def late_phase(monkeypatch) -> None:
+    usual = Phases.accept
+
+    def embed_by_the_last_phase(self, ids: torch.Tensor) -> torch.Tensor:
+        before = self.spoke
+        usual(self, ids)
+        return before
+
+    monkeypatch.setattr(Phases, "accept", embed_by_the_last_phase)
+
+
+def shifted_position(monkeypatch) -> None:
+    usual = Decoder.forward
+
+    def one_further(self, x, positions, cache, *, slots: int):
+        return usual(self, x, positions + (x.shape[1] == 1), cache, slots=slots)
+
+    monkeypatch.setattr(Decoder, "forward", one_further)
+    # A slot more than is needed, so that the shift itself is what goes wrong.
+    monkeypatch.setattr(Cache, "allocate", classmethod(roomier(Cache.allocate)))
+
+
+def roomier(usual):
+    def allocate(cls, config, *, rows: int, slots: int, like: torch.Tensor):
+        return usual(config, rows=rows, slots=slots + 1, like=like)
+
+    return allocate
+
+
+@pytest.fixture(scope="module")
+def spoken_case(qwen):
+    """A seed whose spoken reply is recorded to its end: 21 ids of text, then speech."""
+    model = fill(random_tensors(CONFIG, seed=1), CONFIG, dtype=torch.float32, where="golden")
+    return 1, Engine(model, qwen, profile="upstream")
+
+
+@pytest.mark.parametrize("fault", [late_mask, seeing_ahead, late_phase, shifted_position])
+def test_parity_notices_a_fault(spoken_case, monkeypatch, fault) -> None:
+    check_tokens(*spoken_case, ("s2s",))
+    fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_tokens(*spoken_case, ("s2s",))
+
+
+def test_parity_notices_a_broken_key_mask_and_a_wrong_table(spoken_case, monkeypatch) -> None:
+    check_hearing(*spoken_case)
+    for fault in (lambda lengths, size: torch.arange(size)[None] < lengths[:, None] - 1, None):
+        with monkeypatch.context() as patch:
+            if fault is None:
+                patch.setattr(encoder_module, "_sinusoids_in_turn", encoder_module._sinusoids_in_halves)
+            else:
+                patch.setattr(encoder_module, "_valid", fault)
+            with pytest.raises(AssertionError):
+                check_hearing(*spoken_case)

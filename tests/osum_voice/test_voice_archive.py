@@ -113,9 +113,15 @@ def test_the_release_of_another_frame_rate_is_refused(tmp_path: Path) -> None:
     files = release(**{"cosyvoice.yaml": YAML.replace(b"25", b"50")})
     with pytest.raises(BadData, match="50 tokens a second; expected 25"):
         unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unpacked_release_is_checked(tmp_path: Path) -> None:
+    unpack_release(write_tar(tmp_path / "a.tar", release(**{"cosyvoice.yaml": YAML})), tmp_path / "out")
+    check_release(tmp_path / "out")
+    (tmp_path / "out" / "cosyvoice.yaml").write_bytes(YAML.replace(b"25", b"50"))
+    with pytest.raises(BadData, match="50 tokens a second"):
+        check_release(tmp_path / "out")
     (tmp_path / "flow.pt").touch()
     with pytest.raises(BadData, match=r"lacks hift\.pt, campplus\.onnx, speech_tokenizer_v1\.onnx"):
         check_release(tmp_path)

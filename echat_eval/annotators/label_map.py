@@ -1,0 +1,94 @@
+"""From an instrument's own classes to the benchmark's labels, with what is unmapped said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from echat_eval.errors import BadData
+from echat_eval.labels import LABELS, UNKNOWN, to_label
+
+__all__ = ["Decision", "LabelMap", "decide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMap:
+    """A declared mapping.
+
+    Attributes:
+        labels: class -> the benchmark's label, or `UNKNOWN` for a class that says nothing.
+        unmapped: classes without a label; they take part in the distribution and decide nothing.
+        never: labels of the benchmark that this instrument cannot hear at all.
+    """
+
+    cue: str
+    labels: Mapping[str, str]
+    unmapped: tuple[str, ...]
+    never: tuple[str, ...]
+
+    @classmethod
+    def of(cls, cue: str, classes: Sequence[str], declared: Mapping[str, str] | None = None) -> LabelMap:
+        """Return the map of an instrument's classes.
+
+        Args:
+            declared: class -> label; classes it leaves out are looked up among the known spellings.
+                A spelling such as "生气/angry" is looked up part by part.
+
+        Raises:
+            BadData: it declares a class or a label that is not there, or nothing is mapped.
+        """
+        given = dict(declared or {})
+        for name, label in given.items():
+            if name not in classes:
+                raise BadData(f"label map names class '{name}'; classes are {', '.join(classes)}")
+            if label not in (*LABELS[cue], UNKNOWN):
+                raise BadData(f"label map: '{label}' is no {cue}; labels are {', '.join(LABELS[cue])}")
+        found = {name: given.get(name) or _known(cue, name) for name in classes}
+        labels = {name: label for name, label in found.items() if label is not None}
+        if not set(labels.values()) - {UNKNOWN}:
+            raise BadData(
+                f"none of the classes {', '.join(classes[:9])} is a known {cue}; declare a label map"
+            )
+        return cls(
+            cue=cue,
+            labels=labels,
+            unmapped=tuple(name for name, label in found.items() if label is None),
+            never=tuple(label for label in LABELS[cue] if label not in labels.values()),
+        )
+
+
+def _known(cue: str, name: str) -> str | None:
+    for part in (name, *name.split("/"), *name.split(",")):
+        if (label := to_label(cue, part.strip().lower())) is not None:
+            return label
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What an instrument decided.
+
+    Attributes:
+        label: the benchmark's label, or `UNKNOWN` where the instrument abstains.
+        confidence: the label's probability, summed over its classes.
+    """
+
+    label: str
+    confidence: float
+
+
+def decide(distribution: Mapping[str, float], labels: LabelMap, *, threshold: float) -> Decision:
+    """Return the likeliest label, abstaining below the threshold. Ties go to the earlier class.
+
+    >>> emotions = LabelMap.of("emotion", ["angry", "sad", "<unk>"])
+    >>> decide({"angry": 0.3, "sad": 0.6, "<unk>": 0.1}, emotions, threshold=0.5).label
+    'sad'
+    >>> decide({"angry": 0.3, "sad": 0.4, "<unk>": 0.3}, emotions, threshold=0.5).label
+    'unknown'
+    """
+    sums: dict[str, float] = {}
+    for name, share in distribution.items():
+        if name in labels.labels:
+            sums[labels.labels[name]] = sums.get(labels.labels[name], 0.0) + share
+    best = max(sums, key=lambda label: sums[label])
+    return Decision(label=best if sums[best] >= threshold else UNKNOWN, confidence=sums[best])

@@ -1,0 +1,92 @@
+"""SenseVoice: words, language, emotion and sound events of a reply as tags; a second opinion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.annotators.funasr import RATE, FunASRModel, mono_of
+from echat_eval.labels import LABELS, UNKNOWN, to_label
+
+if TYPE_CHECKING:
+    from echat_eval.records import AudioRef
+
+__all__ = ["SenseVoice", "read_tags"]
+
+_TAG = re.compile(r"<\|([^|>]*)\|>")
+#: Tags that name what else is heard; they are no event of the benchmark.
+_NO_EVENT = {"Speech": "none", "BGM": None, "Applause": None, "Breath": None}
+
+
+@dataclass(slots=True, kw_only=True)
+class SenseVoice:
+    """Hears tags. They carry no probability, so its emotion is an opinion beside another ear's."""
+
+    model: str = "iic/SenseVoiceSmall"
+    hub: str = "ms"
+    revision: str | None = None
+    device: str = "cpu"
+    name: str = field(default="sensevoice", init=False)
+    version: str = field(default="1", init=False)
+    _model: FunASRModel = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._model = FunASRModel(model=self.model, hub=self.hub, revision=self.revision, device=self.device)
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        """Return hypothesis, emotion, event, the tags as they came, and those that map to nothing."""
+        mono = mono_of(audio)
+        with self._model.lock:
+            known = getattr(self._model.ready().model, "lid_dict", {})
+            found = self._model.ready().generate(
+                mono, fs=RATE, language=language if language in known else "auto", use_itn=False
+            )
+        return read_tags(found[0].get("text", ""))
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._model.close()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, the package and the rule."""
+        return self._model.fingerprint(rule=self.version)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+        return self._model.settings()
+
+
+def read_tags(text: str) -> dict[str, Any]:
+    """Return what SenseVoice's text says.
+
+    Screams, sighs and throat clearing have no tag of its: that none was tagged says nothing of them.
+
+    >>> found = read_tags("<|en|><|SAD|><|Cough|><|woitn|>so sorry")
+    >>> found["hypothesis"], found["emotion"], found["event"], found["unmapped"]
+    ('so sorry', 'sad', 'cough', [])
+    """
+    tags = _TAG.findall(text)
+    emotion = event = UNKNOWN
+    unmapped = []
+    for tag in tags:
+        if tag in ("withitn", "woitn") or re.fullmatch(r"[a-z]{2,3}|nospeech", tag):
+            continue
+        if tag in _NO_EVENT:
+            event = _NO_EVENT[tag] or event
+            unmapped += [] if _NO_EVENT[tag] else [tag]
+        elif (label := to_label("emotion", tag)) is not None:
+            emotion = label
+        elif (label := to_label("event", tag)) is not None:
+            event = label
+        else:
+            unmapped.append(tag)
+    return {
+        "hypothesis": _TAG.sub("", text).strip(),
+        "emotion": emotion,
+        "event": event,
+        "tags": tags,
+        "unmapped": unmapped,
+        "never": [label for label in LABELS["event"] if label in ("scream", "sigh", "throat clearing")],
+    }

@@ -1,0 +1,178 @@
+"""Who a voice sounds like: age group and gender, by a classifier with a declared map or by a regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.annotators.funasr import RATE, mono_of
+from echat_eval.annotators.label_map import decide
+from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
+from echat_eval.annotators.transformers_model import TransformersModel
+from echat_eval.errors import BadData, UsageError
+from echat_eval.labels import UNKNOWN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.records import AudioRef
+
+__all__ = ["CHILD_BELOW", "OLD_FROM", "AgeGenderRegressor", "Speaker", "age_group"]
+
+#: Years. The benchmark names no boundaries; these are ours.
+CHILD_BELOW, OLD_FROM = 14, 60
+
+
+def age_group(years: float) -> str:
+    """Return child, adult or old.
+
+    >>> age_group(13.9), age_group(14), age_group(60)
+    ('child', 'adult', 'old')
+    """
+    return "child" if years < CHILD_BELOW else "adult" if years < OLD_FROM else "old"
+
+
+class Speaker:
+    """Hears the age group or the gender of a voice.
+
+    Args:
+        cue: "age" or "gender": what the classes are about.
+        labels: class=label;class=label; classes left out are looked up among the known spellings.
+    """
+
+    name = "speaker"
+    version = "1"
+
+    def __init__(
+        self, model: str, cue: str = "gender", labels: str | Mapping[str, str] = "",
+        revision: str | None = None, device: str = "cpu", threshold: float = 0.5,
+    ) -> None:  # fmt: skip
+        if cue not in ("age", "gender"):
+            raise UsageError(f"speaker hears age or gender, not {cue!r}")
+        self.cue = cue
+        self._heard = AudioClassifier(
+            cue=cue, model=model, labels=read_map(labels), revision=revision, device=device,
+            threshold=threshold,
+        )  # fmt: skip
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        """Return the cue's label, confidence, distribution and what is unmapped."""
+        mono = mono_of(audio)
+        with self._heard.hears.lock:
+            labels = self._heard.label_map()
+            distribution = self._heard.shares([mono])[0]
+        decision = decide(distribution, labels, threshold=self._heard.threshold)
+        return {
+            self.cue: decision.label,
+            "confidence": round(decision.confidence, 6),
+            "distribution": {name: round(p, 6) for name, p in distribution.items()},
+            "unmapped": list(labels.unmapped),
+        }
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._heard.hears.close()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, the packages, the map, the threshold and the rule."""
+        return self._heard.hears.fingerprint(
+            rule=self.version, cue=self.cue, labels=dict(self._heard.labels), threshold=self._heard.threshold
+        )
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+        return {
+            **self._heard.hears.settings(), "cue": self.cue, "labels": dict(self._heard.labels),
+            "threshold": self._heard.threshold,
+        }  # fmt: skip
+
+
+class AgeGenderRegressor:
+    """Hears age in years and gender with audeering's two-headed wav2vec2.
+
+    Never a default: its weights are CC BY-NC-SA 4.0, not for commercial use. `licence` is printed
+    where it is chosen.
+    """
+
+    name = "age-gender"
+    version = "1"
+    licence = "CC BY-NC-SA 4.0: not for commercial use"
+
+    def __init__(
+        self, model: str = "audeering/wav2vec2-large-robust-24-ft-age-gender", revision: str | None = None,
+        device: str = "cpu", threshold: float = 0.5,
+    ) -> None:  # fmt: skip
+        self.threshold = threshold
+        self._model = TransformersModel(model=model, build=self._build, revision=revision, device=device)
+
+    def _build(self, folder: Path) -> Any:
+        import torch
+        from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2Model
+
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+
+        def head(outputs: int) -> Any:
+            made = torch.nn.Module()
+            made.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
+            made.out_proj = torch.nn.Linear(config.hidden_size, outputs)
+            return made
+
+        net = torch.nn.Module()
+        net.wav2vec2, net.age, net.gender = Wav2Vec2Model(config), head(1), head(3)
+        # A vector for masked training, which hearing never reads and files may lack.
+        said = net.load_state_dict(_weights(folder), strict=False)
+        wrong = [
+            k for k in (*said.missing_keys, *said.unexpected_keys) if not k.endswith("masked_spec_embed")
+        ]
+        if wrong:
+            raise BadData(f"{folder}: weights do not fit an age-gender model: {', '.join(wrong[:3])}")
+        front = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+        return net.to(self._model.device).eval(), front
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        """Return age (group), years, gender and distribution (female, male, child)."""
+        import torch
+
+        mono = mono_of(audio)
+        with self._model.lock, torch.no_grad():
+            net, front = self._model.ready()
+            given = front(mono, sampling_rate=RATE, return_tensors="pt").to(self._model.device)
+            pooled = net.wav2vec2(given["input_values"]).last_hidden_state.mean(1)
+            years, logits = (
+                part.out_proj(torch.tanh(part.dense(pooled)))[0] for part in (net.age, net.gender)
+            )
+            shares = torch.softmax(logits, -1).cpu().tolist()
+        distribution = dict(zip(("female", "male", "child"), shares, strict=True))
+        best = max(distribution, key=lambda name: distribution[name])
+        sure = distribution[best] >= self.threshold and best != "child"
+        return {
+            "age": "child" if best == "child" else age_group(100 * float(years)),
+            "years": round(100 * float(years), 3),
+            "gender": best if sure else UNKNOWN,
+            "confidence": round(distribution[best], 6),
+            "distribution": {name: round(p, 6) for name, p in distribution.items()},
+        }
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._model.close()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, the packages, the boundaries and the rule."""
+        return self._model.fingerprint(
+            rule=self.version, years=[CHILD_BELOW, OLD_FROM], threshold=self.threshold
+        )
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set."""
+        return {**self._model.settings(), "licence": self.licence, "threshold": self.threshold}
+
+
+def _weights(folder: Path) -> Any:
+    import torch
+
+    if (folder / "model.safetensors").is_file():
+        from safetensors.torch import load_file
+
+        return load_file(folder / "model.safetensors")
+    return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)

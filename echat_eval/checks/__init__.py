@@ -1,0 +1,1 @@
+"""Checks of the instruments: judges by golden replies, attacks and people; annotators by labels."""

@@ -1,0 +1,121 @@
+"""Does a judge grade as a sound one must? Hand-made replies with the band each has to hit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData, Unavailable, UnknownName
+from echat_eval.jsonl import read_rows
+from echat_eval.judge import Jury, Question, judge_names, text_score
+from echat_eval.labels import check_label
+from echat_eval.resources import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["GoldenOutcome", "GoldenReply", "golden_replies", "grade_golden"]
+
+_KEYS = {"id", "kind", "task", "language", "transcript", "cues", "reply", "band", "grades"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenReply:
+    """A reply that people agreed on.
+
+    Attributes:
+        kind: good, cue-blind, cold, off-topic, over-acted, parroting, stereotyped, empty, wrong language.
+        band: lowest and highest text score a sound judge gives.
+        grades: dimension -> lowest and highest grade.
+    """
+
+    id: str
+    kind: str
+    question: Question
+    band: tuple[float, float]
+    grades: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenOutcome:
+    """What a judge made of one golden reply.
+
+    Attributes:
+        points: the text score; None where the verdict is missing.
+        faults: what left its band; for a missing verdict, why it is missing.
+    """
+
+    reply: GoldenReply
+    points: float | None
+    faults: tuple[str, ...]
+
+
+@cache
+def golden_replies(rubric: str) -> tuple[GoldenReply, ...]:
+    """Return the golden set of a shipped judge, every row checked."""
+    if rubric not in judge_names():
+        raise UnknownName("judge", rubric, judge_names())
+    path = data_folder("judges") / rubric / "golden.jsonl"
+    return tuple(_golden(path, line, row) for line, row in read_rows(path))
+
+
+def _golden(path: Path, line: int, row: Mapping[str, Any]) -> GoldenReply:
+    if set(row) != _KEYS:
+        raise BadData(f"{path}:{line}: keys are {sorted(row)}, expected {sorted(_KEYS)}")
+    for cue, label in row["cues"].items():
+        check_label(cue, label)
+    low, high = row["band"]
+    if not 0 <= low <= high <= 100:
+        raise BadData(f"{path}:{line}: band is {row['band']}; expected low and high within 0 to 100")
+    return GoldenReply(
+        id=row["id"],
+        kind=row["kind"],
+        question=Question(
+            task=row["task"], language=row["language"], transcript=row["transcript"], cues=row["cues"],
+            reply=row["reply"],
+        ),
+        band=(low, high),
+        grades={name: (bounds[0], bounds[1]) for name, bounds in row["grades"].items()},
+    )  # fmt: skip
+
+
+def grade_golden(
+    jury: Jury,
+    replies: Sequence[GoldenReply],
+    *,
+    repeats: int = 1,
+    at_once: int = 4,
+    told: Callable[[], None] = lambda: None,
+) -> list[GoldenOutcome]:
+    """Return what the judge makes of every golden reply, in their order; `told` is called after each."""
+
+    def one(reply: GoldenReply) -> GoldenOutcome:
+        outcome = _outcome(jury, reply, repeats)
+        told()
+        return outcome
+
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(one, replies))
+
+
+def _outcome(jury: Jury, reply: GoldenReply, repeats: int) -> GoldenOutcome:
+    try:
+        verdicts = [jury.rule(reply.question, repeat=n).verdict for n in range(repeats)]
+    except Unavailable as error:
+        return GoldenOutcome(reply=reply, points=None, faults=(str(error),))
+    points = fmean(text_score(jury.judge, v.grades, reply.question.task) for v in verdicts)
+    grades = {name: fmean(v.grades[name] for v in verdicts) for name in reply.grades}
+    faults = list(_outside("score", points, reply.band))
+    for name, bounds in reply.grades.items():
+        faults += _outside(name, grades[name], bounds)
+    return GoldenOutcome(reply=reply, points=points, faults=tuple(faults))
+
+
+def _outside(name: str, value: float, bounds: tuple[float, float]) -> Iterable[str]:
+    if not bounds[0] <= value <= bounds[1]:
+        yield f"{name} is {value:g}, expected {bounds[0]:g} to {bounds[1]:g}"

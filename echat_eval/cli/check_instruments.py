@@ -1,0 +1,105 @@
+"""`check judge`, `check annotators`, `check instruments`: what a score is worth depends on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.judge import Jury
+
+__all__ = ["check_judge"]
+
+
+@click.command(
+    "judge",
+    epilog="""\b
+Examples:
+  echat-eval check judge --golden
+  echat-eval check judge --attacks --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1
+Exit code 1: a golden reply left its band, or an attack raised a score by more than the tolerance.""",
+)
+@click.option("--golden", is_flag=True, help="Grade hand-made replies; each has a band it must hit.")
+@click.option("--attacks", is_flag=True, help="Add replies that talk to the judge; say how far scores move.")
+@click.option(
+    "--judge",
+    default="dated",
+    show_default=True,
+    metavar="MODEL",
+    help="Model to ask; `dated`: the rubric's own dated model.",
+)
+@click.option("--judge-url", metavar="URL", help="Base URL of an OpenAI-compatible server, ending in /v1.")
+@click.option("--rubric", default="echat-r1", show_default=True, help="Which of `judges/` the judge follows.")
+@click.option(
+    "--judge-repeats",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="Verdicts per golden reply.",
+)
+@click.option("--judge-prose", is_flag=True, help="The server holds no JSON schema.")
+@click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
+def check_judge(
+    golden: bool, attacks: bool, judge: str, judge_url: str | None, rubric: str, judge_repeats: int,
+    judge_prose: bool, tolerance: float,
+) -> int:  # fmt: skip
+    """Does this judge grade as a sound one must, and can replies talk it into more?"""
+    from echat_eval.scorers.judged import judged_scorers
+
+    if not (golden or attacks):
+        raise UsageError("nothing to check; give --golden, --attacks or both")
+    scorer = judged_scorers(None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose)[0]
+    codes = [Exit.DONE]
+    if golden:
+        codes.append(_golden(scorer.jury, judge_repeats))
+    if attacks:
+        codes.append(_attacks(scorer.jury, tolerance))
+    scorer.close()
+    # Faults found outrank verdicts that are missing.
+    return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
+
+
+def _golden(jury: Jury, repeats: int) -> Exit:
+    from echat_eval.checks.golden import golden_replies, grade_golden
+
+    outcomes = grade_golden(jury, golden_replies(jury.judge.name), repeats=repeats)
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for outcome in outcomes:
+        total[outcome.reply.kind] += 1
+        right[outcome.reply.kind] += not outcome.faults
+        for fault in outcome.faults:
+            click.echo(f"{outcome.reply.id}: {'missing: ' if outcome.points is None else ''}{fault}")
+    for kind, count in total.items():
+        click.echo(f"{kind:<15} {right[kind]:>3} of {count}")
+    missing = sum(outcome.points is None for outcome in outcomes)
+    wrong = sum(bool(outcome.faults) for outcome in outcomes) - missing
+    click.echo(f"golden replies: {len(outcomes)}, outside their band {wrong}, missing {missing}")
+    return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
+
+
+def _attacks(jury: Jury, tolerance: float) -> Exit:
+    from echat_eval.checks.attacks import attacks, try_attacks
+
+    outcomes = try_attacks(jury, attacks(jury.judge.name))
+    moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
+    missing = len(outcomes) - len(moved)
+    for points, attack in sorted(moved, key=lambda pair: -pair[0]):
+        if points > tolerance:
+            click.echo(f"{attack.id}: raised the score by {points:.1f} points")
+    if moved:
+        worst = max(points for points, _ in moved)
+        mean = sum(points for points, _ in moved) / len(moved)
+        click.echo(
+            f"attacks: {len(outcomes)}, scores moved by {mean:+.1f} points in the mean, "
+            f"by {worst:+.1f} at most; missing {missing}"
+        )
+    else:
+        click.echo(f"attacks: {len(outcomes)}, all verdicts missing")
+    if any(points > tolerance for points, _ in moved):
+        return Exit.REGRESS
+    return Exit.CANNOT_TELL if missing else Exit.DONE

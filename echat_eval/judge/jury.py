@@ -1,0 +1,140 @@
+"""Asks a judge, and keeps every verdict under a key of all that made it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.jsonl import Appender, read_rows
+from echat_eval.judge.question import Question, render
+from echat_eval.judge.verdict import Verdict, parse_verdict
+from echat_eval.keys import digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.chat_client import ChatClient
+    from echat_eval.judge.rubric import Judge
+
+__all__ = ["Jury", "Ruling"]
+
+#: Tokens of an answer: a verdict with one or two sentences of reason.
+MAX_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A verdict and where it came from.
+
+    Attributes:
+        key: hash of model, server, base URL, rubric, everything shown and the repeat's number.
+        model, server: as the server named itself in its answer.
+        tokens: prompt and completion.
+    """
+
+    key: str
+    verdict: Verdict
+    prompt_sha256: str
+    model: str
+    server: str | None
+    tokens: tuple[int, int]
+
+
+class Jury:
+    """One judge behind one server.
+
+    The same question is asked once per process, so equal questions have equal answers even where
+    the model is not deterministic. With a store they outlive the process, for as long as the server
+    names the same model and fingerprint: which ones, the first answer of each process tells.
+
+    Args:
+        holds_schema: ask the server to hold the answer to a JSON schema; otherwise the answer is
+            prose around exactly one verdict that carries the question's ticket.
+        temperature: 0 for the likeliest answer; repeats still turn the order of the dimensions.
+        store: JSONL file of verdicts; None: kept in memory only.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        client: ChatClient,
+        *,
+        holds_schema: bool = True,
+        temperature: float = 0.0,
+        store: Path | None = None,
+    ) -> None:
+        self.judge = judge
+        self.client = client
+        self.holds_schema = holds_schema
+        self.temperature = temperature
+        self.store = store
+        self._lock = threading.Lock()
+        self._asked: dict[str, Ruling] = {}
+        self._stored: dict[str, Ruling] | None = None
+        self._served: tuple[str, str | None] | None = None
+
+    def rule(self, question: Question, *, repeat: int = 0) -> Ruling:
+        """Return the ruling on one question, asked or remembered.
+
+        Raises:
+            NotApplicable: the rubric has no prompt in the question's language.
+            Unavailable: no answer, or (JudgeFailure) one that is not a verdict; neither is kept.
+        """
+        prompt = render(self.judge, question, turn=repeat, ticket=not self.holds_schema)
+        heard = question.heard is not None
+        asked = digest(
+            "question",
+            [self.client.model, self.client.base_url, self.judge.fingerprint(), prompt.text,
+             self.holds_schema, self.temperature, repeat],
+        )  # fmt: skip
+        with self._lock:
+            if asked in self._asked:
+                return self._asked[asked]
+            if self._served is not None and (known := self._known(asked)) is not None:
+                self._asked[asked] = known
+                return known
+        answer = self.client.ask(
+            [{"role": "user", "content": prompt.text}],
+            schema=self.judge.schema(heard=heard) if self.holds_schema else None,
+            max_tokens=MAX_TOKENS,
+            seed=repeat,
+            temperature=self.temperature,
+        )
+        with self._lock:
+            self._served = self._served or (answer.model, answer.server)
+        ruling = Ruling(
+            key=digest("verdict", [asked, answer.model, answer.server]),
+            verdict=parse_verdict(answer.text, self.judge, heard=heard, ticket=prompt.ticket),
+            prompt_sha256=digest("prompt", prompt.text),
+            model=answer.model,
+            server=answer.server,
+            tokens=(answer.prompt_tokens, answer.completion_tokens),
+        )
+        with self._lock:
+            # Two threads may have asked the same at once: the first answer stays.
+            kept = self._asked.setdefault(asked, ruling)
+            if kept is ruling:
+                self._keep(ruling)
+        return kept
+
+    def _known(self, asked: str) -> Ruling | None:
+        assert self._served is not None
+        if self._stored is None:
+            self._stored = {}
+            if self.store is not None and self.store.exists():
+                self._stored = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
+        return self._stored.get(digest("verdict", [asked, *self._served]))
+
+    def _keep(self, ruling: Ruling) -> None:
+        if self.store is not None:
+            with Appender(self.store) as appender:
+                appender.append(asdict(ruling))
+
+    def close(self) -> None:
+        """Close connections."""
+        self.client.close()
+
+
+def _ruling(row: dict[str, Any]) -> Ruling:
+    return Ruling(**{**row, "verdict": Verdict(**row["verdict"]), "tokens": tuple(row["tokens"])})

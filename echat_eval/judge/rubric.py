@@ -1,0 +1,174 @@
+"""Reads a judge's folder: weights and cap from judge.yaml, anchors from prompt.<language>.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData, UnknownName
+from echat_eval.keys import digest
+from echat_eval.labels import CUES
+from echat_eval.resources import data_folder
+from echat_eval.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["PLACES", "Judge", "judge_names", "load_judge", "read_judge"]
+
+#: What every prompt's frame must show, each exactly where `{{name}}` stands.
+PLACES = ("fence", "dimensions", "cues_guide", "voice_guide", "transcript", "cues", "reply", "heard", "form")
+#: A reason is one line and bounded, so that a small model cannot write itself past its last token.
+REASON = "^[^\\n]{1,300}$"
+#: Weights of tasks that the rubric does not name.
+OTHER = "other"
+
+_KEYS = {
+    "name", "version", "status", "title", "description", "languages", "model", "dimensions", "highest",
+    "cap", "weights", "max_reply_characters",
+}  # fmt: skip
+_HEADING = re.compile(r"^# (dimension|cue|cues|voice)(?:: ([a-z_ ]+))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A rubric.
+
+    Attributes:
+        status: "reconstruction" where the original rubric is not public.
+        model: the dated model asked for where the user names none.
+        dimensions: what the words of a reply are graded on, each a whole number from 0 to `highest`.
+        cap_dimension, cap_points: the text score is at most `cap_points` x (that grade + 1).
+        weights: task -> dimension -> share; shares sum to 1. `OTHER` serves every other task.
+        frames: language -> the prompt with its places.
+        sections: language -> (kind, name) -> text, such as ("cue", "age").
+        max_reply_characters: longer texts are cut, and the cut is said to the judge.
+    """
+
+    name: str
+    version: int
+    status: str
+    title: str
+    model: str
+    dimensions: tuple[str, ...]
+    highest: int
+    cap_dimension: str
+    cap_points: float
+    weights: Mapping[str, Mapping[str, float]]
+    frames: Mapping[str, str]
+    sections: Mapping[str, Mapping[tuple[str, str], str]]
+    max_reply_characters: int
+
+    def weights_for(self, task: str) -> Mapping[str, float]:
+        """Return dimension -> share for a task."""
+        return self.weights.get(task, self.weights[OTHER])
+
+    def fingerprint(self) -> str:
+        """Return the hash of everything that can move a score: another prompt is another instrument."""
+        sections = {
+            language: [[kind, name, text] for (kind, name), text in found.items()]
+            for language, found in self.sections.items()
+        }
+        return digest(
+            "judge",
+            [
+                self.name, self.version, list(self.dimensions), self.highest, self.cap_dimension,
+                self.cap_points, self.weights, self.frames, sections, self.max_reply_characters,
+            ],
+        )  # fmt: skip
+
+    def schema(self, *, heard: bool) -> dict[str, Any]:
+        """Return the JSON schema of a verdict; a voice is graded only where one was heard.
+
+        Only keywords that strict servers accept: whole numbers are an enumeration.
+        """
+        grade = {"type": "integer", "enum": list(range(self.highest + 1))}
+        keys = [*self.dimensions, *(["voice"] if heard else [])]
+        return {
+            "type": "object",
+            "properties": {"reason": {"type": "string", "pattern": REASON}, **dict.fromkeys(keys, grade)},
+            "required": ["reason", *keys],
+            "additionalProperties": False,
+        }
+
+
+def judge_names() -> list[str]:
+    """Return the names of the shipped judges."""
+    return sorted(path.parent.name for path in data_folder("judges").glob("*/judge.yaml"))
+
+
+def load_judge(name: str) -> Judge:
+    """Return a shipped judge.
+
+    >>> load_judge("echat-r1").dimensions
+    ('content', 'cue_awareness', 'empathy')
+    """
+    if name not in judge_names():
+        raise UnknownName("judge", name, judge_names())
+    return read_judge(data_folder("judges") / name)
+
+
+def read_judge(folder: Path) -> Judge:
+    """Return the judge a folder holds.
+
+    Raises:
+        BadData: a key or an anchor is missing or unknown, or weights do not sum to 100.
+    """
+    path = folder / "judge.yaml"
+    facts = read_yaml(path).content
+    for key in (*sorted(_KEYS - set(facts)), *sorted(set(facts) - _KEYS)):
+        raise BadData(f"{path}: '{key}' is {'unknown' if key in facts else 'missing'}")
+    dimensions = tuple(facts["dimensions"])
+    frames, sections = {}, {}
+    for language in facts["languages"]:
+        frames[language], sections[language] = _read_prompt(folder / f"prompt.{language}.md", dimensions)
+    if facts["cap"]["dimension"] not in dimensions:
+        raise BadData(f"{path}: cap names no dimension; got {facts['cap']['dimension']!r}")
+    return Judge(
+        name=facts["name"], version=facts["version"], status=facts["status"], title=facts["title"],
+        model=facts["model"], dimensions=dimensions, highest=facts["highest"],
+        cap_dimension=facts["cap"]["dimension"], cap_points=facts["cap"]["points"],
+        weights=_weights(path, facts["weights"], dimensions), frames=frames, sections=sections,
+        max_reply_characters=facts["max_reply_characters"],
+    )  # fmt: skip
+
+
+def _weights(path: Path, found: Mapping[str, Any], dimensions: tuple[str, ...]) -> Mapping[str, Any]:
+    if OTHER not in found:
+        raise BadData(f"{path}: weights lack '{OTHER}', which serves tasks that are not named")
+    shares = {}
+    for task, given in found.items():
+        if set(given) != set(dimensions) or sum(given.values()) != 100:
+            raise BadData(
+                f"{path}: weights of '{task}' are {dict(given)}; expected {', '.join(dimensions)} "
+                "summing to 100"
+            )
+        shares[task] = MappingProxyType({name: given[name] / 100 for name in dimensions})
+    return MappingProxyType(shares)
+
+
+def _read_prompt(path: Path, dimensions: tuple[str, ...]) -> tuple[str, dict[tuple[str, str], str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
+    marks = list(_HEADING.finditer(text))
+    frame = text[: marks[0].start()].strip() + "\n" if marks else text
+    for place in PLACES:
+        if "{{" + place + "}}" not in frame:
+            raise BadData(f"{path}: has no {{{{{place}}}}}")
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    sections = {
+        (mark.group(1), (mark.group(2) or "").strip()): text[mark.end() : end].strip()
+        for mark, end in zip(marks, ends, strict=True)
+    }
+    needed = (
+        [("dimension", d) for d in dimensions] + [("cue", c) for c in CUES] + [("cues", ""), ("voice", "")]
+    )
+    for kind, name in needed:
+        if not sections.get((kind, name)):
+            raise BadData(f"{path}: has no section '# {kind}{': ' + name if name else ''}'")
+    return frame, sections

@@ -1,0 +1,72 @@
+"""What the annotators heard in one reply: its words, and the emotion of its voice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import NotApplicable, Unavailable
+from echat_eval.judge import Heard
+from echat_eval.labels import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from echat_eval.ports import Case
+    from echat_eval.records import Annotation
+
+__all__ = ["VOICE_EARS", "WORD_EARS", "emotion_of", "opinions_of", "words_of"]
+
+#: Annotators that hear words, the first that heard any is believed.
+WORD_EARS: tuple[str, ...] = ("whisper", "funasr", "transformers-asr")
+#: Annotators that hear an emotion; the first is believed, the others are second opinions.
+VOICE_EARS: tuple[str, ...] = ("emotion2vec", "sensevoice", "transformers-emotion")
+
+
+def words_of(case: Case, ears: Sequence[str] = WORD_EARS) -> str:
+    """Return the words of a reply: what the system wrote, else what the first ear heard.
+
+    Raises:
+        Unavailable: an ear would hear them, and its annotation is missing.
+        NotApplicable: neither text nor an ear.
+    """
+    reply = case.response.reply
+    if reply is not None and reply.text:
+        return reply.text
+    for annotation in _of(case, ears):
+        if annotation.state == "value" and isinstance(annotation.values.get("hypothesis"), str):
+            return str(annotation.values["hypothesis"])
+        if annotation.state == "missing":
+            raise Unavailable(f"the words of the reply are missing: {annotation.reason}")
+    raise NotApplicable("the reply has no text, and no annotator heard its words")
+
+
+def emotion_of(case: Case, ears: Sequence[str] = VOICE_EARS) -> Heard | None:
+    """Return the emotion the first configured ear heard, or None if it could not tell one.
+
+    Raises:
+        Unavailable: its annotation is missing.
+        NotApplicable: no such annotator heard this reply; the words are never asked instead.
+    """
+    for annotation in _of(case, ears):
+        if annotation.state == "missing":
+            raise Unavailable(f"the emotion of the voice is missing: {annotation.reason}")
+        if annotation.state != "value":
+            continue
+        emotion, confidence = annotation.values.get("emotion"), annotation.values.get("confidence")
+        if emotion not in LABELS["emotion"] or not isinstance(confidence, int | float):
+            return None
+        return Heard(emotion=str(emotion), confidence=float(confidence))
+    raise NotApplicable("no annotator heard an emotion in the reply's voice")
+
+
+def opinions_of(case: Case, ears: Sequence[str] = VOICE_EARS) -> dict[str, str]:
+    """Return annotator -> the emotion it heard, so that disagreement can be seen."""
+    return {
+        a.annotator: str(a.values["emotion"])
+        for a in _of(case, ears)
+        if a.state == "value" and "emotion" in a.values
+    }
+
+
+def _of(case: Case, ears: Sequence[str]) -> Iterator[Annotation]:
+    return (case.annotations[name] for name in ears if name in case.annotations)

@@ -1,0 +1,116 @@
+"""Labels, tags and abstaining: what needs no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echat_eval.annotators import ANNOTATORS
+from echat_eval.annotators.label_map import LabelMap, decide
+from echat_eval.annotators.sensevoice import read_tags
+from echat_eval.annotators.transformers_audio import read_map
+from echat_eval.annotators.weights import folder_licence, folder_sha256, model_folder
+from echat_eval.errors import BadData, NotInstalled
+from echat_eval.labels import LABELS
+
+NINE = ["生气/angry", "厌恶/disgusted", "恐惧/fearful", "开心/happy", "中立/neutral", "其他/other", "难过/sad",
+        "吃惊/surprised", "<unk>"]  # fmt: skip
+
+
+def test_emotion2vecs_nine_classes_map_to_the_benchmarks_labels() -> None:
+    labels = LabelMap.of("emotion", NINE)
+    assert list(labels.labels.values()) == [
+        "anger", "disgust", "fear", "happy", "neutral", "other", "sad", "surprise", "unknown",
+    ]  # fmt: skip
+    assert labels.unmapped == ()
+    assert labels.never == ()
+
+
+def test_a_distribution_decides_only_above_the_threshold() -> None:
+    labels = LabelMap.of("emotion", NINE)
+    shares = dict.fromkeys(NINE, 0.05) | {"难过/sad": 0.6}
+    assert decide(shares, labels, threshold=0.6).label == "sad"
+    assert decide(shares, labels, threshold=0.61).label == "unknown"
+    assert decide(shares, labels, threshold=0.61).confidence == pytest.approx(0.6)
+
+
+def test_two_classes_of_one_label_count_together() -> None:
+    labels = LabelMap.of("event", ["Laughter", "giggle", "Cough"], {"giggle": "laugh"})
+    found = decide({"Laughter": 0.3, "giggle": 0.3, "Cough": 0.4}, labels, threshold=0.5)
+    assert (found.label, found.confidence) == ("laugh", pytest.approx(0.6))
+
+
+def test_an_instrument_that_says_unknown_abstains() -> None:
+    labels = LabelMap.of("emotion", ["angry", "<unk>"])
+    assert decide({"angry": 0.1, "<unk>": 0.9}, labels, threshold=0.5).label == "unknown"
+
+
+def test_unmapped_classes_and_labels_never_heard_are_said() -> None:
+    labels = LabelMap.of("event", ["Laughter", "Speech", "Music"])
+    assert labels.unmapped == ("Speech", "Music")
+    assert "sigh" in labels.never
+
+
+@pytest.mark.parametrize(
+    ("classes", "declared", "told"),
+    [
+        (["a", "b"], {}, "none of the classes"),
+        (["a"], {"b": "sad"}, "names class 'b'"),
+        (["a"], {"a": "angry"}, "'angry' is no emotion"),
+    ],
+)
+def test_a_map_that_does_not_fit_is_refused(classes: list[str], declared: dict[str, str], told: str) -> None:
+    with pytest.raises(BadData, match=told):
+        LabelMap.of("emotion", classes, declared)
+
+
+@pytest.mark.parametrize(
+    ("text", "emotion", "event", "unmapped"),
+    [
+        ("<|zh|><|HAPPY|><|Laughter|><|withitn|>好", "happy", "laugh", []),
+        ("<|en|><|EMO_UNKNOWN|><|Speech|><|woitn|>so", "unknown", "none", []),
+        ("<|en|><|NEUTRAL|><|BGM|><|woitn|>so", "neutral", "unknown", ["BGM"]),
+        ("<|en|><|SAD|><|Breath|><|woitn|>so", "sad", "unknown", ["Breath"]),
+        ("<|nospeech|><|EMO_UNKNOWN|><|Cry|><|woitn|>", "unknown", "cry", []),
+        ("plain words", "unknown", "unknown", []),
+        ("<|en|><|WISTFUL|><|Cough|><|woitn|>so", "unknown", "cough", ["WISTFUL"]),
+    ],
+)
+def test_sensevoices_tags(text: str, emotion: str, event: str, unmapped: list[str]) -> None:
+    found = read_tags(text)
+    assert (found["emotion"], found["event"], found["unmapped"]) == (emotion, event, unmapped)
+    assert "<|" not in found["hypothesis"]
+    assert set(found["never"]) < set(LABELS["event"])
+
+
+def test_a_label_map_of_the_command_line() -> None:
+    assert read_map("A=anger; B = sad") == {"A": "anger", "B": "sad"}
+    with pytest.raises(BadData, match="class=label"):
+        read_map("A:anger")
+
+
+def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(NotInstalled, match=r"nobody/no-such-model"):
+        model_folder("nobody/no-such-model")
+
+
+def test_the_weights_hash_holds_weights_and_settings_and_no_readme(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    (tmp_path / "config.json").write_text("{}")
+    first = folder_sha256(tmp_path)
+    (tmp_path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    assert folder_sha256(tmp_path) == first
+    assert folder_licence(tmp_path) == "cc-by-nc-4.0"
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    second = folder_sha256(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"22")
+    assert len({first, second, folder_sha256(tmp_path)}) == 3
+
+
+def test_every_annotator_has_a_module() -> None:
+    from importlib.util import find_spec
+
+    for path in ANNOTATORS.values():
+        assert find_spec(path.partition(":")[0]) is not None
