@@ -14,8 +14,19 @@ PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file", "resources"},
-    {"judge", "baseline", "chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "keys", "importers", "prices"},
+    {
+        "chat_client",
+        "manifest",
+        "plugins",
+        "cache",
+        "audio",
+        "text",
+        "stats",
+        "assets",
+        "keys",
+        "bounded_http",
+    },
+    {"judge", "baseline", "system_settings", "importers"},
     {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
@@ -25,10 +36,10 @@ FLOORS: list[set[str]] = [
     {"respond", "annotate", "score"},
     {"runner"},
     {"leaderboard"},
-    {"leaderboard_files", "compare", "gate", "report", "page", "check",
-     "demo", "doctor", "rate"},
+    {"leaderboard_files", "gate", "report", "page", "check"},
+    {"compare"},
     {"cli"},
-]  # fmt: skip
+]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)
 
 

@@ -10,9 +10,10 @@ import click
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.records import Sample
     from echat_eval.task import Task
 
 __all__ = ["instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
@@ -104,13 +105,17 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     return made
 
 
-def make_scorers(judge: str | None, judge_url: str | None, rubric: str) -> list[Scorer]:
-    """Return the default scorers, and the judge if one is named."""
+def make_scorers(
+    judge: str | None, judge_url: str | None, rubric: str, samples: Iterable[Sample] = ()
+) -> list[Scorer]:
+    """Return the default scorers of the samples' families, and the judge if one is named."""
     from echat_eval.plugins import construct, load_named
     from echat_eval.scorers import SCORERS
 
     made: list[Scorer] = []
-    for name in DEFAULT_SCORERS:
+    asked = {sample.asks is not None for sample in samples}
+    names = [name for name in DEFAULT_SCORERS if asked != {True} or name == "outcome"]
+    for name in ["understanding", *names] if True in asked else names:
         try:
             made.append(construct("scorer", name, load_named("scorer", name, SCORERS), {}))
             made[-1].fingerprint()

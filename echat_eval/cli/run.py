@@ -24,6 +24,7 @@ Examples:
   echat-eval run --system cascade --task emotion --task age --out runs/cascade
   echat-eval run --system mine=replay:replies.jsonl --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
+  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/heard
   echat-eval run --system cascade --data /data/echat-eval --task emotion
 Running the same command again does only what is missing."""
 )
@@ -49,6 +50,11 @@ Running the same command again does only what is missing."""
     "--limit", type=click.IntRange(2), help="At most so many samples a task, contrast groups whole."
 )
 @click.option(
+    "--ask",
+    metavar="WHAT",
+    help="Ask what is heard instead of letting reply: transcript, emotion, age, gender or event.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs/latest"),
@@ -58,8 +64,8 @@ Running the same command again does only what is missing."""
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, out: Path, annotators: tuple[str, ...], judge: str | None,
-    judge_url: str | None, rubric: str, tries: int,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path,
+    annotators: tuple[str, ...], judge: str | None, judge_url: str | None, rubric: str, tries: int,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -68,8 +74,15 @@ def run(
     from echat_eval.runner import evaluate
 
     chosen = load_tasks(tasks, data, languages, limit)
+    if ask is not None:
+        from echat_eval.task.probe import probing
+
+        chosen = [probing(task, ask) for task in chosen]
     asked = make_systems(systems, settings)
-    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    heard, scorers = (
+        make_annotators(annotators),
+        make_scorers(judge, judge_url, rubric, [sample for task in chosen for sample in task.samples]),
+    )
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
             folder, systems=asked, tasks=chosen, annotators=heard, scorers=scorers,
@@ -111,7 +124,7 @@ def score(
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
-    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric)
+    heard, scorers = make_annotators(annotators), make_scorers(judge, judge_url, rubric, found.samples())
     with found.writing(), Bar() as bar:
         states = rescore(
             found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
