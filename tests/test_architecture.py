@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"rows", "attempts"},
     {"run_folder"},
     {"tables"},
-    {"replies", "perform", "ledger", "testing"},
+    {"replies", "perform", "ledger", "testing", "controls"},
     {"respond", "annotate", "score"},
     {"runner"},
     {"leaderboard"},

@@ -12,7 +12,7 @@ from echat_eval.errors import Exit, UsageError
 if TYPE_CHECKING:
     from echat_eval.judge import Jury
 
-__all__ = ["check_judge"]
+__all__ = ["check_instruments", "check_judge"]
 
 
 @click.command(
@@ -103,3 +103,39 @@ def _attacks(jury: Jury, tolerance: float) -> Exit:
     if any(points > tolerance for points, _ in moved):
         return Exit.REGRESS
     return Exit.CANNOT_TELL if missing else Exit.DONE
+
+
+@click.command(
+    "instruments",
+    epilog="""\b
+Example:
+  echat-eval check instruments
+Exit code 1: a planted fault was not found, or an alarm rang in a healthy run.""",
+)
+@click.option(
+    "--healthy",
+    default=200,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Healthy runs in which no alarm may ring.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the scripted runs.")
+def check_instruments(healthy: int, seed: int) -> int:  # fmt: skip
+    """Plant ten faults into a healthy scripted run, and find each."""
+    from echat_eval.checks.planted import find_planted, healthy_alarms
+
+    findings = find_planted(seed)
+    for finding in findings:
+        click.echo(
+            f"{'found' if finding.said else 'NOT FOUND':<10} {finding.fault}: {finding.said or 'no alarm'}"
+        )
+        if finding.others:
+            click.echo(f"{'':<10} also rang: {', '.join(finding.others)}")
+    false = healthy_alarms(healthy, seed)
+    for number, alarm, said in false:
+        click.echo(f"false alarm in healthy run {number}: {alarm}: {said}")
+    found = sum(finding.said is not None for finding in findings)
+    click.echo(
+        f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy runs"
+    )
+    return Exit.DONE if found == len(findings) and not false else Exit.REGRESS
