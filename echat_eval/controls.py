@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import BadData, NotApplicable, Unavailable
-from echat_eval.judge import Heard, Jury, Question, Verdict, text_score, voice_score
+from echat_eval.judge import Jury, Question, Verdict, text_score, voice_score
 from echat_eval.stats import Estimate, cluster_mean
 
 if TYPE_CHECKING:
@@ -154,9 +154,10 @@ def _other_voices(asked: Sequence[Asked], dice: random.Random) -> list[tuple[Ask
     for one in asked:
         own = one.question.heard
         others = [
-            a.question.heard for a in asked
-            if isinstance(a.question.heard, Heard) and own is not None and a.question.heard.emotion != own.emotion
-        ]  # fmt: skip
+            other
+            for a in asked
+            if own is not None and (other := a.question.heard) is not None and other.emotion != own.emotion
+        ]
         if others:
             pairs.append((one, replace(one.question, heard=dice.choice(others))))
     return pairs
@@ -179,8 +180,7 @@ def control_lines(controls: Sequence[Control], asked: int) -> list[str]:
     labels = next((c for c in controls if c.name == "labels shuffled"), None)
     if labels is not None and labels.verdict != "falls":
         lines.append(
-            "This judge's scores do not fall when the labels are wrong: it is not shown to read them, and its "
-            "scores say nothing about cues."
+            "This judge is not shown to read the labels: its scores are no evidence of how systems meet cues."
         )
     leak = next((c for c in controls if c.name == "heard shuffled" and c.score == "text"), None)
     if leak is not None and leak.verdict == "falls":

@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"labels", "ports", "jsonl", "yaml_file", "resources"},
     {"chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
      "assets", "keys", "importers", "prices"},
-    {"task", "judge", "baseline"},
+    {"task", "judge", "baseline", "cue_gain"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
     {"run_folder"},

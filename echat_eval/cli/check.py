@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from echat_eval.cli.check_instruments import check_instruments, check_judge
+from echat_eval.cli.check_instruments import check_annotators, check_instruments, check_judge
 from echat_eval.errors import Exit
 
 __all__ = ["check"]
@@ -34,4 +34,5 @@ def check_task(folder: Path) -> int:
 
 
 check.add_command(check_judge)
+check.add_command(check_annotators)
 check.add_command(check_instruments)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.controls import controlled
 from echat_eval.cli.options import instruments, load_tasks, make_annotators, make_scorers, make_systems
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echat_eval.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
@@ -59,7 +62,8 @@ Running the same command again does only what is missing."""
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
     languages: tuple[str, ...], limit: int | None, out: Path, annotators: tuple[str, ...], judge: str | None,
-    judge_url: str | None, rubric: str, judge_repeats: int, judge_prose: bool, tries: int,
+    judge_url: str | None, rubric: str, judge_repeats: int, judge_prose: bool, controls: int,
+    tries: int,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -86,7 +90,7 @@ def run(
                 + ", ".join(unclaimed[:5]),
                 err=True,
             )
-    return finish(folder, states)
+    return finish(folder, states, controls=controlled(folder, scorers, controls))
 
 
 @click.command(
@@ -105,6 +109,7 @@ def score(
     rubric: str,
     judge_repeats: int,
     judge_prose: bool,
+    controls: int,
     tries: int,
 ) -> int:
     """Annotate and score the replies of a run again, asking no system."""
@@ -124,18 +129,26 @@ def score(
         states = rescore(
             found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
         )
-    return finish(found, states)
+    return finish(found, states, controls=controlled(found, scorers, controls))
 
 
-def finish(folder: RunFolder, states: Counter[str]) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] = ()) -> int:
     """Write and print the leaderboard; return the exit code."""
+    from echat_eval.cli.secondary import secondary_lines
     from echat_eval.cli.table import print_leaderboard
+    from echat_eval.jsonl import write_atomically
     from echat_eval.leaderboard import build_leaderboard
     from echat_eval.leaderboard_files import write_files
 
     board = build_leaderboard([folder])
     files = write_files(board, folder.path)
+    notes = [*secondary_lines(folder), *controls]
+    if notes:
+        table = folder.path / "leaderboard.md"
+        write_atomically(table, table.read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
     print_leaderboard(board)
+    for line in notes[: len(notes) - len(controls)]:
+        click.echo(line)
     click.echo("written: " + ", ".join(str(path) for path in files))
     if states["missing"]:
         why = Counter(s.reason for s in folder.scores().values() if s.state == "missing").most_common(1)[0][0]
