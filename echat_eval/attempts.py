@@ -6,6 +6,7 @@ This is the one place that catches whatever a system or an instrument raises.
 from __future__ import annotations
 
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -91,7 +92,7 @@ def attempt(
             if not isinstance(error, BadData):
                 raise
             errors.append(error)
-        except Exception as error:  # noqa: BLE001  anything may fail in any way; the run must not
+        except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
             errors.append(error)
         else:
             return Attempted(state="value", value=value, tries=tried, seconds=time.monotonic() - begun)
@@ -102,7 +103,8 @@ def attempt(
 
 def _verdict(errors: list[BaseException], blame: str) -> State:
     outside = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
-    same = len({reason_of(error) for error in errors}) == 1
+    # A process id, an address or a time in a message does not make it another error.
+    same = len({re.sub(r"0x[0-9a-fA-F]+|\d+", "#", reason_of(error)) for error in errors}) == 1
     return "failed" if blame == "system" and same and not outside else "missing"
 
 

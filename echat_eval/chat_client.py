@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from openai import OpenAI
 
-__all__ = ["Answer", "ChatClient"]
+__all__ = ["Answer", "ChatClient", "api_key"]
+
+
+def api_key() -> str | None:
+    """Return the key for a chat server, if one is set."""
+    return os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class ChatClient:
             if self._client is None:
                 from openai import OpenAI
 
-                key = os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY")
+                key = api_key()
                 if key is None and self.base_url is None:
                     raise UsageError(
                         "no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url"

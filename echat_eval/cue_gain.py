@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
-from echat_eval.stats import Estimate, cluster_mean, spread
+from echat_eval.stats import Estimate, cluster_mean
 
 __all__ = ["Gain", "cue_gain", "paired_gain"]
 
@@ -119,13 +119,14 @@ def _fieller(
     above: np.ndarray, room: np.ndarray, codes: np.ndarray, level: float
 ) -> tuple[float | None, float | None]:
     """Return the roots of (N - g D)^2 = t^2 Var(N - g D), which is quadratic in g."""
-    weights = np.bincount(codes).astype(float)
 
     def variance(values: np.ndarray) -> float:
-        sums = np.bincount(codes, weights=values - values.mean()).astype(float)
-        return float(spread(sums, weights).se) ** 2
+        return float(cluster_mean(values, codes, level=level).se or 0.0) ** 2
 
-    df = float(spread(np.zeros_like(weights), weights).df)
+    # The degrees of freedom of N - gD, taken at the gain itself.
+    df = cluster_mean(above - above.mean() / room.mean() * room, codes, level=level).df
+    if df is None:
+        return None, None
     t2 = float(stdtrit(df, 0.5 + level / 2)) ** 2
     numerator, denominator = float(above.mean()), float(room.mean())
     both = (variance(above + room) - variance(above - room)) / 4  # covariance, by polarisation

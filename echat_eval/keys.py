@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "annotation_key",
+    "case_digest",
     "digest",
     "facts_of",
     "request_for",
@@ -32,14 +33,16 @@ KEY_VERSION = 1
 
 def facts_of(value: Any) -> Any:
     """Return what a value says, as plain JSON: records as mappings, audio as its hash."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, AudioRef):
         return value.sha256
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: facts_of(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): facts_of(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [facts_of(inner) for inner in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: facts_of(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
@@ -61,7 +64,13 @@ def sha256_of_file(path: Path) -> str:
 def request_for(sample: Sample) -> Request:
     """Return what a system may know of a sample. The id says nothing, but is the same every time."""
     opaque = digest("request", [sample.task, sample.id, sample.audio])[:16]
-    return Request(id=opaque, audio=sample.audio, language=sample.language, history=sample.history)
+    return Request(
+        id=opaque,
+        audio=sample.audio,
+        language=sample.language,
+        history=sample.history,
+        instruction=sample.instruction,
+    )
 
 
 def response_key(
@@ -80,14 +89,13 @@ def annotation_key(
     return digest("annotation", [name, version, settings, fingerprint, audio, language])
 
 
-def reply_facts(response: Response) -> dict[str, Any]:
-    """Return what a scorer can see of a response: what was said, not how its row is keyed."""
-    return {
-        "state": response.state,
-        "reason": response.reason,
-        "reply": facts_of(response.reply),
-        "seconds": response.seconds,
-    }
+def case_digest(sample: Sample, response: Response) -> str:
+    """Return the hash of all that a scorer can see of one case but its annotations.
+
+    It holds what was said, not how its row is keyed: a system asked again may answer otherwise.
+    """
+    said = [response.state, response.reason, response.reply, response.seconds]
+    return digest("case", [sample, said])
 
 
 def score_key(scorer: Mapping[str, Any], metric: str, cases: list[Any], sample_id: str) -> str:
@@ -96,12 +104,7 @@ def score_key(scorer: Mapping[str, Any], metric: str, cases: list[Any], sample_i
     Args:
         scorer: name, version, settings and fingerprint.
         metric: the metric's name.
-        cases: the facts of every case the score may depend on (`case_facts`), in order.
+        cases: of every case the score may depend on, in order, its digest and its annotations' keys.
         sample_id: whose score it is.
     """
     return digest("score", [scorer, metric, cases, sample_id])
-
-
-def case_facts(sample: Sample, response: Response, annotation_keys: Mapping[str, str]) -> list[Any]:
-    """Return everything of one case that a score may depend on."""
-    return [facts_of(sample), reply_facts(response), dict(annotation_keys)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,7 +98,10 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         name: facts["role"] for name, facts in merged["systems"].items() if name in answered
     }
     summaries = _summarise(scores, samples, metrics)
-    tasks = tuple(t for t in merged["tasks"] if any(key[1] == t for key in summaries))
+    # In the order in which they were asked; a manifest sorts its keys.
+    tasks = tuple(
+        t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
+    )
     headline = next((m for m in metrics if m.headline), metrics[0])
     return Leaderboard(
         metrics=metrics,
@@ -135,7 +139,8 @@ def _summarise(
         cells.setdefault((score.system, score.task, score.metric), []).append(score)
         cells.setdefault((score.system, OVERALL, score.metric), []).append(score)
     by_name = {metric.name: metric for metric in metrics}
-    return {cell: _summary(cell, found, by_name[cell[2]], cluster) for cell, found in cells.items()}
+    label = {ident: (ident[0], s.cues.get(s.asks)) for ident, s in samples.items() if s.asks is not None}
+    return {cell: _summary(cell, found, by_name[cell[2]], cluster, label) for cell, found in cells.items()}
 
 
 def _summary(
@@ -143,18 +148,18 @@ def _summary(
     scores: Sequence[Score],
     metric: Metric,
     cluster: Mapping[tuple[str, str], int],
+    label: Mapping[tuple[str, str], object],
 ) -> Summary:
     counts: dict[str, int] = {}
     for score in scores:
         counts[score.state] = counts.get(score.state, 0) + 1
     counted = [score for score in scores if score.value is not None]
-    ratio = metric.average == "ratio"
     estimate = bounds = None
     if counted:
         estimate = cluster_mean(
-            [score.value for score in counted if score.value is not None],
+            _centred(metric, counted, label),
             [cluster[score.task, score.sample_id] for score in counted],
-            weights=[score.weight for score in counted] if ratio else None,
+            weights=_weights(metric, counted, label),
         )
     if counts.get("missing"):
         bounds = mean_bounds(
@@ -162,11 +167,46 @@ def _summary(
             [score.state for score in scores],
             metric.low,
             metric.high,
-            weights=[score.weight for score in scores] if ratio else None,
+            weights=_weights(metric, scores, label),
         )
     return Summary(
         system=cell[0], task=cell[1], metric=cell[2], estimate=estimate, bounds=bounds, counts=counts
     )
+
+
+def _weights(
+    metric: Metric, scores: Sequence[Score], label: Mapping[tuple[str, str], object]
+) -> list[float] | None:
+    """Return what each score counts; None where all count alike."""
+    if metric.average == "ratio":
+        return [score.weight for score in scores]
+    if metric.average == "macro recall":
+        counted = [s for s in scores if s.state == "missing" or s.value is not None]
+        size = Counter(label.get((s.task, s.sample_id)) for s in counted)
+        return [1.0 / max(1, size[label.get((s.task, s.sample_id))]) for s in scores]
+    return None
+
+
+def _centred(
+    metric: Metric, counted: Sequence[Score], label: Mapping[tuple[str, str], object]
+) -> list[float]:
+    """Return the values to average.
+
+    Of a macro recall, each label's values are moved to the mean over labels: that leaves the mean as it
+    is, and leaves the interval what varies within labels, not between them.
+    """
+    values = [score.value for score in counted if score.value is not None]
+    if metric.average != "macro recall":
+        return values
+    of_label: dict[object, list[float]] = {}
+    for score, value in zip(counted, values, strict=True):
+        of_label.setdefault(label.get((score.task, score.sample_id)), []).append(value)
+    recall = {name: sum(found) / len(found) for name, found in of_label.items()}
+    whole = sum(recall.values()) / len(recall)
+    return [
+        value - recall[label.get((score.task, score.sample_id))] + whole
+        for score, value in zip(counted, values, strict=True)
+    ]
 
 
 def _ranks(

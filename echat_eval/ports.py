@@ -86,6 +86,9 @@ class Scorer(Protocol):
     Attributes:
         needs: names of annotators whose rows it reads.
         scope: "sample", or "contrast group" if a score depends on its group's other replies.
+
+    A scorer may also have `families: tuple[str, ...]`, of "dialogue" (the default) and "understanding":
+    it is not applicable to samples of the other.
     """
 
     name: str

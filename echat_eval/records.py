@@ -88,6 +88,8 @@ class Sample:
         contrast_group: samples of one group have the same words and differ in a cue.
         references: cue-aware replies a person wrote.
         history: earlier turns, oldest first.
+        asks: what an understanding task wants to know: "transcript" or a cue; None: a reply, as in dialogue.
+        instruction: the probing question that goes with the audio, in words; None in dialogue.
     """
 
     task: str
@@ -101,6 +103,8 @@ class Sample:
     contrast_group: str | None = None
     references: tuple[str, ...] = ()
     history: tuple[Turn, ...] = ()
+    asks: str | None = None
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,14 @@ class Request:
         audio: the spoken query, at a path named by its hash.
         language: BCP 47 primary tag of the query.
         history: earlier turns, oldest first.
+        instruction: a question about the audio, in words; None: answer it as in a conversation.
     """
 
     id: str
     audio: AudioRef
     language: str
     history: tuple[Turn, ...] = ()
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +135,7 @@ class Reply:
         audio: the voice, as a file or as samples; None for a text-only system.
         think: what the system wrote before replying, if it shows it.
         perceived: cue name -> the label the system says it heard.
+        reply_emotion: the emotion the system says it answers in, if it says one.
         first_audio_seconds: from the request to the first sound, if the system streams.
         finish_reason: "stop", "length" or the system's own word.
         usage: counted units, such as prompt_tokens and completion_tokens.
@@ -138,6 +145,7 @@ class Reply:
     audio: AudioRef | Waveform | None = None
     think: str | None = None
     perceived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    reply_emotion: str | None = None
     first_audio_seconds: float | None = None
     finish_reason: str | None = None
     usage: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
@@ -197,7 +205,8 @@ class Metric:
         higher_is_better: direction.
         worst: what a failed row earns; None: a failed row is in no mean.
         average: "mean" over samples, or "ratio": sum of value x weight over sum of weights,
-            as for a corpus word error rate whose weights are reference words.
+            as for a corpus word error rate whose weights are reference words, or "macro recall":
+            the mean per label of what was asked, then the mean over labels.
         headline: shown first, and ranked by.
         proxy: stands in for what cannot be measured here, and is named so everywhere.
         digits: decimals in tables.
@@ -210,7 +219,7 @@ class Metric:
     high: float | None
     higher_is_better: bool
     worst: float | None = None
-    average: Literal["mean", "ratio"] = "mean"
+    average: Literal["mean", "ratio", "macro recall"] = "mean"
     headline: bool = False
     proxy: bool = False
     digits: int = 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.records import STATES, Annotation, AudioRef, Reply, Response, Sample, Score, Turn, Waveform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
@@ -35,10 +36,11 @@ def _audio_row(audio: AudioRef | Waveform | None, root: Path) -> dict[str, Any] 
 def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
     if row is None:
         return None
-    path = (root / row["file"]).resolve()
-    if not path.is_relative_to(root.resolve()):
+    # Checked by its parts alone: a run folder may be named by a relative path, and may be a link.
+    file = PurePosixPath(row["file"])
+    if file.is_absolute() or ".." in file.parts:
         raise BadData(f"{root}: audio path {row['file']!r} leaves the run folder")
-    return AudioRef(path=path, sha256=row["sha256"], seconds=row["seconds"])
+    return AudioRef(path=root / file, sha256=row["sha256"], seconds=row["seconds"])
 
 
 def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -48,9 +50,9 @@ def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
         value = getattr(record, field.name)
         if field.name in skip or value is None or value == () or value == {}:
             continue
-        row[field.name] = (
-            dict(value) if hasattr(value, "keys") else list(value) if isinstance(value, tuple) else value
-        )
+        if isinstance(value, Mapping):
+            value = dict(value)
+        row[field.name] = list(value) if isinstance(value, tuple) else value
     return row
 
 

@@ -46,6 +46,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
+        self._read: dict[str, tuple[Any, dict[Any, Any]]] = {}
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -150,7 +151,11 @@ class RunFolder:
 
     def samples(self) -> list[Sample]:
         """Return the snapshot, in its order."""
-        return [rows.sample_from(row, self.path) for row in self._rows("samples.jsonl")]
+        return list(
+            self._table(
+                "samples.jsonl", lambda row: rows.sample_from(row, self.path), lambda s: (s.task, s.id)
+            ).values()
+        )
 
     # -- rows -------------------------------------------------------------------
 
@@ -165,15 +170,23 @@ class RunFolder:
     def _table(
         self, name: str, build: Callable[[dict[str, Any]], Any], ident: Callable[[Any], Any]
     ) -> dict[Any, Any]:
-        """Return identity -> record; a later row replaces an earlier one."""
-        table = {}
-        for row in self._rows(name):
-            try:
-                record = build(row)
-            except (TypeError, KeyError) as error:
-                raise BadData(f"{self.path / name}: a row of another version: {error}") from error
-            table[ident(record)] = record
-        return table
+        """Return identity -> record; a later row replaces an earlier one.
+
+        A file that has not changed since it was read is not read again.
+        """
+        path = self.path / name
+        stat = path.stat() if path.exists() else None
+        mark = (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
+        if name not in self._read or self._read[name][0] != mark:
+            table = {}
+            for row in self._rows(name):
+                try:
+                    record = build(row)
+                except (TypeError, KeyError) as error:
+                    raise BadData(f"{path}: a row of another version: {error}") from error
+                table[ident(record)] = record
+            self._read[name] = (mark, table)
+        return dict(self._read[name][1])
 
     def responses(self) -> dict[ResponseId, Response]:
         """Return (system, task, sample id) -> response."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import jsonl, rows
 from echat_eval.attempts import Patience, attempt
-from echat_eval.keys import case_facts, score_key
+from echat_eval.keys import case_digest, score_key
 from echat_eval.perform import Job, Progress, opened, perform
 from echat_eval.ports import Case
 from echat_eval.records import Score
@@ -25,6 +25,7 @@ __all__ = ["cases_of", "score"]
 def score(run: RunFolder, scorers: Sequence[Scorer], *, patience: Patience, progress: Progress) -> None:
     """Score every response by every scorer; one row per response and metric."""
     cases = cases_of(run)
+    digests = {id(case): case_digest(case.sample, case.response) for case in cases}
     for scorer in scorers:
         known = run.scores()
         identity = {
@@ -35,7 +36,7 @@ def score(run: RunFolder, scorers: Sequence[Scorer], *, patience: Patience, prog
         }
         jobs, done = [], 0
         for scope in _scopes(cases, scorer.scope):
-            blanks = _blank_scores(scope, scorer, identity)
+            blanks = _blank_scores(scope, scorer, identity, digests)
             fresh = [
                 (have := known.get((b.system, b.task, b.sample_id, b.metric))) is not None
                 and have.key == b.key and have.state != "missing"
@@ -92,10 +93,12 @@ def _scopes(cases: Sequence[Case], scope: str) -> list[list[Case]]:
     return list(groups.values())
 
 
-def _blank_scores(scope: Sequence[Case], scorer: Scorer, identity: Mapping[str, Any]) -> list[Score]:
+def _blank_scores(
+    scope: Sequence[Case], scorer: Scorer, identity: Mapping[str, Any], digests: Mapping[int, str]
+) -> list[Score]:
     facts = [
-        case_facts(c.sample, c.response, {n: a.key for n, a in c.annotations.items() if n in scorer.needs})
-        for c in scope
+        [digests[id(case)], {n: a.key for n, a in case.annotations.items() if n in scorer.needs}]
+        for case in scope
     ]
     return [
         Score(
@@ -110,6 +113,10 @@ def _blank_scores(scope: Sequence[Case], scorer: Scorer, identity: Mapping[str, 
 
 def _score_job(scorer: Scorer, scope: Sequence[Case], blanks: list[Score], patience: Patience) -> Job[Any]:
     def call() -> list[Score]:
+        family = "dialogue" if scope[0].sample.asks is None else "understanding"
+        if family not in getattr(scorer, "families", ("dialogue",)):
+            reason = f"this is no metric of {family} tasks"
+            return [replace(blank, state="not applicable", reason=reason) for blank in blanks]
         outcome = attempt(lambda: list(scorer.score(scope)), blame="instrument", patience=patience)
         if outcome.value is None:
             state = outcome.state if outcome.state == "not applicable" else "missing"

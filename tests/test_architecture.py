@@ -14,9 +14,20 @@ PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file", "resources"},
-    {"chat_client", "manifest", "plugins", "cache", "audio", "text", "stats",
-     "assets", "keys", "importers", "prices"},
-    {"task", "judge", "baseline", "cue_gain"},
+    {
+        "chat_client",
+        "manifest",
+        "plugins",
+        "cache",
+        "audio",
+        "text",
+        "stats",
+        "assets",
+        "keys",
+        "bounded_http",
+    },
+    {"judge", "baseline", "cue_gain", "system_settings", "importers"},
+    {"task"},
     {"systems", "annotators", "scorers", "osum"},
     {"rows", "attempts"},
     {"run_folder"},
@@ -25,10 +36,10 @@ FLOORS: list[set[str]] = [
     {"respond", "annotate", "score"},
     {"runner"},
     {"leaderboard"},
-    {"leaderboard_files", "compare", "gate", "report", "page", "check", "checks",
-     "demo", "doctor", "rate"},
+    {"leaderboard_files", "gate", "check", "checks"},
+    {"compare", "report"},
     {"cli"},
-]  # fmt: skip
+]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)
 
 

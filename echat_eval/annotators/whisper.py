@@ -32,6 +32,7 @@ class Whisper:
             None is the embedded English tiny model. Nothing is ever downloaded.
         languages: None means English for the embedded model and for names that end in ".en",
             English and Chinese for any other.
+        calls_at_once: replies heard side by side, each on `threads` of its own.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class Whisper:
     device: str = "cpu"
     compute_type: str = "int8"
     languages: tuple[str, ...] | None = None
+    calls_at_once: int = 2
     name: str = field(default="whisper", init=False)
     version: str = field(default="1", init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -62,19 +64,20 @@ class Whisper:
             raise NotApplicable(f"{self.model or EMBEDDED} does not hear '{language}'")
         mono, _ = read_mono(audio.path, rate=_RATE)
         with self._lock:
-            segments, _ = self._ready().transcribe(
-                mono,
-                language=language,
-                beam_size=self.beam_size,
-                # One temperature and no thresholds on the text: nothing is ever sampled or tried again.
-                temperature=0.0,
-                compression_ratio_threshold=None,
-                log_prob_threshold=None,
-                no_speech_threshold=0.6,
-                condition_on_previous_text=False,
-                vad_filter=False,
-            )
-            hypothesis = " ".join(segment.text.strip() for segment in segments)
+            model = self._ready()
+        segments, _ = model.transcribe(
+            mono,
+            language=language,
+            beam_size=self.beam_size,
+            # One temperature and no thresholds on the text: nothing is ever sampled or tried again.
+            temperature=0.0,
+            compression_ratio_threshold=None,
+            log_prob_threshold=None,
+            no_speech_threshold=0.6,
+            condition_on_previous_text=False,
+            vad_filter=False,
+        )
+        hypothesis = " ".join(segment.text.strip() for segment in segments)
         return {"hypothesis": hypothesis, "language": language, "seconds": len(mono) / _RATE}
 
     def load(self) -> None:
@@ -128,6 +131,7 @@ class Whisper:
                 device=self.device,
                 compute_type=self.compute_type,
                 cpu_threads=self.threads,
+                num_workers=self.calls_at_once,
                 local_files_only=True,
             )
         return self._loaded

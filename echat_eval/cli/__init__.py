@@ -27,8 +27,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("echat_eval.cli.run:run", "Ask systems, hear and score their replies, print the leaderboard."),
     "score": ("echat_eval.cli.run:score", "Annotate and score the replies of a run again, asking no system."),
     "leaderboard": ("echat_eval.cli.show:leaderboard", "The leaderboard of one or more runs."),
+    "compare": (
+        "echat_eval.cli.decide:compare_command",
+        "Paired differences of systems, or the trend of checkpoints.",
+    ),
+    "gate": ("echat_eval.cli.decide:gate_command", "May a candidate pass? Pass, regress or cannot tell."),
+    "report": ("echat_eval.cli.report:report", "Tables, figures, provenance and a page to listen to."),
+    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their files."),
     "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
+    "import": (
+        "echat_eval.cli.import_:import_data",
+        "Turn foreign data into a task: EChat-200K, EchoMind and others.",
+    ),
     "check": ("echat_eval.cli.check:check", "Find every fault of a task folder before it costs a run."),
+    "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
+    "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
 }
 

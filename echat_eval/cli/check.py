@@ -33,6 +33,38 @@ def check_task(folder: Path) -> int:
     return Exit.DONE
 
 
+@check.command(
+    "system",
+    epilog="""\b
+Examples:
+  echat-eval check system command:./infer.sh
+  echat-eval check system http://127.0.0.1:9000/ --set send=json --seconds 30""",
+)
+@click.argument("spec")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the system; repeatable."
+)
+@click.option("--language", default="en", show_default=True, help="Of the questions.")
+@click.option("--seconds", default=120.0, show_default=True, help="A call that takes longer fails its check.")
+def check_system_command(spec: str, settings: tuple[str, ...], language: str, seconds: float) -> int:
+    """Hold a system against what the runner expects: ids, order, odd sound, crashes, fingerprint."""
+    from echat_eval.plugins import parse_setting
+    from echat_eval.systems import build_system
+    from echat_eval.testing import check_system
+
+    system = build_system(spec, dict(parse_setting(text) for text in settings))
+    marks = {"pass": "ok  ", "fail": "FAIL", "note": "note"}
+    failed = 0
+    for finding in check_system(system, language=language, seconds=seconds):
+        failed += finding.verdict == "fail"
+        click.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
+    if failed:
+        click.echo(f"{failed} check{'s' if failed > 1 else ''} failed for '{system.name}'", err=True)
+        return Exit.REGRESS
+    click.echo(f"'{system.name}' can be run")
+    return Exit.DONE
+
+
 check.add_command(check_judge)
 check.add_command(check_annotators)
 check.add_command(check_instruments)

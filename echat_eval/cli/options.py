@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,13 @@ import click
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.records import Sample
     from echat_eval.task import Task
 
-__all__ = ["instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
+__all__ = ["Instruments", "instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
 
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
 #: `--judge dated`: the model the rubric itself names.
@@ -24,8 +27,55 @@ DATED = "dated"
 DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruments:
+    """What the options of `instruments` chose."""
+
+    annotators: tuple[str, ...]
+    judge: str | None
+    judge_url: str | None
+    rubric: str
+    judge_repeats: int
+    judge_prose: bool
+    controls: int
+    tries: int
+
+    def made(self, samples: Iterable[Sample], store: Path) -> tuple[list[Annotator], list[Scorer]]:
+        """Return the annotators, and the scorers of the samples' families with the judge's.
+
+        Args:
+            samples: what is asked.
+            store: where the judge's verdicts are kept.
+        """
+        return make_annotators(self.annotators), [*make_scorers(samples), *self._judged(store)]
+
+    def _judged(self, store: Path) -> list[Scorer]:
+        if self.judge is None:
+            if self.judge_url is not None:
+                raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            return []
+        from echat_eval.scorers.judged import judged_scorers
+
+        model = None if self.judge == DATED else self.judge
+        if self.judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
+            click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
+        return list(
+            judged_scorers(
+                model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
+                store=store,
+            )
+        )  # fmt: skip
+
+
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose annotators, the judge and patience."""
+    """Add the options that choose annotators, the judge and patience; pass them as one `chosen`."""
+    names = [field.name for field in fields(Instruments)]
+
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        chosen = Instruments(**{name: given.pop(name) for name in names})
+        return command(**given, chosen=chosen)
+
     options = [
         click.option("--annotator", "annotators", multiple=True, metavar="NAME[:KEY=VALUE,...]",
                      help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
@@ -44,9 +94,10 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
     ]  # fmt: skip
+    made: Callable[..., Any] = gathered
     for option in reversed(options):
-        command = option(command)
-    return command
+        made = option(made)
+    return made
 
 
 def load_tasks(
@@ -118,34 +169,19 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
     return made
 
 
-def make_scorers(
-    judge: str | None,
-    judge_url: str | None,
-    rubric: str,
-    *,
-    repeats: int = 1,
-    prose: bool = False,
-    store: Path | None = None,
-) -> list[Scorer]:
-    """Return the default scorers, and the judge's if one is named."""
+def make_scorers(samples: Iterable[Sample]) -> list[Scorer]:
+    """Return the default scorers of the samples' families."""
     from echat_eval.plugins import construct, load_named
     from echat_eval.scorers import SCORERS
 
     made: list[Scorer] = []
-    for name in DEFAULT_SCORERS:
+    asked = {sample.asks is not None for sample in samples}
+    names = [name for name in DEFAULT_SCORERS if asked != {True} or name == "outcome"]
+    for name in ["understanding", *names] if True in asked else names:
         try:
             made.append(construct("scorer", name, load_named("scorer", name, SCORERS), {}))
             made[-1].fingerprint()
         except NotInstalled as error:
             made = [m for m in made if m.name != name]
             click.echo(f"note: scorer '{name}' is left out: {error}", err=True)
-    if judge is not None:
-        from echat_eval.scorers.judged import judged_scorers
-
-        model = None if judge == DATED else judge
-        if judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
-            click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
-        made += judged_scorers(model, judge_url, rubric, repeats=repeats, schema=not prose, store=store)
-    elif judge_url is not None:
-        raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
     return made

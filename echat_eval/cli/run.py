@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from echat_eval.cli.controls import controlled
-from echat_eval.cli.options import instruments, load_tasks, make_annotators, make_scorers, make_systems
+from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Examples:
   echat-eval run --system cascade --task emotion --task age --out runs/cascade
   echat-eval run --system mine=replay:replies.jsonl --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
+  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/heard
   echat-eval run --system cascade --data /data/echat-eval --task emotion
 Running the same command again does only what is missing."""
 )
@@ -52,6 +53,11 @@ Running the same command again does only what is missing."""
     "--limit", type=click.IntRange(2), help="At most so many samples a task, contrast groups whole."
 )
 @click.option(
+    "--ask",
+    metavar="WHAT",
+    help="Ask what is heard instead of letting reply: transcript, emotion, age, gender or event.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs/latest"),
@@ -61,9 +67,7 @@ Running the same command again does only what is missing."""
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, out: Path, annotators: tuple[str, ...], judge: str | None,
-    judge_url: str | None, rubric: str, judge_repeats: int, judge_prose: bool, controls: int,
-    tries: int,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, chosen: Instruments,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -71,16 +75,18 @@ def run(
     from echat_eval.run_folder import RunFolder
     from echat_eval.runner import evaluate
 
-    chosen = load_tasks(tasks, data, languages, limit)
+    questions = load_tasks(tasks, data, languages, limit)
+    if ask is not None:
+        from echat_eval.task.probe import probing
+
+        questions = [probing(task, ask) for task in questions]
     asked = make_systems(systems, settings)
-    heard = make_annotators(annotators)
-    scorers = make_scorers(
-        judge, judge_url, rubric, repeats=judge_repeats, prose=judge_prose, store=out / "verdicts.jsonl"
-    )
+    samples = [sample for task in questions for sample in task.samples]
+    heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
-            folder, systems=asked, tasks=chosen, annotators=heard, scorers=scorers,
-            patience=Patience(tries=tries), progress=bar,
+            folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
+            patience=Patience(tries=chosen.tries), progress=bar,
         )  # fmt: skip
     for system in asked:
         unclaimed = list(getattr(system, "unclaimed", list)())
@@ -90,7 +96,7 @@ def run(
                 + ", ".join(unclaimed[:5]),
                 err=True,
             )
-    return finish(folder, states, controls=controlled(folder, scorers, controls))
+    return finish(folder, states, controls=controlled(folder, scorers, chosen.controls))
 
 
 @click.command(
@@ -101,17 +107,7 @@ Examples:
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @instruments
-def score(
-    folder: Path,
-    annotators: tuple[str, ...],
-    judge: str | None,
-    judge_url: str | None,
-    rubric: str,
-    judge_repeats: int,
-    judge_prose: bool,
-    controls: int,
-    tries: int,
-) -> int:
+def score(folder: Path, chosen: Instruments) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.attempts import Patience
     from echat_eval.cli.progress import Bar
@@ -121,15 +117,12 @@ def score(
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
-    heard = make_annotators(annotators)
-    scorers = make_scorers(
-        judge, judge_url, rubric, repeats=judge_repeats, prose=judge_prose, store=folder / "verdicts.jsonl"
-    )
+    heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
     with found.writing(), Bar() as bar:
         states = rescore(
-            found, annotators=heard, scorers=scorers, patience=Patience(tries=tries), progress=bar
+            found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
         )
-    return finish(found, states, controls=controlled(found, scorers, controls))
+    return finish(found, states, controls=controlled(found, scorers, chosen.controls))
 
 
 def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] = ()) -> int:

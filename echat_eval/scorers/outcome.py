@@ -31,6 +31,7 @@ class Outcome:
     name: str = field(default="outcome", init=False)
     version: str = field(default="1", init=False)
     metrics: tuple[Metric, ...] = field(default=(FAILED, SECONDS), init=False)
+    families: tuple[str, ...] = field(default=("dialogue", "understanding"), init=False)
     needs: tuple[str, ...] = field(default=(), init=False)
     scope: Literal["sample", "contrast group"] = field(default="sample", init=False)
 

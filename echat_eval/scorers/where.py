@@ -1,15 +1,15 @@
 """Where it went wrong: was the cue perceived, were the words right for it, was the voice?
 
-For systems that say what they heard (`Reply.perceived`), or that answer one probing question about it
-(`perceive(request)`); the others have no row here.
+For systems that say what they heard (`Reply.perceived`); the others have no row here. A system that only
+answers when it is asked is asked by `run --ask CUE`, which scores its recognition by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.labels import LABELS, UNKNOWN
@@ -18,8 +18,6 @@ from echat_eval.stats import Estimate, cluster_mean
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from echat_eval.records import Request
-
 __all__ = [
     "VOICED_FROM",
     "WORDED_FROM",
@@ -27,7 +25,6 @@ __all__ = [
     "Recognition",
     "Row",
     "Share",
-    "probe",
     "recognition",
     "where_it_went_wrong",
 ]
@@ -168,21 +165,3 @@ def _outcome(row: Row) -> Outcome:
 def _codes(clusters: Sequence[Hashable]) -> list[int]:
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(cluster, len(numbers)) for cluster in clusters]
-
-
-def probe(system: Any, request: Request) -> Mapping[str, str]:
-    """Return what a system says it hears when it is asked, {} if it cannot be asked.
-
-    A system that offers `perceive(request) -> {cue: label}` is asked this once more; its reply to the
-    request is not touched by it.
-    """
-    ask: Callable[[Request], Mapping[str, str]] | None = getattr(system, "perceive", None)
-    if ask is None:
-        return {}
-    found = dict(ask(request))
-    for cue, label in found.items():
-        if cue not in LABELS or label not in (*LABELS[cue], UNKNOWN):
-            raise BadData(
-                f"{getattr(system, 'name', 'the system')} perceives {cue} '{label}'; that is no label"
-            )
-    return found

@@ -47,6 +47,8 @@ class Cascade:
         llm_key: of that server; never in settings, fingerprints or logs.
         tts: a name of `VOICES`, "module:Class", or "" for a text-only cascade.
         languages: to which languages the parts are fit.
+        calls_at_once: requests answered side by side; more than one overlaps hearing and writing, and
+            the seconds of a reply then hold its waiting for the other's.
     """
 
     name: str = "cascade"
@@ -60,6 +62,7 @@ class Cascade:
     seed: int = 0
     threads: int = 1
     timeout_seconds: float = 60.0
+    calls_at_once: int = 1
     _ear: Any = field(default=None, init=False, repr=False)
     _voice: Any = field(default=None, init=False, repr=False)
     _server: LlamaServer | None = field(default=None, init=False, repr=False)

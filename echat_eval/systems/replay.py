@@ -1,9 +1,9 @@
 """Replays what somebody's own script answered: a JSONL file, or a folder of wav and txt files.
 
 A row is `{"id": ..., "text": ..., "audio": ...}`; `audio` is a path beside the file, and `think`,
-`perceived` and `error` may be given too. In a folder, `<id>.wav` (or any format libsndfile reads) and
-`<id>.txt` are the reply to request `<id>`. An id is the request's id, or the query file's name without
-its ending.
+`perceived`, `error` and what else `echat_eval.systems.wire` names may be given too. Rows come in any
+order. In a folder, `<id>.wav` (or any format libsndfile reads) and `<id>.txt` are the reply to request
+`<id>`. An id is the request's id, or the query file's name without its ending.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.jsonl import read_rows
 from echat_eval.keys import sha256_of_file
 from echat_eval.records import Reply, Request
+from echat_eval.systems.wire import fault_of, reply_from
 
 __all__ = ["Replay"]
 
-_KEYS = {"id", "text", "audio", "think", "perceived", "error", "first_audio_seconds"}
 _SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au"}
 #: A reply longer than this is not read into memory; the runner refuses far shorter ones.
 _MAX_TEXT_BYTES = 4 * 2**20
@@ -56,18 +56,17 @@ class Replay:
         found: dict[str, dict[str, Any]] = {}
         for number, row in read_rows(self.path):
             where = f"{self.path}:{number}"
-            if unknown := sorted(set(row) - _KEYS):
-                raise BadData(f"{where}: unknown key '{unknown[0]}'; keys are {', '.join(sorted(_KEYS))}")
+            if fault := fault_of(row):
+                raise BadData(f"{where}: {fault}")
+            if row.get("audio_base64"):
+                raise BadData(
+                    f"{where}: 'audio_base64' is for servers; write the sound to a file, as 'audio'"
+                )
             name = row.get("id")
             if not isinstance(name, str) or not name:
                 raise BadData(f"{where}: expected a non-empty text as 'id', got {name!r}")
             if name in found:
                 raise BadData(f"{where}: a second reply for id '{name}'; one reply a request")
-            for key in ("text", "think", "audio", "error"):
-                if row.get(key) is not None and not isinstance(row[key], str):
-                    raise BadData(f"{where}: '{key}' is a {type(row[key]).__name__}; expected text")
-            if not isinstance(row.get("perceived") or {}, dict):
-                raise BadData(f"{where}: 'perceived' is not an object of cue: label")
             found[name] = row
         return found
 
@@ -111,18 +110,13 @@ class Replay:
             )
         self._claimed.add(name)
         row = rows[name]
-        if row.get("error"):
-            raise SystemFailure(row["error"])
         audio = None
-        if row.get("audio"):
+        if row.get("audio") and not row.get("error"):
             try:
                 audio = audio_ref(self._inside(row["audio"]))
             except BadData as error:
                 raise SystemFailure(f"broken reply audio: {error}") from error
-        return Reply(
-            text=row.get("text"), audio=audio, think=row.get("think"), perceived=row.get("perceived") or {},
-            first_audio_seconds=row.get("first_audio_seconds"),
-        )  # fmt: skip
+        return reply_from(row, audio)
 
     def _inside(self, name: str) -> Path:
         root = (self.path if self.path.is_dir() else self.path.parent).resolve()

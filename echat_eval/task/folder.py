@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
@@ -57,11 +57,14 @@ def _is_title(value: Any) -> bool:
 
 
 def _is_cue_list(value: Any) -> bool:
+    return isinstance(value, list) and all(cue in CUES for cue in value) and len(set(value)) == len(value)
+
+
+def _is_instruction(value: Any) -> bool:
     return (
-        isinstance(value, list)
+        isinstance(value, dict)
         and bool(value)
-        and all(cue in CUES for cue in value)
-        and len(set(value)) == len(value)
+        and all(t in LANGUAGES and is_text(w) for t, w in value.items())
     )
 
 
@@ -73,6 +76,10 @@ _TASK_RULES: Mapping[str, Rule] = {
     "cues": Rule(_is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
     "licence": Rule(is_text, "a text, such as 'CC BY 4.0'"),
     "citation": Rule(is_text, "a text", required=False),
+    "asks": Rule(
+        lambda v: v == "transcript" or v in CUES, f"transcript, {' or '.join(CUES)}", required=False
+    ),
+    "instruction": Rule(_is_instruction, "a question per language", required=False),
 }
 
 
@@ -100,6 +107,7 @@ def read_contents(folder: Path, faults: Faults, *, decode: bool) -> Contents | N
     named_cues = settings.get("cues") or []
     cues = tuple(named_cues) if _is_cue_list(named_cues) else ()
     reader = RowReader(folder, str(settings.get("name", folder.name)), cues, faults, decode=decode)
+    asks, instruction = settings.get("asks"), settings.get("instruction") or {}
     ids: dict[str, int] = {}
     rows: list[Mapping[str, Any]] = []
     torn: set[str] = set()
@@ -111,6 +119,10 @@ def read_contents(folder: Path, faults: Faults, *, decode: bool) -> Contents | N
                 faults.add(file, line, f"id '{name[:60]}' is already on line {ids[name]}")
             ids.setdefault(name, line)
         sample = reader.read(line, row)
+        if sample and asks is not None:
+            if sample.language not in instruction:
+                faults.add(file, line, f"task.yaml has no instruction in language '{sample.language}'")
+            sample = replace(sample, asks=asks, instruction=instruction.get(sample.language))
         if sample:
             samples.append((line, sample))
             rows.append(row)
@@ -144,7 +156,20 @@ def _settings(folder: Path, faults: Faults) -> Mapping[str, Any]:
         _TASK_RULES,
         lambda key, message: faults.add(path, file.lines.get(key, 1), message),
     )
+    for key, message in _family_faults(file.content):
+        faults.add(path, file.lines.get(key, 1), message)
     return file.content
+
+
+def _family_faults(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, fault) of what makes a task one of dialogue or one of understanding."""
+    asks, cues = settings.get("asks"), settings.get("cues")
+    if ("asks" in settings) != ("instruction" in settings):
+        yield "asks", "'asks' and 'instruction' go together: what is wanted, and the question in words"
+    if cues == [] and asks != "transcript":
+        yield "cues", "'cues' is empty, which only a task that asks for the transcript may leave"
+    if isinstance(cues, list) and isinstance(asks, str) and asks in CUES and asks not in cues:
+        yield "asks", f"asks for '{asks}', which is not among the task's cues"
 
 
 def _rows(path: Path, faults: Faults) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -56,7 +56,7 @@ def _is_sha256(value: Any) -> bool:
 
 
 def _is_cues(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(label, str) for label in value.values())
+    return isinstance(value, dict) and all(isinstance(label, str) for label in value.values())
 
 
 def _is_texts(value: Any) -> bool:

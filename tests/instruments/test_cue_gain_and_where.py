@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from echat_eval.cue_gain import cue_gain, paired_gain
 from echat_eval.errors import BadData
-from echat_eval.records import AudioRef, Request
-from echat_eval.scorers.where import Row, probe, recognition, where_it_went_wrong
+from echat_eval.scorers.where import Row, recognition, where_it_went_wrong
 
 
 def test_gain_at_the_floor_the_ceiling_and_between() -> None:
@@ -151,22 +149,3 @@ def test_per_label_and_without_a_voice() -> None:
     assert not any("voiced" in outcome for _, outcome in found)
     with pytest.raises(BadData, match="needs both"):
         where_it_went_wrong([row(None, 5, 80, 0)])
-
-
-def test_a_system_answers_one_probing_question() -> None:
-    audio = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
-    request = Request(id="r", audio=audio, language="en")
-
-    class Tells:
-        name = "tells"
-
-        def __init__(self, label: str) -> None:
-            self.label = label
-
-        def perceive(self, request: Request) -> dict[str, str]:
-            return {"emotion": self.label}
-
-    assert probe(Tells("sad"), request) == {"emotion": "sad"}
-    assert probe(object(), request) == {}
-    with pytest.raises(BadData, match="'gloomy'"):
-        probe(Tells("gloomy"), request)

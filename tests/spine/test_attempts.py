@@ -29,6 +29,7 @@ def raising(*errors: Exception | None) -> Callable[[], str]:
         ([None], "system", "value", 1),
         ([RuntimeError("x"), None], "system", "value", 2),
         ([RuntimeError("x")] * 3, "system", "failed", 3),
+        ([SystemExit(1)] * 3, "system", "failed", 3),
         ([SystemFailure("empty")] * 3, "system", "failed", 3),
         ([RuntimeError("x"), RuntimeError("y"), RuntimeError("x")], "system", "missing", 3),
         ([Unavailable("429")] * 3, "system", "missing", 3),

@@ -386,3 +386,20 @@ def test_a_system_that_fails_once_is_not_a_failure(tmp_path: Path, tones: Path, 
     run, states = go(tmp_path / "run", tones, scripted(first_time_unlucky))
     assert states == {"value": 8}
     assert {r.tries for r in run.responses().values()} == {2}
+
+
+def test_a_run_folder_may_be_named_by_a_relative_path(
+    tmp_path: Path, tones: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    go(Path("runs/x"), tones, system := scripted(hum), annotators=[Loudness()])
+    _, states = go(Path("runs/x"), tones, system, annotators=[Loudness()])
+    assert states == {"value": 8}
+    assert len(system.asked) == 8
+
+
+def test_a_run_folder_can_be_moved(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    go(tmp_path / "here", tones, system := scripted(hum))
+    (tmp_path / "here").rename(tmp_path / "there")
+    go(tmp_path / "there", tones, system)
+    assert len(system.asked) == 8

@@ -19,7 +19,7 @@ def test_a_request_gives_nothing_away() -> None:
     said = repr(request_for(SAMPLE))
     for secret in ("emotion", "happy", "secret", "ann", "reference", "real"):
         assert secret not in said
-    assert {field.name for field in fields(Request)} == {"id", "audio", "language", "history"}
+    assert {field.name for field in fields(Request)} == {"id", "audio", "language", "history", "instruction"}
 
 
 def test_a_request_id_is_the_same_every_time_and_different_for_every_sample() -> None:

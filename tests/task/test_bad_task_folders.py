@@ -1,5 +1,4 @@
 """Every fault of a task folder is one line with file and line; none gets past."""
-# ruff: noqa: E501 (one case a line)
 
 from __future__ import annotations
 
@@ -158,7 +157,7 @@ def test_bad_row_is_one_line_with_file_and_line(name: str, folder: Path) -> None
 
 TITLE_FAULT = "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'en' and perhaps zh"
 YAML_FAULTS: dict[str, tuple[str, str]] = {
-    "unknown key": (YAML + "colour: red\n", "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation"),
+    "unknown key": (YAML + "colour: red\n", "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, asks, instruction"),
     "missing key": (YAML.replace("licence: CC0 1.0\n", ""), "mood/task.yaml:1: key 'licence' is missing; expected a text, such as 'CC BY 4.0'"),
     "version": (YAML.replace("version: 1", "version: true"), "mood/task.yaml:2: 'version' is True, expected a whole number from 1"),
     "title": (YAML.replace("{en: Mood}", "{zh: X}"), TITLE_FAULT),

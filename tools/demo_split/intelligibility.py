@@ -14,11 +14,13 @@ from pathlib import Path
 import jiwer
 from faster_whisper import WhisperModel
 
+_SPELLINGS = {"ok": "okay", "8": "eight", "9": "nine", "10": "ten"}
+
 
 def plain(text: str) -> str:
     """Return lower-case words without punctuation, a few spellings made one."""
     text = re.sub(r"[^a-z0-9' ]", " ", text.lower().replace("’", "'"))
-    return " ".join(re.sub(r"\bok\b", "okay", text).split())
+    return " ".join(_SPELLINGS.get(word, word) for word in text.split())
 
 
 def main() -> None:

@@ -17,13 +17,13 @@ RATE = 16000
 
 
 def pulses(hertz: np.ndarray | float, seconds: float = 2.0) -> np.ndarray:
-    """A voice-like pulse train: one impulse per period, smoothed by two formants."""
-    count = int(seconds * RATE)
-    phase = np.cumsum(np.broadcast_to(hertz, count) / RATE)
-    train = np.diff(np.floor(phase), prepend=0.0)
-    time = np.arange(400) / RATE
-    ring = sum(np.exp(-time * 200) * np.sin(2 * np.pi * f * time) for f in (700, 1200))
-    sound = np.convolve(train, ring)[:count]
+    """A voice-like pulse train: every harmonic below 7 kHz, louder near two formants."""
+    hertz = np.broadcast_to(hertz, int(seconds * RATE)).astype(float)
+    phase = 2 * np.pi * np.cumsum(hertz / RATE)
+    sound = np.zeros(len(hertz))
+    for n in range(1, int(7000 / hertz.min()) + 1):
+        loudness = sum(1 / (1 + ((n * hertz - formant) / 100) ** 2) for formant in (700, 1200)) + 0.02
+        sound += np.where(n * hertz < 7000, loudness, 0) * np.cos(n * phase)
     return 0.5 * sound / np.abs(sound).max()
 
 

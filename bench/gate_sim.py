@@ -1,0 +1,233 @@
+"""How often the gate is wrong on dialogue-shaped scores, cell by cell.
+
+    python bench/gate_sim.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
+    python bench/gate_sim.py --table                          the cells as Markdown, for docs/gate.md
+
+Cells that are in the result file with as many runs are not drawn again. Every run goes through
+`echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
+tests/gate/test_gate_batched.py holds that both say the same. What a cell lists, in percent of runs:
+
+    false pass    the pooled primary's true drop is the margin, and the gate passes (nominal 2.5)
+    false drop    nothing changed, and any of the 21 critical differences (5 tasks x 4 metrics and the pooled
+                  primary) is called a drop (nominal 5)
+    false regress the same and the outcome is "regress"
+    power         the true difference lies one smallest detectable difference above -margin, as taken from
+                  another run's upper 80 % limit of the spread, and the gate passes (at least 80)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+from gate_sim_draws import MARGIN, METRICS, PRIMARIES, Cell, all_cells, draw  # noqa: E402
+
+from echat_eval.errors import Exit  # noqa: E402
+from echat_eval.gate.rules import Tests, drop_p_values, outcomes, sure_bounds  # noqa: E402
+from echat_eval.stats import detectable_difference, spread  # noqa: E402
+
+RESULTS = ROOT / "bench" / "results" / "gate_sim.json"
+Count = Callable[[str, "np.ndarray | float"], None]
+LEVEL, FAMILY_ERROR, POWER = 0.95, 0.05, 0.8
+CHUNK = 40_000  # samples drawn at once; keeps the arrays in cache
+
+
+def cell_sums(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(4, runs, parts) sums and sums of squares over parts (a cluster's samples of one task)."""
+    sums = np.add.reduceat(values, starts, axis=-1)
+    squares = np.add.reduceat(values * values, starts, axis=-1)
+    return sums.astype(np.float64), squares.astype(np.float64)
+
+
+def tests_of(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray) -> Tests:
+    """Return (1, ..., ) tests of means from (..., clusters) sums, squares and (clusters,) sizes."""
+    kept = sizes > 0
+    sums, squares, sizes = sums[..., kept], squares[..., kept], sizes[kept]
+    n = sizes.sum()
+    mean = sums.sum(axis=-1) / n
+    found = spread(
+        sums - mean[..., None] * sizes,
+        sizes / n,
+        squares=np.maximum(squares.sum(axis=-1) - n * mean**2, 0.0),
+        n=int(n),
+    )
+    return Tests(value=mean[None], se=found.se[None], df=np.broadcast_to(found.df, mean.shape)[None])
+
+
+class Layout:
+    """Where a cell's parts lie, and how parts become clusters of a task or of the pool."""
+
+    def __init__(self, cell: Cell) -> None:
+        cluster, task = cell.layout
+        code = cluster * 5 + task
+        self.starts = np.flatnonzero(np.diff(code, prepend=-1))
+        self.code = code[self.starts]
+        self.counts = np.diff(np.append(self.starts, len(code)))
+        self.clusters = cell.clusters
+
+    def grouped(self, parts: np.ndarray, task: int | None) -> np.ndarray:
+        """(..., parts) to (..., clusters), of one task or of all."""
+        out = np.zeros((*parts.shape[:-1], self.clusters))
+        for t in range(5) if task is None else (task,):
+            here = self.code % 5 == t
+            out[..., self.code[here] // 5] += parts[..., here]
+        return out
+
+    def tests(self, sums: np.ndarray, squares: np.ndarray, task: int | None) -> Tests:
+        sizes = self.grouped(self.counts.astype(float), task)
+        return tests_of(self.grouped(sums, task), self.grouped(squares, task), sizes)
+
+
+def task_p_values(layout: Layout, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """(runs, 20) p-values of the critical differences of every task and metric."""
+    found = [drop_p_values(layout.tests(sums, squares, task)) for task in range(5)]
+    return np.concatenate(found, axis=0).T
+
+
+def outcome_codes(pooled: Tests, p_values: np.ndarray) -> np.ndarray:
+    """(runs,) exit codes of the gate with one rule, the pooled primary's margin."""
+    low, _ = sure_bounds(pooled, level=LEVEL)
+    return outcomes(
+        holds=(low > -MARGIN)[:, None],
+        drop_p=p_values,
+        broken=np.zeros((len(low), 0), bool),
+        family_error=FAMILY_ERROR,
+    )
+
+
+def measure(cell: Cell, runs: int) -> dict[str, object]:
+    began, layout, rng = time.perf_counter(), Layout(cell), np.random.default_rng(cell.seed)
+    tally: dict[str, float] = {}
+
+    def count(name: str, hits: np.ndarray | float) -> None:
+        tally[name] = tally.get(name, 0.0) + float(np.sum(hits))
+
+    step, done = max(1, CHUNK // cell.samples), 0
+    kept: dict[str, list[np.ndarray]] = {}
+    while done < runs:
+        now = min(step, runs - done)
+        drawn = draw(cell, rng, now)
+        for name, candidate in (("equal", drawn.equal), ("lower", drawn.lower)):
+            sums, squares = cell_sums(candidate - drawn.against, layout.starts)
+            kept.setdefault(name, []).append(sums)
+            kept.setdefault(name + "²", []).append(squares)
+        done += now
+        if sum(part.shape[1] for part in kept["equal"]) >= 2000 or done >= runs:
+            whole = {name: np.concatenate(parts, axis=1) for name, parts in kept.items()}
+            weigh(layout, whole, count)
+            kept = {}
+    row: dict[str, object] = {
+        "shape": cell.shape, "clusters": cell.clusters, "icc": cell.icc, "samples": cell.samples,
+        "largest_share": round(cell.sizes.max() / cell.samples, 3), "runs": runs,
+    }  # fmt: skip
+    row |= {
+        name: round(hits / runs * (1 if name.startswith("mean") else 100), 3) for name, hits in tally.items()
+    }
+    return row | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
+    """Judge a batch of runs and count what came out."""
+    p_tasks = task_p_values(layout, drawn["equal"], drawn["equal²"])
+    for primary in PRIMARIES:
+        name = METRICS[primary]
+        pooled = layout.tests(drawn["equal"][primary], drawn["equal²"][primary], None)
+        p_values = np.column_stack([drop_p_values(pooled), p_tasks])
+        codes = outcome_codes(pooled, p_values)
+        count(f"false drop {name}", outcome_codes_any_drop(p_values))
+        count(f"false regress {name}", codes == Exit.REGRESS)
+        count(f"pass when equal {name}", codes == Exit.DONE)
+        value, se, df = pooled.value[0], pooled.se[0], pooled.df[0]
+        seen = detectable_difference(se, df, level=LEVEL, power=POWER, limit=0.8)
+        # Each run's promise is kept or broken by the next run, moved to where the promise says.
+        moved = Tests(value=(value + np.roll(seen, 1) - MARGIN)[None], se=se[None], df=df[None])
+        count(f"power {name}", sure_bounds(moved, level=LEVEL)[0] > -MARGIN)
+        count(f"mean detectable {name}", seen)
+        count(f"mean df {name}", df)
+        lower = layout.tests(drawn["lower"][primary], drawn["lower²"][primary], None)
+        count(f"false pass {name}", outcome_codes(lower, drop_p_values(lower)[:, None]) == Exit.DONE)
+
+
+def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:
+    """(runs,) whether any critical difference is called a drop, whatever the primary says."""
+    codes = outcomes(
+        holds=np.zeros((len(p_values), 1), bool),
+        drop_p=p_values,
+        broken=np.zeros((len(p_values), 0), bool),
+        family_error=FAMILY_ERROR,
+    )
+    return codes == Exit.REGRESS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--samples", type=int, help="only cells of this many samples")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="print the cells of --out as Markdown")
+    given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.out.read_text())["cells"]))
+        return
+    found = json.loads(given.out.read_text()) if given.out.exists() else {"cells": []}
+    done = {
+        (c["shape"], c["clusters"], c["icc"], c["samples"]) for c in found["cells"] if c["runs"] >= given.runs
+    }
+    todo = [c for c in all_cells() if (c.shape, c.clusters, c.icc, c.samples) not in done]
+    todo = [c for c in todo if given.samples in {None, c.samples}]
+    found["machine"] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
+    found["margin"], found["level"], found["family_error"] = MARGIN, LEVEL, FAMILY_ERROR
+    with ProcessPoolExecutor(given.jobs) as pool:
+        for cell, row in zip(todo, pool.map(measure, todo, [given.runs] * len(todo)), strict=True):
+            found["cells"] = [c for c in found["cells"] if key(c) != key(row)] + [row]
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            given.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            print(
+                cell.name,
+                json.dumps({k: v for k, v in row.items() if k.startswith(("false", "power"))}),
+                flush=True,
+            )
+
+
+def key(row: dict[str, object]) -> tuple[object, ...]:
+    return row["shape"], row["clusters"], row["icc"], row["samples"]
+
+
+def table(cells: list[dict[str, object]]) -> str:
+    lines = [
+        "| sizes | clusters | largest | ICC | samples | runs | false pass, score / binary | false drop | "
+        "false regress | power, score / binary |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for c in sorted(cells, key=lambda c: (str(c["shape"]), c["clusters"], c["icc"], c["samples"])):
+
+        def worst(name: str, c: dict = c) -> float:  # type: ignore[type-arg]
+            return max(c[f"{name} score"], c[f"{name} binary"])
+
+        false_pass = f"{c['false pass score']:.2f} / {c['false pass binary']:.2f}"
+        power = f"{c['power score']:.0f} / {c['power binary']:.0f}"
+        lines.append(
+            f"| {c['shape']} | {c['clusters']} | {100 * c['largest_share']:.0f} % | {c['icc']} "
+            f"| {c['samples']} | {c['runs']} | {false_pass} | {worst('false drop'):.2f} "
+            f"| {worst('false regress'):.2f} | {power} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The same draws through other gates: statgate, evalproof, evalsig, truescore, and NeMo's rule as a formula.
+
+    python -m venv rivals && rivals/bin/pip install statgate==0.1.1 evalproof==0.2.1 evalsig==0.1.2 \
+        truescore==0.7.4 numpy scipy
+    rivals/bin/python bench/gate_sim_rivals.py --runs 1000
+
+They run in an environment of their own. Each is called by its public function with its defaults, bootstrap
+draws cut to 1000 (evalsig 400; its clustered form 400 runs a cell, and none with 200 clusters). Percent of
+runs in which the right-or-wrong metric, pooled over all tasks,
+
+    at the margin   truly dropped by the margin, and was let through (nominal 2.5)
+    nothing changed did not change, and was called worse (nominal 2.5; evalsig and evalproof 5)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import norm, t
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+from gate_sim_draws import MARGIN, Cell, draw  # noqa: E402
+
+from echat_eval.stats import cluster_mean  # noqa: E402
+
+RESULTS = ROOT / "bench" / "results" / "gate_sim_rivals.json"
+CELLS = [Cell("lognormal", g, icc, 200) for icc in (0.1, 0.25, 0.0) for g in (10, 40, 6, 200)]
+BINARY = 2
+Rule = Callable[[np.ndarray, np.ndarray, np.ndarray, int], bool]
+
+
+def statgate_ships(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    from statgate.core.bootstrap import bca_mean_interval
+
+    return bool(bca_mean_interval(c - b, resamples=1000, seed=seed).low > -MARGIN)
+
+
+def nemo_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    d = c - b
+    return bool(d.mean() - t.ppf(0.975, d.size - 1) * d.std(ddof=1) / d.size**0.5 >= -MARGIN)
+
+
+def nemo_clustered_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    d = c - b
+    sums, groups = np.bincount(cluster, weights=d - d.mean()), cluster.max() + 1
+    se = np.sqrt((sums**2).sum() * groups / (groups - 1)) / d.size
+    return bool(d.mean() - norm.ppf(0.975) * se >= -MARGIN)
+
+
+def ours_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    return (cluster_mean(c - b, cluster).low or -np.inf) > -MARGIN
+
+
+def ours_drop(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    return (cluster_mean(c - b, cluster).high or 0.0) < 0
+
+
+def evalproof_fails(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    from evalproof.stats import mcnemar_exact
+
+    lost, won = int((b > c).sum()), int((c > b).sum())
+    return lost >= won and mcnemar_exact(lost, won) < 0.05
+
+
+def evalsig_drop(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    from evalsig.inference.mcnemar import mcnemar_test
+
+    got = mcnemar_test(c / 100, b / 100, alternative="greater")
+    return bool(got.p_value < 0.05 and b.mean() > c.mean())
+
+
+def evalsig_clustered_drop(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    from evalsig.inference.cluster_bootstrap import cluster_bootstrap_ci
+
+    got = cluster_bootstrap_ci(c, b, cluster, alternative="greater", n_resamples=400, rng=seed)
+    return bool(got.p_value < 0.05 and b.mean() > c.mean())
+
+
+def truescore_worse(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    from truescore.compare import paired_bootstrap
+
+    return bool(paired_bootstrap(c, b, clusters=cluster, n_bootstrap=1000, seed=seed).high < 0)
+
+
+AT_MARGIN: dict[str, Rule] = {
+    "echat-eval": ours_passes, "statgate": statgate_ships, "NeMo rule": nemo_passes,
+    "NeMo rule, clustered": nemo_clustered_passes,
+}  # fmt: skip
+NOTHING_CHANGED: dict[str, Rule] = {
+    "echat-eval": ours_drop, "truescore, clustered": truescore_worse, "evalproof": evalproof_fails,
+    "evalsig": evalsig_drop, "evalsig, clustered": evalsig_clustered_drop,
+}  # fmt: skip
+
+
+def most(name: str, cell: Cell, runs: int) -> int:
+    """Return how many runs a rule gets; evalsig's clustered bootstrap takes up to 0.1 s a run."""
+    if name == "evalsig, clustered":
+        return min(runs, 400) if cell.clusters <= 40 else 0
+    return runs
+
+
+def measure(cell: Cell, runs: int) -> dict[str, object]:
+    rng, cluster = np.random.default_rng(cell.seed), cell.layout[0]
+    tally: dict[str, int] = {}
+    began = time.perf_counter()
+    for start in range(0, runs, 200):
+        drawn = draw(cell, rng, min(200, runs - start))
+        sides = (("at the margin", AT_MARGIN, drawn.lower), ("nothing changed", NOTHING_CHANGED, drawn.equal))
+        for run in range(drawn.against.shape[1]):
+            b = drawn.against[BINARY, run].astype(float)
+            for title, rules, candidate in sides:
+                c = candidate[BINARY, run].astype(float)
+                for name, rule in rules.items():
+                    key = f"{title}: {name}"
+                    if start + run < most(name, cell, runs):
+                        tally[key] = tally.get(key, 0) + rule(b, c, cluster, start + run)
+    shares = {
+        key: round(100 * hits / most(key.partition(": ")[2], cell, runs), 2) for key, hits in tally.items()
+    }
+    return {"clusters": cell.clusters, "icc": cell.icc, "samples": cell.samples, "shape": cell.shape,
+            "runs": runs, "seconds": round(time.perf_counter() - began, 1), **shares}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=1000)
+    given = parser.parse_args()
+    cells = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
+    done = {(cell["clusters"], cell["icc"]) for cell in cells if cell["runs"] >= given.runs}
+    for cell in CELLS:
+        if (cell.clusters, cell.icc) in done:
+            continue
+        cells.append(measure(cell, given.runs))
+        print(json.dumps(cells[-1]), flush=True)
+        found = {"python": platform.python_version(), "numpy": np.__version__, "cells": cells}
+        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

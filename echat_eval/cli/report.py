@@ -1,0 +1,84 @@
+"""`report`: tables, figures and a page to listen to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from echat_eval.errors import Exit, UsageError
+
+__all__ = ["report"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  echat-eval report runs/mine runs/floors --out out
+  echat-eval report runs/a:stage2 runs/b:stage3 --out out --only page
+  echat-eval report runs/stages --out out --ablation full --trend stage1,stage2,full
+  echat-eval report --published --out out
+Open out/page/index.html in a browser; it needs no server and no network."""
+)
+@click.argument("runs", nargs=-1, metavar="RUNS...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to make, or an earlier report of ours.",
+)
+@click.option(
+    "--only", metavar="PARTS", default="tables,figures,page", show_default=True, help="Parts to make."
+)
+@click.option(
+    "--published", is_flag=True, help="Only the published tables, from `baselines/published/` alone."
+)
+@click.option(
+    "--ablation",
+    "base",
+    metavar="SYSTEM",
+    help="Also a table of this system against its variants, all others.",
+)
+@click.option(
+    "--trend", metavar="SYSTEMS", help="Also a figure over checkpoints: systems in order, with commas."
+)
+@click.option(
+    "--ratings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="ratings.csv of `rate import`, for the table of people against the automatic measure.",
+)
+def report(
+    runs: tuple[str, ...],
+    out: Path,
+    only: str,
+    published: bool,
+    base: str | None,
+    trend: str | None,
+    ratings: Path | None,
+) -> int:
+    """Tables, figures, provenance and a page to listen to, from one or more runs."""
+    from echat_eval.cli.progress import Bar
+    from echat_eval.report.pack import PARTS, build_published, build_report
+
+    parts = [part.strip() for part in only.split(",") if part.strip()]
+    for part in parts:
+        if part not in PARTS:
+            raise UsageError(f"--only {only}: '{part}' is not a part; parts are {', '.join(PARTS)}")
+    if published:
+        if runs:
+            raise UsageError("--published takes no run: it is made of `baselines/published/` alone")
+        with Bar() as bar:
+            made = build_published(out, progress=bar)
+    elif not runs:
+        raise UsageError(
+            "no run given; name one or more run folders, such as runs/latest, or give --published"
+        )
+    else:
+        stages = [name.strip() for name in (trend or "").split(",") if name.strip()]
+        with Bar() as bar:
+            made = build_report(runs, out, progress=bar, only=parts, base=base, trend=stages, ratings=ratings)
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    for path in made.paths:
+        click.echo(path)
+    return Exit.DONE

@@ -1,0 +1,22 @@
+"""May a candidate replace the system it is held against? Pass, regress or cannot tell.
+
+`decide` answers for two long tables and a `Policy`; docs/gate.md tells the rules and lists the error rates.
+"""
+
+from __future__ import annotations
+
+from echat_eval.gate.decide import decide
+from echat_eval.gate.decision import Decision, Provenance
+from echat_eval.gate.policy import LatencyRule, MetricRule, Policy, read_policy
+from echat_eval.gate.rules import RuleResult
+
+__all__ = [
+    "Decision",
+    "LatencyRule",
+    "MetricRule",
+    "Policy",
+    "Provenance",
+    "RuleResult",
+    "decide",
+    "read_policy",
+]

@@ -1,0 +1,90 @@
+"""The run a gate holds candidates against: kept as a table with its hashes, known if changed or old."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from echat_eval import jsonl
+from echat_eval.gate.decision import Provenance
+from echat_eval.tables import differences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.gate.policy import Policy
+    from echat_eval.tables import Run
+
+__all__ = ["accept", "provenance"]
+
+#: Said where a run has no hashes of its own.
+TRUSTED = (
+    "a table file does not say which versions of tasks, judge and annotators made it: that they are the same "
+    "is taken on trust"
+)
+
+
+def accept(run: Run, to: Path, *, now: datetime) -> None:
+    """Keep a run's scores as the ones to hold candidates against.
+
+    Args:
+        run: one system's run.
+        to: folder for `table.jsonl` and `accepted.json`; both are small and can live in the repository.
+        now: with a time zone.
+
+    What is there already is replaced.
+    """
+    rows = [
+        {str(name): value for name, value in row.items() if value is not None and value == value}
+        for row in run.frame.to_dict("records")
+    ]
+    jsonl.write_rows(to / "table.jsonl", rows)
+    facts = {
+        "run": run.name,
+        "system": run.system,
+        "accepted_at": now.isoformat(timespec="seconds"),
+        "sha256": hashlib.sha256((to / "table.jsonl").read_bytes()).hexdigest(),
+        "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
+        "metrics": list(run.metrics.values()),
+        "environment": run.manifest.get("environment", {}),
+    }
+    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
+    jsonl.write_atomically(to / "accepted.json", text + "\n")
+
+
+def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -> Provenance:
+    """Return what stands between two runs and a comparison: other versions, age, changes, unlike machines."""
+    blockers = differences(candidate, against)
+    if against.changed:
+        blockers.append(f"{against.name} was changed since it was accepted; accept it again")
+    if policy.max_age_days is not None:
+        blockers += _age(against, timedelta(days=policy.max_age_days), now)
+    notes = () if candidate.hashes and against.hashes else (TRUSTED,)
+    return Provenance(blockers=tuple(blockers), latency=_latency(candidate, against), notes=notes)
+
+
+def _age(against: Run, most: timedelta, now: datetime) -> list[str]:
+    if against.accepted_at is None:
+        return [f"nothing says when {against.name} was made; keep it with `echat-eval gate accept`"]
+    age = now - datetime.fromisoformat(against.accepted_at)
+    if age > most:
+        return [f"{against.name} was accepted {age.days} days ago, the policy allows {most.days}"]
+    return (
+        [] if age > -timedelta(days=1) else [f"{against.name} was accepted in the future; check the clocks"]
+    )
+
+
+def _latency(candidate: Run, against: Run) -> str:
+    """Return why the candidate's times cannot be judged, or nothing."""
+    at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
+    if at_once != 1:
+        said = (
+            "does not say how many calls were made at once"
+            if at_once is None
+            else f"made {at_once} calls at once"
+        )
+        return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
+    ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
+    return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"

@@ -1,0 +1,78 @@
+"""Limits on the candidate alone: the share that failed or is missing, and its times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echat_eval.gate.estimates import share_over
+from echat_eval.gate.rules import RuleResult, State
+from echat_eval.tables import Pairs, cluster_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from echat_eval.gate.decision import Provenance
+    from echat_eval.gate.policy import Policy
+
+__all__ = ["latency", "shares"]
+
+
+def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]:
+    """Return the rules on how many of the candidate's primary rows failed, are missing or are not shared."""
+    states = ours.loc[ours["metric"] == policy.primary, "state"]
+    states = states[states != "not applicable"]
+    theirs = pairs.shared + pairs.only_against
+    found = [
+        ("failed", policy.max_failed, int((states == "failed").sum()), len(states), "broken"),
+        ("missing", policy.max_missing, int((states == "missing").sum()), len(states), "open"),
+        ("not shared", policy.max_unshared, pairs.only_against, theirs, "open"),
+    ]
+    return [
+        RuleResult(
+            name=f"{what}: at most {100 * limit:g} % of {policy.primary} rows",
+            kind="share",
+            state="holds" if count <= limit * n else state,  # type: ignore[arg-type]
+            value=count / max(n, 1), low=None, high=None, p=None,
+            detail=f"{count} of {n}", n=n, clusters=0,
+        )
+        for what, limit, count, n, state in found
+        if limit is not None
+    ]  # fmt: skip
+
+
+def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[RuleResult]:
+    """Return the rules on times: the share of samples above the limit must surely be at most 1 - quantile."""
+    rules = []
+    for metric, rule in policy.latency.items():
+        rows = ours[(ours["metric"] == metric) & ours["value"].notna()]
+        why, clusters = provenance.latency, cluster_numbers(rows)
+        groups = len(np.unique(clusters))
+        if rows.empty:
+            why = f"the candidate has no measured '{metric}'"
+        elif groups < policy.min_clusters:
+            why = why or f"{groups} clusters; {policy.min_clusters} are needed"
+        state: State = "open"
+        if not why:
+            over = share_over(rows["value"].to_numpy(), rule.at_most, clusters, coverage=policy.level)
+            why = f"{100 * over.value:.1f} % of {over.n} samples are above"
+            if over.high is not None and over.high <= 1 - rule.quantile:
+                state = "holds"
+            elif over.low is not None and over.low > 1 - rule.quantile:
+                state = "broken"
+        rules.append(
+            RuleResult(
+                name=f"{metric}: {100 * rule.quantile:g} % of samples at most {rule.at_most:g}",
+                kind="latency",
+                state=state,
+                value=None if rows.empty else float(np.quantile(rows["value"], rule.quantile)),
+                low=None,
+                high=None,
+                p=None,
+                detail=why,
+                n=len(rows),
+                clusters=groups,
+            )
+        )
+    return rules

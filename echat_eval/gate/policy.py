@@ -1,0 +1,259 @@
+"""What a gate is asked to hold: `Policy`, and how gate.yaml becomes one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+from echat_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["LatencyRule", "MetricRule", "Policy", "read_policy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRule:
+    """What one metric means, and what is asked of it.
+
+    Attributes:
+        higher_is_better: direction; there is no default.
+        low, high: its range; None where it is open. Missing values are taken for these ends in turn.
+        worst: what a failed row without a value earns; by default the bad end of the range, if closed.
+        average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
+            means (a macro recall, if values are 0 and 1).
+        margin: a drop of this size in any task must be excluded for a pass. None: no such proof is asked.
+        critical: a drop in any task counts for "regress", and one that is surely larger than the tolerance
+            (the margin; without one, the policy's margin in proportion to the range) prevents a pass.
+        at_least, at_most: a level the candidate must surely keep, over all tasks.
+        unit: as in tables.
+    """
+
+    higher_is_better: bool
+    low: float | None = None
+    high: float | None = None
+    worst: float | None = None
+    average: Literal["mean", "ratio", "macro"] = "mean"
+    margin: float | None = None
+    critical: bool = True
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = ""
+
+    @property
+    def sign(self) -> float:
+        """Return 1 where higher is better, else -1."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def width(self) -> float | None:
+        """Return the width of a closed range."""
+        return None if self.low is None or self.high is None else self.high - self.low
+
+    @property
+    def failure_value(self) -> float | None:
+        """Return what a failed row without a value earns, or None: it is in no mean."""
+        return self.worst if self.worst is not None else self.low if self.higher_is_better else self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRule:
+    """A time or real-time factor: this quantile of the candidate's samples must surely be at most this."""
+
+    at_most: float
+    quantile: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a candidate must show to pass.
+
+    Attributes:
+        margin: the drop of the primary metric, pooled over all tasks, that is not worth blocking for; in the
+            metric's own units, above 0.
+        metrics: name -> what it means (a `MetricRule` or a mapping of its fields).
+        primary: the metric whose pooled difference decides; by default the first of `metrics`.
+        level: coverage of intervals; its lower bound (0.95: the lower 97.5 % bound) decides.
+        family_error: chance borne that any critical difference is called a drop though nothing changed.
+        power: of the smallest detectable difference that is printed.
+        min_clusters: with fewer, a difference is not tested. The error rates in docs/gate.md were measured
+            with 6 and more.
+        max_failed, max_missing: share of the candidate's primary rows, 0 to 1. More failed ones regress;
+            more missing ones cannot tell.
+        max_unshared: share of the other run's samples that the candidate may lack; more cannot tell.
+        latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
+        max_age_days: a run to hold against that is older cannot tell.
+    """
+
+    margin: float
+    metrics: Mapping[str, MetricRule]
+    primary: str = ""
+    level: float = 0.95
+    family_error: float = 0.05
+    power: float = 0.8
+    min_clusters: int = 6
+    max_failed: float | None = None
+    max_missing: float | None = None
+    max_unshared: float | None = None
+    latency: Mapping[str, LatencyRule] = field(default_factory=dict)
+    max_age_days: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metrics, Mapping) or not self.metrics:
+            raise UsageError("policy: 'metrics' must name at least one metric, such as metrics: {empathy: {higher_is_better: true}}")  # fmt: skip  # noqa: E501
+        rules = {str(n): _built(MetricRule, m, f"metric '{n}'") for n, m in self.metrics.items()}
+        timings = {str(n): _built(LatencyRule, m, f"latency '{n}'") for n, m in self.latency.items()}
+        object.__setattr__(self, "metrics", rules)
+        object.__setattr__(self, "latency", timings)
+        object.__setattr__(self, "primary", self.primary or next(iter(rules)))
+        if self.primary not in rules:
+            raise UsageError(_unknown("policy: primary", self.primary, rules))
+        _check_margin("margin", self.margin)
+        for name, share in (
+            ("level", self.level),
+            ("family_error", self.family_error),
+            ("power", self.power),
+        ):
+            _check_share(name, share, open_ends=True)
+        for name in ("max_failed", "max_missing", "max_unshared"):
+            if getattr(self, name) is not None:
+                _check_share(name, getattr(self, name))
+        if (
+            isinstance(self.min_clusters, bool)
+            or not isinstance(self.min_clusters, int)
+            or self.min_clusters < 2
+        ):
+            raise UsageError(f"policy: min_clusters is {self.min_clusters!r}; expected a whole number from 2")
+        if self.max_age_days is not None and not _number(self.max_age_days, low=0):
+            raise UsageError(f"policy: max_age_days is {self.max_age_days!r}; expected a number from 0")
+        for name, rule in rules.items():
+            _check_metric(name, rule)
+        for name, timing in timings.items():
+            _check_share(f"latency '{name}': quantile", timing.quantile, open_ends=True)
+            if not _number(timing.at_most, low=0):
+                raise UsageError(
+                    f"policy: latency '{name}': at_most is {timing.at_most!r}; expected a number from 0"
+                )
+
+    def tolerance(self, name: str) -> float:
+        """Return the drop of a metric in one task that, if sure, prevents a pass."""
+        rule, first = self.metrics[name], self.metrics[self.primary]
+        if rule.margin is not None:
+            return rule.margin
+        if name == self.primary:
+            return self.margin
+        if rule.width is None or not first.width:
+            return 0.0
+        return self.margin * rule.width / first.width
+
+
+def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = None) -> Policy:
+    """Return the policy a YAML file holds.
+
+    Args:
+        path: gate.yaml; its keys are `Policy`'s fields.
+        known: what the run says of its metrics (direction, range, average): fills what the file leaves out.
+
+    Raises:
+        UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction other
+            than the run's own.
+        BadData: not YAML.
+    """
+    from echat_eval.yaml_file import read_yaml
+
+    content = dict(read_yaml(path).content)
+    try:
+        metrics = content.get("metrics") or {}
+        if not isinstance(metrics, Mapping):
+            raise UsageError("policy: 'metrics' must be a mapping of names to what is asked of them")
+        content["metrics"] = {name: _merged(name, said, known) for name, said in metrics.items()}
+        if not isinstance(content.get("latency", {}), Mapping):
+            raise UsageError("policy: 'latency' must be a mapping of metrics to {at_most, quantile}")
+        built: Policy = _built(Policy, content, "policy")
+        return built
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _merged(name: str, said: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
+    """Return what the file says of a metric, completed by what the run says of it."""
+    facts = (known or {}).get(name)
+    if facts is None or not isinstance(said, Mapping | None):
+        return said or {}
+    said = dict(said or {})
+    direction = said.setdefault("higher_is_better", facts["higher_is_better"])
+    if direction != facts["higher_is_better"]:
+        raise UsageError(
+            f"metric '{name}': higher_is_better is {direction}, and the run says {facts['higher_is_better']}"
+        )
+    kept = {
+        key: facts[key] for key in ("low", "high", "worst", "average", "unit") if facts.get(key) is not None
+    }
+    return {**kept, **said}
+
+
+def _built(kind: Any, said: Any, where: str) -> Any:
+    """Return a dataclass built from a mapping, or the instance itself; unknown keys are refused."""
+    if isinstance(said, kind):
+        return said
+    if not isinstance(said, Mapping):
+        raise UsageError(f"{where}: got {said!r}; expected a mapping of {', '.join(_keys(kind))}")
+    for key in said:
+        if key not in _keys(kind):
+            raise UsageError(_unknown(f"{where}: key", str(key), _keys(kind)))
+    if kind is MetricRule and not isinstance(said.get("higher_is_better"), bool):
+        raise UsageError(f"{where}: no direction; write higher_is_better: true or false")
+    try:
+        return kind(**said)
+    except TypeError as error:
+        lacking = [f.name for f in fields(kind) if f.name not in said and f.name in str(error)]
+        raise UsageError(f"{where}: {', '.join(lacking) or error} is missing") from error
+
+
+def _keys(kind: Any) -> list[str]:
+    return [f.name for f in fields(kind)]
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{what} '{name}' is not known.{hint} Known: {', '.join(known)}."
+
+
+def _number(value: Any, *, low: float = -math.inf) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and math.isfinite(value) and value >= low
+
+
+def _check_margin(name: str, value: Any) -> None:
+    if not _number(value) or value <= 0:
+        raise UsageError(
+            f"policy: {name} is {value!r}; expected a number above 0: the size of a drop that is not worth "
+            "blocking for, in the metric's units, whatever its direction"
+        )
+
+
+def _check_share(name: str, value: Any, *, open_ends: bool = False) -> None:
+    if not _number(value, low=0) or value > 1 or (open_ends and value in {0, 1}):
+        raise UsageError(f"policy: {name} is {value!r}; expected a share between 0 and 1, such as 0.05")
+
+
+def _check_metric(name: str, rule: MetricRule) -> None:
+    for key in ("low", "high", "worst", "at_least", "at_most"):
+        if getattr(rule, key) is not None and not _number(getattr(rule, key)):
+            raise UsageError(
+                f"policy: metric '{name}': {key} is {getattr(rule, key)!r}; expected a finite number"
+            )
+    if rule.width is not None and rule.width <= 0:
+        raise UsageError(f"policy: metric '{name}': low {rule.low} is not below high {rule.high}")
+    if rule.average not in {"mean", "ratio", "macro"}:
+        raise UsageError(
+            f"policy: metric '{name}': average is {rule.average!r}; expected mean, ratio or macro"
+        )
+    if rule.margin is not None:
+        _check_margin(f"metric '{name}': margin", rule.margin)

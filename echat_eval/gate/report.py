@@ -1,0 +1,120 @@
+"""A decision as JUnit XML, as a Markdown summary and as lines for a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from echat_eval.gate.decide import blocks
+
+if TYPE_CHECKING:
+    from echat_eval.gate.decision import Decision
+    from echat_eval.gate.rules import RuleResult
+
+__all__ = ["to_junit", "to_lines", "to_markdown"]
+
+#: What XML 1.0 cannot hold.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARK = {"pass": "✅", "regress": "❌", "cannot tell": "❔"}
+
+
+def to_junit(decision: Decision) -> str:
+    """Return one test case for the outcome and one per rule, as stock JUnit parsers read them.
+
+    A broken rule is a failure, one that cannot be told an error, a guard that cannot be tested is skipped.
+    """
+    suite = ET.Element("testsuite", name="echat-eval gate")
+    case = ET.SubElement(suite, "testcase", classname="gate", name="outcome", time="0")
+    if decision.outcome != "pass":
+        kind = "failure" if decision.outcome == "regress" else "error"
+        told = _xml("; ".join(decision.reasons) or decision.outcome)
+        ET.SubElement(case, kind, type=decision.outcome, message=_xml(decision.outcome)).text = told
+    for rule in decision.rules:
+        case = ET.SubElement(suite, "testcase", classname=f"gate.{rule.kind}", name=_xml(rule.name), time="0")
+        kind = "failure" if rule.state == "broken" else "error" if blocks(rule) else "skipped"
+        if rule.state != "holds":
+            ET.SubElement(case, kind, type=rule.state, message=_xml(_numbers(rule) + _detail(rule)))
+    for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"),
+                           ("skipped", "skipped")):  # fmt: skip
+        suite.set(attribute, str(len(list(suite.iter(tag)))))
+    suite.set("time", "0")
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def to_markdown(decision: Decision) -> str:
+    """Return the summary a pull request shows."""
+    lines = [f"## {_MARK[decision.outcome]} EChat-eval gate: {decision.title}", ""]
+    lines += [_cell(_headline(decision)), ""]
+    if decision.reasons:
+        lines += ["**Why**", "", *(f"- {_cell(reason)}" for reason in decision.reasons), ""]
+    if decision.warnings:
+        lines += ["**To know**", "", *(f"- {_cell(warning)}" for warning in decision.warnings), ""]
+    lines += [
+        "| rule | state | difference or level | adjusted p | samples | clusters |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rule in decision.rules:
+        p = "" if rule.p is None else f"{rule.p:.2g}"
+        lines.append(
+            f"| {_cell(rule.name)} | {rule.state} | {_cell(_numbers(rule) + _detail(rule))} | {p} "
+            f"| {rule.n} | {rule.clusters or ''} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def to_lines(decision: Decision) -> list[str]:
+    """Return what a terminal shows: outcome, primary difference, what it can see, why, warnings."""
+    lines = [f"{decision.title}: {_headline(decision)}"]
+    lines += [f"  because  {_plain(reason)}" for reason in decision.reasons]
+    lines += [f"  note     {_plain(warning)}" for warning in decision.warnings]
+    return lines
+
+
+def _headline(decision: Decision) -> str:
+    shown = "cannot be told"
+    if decision.difference is not None:
+        shown = f"{decision.difference.value:+.2f}{_interval(decision.low, decision.high)}"
+    seen = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
+    missing = f", {decision.missing} of them with a value missing" if decision.missing else ""
+    return (
+        f"{decision.primary} {shown} on {decision.counts}{missing}; above 0 is better, margin "
+        f"{decision.margin:g}, smallest detectable difference {seen}"
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return " [cannot tell]" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+
+
+def _numbers(rule: RuleResult) -> str:
+    if rule.value is None:
+        return "cannot tell"
+    if rule.kind == "share":
+        return f"{100 * rule.value:.1f} %"
+    return (
+        f"{rule.value:.3g}"
+        if rule.kind == "latency"
+        else f"{rule.value:+.2f}{_interval(rule.low, rule.high)}"
+    )
+
+
+def _detail(rule: RuleResult) -> str:
+    return f" ({rule.detail})" if rule.detail else ""
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("�", text)
+
+
+def _plain(text: str) -> str:
+    """Names come from data: no control character of theirs reaches a terminal."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _cell(text: str) -> str:
+    """Return text that is only text in a Markdown cell."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(_plain(text).split()))

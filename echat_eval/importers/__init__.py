@@ -1,0 +1,38 @@
+"""Foreign data as task folders: every row becomes a sample or a named reason, and nothing is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import UnknownName
+
+if TYPE_CHECKING:
+    from echat_eval.importers.draft import Draft, Refusal, Told
+
+__all__ = ["IMPORTERS", "importer"]
+
+#: Form -> "module:function", each `(folder, told) -> drafts and refusals, one a row`.
+IMPORTERS: dict[str, str] = {
+    "echat": "echat_eval.importers.echat:read_echat",
+    "echomind": "echat_eval.importers.siblings:read_echomind",
+    "vocalbench": "echat_eval.importers.siblings:read_vocalbench",
+    "televal": "echat_eval.importers.siblings:read_televal",
+    "sd-eval": "echat_eval.importers.siblings:read_sd_eval",
+    "humdial": "echat_eval.importers.humdial:read_humdial",
+}
+
+
+def importer(form: str) -> Callable[[Path, Told], Iterator[Draft | Refusal]]:
+    """Return the function that reads a form.
+
+    Raises:
+        UnknownName: nothing reads it.
+    """
+    if form not in IMPORTERS:
+        raise UnknownName("form of data", form, IMPORTERS)
+    module, _, name = IMPORTERS[form].partition(":")
+    found: Callable[[Path, Told], Iterator[Draft | Refusal]] = getattr(import_module(module), name)
+    return found

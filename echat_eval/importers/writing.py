@@ -1,0 +1,243 @@
+"""Drafts become a task folder: audio named by hash, contrast groups by equal words, a report of every row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echat_eval.audio import audio_ref, read_mono
+from echat_eval.errors import BadData, UsageError
+from echat_eval.importers.draft import Draft, Refusal
+from echat_eval.jsonl import write_atomically, write_rows
+from echat_eval.labels import CUES
+
+__all__ = ["Imported", "write_task"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What became of the rows.
+
+    Attributes:
+        rows: all that were read; samples + refused.
+        groups: contrast groups found.
+        reasons: reason -> rows, most frequent first.
+    """
+
+    rows: int
+    samples: int
+    refused: int
+    groups: int
+    cues: tuple[str, ...]
+    reasons: Mapping[str, int]
+
+
+def write_task(
+    found: Iterable[Draft | Refusal],
+    out: Path,
+    *,
+    name: str,
+    title: str,
+    licence: str,
+    description: str,
+    cues: Sequence[str] = (),
+    origin: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Imported:
+    """Write a task folder and the report `import.json` with `refused.jsonl` beside it.
+
+    Args:
+        found: one entry per foreign row.
+        out: a folder that is empty or not there.
+        cues: what the task is about; by default every cue that all samples name.
+        origin: where the rows came from, for the report.
+        progress: told the number of rows so far.
+
+    Raises:
+        UsageError: the folder holds something, or no cue is named by all samples.
+        BadData: not one row became a sample.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: not empty; choose another --out")
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    drafts: list[tuple[Draft, dict[str, Any]]] = []
+    refused: list[Refusal] = []
+    seen: set[str] = set()
+    rows = 0
+    for entry in found:
+        rows += 1
+        progress(rows)
+        outcome = _sample_row(entry, out, seen) if isinstance(entry, Draft) else entry
+        if isinstance(outcome, Refusal):
+            refused.append(outcome)
+        else:
+            assert isinstance(entry, Draft)
+            drafts.append((entry, outcome))
+    chosen = _cues(drafts, tuple(cues), rows, refused)
+    kept = _about(drafts, chosen, refused)
+    if not kept:
+        raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
+    groups = _group(kept, chosen)
+    samples = [row for _, row in kept]
+    write_rows(out / "samples.jsonl", samples)
+    _drop_unused_audio(out, samples)
+    write_atomically(out / "task.yaml", _task_yaml(name, title, licence, description, chosen))
+    write_rows(out / "refused.jsonl", ({"row": r.where, "id": r.id, "reason": r.reason} for r in refused))
+    reasons = dict(Counter(_kind(r.reason) for r in refused).most_common())
+    report = {
+        "rows": rows, "samples": len(kept), "refused": len(refused), "groups": groups,
+        "cues": list(chosen), "reasons": reasons, "origin": dict(origin or {}),
+    }  # fmt: skip
+    write_atomically(out / "import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    return Imported(
+        rows=rows, samples=len(kept), refused=len(refused), groups=groups, cues=chosen, reasons=reasons
+    )
+
+
+def _sample_row(draft: Draft, out: Path, seen: set[str]) -> dict[str, Any] | Refusal:
+    def no(reason: str) -> Refusal:
+        return Refusal(where=draft.where, id=draft.id, reason=reason)
+
+    if draft.id in seen:
+        return no("a second row with this id")
+    unfit = not draft.id.isprintable() or draft.id != draft.id.strip() or not 1 <= len(draft.id) <= 200
+    if unfit or any(len(text) > 20_000 for text in (draft.transcript, *draft.references)):
+        return no("its id or a text is longer than 200 or 20,000 characters, or not printable")
+    row: dict[str, Any] = {
+        "id": draft.id, "transcript": draft.transcript, "cues": dict(draft.cues), "language": draft.language,
+        "source": draft.source,
+    }  # fmt: skip
+    try:
+        row["audio"], row["audio_sha256"] = _stored(draft.audio, draft.suffix, out)
+        turns = [_turn_row(turn, draft.suffix, out) for turn in draft.history]
+    except BadData as error:
+        return no(f"audio: {error}")
+    optional = {
+        "speaker": draft.speaker, "references": list(draft.references), "history": turns, "note": draft.note
+    }  # fmt: skip
+    seen.add(draft.id)
+    return row | {key: value for key, value in optional.items() if value}
+
+
+def _turn_row(turn: Any, suffix: str, out: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"role": turn.role}
+    if turn.text:
+        row["text"] = turn.text
+    if turn.audio is not None:
+        row["audio"], row["audio_sha256"] = _stored(turn.audio, suffix, out)
+    return row
+
+
+def _stored(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]:
+    """Copy sound in as it is, under its hash; raise BadData if it is none."""
+    content = audio if isinstance(audio, bytes) else audio.read_bytes()
+    suffix = suffix if isinstance(audio, bytes) else audio.suffix.lower()
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = f"audio/{sha256}{suffix}"
+    path = out / name
+    if not path.exists():
+        path.write_bytes(content)
+    try:
+        audio_ref(path)
+        sound, _ = read_mono(path, rate=None)
+        if not sound.any():
+            raise BadData(f"{path}: holds only zeros; expected speech")
+    except BadData as error:
+        path.unlink()
+        raise BadData(str(error).removeprefix(f"{path}: ")) from error
+    return name, sha256
+
+
+def _cues(
+    drafts: Sequence[tuple[Draft, Any]], wanted: tuple[str, ...], rows: int, refused: Sequence[Refusal]
+) -> tuple[str, ...]:
+    if unknown := [cue for cue in wanted if cue not in CUES]:
+        raise UsageError(f"unknown cue '{unknown[0]}'; cues are {', '.join(CUES)}")
+    if not drafts:
+        raise BadData(
+            f"none of {rows} rows became a sample"
+            + (f"; first reason: {refused[0].reason}" if refused else "")
+        )
+    if wanted:
+        return tuple(cue for cue in CUES if cue in wanted)
+    shared = tuple(cue for cue in CUES if all(cue in draft.cues for draft, _ in drafts))
+    if not shared:
+        counts = Counter(cue for draft, _ in drafts for cue in draft.cues)
+        told = ", ".join(f"{cue} {count}" for cue, count in counts.most_common()) or "none at all"
+        raise UsageError(
+            f"no cue is named by all {len(drafts)} rows (rows per cue: {told}); choose with --cue"
+        )
+    return shared
+
+
+def _about(
+    drafts: list[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...], refused: list[Refusal]
+) -> list[tuple[Draft, dict[str, Any]]]:
+    """Keep the rows that name enough of the task's cues; the others become refusals."""
+    kept = []
+    for draft, row in drafts:
+        named = [cue for cue in cues if cue in draft.cues]
+        if len(named) >= min(2, len(cues)):
+            kept.append((draft, row))
+        else:
+            reason = f"names {len(named)} of the task's cues ({', '.join(cues)})"
+            refused.append(Refusal(where=draft.where, id=draft.id, reason=reason))
+    return kept
+
+
+def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) -> int:
+    """Put rows of equal words and different cues into contrast groups; return how many there are."""
+    buckets: dict[tuple[Any, ...], list[list[dict[str, Any]]]] = defaultdict(list)
+    for draft, row in kept:
+        own = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
+        history = json.dumps(row.get("history"), sort_keys=True)
+        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in own), history]
+        for group in groups:
+            if all(_differ(row, member, cues) for member in group):
+                group.append(row)
+                break
+        else:
+            groups.append([row])
+    count = 0
+    for key, groups in buckets.items():
+        short = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
+        for number, group in enumerate(g for g in groups if len(g) > 1):
+            count += 1
+            for row in group:
+                row["contrast_group"] = f"{short}-{number}"
+    return count
+
+
+def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, ...]) -> bool:
+    own = [row["cues"].get(cue) for cue in cues]
+    return own != [other["cues"].get(cue) for cue in cues] and row["audio_sha256"] != other["audio_sha256"]
+
+
+def _drop_unused_audio(out: Path, samples: Sequence[Mapping[str, Any]]) -> None:
+    used = {row["audio"] for row in samples}
+    used |= {turn["audio"] for row in samples for turn in row.get("history", ()) if "audio" in turn}
+    for path in (out / "audio").iterdir():
+        if f"audio/{path.name}" not in used:
+            path.unlink()
+
+
+def _task_yaml(name: str, title: str, licence: str, description: str, cues: tuple[str, ...]) -> str:
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=False)  # JSON strings are YAML strings
+
+    return (
+        f"name: {quoted(name)}\nversion: 1\ntitle:\n  en: {quoted(title)}\n"
+        f"description: {quoted(description)}\ncues: [{', '.join(cues)}]\nlicence: {quoted(licence)}\n"
+    )
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without what differs from row to row, for counting."""
+    import re
+
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\d+", "…", reason)[:160]

@@ -1,0 +1,190 @@
+"""The numbers of OSUM-EChat: sizes, special ids, limits. One frozen record, printed whole into a manifest.
+
+Source of the constants: OSUM-EChat, commit f2bcfac, and Qwen2.5-3B's published configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "FULL", "TINY", "TINY_REAL_VOCABULARY", "AdapterConfig", "DecoderConfig", "EncoderConfig", "OsumConfig",
+    "SpeechIds", "TextIds", "config_from_json", "config_to_json", "read_config",
+]  # fmt: skip
+
+#: Hz of every waveform the model hears.
+SAMPLE_RATE = 16000
+
+#: Speech tokens per second of spoken reply.
+TOKENS_PER_SECOND = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """Whisper-medium-shaped speech encoder: 100 Hz log-mel in, 50 Hz out."""
+
+    mels: int = 80
+    width: int = 1024
+    layers: int = 24
+    heads: int = 16
+    ffn: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    """The link from encoder to decoder: 50 Hz in, 12.5 Hz out, as wide as the encoder."""
+
+    layers: int = 4
+    heads: int = 4
+    ffn: int = 2560
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderConfig:
+    """Qwen2.5-shaped language model with tied input and output embeddings."""
+
+    vocab: int = 151936
+    width: int = 2048
+    layers: int = 36
+    heads: int = 16
+    kv_heads: int = 2
+    ffn: int = 11008
+    rope_theta: float = 1e6
+    norm_eps: float = 1e-6
+    positions: int = 32768
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.width // self.heads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechIds:
+    """The speech vocabulary: `tokens` rows can be spoken, two more mark the query's borders.
+
+    Attributes:
+        tokens: outputs of the speech head; ids 0..tokens-2 are codec entries.
+        edge: begins and ends a spoken reply; the same id at both ends.
+        query_begin, query_end: rows of the speech embedding around the heard audio.
+        silence: the silence-like token, which may repeat longer than others.
+    """
+
+    tokens: int = 4097
+    edge: int = 4096
+    query_begin: int = 4097
+    query_end: int = 4098
+    silence: int = 1446
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextIds:
+    """Text ids the decoding rules know.
+
+    Attributes:
+        end: `<|im_end|>`; ends the text, and in a spoken reply begins the speech.
+        age_gate_after: the ids of `年龄为:<`.
+        age_gate_allow: first pieces of CHILD, ADULT and OLD; all that may follow.
+    """
+
+    end: int = 151645
+    age_gate_after: tuple[int, ...] = (102185, 17714, 31252)
+    age_gate_allow: tuple[int, ...] = (99119, 1808, 7863)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsumConfig:
+    """The whole model.
+
+    Attributes:
+        max_audio_seconds: the adapter's table has 5000 positions of 80 ms.
+        min_audio_samples: one analysis window at 16 kHz, 25 ms.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    speech: SpeechIds = field(default_factory=SpeechIds)
+    text: TextIds = field(default_factory=TextIds)
+    max_audio_seconds: float = 400.0
+    min_audio_samples: int = 400
+
+
+#: The released checkpoints.
+FULL = OsumConfig()
+
+#: Runs in milliseconds on a CPU; its vocabulary is 256 bytes and specials at the end.
+TINY = OsumConfig(
+    encoder=EncoderConfig(width=32, layers=2, heads=4, ffn=64),
+    adapter=AdapterConfig(layers=2, heads=4, ffn=64),
+    decoder=DecoderConfig(vocab=512, width=64, layers=2, heads=4, kv_heads=2, ffn=96),
+    text=TextIds(end=511, age_gate_after=(300, 301, 302), age_gate_allow=(303, 304, 305)),
+)
+
+#: TINY with the real text vocabulary, so that real prompt ids and the public code's constants work.
+TINY_REAL_VOCABULARY = replace(TINY, decoder=replace(TINY.decoder, vocab=FULL.decoder.vocab), text=FULL.text)
+
+
+def config_to_json(config: OsumConfig) -> str:
+    """Return the configuration as one line of JSON with sorted keys."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def _build(kind: type, values: Mapping[str, Any]) -> Any:
+    names = {f.name for f in fields(kind)}
+    if strange := sorted(set(values) - names):
+        raise BadData(
+            f"unknown {kind.__name__} entries {', '.join(strange)}; known are {', '.join(sorted(names))}"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def config_from_json(text: str) -> OsumConfig:
+    """Return the configuration written by `config_to_json`.
+
+    Raises:
+        BadData: not JSON, or entries this version does not know.
+    """
+    parts = {
+        "encoder": EncoderConfig,
+        "adapter": AdapterConfig,
+        "decoder": DecoderConfig,
+        "speech": SpeechIds,
+        "text": TextIds,
+    }
+    try:
+        values = json.loads(text)
+        built = {k: _build(parts[k], v) if k in parts else v for k, v in values.items()}
+        config: OsumConfig = _build(OsumConfig, built)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadData(f"not a model configuration: {error}") from error
+    return config
+
+
+def read_config(checkpoint: Path) -> OsumConfig:
+    """Return the configuration in `config.json` beside a checkpoint, or `FULL` if there is none.
+
+    The released checkpoints carry no configuration; only the tiny ones of the tests have another.
+    A `config.json` of another kind, such as Qwen's own in the same folder, is passed over.
+
+    Raises:
+        BadData: the file claims to be ours and is broken.
+    """
+    path = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "config.json"
+    if not path.is_file():
+        return FULL
+    text = path.read_text(encoding="utf-8")
+    if '"encoder"' not in text or '"adapter"' not in text:
+        return FULL
+    try:
+        return config_from_json(text)
+    except BadData as error:
+        raise BadData(f"{path}: {error}") from error

@@ -1,0 +1,125 @@
+"""How figures look and are saved: one style, two widths, letters the fonts have, equal bytes each time."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.resources import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from echat_eval.report.outlet import Outlet
+
+__all__ = ["CHINESE_FONTS", "WIDTHS", "Look", "chinese_font", "save", "styled"]
+
+#: Inches: one column of a two-column paper, and its whole page.
+WIDTHS = {"column": 3.35, "page": 7.0}
+
+#: Families with Chinese letters, in the order in which they are taken.
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Noto Sans CJK JP",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+)
+
+#: Okabe and Ito's colours, reordered so that neighbours differ in lightness too.
+_COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#8a8a8a")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES = ("-", "--", ":", "-.")
+_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "++++", "----")
+#: Characters of a name that a figure shows.
+MAX_NAME = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How one system is drawn: told apart by colour, by marker, by line and by hatch."""
+
+    colour: str
+    marker: str
+    line: str
+    hatch: str
+
+
+def look_of(number: int) -> Look:
+    """Return the look of the n-th system."""
+    return Look(
+        colour=_COLOURS[number % len(_COLOURS)],
+        marker=_MARKERS[number % len(_MARKERS)],
+        line=_LINES[number % len(_LINES)],
+        hatch=_HATCHES[number % len(_HATCHES)],
+    )
+
+
+def chinese_font() -> str | None:
+    """Return the first installed family that has Chinese letters."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in installed), None)
+
+
+def needs_chinese(text: str) -> bool:
+    """Tell whether text holds letters that the default font lacks."""
+    return any(ord(c) >= 0x2E80 for c in text)
+
+
+def shown_name(name: str, font: str | None) -> str:
+    """Return a name that can be drawn: short, and letters without a font by their number, never as boxes.
+
+    >>> shown_name("系统 one", None)
+    'U+7CFB U+7EDF one'
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    short = line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+    if font is not None or not needs_chinese(short):
+        return short
+    spelled = "".join(f"U+{ord(c):04X} " if needs_chinese(c) else c for c in short)
+    spelled = " ".join(spelled.split())
+    return spelled if len(spelled) <= MAX_NAME else spelled[: MAX_NAME - 1] + "…"
+
+
+@contextmanager
+def styled(font: str | None) -> Iterator[Any]:
+    """Draw in the house style, without a display; give pyplot."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    families = ["DejaVu Sans", *([font] if font else [])]
+    with plt.style.context([str(data_folder("reports") / "figures.mplstyle"), {"font.family": families}]):
+        yield plt
+
+
+def save(figure: Any, outlet: Outlet, name: str) -> None:
+    """Write a figure as PDF and PNG, without dates and versions, so that equal figures are equal bytes."""
+    import matplotlib.pyplot as plt
+
+    for ending, metadata in (
+        ("pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
+        ("png", {"Software": None}),
+    ):
+        image = io.BytesIO()
+        figure.savefig(image, format=ending, metadata=metadata)
+        outlet.write(f"figures/{name}.{ending}", image.getvalue())
+        figure.set_layout_engine("none")  # what was laid out once stays where it is
+    plt.close(figure)
+
+
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
+    """Put one legend under all panels."""
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))

@@ -1,0 +1,136 @@
+"""Tables as LaTeX (booktabs), Markdown and CSV; whatever a name holds is shown, never obeyed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+from echat_eval.leaderboard_files import safe_cell
+
+if TYPE_CHECKING:
+    from echat_eval.report.cells import Cell, Table
+
+__all__ = ["MAX_NAME", "csv_text", "latex", "latex_text", "markdown", "shortened"]
+
+#: Characters of a name that a printed table shows; CSV keeps all of it.
+MAX_NAME = 48
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    "-": "{-}", "[": "{[}", "]": "{]}", "†": r"$^\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "…": r"\ldots{}", "Δ": r"$\Delta$", "–": "--",
+}  # fmt: skip
+
+#: A file that compiles alone, and gives only its table when it is read by \input: inside a document
+#: \@nodocument is \relax, before one it is not.
+_HEAD = r"""% Made by echat-eval report. Compiles alone, or by \input under booktabs, graphicx, textcomp.
+\expandafter\ifx\csname @nodocument\endcsname\relax\let\EChatEnd\relax\else
+\documentclass{article}
+\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{textcomp,booktabs,graphicx}
+\usepackage[landscape,margin=15mm]{geometry}
+\let\EChatEnd\enddocument
+\begin{document}
+\fi
+% Letters that pdfTeX has no font for are named by number; XeTeX and LuaTeX print them.
+\providecommand{\EChatLetter}[2]{\ifdefined\Umathchar#2\else{\scriptsize[U+#1]}\fi}
+"""
+
+
+def shortened(name: str) -> str:
+    """Return a name on one line, of at most MAX_NAME characters."""
+    line = " ".join(name.split())
+    return line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+
+
+def latex_text(text: str) -> str:
+    r"""Return text as LaTeX prints it, whatever it holds.
+
+    >>> latex_text("a_b \\input{x}")
+    'a\\_b \\textbackslash{}input\\{x\\}'
+    """
+    return "".join(_letter(c) for c in text if c.isprintable())
+
+
+def _letter(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if ord(character) < 0x180:
+        return character
+    return rf"\EChatLetter{{{ord(character):04X}}}{{{character}}}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    number, space, rest = cell.text.partition(" ")
+    shown = latex_text(number)
+    if cell.mark:
+        shown = (r"\textbf{" if cell.mark == "best" else r"\underline{") + shown + "}"
+    return shown + (rf" {{\scriptsize {latex_text(rest)}}}" if space else "")
+
+
+def latex(table: Table) -> str:
+    """Return a table that compiles alone and by \\input."""
+    width = len(table.columns) + 1
+    lines = [_HEAD + r"\begin{table}[htbp]", r"\centering\small", rf"\caption{{{latex_text(table.caption)}}}",
+             rf"\label{{tab:echat-{re.sub('[^a-z0-9-]', '-', table.name.lower())}}}",
+             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+             rf"\begin{{tabular}}{{@{{}}l{'r' * (width - 1)}@{{}}}}", r"\toprule",
+             " & ".join(latex_text(shortened(c)) for c in (table.stub, *table.columns)) + r" \\"]  # fmt: skip
+    for block in table.blocks:
+        lines.append(r"\midrule")
+        if block.title:
+            words = rf"\scriptsize\itshape {latex_text(block.title)}"
+            lines.append(rf"\multicolumn{{{width}}}{{@{{}}p{{0.95\linewidth}}}}{{{words}}} \\")
+        for row in block.rows:
+            label = latex_text(shortened(row.label)) + (_LATEX["†"] if block.published else "")
+            lines.append(" & ".join([label, *map(_latex_cell, row.cells)]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    if table.notes:
+        lines += ["", r"\smallskip\parbox{\linewidth}{\scriptsize " + latex_text(" ".join(table.notes)) + "}"]
+    return "\n".join([*lines, r"\end{table}", r"\EChatEnd", ""])
+
+
+def _md(text: str) -> str:
+    for sign in "\\`*_{}[]<>#|~$":
+        text = text.replace(sign, "\\" + sign)
+    return " ".join(text.split())
+
+
+def _md_cell(cell: Cell) -> str:
+    number, space, rest = cell.text.partition(" ")
+    shown = _md(number)
+    shown = f"**{shown}**" if cell.mark == "best" else f"<u>{shown}</u>" if cell.mark == "second" else shown
+    return shown + space + _md(rest)
+
+
+def markdown(table: Table) -> str:
+    """Return a table as Markdown; a block's title is a row of its own."""
+    lines = [f"**{_md(table.caption)}**", ""]
+    lines.append("| " + " | ".join(_md(c) for c in (table.stub, *table.columns)) + " |")
+    lines.append("|---|" + "--:|" * len(table.columns))
+    for block in table.blocks:
+        if block.title:
+            lines.append(f"| *{_md(block.title)}* |" + " |" * len(table.columns))
+        for row in block.rows:
+            label = _md(shortened(row.label)) + (" †" if block.published else "")
+            lines.append("| " + " | ".join([label, *map(_md_cell, row.cells)]) + " |")
+    return "\n".join([*lines, "", *(line for note in table.notes for line in (_md(note), ""))])
+
+
+def csv_text(table: Table) -> str:
+    """Return one line a cell; no cell is a formula, whatever a name begins with."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["table", "block", "row", "column", "value", "low", "high", "state", "mark"])
+    for block in table.blocks:
+        kind = "published" if block.published else block.title.lower() or "measured"
+        for row in block.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                numbers = ["" if x is None else x for x in (cell.value, cell.low, cell.high)]
+                texts = [safe_cell(text) for text in (table.name, kind, row.label, column)]
+                writer.writerow([*texts, *numbers, cell.state, cell.mark])
+    return out.getvalue()

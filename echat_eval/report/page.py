@@ -1,0 +1,132 @@
+"""The page: one static folder that opens from disk and asks nothing of the network.
+
+The page's HTML, style and scripts are files of `reports/page/`, copied as they are; whatever a system, a
+sample or a judge said is data in `data/*.js`, which the scripts put on the page as text, never as markup.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from echat_eval import jsonl
+from echat_eval.errors import BadData
+from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
+from echat_eval.resources import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from echat_eval.baseline import Published
+    from echat_eval.perform import Progress
+    from echat_eval.records import AudioRef
+    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.outlet import Outlet
+
+__all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
+
+#: Points of a drawn waveform.
+OUTLINE = 160
+#: One character a point, from silence to full scale.
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+#: Endings browsers are told the type by; whatever else is stored without one.
+_ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".webm"}
+
+
+def page_assets(name: str) -> list[Path]:
+    """Return the shipped files of a page, sorted by name.
+
+    Raises:
+        BadData: the installation lacks them.
+    """
+    folder = data_folder("reports") / name
+    found = sorted(path for path in folder.glob("*") if path.suffix in {".html", ".css", ".js"})
+    if not found:
+        raise BadData(f"{folder}: no page there; reinstall echat-eval")
+    return found
+
+
+def data_script(name: str, value: Any) -> str:
+    """Return a script that hands one value to the page, as a text the page parses.
+
+    A text, because `{"__proto__": ...}` means something else in a script than in JSON.
+
+    >>> data_script("board", {"a": "</script>"})
+    'EChat.receive("board","{\\\\"a\\\\":\\\\"\\\\u003c/script>\\\\"}");\\n'
+    """
+    text = jsonl.dumps(jsonl.dumps(value))
+    for sign, written in (("<", "\\u003c"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):
+        text = text.replace(sign, written)
+    return f"EChat.receive({jsonl.dumps(name)},{text});\n"
+
+
+class SoundStore:
+    """Stores each distinct sound once, under its hash, and draws its outline once.
+
+    Args:
+        outlet: where to.
+        folder: inside it; "" is the outlet's own.
+    """
+
+    def __init__(self, outlet: Outlet, folder: str) -> None:
+        self._outlet = outlet
+        self._folder = folder
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, audio: AudioRef | None) -> dict[str, Any] | None:
+        """Return name, seconds and outline of a stored sound; a file that is gone has no name."""
+        if audio is None:
+            return None
+        if audio.sha256 not in self._known:
+            self._known[audio.sha256] = self._store(audio)
+        return self._known[audio.sha256]
+
+    def _store(self, audio: AudioRef) -> dict[str, Any]:
+        facts: dict[str, Any] = {"seconds": round(audio.seconds, 3), "sha256": audio.sha256}
+        if not audio.path.is_file():
+            return {**facts, "file": None, "outline": ""}
+        ending = audio.path.suffix.lower()
+        name = f"audio/{audio.sha256}{ending if ending in _ENDINGS else ''}"
+        inside = f"{self._folder}/{name}" if self._folder else name
+        self._outlet.copy(inside, audio.path, audio.sha256)
+        return {**facts, "file": name, "outline": _outline(audio.path)}
+
+
+def _outline(path: Path) -> str:
+    """Return the loudest sample of each of OUTLINE equal stretches, as digits of base 64."""
+    import numpy as np
+
+    from echat_eval.audio import read_mono
+
+    try:
+        sound, _ = read_mono(path, rate=None)
+    except BadData:
+        return ""
+    edges = np.linspace(0, len(sound), OUTLINE + 1).astype(int)
+    loud = [float(np.abs(sound[a:b]).max()) if b > a else 0.0 for a, b in pairwise(edges)]
+    return "".join(_DIGITS[min(63, round(min(1.0, peak) * 63))] for peak in loud)
+
+
+def write_page(
+    runs: MergedRuns,
+    outlet: Outlet,
+    *,
+    published: Sequence[Published],
+    progress: Progress,
+    folder: str = "page",
+) -> None:
+    """Write the page of some runs into `folder` of an outlet."""
+    for path in page_assets("page"):
+        outlet.write(f"{folder}/{path.name}", path.read_bytes())
+    outlet.write(f"{folder}/data/board.js", data_script("board", board_data(runs, published)))
+    outlet.write(f"{folder}/data/index.js", data_script("index", index_data(runs)))
+    samples = list(runs.samples.values())
+    sound = SoundStore(outlet, folder)
+    progress.stage("page", len(samples), 0)
+    for start in range(0, len(samples), SHARD):
+        chunk = samples[start : start + SHARD]
+        number = start // SHARD
+        details = [detail_data(runs, sample, sound) for sample in chunk]
+        outlet.write(f"{folder}/data/shard-{number}.js", data_script(f"shard-{number}", details))
+        progress.advance(len(chunk))

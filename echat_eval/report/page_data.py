@@ -1,0 +1,241 @@
+"""What the page shows, as plain JSON: the leaderboard, an index of all samples, and details in shards.
+
+Numbers of the index are rounded to four decimals; the details hold them whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.labels import LABELS
+from echat_eval.leaderboard import OVERALL
+from echat_eval.records import AudioRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from echat_eval.baseline import Published
+    from echat_eval.leaderboard import Summary
+    from echat_eval.records import Annotation, Response, Sample, Score
+    from echat_eval.report.merged import MergedRuns
+
+__all__ = ["SHARD", "board_data", "detail_data", "index_data"]
+
+#: Samples a file of details.
+SHARD = 50
+#: Characters of a transcript that the list shows.
+PREVIEW = 140
+
+#: Ledger state -> its letter in the index; "." is not answered, or not scored, yet.
+LETTERS = {"value": "v", "failed": "f", "missing": "m", "not applicable": "n"}
+
+
+def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, Any]:
+    """Return the leaderboard, and the names that filters offer."""
+    board = runs.board
+    found = list(runs.samples.values())
+    labels: dict[str, set[str]] = {}
+    for sample in found:
+        for cue, label in sample.cues.items():
+            labels.setdefault(cue, set()).add(label)
+    return {
+        "overall": OVERALL,
+        "total": len(found),
+        "shard": SHARD,
+        "tasks": [
+            {"name": name, "title": dict(facts["title"]), "samples": sum(s.task == name for s in found)}
+            for name, facts in runs.tasks.items()
+        ],
+        "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
+        "metrics": []
+        if board is None
+        else [
+            {
+                "name": m.name,
+                "title": m.title,
+                "unit": m.unit,
+                "low": m.low,
+                "high": m.high,
+                "digits": m.digits,
+                "higher": m.higher_is_better,
+                "headline": m.name == board.headline.name,
+                "proxy": m.proxy,
+            }
+            for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
+        ],
+        "ranks": {} if board is None else dict(board.ranks),
+        "cells": {} if board is None else _cells(board.summaries),
+        "labels": [
+            {
+                "cue": cue,
+                "labels": [
+                    *(x for x in LABELS.get(cue, ()) if x in used),
+                    *sorted(used - set(LABELS.get(cue, ()))),
+                ],
+            }
+            for cue, used in sorted(labels.items())
+        ],
+        "languages": sorted({s.language for s in found}),
+        "sources": sorted({s.source for s in found}),
+        "published": [
+            {
+                "title": t.title,
+                "source": t.source,
+                "unit": t.unit,
+                "columns": list(t.columns),
+                "rows": [{"system": r["system"], "values": list(r["values"])} for r in t.rows],
+            }
+            for t in published
+        ],
+    }
+
+
+def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:
+    """Return metric -> system -> task -> value, interval, bounds and counts."""
+    cells: dict[str, Any] = {}
+    for (system, task, metric), summary in summaries.items():
+        e, b = summary.estimate, summary.bounds
+        cells.setdefault(metric, {}).setdefault(system, {})[task] = {
+            "value": None if e is None else e.value,
+            "low": None if e is None else e.low,
+            "high": None if e is None else e.high,
+            "n": 0 if e is None else e.n,
+            "clusters": 0 if e is None else e.clusters,
+            "worst": None if b is None else b.low,
+            "best": None if b is None else b.high,
+            "counts": dict(summary.counts),
+        }
+    return cells
+
+
+def index_data(runs: MergedRuns) -> dict[str, Any]:
+    """Return one short row a sample, and columns of values and states by metric and system."""
+    tasks = {name: number for number, name in enumerate(runs.tasks)}
+    groups: dict[tuple[str, str], int] = {}
+    rows = []
+    for sample in runs.samples.values():
+        group = None
+        if sample.contrast_group is not None:
+            group = groups.setdefault((sample.task, sample.contrast_group), len(groups))
+        rows.append(
+            [
+                tasks[sample.task],
+                sample.id,
+                _short(sample.transcript),
+                dict(sample.cues),
+                sample.language,
+                sample.source,
+                group,
+            ]
+        )
+    values: dict[str, dict[str, list[float | None]]] = {}
+    states: dict[str, dict[str, str]] = {}
+    for metric in runs.board.metrics if runs.board is not None else ():
+        for system in runs.roles:
+            found = [runs.scores.get((system, *key), {}).get(metric.name) for key in runs.samples]
+            values.setdefault(metric.name, {})[system] = [
+                None if s is None or s.value is None else round(s.value, 4) for s in found
+            ]
+            states.setdefault(metric.name, {})[system] = _letters(found)
+    replies = {
+        system: _letters([runs.responses.get((system, *key)) for key in runs.samples])
+        for system in runs.roles
+    }
+    return {"rows": rows, "values": values, "states": states, "replies": replies}
+
+
+def _letters(rows: Sequence[Score | Response | None]) -> str:
+    return "".join("." if row is None else LETTERS[row.state] for row in rows)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= PREVIEW else line[: PREVIEW - 1] + "…"
+
+
+def detail_data(
+    runs: MergedRuns, sample: Sample, sound: Callable[[AudioRef | None], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """Return everything known of one sample.
+
+    Args:
+        runs: where it was asked.
+        sample: which one.
+        sound: stores an audio file in the page and returns its name, seconds and outline.
+    """
+    return {
+        "transcript": sample.transcript,
+        "speaker": sample.speaker,
+        "group": sample.contrast_group,
+        "audio": sound(sample.audio),
+        "references": list(sample.references),
+        "history": [{"role": t.role, "text": t.text, "audio": sound(t.audio)} for t in sample.history],
+        "replies": {
+            system: _reply_data(runs, (system, sample.task, sample.id), sound)
+            for system in runs.roles
+            if (system, sample.task, sample.id) in runs.responses
+        },
+    }
+
+
+def _reply_data(
+    runs: MergedRuns,
+    key: tuple[str, str, str],
+    sound: Callable[[AudioRef | None], dict[str, Any] | None],
+) -> dict[str, Any]:
+    response = runs.responses[key]
+    reply = response.reply
+    audio = reply.audio if reply is not None and isinstance(reply.audio, AudioRef) else None
+    shown: dict[str, Any] = {
+        "state": response.state,
+        "reason": response.reason,
+        "seconds": response.seconds,
+        "tries": response.tries,
+        "key": response.key,
+        "audio": sound(audio),
+        "annotations": [_annotation_data(a) for a in runs.annotations.get(key, ())],
+        "scores": [_score_data(s) for s in runs.scores.get(key, {}).values()],
+    }
+    if reply is not None:
+        shown |= {
+            "text": reply.text,
+            "think": reply.think,
+            "perceived": dict(reply.perceived),
+            "first_audio_seconds": reply.first_audio_seconds,
+            "finish_reason": reply.finish_reason,
+        }
+    return shown
+
+
+def _annotation_data(row: Annotation) -> dict[str, Any]:
+    return {
+        "annotator": row.annotator,
+        "state": row.state,
+        "reason": row.reason,
+        "values": _plain(row.values),
+        "key": row.key,
+    }
+
+
+def _score_data(row: Score) -> dict[str, Any]:
+    return {
+        "metric": row.metric,
+        "state": row.state,
+        "value": row.value,
+        "weight": row.weight,
+        "reason": row.reason,
+        "evidence": _plain(row.evidence),
+        "key": row.key,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it; what JSON cannot hold becomes words."""
+    if hasattr(value, "keys"):
+        return {str(name): _plain(value[name]) for name in value}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

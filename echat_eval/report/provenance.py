@@ -1,0 +1,211 @@
+"""What every cell was made of: sample ids, keys and hashes, from the number in a table down to the audio.
+
+A row's hash covers all of it (value, state, evidence), because a key names what determines a row and not
+what came of it: one verdict changed changes one row's hash, and with it the hash of every cell that rests
+on that row, and of no other.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from echat_eval import __version__
+from echat_eval.keys import digest, sha256_of_file
+from echat_eval.leaderboard import OVERALL
+from echat_eval.records import AudioRef
+from echat_eval.resources import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from echat_eval.report.cells import Table
+    from echat_eval.report.merged import MergedRuns
+
+__all__ = ["RESPONSE_COLUMNS", "SCORE_COLUMNS", "provenance", "provenance_text"]
+
+RESPONSE_COLUMNS = (
+    "system",
+    "task",
+    "sample_id",
+    "state",
+    "key",
+    "query_audio_sha256",
+    "reply_audio_sha256",
+    "annotation_keys",
+    "sha256",
+)
+SCORE_COLUMNS = ("response", "metric", "state", "value", "weight", "key", "sha256")
+
+
+class _Rows:
+    """All responses and scores of the runs as numbered rows; a cell names the numbers it rests on."""
+
+    def __init__(self, runs: MergedRuns) -> None:
+        self.responses: list[list[Any]] = []
+        self.scores: list[list[Any]] = []
+        self._response_at: dict[tuple[str, str], list[int]] = {}
+        self._score_at: dict[tuple[str, str, str], list[int]] = {}
+        for system in runs.roles:
+            for key in runs.samples:
+                if (system, *key) in runs.responses:
+                    self._add_response(runs, (system, *key))
+        self._add_scores(runs)
+
+    def _add_response(self, runs: MergedRuns, key: tuple[str, str, str]) -> None:
+        response, sample = runs.responses[key], runs.samples[key[1:]]
+        reply = response.reply
+        audio = reply.audio.sha256 if reply is not None and isinstance(reply.audio, AudioRef) else None
+        heard = {row.annotator: row.key for row in runs.annotations.get(key, ())}
+        self._response_at.setdefault(key[:2], []).append(len(self.responses))
+        self.responses.append(
+            [
+                *key,
+                response.state,
+                response.key,
+                sample.audio.sha256,
+                audio,
+                heard,
+                digest("response row", response),
+            ]
+        )
+
+    def _add_scores(self, runs: MergedRuns) -> None:
+        """Number the scores metric by metric, so that a cell's rows are few stretches."""
+        metrics = sorted({name for found in runs.scores.values() for name in found})
+        for metric in metrics:
+            for number, (system, task, sample_id, *_) in enumerate(self.responses):
+                score = runs.scores.get((system, task, sample_id), {}).get(metric)
+                if score is None:
+                    continue
+                self._score_at.setdefault((metric, system, task), []).append(len(self.scores))
+                self.scores.append(
+                    [
+                        number,
+                        metric,
+                        score.state,
+                        score.value,
+                        score.weight,
+                        score.key,
+                        digest("score row", score),
+                    ]
+                )
+
+    def resting(self, rests_on: Mapping[str, Any]) -> tuple[str, list[int]]:
+        """Return the kind and the numbers of the rows that a cell rests on."""
+        if "scores" in rests_on:
+            facts = rests_on["scores"]
+            numbers = [
+                n
+                for (metric, system, task), found in self._score_at.items()
+                if metric == facts["metric"]
+                and system in facts["systems"]
+                and facts["task"] in (OVERALL, task)
+                for n in found
+            ]
+            return "scores", sorted(numbers)
+        facts = rests_on["replies"]
+        return "responses", self._response_at.get((facts["system"], facts["task"]), [])
+
+    def hashes(self, kind: str, numbers: Iterable[int]) -> list[str]:
+        """Return the hashes of some rows."""
+        rows = self.scores if kind == "scores" else self.responses
+        return [rows[n][-1] for n in numbers]
+
+
+def _stretches(numbers: Sequence[int]) -> list[list[int]]:
+    """Return sorted numbers as [first, one past the last].
+
+    >>> _stretches([0, 1, 2, 5])
+    [[0, 3], [5, 6]]
+    """
+    found: list[list[int]] = []
+    for n in numbers:
+        if found and found[-1][1] == n:
+            found[-1][1] = n + 1
+        else:
+            found.append([n, n + 1])
+    return found
+
+
+def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, Any]:
+    """Return what every cell of some tables rests on.
+
+    Args:
+        runs: None for published tables alone.
+        tables: in the order of the report.
+    """
+    rows = _Rows(runs) if runs is not None else None
+    cells = []
+    files: dict[str, str] = {}
+    for table in tables:
+        for block, row_number, row in ((b, n, row) for b in table.blocks for n, row in enumerate(b.rows)):
+            for column_number, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
+                facts: dict[str, Any] = {
+                    "table": table.name,
+                    "block": table.blocks.index(block),
+                    "row": row.label,
+                    "row_number": row_number,
+                    "column": column,
+                    "column_number": column_number,
+                    "text": cell.text,
+                    "value": cell.value,
+                }
+                facts |= _traced(cell.rests_on, rows, files)
+                if cell.mark:
+                    facts["mark"] = {"kind": cell.mark, **_traced(cell.mark_rests_on, rows, files)}
+                cells.append(facts)
+    return {
+        "made_by": f"echat-eval {__version__}",
+        "runs": [_run_facts(manifest) for manifest in runs.manifests] if runs is not None else [],
+        "published_files": files,
+        "response_columns": list(RESPONSE_COLUMNS),
+        "responses": rows.responses if rows is not None else [],
+        "score_columns": list(SCORE_COLUMNS),
+        "scores": rows.scores if rows is not None else [],
+        "cells": cells,
+    }
+
+
+def _traced(rests_on: Mapping[str, Any], rows: _Rows | None, files: dict[str, str]) -> dict[str, Any]:
+    if not rests_on or ("ratings" in rests_on):
+        return {"rests_on": dict(rests_on), "sha256": digest("cell", dict(rests_on))}
+    if "published" in rests_on:
+        name = f"baselines/published/{rests_on['published']['table']}.yaml"
+        if name not in files:
+            files[name] = sha256_of_file(data_folder("baselines") / name.removeprefix("baselines/"))
+        return {
+            "published": dict(rests_on["published"]),
+            "sha256": digest("cell", [files[name], dict(rests_on)]),
+        }
+    assert rows is not None
+    kind, numbers = rows.resting(rests_on)
+    return {kind: _stretches(numbers), "sha256": digest("cell", [dict(rests_on), rows.hashes(kind, numbers)])}
+
+
+def _run_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hashes of what a run asked, whom it asked and what it measured with."""
+    return {
+        "tasks": {name: facts["sha256"] for name, facts in manifest.get("tasks", {}).items()},
+        "systems": {name: facts["fingerprint"] for name, facts in manifest.get("systems", {}).items()},
+        "annotators": {name: facts["fingerprint"] for name, facts in manifest.get("annotators", {}).items()},
+        "scorers": {name: facts["fingerprint"] for name, facts in manifest.get("scorers", {}).items()},
+        "echat_eval": manifest.get("environment", {}).get("echat_eval"),
+        "commit": manifest.get("environment", {}).get("commit"),
+    }
+
+
+def provenance_text(facts: Mapping[str, Any]) -> str:
+    """Return provenance as JSON with one row a line: small, and readable with a text tool."""
+
+    def dumped(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+    parts = []
+    for name, value in facts.items():
+        if name in ("responses", "scores", "cells") and value:
+            lines = ",\n".join(map(dumped, value))
+            parts.append(f"{dumped(name)}: [\n{lines}\n]")
+        else:
+            parts.append(f"{dumped(name)}: {dumped(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

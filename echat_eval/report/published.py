@@ -1,0 +1,164 @@
+"""Published numbers as tables of their own, and as blocks that stand apart in a run's tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.baseline import Published, published, published_names
+from echat_eval.leaderboard import OVERALL
+from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["human_table", "published_blocks", "published_tables"]
+
+AUTOMATIC, HUMAN = "echat-automatic", "echat-human"
+
+
+def _decimals(values: Sequence[float | None]) -> int:
+    """Return the decimals with which a column loses nothing, at least one.
+
+    >>> _decimals([1.5, 1.25, None, 3])
+    2
+    """
+    return max([1, *(len(repr(float(v)).partition(".")[2].rstrip("0")) for v in values if v is not None)])
+
+
+def _cell(table: Published, row: int, column: int, digits: int) -> Cell:
+    value = table.rows[row]["values"][column]
+    rests_on = {"published": {"table": table.name, "row": row, "column": column}}
+    if value is None:
+        return Cell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
+    return Cell(text=f"{value:.{digits}f}", value=float(value), rests_on=rests_on)
+
+
+def _column_name(column: Any) -> str:
+    if isinstance(column, str):
+        return column
+    return f"{column['task']}, {column['metric']} %, {column['test_set']}"
+
+
+def _plain(table: Published) -> Table:
+    """Return one published table as it was printed; one with described columns lies on its side."""
+    lying = any(not isinstance(column, str) for column in table.columns)
+    digits = [_decimals([row["values"][c] for row in table.rows]) for c in range(len(table.columns))]
+    if lying:
+        rows = tuple(
+            Row(
+                label=_column_name(column),
+                cells=tuple(_cell(table, r, c, digits[c]) for r in range(len(table.rows))),
+            )
+            for c, column in enumerate(table.columns)
+        )
+        columns = tuple(f"{row['system']}†" for row in table.rows)
+    else:
+        rows = tuple(
+            Row(
+                label=f"{row['system']} ({row['note']})" if row.get("note") else row["system"],
+                cells=tuple(_cell(table, r, c, digits[c]) for c in range(len(table.columns))),
+            )
+            for r, row in enumerate(table.rows)
+        )
+        columns = tuple(map(str, table.columns))
+    notes = [f"† Published, not measured here. Source: {table.source}. Unit: {table.unit}."]
+    if table.details.get("note"):
+        notes.append(str(table.details["note"]))
+    return Table(
+        name=f"table-{table.details['table']}-{table.name}",
+        caption=f"{table.title} (published)",
+        columns=columns,
+        blocks=(Block(rows=rows, published=not lying),),
+        notes=tuple(notes),
+        stub="task, measure, test set" if lying else "system",
+    )
+
+
+def published_tables() -> list[Table]:
+    """Return every published table, in the order of the paper it was printed in, and nothing else."""
+    found = sorted(
+        (published(name) for name in published_names()), key=lambda t: (t.details.get("table", 99), t.name)
+    )
+    return [*(_plain(table) for table in found if "table" in table.details), human_table(None, ())]
+
+
+def _by_task(table: Published, tasks: Sequence[str], rows: Sequence[int]) -> tuple[Row, ...]:
+    """Return rows of a published table under a run's columns; a column it has not is not applicable."""
+    at = {name: number for number, name in enumerate(table.columns)}
+    nothing = Cell(text=NOT_APPLICABLE, state="not applicable")
+    return tuple(
+        Row(
+            label=table.rows[row]["system"],
+            cells=tuple(_cell(table, row, at[task], 1) if task in at else nothing for task in tasks),
+        )
+        for row in rows
+    )
+
+
+def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
+    """Return the blocks that stand in a run's tables.
+
+    Args:
+        tasks: columns of the run's tables behind the one over all tasks.
+    """
+    if AUTOMATIC not in published_names():
+        return {}
+    table = published(AUTOMATIC)
+    columns = (OVERALL, *tasks)
+    whole = [n for n, row in enumerate(table.rows) if "ablation_of" not in row]
+    bases = {row["ablation_of"] for row in table.rows if "ablation_of" in row}
+    ablations = [n for n, row in enumerate(table.rows) if "ablation_of" in row or row["system"] in bases]
+    other = "Published, not measured here, another judge and other samples"
+    title = f"{other} ({table.title}; source: {table.source})"
+    return {
+        "by-task": (Block(rows=_by_task(table, columns, whole), title=title, published=True),),
+        "ablation": (Block(rows=_by_task(table, columns, ablations), title=title, published=True),),
+    }
+
+
+def human_table(measured: Mapping[tuple[str, str], tuple[Cell, Cell]] | None, tasks: Sequence[str]) -> Table:
+    """Return what people said beside what the automatic measure said, task by task.
+
+    Args:
+        measured: (system, task) -> human cell, automatic cell; None: published numbers alone.
+        tasks: the columns, if measured.
+    """
+    human, automatic = published(HUMAN), published(AUTOMATIC)
+    shared = [str(column) for column in human.columns]
+    columns = list(tasks) if measured is not None else shared
+    nothing = Cell(text=NOT_APPLICABLE, state="not applicable")
+    places = {row["system"]: n for n, row in enumerate(automatic.rows)}
+
+    def pair(row: int, task: str) -> tuple[Cell, Cell]:
+        if task not in shared:
+            return nothing, nothing
+        other = places.get(human.rows[row]["system"])
+        theirs = nothing if other is None else _cell(automatic, other, list(automatic.columns).index(task), 1)
+        return _cell(human, row, shared.index(task), 1), theirs
+
+    blocks = []
+    if measured is not None:
+        systems = list(dict.fromkeys(system for system, _ in measured))
+        rows = tuple(
+            Row(
+                label=system,
+                cells=tuple(
+                    cell for task in columns for cell in measured.get((system, task), (nothing, nothing))
+                ),
+            )
+            for system in systems
+        )
+        blocks.append(Block(rows=rows))
+    reported = tuple(
+        Row(label=row["system"], cells=tuple(cell for task in columns for cell in pair(n, task)))
+        for n, row in enumerate(human.rows)
+    )
+    title = "" if measured is None else f"Published, not measured here (source: {human.source})"
+    blocks.append(Block(rows=reported, title=title, published=True))
+    return Table(
+        name="human-automatic",
+        caption="People against the automatic measure",
+        columns=tuple(f"{task}, {kind}" for task in columns for kind in ("human", "automatic")),
+        blocks=tuple(blocks),
+        notes=(f"† Published, not measured here. Source: {human.source}.",),
+    )

@@ -1,0 +1,245 @@
+"""The tables of a run: which number stands in which cell, and what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from echat_eval.labels import LABELS
+from echat_eval.leaderboard import OVERALL, clusters_of
+from echat_eval.leaderboard_files import MARK, cell_text, metric_title
+from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
+from echat_eval.report.marks import ALPHA, marks_of, pair_tests
+from echat_eval.stats import cluster_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.leaderboard import Leaderboard, Summary
+    from echat_eval.records import Metric
+    from echat_eval.report.merged import MergedRuns
+
+__all__ = ["ablation_table", "overview_table", "run_tables", "task_table", "understanding_table"]
+
+#: Row labels of a system's role, in the order of blocks.
+ROLES = ("system", "floor", "ceiling")
+
+
+MARK_NOTE = (
+    "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
+    f"table, p < {ALPHA}. Underlined: second, and better than every one below. No mark: the tests do not "
+    "support one, or rows are missing."
+)
+INTERVAL_NOTE = (
+    "Brackets: 95 % interval over clusters (samples that share a speaker, a transcript or a contrast group). "
+    '"-": not applicable. "?": rows are missing. {a..b}: the mean if the missing rows were worst or best.'
+)
+
+
+def summary_cell(summary: Summary | None, metric: Metric, system: str, column: str) -> Cell:
+    """Return the cell of one summary."""
+    rests_on = {"scores": {"metric": metric.name, "task": column, "systems": [system]}}
+    text = cell_text(summary, metric)
+    if summary is None or summary.estimate is None:
+        state: Literal["missing", "not applicable"] = "missing" if text == "?" else "not applicable"
+        return Cell(text=text, state=state, rests_on=rests_on)
+    e = summary.estimate
+    return Cell(text=text, value=e.value, low=e.low, high=e.high, rests_on=rests_on)
+
+
+def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
+    """Return role -> systems, best mean over all tasks first, those without one last."""
+
+    def place(system: str) -> tuple[float, str]:
+        summary = board.summaries.get((system, OVERALL, metric.name))
+        if summary is None or summary.estimate is None:
+            return float("inf"), system
+        return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
+
+    return {role: sorted((s for s, its in board.roles.items() if its == role), key=place) for role in ROLES}
+
+
+def tasks_of(runs: MergedRuns) -> list[str]:
+    """Return the scored tasks in the order in which they were asked."""
+    board = runs.board
+    return [] if board is None else [task for task in runs.tasks if task in board.tasks]
+
+
+def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()) -> Table:
+    """Return systems x tasks for one metric: systems, then floors and ceilings, then what was published."""
+    board = runs.board
+    assert board is not None
+    columns = [OVERALL, *tasks_of(runs)]
+    roles = by_role(board, metric)
+    marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"])
+
+    def row(system: str, role: str) -> Row:
+        cells = []
+        for column in columns:
+            cell = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
+            if (system, column) in marks:
+                # Holm's family is the whole table, so a mark rests on all of it.
+                whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": roles["system"]}}
+                cell = replace(cell, mark=marks[system, column], mark_rests_on=whole)
+            cells.append(cell)
+        return Row(label=system + MARK[role], cells=tuple(cells))
+
+    blocks = [Block(rows=tuple(row(s, "system") for s in roles["system"]))]
+    frame = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
+    if frame:
+        blocks.append(Block(title="Floors and ceilings", rows=frame))
+    notes = [INTERVAL_NOTE, MARK_NOTE]
+    if metric.proxy:
+        notes.append(f"{metric.title} is a proxy: it cannot be compared with any published score.")
+    return Table(
+        name="leaderboard" if metric.name == board.headline.name else f"by-task-{metric.name}",
+        caption=f"{metric_title(metric)}, mean and 95 % interval, by task",
+        columns=("all", *(board.titles.get(task, task) for task in columns[1:])),
+        blocks=(*blocks, *published),
+        notes=tuple(notes),
+    )
+
+
+def overview_table(runs: MergedRuns) -> Table:
+    """Return systems x metrics over all tasks, and how many rows failed or are missing."""
+    board = runs.board
+    assert board is not None
+    metrics = sorted(board.metrics, key=lambda m: m.name != board.headline.name)
+    roles = by_role(board, board.headline)
+
+    def row(system: str, role: str) -> Row:
+        head = board.summaries.get((system, OVERALL, board.headline.name))
+        counts = dict(head.counts) if head is not None else {}
+        rests = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
+        numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
+        cells = [Cell(text=str(n), value=n, rests_on=rests) for n in numbers]
+        cells += [
+            summary_cell(board.summaries.get((system, OVERALL, m.name)), m, system, OVERALL) for m in metrics
+        ]
+        return Row(label=system + MARK[role], cells=tuple(cells))
+
+    return Table(
+        name="overview",
+        caption="Every measure over all tasks",
+        columns=("samples", "failed", "missing", *map(metric_title, metrics)),
+        blocks=tuple(
+            Block(title="" if kinds == ("system",) else "Floors and ceilings", rows=rows)
+            for kinds in (("system",), ("floor", "ceiling"))
+            if (rows := tuple(row(s, role) for role in kinds for s in roles[role]))
+        ),
+        notes=(INTERVAL_NOTE,),
+    )
+
+
+def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Sequence[Block] = ()) -> Table:
+    """Return one system and its variants: the numbers, and what each variant gains or loses, paired."""
+    board = runs.board
+    assert board is not None
+    columns = [OVERALL, *tasks_of(runs)]
+    variants = [s for s in by_role(board, metric)["system"] if s != base]
+    tests = {
+        (t.column, frozenset((t.better, t.worse))): t
+        for t in pair_tests(runs, metric, [base, *variants], columns)
+    }
+
+    def cell(system: str, column: str) -> Cell:
+        shown = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
+        test = tests.get((column, frozenset((system, base))))
+        if system == base or test is None:
+            return shown
+        change = test.difference if test.better == system else -test.difference
+        sign = "*" if test.adjusted is not None and test.adjusted < ALPHA else ""
+        text = f"{shown.text.split(' [')[0]} ({change:+.{metric.digits}f}{sign})"
+        whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": [base, *variants]}}
+        return replace(shown, text=text, rests_on=whole)
+
+    rows = tuple(Row(label=s, cells=tuple(cell(s, c) for c in columns)) for s in [base, *variants])
+    note = (
+        f"In parentheses: paired difference to {base} on shared samples, positive where it is better; "
+        f"*: Holm-adjusted p < {ALPHA} over the table."
+    )
+    return Table(
+        name="ablation",
+        caption=f"{metric_title(metric)}: {base} and its variants",
+        columns=("all", *(board.titles.get(task, task) for task in columns[1:])),
+        blocks=(Block(rows=rows), *published),
+        notes=(note,),
+    )
+
+
+def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Table | None:
+    """Return what systems say they heard, against the gold labels; None where none says anything."""
+    cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
+    systems = list(runs.roles)
+    rows = []
+    for task in tasks_of(runs) or list(runs.tasks):
+        for cue in LABELS:
+            cells = [_heard(runs, system, task, cue, cluster) for system in systems]
+            if any(accuracy.state == "value" for accuracy, _ in cells):
+                rows.append(Row(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
+                rows.append(Row(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
+    if not rows:
+        return None
+    note = "A reply that names no label counts as wrong; a system that never names one has no number."
+    return Table(
+        name="understanding",
+        caption="Perceived cues against gold labels",
+        columns=tuple(s + MARK[runs.roles[s]] for s in systems),
+        blocks=(Block(rows=tuple(rows)), *published),
+        notes=(note, INTERVAL_NOTE),
+        stub="cue, measure, samples",
+    )
+
+
+def _heard(
+    runs: MergedRuns, system: str, task: str, cue: str, cluster: Mapping[tuple[str, str], int]
+) -> tuple[Cell, Cell]:
+    """Return accuracy and unweighted average recall of one system's perceived labels."""
+    rests_on = {"replies": {"system": system, "task": task, "cue": cue}}
+    hits: list[float] = []
+    groups: list[int] = []
+    by_label: dict[str, list[float]] = {}
+    named = False
+    for key, sample in runs.samples.items():
+        response = runs.responses.get((system, *key))
+        if key[0] != task or cue not in sample.cues or response is None or response.reply is None:
+            continue
+        label = response.reply.perceived.get(cue)
+        named = named or label is not None
+        hits.append(100.0 * (label == sample.cues[cue]))
+        groups.append(cluster[key])
+        by_label.setdefault(sample.cues[cue], []).append(hits[-1])
+    if not named:
+        nothing = Cell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
+        return nothing, nothing
+    e = cluster_mean(hits, groups)
+    interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
+    uar = sum(sum(found) / len(found) for found in by_label.values()) / len(by_label)
+    accuracy = Cell(text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on)
+    return accuracy, Cell(text=f"{uar:.1f}", value=uar, rests_on=rests_on)
+
+
+def run_tables(
+    runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
+) -> list[Table]:
+    """Return the tables that a run's numbers fill.
+
+    Args:
+        runs: with a board.
+        published: table name -> blocks that stand in it, set apart.
+        base: the system whose variants the others are, for the ablation table.
+    """
+    board = runs.board
+    if board is None:
+        return []
+    judged = [m for m in board.metrics if m.name.startswith("judge")]
+    host = judged[0] if judged else board.headline
+    tables = [
+        task_table(runs, m, published.get("by-task", ()) if m.name == host.name else ())
+        for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
+    ]
+    tables.append(overview_table(runs))
+    if base is not None:
+        tables.append(ablation_table(runs, board.headline, base, published.get("ablation", ())))
+    understanding = understanding_table(runs)
+    return [*tables, understanding] if understanding is not None else tables

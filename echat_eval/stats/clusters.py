@@ -1,0 +1,112 @@
+"""Which samples vary together, and where a mean may lie when some of its values are missing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echat_eval.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Bounds", "connected_clusters", "mean_bounds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Where a mean may lie when some of its values are missing.
+
+    Attributes:
+        low: the mean if every missing value were the metric's lowest; None if the metric is open there.
+        high: the mean if every missing value were its highest; None if the metric is open there.
+        n: rows counted, missing ones included.
+        missing: how many of them are missing.
+    """
+
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+
+
+def connected_clusters(keys: Sequence[Sequence[Hashable | None]]) -> NDArray[np.int64]:
+    """Return the cluster of every sample: connected components over what samples share.
+
+    Args:
+        keys: per sample what may link it to others, in one order for all, such as (speaker, transcript,
+            contrast group). None and NaN link nothing; equal values at different positions link nothing.
+            Samples of all tasks go in together, so that a speaker joins tasks.
+
+    Returns:
+        (samples,) cluster numbers from 0, in order of first appearance.
+
+    >>> connected_clusters([("ann", "hi"), ("bob", "hi"), ("bob", "bye"), (None, None)]).tolist()
+    [0, 0, 0, 1]
+    """
+    root = list(range(len(keys)))
+
+    def find(i: int) -> int:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    first: dict[tuple[int, Hashable], int] = {}
+    for i, row in enumerate(keys):
+        for position, key in enumerate(row):
+            if key is None or key != key:  # NaN is how a frame spells None
+                continue
+            a, b = find(first.setdefault((position, key), i)), find(i)
+            root[max(a, b)] = min(a, b)  # the root is the first member: numbers follow appearance
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(find(i), len(numbers)) for i in range(len(keys))], dtype=np.int64)
+
+
+def mean_bounds(
+    values: Sequence[float | None],
+    states: Sequence[str],
+    low: float | None,
+    high: float | None,
+    *,
+    weights: Sequence[float] | None = None,
+) -> Bounds:
+    """Return the mean if every missing value were the metric's lowest, and if its highest.
+
+    Args:
+        values: (rows,) a number where the state is "value", or "failed" under a metric with a worst
+            value; None elsewhere.
+        states: (rows,) of the ledger. "not applicable", and "failed" without a value, are in no mean.
+        low: the metric's lowest value; None where it is open.
+        high: the metric's highest value; None where it is open.
+        weights: (rows,) for a ratio metric.
+
+    Raises:
+        BadData: no row that could be in a mean, or a "value" without a finite number.
+    """
+    numbers, shares, missing = [], [], []
+    for i, (value, state) in enumerate(zip(values, states, strict=True)):
+        weight = 1.0 if weights is None else float(weights[i])
+        if state == "missing":
+            missing.append(weight)
+        elif value is not None and math.isfinite(value) and state in {"value", "failed"}:
+            numbers.append(float(value) * weight)
+            shares.append(weight)
+        elif state == "value":
+            raise BadData(f"row {i} has state 'value' and the value {value!r}; expected a finite number")
+    total = math.fsum(shares + missing)
+    if not total > 0:
+        raise BadData("no row has a value and none is missing: there is nothing to average")
+    known, gap = math.fsum(numbers), math.fsum(missing)
+
+    def filled(bound: float | None) -> float | None:
+        if not missing:
+            return known / total
+        return None if bound is None else (known + gap * bound) / total
+
+    return Bounds(low=filled(low), high=filled(high), n=len(numbers) + len(missing), missing=len(missing))

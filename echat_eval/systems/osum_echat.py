@@ -1,0 +1,230 @@
+"""OSUM-EChat as a system: opens the model when first asked, answers in batches.
+
+Every released checkpoint builds on Qwen2.5-3B, whose research licence forbids commercial use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
+from echat_eval.records import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.osum.engine import Engine, OsumReply, Token2Wav
+    from echat_eval.osum.modes import Ask
+    from echat_eval.records import Request, Waveform
+
+__all__ = ["RULES_VERSION", "OsumEChat"]
+
+logger = logging.getLogger(__name__)
+
+#: Changes whenever the same weights and settings would answer otherwise.
+RULES_VERSION = "osum-1"
+
+
+@dataclass(slots=True, kw_only=True)
+class OsumEChat:
+    """The re-implemented OSUM-EChat.
+
+    Attributes:
+        checkpoint: a released `.pt`, a converted `.safetensors`, or a folder with one of them.
+        tokenizer: a folder or a hub name; empty for the checkpoint's folder if one is there, else the hub.
+        mode: a name of `osum.modes.MODES` that hears.
+        task: the question of mode `understand`.
+        profile: "fixed" or "upstream".
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        dtype: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
+        batch_size: requests decoded together.
+        greedy: always the likeliest id, in place of the mode's sampling.
+        max_new: most ids of a reply; 0 for the profile's own cap.
+        seed: with the request's audio it makes the request's own seed.
+        token2wav: folder with flow.pt and hift.pt; empty for text replies.
+        voice: the voice file for it.
+        speech_tokens: request id -> codec ids of its reply, kept whether or not there is a voice.
+    """
+
+    checkpoint: str
+    name: str = "osum-echat"
+    tokenizer: str = ""
+    mode: str = "s2s"
+    task: str = "asr"
+    profile: str = "fixed"
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 8
+    greedy: bool = False
+    max_new: int = 0
+    seed: int = 0
+    token2wav: str = ""
+    voice: str = ""
+    speech_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
+    calls_at_once: int = field(default=1, init=False)
+    _engine: Engine | None = field(default=None, init=False, repr=False)
+    _speaker: Token2Wav | None = field(default=None, init=False, repr=False)
+    _fingerprint: str | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.profile not in ("fixed", "upstream"):
+            raise UnknownName("profile", self.profile, ("fixed", "upstream"))
+        if self.mode in ("tts", "t2t"):
+            raise UsageError(f"mode '{self.mode}' reads text; a benchmark asks by voice: use s2s, s2t, ...")
+        if bool(self.token2wav) != bool(self.voice):
+            raise UsageError("a voice needs both: token2wav=FOLDER and voice=FILE")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}; expected 1 or more")
+
+    def load(self) -> None:
+        """Read the weights; the first request does it otherwise.
+
+        Raises:
+            NotInstalled: no torch, no such file, no tokenizer.
+            BadData: the checkpoint is not OSUM-EChat, or damaged.
+        """
+        if self._engine is not None:
+            return
+        try:
+            import torch
+
+            from echat_eval.osum.checkpoint import find_file, load_model
+            from echat_eval.osum.engine import Engine
+            from echat_eval.osum.modes import mode_named
+            from echat_eval.osum.tokenizer import load_tokenizer
+        except ImportError as error:
+            raise NotInstalled(f"osum-echat needs {error.name}: pip install 'echat-eval[osum]'") from error
+        mode_named(self.mode)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        dtype = ("fp32" if device == "cpu" else "bf16") if self.dtype == "auto" else self.dtype
+        path = find_file(Path(self.checkpoint))
+        model = load_model(path, dtype=dtype, device=device)
+        tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
+        profile: Any = self.profile
+        self._engine = Engine(model, tokenizer, profile=profile)
+        if self.token2wav:
+            self._speaker = self._load_speaker(device)
+        elif mode_named(self.mode).speaks:
+            logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
+
+    @staticmethod
+    def _tokenizer_beside(path: Path) -> Path | None:
+        names = ("tokenizer.json", "vocab.json", "qwen.tiktoken")
+        return path.parent if any((path.parent / name).is_file() for name in names) else None
+
+    def _load_speaker(self, device: str) -> Token2Wav:
+        # Another floor mate's module, named late: a text-only system must not need it.
+        from importlib import import_module
+
+        made: Token2Wav = import_module("echat_eval.osum.token2wav").Token2Wav.load(
+            Path(self.token2wav), Path(self.voice), device=device
+        )
+        return made
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._engine = self._speaker = None
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, the tokenizer, the voice and the version of the rules."""
+        if self._fingerprint is None:
+            from echat_eval.osum.checkpoint import file_sha256, find_file
+
+            self.load()
+            assert self._engine is not None
+            parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
+            parts += [self._engine.tokenizer.fingerprint, str(getattr(self._speaker, "fingerprint", ""))]
+            self._fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._fingerprint
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that was set, without the machine's paths: the weights are in the fingerprint."""
+        from echat_eval.osum.features import RESAMPLER
+
+        names = ("mode", "task", "profile", "device", "dtype", "batch_size", "greedy", "max_new", "seed")
+        voice = Path(self.voice).name if self.voice else "none: text replies"
+        return {name: getattr(self, name) for name in names} | {
+            "checkpoint": Path(self.checkpoint).name,
+            "resampler": RESAMPLER,
+            "voice": voice,
+            "licence": "Qwen2.5-3B research licence: no commercial use",
+        }
+
+    def respond(self, request: Request) -> Reply:
+        """Answer one request; see `respond_batch`."""
+        return self.respond_batch([request])[0]
+
+    def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer several requests in one batch, each as if it had been alone.
+
+        Raises:
+            SystemFailure: one's audio cannot be heard; the caller asks one by one to learn whose.
+            NotApplicable: a request has past turns without audio, or the mode has no place for them.
+        """
+        self.load()
+        assert self._engine is not None
+        asks = [self._ask(request) for request in requests]
+        sampling = None
+        if self.greedy:
+            from dataclasses import replace
+
+            from echat_eval.osum.modes import mode_named
+
+            sampling = replace(mode_named(self.mode).sampling, top_k=1)
+        made = self._engine.reply(asks, mode=self.mode, sampling=sampling, cap=self.max_new or None)
+        waves: list[Waveform | None] = [None] * len(made)
+        if self._speaker is not None:
+            spoken = [reply.speech for reply in made]
+            waves = self._speaker.synthesise(spoken, seeds=[ask.seed for ask in asks])
+        self.speech_tokens |= {q.id: reply.speech for q, reply in zip(requests, made, strict=True)}
+        return [self._reply(reply, wave) for reply, wave in zip(made, waves, strict=True)]
+
+    def _reply(self, made: OsumReply, wave: Waveform | None) -> Reply:
+        return Reply(
+            text=made.text,
+            audio=wave,
+            think=made.think,
+            perceived=made.perceived,
+            reply_emotion=made.reply_emotion,
+            finish_reason=made.finish_reason,
+            usage={
+                "prompt_tokens": made.prompt_positions,
+                "completion_tokens": made.new_ids,
+                "speech_tokens": len(made.speech),
+            },
+        )
+
+    def _ask(self, request: Request) -> Ask:
+        from echat_eval.osum.features import read_wave
+        from echat_eval.osum.modes import Ask, PastTurn
+
+        assert self._engine is not None
+        past: list[PastTurn] = []
+        for user, assistant in zip(request.history[::2], request.history[1::2], strict=False):
+            if (
+                user.audio is None
+                or assistant.text is None
+                or (user.role, assistant.role) != ("user", "assistant")
+            ):
+                raise NotApplicable("osum-echat needs past turns as user audio, then assistant text")
+            past.append(PastTurn(wave=read_wave(user.audio.path), text=assistant.text))
+        if past and self.mode != "s2s":
+            raise NotApplicable(f"mode '{self.mode}' has no place for past turns; mode 's2s' has")
+        limit = self._engine.model.config.max_audio_seconds
+        if request.audio.seconds > limit:
+            # Said before the file is read: ten hours would fill the memory first.
+            raise SystemFailure(
+                f"request audio lasts {request.audio.seconds:.1f} s; "
+                f"OSUM-EChat hears at most {limit:.0f} s: cut it"
+            )
+        digest = hashlib.sha256(f"{self.seed}:{request.audio.sha256}".encode()).digest()
+        return Ask(
+            wave=read_wave(request.audio.path),
+            task=self.task,
+            history=tuple(past),
+            seed=int.from_bytes(digest[:8], "big"),
+        )

@@ -1,0 +1,198 @@
+"""A program that is kept running and talked to line by line; stopped, bounded and started again."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from echat_eval.errors import SystemFailure, Unavailable, UsageError
+
+__all__ = ["Program", "scrubbed"]
+
+#: Names of environment variables that are not for a foreign program.
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.I)
+#: A password inside a URL, as proxies and data bases have it.
+_SECRET_VALUE = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+#: A reply with ten minutes of inline sound has about 80 MB; with a path, a few hundred bytes.
+MAX_LINE_BYTES = 128 * 2**20
+#: Of what a program says on stderr, the end is kept.
+TAIL_LINES, TAIL_CHARACTERS = 40, 400
+#: Seconds a program is given to end by itself when its input ends, and then after SIGTERM.
+GRACE = 5.0
+
+
+def scrubbed(environment: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
+    """Return an environment without anything that looks like a key.
+
+    >>> sorted(scrubbed({"PATH": "/bin", "OPENAI_API_KEY": "x", "P": "http://me:pw@host", "HF_TOKEN": "t"},
+    ...                 keep=["HF_TOKEN"]))
+    ['HF_TOKEN', 'PATH']
+    """
+    kept = set(keep)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in kept or not (_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
+    }
+
+
+class Program:
+    """One running program.
+
+    Args:
+        words: the program and its arguments; no shell reads them.
+        folder: where it runs.
+        environment: all that it gets.
+    """
+
+    def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        try:
+            self._process = subprocess.Popen(
+                list(words), cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise UsageError(
+                f"'{words[0]}' cannot be started: {error.strerror or error}; "
+                "is it there, executable (chmod +x), and does its first line name its interpreter?"
+            ) from error
+        self._readers = [
+            threading.Thread(target=self._read_replies, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it runs."""
+        return self._process.poll() is None
+
+    def write(self, line: bytes) -> None:
+        """Send one line.
+
+        Raises:
+            SystemFailure: the program does not read any more.
+        """
+        stdin = self._stream(self._process.stdin)
+        try:
+            stdin.write(line)
+            stdin.flush()
+        except (BrokenPipeError, OSError) as error:
+            raise SystemFailure(self._obituary()) from error
+
+    def read(self, end: float, timeout: float) -> bytes:
+        """Return the next line of stdout.
+
+        Args:
+            end: on the monotonic clock, when waiting ends.
+            timeout: as it was set, for the message.
+
+        Raises:
+            Unavailable: none came in time.
+            SystemFailure: the program ended, or its line has no end.
+        """
+        try:
+            line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            raise Unavailable(
+                f"no reply in {timeout:g} s; does the program flush its output after every line?"
+                f"{self._said()}"
+            ) from None
+        if line is None:
+            raise SystemFailure(self._obituary())
+        if len(line) > MAX_LINE_BYTES:
+            raise SystemFailure(f"a line longer than {MAX_LINE_BYTES:,} bytes")
+        return line
+
+    def end_input(self) -> None:
+        """Tell the program that nothing more will be asked."""
+        with suppress(OSError):
+            self._stream(self._process.stdin).close()
+
+    def read_or_end(self, end: float, timeout: float) -> bytes | None:
+        """Return the next line, or None once the program has ended well; raises as `read`."""
+        try:
+            return self.read(end, timeout)
+        except SystemFailure:
+            if self._process.poll() == 0:
+                return None
+            raise
+
+    def stop(self) -> None:
+        """End the program and everything it started."""
+        self.end_input()
+        for sent in (None, signal.SIGTERM, signal.SIGKILL):
+            if sent is not None:
+                self._signal(sent)
+            try:
+                self._process.wait(GRACE)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        # What it started may still hold the pipes.
+        self._signal(signal.SIGKILL)
+        self._drain()
+        for reader in self._readers:
+            reader.join(GRACE)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def kill(self) -> None:
+        """End the program without waiting for it to agree."""
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _drain(self) -> None:
+        """Let a reader that waits for room in the queue go on to its end."""
+        with suppress(queue.Empty):
+            while True:
+                self._lines.get_nowait()
+
+    def _obituary(self) -> str:
+        try:
+            code = self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            return f"the program closed its output and runs on{self._said()}"
+        self._readers[1].join(1.0)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"the program {how} before it replied{self._said()}"
+
+    def _said(self) -> str:
+        text = " ".join(" ".join(self._tail).split())
+        return f"; its stderr ends: {text[-TAIL_CHARACTERS:]}" if text else ""
+
+    def _read_replies(self) -> None:
+        stdout = self._stream(self._process.stdout)
+        with suppress(ValueError, OSError):
+            while line := stdout.readline(MAX_LINE_BYTES + 1):
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _read_errors(self) -> None:
+        stderr = self._stream(self._process.stderr)
+        with suppress(ValueError, OSError):
+            while line := stderr.readline(4096):
+                self._tail.append(line.decode("utf-8", "replace"))
+
+    @staticmethod
+    def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+        assert stream is not None  # all three were asked for as pipes
+        return stream

@@ -1,0 +1,69 @@
+"""A dialogue task turned into a question: the same audio, asked about instead of replied to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import UnknownName, UsageError
+from echat_eval.keys import digest
+from echat_eval.labels import CUES, LABELS
+
+if TYPE_CHECKING:
+    from echat_eval.task import Task
+
+__all__ = ["ASKS", "QUESTIONS", "probing"]
+
+#: What may be asked for.
+ASKS: tuple[str, ...] = ("transcript", *CUES)
+_ZH = {"emotion": "情感", "age": "年龄段", "gender": "性别", "event": "非语言声音"}
+
+#: What is asked for -> language -> the question.
+QUESTIONS: Mapping[str, Mapping[str, str]] = {
+    "transcript": {
+        "en": "Write down word for word what is said in the recording, and nothing else.",
+        "zh": "请逐字写出录音中说的话,不要写其他内容。",
+    },
+    **{
+        cue: {
+            "en": f"Listen to the recording, not only to its words. Which {cue} do you hear? "
+            f"Answer with one of these and nothing else: {', '.join(LABELS[cue])}.",
+            "zh": f"请听录音的声音,而不只是内容。你听到的{_ZH[cue]}是哪一种?"
+            f"只回答下列之一,不要写其他内容:{', '.join(LABELS[cue])}。",
+        }
+        for cue in CUES
+    },
+}
+
+
+def probing(task: Task, asks: str) -> Task:
+    """Return the task with every sample asked about instead of replied to.
+
+    Its name is `<task>-asks-<asks>`. Samples without that cue are left out; history stays, for it is what
+    came before the recording.
+
+    Raises:
+        UnknownName: that cannot be asked for.
+        UsageError: no sample has that label, or the task asks already.
+    """
+    if asks not in ASKS:
+        raise UnknownName("question", asks, ASKS)
+    if any(sample.asks is not None for sample in task.samples):
+        raise UsageError(f"task '{task.name}' asks a question already")
+    name = f"{task.name}-asks-{asks}"
+    kept = tuple(
+        replace(sample, task=name, asks=asks, instruction=QUESTIONS[asks][sample.language])
+        for sample in task.samples
+        if asks == "transcript" or asks in sample.cues
+    )
+    if not kept:
+        raise UsageError(f"task '{task.name}' has no label '{asks}' to ask for")
+    return replace(
+        task,
+        name=name,
+        title={"en": f"{task.title['en']}: {asks}?"},
+        cues=() if asks == "transcript" else (asks,),
+        samples=kept,
+        sha256=digest("probe", [task.sha256, asks, dict(QUESTIONS[asks])]),
+    )

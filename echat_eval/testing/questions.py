@@ -1,0 +1,37 @@
+"""Questions made of sound that nobody has to own: tones, silence and noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from echat_eval.audio import audio_ref, write_wav
+from echat_eval.records import Request, Waveform
+
+__all__ = ["made_request", "made_requests", "stereo_request"]
+
+
+def made_requests(folder: Path, language: str = "en", count: int = 3) -> list[Request]:
+    """Write tones of different pitch and return them as requests."""
+    return [made_request(folder, f"check-{n}", 180.0 + 90.0 * n, 0.8, language) for n in range(count)]
+
+
+def made_request(folder: Path, name: str, hertz: float, seconds: float, language: str) -> Request:
+    """Write one tone (0 Hz: silence) and return it as a request."""
+    import numpy as np
+
+    time_axis = np.arange(int(seconds * 16_000)) / 16_000
+    samples = (0.3 * np.sin(2 * np.pi * hertz * time_axis)).astype(np.float32)
+    audio = write_wav(Waveform(samples=samples, sample_rate=16_000), folder)
+    return Request(id=name, audio=audio, language=language)
+
+
+def stereo_request(folder: Path, language: str) -> Request:
+    """Return a request of another format, rate and channel count."""
+    import numpy as np
+    import soundfile
+
+    path = folder / "stereo.flac"
+    time_axis = np.arange(22_050) / 44_100
+    channels = [np.sin(1500 * time_axis), np.sin(900 * time_axis)]
+    soundfile.write(path, np.stack(channels, axis=1) * 0.3, 44_100)
+    return Request(id="stereo", audio=audio_ref(path), language=language)

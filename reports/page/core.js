@@ -1,0 +1,101 @@
+"use strict";
+// What every view stands on: data that arrives, elements that are built, numbers that are written.
+// Nothing here or elsewhere makes markup out of data: there is no innerHTML on this page.
+const EChat = (() => {
+  const arrived = new Map();
+  const waiting = new Map();
+
+  function receive(name, text) {
+    const value = JSON.parse(text);
+    arrived.set(name, value);
+    for (const settle of waiting.get(name) || []) settle.resolve(value);
+    waiting.delete(name);
+  }
+
+  function when(name) {
+    if (arrived.has(name)) return Promise.resolve(arrived.get(name));
+    return new Promise((resolve, reject) => {
+      if (!waiting.has(name)) waiting.set(name, []);
+      waiting.get(name).push({ resolve, reject });
+    });
+  }
+
+  // A script element is the one way to read a neighbouring file from disk.
+  function load(name) {
+    const asked = waiting.has(name);
+    const promise = when(name);
+    if (!arrived.has(name) && !asked) {
+      const script = document.createElement("script");
+      script.src = `data/${name}.js`;
+      script.onerror = () => {
+        for (const settle of waiting.get(name) || []) settle.reject(new Error(script.src));
+        waiting.delete(name);
+      };
+      document.head.append(script);
+    }
+    return promise;
+  }
+
+  async function detail(number) {
+    const size = arrived.get("board").shard;
+    const rows = await load(`shard-${Math.floor(number / size)}`);
+    return rows[number % size];
+  }
+
+  // h("p", {class: "x", onclick: f}, "text", child, null, [more])
+  function h(tag, attributes, ...children) {
+    const element = tag.startsWith("svg:")
+      ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
+      : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else element.setAttribute(name, value === true ? "" : String(value));
+    }
+    element.append(...children.flat(3).filter((c) => c !== null && c !== undefined && c !== false));
+    return element;
+  }
+
+  function number(value, digits) {
+    if (value === null || value === undefined) return "–";
+    const text = value.toFixed(digits);
+    return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+  }
+
+  function remember(name, value) {
+    try { localStorage.setItem(`echat-eval ${name}`, value); } catch { /* private window: forget */ }
+  }
+
+  function recall(name) {
+    try { return localStorage.getItem(`echat-eval ${name}`); } catch { return null; }
+  }
+
+  // "#/samples?task=emotion" -> {path: ["samples"], query}
+  function place() {
+    const [path, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
+    const parts = path.split("/").filter(Boolean).map((part) => {
+      try { return decodeURIComponent(part); } catch { return part; }
+    });
+    return { path: parts, query: new URLSearchParams(query || "") };
+  }
+
+  function link(parts, query) {
+    const tail = new URLSearchParams([...(query || [])].filter(([, value]) => value));
+    const text = tail.toString();
+    return "#/" + parts.map(encodeURIComponent).join("/") + (text ? "?" + text : "");
+  }
+
+  function go(hash, replace) {
+    if (replace) { history.replaceState(null, "", hash); window.dispatchEvent(new HashChangeEvent("hashchange")); }
+    else location.hash = hash;
+  }
+
+  function say(text) { document.getElementById("status").textContent = text; }
+
+  // Before anything is drawn, so that nothing flashes.
+  const theme = recall("theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+
+  return { receive, when, load, detail, h, number, remember, recall, place, link, go, say,
+           get board() { return arrived.get("board"); }, get index() { return arrived.get("index"); } };
+})();

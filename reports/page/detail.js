@@ -1,0 +1,156 @@
+"use strict";
+// One sample: the query, its siblings with the same words, and every system's reply with its verdicts.
+(() => {
+  const { h, t, number } = EChat;
+  const LONG = 1500;
+
+  function prose(text, language) {
+    if (text.length <= LONG) return h("p", { class: "prose", lang: language, dir: "auto" }, text);
+    const paragraph = h("p", { class: "prose", lang: language, dir: "auto" }, text.slice(0, LONG), "…");
+    const more = h("button", { type: "button", class: "plain", onclick: () => { paragraph.textContent = text; more.remove(); } }, t("more", { n: text.length }));
+    return [paragraph, more];
+  }
+
+  function figure(value) {
+    if (typeof value !== "number") return String(value);
+    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
+  }
+
+  // Numbers that share a mapping are drawn as bars: a distribution reads at a glance.
+  function bars(entries) {
+    const top = Math.max(...entries.map(([, v]) => v), 1e-9);
+    return h("dl", { class: "bars" }, entries.map(([name, value]) => {
+      const fill = h("span", { class: "fill" });
+      fill.style.width = `${Math.max(0, (100 * value) / top)}%`;
+      return [h("dt", {}, name), h("dd", {}, h("span", { class: "gauge", "aria-hidden": "true" }, fill), figure(value))];
+    }));
+  }
+
+  function tree(value) {
+    if (value === null || value === undefined) return "–";
+    if (Array.isArray(value)) {
+      if (value.every((v) => v === null || typeof v !== "object")) return value.map(figure).join(", ");
+      return h("ol", {}, value.map((v) => h("li", {}, tree(v))));
+    }
+    if (typeof value === "object") {
+      const entries = Object.entries(value);
+      const shares = entries.length > 2 && entries.every(([, v]) => typeof v === "number" && v >= 0 && v <= 1);
+      if (shares) return bars(entries);
+      return h("dl", { class: "tree" }, entries.map(([k, v]) => [h("dt", {}, k), h("dd", {}, tree(v))]));
+    }
+    return typeof value === "string" ? h("span", { dir: "auto" }, value) : figure(value);
+  }
+
+  function badge(state, reason) {
+    if (state === "value") return null;
+    return h("p", { class: `badge state-${state === "not applicable" ? "n" : state[0]}` }, EChat.stateName(state), reason ? h("span", {}, ` – ${reason}`) : null);
+  }
+
+  // A verdict's words are what a reader looks for; they stand open, the rest of the evidence folds.
+  function verdicts(evidence) {
+    const words = [];
+    const visit = (value) => {
+      if (Array.isArray(value)) value.forEach(visit);
+      else if (value && typeof value === "object") for (const [name, inner] of Object.entries(value)) {
+        if (/^(verdict|reason|reasons|why)$/.test(name) && typeof inner === "string") words.push(inner);
+        else visit(inner);
+      }
+    };
+    visit(evidence);
+    return words.map((text) => h("blockquote", { class: "verdict", dir: "auto" }, prose(text)));
+  }
+
+  function scoreRow(score) {
+    const metric = EChat.board.metrics.find((m) => m.name === score.metric) || { title: score.metric, digits: 2, unit: "" };
+    const folded = Object.keys(score.evidence || {}).length > 0;
+    return h("div", { class: "score", "data-metric": score.metric },
+      h("div", { class: "line" }, h("span", {}, metric.title, metric.proxy ? h("span", { class: "tag warn" }, "proxy") : null),
+        h("b", {}, score.value === null || score.value === undefined ? "–" : `${number(score.value, metric.digits)}${metric.unit === "%" ? " %" : metric.unit === "s" ? " s" : ""}`)),
+      badge(score.state, score.reason), verdicts(score.evidence),
+      folded ? h("details", {}, h("summary", {}, t("evidence")), tree(score.evidence), h("p", { class: "key" }, `${t("key")} ${score.key}`)) : null);
+  }
+
+  function heard(perceived, gold) {
+    const entries = Object.entries(perceived || {});
+    if (!entries.length) return null;
+    return h("p", { class: "perceived" }, h("span", { class: "quiet" }, t("perceived"), " "), entries.map(([cue, label]) => {
+      const known = gold[cue] !== undefined;
+      const right = known && gold[cue] === label;
+      return h("span", { class: `chip ${known ? (right ? "right" : "wrong") : ""}`, title: cue },
+        known ? (right ? "✓ " : "✗ ") : "", label, known && !right ? ` (${t("heardAs", { gold: gold[cue] })})` : "");
+    }));
+  }
+
+  function timing(reply) {
+    const parts = [];
+    if (reply.first_audio_seconds !== null && reply.first_audio_seconds !== undefined) parts.push(t("firstAudio", { s: reply.first_audio_seconds.toFixed(2) }));
+    if (reply.seconds !== null && reply.seconds !== undefined) parts.push(t("latency", { s: reply.seconds.toFixed(2) }));
+    return parts.length ? h("span", { class: "quiet" }, parts.join(" · ")) : null;
+  }
+
+  function annotation(row) {
+    return h("details", { class: "annotation" }, h("summary", {}, row.annotator, row.state === "value" ? "" : ` – ${EChat.stateName(row.state)}`),
+      badge(row.state, row.reason), tree(row.values), h("p", { class: "key" }, `${t("key")} ${row.key}`));
+  }
+
+  function card(system, reply, row, position, letter) {
+    const role = EChat.board.systems.find((s) => s.name === system).role;
+    const title = h("h3", {}, letter ? h("b", { class: `is-${letter}` }, `${letter.toUpperCase()} `) : null, h("span", { class: "system" }, system),
+      role === "system" ? null : h("span", { class: "tag" }, t(role)));
+    if (!reply) return h("article", { class: "card", "data-system": system }, title, h("p", { class: "notice" }, t("notYet")));
+    return h("article", { class: `card ${letter ? `side-${letter}` : ""}`, "data-system": system }, title, badge(reply.state, reply.reason),
+      reply.audio ? EChat.player(reply.audio, system, `reply-${position}`) : reply.state === "value" ? h("p", { class: "quiet" }, t("noAudio")) : null,
+      reply.text ? prose(reply.text, row[4]) : reply.state === "value" ? h("p", { class: "quiet" }, t("noWords")) : null,
+      heard(reply.perceived, row[3]),
+      reply.think ? h("details", { class: "think" }, h("summary", {}, t("think")), prose(reply.think, row[4])) : null,
+      reply.scores.length ? h("section", { class: "scores" }, h("h4", {}, t("scores")), reply.scores.map(scoreRow)) : null,
+      reply.annotations.length ? h("section", {}, h("h4", {}, t("annotations")), reply.annotations.map(annotation)) : null,
+      timing(reply));
+  }
+
+  function siblings(sample, kind) {
+    const rows = EChat.index.rows;
+    const [task, , , , , , group] = rows[sample];
+    if (group === null) return null;
+    const others = rows.map((row, n) => n).filter((n) => n !== sample && rows[n][0] === task && rows[n][6] === group);
+    if (!others.length) return null;
+    return h("nav", { class: "siblings", "aria-label": t("siblings") }, h("span", { class: "quiet" }, `${t("siblings")}: `),
+      others.map((n) => h("a", { class: "sibling", href: EChat.link([kind, EChat.board.tasks[task].name, rows[n][1]], EChat.view.query) },
+        Object.values(rows[n][3]).join(" · "))));
+  }
+
+  function turns(sample, language) {
+    if (!sample.history.length) return null;
+    return h("details", {}, h("summary", {}, t("history")), sample.history.map((turn) => h("div", { class: "turn" },
+      h("b", {}, t(turn.role)), turn.text ? prose(turn.text, language) : null, EChat.player(turn.audio, t(turn.role)))));
+  }
+
+  function steps(sample, kind) {
+    const at = EChat.view.list.indexOf(sample);
+    const to = (n, sign, word) => (n === undefined ? h("span", { class: "step off", "aria-hidden": "true" }, sign)
+      : h("a", { class: "step", href: EChat.link([kind, EChat.board.tasks[EChat.index.rows[n][0]].name, EChat.index.rows[n][1]], EChat.view.query), "aria-label": t(word) }, sign));
+    return h("div", { class: "steps" }, h("a", { class: "step back", href: EChat.link([kind], EChat.view.query) }, "← ", t("back")),
+      h("span", { class: "grow" }), to(at < 0 ? undefined : EChat.view.list[at - 1], "‹", "previous"),
+      h("span", { class: "quiet" }, at < 0 ? "" : `${at + 1} / ${EChat.view.list.length}`), to(EChat.view.list[at + 1], "›", "next"));
+  }
+
+  EChat.showDetail = (pane, number, systems, kind) => {
+    const row = EChat.index.rows[number];
+    const task = EChat.board.tasks[row[0]];
+    const top = h("div", {}, steps(number, kind), h("h2", {}, EChat.taskTitle(task), " ", h("code", {}, row[1])),
+      h("p", { class: "cues" }, Object.entries(row[3]).map(([cue, label]) => h("span", { class: "chip gold" }, h("small", {}, `${cue} `), label)),
+        h("span", { class: "chip" }, row[4]), h("span", { class: "chip" }, t(row[5]))));
+    pane.replaceChildren(top);
+    EChat.detail(number).then((sample) => {
+      if (!pane.isConnected) return;
+      const letters = kind === "compare" ? ["a", "b"] : [];
+      pane.append(
+        h("section", { class: "query" }, h("h3", { class: "visually-hidden" }, t("query")), h("blockquote", { class: "said", lang: row[4], dir: "auto" }, prose(sample.transcript, row[4])),
+          EChat.player(sample.audio, t("query"), "query"),
+          sample.speaker ? h("p", { class: "quiet" }, `${t("speaker")} ${sample.speaker}`) : null,
+          siblings(number, kind), turns(sample, row[4]),
+          sample.references.length ? h("details", {}, h("summary", {}, t("references")), h("ul", {}, sample.references.map((text) => h("li", {}, prose(text, row[4]))))) : null),
+        h("div", { class: kind === "compare" ? "cards two" : "cards" }, systems.map((system, n) => card(system, sample.replies[system], row, n + 1, letters[n]))));
+    }).catch((error) => pane.append(h("p", { class: "notice" }, t("loadFailed", { file: error.message }))));
+  };
+})();

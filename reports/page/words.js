@@ -1,0 +1,88 @@
+"use strict";
+// The words of the interface, English and Chinese. What a system or a person said is never translated.
+EChat.words = {
+  en: {
+    leaderboard: "Leaderboard", samples: "Samples", compare: "Side by side", skip: "Skip to content",
+    theme: "Dark or light", language: "中文", languageName: "切换到中文", keys: "Keyboard shortcuts",
+    system: "System", rank: "Rank", all: "All tasks", metric: "Measure", task: "Task", label: "Label",
+    source: "Source", state: "State", search: "Search the words", sort: "Order", everything: "All",
+    spoken: "Language", real: "real recording", synthetic: "synthetic speech",
+    floor: "floor", ceiling: "ceiling", floors: "Floors and ceilings",
+    higher: "higher is better", lower: "lower is better",
+    interval: "95 % interval over clusters (samples that share a speaker, a transcript or a contrast group)",
+    noInterval: "no interval: too few clusters, or all values equal",
+    proxy: "Proxy: a stand-in, not a published score",
+    legend: "Bars show the 95 % interval on one scale. “–” not applicable, “?” rows missing. A rank is shown only where missing rows cannot change it.",
+    bounds: "if the missing were worst / best", failedCount: "failed", missingCount: "missing", facts: "{systems} systems · {samples} samples",
+    published: "Published, not measured here", publishedNote: "† Reported by the source; another judge and other samples. Not comparable with the numbers above.",
+    nothingScored: "Nothing is scored yet. The samples and replies can be heard all the same.",
+    noSamples: "This run holds no samples.", noMatch: "No sample fits these filters.",
+    value: "scored", failed: "failed", missing: "missing", notApplicable: "not applicable", notYet: "not answered yet",
+    notScored: "not scored yet",
+    orderGiven: "as asked", orderWorst: "worst first", orderBest: "best first", orderFlips: "flips first",
+    shown: "{n} of {all} samples", mean: "mean of {n} shown: {value}", exploratory: "of the selection, without an interval",
+    clear: "Clear filters", filters: "Filters", open: "Open", back: "Back to the list", previous: "Previous", next: "Next",
+    query: "Query", said: "What was said", siblings: "Same words, other voice", references: "Reference replies",
+    history: "Earlier turns", user: "user", assistant: "assistant", speaker: "speaker",
+    reply: "Reply", noWords: "No words", noAudio: "No audio: a text reply", audioGone: "The audio file is missing from the run",
+    cannotPlay: "The browser cannot play this file", play: "Play", pause: "Pause", seek: "Position",
+    think: "Think text", perceived: "Perceived", heardAs: "gold: {gold}", latency: "answered in {s} s", firstAudio: "first sound after {s} s",
+    scores: "Scores", annotations: "What instruments heard", evidence: "Evidence", verdict: "Verdict", key: "key",
+    more: "Show all {n} characters", chooseA: "System A", chooseB: "System B", swap: "Swap A and B",
+    flip: "flip", flips: "{n} flips", flipNote: "A flip: one reply is on the good side of the measure, the other is not.",
+    better: "{name} better", won: "A better", lost: "B better", tied: "equal", notBoth: "not both scored",
+    needTwo: "Two systems are needed to compare.", unknownSample: "There is no such sample in this report.",
+    loadFailed: "A file of this page could not be read: {file}",
+    keyNext: "next and previous sample", keyOpen: "open the first sample of the list", keyBack: "back to the list", keyQuery: "play or pause the query",
+    keyReply: "play or pause the n-th reply", keySearch: "search", keyViews: "leaderboard, samples, side by side",
+    keySwap: "swap A and B", keyTheme: "dark or light", keyLanguage: "English or Chinese", keyHelp: "this list",
+    keysOn: "Shortcuts on", close: "Close", seconds: "{s} s", share: "Copy link", copied: "Link copied", sortBy: "Sort by {name}",
+  },
+  zh: {
+    leaderboard: "排行榜", samples: "样本", compare: "并排对比", skip: "跳到正文",
+    theme: "深色或浅色", language: "English", languageName: "Switch to English", keys: "键盘快捷键",
+    system: "系统", rank: "名次", all: "全部任务", metric: "指标", task: "任务", label: "标签",
+    source: "来源", state: "状态", search: "搜索文字", sort: "排序", everything: "全部",
+    spoken: "语言", real: "真人录音", synthetic: "合成语音",
+    floor: "下限", ceiling: "上限", floors: "下限与上限",
+    higher: "越高越好", lower: "越低越好",
+    interval: "按聚类计算的 95% 置信区间(同一说话人、同一文本或同一对比组的样本为一类)",
+    noInterval: "没有区间:聚类太少,或数值全部相同",
+    proxy: "替代指标:不是已发表的分数",
+    legend: "横线为同一刻度上的 95% 区间。“–”不适用,“?”有缺失。只有缺失的行无法改变名次时才显示名次。",
+    bounds: "缺失全为最差/最好时", failedCount: "失败", missingCount: "缺失", facts: "{systems} 个系统 · {samples} 个样本",
+    published: "文献中的数字,并非在此测得", publishedNote: "† 由来源报告;评判者和样本都不同,不能与上面的数字比较。",
+    nothingScored: "还没有评分。样本和回复仍可试听。",
+    noSamples: "这次运行没有样本。", noMatch: "没有符合筛选条件的样本。",
+    value: "已评分", failed: "失败", missing: "缺失", notApplicable: "不适用", notYet: "尚未回答",
+    notScored: "尚未评分",
+    orderGiven: "原有顺序", orderWorst: "最差在前", orderBest: "最好在前", orderFlips: "翻转在前",
+    shown: "{all} 个样本中的 {n} 个", mean: "所示 {n} 个的均值:{value}", exploratory: "仅为当前所选,不含区间",
+    clear: "清除筛选", filters: "筛选", open: "打开", back: "返回列表", previous: "上一个", next: "下一个",
+    query: "提问", said: "说的内容", siblings: "同样的话,不同的声音", references: "参考回复",
+    history: "之前的对话", user: "用户", assistant: "助手", speaker: "说话人",
+    reply: "回复", noWords: "没有文字", noAudio: "没有语音:文字回复", audioGone: "运行文件夹里缺少该音频",
+    cannotPlay: "浏览器无法播放该文件", play: "播放", pause: "暂停", seek: "位置",
+    think: "思考内容", perceived: "系统听出的线索", heardAs: "标注:{gold}", latency: "{s} 秒后答完", firstAudio: "{s} 秒后出声",
+    scores: "评分", annotations: "仪器听到的", evidence: "依据", verdict: "评语", key: "键",
+    more: "显示全部 {n} 个字符", chooseA: "系统 A", chooseB: "系统 B", swap: "交换 A 与 B",
+    flip: "翻转", flips: "{n} 个翻转", flipNote: "翻转:按该指标,一个回复在好的一侧,另一个不在。",
+    better: "{name} 更好", won: "A 更好", lost: "B 更好", tied: "相同", notBoth: "并非都有评分",
+    needTwo: "对比需要两个系统。", unknownSample: "这份报告里没有这个样本。",
+    loadFailed: "本页的一个文件无法读取:{file}",
+    keyNext: "下一个、上一个样本", keyOpen: "打开列表中的第一个样本", keyBack: "返回列表", keyQuery: "播放或暂停提问",
+    keyReply: "播放或暂停第 n 个回复", keySearch: "搜索", keyViews: "排行榜、样本、并排对比",
+    keySwap: "交换 A 与 B", keyTheme: "深色或浅色", keyLanguage: "中文或英文", keyHelp: "本列表",
+    keysOn: "启用快捷键", close: "关闭", seconds: "{s} 秒", share: "复制链接", copied: "链接已复制", sortBy: "按{name}排序",
+  },
+};
+EChat.tongue = EChat.recall("language") || ((navigator.language || "").startsWith("zh") ? "zh" : "en");
+EChat.t = (name, values) => {
+  const text = EChat.words[EChat.tongue][name] || EChat.words.en[name] || name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => (values && key in values ? String(values[key]) : ""));
+};
+// A ledger letter of the index -> its word.
+EChat.stateWord = (letter) => ({ v: "value", f: "failed", m: "missing", n: "notApplicable", ".": "notYet" })[letter];
+EChat.stateName = (state) => EChat.t(state === "not applicable" ? "notApplicable" : state);
+// Task titles come in both languages; a cue label is the benchmark's own word in both.
+EChat.taskTitle = (task) => (task.title[EChat.tongue] || task.title.en || task.name);

@@ -1,0 +1,126 @@
+"use strict";
+// A blind rating sheet: one question at a time, progress kept in this browser, the result saved as a file.
+(() => {
+  const { h, t } = EChat;
+  const WORDS = {
+    en: {
+      welcome: "Rating replies", intro: "You will hear somebody speak, and a reply. Rate the reply to this voice, not only to these words. You can stop at any time: this browser keeps your ratings.",
+      name: "Your name or initials", begin: "Begin", save: "Save my ratings", done: "All questions are answered. Save your ratings and send the file back.",
+      of: "Question {n} of {all}, {done} answered", replyN: "Reply {n}", which: "Which reply suits this speaker better?", equal: "equally well", a: "Reply 1", b: "Reply 2",
+      content: "Content: does it answer what was said?", cue_awareness: "Awareness: does it take up how the speaker sounds?", empathy: "Empathy: is it kind and fitting?",
+      overall: "Overall: how well does the reply meet this speaker?", worst: "not at all", best: "fully",
+    },
+    zh: {
+      welcome: "为回复评分", intro: "你会听到一个人说话和一段回复。请评定回复是否适合这个声音,而不只是这些话。可以随时停下:本浏览器会保存你的评分。",
+      name: "你的姓名或代号", begin: "开始", save: "保存我的评分", done: "所有问题都已回答。请保存评分并把文件发回。",
+      of: "第 {n} 题,共 {all} 题,已答 {done} 题", replyN: "回复 {n}", which: "哪个回复更适合这位说话人?", equal: "一样好", a: "回复 1", b: "回复 2",
+      content: "内容:是否回应了所说的话?", cue_awareness: "觉察:是否顾及说话人听起来怎样?", empathy: "共情:是否体贴而得当?",
+      overall: "总体:回复在多大程度上贴合这位说话人?", worst: "完全没有", best: "完全做到",
+    },
+  };
+  for (const tongue of ["en", "zh"]) Object.assign(EChat.words[tongue], WORDS[tongue]);
+  const main = document.getElementById("main");
+  let sheet = null, rater = "", at = 0, order = [], given = {};
+
+  // A shuffle of one's own for every rater, the same each time the page is opened.
+  function shuffled(count, seed) {
+    let state = 2166136261;
+    for (const c of seed) state = Math.imul(state ^ c.codePointAt(0), 16777619);
+    const random = () => { state = (state + 0x6d2b79f5) | 0; let x = Math.imul(state ^ (state >>> 15), 1 | state); x ^= x + Math.imul(x ^ (x >>> 7), 61 | x); return ((x ^ (x >>> 14)) >>> 0) / 4294967296; };
+    const list = Array.from({ length: count }, (_, i) => i);
+    for (let i = count - 1; i > 0; i -= 1) { const j = Math.floor(random() * (i + 1)); [list[i], list[j]] = [list[j], list[i]]; }
+    return list;
+  }
+
+  const slot = () => `ratings ${sheet.id} ${rater}`;
+  const asked = () => (sheet.dimensions.length ? sheet.dimensions.map((d) => d.name) : ["preference"]);
+  const answered = (item) => asked().every((name) => given[`${item.name} ${name}`] !== undefined);
+  const count = () => sheet.items.filter(answered).length;
+
+  function give(item, dimension, value) {
+    given[`${item.name} ${dimension}`] = value;
+    EChat.remember(slot(), JSON.stringify(given));
+    draw(dimension);
+  }
+
+  function save() {
+    const ratings = sheet.items.flatMap((item) => asked().filter((d) => given[`${item.name} ${d}`] !== undefined)
+      .map((dimension) => ({ item: item.name, dimension, value: given[`${item.name} ${dimension}`] })));
+    const text = JSON.stringify({ sheet: sheet.id, rater, ratings }, null, 1);
+    const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    const link = h("a", { href: url, download: `ratings-${rater.replace(/[^\p{L}\p{N}_-]+/gu, "-")}.json` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  }
+
+  function choices(item, dimension, title, options) {
+    return h("fieldset", { "data-dimension": dimension }, h("legend", {}, title), h("div", { class: "scale" }, options.map(([value, text]) =>
+      h("label", {}, h("input", { type: "radio", name: dimension, value, checked: given[`${item.name} ${dimension}`] === value, onchange: () => give(item, dimension, value) }), h("span", {}, text)))));
+  }
+
+  function questions(item) {
+    if (!sheet.dimensions.length) return choices(item, "preference", t("which"), [["a", t("a")], ["equal", t("equal")], ["b", t("b")]]);
+    return sheet.dimensions.map((d) => choices(item, d.name, t(d.name), Array.from({ length: d.high - d.low + 1 }, (_, i) => [d.low + i,
+      i === 0 ? `${d.low} · ${t("worst")}` : i === d.high - d.low ? `${d.high} · ${t("best")}` : String(d.low + i)])));
+  }
+
+  function draw(focused) {
+    EChat.silence();
+    const item = sheet.items[order[at]];
+    const move = (by) => { at = Math.min(order.length - 1, Math.max(0, at + by)); draw(); main.focus(); };
+    const kept = focused ? main.querySelector(".heard") : null;
+    const heard = kept || h("section", { class: "sheet heard" },
+      h("blockquote", { class: "said", lang: item.language, dir: "auto" }, h("p", {}, item.words)), EChat.player(item.audio, t("query"), "query"),
+      item.replies.map((reply, n) => h("article", { class: "card" }, h("h2", {}, item.replies.length > 1 ? t("replyN", { n: n + 1 }) : t("reply")),
+        EChat.player(reply.audio, t("replyN", { n: n + 1 }), `reply-${n + 1}`), reply.text ? h("p", { class: "prose", lang: item.language, dir: "auto" }, reply.text) : null)));
+    if (!kept) heard.style.padding = "0";
+    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")),
+      h("p", { class: "quiet", id: "where" }, t("of", { n: at + 1, all: order.length, done: count() })),
+      h("progress", { max: order.length, value: count(), "aria-labelledby": "where" }),
+      heard, questions(item),
+      h("div", { class: "move" }, h("button", { type: "button", onclick: () => move(-1), disabled: at === 0 }, `‹ ${t("previous")}`),
+        h("button", { type: "button", class: "main", id: "next", onclick: () => move(1), disabled: at === order.length - 1 }, `${t("next")} ›`),
+        h("button", { type: "button", id: "save", onclick: save }, t("save"))),
+      count() === order.length ? h("p", { role: "status" }, t("done")) : null));
+    const chosen = focused && main.querySelector(`input[name="${focused}"]:checked`);
+    if (chosen) chosen.focus();
+  }
+
+  function begin(name) {
+    rater = name.trim();
+    if (!rater) return;
+    EChat.remember("rater", rater);
+    try { given = JSON.parse(EChat.recall(slot())) || {}; } catch { given = {}; }
+    order = shuffled(sheet.items.length, `${sheet.id} ${rater}`);
+    const open = order.findIndex((n) => !answered(sheet.items[n]));
+    at = open < 0 ? order.length - 1 : open;
+    draw();
+  }
+
+  function welcome() {
+    const box = h("input", { type: "text", id: "rater", autocomplete: "off", maxlength: 80, value: EChat.recall("rater") || "" });
+    const start = () => begin(box.value);
+    box.addEventListener("keydown", (event) => { if (event.key === "Enter") start(); });
+    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")), h("p", {}, t("intro")),
+      h("label", { for: "rater" }, t("name")), box, h("div", {}, h("button", { type: "button", class: "primary", id: "begin", onclick: start }, t("begin")))));
+  }
+
+  function frame() {
+    document.documentElement.lang = EChat.tongue === "zh" ? "zh-CN" : "en";
+    document.title = t("welcome");
+    const turn = () => { EChat.tongue = EChat.tongue === "en" ? "zh" : "en"; EChat.remember("language", EChat.tongue); frame(); if (rater) draw(); else welcome(); };
+    document.getElementById("tools").replaceChildren(h("button", { type: "button", id: "language", "aria-label": t("languageName"), onclick: turn }, t("language")));
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=text]") || !rater) return;
+    const press = (name) => { const p = document.querySelector(`.player[data-slot="${name}"]`); if (p) p.toggle(); };
+    if (event.key === "q") press("query");
+    else if (event.key === "r") press("reply-1");
+    else if (event.key === "t") press("reply-2");
+    else if (event.key === "n" && at < order.length - 1) { at += 1; draw(); }
+    else if (event.key === "p" && at > 0) { at -= 1; draw(); }
+  });
+
+  EChat.when("sheet").then((value) => { sheet = value; frame(); welcome(); });
+})();

@@ -1,0 +1,159 @@
+"""The conformance suite finds what is wrong with an adapter, and nothing wrong with a right one."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from echat_eval.cli import command_line
+from echat_eval.errors import NotApplicable, SystemFailure
+from echat_eval.records import Reply, Request
+from echat_eval.systems import build_system
+from echat_eval.testing import check_system
+
+
+class Right:
+    """Does everything as it should."""
+
+    name = "right"
+    calls_at_once = 2
+
+    def respond(self, request: Request) -> Reply:
+        request.audio.path.read_bytes()
+        if request.audio.path.stat().st_size < 40:
+            raise SystemFailure("a torn file")
+        return Reply(text=request.audio.sha256[:8])
+
+    def respond_batch(self, requests: list[Request]) -> list[Reply]:
+        return [self.respond(request) for request in requests]
+
+    def fingerprint(self) -> str | None:
+        return "right-1"
+
+    def settings(self) -> dict[str, Any]:
+        return {"speed": 1}
+
+
+def found(system: Any, **settings: Any) -> dict[str, tuple[str, str]]:
+    return {f.check: (f.verdict, f.said) for f in check_system(system, **settings)}
+
+
+def test_a_right_system_has_no_fault() -> None:
+    findings = found(Right())
+    assert {verdict for verdict, _ in findings.values()} == {"pass"}, findings
+    assert {"a batch", "2 calls at once", "earlier turns", "60 s of sound", "a torn file"} <= set(findings)
+
+
+def changed(**methods: Any) -> Any:
+    return type("Changed", (Right,), methods)()
+
+
+def refuse_all(_: Any, request: Request) -> Reply:
+    raise NotApplicable("nothing is known")
+
+
+COUNTER = iter(range(10_000))
+
+
+@pytest.mark.parametrize(
+    ("system", "check", "verdict", "said"),
+    [
+        (changed(settings=lambda _: {"key": "sk-abcdefghijklmnopqrst"}), "settings", "fail", "looks like a key"),
+        (changed(settings=lambda _: {"x": object()}), "settings", "fail", "not plain JSON"),
+        (changed(fingerprint=lambda _: str(next(COUNTER))), "fingerprint", "fail", "differs between two calls"),
+        (changed(fingerprint=lambda _: None), "fingerprint", "note", "ever reused"),
+        (changed(calls_at_once=0), "calls at once", "fail", "expected a whole number"),
+        (changed(respond=lambda _, r: "hello"), "a first request", "fail", "expected a Reply"),
+        (changed(respond=lambda _, r: Reply(text="")), "a first request", "fail", "empty reply"),
+        (changed(respond=refuse_all), "a first request", "fail", "nothing is known"),
+        (changed(respond=lambda _, r: Reply(text=r.id)), "the same sound under another id", "note", "ids must not matter"),
+        (changed(respond=lambda _, r: Reply(text=str(next(COUNTER)))), "the same request again", "note", "not deterministic"),
+        (changed(respond_batch=lambda s, rs: [s.respond(r) for r in reversed(rs)]), "a batch", "fail", "wrong order"),
+        (changed(respond_batch=lambda s, rs: [s.respond(rs[0])]), "a batch", "fail", "1 replies to 3 requests"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_fault_is_found(system: Any, check: str, verdict: str, said: str) -> None:
+    findings = found(system)
+    assert findings[check][0] == verdict
+    assert said in findings[check][1]
+
+
+def test_a_system_that_breaks_on_odd_sound_or_stays_broken_is_found() -> None:
+    class Fragile(Right):
+        broken = False
+
+        def respond(self, request: Request) -> Reply:
+            if self.broken or request.audio.seconds > 30:
+                self.broken = True
+                raise ValueError("index out of range")
+            return super().respond(request)
+
+    findings = found(Fragile())
+    assert findings["60 s of sound"] == ("fail", "ValueError: index out of range")
+    assert findings["a request after all that"][0] == "fail"
+
+
+def test_a_call_that_hangs_is_found_and_left_behind() -> None:
+    release = threading.Event()
+
+    class Hanging(Right):
+        def respond(self, request: Request) -> Reply:
+            if request.audio.seconds > 30:
+                release.wait(20)
+            return super().respond(request)
+
+    begun = time.monotonic()
+    findings = found(Hanging(), seconds=0.5)
+    release.set()
+    assert findings["60 s of sound"] == (
+        "fail",
+        "TimeoutError: no answer in 0.5 s; give the adapter a time-out of its own",
+    )
+    assert "still hangs" in findings["stopped"][1]
+    assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize("spec", ["echo", "canned", "reference"])
+def test_the_floors_and_oracles_pass(spec: str) -> None:
+    findings = found(build_system(spec))
+    assert not [f for f in findings.values() if f[0] == "fail"], findings
+
+
+def test_the_http_adapter_passes_with_a_right_server(serve: Callable[..., Any]) -> None:
+    def script(h: Any) -> None:
+        if h.command == "GET":
+            h.reply("v1")
+        elif len(h.body) < 60:
+            h.reply("a torn file", status=500)
+        else:
+            h.reply(h.body, "audio/wav")
+
+    findings = found(build_system(serve(script).url, {"calls_at_once": 3, "timeout": 20}))
+    assert not [f for f in findings.values() if f[0] == "fail"], findings
+    assert "set send=json" in findings["earlier turns"][1]
+
+
+def test_the_command_reports_readably_and_exits_with_what_it_found(tmp_path: Path) -> None:
+    script = tmp_path / "infer.py"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys, json\nfor line in sys.stdin:\n    q = json.loads(line)\n"
+        '    print(json.dumps({"id": q["id"], "text": q["audio"][-12:]}))\n'
+    )
+    script.chmod(0o755)
+    done = CliRunner().invoke(command_line, ["check", "system", f"command:{script}"], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    assert "ok    a first request: 12 characters in " in done.output
+    assert "'infer' can be run" in done.output
+    script.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no GPU found')\n")
+    done = CliRunner().invoke(command_line, ["check", "system", f"command:{script}"], standalone_mode=False)
+    assert done.return_value == 1
+    assert "FAIL  a first request: SystemFailure: the program ended with exit code 1" in done.output
+    assert "no GPU found" in done.output

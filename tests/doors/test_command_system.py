@@ -1,0 +1,279 @@
+"""A program as a system, by real programs: a shell script, and small Python scripts that misbehave."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.attempts import Patience
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.keys import request_for
+from echat_eval.perform import Silent
+from echat_eval.records import Request, Turn
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.systems import build_system
+from echat_eval.systems.command import Command
+from echat_eval.task import load_task
+
+HEAD = f"#!{sys.executable}\nimport sys, json, os, time\n"
+
+
+def script(folder: Path, body: str, name: str = "infer.py", head: str = HEAD) -> Path:
+    path = folder / name
+    path.write_text(head + body)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+ECHO = """
+for line in sys.stdin:
+    q = json.loads(line)
+    print(json.dumps({"id": q["id"], "text": "pid %d heard %s" % (os.getpid(), os.path.basename(q["audio"]))}))
+"""
+
+
+def opened(path: Path, **settings: Any) -> Command:
+    return Command(str(path), **{"timeout": 20.0, **settings})
+
+
+def test_a_shell_script_is_a_system_from_the_command_line_on(tmp_path: Path, tones: Path) -> None:
+    path = script(
+        tmp_path,
+        'while IFS= read -r line; do\n  id=${line#*\\"id\\":\\"}; id=${id%%\\"*}\n'
+        '  printf \'{"id": "%s", "text": "I hear you, %s."}\\n\' "$id" "$id"\ndone\n',
+        "infer.sh",
+        "#!/bin/sh\n",
+    )
+    system = build_system(f"command:{path}")
+    assert system.name == "infer"
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
+                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        found = run.responses()
+    asked = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
+    assert {sample: r.reply.text for (_, _, sample), r in found.items()} == {
+        sample: f"I hear you, {name}." for sample, name in asked.items()
+    }
+
+
+def test_one_process_answers_all_and_ends_with_close(tmp_path: Path, requests: list[Request]) -> None:
+    system = opened(script(tmp_path, ECHO))
+    replies = [system.respond(request).text for request in requests]
+    assert [text.split(" heard ")[1] for text in replies] == [r.audio.path.name for r in requests]
+    pids = {int(text.split()[1]) for text in replies}
+    assert len(pids) == 1
+    system.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids.pop(), 0)
+
+
+def test_a_batch_may_come_back_in_any_order(tmp_path: Path, requests: list[Request]) -> None:
+    body = """
+import itertools
+while True:
+    lines = [json.loads(l) for l in itertools.islice(sys.stdin, 4)]
+    if not lines: break
+    for q in reversed(lines):
+        print(json.dumps({"id": q["id"], "text": os.path.basename(q["audio"])}))
+"""
+    system = opened(script(tmp_path, body), batch_size=4)
+    assert [r.text for r in system.respond_batch(requests[:4])] == [r.audio.path.name for r in requests[:4]]
+    system.close()
+
+
+def test_a_program_that_dies_is_said_with_its_last_words_and_started_again(
+    tmp_path: Path, requests: list[Request]
+) -> None:
+    body = """
+mark = sys.argv[0] + ".died"
+for line in sys.stdin:
+    q = json.loads(line)
+    if not os.path.exists(mark):
+        open(mark, "w").close()
+        sys.stderr.write("CUDA out of memory\\n")
+        sys.exit(3)
+    print(json.dumps({"id": q["id"], "text": "alive"}))
+"""
+    system = opened(script(tmp_path, body))
+    with pytest.raises(SystemFailure, match=r"ended with exit code 3 .*CUDA out of memory"):
+        system.respond(requests[0])
+    assert system.respond(requests[0]).text == "alive"
+    system.close()
+
+
+def test_a_program_that_ends_after_every_reply_costs_no_row(tmp_path: Path, requests: list[Request]) -> None:
+    body = """
+q = json.loads(sys.stdin.readline())
+print(json.dumps({"id": q["id"], "text": "once"}))
+"""
+    system = opened(script(tmp_path, body))
+    for request in requests[:3]:
+        assert system.respond(request).text == "once"
+        time.sleep(0.1)  # so that it has ended, and is not found ending
+    system.close()
+
+
+def test_a_crash_on_every_try_has_failed_whatever_the_process_is_called(
+    tmp_path: Path, tones: Path, impatient: Patience
+) -> None:
+    body = 'sys.stdin.readline(); sys.stderr.write("[%d] died at %f" % (os.getpid(), time.time())); sys.exit(1)\n'
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(run, systems=[opened(script(tmp_path, body))], tasks=[load_task("emotion", data=tones)],
+                 annotators=[], scorers=[], patience=impatient, progress=Silent())  # fmt: skip
+        assert {r.state for r in run.responses().values()} == {"failed"}
+
+
+def test_a_program_that_hangs_leaves_the_row_missing_and_no_process(
+    tmp_path: Path, requests: list[Request]
+) -> None:
+    body = 'open(sys.argv[0] + ".pid", "w").write(str(os.getpid())); time.sleep(600)\n'
+    path = script(tmp_path, body)
+    system = opened(path, timeout=0.5, start_timeout=0.5)
+    with pytest.raises(Unavailable, match="no reply in 1 s; does the program flush"):
+        system.respond(requests[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path(f"{path}.pid").read_text()), 0)
+    system.close()
+
+
+def test_what_a_program_starts_ends_with_it(tmp_path: Path, requests: list[Request]) -> None:
+    body = f"""
+import subprocess
+child = subprocess.Popen([{sys.executable!r}, "-c", "import time; time.sleep(600)"])
+for line in sys.stdin:
+    print(json.dumps({{"id": json.loads(line)["id"], "text": str(child.pid)}}))
+"""
+    system = opened(script(tmp_path, body))
+    child = int(system.respond(requests[0]).text)
+    system.close()
+    for _ in range(50):
+        state = Path(f"/proc/{child}/stat")
+        if not state.exists() or state.read_text().split(")")[1].split()[0] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the child runs on")
+
+
+def test_keys_do_not_reach_the_program_unless_they_are_named(
+    tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "HTTPS_PROXY", "PLAIN")
+    for name in names:
+        monkeypatch.setenv(name, "http://me:secret@proxy:1" if name == "HTTPS_PROXY" else "value")
+    body = f"""
+for line in sys.stdin:
+    seen = [n for n in {names!r} if n in os.environ]
+    print(json.dumps({{"id": json.loads(line)["id"], "text": " ".join(seen)}}))
+"""
+    path = script(tmp_path, body)
+    for settings, expected in (({}, "PLAIN"), ({"keep_env": "HF_TOKEN"}, "HF_TOKEN PLAIN")):
+        system = opened(path, **settings)
+        assert system.respond(requests[0]).text == expected
+        system.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('print("{broken")', "begins like JSON and is not"),
+        ('print(json.dumps({"id": "other", "text": "x"}))', "id 'other', which was not asked"),
+        ('print(json.dumps({"id": q["id"], "text": 7}))', "'text' is a int; expected text"),
+        ('print(json.dumps({"id": q["id"], "answer": "x"}))', "unknown key 'answer'"),
+        ('print(json.dumps({"id": q["id"], "error": "too loud"}))', "the system said: too loud"),
+        ('print(json.dumps({"id": q["id"], "audio": "gone.wav"}))', "broken reply audio: .*no such file"),
+        ('print(json.dumps({"id": q["id"], "audio_base64": "!"}))', "broken reply audio: not base64"),
+    ],
+)
+def test_a_reply_in_another_form_has_failed_with_the_reason(
+    tmp_path: Path, requests: list[Request], said: str, reason: str
+) -> None:
+    system = opened(script(tmp_path, f"for line in sys.stdin:\n    q = json.loads(line)\n    {said}\n"))
+    with pytest.raises(SystemFailure, match=reason):
+        system.respond(requests[0])
+    system.close()
+
+
+def test_a_line_without_end_is_given_up(
+    tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echat_eval.systems.program.MAX_LINE_BYTES", 10_000)
+    system = opened(script(tmp_path, 'while True:\n    sys.stdout.write("{" * 4096)\n'))
+    with pytest.raises(SystemFailure, match="a line longer than 10,000 bytes"):
+        system.respond(requests[0])
+    system.close()
+
+
+def test_log_lines_between_replies_do_no_harm(tmp_path: Path, requests: list[Request]) -> None:
+    body = 'print("Loading checkpoint shards: 100%")\n' + ECHO
+    system = opened(script(tmp_path, body))
+    assert system.respond(requests[0]).text.endswith(requests[0].audio.path.name)
+    system.close()
+
+
+def test_voice_history_and_question_reach_a_program_and_a_voice_comes_back(
+    tmp_path: Path, requests: list[Request]
+) -> None:
+    body = """
+import shutil
+for line in sys.stdin:
+    q = json.loads(line)
+    shutil.copy(q["audio"], q["reply_audio"])
+    words = [t["role"][0] + ":" + t.get("text", "") + ":" + str("audio" in t) for t in q["history"]]
+    print(json.dumps({"id": q["id"], "text": q["instruction"] + " ".join(words), "audio": q["reply_audio"]}))
+"""
+    turns = (Turn(role="user", text="hi", audio=requests[1].audio), Turn(role="assistant", text="hello"))
+    system = opened(script(tmp_path, body))
+    reply = system.respond(replace(requests[0], history=turns, instruction="? "))
+    assert reply.text == "? u:hi:True a:hello:False"
+    assert reply.audio.sha256 == requests[0].audio.sha256
+    system.close()
+
+
+def test_a_program_may_be_called_once_per_request(tmp_path: Path, requests: list[Request]) -> None:
+    body = 'import shutil; shutil.copy(sys.argv[1], sys.argv[2]); print("in", sys.argv[3])\n'
+    system = opened(script(tmp_path, body), name="once")
+    system = Command(f"{tmp_path / 'infer.py'} {{audio}} {{out}} {{language}}")
+    reply = system.respond(requests[0])
+    assert (reply.text, reply.audio.sha256) == ("in en", requests[0].audio.sha256)
+    with pytest.raises(NotApplicable, match="earlier turns"):
+        system.respond(replace(requests[0], history=(Turn(role="user", text="hi"),)))
+    system.close()
+
+
+def test_a_failing_call_is_no_reply(tmp_path: Path, requests: list[Request]) -> None:
+    path = script(tmp_path, 'print("half"); sys.exit("no GPU")\n')
+    system = Command(f"{path} {{audio}}")
+    with pytest.raises(SystemFailure, match=r"exit code 1 .*no GPU"):
+        system.respond(requests[0])
+    system.close()
+
+
+def test_the_fingerprint_follows_program_arguments_and_named_files(tmp_path: Path) -> None:
+    path = script(tmp_path, ECHO)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.bin").write_bytes(b"1")
+    plain = Command(f"{sys.executable} {path}")
+    prints = [plain.fingerprint(), Command(f"{sys.executable} {path} --fast").fingerprint()]
+    watched = Command(f"{sys.executable} {path}", fingerprint_files=str(tmp_path / "weights"))
+    prints.append(watched.fingerprint())
+    assert watched.fingerprint() == prints[-1]
+    (tmp_path / "weights" / "a.bin").write_bytes(b"2")
+    prints.append(watched.fingerprint())
+    script(tmp_path, ECHO + "# changed\n")
+    prints.append(plain.fingerprint())
+    assert len(set(prints)) == 5
+
+
+@pytest.mark.parametrize("program", ["", "'", "./nothing-here", "no-such-program-anywhere"])
+def test_a_program_that_is_not_there_is_misuse(program: str) -> None:
+    with pytest.raises(UsageError):
+        Command(program).load()

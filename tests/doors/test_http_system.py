@@ -1,0 +1,298 @@
+"""A server as a system: a small real one, and scripted ones that misbehave in every way."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.attempts import Patience
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.perform import Silent
+from echat_eval.records import Request, Turn
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.systems import build_system
+from echat_eval.systems.http import Http
+from echat_eval.task import load_task
+from tests.conftest import write_tone
+
+Serve = Callable[[Callable[[Any], None]], Any]
+
+
+def asked(url: str, request: Request, **settings: Any) -> Any:
+    system = Http(url, **{"timeout": 5.0, **settings})
+    try:
+        return system.respond(request)
+    finally:
+        system.close()
+
+
+def test_a_small_server_is_a_system_from_the_command_line_on(
+    serve: Serve, tmp_path: Path, tones: Path
+) -> None:
+    server = serve(lambda h: h.reply(h.body, "audio/wav", x_echat_text="you%20said%20this"))
+    system = build_system(f"parrot={server.url}/speak")
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
+                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        found = run.responses()
+    samples = {s.id: s for s in load_task("emotion", data=tones).samples}
+    assert {i[2]: (r.reply.text, r.reply.audio.sha256) for i, r in found.items()} == {
+        name: ("you said this", sample.audio.sha256) for name, sample in samples.items()
+    }
+    posts = [got for got in server.got if got[0] == "POST"]
+    assert {(path, headers["content-type"]) for _, path, headers, _ in posts} == {("/speak", "audio/wav")}
+    shown = " ".join(str(got) for got in server.got)
+    assert not any(word in shown for word in ("emotion", "happy", "sentence number", "g0"))
+
+
+def test_json_carries_history_and_question_and_brings_everything_back(
+    serve: Serve, requests: list[Request]
+) -> None:
+    voice = base64.b64encode(requests[2].audio.path.read_bytes()).decode()
+    server = serve(lambda h: h.reply(json.dumps({
+        "text": "hello", "think": "hm", "perceived": {"emotion": "sad"}, "audio_base64": voice,
+        "first_audio_seconds": 0.25, "finish_reason": "stop", "usage": {"tokens": 3},
+    }), "application/json"))  # fmt: skip
+    turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="and?"))
+    reply = asked(server.url, replace(requests[0], history=turns, instruction="What is it?"), send="json")
+    sent = json.loads(server.got[-1][3])
+    assert base64.b64decode(sent["audio_base64"]) == requests[0].audio.path.read_bytes()
+    assert sent["instruction"] == "What is it?"
+    assert [sorted(turn) for turn in sent["history"]] == [["audio_base64", "role"], ["role", "text"]]
+    assert (reply.text, reply.think, reply.perceived["emotion"]) == ("hello", "hm", "sad")
+    assert (reply.first_audio_seconds, reply.usage["tokens"]) == (0.25, 3)
+
+
+def test_a_bare_audio_file_carries_no_history(serve: Serve, requests: list[Request]) -> None:
+    server = serve(lambda h: h.reply("hi"))
+    with pytest.raises(NotApplicable, match="set send=json"):
+        asked(server.url, replace(requests[0], history=(Turn(role="user", text="hi"),)))
+    assert not server.got
+
+
+def test_the_first_sound_of_a_streamed_voice_is_timed(serve: Serve, requests: list[Request]) -> None:
+    def slow(h: Any) -> None:
+        h.send_response(200)
+        h.send_header("content-type", "audio/wav")
+        h.send_header("transfer-encoding", "chunked")
+        h.end_headers()
+        h.chunk(h.body[:44])
+        time.sleep(0.3)
+        h.chunk(h.body[44:2000])
+        time.sleep(0.3)
+        h.chunk(h.body[2000:])
+        h.chunk(b"")
+
+    begun = time.monotonic()
+    reply = asked(serve(slow).url, requests[0])
+    assert 0.3 <= reply.first_audio_seconds <= time.monotonic() - begun - 0.25
+
+
+@pytest.mark.parametrize(("said", "seconds"), [({}, None), ({"retry_after": "7"}, 7.0)])
+def test_429_leaves_the_row_missing_and_waits_as_long_as_asked(
+    serve: Serve, requests: list[Request], said: dict[str, str], seconds: float | None
+) -> None:
+    with pytest.raises(Unavailable, match="HTTP 429: slow down") as caught:
+        asked(serve(lambda h: h.reply("slow down", status=429, **said)).url, requests[0])
+    assert caught.value.retry_after == seconds
+
+
+def test_500_on_every_try_has_failed_and_429_is_missing(
+    serve: Serve, tmp_path: Path, tones: Path, impatient: Patience
+) -> None:
+    for status, state in ((500, "failed"), (429, "missing")):
+        system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
+        with RunFolder(tmp_path / str(status)).writing() as run:
+            evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
+                     patience=impatient, progress=Silent())  # fmt: skip
+            assert {r.state for r in run.responses().values()} == {state}
+
+
+def test_a_hang_ends_in_time(serve: Serve, requests: list[Request]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
+        asked(serve(lambda h: time.sleep(3)).url, requests[0], timeout=0.3)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_reply_that_drips_for_ever_ends_in_time(serve: Serve, requests: list[Request]) -> None:
+    def drip(h: Any) -> None:
+        h.send_response(200)
+        h.send_header("content-type", "audio/wav")
+        h.send_header("transfer-encoding", "chunked")
+        h.end_headers()
+        for _ in range(100):
+            h.chunk(b"R")
+            time.sleep(0.05)
+
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"took longer than 0\.4 s"):
+        asked(serve(drip).url, requests[0], timeout=0.4)
+    assert time.monotonic() - begun < 3
+
+
+def test_a_half_sent_body_is_no_reply(serve: Serve, requests: list[Request]) -> None:
+    def half(h: Any) -> None:
+        h.send_response(200)
+        h.send_header("content-type", "audio/wav")
+        h.send_header("content-length", str(len(h.body)))
+        h.end_headers()
+        h.wfile.write(h.body[: len(h.body) // 2])
+        h.close_connection = True
+
+    with pytest.raises(Unavailable, match="RemoteProtocolError"):
+        asked(serve(half).url, requests[0])
+
+
+def test_an_endless_body_is_given_up_while_it_is_read(
+    serve: Serve, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echat_eval.systems.http._MAX_BODY_BYTES", 100_000)
+    sent = []
+
+    def endless(h: Any) -> None:
+        h.send_response(200)
+        h.send_header("content-type", "text/plain")
+        h.send_header("transfer-encoding", "chunked")
+        h.end_headers()
+        for _ in range(10_000):
+            h.chunk(b"x" * 10_000)
+            sent.append(1)
+
+    with pytest.raises(SystemFailure, match="longer than 100,000 bytes"):
+        asked(serve(endless).url, requests[0])
+    assert len(sent) < 9_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("text/html", "<h1>hi", "content type 'text/html'"),
+        ("application/json", "{", "not strict JSON"),
+        ("application/json", '{"text": "a", "audio": "/etc/passwd"}', "send 'audio_base64'"),
+        ("application/json", '{"id": "someone-else", "text": "a"}', "answered request 'someone-else'"),
+        ("audio/wav", "RIFF but not sound", "broken reply audio"),
+    ],
+)
+def test_an_answer_in_another_form_has_failed(
+    serve: Serve, requests: list[Request], kind: str, body: str, reason: str
+) -> None:
+    with pytest.raises(SystemFailure, match=reason):
+        asked(serve(lambda h: h.reply(body, kind)).url, requests[0])
+
+
+def test_a_compressed_answer_is_refused_before_it_can_grow(serve: Serve, requests: list[Request]) -> None:
+    import gzip
+
+    bomb = gzip.compress(b"0" * 10_000_000)
+    with pytest.raises(SystemFailure, match="compressed"):
+        asked(serve(lambda h: h.reply(bomb, content_encoding="gzip")).url, requests[0])
+
+
+def test_a_redirect_to_another_host_is_refused_and_the_audio_stays(
+    serve: Serve, requests: list[Request]
+) -> None:
+    other = serve(lambda h: h.reply("stolen"))
+    server = serve(lambda h: h.reply(status=307, location=f"{other.url}/take"))
+    with pytest.raises(SystemFailure, match="refused a redirect"):
+        asked(server.url, requests[0])
+    assert not other.got
+
+
+def test_a_redirect_on_the_same_host_is_followed_with_the_body(serve: Serve, requests: list[Request]) -> None:
+    def script(h: Any) -> None:
+        h.reply("here") if h.path == "/b" else h.reply(status=308, location="/b")
+
+    server = serve(script)
+    assert asked(f"{server.url}/a", requests[0]).text == "here"
+    assert server.got[-1][3] == requests[0].audio.path.read_bytes()
+
+
+def test_a_redirect_in_a_circle_ends(serve: Serve, requests: list[Request]) -> None:
+    with pytest.raises(SystemFailure, match="more than 3 redirects"):
+        asked(serve(lambda h: h.reply(status=307, location="/again")).url, requests[0])
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_address_or_key_stops_the_run(serve: Serve, requests: list[Request], status: int) -> None:
+    with pytest.raises(UsageError, match=f"HTTP {status}"):
+        asked(serve(lambda h: h.reply("no", status=status)).url, requests[0])
+
+
+def test_nobody_there_leaves_the_row_missing(requests: list[Request]) -> None:
+    with pytest.raises(Unavailable, match="ConnectError"):
+        asked("http://127.0.0.1:9/", requests[0])
+
+
+def test_audio_of_another_rate_is_kept_as_it_is(
+    serve: Serve, requests: list[Request], tmp_path: Path
+) -> None:
+    import soundfile
+
+    sound, _ = soundfile.read(requests[0].audio.path)
+    soundfile.write(tmp_path / "odd.wav", sound, 11_025)
+    body = (tmp_path / "odd.wav").read_bytes()
+    reply = asked(serve(lambda h: h.reply(body, "audio/wav")).url, requests[0])
+    assert reply.audio.seconds == pytest.approx(len(sound) / 11_025)
+
+
+def test_audio_whose_rate_is_nonsense_has_failed(serve: Serve, requests: list[Request]) -> None:
+    body = bytearray(requests[0].audio.path.read_bytes())
+    body[24:28] = (5).to_bytes(4, "little")  # the wav header's sample rate
+    with pytest.raises(SystemFailure, match="sample rate is 5 Hz"):
+        asked(serve(lambda h: h.reply(bytes(body), "audio/wav")).url, requests[0])
+
+
+def test_the_fingerprint_is_what_the_server_reports(serve: Serve) -> None:
+    version = ["a"]
+
+    def script(h: Any) -> None:
+        h.reply(version[0]) if h.path == "/fingerprint" else h.reply("no", status=404)
+
+    url = serve(script).url
+    first = Http(f"{url}/speak").fingerprint()
+    version[0] = "b"
+    assert first is not None
+    assert Http(f"{url}/speak").fingerprint() not in (None, first)
+    assert Http(serve(lambda h: h.reply("no", status=404)).url).fingerprint() is None
+    assert Http("http://127.0.0.1:9/").fingerprint() is None
+
+
+def test_a_server_that_changes_while_it_is_asked_is_noticed(serve: Serve, requests: list[Request]) -> None:
+    version = ["1"]
+    server = serve(lambda h: h.reply("hi", x_echat_fingerprint=version[0]))
+    system = Http(server.url, timeout=5)
+    assert system.fingerprint()
+    assert system.respond(requests[0]).text == "hi"
+    version[0] = "2"
+    with pytest.raises(Unavailable, match="the server changed while it was asked: 1 became 2"):
+        system.respond(requests[0])
+    system.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x/", "http://", "http://me:pw@host/", "http://[::1", "http://h:99999/"]
+)
+def test_a_url_that_is_none_is_misuse(url: str) -> None:
+    with pytest.raises(UsageError):
+        Http(url)
+
+
+def test_a_voice_of_any_length_is_written_to_nowhere_else(
+    serve: Serve, requests: list[Request], tmp_path: Path
+) -> None:
+    write_tone(tmp_path / "long.wav", 200, seconds=20)
+    body = (tmp_path / "long.wav").read_bytes()
+    system = Http(serve(lambda h: h.reply(body, "audio/wav")).url)
+    path = system.respond(requests[0]).audio.path
+    assert path.is_file()
+    system.close()
+    assert not path.exists()

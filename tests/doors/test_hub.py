@@ -1,0 +1,194 @@
+"""Fetching from a hub: a stand-in of its HTTP interface on loopback, with its large files on another host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from echat_eval.cli import command_line
+from echat_eval.errors import BadData, RunError, UsageError
+from echat_eval.importers.hub import fetch_data_set
+from echat_eval.task import find_faults
+from tests.conftest import write_tone
+
+Serve = Callable[[Callable[[Any], None]], Any]
+COMMIT = "c0ffee" + "0" * 34
+
+
+class Hub:
+    """Lists and hands out files; those in `large` live at another host, as hubs keep them."""
+
+    def __init__(self, serve: Serve, files: dict[str, bytes], large: set[str] = frozenset()) -> None:
+        self.files, self.large = files, large
+        self.listed: list[dict[str, Any]] = [self._entry(name) for name in files]
+        self.store = serve(self._store)
+        self.hub = serve(self._hub)
+        self.status = 200
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        content = self.files[name]
+        entry: dict[str, Any] = {
+            "rfilename": name,
+            "size": len(content),
+            "blobId": hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest(),
+        }
+        if name in self.large:
+            entry |= {
+                "lfs": {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)},
+                "blobId": "0" * 40,
+            }
+        return entry
+
+    def _hub(self, h: Any) -> None:
+        if h.path.startswith("/api/datasets/lab/set/revision/main?"):
+            h.reply(json.dumps({"sha": COMMIT, "siblings": self.listed}), "application/json", self.status)
+        elif h.path.startswith(root := f"/datasets/lab/set/resolve/{COMMIT}/"):
+            name = h.path.removeprefix(root)
+            if name in self.large:
+                h.reply(status=302, location=f"{self.store.url}/{name}")
+            else:
+                h.reply(self.files[name]) if name in self.files else h.reply("no", status=404)
+        else:
+            h.reply("no such data set", status=404)
+
+    def _store(self, h: Any) -> None:
+        h.reply(self.files[h.path[1:]])
+
+    def fetch(self, out: Path, **more: Any) -> Any:
+        return fetch_data_set("lab/set", out, hub=self.hub.url, **{"timeout": 5.0, **more})
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    return {"README.md": b"# set\n", "shards/0.tar": b"\0" * 3000, "data/a.jsonl": b"{}\n"}
+
+
+def test_everything_is_fetched_once_and_recorded_by_hash(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    hub = Hub(serve, files, {"shards/0.tar"})
+    seen: list[tuple[str, int, int]] = []
+    found = hub.fetch(tmp_path, token="t0ken", progress=lambda *what: seen.append(what))
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+    assert found.commit == COMMIT
+    assert found.files == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert found.bytes == sum(map(len, files.values())) == seen[-1][1] == seen[-1][2]
+    # The token is for the hub, not for wherever it keeps large files.
+    assert {got[2].get("authorization") for got in hub.hub.got} == {"Bearer t0ken"}
+    assert {got[2].get("authorization") for got in hub.store.got} == {None}
+    assert hub.fetch(tmp_path).bytes == 0
+    (tmp_path / "README.md").write_bytes(b"# sat\n")
+    assert hub.fetch(tmp_path).bytes == len(files["README.md"])
+
+
+def test_only_files_like_the_patterns_are_fetched(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    assert set(Hub(serve, files).fetch(tmp_path, include=("data/*",)).files) == {"data/a.jsonl"}
+    with pytest.raises(UsageError, match="none of its 3 files is like"):
+        Hub(serve, files).fetch(tmp_path, include=("*.zip",))
+
+
+@pytest.mark.parametrize("name", ["README.md", "shards/0.tar"])
+def test_a_file_that_is_not_what_its_hash_says_is_not_kept(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes], name: str
+) -> None:
+    hub = Hub(serve, files, {"shards/0.tar"})
+    files[name] = files[name][:-1] + b"X"
+    with pytest.raises(RunError, match="not what the hub announced"):
+        hub.fetch(tmp_path)
+    assert not (tmp_path / name).exists()
+    assert not list(tmp_path.rglob("*.part"))
+    files[name] += b"and more"
+    with pytest.raises(RunError, match="longer than"):
+        hub.fetch(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "a\\..\\out.txt"])
+def test_a_name_that_leaves_the_folder_is_refused(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes], name: str
+) -> None:
+    hub = Hub(serve, files)
+    hub.listed.append({"rfilename": name, "size": 1})
+    with pytest.raises(BadData, match="leaves the folder"):
+        hub.fetch(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, UsageError), (404, UsageError), (429, RunError), (503, RunError)]
+)
+def test_what_a_hub_may_answer_instead(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes], status: int, error: type[Exception]
+) -> None:
+    hub = Hub(serve, files)
+    hub.status = status
+    with pytest.raises(error, match=f"HTTP {status}"):
+        hub.fetch(tmp_path)
+
+
+def test_a_file_that_breaks_off_is_fetched_again(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    hub = Hub(serve, files)
+    whole = hub._hub
+    broken = [True]
+
+    def script(h: Any) -> None:
+        if "a.jsonl" in h.path and broken.pop():
+            broken.append(False)
+            h.send_response(200)
+            h.send_header("content-length", "3")
+            h.end_headers()
+            h.wfile.write(b"{")
+            h.close_connection = True
+        else:
+            whole(h)
+
+    hub.hub = serve(script)
+    with pytest.raises(RunError, match="the same command goes on"):
+        hub.fetch(tmp_path)
+    assert not (tmp_path / "data" / "a.jsonl").exists()
+    assert hub.fetch(tmp_path).files
+
+
+def test_a_data_set_becomes_a_task_in_one_command(serve: Serve, tmp_path: Path) -> None:
+    rows, files = [], {}
+    for n, label in enumerate(("<FEMALE>", "<MALE>")):
+        write_tone(tmp_path / f"{n}.wav", 200 + 99 * n)
+        files[f"wav/{n}.wav"] = (tmp_path / f"{n}.wav").read_bytes()
+        rows.append(
+            {
+                "key": f"k{n}",
+                "txt": "好",
+                "wav": f"wav/{n}.wav",
+                "extra": {"question": "你好", "gender": label},
+            }
+        )
+    files["data.jsonl"] = "".join(json.dumps(r) + "\n" for r in rows).encode()
+    hub = Hub(serve, files, {"wav/0.wav"})
+    args = [
+        "import",
+        "echat",
+        "--from-hub",
+        "lab/set",
+        "--hub-url",
+        hub.hub.url,
+        "--language",
+        "zh",
+        "--source",
+        "synthetic",
+    ]
+    done = CliRunner().invoke(
+        command_line, [*args, "--out", str(tmp_path / "gender")], catch_exceptions=False
+    )
+    assert "2 samples about gender, 1 contrast groups, 0 refused" in done.output
+    assert find_faults(tmp_path / "gender") == []
+    record = json.loads((tmp_path / "gender-source.fetched.json").read_text())
+    assert (record["commit"], set(record["sha256"])) == (COMMIT, set(files))
+    assert json.loads((tmp_path / "gender" / "import.json").read_text())["origin"]["commit"] == COMMIT

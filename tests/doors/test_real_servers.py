@@ -1,0 +1,121 @@
+"""Real servers on loopback: llama.cpp with an embedded model, asked by the chat adapter and by the oracles."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.assets import asset_file
+from echat_eval.attempts import Patience
+from echat_eval.errors import NotApplicable, SystemFailure, UsageError
+from echat_eval.perform import Silent
+from echat_eval.records import Request, Sample, Turn
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.systems import build_system
+from echat_eval.systems.gold_labels import TOLD, GoldLabels
+from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
+from echat_eval.systems.openai_chat import OpenAIChat
+from echat_eval.systems.transcript_only import TranscriptOnly
+from echat_eval.task import load_task
+
+pytestmark = pytest.mark.assets
+
+
+@pytest.fixture(scope="module")
+def llama() -> Iterator[str]:
+    asset_file(EMBEDDED)
+    server = LlamaServer()
+    yield server.url
+    server.close()
+    gc.collect()
+
+
+@pytest.fixture
+def sample(tones: Path) -> Sample:
+    return load_task("emotion", data=tones).samples[0]
+
+
+def test_the_chat_adapter_talks_to_llama_cpp(llama: str, requests: list[Request]) -> None:
+    system = OpenAIChat(EMBEDDED, url=llama, audio_in="none", max_tokens=8, seed=1)
+    asked = replace(
+        requests[0],
+        instruction="Say hello.",
+        history=(Turn(role="user", text="Hi."), Turn(role="assistant", text="Hi!")),
+    )
+    first, again = system.respond(asked), system.respond(asked)
+    assert first.text
+    assert first.text == again.text
+    assert first.usage["completion_tokens"] <= 8
+    assert first.finish_reason in ("stop", "length")
+    streamed = OpenAIChat(EMBEDDED, url=llama, audio_in="none", max_tokens=8, seed=1, stream=True)
+    assert streamed.respond(asked).text.strip() == first.text.strip()
+    for each in (system, streamed):
+        each.close()
+
+
+def test_a_server_that_hears_nothing_says_so(llama: str, requests: list[Request]) -> None:
+    system = OpenAIChat(EMBEDDED, url=llama)
+    with pytest.raises(SystemFailure, match="audio"):
+        system.respond(requests[0])
+    system.close()
+
+
+def test_the_fingerprint_names_the_served_model(llama: str) -> None:
+    one = OpenAIChat(EMBEDDED, url=llama)
+    assert one.fingerprint() == OpenAIChat(EMBEDDED, url=llama).fingerprint()
+    assert one.fingerprint() is not None
+    assert OpenAIChat("another", url=llama).fingerprint() is None
+
+
+def test_the_oracles_differ_in_the_cues_alone(llama: str, sample: Sample) -> None:
+    told: list[Any] = []
+    for kind in (TranscriptOnly, GoldLabels):
+        oracle = kind(EMBEDDED, url=llama, max_tokens=12)
+        told.append(oracle.told(sample))
+        reply = oracle.respond_to(sample)
+        assert reply.text
+        assert reply.text == oracle.respond_to(sample).text
+        assert dict(reply.perceived) == (dict(sample.cues) if kind is GoldLabels else {})
+        oracle.close()
+    assert told == [sample.transcript, TOLD["en"].format(cues="emotion happy") + "\n" + sample.transcript]
+    assert TranscriptOnly("m").fingerprint() != GoldLabels("m").fingerprint()
+    assert (TranscriptOnly.role, GoldLabels.role) == ("floor", "ceiling")
+
+
+def test_a_reply_without_the_cue_cannot_depend_on_it(llama: str, tones: Path, tmp_path: Path) -> None:
+    system = build_system(
+        "transcript-only", {"model": EMBEDDED, "url": llama, "max_tokens": 12, "calls_at_once": 1}
+    )
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
+                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        replies = {i[2]: r.reply.text for i, r in run.responses().items()}
+        manifest = run.manifest()["systems"]["transcript-only"]
+    assert all(replies[f"s{n}h"] == replies[f"s{n}s"] for n in range(4))
+    assert len(set(replies.values())) > 1
+    assert (manifest["role"], manifest["oracle"]) == ("floor", True)
+
+
+def test_oracles_read_history_and_say_what_they_cannot(llama: str, sample: Sample) -> None:
+    oracle = TranscriptOnly(EMBEDDED, url=llama, max_tokens=4)
+    turns = (Turn(role="user", text="Hello."), Turn(role="assistant", text="Yes?"))
+    assert (
+        oracle.respond_to(replace(sample, history=turns)).usage["prompt_tokens"]
+        > oracle.respond_to(sample).usage["prompt_tokens"]
+    )
+    with pytest.raises(NotApplicable, match="an earlier turn has no words"):
+        oracle.respond_to(replace(sample, history=(Turn(role="user", audio=sample.audio),)))
+    with pytest.raises(NotApplicable, match="no prompt in language 'fr'"):
+        oracle.respond_to(replace(sample, language="fr"))
+    oracle.close()
+
+
+def test_an_oracle_without_a_model_is_misuse() -> None:
+    with pytest.raises(UsageError, match="needs model"):
+        build_system("gold-labels")

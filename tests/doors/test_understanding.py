@@ -1,0 +1,231 @@
+"""Understanding: answers in words become WER, CER, UAR and WAR; checked against jiwer, scikit-like counts by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echat_eval.attempts import Patience
+from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.labels import LABELS
+from echat_eval.leaderboard import build_leaderboard
+from echat_eval.perform import Silent
+from echat_eval.records import Reply
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.transcription import TranscriptionConsistency
+from echat_eval.scorers.understanding import Understanding, named_label
+from echat_eval.stats import cluster_mean
+from echat_eval.task import find_faults, load_task
+from echat_eval.task.probe import QUESTIONS, probing
+
+
+def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1) -> Any:
+    with RunFolder(out).writing() as run:
+        evaluate(run, systems=[system], tasks=[task], annotators=[], scorers=scorers,
+                 patience=Patience(tries=tries, first_wait=0.0), progress=Silent())  # fmt: skip
+    return run, build_leaderboard([run])
+
+
+@pytest.mark.parametrize(
+    ("cue", "answer", "label"),
+    [
+        ("emotion", "anger", "anger"), ("emotion", "<SAD>", "sad"), ("emotion", "The person is Happy!", "happy"),
+        ("emotion", "happy or sad", None), ("emotion", "I cannot tell.", None), ("emotion", "unhappy", None),
+        ("emotion", "我听到的是悲伤。", "sad"), ("emotion", "angry anger", "anger"), ("emotion", "unknown", None),
+        ("gender", "female", "female"), ("gender", "A woman.", "female"), ("gender", "M", "male"),
+        ("gender", "I'm sure: female", "female"), ("gender", "男性", "male"), ("gender", "human", None),
+        ("age", "middle aged, so adult", "adult"), ("age", "<MIDDLE_AGE>", "adult"), ("age", "elderly", "old"),
+        ("event", "throat-clearing", None), ("event", "Throat clearing", "throat clearing"),
+        ("event", "laughter", "laugh"), ("event", "打喷嚏", "sneeze"), ("event", "none", "none"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_a_label_only_if_it_names_one_and_no_other(
+    cue: str, answer: str, label: str | None
+) -> None:
+    assert named_label(cue, answer) == label
+
+
+@pytest.mark.parametrize("cue", list(LABELS))
+def test_every_label_is_read_as_itself_and_offered_in_both_questions(cue: str) -> None:
+    for label in LABELS[cue]:
+        assert named_label(cue, label) == label
+        assert all(label in QUESTIONS[cue][language] for language in ("en", "zh"))
+
+
+def test_uar_is_the_mean_of_recalls_and_war_the_share_right(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    # 4 happy, 4 sad: drop to 4 happy and 1 sad, so that UAR and WAR differ.
+    folder = tones / "emotion"
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    kept = [r for r in rows if r["cues"]["emotion"] == "happy" or r["id"] == "s0s"]
+    for row in kept:
+        del row["contrast_group"]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in kept))
+    task = probing(load_task("emotion", data=tones), "emotion")
+    assert {sample.instruction for sample in task.samples} == {QUESTIONS["emotion"]["en"]}
+    # Right on 3 of 4 happy, wrong on the only sad one.
+    wrong = {"s0s": "happy", "s3h": "sad"}
+    by_audio = {s.audio.sha256: wrong.get(s.id, s.cues["emotion"]) for s in task.samples}
+    system = scripted(lambda r: Reply(text=f"It is {by_audio[r.audio.sha256]}."))
+    run, board = run_on(tmp_path / "run", task, system, [Understanding(), Outcome()])
+    name = "emotion-asks-emotion"
+    cells = {m: board.summaries["scripted", name, m] for m in ("understanding_war", "understanding_uar")}
+    assert cells["understanding_war"].estimate.value == pytest.approx(100 * 3 / 5)
+    assert cells["understanding_uar"].estimate.value == pytest.approx((100 * 3 / 4 + 0) / 2)
+    answered = {
+        s.sample_id: s.evidence["answered"] for s in run.scores().values() if s.metric == "understanding_uar"
+    }
+    assert answered["s0s"] == "happy"
+    assert board.summaries["scripted", name, "failed"].estimate.value == 0
+
+
+def test_the_interval_of_uar_is_that_of_the_recalls_alone(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    task = probing(load_task("emotion", data=tones), "emotion")
+    system = scripted(lambda r: Reply(text="happy" if int(r.audio.sha256, 16) % 3 else "sad"))
+    run, board = run_on(tmp_path / "run", task, system, [Understanding()])
+    scores = [s for s in run.scores().values() if s.metric == "understanding_uar"]
+    gold = {s.id: s.cues["emotion"] for s in task.samples}
+    recalls = {
+        label: np.mean([s.value for s in scores if gold[s.sample_id] == label]) for label in ("happy", "sad")
+    }
+    # By hand: linearised residuals of a mean of two means, one cluster a pair (same transcript).
+    groups = {s.id: s.contrast_group for s in task.samples}
+    clusters = sorted(set(groups.values()))
+    sums = [
+        sum((s.value - recalls[gold[s.sample_id]]) / 4 / 2 for s in scores if groups[s.sample_id] == c)
+        for c in clusters
+    ]
+    se = np.sqrt(sum(x**2 for x in sums) / (1 - 1 / len(clusters)))
+    estimate = board.summaries["scripted", task.name, "understanding_uar"].estimate
+    assert estimate.value == pytest.approx(np.mean(list(recalls.values())))
+    assert estimate.se == pytest.approx(se)
+    assert cluster_mean([1.0, 0.0], ["a", "b"]).se is not None
+
+
+def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    from echat_eval.errors import Unavailable
+
+    task = probing(load_task("emotion", data=tones), "emotion")
+    lost = next(s for s in task.samples if s.id == "s0s").audio.sha256
+
+    def answer(request: Any) -> Reply:
+        if request.audio.sha256 == lost:
+            raise Unavailable("429")
+        return Reply(text="happy")
+
+    _, board = run_on(tmp_path / "run", task, scripted(answer), [Understanding()])
+    summary = board.summaries["scripted", task.name, "understanding_uar"]
+    assert summary.counts["missing"] == 1
+    assert (summary.bounds.low, summary.bounds.high) == (pytest.approx(50), pytest.approx((100 + 25) / 2))
+
+
+def test_transcripts_are_scored_as_jiwer_scores_the_corpus(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    import jiwer
+
+    task = probing(load_task("emotion", data=tones), "transcript")
+    said = ["Sentence number zero!", "sentence", "sentence number 1", "a sentence number 1 more",
+            "sentence number 2", "sentence number 2", "", "sentence number 3"]  # fmt: skip
+    by_audio = {s.audio.sha256: text for s, text in zip(task.samples, said, strict=True)}
+    system = scripted(lambda r: Reply(text=by_audio[r.audio.sha256]))
+    run, board = run_on(tmp_path / "run", task, system, [Understanding()], tries=2)
+    states = [r.state for r in run.responses().values()]
+    assert states.count("failed") == 1  # the empty reply
+    references = [s.transcript for s in task.samples]
+    hypotheses = [text.lower().replace("!", "") for text in said]
+    summary = board.summaries["scripted", task.name, "understanding_wer"]
+    assert summary.estimate.value == pytest.approx(100 * jiwer.wer(references, hypotheses))
+    assert board.summaries["scripted", task.name, "understanding_cer"].counts == {"not applicable": 8}
+
+
+def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Path, scripted: Any) -> None:
+    folder = tones / "emotion"
+    text = (folder / "samples.jsonl").read_text()
+    for n in range(4):
+        text = text.replace(
+            f'"sentence number {n}"', json.dumps("今天天气很好" + "一二三四"[n], ensure_ascii=False)
+        )
+    (folder / "samples.jsonl").write_text(text.replace('"language": "en"', '"language": "zh"'))
+    task = probing(load_task("emotion", data=tones), "transcript")
+    _, board = run_on(
+        tmp_path / "run", task, scripted(lambda _: Reply(text="今天天气好。")), [Understanding()]
+    )
+    assert board.summaries["scripted", task.name, "understanding_cer"].estimate.value == pytest.approx(
+        100 * 2 / 7
+    )
+
+
+def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    seen: list[str | None] = []
+
+    def answer(request: Any) -> Reply:
+        seen.append(request.instruction)
+        return Reply(text="sad")
+
+    task = probing(load_task("emotion", data=tones), "emotion")
+    run, board = run_on(
+        tmp_path / "run", task, scripted(answer), [Understanding(), TranscriptionConsistency()]
+    )
+    assert set(seen) == {QUESTIONS["emotion"]["en"]}
+    states = {s.state for s in run.scores().values() if s.metric == "reply_wer"}
+    assert states == {"not applicable"}
+    # ... and the other way round: no question, no understanding.
+    _, board = run_on(
+        tmp_path / "talk", load_task("emotion", data=tones), scripted(answer), [Understanding()]
+    )
+    assert board.summaries["scripted", "emotion", "understanding_war"].counts == {"not applicable": 8}
+    assert seen[-1] is None
+
+
+def test_a_task_may_ask_a_question_of_its_own(tones: Path) -> None:
+    path = tones / "emotion" / "task.yaml"
+    own = path.read_text()
+    path.write_text(own + "asks: emotion\ninstruction:\n  en: How do they feel?\n")
+    assert find_faults(tones / "emotion") == []
+    sample = load_task("emotion", data=tones).samples[0]
+    assert (sample.asks, sample.instruction) == ("emotion", "How do they feel?")
+    with pytest.raises(UsageError, match="asks a question already"):
+        probing(load_task("emotion", data=tones), "emotion")
+    for lines, fault in (
+        ("asks: emotion\n", "go together"),
+        ("asks: age\ninstruction:\n  en: How old?\n", "not among the task's cues"),
+        ("asks: mood\ninstruction:\n  en: How?\n", "'asks' is mood, expected transcript"),
+        ("asks: emotion\ninstruction:\n  zh: 什么情感?\n", "no instruction in language 'en'"),
+    ):
+        path.write_text(own + lines)
+        assert any(fault in found for found in find_faults(tones / "emotion")), fault
+        with pytest.raises(BadData):
+            load_task("emotion", data=tones)
+
+
+def test_a_transcript_task_needs_no_cues(tones: Path) -> None:
+    folder = tones / "emotion"
+    text = (folder / "task.yaml").read_text().replace("cues: [emotion]", "cues: []")
+    (folder / "task.yaml").write_text(text)
+    assert any("which only a task that asks for the transcript" in f for f in find_faults(folder))
+    (folder / "task.yaml").write_text(text + "asks: transcript\ninstruction: {en: What is said}\n")
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["cues"] = {}
+        del row["contrast_group"]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert find_faults(folder) == []
+    assert load_task("emotion", data=tones).samples[0].asks == "transcript"
+
+
+def test_only_what_has_a_label_can_be_asked_for(tones: Path) -> None:
+    task = load_task("emotion", data=tones)
+    with pytest.raises(UnknownName, match="unknown question 'mood'"):
+        probing(task, "mood")
+    with pytest.raises(UsageError, match="has no label 'age'"):
+        probing(task, "age")

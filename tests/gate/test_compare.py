@@ -1,0 +1,122 @@
+"""Comparisons: paired, sliced, marked, with what flipped and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+
+from echat_eval.compare import compare, to_text, trend
+from echat_eval.errors import UsageError
+from echat_eval.gate import MetricRule
+from echat_eval.tables import Run, check_table
+
+Table = Callable[..., pd.DataFrame]
+RULES = {"empathy": MetricRule(higher_is_better=True, low=0, high=100)}
+
+
+def run(name: str, frame: pd.DataFrame, **hashes: str) -> Run:
+    return Run(
+        name=name,
+        system="ours",
+        frame=check_table(frame),
+        hashes={("tasks", k): v for k, v in hashes.items()},
+    )
+
+
+def test_tasks_are_paired_t_tests_adjusted_by_holm(table: Table) -> None:
+    one, other = table(n=200, per_cluster=1), table(-2, seed=2, n=200, per_cluster=1)
+    got = compare(run("a", one), run("b", other), metrics=RULES)
+    tasks = {cell.name: cell for cell in got.cells if cell.part == "task"}
+    raw = {}
+    for task, cell in tasks.items():
+        d = (other["value"] - one["value"])[one["task"] == task]
+        want = scipy_stats.ttest_1samp(d, 0)
+        interval = want.confidence_interval()
+        raw[task] = want.pvalue
+        assert (cell.low, cell.high) == pytest.approx((interval.low, interval.high))
+        assert cell.p == pytest.approx(want.pvalue)
+        assert (cell.won, cell.lost) == pytest.approx(((d > 0).mean(), (d < 0).mean()))
+    adjusted = multipletests(list(raw.values()), method="holm")[1]
+    assert [tasks[task].adjusted for task in raw] == pytest.approx(list(adjusted))
+    pooled = next(cell for cell in got.cells if cell.part == "pooled")
+    assert pooled.adjusted == pooled.p
+    assert pooled.n == 200
+
+
+def test_shares_and_flips_follow_the_direction(table: Table) -> None:
+    one = table(n=40, per_cluster=2)
+    other = one.assign(value=one["value"] + np.tile([0.0, 3.0, -5.0, -1.0], 10))
+    rule = {"empathy": MetricRule(higher_is_better=True)}
+    got = compare(run("a", one), run("b", other), metrics=rule)
+    pooled = got.cells[0]
+    assert (pooled.won, pooled.lost, pooled.tied) == (0.25, 0.5, 0.25)
+    assert [flip.change for flip in got.flips[:10]] == pytest.approx([-5.0] * 10)
+    assert len(got.flips) == 30
+    turned = compare(run("a", one), run("b", other), metrics={"empathy": MetricRule(higher_is_better=False)})
+    assert turned.cells[0].won == 0.5
+    assert turned.flips[0].change == pytest.approx(-3.0)
+
+
+def test_slices_are_secondary(table: Table) -> None:
+    kinds = {"source": np.where(np.arange(400) % 3 == 0, "real", "synthetic"), "language": "en"}
+    got = compare(run("a", table().assign(**kinds)), run("b", table(seed=2).assign(**kinds)), metrics=RULES)
+    slices = [cell for cell in got.cells if cell.part == "slice"]
+    assert [cell.name for cell in slices] == ["source = real", "source = synthetic"]
+    assert all(cell.adjusted is None for cell in slices)
+    assert any("secondary" in line for line in to_text(got))
+
+
+def test_unlike_runs_are_refused_or_marked(table: Table) -> None:
+    one, other = run("a", table(), emotion="1111", age="2"), run("b", table(seed=2), emotion="3333", age="2")
+    with pytest.raises(UsageError, match=r"task 'emotion' differs \(1111 in a, 3333 in b\)"):
+        compare(one, other, metrics=RULES)
+    lines = to_text(compare(one, other, metrics=RULES, anyway=True))
+    numbers = [line for line in lines if "[" in line]
+    assert len(numbers) == 6
+    assert all(line.endswith("†") for line in numbers)
+    assert not any(
+        "†" in line for line in to_text(compare(one, replace(other, hashes=one.hashes), metrics=RULES))
+    )
+
+
+def test_missing_rows_widen_and_one_cluster_cannot_tell(table: Table) -> None:
+    whole = compare(run("a", table()), run("b", table(seed=2)), metrics=RULES).cells[0]
+    holed = compare(run("a", table()), run("b", table(seed=2, missing=0.1)), metrics=RULES).cells[0]
+    assert holed.missing > 0
+    assert holed.low is not None
+    assert whole.low is not None
+    assert holed.low < whole.low - 3
+    alone = compare(run("a", table(per_cluster=400)), run("b", table(seed=2, per_cluster=400)), metrics=RULES)
+    assert alone.cells[0].low is None
+    assert any("cannot tell" in line for line in to_text(alone))
+
+
+def test_a_trend_is_the_slope_within_samples(table: Table) -> None:
+    runs = [run(f"stage {k}", table(2.0 * k, seed=k, noise=4)) for k in range(3)]
+    pooled, *tasks = trend(runs, metrics=RULES)
+    wide = np.column_stack([r.frame["value"] for r in runs])
+    want = np.polyfit([0, 1, 2], wide.T, 1)[0]
+    assert pooled.slope.value == pytest.approx(want.mean())
+    assert pooled.slope.low is not None
+    assert pooled.slope.low > 1
+    assert [one.task for one in tasks] == ["age", "emotion", "event", "gender", "multi"]
+    assert pooled.means == pytest.approx(tuple(wide.mean(axis=0)))
+
+
+def test_a_trend_runs_over_the_samples_all_runs_have(table: Table) -> None:
+    runs = [run("1", table()), run("2", table(seed=2, missing=0.2)), run("3", table(seed=3).iloc[50:])]
+    assert trend(runs, metrics=RULES)[0].slope.n < 300
+
+
+def test_names_cannot_steer_the_terminal(table: Table) -> None:
+    odd = table().assign(task="emo\x1b[2Jtion")
+    lines = to_text(
+        compare(run("a\x1b[31m", odd), run("b", odd.assign(value=odd["value"] / 2)), metrics=RULES)
+    )
+    assert not any("\x1b" in line for line in lines)

@@ -1,0 +1,278 @@
+"""What the gate decides, and what it must never decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echat_eval.errors import BadData, Exit, UsageError
+from echat_eval.gate import Policy, Provenance, decide
+
+Table = Callable[..., pd.DataFrame]
+SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
+
+
+def policy(margin: float = 3.0, **more: Any) -> Policy:
+    return Policy(margin=margin, **{"metrics": {"empathy": SCORE}, **more})
+
+
+@pytest.mark.parametrize(
+    ("candidate", "outcome", "code"),
+    [
+        ({"shift": 0}, "pass", Exit.DONE),
+        ({"shift": 5}, "pass", Exit.DONE),
+        ({"shift": -8}, "regress", Exit.REGRESS),
+        ({"shift": 0, "missing": 0.3}, "cannot tell", Exit.CANNOT_TELL),
+        ({"shift": -8, "missing": 0.3}, "cannot tell", Exit.CANNOT_TELL),
+    ],
+    ids=["equal", "better", "worse", "30 % missing", "worse and 30 % missing"],
+)
+def test_outcomes(table: Table, candidate: dict[str, Any], outcome: str, code: Exit) -> None:
+    got = decide(table(seed=2, **candidate), table(), policy())
+    assert got.outcome == outcome
+    assert got.exit_code == code
+    assert bool(got.reasons) == (outcome != "pass")
+
+
+def test_a_sure_drop_inside_the_margin_is_a_pass_with_a_drop(table: Table) -> None:
+    got = decide(table(-1.5, seed=2), table(), policy())
+    assert got.outcome == "pass"
+    assert got.title == "pass, with a drop"
+    assert got.high is not None
+    assert got.high < 0
+
+
+def test_a_candidate_at_the_edge_of_little_data_cannot_tell(table: Table) -> None:
+    got = decide(table(-1.0, seed=2, n=60, noise=20), table(n=60, noise=20), policy())
+    assert got.outcome == "cannot tell"
+    assert got.low is not None
+    assert got.low < -3
+
+
+def test_lower_is_better_turns_the_difference(table: Table) -> None:
+    rule = {"empathy": {**SCORE, "higher_is_better": False}}
+    assert decide(table(8, seed=2), table(), policy(metrics=rule)).outcome == "regress"
+    assert decide(table(-8, seed=2), table(), policy(metrics=rule)).outcome == "pass"
+
+
+def test_one_collapsed_task_is_not_hidden_by_the_pool(table: Table) -> None:
+    got = decide(table(-9, seed=2, only_task="event"), table(), policy())
+    assert got.low is not None
+    assert got.low > -3, "the pooled difference alone would pass"
+    assert got.outcome == "regress"
+    assert any("event" in reason for reason in got.reasons)
+
+
+def test_a_collapsed_second_metric_is_not_hidden_by_the_primary(table: Table) -> None:
+    metrics = {"empathy": SCORE, "fluency": SCORE}
+    good, bad = table(0, seed=2), table(-12, seed=3, metric="fluency")
+    against = pd.concat([table(), table(seed=4, metric="fluency")])
+    assert decide(pd.concat([good, bad]), against, policy(metrics=metrics)).outcome == "regress"
+    watched = {"empathy": SCORE, "fluency": {**SCORE, "critical": False}}
+    assert decide(pd.concat([good, bad]), against, policy(metrics=watched)).outcome == "pass"
+
+
+def test_a_metric_with_a_margin_must_be_shown(table: Table) -> None:
+    against = pd.concat([table(), table(seed=4, metric="fluency", noise=25)])
+    candidate = pd.concat([table(seed=2), table(seed=3, metric="fluency", noise=25)])
+    shown = policy(metrics={"empathy": SCORE, "fluency": {**SCORE, "margin": 40}})
+    unshown = policy(metrics={"empathy": SCORE, "fluency": {**SCORE, "margin": 1}})
+    assert decide(candidate, against, shown).outcome == "pass"
+    assert decide(candidate, against, unshown).outcome == "cannot tell"
+
+
+@pytest.mark.parametrize(("floor", "outcome"), [(40, "pass"), (90, "regress"), (60, "cannot tell")])
+def test_a_floor_must_surely_be_kept(table: Table, floor: float, outcome: str) -> None:
+    rule = {"empathy": {**SCORE, "at_least": floor}}
+    assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == outcome
+
+
+def test_missing_rows_of_a_second_metric_cannot_hide_a_collapse(table: Table) -> None:
+    against = pd.concat([table(), table(seed=4, metric="fluency")])
+    gone = table(seed=3, metric="fluency").assign(value=np.nan)
+    metrics = {"empathy": SCORE, "fluency": SCORE}
+    assert decide(pd.concat([table(seed=2), gone]), against, policy(metrics=metrics)).outcome == "cannot tell"
+
+
+def test_no_filling_of_missing_values_turns_a_decision(table: Table) -> None:
+    """A pass or regress with holes stays what it is whatever the holes hold."""
+    rng = np.random.default_rng(8)
+    turned = 0
+    for shift in (-9, -6, -1, 0, 4):
+        holed = table(shift, seed=2, missing=0.01, n=200)
+        got = decide(holed, table(n=200), policy()).outcome
+        for _ in range(3):
+            filled = holed.assign(
+                value=holed["value"].fillna(pd.Series(rng.choice([0, 50, 100], len(holed))))
+            )
+            full = decide(filled, table(n=200), policy()).outcome
+            turned += got != "cannot tell" and got != full
+    assert turned == 0
+
+
+def test_missing_on_an_open_range_cannot_tell(table: Table) -> None:
+    rule = {"empathy": {"higher_is_better": True, "low": 0}}
+    one_gone = table(seed=2).assign(value=lambda t: t["value"].mask(t.index == 3))
+    assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == "pass"
+    assert decide(one_gone, table(), policy(metrics=rule)).outcome == "cannot tell"
+
+
+def test_failures_are_the_system_s_doing_and_count_as_worst(table: Table) -> None:
+    failed = table(seed=2).assign(state=lambda t: np.where(t.index % 5 < 2, "failed", "value"))
+    failed.loc[failed["state"] == "failed", "value"] = np.nan
+    assert decide(failed, table(), policy()).outcome == "regress"
+
+
+@pytest.mark.parametrize(
+    ("limit", "state", "outcome"),
+    [("max_failed", "failed", "regress"), ("max_missing", "missing", "cannot tell")],
+)
+def test_shares_of_failed_and_missing_rows(table: Table, limit: str, state: str, outcome: str) -> None:
+    rows = table(1, seed=2).assign(state="value")
+    rows.loc[rows.index < 2, ["state", "value"]] = [state, np.nan]
+    assert decide(rows, table(), policy()).outcome == "pass"
+    assert decide(rows, table(), policy(**{limit: 0.01})).outcome == "pass"
+    assert decide(rows, table(), policy(**{limit: 0.001})).outcome == outcome
+
+
+def with_times(rows: pd.DataFrame, seconds: float) -> pd.DataFrame:
+    drawn = seconds * np.random.default_rng(3).uniform(0.8, 1.0, len(rows))
+    return pd.concat([rows, rows.assign(metric="first_audio_seconds", value=drawn)])
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1.0, "pass"), (4.0, "regress")])
+def test_times_are_judged_only_where_they_were_measured_fairly(
+    table: Table, seconds: float, outcome: str
+) -> None:
+    rule = policy(latency={"first_audio_seconds": {"at_most": 1.5}})
+    candidate = with_times(table(seed=2), seconds)
+    assert decide(candidate, table(), rule, provenance=Provenance(latency="")).outcome == outcome
+    assert decide(candidate, table(), rule).outcome == "cannot tell"
+    assert decide(table(seed=2), table(), rule, provenance=Provenance(latency="")).outcome == "cannot tell"
+
+
+def test_times_near_the_limit_cannot_tell(table: Table) -> None:
+    rows = table(seed=2)
+    over = np.where(np.arange(len(rows)) % 20 == 0, 2.0, 1.0)  # exactly 5 % above
+    candidate = pd.concat([rows, rows.assign(metric="rtf", value=over)])
+    got = decide(
+        candidate, table(), policy(latency={"rtf": {"at_most": 1.5}}), provenance=Provenance(latency="")
+    )
+    assert got.outcome == "cannot tell"
+
+
+@pytest.mark.parametrize("shift", [0, -8])
+def test_what_cannot_be_trusted_neither_passes_nor_regresses(table: Table, shift: float) -> None:
+    got = decide(table(shift, seed=2), table(), policy(), provenance=Provenance(blockers=("too old",)))
+    assert got.outcome == "cannot tell"
+    assert got.reasons[0] == "too old"
+
+
+@pytest.mark.parametrize("per_cluster", [400, 80], ids=["one cluster", "five clusters"])
+def test_too_few_clusters_cannot_tell(table: Table, per_cluster: int) -> None:
+    got = decide(table(-30, seed=2, per_cluster=per_cluster), table(), policy())
+    assert got.outcome == "cannot tell"
+    assert "6 are needed" in got.reasons[0]
+
+
+def test_an_identical_candidate_passes(table: Table) -> None:
+    got = decide(table(), table(), policy())
+    assert got.outcome == "pass"
+    assert not got.with_drop
+    assert got.difference is not None
+    assert got.difference.value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "n", "outcome"),
+    [
+        (50, 50, 60, "cannot tell"),  # 12 clusters exclude 26 points at best
+        (50, 50, 2000, "pass"),  # 400 clusters exclude 0.9 points
+        (10, 90, 400, "regress"),
+    ],
+)
+def test_constant_scores_are_worth_what_their_clusters_exclude(
+    table: Table, ours: float, theirs: float, n: int, outcome: str
+) -> None:
+    assert decide(table(n=n).assign(value=ours), table(n=n).assign(value=theirs), policy()).outcome == outcome
+
+
+def test_partly_shared_samples_are_counted(table: Table) -> None:
+    got = decide(table(seed=2).iloc[100:], table().iloc[:350], policy())
+    assert got.counts == "250 shared samples (50 only in the candidate, 100 only in the other run)"
+    assert any("only part" in warning for warning in got.warnings)
+    assert got.outcome == "pass"
+    strict = policy(max_unshared=0.1)
+    assert decide(table(seed=2).iloc[100:], table().iloc[:350], strict).outcome == "cannot tell"
+
+
+def test_a_margin_below_what_can_be_seen_is_warned_of(table: Table) -> None:
+    got = decide(table(seed=2, noise=20), table(noise=20), policy(0.5))
+    assert got.detectable is not None
+    assert got.detectable > 0.5
+    assert got.needed is not None
+    assert got.needed.samples > 400
+    assert any(f"{got.needed.samples} samples" in warning for warning in got.warnings)
+
+
+def test_unlinked_samples_are_warned_of(table: Table) -> None:
+    got = decide(table(seed=2).drop(columns="cluster"), table().drop(columns="cluster"), policy())
+    assert any("independent" in warning for warning in got.warnings)
+    assert got.difference is not None
+    assert got.difference.clusters == 400
+
+
+def test_ratio_and_macro_metrics(table: Table) -> None:
+    words = np.random.default_rng(0).integers(3, 20, 400)
+    rng = np.random.default_rng(1)
+
+    def errors(rate: float) -> pd.DataFrame:
+        return table().assign(metric="wer", value=rng.binomial(words, rate) / words, weight=words)
+
+    wer = policy(0.03, metrics={"wer": {"higher_is_better": False, "low": 0, "average": "ratio"}})
+    assert decide(errors(0.1), errors(0.1), wer).outcome == "pass"
+    assert decide(errors(0.3), errors(0.1), wer).outcome == "regress"
+    labels = np.where(np.arange(400) % 10 < 9, "neutral", "sad")
+
+    def right(rare: float) -> pd.DataFrame:
+        hit = rng.random(400) < np.where(labels == "sad", rare, 0.9)
+        return table().assign(metric="uar", value=hit.astype(float), label=labels)
+
+    uar = {"higher_is_better": True, "low": 0, "high": 1, "average": "macro", "critical": False}
+    got = decide(right(0.1), right(0.9), policy(0.1, metrics={"uar": uar}))
+    assert got.outcome == "regress"
+    assert got.difference is not None
+    assert got.difference.value < -0.3, "a tenth of the samples is half of the macro recall"
+    with pytest.raises(BadData, match="label"):
+        decide(
+            right(0.5).drop(columns="label"),
+            right(0.5).drop(columns="label"),
+            policy(0.1, metrics={"uar": uar}),
+        )
+
+
+def test_no_shared_samples_is_misuse(table: Table) -> None:
+    other = table().assign(sample_id=lambda t: "x" + t["sample_id"])
+    with pytest.raises(BadData, match="no shared samples") as error:
+        decide(table(), other, policy())
+    assert error.value.exit_code == Exit.MISUSE
+
+
+def test_several_systems_in_a_table_is_misuse(table: Table) -> None:
+    with pytest.raises(UsageError, match="2 systems"):
+        decide(pd.concat([table(), table(system="theirs")]), table(), policy())
+
+
+def test_all_missing_cannot_tell(table: Table) -> None:
+    got = decide(table().assign(value=np.nan), table(), policy())
+    assert got.outcome == "cannot tell"
+    assert got.difference is None
+
+
+def test_a_value_outside_the_range_is_bad_data(table: Table) -> None:
+    with pytest.raises(BadData, match="outside the range"):
+        decide(table().assign(value=101.0), table(), policy())

@@ -1,0 +1,102 @@
+"""What a policy may say, and how each mistake in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.errors import Exit, UsageError
+from echat_eval.gate import Policy, read_policy
+
+SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"margin": -3}, "margin is -3; expected a number above 0"),
+        ({"margin": 0}, "margin is 0"),
+        ({"margin": float("nan")}, "margin is nan"),
+        ({"margin": "3"}, "margin is '3'"),
+        ({"margin": True}, "margin is True"),
+        ({"metrics": {}}, "at least one metric"),
+        ({"metrics": {"empathy": {"low": 0}}}, "no direction"),
+        ({"metrics": {"empathy": {"higher_is_better": "yes"}}}, "no direction"),
+        ({"metrics": {"empathy": {**SCORE, "marign": 2}}}, "Did you mean 'margin'"),
+        ({"metrics": {"empathy": {**SCORE, "margin": -2}}}, "margin is -2"),
+        ({"metrics": {"empathy": {**SCORE, "low": 100}}}, "not below high"),
+        ({"metrics": {"empathy": {**SCORE, "average": "median"}}}, "expected mean, ratio or macro"),
+        ({"metrics": {"empathy": {**SCORE, "at_least": float("inf")}}}, "finite"),
+        ({"metrics": {"empathy": 3}}, "expected a mapping"),
+        ({"primary": "empathie"}, "Did you mean 'empathy'"),
+        ({"level": 95}, "level is 95; expected a share"),
+        ({"max_failed": 5}, "max_failed is 5"),
+        ({"min_clusters": 1}, "min_clusters is 1"),
+        ({"max_age_days": -1}, "max_age_days is -1"),
+        ({"latency": {"rtf": {"at_most": -1}}}, "at_most is -1"),
+        ({"latency": {"rtf": {"quantile": 0.9}}}, "at_most is missing"),
+        ({"latency": {"rtf": {"at_most": 1, "quantile": 95}}}, "quantile is 95"),
+    ],
+)
+def test_a_wrong_policy_is_misuse(said: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Policy(**{"margin": 3, "metrics": {"empathy": SCORE}, **said})
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == Exit.MISUSE
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("margin: 3\nmetrics: {empathy: {higher_is_better: true}}\nmagrin: 2\n", "Did you mean 'margin'"),
+        ("metrics: {empathy: {higher_is_better: true}}\n", "margin is missing"),
+        ("margin: 3\n", "at least one metric"),
+        ("margin: 3\nmetrics: [empathy]\n", "mapping"),
+        ("margin: 3\nmetrics: {empathy: {}}\n", "no direction"),
+        ("- margin\n", "mapping"),
+    ],
+)
+def test_a_wrong_file_names_itself(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_policy(path)
+    assert told in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_run_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text("margin: 0.05\nmetrics:\n  wer:\n  empathy: {low: 10}\n")
+    known = {
+        "wer": {"higher_is_better": False, "low": 0.0, "high": None, "average": "ratio", "title": "WER"},
+        "empathy": {"higher_is_better": True, "low": 0.0, "high": 100.0, "average": "mean"},
+    }
+    got = read_policy(path, known=known)
+    assert got.primary == "wer"
+    assert got.metrics["wer"].average == "ratio"
+    assert not got.metrics["wer"].higher_is_better
+    assert (got.metrics["empathy"].low, got.metrics["empathy"].high) == (10, 100.0)
+
+
+def test_a_direction_against_the_run_s_own_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text("margin: 1\nmetrics: {wer: {higher_is_better: true}}\n")
+    with pytest.raises(UsageError, match="the run says False"):
+        read_policy(path, known={"wer": {"higher_is_better": False}})
+
+
+def test_tolerance_of_a_guard_is_the_same_share_of_its_range() -> None:
+    got = Policy(
+        margin=3,
+        metrics={
+            "empathy": SCORE,
+            "recall": {"higher_is_better": True, "low": 0, "high": 1},
+            "seconds": {"higher_is_better": False},
+            "own": {**SCORE, "margin": 7},
+        },
+    )
+    assert [got.tolerance(name) for name in got.metrics] == [3, 0.03, 0.0, 7]

@@ -1,0 +1,217 @@
+"""Checkpoints load whole or not at all, in every form they are known to come in; nothing in them is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from echat_eval.errors import BadData, NotInstalled
+from echat_eval.osum.checkpoint import convert, inspect, load_model
+from echat_eval.osum.config import FULL, TINY, read_config
+from echat_eval.osum.names import COPIES, TIED
+from echat_eval.osum.tiny import make_tiny, random_tensors
+from echat_eval.osum.weights import fill
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_folder: Path):
+    return load_model(tiny_folder, dtype="fp32")
+
+
+@pytest.mark.parametrize("form", ["module", "wrapped", "copies", "untied", "west"])
+def test_every_form_of_the_names_gives_the_same_model(tmp_path: Path, plain, form: str) -> None:
+    assert same(load_model(make_tiny(tmp_path, form=form), dtype="fp32"), plain)
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16"), (torch.float32, "fp32")]
+)
+def test_every_precision_is_read_and_computed_in(tmp_path: Path, stored: torch.dtype, name: str) -> None:
+    path = make_tiny(tmp_path, dtype=stored)
+    model = load_model(path, dtype=name)
+    assert model.dtype == stored
+    expected = fill({n: t.to(stored) for n, t in random_tensors().items()}, TINY, dtype=stored, where="x")
+    assert same(model, expected)
+    assert str(stored).removeprefix("torch.") in inspect(path).dtypes
+    (heard,) = model.hear([torch.randn(3200, generator=torch.Generator().manual_seed(0)) * 0.1])
+    assert torch.isfinite(heard.float()).all()
+
+
+def spoil(how: str) -> dict[str, torch.Tensor]:
+    tensors = random_tensors()
+    if how == "missing":
+        del tensors["encoder.encoders.1.self_attn.linear_k.weight"], tensors["speech_head.bias"]
+    elif how == "no text embedding":
+        for name in TIED:
+            del tensors[name]
+    elif how == "extra":
+        tensors["encoder.encoders.2.norm1.weight"] = torch.ones(32)
+    elif how == "key bias":
+        tensors["encoder.encoders.0.self_attn.linear_k.bias"] = torch.ones(32)
+    elif how == "misshaped":
+        tensors["speech_token_emded.weight"] = torch.ones(4097, 64)
+    elif how == "unequal copies":
+        tensors[TIED[3]] = tensors[TIED[0]] + 1
+    elif how == "unequal speech head":
+        tensors |= {copy: tensors[original] + 1 for copy, original in COPIES.items()}
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "2 missing: encoder.encoders.1.self_attn.linear_k.weight, speech_head.bias"),
+        ("no text embedding", "1 missing: llama_model.model.embed_tokens.weight"),
+        ("extra", "1 unknown: encoder.encoders.2.norm1.weight"),
+        ("key bias", "1 unknown: encoder.encoders.0.self_attn.linear_k.bias"),
+        ("misshaped", r"speech_token_emded.weight \(4097, 64\) instead of \(4099, 64\)"),
+        (
+            "unequal copies",
+            "1 unequal copies: lm_head.weight differs from llama_model.model.embed_tokens.weight",
+        ),
+        ("unequal speech head", "3 unequal copies: llama_model.speech_token_emded.weight differs"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_listed(tmp_path: Path, how: str, words: str) -> None:
+    path = make_tiny(tmp_path)
+    torch.save(spoil(how), path)
+    with pytest.raises(BadData, match=words) as refusal:
+        load_model(path, dtype="fp32")
+    assert "\n" not in str(refusal.value)
+    assert inspect(path).faults in str(refusal.value)
+    with pytest.raises(BadData):
+        convert(path, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("bomb-went-off"),))
+
+
+@pytest.mark.parametrize("kind", ["zip", "plain pickle"])
+def test_a_pickle_of_code_is_refused_unrun(tmp_path: Path, monkeypatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = make_tiny(tmp_path)
+    if kind == "zip":
+        torch.save({"a": Bomb()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb()))
+    for act in (
+        lambda: load_model(path),
+        lambda: inspect(path),
+        lambda: convert(path, tmp_path / "x.safetensors"),
+    ):
+        with pytest.raises(BadData, match="refused") as refusal:
+            act()
+        assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = make_tiny(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(BadData, match=str(path)) as refusal:
+        load_model(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content", [{"weight": torch.ones(3)}, [torch.ones(3)], {"epoch": 3}, {}, torch.ones(3)]
+)
+def test_another_model_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "other.pt"
+    torch.save(content, path)
+    with pytest.raises(BadData, match=r"other\.pt"):
+        load_model(path)
+
+
+def test_a_tiny_checkpoint_is_not_taken_for_the_full_one(tmp_path: Path) -> None:
+    path = make_tiny(tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert read_config(path) == FULL
+    with pytest.raises(BadData, match="missing"):
+        load_model(path)
+
+
+def test_qwens_own_config_in_the_folder_is_passed_over_and_a_broken_one_of_ours_is_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
+    assert read_config(tmp_path / "x.pt") == FULL
+    (tmp_path / "config.json").write_text('{"encoder": {"depth": 3}, "adapter": {}}', encoding="utf-8")
+    with pytest.raises(BadData, match="unknown EncoderConfig entries depth"):
+        read_config(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("dtype", [None, "bf16"])
+def test_conversion_keeps_the_model_and_says_where_it_is_from(
+    tmp_path: Path, plain, dtype: str | None
+) -> None:
+    source = make_tiny(tmp_path / "a")
+    target = tmp_path / "b" / "tiny.safetensors"
+    convert(source, target, dtype=dtype)
+    loaded = load_model(target, dtype=dtype or "fp32")
+    assert same(
+        loaded, plain if dtype is None else plain.__class__.to(load_model(source, dtype="bf16"), "cpu")
+    )
+    found = inspect(target)
+    assert (found.kind, found.faults) == ("converted", "")
+    header = json.loads(target.read_bytes()[8 : 8 + int.from_bytes(target.read_bytes()[:8], "little")])
+    assert header["__metadata__"]["source_sha256"] == inspect(source).sha256
+    with pytest.raises(BadData, match="already converted"):
+        convert(target, tmp_path / "c.safetensors")
+    target.write_bytes(target.read_bytes()[:-100])
+    with pytest.raises(BadData, match="truncated"):
+        load_model(target)
+
+
+def test_released_tensors_in_safetensors_load_as_well(tmp_path: Path, plain) -> None:
+    from safetensors.torch import save_file
+
+    make_tiny(tmp_path)
+    path = tmp_path / "released.safetensors"
+    save_file({n: t.clone() for n, t in random_tensors().items() if n not in TIED[1:]}, path)
+    assert same(load_model(path, dtype="fp32"), plain)
+
+
+def test_nothing_there_and_two_there_are_said(tmp_path: Path) -> None:
+    with pytest.raises(NotInstalled, match="osum download"):
+        load_model(tmp_path / "no.pt")
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / name).touch()
+    with pytest.raises(BadData, match=r"found a\.pt, b\.pt"):
+        load_model(tmp_path)
+
+
+def test_a_released_file_is_mapped_not_copied(tmp_path: Path) -> None:
+    """The text embedding of a loaded model lies in the file's own pages: no second copy in memory."""
+    path = make_tiny(tmp_path)
+    model = load_model(path, dtype="fp32")
+    address = model.decoder.text_embedding.weight.data_ptr()
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        begin, _, end = line.split()[0].partition("-")
+        if int(begin, 16) <= address < int(end, 16):
+            assert line.endswith(str(path))
+            return
+    raise AssertionError("the tensor lies in no mapping")
+
+
+def test_sizes_are_checked_against_the_configuration(tmp_path: Path) -> None:
+    tensors = random_tensors(replace(TINY, decoder=replace(TINY.decoder, layers=3)))
+    path = make_tiny(tmp_path)
+    torch.save(tensors, path)
+    with pytest.raises(BadData, match=r"unknown: llama_model\.model\.layers\.2"):
+        load_model(path)

@@ -1,0 +1,282 @@
+"""The adapter, the command line, and audio that cannot be answered."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from echat_eval.cli.osum import chat_command, osum_group
+from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
+from echat_eval.osum.modes import MODES, Ask, layout, mode_named
+from echat_eval.osum.tiny import make_tiny
+from echat_eval.ports import System
+from echat_eval.records import AudioRef, Request, Turn, Waveform
+from echat_eval.systems.osum_echat import OsumEChat
+
+
+def request_of(
+    path: Path, samples: np.ndarray, *, rate: int = 16000, history: tuple[Turn, ...] = ()
+) -> Request:
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    audio = AudioRef(path=path, sha256=digest, seconds=len(samples) / rate)
+    return Request(id=path.stem, audio=audio, language="zh", history=history)
+
+
+def noise(seconds: float, *, seed: int = 0, rate: int = 16000) -> np.ndarray:
+    return (0.1 * np.random.RandomState(seed).standard_normal(int(seconds * rate))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def system(tiny_folder: Path):
+    made = OsumEChat(checkpoint=str(tiny_folder / "tiny.pt"), max_new=60)
+    made.load()
+    return made
+
+
+def test_it_is_a_system(system) -> None:
+    assert isinstance(system, System)
+    assert system.settings()["resampler"].startswith("windowed sinc")
+    assert "no commercial use" in system.settings()["licence"]
+    assert not any(str(value).startswith("/") for value in system.settings().values())
+    assert len(system.fingerprint()) == 64
+
+
+def test_a_reply_without_a_voice_is_text_and_says_so(system, tmp_path: Path, caplog) -> None:
+    request = request_of(tmp_path / "a.wav", noise(1))
+    with caplog.at_level(logging.WARNING):
+        other = OsumEChat(checkpoint=system.checkpoint, max_new=60)
+        reply = other.respond(request)
+    assert "replies are text" in caplog.text
+    assert reply.audio is None
+    assert other.settings()["voice"] == "none: text replies"
+    assert len(other.speech_tokens["a"]) == reply.usage["speech_tokens"]
+    assert reply == system.respond(request)
+
+
+def test_a_batch_is_answered_as_its_requests_are_alone(system, tmp_path: Path) -> None:
+    requests = [request_of(tmp_path / f"{n}.wav", noise(0.3 + 0.31 * n, seed=n)) for n in range(3)]
+    assert system.respond_batch(requests) == [system.respond(request) for request in requests]
+    assert len({system.speech_tokens[request.id] for request in requests}) > 1
+
+
+def test_the_fingerprint_follows_weights_and_tokenizer(system, tmp_path: Path) -> None:
+    other = OsumEChat(checkpoint=str(make_tiny(tmp_path, seed=1)))
+    assert other.fingerprint() != system.fingerprint()
+    again = OsumEChat(checkpoint=system.checkpoint, name="x")
+    assert again.fingerprint() == system.fingerprint()
+
+
+class Speaker:
+    fingerprint = "tone"
+
+    def synthesise(self, tokens, *, seeds):
+        assert len(tokens) == len(seeds)
+        return [
+            Waveform(samples=np.zeros(len(t) + 1, np.float32), sample_rate=22050) if t else None
+            for t in tokens
+        ]
+
+
+def test_a_voice_speaks_the_tokens(tiny_folder: Path, tmp_path: Path) -> None:
+    system = OsumEChat(checkpoint=str(tiny_folder), max_new=60)
+    system.load()
+    system._speaker = Speaker()
+    reply = system.respond(request_of(tmp_path / "a.wav", noise(1)))
+    tokens = system.speech_tokens["a"]
+    assert (len(reply.audio.samples) == len(tokens) + 1) if tokens else reply.audio is None
+
+
+def test_silence_and_fifty_milliseconds_are_answered(system, tmp_path: Path) -> None:
+    silent = request_of(tmp_path / "silent.wav", np.zeros(16000, np.float32))
+    short = request_of(tmp_path / "short.wav", noise(0.05))
+    for request in (silent, short):
+        reply = system.respond(request)
+        assert reply.finish_reason in ("stop", "length")
+    (heard,) = system._engine.model.hear([torch.zeros(16000)])
+    assert torch.isfinite(heard).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 48000])
+def test_other_rates_and_two_channels_are_heard(system, tmp_path: Path, rate: int) -> None:
+    both = np.stack([noise(0.5, rate=rate)] * 2, axis=1)
+    assert system.respond(request_of(tmp_path / "a.wav", both, rate=rate)).finish_reason
+
+
+def bad_audio(folder: Path, kind: str) -> Request:
+    samples = noise(0.5)
+    if kind == "too long":
+        samples = np.zeros(600 * 16000, np.float32)
+    elif kind == "too short":
+        samples = samples[:399]
+    elif kind == "not a number":
+        samples[77] = np.nan
+    elif kind == "infinite":
+        samples[77] = np.inf
+    elif kind == "empty":
+        samples = samples[:0]
+    made = request_of(folder / "bad.wav", samples)
+    if kind == "no audio":
+        made.audio.path.write_bytes(b"hello")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("too long", r"lasts 600\.0 s; OSUM-EChat hears at most 400 s"),
+        ("too short", "at least 25 ms"),
+        ("not a number", "not a number at sample 77"),
+        ("infinite", "not a number at sample 77"),
+        ("empty", "at least 25 ms"),
+        ("no audio", "cannot be read as audio"),
+    ],
+)
+def test_audio_that_cannot_be_answered_fails_in_one_line(
+    system, tmp_path: Path, kind: str, words: str
+) -> None:
+    bad = bad_audio(tmp_path, kind)
+    with pytest.raises(SystemFailure, match=words) as failure:
+        system.respond(bad)
+    assert "\n" not in str(failure.value)
+    good = request_of(tmp_path / "good.wav", noise(0.5))
+    with pytest.raises(SystemFailure, match=words):
+        system.respond_batch([good, bad])
+    assert system.respond(good).finish_reason
+
+
+def test_a_long_file_is_refused_by_the_engine_too(tiny_engine) -> None:
+    with pytest.raises(SystemFailure, match="at most 400 s"):
+        tiny_engine.reply([Ask(wave=torch.zeros(401 * 16000))])
+
+
+def test_a_reply_that_never_ends_is_cut_and_says_so(tiny_engine) -> None:
+    ask = Ask(wave=torch.from_numpy(noise(0.5)))
+
+    def never(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(ids, 65)
+
+    for mode in ("s2s", "s2t"):
+        (reply,) = tiny_engine.reply([ask], mode=mode, cap=30, hook=never)
+        assert (reply.finish_reason, reply.new_ids, reply.speech) == ("length", 30, ())
+        assert reply.text
+
+
+@pytest.mark.parametrize("profile", ["fixed", "upstream"])
+def test_no_speech_tokens_at_all_is_a_text_reply(tiny_engine, profile) -> None:
+    from echat_eval.osum.engine import Engine
+
+    script = [72, 105, 105, tiny_engine.model.config.text.end, 4096, 4096]
+    engine = Engine(tiny_engine.model, tiny_engine.tokenizer, profile=profile)
+    (reply,) = engine.reply(
+        [Ask(wave=torch.from_numpy(noise(0.5)))], hook=lambda step, logits, ids: torch.tensor([script[step]])
+    )
+    assert (reply.speech, reply.finish_reason) == ((), "stop")
+    assert len(reply.text) == (3 if profile == "fixed" else 2)
+
+
+def test_past_turns_are_heard_or_refused(system, tmp_path: Path) -> None:
+    earlier = request_of(tmp_path / "earlier.wav", noise(0.4, seed=3))
+    turns = (Turn(role="user", audio=earlier.audio), Turn(role="assistant", text="hm"))
+    reply = system.respond(request_of(tmp_path / "a.wav", noise(0.5), history=turns))
+    bare = system.respond(request_of(tmp_path / "b.wav", noise(0.5)))
+    assert reply.usage["prompt_tokens"] > bare.usage["prompt_tokens"] + 5
+    with pytest.raises(NotApplicable, match="user audio"):
+        system.respond(
+            request_of(tmp_path / "c.wav", noise(0.5), history=(Turn(role="user", text="x"), turns[1]))
+        )
+    think = OsumEChat(checkpoint=system.checkpoint, mode="s2s-think", max_new=5)
+    with pytest.raises(NotApplicable, match="no place for past turns"):
+        think.respond(request_of(tmp_path / "d.wav", noise(0.5), history=turns))
+
+
+def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'fixed'"):
+        OsumEChat(checkpoint="x", profile="fixd")
+    with pytest.raises(UsageError, match="reads text"):
+        OsumEChat(checkpoint="x", mode="tts")
+    with pytest.raises(UsageError, match="needs both"):
+        OsumEChat(checkpoint="x", voice="v.pt")
+    with pytest.raises(UsageError, match="batch_size"):
+        OsumEChat(checkpoint="x", batch_size=0)
+    with pytest.raises(NotInstalled, match="no checkpoint"):
+        OsumEChat(checkpoint=str(tmp_path / "none.pt")).load()
+    with pytest.raises(UnknownName, match="s2s-think"):
+        mode_named("s2s-thnk")
+    with pytest.raises(UsageError, match="needs audio"):
+        layout(MODES["s2s"], Ask(), profile="fixed", config=None)
+    with pytest.raises(BadData, match="unknown dtype"):
+        OsumEChat(checkpoint=str(make_tiny(tmp_path)), dtype="int8").load()
+
+
+def test_chat_prints_the_reply(system, tmp_path: Path) -> None:
+    request = request_of(tmp_path / "in.wav", noise(0.7))
+    arguments = [
+        str(request.audio.path),
+        "--checkpoint",
+        system.checkpoint,
+        "--mode",
+        "s2s",
+        "--set",
+        "max_new=60",
+    ]
+    result = CliRunner().invoke(chat_command, arguments, standalone_mode=False)
+    assert result.exception is None, result.exception
+    assert "reply" in result.output
+
+
+def test_inspect_and_convert_on_the_command_line(tmp_path: Path) -> None:
+    path = make_tiny(tmp_path / "a")
+    result = CliRunner().invoke(osum_group, ["inspect", str(path)], standalone_mode=False)
+    assert (result.return_value, "kind        released" in result.output) == (0, True)
+    target = tmp_path / "b" / "t.safetensors"
+    result = CliRunner().invoke(osum_group, ["convert", str(path), str(target)], standalone_mode=False)
+    assert result.return_value == 0
+    torch.save({"weight": torch.ones(2)}, path)
+    result = CliRunner().invoke(osum_group, ["inspect", str(path)], standalone_mode=False)
+    assert (result.return_value, "kind        unknown" in result.output) == (1, True)
+
+
+def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> None:
+    import yaml
+
+    from echat_eval.osum.hub import FILES
+
+    folder = Path(__file__).resolve().parents[2] / "baselines" / "systems"
+    seen = set()
+    for path in sorted(folder.glob("osum-echat*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert content["name"] == path.stem
+        assert "no commercial use" in content["licence"]
+        made = OsumEChat(**content["settings"])
+        assert made.mode in MODES
+        assert Path(made.checkpoint).name in FILES.values()
+        assert (
+            f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} "
+            in content["fetch"]
+        )
+        seen.add((Path(made.checkpoint).name, made.mode))
+    assert len(seen) == 2 * 5
+
+
+def test_the_whole_main_job_runs_with_a_tiny_checkpoint(tiny_folder: Path, tmp_path: Path) -> None:
+    """`run --system osum-echat` on a task of two recordings, with no instrument: respond, ledger, leaderboard."""
+    import json
+
+    from echat_eval.cli import command_line
+
+    task = make_task(tmp_path / "emotion")
+    arguments = ["run", "--system", "osum-echat", "--set", f"checkpoint={tiny_folder / 'tiny.pt'}", "--set", "max_new=60",
+                 "--task", "emotion", "--data", str(task.parent), "--annotator", "acoustics", "--out", str(tmp_path / "run")]  # fmt: skip
+    result = CliRunner().invoke(command_line, arguments, standalone_mode=False)
+    assert result.exception is None, result.exception
+    rows = [json.loads(line) for line in (tmp_path / "run" / "responses.jsonl").read_text().splitlines()]
+    assert [row["state"] for row in rows] == ["value"] * 2
+    assert all(row["reply"]["usage"]["completion_tokens"] > 0 for row in rows)

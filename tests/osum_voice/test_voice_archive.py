@@ -1,0 +1,127 @@
+"""The released tar: what is written, and what makes it refused before anything is."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from echat_eval.errors import BadData
+from echat_eval.osum.voice_archive import NEEDED, check_release, unpack_release
+
+ROOT = "CosyVoice-300M-25Hz"
+YAML = b"flow: !new:x\n    input_frame_rate: 25\n"
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def write_tar(
+    path: Path, files: dict[str, bytes], extra: list[tarfile.TarInfo] | None = None, mode: str = "w"
+) -> Path:
+    with tarfile.open(path, mode) as tar:
+        for info in extra or []:
+            tar.addfile(info)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def release(**more: bytes) -> dict[str, bytes]:
+    return {f"{ROOT}/{name}": f"the {name}".encode() for name in NEEDED} | {
+        f"{ROOT}/{k}": v for k, v in more.items()
+    }
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_only_what_token2wav_reads_is_written(tmp_path: Path, mode: str) -> None:
+    files = release(**{"cosyvoice.yaml": YAML, "llm.pt": b"unused", "asset/notes.md": b"unused"})
+    unpack_release(
+        write_tar(tmp_path / "a.tar", files, [member(ROOT, tarfile.DIRTYPE)], mode), tmp_path / "out"
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*NEEDED, "cosyvoice.yaml"])
+    assert (tmp_path / "out" / "flow.pt").read_bytes() == b"the flow.pt"
+
+
+@pytest.mark.parametrize(
+    ("intruder", "message"),
+    [
+        (member("../flow.pt"), r"member '\.\./flow\.pt' would leave its folder"),
+        (member(f"{ROOT}/../../x"), "would leave its folder"),
+        (member("/etc/flow.pt"), "would leave its folder"),
+        (member("a\\..\\flow.pt"), "would leave its folder"),
+        (member(f"{ROOT}/flow.pt", tarfile.SYMTYPE, "/etc/passwd"), "is a link or device"),
+        (member(f"{ROOT}/x", tarfile.LNKTYPE, f"{ROOT}/flow.pt"), "is a link or device"),
+        (member(f"{ROOT}/x", tarfile.FIFOTYPE), "is a link or device"),
+        (member(f"{ROOT}/x", tarfile.CHRTYPE), "is a link or device"),
+        (member("other/flow.pt"), "holds 'flow.pt' twice"),
+    ],
+    ids=[
+        "parent",
+        "inner parent",
+        "absolute",
+        "backslash",
+        "symlink",
+        "hard link",
+        "fifo",
+        "device",
+        "twice",
+    ],
+)
+def test_a_suspicious_member_refuses_the_archive(
+    intruder: tarfile.TarInfo, message: str, tmp_path: Path
+) -> None:
+    archive = write_tar(tmp_path / "a.tar", release(), [intruder])
+    with pytest.raises(BadData, match=message):
+        unpack_release(archive, tmp_path / "deep" / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a.tar"]
+
+
+def test_missing_files_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    files = release()
+    del files[f"{ROOT}/hift.pt"], files[f"{ROOT}/campplus.onnx"]
+    with pytest.raises(BadData, match=r"lacks hift\.pt, campplus\.onnx"):
+        unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
+    files = release() | {f"{ROOT}/speech_tokenizer_v1.onnx": bytes(100_000)}
+    archive = write_tar(tmp_path / "a.tar", files)
+    archive.write_bytes(archive.read_bytes()[:50_000])
+    with pytest.raises(BadData, match="cannot be unpacked"):
+        unpack_release(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.part"))
+    assert not (tmp_path / "out" / "speech_tokenizer_v1.onnx").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
+def test_what_is_no_tar_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(BadData, match=r"a\.tar: "):
+        unpack_release(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_the_release_of_another_frame_rate_is_refused(tmp_path: Path) -> None:
+    files = release(**{"cosyvoice.yaml": YAML.replace(b"25", b"50")})
+    with pytest.raises(BadData, match="50 tokens a second; expected 25"):
+        unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unpacked_release_is_checked(tmp_path: Path) -> None:
+    unpack_release(write_tar(tmp_path / "a.tar", release(**{"cosyvoice.yaml": YAML})), tmp_path / "out")
+    check_release(tmp_path / "out")
+    (tmp_path / "out" / "cosyvoice.yaml").write_bytes(YAML.replace(b"25", b"50"))
+    with pytest.raises(BadData, match="50 tokens a second"):
+        check_release(tmp_path / "out")
+    (tmp_path / "flow.pt").touch()
+    with pytest.raises(BadData, match=r"lacks hift\.pt, campplus\.onnx, speech_tokenizer_v1\.onnx"):
+        check_release(tmp_path)

@@ -1,0 +1,224 @@
+"""A small world for the reports: task folders with sound, and systems, instruments and scorers that are scripted.
+
+Rows are made by the real runner; nothing here writes a run folder's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from echat_eval.attempts import Patience
+from echat_eval.audio import audio_ref, write_wav
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
+from echat_eval.perform import Silent
+from echat_eval.ports import Case
+from echat_eval.records import AudioRef, Metric, Reply, Request, Sample, Score, Waveform
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.task import load_task
+
+HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>$\\input{/etc/passwd}\\textbf{x}_%&#~^{}'
+LABELS = {"emotion": ("anger", "happy", "sad", "neutral"), "age": ("child", "adult", "old")}
+WORDS = {
+    "en": ["I got the letter today", "My exam is tomorrow", "We are moving house", "The dog is at the door"],
+    "zh": ["我今天收到信了", "明天我要考试", "我们要搬家了", "狗在门口"],
+}
+
+
+def tone(pitch: float, seconds: float = 0.3, rate: int = 8000) -> Waveform:
+    at = np.arange(int(seconds * rate)) / rate
+    sound = 0.4 * np.sin(2 * np.pi * pitch * at) * np.linspace(0.2, 1, len(at))
+    return Waveform(samples=sound.astype(np.float32), sample_rate=rate)
+
+
+def number_of(*parts: object) -> float:
+    """Return a repeatable number in [0, 1)."""
+    return int(hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) -> Any:
+    """Write a task folder of contrast groups, one sample a label, and load it as the command line would."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    title = {"en": name.capitalize(), "zh": {"emotion": "情绪", "age": "年龄"}[name]}
+    (folder / "task.yaml").write_text(
+        f"name: {name}\nversion: 1\ncues: [{name}]\ntitle: {json.dumps(title)}\ndescription: scripted\nlicence: none\n"
+    )
+    rows = []
+    for group in range(groups):
+        language = "zh" if group % 3 == 2 else "en"
+        words = WORDS[language][group % 4] + f" {group}."
+        for place, label in enumerate(LABELS[name]):
+            ref = write_wav(tone(150 + 40 * place + 7 * group + 3 * len(name)), folder)
+            rows.append({
+                "id": f"g{group}-{label}", "audio": ref.path.name, "audio_sha256": ref.sha256,
+                "transcript": HOSTILE if hostile and group == 0 else words, "cues": {name: label}, "language": language,
+                "source": "real" if group % 2 else "synthetic", "speaker": f"s{group}", "contrast_group": f"g{group}",
+                "references": [f"A reply to somebody who sounds {label}."],
+            })  # fmt: skip
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return load_task(name, data=folder)
+
+
+class Scripted:
+    """A system that hears a cue as often as `skill` says, by a number made of the question."""
+
+    def __init__(self, name: str, skill: float, *, voice: bool = True, text: str | None = None, tells: bool = True,
+                 breaks: str | None = None) -> None:  # fmt: skip
+        self.name, self.skill, self.voice, self.text, self.tells, self.breaks = (
+            name,
+            skill,
+            voice,
+            text,
+            tells,
+            breaks,
+        )
+
+    def respond(self, request: Request) -> Reply:
+        chance = number_of(request.audio.sha256, "hears")
+        if self.breaks == "failed" and chance < 0.15:
+            raise SystemFailure("no answer from the vocoder")
+        if self.breaks == "missing" and chance < 0.15:
+            raise Unavailable("429 from the server")
+        right = chance < self.skill
+        return Reply(
+            text=self.text or ("I hear how you feel." if right else "All right."),
+            audio=tone(300 if right else 200, 0.4) if self.voice else None,
+            think="The voice trembles; the words do not say so." if self.tells else None,
+            perceived={"emotion": "sad" if chance < 0.6 else "happy", "age": "old" if chance < 0.5 else "adult"}
+            if self.tells else {},
+            first_audio_seconds=0.2 + self.skill if self.voice else None,
+        )  # fmt: skip
+
+    def fingerprint(self) -> str:
+        return f"scripted {self.skill} {self.text} {self.breaks}"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"skill": self.skill}
+
+
+class Gold:
+    """A ceiling."""
+
+    name: str = "gold-labels"
+    role: Literal["floor", "ceiling"] = "ceiling"
+
+    def respond_to(self, sample: Sample) -> Reply:
+        return Reply(text=f"You sound {next(iter(sample.cues.values()))}.", audio=tone(500, 0.4))
+
+    def fingerprint(self) -> str:
+        return "gold"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+class Floor(Scripted):
+    """A floor that says one thing."""
+
+    role = "floor"
+
+
+class Ear:
+    """An annotator."""
+
+    name, version = "ear", "1"
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        if language == "zh":
+            raise NotApplicable("hears English only")
+        seconds = audio_ref(audio.path).seconds
+        return {
+            "hypothesis": f"heard <b>{seconds:.1f}</b>",
+            "emotion": {"sad": 0.6, "happy": 0.3, "anger": 0.1},
+        }
+
+    def fingerprint(self) -> str:
+        return "ear"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+CONTRAST = Metric(name="cue_contrast", title="Cue contrast", unit="points", low=-100, high=100,
+                  higher_is_better=True, worst=None, headline=True, proxy=True)  # fmt: skip
+JUDGE = Metric(
+    name="judge_r0", title="Judge r0", unit="points", low=0, high=100, higher_is_better=True, worst=0
+)
+WER = Metric(
+    name="reply_wer", title="Reply WER", unit="%", low=0, high=None, higher_is_better=False, average="ratio"
+)
+
+
+class Marks:
+    """Scores by the reply's words, with the evidence a judge would leave."""
+
+    name, version, scope = "marks", "1", "sample"
+    needs: tuple[str, ...] = ("ear",)
+    metrics = (CONTRAST, JUDGE, WER)
+
+    def __init__(self, reason: str = "Warm, and takes up the voice.", nudge: float = 0.0) -> None:
+        self.reason, self.nudge = reason, nudge
+
+    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        return [score for case in cases for score in self._one(case)]
+
+    def _one(self, case: Case) -> list[Score]:
+        response, sample = case.response, case.sample
+
+        def row(metric: Metric, state: str, value: float | None = None, **rest: Any) -> Score:
+            return Score(key="", system=response.system, task=sample.task, sample_id=sample.id, metric=metric.name,
+                         state=state, value=value, **rest)  # type: ignore[arg-type]  # fmt: skip
+
+        if response.reply is None:
+            state = response.state
+            return [
+                row(m, state, m.worst if state == "failed" else None, reason=response.reason)
+                for m in self.metrics
+            ]
+        words = response.reply.text or ""
+        kind = words.startswith("You") + 0.6 * words.startswith("I hear")
+        wobble = number_of(sample.id, sample.task, words) - 0.5
+        quality = 20 + 70 * kind + 8 * wobble + self.nudge
+        contrast = 0.0 if "for you" in words else 40 * (kind - 0.3) + 10 * wobble
+        return [
+            row(CONTRAST, "value", contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}),
+            row(JUDGE, "value", quality, evidence={"verdict": self.reason, "score": math.floor(quality / 20)}),
+            row(WER, "not applicable", reason="a text reply") if response.reply.audio is None
+            else row(WER, "value", 10 * (1 + wobble), weight=float(len(words.split()))),
+        ]  # fmt: skip
+
+    def fingerprint(self) -> str:
+        return f"marks {self.reason}"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+def make_run(path: Path, tasks: Sequence[Any], systems: Sequence[Any], scorers: Sequence[Any] | None = None,
+             annotators: Sequence[Any] | None = None) -> RunFolder:  # fmt: skip
+    """Run everything through the real runner and return the closed run folder."""
+    with RunFolder(path).writing() as run:
+        evaluate(
+            run, systems=systems, tasks=tasks, annotators=[Ear()] if annotators is None else annotators,
+            scorers=[Marks()] if scorers is None else scorers, patience=Patience(tries=1, first_wait=0.0),
+            progress=Silent(),
+        )  # fmt: skip
+    return RunFolder(path)
+
+
+def usual_systems() -> list[Any]:
+    return [
+        Scripted("careful", 0.9),
+        Scripted("average", 0.55, breaks="failed"),
+        Scripted("text-only", 0.5, voice=False, tells=False),
+        Floor("canned", 0.0, text="I am here for you.", tells=False),
+        Gold(),
+    ]

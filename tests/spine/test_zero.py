@@ -1,0 +1,58 @@
+"""The headline's zero: whoever does not hear the voice scores exactly 0, on the shipped tasks, with the real embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.attempts import Patience
+from echat_eval.leaderboard import OVERALL, build_leaderboard
+from echat_eval.perform import Silent
+from echat_eval.records import Reply, Sample
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.systems import build_system
+from echat_eval.task import known_tasks, load_task
+
+
+class WordsOnly:
+    """Replies with the transcript: the same to both voices of a group, another to every group."""
+
+    name = "words-only"
+    role = "floor"
+
+    def respond_to(self, sample: Sample) -> Reply:
+        return Reply(text=f"You said: {sample.transcript}")
+
+    def fingerprint(self) -> str:
+        return "words"
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.assets
+def test_cue_deaf_systems_score_exactly_zero_and_the_reference_surely_more(tmp_path: Path) -> None:
+    tasks = [load_task(name) for name in known_tasks()]
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(
+            run, systems=[build_system("canned"), WordsOnly(), build_system("reference")], tasks=tasks,
+            annotators=[], scorers=[CueContrast()], patience=Patience(tries=1), progress=Silent(),
+        )  # fmt: skip
+    for score in run.scores().values():
+        if score.system != "reference":
+            assert score.value == 0.0, score
+    board = build_leaderboard([run])
+    metric = board.headline.name
+    for task in (OVERALL, *board.tasks):
+        for deaf in ("canned", "words-only"):
+            estimate = board.summaries[deaf, task, metric].estimate
+            assert estimate is not None
+            assert estimate.value == 0.0
+        ceiling = board.summaries["reference", task, metric].estimate
+        assert ceiling is not None
+        assert ceiling.low is not None
+        assert ceiling.low > 0, (task, ceiling)

@@ -1,0 +1,100 @@
+"""Clusters as connected components, bounds of means with missing values, and resampling of clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echat_eval.errors import BadData
+from echat_eval.stats import cluster_bootstrap, cluster_mean, connected_clusters, mean_bounds
+
+KEY = st.one_of(st.none(), st.integers(0, 6))
+
+
+def closure(keys: list[tuple[object, ...]]) -> np.ndarray:
+    """Return which samples are linked, by multiplying the graph with itself until nothing changes."""
+    link = np.array([[i == j or any(a is not None and a == b for a, b in zip(x, y, strict=True))
+                      for j, y in enumerate(keys)] for i, x in enumerate(keys)])  # fmt: skip
+    while not np.array_equal(link, wider := link @ link):
+        link = wider
+    return link
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(KEY, KEY, KEY), min_size=1, max_size=25))
+def test_clusters_are_the_transitive_closure(keys: list[tuple[object, ...]]) -> None:
+    codes = connected_clusters(keys)
+    assert np.array_equal(codes[:, None] == codes, closure(keys))
+    assert list(dict.fromkeys(codes.tolist())) == list(range(codes.max() + 1))
+
+
+def test_blank_keys_and_equal_keys_at_other_positions_link_nothing() -> None:
+    keys = [("a", None, float("nan")), (None, "a", None), (None, None, "a"), (None, None, float("nan"))]
+    assert connected_clusters(keys).tolist() == [0, 1, 2, 3]
+
+
+def test_a_speaker_joins_tasks() -> None:
+    emotion, age = [("ann", "t1"), ("bob", "t2")], [("ann", "t3"), ("cid", "t2")]
+    assert connected_clusters(emotion + age).tolist() == [0, 1, 0, 1]
+
+
+STATES = ["value", "failed", "missing", "not applicable"]
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "weights", "want"),
+    [
+        ([50.0, 0.0, None, None], 0, 100, None, (50 / 3, 50.0, 3, 1)),
+        (
+            [50.0, None, None, None],
+            0,
+            100,
+            None,
+            (25.0, 75.0, 2, 1),
+        ),  # failed without a worst value: in no mean
+        ([0.5, 0.0, None, None], 0, None, [2, 6, 2, 1], (0.1, None, 3, 1)),
+    ],
+)
+def test_missing_rows_widen_a_mean_to_its_bounds(values, low, high, weights, want) -> None:  # type: ignore[no-untyped-def]
+    got = mean_bounds(values, STATES, low, high, weights=weights)
+    assert (got.low, got.high, got.n, got.missing) == (pytest.approx(want[0]), want[1], want[2], want[3])
+
+
+def test_nothing_missing_is_a_point_even_on_an_open_range() -> None:
+    got = mean_bounds([1.0, 2.0], ["value", "value"], None, None)
+    assert (got.low, got.high) == (1.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "states"),
+    [([None], ["not applicable"]), ([None], ["value"]), ([float("nan")], ["value"]), ([], [])],
+)
+def test_bounds_of_nothing_are_bad_data(values: list[float | None], states: list[str]) -> None:
+    with pytest.raises(BadData):
+        mean_bounds(values, states, 0, 1)
+
+
+def test_bootstrap_se_is_the_analytic_one() -> None:
+    rng = np.random.default_rng(1)
+    cluster = np.repeat(np.arange(200), 4)
+    x = rng.normal(size=800) + rng.normal(size=200)[cluster]
+    drawn = cluster_bootstrap(x, cluster, draws=4000)
+    assert drawn.std() == pytest.approx(cluster_mean(x, cluster).se, rel=0.05)
+
+
+def test_bootstrap_draws_whole_clusters_and_all_columns_alike() -> None:
+    x = np.column_stack([[1.0, -1.0, 3.0, -3.0, 0.5, -0.5], [2.0, -2.0, 6.0, -6.0, 1.0, -1.0]])
+    drawn = cluster_bootstrap(x, [0, 0, 1, 1, 2, 2], draws=50)
+    assert np.allclose(drawn, 0)
+    y = np.column_stack([np.arange(6.0), 2 * np.arange(6.0)])
+    one, two = cluster_bootstrap(y, list("aabbcd"), draws=50).T
+    assert np.allclose(two, 2 * one)
+    assert len(set(one)) > 5
+    assert np.array_equal(one, cluster_bootstrap(y[:, 0], list("aabbcd"), draws=50))
+
+
+def test_bootstrap_refuses_nan() -> None:
+    with pytest.raises(BadData):
+        cluster_bootstrap([1.0, float("nan")], [0, 1], draws=10)

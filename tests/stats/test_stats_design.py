@@ -1,0 +1,84 @@
+"""Holm against R and statsmodels; detectable differences against statsmodels' power and the published table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from echat_eval.errors import BadData
+from echat_eval.stats import cluster_mean, detectable_difference, holm, samples_needed, working_spread
+
+
+def test_holm_is_r_s_p_adjust() -> None:
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+
+
+def test_holm_is_statsmodels_row_by_row() -> None:
+    p = np.random.default_rng(0).random((50, 21)) ** 3
+    want = np.array([multipletests(row, method="holm")[1] for row in p])
+    assert holm(p) == pytest.approx(want)
+
+
+def test_a_test_that_cannot_be_made_stays_in_the_family() -> None:
+    assert holm([0.02, np.nan, 0.5]).tolist() == pytest.approx([0.06, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("n", [4, 7, 12, 40, 300])
+def test_detectable_difference_has_the_power_it_promises(n: int) -> None:
+    got = float(detectable_difference(1 / math.sqrt(n), n - 1))
+    power = TTestPower().power(got, nobs=n, alpha=0.025, alternative="larger")
+    assert power == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sd", "r", "want"), [(10, 0.3, 1.98), (20, 0.5, 3.35), (20, 0.7, 2.59), (30, 0.5, 5.02)]
+)
+def test_detectable_difference_of_280_samples_is_the_known_one(sd: float, r: float, want: float) -> None:
+    # docs: (1.960 + 0.8416) sd sqrt(2 (1 - r) / 280), with the normal quantile
+    assert float(detectable_difference(sd * math.sqrt(2 * (1 - r) / 280), 1e9)) == pytest.approx(
+        want, abs=0.005
+    )
+
+
+def test_upper_limit_of_the_spread_is_the_chi_square_one() -> None:
+    ratio = detectable_difference(2.0, 9, limit=0.8) / detectable_difference(2.0, 9)
+    assert float(ratio) == pytest.approx(math.sqrt(9 / scipy_stats.chi2.ppf(0.2, 9)))
+
+
+def test_assumed_spread_has_the_design_effect() -> None:
+    got = working_spread(20, [4] * 25, correlation=0.25)
+    assert float(got.se) == pytest.approx(20 * math.sqrt((1 + 3 * 0.25) / 100))
+    assert float(got.df) == pytest.approx(24)
+
+
+def test_assumed_spread_is_what_runs_of_that_kind_show() -> None:
+    rng, sizes = np.random.default_rng(1), [2, 9, 4, 7, 3, 5]
+    cluster = np.repeat(np.arange(6), sizes)
+    shown = [
+        cluster_mean(
+            3 * (0.7**0.5 * rng.normal(size=30) + 0.3**0.5 * rng.normal(size=6)[cluster]), cluster
+        ).value
+        for _ in range(4000)
+    ]
+    assert np.std(shown) == pytest.approx(float(working_spread(3, sizes, correlation=0.3).se), rel=0.04)
+
+
+def test_needed_samples_bring_the_detectable_difference_to_the_margin() -> None:
+    needed = samples_needed(3.0, se=2.5, df=19, n=100, clusters=20)
+    assert needed is not None
+    factor = needed.samples / 100
+    assert float(detectable_difference(2.5 / math.sqrt(factor), 19 * factor)) == pytest.approx(3.0, rel=0.01)
+    assert needed.clusters == math.ceil(20 * factor) or abs(needed.clusters - 20 * factor) <= 1
+    assert samples_needed(1e-6, se=2.5, df=19, n=100, clusters=20) is None
+
+
+@pytest.mark.parametrize(("sd", "sizes", "r"), [(1, [5], 0), (1, [5, 0], 0), (-1, [5, 5], 0), (1, [5, 5], 2)])
+def test_a_design_that_is_none_is_bad_data(sd: float, sizes: list[int], r: float) -> None:
+    with pytest.raises(BadData):
+        working_spread(sd, sizes, correlation=r)

@@ -1,0 +1,81 @@
+"""What the documentation says to type can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from echat_eval.cli import COMMANDS, command_line
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "judges").rglob("README.md")),
+]
+COMMAND = re.compile(r"^\s*\$?\s*(echat-eval [^\n`|]*)", re.MULTILINE)
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```[a-z]*\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def typed() -> list[tuple[str, str]]:
+    return [
+        (str(page.relative_to(ROOT)), line)
+        for page in PAGES
+        for block in blocks(page)
+        for line in COMMAND.findall(block.replace("\\\n", " "))
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), typed())
+def test_every_command_in_the_documentation_parses(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = command_line
+    context = click.Context(command_line)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"{page}: no command '{words[0]}' in: {line}"
+        command, words = found, words[1:]
+        context = click.Context(command, parent=context, resilient_parsing=True)
+    command.parse_args(context, words)
+
+
+def test_the_readme_shows_every_command_that_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    told = {line.split()[1] for _, line in typed()} | set(re.findall(r"echat-eval ([a-z]+)", text))
+    assert told >= set(COMMANDS) - {"list"}, set(COMMANDS) - told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)\s#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_nothing_of_a_machine_or_a_workplace_is_in_the_repository() -> None:
+    words = re.compile(r"(?<![\w.])/(work|farm|root)/|/tmp/v/|files\.pythonhosted|pypi\.org/simple")
+    suffixes = {
+        ".py",
+        ".md",
+        ".toml",
+        ".yaml",
+        ".yml",
+        ".txt",
+        ".in",
+        ".jsonl",
+        ".json",
+        ".js",
+        ".css",
+        ".html",
+    }
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if path.suffix in suffixes and not any(p.startswith(".") or p in ("runs", "out") for p in parts):
+            found = words.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None or path.name == "test_docs.py", f"{path}: {found and found.group()}"
