@@ -128,7 +128,7 @@ def test_two_readers_of_one_vocabulary_agree(qwen, tmp_path: Path) -> None:
 
 
 def write_published_form(qwen, folder: Path) -> None:
-    """Recover merges from ranks: a token's last merge joins the two parts left before it existed."""
+    """Every way to join two known tokens into a third is a merge, in the order of the third's rank."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     ranks = qwen._backend._mergeable_ranks
@@ -138,17 +138,11 @@ def write_published_form(qwen, folder: Path) -> None:
         return "".join(letters[b] for b in token)
 
     merges = []
-    for token, rank in sorted(ranks.items(), key=lambda entry: entry[1]):
-        if len(token) < 2:
-            continue
-        parts = [token[i : i + 1] for i in range(len(token))]
-        while len(parts) > 2:
-            pairs = [(ranks.get(parts[i] + parts[i + 1], rank), i) for i in range(len(parts) - 1)]
-            best, at = min(pairs)
-            if best >= rank:
-                break
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-        merges.append(f"{spell(parts[0])} {spell(parts[1])}")
+    for token in sorted(ranks, key=ranks.__getitem__):
+        halves = [(token[:i], token[i:]) for i in range(1, len(token))]
+        known = [(a, b) for a, b in halves if a in ranks and b in ranks]
+        known.sort(key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
+        merges += [f"{spell(a)} {spell(b)}" for a, b in known]
     (folder / "vocab.json").write_text(json.dumps({spell(t): r for t, r in ranks.items()}), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
 
