@@ -118,7 +118,8 @@ def _test(
         estimate = cluster_mean(first - second, groups)
     gain = estimate.value if metric.higher_is_better else -estimate.value
     better, worse = pair if gain >= 0 else pair[::-1]
-    p = None if missing else sign_p(estimate.value, estimate.se, estimate.df)
+    told = not missing and metric.average in ("mean", "ratio")  # a mean over labels has no test here
+    p = None if not told else sign_p(estimate.value, estimate.se, estimate.df)
     return PairTest(
         column=column,
         better=better,

@@ -235,6 +235,15 @@ def test_side_by_side_puts_flips_first_worst_first(tab: Tab, usual_run: RunFolde
     assert page.locator(".card h3").all_inner_texts() == ["A text-only", "B careful"]
 
 
+def test_a_failure_against_a_score_is_a_flip_and_stands_before_any_gap(tab: Tab) -> None:
+    # A word error rate is open at the top: only failed against scored flips, and has no gap to be sorted by.
+    page = tab.open("#/compare?a=careful&b=average&metric=reply_wer")
+    page.evaluate("document.querySelector('.list').growTo(1e9)")
+    flips = page.locator(".row").evaluate_all("rows => rows.map(r => r.querySelector('.flip') !== null)")
+    assert flips == sorted(flips, reverse=True)
+    assert 0 < sum(flips) < len(flips)
+
+
 def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page)
     page = tab.open()
