@@ -25,13 +25,13 @@ demo: $(DEMO_VENV)/done
 	@$(DEMO_VENV)/bin/echat-eval demo --out runs/demo
 
 # torch comes from wherever this machine gets it (a CPU build will do), so it is pinned but not hashed.
-$(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/assets.txt requirements/torch.txt pyproject.toml
+$(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/assets.txt requirements/test-assets.txt requirements/torch.txt pyproject.toml
 	@echo "Setting up $(TEST_VENV): about 1 GB of pinned packages, once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 2; }
 	@$(PYTHON) -m venv $(TEST_VENV)
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
-	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/assets.txt
+	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/assets.txt -r requirements/test-assets.txt
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

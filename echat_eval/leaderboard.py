@@ -98,7 +98,10 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         name: facts["role"] for name, facts in merged["systems"].items() if name in answered
     }
     summaries = _summarise(scores, samples, metrics)
-    tasks = tuple(t for t in merged["tasks"] if any(key[1] == t for key in summaries))
+    # In the order in which they were asked; a manifest sorts its keys.
+    tasks = tuple(
+        t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
+    )
     headline = next((m for m in metrics if m.headline), metrics[0])
     return Leaderboard(
         metrics=metrics,

@@ -107,14 +107,14 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     lines += ["", "## Other measures, over all tasks", ""]
     others = [m for m in board.metrics if m.name != metric.name]
     lines.append(
-        "| system | samples | failed | missing | " + " | ".join(metric_title(m) for m in others) + " |"
+        "| system | scored | failed | missing | n/a | " + " | ".join(metric_title(m) for m in others) + " |"
     )
-    lines.append("|---|--:|--:|--:|" + "--:|" * len(others))
+    lines.append("|---|--:|--:|--:|--:|" + "--:|" * len(others))
     for name, role, _ in rows_of(board, metric):
         head = board.summaries.get((name, OVERALL, metric.name))
         counts = head.counts if head is not None else {}
         cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m) for m in others]
-        numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
+        numbers = [counts.get(state, 0) for state in ("value", "failed", "missing", "not applicable")]
         lines.append(f"| {_md(name)}{MARK[role]} | " + " | ".join([*map(str, numbers), *cells]) + " |")
     lines += ["", *_notes(board)]
     for table in published or []:
@@ -223,6 +223,7 @@ def plot(board: Leaderboard, path: Path) -> None:
     figure, panels = plt.subplots(
         1,
         len(columns),
+        sharex=True,
         sharey=True,
         figsize=(width, 1.3 + 0.42 * len(rows)),
         layout="constrained",

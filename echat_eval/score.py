@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from echat_eval.records import Annotation, Metric
     from echat_eval.run_folder import RunFolder
 
-__all__ = ["score"]
+__all__ = ["cases_of", "score"]
 
 
 def score(run: RunFolder, scorers: Sequence[Scorer], *, patience: Patience, progress: Progress) -> None:
     """Score every response by every scorer; one row per response and metric."""
-    cases = _cases(run)
+    cases = cases_of(run)
     digests = {id(case): case_digest(case.sample, case.response) for case in cases}
     for scorer in scorers:
         known = run.scores()
@@ -55,7 +55,8 @@ def score(run: RunFolder, scorers: Sequence[Scorer], *, patience: Patience, prog
     _compact_scores(run)
 
 
-def _cases(run: RunFolder) -> list[Case]:
+def cases_of(run: RunFolder) -> list[Case]:
+    """Return all that is known of every response of a run, as scorers get it."""
     samples = {(s.task, s.id): s for s in run.samples()}
     heard: dict[tuple[str, str, str], dict[str, Annotation]] = {}
     for annotation in run.annotations().values():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from echat_eval.cli.check_instruments import check_judge
+from echat_eval.cli.check_instruments import check_annotators, check_instruments, check_judge
 from echat_eval.errors import Exit
 
 __all__ = ["check"]
@@ -66,3 +66,5 @@ def check_system_command(spec: str, settings: tuple[str, ...], language: str, se
 
 
 check.add_command(check_judge)
+check.add_command(check_annotators)
+check.add_command(check_instruments)

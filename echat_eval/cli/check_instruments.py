@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +11,11 @@ import click
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from echat_eval.checks.agreement import Agreement
     from echat_eval.judge import Jury
+    from echat_eval.stats import Estimate
 
-__all__ = ["check_judge"]
+__all__ = ["check_annotators", "check_instruments", "check_judge"]
 
 
 @click.command(
@@ -20,11 +23,18 @@ __all__ = ["check_judge"]
     epilog="""\b
 Examples:
   echat-eval check judge --golden
+  echat-eval check judge --ratings ratings.csv --run runs/judged
   echat-eval check judge --attacks --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1
 Exit code 1: a golden reply left its band, or an attack raised a score by more than the tolerance.""",
 )
 @click.option("--golden", is_flag=True, help="Grade hand-made replies; each has a band it must hit.")
 @click.option("--attacks", is_flag=True, help="Add replies that talk to the judge; say how far scores move.")
+@click.option(
+    "--ratings",
+    type=click.Path(path_type=Path),
+    help="CSV of people's ratings (rater,system,task,sample_id,dimension,rating); needs --run.",
+)
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run whose verdicts are compared.")
 @click.option(
     "--judge",
     default="dated",
@@ -44,14 +54,21 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
 @click.option("--judge-prose", is_flag=True, help="The server holds no JSON schema.")
 @click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
 def check_judge(
-    golden: bool, attacks: bool, judge: str, judge_url: str | None, rubric: str, judge_repeats: int,
+    golden: bool, attacks: bool, ratings: Path | None, folder: Path | None, judge: str,
+    judge_url: str | None, rubric: str, judge_repeats: int,
     judge_prose: bool, tolerance: float,
 ) -> int:  # fmt: skip
     """Does this judge grade as a sound one must, and can replies talk it into more?"""
     from echat_eval.scorers.judged import judged_scorers
 
-    if not (golden or attacks):
-        raise UsageError("nothing to check; give --golden, --attacks or both")
+    if not (golden or attacks or ratings):
+        raise UsageError("nothing to check; give --golden, --attacks or --ratings")
+    if ratings is not None:
+        if folder is None:
+            raise UsageError("--ratings without --run; name the run folder whose verdicts they rate")
+        _ratings(ratings, folder, rubric)
+        if not (golden or attacks):
+            return Exit.DONE
     scorer = judged_scorers(None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose)[0]
     codes = [Exit.DONE]
     if golden:
@@ -103,3 +120,110 @@ def _attacks(jury: Jury, tolerance: float) -> Exit:
     if any(points > tolerance for points, _ in moved):
         return Exit.REGRESS
     return Exit.CANNOT_TELL if missing else Exit.DONE
+
+
+def _ratings(path: Path, folder: Path, rubric: str) -> None:
+    from echat_eval.checks.ratings import compare, read_ratings
+    from echat_eval.leaderboard import clusters_of
+    from echat_eval.run_folder import RunFolder
+
+    run = RunFolder.existing(folder)
+    samples = run.samples()
+    clusters = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    metric = f"judge_{rubric}".replace("-", "_")
+    scores = [score for score in run.scores().values() if score.metric == metric]
+    for row in compare(read_ratings(path), scores, clusters):
+        click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
+        for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
+            click.echo(f"  {_TITLES[name]:<42} {_with_interval(getattr(row, name))}")
+
+
+_TITLES = {
+    "spearman": "Spearman", "kendall": "Kendall's tau-b", "kappa": "quadratic kappa",
+    "alpha": "Krippendorff's alpha, judge and people", "raters": "Krippendorff's alpha, among the people",
+}  # fmt: skip
+
+
+def _with_interval(found: Agreement | Estimate) -> str:
+    if found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f} (no interval)"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+@click.command(
+    "annotators",
+    epilog="""\b
+Examples:
+  echat-eval check annotators --data clips/labelled.jsonl --annotator whisper
+  echat-eval check annotators --data clips/labelled.jsonl --annotator emotion2vec:model=models/emotion2vec""",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="JSONL: audio, language, and any of transcript, emotion, age, gender, event, speaker.",
+)
+@click.option(
+    "--annotator",
+    "names",
+    multiple=True,
+    required=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Instrument to check; repeatable.",
+)
+def check_annotators(data: Path, names: tuple[str, ...]) -> int:  # fmt: skip
+    """Does an annotator hear what people say is there?"""
+    from echat_eval.checks.labelled import hear_clips, read_clips
+    from echat_eval.cli.options import make_annotators
+
+    clips = read_clips(data)
+    for annotator in make_annotators(names):
+        report = hear_clips(annotator, clips)
+        click.echo(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
+        if report.error_rate is not None:
+            click.echo(f"  word error rate, %: {_with_interval(report.error_rate)}")
+        for cue, found in report.cues.items():
+            click.echo(f"  {cue}: UAR, % {_with_interval(found.uar)}; WAR, % {_with_interval(found.war)}")
+            for (gold, heard), count in sorted(report.confusion[cue].items()):
+                click.echo(f"    {gold} heard as {heard}: {count}")
+            if cue in report.calibration:
+                click.echo(f"    calibration error: {_with_interval(report.calibration[cue])}")
+    return Exit.DONE
+
+
+@click.command(
+    "instruments",
+    epilog="""\b
+Example:
+  echat-eval check instruments
+Exit code 1: a planted fault was not found, or an alarm rang in a healthy run.""",
+)
+@click.option(
+    "--healthy",
+    default=200,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Healthy runs in which no alarm may ring.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the scripted runs.")
+def check_instruments(healthy: int, seed: int) -> int:  # fmt: skip
+    """Plant ten faults into a healthy scripted run, and find each."""
+    from echat_eval.checks.planted import find_planted, healthy_alarms
+
+    findings = find_planted(seed)
+    for finding in findings:
+        click.echo(
+            f"{'found' if finding.said else 'NOT FOUND':<10} {finding.fault}: {finding.said or 'no alarm'}"
+        )
+        if finding.others:
+            click.echo(f"{'':<10} also rang: {', '.join(finding.others)}")
+    false = healthy_alarms(healthy, seed)
+    for number, alarm, said in false:
+        click.echo(f"false alarm in healthy run {number}: {alarm}: {said}")
+    found = sum(finding.said is not None for finding in findings)
+    click.echo(
+        f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy runs"
+    )
+    return Exit.DONE if found == len(findings) and not false else Exit.REGRESS

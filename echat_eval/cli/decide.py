@@ -24,7 +24,7 @@ RUN is runs/a, runs/a:system, a folder kept by `gate accept`, or a long table
 Examples:
   echat-eval compare runs/old:ours runs/new:ours
   echat-eval compare runs/stage1 runs/stage2 runs/stage3
-  echat-eval compare old.csv new.csv --metric empathy --metric wer=lower
+  echat-eval compare old.csv new.csv --metric empathy=higher --metric wer=lower
 """
 GATE_EPILOG = """\b
 Exit codes: 0 pass, 1 regress, 3 cannot tell, 2 misuse.

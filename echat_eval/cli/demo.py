@@ -43,10 +43,11 @@ def demo(out: Path) -> int:  # fmt: skip
             system.fingerprint()
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
+    samples = [sample for task in tasks for sample in task.samples]
     with RunFolder(out).writing() as folder, Bar() as bar:
         states = evaluate(
             folder, systems=systems, tasks=tasks, annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(sample for task in tasks for sample in task.samples), patience=Patience(), progress=bar,
+            scorers=make_scorers(samples), patience=Patience(), progress=bar,
         )  # fmt: skip
     code = finish(folder, states)
     click.echo(

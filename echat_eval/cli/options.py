@@ -37,6 +37,7 @@ class Instruments:
     rubric: str
     judge_repeats: int
     judge_prose: bool
+    controls: int
     tries: int
 
     def made(self, samples: Iterable[Sample], store: Path) -> tuple[list[Annotator], list[Scorer]]:
@@ -88,6 +89,8 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Verdicts per question; their spread is kept."),
         click.option("--judge-prose", is_flag=True,
                      help="The judge's server holds no JSON schema: read one verdict out of its prose."),
+        click.option("--controls", default=0, show_default="off", metavar="N", type=click.IntRange(0),
+                     help="Judge N replies again with labels shuffled, withheld, or misheard."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
     ]  # fmt: skip

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.controls import controlled
 from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echat_eval.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
@@ -93,7 +96,7 @@ def run(
                 + ", ".join(unclaimed[:5]),
                 err=True,
             )
-    return finish(folder, states)
+    return finish(folder, states, controls=controlled(folder, scorers, chosen.controls))
 
 
 @click.command(
@@ -119,18 +122,26 @@ def score(folder: Path, chosen: Instruments) -> int:
         states = rescore(
             found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
         )
-    return finish(found, states)
+    return finish(found, states, controls=controlled(found, scorers, chosen.controls))
 
 
-def finish(folder: RunFolder, states: Counter[str]) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] = ()) -> int:
     """Write and print the leaderboard; return the exit code."""
+    from echat_eval.cli.secondary import secondary_lines
     from echat_eval.cli.table import print_leaderboard
+    from echat_eval.jsonl import write_atomically
     from echat_eval.leaderboard import build_leaderboard
     from echat_eval.leaderboard_files import write_files
 
     board = build_leaderboard([folder])
     files = write_files(board, folder.path)
+    notes = [*secondary_lines(folder), *controls]
+    if notes:
+        table = folder.path / "leaderboard.md"
+        write_atomically(table, table.read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
     print_leaderboard(board)
+    for line in notes[: len(notes) - len(controls)]:
+        click.echo(line)
     click.echo("written: " + ", ".join(str(path) for path in files))
     if states["missing"]:
         why = Counter(s.reason for s in folder.scores().values() if s.state == "missing").most_common(1)[0][0]

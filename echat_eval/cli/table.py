@@ -61,11 +61,11 @@ def _others(board: Leaderboard) -> Table:
     metrics: list[Metric] = [m for m in board.metrics if m.name != board.headline.name]
     table = _table("Other measures, over all tasks")
     table.add_column("system")
-    for title in ("samples", "failed", "missing", *map(metric_title, metrics)):
+    for title in ("scored", "failed", "missing", "n/a", *map(metric_title, metrics)):
         table.add_column(title, justify="right")
     for name, role, summaries in rows_of(board, board.headline):
         counts = summaries[0].counts if summaries[0] is not None else {}
-        numbers = (sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0))
+        numbers = [counts.get(state, 0) for state in ("value", "failed", "missing", "not applicable")]
         cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m, interval=False) for m in metrics]
         table.add_row(Text(name + MARK[role]), *map(str, numbers), *cells)
     return table

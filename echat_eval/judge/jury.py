@@ -69,6 +69,7 @@ class Jury:
         self.holds_schema = holds_schema
         self.temperature = temperature
         self.store = store
+        self._rubric = judge.fingerprint()
         self._lock = threading.Lock()
         self._asked: dict[str, Ruling] = {}
         self._stored: dict[str, Ruling] | None = None
@@ -85,7 +86,7 @@ class Jury:
         heard = question.heard is not None
         asked = digest(
             "question",
-            [self.client.model, self.client.base_url, self.judge.fingerprint(), prompt.text,
+            [self.client.model, self.client.base_url, self._rubric, prompt.text,
              self.holds_schema, self.temperature, repeat],
         )  # fmt: skip
         with self._lock:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Noise", "Token2Wav", "draw_noise"]
 
-#: Mel frames, padding and prompt included, that one call of the flow or the vocoder takes at most.
+#: Mel frames, padding and prompt included, that one call of the flow takes at most.
 BATCH_FRAMES = 32_768
+#: The vocoder works at 64 times the frame rate: one call of it takes at most this part of as many frames.
+VOCODER_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,7 @@ class Token2Wav:
         noise = [self.noise(len(row), seed) for row, seed in zip(rows, seeds, strict=True)]
         mels = self.mels(rows, noise)
         waves: list[Tensor | None] = [None] * len(rows)
-        for bucket in equal_lengths(mels):
+        for bucket in equal_lengths([mel.shape[1] for mel in mels], most=self.batch_frames // VOCODER_SHARE):
             for number, wave in zip(
                 bucket, self.vocode([mels[i] for i in bucket], [noise[i] for i in bucket]), strict=True
             ):
@@ -230,9 +232,17 @@ def check_ids(ids: Sequence[int], *, reply: int) -> Tensor:
     return row
 
 
-def equal_lengths(mels: Sequence[Tensor]) -> list[list[int]]:
-    """Return the positions of equally long mels, together."""
+def equal_lengths(frames: Sequence[int], *, most: int) -> list[list[int]]:
+    """Return the positions of equal numbers together, in groups that hold at most `most` frames, or one row.
+
+    >>> equal_lengths([5, 3, 5, 5], most=10)
+    [[0, 2], [3], [1]]
+    """
     buckets: defaultdict[int, list[int]] = defaultdict(list)
-    for number, mel in enumerate(mels):
-        buckets[mel.shape[1]].append(number)
-    return list(buckets.values())
+    for number, length in enumerate(frames):
+        buckets[length].append(number)
+    groups = []
+    for length, bucket in buckets.items():
+        size = max(1, most // length)
+        groups += [bucket[start : start + size] for start in range(0, len(bucket), size)]
+    return groups

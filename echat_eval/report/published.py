@@ -108,7 +108,7 @@ def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
     whole = [n for n, row in enumerate(table.rows) if "ablation_of" not in row]
     bases = {row["ablation_of"] for row in table.rows if "ablation_of" in row}
     ablations = [n for n, row in enumerate(table.rows) if "ablation_of" in row or row["system"] in bases]
-    other = "Published, not measured here, another judge and other samples"
+    other = "Published, not measured here: another measure, another judge, other samples"
     title = f"{other} ({table.title}; source: {table.source})"
     return {
         "by-task": (Block(rows=_by_task(table, columns, whole), title=title, published=True),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -92,7 +93,9 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy: it cannot be compared with any published score.")
     return Table(
-        name="leaderboard" if metric.name == board.headline.name else f"by-task-{metric.name}",
+        name="leaderboard"
+        if metric.name == board.headline.name
+        else f"by-task-{re.sub(r'[^A-Za-z0-9_.-]', '-', metric.name)}",
         caption=f"{metric_title(metric)}, mean and 95 % interval, by task",
         columns=("all", *(board.titles.get(task, task) for task in columns[1:])),
         blocks=(*blocks, *published),
@@ -219,6 +222,11 @@ def _heard(
     return accuracy, Cell(text=f"{uar:.1f}", value=uar, rests_on=rests_on)
 
 
+def _says_something(board: Leaderboard, metric: Metric) -> bool:
+    found = (s for (_, _, name), s in board.summaries.items() if name == metric.name)
+    return any(s.estimate is not None or s.counts.get("missing") for s in found)
+
+
 def run_tables(
     runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
 ) -> list[Table]:
@@ -237,6 +245,8 @@ def run_tables(
     tables = [
         task_table(runs, m, published.get("by-task", ()) if m.name == host.name else ())
         for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
+        # A measure that says nothing of anybody has no table; the overview shows its dashes.
+        if m.name == board.headline.name or _says_something(board, m)
     ]
     tables.append(overview_table(runs))
     if base is not None:

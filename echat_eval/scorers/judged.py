@@ -268,6 +268,9 @@ def _blank(case: Case, metric: Metric) -> Score:
 def _settled(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
     """Return the scores of a case without a reply; none if there is one to judge."""
     response = case.response
+    if case.sample.asks is not None:
+        asked = "the sample asks what is heard, not for a reply"
+        return [replace(blank, state="not applicable", reason=asked) for blank, _ in blanks]
     if response.state == "value" and response.reply is not None:
         return []
     made = []

@@ -25,9 +25,9 @@ SYSTEMS: dict[str, str] = {
     "openai-chat": "echat_eval.systems.openai_chat:OpenAIChat",
     "qwen-omni": "echat_eval.systems.qwen_omni:QwenOmni",
     "cascade": "echat_eval.systems.cascade:Cascade",
+    "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
     "transcript-only": "echat_eval.systems.transcript_only:TranscriptOnly",
     "gold-labels": "echat_eval.systems.gold_labels:GoldLabels",
-    "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
     "reference": "echat_eval.systems.reference:Reference",
 }
 

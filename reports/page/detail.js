@@ -64,7 +64,7 @@
     const metric = EChat.board.metrics.find((m) => m.name === score.metric) || { title: score.metric, digits: 2, unit: "" };
     const folded = Object.keys(score.evidence || {}).length > 0;
     return h("div", { class: "score", "data-metric": score.metric },
-      h("div", { class: "line" }, h("span", {}, metric.title, metric.proxy ? h("span", { class: "tag warn" }, "proxy") : null),
+      h("div", { class: "line" }, h("span", {}, metric.title, metric.proxy && !metric.title.includes("proxy") ? h("span", { class: "tag warn" }, "proxy") : null),
         h("b", {}, score.value === null || score.value === undefined ? "–" : `${number(score.value, metric.digits)}${metric.unit === "%" ? " %" : metric.unit === "s" ? " s" : ""}`)),
       badge(score.state, score.reason), verdicts(score.evidence),
       folded ? h("details", {}, h("summary", {}, t("evidence")), tree(score.evidence), h("p", { class: "key" }, `${t("key")} ${score.key}`)) : null);

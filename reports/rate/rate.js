@@ -53,15 +53,15 @@
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  function choices(item, dimension, title, options) {
+  function choices(item, dimension, title, options, ends) {
     return h("fieldset", { "data-dimension": dimension }, h("legend", {}, title), h("div", { class: "scale" }, options.map(([value, text]) =>
-      h("label", {}, h("input", { type: "radio", name: dimension, value, checked: given[`${item.name} ${dimension}`] === value, onchange: () => give(item, dimension, value) }), h("span", {}, text)))));
+      h("label", {}, h("input", { type: "radio", name: dimension, value, checked: given[`${item.name} ${dimension}`] === value, onchange: () => give(item, dimension, value) }), h("span", {}, text)))), ends);
   }
 
   function questions(item) {
     if (!sheet.dimensions.length) return choices(item, "preference", t("which"), [["a", t("a")], ["equal", t("equal")], ["b", t("b")]]);
-    return sheet.dimensions.map((d) => choices(item, d.name, t(d.name), Array.from({ length: d.high - d.low + 1 }, (_, i) => [d.low + i,
-      i === 0 ? `${d.low} · ${t("worst")}` : i === d.high - d.low ? `${d.high} · ${t("best")}` : String(d.low + i)])));
+    return sheet.dimensions.map((d) => choices(item, d.name, t(d.name), Array.from({ length: d.high - d.low + 1 }, (_, i) => [d.low + i, String(d.low + i)]),
+      h("p", { class: "ends quiet" }, h("span", {}, `${d.low}: ${t("worst")}`), h("span", {}, `${d.high}: ${t("best")}`))));
   }
 
   function draw(focused) {

@@ -114,6 +114,17 @@ def test_no_filling_of_missing_values_turns_a_decision(table: Table) -> None:
     assert turned == 0
 
 
+def test_missing_rows_of_a_second_metric_on_an_open_range_cannot_tell(table: Table) -> None:
+    against = pd.concat([table(), table(seed=4, metric="seconds")])
+    other = table(seed=3, metric="seconds").assign(value=lambda t: t["value"].mask(t.index == 3))
+    metrics = {"empathy": SCORE, "seconds": {"higher_is_better": False, "low": 0}}
+    whole = pd.concat([table(seed=2), table(seed=4, metric="seconds")])
+    assert decide(whole, against, policy(metrics=metrics)).outcome == "pass"
+    assert (
+        decide(pd.concat([table(seed=2), other]), against, policy(metrics=metrics)).outcome == "cannot tell"
+    )
+
+
 def test_missing_on_an_open_range_cannot_tell(table: Table) -> None:
     rule = {"empathy": {"higher_is_better": True, "low": 0}}
     one_gone = table(seed=2).assign(value=lambda t: t["value"].mask(t.index == 3))

@@ -120,6 +120,14 @@ def test_without_a_reply_no_judge_is_asked(
     assert judge.asked == []
 
 
+def test_an_answer_to_a_probing_question_is_not_judged() -> None:
+    one = case()
+    probed = replace(one, sample=replace(one.sample, asks="emotion"))
+    found, judge = scored(fitting, "judged", [probed])
+    assert {s.state for s in [*found, *scored(fitting, "contrast", [probed])[0]]} == {"not applicable"}
+    assert judge.asked == []
+
+
 @pytest.mark.parametrize("answer", ["I like it.", verdict(9, 9, 9), verdict(1, 1, 1) * 2, ""])
 def test_an_answer_that_is_no_verdict_raises_and_is_never_a_score(answer: str) -> None:
     with pytest.raises(JudgeFailure):

@@ -13,7 +13,7 @@ from tiny_speaker import GOLDEN, build_tiny, draw_ids
 from echat_eval.errors import BadData, UsageError
 from echat_eval.osum.flow import time_grid
 from echat_eval.osum.tiny_voice import write_tiny_release
-from echat_eval.osum.token2wav import Token2Wav, draw_noise
+from echat_eval.osum.token2wav import Token2Wav, draw_noise, equal_lengths
 from echat_eval.osum.voice_config import TINY_VOICE, mel_frames
 
 COUNTS = (1, 2, 40, 41, 100)
@@ -88,6 +88,11 @@ def test_small_batches_change_nothing(tiny: Token2Wav) -> None:
         tiny.synthesise(replies, seeds=range(4)), narrow.synthesise(replies, seeds=range(4)), strict=True
     ):
         assert np.abs(one.samples - other.samples).max() <= 1e-5
+
+
+def test_the_vocoder_takes_equal_lengths_within_the_limit() -> None:
+    assert equal_lengths([5, 3, 5, 5], most=10) == [[0, 2], [3], [1]]
+    assert equal_lengths([5, 5], most=1) == [[0], [1]]
 
 
 def test_the_seed_decides_the_sound(tiny: Token2Wav) -> None:

@@ -138,6 +138,16 @@ def test_pair_test_is_the_paired_t_test_where_every_cluster_is_one_sample(tmp_pa
     assert test.better == "a"
 
 
+def test_marks_are_adjusted_over_the_whole_table(usual_run: RunFolder) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    merged = merge_runs([usual_run])
+    metric = next(m for m in merged.board.metrics if m.name == "judge_r0")  # type: ignore[union-attr]
+    tests = pair_tests(merged, metric, ["careful", "average", "text-only"], ["all", "emotion", "age"])
+    assert len(tests) == 9
+    expected = multitest.multipletests([t.p for t in tests], method="holm")[1]
+    assert [t.adjusted for t in tests] == pytest.approx(list(expected))
+
+
 def test_marks_need_a_test_that_supports_them(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 8)
     twins = [Scripted("one", 0.8), Scripted("two", 0.8)]

@@ -31,7 +31,8 @@ def test_clusters_are_the_transitive_closure(keys: list[tuple[object, ...]]) -> 
 
 
 def test_blank_keys_and_equal_keys_at_other_positions_link_nothing() -> None:
-    keys = [("a", None, float("nan")), (None, "a", None), (None, None, "a"), (None, None, float("nan"))]
+    nan = float("nan")  # one object, as frames share it
+    keys = [("a", None, nan), (None, "a", None), (None, None, "a"), (None, None, nan)]
     assert connected_clusters(keys).tolist() == [0, 1, 2, 3]
 
 

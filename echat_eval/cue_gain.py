@@ -1,0 +1,140 @@
+"""Cue gain: where a system lies between its floor and its ceiling, with a Fieller interval.
+
+    gain = (system - floor) / (ceiling - floor)
+
+0 is the same language model given the transcript only, 1 the same one told the gold labels. The gain is
+a ratio of two means that share samples, so its interval is Fieller's: all g for which the mean of
+(system - floor) - g (ceiling - floor) is not different from 0. Where the denominator's own interval holds
+0 the gain is undefined, and said to be: nothing lies between a floor and a ceiling that do not differ.
+
+Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from echat_eval.errors import BadData
+from echat_eval.stats import Estimate, cluster_mean
+
+__all__ = ["Gain", "cue_gain", "paired_gain"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A gain and its interval.
+
+    Attributes:
+        value: None where undefined.
+        low, high: two-sided Fieller interval; None where undefined.
+        reason: why it is undefined.
+        room: ceiling less floor, with its interval: what there is to gain.
+        n, clusters: samples that system, floor and ceiling share.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    room: Estimate
+    n: int
+    clusters: int
+    level: float
+
+
+def paired_gain(
+    system: Mapping[Hashable, float],
+    floor: Mapping[Hashable, float],
+    ceiling: Mapping[Hashable, float],
+    clusters: Mapping[Hashable, Hashable],
+    *,
+    level: float = 0.95,
+) -> Gain:
+    """Return the gain on the samples that all three have a value for.
+
+    Raises:
+        BadData: they share none.
+    """
+    shared = [ident for ident in system if ident in floor and ident in ceiling]
+    if not shared:
+        raise BadData("system, floor and ceiling share no sample with a value; run them on the same tasks")
+    names = {cluster: n for n, cluster in enumerate(dict.fromkeys(clusters[i] for i in shared))}
+    return cue_gain(
+        [system[i] for i in shared],
+        [floor[i] for i in shared],
+        [ceiling[i] for i in shared],
+        [names[clusters[i]] for i in shared],
+        level=level,
+    )
+
+
+def cue_gain(
+    system: Sequence[float],
+    floor: Sequence[float],
+    ceiling: Sequence[float],
+    clusters: Sequence[int],
+    *,
+    level: float = 0.95,
+) -> Gain:
+    """Return the gain of a system between its floor and its ceiling.
+
+    Args:
+        system, floor, ceiling: (samples,) scores of the same samples, judged alike.
+        clusters: (samples,) cluster numbers.
+    """
+    above = np.asarray(system, dtype=float) - np.asarray(floor, dtype=float)
+    room = np.asarray(ceiling, dtype=float) - np.asarray(floor, dtype=float)
+    width = cluster_mean(room, clusters, level=level)
+
+    def undefined(reason: str) -> Gain:
+        return Gain(
+            value=None, low=None, high=None, reason=reason, room=width, n=width.n, clusters=width.clusters,
+            level=level,
+        )  # fmt: skip
+
+    if width.clusters < 2:
+        return undefined("one cluster says nothing about the spread between clusters")
+    if width.low is None or width.high is None:
+        if width.value == 0:
+            return undefined("floor and ceiling have the same scores")
+    elif width.low <= 0 <= width.high:
+        return undefined(
+            f"ceiling less floor is {width.value:.1f} [{width.low:.1f}, {width.high:.1f}]: "
+            "its interval holds 0"
+        )
+    value = float(above.mean() / room.mean())
+    low, high = _fieller(above, room, np.unique(clusters, return_inverse=True)[1], level)
+    return Gain(
+        value=value, low=low, high=high, reason=None, room=width, n=width.n, clusters=width.clusters,
+        level=level,
+    )  # fmt: skip
+
+
+def _fieller(
+    above: np.ndarray, room: np.ndarray, codes: np.ndarray, level: float
+) -> tuple[float | None, float | None]:
+    """Return the roots of (N - g D)^2 = t^2 Var(N - g D), which is quadratic in g."""
+
+    def variance(values: np.ndarray) -> float:
+        return float(cluster_mean(values, codes, level=level).se or 0.0) ** 2
+
+    # The degrees of freedom of N - gD, taken at the gain itself.
+    df = cluster_mean(above - above.mean() / room.mean() * room, codes, level=level).df
+    if df is None:
+        return None, None
+    t2 = float(stdtrit(df, 0.5 + level / 2)) ** 2
+    numerator, denominator = float(above.mean()), float(room.mean())
+    both = (variance(above + room) - variance(above - room)) / 4  # covariance, by polarisation
+    a = denominator**2 - t2 * variance(room)
+    b = -2 * (numerator * denominator - t2 * both)
+    c = numerator**2 - t2 * variance(above)
+    discriminant = b * b - 4 * a * c
+    if a <= 0 or discriminant < 0:
+        return None, None
+    root = math.sqrt(discriminant)
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)

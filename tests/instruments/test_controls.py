@@ -1,0 +1,125 @@
+"""Controls: a judge that reads labels falls without them, one that does not is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from echat_eval.checks.scripted_run import ScriptedClient
+from echat_eval.controls import Asked, control_lines, run_controls, subsample
+from echat_eval.errors import BadData, Unavailable
+from echat_eval.judge import Heard, Jury, Question, load_judge
+
+JUDGE = load_judge("echat-r1")
+WORD = {"sad": "sorry", "happy": "lovely"}
+
+
+def asked(n: int = 12) -> list[Asked]:
+    return [
+        Asked(
+            question=Question(
+                task="emotion", language="en", transcript=f"Letter {k // 2}.", cues={"emotion": label},
+                reply=f"{WORD[label]} {k}", heard=Heard(emotion=label, confidence=0.9),
+            ),
+            cluster=k // 2,
+        )
+        for k in range(n)
+        for label in (("sad", "happy")[k % 2],)
+    ]  # fmt: skip
+
+
+class Client(ScriptedClient):
+    """The voice is graded too, by whatever the test says."""
+
+    def __init__(self, grade: Any, voice: Any = lambda shown: 3) -> None:
+        super().__init__(grade)
+        self.voice = voice
+
+    def ask(self, messages: Any, **more: Any) -> Any:
+        import json
+        import re
+        from dataclasses import replace
+
+        answer = super().ask(messages, **more)
+        fence = re.search(r"={5}[0-9a-f]{16}", messages[0]["content"]).group()
+        pieces = re.split(rf"^{fence} [^\n]*\n", messages[0]["content"], flags=re.MULTILINE)
+        shown = {"cues": pieces[2].strip(), "heard": pieces[4].strip()}
+        verdict = json.loads(answer.text)
+        if "voice" in verdict:
+            verdict["voice"] = self.voice(shown)
+        return replace(answer, text=json.dumps(verdict))
+
+
+def reads(shown: Mapping[str, str]) -> tuple[int, int, int]:
+    label = shown["cues"].partition(": ")[2]
+    return (4, 5 if WORD.get(label, "?") in shown["reply"] else 1, 4)
+
+
+def voice_fits(shown: Mapping[str, str]) -> int:
+    return 5 if shown["heard"].startswith(shown["cues"].partition(": ")[2]) else 0
+
+
+def found(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
+    jury = Jury(JUDGE, Client(grade, voice))
+    return {(c.name, c.score): c for c in run_controls(jury, asked(), at_once=1)}
+
+
+def test_a_judge_that_reads_the_labels_falls_by_what_it_can_be_computed_to() -> None:
+    controls = found(reads, voice_fits)
+    # Own: 20 + 40 + 28 = 88; under any other label, or none, 20 + 8 + 28 = 56 is capped at 40.
+    for name in ("labels shuffled", "labels withheld"):
+        assert controls[name, "text"].drop.value == pytest.approx(48)
+        assert controls[name, "text"].verdict == "cannot tell"  # every drop the same: no spread to judge by
+    assert controls["heard shuffled", "voice"].drop.value == pytest.approx(100)
+    assert controls["heard shuffled", "text"].drop.value == 0
+
+
+def noisy(shown: Mapping[str, str]) -> tuple[int, int, int]:
+    content, cue, empathy = reads(shown)
+    return (content - int(shown["reply"].split()[1]) % 3, cue, empathy)
+
+
+def test_a_fall_that_varies_has_an_interval_above_zero() -> None:
+    control = found(noisy)["labels shuffled", "text"]
+    assert control.verdict == "falls"
+    assert control.drop.low > 0
+    assert control.drop.clusters == 6
+
+
+def test_a_judge_that_does_not_read_the_labels_is_told() -> None:
+    controls = found(lambda shown: (3, 3, 3))
+    assert controls["labels shuffled", "text"].verdict == "does not fall"
+    lines = control_lines(list(controls.values()), 12)
+    assert any("not shown to read" in line for line in lines)
+    assert not any("not shown to read" in line for line in control_lines([*found(noisy).values()], 12))
+
+
+def test_a_text_score_that_follows_the_voice_is_told() -> None:
+    def leaking(shown: Mapping[str, str]) -> tuple[int, int, int]:
+        fits = shown["heard"].startswith(shown["cues"].partition(": ")[2])
+        return (4, 5 if fits else 1 + int(shown["reply"].split()[1]) % 2, 3)
+
+    lines = control_lines([*found(leaking).values()], 12)
+    assert any("moves this judge's text score" in line for line in lines)
+
+
+def test_missing_verdicts_are_counted_and_never_a_drop() -> None:
+    class Away(ScriptedClient):
+        def ask(self, *_: Any, **__: Any) -> Any:
+            raise Unavailable("away")
+
+    controls = run_controls(Jury(JUDGE, Away(reads)), asked(), at_once=1)
+    assert {(c.drop, c.verdict) for c in controls} == {(None, "cannot tell")}
+    assert controls[0].missing == 12
+    with pytest.raises(BadData, match="no reply"):
+        run_controls(Jury(JUDGE, Away(reads)), [])
+
+
+def test_a_subsample_holds_whole_clusters_and_depends_on_its_seed_alone() -> None:
+    kept = subsample(asked(40), 10, seed=1)
+    assert len(kept) == 10
+    assert all(sum(a.cluster == k.cluster for k in kept) == 2 for a in kept)
+    assert subsample(asked(40), 10, seed=1) == kept
+    assert subsample(asked(40), 10, seed=2) != kept

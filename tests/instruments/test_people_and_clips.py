@@ -1,0 +1,234 @@
+"""Agreement statistics against published worked examples and other libraries; the two commands that use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from echat_eval.checks.agreement import (
+    calibration_error,
+    jackknifed,
+    kendall,
+    krippendorff_alpha,
+    quadratic_kappa,
+    spearman,
+)
+from echat_eval.checks.labelled import hear_clips, read_clips
+from echat_eval.checks.ratings import COLUMNS, Rating, compare, read_ratings
+from echat_eval.cli.check import check
+from echat_eval.errors import BadData, NotApplicable
+from echat_eval.records import AudioRef, Score
+
+# Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example C: 4 observers, 12 units.
+OBSERVERS = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+    [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+]
+UNITS = [[r for r in unit if r is not None] for unit in zip(*OBSERVERS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
+)
+def test_krippendorffs_alpha_of_his_worked_example(metric: Any, published: float) -> None:
+    assert krippendorff_alpha(UNITS, metric) == pytest.approx(published, abs=5e-4)
+
+
+def test_alpha_without_anything_to_compare_is_none() -> None:
+    assert krippendorff_alpha([[1], [2]]) is None
+    assert krippendorff_alpha([[1, 1], [1, 1]]) is None
+    with pytest.raises(BadData, match="ratio"):
+        krippendorff_alpha([[1, 2]], "ratio")  # type: ignore[arg-type]
+
+
+def test_quadratic_kappa_is_that_of_statsmodels() -> None:
+    from statsmodels.stats.inter_rater import cohens_kappa, to_table
+
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 6, 80)
+    b = np.clip(a + rng.integers(-1, 2, 80), 0, 5)
+    table = to_table(np.column_stack([a, b]), bins=np.arange(7) - 0.5)[0]
+    expected = cohens_kappa(table, wt="quadratic", return_results=False)
+    assert quadratic_kappa(a.astype(float), b.astype(float)) == pytest.approx(expected)
+
+
+def test_rank_correlations_by_hand() -> None:
+    # d = 0, 1, 1, 0: rho = 1 - 6 x 2 / (4 x 15) = 0.8; 5 concordant and 1 discordant pairs: tau = 4 / 6.
+    a, b = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 4])
+    assert spearman(a, b) == pytest.approx(0.8)
+    assert kendall(a, b) == pytest.approx(2 / 3)
+    assert spearman(a, np.ones(4)) is kendall(np.ones(4), a) is None
+
+
+def test_the_jackknife_of_a_mean_is_students_interval() -> None:
+    from scipy import stats
+
+    x = np.random.default_rng(1).normal(size=15)
+    found = jackknifed(lambda i: float(x[i].mean()), list(range(15)))
+    expected = stats.t.interval(0.95, 14, loc=x.mean(), scale=stats.sem(x))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert jackknifed(lambda i: float(x[i].mean()), [0] * 15).low is None
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bin 0.6-0.7: confidence 0.65, 1 of 2 right: 0.15 x 2/3. Bin 0.9-1: confidence 1, right: 0.
+    found = calibration_error(np.array([0.65, 0.65, 1.0]), np.array([1.0, 0.0, 1.0]))
+    assert found == pytest.approx(0.1)
+
+
+# -- ratings -------------------------------------------------------------------
+
+
+def judged(points: Mapping[str, int], system: str = "s") -> list[Score]:
+    return [
+        Score(
+            key=ident, system=system, task="emotion", sample_id=ident, metric="judge_echat_r1", state="value",
+            value=20.0 * grade, evidence={"grades": {"empathy": float(grade)}},
+        )
+        for ident, grade in points.items()
+    ]  # fmt: skip
+
+
+def rated(points: Mapping[str, list[int]], system: str = "s") -> list[Rating]:
+    return [
+        Rating(rater=f"r{n}", reply=(system, "emotion", ident), dimension="empathy", rating=float(value))
+        for ident, values in points.items()
+        for n, value in enumerate(values)
+    ]
+
+
+def test_a_judge_that_agrees_and_one_that_reverses() -> None:
+    people = {f"a{n}": [n % 6, n % 6] for n in range(24)}
+    clusters = {("emotion", f"a{n}"): n // 2 for n in range(24)}
+    same = compare(rated(people), judged({k: v[0] for k, v in people.items()}), clusters)
+    other = compare(rated(people), judged({k: 5 - v[0] for k, v in people.items()}), clusters)
+    assert [row.system for row in same] == ["all", "s"]
+    for statistic in ("spearman", "kendall", "kappa", "alpha"):
+        assert getattr(same[0], statistic).value == pytest.approx(1)
+    assert other[0].spearman.value == pytest.approx(-1)
+    assert other[0].kappa.value < 0
+    assert same[0].raters.value == pytest.approx(1)
+    assert same[0].spearman.clusters == 12
+
+
+def test_missing_verdicts_and_unrated_replies_are_left_out() -> None:
+    lost = Score(key="x", system="s", task="emotion", sample_id="b", metric="m", state="missing")
+    found = compare(
+        rated({"a": [1, 2], "b": [3, 3], "c": [4, 4]}), [*judged({"a": 1, "c": 4, "d": 2}), lost], {}
+    )
+    assert found[0].spearman.n == 2
+    with pytest.raises(BadData, match="both rated and judged"):
+        compare(rated({"z": [1]}), judged({"a": 1}), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n", ":1: columns are"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,good\n", ":2: rating is 'good'"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,nan\n", ":2: expected 6 columns and a finite rating"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,3,4\n", ":2: expected 6 columns"),
+    ],
+)
+def test_a_broken_ratings_file_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text(text)
+    with pytest.raises(BadData, match=told):
+        read_ratings(path)
+
+
+def test_ratings_need_a_run() -> None:
+    done = CliRunner().invoke(check, ["judge", "--ratings", "x.csv"], standalone_mode=False)
+    assert "--ratings without --run" in str(done.exception)
+
+
+# -- labelled clips -----------------------------------------------------------------
+
+
+class Ear:
+    name = "ear"
+    version = "1"
+
+    def __init__(self, heard: list[Mapping[str, Any] | None]) -> None:
+        self.heard = iter(heard)
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        values = next(self.heard)
+        if values is None:
+            raise NotApplicable("not this one")
+        return values
+
+    def fingerprint(self) -> str:
+        return "e"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def labelled(tones: Path) -> Path:
+    folder = tones / "emotion"
+    path = folder / "labelled.jsonl"
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    path.write_text("".join(
+        json.dumps({"audio": r["audio"], "language": "en", "transcript": "so it goes on", "speaker": f"p{n // 2}",
+                    "emotion": r["cues"]["emotion"]}) + "\n"
+        for n, r in enumerate(rows)
+    ))  # fmt: skip
+    return path
+
+
+def test_what_an_ear_makes_of_labelled_clips(labelled: Path) -> None:
+    said = [
+        "so it goes on",
+        "so it goes",
+        "so it went on",
+        "so it goes on",
+        "",
+        "so it goes on",
+        "so it goes on",
+    ]
+    emotions = ["happy", "sad", "happy", "happy", "happy", "sad", "unknown"]
+    ear = Ear([
+        *({"hypothesis": h, "emotion": e, "confidence": 0.75} for h, e in zip(said, emotions, strict=True)), None,
+    ])  # fmt: skip
+    report = hear_clips(ear, read_clips(labelled))
+    assert (report.clips, report.not_applicable) == (8, 1)
+    assert report.error_rate.value == pytest.approx(100 * 6 / 28)  # 1 + 1 + 4 errors of 7 x 4 words
+    assert report.error_rate.clusters == 4
+    # happy: 3 of 4 (one unknown); sad: 2 of 3.
+    assert report.cues["emotion"].uar.value == pytest.approx((75 + 200 / 3) / 2)
+    assert report.confusion["emotion"]["sad", "happy"] == 1
+    assert report.confusion["emotion"]["happy", "unknown"] == 1
+    assert report.calibration["emotion"].value == pytest.approx(abs(5 / 6 - 0.75))
+
+
+def test_the_command_prints_what_it_found(labelled: Path) -> None:
+    done = CliRunner().invoke(
+        check, ["annotators", "--data", str(labelled), "--annotator", "acoustics"], standalone_mode=False
+    )
+    assert done.return_value == 0, done.output
+    assert "acoustics: 8 clips" in done.output
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"audio": "../x.wav", "language": "en"}, "leaves the file's folder"),
+        ({"audio": "x.wav"}, "expected audio, language"),
+        ({"audio": "x.wav", "language": "en", "emotion": "angry"}, "write 'anger'"),
+    ],
+)
+def test_a_broken_clips_file_is_refused(tmp_path: Path, row: dict[str, str], told: str) -> None:
+    path = tmp_path / "labelled.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(BadData, match=told):
+        read_clips(path)
