@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.records import Request, Turn
 from echat_eval.systems import build_system
+
+if TYPE_CHECKING:
+    import pytest
 
 PARTS = """
 import numpy as np
