@@ -1,0 +1,73 @@
+"""Every part of the cascade can be replaced by one's own: ear, language model, voice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.records import Request, Turn
+from echat_eval.systems import build_system
+
+if TYPE_CHECKING:
+    import pytest
+
+PARTS = """
+import numpy as np
+from echat_eval.records import Waveform
+
+
+class Ear:
+    name, version = "ear", "1"
+
+    def annotate(self, audio, *, language):
+        return {"hypothesis": "heard " + audio.sha256[:6]}
+
+    def fingerprint(self):
+        return "ear-1"
+
+    def settings(self):
+        return {}
+
+
+class Voice:
+    def say(self, text):
+        return Waveform(samples=np.full(800 * len(text.split()), 0.1, dtype=np.float32), sample_rate=8000)
+
+    def fingerprint(self):
+        return "voice-1"
+"""
+
+
+def test_ear_model_and_voice_of_ones_own(
+    tmp_path: Path, requests: list[Request], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_parts.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    answer = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "So it is."}, "finish_reason": "stop"}
+        ],
+    }
+    server = serve(lambda h: h.reply(json.dumps(answer), "application/json"))
+    system = build_system(
+        "cascade",
+        {"asr": "my_parts:Ear", "tts": "my_parts:Voice", "llm_url": f"{server.url}/v1", "llm_model": "m"},
+    )
+    turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="Go on."))
+    reply = system.respond(replace(requests[0], history=turns))
+    assert (reply.text, reply.audio.samples.size, reply.audio.sample_rate) == ("So it is.", 2400, 8000)
+    messages = json.loads(server.got[-1][3])["messages"]
+    assert [m["content"] for m in messages[1:]] == [
+        f"heard {requests[1].audio.sha256[:6]}", "Go on.", f"heard {requests[0].audio.sha256[:6]}",
+    ]  # fmt: skip
+    # Asked a question, the model is asked that question instead of being told to converse.
+    system.respond(replace(requests[0], instruction="Which emotion?"))
+    assert json.loads(server.got[-1][3])["messages"][0]["content"] == "Which emotion?"
+    system.close()
