@@ -254,14 +254,14 @@ def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> N
     seen = set()
     for path in sorted(folder.glob("osum-echat*.yaml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert content["name"] == path.stem
+        assert content["adapter"] == "osum-echat"
         assert "no commercial use" in content["licence"]
         made = OsumEChat(**content["settings"])
         assert made.mode in MODES
         assert Path(made.checkpoint).name in FILES.values()
         assert (
             f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} "
-            in content["fetch"]
+            in content["served"]
         )
         seen.add((Path(made.checkpoint).name, made.mode))
     assert len(seen) == 2 * 5
