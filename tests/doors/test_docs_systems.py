@@ -99,6 +99,7 @@ def test_questions_give_nothing_away(folder: Path, tones: Path) -> None:
     names = " ".join(path.name for path in Path("questions").iterdir())
     for word in ("happy", "sad", "emotion", "sentence", "s0h", "g0", "synthetic"):
         assert word not in text + names
+    assert all(re.fullmatch(r"[0-9a-f]{64}\.wav", path.name) for path in Path("questions").glob("*.wav"))
     rows = [json.loads(line) for line in text.splitlines()]
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     run(typed("echat-eval export requests --task emotion --ask emotion"), tones)

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 
 from echat_eval.attempts import Patience
-from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard import build_leaderboard
 from echat_eval.perform import Silent
-from echat_eval.records import Reply
+from echat_eval.records import Metric, Reply, Score
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate
 from echat_eval.scorers.outcome import Outcome
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding, named_label
-from echat_eval.stats import cluster_mean
 from echat_eval.task import find_faults, load_task
 from echat_eval.task.probe import QUESTIONS, probing
 
@@ -86,33 +85,35 @@ def test_uar_is_the_mean_of_recalls_and_war_the_share_right(
     assert board.summaries["scripted", name, "failed"].estimate.value == 0
 
 
+def lopsided(tones: Path) -> Any:
+    """Four happy samples and two sad ones, of four sentences: neither labels nor clusters are balanced."""
+    path = tones / "emotion" / "samples.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [row for row in rows if row["id"] not in ("s2s", "s3s")]
+    for row in kept:
+        del row["contrast_group"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return probing(load_task("emotion", data=tones), "emotion")
+
+
 def test_the_interval_of_uar_is_that_of_the_recalls_alone(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    task = probing(load_task("emotion", data=tones), "emotion")
-    system = scripted(lambda r: Reply(text="happy" if int(r.audio.sha256, 16) % 3 else "sad"))
-    run, board = run_on(tmp_path / "run", task, system, [Understanding()])
-    scores = [s for s in run.scores().values() if s.metric == "understanding_uar"]
-    gold = {s.id: s.cues["emotion"] for s in task.samples}
-    recalls = {
-        label: np.mean([s.value for s in scores if gold[s.sample_id] == label]) for label in ("happy", "sad")
-    }
-    # By hand: linearised residuals of a mean of two means, one cluster a pair (same transcript).
-    groups = {s.id: s.contrast_group for s in task.samples}
-    clusters = sorted(set(groups.values()))
-    sums = [
-        sum((s.value - recalls[gold[s.sample_id]]) / 4 / 2 for s in scores if groups[s.sample_id] == c)
-        for c in clusters
-    ]
-    se = np.sqrt(sum(x**2 for x in sums) / (1 - 1 / len(clusters)))
+    task = lopsided(tones)
+    wrong = {s.audio.sha256 for s in task.samples if s.id in ("s0h", "s1s")}
+    gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}
+    system = scripted(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
+    _, board = run_on(tmp_path / "run", task, system, [Understanding()])
+    # By hand: recalls 3/4 and 1/2; residuals y - recall, weight 1 / (labels x samples of the label), and
+    # one cluster a sentence, since a sentence's two voices share a transcript.
+    residuals = {"s0": [-0.75 / 8, 0.5 / 4], "s1": [0.25 / 8, -0.5 / 4], "s2": [0.25 / 8], "s3": [0.25 / 8]}
+    shares = {"s0": 1 / 8 + 1 / 4, "s1": 1 / 8 + 1 / 4, "s2": 1 / 8, "s3": 1 / 8}
+    se = 100 * np.sqrt(sum(sum(residuals[c]) ** 2 / (1 - shares[c]) for c in residuals))
     estimate = board.summaries["scripted", task.name, "understanding_uar"].estimate
-    assert estimate.value == pytest.approx(np.mean(list(recalls.values())))
+    assert estimate.value == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
     assert estimate.se == pytest.approx(se)
-    assert cluster_mean([1.0, 0.0], ["a", "b"]).se is not None
 
 
 def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    from echat_eval.errors import Unavailable
-
-    task = probing(load_task("emotion", data=tones), "emotion")
+    task = lopsided(tones)
     lost = next(s for s in task.samples if s.id == "s0s").audio.sha256
 
     def answer(request: Any) -> Reply:
@@ -123,7 +124,7 @@ def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, 
     _, board = run_on(tmp_path / "run", task, scripted(answer), [Understanding()])
     summary = board.summaries["scripted", task.name, "understanding_uar"]
     assert summary.counts["missing"] == 1
-    assert (summary.bounds.low, summary.bounds.high) == (pytest.approx(50), pytest.approx((100 + 25) / 2))
+    assert (summary.bounds.low, summary.bounds.high) == (pytest.approx(50), pytest.approx((100 + 50) / 2))
 
 
 def test_transcripts_are_scored_as_jiwer_scores_the_corpus(
@@ -163,6 +164,33 @@ def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Pa
     )
 
 
+class Kind:
+    """A dialogue scorer that would give everything a value."""
+
+    name, version, needs, scope = "kind", "1", (), "sample"
+    metrics = (Metric(name="kind", title="Kind", unit="", low=0.0, high=1.0, higher_is_better=True),)
+
+    def score(self, cases: Any) -> list[Score]:
+        return [
+            Score(
+                key="",
+                system=c.response.system,
+                task=c.sample.task,
+                sample_id=c.sample.id,
+                metric="kind",
+                state="value",
+                value=1.0,
+            )
+            for c in cases
+        ]
+
+    def fingerprint(self) -> str:
+        return "kind-1"
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
 def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
     tmp_path: Path, tones: Path, scripted: Any
 ) -> None:
@@ -174,11 +202,12 @@ def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
 
     task = probing(load_task("emotion", data=tones), "emotion")
     run, board = run_on(
-        tmp_path / "run", task, scripted(answer), [Understanding(), TranscriptionConsistency()]
+        tmp_path / "run", task, scripted(answer), [Understanding(), TranscriptionConsistency(), Kind()]
     )
     assert set(seen) == {QUESTIONS["emotion"]["en"]}
-    states = {s.state for s in run.scores().values() if s.metric == "reply_wer"}
-    assert states == {"not applicable"}
+    states = {(s.metric, s.state) for s in run.scores().values()}
+    assert ("reply_wer", "not applicable") in states
+    assert {state for metric, state in states if metric == "kind"} == {"not applicable"}
     # ... and the other way round: no question, no understanding.
     _, board = run_on(
         tmp_path / "talk", load_task("emotion", data=tones), scripted(answer), [Understanding()]
