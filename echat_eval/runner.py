@@ -56,6 +56,7 @@ def evaluate(
             "oracle": hasattr(system, "respond_to"),
             "settings": dict(system.settings()),
             "fingerprint": system.fingerprint(),
+            "calls_at_once": getattr(system, "calls_at_once", 1),
         }
     run.write_manifest(manifest)
     samples = run.keep_samples(sample for task in tasks for sample in task.samples)

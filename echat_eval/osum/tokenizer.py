@@ -132,7 +132,13 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
         if words.is_file() and merges.is_file():
             vocabulary = json.loads(words.read_text(encoding="utf-8"))
             lines = merges.read_text(encoding="utf-8").splitlines()
-            pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+<<<<<<< HEAD
+            parts = [line.partition(" ") for line in lines if line and not line.startswith("#version")]
+            pairs = [(left, right) for left, _, right in parts]
+=======
+            kept = [line.partition(" ") for line in lines if line and not line.startswith("#version")]
+            pairs = [(left, right) for left, _, right in kept]
+>>>>>>> osum
             backend = _byte_level(models.BPE(vocab=vocabulary, merges=pairs))
             return TextTokenizer(backend, source=str(source), fingerprint=_hash(words, merges))
         if ranks.is_file():

@@ -204,9 +204,7 @@ class OsumEChat:
 
         assert self._engine is not None
         if request.instruction is not None and self.mode != "understand":
-            raise NotApplicable(
-                f"mode '{self.mode}' converses; set mode=understand and task=..."
-            )
+            raise NotApplicable(f"mode '{self.mode}' converses; set mode=understand and task=...")
         past: list[PastTurn] = []
         for user, assistant in zip(request.history[::2], request.history[1::2], strict=False):
             if (

@@ -37,7 +37,5 @@ def qwen():
     from echat_eval.osum.tokenizer import load_tokenizer
 
     package = find_spec("dashscope")
-    assert package is not None, (
-        "these tests need Qwen's vocabulary: pip install -r requirements/osum-tests.txt"
-    )
+    assert package is not None, "these tests need Qwen's vocabulary: pip install -r requirements/assets.txt"
     return load_tokenizer(Path(package.submodule_search_locations[0]) / "resources")
