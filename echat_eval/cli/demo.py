@@ -50,6 +50,12 @@ def demo(out: Path) -> int:  # fmt: skip
             scorers=make_scorers(samples), patience=Patience(), progress=bar,
         )  # fmt: skip
     code = finish(folder, states)
+    from echat_eval.report import build_report
+
+    pack = out.with_name(f"{out.name}-report")
+    with Bar() as bar:
+        made = build_report([str(out)], pack, progress=bar, only=("tables", "page"))
+    click.echo(f"listen to it: {made.paths[-1]}; figures too: echat-eval report {out} --out {pack}")
     click.echo(
         "This is a demo split of synthetic speech made by a recipe, scored by a proxy: "
         "it shows how the harness works and ranks nobody."

@@ -16,7 +16,7 @@ from echat_eval.leaderboard import clusters_of
 from echat_eval.leaderboard_files import safe_cell
 from echat_eval.report.cells import Cell
 from echat_eval.report.sheet import PREFERENCE
-from echat_eval.report.tables import summary_cell
+from echat_eval.report.tables import summary_cell, text_judge
 from echat_eval.stats import cluster_mean
 
 if TYPE_CHECKING:
@@ -183,8 +183,7 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Cel
     """
     board = runs.board
     assert board is not None
-    judged = [m for m in board.metrics if m.name.startswith("judge")]
-    metric = judged[0] if judged else board.headline
+    metric = text_judge(board) or board.headline
     cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
     points: dict[tuple[str, str], list[float]] = {}
     groups: dict[tuple[str, str], list[int]] = {}

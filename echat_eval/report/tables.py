@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from echat_eval.records import Metric
     from echat_eval.report.merged import MergedRuns
 
-__all__ = ["ablation_table", "overview_table", "run_tables", "task_table", "understanding_table"]
+__all__ = [
+    "ablation_table",
+    "overview_table",
+    "run_tables",
+    "task_table",
+    "text_judge",
+    "understanding_table",
+]
 
 #: Row labels of a system's role, in the order of blocks.
 ROLES = ("system", "floor", "ceiling")
@@ -227,6 +234,12 @@ def _says_something(board: Leaderboard, metric: Metric) -> bool:
     return any(s.estimate is not None or s.counts.get("missing") for s in found)
 
 
+def text_judge(board: Leaderboard) -> Metric | None:
+    """Return the judge's score of a reply's words, the one measure that is of the published kind."""
+    found = (m for m in board.metrics if m.name.startswith("judge") and m.low == 0)
+    return next((m for m in found if not m.name.endswith("_voice")), None)
+
+
 def run_tables(
     runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
 ) -> list[Table]:
@@ -240,8 +253,7 @@ def run_tables(
     board = runs.board
     if board is None:
         return []
-    judged = [m for m in board.metrics if m.name.startswith("judge")]
-    host = judged[0] if judged else board.headline
+    host = text_judge(board) or board.headline
     tables = [
         task_table(runs, m, published.get("by-task", ()) if m.name == host.name else ())
         for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)

@@ -52,7 +52,7 @@
     const visit = (value) => {
       if (Array.isArray(value)) value.forEach(visit);
       else if (value && typeof value === "object") for (const [name, inner] of Object.entries(value)) {
-        if (/^(verdict|reason|reasons|why)$/.test(name) && typeof inner === "string") words.push(inner);
+        if (/^(verdict|reason|reasons|why)$/.test(name) && [inner].flat().every((x) => typeof x === "string")) words.push(...[inner].flat());
         else visit(inner);
       }
     };

@@ -190,7 +190,7 @@ class Marks:
         contrast = 0.0 if "for you" in words else 40 * (kind - 0.3) + 10 * wobble
         return [
             row(CONTRAST, "value", contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}),
-            row(JUDGE, "value", quality, evidence={"verdict": self.reason, "score": math.floor(quality / 20)}),
+            row(JUDGE, "value", quality, evidence={"reasons": [self.reason, "Second opinion."], "verdicts": ["some-key"], "score": math.floor(quality / 20)}),
             row(WER, "not applicable", reason="a text reply") if response.reply.audio is None
             else row(WER, "value", 10 * (1 + wobble), weight=float(len(words.split()))),
         ]  # fmt: skip

@@ -174,7 +174,7 @@ def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usua
     card.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
     words = card.inner_text()
     score = usual_run.scores()["careful", "emotion", "g1-sad", "judge_r0"]
-    for part in ("Warm, and takes up the voice.", "The voice trembles", "heard <b>0.4</b>", "hypothesis", score.key,
+    for part in ("Warm, and takes up the voice.", "Second opinion.", "The voice trembles", "heard <b>0.4</b>", "hypothesis", score.key,
                  f"{score.value:.1f}"):  # fmt: skip
         assert part in words, part
     assert page.locator(".row[aria-current]").count() == 1

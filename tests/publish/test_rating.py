@@ -164,7 +164,8 @@ def test_alpha_of_nothing_rated_twice_is_not_defined() -> None:
 
 
 def test_rubrics_give_the_questions() -> None:
-    assert all(d.low < d.high for d in dimensions_of("echat-r0"))
+    asked = [(d.name, d.low, d.high) for d in dimensions_of("echat-r1")]
+    assert asked == [(name, 0, 5) for name in ("content", "cue_awareness", "empathy")]
     with pytest.raises(UnknownName, match="unknown judge 'nobody'"):
         dimensions_of("nobody")
 
