@@ -230,7 +230,11 @@ def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
         str(tmp_path / "run"),
     ]
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
-    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # A shell that runs us in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     responses = tmp_path / "run" / "responses.jsonl"
     deadline = time.monotonic() + 60
     while not (responses.exists() and responses.read_text().count("\n") >= 2):
