@@ -30,7 +30,12 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": _gpus()},
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "gpus": _gpus(),
+            "device": "cuda" if _gpus() else "cpu",
+        },
     }
 
 
@@ -70,6 +75,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _gpus() -> list[str]:
     # Asking the driver's own tool costs nothing where there is none, and does not import torch.
     try:

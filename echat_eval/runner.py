@@ -56,6 +56,7 @@ def evaluate(
             "oracle": hasattr(system, "respond_to"),
             "settings": dict(system.settings()),
             "fingerprint": system.fingerprint(),
+            "seed": system.settings().get("seed"),
             "calls_at_once": getattr(system, "calls_at_once", 1),
         }
     run.write_manifest(manifest)

@@ -56,6 +56,7 @@ def hub(monkeypatch, tmp_path: Path) -> Iterator[str]:
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # the stand-in is on loopback
     monkeypatch.setattr(StandIn, "declared", hashlib.sha256(CONTENT).hexdigest())
     server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
     server.daemon_threads = True

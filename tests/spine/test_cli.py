@@ -103,6 +103,9 @@ def test_run_score_leaderboard_from_outside(tmp_path: Path, tones: Path) -> None
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["tasks"]["emotion"]["sha256"]
     assert manifest["environment"]["hardware"]["cores"]
+    assert manifest["environment"]["hardware"]["device"] in ("cpu", "cuda")
+    assert manifest["environment"]["commit"]["id"]
+    assert {"seed", "fingerprint", "settings", "calls_at_once"} <= set(manifest["systems"]["canned"])
     assert str(tmp_path) not in json.dumps(manifest)
     again = call("leaderboard", tmp_path / "run", "--published", "echat-automatic")
     assert "OSUM-EChat" in again.stdout
