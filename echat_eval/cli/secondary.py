@@ -62,7 +62,11 @@ def _where(folder: RunFolder, judged: list[Score]) -> list[str]:
     }
     samples, clusters = {(s.task, s.id): s for s in folder.samples()}, _clusters(folder)
     rows: dict[tuple[str, str], list[Row]] = {}
+    # An oracle was told the labels; what it "perceives" says nothing.
+    told = {name for name, facts in folder.manifest().get("systems", {}).items() if facts.get("oracle")}
     for ident, response in folder.responses().items():
+        if ident[0] in told:
+            continue
         sample = samples[ident[1:]]
         for cue, label in (response.reply.perceived if response.reply else {}).items():
             if cue in sample.cues:
