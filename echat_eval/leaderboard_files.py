@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from echat_eval.csv_cells import safe_cell
 from echat_eval.jsonl import write_atomically
 from echat_eval.leaderboard import OVERALL, Leaderboard, Summary
 
@@ -26,7 +27,6 @@ __all__ = [
     "plot",
     "published_lines",
     "rows_of",
-    "safe_cell",
     "write_files",
 ]
 
@@ -176,17 +176,6 @@ def published_lines(table: Published) -> list[str]:
         cells = ["-" if value is None else str(value) for value in row["values"]]
         lines.append(f"| {_md(row['system'])} † | " + " | ".join(cells) + " |")
     return lines
-
-
-def safe_cell(value: object) -> object:
-    """Return a CSV cell that no spreadsheet takes for a formula.
-
-    >>> safe_cell("=1+1"), safe_cell(-1.5)
-    ("'=1+1", -1.5)
-    """
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
 
 
 def csv_text(board: Leaderboard) -> str:

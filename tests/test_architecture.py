@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl", "yaml_file", "resources"},
+    {"labels", "ports", "jsonl", "yaml_file", "resources", "csv_cells"},
     {
         "chat_client",
         "manifest",
@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
         "assets",
         "keys",
         "bounded_http",
+        "ratings",
     },
     {"judge", "baseline", "cue_gain", "system_settings", "importers"},
     {"task"},

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -24,23 +22,12 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from echat_eval.ratings import Rating
     from echat_eval.records import Score
 
-__all__ = ["COLUMNS", "Against", "Rating", "compare", "read_ratings"]
+__all__ = ["Against", "compare"]
 
-#: The columns of a ratings file; one row a rating.
-COLUMNS = ("rater", "system", "task", "sample_id", "dimension", "rating")
 Reply = tuple[str, str, str]  # system, task, sample id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
-    """What one rater gave one reply on one dimension ("score" is the whole, 0 to 100)."""
-
-    rater: str
-    reply: Reply
-    dimension: str
-    rating: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +46,6 @@ class Against:
     kappa: Agreement
     alpha: Agreement
     raters: Agreement
-
-
-def read_ratings(path: Path) -> list[Rating]:
-    """Return the ratings of a CSV file.
-
-    Raises:
-        BadData: with file and line.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != COLUMNS:
-                raise BadData(f"{path}:1: columns are {table.fieldnames}, expected {','.join(COLUMNS)}")
-            return [_rating(path, line, row) for line, row in enumerate(table, 2)]
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"{path}: not a CSV file in UTF-8: {error}") from error
-
-
-def _rating(path: Path, line: int, row: Mapping[str | None, str | None]) -> Rating:
-    try:
-        value = float(row["rating"] or "")
-    except ValueError as error:
-        raise BadData(f"{path}:{line}: rating is {row['rating']!r}, expected a number") from error
-    if not np.isfinite(value) or None in row:
-        raise BadData(f"{path}:{line}: expected {len(COLUMNS)} columns and a finite rating")
-    return Rating(
-        rater=str(row["rater"]), dimension=str(row["dimension"]), rating=value,
-        reply=(str(row["system"]), str(row["task"]), str(row["sample_id"])),
-    )  # fmt: skip
 
 
 def compare(
@@ -112,7 +68,8 @@ def compare(
             graded[reply, "score"] = score.value
     by_people: dict[tuple[Reply, str], list[float]] = {}
     for rating in ratings:
-        by_people.setdefault((rating.reply, rating.dimension), []).append(rating.rating)
+        reply = (rating.system, rating.task, rating.sample_id)
+        by_people.setdefault((reply, rating.dimension), []).append(rating.value)
     shared = [key for key in by_people if key in graded]
     if not shared:
         raise BadData(

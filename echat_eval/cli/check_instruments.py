@@ -32,7 +32,7 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path),
-    help="CSV of people's ratings (rater,system,task,sample_id,dimension,rating); needs --run.",
+    help="CSV of people's ratings, as `rate import` writes it; needs --run.",
 )
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run whose verdicts are compared.")
 @click.option(
@@ -123,8 +123,9 @@ def _attacks(jury: Jury, tolerance: float) -> Exit:
 
 
 def _ratings(path: Path, folder: Path, rubric: str) -> None:
-    from echat_eval.checks.ratings import compare, read_ratings
+    from echat_eval.checks.ratings import compare
     from echat_eval.leaderboard import clusters_of
+    from echat_eval.ratings import read_ratings_csv
     from echat_eval.run_folder import RunFolder
 
     run = RunFolder.existing(folder)
@@ -132,7 +133,7 @@ def _ratings(path: Path, folder: Path, rubric: str) -> None:
     clusters = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
     metric = f"judge_{rubric}".replace("-", "_")
     scores = [score for score in run.scores().values() if score.metric == metric]
-    for row in compare(read_ratings(path), scores, clusters):
+    for row in compare(read_ratings_csv(path), scores, clusters):
         click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
             click.echo(f"  {_TITLES[name]:<42} {_with_interval(getattr(row, name))}")

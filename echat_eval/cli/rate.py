@@ -75,8 +75,10 @@ def rate_export(
 )
 def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
     """Join raters' files into one table, and say how far they agree."""
+    from echat_eval.checks.agreement import krippendorff_alpha
     from echat_eval.jsonl import write_atomically
-    from echat_eval.report.ratings import alpha, ratings_csv, read_ratings, units_of
+    from echat_eval.ratings import ratings_csv
+    from echat_eval.report.ratings import read_ratings, units_of
 
     if out.exists():
         raise UsageError(f"{out}: is there already; choose another --out")
@@ -85,7 +87,7 @@ def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
     raters = {r.rater for r in found}
     click.echo(f"{len(found)} ratings of {len(raters)} raters in {out}")
     for dimension in dict.fromkeys(r.dimension for r in found):
-        agreed = alpha(units_of(found, dimension))
+        agreed = krippendorff_alpha(units_of(found, dimension))
         shown = (
             "not defined: no reply rated twice, or all values equal" if agreed is None else f"{agreed:.3f}"
         )

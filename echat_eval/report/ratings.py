@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.jsonl import loads
 from echat_eval.keys import sha256_of_file
 from echat_eval.leaderboard import clusters_of
-from echat_eval.leaderboard_files import safe_cell
+from echat_eval.ratings import Rating, read_ratings_csv
 from echat_eval.report.cells import Cell
 from echat_eval.report.sheet import PREFERENCE
 from echat_eval.report.tables import summary_cell, text_judge
@@ -24,28 +20,9 @@ if TYPE_CHECKING:
 
     from echat_eval.report.merged import MergedRuns
 
-__all__ = ["COLUMNS", "Rating", "alpha", "human_cells", "ratings_csv", "read_ratings"]
+__all__ = ["human_cells", "read_ratings", "units_of"]
 
-COLUMNS = ("rater", "system", "task", "sample_id", "dimension", "value", "low", "high")
 MAX_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
-    """One rater's number for one reply in one dimension.
-
-    Attributes:
-        value: from low to high; a preference is 1 for the preferred reply, 0 for the other, 0.5 for equal.
-    """
-
-    rater: str
-    system: str
-    task: str
-    sample_id: str
-    dimension: str
-    value: float
-    low: float
-    high: float
 
 
 def _loaded(path: Path) -> dict[str, Any]:
@@ -123,50 +100,6 @@ def _checked(
     return [rating(answer["systems"][0], value, low, high)]
 
 
-def ratings_csv(ratings: Sequence[Rating]) -> str:
-    """Return the long table that `check judge --ratings` reads; no cell is a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for r in ratings:
-        writer.writerow([safe_cell(getattr(r, name)) for name in COLUMNS])
-    return out.getvalue()
-
-
-def alpha(
-    units: Sequence[Sequence[float]], scale: Literal["nominal", "ordinal", "interval"] = "ordinal"
-) -> float | None:
-    """Return Krippendorff's alpha, or None where it is not defined: nothing rated twice, or nothing varied.
-
-    Args:
-        units: per reply the values its raters gave; a reply rated once tells nothing.
-        scale: what a difference of two values means.
-
-    Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability.
-    """
-    paired = [list(unit) for unit in units if len(unit) > 1]
-    values = sorted({v for unit in paired for v in unit})
-    total = sum(map(len, paired))
-    if total == 0 or len(values) < 2:
-        return None
-    count = {v: sum(unit.count(v) for unit in paired) for v in values}
-
-    def gap(a: float, b: float) -> float:
-        if scale == "nominal":
-            return float(a != b)
-        if scale == "interval":
-            return (a - b) ** 2
-        low, high = sorted((a, b))
-        between = sum(count[v] for v in values if low <= v <= high)
-        return (between - (count[low] + count[high]) / 2) ** 2
-
-    observed = math.fsum(
-        math.fsum(gap(a, b) for a in unit for b in unit) / (len(unit) - 1) for unit in paired
-    ) / total  # fmt: skip
-    expected = math.fsum(count[a] * count[b] * gap(a, b) for a in values for b in values)
-    return 1 - observed * total * (total - 1) / expected
-
-
 def units_of(ratings: Sequence[Rating], dimension: str) -> list[list[float]]:
     """Return the values each reply got in one dimension."""
     units: dict[tuple[str, str, str], list[float]] = {}
@@ -187,19 +120,11 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Cel
     cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
     points: dict[tuple[str, str], list[float]] = {}
     groups: dict[tuple[str, str], list[int]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise BadData(f"{path}:1: columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
-        for line, row in enumerate(reader, start=2):
-            try:
-                low, high, value = float(row["low"]), float(row["high"]), float(row["value"])
-                group = cluster[row["task"], row["sample_id"]]
-            except (ValueError, KeyError) as error:
-                raise BadData(f"{path}:{line}: not a rating of these runs: {error}") from error
-            cell = (row["system"].removeprefix("'"), row["task"])
-            points.setdefault(cell, []).append(100 * (value - low) / (high - low))
-            groups.setdefault(cell, []).append(group)
+    for r in read_ratings_csv(path):
+        if (r.task, r.sample_id) not in cluster:
+            raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not one of these runs")
+        points.setdefault((r.system, r.task), []).append(100 * (r.value - r.low) / (r.high - r.low))
+        groups.setdefault((r.system, r.task), []).append(cluster[r.task, r.sample_id])
     sha256 = sha256_of_file(path)
     cells = {}
     for (system, task), found in points.items():

@@ -20,9 +20,10 @@ from echat_eval.checks.agreement import (
     spearman,
 )
 from echat_eval.checks.labelled import hear_clips, read_clips
-from echat_eval.checks.ratings import COLUMNS, Rating, compare, read_ratings
+from echat_eval.checks.ratings import compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
+from echat_eval.ratings import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.records import AudioRef, Score
 
 # Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example C: 4 observers, 12 units.
@@ -99,10 +100,13 @@ def judged(points: Mapping[str, int], system: str = "s") -> list[Score]:
 
 def rated(points: Mapping[str, list[int]], system: str = "s") -> list[Rating]:
     return [
-        Rating(rater=f"r{n}", reply=(system, "emotion", ident), dimension="empathy", rating=float(value))
+        Rating(
+            rater=f"r{n}", system=system, task="emotion", sample_id=ident, dimension="empathy",
+            value=float(value), low=0, high=5,
+        )
         for ident, values in points.items()
         for n, value in enumerate(values)
-    ]
+    ]  # fmt: skip
 
 
 def test_a_judge_that_agrees_and_one_that_reverses() -> None:
@@ -133,16 +137,24 @@ def test_missing_verdicts_and_unrated_replies_are_left_out() -> None:
     ("text", "told"),
     [
         ("a,b\n", ":1: columns are"),
-        (",".join(COLUMNS) + "\nr,s,t,i,empathy,good\n", ":2: rating is 'good'"),
-        (",".join(COLUMNS) + "\nr,s,t,i,empathy,nan\n", ":2: expected 6 columns and a finite rating"),
-        (",".join(COLUMNS) + "\nr,s,t,i,empathy,3,4\n", ":2: expected 6 columns"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,good,0,5\n", ":2: value is 'good'"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,nan,0,5\n", ":2: value nan is not from 0 to 5"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,3,4\n", ":2: expected 8 columns"),
+        (",".join(COLUMNS) + "\nr,s,t,i,empathy,6,0,5\n", ":2: value 6 is not from 0 to 5"),
     ],
 )
 def test_a_broken_ratings_file_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text(text)
     with pytest.raises(BadData, match=told):
-        read_ratings(path)
+        read_ratings_csv(path)
+
+
+def test_what_is_imported_is_what_is_read(tmp_path: Path) -> None:
+    found = rated({"a": [1, 2], "b": [3, 3]}, system="=evil()")
+    (tmp_path / "ratings.csv").write_text(ratings_csv(found))
+    assert "'=evil()" in (tmp_path / "ratings.csv").read_text()
+    assert read_ratings_csv(tmp_path / "ratings.csv") == found
 
 
 def test_ratings_need_a_run() -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from echat_eval.checks.agreement import krippendorff_alpha as alpha
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.perform import Silent
+from echat_eval.ratings import COLUMNS, ratings_csv
 from echat_eval.report.merged import merge_runs
 from echat_eval.report.pack import build_report
-from echat_eval.report.ratings import COLUMNS, alpha, ratings_csv, read_ratings, units_of
+from echat_eval.report.ratings import read_ratings, units_of
 from echat_eval.report.sheet import Dimension, dimensions_of, key_path, write_sheet
 from echat_eval.run_folder import RunFolder
 

@@ -1,0 +1,16 @@
+"""CSV cells that no spreadsheet takes for a formula."""
+
+from __future__ import annotations
+
+__all__ = ["safe_cell"]
+
+
+def safe_cell(value: object) -> object:
+    """Return a CSV cell that no spreadsheet takes for a formula.
+
+    >>> safe_cell("=1+1"), safe_cell(-1.5)
+    ("'=1+1", -1.5)
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return value
