@@ -119,7 +119,8 @@ class ChatClient:
         except openai.APIStatusError as error:
             raise Unavailable(_short(error), retry_after=_retry_after(error.response.headers)) from error
         except openai.APIError as error:
-            raise Unavailable(f"{type(error).__name__}: {_short(error)}") from error
+            where = self.base_url or "OpenAI"
+            raise Unavailable(f"{where}: {_short(error)} ({type(error).__name__})") from error
         if not done.choices:
             raise Unavailable("the server answered without a choice")
         usage = done.usage

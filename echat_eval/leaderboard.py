@@ -221,6 +221,8 @@ def _ranks(
         summary = summaries.get((system, OVERALL, headline.name))
         if summary is None or (summary.estimate is None and summary.bounds is None):
             continue
+        if not summary.counts.get("value") and not summary.counts.get("missing"):
+            continue  # whoever failed on everything has no place, not even the last
         if summary.bounds is not None:
             low, high = summary.bounds.low, summary.bounds.high
         else:

@@ -50,6 +50,8 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
     counts = summary.counts
     if summary.estimate is None:
         return "?" if counts.get("missing") else "-"
+    if counts.get("failed") and not counts.get("value"):
+        return "all failed"
     text = _number(summary.estimate.value, metric.digits)
     low, high = summary.estimate.low, summary.estimate.high
     if interval and low is not None and high is not None:

@@ -66,6 +66,8 @@ class RunFolder:
         """
         from filelock import FileLock, Timeout
 
+        if self.path.is_file():
+            raise UsageError(f"{self.path}: is a file; --out names a folder")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = any(self.path.iterdir()) and not (self.path / "manifest.json").exists()

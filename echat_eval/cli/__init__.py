@@ -39,7 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "echat_eval.cli.import_:import_data",
         "Turn foreign data into a task: EChat-200K, EchoMind and others.",
     ),
-    "check": ("echat_eval.cli.check:check", "Find every fault of a task folder before it costs a run."),
+    "check": (
+        "echat_eval.cli.check:check",
+        "Find faults: of a task folder, a system, a judge, annotators, instruments.",
+    ),
     "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
     "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
@@ -115,6 +118,11 @@ def main() -> None:
             traceback.print_exc()
         _say(" ".join(str(error).split("\n")))
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("echat_eval"):
+            raise
+        _say(f"this needs the package '{error.name}'; `echat-eval doctor` says how to get it")
+        sys.exit(Exit.MISUSE)
     except BrokenPipeError:
         # Whoever read our output has left; that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from echat_eval.cli.check_instruments import check_annotators, check_instruments, check_judge
-from echat_eval.errors import Exit
+from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check"]
 
@@ -23,6 +23,8 @@ def check_task(folder: Path) -> int:
     """Tell all faults of a task folder at once: schema, labels, groups, hashes, every audio file."""
     from echat_eval.task import find_faults
 
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
     faults = find_faults(folder)
     for fault in faults:
         click.echo(fault)

@@ -109,6 +109,8 @@ def load_tasks(
     from echat_eval.task import known_tasks, load_task
 
     known = known_tasks(data) if data is not None and not (data / "task.yaml").is_file() else known_tasks()
+    if data is not None and not known:
+        raise UsageError(f"{data}: holds no task; expected {data}/<task>/task.yaml and samples.jsonl")
     for name in names:
         if name not in known and (data is None or not (data / "task.yaml").is_file()):
             raise UnknownName("task", name, known)

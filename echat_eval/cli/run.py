@@ -72,6 +72,7 @@ def run(
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
     from echat_eval.cli.progress import Bar
+    from echat_eval.keys import request_for
     from echat_eval.run_folder import RunFolder
     from echat_eval.runner import evaluate
 
@@ -88,14 +89,15 @@ def run(
             folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
             patience=Patience(tries=chosen.tries), progress=bar,
         )  # fmt: skip
+    requests = [request_for(sample) for sample in samples]
     for system in asked:
-        unclaimed = list(getattr(system, "unclaimed", list)())
+        unclaimed = system.unclaimed(requests) if hasattr(system, "unclaimed") else []
         if unclaimed:
             click.echo(
-                f"note: {len(unclaimed)} replies of '{system.name}' answer no request: "
-                + ", ".join(unclaimed[:5]),
+                f"note: {len(unclaimed)} replies of '{system.name}' answer none of these requests: "
+                + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
-            )
+            )  # fmt: skip
     return finish(folder, states, controls=controlled(folder, scorers, chosen.controls))
 
 
@@ -143,11 +145,25 @@ def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] =
     for line in notes[: len(notes) - len(controls)]:
         click.echo(line)
     click.echo("written: " + ", ".join(str(path) for path in files))
-    if states["missing"]:
-        why = Counter(s.reason for s in folder.scores().values() if s.state == "missing").most_common(1)[0][0]
-        click.echo(
-            f"echat-eval: {states['missing']} scores are missing (first reason: {why}); "
-            "the same command tries them again", err=True,
-        )  # fmt: skip
-        return Exit.CANNOT_TELL
-    return Exit.DONE
+    _say_what_happened(folder)
+    if not states["missing"]:
+        return Exit.DONE
+    click.echo("echat-eval: scores are missing; the same command tries them again", err=True)
+    return Exit.CANNOT_TELL
+
+
+def _say_what_happened(folder: RunFolder) -> None:
+    """Print, per system, how many replies failed or are missing, and the commonest reason of each."""
+    told: dict[tuple[str, str], Counter[str]] = {}
+    for response in folder.responses().values():
+        if response.state in ("failed", "missing"):
+            told.setdefault((response.system, response.state), Counter())[response.reason or "?"] += 1
+    silent = {system for system, what in told if what == "missing"}
+    for score in folder.scores().values():
+        if score.state == "missing" and score.system not in silent:
+            told.setdefault((score.system, f"missing {score.metric}"), Counter())[score.reason or "?"] += 1
+    for (system, what), reasons in told.items():
+        count, (reason, _) = sum(reasons.values()), reasons.most_common(1)[0]
+        rows = "scores" if " " in what else "replies"
+        more = f" ({len(reasons)} reasons; all are in {folder.path})" if len(reasons) > 1 else ""
+        click.echo(f"note: {system}: {count} {rows} {what}: {reason}{more}", err=True)

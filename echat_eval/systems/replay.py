@@ -45,7 +45,6 @@ class Replay:
             )
         self.name = name or self.path.stem
         self._rows: dict[str, dict[str, Any]] | None = None
-        self._claimed: set[str] = set()
 
     def load(self) -> None:
         """Read the replies, once."""
@@ -108,7 +107,6 @@ class Replay:
             raise Unavailable(
                 f"no reply for request '{request.id}' (query {request.audio.path.name}) in {self.path}"
             )
-        self._claimed.add(name)
         row = rows[name]
         audio = None
         if row.get("audio") and not row.get("error"):
@@ -125,9 +123,11 @@ class Replay:
             raise BadData(f"audio path {name!r} leaves the folder of {self.path}")
         return path
 
-    def unclaimed(self) -> Iterable[str]:
-        """Return the ids that no request had."""
-        return sorted(set(self._rows or {}) - self._claimed)
+    def unclaimed(self, requests: Iterable[Request]) -> list[str]:
+        """Return the ids that none of the requests has."""
+        self.load()
+        names = {name for r in requests for name in (r.id, r.audio.path.stem, r.audio.sha256)}
+        return sorted(set(self._rows or {}) - names)
 
     def fingerprint(self) -> str:
         """Return the hash of every reply, words and audio bytes."""

@@ -142,8 +142,12 @@ def _accepted(spec: str, path: Path, system: str | None) -> Run:
 
 
 def _timings(folder: Any) -> list[dict[str, Any]]:
-    """Return first-audio seconds, seconds and the real-time factor of every measured response as rows."""
+    """Return first-audio seconds, seconds and the real-time factor of every measured response as rows.
+
+    A measure that a scorer wrote already is not added a second time.
+    """
     rows = []
+    scored = {metric for *_, metric in folder.scores()}
     for response in folder.responses().values():
         reply = response.reply
         if reply is None or response.seconds is None:
@@ -160,7 +164,7 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
                 "metric": metric, "state": "value", "value": value, "weight": 1.0,
             }
             for metric, value in found.items()
-            if value is not None
+            if value is not None and metric not in scored
         ]  # fmt: skip
     return rows
 

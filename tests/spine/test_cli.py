@@ -62,7 +62,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("run", "--system", "echo", "--data", "nowhere"), 2, "nowhere"),
         (("score", "nowhere"), 2, "nowhere: not a run folder"),
         (("leaderboard", "nowhere"), 2, "nowhere: not a run folder"),
-        (("check", "task", "nowhere"), 1, "nowhere"),
+        (("check", "task", "nowhere"), 2, "nowhere: no such folder"),
         (("list", "system"), 2, "systems"),
     ],
 )  # fmt: skip
@@ -110,6 +110,19 @@ def test_run_score_leaderboard_from_outside(tmp_path: Path, tones: Path) -> None
     again = call("leaderboard", tmp_path / "run", "--published", "echat-automatic")
     assert "OSUM-EChat" in again.stdout
     assert call("score", tmp_path / "run", "--annotator", "acoustics").returncode == 0
+    compared = call("compare", f"{tmp_path / 'run'}:canned", f"{tmp_path / 'run'}:reference")
+    assert compared.returncode == 0, compared.stderr
+    (tmp_path / "gate.yaml").write_text("margin: 5\nmetrics:\n  cue_contrast_proxy: {}\n")
+    gated = call(
+        "gate",
+        f"{tmp_path / 'run'}:reference",
+        "--against",
+        f"{tmp_path / 'run'}:canned",
+        "--policy",
+        tmp_path / "gate.yaml",
+    )
+    assert gated.returncode in (0, 3), gated.stderr
+    assert "cannot tell" in gated.stdout or "pass" in gated.stdout
 
 
 def test_missing_rows_end_in_three_and_the_same_command_heals(tmp_path: Path, tones: Path) -> None:
@@ -137,6 +150,7 @@ def test_missing_rows_end_in_three_and_the_same_command_heals(tmp_path: Path, to
     first = call(*arguments)
     assert first.returncode == 3, first.stderr
     assert "scores are missing" in first.stderr
+    assert "mine: 1 replies missing: no reply for request" in first.stderr
     replies.write_text("".join(lines))
     assert call(*arguments).returncode == 0
 
