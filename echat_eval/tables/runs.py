@@ -114,7 +114,7 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
         name=spec,
         system=frame["system"].iloc[0],
         frame=frame,
-        metrics={m["name"]: m for m in manifest.get("metrics", [])},
+        metrics={m["name"]: _averaged(m) for m in manifest.get("metrics", [])},
         hashes=hashes,
         manifest=manifest,
     )
@@ -139,6 +139,11 @@ def _accepted(spec: str, path: Path, system: str | None) -> Run:
         raise BadData(
             f"{path}: not what `echat-eval gate accept` writes: {error}; accept a run again"
         ) from error
+
+
+def _averaged(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a metric as a policy says it: a macro recall is the mean of the labels' means."""
+    return {**metric, "average": "macro"} if metric.get("average") == "macro recall" else dict(metric)
 
 
 def _timings(folder: Any) -> list[dict[str, Any]]:
@@ -170,11 +175,12 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
 
 
 def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add what the run's own snapshot says of each sample; a task of one cue labels its samples by it."""
+    """Add what the run's own snapshot says of each sample; a question, or a task of one cue, labels by it."""
     rows = []
     for _, row in jsonl.read_rows(path / "samples.jsonl"):
         cues = row.get("cues") or {}
-        label = next(iter(cues.values())) if len(cues) == 1 else None
+        asked = cues.get(row.get("asks"))
+        label = asked or (next(iter(cues.values())) if len(cues) == 1 else None)
         rows.append({**{name: row.get(name) for name in SNAPSHOT}, "label": label})
     known = pd.DataFrame(rows, columns=[*SNAPSHOT, "label"]).rename(columns={"id": "sample_id"})
     return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")

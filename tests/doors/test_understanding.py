@@ -112,6 +112,30 @@ def test_the_interval_of_uar_is_that_of_the_recalls_alone(tmp_path: Path, tones:
     assert estimate.se == pytest.approx(se)
 
 
+def test_compare_takes_the_difference_of_uars_and_not_of_their_rows(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    from click.testing import CliRunner
+
+    from echat_eval.cli.decide import compare_command
+
+    task = lopsided(tones)
+    gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}
+    wrong = {s.audio.sha256 for s in task.samples if s.id in ("s0h", "s1s")}
+    right = scripted(lambda r: Reply(text=gold[r.audio.sha256]), name="right")
+    worse = scripted(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
+    run_on(tmp_path / "a", task, worse, [Understanding()])
+    run_on(tmp_path / "b", task, right, [Understanding()])
+    done = CliRunner().invoke(
+        compare_command, [str(tmp_path / "a"), str(tmp_path / "b")], standalone_mode=False
+    )
+    assert done.exception is None, done.exception
+    # Recalls 3/4 and 1/2 against 1 and 1: 37.5 points, where the share right differs by 2 of 6 rows.
+    block = done.output[done.output.index("understanding_uar") :].split("\n\n")[0]
+    assert "+37.5" in block, done.output
+    assert "+33.3" in done.output
+
+
 def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, scripted: Any) -> None:
     task = lopsided(tones)
     lost = next(s for s in task.samples if s.id == "s0s").audio.sha256
