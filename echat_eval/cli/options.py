@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.errors import NotInstalled, UnknownName, UsageError
+from echat_eval.errors import BadData, NotInstalled, UnknownName, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,7 +116,12 @@ def load_tasks(
             raise UnknownName("task", name, known)
     if data is not None and (data / "task.yaml").is_file() and len(names) != 1:
         raise UsageError(f"--data {data} is one task's folder; name that task with --task")
-    tasks = [load_task(name, data=data, languages=languages or None) for name in (names or known)]
+    try:
+        tasks = [load_task(name, data=data, languages=languages or None) for name in (names or known)]
+    except BadData as error:
+        if data is None:
+            raise
+        raise BadData(f"{error}; `echat-eval check task FOLDER` tells every fault at once") from error
     if limit is not None:
         tasks = [replace(task, samples=_whole_groups(task.samples, limit)) for task in tasks]
     return tasks
