@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: help demo test lint clean
 help:
 	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
-	@echo "make test   ruff, mypy and all tests (downloads about 1 GB once; no network at test time)"
+	@echo "make test   ruff, mypy and all tests (downloads packages once, more with a CUDA build of torch; no network at test time)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make clean  remove the environments"
 
@@ -26,7 +26,7 @@ demo: $(DEMO_VENV)/done
 
 # torch comes from wherever this machine gets it (a CPU build will do), so it is pinned but not hashed.
 $(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/assets.txt requirements/test-assets.txt requirements/torch.txt pyproject.toml
-	@echo "Setting up $(TEST_VENV): about 1 GB of pinned packages, once."
+	@echo "Setting up $(TEST_VENV): pinned packages, once; 3 GB unpacked with a CPU build of torch, more with CUDA."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 2; }
 	@$(PYTHON) -m venv $(TEST_VENV)
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
