@@ -3,7 +3,7 @@
     python bench/scripted_chat.py --wait 0.05 --log calls.txt
 
 Prints its base URL. A request for a JSON schema gets one of our verdicts, any other one a grade as
-inspect_ai's graders read it. GET /usage answers with the CPU seconds used so far, the number of calls and
+inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does. GET /usage answers with the CPU seconds used so far, the number of calls and
 the most calls at once. With --log, the hash of each request's body is written down when the call begins.
 """
 
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-VERDICT = json.dumps({"reason": "scripted", "content": 4, "cue_awareness": 3, "empathy": 4})
+VERDICT = {"reason": "scripted", "content": 4, "cue_awareness": 3, "empathy": 4}
 GRADE = "The answer differs.\n\nGRADE: I"
 
 
@@ -38,14 +38,23 @@ def response(body: bytes) -> bytes:
     return head.encode() + body
 
 
+def varied(body: bytes) -> bytes:
+    """Return a verdict that depends on the prompt alone, with a grade of the voice where one is asked for."""
+    prompt = json.loads(body)["messages"][0]["content"]
+    drawn = hashlib.sha256(prompt.encode()).digest()
+    keys = ["content", "cue_awareness", "empathy", *(["voice"] if b'"voice":' in body else [])]
+    return answer(json.dumps({"reason": "scripted", **{key: drawn[n] % 6 for n, key in enumerate(keys)}}))
+
+
 class Counts:
     """What was asked so far."""
 
-    def __init__(self, wait: float, log: Path | None) -> None:
+    def __init__(self, wait: float, log: Path | None, *, varied: bool) -> None:
         self.wait = wait
+        self.varied = varied
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if log else None
         self.calls = self.now = self.most = 0
-        self.verdict, self.grade = answer(VERDICT), answer(GRADE)
+        self.verdict, self.grade = answer(json.dumps(VERDICT)), answer(GRADE)
 
 
 class Connection(asyncio.Protocol):
@@ -82,7 +91,10 @@ class Connection(asyncio.Protocol):
         counts.most = max(counts.most, counts.now)
         if counts.log is not None:
             os.write(counts.log, hashlib.sha256(body).hexdigest().encode() + b"\n")
-        said = counts.verdict if b'"response_format"' in body else counts.grade
+        if counts.varied:
+            said = varied(body)
+        else:
+            said = counts.verdict if b'"response_format"' in body else counts.grade
         asyncio.get_running_loop().call_later(counts.wait, self._end, said)
 
     def _end(self, said: bytes) -> None:
@@ -91,9 +103,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(said)
 
 
-async def serve(wait: float, log: Path | None) -> None:
+async def serve(counts: Counts) -> None:
     """Serve until the process is ended."""
-    counts = Counts(wait, log)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(counts), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
@@ -105,8 +116,9 @@ def main() -> None:
     )
     parser.add_argument("--wait", type=float, default=0.05, help="seconds of a call")
     parser.add_argument("--log", type=Path, help="file of the calls that began")
+    parser.add_argument("--varied", action="store_true", help="verdicts that depend on the prompt")
     given = parser.parse_args()
-    asyncio.run(serve(given.wait, given.log))
+    asyncio.run(serve(Counts(given.wait, given.log, varied=given.varied)))
 
 
 if __name__ == "__main__":
