@@ -69,7 +69,7 @@ def lost_rows(out: Path, whole: dict[str, Any]) -> dict[str, int]:
 
 
 def tear(out: Path, dice: random.Random) -> list[str]:
-    """Cut some files at any byte, once inside a character, and leave sound half written; say what was done."""
+    """Cut some files at any byte, also inside a character; leave sound half written; say what was done."""
     done = []
     for name in dice.sample(FILES, dice.randrange(1, len(FILES) + 1)):
         path = out / name

@@ -79,7 +79,7 @@ def spoken(digest: str) -> Reply:
 
 
 class Ear:
-    """Hears an emotion that depends on the reply's bytes alone; named as one the judge's scorer listens to."""
+    """Hears an emotion that depends on the reply's bytes alone, under a name the judge's scorer listens to."""
 
     name = "emotion2vec"
     version = "1"
@@ -122,7 +122,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with RunFolder(given.out).writing() as run:
             states = evaluate(
-                run, systems=[system], tasks=[task], annotators=[ear], scorers=[Outcome(), *judged[: 1 + given.contrast]],
+                run, systems=[system], tasks=[task], annotators=[ear],
+                scorers=[Outcome(), *judged[: 1 + given.contrast]],
                 patience=Patience(tries=3, first_wait=0.01), progress=Silent(),
             )  # fmt: skip
     except (EChatError, OSError) as error:

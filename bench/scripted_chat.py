@@ -3,8 +3,9 @@
     python bench/scripted_chat.py --wait 0.05 --log calls.txt
 
 Prints its base URL. A request for a JSON schema gets one of our verdicts, any other one a grade as
-inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does. GET /usage answers with the CPU seconds used so far, the number of calls and
-the most calls at once. With --log, the hash of each request's body is written down when the call begins.
+inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does.
+GET /usage answers with the CPU seconds used so far, the number of calls and the most calls at once. With
+--log, the hash of each request's body is written down when the call begins.
 """
 
 from __future__ import annotations
