@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 from echat_eval.attempts import Patience  # noqa: E402
 from echat_eval.errors import EChatError  # noqa: E402
-from echat_eval.perform import Silent  # noqa: E402
+from echat_eval.progress import Silent  # noqa: E402
 from echat_eval.records import AudioRef, Reply, Request, Waveform  # noqa: E402
 from echat_eval.run_folder import RunFolder  # noqa: E402
 from echat_eval.runner import evaluate  # noqa: E402
