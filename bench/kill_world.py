@@ -79,7 +79,7 @@ def spoken(digest: str) -> Reply:
 
 
 class Ear:
-    """Hears an emotion that depends on the reply's bytes alone, under a name the judge's scorer listens to."""
+    """Hears an emotion in the reply's bytes alone, under a name that the judge's scorer listens to."""
 
     name = "emotion2vec"
     version = "1"

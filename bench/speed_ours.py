@@ -20,8 +20,8 @@ from made_task import write_task  # noqa: E402
 
 from echat_eval.attempts import Patience  # noqa: E402
 from echat_eval.leaderboard import build_leaderboard  # noqa: E402
-from echat_eval.progress import Silent  # noqa: E402
 from echat_eval.ports import Case, Scorer  # noqa: E402
+from echat_eval.progress import Silent  # noqa: E402
 from echat_eval.records import Metric, Reply, Request, Score  # noqa: E402
 from echat_eval.run_folder import RunFolder  # noqa: E402
 from echat_eval.runner import evaluate  # noqa: E402

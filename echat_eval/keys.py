@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.jsonl import dumps
@@ -35,15 +36,21 @@ def facts_of(value: Any) -> Any:
     """Return what a value says, as plain JSON: records as mappings, audio as its hash."""
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, AudioRef):
-        return value.sha256
-    if isinstance(value, Mapping):
-        return {str(name): facts_of(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [facts_of(inner) for inner in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: facts_of(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, AudioRef):
+        return value.sha256
+    if (names := _fields_of(type(value))) is not None:
+        return {name: facts_of(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): facts_of(inner) for name, inner in value.items()}
     return value
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """Return the names of a record's fields; None of what is no record."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def digest(kind: str, facts: Any) -> str:
