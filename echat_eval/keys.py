@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.jsonl import dumps
@@ -47,10 +46,14 @@ def facts_of(value: Any) -> Any:
     return value
 
 
-@cache
+_FIELDS: dict[type, tuple[str, ...] | None] = {}
+
+
 def _fields_of(kind: type) -> tuple[str, ...] | None:
     """Return the names of a record's fields; None of what is no record."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+    return _FIELDS[kind]
 
 
 def digest(kind: str, facts: Any) -> str:

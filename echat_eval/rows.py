@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +61,13 @@ def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     return row
 
 
-@cache
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
 def _fields_of(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in fields(kind))
+    return _FIELDS[kind]
 
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:

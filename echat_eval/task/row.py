@@ -27,6 +27,7 @@ __all__ = ["LANGUAGES", "RowReader", "Rule", "check_keys", "is_text"]
 LANGUAGES: tuple[str, ...] = ("en", "zh")
 MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,7 +44,7 @@ def is_text(value: Any) -> bool:
     """Tell whether a value is non-blank text of bounded length that UTF-8 can hold."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARACTERS:
         return False
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    return value.isascii() or _SURROGATE.search(value) is None
 
 
 def _is_id(value: Any) -> bool:
