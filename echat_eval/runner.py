@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotate import annotate
+from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
 from echat_eval.errors import UsageError
 from echat_eval.ledger import check_ledger
 from echat_eval.manifest import environment
@@ -83,7 +84,9 @@ def rescore(
     manifest["metrics"] = list(metrics.values())
     run.write_manifest(manifest)
     annotate(run, annotators, patience=patience, progress=progress)
+    drop_stale_annotations(run, annotators)
     score(run, scorers, patience=patience, progress=progress)
+    settle_earlier_scores(run, scorers)
     return check_ledger(run)
 
 

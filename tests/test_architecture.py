@@ -37,6 +37,7 @@ FLOORS: list[set[str]] = [
     {"replies", "perform", "ledger", "controls"},
     {"testing"},
     {"respond", "annotate", "score"},
+    {"earlier"},
     {"runner"},
     {"leaderboard"},
     {"leaderboard_files", "gate", "check", "checks"},

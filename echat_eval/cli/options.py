@@ -53,6 +53,8 @@ class Instruments:
         if self.judge is None:
             if self.judge_url is not None:
                 raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            if self.controls:
+                raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
             return []
         from echat_eval.scorers.judged import judged_scorers
 
@@ -66,8 +68,8 @@ class Instruments:
         made[0].fingerprint()  # a refused key or an unknown model is told before any system is asked
         if made[0].jury.silence is not None:
             click.echo(
-                f"note: the judge's server does not answer now ({made[0].jury.silence}); verdicts that are kept "
-                "stand for whoever gave them, others will be missing unless it is back by then",
+                f"note: the judge's server does not answer now ({made[0].jury.silence}); kept verdicts stand "
+                "for whoever gave them, others will be missing unless it is back by then",
                 err=True,
             )
         return list(made)
