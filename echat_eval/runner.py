@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.attempts import Interrupted
+from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
 from echat_eval.errors import UsageError
 from echat_eval.ledger import check_ledger
 from echat_eval.manifest import environment
@@ -98,7 +99,11 @@ def _do(
     metrics |= {metric.name: asdict(metric) for scorer in scorers for metric in scorer.metrics}
     manifest["metrics"] = list(metrics.values())
     run.write_manifest(manifest)
+    drop_stale_annotations(run, annotators)
     _carry_out(Pipeline(run, annotators=annotators, scorers=scorers, **how), how["progress"])
+    if how["systems"]:
+        drop_stale_annotations(run, annotators)
+    settle_earlier_scores(run, scorers)
     return check_ledger(run)
 
 

@@ -48,7 +48,7 @@ FLOORS: list[set[str]] = [
     {"replies", "ledger", "controls"},
     {"testing"},
     {"respond", "annotate", "score"},
-    {"pipeline"},
+    {"pipeline", "earlier"},
     {"runner"},
     {"leaderboard"},
     {"leaderboard_files", "gate", "check", "checks"},

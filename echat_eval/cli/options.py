@@ -53,18 +53,26 @@ class Instruments:
         if self.judge is None:
             if self.judge_url is not None:
                 raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            if self.controls:
+                raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
             return []
         from echat_eval.scorers.judged import judged_scorers
 
         model = None if self.judge == DATED else self.judge
         if self.judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
-        return list(
-            judged_scorers(
-                model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-                store=store,
-            )
+        made = judged_scorers(
+            model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
+            store=store,
         )  # fmt: skip
+        made[0].fingerprint()  # a refused key or an unknown model is told before any system is asked
+        if made[0].jury.silence is not None:
+            click.echo(
+                f"note: the judge's server does not answer now ({made[0].jury.silence}); kept verdicts stand "
+                "for whoever gave them, others will be missing unless it is back by then",
+                err=True,
+            )
+        return list(made)
 
 
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from echat_eval.judge import (
     text_score,
     voice_score,
 )
+from echat_eval.keys import digest
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
@@ -45,16 +46,26 @@ class _Asking:
         return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
 
     def fingerprint(self) -> str:
-        """Return the hash of the rubric: another prompt is another instrument."""
-        return self.judge.fingerprint()
+        """Return the hash of the rubric, of the model as the server names it, and of how it is asked.
+
+        Runs whose judges differ in it are not put side by side. The server's own fingerprint is in the
+        settings: it is in every score's key, but services that answer from several machines in turn
+        name several.
+        """
+        served, jury = self.jury.served(), self.jury
+        model = served.model if served is not None else None
+        return digest(
+            "judge as served",
+            [self.judge.fingerprint(), jury.client.model, model, jury.holds_schema, jury.temperature],
+        )
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the model, where it is served, and how it is asked."""
-        client = self.jury.client
+        """Return the model, where and by whom it is served, and how it is asked."""
+        client, served = self.jury.client, self.jury.served()
         return {
             "model": client.model, "url": client.base_url, "rubric": self.judge.name,
             "repeats": self.repeats, "schema": self.jury.holds_schema,
-            "temperature": self.jury.temperature,
+            "temperature": self.jury.temperature, "served": asdict(served) if served is not None else None,
         }  # fmt: skip
 
     def close(self) -> None:
