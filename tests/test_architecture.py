@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {"labels", "ports", "jsonl", "yaml_file", "resources", "csv_cells"},
+    {"labels", "ports", "jsonl", "yaml_file", "resources", "csv_cells", "cache_sounds"},
     {
         "chat_client",
         "manifest",
@@ -27,14 +27,14 @@ FLOORS: list[set[str]] = [
         "bounded_http",
         "ratings",
     },
-    {"judge", "baseline", "cue_gain", "system_settings", "importers"},
+    {"judge", "baseline", "cue_gain", "system_settings", "importers", "cache_upkeep"},
     {"task"},
     {"osum"},
     {"systems", "annotators", "scorers"},
     {"rows", "attempts"},
     {"run_folder"},
     {"tables"},
-    {"replies", "perform", "ledger", "controls"},
+    {"replies", "perform", "ledger", "controls", "recall"},
     {"testing"},
     {"respond", "annotate", "score"},
     {"runner"},
