@@ -14,6 +14,8 @@ PACKAGE = ROOT / "echat_eval"
 FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file", "resources", "csv_cells", "cache_sounds"},
+    {"prices"},
+    {"cost"},
     {
         "chat_client",
         "manifest",
