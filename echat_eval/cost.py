@@ -18,15 +18,13 @@ from typing import Any, Literal, Protocol
 from echat_eval.errors import UsageError, Withheld
 from echat_eval.prices import KINDS, OPENAI_HOST, Price, PriceTable, Tokens
 
-__all__ = ["CURRENCY", "Account", "Call", "Meter", "Payer", "Role", "text_bound", "totals"]
+__all__ = ["CURRENCY", "Account", "Call", "Meter", "Payer", "Role", "totals"]
 
 Role = Literal["judge", "system"]
 #: Of --max-cost. Prices in another one cannot be held against it: no rate of exchange is guessed.
 CURRENCY = "USD"
 #: Seconds between two looks whether a held-back call may be made.
 LOOK_AGAIN = 0.02
-#: Tokens that a chat server may add around one message (roles, separators), and around a schema.
-PER_MESSAGE = 32
 
 
 class Payer(Protocol):
@@ -35,17 +33,6 @@ class Payer(Protocol):
     model: str
     base_url: str | None
     account: Account | None
-
-
-def text_bound(messages: Iterable[str]) -> int:
-    """Return the most tokens that messages can be.
-
-    A token of a byte-level vocabulary stands for at least one byte.
-
-    >>> text_bound(["hello", "你好"])
-    75
-    """
-    return sum(len(text.encode("utf-8", "surrogatepass")) + PER_MESSAGE for text in messages)
 
 
 class Meter:
@@ -131,22 +118,29 @@ class Meter:
             self._held += most
             return True
 
-    def settle(self, held: Decimal, account: Account, tokens: Tokens | None, lost: Tokens | None) -> None:
-        """Give back what was held, and count what was used or, of a lost call, what may have been."""
+    def settle(
+        self, held: Decimal, account: Account, used: Tokens | None, *, lost: bool, bounded: bool
+    ) -> None:
+        """Give back what was held, and count what was used or, of a lost call, what may have been.
+
+        Args:
+            used: None: nothing can have been paid.
+            bounded: a lost call's `used` is its most; otherwise nobody knows it.
+        """
         with self._lock:
             self._held -= held
-            if tokens is None and lost is None:
+            if used is None:
                 return
-            used = tokens if tokens is not None else lost
-            assert used is not None
             money = account.price.money(used) if account.price is not None else None
+            if lost and not bounded:
+                money = None
             self.calls += 1
             if money is None or account.price is None:
                 self.unpriced += 1
             else:
                 currency = account.price.currency
                 self._settled[currency] = self._settled.get(currency, Decimal(0)) + money
-            self._log(_row(account, used, money, lost=tokens is None))
+            self._log(_row(account, used, money, lost=lost))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +154,11 @@ class Account:
     place: str | None
     price: Price | None
 
-    def call(self, most: Tokens) -> Call:
+    def call(self, most: Tokens | None) -> Call:
         """Return the context manager that a call is made in; see `Call`.
 
         Args:
-            most: tokens that it can use at most.
+            most: tokens that it can use at most; None: nobody knows, so it bears no limit.
         """
         return Call(account=self, most=most)
 
@@ -181,7 +175,7 @@ class Call:
     """
 
     account: Account
-    most: Tokens
+    most: Tokens | None
     _held: Decimal = Decimal(0)
     _tokens: Tokens | None = None
     _free: bool = False
@@ -196,9 +190,14 @@ class Call:
         self._free = True
 
     def _most_money(self) -> Decimal:
-        price = self.account.price
-        money = price.money(self.most) if price is not None else None
-        if money is None and self.account.meter.limit is not None:
+        price, limited = self.account.price, self.account.meter.limit is not None
+        if limited and self.most is None:
+            raise UsageError(
+                f"--max-cost: '{self.account.name}' sets no max_tokens, so a call may cost anything; "
+                "set it with --set max_tokens=N"
+            )
+        money = price.money(self.most) if price is not None and self.most is not None else None
+        if limited and money is None:
             raise UsageError(
                 f"--max-cost: '{self.account.name}' uses tokens of a kind that has no price in "
                 f"{self.account.meter.table.name}; add it with --prices"
@@ -220,8 +219,11 @@ class Call:
     def __exit__(self, *_: object) -> None:
         if not self._settled:
             self._settled = True
-            lost = None if self._free or self._tokens is not None else self.most
-            self.account.meter.settle(self._held, self.account, self._tokens, lost)
+            lost = not self._free and self._tokens is None
+            used = (self.most or Tokens()) if lost else self._tokens
+            self.account.meter.settle(
+                self._held, self.account, used, lost=lost, bounded=self.most is not None
+            )
 
     async def __aexit__(self, *_: object) -> None:
         self.__exit__()

@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"records", "errors"},
     {"labels", "ports", "jsonl", "yaml_file", "resources", "csv_cells", "cache_sounds"},
     {"prices"},
-    {"cost"},
+    {"cost", "message_size"},
     {
         "chat_client",
         "manifest",

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from echat_eval.cost import Account, Meter, text_bound, totals
+from echat_eval.cost import Account, Meter, totals
 from echat_eval.errors import BadData, Unavailable, UsageError, Withheld
+from echat_eval.message_size import MessageSize
 from echat_eval.prices import Price, PriceTable, Tokens, read_prices
 
 
@@ -281,7 +282,40 @@ def test_without_a_limit_a_model_without_a_price_is_counted() -> None:
     assert meter.line() == "cost unknown, 1 calls"
 
 
-def test_the_bound_of_a_text_is_one() -> None:
+def test_a_call_without_an_end_bears_no_limit() -> None:
+    account, _ = metered("5")
+    with pytest.raises(UsageError, match="max_tokens=N"), account.call(None):
+        pass
+    free, rows = metered(None)
+    with pytest.raises(Unavailable), free.call(None):
+        raise Unavailable("time-out")
+    found = totals(rows)["judges"]["j"]
+    assert (found["lost"], found["lost_at_most"], found["unpriced"]) == (1, {}, 1)
+
+
+# -- how large a question is ---------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "hello", "你好，世界", "🙂🙂", "\ud800", "a" * 5000])
+def test_the_bound_of_a_text_is_one(text: str) -> None:
     # A byte-level tokenizer that never merges is the worst there is: one token a byte.
-    for text in ("", "hello", "你好，世界", "🙂", "\ud800"):
-        assert text_bound([text]) >= len(text.encode("utf-8", "surrogatepass"))
+    most = MessageSize(texts=(text,), max_tokens=7).most()
+    assert most is not None
+    assert most.text_in >= len(text.encode("utf-8", "surrogatepass"))
+    assert most.text_out == 7
+    about = MessageSize(texts=(text,), max_tokens=7).about()
+    assert about.text_in <= most.text_in
+    assert about.text_out <= 7
+
+
+def test_sound_counts_by_its_seconds() -> None:
+    size = MessageSize(texts=(), heard_seconds=10.0, max_tokens=500, speaks=True)
+    assert size.about() == Tokens(text_in=0, text_out=60, audio_in=100, audio_out=200)
+    most = size.most()
+    assert most == Tokens(text_in=0, text_out=500, audio_in=500, audio_out=500)
+    assert MessageSize(texts=("x",)).most() is None
+
+
+def test_chinese_is_not_taken_for_english() -> None:
+    assert MessageSize(texts=("abcd" * 25,)).about().text_in == 25
+    assert MessageSize(texts=("你" * 100,)).about().text_in == 100
