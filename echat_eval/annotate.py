@@ -1,57 +1,147 @@
-"""Stage 2: let every annotator hear every reply."""
+"""Stage 2: let an annotator hear every reply it has not heard."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval import jsonl, rows
-from echat_eval.attempts import Patience, attempt
+from echat_eval.attempts import Attempted, Patience, Timed, attempt, timed
 from echat_eval.keys import annotation_key
-from echat_eval.perform import Job, Progress, opened, perform
 from echat_eval.records import Annotation, AudioRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from echat_eval.flow import Flow
     from echat_eval.ports import Annotator
     from echat_eval.records import Response
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.run_folder import AnnotationId
 
-__all__ = ["annotate"]
+__all__ = ["Annotating"]
+
+#: State of a response without a voice to hear -> what its annotation says of it.
+_UNHEARD = {
+    "value": ("not applicable", "the reply has no voice"),
+    "failed": ("not applicable", "the system failed"),
+    "missing": ("missing", "the response is missing"),
+    "not applicable": ("not applicable", "the system does not answer this sample"),
+}
 
 
-def annotate(
-    run: RunFolder, annotators: Sequence[Annotator], *, patience: Patience, progress: Progress
-) -> None:
-    """Let every annotator hear every reply; one row per response and annotator."""
-    samples = {(s.task, s.id): s for s in run.samples()}
-    responses = run.responses()
-    for annotator in annotators:
-        known = run.annotations()
-        heard: dict[str, Annotation] = {}  # by key: the same bytes are heard once
-        settings, fingerprint = dict(annotator.settings()), annotator.fingerprint()
-        wanted: dict[str, list[Annotation]] = {}
-        audio_of: dict[str, tuple[AudioRef | None, str]] = {}
-        for (system, task, sample_id), response in responses.items():
-            language = samples[task, sample_id].language
-            blank = _blank_annotation(annotator, settings, fingerprint, response, language)
-            have = known.get((system, task, sample_id, annotator.name))
-            if have is not None and have.key == blank.key and have.state != "missing":
-                heard.setdefault(have.key, have)
-                continue
-            wanted.setdefault(blank.key, []).append(blank)
-            audio_of[blank.key] = (_reply_audio(response), language)
-        missing = sum(map(len, wanted.values()))
-        progress.stage(f"annotate: {annotator.name}", len(responses), len(responses) - missing)
-        if not wanted:
-            continue
-        with opened(annotator), jsonl.Appender(run.path / "annotations.jsonl") as appender:
-            jobs = _annotation_jobs(annotator, wanted, audio_of, heard, patience)
-            perform(
-                jobs, workers=getattr(annotator, "calls_at_once", 1), appender=appender, progress=progress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What is heard once, however many replies sound the same."""
+
+    key: str
+    audio: AudioRef
+    language: str
+
+
+class Annotating:
+    """Lets one annotator hear, and tells every annotation.
+
+    Args:
+        known: annotations of earlier commands.
+        told: called with the annotation of every response, and whether it is new.
+    """
+
+    def __init__(
+        self,
+        annotator: Annotator,
+        *,
+        flow: Flow,
+        known: Mapping[AnnotationId, Annotation],
+        patience: Patience,
+        told: Callable[[Annotation, bool], None],
+        held: bool,
+    ) -> None:
+        self.annotator: Any = annotator
+        self.name = f"annotate: {annotator.name}"
+        self._known, self._patience, self._told = known, patience, told
+        self._identity = (annotator.name, annotator.version, dict(annotator.settings()))
+        self._fingerprint = annotator.fingerprint()
+        self._heard: dict[str, Annotation] = {}  # by key: the same bytes are heard once
+        self._listening: dict[str, list[Annotation]] = {}  # blanks that wait for a key
+        in_batches = hasattr(annotator, "annotate_batch")
+        self._size = max(1, getattr(annotator, "batch_size", 1)) if in_batches else 1
+        self.lane = flow.lane(annotator, self._hear, size=self._size, held=held)
+
+    def hear(self, response: Response, language: str) -> None:
+        """Have one response heard, unless that is done or under way."""
+        audio = _reply_audio(response)
+        blank = self._blank(response, audio, language)
+        have = self._known.get((response.system, response.task, response.sample_id, self.annotator.name))
+        if have is not None and have.key == blank.key and have.state != "missing":
+            self._heard.setdefault(have.key, have)
+            self._told(have, False)
+        elif audio is None:
+            self._told(blank, True)
+        elif (heard := self._heard.get(blank.key)) is not None:
+            self._told(_as_heard(blank, heard), True)
+        elif (waiting := self._listening.get(blank.key)) is not None:
+            waiting.append(blank)
+        else:
+            self._listening[blank.key] = [blank]
+            recording = Recording(key=blank.key, audio=audio, language=language)
+            if self._size == 1:
+                self.lane.put(recording)
+            else:
+                # Of one language and of like lengths, so that little is padded.
+                self.lane.put_ranked(recording, kind=language, rank=audio.seconds)
+
+    def _blank(self, response: Response, audio: AudioRef | None, language: str) -> Annotation:
+        blank = Annotation(
+            key="", system=response.system, task=response.task, sample_id=response.sample_id,
+            annotator=self.annotator.name, state="missing",
+        )  # fmt: skip
+        if audio is not None:
+            return replace(blank, key=annotation_key(*self._identity, self._fingerprint, audio, language))
+        # Nothing to hear is known without the instrument; the key says why, so that it is done again
+        # once there is a voice.
+        state, reason = _UNHEARD[response.state]
+        return replace(blank, key=f"{state}: {reason}", state=state, reason=reason)  # type: ignore[arg-type]
+
+    async def _hear(self, batch: list[Recording]) -> None:
+        """Hear a batch at once, and one by one whatever the batch did not hear."""
+        found: Sequence[Mapping[str, Any] | None] = [None] * len(batch)
+        if len(batch) > 1:
+            whole = await attempt(
+                lambda: self._whole(batch), blame="instrument", patience=replace(self._patience, tries=1)
             )
-    _compact_annotations(run)
+            found = whole.value if whole.value is not None else found
+        for recording, values in zip(batch, found, strict=True):
+            if values is None:  # alone, so that one bad recording costs no other its place
+                outcome = await self._alone(recording)
+            else:
+                outcome = Attempted(state="value", value=dict(values))
+            heard = Annotation(
+                key=recording.key, system="", task="", sample_id="", annotator=self.annotator.name,
+                state=outcome.state, reason=outcome.reason, values=outcome.value or {},
+            )  # fmt: skip
+            if outcome.state != "missing":
+                self._heard[recording.key] = heard
+            for blank in self._listening.pop(recording.key):
+                self._told(_as_heard(blank, heard), True)
+
+    async def _whole(self, batch: list[Recording]) -> Timed[list[Any]]:
+        recordings = [recording.audio for recording in batch]
+        done = await timed(
+            self.annotator.annotate_batch, recordings, language=batch[0].language, threads=self.lane.threads
+        )
+        found = list(done.value)
+        if len(found) != len(batch):
+            raise ValueError(f"annotate_batch gave {len(found)} annotations of {len(batch)} recordings")
+        return Timed(value=found, seconds=done.seconds)
+
+    async def _alone(self, recording: Recording) -> Attempted[dict[str, Any]]:
+        async def call() -> Timed[dict[str, Any]]:
+            done = await timed(
+                self.annotator.annotate, recording.audio, language=recording.language,
+                threads=self.lane.threads,
+            )  # fmt: skip
+            return Timed(value=dict(done.value), seconds=done.seconds)
+
+        return await attempt(call, blame="instrument", patience=self._patience)
 
 
 def _reply_audio(response: Response) -> AudioRef | None:
@@ -59,101 +149,5 @@ def _reply_audio(response: Response) -> AudioRef | None:
     return audio if isinstance(audio, AudioRef) else None
 
 
-def _blank_annotation(
-    annotator: Annotator, settings: Mapping[str, Any], fingerprint: str, response: Response, language: str
-) -> Annotation:
-    audio = _reply_audio(response)
-    blank = Annotation(
-        key="", system=response.system, task=response.task, sample_id=response.sample_id,
-        annotator=annotator.name, state="missing",
-    )  # fmt: skip
-    if audio is not None:
-        key = annotation_key(annotator.name, annotator.version, settings, fingerprint, audio, language)
-        return replace(blank, key=key)
-    # Nothing to hear is known without the instrument; the key says why, so that it is done again
-    # once there is a voice.
-    state, reason = {
-        "value": ("not applicable", "the reply has no voice"),
-        "failed": ("not applicable", "the system failed"),
-        "missing": ("missing", "the response is missing"),
-        "not applicable": ("not applicable", "the system does not answer this sample"),
-    }[response.state]
-    return replace(blank, key=f"{state}: {reason}", state=state, reason=reason)  # type: ignore[arg-type]
-
-
-def _annotation_jobs(
-    annotator: Annotator,
-    wanted: Mapping[str, list[Annotation]],
-    audio_of: Mapping[str, tuple[AudioRef | None, str]],
-    heard: Mapping[str, Annotation],
-    patience: Patience,
-) -> list[Job[Any]]:
-    """Return one job per recording, or per batch where the annotator hears several at once."""
-    size = max(1, getattr(annotator, "batch_size", 1)) if hasattr(annotator, "annotate_batch") else 1
-    jobs, together = [], []
-    for key, blanks in wanted.items():
-        audio, language = audio_of[key]
-        if size == 1 or audio is None or key in heard:
-            jobs.append(_annotation_job(annotator, blanks, audio, language, heard.get(key), patience))
-        else:
-            together.append((language, audio.seconds, audio, blanks))
-    # Of one language and of like lengths, so that little is padded.
-    together.sort(key=lambda row: row[:2])
-    for language in dict.fromkeys(row[0] for row in together):
-        rows_in = [(audio, blanks) for its, _, audio, blanks in together if its == language]
-        for start in range(0, len(rows_in), size):
-            jobs.append(_batch_job(annotator, rows_in[start : start + size], language, patience))
-    return jobs
-
-
-def _batch_job(
-    annotator: Any, batch: list[tuple[AudioRef, list[Annotation]]], language: str, patience: Patience
-) -> Job[Any]:
-    def call() -> list[Annotation]:
-        found: list[Any] = [None] * len(batch)
-        if len(batch) > 1:
-            whole = attempt(
-                lambda: list(annotator.annotate_batch([audio for audio, _ in batch], language=language)),
-                blame="instrument", patience=replace(patience, tries=1),
-            )  # fmt: skip
-            if whole.value is not None and len(whole.value) == len(batch):
-                found = whole.value
-        made = []
-        for (audio, blanks), values in zip(batch, found, strict=True):
-            if values is None:  # alone, so that one bad recording costs no other its place
-                made += _annotation_job(annotator, blanks, audio, language, None, patience).call()
-            else:
-                made += [replace(blank, state="value", values=dict(values)) for blank in blanks]
-        return made
-
-    return Job(call=call, rows=lambda done: (rows.row_of_annotation(a) for a in done))
-
-
-def _annotation_job(
-    annotator: Annotator,
-    blanks: list[Annotation],
-    audio: AudioRef | None,
-    language: str,
-    heard: Annotation | None,
-    patience: Patience,
-) -> Job[Any]:
-    def call() -> list[Annotation]:
-        if audio is None:
-            return blanks
-        if heard is not None:
-            return [replace(b, state=heard.state, reason=heard.reason, values=heard.values) for b in blanks]
-        outcome = attempt(
-            lambda: dict(annotator.annotate(audio, language=language)), blame="instrument", patience=patience
-        )
-        return [
-            replace(b, state=outcome.state, reason=outcome.reason, values=outcome.value or {}) for b in blanks
-        ]
-
-    return Job(call=call, rows=lambda done: (rows.row_of_annotation(a) for a in done))
-
-
-def _compact_annotations(run: RunFolder) -> None:
-    order = {ident: n for n, ident in enumerate(run.responses())}
-    kept = [a for a in run.annotations().values() if (a.system, a.task, a.sample_id) in order]
-    kept.sort(key=lambda a: (order[a.system, a.task, a.sample_id], a.annotator))
-    jsonl.write_rows(run.path / "annotations.jsonl", map(rows.row_of_annotation, kept))
+def _as_heard(blank: Annotation, heard: Annotation) -> Annotation:
+    return replace(blank, state=heard.state, reason=heard.reason, values=heard.values)

@@ -1,10 +1,12 @@
-"""One guarded call: how often it is tried, and which ledger state it ends in.
+"""One guarded call: how it is made, how often it is tried, and which ledger state it ends in.
 
 This is the one place that catches whatever a system or an instrument raises.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import random
 import re
 import time
@@ -12,13 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.limits import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
 
     from echat_eval.records import State
 
-__all__ = ["Attempted", "Patience", "attempt"]
+__all__ = ["Attempted", "Interrupted", "Patience", "Timed", "attempt", "timed"]
 
 T = TypeVar("T")
 
@@ -67,12 +71,51 @@ def reason_of(error: BaseException) -> str:
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 
-def attempt(
-    call: Callable[[], T],
+class Interrupted(BaseException):
+    """A call was interrupted from the keyboard. Not KeyboardInterrupt, which would end the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed(Generic[T]):
+    """What a call gave, and the seconds it took."""
+
+    value: T
+    seconds: float
+
+
+async def timed(function: Callable[..., Any], *given: Any, threads: Executor, **named: Any) -> Timed[Any]:
+    """Call a coroutine function on the loop, any other on a thread.
+
+    What is measured is the call alone: not its waiting for a thread, for the loop or for a limit.
+    """
+    if inspect.iscoroutinefunction(function):
+        with waiting() as waited:
+            begun = time.monotonic()
+            try:
+                value = await function(*given, **named)
+            except KeyboardInterrupt as error:
+                raise Interrupted from error
+            return Timed(value=value, seconds=time.monotonic() - begun - waited.seconds)
+
+    def call() -> Timed[Any]:
+        begun = time.monotonic()
+        try:
+            value = function(*given, **named)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
+        except StopIteration as error:  # which no future can hold
+            raise RuntimeError("StopIteration") from error
+        return Timed(value=value, seconds=time.monotonic() - begun)
+
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+async def attempt(
+    call: Callable[[], Awaitable[Timed[T]]],
     *,
     blame: Literal["system", "instrument"],
     patience: Patience,
-    sleep: Callable[[float], Any] = time.sleep,
+    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
 ) -> Attempted[T]:
     """Call until it works or patience ends.
 
@@ -82,9 +125,8 @@ def attempt(
     """
     errors: list[BaseException] = []
     for tried in range(1, patience.tries + 1):
-        begun = time.monotonic()
         try:
-            value = call()
+            done = await call()
         except NotApplicable as error:
             return Attempted(state="not applicable", reason=reason_of(error), tries=tried)
         except UsageError as error:
@@ -95,9 +137,9 @@ def attempt(
         except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
             errors.append(error)
         else:
-            return Attempted(state="value", value=value, tries=tried, seconds=time.monotonic() - begun)
+            return Attempted(state="value", value=done.value, tries=tried, seconds=done.seconds)
         if tried < patience.tries:
-            sleep(patience.wait(tried, getattr(errors[-1], "retry_after", None)))
+            await sleep(patience.wait(tried, getattr(errors[-1], "retry_after", None)))
     return Attempted(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))
 
 

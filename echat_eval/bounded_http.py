@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Answered",
     "Streamed",
+    "ask_once",
     "check_url",
+    "client_settings",
     "exchange",
     "open_client",
     "refuse_status",
@@ -54,7 +56,7 @@ class Streamed:
 
     status: int
     headers: Mapping[str, str]
-    chunks: Iterator[bytes]
+    chunks: AsyncIterator[bytes]
 
 
 def check_url(url: str, what: str) -> str:
@@ -71,8 +73,8 @@ def check_url(url: str, what: str) -> str:
     return url
 
 
-def open_client(url: str, timeout: float) -> httpx.Client:
-    """Return a client that follows nothing by itself and takes no proxy from the environment.
+def client_settings(url: str, timeout: float) -> dict[str, Any]:
+    """Return what every client of ours is made with: it follows nothing by itself and takes no proxy.
 
     Args:
         url: of the one host it will talk to.
@@ -80,19 +82,26 @@ def open_client(url: str, timeout: float) -> httpx.Client:
     """
     import httpx
 
-    return httpx.Client(
-        timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-        follow_redirects=False,
-        trust_env=False,
-        limits=httpx.Limits(max_connections=64),
+    return {
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+        "follow_redirects": False,
+        "trust_env": False,
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64),
         # Certificates take long to load, and plain http has none to check.
-        verify=url.startswith("https://"),
-    )
+        "verify": url.startswith("https://"),
+    }
 
 
-@contextmanager
-def streamed(
-    client: httpx.Client,
+def open_client(url: str, timeout: float) -> httpx.AsyncClient:
+    """Return a client for `streamed` and `exchange`; how many calls at once is a limiter's to say."""
+    import httpx
+
+    return httpx.AsyncClient(**client_settings(url, timeout))
+
+
+@asynccontextmanager
+async def streamed(
+    client: httpx.AsyncClient,
     method: str,
     url: str,
     *,
@@ -100,7 +109,7 @@ def streamed(
     content: bytes | None = None,
     timeout: float,
     max_bytes: int,
-) -> Iterator[Streamed]:
+) -> AsyncIterator[Streamed]:
     """Send one request and yield its answer while it comes.
 
     Args:
@@ -117,7 +126,7 @@ def streamed(
     sent = {"accept-encoding": "identity", **headers}
     try:
         for _ in range(_MAX_REDIRECTS + 1):
-            with client.stream(method, url, headers=sent, content=content) as response:
+            async with client.stream(method, url, headers=sent, content=content) as response:
                 if response.is_redirect and "location" in response.headers:
                     url = _same_host(url, response.headers["location"], response.status_code, method)
                     continue
@@ -126,15 +135,15 @@ def streamed(
                 return
         raise SystemFailure(f"{url}: more than {_MAX_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
-        raise Unavailable(f"{_place(url)}: no answer in {timeout:g} s") from error
+        raise Unavailable(f"{_place(url)}: no answer in {timeout:g} s", crowded=True) from error
     except httpx.InvalidURL as error:
         raise UsageError(f"{url!r} is no URL: {error}") from error
     except httpx.HTTPError as error:
         raise Unavailable(f"{_place(url)}: {type(error).__name__}: {error}") from error
 
 
-def exchange(
-    client: httpx.Client,
+async def exchange(
+    client: httpx.AsyncClient,
     method: str,
     url: str,
     *,
@@ -144,15 +153,24 @@ def exchange(
     max_bytes: int,
 ) -> Answered:
     """Send one request and return its whole answer, whatever its status; errors as `streamed`."""
-    with streamed(
+    async with streamed(
         client, method, url, headers=headers, content=content, timeout=timeout, max_bytes=max_bytes
     ) as answer:
-        return whole(answer)
+        return await whole(answer)
 
 
-def whole(answer: Streamed) -> Answered:
+async def ask_once(
+    url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int
+) -> Answered:  # fmt: skip
+    """Get one URL over a connection of its own; errors as `streamed`."""
+    async with open_client(url, timeout) as client:
+        return await exchange(client, "GET", url, headers=headers, timeout=timeout, max_bytes=max_bytes)
+
+
+async def whole(answer: Streamed) -> Answered:
     """Read a streamed answer to its end."""
-    return Answered(status=answer.status, headers=answer.headers, body=b"".join(answer.chunks))
+    body = b"".join([chunk async for chunk in answer.chunks])
+    return Answered(status=answer.status, headers=answer.headers, body=body)
 
 
 def refuse_status(answer: Answered, url: str) -> None:
@@ -168,7 +186,7 @@ def refuse_status(answer: Answered, url: str) -> None:
     said = " ".join(answer.body[:600].decode("utf-8", "replace").split())[:300]
     text = f"{_place(url)}: HTTP {answer.status}" + (f": {said}" if said else "")
     if answer.status in _NOT_NOW:
-        raise Unavailable(text, retry_after=retry_after(answer.headers))
+        raise Unavailable(text, retry_after=retry_after(answer.headers), crowded=True)
     if answer.status in _WRONG_SET_UP:
         raise UsageError(f"{text}; check the URL, the model's name and the key")
     raise SystemFailure(text)
@@ -209,14 +227,18 @@ def _same_host(url: str, location: str, status: int, method: str) -> str:
     return target
 
 
-def _bounded(response: Any, *, end: float, timeout: float, max_bytes: int) -> Iterator[bytes]:
+async def _bounded(
+    response: Any, *, end: float, timeout: float, max_bytes: int
+) -> AsyncIterator[bytes]:  # fmt: skip
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise SystemFailure("the answer is compressed, which was not asked for; send it plain")
     size = 0
-    for chunk in response.iter_raw():
+    async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > max_bytes:
             raise SystemFailure(f"the answer is longer than {max_bytes:,} bytes")
         if time.monotonic() > end:
-            raise Unavailable(f"{_place(str(response.url))}: the answer took longer than {timeout:g} s")
+            raise Unavailable(
+                f"{_place(str(response.url))}: the answer took longer than {timeout:g} s", crowded=True
+            )
         yield chunk

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from echat_eval import loop
+from echat_eval.bounded_http import retry_after
 from echat_eval.errors import Unavailable, UsageError
+from echat_eval.limits import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from openai import OpenAI
+    from openai import AsyncOpenAI
 
 __all__ = ["Answer", "ChatClient", "api_key"]
 
@@ -46,13 +48,14 @@ class ChatClient:
         model: the model to ask for.
         base_url: such as http://127.0.0.1:8000/v1; None: OpenAI's own.
         timeout: seconds until a call is given up.
+        calls_at_once: at most; fewer while the server says that they are too many.
     """
 
     model: str
     base_url: str | None = None
     timeout: float = 60.0
-    _client: OpenAI | None = field(default=None, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    calls_at_once: int = 4
+    _client: AsyncOpenAI | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
@@ -60,22 +63,20 @@ class ChatClient:
                 f"judge URL {self.base_url!r}: expected http://... or https://..., ending in /v1"
             )
 
-    def _open(self) -> OpenAI:
-        with self._lock:
-            if self._client is None:
-                from openai import OpenAI
+    def _open(self) -> AsyncOpenAI:
+        """Return the one client of this door; called on the loop only."""
+        if self._client is None:
+            from openai import AsyncOpenAI
 
-                key = api_key()
-                if key is None and self.base_url is None:
-                    raise UsageError(
-                        "no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url"
-                    )
-                self._client = OpenAI(
-                    api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
-                )
-            return self._client
+            key = api_key()
+            if key is None and self.base_url is None:
+                raise UsageError("no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url")
+            self._client = AsyncOpenAI(
+                api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
+            )
+        return self._client
 
-    def ask(
+    async def ask(
         self,
         messages: Sequence[Mapping[str, str]],
         *,
@@ -95,32 +96,18 @@ class ChatClient:
             Unavailable: the network, a limit or the server kept us from an answer.
             UsageError: the server refused the key or does not know the model.
         """
-        import openai
-
         extra: dict[str, Any] = {}
         if schema is not None:
             extra["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)},
             }
-        try:
-            done = self._open().chat.completions.create(
-                model=self.model,
-                messages=list(messages),  # type: ignore[arg-type]
-                temperature=temperature,
-                seed=seed,
-                max_tokens=max_tokens,
+        client = self._open()
+        async with endpoint(str(client.base_url), self.calls_at_once).slot():
+            done = await self._asked(
+                client, messages=list(messages), temperature=temperature, seed=seed, max_tokens=max_tokens,
                 **extra,
-            )
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise UsageError(
-                f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}"
-            ) from error
-        except openai.APIStatusError as error:
-            raise Unavailable(_short(error), retry_after=_retry_after(error.response.headers)) from error
-        except openai.APIError as error:
-            where = self.base_url or "OpenAI"
-            raise Unavailable(f"{where}: {_short(error)} ({type(error).__name__})") from error
+            )  # fmt: skip
         if not done.choices:
             raise Unavailable("the server answered without a choice")
         usage = done.usage
@@ -132,20 +119,32 @@ class ChatClient:
             completion_tokens=usage.completion_tokens if usage else 0,
         )
 
+    async def _asked(self, client: AsyncOpenAI, **asked: Any) -> Any:
+        import openai
+
+        try:
+            return await client.chat.completions.create(model=self.model, **asked)
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise UsageError(
+                f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}"
+            ) from error
+        except openai.APIStatusError as error:
+            crowded = error.status_code in (408, 429, 503, 529)
+            after = retry_after(error.response.headers)
+            raise Unavailable(_short(error), retry_after=after, crowded=crowded) from error
+        except openai.APIError as error:
+            where = self.base_url or "OpenAI"
+            crowded = isinstance(error, openai.APITimeoutError)
+            raise Unavailable(
+                f"{where}: {_short(error)} ({type(error).__name__})", crowded=crowded
+            ) from error
+
     def close(self) -> None:
         """Close connections."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+        if self._client is not None:
+            loop.run(self._client.close())
+            self._client = None
 
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        return float(headers.get("retry-after", ""))
-    except ValueError:
-        return None

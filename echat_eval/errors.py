@@ -113,11 +113,13 @@ class Unavailable(RowError):
     Args:
         message: what happened.
         retry_after: seconds a server asked us to wait, if it did.
+        crowded: fewer calls at once might have gone well: too many requests, or no answer in time.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, crowded: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.crowded = crowded
 
 
 class JudgeFailure(Unavailable):

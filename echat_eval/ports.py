@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from echat_eval.records import Annotation, AudioRef, Metric, Reply, Request, Response, Sample, Score
 
@@ -26,13 +26,15 @@ class Case:
 class System(Protocol):
     """What is evaluated.
 
-    A system may also have `respond_batch(requests) -> replies`, `calls_at_once: int`,
-    `load()` and `close()`. Anything it raises is recorded, never scored.
+    `respond` may be a coroutine function (`async def`), as it best is where a network is waited for:
+    it runs on the process's one event loop, any other on threads. A system may also have
+    `respond_batch(requests) -> replies` with `batch_size: int`, `calls_at_once: int`, `load()` and
+    `close()`. Anything it raises is recorded, never scored.
     """
 
     name: str
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: Request) -> Reply | Awaitable[Reply]:
         """Answer one request."""
 
     def fingerprint(self) -> str | None:
@@ -49,8 +51,8 @@ class Oracle(Protocol):
     name: str
     role: Literal["floor", "ceiling"]
 
-    def respond_to(self, sample: Sample) -> Reply:
-        """Answer one sample."""
+    def respond_to(self, sample: Sample) -> Reply | Awaitable[Reply]:
+        """Answer one sample; may be `async def`."""
 
     def fingerprint(self) -> str | None:
         """Hash of what makes this oracle answer as it does."""
@@ -63,14 +65,15 @@ class Oracle(Protocol):
 class Annotator(Protocol):
     """An automatic instrument that hears a reply (people are raters).
 
-    An annotator may also have `languages: tuple[str, ...]`: it is not applicable to others.
+    An annotator may also have `languages: tuple[str, ...]`: it is not applicable to others; and
+    `annotate_batch(audios, language=) -> values` with `batch_size`, `calls_at_once`, `load` and `close`.
     """
 
     name: str
     version: str
 
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return what was heard; raises NotApplicable where it cannot hear this."""
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
+        """Return what was heard; raises NotApplicable where it cannot hear this. May be `async def`."""
 
     def fingerprint(self) -> str:
         """Hash of the weights or of the rule."""
@@ -97,8 +100,8 @@ class Scorer(Protocol):
     needs: tuple[str, ...]
     scope: Literal["sample", "contrast group"]
 
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Score all cases of one scope; `key` may be left empty, the runner fills it."""
+    def score(self, cases: Sequence[Case]) -> Sequence[Score] | Awaitable[Sequence[Score]]:
+        """Score all cases of one scope; `key` may be left empty. May be `async def`."""
 
     def fingerprint(self) -> str:
         """Hash of the weights, prompt or rule."""

@@ -1,117 +1,121 @@
-"""Stage 1: ask every system every sample it has not answered."""
+"""Stage 1: ask a system every sample it has not answered."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval import jsonl, rows
-from echat_eval.attempts import Attempted, Patience, attempt
+from echat_eval.attempts import Patience, Timed, attempt, timed
 from echat_eval.keys import request_for, response_key
-from echat_eval.perform import Job, Progress, opened, perform
 from echat_eval.records import Reply, Response
 from echat_eval.replies import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from echat_eval.flow import Flow, Lane
     from echat_eval.ports import Oracle, System
     from echat_eval.records import Request, Sample
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.run_folder import ResponseId, RunFolder
 
-__all__ = ["respond"]
+__all__ = ["Question", "Responding"]
 
 
-def respond(
-    run: RunFolder,
-    systems: Sequence[System | Oracle],
-    samples: Sequence[Sample],
-    *,
-    patience: Patience,
-    progress: Progress,
-) -> None:
-    """Ask every system every sample it has not answered; one row per system and sample."""
-    for system in systems:
-        known = run.responses()
-        name, settings, fingerprint = system.name, dict(system.settings()), system.fingerprint()
-        wanted = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a system is asked, and the row of it, still without an answer."""
+
+    blank: Response
+    asked: Request | Sample
+
+
+class Responding:
+    """Asks one system, and tells every response.
+
+    Args:
+        run: where reply audio is stored.
+        told: called with every new response, as soon as it is there.
+    """
+
+    def __init__(
+        self,
+        system: System | Oracle,
+        *,
+        run: RunFolder,
+        patience: Patience,
+        told: Callable[[Response], None],
+    ) -> None:
+        self.system: Any = system
+        self.name = f"respond: {system.name}"
+        self._run, self._patience, self._told = run, patience, told
+        self._oracle = hasattr(system, "respond_to")
+
+    def questions(
+        self, samples: Sequence[Sample], known: Mapping[ResponseId, Response]
+    ) -> Iterator[Response | Question]:
+        """Yield, sample by sample, the response that is there already, or else the question to ask."""
+        system = self.system
+        settings, fingerprint = dict(system.settings()), system.fingerprint()
         for sample in samples:
-            asked = sample if hasattr(system, "respond_to") else request_for(sample)
-            key = response_key(name, settings, fingerprint, asked)
-            have = known.get((name, sample.task, sample.id))
-            if have is None or have.key != key or have.state == "missing":
-                wanted.append(
-                    (
-                        Response(
-                            key=key, system=name, task=sample.task, sample_id=sample.id, state="missing"
-                        ),
-                        sample,
-                        asked,
-                    )
+            asked = sample if self._oracle else request_for(sample)
+            key = response_key(system.name, settings, fingerprint, asked)
+            have = known.get((system.name, sample.task, sample.id))
+            if have is not None and have.key == key and have.state != "missing":
+                yield have
+            else:
+                blank = Response(
+                    key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
-        progress.stage(f"respond: {name}", len(samples), len(samples) - len(wanted))
-        if wanted:
-            with opened(system), jsonl.Appender(run.path / "responses.jsonl") as appender:
-                jobs = _response_jobs(run, system, wanted, patience)
-                perform(
-                    jobs, workers=getattr(system, "calls_at_once", 1), appender=appender, progress=progress
-                )
-    _compact_responses(run)
+                yield Question(blank=blank, asked=asked)
 
+    def lane(self, flow: Flow) -> Lane[Question]:
+        """Open the system's lane."""
+        in_batches = hasattr(self.system, "respond_batch")
+        size = max(1, getattr(self.system, "batch_size", 1)) if in_batches else 1
+        self._lane = flow.lane(self.system, self._ask, size=size)
+        return self._lane
 
-def _response_jobs(
-    run: RunFolder, system: Any, wanted: list[tuple[Response, Sample, Request | Sample]], patience: Patience
-) -> list[Job[Any]]:
-    size = max(1, getattr(system, "batch_size", 1)) if hasattr(system, "respond_batch") else 1
-    jobs: list[Job[Any]] = []
-    for start in range(0, len(wanted), size):
-        chunk = wanted[start : start + size]
+    async def _ask(self, batch: list[Question]) -> None:
+        """Ask a batch at once, and one by one whatever the batch did not answer."""
+        answered: Sequence[Reply | None] = [None] * len(batch)
+        if len(batch) > 1:
+            whole = await attempt(
+                lambda: self._whole([question.asked for question in batch]),
+                blame="system", patience=replace(self._patience, tries=1),
+            )  # fmt: skip
+            answered = whole.value if whole.value is not None else answered
+        for question, ready in zip(batch, answered, strict=True):
+            self._told(await self._answer(question, ready))
 
-        def call(chunk: list[Any] = chunk) -> list[Response]:
-            return list(_ask(run, system, chunk, patience))
+    async def _whole(self, asked: list[Any]) -> Timed[list[Reply]]:
+        done = await timed(self.system.respond_batch, asked, threads=self._lane.threads)
+        replies = list(done.value)
+        if len(replies) != len(asked):
+            raise ValueError(f"respond_batch gave {len(replies)} replies to {len(asked)} requests")
+        return Timed(value=replies, seconds=done.seconds)
 
-        jobs.append(Job(call=call, rows=lambda done: (rows.row_of_response(r, run.path) for r in done)))
-    return jobs
+    async def _answer(self, question: Question, ready: Reply | None) -> Response:
+        async def call() -> Timed[Reply]:
+            if ready is not None:
+                return await self._settled(Timed(value=ready, seconds=0.0))
+            ask = self.system.respond_to if self._oracle else self.system.respond
+            return await self._settled(await timed(ask, question.asked, threads=self._lane.threads))
 
-
-def _ask(run: RunFolder, system: Any, chunk: list[Any], patience: Patience) -> Iterator[Response]:
-    """Ask a batch at once, and one by one whatever the batch did not answer."""
-    answered: list[Reply | None] = [None] * len(chunk)
-    if len(chunk) > 1:
-        batch = attempt(
-            lambda: _whole_batch(system, [asked for _, _, asked in chunk]),
-            blame="system",
-            patience=replace(patience, tries=1),
-        )
-        answered = list(batch.value) if batch.value is not None else answered
-    ask = system.respond_to if hasattr(system, "respond_to") else system.respond
-    for (blank, _, asked), ready in zip(chunk, answered, strict=True):
-
-        def call(asked: Any = asked, ready: Reply | None = ready) -> Reply:
-            return settle(ready if ready is not None else ask(asked), run)
-
-        outcome: Attempted[Reply] = attempt(call, blame="system", patience=patience)
-        # Inside a batch no single reply has a latency of its own.
-        seconds = outcome.seconds if ready is None else None
-        yield replace(
-            blank,
+        outcome = await attempt(call, blame="system", patience=self._patience)
+        return replace(
+            question.blank,
             state=outcome.state,
             reason=outcome.reason,
             reply=outcome.value,
-            seconds=seconds,
+            # Inside a batch no single reply has a latency of its own.
+            seconds=outcome.seconds if ready is None else None,
             tries=outcome.tries,
         )
 
-
-def _whole_batch(system: Any, asked: list[Any]) -> list[Reply]:
-    replies = list(system.respond_batch(asked))
-    if len(replies) != len(asked):
-        raise ValueError(f"respond_batch gave {len(replies)} replies to {len(asked)} requests")
-    return replies
-
-
-def _compact_responses(run: RunFolder) -> None:
-    order = {(s.task, s.id): n for n, s in enumerate(run.samples())}
-    kept = [r for r in run.responses().values() if (r.task, r.sample_id) in order]
-    kept.sort(key=lambda r: (r.system, order[r.task, r.sample_id]))
-    jsonl.write_rows(run.path / "responses.jsonl", (rows.row_of_response(r, run.path) for r in kept))
+    async def _settled(self, done: Timed[Reply]) -> Timed[Reply]:
+        """Check and store a reply; a voice is written on the lane's thread, and is no latency."""
+        reply = done.value
+        if getattr(reply, "audio", None) is None:
+            return Timed(value=settle(reply, self._run), seconds=done.seconds)
+        stored = await timed(settle, reply, self._run, threads=self._lane.threads)
+        return Timed(value=stored.value, seconds=done.seconds)

@@ -10,7 +10,8 @@ runs/x/manifest.json                 what ran, with which versions, settings and
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from echat_eval.errors import BadData, Busy, UsageError
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from filelock import BaseFileLock
 
-__all__ = ["RunFolder"]
+__all__ = ["Logs", "RunFolder"]
 
 #: Raised when rows of an older layout could be misread.
 LAYOUT = 1
@@ -32,6 +33,24 @@ LAYOUT = 1
 ResponseId = tuple[str, str, str]  # system, task, sample id
 AnnotationId = tuple[str, str, str, str]  # ... annotator
 ScoreId = tuple[str, str, str, str]  # ... metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """Where the rows of the three stages are appended."""
+
+    responses: jsonl.Appender
+    annotations: jsonl.Appender
+    scores: jsonl.Appender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A file as it was read: its mark, the last row of each identity, and whether any was replaced."""
+
+    mark: tuple[int, ...] | None
+    table: dict[Any, Any]
+    replaced: bool
 
 
 class RunFolder:
@@ -46,7 +65,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
-        self._read: dict[str, tuple[Any, dict[Any, Any]]] = {}
+        self._read: dict[str, _Read] = {}
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -177,18 +196,24 @@ class RunFolder:
         A file that has not changed since it was read is not read again.
         """
         path = self.path / name
-        stat = path.stat() if path.exists() else None
-        mark = (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
-        if name not in self._read or self._read[name][0] != mark:
-            table = {}
+        mark = self._mark(name)
+        if name not in self._read or self._read[name].mark != mark:
+            table, number = {}, 0
             for row in self._rows(name):
                 try:
                     record = build(row)
                 except (TypeError, KeyError) as error:
                     raise BadData(f"{path}: a row of another version: {error}") from error
                 table[ident(record)] = record
-            self._read[name] = (mark, table)
-        return dict(self._read[name][1])
+                number += 1
+            # Mending a torn line changes the file that was marked.
+            self._read[name] = _Read(mark=self._mark(name), table=table, replaced=number != len(table))
+        return dict(self._read[name].table)
+
+    def _mark(self, name: str) -> tuple[int, ...] | None:
+        path = self.path / name
+        stat = path.stat() if path.exists() else None
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
 
     def responses(self) -> dict[ResponseId, Response]:
         """Return (system, task, sample id) -> response."""
@@ -209,6 +234,46 @@ class RunFolder:
         return self._table(
             "scores.jsonl", rows.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
         )
+
+    @contextmanager
+    def logs(self) -> Iterator[Logs]:
+        """Open the three logs for appending; see `jsonl.Appender`."""
+        with ExitStack() as stack:
+            yield Logs(
+                **{
+                    name: stack.enter_context(jsonl.Appender(self.path / f"{name}.jsonl"))
+                    for name in ("responses", "annotations", "scores")
+                }
+            )
+
+    def put_in_order(
+        self,
+        responses: Mapping[ResponseId, Response],
+        annotations: Mapping[AnnotationId, Annotation],
+        scores: Mapping[ScoreId, Score],
+    ) -> None:
+        """Rewrite the rows, one of each, system by system in the order of the samples.
+
+        A file that is in order already is left as it is.
+        """
+        place = {(s.task, s.id): n for n, s in enumerate(self.samples())}
+        order = sorted(
+            (ident for ident in responses if ident[1:] in place), key=lambda i: (i[0], place[i[1:]])
+        )
+        rank = {ident: n for n, ident in enumerate(order)}
+        heard = [ident for ident in annotations if ident[:3] in rank]
+        heard.sort(key=lambda i: (rank[i[:3]], i[3]))
+        scored = [ident for ident in scores if ident[:3] in rank]
+        scored.sort(key=lambda i: (rank[i[:3]], i[3]))
+        self._rewrite("responses.jsonl", order, lambda i: rows.row_of_response(responses[i], self.path))
+        self._rewrite("annotations.jsonl", heard, lambda i: rows.row_of_annotation(annotations[i]))
+        self._rewrite("scores.jsonl", scored, lambda i: rows.row_of_score(scores[i]))
+
+    def _rewrite(self, name: str, idents: list[Any], row: Callable[[Any], dict[str, Any]]) -> None:
+        read = self._read.get(name)
+        unchanged = read is not None and read.mark == self._mark(name) and not read.replaced
+        if read is None or not unchanged or list(read.table) != idents:
+            jsonl.write_rows(self.path / name, map(row, idents))
 
     @cached_property
     def audio_folder(self) -> Path:

@@ -6,19 +6,19 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotate import annotate
+from echat_eval import loop
+from echat_eval.attempts import Interrupted
 from echat_eval.errors import UsageError
 from echat_eval.ledger import check_ledger
 from echat_eval.manifest import environment
-from echat_eval.respond import respond
-from echat_eval.score import score
+from echat_eval.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from echat_eval.attempts import Patience
-    from echat_eval.perform import Progress
     from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.progress import Progress
     from echat_eval.run_folder import RunFolder
     from echat_eval.task import Task
 
@@ -34,17 +34,22 @@ def evaluate(
     scorers: Sequence[Scorer],
     patience: Patience,
     progress: Progress,
+    overlap: bool = True,
 ) -> Counter[str]:
     """Ask, hear and score; return how many scores are in each state.
 
     The run must be held for writing. Doing it again does only what is missing.
+
+    Args:
+        overlap: hear and score replies while others are still being asked for; without it nothing runs
+            beside a system, so that its seconds are its own.
     """
     twice = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
     if twice:
         raise UsageError(f"two systems are named '{twice[0]}'; name them apart with --system NAME=SPEC")
     manifest = run.manifest()
     manifest["environment"] = environment()
-    manifest["settings"] = {"patience": asdict(patience)}
+    manifest["settings"] = {"patience": asdict(patience), "overlap": overlap}
     for task in tasks:
         manifest.setdefault("tasks", {})[task.name] = {
             "version": task.version, "sha256": task.sha256, "cues": list(task.cues),
@@ -61,8 +66,10 @@ def evaluate(
         }
     run.write_manifest(manifest)
     samples = run.keep_samples(sample for task in tasks for sample in task.samples)
-    respond(run, systems, samples, patience=patience, progress=progress)
-    return rescore(run, annotators=annotators, scorers=scorers, patience=patience, progress=progress)
+    return _do(
+        run, systems=systems, samples=samples, annotators=annotators, scorers=scorers, patience=patience,
+        progress=progress, overlap=overlap,
+    )  # fmt: skip
 
 
 def rescore(
@@ -74,6 +81,15 @@ def rescore(
     progress: Progress,
 ) -> Counter[str]:
     """Annotate and score what was answered; return how many scores are in each state."""
+    return _do(
+        run, systems=(), samples=(), annotators=annotators, scorers=scorers, patience=patience,
+        progress=progress, overlap=True,
+    )  # fmt: skip
+
+
+def _do(
+    run: RunFolder, *, annotators: Sequence[Annotator], scorers: Sequence[Scorer], **how: Any
+) -> Counter[str]:
     manifest = run.manifest()
     for kind, instruments in (("annotators", annotators), ("scorers", scorers)):
         for instrument in instruments:
@@ -82,9 +98,25 @@ def rescore(
     metrics |= {metric.name: asdict(metric) for scorer in scorers for metric in scorer.metrics}
     manifest["metrics"] = list(metrics.values())
     run.write_manifest(manifest)
-    annotate(run, annotators, patience=patience, progress=progress)
-    score(run, scorers, patience=patience, progress=progress)
+    _carry_out(Pipeline(run, annotators=annotators, scorers=scorers, **how), how["progress"])
     return check_ledger(run)
+
+
+def _carry_out(pipeline: Pipeline, progress: Progress) -> None:
+    """Wait for the pipeline; the first Ctrl-C lets it finish what is in flight, the second does not."""
+    work = loop.start(pipeline.go())
+    try:
+        return work.result()
+    except Interrupted as error:
+        raise KeyboardInterrupt from error
+    except KeyboardInterrupt:
+        try:
+            left = loop.run(pipeline.stop())
+            progress.note(f"stopping: {left} in flight are finished and kept; Ctrl-C again stops now")
+            work.exception()
+        except KeyboardInterrupt:
+            loop.run(pipeline.flow.abandon())
+        raise
 
 
 def _described(instrument: Annotator | Scorer) -> dict[str, Any]:

@@ -2,129 +2,153 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval import jsonl, rows
-from echat_eval.attempts import Patience, attempt
-from echat_eval.keys import case_digest, score_key
-from echat_eval.perform import Job, Progress, opened, perform
+from echat_eval.attempts import Patience, Timed, attempt, timed
+from echat_eval.keys import score_key
 from echat_eval.ports import Case
 from echat_eval.records import Score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from echat_eval.flow import Flow
     from echat_eval.ports import Scorer
-    from echat_eval.records import Annotation, Metric
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.records import Annotation, Metric, Sample
+    from echat_eval.run_folder import ResponseId, RunFolder, ScoreId
 
-__all__ = ["cases_of", "score"]
+__all__ = ["Scoring", "cases_of"]
+
+Scope = tuple[str, ...]
 
 
-def score(run: RunFolder, scorers: Sequence[Scorer], *, patience: Patience, progress: Progress) -> None:
-    """Score every response by every scorer; one row per response and metric."""
-    cases = cases_of(run)
-    digests = {id(case): case_digest(case.sample, case.response) for case in cases}
-    for scorer in scorers:
-        known = run.scores()
-        identity = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """Cases that are scored together, and their rows, still without a value."""
+
+    cases: Sequence[Case]
+    blanks: Sequence[Score]
+
+
+class Scoring:
+    """Lets one scorer score, and tells every score.
+
+    A scope (one case, or the cases of a contrast group) is scored as soon as all its responses are there
+    and have been heard by the annotators that the scorer needs.
+
+    Args:
+        expected: every response there will be, with its sample, in order.
+        heard_by: names of the annotators that will hear them in this run.
+        known: scores of earlier commands.
+        told: called with every score, and whether it is new.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        flow: Flow,
+        expected: Mapping[ResponseId, Sample],
+        heard_by: Iterable[str],
+        known: Mapping[ScoreId, Score],
+        patience: Patience,
+        told: Callable[[Score, bool], None],
+        held: bool,
+    ) -> None:
+        self.scorer: Any = scorer
+        self.name = f"score: {scorer.name}"
+        self._known, self._patience, self._told = known, patience, told
+        self._identity = {
             "name": scorer.name,
             "version": scorer.version,
             "settings": scorer.settings(),
             "fingerprint": scorer.fingerprint(),
         }
-        jobs, done = [], 0
-        for scope in _scopes(cases, scorer.scope):
-            blanks = _blank_scores(scope, scorer, identity, digests)
-            fresh = [
-                (have := known.get((b.system, b.task, b.sample_id, b.metric))) is not None
-                and have.key == b.key and have.state != "missing"
-                for b in blanks
-            ]  # fmt: skip
-            if all(fresh):
-                done += len(blanks)
-            else:
-                jobs.append(_score_job(scorer, scope, blanks, patience))
-        progress.stage(f"score: {scorer.name}", len(cases) * len(scorer.metrics), done)
-        if jobs:
-            with opened(scorer), jsonl.Appender(run.path / "scores.jsonl") as appender:
-                perform(
-                    jobs, workers=getattr(scorer, "calls_at_once", 1), appender=appender, progress=progress
-                )
-    _compact_scores(run)
+        self._awaited = set(scorer.needs) & set(heard_by)
+        self._members: dict[Scope, list[ResponseId]] = {}
+        for ident, sample in expected.items():
+            self._members.setdefault(_scope_of(ident, sample, scorer.scope), []).append(ident)
+        self._lacking = Counter({scope: len(members) for scope, members in self._members.items()})
+        self._ready: dict[ResponseId, tuple[Case, str]] = {}
+        self.lane = flow.lane(scorer, self._score, held=held)
 
+    def grew(self, ident: ResponseId, case: Case, digest: str) -> None:
+        """Take note that a response came, or one more annotation of it.
 
-def cases_of(run: RunFolder) -> list[Case]:
-    """Return all that is known of every response of a run, as scorers get it."""
-    samples = {(s.task, s.id): s for s in run.samples()}
-    heard: dict[tuple[str, str, str], dict[str, Annotation]] = {}
-    for annotation in run.annotations().values():
-        heard.setdefault((annotation.system, annotation.task, annotation.sample_id), {})[
-            annotation.annotator
-        ] = annotation
-    return [
-        Case(
-            sample=samples[task, sample_id],
-            response=response,
-            annotations=heard.get((system, task, sample_id), {}),
-        )
-        for (system, task, sample_id), response in run.responses().items()
-    ]
+        Args:
+            digest: of the case without its annotations (`keys.case_digest`).
+        """
+        if ident in self._ready or not self._awaited <= case.annotations.keys():
+            return
+        # A scorer sees what it says it needs, so that nothing else can change a score.
+        needed = {name: case.annotations[name] for name in self.scorer.needs if name in case.annotations}
+        self._ready[ident] = replace(case, annotations=needed), digest
+        scope = _scope_of(ident, case.sample, self.scorer.scope)
+        self._lacking[scope] -= 1
+        if self._lacking[scope] == 0:
+            self._complete([self._ready[member] for member in self._members.pop(scope)])
 
+    def _complete(self, found: list[tuple[Case, str]]) -> None:
+        cases = [case for case, _ in found]
+        facts = [[digest, {n: a.key for n, a in case.annotations.items()}] for case, digest in found]
+        blanks = self._blanks(cases, facts)
+        have = [self._known.get((b.system, b.task, b.sample_id, b.metric)) for b in blanks]
+        if all(
+            old is not None and old.key == blank.key and old.state != "missing"
+            for old, blank in zip(have, blanks, strict=True)
+        ):
+            for old in have:
+                assert old is not None
+                self._told(old, False)
+        else:
+            self.lane.put(Judging(cases=cases, blanks=blanks))
 
-def _scopes(cases: Sequence[Case], scope: str) -> list[list[Case]]:
-    """Return the cases a scorer must see together, each case in exactly one scope."""
-    if scope == "sample":
-        return [[case] for case in cases]
-    groups: dict[tuple[str, ...], list[Case]] = {}
-    for case in cases:
-        system, sample = case.response.system, case.sample
-        alone = sample.contrast_group is None
-        groups.setdefault(
-            (
-                system,
-                sample.task,
-                "alone" if alone else "group",
-                sample.id if alone else str(sample.contrast_group),
-            ),
-            [],
-        ).append(case)
-    return list(groups.values())
+    def _blanks(self, cases: Sequence[Case], facts: list[Any]) -> list[Score]:
+        return [
+            Score(
+                key=score_key(self._identity, metric.name, facts, case.sample.id),
+                system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
+                metric=metric.name, state="missing",
+            )
+            for case in cases
+            for metric in self.scorer.metrics
+        ]  # fmt: skip
 
+    async def _score(self, batch: list[Judging]) -> None:
+        for judging in batch:
+            for score in await self._scored(judging):
+                self._told(score, True)
 
-def _blank_scores(
-    scope: Sequence[Case], scorer: Scorer, identity: Mapping[str, Any], digests: Mapping[int, str]
-) -> list[Score]:
-    facts = [
-        [digests[id(case)], {n: a.key for n, a in case.annotations.items() if n in scorer.needs}]
-        for case in scope
-    ]
-    return [
-        Score(
-            key=score_key(identity, metric.name, facts, case.sample.id),
-            system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-            metric=metric.name, state="missing",
-        )
-        for case in scope
-        for metric in scorer.metrics
-    ]  # fmt: skip
-
-
-def _score_job(scorer: Scorer, scope: Sequence[Case], blanks: list[Score], patience: Patience) -> Job[Any]:
-    def call() -> list[Score]:
-        family = "dialogue" if scope[0].sample.asks is None else "understanding"
-        if family not in getattr(scorer, "families", ("dialogue",)):
+    async def _scored(self, judging: Judging) -> list[Score]:
+        family = "dialogue" if judging.cases[0].sample.asks is None else "understanding"
+        if family not in getattr(self.scorer, "families", ("dialogue",)):
             reason = f"this is no metric of {family} tasks"
-            return [replace(blank, state="not applicable", reason=reason) for blank in blanks]
-        outcome = attempt(lambda: list(scorer.score(scope)), blame="instrument", patience=patience)
+            return [replace(blank, state="not applicable", reason=reason) for blank in judging.blanks]
+
+        async def call() -> Timed[list[Score]]:
+            done = await timed(self.scorer.score, judging.cases, threads=self.lane.threads)
+            return Timed(value=list(done.value), seconds=done.seconds)
+
+        outcome = await attempt(call, blame="instrument", patience=self._patience)
         if outcome.value is None:
             state = outcome.state if outcome.state == "not applicable" else "missing"
-            return [replace(blank, state=state, reason=outcome.reason) for blank in blanks]
+            return [replace(blank, state=state, reason=outcome.reason) for blank in judging.blanks]
         found = {(s.sample_id, s.metric): s for s in outcome.value}
-        return [replace(_checked(found, blank, scorer.metrics), key=blank.key) for blank in blanks]
+        return [
+            replace(_checked(found, blank, self.scorer.metrics), key=blank.key) for blank in judging.blanks
+        ]
 
-    return Job(call=call, rows=lambda done: (rows.row_of_score(s) for s in done))
+
+def _scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
+    """Return the name of the scope a case is in; each case is in exactly one."""
+    if scope == "sample":
+        return ident
+    system, task, sample_id = ident
+    if sample.contrast_group is None:
+        return system, task, "alone", sample_id
+    return system, task, "group", sample.contrast_group
 
 
 def _checked(found: Mapping[tuple[str, str], Score], blank: Score, metrics: Sequence[Metric]) -> Score:
@@ -144,8 +168,19 @@ def _checked(found: Mapping[tuple[str, str], Score], blank: Score, metrics: Sequ
     return score
 
 
-def _compact_scores(run: RunFolder) -> None:
-    order = {ident: n for n, ident in enumerate(run.responses())}
-    kept = [s for s in run.scores().values() if (s.system, s.task, s.sample_id) in order]
-    kept.sort(key=lambda s: (order[s.system, s.task, s.sample_id], s.metric))
-    jsonl.write_rows(run.path / "scores.jsonl", map(rows.row_of_score, kept))
+def cases_of(run: RunFolder) -> list[Case]:
+    """Return all that is known of every response of a run, as scorers get it."""
+    samples = {(s.task, s.id): s for s in run.samples()}
+    heard: dict[tuple[str, str, str], dict[str, Annotation]] = {}
+    for annotation in run.annotations().values():
+        heard.setdefault((annotation.system, annotation.task, annotation.sample_id), {})[
+            annotation.annotator
+        ] = annotation
+    return [
+        Case(
+            sample=samples[task, sample_id],
+            response=response,
+            annotations=heard.get((system, task, sample_id), {}),
+        )
+        for (system, task, sample_id), response in run.responses().items()
+    ]

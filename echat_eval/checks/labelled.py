@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from echat_eval import loop
 from echat_eval.audio import audio_ref
 from echat_eval.checks.agreement import Agreement, calibration_error, jackknifed
 from echat_eval.errors import BadData, NotApplicable
@@ -92,7 +93,7 @@ def hear_clips(annotator: Annotator, clips: Sequence[Clip]) -> Report:
     heard: list[tuple[Clip, Mapping[str, Any]]] = []
     for clip in clips:
         try:
-            heard.append((clip, annotator.annotate(clip.audio, language=clip.language)))
+            heard.append((clip, loop.call(annotator.annotate, clip.audio, language=clip.language)))
         except NotApplicable:
             continue
     cues, confusion, calibration = {}, {}, {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echat_eval import loop
 from echat_eval.checks.scripted_run import (
     EAR_RATE,
     RATE,
@@ -76,7 +77,8 @@ def standard_error(run: ScriptedRun) -> str | None:
 
 def unseeded(run: ScriptedRun) -> str | None:
     """Scored twice, a run must have the same scores."""
-    again = Judged(run.jury(), repeats=len(run.scores[0].evidence["points"])).score(run.cases)
+    scorer = Judged(run.jury(), repeats=len(run.scores[0].evidence["points"]))
+    again = loop.run(scorer.score(run.cases))
     second = {s.sample_id: s.value for s in again if s.metric == run.scores[0].metric}
     changed = [s.sample_id for s in run.scores if second[s.sample_id] != s.value]
     return f"{len(changed)} of {len(second)} scores change when scored again" if changed else None

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echat_eval import loop
 from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.chat_client import Answer
 from echat_eval.judge import Judge, Jury, load_judge
@@ -132,7 +133,7 @@ class ScriptedClient:
     def __init__(self, grade: Callable[[Mapping[str, str]], tuple[int, int, int]]) -> None:
         self._grade = grade
 
-    def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> Answer:
+    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> Answer:
         """Return a verdict on what stands behind the fence."""
         prompt = messages[0]["content"]
         fence = re.search(r"={5}[0-9a-f]{16}", prompt)
@@ -184,7 +185,7 @@ def make_run(parts: Parts, *, seed: int, groups: int = 6) -> ScriptedRun:
         cases.append(_case(ident, label, number // 2, said, hypothesis, *heard(waves[ident])))
     judge = parts.rubric(shipped_judge())
     scorer = Judged(Jury(judge, ScriptedClient(parts.grade)), repeats=REPEATS)  # type: ignore[arg-type]
-    scores = tuple(s for s in scorer.score(cases) if s.metric == scorer.metrics[0].name)
+    scores = tuple(s for s in loop.run(scorer.score(cases)) if s.metric == scorer.metrics[0].name)
     clusters = tuple(n // 2 for n in range(2 * groups))
     return ScriptedRun(
         parts=parts, cases=tuple(cases), probes=probes, waves=waves, error_rates=rates, scores=scores,

@@ -26,6 +26,7 @@ class Bar:
             TimeElapsedColumn(), TextColumn("left"), Left(), console=self._console,
         )  # fmt: skip
         self._current: TaskID | None = None
+        self._stages: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bar:
         if self._drawn:
@@ -40,11 +41,16 @@ class Bar:
         """Begin a line."""
         if self._drawn:
             # Rows that were there already do not count into the speed.
-            self._current = self._bars.add_task(name, total=total, completed=done)
+            self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
         else:
             self._console.print(f"{name}: {total - done} of {total} rows to do", highlight=False)
 
-    def advance(self, count: int = 1) -> None:
-        """Move the current line."""
-        if self._drawn and self._current is not None:
-            self._bars.advance(self._current, count)
+    def advance(self, count: int = 1, *, stage: str | None = None) -> None:
+        """Move a stage's line; by default the newest one's."""
+        line = self._current if stage is None else self._stages.get(stage)
+        if self._drawn and line is not None:
+            self._bars.advance(line, count)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, highlight=False, markup=False)

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from echat_eval.bounded_http import check_url, exchange, open_client, refuse_status, retry_after
+from echat_eval import loop
+from echat_eval.bounded_http import ask_once, check_url, client_settings, refuse_status, retry_after
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
 from echat_eval.jsonl import loads, write_atomically
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Fetched", "fetch_data_set"]
 
@@ -73,31 +71,30 @@ def fetch_data_set(
         raise UsageError(f"data set {repo!r}: expected owner/name")
     hub = check_url(hub, "hub").rstrip("/")
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    with open_client(hub, timeout) as client:
-        commit, entries = _listed(client, hub, repo, revision, headers, timeout)
-        wanted = [e for e in entries if any(fnmatch(e["rfilename"], pattern) for pattern in include)]
-        if not wanted:
-            raise UsageError(f"{repo}: none of its {len(entries)} files is like {', '.join(include)}")
-        total = sum(int(e.get("size") or 0) for e in wanted)
-        done, came, files = 0, 0, {}
-        for entry in wanted:
-            name = entry["rfilename"]
-            path = _place(out, name)
-            if not _matches(path, entry):
-                url = f"{hub}/datasets/{repo}/resolve/{commit}/{quote(name)}"
-                came += _download(url, path, entry, headers, timeout)
-            files[name] = _sha256(path)
-            done += path.stat().st_size
-            progress(name, done, max(total, done))
+    commit, entries = _listed(hub, repo, revision, headers, timeout)
+    wanted = [e for e in entries if any(fnmatch(e["rfilename"], pattern) for pattern in include)]
+    if not wanted:
+        raise UsageError(f"{repo}: none of its {len(entries)} files is like {', '.join(include)}")
+    total = sum(int(e.get("size") or 0) for e in wanted)
+    done, came, files = 0, 0, {}
+    for entry in wanted:
+        name = entry["rfilename"]
+        path = _place(out, name)
+        if not _matches(path, entry):
+            url = f"{hub}/datasets/{repo}/resolve/{commit}/{quote(name)}"
+            came += _download(url, path, entry, headers, timeout)
+        files[name] = _sha256(path)
+        done += path.stat().st_size
+        progress(name, done, max(total, done))
     return Fetched(commit=commit, files=files, bytes=came)
 
 
 def _listed(
-    client: httpx.Client, hub: str, repo: str, revision: str, headers: Mapping[str, str], timeout: float
+    hub: str, repo: str, revision: str, headers: Mapping[str, str], timeout: float
 ) -> tuple[str, list[dict[str, Any]]]:
     url = f"{hub}/api/datasets/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     try:
-        answer = exchange(client, "GET", url, headers=headers, timeout=timeout, max_bytes=256 * 2**20)
+        answer = loop.run(ask_once(url, headers=headers, timeout=timeout, max_bytes=256 * 2**20))
         refuse_status(answer, url)
     except Unavailable as error:
         raise RunError(f"{error}; try again later") from error
@@ -168,7 +165,10 @@ def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[by
         here = urlsplit(url)
         sent = {"accept-encoding": "identity"} | (dict(headers) if here.netloc == own else {})
         try:
-            with open_client(url, timeout) as client, client.stream("GET", url, headers=sent) as response:
+            with (
+                httpx.Client(**client_settings(url, timeout)) as client,
+                client.stream("GET", url, headers=sent) as response,
+            ):
                 if response.is_redirect and "location" in response.headers:
                     url = check_url(urljoin(url, response.headers["location"]), "redirect")
                     if here.scheme == "https" and not url.startswith("https://"):

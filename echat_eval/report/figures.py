@@ -29,7 +29,7 @@ from echat_eval.report.figure_style import WIDTHS, chinese_font, needs_chinese, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.perform import Progress
+    from echat_eval.progress import Progress
     from echat_eval.report.merged import MergedRuns
     from echat_eval.report.outlet import Outlet
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from echat_eval.perform import Progress
+    from echat_eval.progress import Progress
 
 __all__ = ["PARTS", "Made", "build_published", "build_report"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.baseline import Published
-    from echat_eval.perform import Progress
+    from echat_eval.progress import Progress
     from echat_eval.records import AudioRef
     from echat_eval.report.merged import MergedRuns
     from echat_eval.report.outlet import Outlet

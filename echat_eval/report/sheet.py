@@ -25,7 +25,7 @@ from echat_eval.yaml_file import read_yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.perform import Progress
+    from echat_eval.progress import Progress
     from echat_eval.records import Response, Sample
     from echat_eval.report.merged import MergedRuns
 

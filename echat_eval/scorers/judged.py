@@ -40,9 +40,9 @@ class _Asking:
         self.repeats = repeats
         self.calls_at_once = calls_at_once
 
-    def rulings(self, question: Question) -> list[Ruling]:
+    async def rulings(self, question: Question) -> list[Ruling]:
         """Return one ruling per repeat."""
-        return [self.jury.rule(question, repeat=n) for n in range(self.repeats)]
+        return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
 
     def fingerprint(self) -> str:
         """Return the hash of the rubric: another prompt is another instrument."""
@@ -61,8 +61,9 @@ class _Asking:
         """Close connections."""
         self.jury.close()
 
-    def _points(self, question: Question) -> float:
-        return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in self.rulings(question))
+    async def _points(self, question: Question) -> float:
+        rulings = await self.rulings(question)
+        return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in rulings)
 
 
 class Judged(_Asking):
@@ -91,17 +92,17 @@ class Judged(_Asking):
             ),
         )  # fmt: skip
 
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+    async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
-        return [score for case in cases for score in self._both(case)]
+        return [score for case in cases for score in await self._both(case)]
 
-    def _both(self, case: Case) -> list[Score]:
+    async def _both(self, case: Case) -> list[Score]:
         text, voice = (_blank(case, metric) for metric in self.metrics)
         if settled := _settled(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
             return settled
         heard, lacking = _voice_of(case)
         question = _question(case, words_of(case), case.sample.cues, heard)
-        rulings = self.rulings(question)
+        rulings = await self.rulings(question)
         evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
         made = [replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)]
@@ -142,7 +143,7 @@ class JudgedContrast(_Asking):
             ),
         )  # fmt: skip
 
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+    async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return one score a case of one contrast group."""
         words: dict[str, str | NotApplicable | Unavailable] = {}
         for case in cases:
@@ -151,9 +152,9 @@ class JudgedContrast(_Asking):
                     words[case.sample.id] = words_of(case)
                 except (NotApplicable, Unavailable) as error:
                     words[case.sample.id] = error
-        return [self._one(case, cases, words) for case in cases]
+        return [await self._one(case, cases, words) for case in cases]
 
-    def _one(
+    async def _one(
         self, case: Case, cases: Sequence[Case], words: Mapping[str, str | NotApplicable | Unavailable]
     ) -> Score:
         metric = self.metrics[0]
@@ -174,14 +175,15 @@ class JudgedContrast(_Asking):
         if not others:
             reason = "no other reply in its contrast group answers other labels"
             return replace(blank, state="not applicable", reason=reason)
-        value = fmean(self._pair(case, own, other, said) for other, said in others)
+        value = fmean([await self._pair(case, own, other, said) for other, said in others])
         return replace(blank, state="value", value=value, reason=None, evidence={"against": len(others)})
 
-    def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
-        def fit(words: str, labels: Case) -> float:
-            return self._points(_question(case, words, labels.sample.cues, None))
+    async def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
+        async def fit(words: str, labels: Case) -> float:
+            return await self._points(_question(case, words, labels.sample.cues, None))
 
-        return ((fit(own, case) - fit(own, other)) + (fit(said, other) - fit(said, case))) / 2
+        gain_of_own = await fit(own, case) - await fit(own, other)
+        return (gain_of_own + await fit(said, other) - await fit(said, case)) / 2
 
 
 def judged_scorers(
@@ -193,6 +195,7 @@ def judged_scorers(
     schema: bool = True,
     temperature: float = 0.0,
     calls_at_once: int = 4,
+    timeout: float = 60.0,
     store: Path | None = None,
 ) -> tuple[Judged, JudgedContrast]:
     """Return both scorers of one judge; they share its connection and its verdicts.
@@ -203,10 +206,14 @@ def judged_scorers(
         rubric: a folder of `judges/`.
         repeats: verdicts per question; the spread is in the evidence.
         schema: the server can hold answers to a JSON schema.
+        calls_at_once: calls in flight at most, over both scorers.
+        timeout: seconds per call.
         store: file of verdicts that outlives the process.
     """
     judge = load_judge(rubric)
-    client = ChatClient(model=model or judge.model, base_url=url)
+    client = ChatClient(
+        model=model or judge.model, base_url=url, timeout=timeout, calls_at_once=calls_at_once
+    )
     jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store)
     return (
         Judged(jury, repeats=repeats, calls_at_once=calls_at_once),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class Collected:
             return b"".join(map(_decoded, self.pieces))
 
 
-def collect(chunks: Iterable[bytes], *, streaming: bool, begun: float) -> Collected:
+async def collect(chunks: AsyncIterator[bytes], *, streaming: bool, begun: float) -> Collected:
     """Read an answer to its end.
 
     Args:
@@ -58,10 +58,10 @@ def collect(chunks: Iterable[bytes], *, streaming: bool, begun: float) -> Collec
     """
     found = Collected()
     if not streaming:
-        _take(_object(b"".join(chunks)), found, "message")
+        _take(_object(b"".join([chunk async for chunk in chunks])), found, "message")
         return found
     done = False
-    for event in _events(chunks):
+    async for event in _events(chunks):
         if event == b"[DONE]":
             done = True
             break
@@ -83,10 +83,10 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     return value
 
 
-def _events(chunks: Iterable[bytes]) -> Iterator[bytes]:
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the data of every server-sent event, wherever the chunks were cut."""
     rest = b""
-    for chunk in chunks:
+    async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):

@@ -38,11 +38,11 @@ class GoldLabels(TranscriptOnly):
             model, url=url, max_tokens=max_tokens, timeout=timeout, calls_at_once=calls_at_once, name=name
         )
 
-    def respond_to(self, sample: Sample) -> Reply:
+    async def respond_to(self, sample: Sample) -> Reply:
         """Return what the LLM says to the words and the cues; it has perceived what it was told."""
         from dataclasses import replace
 
-        return replace(super().respond_to(sample), perceived=dict(sample.cues))
+        return replace(await super().respond_to(sample), perceived=dict(sample.cues))
 
     def told(self, sample: Sample) -> str:
         """Return the cues and the words."""

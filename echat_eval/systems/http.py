@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from echat_eval.bounded_http import Answered, check_url, exchange, open_client, refuse_status, streamed
+from echat_eval import loop
+from echat_eval.bounded_http import Answered, ask_once, check_url, open_client, refuse_status, streamed
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError
 from echat_eval.jsonl import dumps, loads
 from echat_eval.keys import digest
+from echat_eval.limits import endpoint
 from echat_eval.records import Reply, Request
 from echat_eval.systems.wire import MAX_AUDIO_BYTES, fault_of, reply_from, request_row, sound_of
 
@@ -67,7 +69,7 @@ class Http:
         self.name = name or str(urlsplit(url).hostname)
         self.timeout = float(timeout)
         self.calls_at_once = int(calls_at_once)
-        self._client: httpx.Client | None = None
+        self._client: httpx.AsyncClient | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._reported: str | None = None
 
@@ -84,9 +86,8 @@ class Http:
         url = urlunsplit((parts.scheme, parts.netloc, "/fingerprint", "", ""))
         limit = min(10.0, self.timeout)
         try:
-            # A client of its own: this is asked before loading, and perhaps nothing is loaded after it.
-            with open_client(self.url, limit) as client:
-                answer = exchange(client, "GET", url, headers={}, timeout=limit, max_bytes=65_536)
+            # This is asked before loading, and perhaps nothing is loaded after it.
+            answer = loop.run(ask_once(url, headers={}, timeout=limit, max_bytes=65_536))
         except RowError:
             return None
         if answer.status != 200:
@@ -104,18 +105,18 @@ class Http:
     def close(self) -> None:
         """Close connections and remove what was received."""
         if self._client is not None:
-            self._client.close()
+            loop.run(self._client.aclose())
             self._client = None
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
 
-    def _open(self) -> httpx.Client:
+    def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             self._client = open_client(self.url, self.timeout)
         return self._client
 
-    def respond(self, request: Request) -> Reply:
+    async def respond(self, request: Request) -> Reply:
         """Post one request.
 
         Raises:
@@ -125,23 +126,28 @@ class Http:
         """
         self.load()
         headers, content = self._posted(request)
-        begun = time.monotonic()
-        first: float | None = None
-        with streamed(
-            self._open(), "POST", self.url, headers=headers, content=content,
-            timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
-        ) as answer:  # fmt: skip
-            body = bytearray()
-            for chunk in answer.chunks:
-                body += chunk
-                if first is None and len(body) > _HEADER_BYTES:
-                    first = time.monotonic() - begun
-            whole = Answered(status=answer.status, headers=answer.headers, body=bytes(body))
-        refuse_status(whole, self.url)
+        async with endpoint(self.url, self.calls_at_once).slot():
+            whole, first = await self._exchanged(headers, content)
+            refuse_status(whole, self.url)
         self._check_same_server(whole)
         # Only what comes in pieces tells when its first sound was there.
         streams = "chunked" in whole.headers.get("transfer-encoding", "")
         return self._reply(whole, request, first if streams else None)
+
+    async def _exchanged(self, headers: dict[str, str], content: bytes) -> tuple[Answered, float | None]:
+        """Return the answer, and the seconds until sound may have begun in it."""
+        begun = time.monotonic()
+        first: float | None = None
+        async with streamed(
+            self._open(), "POST", self.url, headers=headers, content=content,
+            timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
+        ) as answer:  # fmt: skip
+            body = bytearray()
+            async for chunk in answer.chunks:
+                body += chunk
+                if first is None and len(body) > _HEADER_BYTES:
+                    first = time.monotonic() - begun
+        return Answered(status=answer.status, headers=answer.headers, body=bytes(body)), first
 
     def _posted(self, request: Request) -> tuple[dict[str, str], bytes]:
         headers = {

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.bounded_http import check_url, exchange, open_client, refuse_status, streamed, whole
+from echat_eval import loop
+from echat_eval.bounded_http import ask_once, check_url, open_client, refuse_status, streamed, whole
 from echat_eval.chat_client import api_key
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError
 from echat_eval.jsonl import dumps, loads
 from echat_eval.keys import digest
+from echat_eval.limits import endpoint
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.wire import MAX_AUDIO_BYTES, inline_audio, sound_of
@@ -81,7 +83,7 @@ class OpenAIChat:
         self.name = name or model.rstrip("/").rpartition("/")[2].replace(":", "-")
         if audio_in == "none":
             self.role = "floor"
-        self._client: httpx.Client | None = None
+        self._client: httpx.AsyncClient | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def settings(self) -> Mapping[str, Any]:
@@ -101,16 +103,10 @@ class OpenAIChat:
         """
         limit = min(10.0, self.timeout)
         try:
-            # A client of its own: this is asked before loading, and perhaps nothing is loaded after it.
-            with open_client(self.url, limit) as client:
-                answer = exchange(
-                    client,
-                    "GET",
-                    f"{self.url}/models",
-                    headers=self._headers(),
-                    timeout=limit,
-                    max_bytes=2**22,
-                )
+            # This is asked before loading, and perhaps nothing is loaded after it.
+            answer = loop.run(
+                ask_once(f"{self.url}/models", headers=self._headers(), timeout=limit, max_bytes=2**22)
+            )
             refuse_status(answer, self.url)
             listed = loads(answer.body)["data"]
             entry = next(e for e in listed if e.get("id") == self.model)
@@ -130,13 +126,13 @@ class OpenAIChat:
     def close(self) -> None:
         """Close connections and remove what was received."""
         if self._client is not None:
-            self._client.close()
+            loop.run(self._client.aclose())
             self._client = None
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
 
-    def _open(self) -> httpx.Client:
+    def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             self._client = open_client(self.url, self.timeout)
         return self._client
@@ -147,7 +143,7 @@ class OpenAIChat:
             raise UsageError("no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --set url=...")
         return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
 
-    def respond(self, request: Request) -> Reply:
+    async def respond(self, request: Request) -> Reply:
         """Ask one request.
 
         Raises:
@@ -156,14 +152,15 @@ class OpenAIChat:
         """
         self.load()
         body = self._body(self._messages(request))
-        begun = time.monotonic()
-        with streamed(
-            self._open(), "POST", f"{self.url}/chat/completions", headers=self._headers(),
-            content=dumps(body).encode(), timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
-        ) as answer:  # fmt: skip
-            if answer.status != 200:
-                refuse_status(whole(answer), self.url)
-            found = collect(answer.chunks, streaming=self.stream, begun=begun)
+        async with endpoint(self.url, self.calls_at_once).slot():
+            begun = time.monotonic()
+            async with streamed(
+                self._open(), "POST", f"{self.url}/chat/completions", headers=self._headers(),
+                content=dumps(body).encode(), timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
+            ) as answer:  # fmt: skip
+                if answer.status != 200:
+                    refuse_status(await whole(answer), self.url)
+                found = await collect(answer.chunks, streaming=self.stream, begun=begun)
         return Reply(
             text=found.text or found.transcript or None,
             audio=self._voice(found, request),

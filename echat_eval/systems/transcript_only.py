@@ -43,13 +43,14 @@ class TranscriptOnly:
         name: str = "transcript-only",
     ) -> None:
         self.name = name
-        self.client = ChatClient(model=model, base_url=url, timeout=float(timeout))
-        self.max_tokens = int(max_tokens)
-        self.calls_at_once = int(calls_at_once)
+        self.max_tokens, self.calls_at_once = int(max_tokens), int(calls_at_once)
+        self.client = ChatClient(
+            model=model, base_url=url, timeout=float(timeout), calls_at_once=self.calls_at_once
+        )
 
-    def respond_to(self, sample: Sample) -> Reply:
+    async def respond_to(self, sample: Sample) -> Reply:
         """Return what the LLM says to the words."""
-        answer = self.client.ask(conversation(sample, self.told(sample)), max_tokens=self.max_tokens)
+        answer = await self.client.ask(conversation(sample, self.told(sample)), max_tokens=self.max_tokens)
         usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         return Reply(text=answer.text.strip(), usage=usage)
 

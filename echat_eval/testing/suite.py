@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echat_eval import loop
 from echat_eval.audio import audio_ref
 from echat_eval.errors import NotApplicable, RowError
 from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
@@ -100,14 +101,14 @@ class _Suite:
 
     def _respond(self, request: Request) -> Reply:
         if not self.oracle:
-            return self.system.respond(request)  # type: ignore[no-any-return]
+            return loop.call(self.system.respond, request)  # type: ignore[no-any-return]
         sample = Sample(
             task="check", id=request.id, audio=request.audio, transcript="I passed the exam today.",
             cues={"emotion": "happy"}, language=request.language, source="synthetic",
             references=("Wonderful!",), history=request.history, instruction=request.instruction,
             asks="emotion" if request.instruction else None,
         )  # fmt: skip
-        return self.system.respond_to(sample)  # type: ignore[no-any-return]
+        return loop.call(self.system.respond_to, sample)  # type: ignore[no-any-return]
 
     def _settled(self, request: Request) -> Reply:
         reply = self._respond(request)

@@ -15,7 +15,7 @@ import pytest
 from echat_eval.attempts import Patience
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.keys import request_for
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.records import Request, Turn
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

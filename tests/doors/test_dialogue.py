@@ -16,7 +16,7 @@ from echat_eval.cli import command_line
 from echat_eval.importers import importer
 from echat_eval.importers.draft import Told
 from echat_eval.importers.writing import write_task
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate
 from echat_eval.systems import build_system

@@ -13,7 +13,7 @@ from echat_eval.attempts import Patience
 from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard import build_leaderboard
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.records import Metric, Reply, Score
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

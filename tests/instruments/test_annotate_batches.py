@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from echat_eval.attempts import Patience
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.records import AudioRef
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

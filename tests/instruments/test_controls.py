@@ -37,12 +37,12 @@ class Client(ScriptedClient):
         super().__init__(grade)
         self.voice = voice
 
-    def ask(self, messages: Any, **more: Any) -> Any:
+    async def ask(self, messages: Any, **more: Any) -> Any:
         import json
         import re
         from dataclasses import replace
 
-        answer = super().ask(messages, **more)
+        answer = await super().ask(messages, **more)
         fence = re.search(r"={5}[0-9a-f]{16}", messages[0]["content"]).group()
         pieces = re.split(rf"^{fence} [^\n]*\n", messages[0]["content"], flags=re.MULTILINE)
         shown = {"cues": pieces[2].strip(), "heard": pieces[4].strip()}
@@ -107,7 +107,7 @@ def test_a_text_score_that_follows_the_voice_is_told() -> None:
 
 def test_missing_verdicts_are_counted_and_never_a_drop() -> None:
     class Away(ScriptedClient):
-        def ask(self, *_: Any, **__: Any) -> Any:
+        async def ask(self, *_: Any, **__: Any) -> Any:
             raise Unavailable("away")
 
     controls = run_controls(Jury(JUDGE, Away(reads)), asked(), at_once=1)

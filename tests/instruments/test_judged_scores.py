@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scripted_judge import ScriptedJudge, parts_of, serving, verdict
 
+from echat_eval import loop
 from echat_eval.chat_client import ChatClient
 from echat_eval.errors import JudgeFailure, NotApplicable, Unavailable, UsageError
 from echat_eval.judge import Jury, load_judge
@@ -56,7 +57,7 @@ def scored(answer: Any, scorer: str, cases: list[Case], **settings: Any) -> tupl
     with serving(ScriptedJudge(answer)) as judge:
         made = judged_scorers("m-2026-01-01", judge.url, **settings)
         try:
-            return list(made[0 if scorer == "judged" else 1].score(cases)), judge
+            return list(loop.run(made[0 if scorer == "judged" else 1].score(cases))), judge
         finally:
             made[0].close()
 
@@ -260,7 +261,7 @@ def ask(judge: ScriptedJudge, store: Path, model: str = "m", **settings: Any) ->
     """Ask two questions in a fresh process, as it were; return how often the server was called."""
     before = len(judge.asked)
     scorer = judged_scorers(model, judge.url, store=store, **settings)[0]
-    scorer.score([case("sad", ident="a"), case("happy", ident="b")])
+    loop.run(scorer.score([case("sad", ident="a"), case("happy", ident="b")]))
     scorer.close()
     return len(judge.asked) - before
 
@@ -316,7 +317,7 @@ def test_without_a_name_the_rubrics_dated_model_is_asked_for() -> None:
 def scored_default() -> tuple[list[Score], ScriptedJudge]:
     with serving(ScriptedJudge(fitting)) as judge:
         scorer = judged_scorers(None, judge.url)[0]
-        found = list(scorer.score([case()]))
+        found = list(loop.run(scorer.score([case()])))
         scorer.close()
         return found, judge
 
@@ -325,8 +326,8 @@ def test_both_scorers_share_one_connection_and_its_verdicts() -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         text, contrast = judged_scorers("m", judge.url)
         cases = group("So sorry.", "How lovely!")
-        text.score(cases)
-        contrast.score(cases)
+        loop.run(text.score(cases))
+        loop.run(contrast.score(cases))
         text.close()
         assert len(judge.asked) == 4  # two words x two labels; the own ones were known
     assert isinstance(text, Judged)

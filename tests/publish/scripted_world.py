@@ -17,8 +17,8 @@ import numpy as np
 from echat_eval.attempts import Patience
 from echat_eval.audio import audio_ref, write_wav
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
-from echat_eval.perform import Silent
 from echat_eval.ports import Case
+from echat_eval.progress import Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Sample, Score, Waveform
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

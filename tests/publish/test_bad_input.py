@@ -12,7 +12,7 @@ from scripted_world import Floor, Marks, Scripted, make_run, make_task
 
 from echat_eval import jsonl
 from echat_eval.attempts import Patience
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.records import Reply, Request
 from echat_eval.report import build_report
 from echat_eval.run_folder import RunFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.report.merged import merge_runs
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import data_script, page_assets, write_page

@@ -19,7 +19,7 @@ from scripted_world import HOSTILE, Marks, Scripted, make_run, make_task
 
 from echat_eval.attempts import Patience
 from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.report.formats import csv_text, latex, latex_text, markdown
 from echat_eval.report.marks import marks_of, pair_tests
 from echat_eval.report.merged import merge_runs, open_run

@@ -14,7 +14,7 @@ import pytest
 
 from echat_eval.checks.agreement import krippendorff_alpha as alpha
 from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.ratings import COLUMNS, ratings_csv
 from echat_eval.report.merged import merge_runs
 from echat_eval.report.pack import build_report

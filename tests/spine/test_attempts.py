@@ -1,24 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from echat_eval.attempts import Patience, attempt
+from echat_eval import loop
+from echat_eval.attempts import Patience, Timed, attempt
 from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable
 
 PATIENCE = Patience(tries=3, first_wait=0.01)
 
 
-def raising(*errors: Exception | None) -> Callable[[], str]:
+async def no_sleep(_: float) -> None:
+    pass
+
+
+def raising(*errors: Exception | None) -> Callable[[], Awaitable[Timed[str]]]:
     left = list(errors)
 
-    def call() -> str:
+    async def call() -> Timed[str]:
         error = left.pop(0)
         if error is not None:
             raise error
-        return "done"
+        return Timed(value="done", seconds=0.1)
 
     return call
 
@@ -42,7 +47,7 @@ def raising(*errors: Exception | None) -> Callable[[], str]:
     ],
 )
 def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:
-    done = attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=lambda _: None)
+    done = loop.run(attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=no_sleep))
     assert (done.state, done.tries) == (state, tries)
     assert (done.reason is None) == (state == "value")
     assert (done.seconds is not None) == (state == "value")
@@ -51,7 +56,11 @@ def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state:
 def test_a_server_that_says_when_is_heeded_within_bounds() -> None:
     slept: list[float] = []
     errors = [Unavailable("429", retry_after=7.0), Unavailable("429", retry_after=1e9), None]
-    attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=slept.append)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    loop.run(attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=sleep))
     assert slept == [7.0, PATIENCE.longest_wait]
 
 
@@ -63,12 +72,14 @@ def test_waits_grow_and_stay_bounded() -> None:
 
 def test_what_is_wrong_for_every_row_stops_the_run() -> None:
     with pytest.raises(NotInstalled):
-        attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE)
+        loop.run(attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE))
 
 
 def test_a_reason_is_one_bounded_line() -> None:
-    done = attempt(
-        raising(*[RuntimeError("a\nb" * 10_000)] * 3), blame="system", patience=PATIENCE, sleep=lambda _: None
+    done = loop.run(
+        attempt(
+            raising(*[RuntimeError("a\nb" * 10_000)] * 3), blame="system", patience=PATIENCE, sleep=no_sleep
+        )
     )
     assert done.reason is not None
     assert len(done.reason) <= 500

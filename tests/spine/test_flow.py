@@ -15,8 +15,8 @@ import pytest
 from echat_eval.attempts import Patience
 from echat_eval.errors import Busy, SystemFailure, Unavailable, UsageError
 from echat_eval.ledger import check_ledger
-from echat_eval.perform import Silent
 from echat_eval.ports import Case
+from echat_eval.progress import Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

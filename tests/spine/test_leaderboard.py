@@ -15,8 +15,8 @@ from echat_eval.baseline import published, published_names
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.leaderboard import OVERALL, build_leaderboard
 from echat_eval.leaderboard_files import csv_text, markdown, plot
-from echat_eval.perform import Silent
 from echat_eval.ports import Case
+from echat_eval.progress import Silent
 from echat_eval.records import Metric, Reply, Request, Score
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

@@ -9,7 +9,7 @@ import pytest
 from echat_eval.attempts import Patience
 from echat_eval.errors import BadData
 from echat_eval.keys import request_for
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate
 from echat_eval.systems import build_system

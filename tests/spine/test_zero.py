@@ -9,7 +9,7 @@ import pytest
 
 from echat_eval.attempts import Patience
 from echat_eval.leaderboard import OVERALL, build_leaderboard
-from echat_eval.perform import Silent
+from echat_eval.progress import Silent
 from echat_eval.records import Reply, Sample
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate

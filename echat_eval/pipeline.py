@@ -1,0 +1,252 @@
+"""The three stages side by side: a reply is heard and scored while others are still being asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from echat_eval.annotate import Annotating
+from echat_eval.flow import Flow
+from echat_eval.keys import case_digest
+from echat_eval.ports import Case
+from echat_eval.records import Annotation, Response, Score
+from echat_eval.respond import Question, Responding
+from echat_eval.rows import row_of_annotation, row_of_response, row_of_score
+from echat_eval.score import Scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echat_eval.attempts import Patience
+    from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.progress import Progress
+    from echat_eval.records import Sample
+    from echat_eval.run_folder import ResponseId, RunFolder
+
+__all__ = ["Pipeline"]
+
+#: Why a row that no configured instrument makes is void.
+GONE = "its instrument was not configured when the reply was made"
+
+
+@dataclass(slots=True)
+class _Known:
+    """A response and what is heard of it so far."""
+
+    case: Case
+    digest: str
+    heard: dict[str, Annotation] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Asks systems in turn, and hears and scores what they answer.
+
+    Made off the event loop (a fingerprint may ask a server), then run on it.
+
+    Args:
+        systems: none where only what is there is heard and scored.
+        samples: what the systems are asked.
+        overlap: hear and score while systems are being asked; otherwise only once all have answered, so
+            that nothing runs beside a system whose time is measured.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        *,
+        systems: Sequence[System | Oracle],
+        samples: Sequence[Sample],
+        annotators: Sequence[Annotator],
+        scorers: Sequence[Scorer],
+        patience: Patience,
+        progress: Progress,
+        overlap: bool,
+    ) -> None:
+        self.flow = Flow()
+        self._run, self._progress = run, progress
+        self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
+        self._responses = {
+            ident: response for ident, response in run.responses().items() if ident[1:] in self._samples
+        }
+        self._annotations, self._scores = run.annotations(), run.scores()
+        self._open: dict[ResponseId, _Known] = {}
+        self._done: Counter[str] = Counter()
+        self._begun = False
+        configured = {annotator.name for annotator in annotators}
+        self._ears_before = {ident[3] for ident in self._annotations} - configured
+        self._stage_of = {m.name: f"score: {scorer.name}" for scorer in scorers for m in scorer.metrics}
+        self._expected = self._expected_of([system.name for system in systems], samples)
+        self._asking = [
+            Responding(system, run=run, patience=patience, told=self._answered) for system in systems
+        ]
+        self._todo = [list(one.questions(samples, self._responses)) for one in self._asking]
+        self._hearing = [
+            Annotating(
+                annotator, flow=self.flow, known=dict(self._annotations), patience=patience,
+                told=self._was_heard, held=not overlap,
+            )
+            for annotator in annotators
+        ]  # fmt: skip
+        self._scoring = [
+            Scoring(
+                scorer, flow=self.flow, expected=self._expected, known=dict(self._scores),
+                heard_by=configured, patience=patience, told=self._was_scored, held=not overlap,
+            )
+            for scorer in scorers
+        ]  # fmt: skip
+
+    async def go(self) -> None:
+        """Do all that is missing, then put the rows in order.
+
+        Raises:
+            whatever is wrong for every row alike; all that was done is kept.
+        """
+        with self._run.logs() as self._logs:
+            try:
+                await self._stages()
+            finally:
+                await self.flow.settle()
+        if not self.flow.stopped:
+            self._run.put_in_order(self._responses, self._annotations, self._scores)
+
+    async def stop(self) -> int:
+        """Begin nothing new; return how many jobs are still in flight."""
+        self.flow.stop()
+        return self.flow.in_flight
+
+    async def _stages(self) -> None:
+        self._void_what_is_asked_again()
+        for ident, response in list(self._responses.items()):
+            if ident not in self._again:
+                self._answered(response, new=False)
+        self._announce()
+        for one, known_or_not in zip(self._asking, self._todo, strict=True):
+            questions = [row for row in known_or_not if isinstance(row, Question)]
+            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(questions))
+            lane = one.lane(self.flow)
+            for question in questions:
+                lane.put(question)
+            await self.flow.drain(lane)
+            # One system's weights make room for the next one's.
+            await lane.close()
+        for hearing in self._hearing:
+            await self.flow.drain(hearing.lane)
+        for scoring in self._scoring:
+            await self.flow.drain(scoring.lane)
+        if not self.flow.stopped:
+            self._fill_ledger()
+
+    def _expected_of(self, systems: Sequence[str], asked: Sequence[Sample]) -> dict[ResponseId, Sample]:
+        """Return every response there will be, system by system, in the order of the samples."""
+        about = {(sample.task, sample.id) for sample in asked}
+        names = sorted({ident[0] for ident in self._responses} | set(systems))
+        return {
+            (name, *ident): sample
+            for name in names
+            for ident, sample in self._samples.items()
+            if (name in systems and ident in about) or (name, *ident) in self._responses
+        }
+
+    def _announce(self) -> None:
+        """Say how much there is to do, beyond what was there already."""
+        total = len(self._expected)
+        for hearing in self._hearing:
+            self._progress.stage(hearing.name, total, self._done[hearing.name])
+        for scoring in self._scoring:
+            rows = total * len(scoring.scorer.metrics)
+            self._progress.stage(scoring.name, rows, self._done[scoring.name])
+        self._begun = True
+
+    # -- what only an instrument of an earlier command could renew ------------------
+
+    def _void_what_is_asked_again(self) -> None:
+        """Void it before anything is asked again, so that no kill can leave it beside a new reply.
+
+        A score may depend on the other replies of its contrast group.
+        """
+        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
+        self._again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
+        for ident in [i for i in self._annotations if i[:3] in self._again and i[3] in self._ears_before]:
+            void = replace(
+                self._annotations.pop(ident), key="", state="not applicable", reason=GONE, values={}
+            )
+            self._logs.annotations.append(row_of_annotation(void))
+        groups = {(ident[0], *self._group_of(*ident[1:])) for ident in self._again}
+        for ident, score in list(self._scores.items()):
+            if ident[3] not in self._stage_of and (ident[0], *self._group_of(*ident[1:3])) in groups:
+                self._write_void(score)
+
+    def _fill_ledger(self) -> None:
+        """Give every response a row for every metric of the run, also of scorers not configured today."""
+        metrics = [metric["name"] for metric in self._run.manifest().get("metrics", [])]
+        for system, task, sample_id in self._expected:
+            for name in metrics:
+                if name not in self._stage_of and (system, task, sample_id, name) not in self._scores:
+                    self._write_void(
+                        Score(
+                            key="", system=system, task=task, sample_id=sample_id, metric=name,
+                            state="missing",
+                        )
+                    )  # fmt: skip
+
+    def _write_void(self, score: Score) -> None:
+        void = replace(
+            score, key="", state="not applicable", reason=GONE, value=None, weight=1.0, evidence={}
+        )  # fmt: skip
+        self._scores[score.system, score.task, score.sample_id, score.metric] = void
+        self._logs.scores.append(row_of_score(void))
+
+    def _group_of(self, task: str, sample_id: str) -> tuple[str, str]:
+        sample = self._samples.get((task, sample_id))
+        group = sample.contrast_group if sample is not None else None
+        return (task, f"group {group}") if group is not None else (task, sample_id)
+
+    # -- what the stages tell ------------------------------------------------------
+
+    def _answered(self, response: Response, new: bool = True) -> None:
+        ident = response.system, response.task, response.sample_id
+        sample = self._samples[ident[1:]]
+        case = Case(sample=sample, response=response, annotations={})
+        known = self._open[ident] = _Known(case=case, digest=case_digest(sample, response))
+        if new:
+            self._logs.responses.append(row_of_response(response, self._run.path))
+            self._responses[ident] = response
+            self._advance(f"respond: {response.system}")
+        else:
+            # Of an instrument that is not configured today, what it heard in an earlier command counts.
+            known.heard = {
+                name: self._annotations[*ident, name]
+                for name in self._ears_before
+                if (*ident, name) in self._annotations
+            }
+        self._grew(ident, known)
+        for hearing in self._hearing:
+            hearing.hear(response, sample.language)
+
+    def _was_heard(self, annotation: Annotation, new: bool) -> None:
+        if new:
+            self._logs.annotations.append(row_of_annotation(annotation))
+        ident = annotation.system, annotation.task, annotation.sample_id
+        self._annotations[*ident, annotation.annotator] = annotation
+        self._advance(f"annotate: {annotation.annotator}")
+        known = self._open[ident]
+        known.heard[annotation.annotator] = annotation
+        self._grew(ident, known)
+
+    def _grew(self, ident: ResponseId, known: _Known) -> None:
+        case = replace(known.case, annotations=known.heard)
+        for scoring in self._scoring:
+            scoring.grew(ident, case, known.digest)
+
+    def _was_scored(self, score: Score, new: bool) -> None:
+        if new:
+            self._logs.scores.append(row_of_score(score))
+        self._scores[score.system, score.task, score.sample_id, score.metric] = score
+        self._advance(self._stage_of[score.metric])
+
+    def _advance(self, stage: str) -> None:
+        if self._begun:
+            self._progress.advance(stage=stage)
+        else:
+            self._done[stage] += 1
