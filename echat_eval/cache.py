@@ -101,6 +101,14 @@ class Cache:
                 self._counts[kind, of, "hits"] += 1
         return value
 
+    def has(self, kind: Kind, key: str) -> bool:
+        """Return whether there is a row, without counting it as a hit."""
+        found = False
+        with self.held() as database:
+            if database is not None:
+                found = self._look_up(database, kind, key) is not None
+        return found
+
     def _look_up(self, database: sqlite3.Connection, kind: Kind, key: str) -> dict[str, Any] | None:
         row = self._waiting.get(key)
         if row is None:
@@ -177,11 +185,12 @@ class Cache:
     # -- keeping up -------------------------------------------------------------
 
     def tally(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Return kind -> name -> hits and stored, of this object alone."""
+        """Return kind -> name -> hits and stored, of this object since it was last asked."""
         found: dict[str, dict[str, dict[str, int]]] = {}
         with self._lock:
             for (kind, name, what), count in sorted(self._counts.items()):
                 found.setdefault(kind, {}).setdefault(name, {"hits": 0, "stored": 0})[what] = count
+            self._counts.clear()
         return found
 
     def flush(self) -> None:

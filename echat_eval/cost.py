@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from echat_eval.errors import UsageError, Withheld
 from echat_eval.prices import KINDS, OPENAI_HOST, Price, PriceTable, Tokens
 
-__all__ = ["CURRENCY", "Account", "Call", "Meter", "Payer", "Role", "totals"]
+__all__ = ["CURRENCY", "Account", "Call", "Meter", "Payer", "Role", "call_of", "totals"]
 
 Role = Literal["judge", "system"]
 #: Of --max-cost. Prices in another one cannot be held against it: no rate of exchange is guessed.
@@ -181,8 +181,8 @@ class Call:
     _free: bool = False
     _settled: bool = field(default=False)
 
-    def paid(self, tokens: Tokens) -> None:
-        """Say what the server said that it used."""
+    def paid(self, tokens: Tokens | None) -> None:
+        """Say what the server said that it used; None: it told nothing."""
         self._tokens = tokens
 
     def free(self) -> None:
@@ -216,17 +216,47 @@ class Call:
             await asyncio.sleep(LOOK_AGAIN)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not self._settled:
             self._settled = True
-            lost = not self._free and self._tokens is None
+            lost = not self._free and not _never_sent(error) and self._tokens is None
             used = (self.most or Tokens()) if lost else self._tokens
             self.account.meter.settle(
                 self._held, self.account, used, lost=lost, bounded=self.most is not None
             )
 
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
+
+
+class _Unpaid:
+    """A call nobody counts."""
+
+    def paid(self, tokens: Tokens | None) -> None:
+        """Count nothing."""
+
+    def free(self) -> None:
+        """Count nothing."""
+
+    async def __aenter__(self) -> _Unpaid:
+        return self
+
     async def __aexit__(self, *_: object) -> None:
-        self.__exit__()
+        pass
+
+
+def call_of(account: Account | None, most: Tokens | None) -> Call | _Unpaid:
+    """Return the context manager of a call, counted if there is an account; see `Call`."""
+    return account.call(most) if account is not None else _Unpaid()
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    """Return whether a call failed before anything reached a server (named as httpx names it)."""
+    while error is not None:
+        if type(error).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout"):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _row(account: Account, tokens: Tokens, money: Decimal | None, *, lost: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
+from echat_eval.attempts import Patience
 from echat_eval.cost import Payer, Role
 from echat_eval.errors import NotApplicable, Unavailable
 from echat_eval.judge import Ruling, Verdict
@@ -73,8 +74,8 @@ def estimate(
     A reply that is not there yet is taken to be as long as those that are, or as is typical; every reply
     is taken to differ from every other, which makes the judge's questions as many as they can be.
     """
+    questions = {system.name: _to_ask(system, samples, run, recall) for system in systems}
     known = run.responses()
-    questions = {system.name: _to_ask(system, samples, known, recall) for system in systems}
     made = []
     for system in systems:
         if (payer := getattr(system, "payer", None)) is not None and questions[system.name]:
@@ -96,11 +97,10 @@ def estimate(
     return made
 
 
-def _to_ask(
-    system: Any, samples: Sequence[Sample], known: Mapping[Any, Response], recall: Recall
-) -> list[Question]:
-    questions = (row for row in Responding.questions_of(system, samples, known) if isinstance(row, Question))
-    return [question for question in questions if not recall.knows(question.blank, system)]
+def _to_ask(system: Any, samples: Sequence[Sample], run: RunFolder, recall: Recall) -> list[Question]:
+    asking = Responding(system, run=run, patience=Patience(), told=lambda response: None)
+    questions = [row for row in asking.questions(samples, run.responses()) if isinstance(row, Question)]
+    return [question for question in questions if not (question.kept and recall.knows(question.blank))]
 
 
 def _size_of(system: Any, asked: Any) -> MessageSize | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echat_eval.prices import Tokens
@@ -55,6 +56,22 @@ class MessageSize:
             audio_in=math.ceil(self.heard_seconds * HEARD_BOUND),
             audio_out=self.max_tokens if self.speaks else 0,
         )
+
+    def used(self, usage: Mapping[str, float]) -> Tokens | None:
+        """Return the tokens that a server counted; None if it told nothing.
+
+        Where it does not tell words from sound, all is sound if there was any: a sum is then rather too
+        large than too small.
+        """
+        asked, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if asked is None or said is None:
+            return None
+        heard = usage.get("prompt_audio_tokens", asked if self.heard_seconds else 0)
+        voice = usage.get("completion_audio_tokens", said if self.speaks else 0)
+        return Tokens(
+            text_in=max(0, int(asked - heard)), text_out=max(0, int(said - voice)),
+            audio_in=int(heard), audio_out=int(voice),
+        )  # fmt: skip
 
     def about(self, said: int = TYPICAL_WORDS) -> Tokens:
         """Return what it will cost in tokens, roughly; see `PROXY`.

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from echat_eval.records import Annotation, Response
     from echat_eval.run_folder import RunFolder
 
-__all__ = ["Recall", "add_tally"]
+__all__ = ["Recall", "add_tally", "may_be_kept"]
+
+
+def may_be_kept(system: Any, fingerprint: str | None) -> bool:
+    """Return whether a system's replies may answer another run.
+
+    A system without a fingerprint may have changed behind its name. One says `cached = False` where its
+    fingerprint does not see all that it answers by, or where it is quicker than looking it up.
+    """
+    return fingerprint is not None and bool(getattr(system, "cached", True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +43,9 @@ class Recall:
     cache: Cache | None
     run: RunFolder
 
-    def serves(self, system: Any, fingerprint: str | None) -> bool:
-        """Return whether a system's replies are kept at all.
-
-        A system without a fingerprint may have changed behind its name; one with `cached = False` is
-        quicker than looking it up.
-        """
-        return self.cache is not None and fingerprint is not None and bool(getattr(system, "cached", True))
+    def knows(self, blank: Response) -> bool:
+        """Return whether a row is there, without taking it or counting it as a hit."""
+        return self.cache is not None and self.cache.has("response", blank.key)
 
     def response(self, blank: Response) -> Response | None:
         """Return the row of `blank.key`, its audio stored in the run folder; None if it is not known."""

@@ -26,9 +26,7 @@ __all__ = ["metered", "payers_of"]
 _FILE = "spending.jsonl"
 
 
-def payers_of(
-    systems: Sequence[System | Oracle], scorers: Sequence[Scorer]
-) -> list[tuple[Role, str, Payer]]:
+def payers_of(systems: Sequence[System | Oracle], scorers: Sequence[Scorer]) -> list[tuple[Role, str, Payer]]:
     """Return role, name and payer of everybody whose calls may cost money; scorers share their judge's."""
     found: list[tuple[Role, str, Payer]] = [
         ("system", system.name, payer)

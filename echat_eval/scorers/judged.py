@@ -44,6 +44,11 @@ class _Asking:
         """Return one ruling per repeat."""
         return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
 
+    @property
+    def payer(self) -> ChatClient:
+        """Return who asks the judge's server."""
+        return self.jury.client
+
     def fingerprint(self) -> str:
         """Return the hash of the rubric: another prompt is another instrument."""
         return self.judge.fingerprint()
