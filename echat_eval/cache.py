@@ -68,6 +68,9 @@ class Cache:
     Args:
         folder: made when first needed; None: there is none, which is said once.
 
+    Attributes:
+        grew: something was kept.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as tmp:
     ...     cache = Cache(Path(tmp))
@@ -81,6 +84,7 @@ class Cache:
         self._lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
         self._off = False
+        self.grew = False
         self._used: set[str] = set()
         self._waiting: dict[str, tuple[str, str, str, str, str | None, int, float]] = {}
         self._counts: Counter[tuple[str, str, str]] = Counter()
@@ -142,6 +146,7 @@ class Cache:
             size = len(text.encode()) + (sound_path(self.folder, audio).stat().st_size if audio else 0)
             self._waiting[key] = (key, kind, text, _sum(text), audio, size, time.time())
             self._counts[kind, of, "stored"] += 1
+            self.grew = True
             if len(self._waiting) >= AT_ONCE:
                 self._write_waiting(database)
 

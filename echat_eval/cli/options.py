@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -39,6 +38,10 @@ class Instruments:
     judge_prose: bool
     controls: int
     tries: int
+    no_cache: bool
+    prices: Path | None
+    max_cost: str | None
+    estimate: bool
 
     def made(self, samples: Iterable[Sample], store: Path) -> tuple[list[Annotator], list[Scorer]]:
         """Return the annotators, and the scorers of the samples' families with the judge's.
@@ -54,10 +57,11 @@ class Instruments:
             if self.judge_url is not None:
                 raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
             return []
+        from echat_eval.chat_client import is_dated
         from echat_eval.scorers.judged import judged_scorers
 
         model = None if self.judge == DATED else self.judge
-        if self.judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
+        if self.judge_url is None and model is not None and not is_dated(model):
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
         return list(
             judged_scorers(
@@ -93,6 +97,14 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Judge N replies again with labels shuffled, withheld, or misheard."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
+        click.option("--no-cache", is_flag=True,
+                     help="Take nothing from other runs and leave nothing to them; see `echat-eval cache`."),
+        click.option("--estimate", is_flag=True,
+                     help="Say what would be asked and what it may cost, and stop."),
+        click.option("--max-cost", metavar="USD",
+                     help="Make no call that could take this command beyond so many US dollars."),
+        click.option("--prices", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Price table instead of baselines/prices.yaml, in the same form."),
     ]  # fmt: skip
     made: Callable[..., Any] = gathered
     for option in reversed(options):

@@ -22,7 +22,7 @@ from echat_eval.audio import audio_ref
 from echat_eval.cache import Cache, cache_folder
 from echat_eval.cli.cache import cache as cache_command
 from echat_eval.errors import Exit, UsageError
-from echat_eval.recall import Recall, add_tally
+from echat_eval.recall import Recall, add_tally, may_be_kept
 from echat_eval.records import Annotation, Reply, Response
 from echat_eval.run_folder import RunFolder
 
@@ -238,15 +238,13 @@ def test_an_annotation_comes_back(store: Path, tmp_path: Path) -> None:
         assert (again.sample_id, again.state, again.values) == ("2", "value", {"x": [1]})
 
 
-def test_who_is_served(store: Path, tmp_path: Path) -> None:
+def test_whose_replies_are_kept() -> None:
     class Quick:
         cached = False
 
-    recall = Recall(cache=Cache(store), run=RunFolder(tmp_path / "a"))
-    assert recall.serves(object(), "f")
-    assert not recall.serves(object(), None)
-    assert not recall.serves(Quick(), "f")
-    assert not Recall(cache=None, run=recall.run).serves(object(), "f")
+    assert may_be_kept(object(), "f")
+    assert not may_be_kept(object(), None)
+    assert not may_be_kept(Quick(), "f")
 
 
 def test_tallies_of_several_commands_add_up() -> None:
