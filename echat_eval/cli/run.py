@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
+from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
+from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from echat_eval.cost import Meter
     from echat_eval.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
@@ -81,12 +83,27 @@ def run(
         questions = [probing(task, ask) for task in questions]
     asked = make_systems(systems, settings)
     samples = [sample for task in questions for sample in task.samples]
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
-    with RunFolder(out).writing() as folder, Bar() as bar:
-        states = evaluate(
-            folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
-            patience=Patience(tries=chosen.tries), progress=bar,
-        )  # fmt: skip
+    plan = Plan(
+        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(RunFolder(out), plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        RunFolder(out).writing() as folder,
+        cached(chosen.no_cache, scorers) as cache,
+        spending(folder, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with Bar(told=meter.line) as bar:
+            states = evaluate(
+                folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
+                patience=Patience(tries=chosen.tries), progress=bar, cache=cache,
+            )  # fmt: skip
+        controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
     for system in asked:
         unclaimed = system.unclaimed(requests) if hasattr(system, "unclaimed") else []
@@ -96,8 +113,7 @@ def run(
                 + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
             )  # fmt: skip
-    controlled(folder, scorers, chosen.controls)
-    return finish(folder, states)
+    return finish(folder, states, meter=meter)
 
 
 @click.command(
@@ -119,22 +135,39 @@ def score(folder: Path, chosen: Instruments) -> int:
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
-    with found.writing(), Bar() as bar:
-        states = rescore(
-            found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
-        )
-    controlled(found, scorers, chosen.controls)
-    return finish(found, states)
+    plan = Plan(
+        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(found, plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        found.writing(),
+        cached(chosen.no_cache, scorers) as cache,
+        spending(found, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with Bar(told=meter.line) as bar:
+            states = rescore(
+                found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries),
+                progress=bar, cache=cache,
+            )  # fmt: skip
+        controlled(found, scorers, chosen.controls)
+    return finish(found, states, meter=meter)
 
 
-def finish(folder: RunFolder, states: Counter[str]) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = None) -> int:
     """Write and print the leaderboard; return the exit code."""
     from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
 
     present(build_leaderboard([folder]), [folder], folder.path)
     _say_what_happened(folder)
+    if meter is not None:
+        say_spent(meter)
     if not states["missing"]:
         return Exit.DONE
     click.echo("echat-eval: scores are missing; the same command tries them again", err=True)
