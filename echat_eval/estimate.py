@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -197,10 +198,15 @@ def _unscored(
     run: RunFolder, scorer: Any, cases: Sequence[Case], asked_again: set[tuple[str, str, str]]
 ) -> Iterator[list[Case]]:
     """Yield the scopes of which a score is not there yet, or was made by another form of the scorer."""
-    described = {
-        "version": scorer.version, "settings": dict(scorer.settings()), "fingerprint": scorer.fingerprint()
-    }  # fmt: skip
-    same = run.manifest().get("scorers", {}).get(scorer.name) == described
+    jury = getattr(scorer, "jury", None)
+    with jury.unasked() if jury is not None else nullcontext():
+        described = {
+            "version": scorer.version,
+            "settings": dict(scorer.settings()),
+            "fingerprint": scorer.fingerprint(),
+        }
+    known = run.manifest().get("scorers", {}).get(scorer.name, {})
+    same = all(known.get(name) == value for name, value in described.items())
     scores = run.scores() if same else {}
     scopes: dict[Any, list[Case]] = {}
     for case in cases:

@@ -11,7 +11,7 @@ from echat_eval.annotate import Annotating
 from echat_eval.flow import Flow
 from echat_eval.keys import case_digest
 from echat_eval.ports import Case
-from echat_eval.records import Annotation, Response, Score
+from echat_eval.records import Annotation, Response
 from echat_eval.respond import Question, Responding
 from echat_eval.rows import row_of_annotation, row_of_response, row_of_score
 from echat_eval.score import Scoring
@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, Scorer, System
     from echat_eval.progress import Progress
     from echat_eval.recall import Recall
-    from echat_eval.records import Sample
+    from echat_eval.records import Sample, Score
     from echat_eval.run_folder import ResponseId, RunFolder
 
 __all__ = ["Pipeline"]
-
-#: Why a row that no configured instrument makes is void.
-GONE = "its instrument was not configured when the reply was made"
 
 
 @dataclass(slots=True)
@@ -122,16 +119,17 @@ class Pipeline:
         return self.flow.in_flight
 
     async def _stages(self) -> None:
-        self._void_what_is_asked_again()
+        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
+        again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
         for ident, response in list(self._responses.items()):
-            if ident not in self._again:
+            if ident not in again:
                 self._answered(response, new=False)
         self._announce()
         for one, known_or_not in zip(self._asking, self._todo, strict=True):
-            questions = [row for row in known_or_not if isinstance(row, Question)]
-            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(questions))
+            to_ask = [row for row in known_or_not if isinstance(row, Question)]
+            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(to_ask))
             lane = one.lane(self.flow)
-            for question in questions:
+            for question in to_ask:
                 if (found := await self._recalled(question)) is not None:
                     self._answered(found)
                 else:
@@ -143,8 +141,6 @@ class Pipeline:
             await self.flow.drain(hearing.lane)
         for scoring in self._scoring:
             await self.flow.drain(scoring.lane)
-        if not self.flow.stopped:
-            self._fill_ledger()
 
     async def _recalled(self, question: Question) -> Response | None:
         """Return what another run was answered; copying its voice takes a thread, not the loop."""
@@ -172,50 +168,6 @@ class Pipeline:
             rows = total * len(scoring.scorer.metrics)
             self._progress.stage(scoring.name, rows, self._done[scoring.name])
         self._begun = True
-
-    # -- what only an instrument of an earlier command could renew ------------------
-
-    def _void_what_is_asked_again(self) -> None:
-        """Void it before anything is asked again, so that no kill can leave it beside a new reply.
-
-        A score may depend on the other replies of its contrast group.
-        """
-        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
-        self._again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
-        for ident in [i for i in self._annotations if i[:3] in self._again and i[3] in self._ears_before]:
-            void = replace(
-                self._annotations.pop(ident), key="", state="not applicable", reason=GONE, values={}
-            )
-            self._logs.annotations.append(row_of_annotation(void))
-        groups = {(ident[0], *self._group_of(*ident[1:])) for ident in self._again}
-        for ident, score in list(self._scores.items()):
-            if ident[3] not in self._stage_of and (ident[0], *self._group_of(*ident[1:3])) in groups:
-                self._write_void(score)
-
-    def _fill_ledger(self) -> None:
-        """Give every response a row for every metric of the run, also of scorers not configured today."""
-        metrics = [metric["name"] for metric in self._run.manifest().get("metrics", [])]
-        for system, task, sample_id in self._expected:
-            for name in metrics:
-                if name not in self._stage_of and (system, task, sample_id, name) not in self._scores:
-                    self._write_void(
-                        Score(
-                            key="", system=system, task=task, sample_id=sample_id, metric=name,
-                            state="missing",
-                        )
-                    )  # fmt: skip
-
-    def _write_void(self, score: Score) -> None:
-        void = replace(
-            score, key="", state="not applicable", reason=GONE, value=None, weight=1.0, evidence={}
-        )  # fmt: skip
-        self._scores[score.system, score.task, score.sample_id, score.metric] = void
-        self._logs.scores.append(row_of_score(void))
-
-    def _group_of(self, task: str, sample_id: str) -> tuple[str, str]:
-        sample = self._samples.get((task, sample_id))
-        group = sample.contrast_group if sample is not None else None
-        return (task, f"group {group}") if group is not None else (task, sample_id)
 
     # -- what the stages tell ------------------------------------------------------
 

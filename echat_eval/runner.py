@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.attempts import Interrupted
+from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
 from echat_eval.errors import UsageError
 from echat_eval.ledger import check_ledger
 from echat_eval.manifest import environment
@@ -110,9 +111,13 @@ def _do(
     run.write_manifest(manifest)
     recall = Recall(cache=cache, run=run)
     try:
+        drop_stale_annotations(run, annotators)
         _carry_out(
             Pipeline(run, annotators=annotators, scorers=scorers, recall=recall, **how), how["progress"]
         )
+        if how["systems"]:
+            drop_stale_annotations(run, annotators)
+        settle_earlier_scores(run, scorers)
     finally:
         if cache is not None:
             cache.flush()

@@ -50,7 +50,7 @@ FLOORS: list[set[str]] = [
     {"replies", "ledger", "controls", "recall", "spending"},
     {"testing"},
     {"respond", "annotate", "score"},
-    {"pipeline", "estimate"},
+    {"pipeline", "earlier", "estimate"},
     {"runner"},
     {"leaderboard"},
     {"leaderboard_files", "gate", "check", "checks"},

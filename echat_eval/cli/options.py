@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from echat_eval.records import Sample
     from echat_eval.task import Task
 
-__all__ = ["Instruments", "instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
+__all__ = [
+    "Instruments",
+    "greet_judge",
+    "instruments",
+    "load_tasks",
+    "make_annotators",
+    "make_scorers",
+    "make_systems",
+]
 
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
 #: `--judge dated`: the model the rubric itself names.
@@ -56,6 +64,8 @@ class Instruments:
         if self.judge is None:
             if self.judge_url is not None:
                 raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            if self.controls:
+                raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
             return []
         from echat_eval.chat_client import is_dated
         from echat_eval.scorers.judged import judged_scorers
@@ -63,12 +73,11 @@ class Instruments:
         model = None if self.judge == DATED else self.judge
         if self.judge_url is None and model is not None and not is_dated(model):
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
-        return list(
-            judged_scorers(
-                model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-                store=store,
-            )
+        made = judged_scorers(
+            model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
+            store=store,
         )  # fmt: skip
+        return list(made)
 
 
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,6 +195,21 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
             made = [m for m in made if m.name != name]
             click.echo(f"note: annotator '{name}' is left out: {error}", err=True)
     return made
+
+
+def greet_judge(scorers: Iterable[Scorer]) -> None:
+    """Learn who judges, so that a refused key or an unknown model is told before any system is asked."""
+    for scorer in scorers:
+        if (jury := getattr(scorer, "jury", None)) is None:
+            continue
+        jury.served()
+        if jury.silence is not None:
+            click.echo(
+                f"note: the judge's server does not answer now ({jury.silence}); kept verdicts stand "
+                "for whoever gave them, others will be missing unless it is back by then",
+                err=True,
+            )
+        return
 
 
 def make_scorers(samples: Iterable[Sample]) -> list[Scorer]:

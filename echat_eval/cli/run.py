@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.controls import controlled
-from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
+from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
 from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from echat_eval.cost import Meter
     from echat_eval.run_folder import RunFolder
 
@@ -29,7 +26,7 @@ Examples:
   echat-eval run --system cascade --task emotion --task age --out runs/cascade
   echat-eval run --system mine=replay:replies.jsonl --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
-  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/heard
+  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/mine
   echat-eval run --system cascade --data /data/echat-eval --task emotion
 Running the same command again does only what is missing."""
 )
@@ -73,6 +70,7 @@ def run(
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
+    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
     from echat_eval.keys import request_for
     from echat_eval.run_folder import RunFolder
@@ -99,12 +97,13 @@ def run(
         cached(chosen.no_cache, scorers) as cache,
         spending(folder, plan, cache) as meter,
     ):
+        greet_judge(scorers)
         with Bar(told=meter.line) as bar:
             states = evaluate(
                 folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
                 patience=Patience(tries=chosen.tries), progress=bar, cache=cache,
             )  # fmt: skip
-        controls = controlled(folder, scorers, chosen.controls)
+        controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
     for system in asked:
         unclaimed = system.unclaimed(requests) if hasattr(system, "unclaimed") else []
@@ -114,7 +113,7 @@ def run(
                 + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
             )  # fmt: skip
-    return finish(folder, states, controls=controls, meter=meter)
+    return finish(folder, states, meter=meter)
 
 
 @click.command(
@@ -128,6 +127,7 @@ Examples:
 def score(folder: Path, chosen: Instruments) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.attempts import Patience
+    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
     from echat_eval.run_folder import RunFolder
     from echat_eval.runner import rescore
@@ -149,35 +149,22 @@ def score(folder: Path, chosen: Instruments) -> int:
         cached(chosen.no_cache, scorers) as cache,
         spending(found, plan, cache) as meter,
     ):
+        greet_judge(scorers)
         with Bar(told=meter.line) as bar:
             states = rescore(
                 found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries),
                 progress=bar, cache=cache,
             )  # fmt: skip
-        controls = controlled(found, scorers, chosen.controls)
-    return finish(found, states, controls=controls, meter=meter)
+        controlled(found, scorers, chosen.controls)
+    return finish(found, states, meter=meter)
 
 
-def finish(
-    folder: RunFolder, states: Counter[str], *, controls: Sequence[str] = (), meter: Meter | None = None
-) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = None) -> int:
     """Write and print the leaderboard; return the exit code."""
-    from echat_eval.cli.secondary import secondary_lines
-    from echat_eval.cli.table import print_leaderboard
-    from echat_eval.jsonl import write_atomically
+    from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
-    from echat_eval.leaderboard_files import write_files
 
-    board = build_leaderboard([folder])
-    files = write_files(board, folder.path)
-    notes = [*secondary_lines(folder), *controls]
-    if notes:
-        table = folder.path / "leaderboard.md"
-        write_atomically(table, table.read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
-    print_leaderboard(board)
-    for line in notes[: len(notes) - len(controls)]:
-        click.echo(line)
-    click.echo("written: " + ", ".join(str(path) for path in files))
+    present(build_leaderboard([folder]), [folder], folder.path)
     _say_what_happened(folder)
     if meter is not None:
         say_spent(meter)
