@@ -183,6 +183,13 @@ def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = Non
 
 def _say_what_happened(folder: RunFolder) -> None:
     """Print, per system, how many replies failed or are missing, and the commonest reason of each."""
+    cached = Counter(r.system for r in folder.responses().values() if r.cached)
+    for system, count in cached.items():
+        click.echo(
+            f"note: {system}: {count} replies came from the cache, so their seconds were not measured; "
+            "--no-cache in a new folder asks again",
+            err=True,
+        )
     told: dict[tuple[str, str], Counter[str]] = {}
     for response in folder.responses().values():
         if response.state in ("failed", "missing"):

@@ -208,6 +208,13 @@ def test_run_folders_know_their_metrics_clusters_and_times(tmp_path: Path) -> No
     code, output = invoke(gate_command, beside, *words[2:])
     assert code == 3
     assert "--no-overlap" in output
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["cache"] = {"response": {"ours": {"hits": 3, "stored": 77}}}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    code, output = invoke(*words)
+    assert code == 3
+    assert "3 replies of" in output
+    assert "came from the cache and were not timed" in output
 
 
 def test_another_rubric_cannot_tell_and_is_not_compared(tmp_path: Path) -> None:
