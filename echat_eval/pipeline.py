@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from echat_eval.attempts import Patience
     from echat_eval.ports import Annotator, Oracle, Scorer, System
     from echat_eval.progress import Progress
+    from echat_eval.recall import Recall
     from echat_eval.records import Sample, Score
     from echat_eval.run_folder import ResponseId, RunFolder
 
@@ -44,6 +46,7 @@ class Pipeline:
     Args:
         systems: none where only what is there is heard and scored.
         samples: what the systems are asked.
+        recall: what other runs found out.
         overlap: hear and score while systems are being asked; otherwise only once all have answered, so
             that nothing runs beside a system whose time is measured.
     """
@@ -58,10 +61,11 @@ class Pipeline:
         scorers: Sequence[Scorer],
         patience: Patience,
         progress: Progress,
+        recall: Recall,
         overlap: bool,
     ) -> None:
         self.flow = Flow()
-        self._run, self._progress = run, progress
+        self._run, self._progress, self._recall = run, progress, recall
         self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
         self._responses = {
             ident: response for ident, response in run.responses().items() if ident[1:] in self._samples
@@ -78,10 +82,12 @@ class Pipeline:
             Responding(system, run=run, patience=patience, told=self._answered) for system in systems
         ]
         self._todo = [list(one.questions(samples, self._responses)) for one in self._asking]
+        questions = (row for rows in self._todo for row in rows if isinstance(row, Question))
+        self._kept = {question.blank.key for question in questions if question.kept}
         self._hearing = [
             Annotating(
                 annotator, flow=self.flow, known=dict(self._annotations), patience=patience,
-                told=self._was_heard, held=not overlap,
+                told=self._was_heard, recall=recall, held=not overlap,
             )
             for annotator in annotators
         ]  # fmt: skip
@@ -124,7 +130,10 @@ class Pipeline:
             self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(to_ask))
             lane = one.lane(self.flow)
             for question in to_ask:
-                lane.put(question)
+                if (found := await self._recalled(question)) is not None:
+                    self._answered(found)
+                else:
+                    lane.put(question)
             await self.flow.drain(lane)
             # One system's weights make room for the next one's.
             await lane.close()
@@ -132,6 +141,12 @@ class Pipeline:
             await self.flow.drain(hearing.lane)
         for scoring in self._scoring:
             await self.flow.drain(scoring.lane)
+
+    async def _recalled(self, question: Question) -> Response | None:
+        """Return what another run was answered; copying its voice takes a thread, not the loop."""
+        if not question.kept or not self._recall.knows(question.blank):
+            return None
+        return await asyncio.to_thread(self._recall.response, question.blank)
 
     def _expected_of(self, systems: Sequence[str], asked: Sequence[Sample]) -> dict[ResponseId, Sample]:
         """Return every response there will be, system by system, in the order of the samples."""
@@ -164,6 +179,8 @@ class Pipeline:
         if new:
             self._logs.responses.append(row_of_response(response, self._run.path))
             self._responses[ident] = response
+            if response.key in self._kept:
+                self._recall.keep_response(response)
             self._advance(f"respond: {response.system}")
         else:
             # Of an instrument that is not configured today, what it heard in an earlier command counts.

@@ -72,7 +72,7 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:
     """Return a response as a row; audio becomes a path inside the run folder."""
-    row = _plain(response, skip=("reply",))
+    row = _plain(response, skip=("reply",) if response.cached else ("reply", "cached"))
     if response.reply is not None:
         row["reply"] = _plain(response.reply, skip=("audio",))
         if response.reply.audio is not None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
+from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
+from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from echat_eval.cost import Meter
     from echat_eval.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
@@ -61,10 +63,17 @@ Running the same command again does only what is missing."""
     show_default=True,
     help="Run folder.",
 )
+@click.option(
+    "--overlap/--no-overlap",
+    default=True,
+    show_default=True,
+    help="Hear and score replies while others are asked for; without, nothing runs beside a system.",
+)
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, chosen: Instruments,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, overlap: bool,
+    chosen: Instruments,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -81,12 +90,27 @@ def run(
         questions = [probing(task, ask) for task in questions]
     asked = make_systems(systems, settings)
     samples = [sample for task in questions for sample in task.samples]
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
-    with RunFolder(out).writing() as folder, Bar() as bar:
-        states = evaluate(
-            folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
-            patience=Patience(tries=chosen.tries), progress=bar,
-        )  # fmt: skip
+    plan = Plan(
+        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(RunFolder(out), plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        RunFolder(out).writing() as folder,
+        cached(chosen.no_cache, scorers) as cache,
+        spending(folder, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with Bar(told=meter.line) as bar:
+            states = evaluate(
+                folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
+                patience=Patience(tries=chosen.tries), progress=bar, cache=cache, overlap=overlap,
+            )  # fmt: skip
+        controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
     for system in asked:
         unclaimed = system.unclaimed(requests) if hasattr(system, "unclaimed") else []
@@ -96,8 +120,7 @@ def run(
                 + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
             )  # fmt: skip
-    controlled(folder, scorers, chosen.controls)
-    return finish(folder, states)
+    return finish(folder, states, meter=meter)
 
 
 @click.command(
@@ -119,22 +142,39 @@ def score(folder: Path, chosen: Instruments) -> int:
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
-    with found.writing(), Bar() as bar:
-        states = rescore(
-            found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
-        )
-    controlled(found, scorers, chosen.controls)
-    return finish(found, states)
+    plan = Plan(
+        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(found, plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        found.writing(),
+        cached(chosen.no_cache, scorers) as cache,
+        spending(found, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with Bar(told=meter.line) as bar:
+            states = rescore(
+                found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries),
+                progress=bar, cache=cache,
+            )  # fmt: skip
+        controlled(found, scorers, chosen.controls)
+    return finish(found, states, meter=meter)
 
 
-def finish(folder: RunFolder, states: Counter[str]) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = None) -> int:
     """Write and print the leaderboard; return the exit code."""
     from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
 
     present(build_leaderboard([folder]), [folder], folder.path)
     _say_what_happened(folder)
+    if meter is not None:
+        say_spent(meter)
     if not states["missing"]:
         return Exit.DONE
     click.echo("echat-eval: scores are missing; the same command tries them again", err=True)
@@ -143,6 +183,13 @@ def finish(folder: RunFolder, states: Counter[str]) -> int:
 
 def _say_what_happened(folder: RunFolder) -> None:
     """Print, per system, how many replies failed or are missing, and the commonest reason of each."""
+    cached = Counter(r.system for r in folder.responses().values() if r.cached)
+    for system, count in cached.items():
+        click.echo(
+            f"note: {system}: {count} replies came from the cache, so their seconds were not measured; "
+            "--no-cache in a new folder asks again",
+            err=True,
+        )
     told: dict[tuple[str, str], Counter[str]] = {}
     for response in folder.responses().values():
         if response.state in ("failed", "missing"):

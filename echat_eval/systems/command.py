@@ -45,7 +45,8 @@ class Command:
         batch_size: lines sent before the first reply is waited for; replies may come in any order.
         folder: where the program runs; by default here.
         fingerprint_files: files or folders, separated by commas, that decide what it answers (weights,
-            sources); without them only the program, its arguments and the files named there are hashed.
+            sources); without them only the program, its arguments and the files named there are hashed,
+            and no reply is kept for other runs.
         keep_env: names of environment variables, separated by commas, handed on although they look secret.
     """
 
@@ -69,6 +70,8 @@ class Command:
         self.timeout, self.start_timeout = float(timeout), float(start_timeout)
         self.calls_at_once, self.batch_size = int(calls_at_once), int(batch_size)
         self.watched = tuple(part.strip() for part in fingerprint_files.split(",") if part.strip())
+        # Weights that nobody named may change behind the same program.
+        self.cached = bool(self.watched)
         self.keep = tuple(part.strip() for part in keep_env.split(",") if part.strip())
         self.per_call = any(place in word for word in self.words for place in PLACES)
         if self.per_call and not any("{audio}" in word for word in self.words):

@@ -36,6 +36,9 @@ class Replay:
         name: as in tables; by default the file's or folder's name.
     """
 
+    #: Quicker than looking it up.
+    cached = False
+
     def __init__(self, replies: str, name: str | None = None) -> None:
         self.path = Path(replies)
         if not self.path.exists():

@@ -39,6 +39,7 @@ class ScriptedJudge:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
         self.server_name: str | None = "fp_scripted"
+        self.usage: Callable[[dict[str, Any]], tuple[int, int] | None] = lambda request: (7, 5)
         self.served_suffix = "-served"
         self.greeting: str | int = "Yes."
         self.url = ""
@@ -59,6 +60,10 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
             # Who asks only who is served shows no reply.
             said = judge.answer(prompt, request) if FENCE.search(prompt) else judge.greeting
             status = said if isinstance(said, int) else 200
+            used = judge.usage(request)
+            usage = used and {
+                "prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)
+            }  # fmt: skip
             body = json.dumps(
                 {"error": {"message": f"status {status}"}}
                 if isinstance(said, int)
@@ -67,7 +72,7 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
                     "system_fingerprint": judge.server_name,
                     "choices": [{"index": 0, "finish_reason": "stop",
                                  "message": {"role": "assistant", "content": said}}],
-                    "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+                    "usage": usage,
                 }
             ).encode()  # fmt: skip
             self.send_response(status)

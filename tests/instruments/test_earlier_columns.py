@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from echat_eval.progress import Silent
 from scripted_judge import ScriptedJudge, serving
 from test_judged_run import fitting
 
@@ -17,6 +16,7 @@ from echat_eval.attempts import Patience
 from echat_eval.cli.run import run
 from echat_eval.cli.show import leaderboard
 from echat_eval.errors import Exit
+from echat_eval.progress import Silent
 from echat_eval.records import AudioRef, Reply, Waveform
 from echat_eval.run_folder import RunFolder
 from echat_eval.runner import evaluate
