@@ -93,10 +93,8 @@ class Connection(asyncio.Protocol):
         wants_verdict = b'"response_format"' in body
         if counts.log is not None and wants_verdict:
             os.write(counts.log, hashlib.sha256(body).hexdigest().encode() + b"\n")
-        if not wants_verdict:
-            said = counts.grade
-        else:
-            said = varied(body) if counts.varied else counts.verdict
+        verdict = varied(body) if counts.varied and wants_verdict else counts.verdict
+        said = verdict if wants_verdict else counts.grade
         asyncio.get_running_loop().call_later(counts.wait, self._end, said)
 
     def _end(self, said: bytes) -> None:
