@@ -188,7 +188,10 @@ def test_one_byte_of_one_wav_redoes_its_sample_and_what_its_group_hangs_on(world
     before = {name: (world.out / name).read_text().splitlines() for name in
               ("responses.jsonl", "annotations.jsonl", "scores.jsonl")}  # fmt: skip
     run = world.go()
-    changed, group = rows[3]["id"], {row["id"] for row in rows if row["contrast_group"] == rows[3]["contrast_group"]}
+    changed, group = (
+        rows[3]["id"],
+        {row["id"] for row in rows if row["contrast_group"] == rows[3]["contrast_group"]},
+    )
     assert world.system.asked == [rows[3]["audio_sha256"]]
     assert [len(ear.heard) for ear in world.ears] == [1, 1]
     assert [sorted(scorer.scored) for scorer in world.scorers] == [[changed], sorted(group), [changed]]
@@ -201,7 +204,8 @@ def test_one_byte_of_one_wav_redoes_its_sample_and_what_its_group_hangs_on(world
         for old, new in zip(lines, (world.out / name).read_text().splitlines(), strict=True):
             row = json.loads(old)
             dependent = row["sample_id"] == changed or (
-                row["sample_id"] in group and row.get("metric") in ("left-contrast", "judge_echat_r1_cue_contrast")
+                row["sample_id"] in group
+                and row.get("metric") in ("left-contrast", "judge_echat_r1_cue_contrast")
             )
             assert (old == new) != dependent, old
 
