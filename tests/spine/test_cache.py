@@ -158,6 +158,7 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
     "broken",
     [
         {"state": "failed", "reply": None, "reason": "crash"},
+        {"state": "failed", "reason": "whatever it said, it failed"},
         {"state": "missing", "reply": None, "reason": "429"},
         {"state": "not applicable", "reply": None, "reason": "text only"},
     ],
