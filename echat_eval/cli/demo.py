@@ -49,7 +49,7 @@ def demo(out: Path, no_cache: bool) -> int:
     with RunFolder(out).writing() as folder, cached(no_cache) as cache, Bar() as bar:
         states = evaluate(
             folder, systems=systems, tasks=tasks, annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(samples), patience=Patience(), progress=bar, cache=cache,
+            scorers=make_scorers(samples), patience=Patience(), progress=bar, cache=cache, overlap=False,
         )  # fmt: skip
     code = finish(folder, states)
     from echat_eval.report import build_report

@@ -44,6 +44,8 @@ class Instruments:
     rubric: str
     judge_repeats: int
     judge_prose: bool
+    judge_calls: int
+    judge_timeout: float
     controls: int
     tries: int
     no_cache: bool
@@ -75,7 +77,7 @@ class Instruments:
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
         made = judged_scorers(
             model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-            store=store,
+            calls_at_once=self.judge_calls, timeout=self.judge_timeout, store=store,
         )  # fmt: skip
         return list(made)
 
@@ -102,6 +104,10 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Verdicts per question; their spread is kept."),
         click.option("--judge-prose", is_flag=True,
                      help="The judge's server holds no JSON schema: read one verdict out of its prose."),
+        click.option("--judge-calls", default=4, show_default=True, type=click.IntRange(1, 256),
+                     help="Calls to the judge at once at most; fewer while its server says it is too many."),
+        click.option("--judge-timeout", default=60.0, show_default=True, type=click.FloatRange(1.0),
+                     metavar="SECONDS", help="A call to the judge that takes longer is given up."),
         click.option("--controls", default=0, show_default="off", metavar="N", type=click.IntRange(0),
                      help="Judge N replies again with labels shuffled, withheld, or misheard."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),

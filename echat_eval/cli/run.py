@@ -63,10 +63,17 @@ Running the same command again does only what is missing."""
     show_default=True,
     help="Run folder.",
 )
+@click.option(
+    "--overlap/--no-overlap",
+    default=True,
+    show_default=True,
+    help="Hear and score replies while others are asked for; without, nothing runs beside a system.",
+)
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, chosen: Instruments,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, overlap: bool,
+    chosen: Instruments,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -101,7 +108,7 @@ def run(
         with Bar(told=meter.line) as bar:
             states = evaluate(
                 folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
-                patience=Patience(tries=chosen.tries), progress=bar, cache=cache,
+                patience=Patience(tries=chosen.tries), progress=bar, cache=cache, overlap=overlap,
             )  # fmt: skip
         controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]

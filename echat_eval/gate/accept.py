@@ -86,6 +86,8 @@ def _latency(candidate: Run, against: Run) -> str:
             else f"made {at_once} calls at once"
         )
         return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
+    if candidate.manifest.get("settings", {}).get("overlap"):
+        return f"{candidate.name} was heard and scored while it was asked; times are judged with --no-overlap"
     kept = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
     if kept:
         return (
