@@ -98,6 +98,9 @@ def test_sums_are_what_the_server_charged(tones: Path, tmp_path: Path, prices: P
     assert cost["prices"]["m-2026-01-01"]["date"] == "2026-01-31"
     assert cost["prices"]["m-2026-01-01"]["text_in"] == "2.5"
     assert cost["table"]["name"] == "prices.yaml"
+    table = (out / "leaderboard.md").read_text()
+    assert f"- cost of judge m-2026-01-01: {found['money']['USD']} USD, {till.calls} calls, tokens: " in table
+    assert "(prices of 2026-01-31)" in table
     assert f"spent: {float(till.charged):.4f} USD, {till.calls:,} calls" in done.output
 
 
