@@ -126,5 +126,8 @@ def test_the_estimate_of_a_system_counts_its_sound(tones: Path, tmp_path: Path, 
     done = go(tones, tmp_path, paid, "--set", "max_tokens=30", "--estimate")
     assert done.return_value == Exit.DONE
     # Eight tones of half a second at ten tokens a second, and thirty tokens of answer at most.
-    assert "estimate: system omni: 8 calls, about 240 text out, 40 audio in; about 0.00 USD" in done.output
+    assert (
+        "estimate: system omni: 8 calls, about 240 text out, 40 audio in; about 0.0040 USD, at most 0.0"
+        in done.output
+    )
     assert paid.calls == 0
