@@ -132,6 +132,22 @@ def test_a_limit_is_kept_and_a_higher_one_goes_on(tones: Path, tmp_path: Path, p
     assert judge_of(cut)["calls"] == till.calls
 
 
+def test_what_a_killed_command_spent_is_not_forgotten(tones: Path, tmp_path: Path, prices: Path) -> None:
+    out = tmp_path / "run"
+    with serving(ScriptedJudge(fitting)) as judge:
+        till = Till(judge)
+        evaluate(tones, out, judge, "--prices", str(prices))
+        # A killed command leaves rows, a torn last one perhaps, and no sum.
+        manifest = json.loads((out / "manifest.json").read_text())
+        del manifest["cost"]
+        (out / "manifest.json").write_text(json.dumps(manifest))
+        with (out / "spending.jsonl").open("a") as file:
+            file.write('{"role":"judge","na')
+        evaluate(tones, out, judge, "--prices", str(prices), "--judge-repeats", "2")
+    assert Fraction(judge_of(out)["money"]["USD"]) == till.charged
+    assert judge_of(out)["calls"] == till.calls
+
+
 def test_a_limit_too_small_for_one_call_asks_nothing(tones: Path, tmp_path: Path, prices: Path) -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         done = evaluate(tones, tmp_path / "run", judge, "--prices", str(prices), "--max-cost", "0.00001")

@@ -301,6 +301,20 @@ def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path, caplog: pytes
     goes_on_without(Cache(tmp_path / "file" / "cache"), caplog)
 
 
+def test_a_full_disk_stops_nobody(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("echat_eval.cache.write_whole", full)
+    (tmp_path / "x.wav").write_bytes(b"x")
+    cache = Cache(store)
+    cache.put_audio(tmp_path / "x.wav", "0" * 64)
+    goes_on_without(cache, caplog)
+    assert "No space left" in caplog.text
+
+
 def test_no_home_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert cache_folder({}) is None
     goes_on_without(Cache(None), caplog)
