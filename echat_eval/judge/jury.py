@@ -231,14 +231,12 @@ class Jury:
     def _known(self, asked: str) -> Ruling | None:
         for who in self._tenure.identities:
             key = _verdict_key(asked, who.model, who.server)
-            if (known := self._rulings().get(key) or self._cached(key, who)) is not None:
+            if (known := self._rulings().get(key) or self._cached(key)) is not None:
                 return known
         return None
 
-    def _cached(self, key: str, who: Served) -> Ruling | None:
-        if self.cache is None or who.server is None:
-            return None
-        row = self.cache.get("verdict", key, of=self.client.model)
+    def _cached(self, key: str) -> Ruling | None:
+        row = self.cache.get("verdict", key, of=self.client.model) if self.cache is not None else None
         if row is None:
             return None
         known = _ruling(row)
