@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,6 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,14 @@ BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH))
 
+from machine import machine  # noqa: E402
 from made_task import write_task  # noqa: E402
 from speed_table import RESULTS, summarise, write_table  # noqa: E402
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100",
+    "ECHAT_EVAL_CACHE": str(Path(tempfile.gettempdir()) / "echat-eval-bench-cache"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,21 +150,6 @@ def sizes(given: Settings) -> dict[str, dict[str, Any]]:
 
 
 CASES = {"mock": mock, "async": waiting, "again": again, "help": help_text, "judge": judged}
-
-
-def machine() -> dict[str, Any]:
-    """Return what was measured on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")), platform.machine(),
-    )  # fmt: skip
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
-    return {
-        "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "platform": platform.platform(),
-        "python": platform.python_version(), "load_before": os.getloadavg()[0],
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }  # fmt: skip
 
 
 def rival(environments: Path, name: str) -> Path:
