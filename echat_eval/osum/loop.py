@@ -107,8 +107,8 @@ class Loop:
             need = kv_bytes(model.config.decoder, rows=1, slots=room, itemsize=itemsize)
             raise SystemFailure(
                 f"out of memory with one request at a time on {model.device}: {what}; its {longest} "
-                f"positions and up to {self.rules.max_new} new ones want {need / 1e6:.1f} MB beside the weights: free "
-                "the device, lower max_new or use another"
+                f"positions and up to {self.rules.max_new} new ones want {need / 1e6:.1f} MB beside the "
+                "weights: free the device, lower max_new or use another"
             )
         note = f"out of memory with {self.slots} requests at a time; went on with {self.slots // 2}"
         self.slots //= 2
