@@ -15,6 +15,7 @@ import torch
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.batch import Batch, Job, Made
+from echat_eval.osum.cache import kv_bytes
 from echat_eval.osum.memory import let_go, ran_out
 
 if TYPE_CHECKING:
@@ -101,10 +102,13 @@ class Loop:
         """Go on with half the slots, and say so."""
         if self.slots == 1:
             longest = max((job.positions for job in waiting), default=0)
+            model, room = self.model, longest + self.rules.max_new
+            itemsize = model.dtype.itemsize
+            need = kv_bytes(model.config.decoder, rows=1, slots=room, itemsize=itemsize)
             raise SystemFailure(
-                f"out of memory with one request at a time ({longest} positions and up to "
-                f"{self.rules.max_new} new ones on {self.model.device}): {what}; "
-                "free the device, lower max_new or use another"
+                f"out of memory with one request at a time on {model.device}: {what}; its {longest} "
+                f"positions and up to {self.rules.max_new} new ones want {need / 1e6:.1f} MB beside the "
+                "weights: free the device, lower max_new or use another"
             )
         note = f"out of memory with {self.slots} requests at a time; went on with {self.slots // 2}"
         self.slots //= 2
