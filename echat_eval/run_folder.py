@@ -95,6 +95,9 @@ class RunFolder:
                 raise UsageError(f"{self.path}: not empty and not a run folder; choose another --out")
             self._lock = FileLock(self.path / ".lock", timeout=0)
             self._lock.acquire()
+            # What a killed writer had half written; under the lock nobody is writing it now.
+            for half in (*self.path.glob(".*.tmp"), *self.path.glob("*/*.tmp"), *self.path.glob("*/.*.tmp")):
+                half.unlink(missing_ok=True)
         except Timeout as error:
             raise Busy(
                 f"{self.path}: another process is writing to this run; wait for it or use another --out"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval import loop
 from echat_eval.chat_client import size_of
 from echat_eval.errors import Unavailable
-from echat_eval.jsonl import Appender, read_rows
+from echat_eval.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Question, render
 from echat_eval.judge.served import Served, Tenure
 from echat_eval.judge.verdict import Verdict, parse_verdict
@@ -245,9 +245,11 @@ class Jury:
 
     def _rulings(self) -> dict[str, Ruling]:
         if self._stored is None:
-            self._stored = {}
+            found = {}
             if self.store is not None and self.store.exists():
-                self._stored = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
+                mend(self.store)
+                found = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
+            self._stored = found
         return self._stored
 
     def _keep(self, ruling: Ruling) -> None:
