@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import Unavailable
 from echat_eval.jsonl import Appender, read_rows
-from echat_eval.judge.question import Question, render
+from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.served import Served, Tenure
 from echat_eval.judge.verdict import Verdict, parse_verdict
 from echat_eval.keys import digest
@@ -120,11 +120,7 @@ class Jury:
         """
         prompt = render(self.judge, question, turn=repeat, ticket=not self.holds_schema)
         heard = question.heard is not None
-        asked = digest(
-            "question",
-            [self.client.model, self.client.base_url, self._rubric, prompt.text,
-             self.holds_schema, self.temperature, repeat],
-        )  # fmt: skip
+        asked = self.question_key(question, prompt, repeat)
         if self.store is not None and self.store.exists():
             self.served()  # or no kept verdict could be known for the present judge's
         with self._lock:
@@ -158,6 +154,14 @@ class Jury:
                 self._tenure.keep()
                 self._keep(ruling)
         return kept
+
+    def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
+        """Return the hash of all that is asked and how: rubric, model, address and every word shown."""
+        return digest(
+            "question",
+            [self.client.model, self.client.base_url, self._rubric, prompt.text,
+             self.holds_schema, self.temperature, repeat],
+        )  # fmt: skip
 
     def _meet(self, served: Served) -> None:
         self._tenure.meet(served)

@@ -3,80 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any, Literal
 
 from echat_eval.chat_client import ChatClient
-from echat_eval.errors import NotApplicable, Unavailable, UsageError
-from echat_eval.judge import (
-    Heard,
-    Judge,
-    Jury,
-    Question,
-    Ruling,
-    load_judge,
-    text_score,
-    voice_score,
-)
-from echat_eval.keys import digest
+from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable
+from echat_eval.judge import Judge, Jury, Question, Ruling, load_judge, text_score, voice_score
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
-from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
+from echat_eval.scorers.asking import (
+    Asking,
+    blank_score,
+    failed_scores,
+    question_of,
+    question_under,
+    settled_scores,
+    voice_of,
+)
+from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, opinions_of, words_of
 
-__all__ = ["Judged", "JudgedContrast", "judged_scorers"]
-
-
-class _Asking:
-    """What both scorers share: the jury, how often it is asked, and whose identity a score carries."""
-
-    needs: tuple[str, ...] = WORD_EARS
-
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        if repeats < 1:
-            raise UsageError(f"repeats is {repeats}; expected at least 1")
-        self.jury = jury
-        self.judge: Judge = jury.judge
-        self.repeats = repeats
-        self.calls_at_once = calls_at_once
-
-    def rulings(self, question: Question) -> list[Ruling]:
-        """Return one ruling per repeat."""
-        return [self.jury.rule(question, repeat=n) for n in range(self.repeats)]
-
-    def fingerprint(self) -> str:
-        """Return the hash of the rubric, of the model as the server names it, and of how it is asked.
-
-        Runs whose judges differ in it are not put side by side. The server's own fingerprint is in the
-        settings: it is in every score's key, but services that answer from several machines in turn
-        name several.
-        """
-        served, jury = self.jury.served(), self.jury
-        model = served.model if served is not None else None
-        return digest(
-            "judge as served",
-            [self.judge.fingerprint(), jury.client.model, model, jury.holds_schema, jury.temperature],
-        )
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the model, where and by whom it is served, and how it is asked."""
-        client, served = self.jury.client, self.jury.served()
-        return {
-            "model": client.model, "url": client.base_url, "rubric": self.judge.name,
-            "repeats": self.repeats, "schema": self.jury.holds_schema,
-            "temperature": self.jury.temperature, "served": asdict(served) if served is not None else None,
-        }  # fmt: skip
-
-    def close(self) -> None:
-        """Close connections."""
-        self.jury.close()
-
-    def _points(self, question: Question) -> float:
-        return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in self.rulings(question))
+__all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
 
 
-class Judged(_Asking):
+class Judged(Asking):
     """Asks for a verdict on every reply.
 
     Two metrics: the score of the words, and the score of the voice where an annotator heard an
@@ -106,12 +57,23 @@ class Judged(_Asking):
         """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
         return [score for case in cases for score in self._both(case)]
 
+    def question_of(self, case: Case) -> Question:
+        """Return what the judge is asked of a reply.
+
+        Raises:
+            SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not to be had.
+        """
+        return question_of(case)
+
     def _both(self, case: Case) -> list[Score]:
-        text, voice = (_blank(case, metric) for metric in self.metrics)
-        if settled := _settled(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
+        text, voice = (blank_score(case, metric) for metric in self.metrics)
+        if settled := settled_scores(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
             return settled
-        heard, lacking = _voice_of(case)
-        question = _question(case, words_of(case), case.sample.cues, heard)
+        _, lacking = voice_of(case)
+        try:
+            question = self.question_of(case)
+        except SystemFailure as error:
+            return failed_scores([(text, self.metrics[0]), (voice, self.metrics[1])], str(error))
         rulings = self.rulings(question)
         evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
@@ -126,7 +88,7 @@ class Judged(_Asking):
         return made
 
 
-class JudgedContrast(_Asking):
+class JudgedContrast(Asking):
     """How much better the judge finds a reply under its own labels than under those of its group.
 
     Every reply of a contrast group is judged under every set of labels of the group. A row's value is
@@ -155,23 +117,23 @@ class JudgedContrast(_Asking):
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return one score a case of one contrast group."""
-        words: dict[str, str | NotApplicable | Unavailable] = {}
+        words: dict[str, str | RowError] = {}
         for case in cases:
             if case.response.state == "value":
                 try:
                     words[case.sample.id] = words_of(case)
-                except (NotApplicable, Unavailable) as error:
+                except (SystemFailure, NotApplicable, Unavailable) as error:
                     words[case.sample.id] = error
         return [self._one(case, cases, words) for case in cases]
 
-    def _one(
-        self, case: Case, cases: Sequence[Case], words: Mapping[str, str | NotApplicable | Unavailable]
-    ) -> Score:
+    def _one(self, case: Case, cases: Sequence[Case], words: Mapping[str, str | RowError]) -> Score:
         metric = self.metrics[0]
-        blank = _blank(case, metric)
-        if settled := _settled(case, [(blank, metric)]):
+        blank = blank_score(case, metric)
+        if settled := settled_scores(case, [(blank, metric)]):
             return settled[0]
         own = words[case.sample.id]
+        if isinstance(own, SystemFailure):
+            return failed_scores([(blank, metric)], str(own))[0]
         if not isinstance(own, str):
             state: State = "not applicable" if isinstance(own, NotApplicable) else "missing"
             return replace(blank, state=state, reason=str(own))
@@ -190,7 +152,7 @@ class JudgedContrast(_Asking):
 
     def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
         def fit(words: str, labels: Case) -> float:
-            return self._points(_question(case, words, labels.sample.cues, None))
+            return self._points(question_under(case, words, labels.sample.cues, None))
 
         return ((fit(own, case) - fit(own, other)) + (fit(said, other) - fit(said, case))) / 2
 
@@ -233,26 +195,6 @@ def _labels(case: Case) -> str:
     return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
 
 
-def _question(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
-    return Question(
-        task=case.sample.task, language=case.sample.language, transcript=case.sample.transcript, cues=cues,
-        reply=words, heard=heard,
-    )  # fmt: skip
-
-
-def _voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
-    """Return what was heard, and otherwise which state and reason the voice's score has."""
-    try:
-        heard = emotion_of(case)
-    except NotApplicable as error:
-        return None, {"state": "not applicable", "reason": str(error)}
-    except Unavailable as error:
-        return None, {"state": "missing", "reason": str(error)}
-    if heard is None:
-        return None, {"state": "not applicable", "reason": "the annotator could not tell the emotion"}
-    return heard, None
-
-
 def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> dict[str, Any]:
     points = [text_score(judge, r.verdict.grades, question.task) for r in rulings]
     return {
@@ -267,30 +209,3 @@ def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> di
         "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
         "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
     }  # fmt: skip
-
-
-def _blank(case: Case, metric: Metric) -> Score:
-    return Score(
-        key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-        metric=metric.name, state="missing", reason="the response is missing",
-    )  # fmt: skip
-
-
-def _settled(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
-    """Return the scores of a case without a reply; none if there is one to judge."""
-    response = case.response
-    if case.sample.asks is not None:
-        asked = "the sample asks what is heard, not for a reply"
-        return [replace(blank, state="not applicable", reason=asked) for blank, _ in blanks]
-    if response.state == "value" and response.reply is not None:
-        return []
-    made = []
-    for blank, metric in blanks:
-        if response.state == "failed" and metric.worst is not None:
-            made.append(replace(blank, state="failed", value=metric.worst, reason=response.reason))
-        elif response.state in ("failed", "not applicable"):
-            reason = "the system failed" if response.state == "failed" else response.reason
-            made.append(replace(blank, state="not applicable", reason=reason))
-        else:
-            made.append(blank)
-    return made
