@@ -52,11 +52,26 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
     help="Verdicts per golden reply.",
 )
 @click.option("--judge-prose", is_flag=True, help="The server holds no JSON schema.")
+@click.option(
+    "--judge-timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(1),
+    help="Until a question is given up.",
+)
+@click.option(
+    "--at-once",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Questions asked side by side.",
+)
 @click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
 def check_judge(
     golden: bool, attacks: bool, ratings: Path | None, folder: Path | None, judge: str,
     judge_url: str | None, rubric: str, judge_repeats: int,
-    judge_prose: bool, tolerance: float,
+    judge_prose: bool, judge_timeout: float, at_once: int, tolerance: float,
 ) -> int:  # fmt: skip
     """Does this judge grade as a sound one must, and can replies talk it into more?"""
     from echat_eval.scorers.judged import judged_scorers
@@ -69,21 +84,27 @@ def check_judge(
         _ratings(ratings, folder, rubric)
         if not (golden or attacks):
             return Exit.DONE
-    scorer = judged_scorers(None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose)[0]
+    scorer = judged_scorers(
+        None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose, timeout=judge_timeout
+    )[0]
     codes = [Exit.DONE]
     if golden:
-        codes.append(_golden(scorer.jury, judge_repeats))
+        codes.append(_golden(scorer.jury, judge_repeats, at_once))
     if attacks:
-        codes.append(_attacks(scorer.jury, tolerance))
+        codes.append(_attacks(scorer.jury, tolerance, at_once))
     scorer.close()
     # Faults found outrank verdicts that are missing.
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
 
 
-def _golden(jury: Jury, repeats: int) -> Exit:
+def _golden(jury: Jury, repeats: int, at_once: int) -> Exit:
     from echat_eval.checks.golden import golden_replies, grade_golden
+    from echat_eval.cli.progress import Bar
 
-    outcomes = grade_golden(jury, golden_replies(jury.judge.name), repeats=repeats)
+    replies = golden_replies(jury.judge.name)
+    with Bar() as bar:
+        bar.stage("golden replies", len(replies), 0)
+        outcomes = grade_golden(jury, replies, repeats=repeats, at_once=at_once, told=bar.advance)
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for outcome in outcomes:
@@ -99,10 +120,14 @@ def _golden(jury: Jury, repeats: int) -> Exit:
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _attacks(jury: Jury, tolerance: float) -> Exit:
+def _attacks(jury: Jury, tolerance: float, at_once: int) -> Exit:
     from echat_eval.checks.attacks import attacks, try_attacks
+    from echat_eval.cli.progress import Bar
 
-    outcomes = try_attacks(jury, attacks(jury.judge.name))
+    corpus = attacks(jury.judge.name)
+    with Bar() as bar:
+        bar.stage("attacks", len(corpus), 0)
+        outcomes = try_attacks(jury, corpus, at_once=at_once, told=bar.advance)
     moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
     missing = len(outcomes) - len(moved)
     for points, attack in sorted(moved, key=lambda pair: -pair[0]):

@@ -37,6 +37,7 @@ class Instruments:
     rubric: str
     judge_repeats: int
     judge_prose: bool
+    judge_timeout: float
     controls: int
     tries: int
 
@@ -63,7 +64,7 @@ class Instruments:
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
         made = judged_scorers(
             model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-            store=store,
+            store=store, timeout=self.judge_timeout,
         )  # fmt: skip
         made[0].fingerprint()  # a refused key or an unknown model is told before any system is asked
         if made[0].jury.silence is not None:
@@ -97,6 +98,8 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Verdicts per question; their spread is kept."),
         click.option("--judge-prose", is_flag=True,
                      help="The judge's server holds no JSON schema: read one verdict out of its prose."),
+        click.option("--judge-timeout", default=60.0, show_default=True, metavar="SECONDS",
+                     type=click.FloatRange(1), help="Until a question to the judge is given up."),
         click.option("--controls", default=0, show_default="off", metavar="N", type=click.IntRange(0),
                      help="Judge N replies again with labels shuffled, withheld, or misheard."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),

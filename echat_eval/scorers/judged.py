@@ -167,6 +167,7 @@ def judged_scorers(
     temperature: float = 0.0,
     calls_at_once: int = 4,
     store: Path | None = None,
+    timeout: float = 60.0,
 ) -> tuple[Judged, JudgedContrast]:
     """Return both scorers of one judge; they share its connection and its verdicts.
 
@@ -177,9 +178,10 @@ def judged_scorers(
         repeats: verdicts per question; the spread is in the evidence.
         schema: the server can hold answers to a JSON schema.
         store: file of verdicts that outlives the process.
+        timeout: seconds until a question is given up.
     """
     judge = load_judge(rubric)
-    client = ChatClient(model=model or judge.model, base_url=url)
+    client = ChatClient(model=model or judge.model, base_url=url, timeout=timeout)
     jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store)
     return (
         Judged(jury, repeats=repeats, calls_at_once=calls_at_once),
