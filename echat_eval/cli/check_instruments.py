@@ -203,17 +203,22 @@ def check_annotators(data: Path, names: tuple[str, ...]) -> int:  # fmt: skip
     """Does an annotator hear what people say is there?"""
     from echat_eval.checks.labelled import hear_clips, read_clips
     from echat_eval.cli.options import make_annotators
+    from echat_eval.cli.progress import Bar
 
     clips = read_clips(data)
     for annotator in make_annotators(names):
-        report = hear_clips(annotator, clips)
+        with Bar() as bar:
+            bar.stage(annotator.name, len(clips), 0)
+            report = hear_clips(annotator, clips, told=bar.advance)
         click.echo(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
+        if report.error_rate is None and not report.cues:
+            click.echo(f"  it hears nothing that {data} says of these clips, so there is nothing to compare")
         if report.error_rate is not None:
             click.echo(f"  word error rate, %: {_with_interval(report.error_rate)}")
         for cue, found in report.cues.items():
             click.echo(f"  {cue}: UAR, % {_with_interval(found.uar)}; WAR, % {_with_interval(found.war)}")
             for (gold, heard), count in sorted(report.confusion[cue].items()):
-                click.echo(f"    {gold} heard as {heard}: {count}")
+                click.echo(f"    {gold} heard as {heard}: {count} of {found.per_label[gold][1]}")
             if cue in report.calibration:
                 click.echo(f"    calibration error: {_with_interval(report.calibration[cue])}")
     return Exit.DONE
