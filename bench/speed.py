@@ -152,6 +152,12 @@ def sizes(given: Settings) -> dict[str, dict[str, Any]]:
 CASES = {"mock": mock, "async": waiting, "again": again, "help": help_text, "judge": judged}
 
 
+def keep(found: dict[str, Any], results: Path) -> None:
+    """Write down what was found so far."""
+    found["summary"] = summarise(found["cases"])
+    results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
 def rival(environments: Path, name: str) -> Path:
     """Return the Python of a rival's environment, made if it is not there yet."""
     python = environments / name / "bin" / "python"
@@ -199,12 +205,12 @@ def main() -> None:
             for what, figures in case(settings).items():
                 found["cases"].setdefault(name, {}).setdefault(what, []).append(figures)
                 print(repeat + 1, name, what, json.dumps(figures), flush=True)
+        keep(found, given.results)
     if not given.only or "sizes" in given.only:
         for what, figures in sizes(settings).items():
             found["cases"].setdefault("sizes", {})[what] = [figures]
             print("sizes", what, json.dumps(figures), flush=True)
-    found["summary"] = summarise(found["cases"])
-    given.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    keep(found, given.results)
     if given.results == RESULTS and not given.only:
         write_table(found)
     print(json.dumps(found["summary"], indent=1))
