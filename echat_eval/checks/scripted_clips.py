@@ -22,7 +22,7 @@ PITCH: Mapping[str, float] = {"anger": 250.0, "happy": 400.0, "sad": 150.0}
 Wave = NDArray[np.float32]
 
 
-def make_task(folder: Path, groups: int = 6) -> Task:
+def make_task(folder: Path, groups: int = 8) -> Task:
     """Write and load a task of contrast groups of two, happy and sad."""
     rows = []
     (folder / "audio").mkdir(parents=True, exist_ok=True)

@@ -142,7 +142,7 @@ class ScriptedSystem:
         """Return words and a voice that depend on the question and the seed alone."""
         number, label = self._asked[request.id]
         dice = random.Random(f"{self.seed} {number}")
-        aware, fits, empty = dice.random() < 0.85, dice.random() < 0.9, dice.random() < 0.08
+        aware, fits, empty = dice.random() < 0.9, dice.random() < 0.9, dice.random() < 0.08
         said = f"{'Lovely' if label == 'happy' else 'So sorry'}, that's number {number}."
         said = "" if empty else said if aware else f"I see, that's number {number}."
         noise = np.random.default_rng([self.seed, number])

@@ -162,6 +162,10 @@ def _ratings(path: Path, folder: Path, rubric: str) -> None:
         click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
             click.echo(f"  {_TITLES[name]:<42} {_with_interval(getattr(row, name))}")
+    click.echo(
+        '"-": one side never varies, or the statistic is not made for this scale; (no interval): fewer than '
+        "two clusters, or one of them carries it alone"
+    )
 
 
 _TITLES = {

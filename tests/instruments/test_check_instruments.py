@@ -63,12 +63,12 @@ def test_a_healthy_run_is_a_run_folder_of_two_commands_with_failures_in_it(
         "verdicts.jsonl",
         "audio",
     } <= {path.name for path in folder.path.iterdir()}
-    assert len(folder.responses()) == 12
-    assert len(list((folder.path / "audio").iterdir())) == 12
+    assert len(folder.responses()) == 16
+    assert len(list((folder.path / "audio").iterdir())) == 16
     # Each reply was judged by the earlier rubric and by this one, twice each: none was taken for the other's.
     judged = [s for s in folder.scores().values() if s.metric == made[0].metric and s.state == "value"]
     rows = [json.loads(line) for line in (folder.path / "verdicts.jsonl").read_text().splitlines()]
-    assert len(rows) == 4 * len(judged) > 40
+    assert len(rows) == 4 * len(judged) > 50
     states = {s.state for run in made for s in run.folder.scores().values() if s.metric == run.metric}
     assert states == {"value", "failed"}
     wave = read(next((folder.path / "audio").iterdir()))
