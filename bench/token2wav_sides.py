@@ -1,24 +1,15 @@
-"""Token2wav on a CPU, ours and the public modules side by side on the same weights.
+"""The two token2wav programs of the CPU bench: ours and the public modules, on the same random weights.
 
-    python bench/token2wav_cpu.py --out bench/results/token2wav_cpu.json
-    python bench/token2wav_cpu.py --public OSUM-EChat/tts --batches 1 16 --tokens 50
-
-`--public` is the folder `OSUM-EChat/tts` of ASLP-lab/OSUM at commit f2bcfac; its modules import einops,
-conformer, diffusers 0.27, omegaconf and torchaudio, which must be importable. Without it ours is timed alone.
+The public modules are those of the folder `OSUM-EChat/tts` of ASLP-lab/OSUM at commit f2bcfac; they import
+einops, conformer, diffusers 0.27 and omegaconf, which must be importable.
 
 Half width: flow encoder 6 x 256 with 4 heads, estimator of 128 channels with 4 heads and 12 middle stages,
-HiFT 256; float32, nothing compiled. Every case runs in its own process, so that its peak memory is its own.
-Seconds are CPU seconds of the process (all threads): other work on the machine disturbs them least.
+HiFT 256; float32, nothing compiled.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import platform
-import resource
-import subprocess
 import sys
 import time
 import types
@@ -32,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state, random_voice  # noqa: E402
 from echat_eval.osum.token2wav import Token2Wav  # noqa: E402
-from echat_eval.osum.voice_config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig, mel_frames  # noqa: E402
+from echat_eval.osum.voice_config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig  # noqa: E402
 from echat_eval.osum.voice_weights import build_flow, build_hift  # noqa: E402
 
 HALF = VoiceConfig(
@@ -147,112 +138,3 @@ def public_modules(folder: Path, config: VoiceConfig) -> tuple[Any, Any]:
         f0_predictor=ConvRNNF0Predictor(1, 80, config.hift.pitch_channels),
     )  # fmt: skip
     return flow.eval(), hift.eval()
-
-
-def run_case(case: dict[str, Any]) -> dict[str, Any]:
-    """Time one case in this process: one short reply to warm up, then the best of `repeats`."""
-    torch.set_num_threads(case["threads"])
-    voice = random_voice(tokens=case["voice_tokens"], frames=mel_frames(case["voice_tokens"]))
-    side = {"ours": Ours, "public": Public}[case["side"]](SIZES[case["size"]], voice, case["public"])
-    generator = torch.Generator().manual_seed(0)
-    rows = [torch.randint(0, 4096, (case["tokens"],), generator=generator) for _ in range(case["batch"])]
-    side.speak([rows[0][:2]], [0])
-    flow, hift, wave = min(
-        (side.speak(rows, list(range(len(rows)))) for _ in range(case["repeats"])),
-        key=lambda run: run[0] + run[1],
-    )
-    return case | {
-        "flow_seconds": round(flow, 3),
-        "hift_seconds": round(hift, 3),
-        "seconds_per_reply": round((flow + hift) / case["batch"], 3),
-        "audio_seconds_per_reply": round(mel_frames(case["tokens"]) * 256 / 22_050, 3),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "wave_rms": round(float(wave.square().mean().sqrt()), 6),
-    }
-
-
-def in_own_process(case: dict[str, Any]) -> dict[str, Any]:
-    """Run one case in a fresh interpreter."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", json.dumps(case)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(
-        {
-            name: result[name]
-            for name in ("side", "batch", "tokens", "flow_seconds", "hift_seconds", "peak_mb")
-        }
-    )
-    return result
-
-
-def compare(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how many times longer the public side took, by batch and tokens, for flow and vocoder apart."""
-    ours = {(r["batch"], r["tokens"]): r for r in results if r["side"] == "ours"}
-    ratios = []
-    for r in results:
-        mine = ours.get((r["batch"], r["tokens"]))
-        if r["side"] == "public" and mine:
-            names = ("flow_seconds", "hift_seconds", "seconds_per_reply", "peak_mb")
-            ratio = {name: round(r[name] / mine[name], 2) for name in names}
-            ratios.append({"batch": r["batch"], "tokens": r["tokens"], "public_over_ours": ratio})
-    return ratios
-
-
-def processor() -> str:
-    """Return the processor's name as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
-
-
-def main() -> None:
-    """Parse flags, run the cases, write the JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--public", default="", help="the public OSUM-EChat/tts folder")
-    parser.add_argument("--size", choices=sorted(SIZES), default="half")
-    parser.add_argument("--batches", type=int, nargs="*", default=[1, 16])
-    parser.add_argument("--tokens", type=int, default=100, help="of every reply in the batch comparison")
-    parser.add_argument("--lengths", type=int, nargs="*", default=[100, 200, 500, 1000, 2000])
-    parser.add_argument("--voice-tokens", type=int, default=231)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--note", default="")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
-    flags = parser.parse_args()
-    if flags.case:
-        print(json.dumps(run_case(flags.case)))
-        return
-    shared = {name: getattr(flags, name) for name in ("size", "voice_tokens", "threads", "repeats", "public")}
-    sides = ["ours", "public"] if flags.public else ["ours"]
-    wanted = [(batch, flags.tokens) for batch in flags.batches] + [(1, length) for length in flags.lengths]
-    results = [
-        in_own_process(shared | {"side": side, "batch": batch, "tokens": tokens})
-        for batch, tokens in dict.fromkeys(wanted)
-        for side in sides
-    ]
-    for result in results:
-        del result["public"]
-    report = {
-        "machine": f"{processor()}, {flags.threads} of {torch.get_num_threads()} threads, no GPU",
-        "torch": torch.__version__,
-        "public": "ASLP-lab/OSUM f2bcfac, one reply at a time, not compiled" if flags.public else None,
-        "note": flags.note,
-        "ratios": compare(results),
-        "cases": results,
-    }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if flags.out:
-        flags.out.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()

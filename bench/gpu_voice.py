@@ -1,0 +1,127 @@
+"""The GPU bench's sections with a voice, and the public code's beside ours."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from forced import Length, make_waves
+from gpu_sections import Bench, decode, decode_rate, random_weights
+from osum_sides import PublicModel
+from token2wav_sides import HALF
+
+from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state, random_voice
+from echat_eval.osum.token2wav import Token2Wav
+from echat_eval.osum.voice_config import FULL_VOICE, TINY_VOICE, mel_frames
+from echat_eval.osum.voice_weights import build_flow, build_hift
+
+#: A prompt of 9.2 s, as the public code ships: tokens and mel frames.
+VOICE = {"full": (231, 796), "tiny": (7, 24)}
+BF16 = "bf16 estimator, noise on the device"
+#: Name -> the estimator's type, float32 products on tensor cores (TF32), noise drawn on the device.
+KINDS = {
+    "float32": (torch.float32, False, False),
+    "tf32": (torch.float32, True, False),
+    "tf32, noise on the device": (torch.float32, True, True),
+    BF16: (torch.bfloat16, True, True),
+}
+VOICE_CONFIGS = {"full": FULL_VOICE, "half": HALF, "tiny": TINY_VOICE}
+
+
+def make_speaker(bench: Bench, kind: str) -> Token2Wav:
+    """Return token2wav with random weights and a random voice of the scale's size."""
+    dtype, tf32, here = KINDS[kind]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    config, size = VOICE_CONFIGS[bench.scale.config], VOICE[bench.scale.config]
+    return Token2Wav(
+        build_flow(random_flow_state(config.flow), config.flow, where="bench"),
+        build_hift(random_hift_state(config.hift), config.hift, where="bench"),
+        random_voice(tokens=size[0], frames=size[1]),
+        device=bench.device,
+        estimator_dtype=dtype,
+        noise_device=bench.device if here else "cpu",
+    )
+
+
+def token2wav(bench: Bench) -> dict[str, Any]:
+    """Seconds a reply by how it is computed and by batch; each kind's wave against float32's."""
+    found: dict[str, Any] = {"tokens": bench.scale.reply.codes}
+    generator = torch.Generator().manual_seed(0)
+    sizes = (1, bench.scale.rows // 8 or 1, bench.scale.rows // 2)
+    kinds = KINDS if bench.cuda else {name: KINDS[name] for name in ("float32", BF16)}
+    rows = [torch.randint(0, 4096, (found["tokens"],), generator=generator) for _ in range(max(sizes))]
+    reference: torch.Tensor | None = None
+    for kind in kinds:
+        speaker = make_speaker(bench, kind)
+        if kind == "float32":
+            noise = [speaker.noise(len(rows[0]), 0)]
+            reference = speaker.mels(rows[:1], noise)[0].cpu()
+        assert reference is not None  # float32 comes first
+        mel = speaker.mels(rows[:1], noise)[0].cpu()
+        here: dict[str, Any] = {"mel_difference": float((mel - reference).abs().max())}
+        for size in dict.fromkeys(sizes):
+            bench.forget_peak()
+            ids = [row.tolist() for row in rows[:size]]
+            taken = bench.median(
+                lambda ids=ids, speaker=speaker: speaker.synthesise(ids, seeds=range(len(ids)))
+            )
+            audio = mel_frames(found["tokens"]) * 256 / 22_050
+            here[f"batch {size}"] = {
+                "seconds_per_reply": taken / size,
+                "replies_per_second": size / taken,
+                "times_real_time": audio * size / taken,
+            } | bench.memory()
+        found[kind] = here
+    return found
+
+
+def prompt(bench: Bench) -> dict[str, Any]:
+    """Reading prompts: positions a second, of one and of a batch."""
+    found: dict[str, Any] = {"positions": bench.scale.prompt}
+    for rows in (1, bench.scale.rows):
+        bench.forget_peak()
+        taken = bench.median(lambda rows=rows: decode(bench, rows=rows, head="speech", new=1, way="plain"))
+        found[f"batch {rows}"] = {
+            "seconds_per_request": taken / rows,
+            "positions_per_second": rows * bench.scale.prompt / taken,
+        } | bench.memory()
+    return found
+
+
+def public(bench: Bench, *, compiled: bool) -> dict[str, Any]:
+    """The public code's decoding at batch 1 and ours, in turns, on the same weights."""
+    if not bench.public:
+        return {"skipped": "no --public folder was given"}
+    tensors = random_weights(bench.config, device=bench.device, dtype=bench.scale.dtype)
+    try:
+        model = PublicModel(
+            Path(bench.public), tensors, bench.config,
+            compiled=compiled, dtype=bench.scale.dtype, device=bench.device,
+        )  # fmt: skip
+    except ImportError as error:
+        return {"skipped": f"the public code cannot be imported: {error}"}
+    del tensors
+    few = bench.scale.short // 4
+    lengths = {"none": Length(few, few), "text": Length(5 * few, few), "speech": Length(few, 5 * few)}
+    wave = make_waves(1, seconds=bench.scale.seconds)
+    first = bench.seconds(lambda: model.answer(wave, lengths["none"]))
+    taken: dict[str, list[float]] = {name: [] for name in lengths}
+    ours: dict[Any, list[float]] = {"text": [], "speech": []}
+    for _ in range(bench.scale.repeats):
+        for name, length in lengths.items():
+            taken[name].append(bench.seconds(lambda length=length: model.answer(wave, length)))
+        for head in ours:
+            ours[head].append(decode_rate(bench, rows=1, head=head, way=bench.way)["tokens_per_second"])
+    base = statistics.median(taken["none"])
+    found: dict[str, Any] = {"public_compile": "on" if compiled else "off", "first_run_seconds": first}
+    for head in ours:
+        rate = 4 * few / (statistics.median(taken[head]) - base)
+        mine = statistics.median(ours[head])
+        found[head] = {
+            "public_tokens_per_second": rate,
+            "our_tokens_per_second": mine,
+            "ours_over_public": mine / rate,
+        }
+    return found | bench.memory()

@@ -1,0 +1,232 @@
+"""OSUM-EChat on a CPU, ours and the public code in turns, on the same random weights.
+
+    python bench/osum_cpu.py language-model --public OSUM-EChat --out bench/results/osum_cpu_language_model.json
+    python bench/osum_cpu.py token2wav --public OSUM-EChat --out bench/results/osum_cpu_token2wav.json
+
+`--public` is the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac, kept outside this repository. It needs
+transformers 4.44.0 with tokenizers 0.19 and huggingface-hub 0.25, einops, conformer, diffusers 0.27.2 and
+omegaconf; ours runs under the same ones. Without it ours is timed alone. Each command takes some six minutes;
+`--long` adds the reply lengths up to 2,000 tokens and takes half an hour.
+
+Every case has a process of its own, so its peak memory is its own, and the processes of a case take turns,
+so that other work on the machine disturbs both sides alike. Seconds are CPU seconds of the process, and every
+number is the median of the rounds. The public code answers one request at a time and knows no other way: of a
+batch of 16 it answers a quarter every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from forced import Length, make_waves
+from osum_sides import CONFIGS, OurModel, PublicModel
+from side_by_side import Round, compare, machine, serve
+from token2wav_sides import SIZES, Ours, Public
+
+#: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
+SHARE = 4
+#: One fifth of a reply's ids are text, as of 100 text and 400 speech tokens.
+TEXT_SHARE = 0.2
+
+
+def split(ids: int) -> Length:
+    """Return a reply of so many ids in all."""
+    text = round(TEXT_SHARE * ids)
+    return Length(text, ids - text - 3)
+
+
+def load_language_model(case: dict[str, Any]) -> Round:
+    """Return one round of the language model: encoder, adapter, prompt and decoding."""
+    torch.set_num_threads(case["threads"])
+    tensors, config = torch.load(case["weights"], weights_only=True, mmap=True), CONFIGS[case["size"]]
+    side: Any
+    if case["side"] == "ours":
+        side = OurModel(tensors, config)
+        hearer, name = side.engine.model, "hear"
+    else:
+        side = PublicModel(Path(case["public"]), tensors, config, compiled=case["side"] == "public compiled")
+        hearer, name = side.model, "_get_embedding_from_wav"
+    heard = timed(hearer, name)
+    waves = make_waves(case["batch"])
+    length = split(case["tokens"])
+
+    def answer(number: int) -> dict[str, Any]:
+        heard.clear()
+        asked = waves if case["side"] == "ours" else share(waves, number)
+        if number < 0:
+            side.answer(asked[:1], Length(4, 4))
+            return {}
+        ids = side.answer(asked, length)
+        assert all(len(row) == length.ids for row in ids), [len(row) for row in ids]
+        return {"requests": len(asked), "hear_cpu_seconds": sum(heard)}
+
+    return answer
+
+
+def load_token2wav(case: dict[str, Any]) -> Round:
+    """Return one round of token2wav: speech tokens to waves."""
+    torch.set_num_threads(case["threads"])
+    from echat_eval.osum.tiny_voice import random_voice
+    from echat_eval.osum.voice_config import mel_frames
+
+    voice = random_voice(tokens=case["voice_tokens"], frames=mel_frames(case["voice_tokens"]))
+    side = {"ours": Ours, "public": Public}[case["side"]](SIZES[case["size"]], voice, f"{case['public']}/tts")
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(0, 4096, (case["tokens"],), generator=generator) for _ in range(case["batch"])]
+
+    def speak(number: int) -> dict[str, Any]:
+        asked = list(enumerate(rows)) if case["side"] == "ours" else share(list(enumerate(rows)), number)
+        if number < 0:
+            side.speak([rows[0][:2]], [0])
+            return {}
+        flow, hift, _ = side.speak([row for _, row in asked], [seed for seed, _ in asked])
+        return {"requests": len(asked), "flow_cpu_seconds": flow, "hift_cpu_seconds": hift}
+
+    return speak
+
+
+def share(rows: list[Any], number: int) -> list[Any]:
+    """Return the public side's part of a batch in this round."""
+    if len(rows) <= SHARE:
+        return rows
+    start = max(number, 0) * SHARE % len(rows)
+    return rows[start : start + SHARE]
+
+
+def timed(owner: Any, name: str) -> list[float]:
+    """Make a method note its CPU seconds in the list returned."""
+    spent: list[float] = []
+    method: Callable[..., Any] = getattr(owner, name)
+
+    def call(*given: Any, **named: Any) -> Any:
+        begin = time.process_time()
+        made = method(*given, **named)
+        spent.append(time.process_time() - begin)
+        return made
+
+    object.__setattr__(owner, name, call)
+    return spent
+
+
+LOADERS = {"language-model": load_language_model, "token2wav": load_token2wav}
+#: Batch size, ids of a reply, rounds.
+CASES = {
+    "language-model": [(1, 100, 3), (16, 50, 4), (1, 500, 1)],
+    "token2wav": [(1, 25, 3), (16, 25, 4), (1, 100, 1)],
+}
+LONG = {
+    "language-model": [(1, 1000, 1), (1, 2000, 1)],
+    "token2wav": [(1, 500, 1), (1, 1000, 1), (1, 2000, 1)],
+}
+
+
+def agree(public: str, size: str, weights: str) -> int:
+    """Return how many ids of two greedy replies are the same on both sides before the first that differs."""
+    config = CONFIGS[size]
+    tensors = torch.load(weights, weights_only=True, mmap=True)
+    ours = OurModel(tensors, config, profile="upstream")
+    theirs = PublicModel(Path(public), tensors, config, compiled=False)
+    length, waves = split(50), make_waves(1)
+    pairs = zip(
+        sum(ours.answer(waves, length, greedy=True), []),
+        sum(theirs.answer(waves, length, greedy=True), []),
+        strict=True,
+    )
+    same = [a == b for a, b in pairs]
+    return same.index(False) if False in same else len(same)
+
+
+def ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how many times more the public side took, by batch and reply length."""
+    ours = {(r["batch"], r["tokens"]): r for r in records if r["side"] == "ours"}
+    made = []
+    for record in records:
+        mine = ours.get((record["batch"], record["tokens"]))
+        if record["side"] == "ours" or mine is None:
+            continue
+        times = {
+            name: round(value / mine["per_request"][name], 2)
+            for name, value in record["per_request"].items()
+            if mine["per_request"][name]
+        }
+        memory = round(record["peak_mb"] / mine["peak_mb"], 2)
+        made.append(
+            {"side": record["side"], "batch": record["batch"], "tokens": record["tokens"]}
+            | {"over_ours": times | {"peak_mb": memory}}
+        )
+    return made
+
+
+def main() -> None:
+    """Parse flags, run the cases, write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", nargs="?", choices=sorted(LOADERS))
+    parser.add_argument("--public", default="", help="the public OSUM-EChat folder")
+    parser.add_argument("--size", help="of CONFIGS or SIZES; default: bench, half")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="a public side with its compile on as well")
+    parser.add_argument("--cases", type=json.loads, help="in place of CASES, as JSON")
+    parser.add_argument("--voice-tokens", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--note", default="")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.worker:
+        serve(lambda: LOADERS[flags.worker["part"]](flags.worker))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(flags, Path(folder) / "weights.pt")
+    text = json.dumps(report, indent=1)
+    print(text)
+    if flags.out:
+        flags.out.write_text(text + "\n", encoding="utf-8")
+
+
+def measure(flags: argparse.Namespace, weights: Path) -> dict[str, Any]:
+    """Run the cases of one part and return the report."""
+    shared = {"part": flags.part, "threads": flags.threads, "public": flags.public}
+    report: dict[str, Any] = {
+        "machine": machine(flags.threads),
+        "torch": torch.__version__,
+        "public": "ASLP-lab/OSUM f2bcfac, one request at a time" if flags.public else None,
+        "note": flags.note,
+    }
+    if flags.part == "language-model":
+        from echat_eval.osum.tiny import random_tensors
+
+        shared |= {"size": flags.size or "bench", "weights": str(weights)}
+        config = CONFIGS[shared["size"]]
+        torch.save(random_tensors(config, talkative=True), weights)
+        report |= {"dtype": "float32", "dimensions": asdict(config), "public_compile": "off"}
+        if flags.public:
+            report["greedy_ids_equal"] = agree(flags.public, shared["size"], str(weights))
+    else:
+        shared |= {"size": flags.size or "half", "voice_tokens": flags.voice_tokens}
+        report |= {"dtype": "float32", "dimensions": asdict(SIZES[shared["size"]]), "public_compile": "off"}
+    records = []
+    for batch, tokens, rounds in flags.cases or CASES[flags.part] + (LONG[flags.part] if flags.long else []):
+        sides = ["ours"] + ["public"] * bool(flags.public)
+        if flags.compiled and batch == 1 and rounds > 1:
+            sides.append("public compiled")
+        cases = [shared | {"side": side, "batch": batch, "tokens": tokens} for side in sides]
+        records += compare(__file__, cases, rounds=rounds)
+    for record in records:
+        record["tokens_per_second"] = round(record["tokens"] * record["requests_per_second"], 2)
+        for name in ("public", "weights", "part", "threads"):
+            record.pop(name, None)
+    return report | {"ratios": ratios(records), "cases": records}
+
+
+if __name__ == "__main__":
+    main()

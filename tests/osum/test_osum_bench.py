@@ -1,0 +1,158 @@
+"""The benches can be believed: their arithmetic, their fixed work, and that nothing they skip goes unsaid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.torch
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+sys.path.append(str(BENCH))
+
+import osum_bounds  # noqa: E402
+import osum_gpu  # noqa: E402
+from forced import Length, forced, make_waves  # noqa: E402
+
+from echat_eval.osum.config import FULL, TINY  # noqa: E402
+from echat_eval.osum.modes import Ask  # noqa: E402
+
+
+def most(head: str, rows: int, context: int) -> float:
+    h200 = osum_bounds.card_named("NVIDIA H200")
+    return osum_bounds.bound(
+        FULL, rows=rows, context=context, head=head, itemsize=2, bandwidth=h200.bandwidth, flops=h200.flops
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "context", "tokens"),
+    [("text", 1, 500, 775), ("speech", 1, 500, 859), ("speech", 64, 800, 41_000), ("speech", 8, 800, 6_600)],
+)
+def test_bounds_are_those_of_the_published_sizes(head: str, rows: int, context: int, tokens: int) -> None:
+    # Worked out by hand from the released shapes, with 4.8 TB/s.
+    assert most(head, rows, context) == pytest.approx(tokens, rel=0.01)
+
+
+def test_layer_and_head_weights_are_those_of_the_released_model() -> None:
+    assert osum_bounds.layer_weights(FULL) == 36 * 77_076_992
+    assert osum_bounds.head_weights(FULL, "text") == 151_936 * 2048
+    assert osum_bounds.head_weights(FULL, "speech") == 8_390_656 + 4_097
+
+
+def test_a_large_batch_is_bound_by_computing() -> None:
+    slow = osum_bounds.bound(
+        FULL, rows=4096, context=1, head="speech", itemsize=2, bandwidth=1e15, flops=989e12
+    )
+    flops = osum_bounds.step_flops(FULL, rows=1, context=1, head="speech")
+    assert slow == pytest.approx(989e12 / flops)
+
+
+def sections(**changed: object) -> dict[str, dict[str, object]]:
+    good = {
+        "decode 1 text": {"share_of_nominal": 0.61},
+        "decode 1 speech": {"share_of_nominal": 0.59},
+        "decode 64 speech": {"skipped": "3 s were left"},
+        "s2s": {"replies_per_second": 9.0, "peak_gb": 41.0},
+    }
+    return good | changed
+
+
+def test_targets_are_reached_missed_or_not_measured_with_the_reason() -> None:
+    told = osum_bounds.judge(sections(), card="NVIDIA H200", full=True)
+    assert [row["verdict"] for row in told] == [
+        "reached", "not reached", "not measured: 3 s were left", "reached", "not reached",
+    ]  # fmt: skip
+
+
+def test_replies_a_second_of_another_card_are_not_held_against_the_h200s() -> None:
+    told = osum_bounds.judge(sections(), card="NVIDIA A100", full=True)
+    assert told[3]["verdict"].startswith("not comparable")
+    assert all(
+        row["verdict"].startswith("not measured")
+        for row in osum_bounds.judge(sections(), card="cpu", full=False)
+    )
+
+
+def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
+    lengths = {0: Length(3, 9), 1: Length(6, 2), 2: Length(1, 12)}
+    asks = [Ask(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))]
+    with forced(lengths.__getitem__, TINY):
+        replies = tiny_engine.reply(asks, mode="s2s", cap=40)
+    assert [len(reply.ids) for reply in replies] == [15, 11, 16]
+    assert [reply.ids.index(TINY.text.end) for reply in replies] == [3, 6, 1]
+    assert [len(reply.speech) for reply in replies] == [9, 2, 12]
+    assert {reply.finish_reason for reply in replies} == {"stop"}
+    free = tiny_engine.reply(asks, mode="s2s", cap=40)
+    assert [len(reply.ids) for reply in free] != [15, 11, 16]
+
+
+def flags(**changed: object) -> argparse.Namespace:
+    usual = {
+        "size": "tiny", "device": "cpu", "limit": 60.0, "sections": ["card", "hear"], "public": "",
+        "note": "", "out": None,
+    }  # fmt: skip
+    return argparse.Namespace(**(usual | changed))
+
+
+def test_without_time_every_section_says_so() -> None:
+    report = osum_gpu.run(flags(limit=0.0))
+    assert report["sections"] == {name: {"skipped": "the 0 s were over"} for name in ("card", "hear")}
+
+
+def test_a_process_that_dies_costs_its_section_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stands in for the measuring process: it dies in "card" and measures everything else.
+    script = tmp_path / "measures.py"
+    script.write_text(
+        f"import sys, time\nsys.path.insert(0, {str(BENCH)!r})\n"
+        "from pathlib import Path\nfrom osum_gpu import Progress\n"
+        "given = sys.argv\nprogress = Progress(Path(given[given.index('--measure') + 1]))\n"
+        "for name in given[given.index('--sections') + 1:]:\n"
+        "    progress.tell('begin', name, {'at': time.time()})\n"
+        "    if name == 'card':\n        sys.exit(9)\n"
+        "    progress.tell('end', name, {'good': 1})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(osum_gpu, "HERE", script)
+    report = osum_gpu.run(flags())
+    assert report["sections"]["card"]["failed"] == "the process ended with 9"
+    assert report["sections"]["hear"] == {"good": 1}
+
+
+def test_the_gpu_bench_runs_small_on_a_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "tiny.json"
+    asked = [name for name in osum_gpu.SECTIONS if name != "steps compiled"]  # compiling takes a minute
+    command = [sys.executable, str(BENCH / "osum_gpu.py"), "--size", "tiny", "--device", "cpu"]
+    done = subprocess.run(
+        [*command, "--out", str(out), "--sections", *asked], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(out.read_text(encoding="utf-8"))
+    measured = report["sections"]
+    assert list(measured) == asked
+    assert {name for name in asked if "skipped" in measured[name]} == {"public", "public compiled"}
+    assert not [name for name in asked if "failed" in measured[name]]
+    for name in ("decode 1 text", "decode 1 speech", "decode 64 speech"):
+        assert measured[name]["tokens_per_second"] > 0
+        assert math.isfinite(measured[name]["share_of_measured"])
+    assert measured["steps recorded"]["ids_like_plain"] == measured["steps recorded"]["of"]
+    assert measured["s2s"]["replies"] == 6
+    assert all(row["verdict"].startswith("not measured") for row in report["targets"])
+
+
+def test_random_weights_are_decided_by_their_seed() -> None:
+    from gpu_sections import random_weights
+
+    first, again, other = (
+        random_weights(TINY, device="cpu", dtype=torch.float32, seed=seed) for seed in (0, 0, 1)
+    )
+    name = "llama_model.model.layers.0.mlp.up_proj.weight"
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first[name], other[name])
