@@ -1,21 +1,17 @@
-"""Replies of a set length out of a random model, which never ends one by itself: so a bench's work is fixed."""
+"""Replies of a set length out of a random model, which never ends one by itself: the work is fixed."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from echat_eval.osum.slots import Slots
 
-from echat_eval.osum.config import OsumConfig  # noqa: E402
-from echat_eval.osum.slots import Slots  # noqa: E402
+from echat_eval.osum.config import OsumConfig
 
 #: Further than any reply goes.
 NEVER = 1_000_000
@@ -93,7 +89,7 @@ def forced(length_of: Callable[[int], Length], config: OsumConfig) -> Iterator[N
 
 
 def make_waves(count: int, *, seconds: float = 4.0, seed: int = 0) -> list[torch.Tensor]:
-    """Return noise for the encoder to hear, (samples,) float32 at 16 kHz; half to one and a half `seconds`."""
+    """Return noise to hear, (samples,) float32 at 16 kHz each; half to one and a half `seconds` long."""
     generator = torch.Generator().manual_seed(seed)
     shares = [0.5 + ((7 * number + 8) % 16) / 16 for number in range(count)]  # the first is `seconds` long
     return [0.1 * torch.randn(int(16_000 * seconds * share), generator=generator) for share in shares]

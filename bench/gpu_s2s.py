@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from forced import Length, forced, make_waves
-from gpu_sections import Bench
+from gpu_bench import Bench
 from gpu_voice import make_speaker
 from osum_sides import Words
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from gpu_bench import WAYS, Bench
 from gpu_s2s import s2s, streaming
-from gpu_sections import WAYS, Bench, card, decode_section, hear, steps
+from gpu_sections import card, decode_section, hear, steps
 from gpu_voice import prompt, public, token2wav
 
 TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {

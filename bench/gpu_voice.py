@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from forced import Length, make_waves
-from gpu_sections import Bench, decode, decode_rate, random_weights
+from gpu_bench import Bench, random_weights
+from gpu_sections import decode, decode_rate
 from osum_sides import PublicModel
 from token2wav_sides import HALF
 
@@ -103,7 +104,7 @@ def public(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     except ImportError as error:
         return {"skipped": f"the public code cannot be imported: {error}"}
     del tensors
-    few = bench.scale.short // 4
+    few = max(8, bench.scale.short // 4)
     lengths = {"none": Length(few, few), "text": Length(5 * few, few), "speech": Length(few, 5 * few)}
     wave = make_waves(1, seconds=bench.scale.seconds)
     first = bench.seconds(lambda: model.answer(wave, lengths["none"]))
@@ -117,7 +118,10 @@ def public(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     base = statistics.median(taken["none"])
     found: dict[str, Any] = {"public_compile": "on" if compiled else "off", "first_run_seconds": first}
     for head in ours:
-        rate = 4 * few / (statistics.median(taken[head]) - base)
+        further = statistics.median(taken[head]) - base
+        if further <= 0:
+            raise RuntimeError(f"{4 * few} further ids took no time: {taken}")
+        rate = 4 * few / further
         mine = statistics.median(ours[head])
         found[head] = {
             "public_tokens_per_second": rate,

@@ -1,7 +1,7 @@
-"""What a decode step of OSUM-EChat must read and compute at least, and what the issue asks for. Arithmetic only.
+"""What a decode step of OSUM-EChat must read and compute at least, and what is aimed at. Arithmetic only.
 
-A step reads every weight of the layers and of one head once, and every row's keys and values. The bound is the
-slower of reading at the card's bandwidth and computing at its peak.
+A step reads every weight of the layers and of one head once, and every row's keys and values. The bound is
+the slower of reading at the card's bandwidth and computing at its peak.
 """
 
 from __future__ import annotations

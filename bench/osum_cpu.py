@@ -1,12 +1,12 @@
 """OSUM-EChat on a CPU, ours and the public code in turns, on the same random weights.
 
-    python bench/osum_cpu.py language-model --public OSUM-EChat --out bench/results/osum_cpu_language_model.json
-    python bench/osum_cpu.py token2wav --public OSUM-EChat --out bench/results/osum_cpu_token2wav.json
+    python bench/osum_cpu.py language-model --public OSUM-EChat --out osum_cpu_language_model.json
+    python bench/osum_cpu.py token2wav --public OSUM-EChat --out osum_cpu_token2wav.json
 
-`--public` is the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac, kept outside this repository. It needs
-transformers 4.44.0 with tokenizers 0.19 and huggingface-hub 0.25, einops, conformer, diffusers 0.27.2 and
-omegaconf; ours runs under the same ones. Without it ours is timed alone. Each command takes some six minutes;
-`--long` adds the reply lengths up to 2,000 tokens and takes half an hour.
+`--public` is the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac, kept outside this repository. It
+needs transformers 4.44.0 with tokenizers 0.19 and huggingface-hub 0.25, einops, conformer, diffusers 0.27.2
+and omegaconf; ours runs under the same ones. Without it ours is timed alone. Each command takes some six
+minutes; `--long` adds the reply lengths up to 2,000 tokens and takes half an hour.
 
 Every case has a process of its own, so its peak memory is its own, and the processes of a case take turns,
 so that other work on the machine disturbs both sides alike. Seconds are CPU seconds of the process, and every
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,10 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from forced import Length, make_waves
-from osum_sides import CONFIGS, OurModel, PublicModel
-from side_by_side import Round, compare, machine, serve
-from token2wav_sides import SIZES, Ours, Public
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from forced import Length, make_waves  # noqa: E402
+from osum_sides import CONFIGS, OurModel, PublicModel  # noqa: E402
+from side_by_side import Round, compare, machine, serve  # noqa: E402
+from token2wav_sides import SIZES, Ours, Public  # noqa: E402
+
+from echat_eval.osum.tiny import random_tensors  # noqa: E402
+from echat_eval.osum.tiny_voice import random_voice  # noqa: E402
+from echat_eval.osum.voice_config import mel_frames  # noqa: E402
 
 #: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
 SHARE = 4
@@ -74,9 +82,6 @@ def load_language_model(case: dict[str, Any]) -> Round:
 def load_token2wav(case: dict[str, Any]) -> Round:
     """Return one round of token2wav: speech tokens to waves."""
     torch.set_num_threads(case["threads"])
-    from echat_eval.osum.tiny_voice import random_voice
-    from echat_eval.osum.voice_config import mel_frames
-
     voice = random_voice(tokens=case["voice_tokens"], frames=mel_frames(case["voice_tokens"]))
     side = {"ours": Ours, "public": Public}[case["side"]](SIZES[case["size"]], voice, f"{case['public']}/tts")
     generator = torch.Generator().manual_seed(0)
@@ -129,18 +134,14 @@ LONG = {
 
 
 def agree(public: str, size: str, weights: str) -> int:
-    """Return how many ids of two greedy replies are the same on both sides before the first that differs."""
+    """Return how many ids of a greedy reply are the same on both sides before the first that differs."""
     config = CONFIGS[size]
     tensors = torch.load(weights, weights_only=True, mmap=True)
     ours = OurModel(tensors, config, profile="upstream")
     theirs = PublicModel(Path(public), tensors, config, compiled=False)
     length, waves = split(50), make_waves(1)
-    pairs = zip(
-        sum(ours.answer(waves, length, greedy=True), []),
-        sum(theirs.answer(waves, length, greedy=True), []),
-        strict=True,
-    )
-    same = [a == b for a, b in pairs]
+    (mine,), (their,) = (side.answer(waves, length, greedy=True) for side in (ours, theirs))
+    same = [a == b for a, b in zip(mine, their, strict=True)]
     return same.index(False) if False in same else len(same)
 
 
@@ -203,8 +204,6 @@ def measure(flags: argparse.Namespace, weights: Path) -> dict[str, Any]:
         "note": flags.note,
     }
     if flags.part == "language-model":
-        from echat_eval.osum.tiny import random_tensors
-
         shared |= {"size": flags.size or "bench", "weights": str(weights)}
         config = CONFIGS[shared["size"]]
         torch.save(random_tensors(config, talkative=True), weights)

@@ -4,19 +4,20 @@
     python bench/osum_gpu.py --out bench/results/osum_gpu.json --public OSUM-EChat
     python bench/osum_gpu.py --size tiny --device cpu --out tiny.json
 
-One call of at most `--limit` seconds (540). Weights are random, made on the device from a seed; replies end at
-set lengths, so the work is fixed. Sections run in the order of their importance in a process of their own; one
-that fails or hangs is noted, and a fresh process goes on with the rest; one for which there is no time left is
-skipped, and says so. The report is written after every section.
+One call of at most `--limit` seconds (540). Weights are random, made on the device from a seed; replies
+end at set lengths, so the work is fixed. Sections run in the order of their importance in a process of
+their own; one that fails or hangs is noted, and a fresh process goes on with the rest; one for which there
+is no time left is skipped, and says so. The report is written after every section.
 
-`--public`, the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac outside this repository, adds the public
-code's decoding at batch 1 beside ours, in turns, if it can be imported: it needs transformers 4.44.0.
+`--public`, the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac outside this repository, adds the
+public code's decoding at batch 1 beside ours, in turns, if it can be imported: it needs transformers 4.44.0.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,9 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from osum_bounds import judge
-
 HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1]))
+
+from osum_bounds import judge  # noqa: E402
 
 #: Section -> seconds that it may take on a GPU. In the order in which they are run.
 SECTIONS = {
@@ -157,13 +159,28 @@ def write(flags: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     return report
 
 
+class Warned(logging.Handler):
+    """Keeps what the package warned of: a step that could not be compiled or recorded runs on, slower."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+        logging.getLogger("echat_eval").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage()[:300])
+
+    def found(self) -> dict[str, Any]:
+        return {"warnings": list(dict.fromkeys(self.said))} if self.said else {}
+
+
 def measure(flags: argparse.Namespace) -> None:
     """Measure the sections in order, telling the progress file about each."""
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    from gpu_sections import SCALES, Bench
+    from gpu_bench import SCALES, Bench
     from gpu_table import TABLE
 
-    progress = Progress(flags.measure)
+    progress, warned = Progress(flags.measure), Warned()
     bench = Bench(SCALES[flags.size], flags.device, progress.read()[0], public=flags.public)
     for name in flags.sections:
         left = flags.until - time.time()
@@ -171,6 +188,7 @@ def measure(flags: argparse.Namespace) -> None:
             progress.tell("end", name, {"skipped": f"{left:.0f} s were left; it may take {SECTIONS[name]}"})
             bench.results = progress.read()[0]
             continue
+        warned.said.clear()
         begun = time.time()
         progress.tell("begin", name, {"at": begun})
         try:
@@ -180,7 +198,8 @@ def measure(flags: argparse.Namespace) -> None:
             if "CUDA error" in str(error):  # nothing works in this process any more
                 progress.tell("end", name, result)
                 sys.exit(0)
-        progress.tell("end", name, result | {"took_seconds": round(time.time() - begun, 1)})
+        result |= {"took_seconds": round(time.time() - begun, 1)} | warned.found()
+        progress.tell("end", name, result)
         bench.results = progress.read()[0]
 
 

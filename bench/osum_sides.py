@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from forced import ROOT, Length, forced
+from forced import Length, forced
 
 from echat_eval.osum.config import (
     FULL,
@@ -29,7 +29,8 @@ from echat_eval.osum.modes import Ask
 from echat_eval.osum.sampling import GREEDY
 from echat_eval.osum.weights import fill
 
-#: The CPU bench's fixed dimensions: an eighth of the layers or less, a quarter of the width, all of the ids.
+ROOT = Path(__file__).resolve().parents[1]
+#: The CPU bench's fixed dimensions: a quarter of the layers or less, a quarter of the width, all of the ids.
 BENCH = OsumConfig(
     encoder=EncoderConfig(width=384, layers=6, heads=6, ffn=1536),
     adapter=AdapterConfig(layers=2, heads=4, ffn=960),
@@ -39,7 +40,7 @@ CONFIGS = {"bench": BENCH, "full": FULL, "tiny": TINY_REAL_VOCABULARY}
 
 
 class Words:
-    """A tokenizer that knows the one prompt of a bench: no vocabulary file is needed, replies are not read."""
+    """A tokenizer that knows the one prompt of a bench and reads no reply: no vocabulary file is needed."""
 
     def __init__(self) -> None:
         ids = json.loads((ROOT / "tests" / "osum" / "prompt_ids.json").read_text(encoding="utf-8"))
@@ -67,7 +68,7 @@ class Words:
 
 
 class PublicModel:
-    """The public code's model class and its `generate_s2s...` loop, one request at a time: it has no other way.
+    """The public code's model and its `generate_s2s...` loop, one request at a time: it has no other way.
 
     Args:
         folder: `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac.

@@ -1,7 +1,8 @@
 """Two programs timed in turns: each in a process of its own, one round here, one round there.
 
-A worker process loads its side, says so, and then does one round of work a line that it reads. While one side
-works the other waits, so whatever else disturbs the machine disturbs both alike; the order changes every round.
+A worker process loads its side, says so, and then does one round of work a line that it reads. While one
+side works the other waits, so whatever else disturbs the machine disturbs both alike; the order changes
+every round.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def compare(script: str, sides: list[dict[str, Any]], *, rounds: int) -> list[di
 
 
 def memory_mb(entry: str) -> int:
-    """Return VmRSS (now) or VmHWM (peak) of this process; the peak of its whole life where /proc is missing."""
+    """Return VmRSS (now) or VmHWM (peak) of this process; its whole life's peak where /proc is missing."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -18,13 +18,10 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state, random_voice  # noqa: E402
-from echat_eval.osum.token2wav import Token2Wav  # noqa: E402
-from echat_eval.osum.voice_config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig  # noqa: E402
-from echat_eval.osum.voice_weights import build_flow, build_hift  # noqa: E402
+from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state
+from echat_eval.osum.token2wav import Token2Wav
+from echat_eval.osum.voice_config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig
+from echat_eval.osum.voice_weights import build_flow, build_hift
 
 HALF = VoiceConfig(
     flow=FlowConfig(

@@ -148,7 +148,7 @@ def test_the_gpu_bench_runs_small_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_random_weights_are_decided_by_their_seed() -> None:
-    from gpu_sections import random_weights
+    from gpu_bench import random_weights
 
     first, again, other = (
         random_weights(TINY, device="cpu", dtype=torch.float32, seed=seed) for seed in (0, 0, 1)
