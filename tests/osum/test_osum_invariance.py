@@ -132,10 +132,10 @@ def shared_phase(monkeypatch) -> None:
 def shared_position(monkeypatch) -> None:
     usual = Decoder.forward
 
-    def from_the_longest(self, x, positions, cache, *, slots: int):
+    def from_the_longest(self, x, positions, cache, *, slots: int, **given):
         if x.shape[1] == 1:
             positions = torch.full_like(positions, slots - 1)
-        return usual(self, x, positions, cache, slots=slots)
+        return usual(self, x, positions, cache, slots=slots, **given)
 
     monkeypatch.setattr(Decoder, "forward", from_the_longest)
 

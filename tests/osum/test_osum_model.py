@@ -10,8 +10,9 @@ import pytest
 import torch
 from osum_golden import FOLDER
 
+from echat_eval.osum.cache import Cache
 from echat_eval.osum.config import FULL, TINY, config_from_json, config_to_json
-from echat_eval.osum.decoder import Cache, Decoder
+from echat_eval.osum.decoder import Decoder
 from echat_eval.osum.encoder import Encoder, _sinusoids_in_halves, _sinusoids_in_turn, adapted_length
 from echat_eval.osum.features import log_mel, mel_filters, resample
 from echat_eval.osum.model import OsumModel
