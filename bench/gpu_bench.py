@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from echat_eval.osum.record import compile_layers, recorder
 from forced import Length
 from osum_bounds import Card, card_named
 from osum_sides import CONFIGS
 
 from echat_eval.osum.config import OsumConfig
 from echat_eval.osum.names import TIED, official_shapes
+from echat_eval.osum.record import compile_layers, recorder
 from echat_eval.osum.weights import build, join
 
 #: Ways to do a step, from the safest to the fastest.

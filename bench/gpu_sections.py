@@ -9,16 +9,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from echat_eval.osum.loop import Job, Loop
 from forced import NEVER, Length, forced, make_waves
-from gpu_bench import Bench
 from osum_bounds import Head, bound, card_named
 
+from echat_eval.osum.loop import Job, Loop
 from echat_eval.osum.modes import mode_named
 from echat_eval.osum.phase import Rules
+
+if TYPE_CHECKING:
+    from gpu_bench import Bench
 
 
 def card(bench: Bench) -> dict[str, Any]:

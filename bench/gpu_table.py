@@ -9,7 +9,7 @@ from typing import Any
 from gpu_bench import WAYS, Bench
 from gpu_s2s import s2s, streaming
 from gpu_sections import card, decode_section, hear, steps
-from gpu_voice import prompt, public, token2wav
+from gpu_voice import FAST, USUAL, prompt, public, token2wav
 
 TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "card": card,
@@ -18,7 +18,8 @@ TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "decode 1 speech": decode_section(1, "speech"),
     "decode 64 text": decode_section(None, "text"),
     "decode 64 speech": decode_section(None, "speech"),
-    "s2s": s2s,
+    "s2s": partial(s2s, kind=USUAL),
+    "s2s fast voice": partial(s2s, kind=FAST),
     "token2wav": token2wav,
     "hear": hear,
     "prompt": prompt,

@@ -100,7 +100,7 @@ TARGETS = (
     Target("batch 1, speech: share of the bandwidth bound", "decode 1 speech", "share_of_nominal", 0.6),
     Target("batch 64, speech: share of the roofline", "decode 64 speech", "share_of_nominal", 0.4),
     Target("S2S with token2wav: replies a second", "s2s", "replies_per_second", 8.0, h200=True),
-    Target("peak memory at batch 64, GB", "s2s", "peak_gb", 40.0, below=True),
+    Target("peak memory at batch 64, GB", "s2s", "reserved_gb", 40.0, below=True),
 )
 
 
@@ -120,3 +120,37 @@ def judge(sections: dict[str, dict[str, Any]], *, card: str, full: bool) -> list
             verdict = "reached" if (got < target.limit) == target.below else "not reached"
         made.append({"target": target.name, "limit": target.limit, "got": got, "verdict": verdict})
     return made
+
+
+def stages(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the seconds of a spoken reply by stage at the large batch, and which stage is the longest.
+
+    Each stage is timed alone, so their sum may exceed what the whole takes where the voice is overlapped.
+    """
+    needed = ("hear", "prompt", "decode 64 text", "decode 64 speech", "token2wav", "s2s")
+    lacking = [
+        name for name in needed if not sections.get(name) or {"failed", "skipped"} & set(sections[name])
+    ]
+    if lacking:
+        return {"not_measured": f"without {', '.join(lacking)}"}
+    whole, voice = sections["s2s"], sections["token2wav"][sections["s2s"]["token2wav"]]
+    by_stage = {
+        "hear": largest(sections["hear"])["seconds_per_request"],
+        "read the prompt": whole["mean_prompt"] / largest(sections["prompt"])["positions_per_second"],
+        "decode text": (whole["mean_text"] + 1) / sections["decode 64 text"]["tokens_per_second"],
+        "decode speech": (whole["mean_codes"] + 2) / sections["decode 64 speech"]["tokens_per_second"],
+        "token2wav": largest(voice)["seconds_per_reply"],
+    }
+    return {
+        "seconds_per_reply": by_stage,
+        "sum": sum(by_stage.values()),
+        "measured_whole": whole["seconds_per_reply"],
+        "next_bottleneck": max(by_stage, key=lambda name: by_stage[name]),
+    }
+
+
+def largest(section: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of the largest batch of a section that has several."""
+    batches = {name: value for name, value in section.items() if name.startswith("batch ")}
+    found: dict[str, Any] = batches[max(batches, key=lambda name: int(name.split()[1]))]
+    return found

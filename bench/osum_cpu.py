@@ -30,14 +30,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from forced import Length, make_waves  # noqa: E402
-from osum_sides import CONFIGS, OurModel, PublicModel  # noqa: E402
-from side_by_side import Round, compare, machine, serve  # noqa: E402
-from token2wav_sides import SIZES, Ours, Public  # noqa: E402
+from forced import Length, make_waves
+from osum_sides import CONFIGS, OurModel, PublicModel
+from side_by_side import Round, compare, machine, serve
+from token2wav_sides import SIZES, Ours, Public
 
-from echat_eval.osum.tiny import random_tensors  # noqa: E402
-from echat_eval.osum.tiny_voice import random_voice  # noqa: E402
-from echat_eval.osum.voice_config import mel_frames  # noqa: E402
+from echat_eval.osum.tiny import random_tensors
+from echat_eval.osum.tiny_voice import random_voice
+from echat_eval.osum.voice_config import mel_frames
 
 #: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
 SHARE = 4

@@ -29,7 +29,7 @@ from typing import Any
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[1]))
 
-from osum_bounds import judge  # noqa: E402
+from osum_bounds import judge, stages  # noqa: E402
 
 #: Section -> seconds that it may take on a GPU. In the order in which they are run.
 SECTIONS = {
@@ -44,13 +44,14 @@ SECTIONS = {
     "token2wav": 60,
     "hear": 15,
     "prompt": 15,
-    "decode 64 text": 30,
+    "decode 64 text": 40,
+    "s2s fast voice": 60,
     "streaming": 40,
     "public": 60,
     "public compiled": 120,
 }
 #: A section may take this many times its seconds before its process is ended.
-PATIENCE = 2.0
+PATIENCE = 1.5
 
 
 class Progress:
@@ -152,6 +153,7 @@ def write(flags: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         "device": card,
         "note": flags.note,
         "targets": judge(sections, card=card, full=flags.size == "full"),
+        "stages": stages(sections),
         "sections": sections,
     }
     if flags.out:

@@ -57,7 +57,7 @@ class Worker:
 
 
 def serve(load: Callable[[], Round]) -> None:
-    """Be a worker: load, warm up with round -1, then a round a line until "end". Never returns early."""
+    """Be a worker: load, warm up with round -1, then a round a line until "end"."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the public code prints; the pipe is for answers alone
     done = load()
@@ -70,7 +70,9 @@ def serve(load: Callable[[], Round]) -> None:
         answers.write(json.dumps(say) + "\n")
         answers.flush()
         word = sys.stdin.readline().strip()
-        if word in ("", "end"):
+        if not word:  # who asked is gone
+            return
+        if word == "end":
             break
         wall, cpu = time.monotonic(), time.process_time()
         say = done(int(word))

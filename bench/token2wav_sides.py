@@ -99,6 +99,9 @@ def public_modules(folder: Path, config: VoiceConfig) -> tuple[Any, Any]:
     import huggingface_hub
 
     huggingface_hub.cached_download = None  # old diffusers imports it and does not use it here
+    import diffusers.models.attention  # noqa: F401 - looks for torchaudio, before there is an empty one
+
+    sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))  # imported, not used here
     from cosyvoice.flow.decoder import ConditionalDecoder
     from cosyvoice.flow.flow import MaskedDiffWithXvec
     from cosyvoice.flow.flow_matching import ConditionalCFM

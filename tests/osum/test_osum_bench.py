@@ -60,7 +60,7 @@ def sections(**changed: object) -> dict[str, dict[str, object]]:
         "decode 1 text": {"share_of_nominal": 0.61},
         "decode 1 speech": {"share_of_nominal": 0.59},
         "decode 64 speech": {"skipped": "3 s were left"},
-        "s2s": {"replies_per_second": 9.0, "peak_gb": 41.0},
+        "s2s": {"replies_per_second": 9.0, "reserved_gb": 41.0},
     }
     return good | changed
 
@@ -79,6 +79,36 @@ def test_replies_a_second_of_another_card_are_not_held_against_the_h200s() -> No
         row["verdict"].startswith("not measured")
         for row in osum_bounds.judge(sections(), card="cpu", full=False)
     )
+
+
+def timed_sections() -> dict[str, dict[str, object]]:
+    return {
+        "hear": {"batch 1": {"seconds_per_request": 9.0}, "batch 64": {"seconds_per_request": 0.01}},
+        "prompt": {"batch 64": {"positions_per_second": 10_000.0}},
+        "decode 64 text": {"tokens_per_second": 10_000.0},
+        "decode 64 speech": {"tokens_per_second": 20_000.0},
+        "token2wav": {
+            "float32": {"batch 1": {"seconds_per_reply": 9.0}, "batch 32": {"seconds_per_reply": 0.3}}
+        },
+        "s2s": {
+            "token2wav": "float32",
+            "mean_prompt": 200,
+            "mean_text": 99,
+            "mean_codes": 398,
+            "seconds_per_reply": 0.31,
+        },
+    }
+
+
+def test_the_longest_stage_of_a_reply_is_the_next_bottleneck() -> None:
+    found = osum_bounds.stages(timed_sections())
+    assert found["seconds_per_reply"] == pytest.approx(
+        {"hear": 0.01, "read the prompt": 0.02, "decode text": 0.01, "decode speech": 0.02, "token2wav": 0.3}
+    )
+    assert found["next_bottleneck"] == "token2wav"
+    assert osum_bounds.stages(timed_sections() | {"hear": {"skipped": "no time"}}) == {
+        "not_measured": "without hear"
+    }
 
 
 def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
@@ -143,8 +173,12 @@ def test_the_gpu_bench_runs_small_on_a_cpu(tmp_path: Path) -> None:
         assert measured[name]["tokens_per_second"] > 0
         assert math.isfinite(measured[name]["share_of_measured"])
     assert measured["steps recorded"]["ids_like_plain"] == measured["steps recorded"]["of"]
-    assert measured["s2s"]["replies"] == 6
+    for name in ("s2s", "s2s fast voice"):
+        assert measured[name]["replies"] == 6
+        assert measured[name]["replies_per_second"] > 0
+    assert measured["streaming"]["first_audio_seconds"] > 0
     assert all(row["verdict"].startswith("not measured") for row in report["targets"])
+    assert report["stages"]["next_bottleneck"] in report["stages"]["seconds_per_reply"]
 
 
 def test_random_weights_are_decided_by_their_seed() -> None:

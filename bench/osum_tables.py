@@ -1,0 +1,43 @@
+"""The tables of docs/osum-echat.md out of bench/results: python bench/osum_tables.py"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PARTS = {"language-model": "osum_cpu_language_model", "token2wav": "osum_cpu_token2wav"}
+
+
+def read(part: str) -> dict[str, Any]:
+    """Return one part's report."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{PARTS[part]}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def table(part: str) -> str:
+    """Return one part's table as Markdown: a line a batch and reply length, seconds of CPU time."""
+    cases = {(c["batch"], c["tokens"], c["side"]): c for c in read(part)["cases"]}
+    lines = [
+        "| batch | tokens a reply | ours: s a request | requests/s | tokens/s | peak MB "
+        "| public: s a request | requests/s | tokens/s | peak MB | public / ours |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for batch, tokens in dict.fromkeys((batch, tokens) for batch, tokens, _ in cases):
+        ours, public = (cases[batch, tokens, side] for side in ("ours", "public"))
+        ratio = public["per_request"]["cpu_seconds"] / ours["per_request"]["cpu_seconds"]
+        lines.append(f"| {batch} | {tokens:,} | {cells(ours)} | {cells(public)} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def cells(case: dict[str, Any]) -> str:
+    """Return the four cells of one side."""
+    seconds = case["per_request"]["cpu_seconds"]
+    rate, tokens = case["requests_per_second"], case["tokens_per_second"]
+    return f"{seconds:.2f} | {rate:.3g} | {tokens:.3g} | {case['peak_mb']:,}"
+
+
+if __name__ == "__main__":
+    for part in PARTS:
+        print(f"<!-- {part} -->\n{table(part)}\n")
