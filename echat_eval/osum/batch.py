@@ -137,6 +137,7 @@ class Batch:
         self.slots = Slots(self.loop.rules, self.loop.sampling, config, rows=rows, like=like)
         self.head = self.slots
         self.running, self.begun = [None] * rows, [0] * rows
+        self.loop.refills -= rows  # the first jobs of a row refill nothing
         self.fill()
         self.watch.note(self.head.phases)
 
@@ -158,6 +159,7 @@ class Batch:
         rows = free[: len(self.waiting)]
         for row in rows:
             self.running[row], self.begun[row] = self.waiting.popleft(), self.loop.steps
+        self.loop.refills += len(rows)
         if rows:
             self.all_speech = False
             self.reserve(1)
@@ -230,7 +232,6 @@ class Batch:
         begun = [row for row, job in enumerate(self.running) if job is not None and self.is_early(row, seen)]
         yield from self.hand_out(ended, seen, early=False)
         yield from self.hand_out(begun, seen, early=True)
-        self.loop.refills += min(len(ended), len(self.waiting))
         blocks = self.loop.rules.blocks is not None
         self.all_speech = not blocks and all(s or o for s, o in zip(seen.speech, seen.over, strict=True))
         self.close_up()

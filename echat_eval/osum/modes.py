@@ -115,6 +115,7 @@ class Mode:
         sampling: the public code's numbers, kept in both profiles.
         cap: most new ids in profile `fixed`.
         upstream_cap: most new ids in profile `upstream`.
+        in_turn: writes and speaks in turn; experimental.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Mode:
     sampling: Sampling
     cap: int
     upstream_cap: int
+    in_turn: bool = False
 
 
 _SPEAKING = Sampling(top_k=10, top_p=0.9, temperature=1.2)
@@ -148,6 +150,7 @@ def _mode(name: str, sampling: Sampling, cap: int, upstream_cap: int) -> Mode:
         sampling=sampling,
         cap=cap,
         upstream_cap=upstream_cap,
+        in_turn=name == "s2s-stream",
     )
 
 
@@ -188,7 +191,7 @@ def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> Rules:
         return replace(rules, starts_in_speech=True, edges=1)
     if not mode.speaks:
         return replace(rules, ends_with_text=True)
-    if mode.name == "s2s-stream":
+    if mode.in_turn:
         return replace(rules, blocks=(6, 18), edge_fills=profile == "fixed")
     # The public code means to block repeated speech tokens, but on GPUs never switches the rule on.
     return replace(rules, age_gate=True, block_repeats=profile == "fixed")

@@ -55,17 +55,21 @@ class Ears:
                     raise
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
             let_go(self.engine.model.device)
-            frames = max(len(wave) for wave in waves) * 100 // SAMPLE_RATE
-            if self.most <= frames or len(waves) == 1:
-                raise SystemFailure(
-                    f"out of memory hearing one recording of {frames / 100:.1f} s on "
-                    f"{self.engine.model.device}: {what}; free the device or use another"
-                )
-            self.most = max(self.most // 2, frames)
-            self.notes.append(
-                f"out of memory hearing; went on with {self.most / 100:.0f} s of audio at a time"
+            self.lower([len(wave) * 100 // SAMPLE_RATE for wave in waves], what)
+
+    def lower(self, frames: Sequence[int], what: str) -> None:
+        """Hear less at once from now on, down to one recording, and say so."""
+        longest = max(frames)
+        if self.most == 1 or len(frames) == 1:
+            raise SystemFailure(
+                f"out of memory hearing one recording, the longest of {longest / 100:.1f} s, on "
+                f"{self.engine.model.device}: {what}; free the device or use another"
             )
-            logger.warning("%s (%s)", self.notes[-1], what)
+        half = min(self.most, sum(frames)) // 2
+        self.most = half if half > longest else 1
+        now = f"{self.most / 100:.0f} s of audio" if self.most > 1 else "one recording"
+        self.notes.append(f"out of memory hearing; went on with {now} at a time")
+        logger.warning("%s (%s)", self.notes[-1], what)
 
 
 def embed(engine: Engine, pieces: Sequence[Piece], heard: Iterator[Tensor]) -> Tensor:
@@ -99,14 +103,15 @@ class Source:
 
     def __init__(self, engine: Engine, mode: Mode, asks: Iterator[tuple[int, Ask]]) -> None:
         self.engine, self.mode, self.waiting = engine, mode, asks
+        self.pending: list[tuple[int, Ask]] = []  # taken, and not yet a job: the memory may be full meanwhile
         self.asks: dict[int, Ask] = {}
         self.positions: dict[int, int] = {}
 
     @torch.inference_mode()
     def take(self, count: int) -> list[Job]:
         """Return up to `count` jobs; their audio is heard together."""
-        taken = list(islice(self.waiting, count))
-        layouts = []
+        self.pending += islice(self.waiting, max(0, count - len(self.pending)))
+        taken, layouts = self.pending, []
         for _, ask in taken:
             self.engine.check(ask)
             layouts.append(
@@ -118,6 +123,7 @@ class Source:
             self.job(number, ask, pieces, heard) for (number, ask), pieces in zip(taken, layouts, strict=True)
         ]
         self.asks |= dict(taken)
+        self.pending = []
         self.positions |= {job.number: job.positions for job in jobs}
         return jobs
 

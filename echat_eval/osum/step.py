@@ -73,10 +73,9 @@ def choose_fixed(decoder: Decoder, slots: Slots, heads: Heads) -> None:
         text = slots.draw(slots.penalised(phases.gate(decoder.text_logits(slots.hidden))))
     if heads != "text":
         speech = slots.draw(slots.penalised(phases.block(decoder.speech_logits(slots.hidden))))
+    ids = text if heads == "text" else speech
     if heads == "both":
         ids = torch.where(phases.speech, speech, text)
-    else:
-        ids = text if heads == "text" else speech
     # A row that is over may be in the other phase, whose table may be too short for the id.
     slots.accept(ids.masked_fill(phases.over(), 0))
 
