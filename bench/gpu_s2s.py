@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpu_bench import Bench
 
 #: Six text ids, eighteen codec ids, and so on: the text ends at this id, and the reply so many codes later.
-STREAMED = Length(24 * 4 + 3, 60)
+STREAMED = Length(24 + 3, 24)
 
 
 def length_of(bench: Bench, seed: int) -> Length:

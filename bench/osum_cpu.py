@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -187,44 +188,47 @@ def main() -> None:
         serve(lambda: LOADERS[flags.worker["part"]](flags.worker))
         return
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(flags, Path(folder) / "weights.pt")
-    text = json.dumps(report, indent=1)
-    print(text)
-    if flags.out:
-        flags.out.write_text(text + "\n", encoding="utf-8")
+        for report in measure(flags, Path(folder) / "weights.pt"):
+            if flags.out:
+                flags.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report["ratios"], indent=1))
 
 
-def measure(flags: argparse.Namespace, weights: Path) -> dict[str, Any]:
-    """Run the cases of one part and return the report."""
+def measure(flags: argparse.Namespace, weights: Path) -> Iterator[dict[str, Any]]:
+    """Run the cases of one part; yield the report after each."""
     shared = {"part": flags.part, "threads": flags.threads, "public": flags.public}
     report: dict[str, Any] = {
         "machine": machine(flags.threads),
         "torch": torch.__version__,
         "public": "ASLP-lab/OSUM f2bcfac, one request at a time" if flags.public else None,
         "note": flags.note,
+        "load_average": {"before": os.getloadavg()},
     }
     if flags.part == "language-model":
         shared |= {"size": flags.size or "bench", "weights": str(weights)}
         config = CONFIGS[shared["size"]]
         torch.save(random_tensors(config, talkative=True), weights)
         report |= {"dtype": "float32", "dimensions": asdict(config), "public_compile": "off"}
+        report["work"] = "a voice of 4 s (2 to 6 s in a batch); one fifth of a reply's tokens is text"
         if flags.public:
             report["greedy_ids_equal"] = agree(flags.public, shared["size"], str(weights))
     else:
         shared |= {"size": flags.size or "half", "voice_tokens": flags.voice_tokens}
         report |= {"dtype": "float32", "dimensions": asdict(SIZES[shared["size"]]), "public_compile": "off"}
-    records = []
+        report["work"] = f"a prompt voice of {flags.voice_tokens} tokens before every reply"
+    records: list[dict[str, Any]] = []
     for batch, tokens, rounds in flags.cases or CASES[flags.part] + (LONG[flags.part] if flags.long else []):
         sides = ["ours"] + ["public"] * bool(flags.public)
         if flags.compiled and batch == 1 and rounds > 1:
             sides.append("public compiled")
         cases = [shared | {"side": side, "batch": batch, "tokens": tokens} for side in sides]
-        records += compare(__file__, cases, rounds=rounds)
-    for record in records:
-        record["tokens_per_second"] = round(record["tokens"] * record["requests_per_second"], 2)
-        for name in ("public", "weights", "part", "threads"):
-            record.pop(name, None)
-    return report | {"ratios": ratios(records), "cases": records}
+        for record in compare(__file__, cases, rounds=rounds):
+            record["tokens_per_second"] = round(record["tokens"] * record["requests_per_second"], 2)
+            for name in ("public", "weights", "part", "threads"):
+                record.pop(name, None)
+            records.append(record)
+        report["load_average"]["after"] = os.getloadavg()
+        yield report | {"ratios": ratios(records), "cases": records}
 
 
 if __name__ == "__main__":
