@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,22 @@ KINDS = {
 VOICE_CONFIGS = {"full": FULL_VOICE, "half": HALF, "tiny": TINY_VOICE}
 
 
+@lru_cache(maxsize=1)
+def voice_states(size: str) -> tuple[Any, Any]:
+    """Return the random tensors of flow and vocoder; at full size they take seconds to make."""
+    config = VOICE_CONFIGS[size]
+    return random_flow_state(config.flow), random_hift_state(config.hift)
+
+
 def make_speaker(bench: Bench, kind: str) -> Token2Wav:
     """Return token2wav with random weights and a random voice of the scale's size."""
     dtype, tf32, here = KINDS[kind]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     config, size = VOICE_CONFIGS[bench.scale.config], VOICE[bench.scale.config]
+    flow, hift = ({k: v.clone() for k, v in state.items()} for state in voice_states(bench.scale.config))
     return Token2Wav(
-        build_flow(random_flow_state(config.flow), config.flow, where="bench"),
-        build_hift(random_hift_state(config.hift), config.hift, where="bench"),
+        build_flow(flow, config.flow, where="bench"),
+        build_hift(hift, config.hift, where="bench"),
         random_voice(tokens=size[0], frames=size[1]),
         device=bench.device,
         estimator_dtype=dtype,
@@ -51,7 +60,7 @@ def token2wav(bench: Bench) -> dict[str, Any]:
     """Seconds a reply by how it is computed and by batch; each kind's wave against float32's."""
     found: dict[str, Any] = {"tokens": bench.scale.reply.codes}
     generator = torch.Generator().manual_seed(0)
-    sizes = (1, bench.scale.rows // 8 or 1, bench.scale.rows // 2)
+    sizes = (1, bench.scale.rows // 4)
     kinds = KINDS if bench.cuda else {name: KINDS[name] for name in (USUAL, FAST)}
     rows = [torch.randint(0, 4096, (found["tokens"],), generator=generator) for _ in range(max(sizes))]
     reference: torch.Tensor | None = None
