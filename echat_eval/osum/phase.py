@@ -222,11 +222,9 @@ def split_ids(
     if rules.blocks:
         marks = tuple(zip(row, interleaved(row, rules, config), strict=True))
         text = tuple(token for token, spoken in marks if not spoken and token != config.text.end)
-        return text, tuple(token for token, spoken in marks if spoken and token != edge)
+        return text, without(tuple(token for token, spoken in marks if spoken), edge)
     if rules.starts_in_speech:
-        if upstream:
-            return (), row[:-1]
-        return (), row[:-1] if row[-1:] == (edge,) else row
+        return (), row[:-1] if upstream else without(row, edge)
     if config.text.end not in row:
         return row, ()
     end = row.index(config.text.end)
@@ -234,7 +232,9 @@ def split_ids(
         return row[:end], ()
     if upstream:
         return row[: end - 1], row[end + 1 : -1][1:]
-    speech = row[end + 1 :]
-    if speech[:1] == (edge,):
-        speech = speech[1:]
-    return row[:end], speech[:-1] if speech[-1:] == (edge,) else speech
+    return row[:end], without(row[end + 1 :], edge)
+
+
+def without(ids: tuple[int, ...], edge: int) -> tuple[int, ...]:
+    """Return the codec ids: all but the begin-or-end tokens, which may also come where none is meant to."""
+    return tuple(token for token in ids if token != edge)

@@ -18,6 +18,7 @@ import torch
 
 from echat_eval.osum.modes import mode_named
 from echat_eval.osum.overlap import Overlap
+from echat_eval.osum.voice_config import SPEECH_IDS
 from echat_eval.records import Waveform
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ class Worker:
             for number, reply in self.engine.stream(noted, mode=mode, sampling=sampling, cap=cap):
                 replies[number] = reply
                 if self.overlap:
-                    voice.put(number, reply.speech, seed=seeds[number])
+                    voice.put(number, codec(reply), seed=seeds[number])
                 else:
                     late.append(number)
             if late:
                 spoken = self.speaker.synthesise(
-                    [replies[n].speech for n in late], seeds=[seeds[n] for n in late]
+                    [codec(replies[n]) for n in late], seeds=[seeds[n] for n in late]
                 )
                 voice.waves |= dict(zip(late, spoken, strict=True))
             waves = voice.wait()
@@ -130,7 +131,7 @@ class Worker:
         ((_, reply),) = made
         if speaker is None:
             return Answer(reply=reply)
-        (whole,) = speaker.synthesise([reply.speech], seeds=[ask.seed])
+        (whole,) = speaker.synthesise([codec(reply)], seeds=[ask.seed])
         early, seconds = first[0] if first else (None, time.perf_counter() - begin)
         if whole is None:
             return Answer(reply=reply)
@@ -141,6 +142,11 @@ class Worker:
     def notes(self) -> tuple[str, ...]:
         """Return what a reader of the results should know."""
         return (*self.engine.notes, *getattr(self.speaker, "notes", ()))
+
+
+def codec(reply: OsumReply) -> tuple[int, ...]:
+    """Return the ids that can be spoken; profile `upstream` leaves a stray begin-or-end token among them."""
+    return tuple(token for token in reply.speech if token < SPEECH_IDS)
 
 
 def noting(asks: Iterator[tuple[int, Ask]], seeds: dict[int, int]) -> Iterator[tuple[int, Ask]]:

@@ -177,7 +177,7 @@ class Token2Wav:
     def speak_if_it_fits(
         self, batch: Sequence[int], rows: Sequence[Tensor], seeds: Sequence[int]
     ) -> list[tuple[int, Tensor]]:
-        """Return (number, wave) of the rows with these numbers; nothing, to try fewer, if the memory is full."""
+        """Return (number, wave) of these rows; nothing, so that fewer are tried, if the memory is full."""
         try:
             spoken = self.speak([rows[i] for i in batch], [seeds[i] for i in batch])
             return list(zip(batch, spoken, strict=True))
