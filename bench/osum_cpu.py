@@ -10,8 +10,8 @@ minutes; `--long` adds a reply of 2,000 tokens and takes a quarter of an hour.
 
 Every case has a process of its own, so its peak memory is its own, and the processes of a case take turns,
 so that other work on the machine disturbs both sides alike. Seconds are CPU seconds of the process, and every
-number is the median of the rounds; compiling and other first times are over before them. The public code answers one request at a time and knows no other way: of a
-batch of 16 it answers a quarter every round.
+number is the median of the rounds; compiling and other first times are over before them. The public code
+answers one request at a time and knows no other way: of a batch of 16 it answers a quarter every round.
 """
 
 from __future__ import annotations
