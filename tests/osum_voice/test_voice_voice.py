@@ -34,7 +34,8 @@ def test_the_graphs_hear_whispers_and_kaldis_features(tmp_path: Path, graphs: di
     """The stand-ins computed again with numpy, from features that other tests hold to their own oracles."""
     import torch
 
-    from echat_eval.osum.voice_features import resample, speaker_features, tokenizer_features
+    from echat_eval.osum.features import resample
+    from echat_eval.osum.voice_features import speaker_features, tokenizer_features
 
     path = record(tmp_path / "a.wav", seconds=1.3, rate=22_050)
     voice = prepare_voice(path, **graphs)
