@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from forced import Length, forced, make_waves
-from gpu_voice import FAST, make_speaker
+from gpu_voice import USUAL, make_speaker
 from osum_sides import Words
 
 from echat_eval.osum.engine import Engine
@@ -86,7 +86,7 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
 
 def streaming(bench: Bench) -> dict[str, Any]:
     """Text and speech in turn, one request: seconds to the first sound. Experimental in the package."""
-    worker = make_worker(bench, FAST, slots=1)
+    worker = make_worker(bench, USUAL, slots=1)
     wave = make_waves(1, seconds=bench.scale.seconds)[0]
     found = []
     for number in range(bench.scale.repeats + 1):

@@ -19,6 +19,7 @@ sys.path.append(str(BENCH))
 
 import osum_bounds  # noqa: E402
 import osum_gpu  # noqa: E402
+import osum_tables  # noqa: E402
 from forced import Length, forced, make_waves  # noqa: E402
 
 from echat_eval.osum.config import FULL, TINY  # noqa: E402
@@ -199,6 +200,12 @@ def test_the_gpu_bench_runs_small_on_a_cpu(tmp_path: Path) -> None:
     assert measured["streaming"]["first_audio_seconds"] > 0
     assert all(row["verdict"].startswith("not measured") for row in report["targets"])
     assert report["stages"]["next_bottleneck"] in report["stages"]["seconds_per_reply"]
+
+
+@pytest.mark.parametrize("part", osum_tables.PARTS)
+def test_the_documentation_shows_the_committed_figures(part: str) -> None:
+    page = (BENCH.parent / "docs" / "osum-echat.md").read_text(encoding="utf-8")
+    assert f"<!-- {part} -->\n{osum_tables.table(part)}\n<!-- end -->" in page
 
 
 def test_random_weights_are_decided_by_their_seed() -> None:
