@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import statistics
 import sys
 import tempfile
 import time
@@ -42,7 +42,7 @@ from echat_eval.osum.voice_config import mel_frames
 
 #: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
 SHARE = 4
-#: The public language model compiles its decode step; in the first case it is timed without as well.
+#: The public language model compiles its decode step; with a single reply of 100 it is timed without too.
 PLAIN = "public, not compiled"
 #: One fifth of a reply's ids are text, as of 100 text and 400 speech tokens.
 TEXT_SHARE = 0.2
@@ -127,7 +127,7 @@ def timed(owner: Any, name: str) -> list[float]:
 LOADERS = {"language-model": load_language_model, "token2wav": load_token2wav}
 #: Batch size, ids of a reply, rounds.
 CASES = {
-    "language-model": [(1, 100, 3), (16, 50, 3), (1, 500, 1)],
+    "language-model": [(1, 100, 3), (16, 25, 3), (1, 500, 1)],
     "token2wav": [(1, 25, 3), (16, 25, 3), (1, 100, 1), (1, 500, 1)],
 }
 LONG = {"language-model": [(1, 2000, 1)], "token2wav": [(1, 2000, 1)]}
@@ -146,23 +146,23 @@ def agree(public: str, size: str, weights: str) -> int:
 
 
 def ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how many times more the public side took, by batch and reply length."""
+    """Return how many times more the public side took, by case: the median over the rounds, each in turns."""
     ours = {(r["batch"], r["tokens"]): r for r in records if r["side"] == "ours"}
     made = []
     for record in records:
-        mine = ours.get((record["batch"], record["tokens"]))
-        if record["side"] == "ours" or mine is None:
+        mine = ours[record["batch"], record["tokens"]]
+        if record is mine:
             continue
-        times = {
-            name: round(value / mine["per_request"][name], 2)
-            for name, value in record["per_request"].items()
-            if mine["per_request"][name]
+        rounds = zip(record["cpu_seconds_by_round"], mine["cpu_seconds_by_round"], strict=True)
+        times = {"cpu_seconds": round(statistics.median(theirs / own for theirs, own in rounds), 2)}
+        times |= {
+            stage: round(record["per_request"][stage] / mine["per_request"][stage], 2)
+            for stage in record["per_request"]
+            if stage not in ("cpu_seconds", "wall_seconds")
         }
-        memory = round(record["peak_mb"] / mine["peak_mb"], 2)
-        made.append(
-            {"side": record["side"], "batch": record["batch"], "tokens": record["tokens"]}
-            | {"over_ours": times | {"peak_mb": memory}}
-        )
+        times["peak_mb"] = round(record["peak_mb"] / mine["peak_mb"], 2)
+        named = {name: record[name] for name in ("side", "batch", "tokens")}
+        made.append(named | {"public_over_ours": times})
     return made
 
 
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--public", default="", help="the public OSUM-EChat folder")
     parser.add_argument("--size", help="of CONFIGS or SIZES; default: bench, half")
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--cases", type=json.loads, help="in place of CASES, as JSON")
+    parser.add_argument("--cases", type=json.loads, help="in place of CASES, as JSON; others in --out stay")
     parser.add_argument("--voice-tokens", type=int, default=25)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--note", default="")
@@ -185,43 +185,68 @@ def main() -> None:
     if flags.worker:
         serve(lambda: LOADERS[flags.worker["part"]](flags.worker))
         return
+    kept: dict[str, Any] = {}
+    if flags.cases and flags.out and flags.out.exists():
+        kept = json.loads(flags.out.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        for report in measure(flags, Path(folder) / "weights.pt"):
+        for report in measure(flags, Path(folder) / "weights.pt", kept):
             if flags.out:
                 flags.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report["ratios"], indent=1))
 
 
-def measure(flags: argparse.Namespace, weights: Path) -> Iterator[dict[str, Any]]:
-    """Run the cases of one part; yield the report after each."""
-    shared = {"part": flags.part, "threads": flags.threads, "public": flags.public}
-    report: dict[str, Any] = {
+def describe(flags: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the size's name, and what all cases of a report share."""
+    speaks = flags.part == "token2wav"
+    size = flags.size or ("half" if speaks else "bench")
+    dimensions: Any = SIZES[size] if speaks else CONFIGS[size]
+    work = (
+        f"a prompt voice of {flags.voice_tokens} tokens before every reply"
+        if speaks
+        else "a voice of 4 s (2 to 6 s in a batch) is heard; one fifth of a reply's tokens is text"
+    )
+    return size, {
         "machine": machine(flags.threads),
         "torch": torch.__version__,
         "public": "ASLP-lab/OSUM f2bcfac, one request at a time" if flags.public else None,
+        "public_compile": "it has none" if speaks else "on, as it comes",
         "note": flags.note,
-        "load_average": {"before": os.getloadavg()},
+        "dtype": "float32",
+        "dimensions": json.loads(json.dumps(asdict(dimensions))),
+        "work": work,
     }
-    if flags.part == "language-model":
-        shared |= {"size": flags.size or "bench", "weights": str(weights)}
-        config = CONFIGS[shared["size"]]
-        torch.save(random_tensors(config, talkative=True), weights)
-        report |= {"dtype": "float32", "dimensions": asdict(config), "public_compile": "on, as it comes"}
-        report["work"] = "a voice of 4 s (2 to 6 s in a batch); one fifth of a reply's tokens is text"
-        if flags.public:
-            report["greedy_ids_equal"] = agree(flags.public, shared["size"], str(weights))
+
+
+def measure(flags: argparse.Namespace, weights: Path, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the cases of one part; yield the report after each.
+
+    Args:
+        flags: as parsed.
+        weights: where to put the language model's random weights.
+        kept: a report whose cases stay, but for those that are run again; a case is whole in itself.
+    """
+    size, report = describe(flags)
+    shared: dict[str, Any] = {
+        "part": flags.part,
+        "threads": flags.threads,
+        "public": flags.public,
+        "size": size,
+    }
+    if flags.part == "token2wav":
+        shared["voice_tokens"] = flags.voice_tokens
     else:
-        shared |= {"size": flags.size or "half", "voice_tokens": flags.voice_tokens}
-        report |= {
-            "dtype": "float32",
-            "dimensions": asdict(SIZES[shared["size"]]),
-            "public_compile": "it has none",
-        }
-        report["work"] = f"a prompt voice of {flags.voice_tokens} tokens before every reply"
-    records: list[dict[str, Any]] = []
-    for batch, tokens, rounds in flags.cases or CASES[flags.part] + (LONG[flags.part] if flags.long else []):
+        shared["weights"] = str(weights)
+        torch.save(random_tensors(CONFIGS[size], talkative=True), weights)
+        if flags.public:
+            report["greedy_ids_equal"] = agree(flags.public, size, str(weights))
+    if kept and {name: kept.get(name) for name in report} != report:
+        sys.exit(f"{flags.out} is of another machine, version or size; move it away or run all cases")
+    wanted = flags.cases or CASES[flags.part] + (LONG[flags.part] if flags.long else [])
+    again = {(batch, tokens) for batch, tokens, _ in wanted}
+    records = [case for case in kept.get("cases", []) if (case["batch"], case["tokens"]) not in again]
+    for batch, tokens, rounds in wanted:
         sides = ["ours"] + ["public"] * bool(flags.public)
-        if flags.public and flags.part == "language-model" and not records:
+        if flags.public and flags.part == "language-model" and (batch, tokens) == (1, 100):
             sides.append(PLAIN)
         cases = [shared | {"side": side, "batch": batch, "tokens": tokens} for side in sides]
         for record in compare(__file__, cases, rounds=rounds):
@@ -229,7 +254,7 @@ def measure(flags: argparse.Namespace, weights: Path) -> Iterator[dict[str, Any]
             for name in ("public", "weights", "part", "threads"):
                 record.pop(name, None)
             records.append(record)
-        report["load_average"]["after"] = os.getloadavg()
+        records.sort(key=lambda case: (case["batch"], case["tokens"]))
         yield report | {"ratios": ratios(records), "cases": records}
 
 

@@ -83,6 +83,7 @@ def serve(load: Callable[[], Round]) -> None:
 
 def compare(script: str, sides: list[dict[str, Any]], *, rounds: int) -> list[dict[str, Any]]:
     """Run every side `rounds` times in turns; return one record a side with medians over the rounds."""
+    load = os.getloadavg()
     workers = [Worker(script, side) for side in sides]
     runs: list[list[dict[str, Any]]] = [[] for _ in workers]
     for number in range(rounds):
@@ -96,13 +97,13 @@ def compare(script: str, sides: list[dict[str, Any]], *, rounds: int) -> list[di
             for name in done[0]
             if name != "requests"
         }
-        spread = [run["cpu_seconds"] / run["requests"] for run in done]
         record = worker.case | {
             "rounds": rounds,
             "requests_a_round": done[0]["requests"],
             "per_request": sums,
-            "cpu_seconds_range": [round(min(spread), 4), round(max(spread), 4)],
+            "cpu_seconds_by_round": [round(run["cpu_seconds"] / run["requests"], 4) for run in done],
             "requests_per_second": round(1 / sums["cpu_seconds"], 4),
+            "load_average": {"before": load, "after": os.getloadavg()},
         }
         made.append(record | worker.loaded | worker.close())
         print({name: made[-1][name] for name in ("side", "batch", "per_request", "peak_mb")}, flush=True)
