@@ -15,7 +15,9 @@ import torch
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.batch import Batch, Job, Made
+from echat_eval.osum.cache import kv_bytes
 from echat_eval.osum.memory import let_go, ran_out
+from echat_eval.osum.record import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +46,7 @@ class Loop:
         record: how to record fixed steps; None for plain steps.
         look_every: steps between two looks at who is done; 0 for the usual: 1, or 8 on a GPU.
         early: speech ids after which the beginning of a reply is reported too; 0 for never.
+        kept: what recorded steps of an earlier loop knew; None for nothing.
         hook: sees every step's logits and ids; then all jobs must fit the slots, and rows stay in place.
 
     Attributes:
@@ -64,10 +67,12 @@ class Loop:
         look_every: int = 0,
         early: int = 0,
         hook: Hook | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.model, self.rules, self.sampling, self.slots = model, rules, sampling, slots
         self.record, self.early, self.hook = record, early, hook
         self.look_every = look_every or (LOOK_EVERY if model.device.type == "cuda" else 1)
+        self.kept = kept or Kept()
         self.notes: list[str] = []
         self.steps = self.refills = 0
 
@@ -94,6 +99,7 @@ class Loop:
                 waiting = batch.unfinished()
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
             del batch
+            self.kept.drop()
             let_go(self.model.device)
             self.halve(waiting, what)
 
@@ -101,10 +107,13 @@ class Loop:
         """Go on with half the slots, and say so."""
         if self.slots == 1:
             longest = max((job.positions for job in waiting), default=0)
+            model, room = self.model, longest + self.rules.max_new
+            itemsize = model.dtype.itemsize
+            need = kv_bytes(model.config.decoder, rows=1, slots=room, itemsize=itemsize)
             raise SystemFailure(
-                f"out of memory with one request at a time ({longest} positions and up to "
-                f"{self.rules.max_new} new ones on {self.model.device}): {what}; "
-                "free the device, lower max_new or use another"
+                f"out of memory with one request at a time on {model.device}: {what}; its {longest} "
+                f"positions and up to {self.rules.max_new} new ones want {need / 1e6:.1f} MB beside the "
+                "weights: free the device, lower max_new or use another"
             )
         note = f"out of memory with {self.slots} requests at a time; went on with {self.slots // 2}"
         self.slots //= 2

@@ -46,7 +46,7 @@ class OsumEChat:
         batch_size: requests handed over at once; more than `slots`, so that slots are refilled.
         slots: requests decoded together on each device; halved when its memory is full.
         steps: "auto", "plain", "recorded" or "compiled", see `osum.record`; a CPU's are always plain.
-        overlap: "auto", "on" or "off": speak finished replies while others are decoded; "auto" on a GPU.
+        overlap: true, false or "auto": speak finished replies while others are decoded; "auto" on a GPU.
         greedy: always the likeliest id, in place of the mode's sampling.
         max_new: most ids of a reply; 0 for the profile's own cap.
         seed: with the request's audio it makes the request's own seed.
@@ -67,7 +67,7 @@ class OsumEChat:
     batch_size: int = 32
     slots: int = 8
     steps: str = "auto"
-    overlap: str = "auto"
+    overlap: bool | str = "auto"
     greedy: bool = False
     max_new: int = 0
     seed: int = 0
@@ -88,12 +88,10 @@ class OsumEChat:
         for name in ("batch_size", "slots"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        for name, known in (
-            ("steps", ("auto", "plain", "recorded", "compiled")),
-            ("overlap", ("auto", "on", "off")),
-        ):
-            if getattr(self, name) not in known:
-                raise UnknownName(name, getattr(self, name), known)
+        if self.steps not in ("auto", "plain", "recorded", "compiled"):
+            raise UnknownName("steps", self.steps, ("auto", "plain", "recorded", "compiled"))
+        if self.overlap not in ("auto", True, False):
+            raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
 
     def load(self) -> None:
         """Read the weights; the first request does it otherwise.
@@ -141,7 +139,7 @@ class OsumEChat:
             steps=steps,
         )
         speaker = self._load_speaker(device) if self.token2wav else None
-        overlap = gpu if self.overlap == "auto" else self.overlap == "on"
+        overlap = gpu if self.overlap == "auto" else bool(self.overlap)
         return Worker(engine=engine, speaker=speaker, overlap=overlap)
 
     @staticmethod

@@ -206,6 +206,12 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         OsumEChat(checkpoint="x", mode="tts")
     with pytest.raises(UsageError, match="needs both"):
         OsumEChat(checkpoint="x", voice="v.pt")
+    with pytest.raises(UsageError, match="slots is 0"):
+        OsumEChat(checkpoint="x", slots=0)
+    with pytest.raises(UnknownName, match="Did you mean 'compiled'"):
+        OsumEChat(checkpoint="x", steps="compile")
+    with pytest.raises(UsageError, match="overlap is 'sometimes'"):
+        OsumEChat(checkpoint="x", overlap="sometimes")
     with pytest.raises(UsageError, match="batch_size"):
         OsumEChat(checkpoint="x", batch_size=0)
     with pytest.raises(NotInstalled, match="no checkpoint"):

@@ -105,7 +105,7 @@ def requests(folder: Path, count: int) -> list[Request]:
 def test_the_main_job_gives_audio_replies(prepared, tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     output = say(
-        "run", "--system", "osum-echat", *settings_of(prepared, max_new=40, slots=3), "--task", "emotion",
+        "run", "--system", "osum-echat", *settings_of(prepared, max_new=40, slots=3, overlap="true"), "--task", "emotion",
         "--data", tones, "--annotator", "acoustics", "--out", out,
     )  # fmt: skip
     assert "osum-echat" in output
@@ -152,7 +152,7 @@ def same(ours: list, theirs: list) -> None:
             assert np.abs(a.audio.samples - b.audio.samples).max() < 1e-4
 
 
-@pytest.mark.parametrize("given", [{"overlap": "on"}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": "on"}],
+@pytest.mark.parametrize("given", [{"overlap": True}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": True}],
                          ids=["overlap", "two devices", "both"])  # fmt: skip
 def test_beside_and_side_by_side_the_replies_are_the_same(prepared, system, tmp_path, given) -> None:
     asked = requests(tmp_path, 9)
@@ -182,7 +182,7 @@ def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -
 
 
 def test_replies_are_spoken_while_others_are_decoded(prepared, tmp_path: Path, monkeypatch) -> None:
-    system, spoken_before = OsumEChat(**prepared, max_new=40, slots=1, overlap="on"), []
+    system, spoken_before = OsumEChat(**prepared, max_new=40, slots=1, overlap=True), []
     system.load()
     (worker,) = system._team.workers
     usual, done = worker.speaker.synthesise, __import__("threading").Event()
@@ -208,7 +208,7 @@ def test_replies_are_spoken_while_others_are_decoded(prepared, tmp_path: Path, m
 
 
 def test_a_failure_of_the_voice_reaches_the_caller(prepared, tmp_path: Path, monkeypatch) -> None:
-    system = OsumEChat(**prepared, max_new=40, overlap="on")
+    system = OsumEChat(**prepared, max_new=40, overlap=True)
     system.load()
 
     def broken(tokens, *, seeds):
