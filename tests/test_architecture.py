@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
         "limits",
         "progress",
     },
-    {"bounded_http", "flow"},
+    {"bounded_http", "flow", "executors"},
     {
         "chat_client",
         "manifest",

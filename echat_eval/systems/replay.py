@@ -36,6 +36,9 @@ class Replay:
         name: as in tables; by default the file's or folder's name.
     """
 
+    #: The replies lie here; no executor asks for them elsewhere.
+    runs_here = True
+
     def __init__(self, replies: str, name: str | None = None) -> None:
         self.path = Path(replies)
         if not self.path.exists():
