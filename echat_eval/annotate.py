@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from echat_eval.flow import Flow
     from echat_eval.ports import Annotator
+    from echat_eval.recall import Recall
     from echat_eval.records import Response
     from echat_eval.run_folder import AnnotationId
 
@@ -43,6 +44,7 @@ class Annotating:
     Args:
         known: annotations of earlier commands.
         told: called with the annotation of every response, and whether it is new.
+        recall: what other runs heard in the same bytes.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class Annotating:
         known: Mapping[AnnotationId, Annotation],
         patience: Patience,
         told: Callable[[Annotation, bool], None],
+        recall: Recall,
         held: bool,
     ) -> None:
         self.annotator: Any = annotator
         self.name = f"annotate: {annotator.name}"
-        self._known, self._patience, self._told = known, patience, told
+        self._known, self._patience, self._told, self._recall = known, patience, told, recall
         self._identity = (annotator.name, annotator.version, dict(annotator.settings()))
         self._fingerprint = annotator.fingerprint()
         self._heard: dict[str, Annotation] = {}  # by key: the same bytes are heard once
@@ -80,6 +83,9 @@ class Annotating:
             self._told(_as_heard(blank, heard), True)
         elif (waiting := self._listening.get(blank.key)) is not None:
             waiting.append(blank)
+        elif (heard := self._recall.annotation(blank)) is not None:
+            self._heard[blank.key] = heard
+            self._told(heard, True)
         else:
             self._listening[blank.key] = [blank]
             recording = Recording(key=blank.key, audio=audio, language=language)
@@ -120,6 +126,7 @@ class Annotating:
             )  # fmt: skip
             if outcome.state != "missing":
                 self._heard[recording.key] = heard
+                self._recall.keep_annotation(heard)
             for blank in self._listening.pop(recording.key):
                 self._told(_as_heard(blank, heard), True)
 

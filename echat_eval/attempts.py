@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError, Withheld
 from echat_eval.limits import waiting
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ async def attempt(
             errors.append(error)
         else:
             return Attempted(state="value", value=done.value, tries=tried, seconds=done.seconds)
+        if isinstance(errors[-1], Withheld):
+            break
         if tried < patience.tries:
             await sleep(patience.wait(tried, getattr(errors[-1], "retry_after", None)))
     return Attempted(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import os
 import re
+import stat
 import wave
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,13 +176,15 @@ def _opened(path: Path) -> Iterator[Any]:
     import soundfile
 
     try:
-        if not path.exists():
-            raise BadData(f"{path}: no such file")
-        if not path.is_file():
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise BadData(f"{path}: not a file")
-        if path.stat().st_size == 0:
+        if found.st_size == 0:
             raise BadData(f"{path}: the file is empty")
-        path.open("rb").close()  # libsndfile calls every denial a "System error"
+        if not os.access(path, os.R_OK):  # libsndfile calls every denial a "System error"
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadData(f"{path}: no such file") from error
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     try:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.bounded_http import retry_after
+from echat_eval.cost import Account, call_of
 from echat_eval.errors import Unavailable, UsageError
+from echat_eval.jsonl import dumps
 from echat_eval.limits import endpoint
+from echat_eval.message_size import MessageSize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from openai import AsyncOpenAI
 
-__all__ = ["Answer", "ChatClient", "api_key"]
+__all__ = ["Answer", "ChatClient", "api_key", "is_dated", "size_of"]
 
 
 def api_key() -> str | None:
     """Return the key for a chat server, if one is set."""
     return os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
+
+
+def is_dated(model: str) -> bool:
+    """Return whether a model's name holds a day, and so stands for one state of it.
+
+    >>> is_dated("gpt-4o-2024-11-20"), is_dated("gpt-4o")
+    (True, False)
+    """
+    return re.search(r"20\d\d-?\d\d-?\d\d", model) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +62,14 @@ class ChatClient:
         base_url: such as http://127.0.0.1:8000/v1; None: OpenAI's own.
         timeout: seconds until a call is given up.
         calls_at_once: at most; fewer while the server says that they are too many.
+        account: where calls are counted, if anywhere.
     """
 
     model: str
     base_url: str | None = None
     timeout: float = 60.0
     calls_at_once: int = 4
+    account: Account | None = field(default=None, repr=False)
     _client: AsyncOpenAI | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,14 +118,21 @@ class ChatClient:
                 "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)},
             }
         client = self._open()
-        async with endpoint(str(client.base_url), self.calls_at_once).slot():
+        size = None
+        if self.account is not None:
+            size = size_of(messages, schema=schema, max_tokens=max_tokens)
+        async with (
+            call_of(self.account, size.most() if size is not None else None) as paying,
+            endpoint(str(client.base_url), self.calls_at_once).slot(),
+        ):
             done = await self._asked(
-                client, messages=list(messages), temperature=temperature, seed=seed, max_tokens=max_tokens,
-                **extra,
+                client, paying.free, messages=list(messages), temperature=temperature, seed=seed,
+                max_tokens=max_tokens, **extra,
             )  # fmt: skip
+            usage = done.usage
+            paying.paid(size.used(usage.model_dump()) if size is not None and usage else None)
         if not done.choices:
             raise Unavailable("the server answered without a choice")
-        usage = done.usage
         return Answer(
             text=done.choices[0].message.content or "",
             model=done.model,
@@ -119,19 +141,14 @@ class ChatClient:
             completion_tokens=usage.completion_tokens if usage else 0,
         )
 
-    async def _asked(self, client: AsyncOpenAI, **asked: Any) -> Any:
+    async def _asked(self, client: AsyncOpenAI, refused: Callable[[], None], **asked: Any) -> Any:
         import openai
 
         try:
             return await client.chat.completions.create(model=self.model, **asked)
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise UsageError(
-                f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}"
-            ) from error
         except openai.APIStatusError as error:
-            crowded = error.status_code in (408, 429, 503, 529)
-            after = retry_after(error.response.headers)
-            raise Unavailable(_short(error), retry_after=after, crowded=crowded) from error
+            refused()
+            raise self._status(error) from error
         except openai.APIError as error:
             where = self.base_url or "OpenAI"
             crowded = isinstance(error, openai.APITimeoutError)
@@ -139,11 +156,31 @@ class ChatClient:
                 f"{where}: {_short(error)} ({type(error).__name__})", crowded=crowded
             ) from error
 
+    def _status(self, error: Any) -> Exception:
+        """Return what a status other than 2xx means."""
+        if error.status_code in (401, 403, 404):
+            return UsageError(f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}")
+        return Unavailable(
+            _short(error),
+            retry_after=retry_after(error.response.headers),
+            crowded=error.status_code in (408, 429, 503, 529),
+        )
+
     def close(self) -> None:
         """Close connections."""
         if self._client is not None:
             loop.run(self._client.close())
             self._client = None
+
+
+def size_of(
+    messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, max_tokens: int
+) -> MessageSize:
+    """Return how large a conversation is to a server that counts tokens."""
+    texts = [message["content"] for message in messages]
+    if schema is not None:
+        texts.append(dumps(schema))
+    return MessageSize(texts=tuple(texts), max_tokens=max_tokens)
 
 
 def _short(error: Exception) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import BadData, NotApplicable, Unavailable
 from echat_eval.judge import Jury, Question, Verdict, text_score, voice_score
@@ -186,8 +186,3 @@ def control_lines(controls: Sequence[Control], asked: int) -> list[str]:
     if leak is not None and leak.verdict == "falls":
         lines.append("The emotion heard in the voice moves this judge's text score, in which it has no part.")
     return lines
-
-
-def as_rows(controls: Sequence[Control]) -> list[dict[str, Any]]:
-    """Return controls as plain rows for a file."""
-    return [asdict(control) for control in controls]

@@ -10,7 +10,8 @@
     └── RowError                  what happened to one row; the runner records it, nobody exits on it
         ├── SystemFailure         the system's doing: the row has failed
         ├── Unavailable           the network's, harness's or judge's doing: the row is missing
-        │   └── JudgeFailure      the judge answered, but not in the agreed form
+        │   ├── JudgeFailure      the judge answered, but not in the agreed form
+        │   └── Withheld          we did not ask, and would not on another try
         └── NotApplicable         this instrument or system does not do this kind of row
 
 A message says what was got, what was expected, where, and what to do.
@@ -39,6 +40,7 @@ __all__ = [
     "Unavailable",
     "UnknownName",
     "UsageError",
+    "Withheld",
 ]
 
 
@@ -122,6 +124,10 @@ class Unavailable(RowError):
 
 class JudgeFailure(Unavailable):
     """The judge answered, but not in the agreed form: the verdict is missing."""
+
+
+class Withheld(Unavailable):
+    """We did not ask, and would not on another try: the row is missing at once."""
 
 
 class NotApplicable(RowError):

@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 MAX_LINE_BYTES = 64 * 2**20
 
 
+#: Made once: a row is written and a key made of it several times a sample.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
 def dumps(value: Any) -> str:
     """Return strict JSON on one line, keys sorted, so that equal values are equal bytes.
 
@@ -31,7 +35,7 @@ def dumps(value: Any) -> str:
     '{"a":"é","b":1.5}'
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        return _ENCODER.encode(value)
     except (ValueError, TypeError) as error:
         raise BadData(f"cannot write as strict JSON: {error}") from error
 
@@ -47,6 +51,9 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_no_twins)
+
+
 def loads(text: str | bytes) -> Any:
     """Return the value of one strict JSON text: no NaN, no key twice.
 
@@ -54,6 +61,8 @@ def loads(text: str | bytes) -> Any:
         ValueError: it is not strict JSON.
     """
     try:
+        if isinstance(text, str) and not text.startswith("\ufeff"):
+            return _DECODER.decode(text)
         return json.loads(text, parse_constant=_refuse, object_pairs_hook=_no_twins)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

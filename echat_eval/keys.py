@@ -35,15 +35,25 @@ def facts_of(value: Any) -> Any:
     """Return what a value says, as plain JSON: records as mappings, audio as its hash."""
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, AudioRef):
-        return value.sha256
-    if isinstance(value, Mapping):
-        return {str(name): facts_of(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [facts_of(inner) for inner in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: facts_of(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, AudioRef):
+        return value.sha256
+    if (names := _fields_of(type(value))) is not None:
+        return {name: facts_of(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): facts_of(inner) for name, inner in value.items()}
     return value
+
+
+_FIELDS: dict[type, tuple[str, ...] | None] = {}
+
+
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """Return the names of a record's fields; None of what is no record."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+    return _FIELDS[kind]
 
 
 def digest(kind: str, facts: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from echat_eval.annotate import Annotating
 from echat_eval.flow import Flow
 from echat_eval.keys import case_digest
 from echat_eval.ports import Case
-from echat_eval.records import Annotation, Response, Score
+from echat_eval.records import Annotation, Response
 from echat_eval.respond import Question, Responding
 from echat_eval.rows import row_of_annotation, row_of_response, row_of_score
 from echat_eval.score import Scoring
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
     from echat_eval.attempts import Patience
     from echat_eval.ports import Annotator, Oracle, Scorer, System
     from echat_eval.progress import Progress
-    from echat_eval.records import Sample
+    from echat_eval.recall import Recall
+    from echat_eval.records import Sample, Score
     from echat_eval.run_folder import ResponseId, RunFolder
 
 __all__ = ["Pipeline"]
-
-#: Why a row that no configured instrument makes is void.
-GONE = "its instrument was not configured when the reply was made"
 
 
 @dataclass(slots=True)
@@ -47,6 +46,7 @@ class Pipeline:
     Args:
         systems: none where only what is there is heard and scored.
         samples: what the systems are asked.
+        recall: what other runs found out.
         overlap: hear and score while systems are being asked; otherwise only once all have answered, so
             that nothing runs beside a system whose time is measured.
     """
@@ -61,10 +61,11 @@ class Pipeline:
         scorers: Sequence[Scorer],
         patience: Patience,
         progress: Progress,
+        recall: Recall,
         overlap: bool,
     ) -> None:
         self.flow = Flow()
-        self._run, self._progress = run, progress
+        self._run, self._progress, self._recall = run, progress, recall
         self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
         self._responses = {
             ident: response for ident, response in run.responses().items() if ident[1:] in self._samples
@@ -81,10 +82,12 @@ class Pipeline:
             Responding(system, run=run, patience=patience, told=self._answered) for system in systems
         ]
         self._todo = [list(one.questions(samples, self._responses)) for one in self._asking]
+        questions = (row for rows in self._todo for row in rows if isinstance(row, Question))
+        self._kept = {question.blank.key for question in questions if question.kept}
         self._hearing = [
             Annotating(
                 annotator, flow=self.flow, known=dict(self._annotations), patience=patience,
-                told=self._was_heard, held=not overlap,
+                told=self._was_heard, recall=recall, held=not overlap,
             )
             for annotator in annotators
         ]  # fmt: skip
@@ -116,17 +119,21 @@ class Pipeline:
         return self.flow.in_flight
 
     async def _stages(self) -> None:
-        self._void_what_is_asked_again()
+        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
+        again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
         for ident, response in list(self._responses.items()):
-            if ident not in self._again:
+            if ident not in again:
                 self._answered(response, new=False)
         self._announce()
         for one, known_or_not in zip(self._asking, self._todo, strict=True):
-            questions = [row for row in known_or_not if isinstance(row, Question)]
-            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(questions))
+            to_ask = [row for row in known_or_not if isinstance(row, Question)]
+            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(to_ask))
             lane = one.lane(self.flow)
-            for question in questions:
-                lane.put(question)
+            for question in to_ask:
+                if (found := await self._recalled(question)) is not None:
+                    self._answered(found)
+                else:
+                    lane.put(question)
             await self.flow.drain(lane)
             # One system's weights make room for the next one's.
             await lane.close()
@@ -134,8 +141,12 @@ class Pipeline:
             await self.flow.drain(hearing.lane)
         for scoring in self._scoring:
             await self.flow.drain(scoring.lane)
-        if not self.flow.stopped:
-            self._fill_ledger()
+
+    async def _recalled(self, question: Question) -> Response | None:
+        """Return what another run was answered; copying its voice takes a thread, not the loop."""
+        if not question.kept or not self._recall.knows(question.blank):
+            return None
+        return await asyncio.to_thread(self._recall.response, question.blank)
 
     def _expected_of(self, systems: Sequence[str], asked: Sequence[Sample]) -> dict[ResponseId, Sample]:
         """Return every response there will be, system by system, in the order of the samples."""
@@ -158,50 +169,6 @@ class Pipeline:
             self._progress.stage(scoring.name, rows, self._done[scoring.name])
         self._begun = True
 
-    # -- what only an instrument of an earlier command could renew ------------------
-
-    def _void_what_is_asked_again(self) -> None:
-        """Void it before anything is asked again, so that no kill can leave it beside a new reply.
-
-        A score may depend on the other replies of its contrast group.
-        """
-        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
-        self._again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
-        for ident in [i for i in self._annotations if i[:3] in self._again and i[3] in self._ears_before]:
-            void = replace(
-                self._annotations.pop(ident), key="", state="not applicable", reason=GONE, values={}
-            )
-            self._logs.annotations.append(row_of_annotation(void))
-        groups = {(ident[0], *self._group_of(*ident[1:])) for ident in self._again}
-        for ident, score in list(self._scores.items()):
-            if ident[3] not in self._stage_of and (ident[0], *self._group_of(*ident[1:3])) in groups:
-                self._write_void(score)
-
-    def _fill_ledger(self) -> None:
-        """Give every response a row for every metric of the run, also of scorers not configured today."""
-        metrics = [metric["name"] for metric in self._run.manifest().get("metrics", [])]
-        for system, task, sample_id in self._expected:
-            for name in metrics:
-                if name not in self._stage_of and (system, task, sample_id, name) not in self._scores:
-                    self._write_void(
-                        Score(
-                            key="", system=system, task=task, sample_id=sample_id, metric=name,
-                            state="missing",
-                        )
-                    )  # fmt: skip
-
-    def _write_void(self, score: Score) -> None:
-        void = replace(
-            score, key="", state="not applicable", reason=GONE, value=None, weight=1.0, evidence={}
-        )  # fmt: skip
-        self._scores[score.system, score.task, score.sample_id, score.metric] = void
-        self._logs.scores.append(row_of_score(void))
-
-    def _group_of(self, task: str, sample_id: str) -> tuple[str, str]:
-        sample = self._samples.get((task, sample_id))
-        group = sample.contrast_group if sample is not None else None
-        return (task, f"group {group}") if group is not None else (task, sample_id)
-
     # -- what the stages tell ------------------------------------------------------
 
     def _answered(self, response: Response, new: bool = True) -> None:
@@ -212,6 +179,8 @@ class Pipeline:
         if new:
             self._logs.responses.append(row_of_response(response, self._run.path))
             self._responses[ident] = response
+            if response.key in self._kept:
+                self._recall.keep_response(response)
             self._advance(f"respond: {response.system}")
         else:
             # Of an instrument that is not configured today, what it heard in an earlier command counts.

@@ -162,6 +162,7 @@ class Response:
         reply: audio, if any, is stored and an AudioRef.
         seconds: wall time of the successful try; None where nothing was measured.
         tries: how often the system was asked.
+        cached: another run asked, and the reply was kept; nothing was measured then.
     """
 
     key: str
@@ -173,6 +174,7 @@ class Response:
     reply: Reply | None = None
     seconds: float | None = None
     tries: int = 1
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

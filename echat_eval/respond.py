@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.attempts import Patience, Timed, attempt, timed
 from echat_eval.keys import request_for, response_key
+from echat_eval.recall import may_be_kept
 from echat_eval.records import Reply, Response
 from echat_eval.replies import settle
 
@@ -23,10 +24,15 @@ __all__ = ["Question", "Responding"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a system is asked, and the row of it, still without an answer."""
+    """What a system is asked, and the row of it, still without an answer.
+
+    Attributes:
+        kept: the answer of another run will do as well, and this one's may serve others.
+    """
 
     blank: Response
     asked: Request | Sample
+    kept: bool
 
 
 class Responding:
@@ -56,6 +62,7 @@ class Responding:
         """Yield, sample by sample, the response that is there already, or else the question to ask."""
         system = self.system
         settings, fingerprint = dict(system.settings()), system.fingerprint()
+        kept = may_be_kept(system, fingerprint)
         for sample in samples:
             asked = sample if self._oracle else request_for(sample)
             key = response_key(system.name, settings, fingerprint, asked)
@@ -66,7 +73,7 @@ class Responding:
                 blank = Response(
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
-                yield Question(blank=blank, asked=asked)
+                yield Question(blank=blank, asked=asked, kept=kept)
 
     def lane(self, flow: Flow) -> Lane[Question]:
         """Open the system's lane."""

@@ -45,20 +45,34 @@ def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
 
 def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the fields of a record whose values are plain JSON already; None and empty ones left out."""
-    row = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if field.name in skip or value is None or value == () or value == {}:
+    row: dict[str, Any] = {}
+    for name in _fields_of(type(record)):
+        value = getattr(record, name)
+        if value is None or name in skip:
             continue
-        if isinstance(value, Mapping):
-            value = dict(value)
-        row[field.name] = list(value) if isinstance(value, tuple) else value
+        if not isinstance(value, str | float | int):
+            if value == () or value == {}:
+                continue
+            if isinstance(value, Mapping):
+                value = dict(value)
+            elif isinstance(value, tuple):
+                value = list(value)
+        row[name] = value
     return row
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def _fields_of(kind: type) -> tuple[str, ...]:
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in fields(kind))
+    return _FIELDS[kind]
 
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:
     """Return a response as a row; audio becomes a path inside the run folder."""
-    row = _plain(response, skip=("reply",))
+    row = _plain(response, skip=("reply",) if response.cached else ("reply", "cached"))
     if response.reply is not None:
         row["reply"] = _plain(response.reply, skip=("audio",))
         if response.reply.audio is not None:

@@ -9,10 +9,10 @@ runs/x/manifest.json                 what ran, with which versions, settings and
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ class RunFolder:
         self.path = path
         self._lock: BaseFileLock | None = None
         self._read: dict[str, _Read] = {}
+        self._folders: dict[str, Path] = {}
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -158,17 +159,23 @@ class RunFolder:
         return replace(sample, audio=self.adopt_audio(sample.audio, "requests"), history=history)
 
     def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
-        """Copy an audio file in under a name that only says its hash."""
+        """Copy an audio file in under a name that only says its hash.
+
+        A copy is taken for whole if it is as long as the file: a killed copy is not.
+        """
         suffix = audio.path.suffix.lower()
-        target = (
-            self.path / folder / f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
-        )
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_suffix(".tmp")
-            shutil.copyfile(audio.path, temporary)
-            temporary.replace(target)
+        name = f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
+        target = self._folder(folder) / name
+        source, place = str(audio.path), str(target)
+        if source != place and _length(place) != os.stat(source).st_size:
+            shutil.copyfile(source, place)
         return replace(audio, path=target)
+
+    def _folder(self, name: str) -> Path:
+        if name not in self._folders:
+            self._folders[name] = self.path / name
+            self._folders[name].mkdir(parents=True, exist_ok=True)
+        return self._folders[name]
 
     def samples(self) -> list[Sample]:
         """Return the snapshot, in its order."""
@@ -275,9 +282,14 @@ class RunFolder:
         if read is None or not unchanged or list(read.table) != idents:
             jsonl.write_rows(self.path / name, map(row, idents))
 
-    @cached_property
+    @property
     def audio_folder(self) -> Path:
         """Return the folder of reply audio."""
-        folder = self.path / "audio"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._folder("audio")
+
+
+def _length(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return -1

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.attempts import Interrupted
+from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
 from echat_eval.errors import UsageError
 from echat_eval.ledger import check_ledger
 from echat_eval.manifest import environment
 from echat_eval.pipeline import Pipeline
+from echat_eval.recall import Recall, add_tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.attempts import Patience
+    from echat_eval.cache import Cache
     from echat_eval.ports import Annotator, Oracle, Scorer, System
     from echat_eval.progress import Progress
     from echat_eval.run_folder import RunFolder
@@ -37,6 +40,7 @@ def evaluate(
     scorers: Sequence[Scorer],
     patience: Patience,
     progress: Progress,
+    cache: Cache | None = None,
     overlap: bool = True,
     executor: Mapping[str, Any] | None = None,
 ) -> Counter[str]:
@@ -45,6 +49,7 @@ def evaluate(
     The run must be held for writing. Doing it again does only what is missing.
 
     Args:
+        cache: what other runs found out; None: nothing is taken from them or left to others.
         overlap: hear and score replies while others are still being asked for; without it nothing runs
             beside a system, so that its seconds are its own.
         executor: where systems and annotators run, for the manifest; no key depends on it.
@@ -77,7 +82,7 @@ def evaluate(
     samples = run.keep_samples(sample for task in tasks for sample in task.samples)
     return _do(
         run, systems=systems, samples=samples, annotators=annotators, scorers=scorers, patience=patience,
-        progress=progress, overlap=overlap,
+        progress=progress, cache=cache, overlap=overlap,
     )  # fmt: skip
 
 
@@ -88,16 +93,22 @@ def rescore(
     scorers: Sequence[Scorer],
     patience: Patience,
     progress: Progress,
+    cache: Cache | None = None,
 ) -> Counter[str]:
     """Annotate and score what was answered; return how many scores are in each state."""
     return _do(
         run, systems=(), samples=(), annotators=annotators, scorers=scorers, patience=patience,
-        progress=progress, overlap=True,
+        progress=progress, cache=cache, overlap=True,
     )  # fmt: skip
 
 
 def _do(
-    run: RunFolder, *, annotators: Sequence[Annotator], scorers: Sequence[Scorer], **how: Any
+    run: RunFolder,
+    *,
+    annotators: Sequence[Annotator],
+    scorers: Sequence[Scorer],
+    cache: Cache | None,
+    **how: Any,
 ) -> Counter[str]:
     manifest = run.manifest()
     for kind, instruments in (("annotators", annotators), ("scorers", scorers)):
@@ -107,7 +118,22 @@ def _do(
     metrics |= {metric.name: asdict(metric) for scorer in scorers for metric in scorer.metrics}
     manifest["metrics"] = list(metrics.values())
     run.write_manifest(manifest)
-    _carry_out(Pipeline(run, annotators=annotators, scorers=scorers, **how), how["progress"])
+    recall = Recall(cache=cache, run=run)
+    try:
+        drop_stale_annotations(run, annotators)
+        _carry_out(
+            Pipeline(run, annotators=annotators, scorers=scorers, recall=recall, **how), how["progress"]
+        )
+        if how["systems"]:
+            drop_stale_annotations(run, annotators)
+        settle_earlier_scores(run, scorers)
+    finally:
+        if cache is not None:
+            cache.flush()
+            if tally := cache.tally():
+                manifest = run.manifest()
+                add_tally(manifest, tally)
+                run.write_manifest(manifest)
     return check_ledger(run)
 
 

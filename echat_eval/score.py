@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Annotation, Metric, Sample
     from echat_eval.run_folder import ResponseId, RunFolder, ScoreId
 
-__all__ = ["Scoring", "cases_of"]
+__all__ = ["Scoring", "cases_of", "scope_of"]
 
 Scope = tuple[str, ...]
 
@@ -69,7 +69,7 @@ class Scoring:
         self._awaited = set(scorer.needs) & set(heard_by)
         self._members: dict[Scope, list[ResponseId]] = {}
         for ident, sample in expected.items():
-            self._members.setdefault(_scope_of(ident, sample, scorer.scope), []).append(ident)
+            self._members.setdefault(scope_of(ident, sample, scorer.scope), []).append(ident)
         self._lacking = Counter({scope: len(members) for scope, members in self._members.items()})
         self._ready: dict[ResponseId, tuple[Case, str]] = {}
         self.lane = flow.lane(scorer, self._score, held=held)
@@ -85,7 +85,7 @@ class Scoring:
         # A scorer sees what it says it needs, so that nothing else can change a score.
         needed = {name: case.annotations[name] for name in self.scorer.needs if name in case.annotations}
         self._ready[ident] = replace(case, annotations=needed), digest
-        scope = _scope_of(ident, case.sample, self.scorer.scope)
+        scope = scope_of(ident, case.sample, self.scorer.scope)
         self._lacking[scope] -= 1
         if self._lacking[scope] == 0:
             self._complete([self._ready[member] for member in self._members.pop(scope)])
@@ -141,7 +141,7 @@ class Scoring:
         ]
 
 
-def _scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
+def scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
     """Return the name of the scope a case is in; each case is in exactly one."""
     if scope == "sample":
         return ident

@@ -81,6 +81,14 @@ class Scripted:
         return self._settings
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a cache of its own, so that none is answered by another or by an earlier day."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ECHAT_EVAL_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def scripted() -> type[Scripted]:
     return Scripted

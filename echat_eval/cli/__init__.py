@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
     "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
+    "cache": ("echat_eval.cli.cache:cache", "What earlier runs left to later ones: show, prune, clear."),
     "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
 }
 

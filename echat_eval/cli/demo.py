@@ -8,6 +8,7 @@ import click
 
 from echat_eval.cli.options import load_tasks, make_annotators, make_scorers
 from echat_eval.cli.run import finish
+from echat_eval.cli.spending import cached
 from echat_eval.errors import NotInstalled
 
 __all__ = ["demo"]
@@ -28,7 +29,8 @@ SYSTEMS: dict[str, dict[str, int]] = {
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Run folder."
 )
-def demo(out: Path) -> int:  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Take nothing from other runs and leave nothing to them.")
+def demo(out: Path, no_cache: bool) -> int:
     """Evaluate four small systems on the demo split, start to end: no key, no GPU, no download."""
     from echat_eval.attempts import Patience
     from echat_eval.cli.progress import Bar
@@ -44,10 +46,10 @@ def demo(out: Path) -> int:  # fmt: skip
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
     samples = [sample for task in tasks for sample in task.samples]
-    with RunFolder(out).writing() as folder, Bar() as bar:
+    with RunFolder(out).writing() as folder, cached(no_cache) as cache, Bar() as bar:
         states = evaluate(
             folder, systems=systems, tasks=tasks, annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(samples), patience=Patience(), progress=bar,
+            scorers=make_scorers(samples), patience=Patience(), progress=bar, cache=cache, overlap=False,
         )  # fmt: skip
     code = finish(folder, states)
     from echat_eval.report import build_report

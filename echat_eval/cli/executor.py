@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from echat_eval.errors import UsageError
+from echat_eval.executors import Spread
 
 if TYPE_CHECKING:
-    from echat_eval.executors.on_ray import Spread
     from echat_eval.ports import Annotator, Oracle, System
 
 __all__ = ["Executor", "executor"]
@@ -28,14 +28,12 @@ class Executor:
     ray_address: str | None
 
     @contextmanager
-    def spread(
-        self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]
-    ) -> Iterator[Spread | None]:
-        """Give what is to be asked instead of these, or None if they run here."""
+    def spread(self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]) -> Iterator[Spread]:
+        """Give what is to be asked and heard with; copies elsewhere end with the block."""
         if self.executor == "local":
             if self.workers is not None:
                 raise UsageError("--workers without --executor ray; here a system's calls_at_once decides")
-            yield None
+            yield Spread(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
             return
         from echat_eval.executors.on_ray import spread
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -19,7 +18,15 @@ if TYPE_CHECKING:
     from echat_eval.records import Sample
     from echat_eval.task import Task
 
-__all__ = ["Instruments", "instruments", "load_tasks", "make_annotators", "make_scorers", "make_systems"]
+__all__ = [
+    "Instruments",
+    "greet_judge",
+    "instruments",
+    "load_tasks",
+    "make_annotators",
+    "make_scorers",
+    "make_systems",
+]
 
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
 #: `--judge dated`: the model the rubric itself names.
@@ -37,8 +44,14 @@ class Instruments:
     rubric: str
     judge_repeats: int
     judge_prose: bool
+    judge_calls: int
+    judge_timeout: float
     controls: int
     tries: int
+    no_cache: bool
+    prices: Path | None
+    max_cost: str | None
+    estimate: bool
 
     def made(self, samples: Iterable[Sample], store: Path) -> tuple[list[Annotator], list[Scorer]]:
         """Return the annotators, and the scorers of the samples' families with the judge's.
@@ -53,18 +66,20 @@ class Instruments:
         if self.judge is None:
             if self.judge_url is not None:
                 raise UsageError("--judge-url without --judge; name the model to ask for with --judge MODEL")
+            if self.controls:
+                raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
             return []
+        from echat_eval.chat_client import is_dated
         from echat_eval.scorers.judged import judged_scorers
 
         model = None if self.judge == DATED else self.judge
-        if self.judge_url is None and model is not None and not re.search(r"20\d\d-?\d\d-?\d\d", model):
+        if self.judge_url is None and model is not None and not is_dated(model):
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
-        return list(
-            judged_scorers(
-                model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-                store=store,
-            )
+        made = judged_scorers(
+            model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
+            calls_at_once=self.judge_calls, timeout=self.judge_timeout, store=store,
         )  # fmt: skip
+        return list(made)
 
 
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,10 +104,22 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Verdicts per question; their spread is kept."),
         click.option("--judge-prose", is_flag=True,
                      help="The judge's server holds no JSON schema: read one verdict out of its prose."),
+        click.option("--judge-calls", default=4, show_default=True, type=click.IntRange(1, 256),
+                     help="Calls to the judge at once at most; fewer while its server says it is too many."),
+        click.option("--judge-timeout", default=60.0, show_default=True, type=click.FloatRange(1.0),
+                     metavar="SECONDS", help="A call to the judge that takes longer is given up."),
         click.option("--controls", default=0, show_default="off", metavar="N", type=click.IntRange(0),
                      help="Judge N replies again with labels shuffled, withheld, or misheard."),
         click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
                      help="Calls per row before it counts as failed or missing."),
+        click.option("--no-cache", is_flag=True,
+                     help="Take nothing from other runs and leave nothing to them; see `echat-eval cache`."),
+        click.option("--estimate", is_flag=True,
+                     help="Say what would be asked and what it may cost, and stop."),
+        click.option("--max-cost", metavar="USD",
+                     help="Make no call that could take this command beyond so many US dollars."),
+        click.option("--prices", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Price table instead of baselines/prices.yaml, in the same form."),
     ]  # fmt: skip
     made: Callable[..., Any] = gathered
     for option in reversed(options):
@@ -174,6 +201,21 @@ def make_annotators(names: Sequence[str]) -> list[Annotator]:
             made = [m for m in made if m.name != name]
             click.echo(f"note: annotator '{name}' is left out: {error}", err=True)
     return made
+
+
+def greet_judge(scorers: Iterable[Scorer]) -> None:
+    """Learn who judges, so that a refused key or an unknown model is told before any system is asked."""
+    for scorer in scorers:
+        if (jury := getattr(scorer, "jury", None)) is None:
+            continue
+        jury.served()
+        if jury.silence is not None:
+            click.echo(
+                f"note: the judge's server does not answer now ({jury.silence}); kept verdicts stand "
+                "for whoever gave them, others will be missing unless it is back by then",
+                err=True,
+            )
+        return
 
 
 def make_scorers(samples: Iterable[Sample]) -> list[Scorer]:

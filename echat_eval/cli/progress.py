@@ -6,22 +6,37 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import RenderableType
     from rich.progress import TaskID
 
 __all__ = ["Bar"]
 
 
 class Bar:
-    """Draws what the runner tells; use it as a context manager."""
+    """Draws what the runner tells; use it as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        told: asked again and again for one more line, such as what was spent so far; "" for none.
+    """
+
+    def __init__(self, told: Callable[[], str] = lambda: "") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.progress import TimeRemainingColumn as Left
+        from rich.text import Text
 
         self._console = Console(stderr=True)
         self._drawn = sys.stderr.isatty()
-        self._bars = Progress(
+
+        class Bars(Progress):
+            def get_renderables(self) -> Iterable[RenderableType]:
+                yield self.make_tasks_table(self.tasks)
+                if line := told():
+                    yield Text(line)
+
+        self._bars = Bars(
             TextColumn("{task.description:<24}"), BarColumn(bar_width=30), MofNCompleteColumn(),
             TimeElapsedColumn(), TextColumn("left"), Left(), console=self._console,
         )  # fmt: skip

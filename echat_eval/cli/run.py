@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.controls import controlled
-from echat_eval.cli.options import Instruments, instruments, load_tasks, make_systems
+from echat_eval.cli.executor import Executor, executor
+from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
+from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from echat_eval.cost import Meter
     from echat_eval.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
@@ -27,8 +27,9 @@ Examples:
   echat-eval run --system cascade --task emotion --task age --out runs/cascade
   echat-eval run --system mine=replay:replies.jsonl --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
-  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/heard
+  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/mine
   echat-eval run --system cascade --data /data/echat-eval --task emotion
+  echat-eval run --system osum-echat --set checkpoint=osum.pt --executor ray --ray-address auto
 Running the same command again does only what is missing."""
 )
 @click.option(
@@ -64,13 +65,22 @@ Running the same command again does only what is missing."""
     show_default=True,
     help="Run folder.",
 )
+@click.option(
+    "--overlap/--no-overlap",
+    default=True,
+    show_default=True,
+    help="Hear and score replies while others are asked for; without, nothing runs beside a system.",
+)
+@executor
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, chosen: Instruments,
+    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, overlap: bool,
+    chosen: Instruments, where: Executor,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
+    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
     from echat_eval.keys import request_for
     from echat_eval.run_folder import RunFolder
@@ -83,12 +93,28 @@ def run(
         questions = [probing(task, ask) for task in questions]
     asked = make_systems(systems, settings)
     samples = [sample for task in questions for sample in task.samples]
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
-    with RunFolder(out).writing() as folder, Bar() as bar:
-        states = evaluate(
-            folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
-            patience=Patience(tries=chosen.tries), progress=bar,
-        )  # fmt: skip
+    plan = Plan(
+        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(RunFolder(out), plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        RunFolder(out).writing() as folder,
+        cached(chosen.no_cache, scorers) as cache,
+        spending(folder, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with where.spread(asked, heard) as there, Bar(told=meter.line) as bar:
+            states = evaluate(
+                folder, systems=there.systems, tasks=questions, annotators=there.annotators, scorers=scorers,
+                patience=Patience(tries=chosen.tries), progress=bar, cache=cache, overlap=overlap,
+                executor=there.facts,
+            )  # fmt: skip
+        controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
     for system in asked:
         unclaimed = system.unclaimed(requests) if hasattr(system, "unclaimed") else []
@@ -98,7 +124,7 @@ def run(
                 + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
             )  # fmt: skip
-    return finish(folder, states, controls=controlled(folder, scorers, chosen.controls))
+    return finish(folder, states, meter=meter)
 
 
 @click.command(
@@ -108,10 +134,12 @@ Examples:
   echat-eval score runs/mine --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1"""
 )
 @click.argument("folder", type=click.Path(path_type=Path))
+@executor
 @instruments
-def score(folder: Path, chosen: Instruments) -> int:
+def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.attempts import Patience
+    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
     from echat_eval.run_folder import RunFolder
     from echat_eval.runner import rescore
@@ -119,33 +147,39 @@ def score(folder: Path, chosen: Instruments) -> int:
     found = RunFolder.existing(folder)
     if not found.responses():
         raise UsageError(f"{folder}: no responses yet; make them with `echat-eval run --out {folder}`")
+    table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
-    with found.writing(), Bar() as bar:
-        states = rescore(
-            found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries), progress=bar
-        )
-    return finish(found, states, controls=controlled(found, scorers, chosen.controls))
+    plan = Plan(
+        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
+    )
+    if chosen.estimate:
+        with cached(chosen.no_cache) as cache:
+            say_estimate(found, plan, cache, whole=True)
+        return Exit.DONE
+    with (
+        found.writing(),
+        cached(chosen.no_cache, scorers) as cache,
+        spending(found, plan, cache) as meter,
+    ):
+        greet_judge(scorers)
+        with where.spread([], heard) as there, Bar(told=meter.line) as bar:
+            states = rescore(
+                found, annotators=there.annotators, scorers=scorers, patience=Patience(tries=chosen.tries),
+                progress=bar, cache=cache,
+            )  # fmt: skip
+        controlled(found, scorers, chosen.controls)
+    return finish(found, states, meter=meter)
 
 
-def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] = ()) -> int:
+def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = None) -> int:
     """Write and print the leaderboard; return the exit code."""
-    from echat_eval.cli.secondary import secondary_lines
-    from echat_eval.cli.table import print_leaderboard
-    from echat_eval.jsonl import write_atomically
+    from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
-    from echat_eval.leaderboard_files import write_files
 
-    board = build_leaderboard([folder])
-    files = write_files(board, folder.path)
-    notes = [*secondary_lines(folder), *controls]
-    if notes:
-        table = folder.path / "leaderboard.md"
-        write_atomically(table, table.read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
-    print_leaderboard(board)
-    for line in notes[: len(notes) - len(controls)]:
-        click.echo(line)
-    click.echo("written: " + ", ".join(str(path) for path in files))
+    present(build_leaderboard([folder]), [folder], folder.path)
     _say_what_happened(folder)
+    if meter is not None:
+        say_spent(meter)
     if not states["missing"]:
         return Exit.DONE
     click.echo("echat-eval: scores are missing; the same command tries them again", err=True)
@@ -154,6 +188,13 @@ def finish(folder: RunFolder, states: Counter[str], *, controls: Sequence[str] =
 
 def _say_what_happened(folder: RunFolder) -> None:
     """Print, per system, how many replies failed or are missing, and the commonest reason of each."""
+    cached = Counter(r.system for r in folder.responses().values() if r.cached)
+    for system, count in cached.items():
+        click.echo(
+            f"note: {system}: {count} replies came from the cache, so their seconds were not measured; "
+            "--no-cache in a new folder asks again",
+            err=True,
+        )
     told: dict[tuple[str, str], Counter[str]] = {}
     for response in folder.responses().values():
         if response.state in ("failed", "missing"):

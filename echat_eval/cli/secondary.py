@@ -1,34 +1,114 @@
-"""Secondary figures of a judged run: cue gain between floor and ceiling, and where systems went wrong."""
+"""What stands under a leaderboard of judged runs: who judged, cue gain, where it went wrong, controls."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from echat_eval.cue_gain import Gain
-    from echat_eval.records import Score
+    from echat_eval.records import Response, Sample, Score
     from echat_eval.run_folder import RunFolder
+    from echat_eval.scorers.where import Row
     from echat_eval.stats import Estimate
 
 __all__ = ["CEILING", "FLOOR", "gains_of", "secondary_lines"]
 
 #: The same language model with the transcript only, and told the gold labels.
 FLOOR, CEILING = "transcript-only", "gold-labels"
+Place = tuple[str, str, str]  # system, task, sample id
 
 
-def gains_of(folder: RunFolder, metric: str) -> dict[str, Gain]:
-    """Return system -> cue gain on a metric; empty unless the run holds the floor and the ceiling."""
+@dataclass(frozen=True)
+class _Runs:
+    """The rows of one or more run folders that stand in one leaderboard."""
+
+    folders: Sequence[RunFolder]
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        return [score for folder in self.folders for score in folder.scores().values()]
+
+    @cached_property
+    def responses(self) -> dict[Place, Response]:
+        return {ident: r for folder in self.folders for ident, r in folder.responses().items()}
+
+    @cached_property
+    def samples(self) -> dict[tuple[str, str], Sample]:
+        return {(s.task, s.id): s for folder in self.folders for s in folder.samples()}
+
+    @cached_property
+    def clusters(self) -> Mapping[Hashable, Hashable]:
+        from echat_eval.leaderboard import clusters_of
+
+        return dict(zip(self.samples, clusters_of(list(self.samples.values())), strict=True))
+
+    @cached_property
+    def judged(self) -> list[Score]:
+        return [score for score in self.scores if "grades" in score.evidence]
+
+    @cached_property
+    def oracles(self) -> set[str]:
+        found = [folder.manifest().get("systems", {}) for folder in self.folders]
+        return {name for systems in found for name, facts in systems.items() if facts.get("oracle")}
+
+
+def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
+    """Return what stands under the leaderboard of some run folders; nothing where there is nothing to say."""
+    from echat_eval.checks.controlled import control_notes
+    from echat_eval.earlier import scored_earlier
+
+    runs = _Runs(folders)
+    lines = []
+    for folder in folders:
+        if names := scored_earlier(folder):
+            lines.append(
+                f"- scored by an earlier command, for their scorers were not configured in the last one "
+                f'({folder.path}; "-": a reply they did not score): {", ".join(names)}'
+            )
+    lines += [*_who_judged(runs.judged), *_gains(runs), *_where(runs)]
+    return [*lines, *(line for folder in folders for line in control_notes(folder))]
+
+
+def _who_judged(judged: Iterable[Score]) -> list[str]:
+    """Say so where one column holds verdicts of several servers."""
+    served: dict[str, set[tuple[str, str]]] = {}
+    for score in judged:
+        models, servers = score.evidence["models"], score.evidence["servers"]
+        served.setdefault(score.metric, set()).update((m, s) for m in models for s in servers)
+    return [
+        f"- {metric}: verdicts of {len(found)} servers: "
+        + ", ".join(f"{model} ({server or 'no fingerprint'})" for model, server in sorted(found))
+        for metric, found in served.items()
+        if len(found) > 1
+    ]
+
+
+def _gains(runs: _Runs) -> list[str]:
+    lines = []
+    for metric in dict.fromkeys(score.metric for score in runs.judged):
+        for system, gain in gains_of(runs.scores, metric, runs.clusters).items():
+            shown = (
+                f"undefined: {gain.reason}" if gain.value is None
+                else f"{gain.value:.2f} {_interval(gain.low, gain.high, 2)} (0 {FLOOR}, 1 {CEILING}; Fieller)"
+            )  # fmt: skip
+            lines.append(f"- cue gain of {system}, {metric}: {shown}")
+    return lines
+
+
+def gains_of(scores: Iterable[Score], metric: str, clusters: Mapping[Hashable, Hashable]) -> dict[str, Gain]:
+    """Return system -> cue gain on a metric; empty unless the floor and the ceiling have scores."""
     from echat_eval.cue_gain import paired_gain
 
     values: dict[str, dict[Hashable, float]] = {}
-    for score in folder.scores().values():
+    for score in scores:
         if score.metric == metric and score.value is not None:
             values.setdefault(score.system, {})[score.task, score.sample_id] = score.value
     if FLOOR not in values or CEILING not in values:
         return {}
-    clusters = _clusters(folder)
     return {
         system: paired_gain(found, values[FLOOR], values[CEILING], clusters)
         for system, found in values.items()
@@ -36,65 +116,86 @@ def gains_of(folder: RunFolder, metric: str) -> dict[str, Gain]:
     }
 
 
-def secondary_lines(folder: RunFolder) -> list[str]:
-    """Return what stands under the leaderboard of a judged run; nothing where nothing was judged."""
-    judged = [s for s in folder.scores().values() if "grades" in s.evidence]
+def _where(runs: _Runs) -> list[str]:
+    """Say what systems perceived, and where they went wrong: over all labels, then label by label."""
+    from echat_eval.scorers.where import recognition
+
     lines = []
-    for metric in dict.fromkeys(score.metric for score in judged):
-        for system, gain in gains_of(folder, metric).items():
-            shown = (
-                f"undefined: {gain.reason}" if gain.value is None
-                else f"{gain.value:.2f} {_interval(gain.low, gain.high, 2)} (0 {FLOOR}, 1 {CEILING}; Fieller)"
-            )  # fmt: skip
-            lines.append(f"- cue gain of {system}, {metric}: {shown}")
-    return lines + _where(folder, judged)
-
-
-def _where(folder: RunFolder, judged: list[Score]) -> list[str]:
-    from echat_eval.scorers.where import Row, recognition, where_it_went_wrong
-
-    grades = {(s.system, s.task, s.sample_id): s.evidence["grades"] for s in judged}
-    stems = tuple(dict.fromkeys(s.metric for s in judged))
-    voices = {
-        (s.system, s.task, s.sample_id): s.value
-        for s in folder.scores().values()
-        if s.metric in {f"{stem}_voice" for stem in stems} and s.state == "value"
-    }
-    samples, clusters = {(s.task, s.id): s for s in folder.samples()}, _clusters(folder)
-    rows: dict[tuple[str, str], list[Row]] = {}
-    # An oracle was told the labels; what it "perceives" says nothing.
-    told = {name for name, facts in folder.manifest().get("systems", {}).items() if facts.get("oracle")}
-    for ident, response in folder.responses().items():
-        if ident[0] in told:
-            continue
-        sample = samples[ident[1:]]
-        for cue, label in (response.reply.perceived if response.reply else {}).items():
-            if cue in sample.cues:
-                rows.setdefault((response.system, cue), []).append(
-                    Row(
-                        cue=cue, gold=sample.cues[cue], cluster=clusters[ident[1:]], perceived=label,
-                        cue_awareness=grades.get(ident, {}).get("cue_awareness"), voice=voices.get(ident),
-                    )
-                )  # fmt: skip
-    lines = []
-    for (system, cue), found in rows.items():
+    for (system, cue, source), found in _rows(runs).items():
         heard = recognition(cue, [(r.gold, r.perceived or "unknown", r.cluster) for r in found])
+        right = ", ".join(f"{label} {hits} of {count}" for label, (hits, count) in heard.per_label.items())
         lines.append(
-            f"- {system} perceives {cue}: UAR {_estimate(heard.uar)} %, WAR {_estimate(heard.war)} %"
+            f"- {system} perceives {cue} ({source}): UAR {_estimate(heard.uar)} %, "
+            f"WAR {_estimate(heard.war)} %; right: {right}"
         )
-        if any(r.cue_awareness is not None for r in found):
-            lines += [
-                f"  - {share.outcome}: {_estimate(share.estimate)} %"
-                for share in where_it_went_wrong(found) if share.estimate.value
-            ]  # fmt: skip
+        lines += _shares(found)
     return lines
 
 
-def _clusters(folder: RunFolder) -> Mapping[Hashable, Hashable]:
-    from echat_eval.leaderboard import clusters_of
+def _shares(rows: Sequence[Row]) -> list[str]:
+    from echat_eval.scorers.where import where_it_went_wrong
 
-    samples = folder.samples()
-    return dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    if not any(row.cue_awareness is not None for row in rows):
+        return []
+    of_label: dict[str, list[str]] = {}
+    for share in where_it_went_wrong(rows, by_label=True):
+        if share.estimate.value:
+            text = f"{share.outcome} {_estimate(share.estimate)} %"
+            of_label.setdefault(f"{share.label} (n {share.estimate.n})", []).append(text)
+    return [f"  - where it went wrong, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
+
+
+def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[Row]]:
+    """Return (system, cue, how that is known) -> what is known of every reply.
+
+    What a system says in its reply is believed first; a system that says nothing there may have been
+    asked afterwards, by `run --ask`, about the same recordings.
+    """
+    from echat_eval.scorers.where import Row
+
+    grades = {(s.system, s.task, s.sample_id): s.evidence["grades"] for s in runs.judged}
+    named = {f"{metric}_voice" for metric in {s.metric for s in runs.judged}}
+    voices = {
+        (s.system, s.task, s.sample_id): s.value
+        for s in runs.scores
+        if s.metric in named and s.state == "value"
+    }
+    answered = _answered(runs)
+    rows: dict[tuple[str, str, str], list[Row]] = {}
+    for ident, response in runs.responses.items():
+        sample = runs.samples[ident[1:]]
+        # An oracle was told the labels; what it "perceives" says nothing.
+        if ident[0] in runs.oracles or sample.asks is not None:
+            continue
+        said = response.reply.perceived if response.reply is not None else {}
+        for cue, gold in sample.cues.items():
+            label, source = said.get(cue), "as its replies say"
+            if label is None:
+                label, source = answered.get((*ident, cue)), "asked afterwards"
+            if label is not None:
+                rows.setdefault((response.system, cue, source), []).append(
+                    Row(
+                        cue=cue, gold=gold, cluster=runs.clusters[ident[1:]], perceived=label,
+                        cue_awareness=grades.get(ident, {}).get("cue_awareness"), voice=voices.get(ident),
+                    )
+                )  # fmt: skip
+    return rows
+
+
+def _answered(runs: _Runs) -> dict[tuple[str, str, str, str], str]:
+    """Return (system, task, sample, cue) -> the label it answered when asked about that task's recording."""
+    from echat_eval.scorers.understanding import WAR
+    from echat_eval.task.probe import probed_name
+
+    found = {}
+    for score in runs.scores:
+        asks = runs.samples[score.task, score.sample_id].asks
+        if asks is None or score.metric != WAR.name or "answered" not in score.evidence:
+            continue
+        for task in {name for name, _ in runs.samples}:
+            if score.task == probed_name(task, asks):
+                found[score.system, task, score.sample_id, asks] = str(score.evidence["answered"])
+    return found
 
 
 def _estimate(found: Estimate) -> str:

@@ -110,19 +110,13 @@ Examples:
 def leaderboard(runs: tuple[Path, ...], tables: tuple[str, ...], out: Path | None) -> int:  # fmt: skip
     """The leaderboard of one or more runs; `runs/a` is every system of a run."""
     from echat_eval.baseline import published
-    from echat_eval.cli.table import print_leaderboard
+    from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
-    from echat_eval.leaderboard_files import published_lines, write_files
     from echat_eval.run_folder import RunFolder
 
     wanted = [published(name) for name in tables]
-    board = build_leaderboard([RunFolder.existing(path) for path in runs])
-    print_leaderboard(board)
-    for table in wanted:
-        click.echo("\n" + "\n".join(published_lines(table)))
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        click.echo("written: " + ", ".join(str(path) for path in write_files(board, out, wanted)))
+    folders = [RunFolder.existing(path) for path in runs]
+    present(build_leaderboard(folders), folders, out, wanted)
     return Exit.DONE
 
 

@@ -9,12 +9,42 @@ from echat_eval.leaderboard import OVERALL
 from echat_eval.leaderboard_files import MARK, PROXY_NOTE, cell_text, metric_title, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.table import Table
 
+    from echat_eval.baseline import Published
     from echat_eval.leaderboard import Leaderboard
     from echat_eval.records import Metric
+    from echat_eval.run_folder import RunFolder
 
-__all__ = ["print_leaderboard"]
+__all__ = ["present", "print_leaderboard"]
+
+
+def present(
+    board: Leaderboard, folders: Sequence[RunFolder], out: Path | None, published: Sequence[Published] = ()
+) -> None:
+    """Print a leaderboard and all that stands under it; write the same to `out`, if one is given."""
+    import click
+
+    from echat_eval.cli.secondary import secondary_lines
+    from echat_eval.jsonl import write_atomically
+    from echat_eval.leaderboard_files import published_lines, write_files
+
+    notes = secondary_lines(folders)
+    print_leaderboard(board)
+    for line in notes:
+        click.echo(line)
+    for table in published:
+        click.echo("\n" + "\n".join(published_lines(table)))
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    files = write_files(board, out, list(published))
+    if notes:
+        write_atomically(files[0], files[0].read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
+    click.echo("written: " + ", ".join(str(path) for path in files))
 
 
 def print_leaderboard(board: Leaderboard) -> None:

@@ -10,10 +10,10 @@ import inspect
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled, UsageError
+from echat_eval.executors import Spread
 from echat_eval.executors.cluster import Cluster, connected
 from echat_eval.executors.parcel import pack
 from echat_eval.executors.worker import Blueprint
@@ -21,21 +21,7 @@ from echat_eval.executors.worker import Blueprint
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
-__all__ = ["Spread", "spread"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """What a run is made with instead of its own.
-
-    Attributes:
-        systems, annotators: in their order; who can be moved stands for copies elsewhere.
-        facts: for the manifest.
-    """
-
-    systems: list[System | Oracle]
-    annotators: list[Annotator]
-    facts: dict[str, Any]
+__all__ = ["spread"]
 
 
 @contextmanager
@@ -90,6 +76,8 @@ def _ray() -> Any:
 
 def _movable(owner: Any) -> bool:
     if hasattr(owner, "respond_to") or getattr(owner, "runs_here", False):
+        return False
+    if getattr(owner, "payer", None) is not None:  # what it spends is counted here
         return False
     calls = [getattr(owner, name, None) for name in ("respond", "annotate")]
     return not any(inspect.iscoroutinefunction(call) for call in calls)

@@ -139,6 +139,8 @@ def answer_of(call: Callable[[], Any]) -> Answer:
     begun = time.monotonic()
     try:
         value = call()
+    except StopIteration:  # which no coroutine can raise
+        return Answer(error=Caught.of(RuntimeError("StopIteration")), seconds=time.monotonic() - begun)
     except BaseException as error:  # noqa: BLE001  it is raised again where the call was asked for
         return Answer(error=Caught.of(error), seconds=time.monotonic() - begun)
     return Answer(value=value, seconds=time.monotonic() - begun)

@@ -119,7 +119,8 @@ class Pool:
         async with self._changed:
             await self._changed.wait_for(lambda: self._fault or any(place.free for place in self._places))
             if isinstance(self._fault, UsageError):
-                raise self._fault
+                # Not as the BadData it may be: that would be this row's trouble, and it is every row's.
+                raise UsageError(str(self._fault)) from self._fault
             if self._fault is not None:
                 raise Unavailable(f"{self._what} has no worker any more: {self._fault}")
             place = max(self._places, key=lambda place: place.free)

@@ -86,5 +86,13 @@ def _latency(candidate: Run, against: Run) -> str:
             else f"made {at_once} calls at once"
         )
         return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
+    if candidate.manifest.get("settings", {}).get("overlap"):
+        return f"{candidate.name} was heard and scored while it was asked; times are judged with --no-overlap"
+    kept = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
+    if kept:
+        return (
+            f"{kept} replies of {candidate.name} came from the cache and were not timed; "
+            "times are judged of a new folder made with --no-cache"
+        )
     ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
     return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"

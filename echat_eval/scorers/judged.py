@@ -1,15 +1,15 @@
-"""A judge's scores: of the reply's words, of its voice apart from them, and of how much the cue mattered."""
+"""A judge's scores: of the reply's words, and of its voice apart from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any, Literal
 
 from echat_eval.chat_client import ChatClient
-from echat_eval.errors import NotApplicable, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, Unavailable
 from echat_eval.judge import (
     Heard,
     Judge,
@@ -21,52 +21,15 @@ from echat_eval.judge import (
     voice_score,
 )
 from echat_eval.ports import Case
-from echat_eval.records import Metric, Score, State
+from echat_eval.records import Metric, Score
 from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
+from echat_eval.scorers.judged_contrast import JudgedContrast
+from echat_eval.scorers.judging import Asking, blank_score, question_of, settled_without_reply, stem_of
 
 __all__ = ["Judged", "JudgedContrast", "judged_scorers"]
 
 
-class _Asking:
-    """What both scorers share: the jury, how often it is asked, and whose identity a score carries."""
-
-    needs: tuple[str, ...] = WORD_EARS
-
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        if repeats < 1:
-            raise UsageError(f"repeats is {repeats}; expected at least 1")
-        self.jury = jury
-        self.judge: Judge = jury.judge
-        self.repeats = repeats
-        self.calls_at_once = calls_at_once
-
-    async def rulings(self, question: Question) -> list[Ruling]:
-        """Return one ruling per repeat."""
-        return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
-
-    def fingerprint(self) -> str:
-        """Return the hash of the rubric: another prompt is another instrument."""
-        return self.judge.fingerprint()
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the model, where it is served, and how it is asked."""
-        client = self.jury.client
-        return {
-            "model": client.model, "url": client.base_url, "rubric": self.judge.name,
-            "repeats": self.repeats, "schema": self.jury.holds_schema,
-            "temperature": self.jury.temperature,
-        }  # fmt: skip
-
-    def close(self) -> None:
-        """Close connections."""
-        self.jury.close()
-
-    async def _points(self, question: Question) -> float:
-        rulings = await self.rulings(question)
-        return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in rulings)
-
-
-class Judged(_Asking):
+class Judged(Asking):
     """Asks for a verdict on every reply.
 
     Two metrics: the score of the words, and the score of the voice where an annotator heard an
@@ -80,7 +43,7 @@ class Judged(_Asking):
 
     def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
-        stem = _stem(self.judge)
+        stem = stem_of(self.judge)
         self.metrics: tuple[Metric, ...] = (
             Metric(
                 name=stem, title=f"Judge {self.judge.name}", unit="points", low=0, high=100,
@@ -97,11 +60,11 @@ class Judged(_Asking):
         return [score for case in cases for score in await self._both(case)]
 
     async def _both(self, case: Case) -> list[Score]:
-        text, voice = (_blank(case, metric) for metric in self.metrics)
-        if settled := _settled(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
+        text, voice = (blank_score(case, metric) for metric in self.metrics)
+        if settled := settled_without_reply(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
             return settled
         heard, lacking = _voice_of(case)
-        question = _question(case, words_of(case), case.sample.cues, heard)
+        question = question_of(case, words_of(case), case.sample.cues, heard)
         rulings = await self.rulings(question)
         evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
@@ -114,76 +77,6 @@ class Judged(_Asking):
                 replace(voice, state="value", value=fmean(voices), reason=None, evidence={"voices": voices})
             )
         return made
-
-
-class JudgedContrast(_Asking):
-    """How much better the judge finds a reply under its own labels than under those of its group.
-
-    Every reply of a contrast group is judged under every set of labels of the group. A row's value is
-    the mean over the group's replies to other labels of
-
-        (fit(own reply, own labels) - fit(own reply, its labels)
-         + fit(its reply, its labels) - fit(its reply, own labels)) / 2,
-
-    which over the group is the mean of fit(own, own) - fit(own, other), and in which a judge's liking
-    for one label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the
-    voice is withheld, so that only words count.
-    """
-
-    name = "judged-contrast"
-    version = "1"
-    scope: Literal["sample", "contrast group"] = "contrast group"
-
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
-        self.metrics: tuple[Metric, ...] = (
-            Metric(
-                name=f"{_stem(self.judge)}_cue_contrast", title="Judge's cue contrast", unit="points",
-                low=-100, high=100, higher_is_better=True, worst=-100,
-            ),
-        )  # fmt: skip
-
-    async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return one score a case of one contrast group."""
-        words: dict[str, str | NotApplicable | Unavailable] = {}
-        for case in cases:
-            if case.response.state == "value":
-                try:
-                    words[case.sample.id] = words_of(case)
-                except (NotApplicable, Unavailable) as error:
-                    words[case.sample.id] = error
-        return [await self._one(case, cases, words) for case in cases]
-
-    async def _one(
-        self, case: Case, cases: Sequence[Case], words: Mapping[str, str | NotApplicable | Unavailable]
-    ) -> Score:
-        metric = self.metrics[0]
-        blank = _blank(case, metric)
-        if settled := _settled(case, [(blank, metric)]):
-            return settled[0]
-        own = words[case.sample.id]
-        if not isinstance(own, str):
-            state: State = "not applicable" if isinstance(own, NotApplicable) else "missing"
-            return replace(blank, state=state, reason=str(own))
-        others = [
-            (other, said)
-            for other in cases
-            if case.sample.contrast_group is not None
-            and _labels(other) != _labels(case)
-            and isinstance(said := words.get(other.sample.id), str)
-        ]
-        if not others:
-            reason = "no other reply in its contrast group answers other labels"
-            return replace(blank, state="not applicable", reason=reason)
-        value = fmean([await self._pair(case, own, other, said) for other, said in others])
-        return replace(blank, state="value", value=value, reason=None, evidence={"against": len(others)})
-
-    async def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
-        async def fit(words: str, labels: Case) -> float:
-            return await self._points(_question(case, words, labels.sample.cues, None))
-
-        gain_of_own = await fit(own, case) - await fit(own, other)
-        return (gain_of_own + await fit(said, other) - await fit(said, case)) / 2
 
 
 def judged_scorers(
@@ -221,21 +114,6 @@ def judged_scorers(
     )
 
 
-def _stem(judge: Judge) -> str:
-    return f"judge_{judge.name}".replace("-", "_")
-
-
-def _labels(case: Case) -> str:
-    return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
-
-
-def _question(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
-    return Question(
-        task=case.sample.task, language=case.sample.language, transcript=case.sample.transcript, cues=cues,
-        reply=words, heard=heard,
-    )  # fmt: skip
-
-
 def _voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
     """Return what was heard, and otherwise which state and reason the voice's score has."""
     try:
@@ -263,30 +141,3 @@ def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> di
         "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
         "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
     }  # fmt: skip
-
-
-def _blank(case: Case, metric: Metric) -> Score:
-    return Score(
-        key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-        metric=metric.name, state="missing", reason="the response is missing",
-    )  # fmt: skip
-
-
-def _settled(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
-    """Return the scores of a case without a reply; none if there is one to judge."""
-    response = case.response
-    if case.sample.asks is not None:
-        asked = "the sample asks what is heard, not for a reply"
-        return [replace(blank, state="not applicable", reason=asked) for blank, _ in blanks]
-    if response.state == "value" and response.reply is not None:
-        return []
-    made = []
-    for blank, metric in blanks:
-        if response.state == "failed" and metric.worst is not None:
-            made.append(replace(blank, state="failed", value=metric.worst, reason=response.reason))
-        elif response.state in ("failed", "not applicable"):
-            reason = "the system failed" if response.state == "failed" else response.reason
-            made.append(replace(blank, state="not applicable", reason=reason))
-        else:
-            made.append(blank)
-    return made

@@ -1,7 +1,7 @@
 """Where it went wrong: was the cue perceived, were the words right for it, was the voice?
 
-For systems that say what they heard (`Reply.perceived`); the others have no row here. A system that only
-answers when it is asked is asked by `run --ask CUE`, which scores its recognition by itself.
+For systems that say what they heard in their replies (`Reply.perceived`), or answered one probing question
+about the same recording (`run --ask CUE`).
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
     """Return UAR and WAR with intervals over clusters.
 
     UAR is a weighted mean over samples whose weights are one over the label's count, so it has the
-    same interval as any mean. "unknown" is wrong; a label without a sample is in no mean, so two
+    interval of a mean; each label's values are moved to the mean over labels first, for what differs
+    between labels is no uncertainty. "unknown" is wrong; a label without a sample is in no mean, so two
     checkpoints compare as long as they answered the same samples.
 
     Args:
@@ -115,15 +116,15 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
     counts = {label: sum(gold == label for gold, _, _ in rows) for label in LABELS[cue]}
     right = [100.0 * (gold == perceived) for gold, perceived, _ in rows]
     codes = _codes([cluster for _, _, cluster in rows])
+    hits = {label: sum(g == label == p for g, p, _ in rows) for label, count in counts.items() if count}
+    recall = {label: 100.0 * hit / counts[label] for label, hit in hits.items()}
+    whole = sum(recall.values()) / len(recall)
+    moved = [value - recall[gold] + whole for value, (gold, _, _) in zip(right, rows, strict=True)]
     return Recognition(
         cue=cue,
-        uar=cluster_mean(right, codes, weights=[1 / counts[gold] for gold, _, _ in rows]),
+        uar=cluster_mean(moved, codes, weights=[1 / counts[gold] for gold, _, _ in rows]),
         war=cluster_mean(right, codes),
-        per_label={
-            label: (sum(g == label == p for g, p, _ in rows), count)
-            for label, count in counts.items()
-            if count
-        },
+        per_label={label: (hit, counts[label]) for label, hit in hits.items()},
     )
 
 

@@ -23,6 +23,9 @@ class Canned:
         text: one sentence for every language; by default one of ours for each.
     """
 
+    #: Quicker than looking it up.
+    cached = False
+
     def __init__(self, text: str | None = None, name: str = "canned") -> None:
         if text is not None and not text.strip():
             raise UsageError("canned text is empty; give a sentence")

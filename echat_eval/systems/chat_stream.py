@@ -117,9 +117,18 @@ def _take(value: Mapping[str, Any], found: Collected, where: str) -> None:
             found.finish_reason = choice["finish_reason"]
     usage = value.get("usage")
     if isinstance(usage, dict):
-        found.usage = {
-            k: v for k, v in usage.items() if isinstance(v, int | float) and not isinstance(v, bool)
-        }
+        found.usage = _counts(usage)
+
+
+def _counts(usage: Mapping[str, Any]) -> dict[str, float]:
+    """Return what was counted, the share of sound among it under names of its own."""
+    counts = {k: v for k, v in usage.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    for side in ("prompt", "completion"):
+        details = usage.get(f"{side}_tokens_details")
+        sound = details.get("audio_tokens") if isinstance(details, Mapping) else None
+        if isinstance(sound, int) and not isinstance(sound, bool):
+            counts[f"{side}_audio_tokens"] = sound
+    return counts
 
 
 def _text(value: Any) -> str:

@@ -45,8 +45,10 @@ class Command:
         batch_size: lines sent before the first reply is waited for; replies may come in any order.
         folder: where the program runs; by default here.
         fingerprint_files: files or folders, separated by commas, that decide what it answers (weights,
-            sources); without them only the program, its arguments and the files named there are hashed.
+            sources); without them only the program, its arguments and the files named there are hashed,
+            and no reply is kept for other runs.
         keep_env: names of environment variables, separated by commas, handed on although they look secret.
+        gpu: each copy on a cluster gets a GPU of its own.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Command:
         folder: str | None = None,
         fingerprint_files: str = "",
         keep_env: str = "",
+        gpu: bool = False,
     ) -> None:
         self.words = _split(program)
         self.name = name or Path(self.words[0]).stem
@@ -69,6 +72,9 @@ class Command:
         self.timeout, self.start_timeout = float(timeout), float(start_timeout)
         self.calls_at_once, self.batch_size = int(calls_at_once), int(batch_size)
         self.watched = tuple(part.strip() for part in fingerprint_files.split(",") if part.strip())
+        # Weights that nobody named may change behind the same program.
+        self.cached = bool(self.watched)
+        self.wants_gpu = bool(gpu)
         self.keep = tuple(part.strip() for part in keep_env.split(",") if part.strip())
         self.per_call = any(place in word for word in self.words for place in PLACES)
         if self.per_call and not any("{audio}" in word for word in self.words):

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval import loop
 from echat_eval.bounded_http import ask_once, check_url, open_client, refuse_status, streamed, whole
-from echat_eval.chat_client import api_key
+from echat_eval.chat_client import api_key, is_dated
+from echat_eval.cost import Account, call_of
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError
 from echat_eval.jsonl import dumps, loads
 from echat_eval.keys import digest
 from echat_eval.limits import endpoint
+from echat_eval.message_size import MessageSize
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.wire import MAX_AUDIO_BYTES, inline_audio, sound_of
@@ -83,6 +85,9 @@ class OpenAIChat:
         self.name = name or model.rstrip("/").rpartition("/")[2].replace(":", "-")
         if audio_in == "none":
             self.role = "floor"
+        # Elsewhere, and without a date, other weights may be served under the same name.
+        self.cached = self.url == OPENAI and is_dated(model)
+        self.account: Account | None = None
         self._client: httpx.AsyncClient | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
@@ -115,6 +120,30 @@ class OpenAIChat:
         # Local servers say the time they were started at as the time of creation.
         passing = {"permission"} if self.url == OPENAI else {"permission", "created"}
         return digest("openai-chat", {k: v for k, v in entry.items() if k not in passing})
+
+    @property
+    def payer(self) -> OpenAIChat:
+        """Return who asks the server."""
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """Return where it is served."""
+        return self.url
+
+    def size_of(self, request: Request) -> MessageSize:
+        """Return how large the question of a request is."""
+        sounds = [] if self.audio_in == "none" else [request.audio]
+        texts = [self.system_prompt or "", request.instruction or ""]
+        for turn in request.history:
+            if turn.audio is not None and self._hears(turn):
+                sounds.append(turn.audio)
+            else:
+                texts.append(turn.text or "")
+        return MessageSize(
+            texts=tuple(texts), heard_seconds=sum(sound.seconds for sound in sounds),
+            max_tokens=self.max_tokens, speaks=self.audio_out,
+        )  # fmt: skip
 
     def load(self) -> None:
         """Open connections as they are needed, and a folder for reply audio."""
@@ -151,16 +180,22 @@ class OpenAIChat:
             Unavailable, SystemFailure, UsageError: as `echat_eval.bounded_http.refuse_status`.
         """
         self.load()
-        body = self._body(self._messages(request))
-        async with endpoint(self.url, self.calls_at_once).slot():
+        body = dumps(self._body(self._messages(request))).encode()
+        size = self.size_of(request)
+        async with (
+            call_of(self.account, size.most()) as paying,
+            endpoint(self.url, self.calls_at_once).slot(),
+        ):
             begun = time.monotonic()
             async with streamed(
                 self._open(), "POST", f"{self.url}/chat/completions", headers=self._headers(),
-                content=dumps(body).encode(), timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
+                content=body, timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
             ) as answer:  # fmt: skip
                 if answer.status != 200:
+                    paying.free()
                     refuse_status(await whole(answer), self.url)
                 found = await collect(answer.chunks, streaming=self.stream, begun=begun)
+            paying.paid(size.used(found.usage))
         return Reply(
             text=found.text or found.transcript or None,
             audio=self._voice(found, request),
@@ -200,14 +235,16 @@ class OpenAIChat:
         return messages
 
     def _turn(self, turn: Turn) -> dict[str, Any]:
-        hears = turn.role == "user" and turn.audio is not None and self.audio_in != "none"
-        if turn.audio is not None and hears:
+        if turn.audio is not None and self._hears(turn):
             return {"role": "user", "content": [self._part(turn.audio)]}
         if turn.text is None:
             raise NotApplicable(
                 f"an earlier {turn.role} turn has no words, and this server takes none as audio"
             )
         return {"role": turn.role, "content": turn.text}
+
+    def _hears(self, turn: Turn) -> bool:
+        return turn.role == "user" and turn.audio is not None and self.audio_in != "none"
 
     def _part(self, audio: AudioRef) -> dict[str, Any]:
         ending = audio.path.suffix.lower().lstrip(".") or "wav"

@@ -16,6 +16,9 @@ class Reference:
 
     role: Literal["floor", "ceiling"] = "ceiling"
 
+    #: Quicker than looking it up.
+    cached = False
+
     def __init__(self, name: str = "reference") -> None:
         self.name = name
 

@@ -36,6 +36,8 @@ class Replay:
         name: as in tables; by default the file's or folder's name.
     """
 
+    #: Quicker than looking it up.
+    cached = False
     #: The replies lie here; no executor asks for them elsewhere.
     runs_here = True
 

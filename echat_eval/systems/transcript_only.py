@@ -8,6 +8,7 @@ from typing import Any, Literal
 from echat_eval.chat_client import ChatClient
 from echat_eval.errors import NotApplicable
 from echat_eval.keys import digest
+from echat_eval.message_size import MessageSize
 from echat_eval.records import Reply, Sample
 
 __all__ = ["PROMPTS", "TranscriptOnly", "conversation"]
@@ -32,6 +33,8 @@ class TranscriptOnly:
     """
 
     role: Literal["floor", "ceiling"] = "floor"
+    #: The model may change behind its name.
+    cached = False
 
     def __init__(
         self,
@@ -47,6 +50,16 @@ class TranscriptOnly:
         self.client = ChatClient(
             model=model, base_url=url, timeout=float(timeout), calls_at_once=self.calls_at_once
         )
+
+    @property
+    def payer(self) -> ChatClient:
+        """Return who asks the server."""
+        return self.client
+
+    def size_of(self, sample: Sample) -> MessageSize:
+        """Return how large the question of a sample is."""
+        said = conversation(sample, self.told(sample))
+        return MessageSize(texts=tuple(m["content"] for m in said), max_tokens=self.max_tokens)
 
     async def respond_to(self, sample: Sample) -> Reply:
         """Return what the LLM says to the words."""

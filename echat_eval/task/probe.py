@@ -13,7 +13,7 @@ from echat_eval.labels import CUES, LABELS
 if TYPE_CHECKING:
     from echat_eval.task import Task
 
-__all__ = ["ASKS", "QUESTIONS", "probing"]
+__all__ = ["ASKS", "QUESTIONS", "probed_name", "probing"]
 
 #: What may be asked for.
 ASKS: tuple[str, ...] = ("transcript", *CUES)
@@ -37,6 +37,15 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+def probed_name(task: str, asks: str) -> str:
+    """Return the name of a task whose samples are asked about; their ids stay.
+
+    >>> probed_name("multi", "age")
+    'multi-asks-age'
+    """
+    return f"{task}-asks-{asks}"
+
+
 def probing(task: Task, asks: str) -> Task:
     """Return the task with every sample asked about instead of replied to.
 
@@ -51,7 +60,7 @@ def probing(task: Task, asks: str) -> Task:
         raise UnknownName("question", asks, ASKS)
     if any(sample.asks is not None for sample in task.samples):
         raise UsageError(f"task '{task.name}' asks a question already")
-    name = f"{task.name}-asks-{asks}"
+    name = probed_name(task.name, asks)
     kept = tuple(
         replace(sample, task=name, asks=asks, instruction=QUESTIONS[asks][sample.language])
         for sample in task.samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -26,6 +27,7 @@ __all__ = ["LANGUAGES", "RowReader", "Rule", "check_keys", "is_text"]
 LANGUAGES: tuple[str, ...] = ("en", "zh")
 MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,7 +44,7 @@ def is_text(value: Any) -> bool:
     """Tell whether a value is non-blank text of bounded length that UTF-8 can hold."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARACTERS:
         return False
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    return value.isascii() or _SURROGATE.search(value) is None
 
 
 def _is_id(value: Any) -> bool:
@@ -126,6 +128,7 @@ class RowReader:
     ) -> None:
         self._folder = folder
         self._root = folder.resolve()
+        self._inside: dict[Path, bool] = {}
         self._file = folder / "samples.jsonl"
         self._task = task
         self._cues = cues
@@ -199,12 +202,19 @@ class RowReader:
             raise BadData("leaves the task's folder; expected a relative path without '..'")
         path = self._folder / name
         try:
-            inside = path.resolve(strict=True).is_relative_to(self._root)
+            # Of files side by side only the folder is resolved, and that once.
+            linked = stat.S_ISLNK(path.lstat().st_mode)
+            inside = self._is_inside(path if linked else path.parent)
         except (OSError, RuntimeError) as error:
             raise BadData("no such file in the task's folder") from error
         if not inside:
             raise BadData("a link that leaves the task's folder; copy the file itself into it")
         return path
+
+    def _is_inside(self, path: Path) -> bool:
+        if path not in self._inside:
+            self._inside[path] = path.resolve(strict=True).is_relative_to(self._root)
+        return self._inside[path]
 
     def _history(self, line: int, turns: list[dict[str, Any]]) -> tuple[Turn, ...]:
         made = []

@@ -201,6 +201,20 @@ def test_run_folders_know_their_metrics_clusters_and_times(tmp_path: Path) -> No
     code, output = invoke(gate_command, parallel, *words[2:])
     assert code == 3
     assert "8 calls at once" in output
+    beside = write_run(tmp_path / "d", 0, 2)
+    path = Path(str(beside).partition(":")[0]) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"settings": {"overlap": True}}))
+    code, output = invoke(gate_command, beside, *words[2:])
+    assert code == 3
+    assert "--no-overlap" in output
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["cache"] = {"response": {"ours": {"hits": 3, "stored": 77}}}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    code, output = invoke(*words)
+    assert code == 3
+    assert "3 replies of" in output
+    assert "came from the cache and were not timed" in output
 
 
 def test_another_rubric_cannot_tell_and_is_not_compared(tmp_path: Path) -> None:

@@ -39,10 +39,15 @@ class ScriptedJudge:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
         self.server_name: str | None = "fp_scripted"
+        self.usage: Callable[[dict[str, Any]], tuple[int, int] | None] = lambda request: (7, 5)
+        self.served_suffix = "-served"
+        self.greeting: str | int = "Yes."
         self.url = ""
 
     def prompts(self) -> list[str]:
-        return [request["messages"][0]["content"] for request in self.asked]
+        """Return what was asked about replies."""
+        texts = [request["messages"][0]["content"] for request in self.asked]
+        return [text for text in texts if FENCE.search(text)]
 
 
 @contextmanager
@@ -51,17 +56,23 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
             judge.asked.append(request)
-            said = judge.answer(request["messages"][0]["content"], request)
+            prompt = request["messages"][0]["content"]
+            # Who asks only who is served shows no reply.
+            said = judge.answer(prompt, request) if FENCE.search(prompt) else judge.greeting
             status = said if isinstance(said, int) else 200
+            used = judge.usage(request)
+            usage = used and {
+                "prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)
+            }  # fmt: skip
             body = json.dumps(
                 {"error": {"message": f"status {status}"}}
                 if isinstance(said, int)
                 else {
-                    "id": "x", "object": "chat.completion", "created": 0, "model": request["model"] + "-served",
+                    "id": "x", "object": "chat.completion", "created": 0, "model": request["model"] + judge.served_suffix,
                     "system_fingerprint": judge.server_name,
                     "choices": [{"index": 0, "finish_reason": "stop",
                                  "message": {"role": "assistant", "content": said}}],
-                    "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+                    "usage": usage,
                 }
             ).encode()  # fmt: skip
             self.send_response(status)

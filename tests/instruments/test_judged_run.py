@@ -37,10 +37,10 @@ def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         done = evaluate(tones, out, judge, "--controls", "8")
         assert done.return_value == Exit.DONE, (done.output, done.exception)
-        asked = len(judge.asked)
+        asked = len(judge.prompts())
         again = evaluate(tones, out, judge)
         assert again.return_value == Exit.DONE
-        assert len(judge.asked) == asked  # nothing is judged twice
+        assert len(judge.prompts()) == asked  # nothing is judged twice
     scores = RunFolder.existing(out).scores()
     of = lambda system, metric: [s.value for k, s in scores.items() if k[0] == system and k[3] == metric]  # noqa: E731
     assert min(of("reference", "judge_echat_r1")) > 70
@@ -96,6 +96,45 @@ def test_another_judge_is_another_instrument(tones: Path, tmp_path: Path) -> Non
     assert models == {"other-2026-02-02"}
     evidence = [s.evidence for s in RunFolder.existing(out).scores().values() if "models" in s.evidence]
     assert {tuple(e["models"]) for e in evidence} == {("other-2026-02-02-served",)}
+
+
+@pytest.mark.parametrize("changed", ["server_name", "served_suffix"])
+def test_scores_made_by_another_served_model_are_made_again(
+    tones: Path, tmp_path: Path, changed: str
+) -> None:
+    out = tmp_path / "run"
+    served = lambda: {  # noqa: E731
+        (m, s) for score in RunFolder.existing(out).scores().values()
+        for m in score.evidence.get("models", ()) for s in score.evidence["servers"]
+    }  # fmt: skip
+    with serving(ScriptedJudge(fitting)) as judge:
+        evaluate(tones, out, judge)
+        before = len(judge.prompts())
+        assert served() == {("m-2026-01-01-served", "fp_scripted")}
+        setattr(judge, changed, "-q4")
+        assert evaluate(tones, out, judge).return_value == Exit.DONE
+        assert len(judge.prompts()) == 2 * before
+        assert served() == {
+            ("m-2026-01-01-q4", "fp_scripted")
+            if changed == "served_suffix"
+            else ("m-2026-01-01-served", "-q4")
+        }
+        # And back: the first one's verdicts were kept, so nothing is asked.
+        setattr(judge, changed, "fp_scripted" if changed == "server_name" else "-served")
+        assert evaluate(tones, out, judge).return_value == Exit.DONE
+        assert len(judge.prompts()) == 2 * before
+        assert served() == {("m-2026-01-01-served", "fp_scripted")}
+
+
+def test_a_judge_that_is_away_is_told_and_costs_no_finished_score(tones: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with serving(ScriptedJudge(fitting)) as judge:
+        evaluate(tones, out, judge)
+        before = RunFolder.existing(out).scores()
+    done = evaluate(tones, out, judge)
+    assert done.return_value == Exit.DONE
+    assert "the judge's server does not answer now" in done.output
+    assert RunFolder.existing(out).scores() == before
 
 
 @pytest.mark.parametrize("options", [["--controls", "8"]])

@@ -270,19 +270,21 @@ def test_verdicts_outlive_the_process_while_the_server_is_the_same(tmp_path: Pat
     store = tmp_path / "verdicts.jsonl"
     with serving(ScriptedJudge(fitting)) as judge:
         assert ask(judge, store) == 2
-        # The first question is always asked: its answer says which server this is.
+        # Who is served is asked for one token; both verdicts are known.
         assert ask(judge, store) == 1
+        assert (judge.asked[-1]["max_tokens"], "response_format" in judge.asked[-1]) == (1, False)
         judge.server_name = "fp_other"
-        assert ask(judge, store) == 2
-        assert ask(judge, store, model="m2") == 2
-        assert ask(judge, store, temperature=0.5) == 2
+        assert ask(judge, store) == 3
+        assert ask(judge, store, model="m2") == 3
+        assert ask(judge, store, temperature=0.5) == 3
 
 
 def test_two_addresses_do_not_share_verdicts(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     for _ in range(2):
         with serving(ScriptedJudge(fitting)) as judge:
-            assert ask(judge, store) == 2
+            ask(judge, store)
+            assert len(judge.prompts()) == 2
 
 
 def test_what_is_no_verdict_is_never_kept(tmp_path: Path) -> None:
@@ -293,18 +295,104 @@ def test_what_is_no_verdict_is_never_kept(tmp_path: Path) -> None:
             ask(judge, store)
         assert not store.exists()
         assert ask(judge, store) == 2
+        assert len(store.read_text().splitlines()) == 2
+
+
+def identity(scorer: Judged) -> str:
+    try:
+        return repr([scorer.settings(), scorer.fingerprint()])
+    finally:
+        scorer.close()
 
 
 def test_the_scores_key_holds_rubric_model_address_and_repeats() -> None:
-    scorers = [
-        judged_scorers("m", "http://127.0.0.1:1/v1")[0],
-        judged_scorers("m2", "http://127.0.0.1:1/v1")[0],
-        judged_scorers("m", "http://127.0.0.1:2/v1")[0],
-        judged_scorers("m", "http://127.0.0.1:1/v1", repeats=3)[0],
-        judged_scorers("m", "http://127.0.0.1:1/v1", schema=False)[0],
-    ]
-    assert len({repr(s.settings()) for s in scorers}) == len(scorers)
-    assert scorers[0].fingerprint() == load_judge("echat-r1").fingerprint()
+    with serving(ScriptedJudge(fitting)) as one, serving(ScriptedJudge(fitting)) as two:
+        made = [
+            judged_scorers("m", one.url), judged_scorers("m2", one.url), judged_scorers("m", two.url),
+            judged_scorers("m", one.url, repeats=3), judged_scorers("m", one.url, schema=False),
+        ]  # fmt: skip
+        assert len({identity(scorer) for scorer, _ in made}) == len(made)
+        before = made[0][0].fingerprint()
+        made[0][0].judge = replace(load_judge("echat-r1"), version=2)
+        assert made[0][0].fingerprint() != before
+
+
+# -- who is served --------------------------------------------------------------
+
+
+def test_another_served_model_or_fingerprint_is_another_key_of_every_score() -> None:
+    with serving(ScriptedJudge(fitting)) as judge:
+        first = judged_scorers("m", judge.url)
+        of_first = [identity(scorer) for scorer in first]
+        assert len(judge.asked) == 1  # once per process, and both scorers share it
+        assert [identity(scorer) for scorer in judged_scorers("m", judge.url)] == of_first
+        judge.server_name = "fp_other"
+        assert not set(of_first) & {identity(scorer) for scorer in judged_scorers("m", judge.url)}
+        # Runs judged by other machines of one service may stand side by side; other models' may not.
+        prints = [judged_scorers("m", judge.url)[0].fingerprint()]
+        judge.served_suffix = "-q4"
+        prints.append(judged_scorers("m", judge.url)[0].fingerprint())
+    assert first[0].fingerprint() == prints[0] != prints[1]
+
+
+def test_a_silent_server_leaves_finished_scores_as_they_are(tmp_path: Path) -> None:
+    store = tmp_path / "verdicts.jsonl"
+    with serving(ScriptedJudge(fitting)) as judge:
+        ask(judge, store)
+        before = identity(judged_scorers("m", judge.url, store=store)[0])
+    later = judged_scorers("m", judge.url, store=store)[0]
+    assert identity(later) == before
+    assert later.jury.silence is not None
+    never = judged_scorers("m", judge.url, store=tmp_path / "other.jsonl")[0]
+    assert never.settings()["served"] is None
+
+
+def test_a_server_that_comes_back_as_another_gives_no_verdict_under_the_first_ones_name(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "verdicts.jsonl"
+    with serving(ScriptedJudge(fitting)) as judge:
+        ask(judge, store)
+        later = judged_scorers("m", judge.url, store=store)[0]
+        judge.greeting = 503
+        assert later.settings()["served"]["server"] == "fp_scripted"
+        judge.greeting, judge.server_name = "Yes.", "fp_other"
+        with pytest.raises(Unavailable, match="back as another one"):
+            loop.run(later.score([case("sad", "New words.")]))
+        assert len(store.read_text().splitlines()) == 2
+        later.close()
+        judge.server_name = "fp_scripted"
+        assert ask(judge, store) == 1
+
+
+def test_a_service_of_several_machines_is_one_judge_for_as_long_as_they_take_turns(tmp_path: Path) -> None:
+    store = tmp_path / "verdicts.jsonl"
+    turns = [0]
+
+    def alternating(prompt: str, request: dict[str, Any]) -> str:
+        turns[0] += 1
+        judge.server_name = f"fp_{turns[0] % 2}"
+        return fitting(prompt, request)
+
+    with serving(ScriptedJudge(alternating)) as judge:
+        made = judged_scorers("m", judge.url, store=store)[0]
+        mine = identity(made)
+        for label, ident in (("sad", "a"), ("happy", "b")):
+            loop.run(made.score([case(label, ident=ident)]))
+        made.close()
+        for judge.server_name in ("fp_0", "fp_1"):  # whichever of the two answers first
+            assert identity(judged_scorers("m", judge.url, store=store)[0]) == mine
+            assert ask(judge, store) == 1
+
+
+def test_another_model_in_the_middle_of_a_run_is_missing_and_never_mixed_in(tmp_path: Path) -> None:
+    with serving(ScriptedJudge(fitting)) as judge:
+        made = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
+        loop.run(made.score([case("sad")]))
+        judge.served_suffix = "-other"
+        with pytest.raises(Unavailable, match="now names 'm-other'"):
+            loop.run(made.score([case("happy")]))
+        made.close()
 
 
 def test_without_a_name_the_rubrics_dated_model_is_asked_for() -> None:

@@ -1,0 +1,274 @@
+"""Kill a run at seeded points and finish it: nothing lost, nothing asked twice but what was in flight.
+
+    python bench/kill.py
+
+A run over all stages (system, annotator, a judge over loopback) is killed with SIGKILL, or finds its disk
+full, or finds its files cut as after a power loss; then the same command finishes it. Each time the final
+rows are held against those of a run that nothing happened to, and the calls, which are counted by whoever is
+called, against those that had begun and were not yet written. Writes bench/results/kill.json; exits 1 if
+anything was lost or asked twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BENCH = Path(__file__).resolve().parent
+sys.path.insert(0, str(BENCH))
+
+import kill_world  # noqa: E402
+from kill_rows import lost_rows, rows_of, tear, written  # noqa: E402
+from made_task import write_task  # noqa: E402
+
+RESULTS = BENCH / "results" / "kill.json"
+#: Whose calls are counted -> how many of them are made at once.
+WIDTHS = {"system": kill_world.SYSTEM_CALLS, "ear": kill_world.EAR_CALLS, "judge": kill_world.JUDGE_CALLS}
+STEP = 0.001  # seconds between looks at the calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Where a series of runs happens, and what an undisturbed one came to.
+
+    Attributes:
+        calls: stage -> calls of the undisturbed run.
+    """
+
+    folder: Path
+    url: str
+    contrast: bool
+    rows: dict[str, Any]
+    calls: dict[str, Counter[str]]
+    seconds: float
+
+
+class Started:
+    """One run in a process of its own, and the calls made since it was started."""
+
+    def __init__(self, folder: Path, out: Path, url: str, *, contrast: bool, most_bytes: int | None = None):
+        self._logs = folder / "calls"
+        self._from = {name: self._size(name) for name in WIDTHS}
+        words = ["--data", str(folder / "data"), "--out", str(out), "--calls", str(self._logs), "--url", url]
+        words += ["--contrast"] if contrast else []
+        words += ["--most-bytes", str(most_bytes)] if most_bytes is not None else []
+        self.errors = folder / "errors.txt"
+        self.pid = os.fork()  # what has to be imported is imported: a hundred starts cost little
+        if self.pid == 0:
+            os.dup2(os.open(self.errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            code = 70
+            try:
+                code = kill_world.main(words)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+
+    def _size(self, name: str) -> int:
+        path = self._logs / name
+        return path.stat().st_size if path.exists() else 0
+
+    def begun(self) -> int:
+        """Return how many calls have begun; every line has the length of a hash."""
+        return sum(self._size(name) - start for name, start in self._from.items()) // 65
+
+    def calls(self) -> dict[str, Counter[str]]:
+        """Return what was asked, stage by stage."""
+        found = {}
+        for name, start in self._from.items():
+            lines = b""
+            if (self._logs / name).exists():
+                lines = (self._logs / name).read_bytes()[start:]
+            found[name] = Counter(lines.decode().split())
+        return found
+
+    def ended(self) -> bool:
+        """Return whether the process has ended, without waiting."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code; minus the signal's number if one ended it."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@contextmanager
+def judge_server(log: Path) -> Iterator[str]:
+    """Start the scripted judge; yield its base URL."""
+    server = subprocess.Popen(
+        [sys.executable, str(BENCH / "scripted_chat.py"), "--varied", "--wait", "0.002", "--log", str(log)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def undisturbed(folder: Path, url: str, *, contrast: bool) -> World:
+    """Do one run from start to end."""
+    begun = time.perf_counter()
+    run = Started(folder, folder / "whole", url, contrast=contrast)
+    if code := run.wait():
+        raise SystemExit(f"the undisturbed run ended in {code}: {run.errors.read_text()[-2000:]}")
+    seconds = time.perf_counter() - begun
+    return World(
+        folder=folder, url=url, contrast=contrast, rows=rows_of(folder / "whole"), calls=run.calls(),
+        seconds=seconds,
+    )  # fmt: skip
+
+
+def killed(world: World, dice: random.Random) -> dict[str, Any]:
+    """Kill one run at a drawn point, finish it, and say what came of it."""
+    out = world.folder / "killed"
+    shutil.rmtree(out, ignore_errors=True)
+    by_time = dice.random() < 0.2  # so that reading, opening and putting in order are met as well
+    at = dice.uniform(0, world.seconds) if by_time else dice.randrange(1, _total(world.calls))
+    run = Started(world.folder, out, world.url, contrast=world.contrast)
+    begun = time.perf_counter()
+    while not run.ended() and (time.perf_counter() - begun if by_time else run.begun()) < at:
+        time.sleep(STEP)
+    os.kill(run.pid, signal.SIGKILL)
+    code = run.wait()
+    time.sleep(0.05)  # what was sent before the kill still arrives at the judge
+    before, kept = run.calls(), written(out, world.rows)
+    flying = {name: sum((before[name] - kept[name]).values()) for name in ("system", "ear")}
+    flying["judge"] = _total({"": before["judge"]}) - _total({"": kept["judge"]})
+    ended_by_itself = code != -signal.SIGKILL
+    again = _finish(world, out)
+    repeated = {name: _total({"": before[name] + again["calls"][name]}) - _total({"": world.calls[name]})
+                for name in WIDTHS}  # fmt: skip
+    strangers = sum(
+        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
+    )
+    return {
+        "at": f"{at:.3f} s" if by_time else f"call {at}", "killed": not ended_by_itself, "in_flight": flying,
+        "repeated": repeated, "written_yet_asked_again": strangers, "unequal": again["unequal"],
+        "left_over": again["left_over"],
+        "sound": not again["unequal"] and not strangers and not again["left_over"]
+        and all(0 <= repeated[n] <= flying[n] <= WIDTHS[n] for n in WIDTHS),
+    }  # fmt: skip
+
+
+def torn(world: World, dice: random.Random) -> dict[str, Any]:
+    """Cut the files of a finished run as a power loss may, finish it, and say what came of it."""
+    out = world.folder / "torn"
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(world.folder / "whole", out)
+    cuts = tear(out, dice)
+    lost = lost_rows(out, world.rows)
+    again = _finish(world, out)
+    # A verdict whose scores are there is not asked for again: it may stay away, but not be another one.
+    if set(rows_of(out)["verdicts.jsonl"]) <= set(world.rows["verdicts.jsonl"]):
+        again["unequal"] = [name for name in again["unequal"] if name != "verdicts.jsonl"]
+    asked = {name: _total({"": again["calls"][name]}) for name in WIDTHS}
+    return {
+        "cuts": cuts, "lost": lost, "asked_again": asked, "unequal": again["unequal"],
+        "left_over": again["left_over"],
+        "sound": not again["unequal"] and all(asked[name] <= lost[name] for name in WIDTHS),
+    }  # fmt: skip
+
+
+def full(world: World, dice: random.Random) -> dict[str, Any]:
+    """Let no file grow beyond a drawn size, then lift the limit, finish, and say what came of it."""
+    out = world.folder / "full"
+    shutil.rmtree(out, ignore_errors=True)
+    largest = max(path.stat().st_size for path in (world.folder / "whole").glob("*.jsonl"))
+    smallest = (world.folder / "whole" / "samples.jsonl").stat().st_size
+    most = dice.randrange(smallest + 1, max(largest, smallest + 2))
+    run = Started(world.folder, out, world.url, contrast=world.contrast, most_bytes=most)
+    code, said = run.wait(), run.errors.read_text()
+    before, kept = run.calls(), written(out, world.rows)
+    again = _finish(world, out)
+    # Whoever could not write its row may be asked again; whatever is written is not.
+    strangers = sum(
+        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
+    )
+    return {
+        "most_bytes": most, "exit": code, "said": said.strip().splitlines()[-1:], "strangers": strangers,
+        "unequal": again["unequal"], "left_over": again["left_over"],
+        "sound": code == 3 and not again["unequal"] and not strangers and "Traceback" not in said,
+    }  # fmt: skip
+
+
+def _finish(world: World, out: Path) -> dict[str, Any]:
+    run = Started(world.folder, out, world.url, contrast=world.contrast)
+    if code := run.wait():
+        print(f"the same command ended in {code}: {run.errors.read_text()[-2000:]}", file=sys.stderr)
+    rows = rows_of(out)
+    litter = [str(p.relative_to(out)) for p in out.rglob("*.tmp")]
+    unequal = [name for name, its in world.rows.items() if rows[name] != its]
+    return {"calls": run.calls(), "unequal": unequal + [f"exit {code}"] * bool(code), "left_over": litter}
+
+
+def _total(calls: dict[str, Counter[str]]) -> int:
+    return sum(sum(its.values()) for its in calls.values())
+
+
+def series(samples: int, *, kills: int, tears: int, fills: int, contrast: bool, seed: int) -> dict[str, Any]:
+    """Disturb runs of so many samples, and sum up."""
+    dice = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "calls").mkdir()
+        write_task(folder / "data", samples)
+        with judge_server(folder / "calls" / "judge") as url:
+            world = undisturbed(folder, url, contrast=contrast)
+            found: dict[str, Any] = {
+                "samples": samples, "calls": {n: _total({"": its}) for n, its in world.calls.items()},
+                "seconds": round(world.seconds, 2),
+            }  # fmt: skip
+            for what, act, count in (("killed", killed, kills), ("torn", torn, tears), ("full", full, fills)):
+                found[what] = []
+                for number in range(count):
+                    found[what].append(act(world, dice))
+                    print(what, number + 1, json.dumps(found[what][-1]), flush=True)
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--tears", type=int, default=20)
+    parser.add_argument("--fills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--contrast", action="store_true", help="let the judge compare within groups as well")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args(words)
+    found = series(
+        given.samples, kills=given.kills, tears=given.tears, fills=given.fills, contrast=given.contrast,
+        seed=given.seed,
+    )  # fmt: skip
+    kills = found["killed"]
+    found["summary"] = {
+        what: f"{sum(one['sound'] for one in found[what])} of {len(found[what])} sound"
+        for what in ("killed", "torn", "full")
+    } | {
+        "most in flight": {n: max((one["in_flight"][n] for one in kills), default=0) for n in WIDTHS},
+        "most repeated": {n: max((one["repeated"][n] for one in kills), default=0) for n in WIDTHS},
+        "killed before they ended": sum(one["killed"] for one in kills),
+    }
+    given.results.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(found["summary"], indent=1))
+    return 0 if all(one["sound"] for what in ("killed", "torn", "full") for one in found[what]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What bench/speed.py found, held against what was asked for, and as a table in docs/performance.md.
+
+    python bench/speed_table.py
+
+writes the table anew from bench/results/speed.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "speed.json"
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- speed: begin, written by bench/speed_table.py -->", "<!-- speed: end -->"
+
+Figures = Sequence[Mapping[str, Any]]
+
+
+def _median(figures: Figures, name: str) -> float:
+    return median(float(one[name]) for one in figures)
+
+
+def _rate(figures: Figures) -> float:
+    return median(one["samples"] / one["seconds"] for one in figures)
+
+
+def _spread(values: Sequence[float], digits: int = 0) -> str:
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def summarise(cases: Mapping[str, Mapping[str, Figures]]) -> dict[str, Any]:
+    """Return every figure that something was asked of: value, target and whether it is met."""
+    found: dict[str, Any] = {}
+
+    def hold(name: str, value: float, target: float, *, most: bool = False) -> None:
+        met = value <= target if most else value >= target
+        found[name] = {"value": round(value, 4), ("at most" if most else "at least"): target, "met": met}
+
+    if "mock" in cases:
+        mock = cases["mock"]
+        for rival, factor in (
+            ("lm-eval", 1.0),
+            ("lm-eval, plain columns, crash-safe", 1.0),
+            ("inspect_ai", 8.0),
+        ):
+            hold(f"mock, samples/s over {rival}", _rate(mock["ours"]) / _rate(mock[rival]), factor)
+    if "async" in cases:
+        hold("async mock, samples/s of 1,000/s", _rate(cases["async"]["ours"]), 800)
+    if "again" in cases:
+        hold("no-op re-run in a process, s", _median(cases["again"]["ours"], "seconds"), 1.0, most=True)
+        hold("no-op re-run as a command, s", _median(cases["again"]["ours, command"], "process_seconds"), 1.0,
+             most=True)  # fmt: skip
+    if "help" in cases:
+        hold("--help, s", _median(cases["help"]["ours"], "process_seconds"), 0.3, most=True)
+    if "judge" in cases:
+        each = {name: median(one["cpu_seconds"] / one["samples"] for one in its)
+                for name, its in cases["judge"].items()}  # fmt: skip
+        hold("judge, CPU time over inspect_ai's", each["ours"] / each["inspect_ai"], 1.0, most=True)
+        hold("judge, verdicts/s of 1,000/s", _rate(cases["judge"]["ours"]), 250)
+    if "sizes" in cases:
+        sizes = {int(name): its[0] for name, its in cases["sizes"].items()}
+        small, large = min(sizes), max(sizes)
+        growth = (sizes[large]["cpu_seconds"] / large) / (sizes[small]["cpu_seconds"] / small)
+        hold(f"CPU time a sample, {large:,} over {small:,}", growth, 1.25, most=True)
+        if 10_000 in sizes:
+            hold("peak of 10,000 samples, MB", sizes[10_000]["peak_mb"], 300, most=True)
+    return found
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    cases, machine = found["cases"], found["machine"]
+    busy = " **Preliminary: the machine was busy with other work.**" if found["preliminary"] else ""
+    lines = [
+        f"{machine['date']}, {machine['cores']} cores of an {machine['cpu']}, Python {machine['python']}, "
+        f"median of {found['repeats']} (least to most), commit {machine['commit'][:12]}.{busy}", "",
+        "| what | ours | asked for | beside it |", "|---|--:|--:|---|",
+    ]  # fmt: skip
+    lines += [f"| {' | '.join(row)} |" for row in _rows(cases)]
+    return "\n".join(lines)
+
+
+def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
+    rates = {
+        name: _spread([one["samples"] / one["seconds"] for one in its]) for name, its in cases["mock"].items()
+    }
+    others = "; ".join(f"{name} {rate}" for name, rate in rates.items() if name != "ours")
+    again, helps, judge = cases["again"], cases["help"], cases["judge"]
+
+    def seconds(figures: Figures, name: str = "process_seconds") -> str:
+        return _spread([one[name] for one in figures], 2)
+
+    costs = {name: _spread([1000 * one["cpu_seconds"] / one["samples"] for one in its], 1)
+             for name, its in judge.items()}  # fmt: skip
+    verdicts = {
+        name: _spread([one["samples"] / one["seconds"] for one in its]) for name, its in judge.items()
+    }
+    sizes = {int(name): its[0] for name, its in cases["sizes"].items()}
+    return [
+        ["mock system, samples/s", rates["ours"], "≥ 1.0 × lm-eval, ≥ 8 × inspect_ai", others],
+        ["async mock, 50 ms, 50 at once, samples/s",
+         _spread([one["samples"] / one["seconds"] for one in cases["async"]["ours"]]), "≥ 800",
+         "ideal 1,000"],
+        ["1,000 samples again, nothing to do, s", seconds(again["ours"], "seconds"), "< 1",
+         f"as a command, all imports and the leaderboard with it: {seconds(again['ours, command'])}"],
+        ["`--help`, s", seconds(helps["ours"]), "< 0.3",
+         "; ".join(f"{name} {seconds(its)}" for name, its in helps.items() if name != "ours")],
+        ["judge over HTTP, CPU ms a verdict", costs["ours"], "below inspect_ai",
+         f"inspect_ai {costs['inspect_ai']}"],
+        ["judge over HTTP, verdicts/s", verdicts["ours"], "≥ 250",
+         f"inspect_ai {verdicts['inspect_ai']}; ideal 1,000"],
+        *(
+            [f"{count:,} mock samples: CPU ms a sample; peak MB",
+             f"{1000 * one['cpu_seconds'] / count:.2f}; {one['peak_mb']:.0f}",
+             "< 300 MB" if count == 10_000 else "linear", f"{one['seconds']:.1f} s in all, once"]
+            for count, one in sorted(sizes.items())
+        ),
+    ]  # fmt: skip
+
+
+def write_table(found: Mapping[str, Any]) -> None:
+    """Replace the table in docs/performance.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table(json.loads(RESULTS.read_text(encoding="utf-8")))

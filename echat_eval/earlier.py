@@ -1,0 +1,140 @@
+"""What earlier commands left in a run folder and the present one's instruments do not cover.
+
+A folder may be heard and scored by several commands, each with instruments of its own. Rows of an
+instrument that this command does not use stay for as long as nothing they depend on has changed; those
+that no longer hold are never shown as if they did. See docs/decisions/021-earlier-columns.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from echat_eval import jsonl, rows
+from echat_eval.keys import annotation_key, case_digest, digest
+from echat_eval.records import AudioRef, Score
+from echat_eval.score import cases_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from echat_eval.ports import Annotator, Case, Scorer
+    from echat_eval.records import Annotation, Response
+    from echat_eval.run_folder import RunFolder
+
+__all__ = ["drop_stale_annotations", "scored_earlier", "settle_earlier_scores"]
+
+#: "system task" -> its cases, each with the hash of what was said.
+Places = dict[str, list[tuple["Case", str]]]
+#: Stands where a key would: the scorer itself, once it is configured, makes such a row again.
+NOT_CONFIGURED = "not configured"
+
+
+def drop_stale_annotations(run: RunFolder, annotators: Sequence[Annotator]) -> None:
+    """Drop what an annotator of an earlier command heard in a reply that has since become another.
+
+    It is called before scoring: a judge must not be told the emotion of a voice that is no longer there.
+    """
+    present = {annotator.name for annotator in annotators}
+    facts, responses = run.manifest().get("annotators", {}), run.responses()
+    language = {(s.task, s.id): s.language for s in run.samples()}
+    found = list(run.annotations().values())
+    kept = [
+        a for a in found
+        if a.annotator in present
+        or _still_heard(
+            a, facts.get(a.annotator), responses[a.system, a.task, a.sample_id], language[a.task, a.sample_id]
+        )
+    ]  # fmt: skip
+    if len(kept) < len(found):
+        jsonl.write_rows(run.path / "annotations.jsonl", map(rows.row_of_annotation, kept))
+
+
+def _still_heard(
+    annotation: Annotation, facts: Mapping[str, Any] | None, response: Response, language: str
+) -> bool:
+    if annotation.state != "value":
+        return True  # nothing was heard, so nothing wrong was
+    audio = response.reply.audio if response.reply is not None else None
+    if facts is None or not isinstance(audio, AudioRef):
+        return False
+    return annotation.key == annotation_key(
+        annotation.annotator, facts["version"], facts["settings"], facts["fingerprint"], audio, language
+    )
+
+
+def settle_earlier_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
+    """Note on what this command's scores rest, and settle those of scorers that it does not use.
+
+    A scorer of an earlier command keeps its scores of a system and task while responses and annotations
+    are those it saw; all others are *not applicable*, for that scorer is not configured. A metric that no
+    scorer has any more, as after another rubric, goes with its rows.
+    """
+    manifest = run.manifest()
+    known: dict[str, dict[str, Any]] = manifest.get("scorers", {})
+    places = _by_place(cases_of(run))
+    present = {scorer.name: scorer for scorer in scorers}
+    for name, scorer in present.items():
+        known[name] |= {
+            "metrics": [metric.name for metric in scorer.metrics],
+            "needs": list(scorer.needs),
+            "basis": _basis(places, scorer.needs),
+        }
+    for name, facts in known.items():
+        facts["earlier"] = name not in present
+    owned = {metric for facts in known.values() for metric in facts.get("metrics", ())}
+    if all("metrics" in facts for facts in known.values()):
+        manifest["metrics"] = [m for m in manifest.get("metrics", []) if m["name"] in owned]
+    run.write_manifest(manifest)
+    shown = {metric["name"] for metric in manifest.get("metrics", [])}
+    before = run.scores()
+    after = {ident: score for ident, score in before.items() if ident[3] in shown}
+    for name, facts in known.items():
+        if facts["earlier"]:
+            after |= {ident: score for ident, score in _settled(name, facts, places) if ident[3] in shown}
+    if after != before:
+        order = {ident: n for n, ident in enumerate(run.responses())}
+        ordered = sorted(after.values(), key=lambda s: (order[s.system, s.task, s.sample_id], s.metric))
+        jsonl.write_rows(run.path / "scores.jsonl", map(rows.row_of_score, ordered))
+
+
+def scored_earlier(run: RunFolder) -> list[str]:
+    """Return the names of scorers whose scores are of an earlier command than the last one."""
+    return [name for name, facts in run.manifest().get("scorers", {}).items() if facts.get("earlier")]
+
+
+def _settled(
+    name: str, facts: Mapping[str, Any], places: Places
+) -> Iterable[tuple[tuple[str, str, str, str], Score]]:
+    """Yield a score that is not applicable for every response on which an earlier scorer's do not rest."""
+    now = _basis(places, facts.get("needs", ()))
+    reason = f"'{name}' did not score this reply, and was not configured in the last command"
+    for place, its in places.items():
+        if now[place] == facts.get("basis", {}).get(place):
+            continue
+        for case, _ in its:
+            for metric in facts.get("metrics", ()):
+                score = Score(
+                    key=NOT_CONFIGURED, system=case.response.system, task=case.sample.task,
+                    sample_id=case.sample.id, metric=metric, state="not applicable", reason=reason,
+                )  # fmt: skip
+                yield (score.system, score.task, score.sample_id, metric), score
+
+
+def _by_place(cases: Iterable[Case]) -> Places:
+    """Return the cases of each system and task, each with its hash: no score depends on another place's."""
+    places: Places = {}
+    for case in cases:
+        place = f"{case.response.system} {case.sample.task}"
+        places.setdefault(place, []).append((case, case_digest(case.sample, case.response)))
+    return places
+
+
+def _basis(places: Places, needs: Sequence[str]) -> dict[str, str]:
+    """Return place -> hash of all that a scorer with these needs can see there."""
+    return {
+        place: digest(
+            "basis",
+            [[said, {n: a.key for n, a in case.annotations.items() if n in needs}] for case, said in its],
+        )
+        for place, its in places.items()
+    }

@@ -1,0 +1,84 @@
+"""A model that changed behind the same URL is asked again, whatever the cache holds of the one before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from echat_eval.attempts import Patience
+from echat_eval.cache import Cache
+from echat_eval.progress import Silent
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.scorers.outcome import Outcome
+from echat_eval.systems import build_system
+from echat_eval.task import load_task
+
+
+def go(out: Path, tones: Path, spec: str, settings: dict[str, Any], cache: Cache) -> RunFolder:
+    with RunFolder(out).writing() as run:
+        evaluate(
+            run, systems=[build_system(spec, settings)], tasks=[load_task("emotion", data=tones)],
+            annotators=[], scorers=[Outcome()], patience=Patience(tries=1), progress=Silent(), cache=cache,
+        )  # fmt: skip
+    return RunFolder(out)
+
+
+def words_of(run: RunFolder) -> set[str]:
+    return {str(r.reply.text) for r in run.responses().values() if r.reply is not None}
+
+
+def cached_in(run: RunFolder) -> set[bool]:
+    return {response.cached for response in run.responses().values()}
+
+
+def test_a_server_that_says_what_it_serves(
+    tones: Path, tmp_path: Path, serve: Callable[[Any], Any], own_cache: Path
+) -> None:
+    served = {"weights": "w1"}
+
+    def script(http: Any) -> None:
+        if http.path == "/fingerprint":
+            http.reply(served["weights"]) if served["weights"] else http.reply(status=404)
+        else:
+            http.reply(json.dumps({"text": f"from {served['weights']}"}), "application/json")
+
+    server, cache = serve(script), Cache(own_cache)
+    asked = lambda: sum(method == "POST" for method, *_ in server.got)  # noqa: E731
+    assert words_of(go(tmp_path / "a", tones, f"mine={server.url}/", {}, cache)) == {"from w1"}
+    assert cached_in(go(tmp_path / "b", tones, f"mine={server.url}/", {}, cache)) == {True}
+    assert asked() == 8
+    served["weights"] = "w2"
+    run = go(tmp_path / "c", tones, f"mine={server.url}/", {}, cache)
+    assert (words_of(run), cached_in(run), asked()) == ({"from w2"}, {False}, 16)
+    # One that does not say is asked every time.
+    served["weights"] = ""
+    for out in ("d", "e"):
+        assert cached_in(go(tmp_path / out, tones, f"mine={server.url}/", {}, cache)) == {False}
+    assert asked() == 32
+
+
+def test_a_chat_server_that_names_its_model_alone_is_asked_every_time(
+    tones: Path, tmp_path: Path, serve: Callable[[Any], Any], own_cache: Path
+) -> None:
+    served = {"weights": "w1"}
+
+    def script(http: Any) -> None:
+        if http.command == "GET":
+            http.reply(json.dumps({"data": [{"id": "m-2026-01-01", "object": "model"}]}), "application/json")
+        else:
+            said = {"role": "assistant", "content": f"from {served['weights']}"}
+            choices = [{"index": 0, "finish_reason": "stop", "message": said}]
+            http.reply(json.dumps({"choices": choices}), "application/json")
+
+    server, cache = serve(script), Cache(own_cache)
+    settings = {"model": "m-2026-01-01", "url": f"{server.url}/v1"}
+    first = go(tmp_path / "a", tones, "openai-chat", settings, cache)
+    assert words_of(first) == {"from w1"}
+    # There is a fingerprint, so the run itself is not asked twice; but it is hardly more than a name.
+    assert first.manifest()["systems"]["m-2026-01-01"]["fingerprint"] is not None
+    served["weights"] = "w2"
+    again = go(tmp_path / "b", tones, "openai-chat", settings, cache)
+    assert (words_of(again), cached_in(again)) == ({"from w2"}, {False})

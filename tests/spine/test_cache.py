@@ -1,0 +1,450 @@
+"""The cache across runs: what it gives back, what it never keeps, and that its troubles stop nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from echat_eval import cache_upkeep
+from echat_eval.audio import audio_ref
+from echat_eval.cache import Cache, cache_folder
+from echat_eval.cli.cache import cache as cache_command
+from echat_eval.errors import Exit, UsageError
+from echat_eval.recall import Recall, add_tally, may_be_kept
+from echat_eval.records import Annotation, Reply, Response
+from echat_eval.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def put(cache: Cache, key: str, value: dict[str, Any], **more: Any) -> None:
+    cache.put("verdict", key, value, of="judge", **more)
+
+
+def get(cache: Cache, key: str) -> dict[str, Any] | None:
+    return cache.get("verdict", key, of="judge")
+
+
+def as_if_old(store: Path, key: str, seconds: float) -> None:
+    with sqlite3.connect(store / "cache.sqlite3") as database:
+        database.execute("UPDATE rows SET used = ? WHERE key = ?", (time.time() - seconds, key))
+    database.close()
+
+
+def keys_in(store: Path) -> set[str]:
+    with sqlite3.connect(store / "cache.sqlite3") as database:
+        found = {key for (key,) in database.execute("SELECT key FROM rows")}
+    database.close()
+    return found
+
+
+def test_a_row_is_found_by_another_process_later(store: Path) -> None:
+    with Cache(store) as first:
+        put(first, "a", {"words": "né", "n": [1, 2.5, None]})
+    with Cache(store) as second:
+        assert get(second, "a") == {"words": "né", "n": [1, 2.5, None]}
+        assert get(second, "b") is None
+        assert second.get("annotation", "a", of="judge") is None
+        assert second.tally() == {"verdict": {"judge": {"hits": 1, "stored": 0}}}
+
+
+def test_a_row_is_found_before_it_is_written(store: Path) -> None:
+    with Cache(store) as cache:
+        put(cache, "a", {"n": 1})
+        assert get(cache, "a") == {"n": 1}
+        assert cache.tally()["verdict"]["judge"] == {"hits": 1, "stored": 1}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from echat_eval.cache import Cache
+with Cache(Path(sys.argv[1])) as cache:
+    for n in range(400):
+        cache.put("verdict", f"{sys.argv[2]}-{n}", {"by": sys.argv[2], "n": n}, of="judge")
+        cache.put("verdict", f"shared-{n}", {"n": n}, of="judge")
+        assert cache.get("verdict", f"shared-{n}", of="judge") == {"n": n}
+"""
+
+
+def test_several_processes_write_at_once(store: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(store), str(n)], stderr=subprocess.PIPE, env=env)
+        for n in range(3)
+    ]
+    said = [writer.communicate()[1].decode() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0], said
+    assert said == ["", "", ""]  # no warning: nobody was shut out
+    with Cache(store) as cache:
+        assert cache_upkeep.contents(cache).rows["verdict"] == 3 * 400 + 400
+        assert all(get(cache, f"{w}-{n}") == {"by": str(w), "n": n} for w in range(3) for n in range(400))
+
+
+def test_threads_share_one_cache(store: Path) -> None:
+    with Cache(store) as cache:
+
+        def work(number: int) -> None:
+            for n in range(100):
+                put(cache, f"{number}-{n}", {"n": n})
+                assert get(cache, f"{number}-{n}") == {"n": n}
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert cache_upkeep.contents(cache).rows["verdict"] == 600
+        assert cache.tally()["verdict"]["judge"] == {"hits": 600, "stored": 600}
+
+
+# -- replies and annotations ------------------------------------------------
+
+
+def answered(run: RunFolder, tones: Path, **more: Any) -> Response:
+    """Return a response whose voice lies in the run folder."""
+    sound = audio_ref(next((tones / "emotion" / "audio").glob("*.wav")))
+    reply = Reply(text="ja", audio=run.adopt_audio(sound, "audio"), first_audio_seconds=0.2, usage={"t": 3.0})
+    given = {"state": "value", "reply": reply, "seconds": 0.7, "tries": 2, **more}
+    return Response(key="k", system="s", task="emotion", sample_id="1", **given)
+
+
+def blank_of(response: Response, **more: Any) -> Response:
+    given = {"key": response.key, "system": response.system, "task": response.task, **more}
+    return Response(sample_id=response.sample_id, state="missing", **given)
+
+
+def test_a_reply_comes_back_without_the_times_of_another_run(
+    store: Path, tones: Path, tmp_path: Path
+) -> None:
+    with (
+        Cache(store) as cache,
+        RunFolder(tmp_path / "a").writing() as one,
+        RunFolder(tmp_path / "b").writing() as two,
+    ):
+        response = answered(one, tones)
+        Recall(cache=cache, run=one).keep_response(response)
+        again = Recall(cache=cache, run=two).response(blank_of(response, task="age"))
+        assert again is not None
+        assert again.reply is not None
+        assert (again.cached, again.seconds, again.reply.first_audio_seconds) == (True, None, None)
+        assert (again.task, again.tries, again.reply.text, again.reply.usage) == ("age", 2, "ja", {"t": 3.0})
+        copy = again.reply.audio.path  # type: ignore[union-attr]
+        assert copy.is_relative_to(two.path)
+        assert copy.read_bytes() == response.reply.audio.path.read_bytes()  # type: ignore[union-attr]
+        # A copy, no link: a byte that changes in one run stays a matter of that run.
+        assert copy.stat().st_nlink == 1
+        assert cache.tally()["response"]["s"] == {"hits": 1, "stored": 1}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"state": "failed", "reply": None, "reason": "crash"},
+        {"state": "missing", "reply": None, "reason": "429"},
+        {"state": "not applicable", "reply": None, "reason": "text only"},
+    ],
+)
+def test_errors_are_never_kept(store: Path, tones: Path, tmp_path: Path, broken: dict[str, Any]) -> None:
+    with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
+        recall = Recall(cache=cache, run=run)
+        recall.keep_response(answered(run, tones, **broken))
+        heard = Annotation(
+            key="h", system="s", task="t", sample_id="1", annotator="ear", state=broken["state"]
+        )
+        recall.keep_annotation(heard)
+        assert cache_upkeep.contents(cache).rows == {"response": 0, "annotation": 0, "verdict": 0}
+
+
+def test_a_row_that_came_from_the_cache_is_not_kept_again(store: Path, tones: Path, tmp_path: Path) -> None:
+    with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
+        Recall(cache=cache, run=run).keep_response(answered(run, tones, cached=True))
+        assert cache.tally() == {}
+
+
+@pytest.mark.parametrize("damage", ["missing", "one byte", "emptied"])
+def test_damaged_audio_is_a_miss_and_goes(
+    store: Path, tones: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        Cache(store) as cache,
+        RunFolder(tmp_path / "a").writing() as one,
+        RunFolder(tmp_path / "b").writing() as two,
+    ):
+        response = answered(one, tones)
+        Recall(cache=cache, run=one).keep_response(response)
+        kept = next(store.glob("audio/??/*"))
+        if damage == "missing":
+            kept.unlink()
+        else:
+            content = bytearray(kept.read_bytes())
+            content[100] ^= 1
+            kept.write_bytes(bytes(content) if damage == "one byte" else b"")
+        recall = Recall(cache=cache, run=two)
+        assert recall.response(blank_of(response)) is None
+        assert not kept.exists()
+        assert list((two.path).glob("audio/*")) == []
+        assert cache.tally()["response"]["s"]["hits"] == 0
+        assert ("damaged" in caplog.text) == (damage != "missing")
+        # Asked again and kept again, it is whole.
+        recall.keep_response(answered(two, tones))
+        assert recall.response(blank_of(response)) is not None
+
+
+def test_a_changed_value_is_a_miss_and_goes(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Cache(store) as cache:
+        put(cache, "a", {"grade": 4})
+    with sqlite3.connect(store / "cache.sqlite3") as database:
+        database.execute("""UPDATE rows SET value = '{"grade":5}'""")
+    database.close()
+    with Cache(store) as cache:
+        assert get(cache, "a") is None
+        assert cache_upkeep.contents(cache).rows["verdict"] == 0
+    assert "damaged" in caplog.text
+
+
+def test_an_annotation_comes_back(store: Path, tmp_path: Path) -> None:
+    def blank(sample_id: str) -> Annotation:
+        return Annotation(
+            key="h", system="s", task="t", sample_id=sample_id, annotator="ear", state="missing"
+        )
+
+    with Cache(store) as cache:
+        recall = Recall(cache=cache, run=RunFolder(tmp_path / "a"))
+        assert recall.annotation(blank("1")) is None
+        heard = Annotation(
+            key="h", system="s", task="t", sample_id="1", annotator="ear", state="value", values={"x": [1]}
+        )
+        recall.keep_annotation(heard)
+        again = recall.annotation(blank("2"))
+        assert again is not None
+        assert (again.sample_id, again.state, again.values) == ("2", "value", {"x": [1]})
+
+
+def test_whose_replies_are_kept() -> None:
+    class Quick:
+        cached = False
+
+    assert may_be_kept(object(), "f")
+    assert not may_be_kept(object(), None)
+    assert not may_be_kept(Quick(), "f")
+
+
+def test_tallies_of_several_commands_add_up() -> None:
+    manifest: dict[str, Any] = {}
+    add_tally(manifest, {"response": {"s": {"hits": 0, "stored": 3}}})
+    add_tally(
+        manifest, {"response": {"s": {"hits": 3, "stored": 0}}, "verdict": {"j": {"hits": 1, "stored": 0}}}
+    )
+    assert manifest["cache"] == {
+        "response": {"s": {"hits": 3, "stored": 3}}, "verdict": {"j": {"hits": 1, "stored": 0}}
+    }  # fmt: skip
+
+
+# -- trouble ------------------------------------------------------------------
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def goes_on_without(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything works as if nothing were known, and one warning was given."""
+    for _ in range(3):
+        put(cache, "a", {"n": 1})
+        cache.flush()
+        assert get(cache, "a") is None
+        assert not cache.take_audio("0" * 64, Path("nowhere.wav"))
+    cache.close()
+    assert len(warnings_of(caplog)) == 1, warnings_of(caplog)
+    assert "the run goes on without it" in warnings_of(caplog)[0]
+
+
+def test_a_corrupted_database_stops_nobody(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store.mkdir()
+    (store / "cache.sqlite3").write_bytes(b"not a database at all, " * 100)
+    goes_on_without(Cache(store), caplog)
+
+
+def test_a_database_that_breaks_on_the_way_stops_nobody(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Cache(store) as cache:
+        for n in range(2000):
+            put(cache, f"{n}", {"n": n})
+    content = bytearray((store / "cache.sqlite3").read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    (store / "cache.sqlite3").write_bytes(content)
+    goes_on_without(Cache(store), caplog)
+
+
+def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    goes_on_without(Cache(tmp_path / "file" / "cache"), caplog)
+
+
+def test_no_home_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    assert cache_folder({}) is None
+    goes_on_without(Cache(None), caplog)
+
+
+def test_another_layout_stops_nobody(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store.mkdir()
+    with sqlite3.connect(store / "cache.sqlite3") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    goes_on_without(Cache(store), caplog)
+
+
+def test_a_read_only_database_stops_nobody(
+    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write anywhere, so the database is opened as one that may not be written.
+    with Cache(store) as cache:
+        put(cache, "b", {"n": 2})
+    plain = sqlite3.connect
+    monkeypatch.setattr(
+        "echat_eval.cache.sqlite3.connect",
+        lambda path, **more: plain(f"file:{path}?mode=ro", uri=True, **more),
+    )
+    cache = Cache(store)
+    for n in range(100):
+        put(cache, f"{n}", {"n": n})
+    cache.close()
+    assert len(warnings_of(caplog)) == 1
+    assert "readonly" in warnings_of(caplog)[0]
+
+
+def test_a_lock_that_is_never_let_go_stops_nobody(
+    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echat_eval.cache.BUSY", 50)
+    Cache(store).close()
+    with Cache(store) as cache:
+        put(cache, "b", {"n": 2})
+    held = sqlite3.connect(store / "cache.sqlite3", isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    try:
+        cache = Cache(store)
+        put(cache, "a", {"n": 1})
+        cache.close()
+    finally:
+        held.close()
+    assert len(warnings_of(caplog)) == 1
+    assert "locked" in warnings_of(caplog)[0]
+
+
+# -- keeping it small ---------------------------------------------------------
+
+
+def test_what_was_used_longest_ago_goes_first(store: Path) -> None:
+    with Cache(store) as cache:
+        for n in range(10):
+            put(cache, f"{n}", {"pad": "x" * 990})  # {"pad":"..."} is 1,000 bytes
+    for n in range(10):
+        as_if_old(store, f"{n}", 86_400 * (10 - n))
+    with Cache(store) as cache:
+        assert get(cache, "0") is not None  # used now
+        assert cache_upkeep.prune(cache, limit=3_000) == 7
+        assert keys_in(store) == {"0", "8", "9"}
+        assert cache_upkeep.prune(cache, before=time.time() - 1.5 * 86_400) == 1
+        assert keys_in(store) == {"0", "9"}
+
+
+def test_sounds_go_with_their_last_row(store: Path, tmp_path: Path) -> None:
+    sound = tmp_path / "x.wav"
+    sound.write_bytes(b"x" * 5_000)
+    sha256 = hashlib.sha256(sound.read_bytes()).hexdigest()
+    with Cache(store) as cache:
+        cache.put_audio(sound, sha256)
+        cache.put("response", "1", {}, of="s", audio=sha256)
+        cache.put("response", "2", {}, of="s", audio=sha256)
+    kept = next(store.glob("audio/??/*"))
+    for key, days in (("1", 40), ("2", 1)):
+        as_if_old(store, key, days * 86_400)
+    os.utime(kept, (0, 0))
+    with Cache(store) as cache:
+        assert cache_upkeep.contents(cache).bytes > 5_000
+        assert cache_upkeep.prune(cache, before=time.time() - 30 * 86_400) == 1
+        assert kept.exists()
+        assert cache_upkeep.prune(cache, limit=100) == 1
+        assert not kept.exists()
+
+
+# -- the command --------------------------------------------------------------
+
+
+def command(store: Path, *words: str, **more: Any) -> Any:
+    env = {"ECHAT_EVAL_CACHE": str(store)}
+    return CliRunner().invoke(cache_command, list(words), env=env, standalone_mode=False, **more)
+
+
+def test_the_command_shows_prunes_and_clears(store: Path) -> None:
+    assert "size: 0 bytes" in command(store).output
+    assert not store.exists()  # looking makes nothing
+    with Cache(store) as cache:
+        for n in range(3):
+            put(cache, f"{n}", {"n": n})
+    as_if_old(store, "0", 40 * 86_400)
+    shown = command(store).output
+    assert f"place: {store}" in shown
+    assert "verdicts: 3" in shown
+    assert "last used: from " in shown
+    assert "removed 1 rows" in command(store, "prune", "--older-than", "30d").output
+    assert "verdicts: 2" in command(store).output
+    assert isinstance(command(store, "clear", input="n\n").exception, Exception)
+    assert "verdicts: 2" in command(store).output
+    assert "removed" in command(store, "clear", input="y\n").output
+    assert "verdicts: 0" in command(store).output
+
+
+def test_a_broken_cache_can_be_cleared(store: Path) -> None:
+    store.mkdir()
+    (store / "cache.sqlite3").write_bytes(b"not a database at all, " * 100)
+    done = command(store, "clear", "--yes")
+    assert done.return_value == Exit.DONE
+    with Cache(store) as cache:
+        put(cache, "a", {"n": 1})
+    with Cache(store) as cache:
+        assert get(cache, "a") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prune"], "nothing to prune by"),
+        (["prune", "--older-than", "soon"], "expected a number and m, h, d or w"),
+        (["prune", "--larger-than", "big"], "expected a size"),
+    ],
+)
+def test_misuse_is_told(store: Path, words: list[str], said: str) -> None:
+    done = command(store, *words)
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+
+
+def test_rows_are_strict_json(store: Path) -> None:
+    with Cache(store) as cache:
+        put(cache, "a", {"b": 1, "a": "é"})
+    with sqlite3.connect(store / "cache.sqlite3") as database:
+        (value,) = database.execute("SELECT value FROM rows").fetchone()
+    database.close()
+    assert value == '{"a":"é","b":1}'
+    assert json.loads(value) == {"a": "é", "b": 1}

@@ -1,0 +1,297 @@
+"""Two run folders and one cache: what the second need not ask again, and what it must."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from echat_eval.attempts import Patience
+from echat_eval.cache import Cache
+from echat_eval.cli.run import run as run_command
+from echat_eval.errors import SystemFailure, Unavailable
+from echat_eval.keys import sha256_of_file
+from echat_eval.progress import Silent
+from echat_eval.records import AudioRef, Reply, Request, Waveform
+from echat_eval.run_folder import RunFolder
+from echat_eval.runner import evaluate
+from echat_eval.scorers.outcome import Outcome
+from echat_eval.systems import build_system
+from echat_eval.task import load_task
+
+
+class Ear:
+    """An annotator that counts what it hears."""
+
+    name = "ear"
+    version = "1"
+
+    def __init__(self, weights: str = "w1") -> None:
+        self.weights = weights
+        self.heard = 0
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        self.heard += 1
+        return {"seconds": audio.seconds}
+
+    def fingerprint(self) -> str:
+        return self.weights
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+
+def speaking(request: Request) -> Reply:
+    seed = int(request.audio.sha256[:8], 16)
+    noise = np.random.default_rng(seed).normal(0, 0.1, 4000).astype(np.float32)
+    return Reply(text=request.id, audio=Waveform(samples=noise, sample_rate=16_000))
+
+
+def go(
+    out: Path, tones: Path, systems: Sequence[Any], cache: Cache | None, ears: Sequence[Any] = ()
+) -> RunFolder:
+    with RunFolder(out).writing() as run:
+        evaluate(
+            run, systems=systems, tasks=[load_task("emotion", data=tones)], annotators=ears,
+            scorers=[Outcome()], patience=Patience(tries=1), progress=Silent(), cache=cache,
+        )  # fmt: skip
+    return RunFolder(out)
+
+
+def rows_without_times(run: RunFolder) -> list[Any]:
+    rows = [json.loads(line) for line in (run.path / "responses.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.pop("seconds", None)
+        row.pop("cached", None)
+    return rows
+
+
+@pytest.fixture
+def cache(own_cache: Path) -> Cache:
+    return Cache(own_cache)
+
+
+def test_a_second_folder_asks_nothing_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
+    system, ear = scripted(speaking), Ear()
+    first = go(tmp_path / "a", tones, [system], cache, [ear])
+    assert (len(system.asked), ear.heard) == (8, 8)
+    second = go(tmp_path / "b", tones, [system], cache, [ear])
+    assert (len(system.asked), ear.heard) == (8, 8)
+    assert rows_without_times(first) == rows_without_times(second)
+    for response in second.responses().values():
+        assert response.cached
+        assert response.reply is not None
+        assert isinstance(response.reply.audio, AudioRef)
+        assert response.reply.audio.path.is_relative_to(second.path)
+    heard = {k: v.values for k, v in first.annotations().items()}
+    assert heard == {k: v.values for k, v in second.annotations().items()}
+    assert first.manifest()["cache"] == {
+        "annotation": {"ear": {"hits": 0, "stored": 8}}, "response": {"scripted": {"hits": 0, "stored": 8}}
+    }  # fmt: skip
+    assert second.manifest()["cache"] == {
+        "annotation": {"ear": {"hits": 8, "stored": 0}}, "response": {"scripted": {"hits": 8, "stored": 0}}
+    }  # fmt: skip
+    # Latency is what this run measured, and it measured none.
+    seconds = [score for score in second.scores().values() if score.metric == "seconds"]
+    assert {(score.state, score.value) for score in seconds} == {("not applicable", None)}
+    assert {s.state for s in first.scores().values() if s.metric == "seconds"} == {"value"}
+    # And the same command a third time has nothing to do at all.
+    before = (second.path / "manifest.json").read_text()
+    go(tmp_path / "b", tones, [system], cache, [ear])
+    assert json.loads(before)["cache"] == RunFolder(tmp_path / "b").manifest()["cache"]
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "settings", "name", "audio"])
+def test_whatever_could_change_an_answer_is_asked_again(
+    tones: Path, tmp_path: Path, scripted: Any, cache: Cache, change: str
+) -> None:
+    go(tmp_path / "a", tones, [scripted(speaking)], cache)
+    settings = {"heat": 1} if change == "settings" else {}
+    system = scripted(speaking, name="other" if change == "name" else "scripted", **settings)
+    if change == "fingerprint":
+        system.print = "scripted-2"
+    data, expected = tones, 8
+    if change == "audio":
+        data = tmp_path / "louder"
+        shutil.copytree(tones, data)
+        folder = data / "emotion"
+        rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+        wav = folder / rows[3]["audio"]
+        content = bytearray(wav.read_bytes())
+        content[-1] ^= 1
+        wav.write_bytes(bytes(content))
+        rows[3]["audio_sha256"] = hashlib.sha256(wav.read_bytes()).hexdigest()
+        (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        expected = 1
+    go(tmp_path / "b", data, [system], cache)
+    assert len(system.asked) == expected
+
+
+def test_other_weights_of_an_annotator_hear_again(
+    tones: Path, tmp_path: Path, scripted: Any, cache: Cache
+) -> None:
+    go(tmp_path / "a", tones, [scripted(speaking)], cache, [Ear()])
+    ear = Ear("w2")
+    go(tmp_path / "b", tones, [scripted(speaking)], cache, [ear])
+    assert ear.heard == 8
+
+
+def test_a_system_without_a_fingerprint_is_always_asked(
+    tones: Path, tmp_path: Path, scripted: Any, cache: Cache
+) -> None:
+    system = scripted(speaking)
+    system.print = None
+    go(tmp_path / "a", tones, [system], cache)
+    run = go(tmp_path / "b", tones, [system], cache)
+    assert len(system.asked) == 16
+    assert "cache" not in run.manifest()
+
+
+def test_errors_are_asked_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
+    def failing(request: Request) -> Reply:
+        seed = int(request.audio.sha256[:8], 16) % 3
+        if seed == 0:
+            raise SystemFailure("crash")
+        if seed == 1:
+            raise Unavailable("429")
+        return speaking(request)
+
+    first = scripted(failing)
+    run = go(tmp_path / "a", tones, [first], cache)
+    states = [response.state for response in run.responses().values()]
+    assert len(set(states)) == 3
+    second = scripted(speaking)
+    go(tmp_path / "b", tones, [second], cache)
+    assert len(second.asked) == 8 - states.count("value")
+
+
+def test_without_a_cache_nothing_is_found_or_kept(
+    tones: Path, tmp_path: Path, scripted: Any, cache: Cache, own_cache: Path
+) -> None:
+    go(tmp_path / "a", tones, [scripted(speaking)], None)
+    assert list(own_cache.iterdir()) == []
+    go(tmp_path / "b", tones, [scripted(speaking)], cache)
+    system = scripted(speaking)
+    run = go(tmp_path / "c", tones, [system], None)
+    assert len(system.asked) == 8
+    assert not any(response.cached for response in run.responses().values())
+
+
+def test_a_broken_cache_stops_no_run(
+    tones: Path, tmp_path: Path, scripted: Any, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_cache / "cache.sqlite3").write_bytes(b"no database, " * 1000)
+    run = go(tmp_path / "a", tones, [scripted(speaking)], Cache(own_cache), [Ear()])
+    assert {response.state for response in run.responses().values()} == {"value"}
+    assert len([r for r in caplog.records if "the run goes on without it" in r.getMessage()]) == 1
+
+
+# -- weights that change behind the same path or URL ------------------------------
+
+
+class OfAFile:
+    """A system whose weights are a file."""
+
+    name = "of-a-file"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked = 0
+
+    def respond(self, request: Request) -> Reply:
+        self.asked += 1
+        return Reply(text=self.path.read_text())
+
+    def fingerprint(self) -> str:
+        return sha256_of_file(self.path)
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"weights": self.path.name}
+
+
+def words_of(run: RunFolder) -> set[str]:
+    return {str(r.reply.text) for r in run.responses().values() if r.reply is not None}
+
+
+def test_a_file_that_changed_is_not_answered_from_the_cache(
+    tones: Path, tmp_path: Path, cache: Cache
+) -> None:
+    weights = tmp_path / "weights.bin"
+    weights.write_text("old")
+    assert words_of(go(tmp_path / "a", tones, [OfAFile(weights)], cache)) == {"old"}
+    weights.write_text("new")
+    assert words_of(go(tmp_path / "b", tones, [OfAFile(weights)], cache)) == {"new"}
+    weights.write_text("old")
+    again = OfAFile(weights)
+    assert words_of(go(tmp_path / "c", tones, [again], cache)) == {"old"}
+    assert again.asked == 0
+
+
+PROGRAM = """#!{python}
+import json, sys
+from pathlib import Path
+words = Path({weights!r}).read_text() + {version!r}
+for line in sys.stdin:
+    print(json.dumps({{"id": json.loads(line)["id"], "text": words}}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_program_that_changed_is_not_answered_from_the_cache(
+    tones: Path, tmp_path: Path, cache: Cache, named: bool
+) -> None:
+    weights, program = tmp_path / "weights.bin", tmp_path / "infer.py"
+    settings = {"fingerprint_files": str(weights)} if named else {}
+
+    def answered(out: str, weight: str, version: str) -> RunFolder:
+        weights.write_text(weight)
+        program.write_text(PROGRAM.format(python=sys.executable, weights=str(weights), version=version))
+        program.chmod(0o755)
+        return go(tmp_path / out, tones, [build_system(f"mine=command:{program}", settings)], cache)
+
+    assert words_of(answered("a", "w1", "v1")) == {"w1v1"}
+    same = answered("b", "w1", "v1")
+    # Where nobody said which files decide the answer, none is taken from another run.
+    assert all(response.cached == named for response in same.responses().values())
+    assert words_of(answered("c", "w1", "v2")) == {"w1v2"}
+    assert words_of(answered("d", "w2", "v2")) == {"w2v2"}
+
+
+# -- the command ----------------------------------------------------------------
+
+
+def command(tones: Path, out: Path, system: str, *more: str) -> Any:
+    return CliRunner().invoke(
+        run_command,
+        ["--data", str(tones), "--task", "emotion", "--system", system, "--annotator", "acoustics",
+         "--out", str(out), *more],
+        standalone_mode=False,
+    )  # fmt: skip
+
+
+def test_the_command_uses_the_cache_unless_told_not_to(tones: Path, tmp_path: Path) -> None:
+    weights, program = tmp_path / "weights.bin", tmp_path / "infer.py"
+    weights.write_text("w")
+    program.write_text(PROGRAM.format(python=sys.executable, weights=str(weights), version=""))
+    program.chmod(0o755)
+    given = ("--set", f"fingerprint_files={weights}")
+    system = f"mine=command:{program}"
+    for out, more, cached in (("a", (), False), ("b", (), True), ("c", ("--no-cache",), False)):
+        done = command(tones, tmp_path / out, system, *given, *more)
+        assert done.exception is None, done.output
+        responses = RunFolder(tmp_path / out).responses().values()
+        assert {response.cached for response in responses} == {cached}, out
+
+
+def test_what_is_quicker_than_looking_it_up_is_not_kept(tones: Path, tmp_path: Path) -> None:
+    command(tones, tmp_path / "a", "canned")
+    command(tones, tmp_path / "b", "canned")
+    assert "response" not in RunFolder(tmp_path / "b").manifest().get("cache", {})
