@@ -47,7 +47,8 @@ def executor(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def gathered(**given: Any) -> Any:
-        return command(**given, where=Executor(**{name: given.pop(name) for name in names}))
+        where = Executor(**{name: given.pop(name) for name in names})
+        return command(**given, where=where)
 
     options = [
         click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import shutil
 import time
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.executors.parcel import Answer, pack, unpack
+from echat_eval.executors.parcel import Answer, fresh_folder, pack, unpack
 from echat_eval.limits import discount
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Away:
     def __init__(self, owner: Any, *, pool: Pool, calls_at_once: int) -> None:
         self._owner, self._pool = owner, pool
         self.calls_at_once = calls_at_once
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._numbers = count()
         # Only what the owner offers, for the stages look whether it is there.
         for method in ("respond", "respond_batch", "annotate", "annotate_batch"):
             if hasattr(owner, method):
@@ -41,14 +42,13 @@ class Away:
 
     async def load(self) -> None:
         """Have the copies built and loaded."""
-        self._folder = tempfile.TemporaryDirectory(prefix="echat-eval-")
+        self._folder = fresh_folder()
         await self._pool.load()
 
     async def close(self) -> None:
         """Let the copies go."""
         await self._pool.close()
-        if self._folder is not None:
-            self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _ask(self, method: str, *given: Any, **named: Any) -> Any:
         """Have a copy make a call, and return or raise what came of it.
@@ -63,9 +63,9 @@ class Away:
         return answer.result()
 
     def _place(self) -> Path:
-        assert self._folder is not None, "not loaded"
-        made = tempfile.TemporaryDirectory(dir=self._folder.name)
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir()
         task = asyncio.current_task()
         assert task is not None
-        task.add_done_callback(lambda _: made.cleanup())
-        return Path(made.name)
+        task.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
+        return folder

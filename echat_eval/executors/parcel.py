@@ -7,14 +7,16 @@ driver or one of its own workers; nothing from outside is ever unpickled.
 from __future__ import annotations
 
 import builtins
-import hashlib
 import io
+import os
 import pickle
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -22,7 +24,7 @@ from typing import Any, ClassVar
 from echat_eval import errors
 from echat_eval.records import AudioRef
 
-__all__ = ["Answer", "Caught", "answer_of", "pack", "unpack"]
+__all__ = ["Answer", "Caught", "answer_of", "fresh_folder", "pack", "unpack"]
 
 #: What pickle cannot take and what it becomes: a lock nobody holds is as good as a new one.
 _REDUCED: dict[type, Callable[[Any], tuple[Any, ...]]] = {
@@ -61,17 +63,29 @@ def unpack(parcel: bytes, folder: Path) -> Any:
 
     A query's name is its hash.
     """
+    numbers = count()
 
     class Unpacker(pickle.Unpickler):
         def persistent_load(self, enclosed: Any) -> AudioRef:
             sha256, seconds, name, content = enclosed
-            # Two replies of one batch may be named alike. The hash they claim is not yet known to be theirs.
-            path = folder / hashlib.sha256(content).hexdigest() / Path(name).name
-            path.parent.mkdir(exist_ok=True)
+            # Two replies of one batch may be named alike.
+            path = folder / str(next(numbers)) / Path(name).name
+            path.parent.mkdir()
             path.write_bytes(content)
             return AudioRef(path=path, sha256=sha256, seconds=seconds)
 
     return Unpacker(io.BytesIO(parcel)).load()
+
+
+def fresh_folder() -> Path:
+    """Make a folder that differs from every other one's in digits alone.
+
+    An error may name a file in it, and must be known for the same error on the next try, which may be
+    another worker's (see `attempts`).
+    """
+    folder = Path(tempfile.gettempdir()) / f"echat-eval-{os.getpid()}{time.monotonic_ns()}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import echat_eval
 from echat_eval import loop
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors.parcel import Answer, Caught, answer_of, pack, unpack
+from echat_eval.executors.parcel import Answer, Caught, answer_of, fresh_folder, pack, unpack
 
 __all__ = ["Blueprint", "Worker"]
 
@@ -43,7 +46,8 @@ class Worker:
         self._blueprint = blueprint
         self._owner: Any = None
         self._over = threading.Event()
-        self._kept = tempfile.TemporaryDirectory(prefix="echat-eval-")
+        self._folder = fresh_folder()
+        self._numbers = count()
 
     def where(self) -> tuple[str, int]:
         """Return the machine's name and the process's id."""
@@ -55,8 +59,8 @@ class Worker:
 
     def call(self, method: str, parcel: bytes) -> bytes:
         """Make one call of the copy and return its packed `Answer`."""
-        with tempfile.TemporaryDirectory(prefix="echat-eval-") as folder:
-            answer = answer_of(lambda: unpack(parcel, Path(folder)))
+        with self._numbered() as folder:
+            answer = answer_of(lambda: unpack(parcel, folder))
             if answer.error is None:
                 given, named = answer.value
                 answer = answer_of(lambda: loop.call(getattr(self._owner, method), *given, **named))
@@ -75,8 +79,17 @@ class Worker:
         """Close the copy."""
         if self._owner is not None and hasattr(self._owner, "close"):
             loop.call(self._owner.close)
-        self._kept.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._over.set()
+
+    @contextmanager
+    def _numbered(self) -> Iterator[Path]:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _load(self) -> None:
         plan = self._blueprint
@@ -88,7 +101,9 @@ class Worker:
         if os.path.isdir(plan.folder):
             os.chdir(plan.folder)
         try:
-            owner = unpack(plan.packed, Path(self._kept.name))
+            with_files = self._folder / str(next(self._numbers))
+            with_files.mkdir()  # for as long as the copy lives
+            owner = unpack(plan.packed, with_files)
             self._check(owner.fingerprint())
             if hasattr(owner, "load"):
                 loop.call(owner.load)
