@@ -18,8 +18,6 @@ __all__ = ["LOCAL", "Cluster", "connected"]
 LOCAL = "local"
 #: Places by default where nobody wants a GPU: each holds its own copy of the models.
 MOST_PLACES = 8
-#: Seconds that machines may take to join, where `workers` says that more will come.
-JOINING = 120.0
 #: Seconds that a cluster at work for others may take to have room for us.
 ROOM = 300.0
 #: Bytes of shared memory of a cluster of our own; a call's sound is megabytes at most, and soon gone.
@@ -69,6 +67,7 @@ class Cluster:
     Args:
         systems, annotators: who will have copies.
         workers: places; see `MOST_PLACES` for the default.
+        joining: seconds to wait for more machines while there are fewer places than that.
 
     Attributes:
         places: how many.
@@ -81,11 +80,23 @@ class Cluster:
         annotators: Sequence[Any],
         *,
         workers: int | None,
+        joining: float = 0.0,
     ) -> None:
         self._ray = ray
-        gpus, cores = self._size(workers)
-        self._hungry = {id(owner) for owner in (*systems, *annotators) if _wants_gpu(owner, gpus)}
-        most = min(gpus, cores) if self._hungry else cores
+        owners = (*systems, *annotators)
+        wishes = {id(owner): _gpu_wish(owner) for owner in owners}
+        deadline = time.monotonic() + joining
+        while True:
+            have = ray.cluster_resources()
+            gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 0))
+            self._hungry = {key for key, wish in wishes.items() if wish or (wish is None and gpus)}
+            most = min(gpus, cores) if self._hungry else cores
+            if workers is None or workers <= most or time.monotonic() >= deadline:
+                break
+            time.sleep(1.0)
+        for owner in owners:
+            if wishes[id(owner)] and not gpus:
+                raise UsageError(f"'{owner.name}' wants a GPU, and no machine of the ray cluster has one")
         self.places = workers or (most if self._hungry else min(most, MOST_PLACES))
         if self.places > most:
             what = "GPUs" if self._hungry and gpus <= cores else "cores"
@@ -95,16 +106,6 @@ class Cluster:
         # Systems follow one another; the annotators are there all the time.
         at_once = any(id(s) in self._hungry for s in systems) + sum(id(a) in self._hungry for a in annotators)
         self._share = int(10_000 / at_once) / 10_000 if at_once else 0.0
-
-    def _size(self, workers: int | None) -> tuple[int, int]:
-        """Return the cluster's GPUs and cores, once as many machines are there as will be needed."""
-        deadline = time.monotonic() + JOINING
-        while True:
-            have = self._ray.cluster_resources()
-            gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 0))
-            if workers is None or workers <= (gpus or cores) or time.monotonic() > deadline:
-                return gpus, cores
-            time.sleep(1.0)
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -156,20 +157,22 @@ class Cluster:
         return made.remote(plan)
 
 
-def _wants_gpu(owner: Any, gpus: int) -> bool:
+def _gpu_wish(owner: Any) -> bool | None:
     """Say whether copies of a system or annotator go onto GPUs: its `wants_gpu`, or else its `device`.
 
+    Returns:
+        None: only where there are any.
+
     Raises:
-        UsageError: it names one GPU of several, or wants one where there is none.
+        UsageError: it names one GPU of several.
     """
-    said = getattr(owner, "wants_gpu", None)
     device = str(getattr(owner, "device", None) or dict(owner.settings()).get("device") or "cpu")
     kind, _, number = device.partition(":")
     if number not in ("", "0"):
         raise UsageError(
             f"'{owner.name}' asks for device {device}; every worker has one GPU of its own, so write {kind}"
         )
-    must = said if said is not None else kind == "cuda"
-    if must and not gpus:
-        raise UsageError(f"'{owner.name}' wants a GPU, and no machine of the ray cluster has one")
-    return bool(must or (said is None and kind == "auto" and gpus))
+    said = getattr(owner, "wants_gpu", None)
+    if said is not None:
+        return bool(said)
+    return None if kind == "auto" else kind == "cuda"

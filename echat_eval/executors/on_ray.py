@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.executors import Spread
-from echat_eval.executors.cluster import Cluster, connected
+from echat_eval.executors.cluster import LOCAL, Cluster, connected
 from echat_eval.executors.parcel import pack
 from echat_eval.executors.worker import Blueprint
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
 __all__ = ["spread"]
+
+#: Seconds that machines may take to join a cluster, where `workers` says that more will come.
+JOINING = 120.0
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def spread(
             [s for s in systems if id(s) in plans],
             [a for a in annotators if id(a) in plans],
             workers=workers,
+            joining=JOINING if address not in (None, LOCAL) else 0.0,
         )
         with cluster.room():
             yield Spread(

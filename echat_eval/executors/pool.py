@@ -103,17 +103,15 @@ class Pool:
 
     async def close(self) -> None:
         """Close every copy and end its process."""
-        closing = [
-            asyncio.ensure_future(_answered(place.worker.close))
-            for place in self._places
-            if place.worker is not None
-        ]
-        if closing:
-            # Then `watch` returns as well, and each keeper dismisses its worker.
-            await asyncio.wait([*closing, *self._keeping], timeout=CLOSING)
-        for task in (*closing, *self._keeping):
-            task.cancel()
-        await asyncio.gather(*closing, *self._keeping, return_exceptions=True)
+        ready = [place.worker for place in self._places if place.worker is not None]
+        for place, keeper in zip(self._places, self._keeping, strict=False):
+            if place.worker is None:  # it is being begun, and no call waits for it
+                keeper.cancel()
+        # Once a copy is closed, `watch` returns, and its keeper dismisses the worker.
+        ending: list[asyncio.Future[Any]] = [*map(_answered, (w.close for w in ready)), *self._keeping]
+        for late in (await asyncio.wait(ending, timeout=CLOSING))[1] if ending else ():
+            late.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _taken(self) -> _Place:
         async with self._changed:
@@ -141,16 +139,18 @@ class Pool:
         while place.fruitless < LIVES:
             worker = self._hire(place.number)
             try:
-                await asyncio.wait_for(_answered(worker.where), PLACING)
+                begun = _answered(worker.where)
+                # Not wait_for, which until Python 3.12 may swallow that we are cancelled.
+                if not (await asyncio.wait({begun}, timeout=PLACING))[0]:
+                    last = Unavailable(f"the cluster began no worker in {PLACING:g} s: busy, or too small?")
+                    break
+                begun.result()
                 answer: Answer = await _answered(worker.load)
                 if answer.error is None:
                     await self._let_in(place, worker)
                     await _answered(worker.watch)
                     return  # it was closed
                 last = answer.error.again()
-            except TimeoutError:
-                last = Unavailable(f"the cluster began no worker in {PLACING:g} s; is it busy, or too small?")
-                break
             except RayError as error:
                 last = Unavailable(_line(error))
             finally:
@@ -173,11 +173,11 @@ class Pool:
             self._changed.notify_all()
 
 
-async def _answered(method: Any, *given: Any) -> Any:
+def _answered(method: Any, *given: Any) -> asyncio.Future[Any]:
     answer = asyncio.wrap_future(method.remote(*given).future())
     # Who gave up waiting does not care how it ends.
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return await answer
+    return answer
 
 
 def _line(error: BaseException) -> str:

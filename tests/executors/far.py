@@ -171,7 +171,7 @@ class Stubborn:
     def respond(self, request: Request) -> Any:
         if self.error is not None:
             raise self.error
-        return Reply(text="x", usage={"lock": open(os.devnull)})
+        return Reply(text="x", usage={"one": (number for number in (1, 2))})
 
     def fingerprint(self) -> str:
         return "stubborn-1"

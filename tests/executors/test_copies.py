@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from echat_eval import loop
 from echat_eval.attempts import timed
-from echat_eval.cli import main
+from echat_eval.cli import run as cli_run
 from echat_eval.errors import (
     BadData,
     EChatError,
@@ -122,12 +122,12 @@ def test_a_reply_cannot_be_written_elsewhere_by_the_name_of_its_sound(tmp_path: 
 
 def test_a_copy_of_other_weights_does_not_answer() -> None:
     found = Worker(blueprint(Echo(), fingerprint="other weights")).load()
-    with pytest.raises(UsageError, match="system 'echo' has another fingerprint on .* than for the driver"):
+    with pytest.raises(UsageError, match=r"system 'echo' has another fingerprint on .* than for the driver"):
         found.result()
 
 
 def test_a_machine_of_another_version_does_not_answer() -> None:
-    with pytest.raises(UsageError, match="the driver 9.9; install the same everywhere"):
+    with pytest.raises(UsageError, match=r"the driver 9\.9; install the same everywhere"):
         Worker(blueprint(Echo(), version="9.9")).load().result()
 
 
@@ -203,7 +203,7 @@ def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pyte
     system = far.Stubborn()
     system.thread = (number for number in ())
     with (
-        pytest.raises(UsageError, match="system 'stubborn' cannot be sent to another process: .*generator"),
+        pytest.raises(UsageError, match=r"system 'stubborn' cannot be sent to another process: .*generator"),
         on_ray.spread([system], []),
     ):
         pass
@@ -287,7 +287,7 @@ class Sending:
         return self
 
     def future(self) -> Future[Any]:
-        from ray.exceptions import ActorDiedError
+        from ray.exceptions import RayActorError
 
         done: Future[Any] = Future()
         worker = self.worker
@@ -299,16 +299,16 @@ class Sending:
             done.set_result(
                 {"load": worker._load, "call": lambda: worker._call(worker)}.get(self.name, str)()
             )
-        except ActorDiedError as error:
+        except RayActorError as error:
             worker.gone.set_exception(error)
             done.set_exception(error)
         return done
 
 
 def die(_: Hired) -> bytes:
-    from ray.exceptions import ActorDiedError
+    from ray.exceptions import RayActorError
 
-    raise ActorDiedError("The actor died.\nIts process was shot.")
+    raise RayActorError(error_msg="The actor died.\nIts process was shot.")
 
 
 def pool_of(
@@ -385,7 +385,7 @@ def test_a_cluster_that_begins_no_worker_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pool, "PLACING", 0.01)
     never, _ = pool_of(1, die)
     monkeypatch.setattr(Sending, "future", lambda self: Future())
-    with pytest.raises(Unavailable, match="the cluster began no worker in 0.01 s"):
+    with pytest.raises(Unavailable, match=r"the cluster began no worker in 0\.01 s"):
         loop.run(made(never, 1))
 
 
@@ -430,15 +430,10 @@ def test_it_offers_what_its_owner_offers(tmp_path: Path) -> None:
 # -- the command line ------------------------------------------------------------------
 
 
-def run(*words: str) -> Any:
-    return CliRunner().invoke(main, ["run", "--system", "echo", "--task", "emotion", *words])
-
-
 def test_workers_without_a_cluster_are_refused(tmp_path: Path, tones: Path) -> None:
-    found = run(
-        "--data", str(tones), "--workers", "2", "--out", str(tmp_path / "run"), "--annotator", "acoustics"
-    )
-    assert "--workers without --executor ray" in str(found.exception or found.output)
+    words = ["--system", "echo", "--task", "emotion", "--data", str(tones), "--annotator", "acoustics"]
+    found = CliRunner().invoke(cli_run.run, [*words, "--workers", "2", "--out", str(tmp_path / "run")])
+    assert "--workers without --executor ray" in str(found.exception)
 
 
 def test_without_ray_its_extra_is_named(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:

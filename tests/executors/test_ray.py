@@ -189,8 +189,7 @@ async def several(system: Any, requests: list[Request]) -> list[Any]:
         await system.close()
 
 
-def test_more_workers_than_the_cluster_has_are_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("echat_eval.executors.cluster.JOINING", 0.0)
+def test_more_workers_than_the_cluster_has_are_refused(cluster: Any) -> None:
     with pytest.raises(
         UsageError, match="--workers 9: one worker per GPU or core, and the cluster has 2 cores"
     ):
