@@ -136,14 +136,13 @@ def test_a_killed_worker_costs_nothing(cluster: Any, tmp_path: Path, tones: Path
         go(tmp_path / "there", tones, moved.systems, progress=killer)
     assert rows(tmp_path / "there", "responses.jsonl") == rows(tmp_path / "here", "responses.jsonl")
     assert sounds(tmp_path / "there") == sounds(tmp_path / "here")
-    # One call was cut off; it was made again, in another process, and nothing else was.
+    # One call was cut off; it was made again, in another process, and no other one was.
     (cut,) = marks[1].glob("call-*")
     _, pid, request = cut.name.split("-")
     assert int(pid) == killer.killed
     done = [path.name.split("-")[1:] for path in marks[1].glob("done-*")]
     assert len(done) == 8
     assert [by for by, what in done if what == request] != [pid]
-    assert len(list(marks[1].glob("loaded-*"))) >= 3
 
 
 def test_a_request_that_kills_its_worker_is_missing_and_the_others_are_there(
@@ -175,18 +174,23 @@ def test_every_place_has_one_gpu_which_its_copies_share(cluster: Any, tones: Pat
     with spread(owners, [ear]) as moved:  # as many places as GPUs
         assert moved.facts["workers"] == 2
         for each in (*moved.systems, *moved.annotators):
-            replies = loop.run(several(each, asked(tones)))
-            seen = {(reply.text, reply.usage["pid"]) for reply in replies}
-            assert {gpu for gpu, _ in seen} == {"0", "1"}
-            assert len(seen) == 2
+            seen = loop.run(both(each, asked(tones)[:2]))
+            assert sorted(gpu for gpu, _ in seen) == ["0", "1"]
 
 
-async def several(system: Any, requests: list[Request]) -> list[Any]:
-    await system.load()
+async def both(owner: Any, requests: list[Request]) -> set[tuple[str, int]]:
+    """Ask two things at once until two copies have answered, for the second may take longer to begin."""
+    seen: set[tuple[str, int]] = set()
+    await owner.load()
     try:
-        return await asyncio.gather(*(system.respond(request) for request in requests))
+        for _ in range(1000):
+            replies = await asyncio.gather(*(owner.respond(request) for request in requests))
+            seen |= {(reply.text, reply.usage["pid"]) for reply in replies}
+            if len(seen) > 1:
+                break
     finally:
-        await system.close()
+        await owner.close()
+    return seen
 
 
 def test_more_workers_than_the_cluster_has_are_refused(cluster: Any) -> None:
