@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval import loop
+from echat_eval.annotators import ANNOTATORS
 from echat_eval.attempts import timed
 from echat_eval.cli import run as cli_run
 from echat_eval.errors import (
@@ -22,6 +24,7 @@ from echat_eval.errors import (
     JudgeFailure,
     NotApplicable,
     NotInstalled,
+    RunError,
     SystemFailure,
     Unavailable,
     UnknownName,
@@ -29,11 +32,13 @@ from echat_eval.errors import (
 )
 from echat_eval.executors import on_ray, pool
 from echat_eval.executors.away import Away
-from echat_eval.executors.cluster import Cluster
+from echat_eval.executors.cluster import Cluster, connected
 from echat_eval.executors.parcel import Answer, Caught, fresh_folder, pack, unpack
 from echat_eval.executors.pool import LIVES, Pool
 from echat_eval.executors.worker import Blueprint, Worker
+from echat_eval.plugins import load_named
 from echat_eval.records import AudioRef, Reply
+from echat_eval.systems import SYSTEMS
 from echat_eval.systems.command import Command
 from echat_eval.systems.echo import Echo
 from echat_eval.systems.gold_labels import GoldLabels
@@ -209,6 +214,70 @@ def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pyte
         pass
 
 
+GIVEN = {
+    "model": "/m",
+    "checkpoint": "x.pt",
+    "labels": "a=happy",
+    "program": "cat",
+    "url": "http://127.0.0.1:9/",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "name"),
+    [("annotator", ANNOTATORS, name) for name in ANNOTATORS]
+    + [("system", SYSTEMS, name) for name in SYSTEMS if name != "replay"],
+)
+def test_all_of_ours_can_be_sent(kind: str, table: Mapping[str, str], name: str, tmp_path: Path) -> None:
+    cls = load_named(kind, name, table)
+    needed = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+    again = unpack(pack(cls(**{key: GIVEN[key] for key in needed})), tmp_path)
+    assert type(again) is cls
+
+
+class Unreachable:
+    """A ray that finds no cluster, and remembers how it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **asked: Any) -> None:
+        self.asked = asked
+        raise ConnectionError("nobody answers")
+
+    def shutdown(self) -> None: ...
+
+
+def test_an_address_where_no_cluster_is() -> None:
+    ray = Unreachable()
+    with (
+        pytest.raises(
+            UsageError, match=r"no ray cluster at 'there:6379': nobody answers; begin one with `ray"
+        ),
+        connected(ray, "there:6379", 2),
+    ):
+        pass
+    # How big it is is not ours to say.
+    assert not {"num_cpus", "object_store_memory", "include_dashboard"} & set(ray.asked)
+
+
+def test_a_cluster_of_our_own_that_does_not_begin() -> None:
+    ray = Unreachable()
+    with (
+        pytest.raises(RunError, match="ray could not begin on this machine: nobody answers"),
+        connected(ray, None, 2),
+    ):
+        pass
+    assert (ray.asked["address"], ray.asked["num_cpus"], ray.asked["include_dashboard"]) == (
+        "local",
+        2,
+        False,
+    )
+
+
 class Sized:
     """A cluster of a size."""
 
@@ -312,7 +381,7 @@ def die(_: Hired) -> bytes:
 
 
 def pool_of(
-    places: int, call: Callable[[Hired], bytes], load: Callable[[], Answer] = Answer
+    places: int, call: Callable[[Hired], bytes], load: Callable[[], Answer] = Answer, calls: int = 1
 ) -> tuple[Pool, list[Hired]]:
     hired: list[Hired] = []
 
@@ -320,7 +389,7 @@ def pool_of(
         hired.append(Hired(place, load, call))
         return hired[-1]
 
-    return Pool("system 'x'", hire=hire, dismiss=lambda _: None, places=places, calls=1), hired
+    return Pool("system 'x'", hire=hire, dismiss=lambda _: None, places=places, calls=calls), hired
 
 
 async def made(pool: Pool, calls: int) -> list[Any]:
@@ -337,6 +406,11 @@ def test_calls_go_to_every_place() -> None:
     pool, hired = pool_of(3, lambda worker: b"%d" % worker.number)
     assert set(loop.run(made(pool, 30))) == {b"0", b"1", b"2"}
     assert len(hired) == 3
+
+
+def test_two_calls_at_once_go_to_two_workers() -> None:
+    pool, _ = pool_of(2, lambda worker: b"%d" % worker.number, calls=3)
+    assert set(loop.run(made(pool, 2))) == {b"0", b"1"}
 
 
 def test_a_dead_worker_is_replaced_and_its_call_made_again() -> None:

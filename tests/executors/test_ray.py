@@ -214,12 +214,12 @@ def test_from_the_command_line_and_nothing_stays_behind(tmp_path: Path, tones: P
     before = raylets()
     environment = {**os.environ, "TMPDIR": "/tmp", "ECHAT_EVAL_CACHE": str(tmp_path / "cache")}
     words = [sys.executable, "-m", "echat_eval", "run", "--system", "echo", "--task", "emotion", "--limit", "2",
-             "--data", str(tones), "--annotator", "acoustics", "--executor", "ray", "--workers", "2",
+             "--data", str(tones), "--annotator", "acoustics", "--executor", "ray", "--workers", "1",
              "--out", str(tmp_path / "run")]  # fmt: skip
     done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ray" not in done.stderr.lower()
-    assert RunFolder(tmp_path / "run").manifest()["settings"]["executor"]["workers"] == 2
+    assert RunFolder(tmp_path / "run").manifest()["settings"]["executor"]["workers"] == 1
     assert {row["state"] for row in rows(tmp_path / "run", "annotations.jsonl")} == {"value"}
     assert raylets() == before
 
