@@ -137,12 +137,17 @@ def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
     ]  # fmt: skip
 
 
+def write_between(begin: str, end: str, text: str) -> None:
+    """Replace what stands between two lines of docs/performance.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def write_table(found: Mapping[str, Any]) -> None:
     """Replace the table in docs/performance.md."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+    write_between(BEGIN, END, table(found))
 
 
 if __name__ == "__main__":
