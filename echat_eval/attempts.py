@@ -147,13 +147,21 @@ async def attempt(
 
 def _verdict(errors: list[BaseException], blame: str) -> State:
     outside = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
-    # A process id, an address or a time in a message does not make it another error.
-    same = len({re.sub(r"0x[0-9a-fA-F]+|\d+", "#", reason_of(error)) for error in errors}) == 1
+    same = len(_distinct(errors)) == 1
     return "failed" if blame == "system" and same and not outside else "missing"
 
 
+def _distinct(errors: list[BaseException]) -> list[str]:
+    """Return the reasons, of those that are the same error the first."""
+    found: dict[str, str] = {}
+    for error in errors:
+        # A process id, an address or a time in a message does not make it another error.
+        found.setdefault(re.sub(r"0x[0-9a-fA-F]+|\d+", "#", reason_of(error)), reason_of(error))
+    return list(found.values())
+
+
 def _summary(errors: list[BaseException]) -> str:
-    reasons = list(dict.fromkeys(reason_of(error) for error in errors))
+    reasons = _distinct(errors)
     text = (
         reasons[0] if len(reasons) == 1 else f"different errors in {len(errors)} tries: " + "; ".join(reasons)
     )

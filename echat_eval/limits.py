@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from echat_eval.errors import Unavailable
 
-__all__ = ["Limiter", "Waited", "endpoint", "waiting"]
+__all__ = ["Limiter", "Waited", "discount", "endpoint", "waiting"]
 
 #: A window's mean latency this many times the best window's says that calls queue at the server.
 #: Replies differ in length, so less would be noise.
@@ -43,6 +43,12 @@ def waiting() -> Iterator[Waited]:
         yield counted
     finally:
         _waited.reset(token)
+
+
+def discount(seconds: float) -> None:
+    """Take seconds that this task's call spent on its way or in a queue off its latency."""
+    if (counted := _waited.get()) is not None:
+        counted.seconds += seconds
 
 
 class Limiter:
@@ -81,8 +87,7 @@ class Limiter:
         came = self._clock()
         await self._enter()
         begun = self._clock()
-        if (counted := _waited.get()) is not None:
-            counted.seconds += begun - came
+        discount(begun - came)
         try:
             yield
         except Unavailable as error:

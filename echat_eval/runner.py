@@ -16,7 +16,7 @@ from echat_eval.pipeline import Pipeline
 from echat_eval.recall import Recall, add_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from echat_eval.attempts import Patience
     from echat_eval.cache import Cache
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from echat_eval.task import Task
 
 __all__ = ["evaluate", "rescore"]
+
+#: Systems and annotators run in this process.
+LOCAL: Mapping[str, Any] = {"name": "local"}
 
 
 def evaluate(
@@ -39,6 +42,7 @@ def evaluate(
     progress: Progress,
     cache: Cache | None = None,
     overlap: bool = True,
+    executor: Mapping[str, Any] | None = None,
 ) -> Counter[str]:
     """Ask, hear and score; return how many scores are in each state.
 
@@ -48,13 +52,18 @@ def evaluate(
         cache: what other runs found out; None: nothing is taken from them or left to others.
         overlap: hear and score replies while others are still being asked for; without it nothing runs
             beside a system, so that its seconds are its own.
+        executor: where systems and annotators run, for the manifest; no key depends on it.
     """
     twice = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
     if twice:
         raise UsageError(f"two systems are named '{twice[0]}'; name them apart with --system NAME=SPEC")
     manifest = run.manifest()
     manifest["environment"] = environment()
-    manifest["settings"] = {"patience": asdict(patience), "overlap": overlap}
+    manifest["settings"] = {
+        "patience": asdict(patience),
+        "overlap": overlap,
+        "executor": dict(executor or LOCAL),
+    }
     for task in tasks:
         manifest.setdefault("tasks", {})[task.name] = {
             "version": task.version, "sha256": task.sha256, "cues": list(task.cues),

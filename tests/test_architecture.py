@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
         "progress",
         "cache_sounds",
     },
-    {"bounded_http", "flow", "prices"},
+    {"bounded_http", "flow", "prices", "executors"},
     {"cost", "message_size"},
     {
         "chat_client",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.executor import Executor, executor
 from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
 from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
 from echat_eval.errors import Exit, UsageError
@@ -28,6 +29,7 @@ Examples:
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
   echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/mine
   echat-eval run --system cascade --data /data/echat-eval --task emotion
+  echat-eval run --system osum-echat --set checkpoint=osum.pt --executor ray --ray-address auto
 Running the same command again does only what is missing."""
 )
 @click.option(
@@ -69,11 +71,12 @@ Running the same command again does only what is missing."""
     show_default=True,
     help="Hear and score replies while others are asked for; without, nothing runs beside a system.",
 )
+@executor
 @instruments
 def run(
     systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
     languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, overlap: bool,
-    chosen: Instruments,
+    chosen: Instruments, where: Executor,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.attempts import Patience
@@ -105,10 +108,11 @@ def run(
         spending(folder, plan, cache) as meter,
     ):
         greet_judge(scorers)
-        with Bar(told=meter.line) as bar:
+        with where.spread(asked, heard) as there, Bar(told=meter.line) as bar:
             states = evaluate(
-                folder, systems=asked, tasks=questions, annotators=heard, scorers=scorers,
+                folder, systems=there.systems, tasks=questions, annotators=there.annotators, scorers=scorers,
                 patience=Patience(tries=chosen.tries), progress=bar, cache=cache, overlap=overlap,
+                executor=there.facts,
             )  # fmt: skip
         controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
@@ -130,8 +134,9 @@ Examples:
   echat-eval score runs/mine --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1"""
 )
 @click.argument("folder", type=click.Path(path_type=Path))
+@executor
 @instruments
-def score(folder: Path, chosen: Instruments) -> int:
+def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.attempts import Patience
     from echat_eval.checks.controlled import controlled
@@ -157,9 +162,9 @@ def score(folder: Path, chosen: Instruments) -> int:
         spending(found, plan, cache) as meter,
     ):
         greet_judge(scorers)
-        with Bar(told=meter.line) as bar:
+        with where.spread([], heard) as there, Bar(told=meter.line) as bar:
             states = rescore(
-                found, annotators=heard, scorers=scorers, patience=Patience(tries=chosen.tries),
+                found, annotators=there.annotators, scorers=scorers, patience=Patience(tries=chosen.tries),
                 progress=bar, cache=cache,
             )  # fmt: skip
         controlled(found, scorers, chosen.controls)

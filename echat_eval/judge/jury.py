@@ -11,7 +11,7 @@ from echat_eval import loop
 from echat_eval.chat_client import size_of
 from echat_eval.errors import Unavailable
 from echat_eval.jsonl import Appender, mend, read_rows
-from echat_eval.judge.question import Question, render
+from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.served import Served, Tenure
 from echat_eval.judge.verdict import Verdict, parse_verdict
 from echat_eval.keys import digest
@@ -176,9 +176,7 @@ class Jury:
             NotApplicable: the rubric has no prompt in the question's language.
         """
         prompt = render(self.judge, question, turn=repeat, ticket=not self.holds_schema)
-        facts = [self.client.model, self.client.base_url, self._rubric, prompt.text,
-                 self.holds_schema, self.temperature, repeat]  # fmt: skip
-        return prompt, digest("question", facts)
+        return prompt, self.question_key(question, prompt, repeat)
 
     def size_of(self, prompt: Prompt, *, heard: bool) -> MessageSize:
         """Return how large a question is to the server."""
@@ -218,6 +216,14 @@ class Jury:
         if self.cache is not None and ruling.server is not None:
             self.cache.put("verdict", ruling.key, asdict(ruling), of=self.client.model)
         return ruling
+
+    def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
+        """Return the hash of all that is asked and how: rubric, model, address and every word shown."""
+        return digest(
+            "question",
+            [self.client.model, self.client.base_url, self._rubric, prompt.text,
+             self.holds_schema, self.temperature, repeat],
+        )  # fmt: skip
 
     def _meet(self, served: Served) -> None:
         self._tenure.meet(served)

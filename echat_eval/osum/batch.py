@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from echat_eval.osum.buckets import alike
 from echat_eval.osum.cache import Cache
+from echat_eval.osum.job import Job, Made
 from echat_eval.osum.slots import Slots
 from echat_eval.osum.step import advance, choose, choose_fixed
 from echat_eval.osum.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from torch import Tensor
 
     from echat_eval.osum.loop import Loop
     from echat_eval.osum.step import Heads
@@ -37,43 +35,9 @@ READ_AT_ONCE = 16_384
 CLOSE_UP = 0.75
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Job:
-    """A request ready to be decoded.
-
-    Attributes:
-        number: of the caller.
-        prompt: (L, D) embeddings, without the prefix.
-        seed: of its sampling.
-        prefix: keys and values of one row, computed before, that come first; None without.
-    """
-
-    number: int
-    prompt: Tensor
-    seed: int
-    prefix: Cache | None = None
-
-    @property
-    def positions(self) -> int:
-        """How many positions the prompt takes, prefix included."""
-        return len(self.prompt) + (self.prefix.slots if self.prefix is not None else 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What became of a job.
-
-    Attributes:
-        job: which.
-        ids: everything generated so far.
-        ended: the reply ended by itself; otherwise the cap cut it off, or it goes on.
-        early: the reply goes on, this is its beginning; only if `early` was asked for.
-    """
-
-    job: Job
-    ids: tuple[int, ...]
-    ended: bool
-    early: bool = False
+def power_of_two(value: int) -> int:
+    """Return the least power of two that is at least `value`."""
+    return 1 << (value - 1).bit_length()
 
 
 class Batch:
@@ -128,18 +92,36 @@ class Batch:
         rows = min(self.loop.slots, len(self.waiting))
         if not rows:
             return
-        like = self.waiting[0].prompt.new_zeros(0, dtype=self.loop.model.dtype)
-        config = self.loop.model.config
         longest = max(job.positions for job in islice(self.waiting, rows))
-        # A recorded step knows its tensors by address: room for whole replies at once.
-        room = self.loop.rules.max_new if self.loop.record else min(self.loop.rules.max_new, GROWTH)
-        self.cache = Cache.allocate(config.decoder, rows=rows, slots=longest + room, like=like)
-        self.slots = Slots(self.loop.rules, self.loop.sampling, config, rows=rows, like=like)
+        if self.loop.record is not None:
+            rows = min(self.loop.slots, power_of_two(rows))
+            self.allocate_recorded(rows, longest + self.loop.rules.max_new)
+        else:
+            self.allocate(rows, longest + min(self.loop.rules.max_new, GROWTH))
         self.head = self.slots
         self.running, self.begun = [None] * rows, [0] * rows
-        self.loop.refills -= rows  # the first jobs of a row refill nothing
+        self.loop.refills -= min(rows, len(self.waiting))  # the first jobs of a row refill nothing
         self.fill()
         self.watch.note(self.head.phases)
+
+    def allocate(self, rows: int, room: int) -> None:
+        """Make state for so many rows, and keys and values for `room` positions each."""
+        loop, config = self.loop, self.loop.model.config
+        like = torch.zeros(0, dtype=loop.model.dtype, device=self.device)
+        self.cache = Cache.allocate(config.decoder, rows=rows, slots=room, like=like)
+        self.slots = Slots(loop.rules, loop.sampling, config, rows=rows, like=like)
+
+    def allocate_recorded(self, rows: int, room: int) -> None:
+        """The same for recorded steps, which know tensors by address: an earlier call's, if they serve."""
+        kept, kind = self.loop.kept, (self.loop.rules, self.loop.sampling, rows)
+        if kept.kind == kind and kept.cache is not None and kept.cache.slots >= room:
+            assert kept.slots is not None  # kept together
+            self.cache, self.slots, self.recorded = kept.cache, kept.slots, kept.recorded
+            self.slots.phases.done.fill_(True)  # no row is in use yet
+            return
+        kept.drop()
+        self.allocate(rows, -(-room // RECORDED_WIDTH) * RECORDED_WIDTH)
+        kept.kind, kept.cache, kept.slots, kept.recorded = kind, self.cache, self.slots, self.recorded
 
     def pull(self, wanted: int) -> None:
         """Take more jobs if too few wait: as many as there are slots, so that like ones meet."""
@@ -264,7 +246,7 @@ class Batch:
             return
         rows = len(used)
         if self.loop.record is not None:
-            rows = 1 << (rows - 1).bit_length()  # few shapes to record
+            rows = power_of_two(rows)  # few shapes to record
         if rows > CLOSE_UP * len(self.running):
             return
         at = torch.tensor(used, device=self.device)

@@ -11,7 +11,7 @@ from echat_eval.osum.generate import split
 from echat_eval.osum.loop import Loop
 from echat_eval.osum.modes import Heard, mode_named, rules_of
 from echat_eval.osum.prefix import Prefixes
-from echat_eval.osum.record import recorder, resolve
+from echat_eval.osum.record import Kept, recorder, resolve
 from echat_eval.osum.source import Ears, Source, embed
 from echat_eval.osum.think import read_answer, read_reply
 
@@ -98,6 +98,7 @@ class Engine:
         self.steps = resolve(steps, model.device)
         self.prefixes, self.ears = Prefixes(model), Ears(self)
         self.loop: Loop | None = None
+        self.kept = Kept()
         self._notes: list[str] = []
 
     @property
@@ -192,6 +193,7 @@ class Engine:
             look_every=self.look_every,
             early=first,
             hook=hook,
+            kept=self.kept,
         )
         try:
             for made in loop.run(source.take):

@@ -17,6 +17,7 @@ from echat_eval.errors import SystemFailure
 from echat_eval.osum.batch import Batch, Job, Made
 from echat_eval.osum.cache import kv_bytes
 from echat_eval.osum.memory import let_go, ran_out
+from echat_eval.osum.record import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ class Loop:
         record: how to record fixed steps; None for plain steps.
         look_every: steps between two looks at who is done; 0 for the usual: 1, or 8 on a GPU.
         early: speech ids after which the beginning of a reply is reported too; 0 for never.
+        kept: what recorded steps of an earlier loop knew; None for nothing.
         hook: sees every step's logits and ids; then all jobs must fit the slots, and rows stay in place.
 
     Attributes:
@@ -65,10 +67,12 @@ class Loop:
         look_every: int = 0,
         early: int = 0,
         hook: Hook | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.model, self.rules, self.sampling, self.slots = model, rules, sampling, slots
         self.record, self.early, self.hook = record, early, hook
         self.look_every = look_every or (LOOK_EVERY if model.device.type == "cuda" else 1)
+        self.kept = kept or Kept()
         self.notes: list[str] = []
         self.steps = self.refills = 0
 
@@ -95,6 +99,7 @@ class Loop:
                 waiting = batch.unfinished()
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
             del batch
+            self.kept.drop()
             let_go(self.model.device)
             self.halve(waiting, what)
 

@@ -133,7 +133,7 @@ class Phases:
         else:
             self.gate_open[rows] = open_ & ~asked
         closed = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
-        closed[self._gate_allow] = False
+        closed.index_fill_(0, self._gate_allow, 0)
         return logits.masked_fill(asked[:, None] & closed, -torch.inf)
 
     def block(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:

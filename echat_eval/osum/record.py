@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from echat_eval.osum.cache import Cache
     from echat_eval.osum.decoder import Decoder
+    from echat_eval.osum.phase import Rules
+    from echat_eval.osum.sampling import Sampling
+    from echat_eval.osum.slots import Slots
+    from echat_eval.osum.step import Heads
 
     #: (step, its state) -> something that does the step again.
     Record = Callable[[Callable[[], None], Sequence[Tensor]], Callable[[], None]]
 
-__all__ = ["STEPS", "Steps", "compile_layers", "prepare", "recorder", "rehearse", "resolve"]
+__all__ = ["STEPS", "Kept", "Steps", "compile_layers", "prepare", "recorder", "rehearse", "resolve"]
 
 logger = logging.getLogger(__name__)
 
@@ -106,3 +111,23 @@ def prepare(rehearsal: Callable[[], None], decoder: Decoder) -> None:
 def compile_layers(decoder: Decoder, *, backend: str = "inductor") -> None:
     """Compile the decoder's layers for single new positions: one program serves all layers."""
     decoder.compiled = [torch.compile(layer, fullgraph=True, backend=backend) for layer in decoder.layers]
+
+
+class Kept:
+    """What recorded steps know by address, kept for the next call, which then need not record them anew.
+
+    Attributes:
+        kind: rules, sampling and rows that it serves.
+        cache, slots: the tensors.
+        recorded: the steps, by heads, rows and width.
+    """
+
+    def __init__(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of everything."""
+        self.kind: tuple[Rules, Sampling, int] | None = None
+        self.cache: Cache | None = None
+        self.slots: Slots | None = None
+        self.recorded: dict[tuple[Heads, int, int], Callable[[], None]] = {}

@@ -48,6 +48,7 @@ class Command:
             sources); without them only the program, its arguments and the files named there are hashed,
             and no reply is kept for other runs.
         keep_env: names of environment variables, separated by commas, handed on although they look secret.
+        gpu: each copy on a cluster gets a GPU of its own.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Command:
         folder: str | None = None,
         fingerprint_files: str = "",
         keep_env: str = "",
+        gpu: bool = False,
     ) -> None:
         self.words = _split(program)
         self.name = name or Path(self.words[0]).stem
@@ -72,6 +74,7 @@ class Command:
         self.watched = tuple(part.strip() for part in fingerprint_files.split(",") if part.strip())
         # Weights that nobody named may change behind the same program.
         self.cached = bool(self.watched)
+        self.wants_gpu = bool(gpu)
         self.keep = tuple(part.strip() for part in keep_env.split(",") if part.strip())
         self.per_call = any(place in word for word in self.words for place in PLACES)
         if self.per_call and not any("{audio}" in word for word in self.words):

@@ -38,6 +38,8 @@ class Replay:
 
     #: Quicker than looking it up.
     cached = False
+    #: The replies lie here; no executor asks for them elsewhere.
+    runs_here = True
 
     def __init__(self, replies: str, name: str | None = None) -> None:
         self.path = Path(replies)

@@ -18,7 +18,7 @@ from echat_eval.osum.engine import Engine
 from echat_eval.osum.loop import Loop
 from echat_eval.osum.modes import MODES, Ask, PastTurn, rules_of
 from echat_eval.osum.phase import Phases
-from echat_eval.osum.record import compile_layers, prepare, recorder, rehearse, resolve
+from echat_eval.osum.record import Kept, compile_layers, prepare, recorder, rehearse, resolve
 from echat_eval.osum.slots import Slots
 from echat_eval.osum.step import advance, choose_fixed
 from echat_eval.osum.watch import Watch
@@ -120,6 +120,29 @@ def test_a_fixed_step_makes_the_ids_of_a_plain_one(brisk_engine, mode, slots, lo
     assert loop.steps % look == 0
     late, _ = decode(brisk_engine, jobs, mode=mode, slots=slots, look_every=look)
     assert late == plain
+
+
+def test_what_was_recorded_serves_the_next_call(brisk_engine) -> None:
+    jobs, kept, recorded = jobs_of(brisk_engine, 11), Kept(), []
+
+    def counting(step, state):
+        recorded.append(step)
+        return as_it_is(step, state)
+
+    first, _ = decode(brisk_engine, jobs, slots=4, record=counting, kept=kept)
+    count = len(recorded)
+    assert count >= 2  # both heads, and speech alone
+    # Fewer, other and shorter jobs in the same tensors, stale from before.
+    assert decode(brisk_engine, jobs, slots=4, record=counting, kept=kept)[0] == first
+    assert decode(brisk_engine, jobs[7:], slots=4, record=counting, kept=kept)[0] == first[7:]
+    assert decode(brisk_engine, jobs[:3], slots=4, record=counting, kept=kept)[0] == first[:3]
+    assert len(recorded) == count
+    assert kept.cache.slots % 256 == 0
+    other, _ = decode(brisk_engine, jobs, mode="understand", slots=4, record=counting, kept=kept)
+    assert other == decode(brisk_engine, jobs, mode="understand", slots=4)[0]
+    assert len(recorded) > count
+    kept.drop()
+    assert decode(brisk_engine, jobs, slots=4, record=counting, kept=kept)[0] == first
 
 
 def no_freeze(monkeypatch) -> None:
