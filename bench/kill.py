@@ -94,7 +94,7 @@ class Started:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def wait(self) -> int:
-        """Wait for the end and return the exit code; minus the signal's number if one ended it."""
+        """Wait for the end; return the exit code, or minus the signal's number if one ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
@@ -233,14 +233,21 @@ def lines_of(found: dict[str, Any]) -> str:
         return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
 
     return "\n".join([
-        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, `{found['command']}`: "
-        f"{found['samples']:,} samples; calls of an undisturbed run: {each(calls)}.", "",
-        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} of them before the end: "
+        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
+        f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.", "",
+        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
         f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
         f"{each(told['most repeated'])}.",
         f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
         f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
     ])  # fmt: skip
+
+
+def command_of(given: argparse.Namespace) -> str:
+    """Return what to type for the same measurement."""
+    counts = ("samples", "kills", "tears", "fills", "seed")
+    words = [f"--{name} {getattr(given, name)}" for name in counts]
+    return " ".join(["python bench/kill.py", *words, *(["--contrast"] if given.contrast else [])])
 
 
 ACTS = {"full": full, "torn": torn, "killed": killed}
@@ -256,9 +263,7 @@ def series(given: argparse.Namespace) -> bool:
         with judge_server(folder / "calls" / "judge") as url:
             world = undisturbed(folder, url, contrast=given.contrast)
             found: dict[str, Any] = {
-                "machine": machine(), "command": f"python bench/kill.py --samples {given.samples} --kills {given.kills} "
-                f"--tears {given.tears} --fills {given.fills} --seed {given.seed}"
-                + " --contrast" * given.contrast,
+                "machine": machine(), "command": command_of(given),
                 "samples": given.samples, "seconds_undisturbed": round(world.seconds, 2),
                 "calls": {n: _total({"": its}) for n, its in world.calls.items()}, "at_once": WIDTHS,
                 **{what: [] for what in ACTS},
