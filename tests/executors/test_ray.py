@@ -213,6 +213,7 @@ def test_a_full_cluster_is_said(cluster: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_from_the_command_line_and_nothing_stays_behind(tmp_path: Path, tones: Path) -> None:
     before = raylets()
     environment = {**os.environ, "TMPDIR": "/tmp", "ECHAT_EVAL_CACHE": str(tmp_path / "cache")}
+    environment.pop("RAY_ADDRESS", None)
     words = [sys.executable, "-m", "echat_eval", "run", "--system", "echo", "--task", "emotion", "--limit", "2",
              "--data", str(tones), "--annotator", "acoustics", "--executor", "ray", "--workers", "1",
              "--out", str(tmp_path / "run")]  # fmt: skip
