@@ -1,9 +1,10 @@
-"""Padded batches against one by one: labels that flip, the ratio of speeds, and memory.
+"""Batches against one by one: labels that flip, the ratio of speeds, and memory.
 
-    python bench/annotators_batch.py --model DIR [--clips 1000] [--batch 8] [--out FILE]
+    python bench/annotators_batch.py [--ears NAME ...] [--model DIR] [--clips 1000] [--batch 8] [--out FILE]
 
-DIR is an emotion2vec folder; without it a tiny one with random weights is made, which says whether
-labels hold and nothing about real speed.
+Every ear hears the same clips twice, each way in a process of its own. Models are tiny ones with random
+weights, which say whether labels hold and nothing about real speed; --model gives one ear a real folder.
+`paraformer` is FunASR's own padded batch, which the package does not use; it is here to show why.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import argparse
 import json
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "instruments")]
+EMOTIONS = ["ang", "happy", "neu", "sad"]
+EVENTS = ["Speech", "Cough", "Laughter", "Crying, sobbing", "Sneeze"]
 
 
 def clips(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -35,60 +41,149 @@ def clips(count: int, seed: int = 0) -> list[np.ndarray]:
     return made
 
 
+def ear(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
+    """Return the annotator, the value that is its label, and the language it is asked to hear."""
+    import tiny_models as tiny
+
+    from echat_eval.annotators.emotion2vec import Emotion2vec
+    from echat_eval.annotators.events import EventTagger
+    from echat_eval.annotators.funasr import FunASR
+    from echat_eval.annotators.sensevoice import SenseVoice
+    from echat_eval.annotators.transformers_asr import TransformersASR
+    from echat_eval.annotators.transformers_audio import EmotionClassifier
+
+    known: dict[str, tuple[Callable[[str], Any], Callable[[Path], Path], str, str]] = {
+        "emotion2vec": (lambda m: Emotion2vec(model=m, threshold=0.0), tiny.emotion2vec, "emotion", "en"),
+        "sensevoice": (lambda m: SenseVoice(model=m), tiny.sensevoice, "tags", "en"),
+        "transformers-emotion": (
+            lambda m: EmotionClassifier(m, labels="ang=anger;neu=neutral", threshold=0.0),
+            lambda f: tiny.classifier(f, EMOTIONS), "emotion", "en",
+        ),
+        "transformers-event": (
+            lambda m: EventTagger(m, threshold=0.0), lambda f: tiny.tagger(f, EVENTS), "event", "en",
+        ),
+        "transformers-asr": (
+            lambda m: TransformersASR(m), lambda f: tiny.whisper(f, window_seconds=3), "hypothesis", "en",
+        ),
+        "paraformer": (lambda m: FunASR(model=m), tiny.paraformer, "hypothesis", "zh"),
+    }  # fmt: skip
+    build, make, label, language = known[name]
+    return build(model or str(make(folder / name))), label, language
+
+
+EARS = (
+    "emotion2vec",
+    "sensevoice",
+    "transformers-emotion",
+    "transformers-event",
+    "transformers-asr",
+    "paraformer",
+)
+
+
+def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]:
+    """Hear all clips in batches of this size; return labels, seconds and peak memory."""
+    import soundfile as sf
+    import torch
+
+    from echat_eval.audio import audio_ref
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        annotator, label, language = ear(name, model, folder)
+        audios = []
+        for n, sound in enumerate(clips(count)):
+            sf.write(folder / f"{n}.wav", sound, 16000, subtype="PCM_16")
+            audios.append(audio_ref(folder / f"{n}.wav"))
+        together = _paraformer_batch(annotator) if name == "paraformer" else annotator.annotate_batch
+        if batch == 1:
+
+            def together(group: Any, language: str) -> list[Any]:
+                return [annotator.annotate(group[0], language=language)]
+
+        together(audios[:1], language=language)  # loads
+        order = sorted(range(count), key=lambda n: audios[n].seconds)
+        labels: dict[int, str] = {}
+        begun = time.perf_counter()
+        for start in range(0, count, batch):
+            chunk = order[start : start + batch]
+            heard = together([audios[n] for n in chunk], language=language)
+            labels.update((n, str(values[label])) for n, values in zip(chunk, heard, strict=True))
+        seconds = time.perf_counter() - begun
+    return {
+        "labels": [labels[n] for n in range(count)], "seconds": seconds,
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "audio_seconds": sum(audio.seconds for audio in audios), "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def _paraformer_batch(annotator: Any) -> Callable[..., list[dict[str, str]]]:
+    from echat_eval.annotators.local_model import mono_of
+
+    def heard(audios: Any, language: str) -> list[dict[str, str]]:
+        found = annotator._model.ready().generate(
+            [mono_of(audio) for audio in audios], fs=16000, batch_size=len(audios)
+        )
+        return [{"hypothesis": one.get("text", "")} for one in found]
+
+    return heard
+
+
+def compared(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Hear one by one and in batches, each in a process of its own."""
+    found = []
+    for batch in (1, given.batch):
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            name,
+            "--batch",
+            str(batch),
+            "--clips",
+            str(given.clips),
+        ]
+        command += ["--model", given.model] if given.model else []
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    alone, batched = found
+    flips = [
+        {"clip": n, "alone": a, "batched": b}
+        for n, (a, b) in enumerate(zip(alone["labels"], batched["labels"], strict=True))
+        if a != b
+    ]
+    return {
+        "model": given.model or "tiny, random weights", "used": name != "paraformer",
+        "clips": given.clips, "batch": given.batch, "audio_seconds": round(alone["audio_seconds"], 1),
+        "torch": alone["torch"], "labels_heard": len(set(alone["labels"])),
+        "labels_equal": 1 - len(flips) / given.clips, "flips": flips[:20], "flips_in_all": len(flips),
+        "alone_seconds": round(alone["seconds"], 2), "batched_seconds": round(batched["seconds"], 2),
+        "ratio": round(alone["seconds"] / batched["seconds"], 2),
+        "peak_memory_mb": {"alone": alone["peak_memory_mb"], "batched": batched["peak_memory_mb"]},
+    }  # fmt: skip
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ears", nargs="+", choices=EARS, default=list(EARS))
+    parser.add_argument("--one", choices=EARS, help=argparse.SUPPRESS)
     parser.add_argument("--model")
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
-    from echat_eval.annotators.emotion2vec import padded_distributions
-    from echat_eval.annotators.funasr import RATE, FunASRModel
-
-    folder = given.model
-    if folder is None:
-        import tiny_models
-
-        folder = str(tiny_models.emotion2vec(Path(tempfile.mkdtemp()) / "emotion2vec"))
-    model = FunASRModel(model=folder)
-    loaded, sounds = model.ready(), clips(given.clips)
-    begun = time.perf_counter()
-    alone = [
-        loaded.generate(sound, fs=RATE, granularity="utterance", extract_embedding=False)[0]
-        for sound in sounds
-    ]
-    alone_seconds = time.perf_counter() - begun
-    alone_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    order = sorted(range(len(sounds)), key=lambda n: len(sounds[n]))
-    together: dict[int, dict[str, float]] = {}
-    begun = time.perf_counter()
-    for start in range(0, len(order), given.batch):
-        chunk = order[start : start + given.batch]
-        found = padded_distributions(loaded, [sounds[n] for n in chunk])
-        together.update(zip(chunk, found, strict=True))
-    batch_seconds = time.perf_counter() - begun
-    flips = []
-    for n, single in enumerate(alone):
-        label = single["labels"][int(np.argmax(single["scores"]))]
-        other = max(together[n], key=lambda name, n=n: together[n][name])
-        if label != other:
-            flips.append({"clip": n, "alone": label, "batched": other})
+    if given.one:
+        print(json.dumps(hear(given.one, given.model, given.batch, given.clips)))
+        return
+    if given.model and len(given.ears) != 1:
+        parser.error("--model is one ear's; name it with --ears")
     result = {
-        "machine": {"cpu": _cpu(), "threads": 1, "gpu": None, "torch": torch.__version__},
-        "model": "tiny, random weights" if given.model is None else given.model,
-        "clips": len(sounds), "batch": given.batch, "audio_seconds": round(sum(map(len, sounds)) / RATE, 1),
-        "labels_equal": 1 - len(flips) / len(sounds), "flips": flips,
-        "labels_heard": len({max(t, key=lambda k, t=t: t[k]) for t in together.values()}),
-        "alone_seconds": round(alone_seconds, 2), "batched_seconds": round(batch_seconds, 2),
-        "ratio": round(alone_seconds / batch_seconds, 2),
-        "peak_memory_mb": {
-            "alone": round(alone_memory / 1024),
-            "batched": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        },
-    }  # fmt: skip
+        "machine": {"cpu": _cpu(), "threads": 1, "gpu": None},
+        "ears": {name: compared(name, given) for name in given.ears},
+    }
     text = json.dumps(result, ensure_ascii=False, indent=1)
     print(text)
     if given.out:

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ sys.path.insert(0, str(BENCH))
 
 import kill_world  # noqa: E402
 from kill_rows import lost_rows, rows_of, tear, written  # noqa: E402
+from machine import machine  # noqa: E402
 from made_task import write_task  # noqa: E402
 
 RESULTS = BENCH / "results" / "kill.json"
@@ -62,7 +63,8 @@ class Started:
 
     def __init__(self, folder: Path, out: Path, url: str, *, contrast: bool, most_bytes: int | None = None):
         self._logs = folder / "calls"
-        self._from = {name: self._size(name) for name in WIDTHS}
+        for name in WIDTHS:  # each run counts from nothing, so that a limit on files does not meet the logs
+            (self._logs / name).write_bytes(b"")
         words = ["--data", str(folder / "data"), "--out", str(out), "--calls", str(self._logs), "--url", url]
         words += ["--contrast"] if contrast else []
         words += ["--most-bytes", str(most_bytes)] if most_bytes is not None else []
@@ -77,23 +79,13 @@ class Started:
                 sys.stderr.flush()
                 os._exit(code)
 
-    def _size(self, name: str) -> int:
-        path = self._logs / name
-        return path.stat().st_size if path.exists() else 0
-
     def begun(self) -> int:
         """Return how many calls have begun; every line has the length of a hash."""
-        return sum(self._size(name) - start for name, start in self._from.items()) // 65
+        return sum((self._logs / name).stat().st_size for name in WIDTHS) // 65
 
     def calls(self) -> dict[str, Counter[str]]:
         """Return what was asked, stage by stage."""
-        found = {}
-        for name, start in self._from.items():
-            lines = b""
-            if (self._logs / name).exists():
-                lines = (self._logs / name).read_bytes()[start:]
-            found[name] = Counter(lines.decode().split())
-        return found
+        return {name: Counter((self._logs / name).read_text().split()) for name in WIDTHS}
 
     def ended(self) -> bool:
         """Return whether the process has ended, without waiting."""
@@ -159,7 +151,7 @@ def killed(world: World, dice: random.Random) -> dict[str, Any]:
         "at": f"{at:.3f} s" if by_time else f"call {at}", "killed": not ended_by_itself, "in_flight": flying,
         "repeated": repeated, "written_yet_asked_again": strangers, "unequal": again["unequal"],
         "left_over": again["left_over"],
-        "sound": not again["unequal"] and not strangers and not again["left_over"]
+        "sound": not again["unequal"] and not strangers
         and all(0 <= repeated[n] <= flying[n] <= WIDTHS[n] for n in WIDTHS),
     }  # fmt: skip
 
@@ -219,28 +211,49 @@ def _total(calls: dict[str, Counter[str]]) -> int:
     return sum(sum(its.values()) for its in calls.values())
 
 
-def series(samples: int, *, kills: int, tears: int, fills: int, contrast: bool, seed: int) -> dict[str, Any]:
-    """Disturb runs of so many samples, and sum up."""
-    dice = random.Random(seed)
+def summary_of(found: dict[str, Any]) -> dict[str, Any]:
+    """Return how many were sound, and the most calls in flight and repeated."""
+    kills = found["killed"]
+    return {
+        what: f"{sum(one['sound'] for one in found[what])} of {len(found[what])} sound" for what in ACTS
+    } | {
+        "most in flight": {n: max((one["in_flight"][n] for one in kills), default=0) for n in WIDTHS},
+        "most repeated": {n: max((one["repeated"][n] for one in kills), default=0) for n in WIDTHS},
+        "killed before they ended": sum(one["killed"] for one in kills),
+    }
+
+
+ACTS = {"full": full, "torn": torn, "killed": killed}
+
+
+def series(given: argparse.Namespace) -> bool:
+    """Disturb runs of one world; write down every one as soon as it is done. Return whether all are sound."""
+    counts = {"full": given.fills, "torn": given.tears, "killed": given.kills}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "calls").mkdir()
-        write_task(folder / "data", samples)
+        write_task(folder / "data", given.samples)
         with judge_server(folder / "calls" / "judge") as url:
-            world = undisturbed(folder, url, contrast=contrast)
+            world = undisturbed(folder, url, contrast=given.contrast)
             found: dict[str, Any] = {
-                "samples": samples, "calls": {n: _total({"": its}) for n, its in world.calls.items()},
-                "seconds": round(world.seconds, 2),
+                "machine": machine(), "command": "python bench/kill.py " + " ".join(sys.argv[1:]),
+                "samples": given.samples, "seconds_undisturbed": round(world.seconds, 2),
+                "calls": {n: _total({"": its}) for n, its in world.calls.items()}, "at_once": WIDTHS,
+                **{what: [] for what in ACTS},
             }  # fmt: skip
-            for what, act, count in (("killed", killed, kills), ("torn", torn, tears), ("full", full, fills)):
-                found[what] = []
-                for number in range(count):
-                    found[what].append(act(world, dice))
-                    print(what, number + 1, json.dumps(found[what][-1]), flush=True)
-    return found
+            for what, act in ACTS.items():
+                for number in range(counts[what]):
+                    found[what].append(act(world, random.Random(f"{given.seed} {what} {number}")))
+                    print(what, number + 1, json.dumps(found[what][-1], ensure_ascii=False), flush=True)
+                    found["summary"] = summary_of(found)
+                    given.results.write_text(
+                        json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+                    )
+    print(json.dumps(found["summary"], indent=1))
+    return all(one["sound"] for what in ACTS for one in found[what])
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -251,23 +264,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--contrast", action="store_true", help="let the judge compare within groups as well")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args(words)
-    found = series(
-        given.samples, kills=given.kills, tears=given.tears, fills=given.fills, contrast=given.contrast,
-        seed=given.seed,
-    )  # fmt: skip
-    kills = found["killed"]
-    found["summary"] = {
-        what: f"{sum(one['sound'] for one in found[what])} of {len(found[what])} sound"
-        for what in ("killed", "torn", "full")
-    } | {
-        "most in flight": {n: max((one["in_flight"][n] for one in kills), default=0) for n in WIDTHS},
-        "most repeated": {n: max((one["repeated"][n] for one in kills), default=0) for n in WIDTHS},
-        "killed before they ended": sum(one["killed"] for one in kills),
-    }
-    given.results.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(found["summary"], indent=1))
-    return 0 if all(one["sound"] for what in ("killed", "torn", "full") for one in found[what]) else 1
+    return 0 if series(parser.parse_args()) else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Prints its base URL. A request for a JSON schema gets one of our verdicts, any other one a grade as
 inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does.
 GET /usage answers with the CPU seconds used so far, the number of calls and the most calls at once. With
---log, the hash of each request's body is written down when the call begins.
+--log, the hash of the body is written down when a call for a verdict begins (not of a mere greeting).
 """
 
 from __future__ import annotations
@@ -90,12 +90,11 @@ class Connection(asyncio.Protocol):
         counts.calls += 1
         counts.now += 1
         counts.most = max(counts.most, counts.now)
-        if counts.log is not None:
+        wants_verdict = b'"response_format"' in body
+        if counts.log is not None and wants_verdict:
             os.write(counts.log, hashlib.sha256(body).hexdigest().encode() + b"\n")
-        if counts.varied:
-            said = varied(body)
-        else:
-            said = counts.verdict if b'"response_format"' in body else counts.grade
+        verdict = varied(body) if counts.varied and wants_verdict else counts.verdict
+        said = verdict if wants_verdict else counts.grade
         asyncio.get_running_loop().call_later(counts.wait, self._end, said)
 
     def _end(self, said: bytes) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,6 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,14 @@ BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH))
 
+from machine import machine  # noqa: E402
 from made_task import write_task  # noqa: E402
 from speed_table import RESULTS, summarise, write_table  # noqa: E402
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100",
+    "ECHAT_EVAL_CACHE": str(Path(tempfile.gettempdir()) / "echat-eval-bench-cache"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,19 +152,10 @@ def sizes(given: Settings) -> dict[str, dict[str, Any]]:
 CASES = {"mock": mock, "async": waiting, "again": again, "help": help_text, "judge": judged}
 
 
-def machine() -> dict[str, Any]:
-    """Return what was measured on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")), platform.machine(),
-    )  # fmt: skip
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
-    return {
-        "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "platform": platform.platform(),
-        "python": platform.python_version(), "load_before": os.getloadavg()[0],
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }  # fmt: skip
+def keep(found: dict[str, Any], results: Path) -> None:
+    """Write down what was found so far."""
+    found["summary"] = summarise(found["cases"])
+    results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def rival(environments: Path, name: str) -> Path:
@@ -212,12 +205,12 @@ def main() -> None:
             for what, figures in case(settings).items():
                 found["cases"].setdefault(name, {}).setdefault(what, []).append(figures)
                 print(repeat + 1, name, what, json.dumps(figures), flush=True)
+        keep(found, given.results)
     if not given.only or "sizes" in given.only:
         for what, figures in sizes(settings).items():
             found["cases"].setdefault("sizes", {})[what] = [figures]
             print("sizes", what, json.dumps(figures), flush=True)
-    found["summary"] = summarise(found["cases"])
-    given.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    keep(found, given.results)
     if given.results == RESULTS and not given.only:
         write_table(found)
     print(json.dumps(found["summary"], indent=1))

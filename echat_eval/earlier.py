@@ -7,10 +7,11 @@ that no longer hold are never shown as if they did. See docs/decisions/021-earli
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import jsonl, rows
-from echat_eval.keys import annotation_key, case_digest, digest
+from echat_eval.keys import KEY_VERSION, annotation_key
 from echat_eval.records import AudioRef, Score
 from echat_eval.score import cases_of
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drop_stale_annotations", "scored_earlier", "settle_earlier_scores"]
 
-#: "system task" -> its cases, each with the hash of what was said.
+#: "system task" -> its cases, each with what was said in it.
 Places = dict[str, list[tuple["Case", str]]]
 #: Stands where a key would: the scorer itself, once it is configured, makes such a row again.
 NOT_CONFIGURED = "not configured"
@@ -125,16 +126,36 @@ def _by_place(cases: Iterable[Case]) -> Places:
     places: Places = {}
     for case in cases:
         place = f"{case.response.system} {case.sample.task}"
-        places.setdefault(place, []).append((case, case_digest(case.sample, case.response)))
+        places.setdefault(place, []).append((case, _said(case)))
     return places
+
+
+def _said(case: Case) -> str:
+    """Return all that a scorer can see of a case but its annotations; a path is no part of it.
+
+    The text itself rather than its hash: this is made of every case of every command, also where there is
+    nothing to do.
+    """
+    sample, response, reply = case.sample, case.response, case.response.reply
+    facts = [
+        response.key, response.state, response.reason, response.seconds, sample.id, sample.audio.sha256,
+        sample.transcript, sorted(sample.cues.items()), sample.language, sample.contrast_group,
+        sample.references, sample.asks,
+    ]  # fmt: skip
+    if reply is not None:
+        audio = reply.audio.sha256 if isinstance(reply.audio, AudioRef) else None
+        facts += [reply.text, audio, reply.think, sorted(reply.perceived.items()), reply.reply_emotion]
+        facts += [reply.first_audio_seconds, reply.finish_reason, repr(sorted(reply.usage.items()))]
+    return repr(facts)
 
 
 def _basis(places: Places, needs: Sequence[str]) -> dict[str, str]:
     """Return place -> hash of all that a scorer with these needs can see there."""
-    return {
-        place: digest(
-            "basis",
-            [[said, {n: a.key for n, a in case.annotations.items() if n in needs}] for case, said in its],
-        )
-        for place, its in places.items()
-    }
+    made = {}
+    for place, its in places.items():
+        whole = hashlib.sha256(repr(KEY_VERSION).encode())
+        for case, said in its:
+            heard = sorted((n, a.key) for n, a in case.annotations.items() if n in needs)
+            whole.update(f"{said} {heard}\n".encode(errors="surrogatepass"))
+        made[place] = whole.hexdigest()
+    return made

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.audio import audio_ref, check_waveform, read_mono, write_wav
-from echat_eval.errors import BadData, SystemFailure
+from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.labels import CUES, LABELS, UNKNOWN
 from echat_eval.records import Reply, Waveform
 
@@ -25,6 +25,7 @@ def settle(reply: Reply, run: RunFolder) -> Reply:
 
     Raises:
         SystemFailure: it is empty, too long, or its audio is broken.
+        Unavailable: its audio could not be stored.
     """
     if not isinstance(reply, Reply):
         raise SystemFailure(f"the system returned a {type(reply).__name__}; expected a Reply")
@@ -63,3 +64,6 @@ def _stored(audio: AudioRef | Waveform, run: RunFolder) -> AudioRef:
         return run.adopt_audio(found, "audio")
     except BadData as error:
         raise SystemFailure(f"broken reply audio: {error}") from error
+    except OSError as error:
+        # A full disk here is ours: it must not make a good reply a failed one.
+        raise Unavailable(f"the reply's audio could not be stored: {error.strerror or error}") from error

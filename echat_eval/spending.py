@@ -5,7 +5,7 @@ spending.jsonl                     a row per call that was paid, or that broke o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from echat_eval.cost import Meter, totals
 from echat_eval.jsonl import Appender, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
 
     from echat_eval.cost import Payer, Role
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from echat_eval.prices import PriceTable
     from echat_eval.run_folder import RunFolder
 
-__all__ = ["metered", "payers_of"]
+__all__ = ["cost_lines", "metered", "payers_of"]
 
 _FILE = "spending.jsonl"
 
@@ -38,6 +37,29 @@ def payers_of(systems: Sequence[System | Oracle], scorers: Sequence[Scorer]) -> 
         if payer is not None and all(payer is not known for _, _, known in found):
             found.append(("judge", payer.model, payer))
     return found
+
+
+def cost_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what a run has cost so far, over all its commands, a line per judge and system."""
+    cost = manifest.get("cost", {})
+    days = sorted({price["date"] for price in cost.get("prices", {}).values()})
+    lines = []
+    for role in ("judge", "system"):
+        for name, entry in cost.get(f"{role}s", {}).items():
+            money = " and ".join(
+                f"{amount} {currency}" for currency, amount in sorted(entry["money"].items())
+            )
+            tokens = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in entry["tokens"].items() if n)
+            line = f"- cost of {role} {name}: {money or 'money unknown'}, {entry['calls']:,} calls"
+            line += f", tokens: {tokens}" if tokens else ""
+            if money and entry["unpriced"]:
+                line += f"; {entry['unpriced']:,} of the calls have no price"
+            if entry["lost"]:
+                most = " and ".join(f"{a} {c}" for c, a in sorted(entry["lost_at_most"].items()))
+                line += f"; {entry['lost']:,} calls broke off and may have been paid for"
+                line += f", with up to {most}" if most else ""
+            lines.append(line + (f" (prices of {', '.join(days)})" if money else ""))
+    return lines
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
 from echat_eval.audio import RESAMPLER, read_mono
@@ -109,6 +107,10 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
 
 def _timing(sounding: NDArray[np.bool_], decibels: NDArray[np.float64], rate: int) -> dict[str, float]:
     """Return pauses and energy peaks between the first and the last sound."""
+    # Half a second to import, which a run that has nothing left to hear should not pay.
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import find_peaks
+
     first, last = np.flatnonzero(sounding)[[0, -1]]
     inside = sounding[first : last + 1]
     seconds = len(inside) * _HOP / rate

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.funasr import RATE, FunASRModel, mono_of
+from echat_eval.annotators.funasr import funasr_model
 from echat_eval.annotators.label_map import LabelMap, decide
+from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
 from echat_eval.errors import BadData
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class Emotion2vec:
     batch_size: int = 8
     name: str = field(default="emotion2vec", init=False)
     version: str = field(default="1", init=False)
-    _model: FunASRModel = field(init=False, repr=False)
+    _model: LocalModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._model = FunASRModel(model=self.model, hub=self.hub, revision=self.revision, device=self.device)
+        self._model = funasr_model(self.model, hub=self.hub, revision=self.revision, device=self.device)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return emotion, confidence, distribution (class -> probability) and threshold."""

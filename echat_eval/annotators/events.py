@@ -1,11 +1,10 @@
-"""Sound events in a reply, by any tagger of transformers (AST, BEATs and the like)."""
+"""Sound events in a reply, by any tagger of transformers, such as AST."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.funasr import mono_of
 from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
 
 if TYPE_CHECKING:
@@ -33,10 +32,9 @@ class EventTagger:
         device: str = "cpu", threshold: float = 0.5, batch_size: int = 8,
     ) -> None:  # fmt: skip
         self.batch_size = batch_size
-        self._declared = read_map(labels)
         self._heard = AudioClassifier(
-            cue="event", model=model, labels=self._declared, revision=revision, device=device,
-            threshold=threshold,
+            cue="event", model=model, labels=read_map(labels), known=AUDIOSET, revision=revision,
+            device=device, threshold=threshold,
         )  # fmt: skip
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
@@ -45,14 +43,11 @@ class EventTagger:
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
         """Return the same for several replies."""
-        monos = [mono_of(audio) for audio in audios]
-        with self._heard.hears.lock:
-            if not self._declared:
-                self._heard.labels = {k: v for k, v in AUDIOSET.items() if k in self._heard.classes()}
-            labels = self._heard.label_map()
-            found = self._heard.shares(monos, independent=True)
+        labels, heard = self._heard.heard(audios, independent=True)
+        # "none" is what is left when nothing is tagged, and "other" is no sound.
+        never = [label for label in labels.never if label not in ("none", "other")]
         made = []
-        for shares in found:
+        for shares in heard:
             events: dict[str, float] = {}
             for name, label in labels.labels.items():
                 events[label] = max(events.get(label, 0.0), shares[name])
@@ -61,8 +56,8 @@ class EventTagger:
                 {
                     "event": best if events[best] >= self._heard.threshold else "none",
                     "events": {label: round(p, 6) for label, p in events.items()},
-                    "unmapped": list(labels.unmapped),
-                    "never": [label for label in labels.never if label not in ("none", "other")],
+                    **labels.lacks(),
+                    "never": never,
                 }
             )
         return made
@@ -73,13 +68,8 @@ class EventTagger:
 
     def fingerprint(self) -> str:
         """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.hears.fingerprint(
-            rule=self.version, labels=self._declared or dict(AUDIOSET), threshold=self._heard.threshold
-        )
+        return self._heard.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set."""
-        return {
-            **self._heard.hears.settings(), "labels": self._declared or "AudioSet",
-            "threshold": self._heard.threshold,
-        }  # fmt: skip
+        return {**self._heard.settings(), "labels": dict(self._heard.labels) or "AudioSet"}

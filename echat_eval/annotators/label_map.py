@@ -56,6 +56,10 @@ class LabelMap:
             never=tuple(label for label in LABELS[cue] if label not in labels.values()),
         )
 
+    def lacks(self) -> dict[str, list[str]]:
+        """Return what an annotation says of its map: classes without a label, labels without a class."""
+        return {"unmapped": list(self.unmapped), "never": list(self.never)}
+
 
 def _known(cue: str, name: str) -> str | None:
     for part in (name, *name.split("/"), *name.split(",")):

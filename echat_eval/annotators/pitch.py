@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import medfilt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +74,8 @@ def _first_dip(normal: NDArray[np.float64], shortest: int, longest: int) -> NDAr
 
 def _without_lone_jumps(track: NDArray[np.float64]) -> NDArray[np.float64]:
     """Drop frames that are a third or more away from the median of their voiced neighbours."""
+    from scipy.signal import medfilt
+
     voiced = ~np.isnan(track)
     if voiced.sum() < 5:
         return track

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.funasr import RATE, mono_of
-from echat_eval.annotators.label_map import decide
+from echat_eval.annotators.local_model import RATE, mono_of
 from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
-from echat_eval.annotators.transformers_model import TransformersModel
+from echat_eval.annotators.transformers_model import front_of, transformers_model
 from echat_eval.errors import BadData, UsageError
 from echat_eval.labels import UNKNOWN
 
@@ -45,8 +44,9 @@ class Speaker:
 
     def __init__(
         self, model: str, cue: str = "gender", labels: str | Mapping[str, str] = "",
-        revision: str | None = None, device: str = "cpu", threshold: float = 0.5,
+        revision: str | None = None, device: str = "cpu", threshold: float = 0.5, batch_size: int = 8,
     ) -> None:  # fmt: skip
+        self.batch_size = batch_size
         if cue not in ("age", "gender"):
             raise UsageError(f"speaker hears age or gender, not {cue!r}")
         self.cue = cue
@@ -57,17 +57,11 @@ class Speaker:
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return the cue's label, confidence, distribution and what is unmapped."""
-        mono = mono_of(audio)
-        with self._heard.hears.lock:
-            labels = self._heard.label_map()
-            distribution = self._heard.shares([mono])[0]
-        decision = decide(distribution, labels, threshold=self._heard.threshold)
-        return {
-            self.cue: decision.label,
-            "confidence": round(decision.confidence, 6),
-            "distribution": {name: round(p, 6) for name, p in distribution.items()},
-            "unmapped": list(labels.unmapped),
-        }
+        return self._heard.decided([audio])[0]
+
+    def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
+        """Return the same for several replies."""
+        return self._heard.decided(audios)
 
     def close(self) -> None:
         """Let the model go."""
@@ -75,16 +69,11 @@ class Speaker:
 
     def fingerprint(self) -> str:
         """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.hears.fingerprint(
-            rule=self.version, cue=self.cue, labels=dict(self._heard.labels), threshold=self._heard.threshold
-        )
+        return self._heard.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set."""
-        return {
-            **self._heard.hears.settings(), "cue": self.cue, "labels": dict(self._heard.labels),
-            "threshold": self._heard.threshold,
-        }  # fmt: skip
+        return {**self._heard.settings(), "cue": self.cue}
 
 
 class AgeGenderRegressor:
@@ -103,11 +92,11 @@ class AgeGenderRegressor:
         device: str = "cpu", threshold: float = 0.5,
     ) -> None:  # fmt: skip
         self.threshold = threshold
-        self._model = TransformersModel(model=model, build=self._build, revision=revision, device=device)
+        self._model = transformers_model(model, self._build, revision=revision, device=device)
 
     def _build(self, folder: Path) -> Any:
         import torch
-        from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2Model
+        from transformers import AutoConfig, Wav2Vec2Model
 
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
 
@@ -126,8 +115,7 @@ class AgeGenderRegressor:
         ]
         if wrong:
             raise BadData(f"{folder}: weights do not fit an age-gender model: {', '.join(wrong[:3])}")
-        front = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
-        return net.to(self._model.device).eval(), front
+        return net.to(self._model.device).eval(), front_of(folder)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return age (group), years, gender and distribution (female, male, child)."""

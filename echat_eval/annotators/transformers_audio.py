@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.funasr import RATE, mono_of
 from echat_eval.annotators.label_map import LabelMap, decide
-from echat_eval.annotators.transformers_model import TransformersModel
+from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
+from echat_eval.annotators.transformers_model import front_of, loaded_whole, transformers_model
 from echat_eval.errors import BadData
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from echat_eval.records import AudioRef
 
 __all__ = ["AudioClassifier", "EmotionClassifier", "read_map"]
+
+#: Model types that hear a window of one length, whatever is in it.
+FIXED_WINDOWS = ("audio-spectrogram-transformer", "whisper")
 
 
 def read_map(text: str | Mapping[str, str]) -> dict[str, str]:
@@ -38,81 +41,109 @@ def read_map(text: str | Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class AudioClassifier:
-    """What annotators made of one classifier share.
+    """What annotators made of one classifier share: the network, its label map, its threshold.
 
     Attributes:
         cue: which cue its classes are about.
         labels: class -> label; classes left out are looked up among the known spellings.
+        known: class -> label for classes it may have or lack; used where `labels` is empty.
         threshold: below this probability the label is "unknown".
     """
 
     cue: str
     model: str
     labels: Mapping[str, str]
+    known: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     device: str = "cpu"
     threshold: float = 0.5
-    hears: TransformersModel = field(init=False, repr=False)
+    hears: LocalModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.hears = TransformersModel(
-            model=self.model, build=self._build, revision=self.revision, device=self.device
-        )
+        self.hears = transformers_model(self.model, self._build, revision=self.revision, device=self.device)
 
     def _build(self, folder: Path) -> Any:
-        from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+        from transformers import AutoModelForAudioClassification
 
-        net, said = AutoModelForAudioClassification.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
-        wrong = sorted(said["missing_keys"]) + [str(k) for k in said["mismatched_keys"]]
-        if wrong:
-            raise BadData(f"{folder}: weights are missing or of another shape: {', '.join(wrong[:3])}")
-        front = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
-        if front.sampling_rate != RATE:
-            raise BadData(f"{folder}: hears {front.sampling_rate} Hz; expected {RATE}")
-        return net.to(self.device).eval(), front
+        return loaded_whole(AutoModelForAudioClassification, folder, self.device), front_of(folder)
 
-    def classes(self) -> list[str]:
-        """Return the model's classes, in its order."""
-        net, _ = self.hears.ready()
-        return [str(net.config.id2label[n]) for n in range(net.config.num_labels)]
-
-    def label_map(self) -> LabelMap:
-        """Return the map from its classes to the benchmark's labels."""
-        return LabelMap.of(self.cue, self.classes(), self.labels)
-
-    def shares(
-        self, monos: Sequence[NDArray[np.float32]], *, independent: bool = False
-    ) -> list[dict[str, float]]:
-        """Return class -> probability for each clip.
-
-        Clips are padded together only where the model can tell padding from sound, by a mask or by a
-        window of fixed length; otherwise one by one.
+    def heard(
+        self, audios: Sequence[AudioRef], *, independent: bool = False
+    ) -> tuple[LabelMap, list[dict[str, float]]]:
+        """Return the label map, and class -> probability for each clip.
 
         Args:
             independent: each class by itself (a tagger's sigmoid), not one of all (softmax).
-        """
-        import torch
 
-        net, front = self.hears.ready()
-        apart = len(monos) > 1 and not (
-            getattr(front, "return_attention_mask", False) or hasattr(net.config, "max_length_s")
-            or net.config.model_type == "audio-spectrogram-transformer"
-        )  # fmt: skip
-        batches = [[mono] for mono in monos] if apart else [list(monos)]
-        rows = []
-        for batch in batches:
-            given = front(batch, sampling_rate=RATE, return_tensors="pt", padding=True)
-            with torch.no_grad():
-                logits = net(**{k: v.to(net.device) for k, v in given.items()}).logits
-            rows += (torch.sigmoid(logits) if independent else torch.softmax(logits, -1)).cpu().tolist()
-        names = self.classes()
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        Raises:
+            NotApplicable: a clip is too short.
+            BadData: the map does not fit the model's classes.
+        """
+        monos = [mono_of(audio) for audio in audios]
+        with self.hears.lock:
+            net, front = self.hears.ready()
+            classes = [str(net.config.id2label[n]) for n in range(net.config.num_labels)]
+            declared = self.labels or {k: v for k, v in self.known.items() if k in classes}
+            labels = LabelMap.of(self.cue, classes, declared)
+            rows = _shares(net, front, monos, independent=independent)
+        return labels, [dict(zip(classes, row, strict=True)) for row in rows]
+
+    def decided(self, audios: Sequence[AudioRef]) -> list[dict[str, Any]]:
+        """Return, per clip, the cue's label, its confidence, the distribution and what the map lacks."""
+        labels, distributions = self.heard(audios)
+        made = []
+        for distribution in distributions:
+            decision = decide(distribution, labels, threshold=self.threshold)
+            made.append(
+                {
+                    self.cue: decision.label,
+                    "confidence": round(decision.confidence, 6),
+                    "distribution": {name: round(p, 6) for name, p in distribution.items()},
+                    **labels.lacks(),
+                }
+            )
+        return made
+
+    def fingerprint(self, **more: Any) -> str:
+        """Return the hash of the weights, the packages, the map, the threshold and whatever else matters."""
+        labels = dict(self.labels or self.known)
+        return self.hears.fingerprint(cue=self.cue, labels=labels, threshold=self.threshold, **more)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that was set."""
+        return {**self.hears.settings(), "labels": dict(self.labels), "threshold": self.threshold}
+
+
+def _shares(
+    net: Any, front: Any, monos: Sequence[NDArray[np.float32]], *, independent: bool
+) -> list[list[float]]:
+    """Return (clips, classes) probabilities.
+
+    Clips are padded together only where the model can tell padding from sound, by a mask or by a
+    window of fixed length; otherwise they are heard one by one.
+    """
+    import torch
+
+    fixed = net.config.model_type in FIXED_WINDOWS
+    together = fixed or getattr(front, "return_attention_mask", False)
+    batches = [list(monos)] if together else [[mono] for mono in monos]
+    rows: list[list[float]] = []
+    for batch in batches:
+        given = front(batch, sampling_rate=RATE, return_tensors="pt", padding="max_length" if fixed else True)
+        with torch.no_grad():
+            logits = net(**{k: v.to(net.device) for k, v in given.items()}).logits
+        rows += (torch.sigmoid(logits) if independent else torch.softmax(logits, -1)).cpu().tolist()
+    return rows
 
 
 class EmotionClassifier:
-    """A second opinion on the emotion of a voice, by any audio classifier of transformers."""
+    """Hears an emotion; a second opinion beside emotion2vec.
+
+    Args:
+        model: a folder, or a hub name that is in the local cache.
+        labels: class=label;class=label; classes left out are looked up among the known spellings.
+        batch_size: replies heard at once where the model can tell padding from sound.
+    """
 
     name = "transformers-emotion"
     version = "1"
@@ -129,27 +160,11 @@ class EmotionClassifier:
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return emotion, confidence, distribution and the classes that map to no label."""
-        return self.annotate_batch([audio], language=language)[0]
+        return self._heard.decided([audio])[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
         """Return the same for several replies."""
-        monos = [mono_of(audio) for audio in audios]
-        with self._heard.hears.lock:
-            labels = self._heard.label_map()
-            found = self._heard.shares(monos)
-        made = []
-        for distribution in found:
-            decision = decide(distribution, labels, threshold=self._heard.threshold)
-            made.append(
-                {
-                    "emotion": decision.label,
-                    "confidence": round(decision.confidence, 6),
-                    "distribution": {name: round(p, 6) for name, p in distribution.items()},
-                    "unmapped": list(labels.unmapped),
-                    "never": list(labels.never),
-                }
-            )
-        return made
+        return self._heard.decided(audios)
 
     def close(self) -> None:
         """Let the model go."""
@@ -157,13 +172,8 @@ class EmotionClassifier:
 
     def fingerprint(self) -> str:
         """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.hears.fingerprint(
-            rule=self.version, labels=dict(self._heard.labels), threshold=self._heard.threshold
-        )
+        return self._heard.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set."""
-        return {
-            **self._heard.hears.settings(), "labels": dict(self._heard.labels),
-            "threshold": self._heard.threshold,
-        }  # fmt: skip
+        return self._heard.settings()

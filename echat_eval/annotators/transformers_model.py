@@ -1,75 +1,63 @@
-"""A transformers model in this process: found locally, its bytes hashed, never with remote code."""
+"""Models of transformers: loaded whole or refused, never with remote code."""
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.weights import folder_licence, folder_sha256, model_folder, require_files
-from echat_eval.assets import installed_version
-from echat_eval.audio import RESAMPLER
-from echat_eval.errors import NotInstalled
-from echat_eval.jsonl import dumps
+from echat_eval.annotators.local_model import RATE, LocalModel
+from echat_eval.errors import BadData, NotInstalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["TransformersModel"]
+__all__ = ["front_of", "loaded_whole", "transformers_model"]
 
 
-@dataclass(slots=True, kw_only=True)
-class TransformersModel:
-    """Where a model lies and, once loaded, the model itself.
+def transformers_model(
+    model: str, build: Callable[[Path], Any], *, revision: str | None = None, device: str = "cpu"
+) -> LocalModel:
+    """Return a model of transformers, not yet loaded."""
 
-    Attributes:
-        model: a folder, or a name of the Hugging Face hub that is in the local cache.
-        build: makes whatever the annotator needs of the folder.
+    def built(folder: Path) -> Any:
+        try:
+            import transformers  # noqa: F401  said here, before anything is built
+        except ImportError as error:
+            raise NotInstalled(
+                "this annotator needs transformers and torch; pip install 'echat-eval[osum]'"
+            ) from error
+        return build(folder)
+
+    return LocalModel(
+        model=model, build=built, packages=("transformers", "torch"), files=("config.json",),
+        revision=revision, device=device,
+    )  # fmt: skip
+
+
+def loaded_whole(kind: Any, folder: Path, device: str) -> Any:
+    """Return a network of an auto class, ready to hear.
+
+    Raises:
+        BadData: weights are missing or of another shape, which transformers itself only warns of.
     """
+    net, said = kind.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
+    )
+    wrong = sorted(said["missing_keys"]) + [str(key) for key in said["mismatched_keys"]]
+    if wrong:
+        raise BadData(f"{folder}: weights are missing or of another shape: {', '.join(wrong[:3])}")
+    return net.to(device).eval()
 
-    model: str
-    build: Callable[[Path], Any]
-    revision: str | None = None
-    device: str = "cpu"
-    lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _loaded: Any = field(default=None, init=False, repr=False)
 
-    def folder(self) -> Path:
-        """Return where the model lies."""
-        found = model_folder(self.model, revision=self.revision)
-        require_files(found, ["config.json"])
-        return found
+def front_of(folder: Path) -> Any:
+    """Return the feature extractor of a folder.
 
-    def ready(self) -> Any:
-        """Return what `build` made; hold `lock` while calling and using it."""
-        if self._loaded is None:
-            try:
-                import transformers  # noqa: F401  said here, before anything is built
-            except ImportError as error:
-                raise NotInstalled(
-                    "this annotator needs transformers and torch; pip install 'echat-eval[osum]'"
-                ) from error
-            self._loaded = self.build(self.folder())
-        return self._loaded
+    Raises:
+        BadData: it wants another sampling rate than 16 kHz.
+    """
+    from transformers import AutoFeatureExtractor
 
-    def close(self) -> None:
-        """Let the model go."""
-        with self.lock:
-            self._loaded = None
-
-    def fingerprint(self, **more: Any) -> str:
-        """Return the hash of weights, configuration, package versions and whatever else matters."""
-        parts = {
-            "weights": folder_sha256(self.folder()), "transformers": installed_version("transformers"),
-            "torch": installed_version("torch"), "resampler": RESAMPLER, **more,
-        }  # fmt: skip
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
-
-    def settings(self) -> dict[str, Any]:
-        """Return what was set, and the licence the model's card names."""
-        return {
-            "model": self.model, "revision": self.revision, "device": self.device,
-            "licence": folder_licence(self.folder()),
-        }  # fmt: skip
+    front = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+    if front.sampling_rate != RATE:
+        raise BadData(f"{folder}: hears {front.sampling_rate} Hz; expected {RATE}")
+    return front

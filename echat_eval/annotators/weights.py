@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,21 +43,62 @@ def model_folder(model: str, *, hub: str = "hf", revision: str | None = None) ->
     missing = NotInstalled(
         f"model '{model}' is neither a folder nor in the local {hub} cache; fetch it once: {fetch}"
     )
+    if hub == "ms":
+        found = _modelscope_snapshot(model, revision)
+        if found is None:
+            raise missing
+        return found
     try:
-        if hub == "hf":
-            from huggingface_hub import snapshot_download
+        from huggingface_hub import snapshot_download
 
-            return Path(snapshot_download(model, revision=revision, local_files_only=True))
-        from modelscope import snapshot_download as ms_download
-
-        return Path(ms_download(model, revision=revision, local_files_only=True))
+        return Path(snapshot_download(model, revision=revision, local_files_only=True))
     except ImportError as error:
-        package = "huggingface-hub" if hub == "hf" else "modelscope"
         raise NotInstalled(
-            f"model '{model}' is no folder, and looking it up needs {package}; pip install {package}"
+            f"'{model}' is no folder, and looking it up needs huggingface-hub; pip install huggingface-hub"
         ) from error
     except (OSError, ValueError) as error:  # not cached, or no such name
         raise missing from error
+
+
+def _modelscope_snapshot(model: str, revision: str | None) -> Path | None:
+    """Return a model's folder in ModelScope's cache, in any layout its versions have written; None: absent.
+
+    The package is not needed for it. A folder of one revision says which in a file `.mv`; one that does
+    not is not taken for a revision that was asked for.
+
+    Source of the layouts: modelscope 1.40.2, hub/utils/utils.py and utils/file_utils.py.
+    """
+    owner, slash, name = model.partition("/")
+    if not slash or "/" in name or ".." in (owner, name):
+        return None
+    base = Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope").expanduser()
+    names = dict.fromkeys((name.replace(".", "___"), name))  # a dot is written as three underscores
+    roots = (base / "models", base / "hub" / "models", base / "hub", base)
+    for root in roots:
+        snapshots = root / f"{owner}--{name}" / "snapshots"
+        found = sorted(p for p in snapshots.iterdir() if p.is_dir()) if snapshots.is_dir() else []
+        if revision is not None:
+            found = [path for path in found if path.name == revision]
+        if len(found) > 1:
+            several = ", ".join(path.name for path in found)
+            raise UsageError(f"model '{model}' is cached in several revisions ({several}); set revision=...")
+        if found:
+            return found[0]
+    for folder in (root / owner / written for root in roots for written in names):
+        if folder.is_dir() and any(folder.iterdir()) and revision in (None, _revision_of(folder)):
+            return folder
+    return None
+
+
+def _revision_of(folder: Path) -> str:
+    """Return the revision a flat ModelScope folder names, or "not stated"."""
+    mark = folder / ".mv"
+    text = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else ""
+    for part in text.split(","):
+        key, _, value = part.strip().partition(":")
+        if key == "Revision" and value:
+            return value
+    return "not stated"
 
 
 def require_files(folder: Path, names: Iterable[str]) -> None:

@@ -6,14 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.controls import Asked, Control, control_lines, run_controls, subsample
-from echat_eval.errors import NotApplicable, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.jsonl import read_rows, write_rows
-from echat_eval.judge import Question
 from echat_eval.keys import digest
 from echat_eval.leaderboard import clusters_of
 from echat_eval.score import cases_of
-from echat_eval.scorers.heard import emotion_of, words_of
-from echat_eval.scorers.judged import Judged
+from echat_eval.scorers.judged import Judged, question_of
 from echat_eval.stats import Estimate
 
 if TYPE_CHECKING:
@@ -80,19 +78,10 @@ def questions_of(folder: RunFolder) -> list[Asked]:
         if case.response.state != "value":
             continue
         try:
-            words = words_of(case)
-        except (NotApplicable, Unavailable):
+            question = question_of(case)
+        except (SystemFailure, NotApplicable, Unavailable):
             continue
-        try:
-            heard = emotion_of(case)
-        except (NotApplicable, Unavailable):
-            heard = None
-        sample = case.sample
-        question = Question(
-            task=sample.task, language=sample.language, transcript=sample.transcript, cues=sample.cues,
-            reply=words, heard=heard,
-        )  # fmt: skip
-        asked.append(Asked(question=question, cluster=cluster[sample.task, sample.id]))
+        asked.append(Asked(question=question, cluster=cluster[case.sample.task, case.sample.id]))
     return asked
 
 

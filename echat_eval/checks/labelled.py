@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,14 +89,15 @@ def read_clips(path: Path) -> list[Clip]:
     return clips
 
 
-def hear_clips(annotator: Annotator, clips: Sequence[Clip]) -> Report:
-    """Return what an annotator makes of labelled clips."""
+def hear_clips(
+    annotator: Annotator, clips: Sequence[Clip], told: Callable[[], None] = lambda: None
+) -> Report:
+    """Return what an annotator makes of labelled clips; `told` is called after each."""
     heard: list[tuple[Clip, Mapping[str, Any]]] = []
     for clip in clips:
-        try:
+        with contextlib.suppress(NotApplicable):
             heard.append((clip, loop.call(annotator.annotate, clip.audio, language=clip.language)))
-        except NotApplicable:
-            continue
+        told()
     cues, confusion, calibration = {}, {}, {}
     for cue in CUES:
         rows = [(c, v) for c, v in heard if cue in c.labels and cue in v]

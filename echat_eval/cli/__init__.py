@@ -111,8 +111,13 @@ def main() -> None:
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on where this one stopped")
         sys.exit(Exit.INTERRUPTED)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = f"; see `{context.command_path} --help`" if context is not None else ""
+        _say(" ".join(error.format_message().split()).rstrip(".") + where)
         sys.exit(error.exit_code)
     except EChatError as error:
         if debug:

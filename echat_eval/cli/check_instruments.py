@@ -52,11 +52,26 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
     help="Verdicts per golden reply.",
 )
 @click.option("--judge-prose", is_flag=True, help="The server holds no JSON schema.")
+@click.option(
+    "--judge-timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(1),
+    help="Until a question is given up.",
+)
+@click.option(
+    "--at-once",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Questions asked side by side.",
+)
 @click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
 def check_judge(
     golden: bool, attacks: bool, ratings: Path | None, folder: Path | None, judge: str,
     judge_url: str | None, rubric: str, judge_repeats: int,
-    judge_prose: bool, tolerance: float,
+    judge_prose: bool, judge_timeout: float, at_once: int, tolerance: float,
 ) -> int:  # fmt: skip
     """Does this judge grade as a sound one must, and can replies talk it into more?"""
     from echat_eval.scorers.judged import judged_scorers
@@ -69,21 +84,27 @@ def check_judge(
         _ratings(ratings, folder, rubric)
         if not (golden or attacks):
             return Exit.DONE
-    scorer = judged_scorers(None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose)[0]
+    scorer = judged_scorers(
+        None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose, timeout=judge_timeout
+    )[0]
     codes = [Exit.DONE]
     if golden:
-        codes.append(_golden(scorer.jury, judge_repeats))
+        codes.append(_golden(scorer.jury, judge_repeats, at_once))
     if attacks:
-        codes.append(_attacks(scorer.jury, tolerance))
+        codes.append(_attacks(scorer.jury, tolerance, at_once))
     scorer.close()
     # Faults found outrank verdicts that are missing.
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
 
 
-def _golden(jury: Jury, repeats: int) -> Exit:
+def _golden(jury: Jury, repeats: int, at_once: int) -> Exit:
     from echat_eval.checks.golden import golden_replies, grade_golden
+    from echat_eval.cli.progress import Bar
 
-    outcomes = grade_golden(jury, golden_replies(jury.judge.name), repeats=repeats)
+    replies = golden_replies(jury.judge.name)
+    with Bar() as bar:
+        bar.stage("golden replies", len(replies), 0)
+        outcomes = grade_golden(jury, replies, repeats=repeats, at_once=at_once, told=bar.advance)
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for outcome in outcomes:
@@ -99,10 +120,14 @@ def _golden(jury: Jury, repeats: int) -> Exit:
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _attacks(jury: Jury, tolerance: float) -> Exit:
+def _attacks(jury: Jury, tolerance: float, at_once: int) -> Exit:
     from echat_eval.checks.attacks import attacks, try_attacks
+    from echat_eval.cli.progress import Bar
 
-    outcomes = try_attacks(jury, attacks(jury.judge.name))
+    corpus = attacks(jury.judge.name)
+    with Bar() as bar:
+        bar.stage("attacks", len(corpus), 0)
+        outcomes = try_attacks(jury, corpus, at_once=at_once, told=bar.advance)
     moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
     missing = len(outcomes) - len(moved)
     for points, attack in sorted(moved, key=lambda pair: -pair[0]):
@@ -137,6 +162,10 @@ def _ratings(path: Path, folder: Path, rubric: str) -> None:
         click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
             click.echo(f"  {_TITLES[name]:<42} {_with_interval(getattr(row, name))}")
+    click.echo(
+        '"-": one side never varies, or the statistic is not made for this scale; (no interval): fewer than '
+        "two clusters, or one of them carries it alone"
+    )
 
 
 _TITLES = {
@@ -178,17 +207,22 @@ def check_annotators(data: Path, names: tuple[str, ...]) -> int:  # fmt: skip
     """Does an annotator hear what people say is there?"""
     from echat_eval.checks.labelled import hear_clips, read_clips
     from echat_eval.cli.options import make_annotators
+    from echat_eval.cli.progress import Bar
 
     clips = read_clips(data)
     for annotator in make_annotators(names):
-        report = hear_clips(annotator, clips)
+        with Bar() as bar:
+            bar.stage(annotator.name, len(clips), 0)
+            report = hear_clips(annotator, clips, told=bar.advance)
         click.echo(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
+        if report.error_rate is None and not report.cues:
+            click.echo(f"  it hears nothing that {data} says of these clips, so there is nothing to compare")
         if report.error_rate is not None:
             click.echo(f"  word error rate, %: {_with_interval(report.error_rate)}")
         for cue, found in report.cues.items():
             click.echo(f"  {cue}: UAR, % {_with_interval(found.uar)}; WAR, % {_with_interval(found.war)}")
             for (gold, heard), count in sorted(report.confusion[cue].items()):
-                click.echo(f"    {gold} heard as {heard}: {count}")
+                click.echo(f"    {gold} heard as {heard}: {count} of {found.per_label[gold][1]}")
             if cue in report.calibration:
                 click.echo(f"    calibration error: {_with_interval(report.calibration[cue])}")
     return Exit.DONE
@@ -210,21 +244,26 @@ Exit code 1: a planted fault was not found, or an alarm rang in a healthy run.""
 )
 @click.option("--seed", default=0, show_default=True, help="Of the scripted runs.")
 def check_instruments(healthy: int, seed: int) -> int:  # fmt: skip
-    """Plant ten faults into a healthy scripted run, and find each."""
-    from echat_eval.checks.planted import find_planted, healthy_alarms
+    """Plant ten faults into a healthy scripted run on disk, and find each."""
+    from echat_eval.checks.planted import FAULTS, find_planted, healthy_alarms
+    from echat_eval.cli.progress import Bar
 
-    findings = find_planted(seed)
+    with Bar() as bar:
+        bar.stage("planted faults", len(FAULTS), 0)
+        findings = find_planted(seed, told=bar.advance)
+        bar.stage("healthy runs", healthy, 0)
+        false = healthy_alarms(healthy, seed, told=bar.advance)
     for finding in findings:
         click.echo(
             f"{'found' if finding.said else 'NOT FOUND':<10} {finding.fault}: {finding.said or 'no alarm'}"
         )
         if finding.others:
             click.echo(f"{'':<10} also rang: {', '.join(finding.others)}")
-    false = healthy_alarms(healthy, seed)
     for number, alarm, said in false:
         click.echo(f"false alarm in healthy run {number}: {alarm}: {said}")
     found = sum(finding.said is not None for finding in findings)
     click.echo(
-        f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy runs"
+        f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy "
+        f"run{'' if healthy == 1 else 's'}"
     )
     return Exit.DONE if found == len(findings) and not false else Exit.REGRESS

@@ -1,4 +1,4 @@
-"""`osum inspect|convert|download` and `chat`: OSUM-EChat's files, and one recording answered."""
+"""`osum inspect|convert|download|unpack|voice` and `chat`: OSUM-EChat's files, and one recording answered."""
 
 from __future__ import annotations
 
@@ -63,6 +63,41 @@ def download(name: str, folder: Path, revision: str, repository: str, endpoint: 
 
     path = fetch(name, folder, repository=repository, revision=revision, endpoint=endpoint)
     click.echo(f"{path}; where it is from stands in {path.name}.source.json")
+    return Exit.DONE
+
+
+@osum_group.command(
+    epilog="\b\nExamples:\n  echat-eval osum unpack CosyVoice-300M-25Hz.tar --to weights/voice"
+)
+@click.argument("archive", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--to", "folder", type=_FILE, required=True, help="Folder.")
+def unpack(archive: Path, folder: Path) -> int:
+    """Take what token2wav needs out of the released tar, and nothing else."""
+    from echat_eval.osum.voice_archive import NEEDED, unpack_release
+
+    unpack_release(archive, folder)
+    click.echo(f"{folder}: {', '.join(NEEDED)}")
+    return Exit.DONE
+
+
+@osum_group.command(
+    epilog="\b\nExamples:\n  echat-eval osum voice me.wav --release weights/voice --out me.safetensors"
+)
+@click.argument("recording", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--release", "folder", type=_FILE, required=True, help="Where `osum unpack` put the graphs.")
+@click.option("--out", type=_FILE, required=True, help="The voice file to write.")
+def voice(recording: Path, folder: Path, out: Path) -> int:
+    """Prepare a voice from one clean recording, best of about 10 s. Ask whoever speaks in it first."""
+    from echat_eval.osum.voice import prepare_voice, save_voice
+    from echat_eval.osum.voice_archive import check_release
+
+    check_release(folder)
+    made = prepare_voice(
+        recording, tokenizer=folder / "speech_tokenizer_v1.onnx", speaker=folder / "campplus.onnx"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_voice(made, out)
+    click.echo(f"{out}: {len(made.tokens)} speech tokens, {len(made.mel)} mel frames")
     return Exit.DONE
 
 

@@ -1,4 +1,4 @@
-"""What stands under a leaderboard of judged runs: who judged, cue gain, where it went wrong, controls."""
+"""What stands under a leaderboard of judged runs: who judged, gains, where it went wrong, controls, cost."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
     """Return what stands under the leaderboard of some run folders; nothing where there is nothing to say."""
     from echat_eval.checks.controlled import control_notes
     from echat_eval.earlier import scored_earlier
+    from echat_eval.spending import cost_lines
 
     runs = _Runs(folders)
     lines = []
@@ -70,7 +71,8 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
                 f'({folder.path}; "-": a reply they did not score): {", ".join(names)}'
             )
     lines += [*_who_judged(runs.judged), *_gains(runs), *_where(runs)]
-    return [*lines, *(line for folder in folders for line in control_notes(folder))]
+    lines += [line for folder in folders for line in control_notes(folder)]
+    return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest()))]
 
 
 def _who_judged(judged: Iterable[Score]) -> list[str]:

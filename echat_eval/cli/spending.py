@@ -134,9 +134,13 @@ def _in_words(line: Estimated) -> str:
         place = line.payer.base_url or OPENAI_HOST
         return f"{text}; money unknown: no price for '{line.payer.model}' at {place} (see --prices)"
     most = (
-        f", at most {line.most:.2f}" if line.most is not None else ", without an upper bound (no max_tokens)"
+        f"at most {_amount(line.most)}" if line.most is not None else "no upper bound (it sets no max_tokens)"
     )
-    return f"{text}; about {line.money:.2f} {line.currency}, {most}"
+    return f"{text}; about {_amount(line.money)} {line.currency}, {most}"
+
+
+def _amount(money: Decimal) -> str:
+    return f"{money:,.2f}" if money >= 1 else f"{money:.4f}"
 
 
 def say_spent(meter: Meter) -> None:

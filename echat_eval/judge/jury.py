@@ -11,7 +11,7 @@ from echat_eval import loop
 from echat_eval.chat_client import size_of
 from echat_eval.errors import Unavailable
 from echat_eval.jsonl import Appender, read_rows
-from echat_eval.judge.question import Question, render
+from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.served import Served, Tenure
 from echat_eval.judge.verdict import Verdict, parse_verdict
 from echat_eval.keys import digest
@@ -176,9 +176,7 @@ class Jury:
             NotApplicable: the rubric has no prompt in the question's language.
         """
         prompt = render(self.judge, question, turn=repeat, ticket=not self.holds_schema)
-        facts = [self.client.model, self.client.base_url, self._rubric, prompt.text,
-                 self.holds_schema, self.temperature, repeat]  # fmt: skip
-        return prompt, digest("question", facts)
+        return prompt, self.question_key(question, prompt, repeat)
 
     def size_of(self, prompt: Prompt, *, heard: bool) -> MessageSize:
         """Return how large a question is to the server."""
@@ -219,6 +217,14 @@ class Jury:
             self.cache.put("verdict", ruling.key, asdict(ruling), of=self.client.model)
         return ruling
 
+    def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
+        """Return the hash of all that is asked and how: rubric, model, address and every word shown."""
+        return digest(
+            "question",
+            [self.client.model, self.client.base_url, self._rubric, prompt.text,
+             self.holds_schema, self.temperature, repeat],
+        )  # fmt: skip
+
     def _meet(self, served: Served) -> None:
         self._tenure.meet(served)
         # Keys were made while the server was silent, in the name of whoever was remembered.
@@ -231,14 +237,12 @@ class Jury:
     def _known(self, asked: str) -> Ruling | None:
         for who in self._tenure.identities:
             key = _verdict_key(asked, who.model, who.server)
-            if (known := self._rulings().get(key) or self._cached(key, who)) is not None:
+            if (known := self._rulings().get(key) or self._cached(key)) is not None:
                 return known
         return None
 
-    def _cached(self, key: str, who: Served) -> Ruling | None:
-        if self.cache is None or who.server is None:
-            return None
-        row = self.cache.get("verdict", key, of=self.client.model)
+    def _cached(self, key: str) -> Ruling | None:
+        row = self.cache.get("verdict", key, of=self.client.model) if self.cache is not None else None
         if row is None:
             return None
         known = _ruling(row)

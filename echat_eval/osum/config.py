@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FULL", "TINY", "TINY_REAL_VOCABULARY", "AdapterConfig", "DecoderConfig", "EncoderConfig", "OsumConfig",
-    "SpeechIds", "TextIds", "config_from_json", "config_to_json", "read_config",
+    "SpeechIds", "TextIds", "build_record", "config_from_json", "config_to_json", "read_config",
 ]  # fmt: skip
 
 #: Hz of every waveform the model hears.
@@ -138,7 +138,8 @@ def config_to_json(config: OsumConfig) -> str:
     return json.dumps(asdict(config), sort_keys=True)
 
 
-def _build(kind: type, values: Mapping[str, Any]) -> Any:
+def build_record(kind: type, values: Mapping[str, Any]) -> Any:
+    """Return a dataclass out of JSON values, lists as tuples; BadData for entries it does not have."""
     names = {f.name for f in fields(kind)}
     if strange := sorted(set(values) - names):
         raise BadData(
@@ -162,8 +163,8 @@ def config_from_json(text: str) -> OsumConfig:
     }
     try:
         values = json.loads(text)
-        built = {k: _build(parts[k], v) if k in parts else v for k, v in values.items()}
-        config: OsumConfig = _build(OsumConfig, built)
+        built = {k: build_record(parts[k], v) if k in parts else v for k, v in values.items()}
+        config: OsumConfig = build_record(OsumConfig, built)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadData(f"not a model configuration: {error}") from error
     return config

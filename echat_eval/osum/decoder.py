@@ -15,26 +15,14 @@ import torch.nn.functional as F  # noqa: N812 - the community's name for it
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from torch import Tensor
 
+    from echat_eval.osum.cache import Cache
     from echat_eval.osum.config import DecoderConfig, OsumConfig
 
-__all__ = ["Cache", "Decoder"]
-
-
-@dataclass(slots=True)
-class Cache:
-    """Keys and values of every layer, allocated once: each (layers, B, L, G, d)."""
-
-    keys: Tensor
-    values: Tensor
-
-    @classmethod
-    def allocate(cls, config: DecoderConfig, *, rows: int, slots: int, like: Tensor) -> Cache:
-        """Return an empty cache for `rows` rows of at most `slots` positions each."""
-        shape = (config.layers, rows, slots, config.kv_heads, config.head_dim)
-        # Zeros, not garbage: a masked slot still meets the value sum, and 0 x NaN is NaN.
-        return cls(like.new_zeros(shape), like.new_zeros(shape))
+__all__ = ["Decoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +30,16 @@ class Place:
     """Where new positions go and what they may see.
 
     Attributes:
-        rows: (B, 1) row numbers.
+        rows: (B, 1) row numbers in the cache.
+        some: the rows are not the cache's first B in order, and must be picked out of it.
         positions: (B, T).
-        mask: (B, 1, T, slots) bool; None while the prompt is read: then it is causal, since
-            positions run from 0 and padding stands behind every row's end.
-        slots: how many cache slots are in use by the longest row.
+        mask: (B, 1, T, slots) of the network's type, 0 or -inf; None while a whole prompt is read: then it is
+            causal, since positions run from 0 and padding stands behind every row's end.
+        slots: how many cache slots are looked at.
     """
 
     rows: Tensor
+    some: bool
     positions: Tensor
     mask: Tensor | None
     slots: int
@@ -110,11 +100,16 @@ class Block(nn.Module):
             # Query heads of one group become further queries of their one key head, (B, G, group * T, d),
             # so that keys and values are read once and never copied for every head.
             q = q.view(B, T, c.kv_heads, group, c.head_dim).permute(0, 2, 3, 1, 4)
+            keys, values = (
+                (t[at.rows[:, 0], : at.slots] if at.some else t[:B, : at.slots]).transpose(1, 2)
+                for t in (keys, values)
+            )
+            mask = at.mask.expand(B, 1, group, -1) if T == 1 else at.mask.repeat(1, 1, group, 1)
             y = F.scaled_dot_product_attention(
                 q.reshape(B, c.kv_heads, group * T, c.head_dim),
-                keys[:, : at.slots].transpose(1, 2),
-                values[:, : at.slots].transpose(1, 2),
-                attn_mask=at.mask.repeat(1, 1, group, 1),
+                keys,
+                values,
+                attn_mask=mask,
             ).view(B, c.heads, T, c.head_dim)
         y = y.transpose(1, 2).reshape(B, T, c.heads * c.head_dim)
         z: Tensor = self.out(y)
@@ -141,6 +136,8 @@ class Decoder(nn.Module):
         self.speech_head = nn.Linear(c.width, config.speech.tokens)
         self.layers = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
+        #: The layers as `record.compile_layers` made them, for one new position a row; empty without.
+        self.compiled: list[Callable[..., Tensor]] = []
 
     def embed(self, ids: Tensor, speech: Tensor) -> Tensor:
         """Return (B, D): row i of the speech table where `speech`, of the text table elsewhere.
@@ -153,25 +150,35 @@ class Decoder(nn.Module):
         spoken = self.speech_embedding(ids.masked_fill(~speech, 0))
         return torch.where(speech[:, None], spoken, text)
 
-    def forward(self, x: Tensor, positions: Tensor, cache: Cache, *, slots: int) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, cache: Cache, *, slots: int, rows: Tensor | None = None
+    ) -> Tensor:
         """Return the last layer's states (B, T, D), and write the cache.
 
         Args:
             x: (B, T, D) embeddings.
             positions: (B, T) int64.
-            cache: at least `slots` slots.
-            slots: one more than the largest position.
+            cache: at least `slots` slots, and at least B rows.
+            slots: how many slots to look at: more than the largest position of any row that matters. Equal to
+                T, it means that whole prompts are read, from position 0.
+            rows: (B,) int64, the rows' numbers in the cache; None for its first B.
         """
         c = self.c
         even = torch.arange(0, c.head_dim, 2, dtype=torch.float32, device=x.device)
         rates = 1.0 / (c.rope_theta ** (even / c.head_dim))
         turn = (positions[:, :, None].float() * rates).repeat(1, 1, 2)[:, :, None]  # (B, T, 1, d)
         angles = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
-        rows = torch.arange(x.shape[0], device=x.device)[:, None]
-        mask = None if slots == x.shape[1] else visible(positions, slots)
-        at = Place(rows, positions, mask, slots)
-        for number, layer in enumerate(self.layers):
-            x = layer(x, angles, at, cache.keys[number], cache.values[number])
+        numbers = torch.arange(x.shape[0], device=x.device) if rows is None else rows
+        mask = None
+        if slots != x.shape[1]:
+            seen = visible(positions, slots)
+            mask = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill_(~seen, -torch.inf)
+        at = Place(numbers[:, None], rows is not None, positions, mask, slots)
+        layers: Iterable[Callable[..., Tensor]] = (
+            self.compiled if self.compiled and x.shape[1] == 1 and rows is None else self.layers
+        )
+        for layer, keys, values in zip(layers, cache.keys, cache.values, strict=True):
+            x = layer(x, angles, at, keys, values)
         y: Tensor = self.norm(x)
         return y
 

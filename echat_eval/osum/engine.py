@@ -6,22 +6,26 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-
 from echat_eval.osum.features import check_wave
-from echat_eval.osum.generate import generate
-from echat_eval.osum.modes import Heard, Spoken, Words, layout, mode_named, rules_of
+from echat_eval.osum.generate import split
+from echat_eval.osum.loop import Loop
+from echat_eval.osum.modes import Heard, mode_named, rules_of
+from echat_eval.osum.prefix import Prefixes
+from echat_eval.osum.record import Kept, recorder, resolve
+from echat_eval.osum.source import Ears, Source, embed
 from echat_eval.osum.think import read_answer, read_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-    from echat_eval.osum.generate import Generated, Hook
+    from echat_eval.osum.generate import Generated
     from echat_eval.osum.model import OsumModel
     from echat_eval.osum.modes import Ask, Piece, Profile
+    from echat_eval.osum.record import Steps
     from echat_eval.osum.sampling import Sampling
+    from echat_eval.osum.step import Hook
     from echat_eval.osum.tokenizer import TextTokenizer
     from echat_eval.records import Waveform
 
@@ -64,10 +68,43 @@ class OsumReply:
 
 
 class Engine:
-    """Model, tokenizer and profile; answers batches of one mode."""
+    """Model, tokenizer and profile; answers requests of one mode.
 
-    def __init__(self, model: OsumModel, tokenizer: TextTokenizer, *, profile: Profile = "fixed") -> None:
+    Args:
+        model: on its device, in its dtype.
+        tokenizer: the model's.
+        profile: see `modes`.
+        slots: requests decoded together; a slot is refilled as soon as its reply ends.
+        steps: how decode steps run, see `record.Steps`; on a CPU always plainly.
+        look_every: steps between two looks at who is done; 0 for the usual.
+
+    Attributes:
+        notes: what happened that a reader of the results should know, such as a memory that was full.
+        loop: the last run's decode loop, with its counts.
+    """
+
+    def __init__(
+        self,
+        model: OsumModel,
+        tokenizer: TextTokenizer,
+        *,
+        profile: Profile = "fixed",
+        slots: int = 8,
+        steps: Steps = "auto",
+        look_every: int = 0,
+    ) -> None:
         self.model, self.tokenizer, self.profile = model, tokenizer, profile
+        self.slots, self.look_every = slots, look_every
+        self.steps = resolve(steps, model.device)
+        self.prefixes, self.ears = Prefixes(model), Ears(self)
+        self.loop: Loop | None = None
+        self.kept = Kept()
+        self._notes: list[str] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of the results should know."""
+        return (*self._notes, *self.ears.notes)
 
     def check(self, ask: Ask, *, name: str = "audio") -> None:
         """Raise SystemFailure if the audio of a request cannot be heard."""
@@ -78,25 +115,11 @@ class Engine:
             )
 
     def embed(self, layouts: Sequence[Sequence[Piece]]) -> list[Tensor]:
-        """Return one (L, D) prompt per layout; all waveforms are heard in one batch."""
+        """Return one (L, D) prompt per layout."""
         waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, Heard)]
-        heard = iter(self.model.hear(waves)) if waves else iter(())
-        return [torch.cat([self._embed_piece(piece, heard) for piece in pieces]) for pieces in layouts]
+        heard = iter(self.ears.hear(waves) if waves else ())
+        return [embed(self, pieces, heard) for pieces in layouts]
 
-    def _embed_piece(self, piece: Piece, heard: Iterator[Tensor]) -> Tensor:
-        if isinstance(piece, Heard):
-            return next(heard)
-        if isinstance(piece, Words):
-            encode = self.tokenizer.encode if piece.trusted else self.tokenizer.encode_plain
-            ids: Sequence[int] = encode(piece.text)
-        else:
-            ids = piece.ids
-        decoder = self.model.decoder
-        table = decoder.speech_embedding if isinstance(piece, Spoken) else decoder.text_embedding
-        rows: Tensor = table(torch.tensor(ids, dtype=torch.long, device=self.model.device))
-        return rows
-
-    @torch.inference_mode()
     def reply(
         self,
         asks: Sequence[Ask],
@@ -106,39 +129,86 @@ class Engine:
         cap: int | None = None,
         hook: Hook | None = None,
     ) -> list[OsumReply]:
-        """Answer a batch.
+        """Answer some requests, each as if it had been alone.
 
         Args:
-            asks: at least one.
+            asks: any number.
             mode: a name of `modes.MODES`.
             sampling: in place of the mode's own.
             cap: most new ids, in place of the profile's.
-            hook: see `generate`.
+            hook: see `generate`; then all are decoded together, however many.
 
         Raises:
-            SystemFailure: audio that cannot be heard; nothing is answered then.
+            SystemFailure: audio that cannot be heard, a prompt too long, or a memory that holds not even
+                one request; nothing is answered then.
             UsageError: the mode needs what a request lacks.
         """
-        chosen = mode_named(mode)
         for ask in asks:
             self.check(ask)
-        rules = rules_of(chosen, self.profile, cap=cap)
-        prompts = self.embed(
-            [layout(chosen, a, profile=self.profile, config=self.model.config) for a in asks]
+        made = dict(
+            self.stream(
+                enumerate(asks),
+                mode=mode,
+                sampling=sampling,
+                cap=cap,
+                hook=hook,
+                slots=len(asks) if hook is not None else min(self.slots, len(asks)),
+            )
         )
-        rows = generate(
+        return [made[number] for number in range(len(asks))]
+
+    def stream(
+        self,
+        asks: Iterable[tuple[int, Ask]],
+        *,
+        mode: str = "s2s",
+        sampling: Sampling | None = None,
+        cap: int | None = None,
+        hook: Hook | None = None,
+        slots: int = 0,
+        begun: Callable[[int, tuple[int, ...]], None] | None = None,
+    ) -> Iterator[tuple[int, OsumReply]]:
+        """Yield (number, reply) as replies end; requests are taken from the iterable as slots come free.
+
+        Args:
+            asks: (number, request); the numbers are the caller's, each once.
+            mode, sampling, cap, hook: as in `reply`.
+            slots: in place of the engine's.
+            begun: called with a number and the codec ids of a reply's first block of speech; only in modes
+                that speak while they write.
+
+        Raises:
+            As `reply`, but in the midst of it.
+        """
+        chosen = mode_named(mode)
+        rules = rules_of(chosen, self.profile, cap=cap)
+        source = Source(self, chosen, iter(asks))
+        first = rules.blocks[1] + (not rules.edge_fills) if rules.blocks and begun else 0
+        loop = self.loop = Loop(
             self.model,
-            prompts,
             rules=rules,
             sampling=sampling or chosen.sampling,
-            seeds=[ask.seed for ask in asks],
-            upstream=self.profile == "upstream",
+            slots=slots or self.slots,
+            record=recorder(self.steps, self.model.decoder, self.model.device),
+            look_every=self.look_every,
+            early=first,
             hook=hook,
+            kept=self.kept,
         )
-        return [
-            self._finish(row, mode=chosen.name, ask=ask, positions=len(prompt))
-            for row, ask, prompt in zip(rows, asks, prompts, strict=True)
-        ]
+        try:
+            for made in loop.run(source.take):
+                number = made.job.number
+                row = split(made, rules, self.model.config, upstream=self.profile == "upstream")
+                if made.early:
+                    assert begun is not None  # nothing is reported early without it
+                    begun(number, row.speech)
+                    continue
+                ask, positions = source.asks.pop(number), source.positions.pop(number)
+                yield number, self._finish(row, mode=chosen.name, ask=ask, positions=positions)
+        finally:
+            self._notes += loop.notes
+            # What did not fit once will not fit the next time.
+            self.slots = min(self.slots, loop.slots) if loop.notes else self.slots
 
     def _finish(self, row: Generated, *, mode: str, ask: Ask, positions: int) -> OsumReply:
         raw = self.tokenizer.decode(row.text)

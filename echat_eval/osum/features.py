@@ -29,13 +29,24 @@ RESAMPLER = "windowed sinc, Hann, 6 zero crossings, roll-off 0.99"
 
 WINDOW, HOP = 400, 160  # samples: 25 ms and 10 ms
 _ZERO_CROSSINGS, _ROLLOFF = 6, 0.99
+#: Output samples resampled at a time; bounds the memory.
+RESAMPLED_AT_ONCE = 1 << 16
 
 
 @lru_cache(maxsize=4)
-def mel_filters(bands: int = 80, *, window: int = WINDOW, rate: int = SAMPLE_RATE) -> Tensor:
-    """Return (bands, window // 2 + 1) triangular filters, 0 Hz to half the rate, Slaney's scale and norm."""
+def mel_filters(
+    bands: int = 80, *, window: int = WINDOW, rate: int = SAMPLE_RATE, highest: float | None = None
+) -> Tensor:
+    """Return (bands, window // 2 + 1) triangles on Slaney's mel scale, of equal area.
+
+    Args:
+        bands: how many.
+        window: samples of the FFT.
+        rate: Hz.
+        highest: Hz where the last triangle ends; None for half the rate. The first begins at 0.
+    """
     hertz_per_mel, corner_hertz, corner_mel, log_step = 200.0 / 3, 1000.0, 15.0, math.log(6.4) / 27
-    top_mel = corner_mel + math.log(rate / 2 / corner_hertz) / log_step
+    top_mel = corner_mel + math.log((highest or rate / 2) / corner_hertz) / log_step
     mels = np.linspace(0.0, top_mel, bands + 2)
     hertz = np.where(
         mels < corner_mel, mels * hertz_per_mel, corner_hertz * np.exp(log_step * (mels - corner_mel))
@@ -66,16 +77,21 @@ def log_mel(wave: Tensor, *, bands: int = 80) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _sinc_kernel(old: int, new: int) -> tuple[Tensor, int]:
-    """Return (new, 1, taps) filters, one per output phase, and how far they reach to the left."""
+def _sinc_taps(old: int, new: int) -> tuple[Tensor, int]:
+    """Return (new, taps) weights, one row per output phase, and how far they reach to the left.
+
+    Row i weighs the old samples from floor(i * old / new) - reach on: no more than the filter reaches, so
+    that rates without a common factor cost no more than others.
+    """
     cutoff = min(old, new) * _ROLLOFF
     reach = math.ceil(_ZERO_CROSSINGS * old / cutoff)
-    taps = torch.arange(-reach, reach + old, dtype=torch.float64)[None] / old
+    phases = torch.arange(new)
+    places = (phases * old // new)[:, None] + torch.arange(-reach, reach + 2)  # (new, taps), in old samples
     # torchaudio's phases are fp32 and the rest fp64; a finer phase would be another resampler, by 2e-5.
-    phases = -torch.arange(new, dtype=torch.float32)[:, None] / new
-    time = ((taps + phases) * cutoff).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+    time = places.double() / old - (phases.float() / new)[:, None]
+    time = (time * cutoff).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)
     hann = torch.cos(time * math.pi / _ZERO_CROSSINGS / 2).square()
-    return (torch.sinc(time) * hann * cutoff / old).float()[:, None], reach
+    return (torch.sinc(time) * hann * cutoff / old).float(), reach
 
 
 def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
@@ -90,10 +106,15 @@ def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
         return wave
     shared = math.gcd(rate, new_rate)
     old, new = rate // shared, new_rate // shared
-    kernel, reach = _sinc_kernel(old, new)
-    padded = F.pad(wave[None, None], (reach, reach + old))
-    phases = F.conv1d(padded, kernel.to(wave.device), stride=old)  # (1, new, blocks)
-    return phases[0].T.reshape(-1)[: math.ceil(new * len(wave) / old)]
+    weights, reach = _sinc_taps(old, new)
+    weights = weights.to(wave.device)
+    windows = F.pad(wave, (reach, reach + 2)).unfold(0, weights.shape[1], 1)
+    pieces = [wave[:0]]
+    length = -(-len(wave) * new // old)
+    for start in range(0, length, RESAMPLED_AT_ONCE):
+        numbers = torch.arange(start, min(start + RESAMPLED_AT_ONCE, length), device=wave.device)
+        pieces.append((windows[numbers * old // new] * weights[numbers % new]).sum(dim=1))
+    return torch.cat(pieces)
 
 
 def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str = "audio") -> None:

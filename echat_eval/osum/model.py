@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from echat_eval.osum.buckets import alike
 from echat_eval.osum.decoder import Decoder
-from echat_eval.osum.encoder import Adapter, Encoder
+from echat_eval.osum.encoder import Adapter, Encoder, adapted_length
 from echat_eval.osum.features import log_mel
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.config import OsumConfig
 
-__all__ = ["OsumModel"]
+__all__ = ["HEARD_AT_ONCE", "OsumModel"]
+
+#: Log-mel frames, padding included, that one call of the encoder takes: sixteen recordings of 30 s.
+HEARD_AT_ONCE = 48_000
 
 
 class OsumModel(nn.Module):
@@ -43,10 +47,26 @@ class OsumModel(nn.Module):
         return self.decoder.norm.weight.dtype
 
     @torch.inference_mode()
-    def hear(self, waves: Sequence[Tensor]) -> list[Tensor]:
-        """Return one (L_i, D) tensor of decoder embeddings per 16 kHz waveform (samples_i,)."""
+    def hear(self, waves: Sequence[Tensor], *, most: int = HEARD_AT_ONCE) -> list[Tensor]:
+        """Return one (L_i, D) tensor of decoder embeddings per 16 kHz waveform (samples_i,).
+
+        Waveforms of like lengths are heard together, `most` log-mel frames at once, padding included.
+        """
         mels = [log_mel(wave.to(self.device)) for wave in waves]
-        lengths = torch.tensor([len(mel) for mel in mels], device=self.device)
-        states, lengths = self.encoder(pad_sequence(mels, batch_first=True).to(self.dtype), lengths)
-        embeddings, lengths = self.adapter(states, lengths)
-        return [row[:length] for row, length in zip(embeddings, lengths.tolist(), strict=True)]
+        heard: dict[int, Tensor] = {}
+        for batch in alike([len(mel) for mel in mels], most=most):
+            for number, row in zip(batch, self._hear([mels[i] for i in batch]), strict=True):
+                heard[number] = row
+        return [heard[number] for number in range(len(waves))]
+
+    def _hear(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Return one (L_i, D) tensor per log-mel (frames_i, mels), in one padded call."""
+        sizes = [len(mel) for mel in mels]
+        padded = min(sizes) < max(sizes)
+        states, lengths = self.encoder(
+            pad_sequence(list(mels), batch_first=True).to(self.dtype),
+            torch.tensor(sizes, device=self.device),
+            padded=padded,
+        )
+        embeddings, _ = self.adapter(states, lengths, padded=padded)
+        return [row[: adapted_length(size)] for row, size in zip(embeddings, sizes, strict=True)]

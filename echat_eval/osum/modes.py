@@ -1,4 +1,4 @@
-"""The seven ways to use the model: what each says before the query, how it draws, and when it ends.
+"""The ways to use the model: what each says before the query, how it draws, and when it ends.
 
 Profile `fixed` (default) uses the prompts of training and mends what the public inference code does wrong;
 profile `upstream` keeps its prompts, its cut of a spoken reply, its missing repetition rule, its layout of
@@ -115,6 +115,7 @@ class Mode:
         sampling: the public code's numbers, kept in both profiles.
         cap: most new ids in profile `fixed`.
         upstream_cap: most new ids in profile `upstream`.
+        in_turn: writes and speaks in turn; experimental.
     """
 
     name: str
@@ -124,16 +125,23 @@ class Mode:
     sampling: Sampling
     cap: int
     upstream_cap: int
+    in_turn: bool = False
 
 
 _SPEAKING = Sampling(top_k=10, top_p=0.9, temperature=1.2)
 _CHATTING = Sampling(top_k=2, temperature=0.4, repetition_penalty=1.05)
 _ANSWERING = Sampling(top_k=5, top_p=0.9, repetition_penalty=1.05)
 _READING_OUT = Sampling(top_k=15, top_p=0.8, temperature=1.2)
+_IN_TURN = Sampling(top_k=10, top_p=0.9)
+
+#: The user's words in which the public code's deleted streaming inference asked for text and speech in turn.
+_ASK_IN_TURN = (
+    "实现语音与文字的即时交流，直接进行文字和语音token的交错回复，每回复6个文字,就转化为18个语音token。"
+)
 
 
 def _mode(name: str, sampling: Sampling, cap: int, upstream_cap: int) -> Mode:
-    hears, speaks = name not in ("tts", "t2t"), name in ("tts", "s2s", "s2s-think")
+    hears, speaks = name not in ("tts", "t2t"), name in ("tts", "s2s", "s2s-think", "s2s-stream")
     return Mode(
         name=name,
         prompt=name,
@@ -142,6 +150,7 @@ def _mode(name: str, sampling: Sampling, cap: int, upstream_cap: int) -> Mode:
         sampling=sampling,
         cap=cap,
         upstream_cap=upstream_cap,
+        in_turn=name == "s2s-stream",
     )
 
 
@@ -156,6 +165,8 @@ MODES: Mapping[str, Mode] = MappingProxyType(
             _mode("understand", _ANSWERING, 1024, 8000),
             _mode("tts", _READING_OUT, 2000, 2000),
             _mode("t2t", Sampling(), 1024, 200),
+            # Experimental: whether the released checkpoints were trained to speak in turn is not known.
+            _mode("s2s-stream", _IN_TURN, 2000, 300),
         )
     }
 )
@@ -180,6 +191,8 @@ def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> Rules:
         return replace(rules, starts_in_speech=True, edges=1)
     if not mode.speaks:
         return replace(rules, ends_with_text=True)
+    if mode.in_turn:
+        return replace(rules, blocks=(6, 18), edge_fills=profile == "fixed")
     # The public code means to block repeated speech tokens, but on GPUs never switches the rule on.
     return replace(rules, age_gate=True, block_repeats=profile == "fixed")
 
@@ -206,6 +219,8 @@ def layout(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> lis
             opening = system("understand-upstream") + USER
         elif mode.name == "s2t-think":
             opening = system(mode.prompt)
+        elif mode.name == "s2s-stream":
+            opening = system("qwen") + USER + _ASK_IN_TURN
     pieces: list[Piece] = [Words(opening)]
     if mode.name == "understand":
         pieces.append(_question(ask.task))

@@ -13,7 +13,14 @@ import torch
 from echat_eval.osum.flow import Flow
 from echat_eval.osum.vocoder import Hift
 from echat_eval.osum.voice import Voice, save_voice
-from echat_eval.osum.voice_config import EMBEDDING_SIZE, MELS, SPEECH_IDS, TINY_VOICE
+from echat_eval.osum.voice_config import (
+    CONFIG_FILE,
+    EMBEDDING_SIZE,
+    MELS,
+    SPEECH_IDS,
+    TINY_VOICE,
+    voice_config_to_json,
+)
 from echat_eval.osum.voice_names import flow_origins, hift_origins, official_shapes
 
 if TYPE_CHECKING:
@@ -63,11 +70,12 @@ def random_voice(*, seed: int = 0, tokens: int = 7, frames: int = 24) -> Voice:
 
 
 def write_tiny_release(folder: Path, *, seed: int = 0) -> None:
-    """Write flow.pt, hift.pt and voice.safetensors of TINY_VOICE into the folder."""
+    """Write flow.pt, hift.pt, token2wav.json and voice.safetensors of TINY_VOICE into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(random_flow_state(seed=seed), folder / "flow.pt")
     torch.save(random_hift_state(seed=seed), folder / "hift.pt")
     save_voice(random_voice(seed=seed), folder / "voice.safetensors")
+    (folder / CONFIG_FILE).write_text(voice_config_to_json(TINY_VOICE) + "\n", encoding="utf-8")
 
 
 def fill(shapes: Mapping[str, tuple[int, ...]], *, seed: int) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from echat_eval.errors import BadData, UsageError
+from echat_eval.errors import BadData, SystemFailure, UsageError
+from echat_eval.osum.memory import let_go, ran_out
 from echat_eval.osum.vocoder import SourceNoise
 from echat_eval.osum.voice import fingerprint, load_voice
-from echat_eval.osum.voice_config import FULL_VOICE, HOP, MELS, SAMPLE_RATE, SPEECH_IDS, mel_frames
+from echat_eval.osum.voice_config import HOP, MELS, SAMPLE_RATE, SPEECH_IDS, mel_frames, read_voice_config
 from echat_eval.osum.voice_weights import load_flow, load_hift
 from echat_eval.records import Waveform
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from echat_eval.osum.voice_config import VoiceConfig
 
 __all__ = ["Noise", "Token2Wav", "draw_noise"]
+
+logger = logging.getLogger(__name__)
 
 #: Mel frames, padding and prompt included, that one call of the flow takes at most.
 BATCH_FRAMES = 32_768
@@ -75,6 +79,7 @@ class Token2Wav:
 
     Attributes:
         sample_rate: Hz, 22,050.
+        notes: what a reader of the results should know, such as a memory that was full.
         fingerprint: sha256 over what decides the sound besides tokens and seeds: the voice and, if loaded
             from files, the weights.
     """
@@ -96,6 +101,7 @@ class Token2Wav:
         self.flow, self.hift = flow.to(self.device), hift.to(self.device)
         self.flow.estimator.to(estimator_dtype)
         self.batch_frames = batch_frames
+        self.notes: list[str] = []
         self.fingerprint = fingerprint(voice)
         self.prompt_frames = len(voice.mel)
         self.prompt_tokens = torch.from_numpy(voice.tokens).to(self.device)
@@ -108,16 +114,23 @@ class Token2Wav:
         folder: Path,
         voice: Path,
         *,
-        config: VoiceConfig = FULL_VOICE,
+        config: VoiceConfig | None = None,
         device: torch.device | str = "cpu",
         estimator_dtype: torch.dtype = torch.float32,
         noise_device: torch.device | str = "cpu",
     ) -> Token2Wav:
         """Load flow.pt and hift.pt of an unpacked release, and a voice file.
 
+        Args:
+            folder: of the release.
+            voice: a file that `save_voice` wrote.
+            config: sizes; None for those of `token2wav.json` in the folder, else the released ones.
+            device, estimator_dtype, noise_device: as for the class.
+
         Raises:
             BadData: a file is missing, damaged or not what its name says.
         """
+        config = config or read_voice_config(folder)
         token2wav = cls(
             load_flow(folder / "flow.pt", config.flow),
             load_hift(folder / "hift.pt", config.hift),
@@ -147,17 +160,42 @@ class Token2Wav:
         Raises:
             BadData: an id that is no speech token; nothing is computed.
             UsageError: seeds and replies differ in number.
+            SystemFailure: the memory does not even hold one reply; with several, fewer are tried at once.
         """
         if len(seeds) != len(tokens):
             raise UsageError(f"{len(tokens)} replies and {len(seeds)} seeds; expected one seed a reply")
         rows = [check_ids(ids, reply=number) for number, ids in enumerate(tokens)]
         waves: list[Waveform | None] = [None] * len(rows)
-        for batch in self.plan([len(ids) for ids in rows]):
-            for number, wave in zip(
-                batch, self.speak([rows[i] for i in batch], [seeds[i] for i in batch]), strict=True
-            ):
+        left = [number for number, ids in enumerate(rows) if len(ids)]
+        while left:
+            batch = [left[i] for i in next(self.plan([len(rows[number]) for number in left]))]
+            for number, wave in self.speak_if_it_fits(batch, rows, seeds):
                 waves[number] = Waveform(samples=wave.cpu().numpy(), sample_rate=SAMPLE_RATE)
+                left.remove(number)
         return waves
+
+    def speak_if_it_fits(
+        self, batch: Sequence[int], rows: Sequence[Tensor], seeds: Sequence[int]
+    ) -> list[tuple[int, Tensor]]:
+        """Return (number, wave) of these rows; nothing, so that fewer are tried, if the memory is full."""
+        try:
+            spoken = self.speak([rows[i] for i in batch], [seeds[i] for i in batch])
+            return list(zip(batch, spoken, strict=True))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        let_go(self.device)
+        if len(batch) == 1:
+            raise SystemFailure(
+                f"out of memory speaking one reply of {len(rows[batch[0]])} speech tokens on {self.device}: "
+                f"{what}; free the device or use another"
+            )
+        longest = self.prompt_frames + mel_frames(max(len(rows[i]) for i in batch))
+        self.batch_frames = longest * (len(batch) // 2)
+        self.notes.append(f"out of memory speaking {len(batch)} replies at a time; went on with half")
+        logger.warning("%s (%s)", self.notes[-1], what)
+        return []
 
     def plan(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Yield batches of row numbers, longest first, similar lengths together, within `batch_frames`."""

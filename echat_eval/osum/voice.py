@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from echat_eval.errors import BadData, NotInstalled
+from echat_eval.osum.features import resample
 from echat_eval.osum.voice_config import EMBEDDING_SIZE, MELS, SAMPLE_RATE, SPEECH_IDS
 from echat_eval.osum.voice_features import (
     GRAPH_RATE,
-    resample,
     speaker_features,
     tokenizer_features,
     voice_mel,

@@ -6,9 +6,18 @@ with the frame rate of the 25 Hz release.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.osum.config import build_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
+    "CONFIG_FILE",
     "EMBEDDING_SIZE",
     "FULL_VOICE",
     "HOP",
@@ -21,7 +30,13 @@ __all__ = [
     "HiftConfig",
     "VoiceConfig",
     "mel_frames",
+    "read_voice_config",
+    "voice_config_from_json",
+    "voice_config_to_json",
 ]
+
+#: Beside flow.pt and hift.pt of another size than the released one; the release has none.
+CONFIG_FILE = "token2wav.json"
 
 #: Hz, of the mel frames and of the finished wave.
 SAMPLE_RATE = 22_050
@@ -157,3 +172,39 @@ TINY_VOICE = VoiceConfig(
     ),
     hift=HiftConfig(channels=32, pitch_channels=16),
 )
+
+
+def voice_config_to_json(config: VoiceConfig) -> str:
+    """Return the sizes as one line of JSON with sorted keys."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def voice_config_from_json(text: str) -> VoiceConfig:
+    """Return the sizes written by `voice_config_to_json`.
+
+    Raises:
+        BadData: not JSON, entries missing, or entries this version does not know.
+    """
+    kinds: dict[str, type] = {"flow": FlowConfig, "hift": HiftConfig}
+    try:
+        values = json.loads(text)
+        parts: dict[str, Any] = {name: build_record(kind, values.pop(name)) for name, kind in kinds.items()}
+        config: VoiceConfig = build_record(VoiceConfig, values | parts)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise BadData(f"not the sizes of a token2wav: {error}; expected flow and hift") from error
+    return config
+
+
+def read_voice_config(folder: Path) -> VoiceConfig:
+    """Return the sizes in `token2wav.json` of a folder, or `FULL_VOICE` if there is none.
+
+    Raises:
+        BadData: the file is broken.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return FULL_VOICE
+    try:
+        return voice_config_from_json(path.read_text(encoding="utf-8"))
+    except BadData as error:
+        raise BadData(f"{path}: {error}") from error

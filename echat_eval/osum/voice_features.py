@@ -5,76 +5,25 @@ Source of the constants: OSUM-EChat, commit f2bcfac, tts/cosyvoice/cli/frontend.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the community's name for it
 from torch import Tensor
 
+from echat_eval.osum.features import mel_filters
 from echat_eval.osum.voice_config import HOP, MELS, SAMPLE_RATE
 
-__all__ = ["GRAPH_RATE", "mel_filters", "resample", "speaker_features", "tokenizer_features", "voice_mel"]
+__all__ = ["GRAPH_RATE", "speaker_features", "tokenizer_features", "voice_mel"]
 
 #: Hz, what both graphs hear.
 GRAPH_RATE = 16_000
 #: Bins of the speech tokenizer's log-mel.
 TOKENIZER_MELS = 128
-#: Zero crossings of the resampling filter on each side, and its cut-off in parts of the lower Nyquist rate.
-CROSSINGS, ROLLOFF = 6, 0.99
-#: Output samples resampled at a time; bounds the memory.
-RESAMPLE_CHUNK = 1 << 16
 #: Kaldi frames at 16 kHz: 25 ms every 10 ms, in samples, and the FFT around them.
 KALDI_WINDOW, KALDI_HOP, KALDI_FFT = 400, 160, 512
 #: Hz, the lowest edge of a Kaldi mel bin.
 KALDI_LOW = 20.0
-
-
-def resample(wave: Tensor, rate: int, new_rate: int) -> Tensor:
-    """Return the wave at another rate, through a Hann-windowed sinc.
-
-    The filter has 6 zero crossings a side and a roll-off of 0.99, the defaults upstream used. It is evaluated
-    where it is needed, so rates without a common factor cost no more than others.
-
-    Args:
-        wave: (N,) float32.
-        rate, new_rate: Hz.
-
-    Returns:
-        (ceil(N * new_rate / rate),) float32.
-    """
-    if rate == new_rate:
-        return wave
-    common = math.gcd(rate, new_rate)
-    old, new = rate // common, new_rate // common
-    cut = min(old, new) * ROLLOFF
-    reach = math.ceil(CROSSINGS * old / cut)  # old samples on each side
-    taps = torch.arange(-reach, reach + 2)
-    padded = F.pad(wave, (reach, reach + 2))
-    pieces = []
-    length = -(-len(wave) * new // old)
-    for start in range(0, length, RESAMPLE_CHUNK):
-        numbers = torch.arange(start, min(start + RESAMPLE_CHUNK, length))
-        whole, part = numbers * old // new, (numbers * old % new).double() / new  # old time = whole + part
-        crossings = ((taps - part[:, None]) * (cut / old)).clamp_(-CROSSINGS, CROSSINGS)  # (n, taps)
-        window = torch.cos(crossings * (math.pi / CROSSINGS / 2)).square_()
-        weights = (torch.sinc(crossings) * window * (cut / old)).float()
-        pieces.append((padded[whole[:, None] + (taps + reach)] * weights).sum(dim=1))
-    return torch.cat(pieces)
-
-
-@lru_cache(maxsize=4)
-def mel_filters(*, rate: int, n_fft: int, bins: int, highest: float) -> Tensor:
-    """Return (bins, n_fft // 2 + 1) triangles on Slaney's mel scale from 0 to `highest` Hz, of equal area."""
-    step, knee = 200 / 3, 1000.0  # Hz a mel below the knee; above it, mels are logarithmic
-    log_step = math.log(6.4) / 27
-    top = knee / step + math.log(highest / knee) / log_step
-    mels = torch.linspace(0, top, bins + 2, dtype=torch.float64)
-    edges = torch.where(mels < knee / step, mels * step, knee * torch.exp(log_step * (mels - knee / step)))
-    hertz = torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    left, centre, right = (edges[i : i + bins, None] for i in range(3))
-    triangles = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre))
-    return (triangles.clamp(min=0) * (2 / (right - left))).float()
 
 
 def voice_mel(wave: Tensor) -> Tensor:
@@ -93,7 +42,7 @@ def voice_mel(wave: Tensor) -> Tensor:
         padded, n_fft, HOP, window=torch.hann_window(n_fft), center=False, return_complex=True
     )
     magnitude = torch.sqrt(torch.view_as_real(spectrum).square().sum(dim=-1) + 1e-9)
-    filters = mel_filters(rate=SAMPLE_RATE, n_fft=n_fft, bins=MELS, highest=8000.0)
+    filters = mel_filters(MELS, window=n_fft, rate=SAMPLE_RATE, highest=8000.0)
     return (filters @ magnitude).clamp(min=1e-5).log().T.contiguous()
 
 
@@ -109,7 +58,7 @@ def tokenizer_features(wave: Tensor) -> Tensor:
     n_fft, hop = 400, 160
     spectrum = torch.stft(wave, n_fft, hop, window=torch.hann_window(n_fft), return_complex=True)
     power = spectrum[:, :-1].abs().square()
-    filters = mel_filters(rate=GRAPH_RATE, n_fft=n_fft, bins=TOKENIZER_MELS, highest=8000.0)
+    filters = mel_filters(TOKENIZER_MELS, window=n_fft, rate=GRAPH_RATE)
     logs = (filters @ power).clamp(min=1e-10).log10()
     return (torch.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import NotApplicable, Unavailable
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.judge import Heard
 from echat_eval.labels import LABELS
 
@@ -26,15 +26,19 @@ def words_of(case: Case, ears: Sequence[str] = WORD_EARS) -> str:
     """Return the words of a reply: what the system wrote, else what the first ear heard.
 
     Raises:
+        SystemFailure: an ear heard no word in a reply without text: it is empty.
         Unavailable: an ear would hear them, and its annotation is missing.
         NotApplicable: neither text nor an ear.
     """
     reply = case.response.reply
-    if reply is not None and reply.text:
+    if reply is not None and reply.text and reply.text.strip():
         return reply.text
     for annotation in _of(case, ears):
         if annotation.state == "value" and isinstance(annotation.values.get("hypothesis"), str):
-            return str(annotation.values["hypothesis"])
+            words = str(annotation.values["hypothesis"])
+            if not words.strip():
+                raise SystemFailure(f"empty reply: it has no text, and {annotation.annotator} heard no words")
+            return words
         if annotation.state == "missing":
             raise Unavailable(f"the words of the reply are missing: {annotation.reason}")
     raise NotApplicable("the reply has no text, and no annotator heard its words")

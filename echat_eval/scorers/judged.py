@@ -1,32 +1,30 @@
-"""A judge's scores: of the reply's words, and of its voice apart from them."""
+"""A judge's scores: of the reply's words, of its voice apart from them, and of how much the cue mattered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any, Literal
 
 from echat_eval.chat_client import ChatClient
-from echat_eval.errors import NotApplicable, Unavailable
-from echat_eval.judge import (
-    Heard,
-    Judge,
-    Jury,
-    Question,
-    Ruling,
-    load_judge,
-    text_score,
-    voice_score,
-)
+from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable
+from echat_eval.judge import Judge, Jury, Question, Ruling, load_judge, text_score, voice_score
 from echat_eval.ports import Case
-from echat_eval.records import Metric, Score
-from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, emotion_of, opinions_of, words_of
-from echat_eval.scorers.judged_contrast import JudgedContrast
-from echat_eval.scorers.judging import Asking, blank_score, question_of, settled_without_reply, stem_of
+from echat_eval.records import Metric, Score, State
+from echat_eval.scorers.asking import (
+    Asking,
+    blank_score,
+    failed_scores,
+    question_of,
+    question_under,
+    settled_scores,
+    voice_of,
+)
+from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, opinions_of, words_of
 
-__all__ = ["Judged", "JudgedContrast", "judged_scorers"]
+__all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
 
 
 class Judged(Asking):
@@ -43,7 +41,7 @@ class Judged(Asking):
 
     def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
-        stem = stem_of(self.judge)
+        stem = _stem(self.judge)
         self.metrics: tuple[Metric, ...] = (
             Metric(
                 name=stem, title=f"Judge {self.judge.name}", unit="points", low=0, high=100,
@@ -59,12 +57,23 @@ class Judged(Asking):
         """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
         return [score for case in cases for score in await self._both(case)]
 
+    def question_of(self, case: Case) -> Question:
+        """Return what the judge is asked of a reply.
+
+        Raises:
+            SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not to be had.
+        """
+        return question_of(case)
+
     async def _both(self, case: Case) -> list[Score]:
         text, voice = (blank_score(case, metric) for metric in self.metrics)
-        if settled := settled_without_reply(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
+        if settled := settled_scores(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
             return settled
-        heard, lacking = _voice_of(case)
-        question = question_of(case, words_of(case), case.sample.cues, heard)
+        _, lacking = voice_of(case)
+        try:
+            question = self.question_of(case)
+        except SystemFailure as error:
+            return failed_scores([(text, self.metrics[0]), (voice, self.metrics[1])], str(error))
         rulings = await self.rulings(question)
         evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
@@ -79,6 +88,76 @@ class Judged(Asking):
         return made
 
 
+class JudgedContrast(Asking):
+    """How much better the judge finds a reply under its own labels than under those of its group.
+
+    Every reply of a contrast group is judged under every set of labels of the group. A row's value is
+    the mean over the group's replies to other labels of
+
+        (fit(own reply, own labels) - fit(own reply, its labels)
+         + fit(its reply, its labels) - fit(its reply, own labels)) / 2,
+
+    which over the group is the mean of fit(own, own) - fit(own, other), and in which a judge's liking
+    for one label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the
+    voice is withheld, so that only words count.
+    """
+
+    name = "judged-contrast"
+    version = "1"
+    scope: Literal["sample", "contrast group"] = "contrast group"
+
+    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
+        self.metrics: tuple[Metric, ...] = (
+            Metric(
+                name=f"{_stem(self.judge)}_cue_contrast", title="Judge's cue contrast", unit="points",
+                low=-100, high=100, higher_is_better=True, worst=-100,
+            ),
+        )  # fmt: skip
+
+    async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
+        """Return one score a case of one contrast group."""
+        words: dict[str, str | RowError] = {}
+        for case in cases:
+            if case.response.state == "value":
+                try:
+                    words[case.sample.id] = words_of(case)
+                except (SystemFailure, NotApplicable, Unavailable) as error:
+                    words[case.sample.id] = error
+        return [await self._one(case, cases, words) for case in cases]
+
+    async def _one(self, case: Case, cases: Sequence[Case], words: Mapping[str, str | RowError]) -> Score:
+        metric = self.metrics[0]
+        blank = blank_score(case, metric)
+        if settled := settled_scores(case, [(blank, metric)]):
+            return settled[0]
+        own = words[case.sample.id]
+        if isinstance(own, SystemFailure):
+            return failed_scores([(blank, metric)], str(own))[0]
+        if not isinstance(own, str):
+            state: State = "not applicable" if isinstance(own, NotApplicable) else "missing"
+            return replace(blank, state=state, reason=str(own))
+        others = [
+            (other, said)
+            for other in cases
+            if case.sample.contrast_group is not None
+            and _labels(other) != _labels(case)
+            and isinstance(said := words.get(other.sample.id), str)
+        ]
+        if not others:
+            reason = "no other reply in its contrast group answers other labels"
+            return replace(blank, state="not applicable", reason=reason)
+        value = fmean([await self._pair(case, own, other, said) for other, said in others])
+        return replace(blank, state="value", value=value, reason=None, evidence={"against": len(others)})
+
+    async def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
+        async def fit(words: str, labels: Case) -> float:
+            return await self._points(question_under(case, words, labels.sample.cues, None))
+
+        gain_of_own = await fit(own, case) - await fit(own, other)
+        return (gain_of_own + await fit(said, other) - await fit(said, case)) / 2
+
+
 def judged_scorers(
     model: str | None = None,
     url: str | None = None,
@@ -88,8 +167,8 @@ def judged_scorers(
     schema: bool = True,
     temperature: float = 0.0,
     calls_at_once: int = 4,
-    timeout: float = 60.0,
     store: Path | None = None,
+    timeout: float = 60.0,
 ) -> tuple[Judged, JudgedContrast]:
     """Return both scorers of one judge; they share its connection and its verdicts.
 
@@ -100,8 +179,8 @@ def judged_scorers(
         repeats: verdicts per question; the spread is in the evidence.
         schema: the server can hold answers to a JSON schema.
         calls_at_once: calls in flight at most, over both scorers.
-        timeout: seconds per call.
         store: file of verdicts that outlives the process.
+        timeout: seconds until a question is given up.
     """
     judge = load_judge(rubric)
     client = ChatClient(
@@ -114,17 +193,12 @@ def judged_scorers(
     )
 
 
-def _voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
-    """Return what was heard, and otherwise which state and reason the voice's score has."""
-    try:
-        heard = emotion_of(case)
-    except NotApplicable as error:
-        return None, {"state": "not applicable", "reason": str(error)}
-    except Unavailable as error:
-        return None, {"state": "missing", "reason": str(error)}
-    if heard is None:
-        return None, {"state": "not applicable", "reason": "the annotator could not tell the emotion"}
-    return heard, None
+def _stem(judge: Judge) -> str:
+    return f"judge_{judge.name}".replace("-", "_")
+
+
+def _labels(case: Case) -> str:
+    return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
 
 
 def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> dict[str, Any]:

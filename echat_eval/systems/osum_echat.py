@@ -17,9 +17,11 @@ from echat_eval.records import Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.osum.engine import Engine, OsumReply, Token2Wav
+    from echat_eval.osum.engine import Token2Wav
     from echat_eval.osum.modes import Ask
-    from echat_eval.records import Request, Waveform
+    from echat_eval.osum.team import Answer, Team, Worker
+    from echat_eval.osum.tokenizer import TextTokenizer
+    from echat_eval.records import Request
 
 __all__ = ["RULES_VERSION", "OsumEChat"]
 
@@ -39,13 +41,17 @@ class OsumEChat:
         mode: a name of `osum.modes.MODES` that hears.
         task: the question of mode `understand`.
         profile: "fixed" or "upstream".
-        device: "auto", "cpu", "cuda", "cuda:1" ...
+        device: "auto", "cpu", "cuda", "cuda:1" ..., or several, "cuda:0,cuda:1": an engine on each.
         dtype: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
-        batch_size: requests decoded together.
+        batch_size: requests handed over at once; more than `slots`, so that slots are refilled.
+        slots: requests decoded together on each device; halved when its memory is full.
+        steps: "auto", "plain", "recorded" or "compiled", see `osum.record`; a CPU's are always plain.
+        overlap: true, false or "auto": speak finished replies while others are decoded; "auto" on a GPU.
         greedy: always the likeliest id, in place of the mode's sampling.
         max_new: most ids of a reply; 0 for the profile's own cap.
         seed: with the request's audio it makes the request's own seed.
-        token2wav: folder with flow.pt and hift.pt; empty for text replies.
+        token2wav: folder with flow.pt and hift.pt (and token2wav.json if they are of another size than the
+            release); empty for text replies.
         voice: the voice file for it.
         speech_tokens: request id -> codec ids of its reply, kept whether or not there is a voice.
     """
@@ -58,7 +64,10 @@ class OsumEChat:
     profile: str = "fixed"
     device: str = "auto"
     dtype: str = "auto"
-    batch_size: int = 8
+    batch_size: int = 32
+    slots: int = 8
+    steps: str = "auto"
+    overlap: bool | str = "auto"
     greedy: bool = False
     max_new: int = 0
     seed: int = 0
@@ -66,8 +75,7 @@ class OsumEChat:
     voice: str = ""
     speech_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
     calls_at_once: int = field(default=1, init=False)
-    _engine: Engine | None = field(default=None, init=False, repr=False)
-    _speaker: Token2Wav | None = field(default=None, init=False, repr=False)
+    _team: Team | None = field(default=None, init=False, repr=False)
     _fingerprint: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -77,8 +85,13 @@ class OsumEChat:
             raise UsageError(f"mode '{self.mode}' reads text; a benchmark asks by voice: use s2s, s2t, ...")
         if bool(self.token2wav) != bool(self.voice):
             raise UsageError("a voice needs both: token2wav=FOLDER and voice=FILE")
-        if self.batch_size < 1:
-            raise UsageError(f"batch_size is {self.batch_size}; expected 1 or more")
+        for name in ("batch_size", "slots"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.steps not in ("auto", "plain", "recorded", "compiled"):
+            raise UnknownName("steps", self.steps, ("auto", "plain", "recorded", "compiled"))
+        if self.overlap not in ("auto", True, False):
+            raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
 
     def load(self) -> None:
         """Read the weights; the first request does it otherwise.
@@ -87,29 +100,47 @@ class OsumEChat:
             NotInstalled: no torch, no such file, no tokenizer.
             BadData: the checkpoint is not OSUM-EChat, or damaged.
         """
-        if self._engine is not None:
+        if self._team is not None:
             return
         try:
             import torch
 
-            from echat_eval.osum.checkpoint import find_file, load_model
-            from echat_eval.osum.engine import Engine
+            from echat_eval.osum.checkpoint import find_file
             from echat_eval.osum.modes import mode_named
+            from echat_eval.osum.team import Team
             from echat_eval.osum.tokenizer import load_tokenizer
         except ImportError as error:
             raise NotInstalled(f"osum-echat needs {error.name}: pip install 'echat-eval[osum]'") from error
-        mode_named(self.mode)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        dtype = ("fp32" if device == "cpu" else "bf16") if self.dtype == "auto" else self.dtype
+        speaks = mode_named(self.mode).speaks
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
-        model = load_model(path, dtype=dtype, device=device)
         tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
-        profile: Any = self.profile
-        self._engine = Engine(model, tokenizer, profile=profile)
-        if self.token2wav:
-            self._speaker = self._load_speaker(device)
-        elif mode_named(self.mode).speaks:
+        self._team = Team([self._worker(path, tokenizer, device) for device in devices])
+        if speaks and not self.token2wav:
             logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
+
+    def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> Worker:
+        """Return an engine on a device, with its voice if one is set."""
+        from echat_eval.osum.checkpoint import load_model
+        from echat_eval.osum.engine import Engine
+        from echat_eval.osum.team import Worker
+
+        check_device(device)
+        gpu = device.startswith("cuda")
+        dtype = ("bf16" if gpu else "fp32") if self.dtype == "auto" else self.dtype
+        profile: Any = self.profile
+        steps: Any = self.steps
+        engine = Engine(
+            load_model(path, dtype=dtype, device=device),
+            tokenizer,
+            profile=profile,
+            slots=self.slots,
+            steps=steps,
+        )
+        speaker = self._load_speaker(device) if self.token2wav else None
+        overlap = gpu if self.overlap == "auto" else bool(self.overlap)
+        return Worker(engine=engine, speaker=speaker, overlap=overlap)
 
     @staticmethod
     def _tokenizer_beside(path: Path) -> Path | None:
@@ -127,17 +158,16 @@ class OsumEChat:
 
     def close(self) -> None:
         """Let go of the weights."""
-        self._engine = self._speaker = None
+        self._team = None
 
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer, the voice and the version of the rules."""
         if self._fingerprint is None:
             from echat_eval.osum.checkpoint import file_sha256, find_file
 
-            self.load()
-            assert self._engine is not None
+            worker = self._loaded().workers[0]
             parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
-            parts += [self._engine.tokenizer.fingerprint, str(getattr(self._speaker, "fingerprint", ""))]
+            parts += [worker.engine.tokenizer.fingerprint, str(getattr(worker.speaker, "fingerprint", ""))]
             self._fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self._fingerprint
 
@@ -145,7 +175,8 @@ class OsumEChat:
         """Everything that was set, without the machine's paths: the weights are in the fingerprint."""
         from echat_eval.osum.features import RESAMPLER
 
-        names = ("mode", "task", "profile", "device", "dtype", "batch_size", "greedy", "max_new", "seed")
+        names = ("mode", "task", "profile", "device", "dtype", "batch_size", "slots", "steps", "overlap",
+                 "greedy", "max_new", "seed")  # fmt: skip
         voice = Path(self.voice).name if self.voice else "none: text replies"
         return {name: getattr(self, name) for name in names} | {
             "checkpoint": Path(self.checkpoint).name,
@@ -159,14 +190,14 @@ class OsumEChat:
         return self.respond_batch([request])[0]
 
     def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer several requests in one batch, each as if it had been alone.
+        """Answer several requests, each as if it had been alone.
 
         Raises:
-            SystemFailure: one's audio cannot be heard; the caller asks one by one to learn whose.
+            SystemFailure: one's audio cannot be heard, or the memory holds not even one request; the caller
+                asks one by one to learn whose.
             NotApplicable: a request has past turns without audio, or the mode has no place for them.
         """
-        self.load()
-        assert self._engine is not None
+        team = self._loaded()
         asks = [self._ask(request) for request in requests]
         sampling = None
         if self.greedy:
@@ -175,34 +206,47 @@ class OsumEChat:
             from echat_eval.osum.modes import mode_named
 
             sampling = replace(mode_named(self.mode).sampling, top_k=1)
-        made = self._engine.reply(asks, mode=self.mode, sampling=sampling, cap=self.max_new or None)
-        waves: list[Waveform | None] = [None] * len(made)
-        if self._speaker is not None:
-            spoken = [reply.speech for reply in made]
-            waves = self._speaker.synthesise(spoken, seeds=[ask.seed for ask in asks])
-        self.speech_tokens |= {q.id: reply.speech for q, reply in zip(requests, made, strict=True)}
-        return [self._reply(reply, wave) for reply, wave in zip(made, waves, strict=True)]
+        before = len(team.notes)
+        made = team.answer(asks, mode=self.mode, sampling=sampling, cap=self.max_new or None)
+        self.speech_tokens |= {q.id: answer.reply.speech for q, answer in zip(requests, made, strict=True)}
+        return [self._reply(answer, out_of_memory=len(team.notes) - before) for answer in made]
 
-    def _reply(self, made: OsumReply, wave: Waveform | None) -> Reply:
+    def _loaded(self) -> Team:
+        self.load()
+        assert self._team is not None  # load() made it
+        return self._team
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what happened that a reader of the results should know, such as a memory that was full."""
+        return () if self._team is None else self._team.notes
+
+    def _reply(self, answer: Answer, *, out_of_memory: int) -> Reply:
+        made = answer.reply
+        usage = {
+            "prompt_tokens": made.prompt_positions,
+            "completion_tokens": made.new_ids,
+            "speech_tokens": len(made.speech),
+        }
+        if out_of_memory:
+            # How often the batch this reply came in had to be made smaller.
+            usage["out_of_memory"] = out_of_memory
         return Reply(
             text=made.text,
-            audio=wave,
+            audio=answer.wave,
             think=made.think,
             perceived=made.perceived,
             reply_emotion=made.reply_emotion,
+            first_audio_seconds=answer.first_audio_seconds,
             finish_reason=made.finish_reason,
-            usage={
-                "prompt_tokens": made.prompt_positions,
-                "completion_tokens": made.new_ids,
-                "speech_tokens": len(made.speech),
-            },
+            usage=usage,
         )
 
     def _ask(self, request: Request) -> Ask:
         from echat_eval.osum.features import read_wave
         from echat_eval.osum.modes import Ask, PastTurn
 
-        assert self._engine is not None
+        config = self._loaded().workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":
             raise NotApplicable(f"mode '{self.mode}' converses; set mode=understand and task=...")
         past: list[PastTurn] = []
@@ -216,7 +260,7 @@ class OsumEChat:
             past.append(PastTurn(wave=read_wave(user.audio.path), text=assistant.text))
         if past and self.mode != "s2s":
             raise NotApplicable(f"mode '{self.mode}' has no place for past turns; mode 's2s' has")
-        limit = self._engine.model.config.max_audio_seconds
+        limit = config.max_audio_seconds
         if request.audio.seconds > limit:
             # Said before the file is read: ten hours would fill the memory first.
             raise SystemFailure(
@@ -230,3 +274,18 @@ class OsumEChat:
             history=tuple(past),
             seed=int.from_bytes(digest[:8], "big"),
         )
+
+
+def check_device(name: str) -> None:
+    """Raise UsageError unless this machine has a device of that name."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"device '{name}'; expected auto, cpu, cuda or cuda:N, several with commas"
+        ) from None
+    there = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= there:
+        raise UsageError(f"device '{name}'; this machine has {there} GPUs that torch can use")

@@ -25,11 +25,13 @@ class Finding:
         verdict: "fail" is a fault of the adapter; "note" is something its author should know.
         check: what was looked at.
         said: what was found, and what to do.
+        final: nothing that could be looked at after it would say anything else.
     """
 
     verdict: Verdict
     check: str
     said: str
+    final: bool = False
 
 
 def check_facts(system: Any) -> Iterator[Finding]:
@@ -47,7 +49,7 @@ def check_facts(system: Any) -> Iterator[Finding]:
     try:
         first, second = system.fingerprint(), system.fingerprint()
     except (EChatError, OSError) as error:
-        yield Finding(verdict="fail", check="fingerprint", said=f"{type(error).__name__}: {error}")
+        yield finding_of("fingerprint", error)
         return
     if first is None:
         said = "unknown, so no other run's replies are ever reused; give one if you can"
@@ -76,7 +78,7 @@ def finding_of(check: str, error: BaseException) -> Finding:
     if isinstance(error, Unavailable):
         return Finding(verdict="fail", check=check, said=f"{said} (the row would be missing, not failed)")
     if isinstance(error, NotInstalled | UsageError):
-        return Finding(verdict="fail", check=check, said=f"{error}")
+        return Finding(verdict="fail", check=check, said=f"{error}", final=True)
     return Finding(verdict="fail", check=check, said=" ".join(said.split())[:400])
 
 

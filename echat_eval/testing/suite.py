@@ -39,7 +39,13 @@ def check_system(
         language: of the questions.
         seconds: a call that takes longer fails the check.
     """
-    yield from check_facts(system)
+    for fact in check_facts(system):
+        yield fact
+        if fact.final:
+            yield Finding(
+                verdict="note", check="stopped", said="the other checks need a system that can be used"
+            )
+            return
     with tempfile.TemporaryDirectory(prefix="echat-eval-check-") as scratch:
         suite = _Suite(system, Path(scratch), language, seconds)
         try:
@@ -53,16 +59,19 @@ class _Suite:
 
     def __init__(self, system: Any, folder: Path, language: str, seconds: float) -> None:
         self.system = system
-        self.folder = folder
-        self.language = language
-        self.seconds = seconds
+        self.folder, self.language, self.seconds = folder, language, seconds
         self.run_folder = RunFolder(folder / "run")
         self.oracle = hasattr(system, "respond_to")
         self.hung = False
 
     def run(self) -> Iterator[Finding]:
         """Yield every check in turn; stop at what makes the others senseless."""
-        yield from self._load()
+        for found in self._load():
+            yield found
+            if found.final:
+                said = "the other checks need a system that can be loaded"
+                yield Finding(verdict="note", check="stopped", said=said)
+                return
         requests = made_requests(self.folder, self.language)
         first, finding = self._asked("a first request", requests[0])
         yield finding

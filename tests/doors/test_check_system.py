@@ -157,3 +157,12 @@ def test_the_command_reports_readably_and_exits_with_what_it_found(tmp_path: Pat
     assert done.return_value == 1
     assert "FAIL  a first request: SystemFailure: the program ended with exit code 1" in done.output
     assert "no GPU found" in done.output
+
+
+def test_what_makes_a_system_unusable_is_said_once() -> None:
+    done = CliRunner().invoke(
+        command_line, ["check", "system", "command:./nothere.sh"], standalone_mode=False
+    )
+    assert done.return_value == 1
+    assert done.output.count("no program './nothere.sh'") == 1
+    assert "stopped: the other checks need a system that can be used" in done.output

@@ -11,7 +11,7 @@ from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.annotators.sensevoice import read_tags
 from echat_eval.annotators.transformers_audio import read_map
 from echat_eval.annotators.weights import folder_licence, folder_sha256, model_folder
-from echat_eval.errors import BadData, NotInstalled
+from echat_eval.errors import BadData, NotInstalled, UsageError
 from echat_eval.labels import LABELS
 
 NINE = ["生气/angry", "厌恶/disgusted", "恐惧/fearful", "开心/happy", "中立/neutral", "其他/other", "难过/sad",
@@ -94,6 +94,58 @@ def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(NotInstalled, match=r"nobody/no-such-model"):
         model_folder("nobody/no-such-model")
+
+
+def snapshot(folder: Path, revision: str | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.pt").write_bytes(b"1")
+    if revision is not None:
+        (folder / ".mv").write_text(f"Revision:{revision},CreatedAt:1700000000")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["hub/models/iic/Sense___Voice", "models/iic/Sense___Voice", "hub/iic/Sense.Voice", "iic/Sense.Voice",
+     "models/iic--Sense.Voice/snapshots/v1"],
+)  # fmt: skip
+def test_a_name_of_modelscopes_is_found_in_each_layout_of_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    with pytest.raises(NotInstalled, match=r"modelscope download --model iic/Sense\.Voice"):
+        model_folder("iic/Sense.Voice", hub="ms")
+    folder = snapshot(tmp_path / place)
+    assert model_folder("iic/Sense.Voice", hub="ms") == folder
+
+
+def test_modelscopes_default_cache_lies_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODELSCOPE_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = snapshot(tmp_path / ".cache/modelscope/hub/models/iic/x")
+    assert model_folder("iic/x", hub="ms") == folder
+
+
+def test_a_revision_of_modelscopes_is_the_one_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    flat = snapshot(tmp_path / "hub/models/iic/x", "v2.0.4")
+    assert model_folder("iic/x", hub="ms", revision="v2.0.4") == flat
+    with pytest.raises(NotInstalled, match=r"--revision v2\.0\.5"):
+        model_folder("iic/x", hub="ms", revision="v2.0.5")
+    unmarked = snapshot(tmp_path / "hub/models/iic/y")
+    assert model_folder("iic/y", hub="ms") == unmarked
+    with pytest.raises(NotInstalled):  # nobody knows which revision it is
+        model_folder("iic/y", hub="ms", revision="v1")
+    one, two = (snapshot(tmp_path / f"models/iic--z/snapshots/v{n}") for n in (1, 2))
+    assert model_folder("iic/z", hub="ms", revision="v1") == one != two
+    with pytest.raises(UsageError, match=r"several revisions \(v1, v2\)"):
+        model_folder("iic/z", hub="ms")
+    with pytest.raises(NotInstalled):
+        model_folder("../x", hub="ms")
 
 
 def test_the_weights_hash_holds_weights_and_settings_and_no_readme(tmp_path: Path) -> None:

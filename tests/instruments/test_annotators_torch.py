@@ -123,6 +123,10 @@ def test_sensevoice_tags_and_paraformer_words(folder: Path, funasr: None, clips:
         words.annotate(clips[0], language="en")
     with pytest.raises(NotApplicable, match=r"0\.020 s"):
         words.annotate(clip(folder / "short.wav", 99, 0.02), language="zh")
+    alone = [sense.annotate(c, language="en") for c in clips]
+    assert len({v["hypothesis"] for v in alone}) > 1
+    together = [v for n in range(0, 40, 7) for v in sense.annotate_batch(clips[n : n + 7], language="en")]
+    assert together == alone
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -189,3 +193,99 @@ def test_a_ctc_model_hears_words(folder: Path, clips: list[AudioRef]) -> None:
     with pytest.raises(NotApplicable):
         ear.annotate(clips[0], language="zh")
     assert ear.settings()["licence"] == "not stated"
+
+
+def test_whisper_hears_words_alone_together_and_beyond_its_window(
+    folder: Path, clips: list[AudioRef]
+) -> None:
+    from echat_eval.annotators.transformers_asr import TransformersASR
+
+    ear = TransformersASR(str(tiny_models.whisper(folder / "whisper")))
+    alone = [ear.annotate(c, language="en") for c in clips]
+    assert len({values["hypothesis"] for values in alone}) > 5  # what is said depends on what is heard
+    assert not any("<|" in values["hypothesis"] for values in alone)
+    together = [v for n in range(0, 40, 7) for v in ear.annotate_batch(clips[n : n + 7], language="en")]
+    assert together == alone
+    # The language is told to the model: it hears other words, and none at all in one it is not asked about.
+    assert [ear.annotate(c, language="zh")["hypothesis"] for c in clips[:9]] != [
+        v["hypothesis"] for v in alone[:9]
+    ]
+    with pytest.raises(NotApplicable):
+        ear.annotate(clips[0], language="de")
+    long = clip(folder / "long.wav", 7, 4.5)  # the model's window is 2 s
+    from echat_eval.annotators.local_model import mono_of
+    from echat_eval.annotators.transformers_asr import windows
+
+    parts = windows(mono_of(long), 32_000)
+    assert len(parts) >= 3
+    heard = []
+    for n, part in enumerate(parts):
+        sf.write(folder / f"part{n}.wav", part, 16000, subtype="FLOAT")
+        heard.append(ear.annotate(audio_ref(folder / f"part{n}.wav"), language="en")["hypothesis"])
+    assert ear.annotate(long, language="en")["hypothesis"] == " ".join(heard).strip()
+
+
+def test_an_english_whisper_is_told_no_language(folder: Path, clips: list[AudioRef]) -> None:
+    from echat_eval.annotators.transformers_asr import TransformersASR
+
+    model = tiny_models.whisper(folder / "whisper.en", multilingual=False)
+    ear = TransformersASR(str(model), languages="en")
+    assert ear.annotate(clips[0], language="en")["hypothesis"]
+    assert ear.fingerprint() != TransformersASR(str(folder / "whisper"), languages="en").fingerprint()
+
+
+def test_a_long_clip_is_cut_where_it_is_quietest() -> None:
+    from echat_eval.annotators.transformers_asr import windows
+
+    mono = np.ones(50_000, np.float32)
+    mono[28_000:28_640] = 0
+    first, second = windows(mono, 32_000)
+    assert 27_680 <= len(first) <= 28_640
+    assert np.array_equal(np.concatenate([first, second]), mono)
+
+
+def test_a_classifier_with_a_window_of_one_length(folder: Path, clips: list[AudioRef]) -> None:
+    from echat_eval.annotators.transformers_audio import EmotionClassifier
+
+    model = tiny_models.whisper_classifier(folder / "whisper-ser", ["angry", "happy", "sad"])
+    ear = EmotionClassifier(str(model), threshold=0.0)
+    alone = [ear.annotate(c, language="en") for c in clips[:16]]
+    assert len({str(v["distribution"]) for v in alone}) == 16
+    for a, b in zip(alone, ear.annotate_batch(clips[:16], language="en"), strict=True):
+        assert a["emotion"] == b["emotion"]
+        assert a["distribution"] == pytest.approx(b["distribution"], abs=1e-5)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_ctc_and_speaker_batches_hear_what_single_clips_are_heard_as(
+    folder: Path, clips: list[AudioRef], masked: bool
+) -> None:
+    from echat_eval.annotators.speaker import Speaker
+    from echat_eval.annotators.transformers_asr import TransformersASR
+
+    ears = [
+        TransformersASR(str(tiny_models.ctc(folder / f"ctc-{masked}", masked=masked)), languages="en"),
+        Speaker(
+            str(tiny_models.classifier(folder / f"sex-{masked}", ["f", "m"], masked=masked)), threshold=0.0
+        ),
+    ]
+    for ear in ears:
+        alone = [ear.annotate(c, language="en") for c in clips]
+        together = [v for n in range(0, 40, 7) for v in ear.annotate_batch(clips[n : n + 7], language="en")]
+        for key in ("hypothesis", "gender"):
+            assert [v.get(key) for v in together] == [v.get(key) for v in alone]
+            assert len({v.get(key) for v in alone}) > 1 or key not in alone[0]
+
+
+def test_a_name_of_modelscopes_is_heard_with_from_its_cache(
+    folder: Path, e2v: Path, clips: list[AudioRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from echat_eval.annotators.emotion2vec import Emotion2vec
+
+    shutil.copytree(e2v, tmp_path / "hub" / "models" / "iic" / "emotion2vec_plus_large")
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    named, local = Emotion2vec(threshold=0.0), Emotion2vec(model=str(e2v), threshold=0.0)
+    assert named.annotate(clips[0], language="zh") == local.annotate(clips[0], language="zh")
+    assert named.fingerprint() == local.fingerprint()  # the weights count, not where they lie

@@ -83,7 +83,7 @@ def test_a_judge_that_obeys_replies_is_found_and_how_far_it_moved_is_said() -> N
 def test_missing_verdicts_are_not_taken_for_wrong_ones(option: str) -> None:
     done = run(lambda p, r: "hm.", option)
     assert done.return_value == Exit.CANNOT_TELL
-    assert "outside their band 0, missing 68" in done.output
+    assert "outside their band 0, missing 70" in done.output
 
 
 def test_nothing_to_check_is_misuse() -> None:

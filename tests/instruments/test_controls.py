@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.checks.scripted_run import ScriptedClient
+from echat_eval.checks.scripted_judge import ScriptedClient
 from echat_eval.controls import Asked, control_lines, run_controls, subsample
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import Heard, Jury, Question, load_judge

@@ -90,6 +90,13 @@ def test_uar_and_war_by_hand() -> None:
     assert found.uar.low < 62.5 < found.uar.high
 
 
+def test_what_differs_between_labels_is_no_uncertainty_of_the_uar() -> None:
+    rows = [(gold, "sad", 4 * (gold == "sad") + n) for gold in ("happy", "sad") for n in range(4)]
+    found = recognition("emotion", rows)
+    assert (found.uar.value, found.uar.se, found.war.value) == (50, 0, 50)
+    assert found.war.se > 10
+
+
 def test_a_system_that_always_says_one_label_has_the_uar_of_chance() -> None:
     rows = [(g, "sad", n) for n, g in enumerate(["sad"] * 90 + ["happy"] * 10)]
     found = recognition("emotion", rows)

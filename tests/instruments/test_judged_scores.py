@@ -150,6 +150,18 @@ def test_a_reply_without_text_needs_an_ear() -> None:
     assert text.state == "value"
 
 
+@pytest.mark.parametrize("words", ["", None, " \n"])
+def test_a_reply_in_which_no_word_is_heard_has_failed_and_is_no_score(words: str | None) -> None:
+    silent = replace(heard("sad"), annotator="whisper", values={"hypothesis": " "})
+    empty = case(words=words, ident="b", annotations={"whisper": silent})
+    (text, voice), judge = scored(fitting, "judged", [empty])
+    assert (text.state, text.value, voice.state) == ("failed", 0, "not applicable")
+    assert "whisper heard no words" in (text.reason or "")
+    contrast, asked = scored(fitting, "contrast", [case("happy"), empty])
+    assert [(s.state, s.value) for s in contrast] == [("not applicable", None), ("failed", -100)]
+    assert judge.prompts() == asked.prompts() == []
+
+
 # -- cue contrast -------------------------------------------------------------
 
 

@@ -229,6 +229,7 @@ def test_the_command_prints_what_it_found(labelled: Path) -> None:
     )
     assert done.return_value == 0, done.output
     assert "acoustics: 8 clips" in done.output
+    assert "it hears nothing that" in done.output
 
 
 @pytest.mark.parametrize(

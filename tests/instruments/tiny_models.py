@@ -226,7 +226,7 @@ def age_gender(folder: Path) -> Path:
     return folder
 
 
-def ctc(folder: Path) -> Path:
+def ctc(folder: Path, *, masked: bool = False) -> Path:
     import torch
     import transformers as t
 
@@ -234,7 +234,80 @@ def ctc(folder: Path) -> Path:
     letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz"]
     (folder / "vocab.json").write_text(json.dumps({c: n for n, c in enumerate(letters)}))
     torch.manual_seed(0)
-    t.Wav2Vec2ForCTC(wav2vec2_config(vocab_size=len(letters), pad_token_id=0)).save_pretrained(folder)
+    config = wav2vec2_config(
+        vocab_size=len(letters), pad_token_id=0, feat_extract_norm="layer" if masked else "group"
+    )
+    net = t.Wav2Vec2ForCTC(config)
+    with torch.no_grad():
+        net.lm_head.weight.mul_(200)
+    net.save_pretrained(folder)
     t.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
-    t.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    t.Wav2Vec2FeatureExtractor(return_attention_mask=masked).save_pretrained(folder)
+    return folder
+
+
+def loud(net: Any, factors: dict[str, float]) -> None:
+    """Enlarge weights by part of their name, so that what comes out depends on what is heard."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            for part, factor in factors.items():
+                if part in name:
+                    weight.mul_(factor)
+
+
+def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2) -> Path:
+    """A Whisper with a byte-level vocabulary and a short window."""
+    import torch
+    import transformers as t
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    spoken = ["<|en|>", "<|zh|>"] if multilingual else []
+    special = ["<|endoftext|>", "<|startoftranscript|>", *spoken, "<|translate|>", "<|transcribe|>",
+               "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]  # fmt: skip
+    vocab = {token: n for n, token in enumerate([*sorted(ByteLevel.alphabet()), *special])}
+    end, start = vocab["<|endoftext|>"], vocab["<|startoftranscript|>"]
+    words = t.WhisperTokenizer(vocab=vocab, merges=[])
+    words.add_special_tokens({"additional_special_tokens": special})
+    words.save_pretrained(folder)
+    t.WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)
+    config = t.WhisperConfig(
+        vocab_size=len(vocab), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_target_positions=32,
+        max_source_positions=50 * window_seconds, bos_token_id=end, eos_token_id=end, pad_token_id=end,
+        decoder_start_token_id=start, suppress_tokens=[], begin_suppress_tokens=[end],
+    )  # fmt: skip
+    torch.manual_seed(1)
+    net = t.WhisperForConditionalGeneration(config)
+    loud(net, {"encoder_attn": 30, "embed_tokens": 3, "encoder.conv": 30})
+    told = {"is_multilingual": multilingual, "no_timestamps_token_id": vocab["<|notimestamps|>"]}
+    if multilingual:
+        told["lang_to_id"] = {token: vocab[token] for token in spoken}
+        told["task_to_id"] = {task: vocab[f"<|{task}|>"] for task in ("transcribe", "translate")}
+    net.generation_config = t.GenerationConfig(
+        bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=start, max_length=32,
+        suppress_tokens=[], begin_suppress_tokens=[end], **told,
+    )  # fmt: skip
+    net.save_pretrained(folder)
+    return folder
+
+
+def whisper_classifier(folder: Path, classes: list[str]) -> Path:
+    """A classifier on Whisper's encoder, whose window has one length."""
+    import torch
+    import transformers as t
+
+    config = t.WhisperConfig(
+        vocab_size=300, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=100,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, classifier_proj_size=16,
+        num_labels=len(classes), id2label=dict(enumerate(classes)),
+        label2id={name: n for n, name in enumerate(classes)},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = t.WhisperForAudioClassification(config)
+    loud(net, {"classifier.weight": 200, "encoder.conv": 30})
+    net.save_pretrained(folder)
+    t.WhisperFeatureExtractor(chunk_length=2).save_pretrained(folder)
     return folder

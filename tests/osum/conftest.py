@@ -39,3 +39,21 @@ def qwen():
     package = find_spec("dashscope")
     assert package is not None, "these tests need Qwen's vocabulary: pip install -r requirements/assets.txt"
     return load_tokenizer(Path(package.submodule_search_locations[0]) / "resources")
+
+
+@pytest.fixture(scope="session")
+def brisk_engine(tiny_folder: Path):
+    """The tiny model, made likelier to end a reply: of many requests some answer at length, some in a word."""
+    from echat_eval.osum.checkpoint import load_model
+    from echat_eval.osum.engine import Engine
+    from echat_eval.osum.tokenizer import load_tokenizer
+
+    model = load_model(tiny_folder, dtype="fp32")
+    with torch.no_grad():
+        bias = model.decoder.speech_head.bias.clone()
+        bias[model.config.speech.edge] += 3.0
+        model.decoder.speech_head.bias.copy_(bias)
+        table = model.decoder.text_embedding.weight.clone()
+        table[model.config.text.end] *= 1.3
+        model.decoder.text_embedding.weight = torch.nn.Parameter(table, requires_grad=False)
+    return Engine(model, load_tokenizer(tiny_folder))

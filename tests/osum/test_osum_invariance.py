@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from osum_asks import asks
 
 from echat_eval.osum import decoder as decoder_module
 from echat_eval.osum import encoder as encoder_module
@@ -12,18 +13,7 @@ from echat_eval.osum.modes import Ask, PastTurn
 from echat_eval.osum.phase import Phases
 from echat_eval.osum.sampling import GREEDY
 
-#: Samples: odd and even frame counts, and counts around the eight that make one position.
-LENGTHS = (400, 801, 1120, 1280, 1441, 4801, 8000, 16001, 16160, 24159, 3201, 12345)
 CAP = 40
-
-
-def asks(count: int, start: int = 0) -> list[Ask]:
-    made = []
-    for n in range(start, start + count):
-        chance = torch.Generator().manual_seed(n)
-        wave = 0.2 * torch.randn(LENGTHS[n % len(LENGTHS)], generator=chance)
-        made.append(Ask(wave=wave, text="words " * (1 + n % 5), seed=100 + n))
-    return made
 
 
 def alone(engine, ask: Ask, mode: str, sampling) -> tuple[int, ...]:
@@ -132,10 +122,10 @@ def shared_phase(monkeypatch) -> None:
 def shared_position(monkeypatch) -> None:
     usual = Decoder.forward
 
-    def from_the_longest(self, x, positions, cache, *, slots: int):
+    def from_the_longest(self, x, positions, cache, *, slots: int, **given):
         if x.shape[1] == 1:
             positions = torch.full_like(positions, slots - 1)
-        return usual(self, x, positions, cache, slots=slots)
+        return usual(self, x, positions, cache, slots=slots, **given)
 
     monkeypatch.setattr(Decoder, "forward", from_the_longest)
 

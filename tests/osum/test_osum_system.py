@@ -89,7 +89,8 @@ class Speaker:
 def test_a_voice_speaks_the_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     system = OsumEChat(checkpoint=str(tiny_folder), max_new=60)
     system.load()
-    system._speaker = Speaker()
+    (worker,) = system._team.workers
+    worker.speaker = Speaker()
     reply = system.respond(request_of(tmp_path / "a.wav", noise(1)))
     tokens = system.speech_tokens["a"]
     assert (len(reply.audio.samples) == len(tokens) + 1) if tokens else reply.audio is None
@@ -101,7 +102,7 @@ def test_silence_and_fifty_milliseconds_are_answered(system, tmp_path: Path) -> 
     for request in (silent, short):
         reply = system.respond(request)
         assert reply.finish_reason in ("stop", "length")
-    (heard,) = system._engine.model.hear([torch.zeros(16000)])
+    (heard,) = system._team.workers[0].engine.model.hear([torch.zeros(16000)])
     assert torch.isfinite(heard).all()
 
 
@@ -205,6 +206,12 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         OsumEChat(checkpoint="x", mode="tts")
     with pytest.raises(UsageError, match="needs both"):
         OsumEChat(checkpoint="x", voice="v.pt")
+    with pytest.raises(UsageError, match="slots is 0"):
+        OsumEChat(checkpoint="x", slots=0)
+    with pytest.raises(UnknownName, match="Did you mean 'compiled'"):
+        OsumEChat(checkpoint="x", steps="compile")
+    with pytest.raises(UsageError, match="overlap is 'sometimes'"):
+        OsumEChat(checkpoint="x", overlap="sometimes")
     with pytest.raises(UsageError, match="batch_size"):
         OsumEChat(checkpoint="x", batch_size=0)
     with pytest.raises(NotInstalled, match="no checkpoint"):

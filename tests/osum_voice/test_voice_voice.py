@@ -5,69 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import soundfile
-from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
+from tiny_graphs import MIX, record, write_speaker, write_tokenizer
 
 from echat_eval.errors import BadData
 from echat_eval.osum.tiny_voice import random_voice
 from echat_eval.osum.voice import Voice, load_voice, prepare_voice, save_voice
-
-#: Fixed mixing weights of the speaker stand-in.
-MIX = np.random.default_rng(0).normal(size=(80, 192)).astype(np.float32)
-
-
-def save_graph(path: Path, nodes: list, inputs: list, output: str, kind: int, constants: dict) -> Path:
-    graph = helper.make_graph(
-        nodes,
-        path.stem,
-        [helper.make_tensor_value_info(*port) for port in inputs],
-        [helper.make_tensor_value_info(output, kind, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
-def write_tokenizer(folder: Path, *, scale: float = 1000.0) -> Path:
-    """ids = 100 Hz log-mel, the loudest of 4 frames and 128 bins, times `scale`; the port names are the release's."""
-    nodes = [
-        helper.make_node("ReduceMax", ["feats"], ["loud"], axes=[1], keepdims=1),
-        helper.make_node("MaxPool", ["loud"], ["pooled"], kernel_shape=[4], strides=[4]),
-        helper.make_node("Mul", ["pooled", "scale"], ["scaled"]),
-        helper.make_node("Abs", ["scaled"], ["positive"]),
-        helper.make_node("Cast", ["positive"], ["ids"], to=TensorProto.INT32),
-    ]
-    inputs = [("feats", TensorProto.FLOAT, [1, 128, "T"]), ("feats_length", TensorProto.INT32, [1])]
-    constants = {"scale": np.array(scale, dtype=np.float32)}
-    return save_graph(folder / "speech_tokenizer_v1.onnx", nodes, inputs, "ids", TensorProto.INT32, constants)
-
-
-def write_speaker(folder: Path) -> Path:
-    """embedding = mean over time of the squared filter bank, mixed to 192 values."""
-    nodes = [
-        helper.make_node("Mul", ["input", "input"], ["squared"]),
-        helper.make_node("ReduceMean", ["squared"], ["mean"], axes=[1], keepdims=0),
-        helper.make_node("MatMul", ["mean", "mix"], ["output"]),
-    ]
-    inputs = [("input", TensorProto.FLOAT, [1, "T", 80])]
-    return save_graph(folder / "campplus.onnx", nodes, inputs, "output", TensorProto.FLOAT, {"mix": MIX})
 
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("graphs")
     return {"tokenizer": write_tokenizer(folder), "speaker": write_speaker(folder)}
-
-
-def record(path: Path, *, seconds: float, rate: int = 24_000, channels: int = 1) -> Path:
-    t = np.arange(round(seconds * rate)) / rate
-    voice = 0.3 * np.sin(2 * np.pi * 150 * t) + 0.1 * np.sin(2 * np.pi * 2500 * t)
-    soundfile.write(path, np.stack([voice] * channels, axis=1), rate, subtype="FLOAT")
-    return path
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(1.0, 24_000), (1.0, 22_050), (0.1, 48_000), (30.0, 44_100)])
@@ -83,7 +34,8 @@ def test_the_graphs_hear_whispers_and_kaldis_features(tmp_path: Path, graphs: di
     """The stand-ins computed again with numpy, from features that other tests hold to their own oracles."""
     import torch
 
-    from echat_eval.osum.voice_features import resample, speaker_features, tokenizer_features
+    from echat_eval.osum.features import resample
+    from echat_eval.osum.voice_features import speaker_features, tokenizer_features
 
     path = record(tmp_path / "a.wav", seconds=1.3, rate=22_050)
     voice = prepare_voice(path, **graphs)

@@ -7,7 +7,7 @@ import pytest
 
 from echat_eval import loop
 from echat_eval.attempts import Patience, Timed, attempt
-from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable
+from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable, Withheld
 
 PATIENCE = Patience(tries=3, first_wait=0.01)
 
@@ -44,6 +44,8 @@ def raising(*errors: Exception | None) -> Callable[[], Awaitable[Timed[str]]]:
         ([RuntimeError("x")] * 3, "instrument", "missing", 3),
         ([JudgeFailure("prose")] * 3, "instrument", "missing", 3),
         ([NotApplicable("no voice")], "system", "not applicable", 1),
+        ([Withheld("--max-cost")], "system", "missing", 1),
+        ([Unavailable("429"), Withheld("--max-cost")], "instrument", "missing", 2),
     ],
 )
 def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:

@@ -158,6 +158,7 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
     "broken",
     [
         {"state": "failed", "reply": None, "reason": "crash"},
+        {"state": "failed", "reason": "whatever it said, it failed"},
         {"state": "missing", "reply": None, "reason": "429"},
         {"state": "not applicable", "reply": None, "reason": "text only"},
     ],
@@ -298,6 +299,20 @@ def test_a_database_that_breaks_on_the_way_stops_nobody(
 def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     goes_on_without(Cache(tmp_path / "file" / "cache"), caplog)
+
+
+def test_a_full_disk_stops_nobody(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("echat_eval.cache.write_whole", full)
+    (tmp_path / "x.wav").write_bytes(b"x")
+    cache = Cache(store)
+    cache.put_audio(tmp_path / "x.wav", "0" * 64)
+    goes_on_without(cache, caplog)
+    assert "No space left" in caplog.text
 
 
 def test_no_home_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("run", "--system", "replay:none.jsonl"), 2, "none.jsonl: no such file or folder"),
         (("run", "--system", "echo", "--judge-url", "http://x"), 2, "--judge-url without --judge"),
         (("run", "--system", "echo", "--judge", "m", "--judge-url", "ftp://x"), 2, "expected http://"),
-        (("run",), 2, "Missing option '--system'"),
+        (("run",), 2, "Missing option '--system'; see `echat-eval run --help`"),
+        (("run", "--sytem", "echo"), 2, "No such option '--sytem'."),
+        (("check", "judge", "--tolerance", "much"), 2, "not a valid float; see `echat-eval check judge --help`"),
         (("run", "--system", "echo", "--data", "nowhere"), 2, "nowhere"),
         (("score", "nowhere"), 2, "nowhere: not a run folder"),
         (("leaderboard", "nowhere"), 2, "nowhere: not a run folder"),
@@ -69,6 +71,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: int, line: str) -> None:
     done = call(*words, cwd=tmp_path)
     assert (done.returncode, line in done.stderr + done.stdout) == (code, True), done.stderr
+    assert [said.startswith("echat-eval: ") for said in done.stderr.splitlines() if "note: " not in said] == [
+        True
+    ]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 

@@ -7,6 +7,7 @@ import random
 import threading
 from decimal import Decimal
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,26 @@ def test_a_call_without_an_end_bears_no_limit() -> None:
         raise Unavailable("time-out")
     found = totals(rows)["judges"]["j"]
     assert (found["lost"], found["lost_at_most"], found["unpriced"]) == (1, {}, 1)
+
+
+def test_what_is_spent_is_shown_while_it_goes_on() -> None:
+    from rich.console import Console
+
+    from echat_eval.cli.progress import Bar
+
+    account, _ = metered("5")
+    bar = Bar(told=account.meter.line)
+    shown = Console(width=100, record=True, file=StringIO())
+
+    def drawn() -> str:
+        for part in bar._bars.get_renderables():
+            shown.print(part)
+        return shown.export_text()
+
+    assert "USD" not in drawn()
+    with account.call(MOST) as call:
+        call.paid(Tokens(text_in=4000))
+    assert "0.0100 USD of at most 5, 1 calls" in drawn()
 
 
 # -- how large a question is ---------------------------------------------------

@@ -197,6 +197,21 @@ def test_a_strange_name_is_only_ever_text(tmp_path: Path, tones: Path, scripted:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_picture_of_the_same_board_is_kept_and_of_another_is_drawn(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
+    picture = tmp_path / "plot.png"
+    plot(board, picture)
+    first, inode = picture.read_bytes(), picture.stat().st_ino
+    plot(board, picture)
+    assert picture.stat().st_ino == inode
+    plot(replace(board, titles={**board.titles, "emotion": "Other tones"}), picture)
+    assert picture.read_bytes() != first
+    plot(build_leaderboard([run_of(tmp_path / "other", tones, scripted(constant(3)))]), picture)
+    assert picture.read_bytes() != first
+
+
 def test_the_csv_holds_what_the_summary_holds(tmp_path: Path, tones: Path, scripted: Any) -> None:
     board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
     rows = list(csv.DictReader(io.StringIO(csv_text(board))))

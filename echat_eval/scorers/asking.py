@@ -1,4 +1,4 @@
-"""What the judge's scorers share: a jury, whose identity a score carries, and rows that need no judge."""
+"""What a judge's scorers share: the jury, whose identity a score carries, and replies nobody has to judge."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from statistics import fmean
 from typing import Any
 
 from echat_eval.chat_client import ChatClient
-from echat_eval.errors import UsageError
-from echat_eval.judge import (
-    Heard,
-    Judge,
-    Jury,
-    Question,
-    Ruling,
-    text_score,
-)
+from echat_eval.errors import NotApplicable, Unavailable, UsageError
+from echat_eval.judge import Heard, Judge, Jury, Question, Ruling, text_score
 from echat_eval.keys import digest
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score
-from echat_eval.scorers.heard import WORD_EARS
+from echat_eval.scorers.heard import WORD_EARS, emotion_of, words_of
 
-__all__ = ["Asking", "blank_score", "question_of", "settled_without_reply", "stem_of"]
+__all__ = [
+    "Asking",
+    "blank_score",
+    "failed_scores",
+    "question_of",
+    "question_under",
+    "settled_scores",
+    "voice_of",
+]
 
 
 class Asking:
@@ -79,28 +80,45 @@ class Asking:
         return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in rulings)
 
 
-def stem_of(judge: Judge) -> str:
-    """Return how the names of a judge's metrics begin."""
-    return f"judge_{judge.name}".replace("-", "_")
+def question_of(case: Case) -> Question:
+    """Return what a judge is asked of a reply: its words under its own labels, and the emotion heard in it.
+
+    Raises:
+        SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not to be had.
+    """
+    return question_under(case, words_of(case), case.sample.cues, voice_of(case)[0])
 
 
-def question_of(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
-    """Return what the judge is asked about these words under these labels."""
+def question_under(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
+    """Return what a judge is asked of some words under some labels."""
     return Question(
         task=case.sample.task, language=case.sample.language, transcript=case.sample.transcript, cues=cues,
         reply=words, heard=heard,
     )  # fmt: skip
 
 
+def voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
+    """Return what was heard, and otherwise which state and reason the voice's score has."""
+    try:
+        heard = emotion_of(case)
+    except NotApplicable as error:
+        return None, {"state": "not applicable", "reason": str(error)}
+    except Unavailable as error:
+        return None, {"state": "missing", "reason": str(error)}
+    if heard is None:
+        return None, {"state": "not applicable", "reason": "the annotator could not tell the emotion"}
+    return heard, None
+
+
 def blank_score(case: Case, metric: Metric) -> Score:
-    """Return a row of a case that has no value yet."""
+    """Return a case's score before anything is known of it."""
     return Score(
         key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
         metric=metric.name, state="missing", reason="the response is missing",
     )  # fmt: skip
 
 
-def settled_without_reply(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
+def settled_scores(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
     """Return the scores of a case without a reply; none if there is one to judge."""
     response = case.response
     if case.sample.asks is not None:
@@ -108,13 +126,17 @@ def settled_without_reply(case: Case, blanks: Sequence[tuple[Score, Metric]]) ->
         return [replace(blank, state="not applicable", reason=asked) for blank, _ in blanks]
     if response.state == "value" and response.reply is not None:
         return []
-    made = []
-    for blank, metric in blanks:
-        if response.state == "failed" and metric.worst is not None:
-            made.append(replace(blank, state="failed", value=metric.worst, reason=response.reason))
-        elif response.state in ("failed", "not applicable"):
-            reason = "the system failed" if response.state == "failed" else response.reason
-            made.append(replace(blank, state="not applicable", reason=reason))
-        else:
-            made.append(blank)
-    return made
+    if response.state == "failed":
+        return failed_scores(blanks, response.reason or "the system failed")
+    if response.state == "not applicable":
+        return [replace(blank, state="not applicable", reason=response.reason) for blank, _ in blanks]
+    return [blank for blank, _ in blanks]
+
+
+def failed_scores(blanks: Sequence[tuple[Score, Metric]], reason: str) -> list[Score]:
+    """Return the scores of a failed reply: the worst value, or not applicable where a metric has none."""
+    return [
+        replace(blank, state="not applicable", reason="the system failed") if metric.worst is None
+        else replace(blank, state="failed", value=metric.worst, reason=reason)
+        for blank, metric in blanks
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""Replies of a set length out of a random model, which never ends one by itself: the work is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from echat_eval.osum.config import OsumConfig
+from echat_eval.osum.slots import Slots
+
+#: Further than any reply goes.
+NEVER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a reply is forced to be.
+
+    Attributes:
+        text: text ids before the one that ends the text.
+        codes: codec ids between the two edge tokens.
+    """
+
+    text: int
+    codes: int
+
+    @property
+    def ids(self) -> int:
+        """All ids that the decoder makes: the end of the text and two edges come on top."""
+        return self.text + self.codes + 3
+
+    def forced(self, step: int, config: OsumConfig) -> int | None:
+        """Return the id that has to come at this step, None where any but the ends may come."""
+        if step == self.text:
+            return config.text.end
+        if step in (self.text + 1, self.text + self.codes + 2):
+            return config.speech.edge
+        return None
+
+    def barred(self, step: int, config: OsumConfig) -> int:
+        """Return the id that may not come at this step unless forced."""
+        return config.text.end if step < self.text else config.speech.edge
+
+
+@contextmanager
+def forced(length_of: Callable[[int], Length], config: OsumConfig) -> Iterator[None]:
+    """Make our engine's replies as long as `length_of(seed)` says; on the device, in recorded steps as well.
+
+    A hook would do for plain steps only, and would keep the engine from refilling slots.
+    """
+    init, start, accept, state = Slots.__init__, Slots.start, Slots.accept, Slots.STATE
+
+    def with_lengths(self: Slots, *given: Any, rows: int, like: torch.Tensor, **named: Any) -> None:
+        init(self, *given, rows=rows, like=like, **named)
+        kept: Any = self
+        kept.text_ends, kept.reply_ends = (
+            torch.zeros(rows, dtype=torch.long, device=like.device) for _ in range(2)
+        )
+
+    def start_with_lengths(
+        self: Any, rows: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, seeds: Sequence[int]
+    ) -> None:
+        start(self, rows, hidden, positions, seeds)
+        lengths = [length_of(seed) for seed in seeds]
+        device = self.text_ends.device
+        self.text_ends[rows] = torch.tensor([length.text for length in lengths], device=device)
+        self.reply_ends[rows] = torch.tensor([length.ids - 1 for length in lengths], device=device)
+
+    def accept_forced(self: Any, ids: torch.Tensor) -> None:
+        end, edge = config.text.end, config.speech.edge
+        speech, count = self.phases.speech, self.phases.count
+        ids = ids.masked_fill(torch.where(speech, ids == edge, ids == end), 0)
+        ids = ids.masked_fill(~speech & (count == self.text_ends), end)
+        ids = ids.masked_fill(speech & ((count == self.text_ends + 1) | (count == self.reply_ends)), edge)
+        accept(self, ids)
+
+    changed: Any = Slots
+    changed.__init__, changed.start, changed.accept = with_lengths, start_with_lengths, accept_forced
+    changed.STATE = (*state, "text_ends", "reply_ends")
+    try:
+        yield
+    finally:
+        changed.__init__, changed.start, changed.accept, changed.STATE = init, start, accept, state
+
+
+def make_waves(count: int, *, seconds: float = 4.0, seed: int = 0) -> list[torch.Tensor]:
+    """Return noise to hear, (samples,) float32 at 16 kHz each; half to one and a half `seconds` long."""
+    generator = torch.Generator().manual_seed(seed)
+    shares = [0.5 + ((7 * number + 8) % 16) / 16 for number in range(count)]  # the first is `seconds` long
+    return [0.1 * torch.randn(int(16_000 * seconds * share), generator=generator) for share in shares]

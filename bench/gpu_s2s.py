@@ -1,0 +1,105 @@
+"""The GPU bench's sections from voices in to waves out, through the engine as the package uses it."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from forced import Length, forced, make_waves
+from gpu_voice import USUAL, make_speaker
+from osum_sides import Words
+
+from echat_eval.osum.engine import Engine
+from echat_eval.osum.modes import Ask
+from echat_eval.osum.team import Worker
+
+if TYPE_CHECKING:
+    from gpu_bench import Bench
+
+#: Six text ids, eighteen codec ids, and so on: the text ends at this id, and the reply so many codes later.
+STREAMED = Length(24 + 3, 24)
+
+
+def length_of(bench: Bench, seed: int) -> Length:
+    """Return a reply's length, half to one and a half of the scale's: slots fall free one after the other."""
+    share = 0.5 + (7 * seed % 16) / 15
+    reply = bench.scale.reply
+    return Length(max(1, round(share * reply.text)), max(1, round(share * reply.codes)))
+
+
+def make_worker(bench: Bench, kind: str, *, slots: int) -> Worker:
+    """Return the engine with its voice, steps done in the fastest way that worked."""
+    steps: Any = bench.way if bench.cuda else "plain"
+    engine = Engine(bench.model, Words(), slots=slots, steps=steps)
+    return Worker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)
+
+
+def s2s(bench: Bench, kind: str) -> dict[str, Any]:
+    """Answer voices with voices: replies a second, memory, and the same without a voice.
+
+    Args:
+        bench: the model.
+        kind: of `KINDS`, how token2wav is computed.
+    """
+    scale = bench.scale
+    worker = make_worker(bench, kind, slots=scale.rows)
+    mute = Worker(engine=worker.engine)
+    waves = make_waves(scale.requests, seconds=scale.seconds)
+    asks = [Ask(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
+    lengths = [length_of(bench, ask.seed) for ask in asks]
+    cap = max(*(length.ids for length in lengths), scale.most)
+    made: dict[int, Any] = {}
+
+    def answer(by: Worker, count: int) -> None:
+        with forced(lambda seed: lengths[seed], bench.config):
+            made.update(by.answer(iter(enumerate(asks[:count])), mode="s2s", sampling=None, cap=cap))
+
+    first = bench.seconds(lambda: answer(worker, min(scale.rows, len(asks))))
+    bench.forget_peak()
+    without = bench.seconds(lambda: answer(mute, len(asks)))
+    language_model = bench.memory()
+    bench.forget_peak()
+    taken = bench.seconds(lambda: answer(worker, len(asks)))
+    wrong = [n for n, answered in made.items() if len(answered.reply.ids) != lengths[n].ids]
+    if wrong or len(made) != len(asks):
+        raise RuntimeError(f"{len(made)} of {len(asks)} replies; of a wrong length: {wrong[:5]}")
+    ids = sum(length.ids for length in lengths)
+    return {
+        "token2wav": kind,
+        "steps": worker.engine.steps,
+        "slots": scale.rows,
+        "replies": len(asks),
+        "replies_per_second": len(asks) / taken,
+        "seconds_per_reply": taken / len(asks),
+        "without_a_voice": {
+            "replies_per_second": len(asks) / without,
+            "tokens_per_second": ids / without,
+        }
+        | language_model,
+        "mean_text": statistics.mean(length.text for length in lengths),
+        "mean_codes": statistics.mean(length.codes for length in lengths),
+        "mean_prompt": statistics.mean(answered.reply.prompt_positions for answered in made.values()),
+        "first_run_seconds": first,
+        "notes": list(worker.notes),
+    } | bench.memory()
+
+
+def streaming(bench: Bench) -> dict[str, Any]:
+    """Text and speech in turn, one request: seconds to the first sound. Experimental in the package."""
+    worker = make_worker(bench, USUAL, slots=1)
+    wave = make_waves(1, seconds=bench.scale.seconds)[0]
+    found = []
+    for number in range(bench.scale.repeats + 1):
+        with forced(lambda _: STREAMED, bench.config):
+            asks = iter([(0, Ask(wave=wave, seed=number))])
+            made = worker.answer(asks, mode="s2s-stream", sampling=None, cap=STREAMED.ids + 4)
+        found.append(made[0].first_audio_seconds)
+    later = [seconds for seconds in found[1:] if seconds is not None]
+    if not later:
+        raise RuntimeError("no reply had a first sound")
+    return {
+        "first_audio_seconds": statistics.median(later),
+        "of_the_first_request": found[0],
+        "heard_seconds": bench.scale.seconds,
+        "ids": len(made[0].reply.ids),
+    } | bench.memory()

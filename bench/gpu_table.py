@@ -1,0 +1,29 @@
+"""Section name -> what measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gpu_bench import WAYS, Bench
+from gpu_s2s import s2s, streaming
+from gpu_sections import card, decode_section, hear, steps
+from gpu_voice import FAST, USUAL, prompt, public, token2wav
+
+TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "card": card,
+    **{f"steps {way}": partial(steps, way=way) for way in WAYS},
+    "decode 1 text": decode_section(1, "text"),
+    "decode 1 speech": decode_section(1, "speech"),
+    "decode 64 text": decode_section(None, "text"),
+    "decode 64 speech": decode_section(None, "speech"),
+    "s2s": partial(s2s, kind=USUAL),
+    "s2s fast voice": partial(s2s, kind=FAST),
+    "token2wav": token2wav,
+    "hear": hear,
+    "prompt": prompt,
+    "streaming": streaming,
+    "public": partial(public, compiled=False),
+    "public compiled": partial(public, compiled=True),
+}

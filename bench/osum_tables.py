@@ -1,0 +1,54 @@
+"""Writes the tables of docs/osum-echat.md out of bench/results: python bench/osum_tables.py"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PAGE = RESULTS.parents[1] / "docs" / "osum-echat.md"
+PARTS = {"language-model": "osum_cpu_language_model", "token2wav": "osum_cpu_token2wav"}
+
+
+def read(part: str) -> dict[str, Any]:
+    """Return one part's report."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{PARTS[part]}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def table(part: str) -> str:
+    """Return one part's table as Markdown: a line a batch and reply length, seconds of CPU time."""
+    report = read(part)
+    cases = {(c["batch"], c["tokens"], c["side"]): c for c in report["cases"]}
+    ratios = {(r["batch"], r["tokens"], r["side"]): r["public_over_ours"] for r in report["ratios"]}
+    lines = [
+        "| batch | tokens a reply | ours: s a request | requests/s | tokens/s | peak MB "
+        "| public: s a request | requests/s | tokens/s | peak MB | public / ours |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for batch, tokens in dict.fromkeys((batch, tokens) for batch, tokens, _ in cases):
+        ours, public = (cases[batch, tokens, side] for side in ("ours", "public"))
+        ratio = ratios[batch, tokens, "public"]["cpu_seconds"]
+        lines.append(f"| {batch} | {tokens:,} | {cells(ours)} | {cells(public)} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def cells(case: dict[str, Any]) -> str:
+    """Return the four cells of one side."""
+    seconds = case["per_request"]["cpu_seconds"]
+    rate, tokens = case["requests_per_second"], case["tokens_per_second"]
+    return f"{seconds:.2f} | {rate:.3g} | {tokens:.3g} | {case['peak_mb']:,}"
+
+
+def fill(page: str) -> str:
+    """Return a page with the tables between their marks."""
+    for part in PARTS:
+        pattern = re.compile(rf"<!-- {part} -->\n.*?<!-- end -->", re.DOTALL)
+        page = pattern.sub(lambda _, part=part: f"<!-- {part} -->\n{table(part)}\n<!-- end -->", page)
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

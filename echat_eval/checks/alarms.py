@@ -1,0 +1,206 @@
+"""What can be seen to be wrong with a run's instruments: each alarm says what, or nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile as sf
+
+from echat_eval.audio import read_mono
+from echat_eval.checks.controlled import questions_of
+from echat_eval.checks.labelled import hear_clips
+from echat_eval.checks.scripted_clips import EAR_RATE, RATE
+from echat_eval.checks.scripted_run import ScriptedRun, dominant_hertz
+from echat_eval.controls import run_controls
+from echat_eval.errors import SystemFailure
+from echat_eval.judge import render
+from echat_eval.keys import digest
+from echat_eval.leaderboard import clusters_of
+from echat_eval.records import AudioRef
+from echat_eval.score import cases_of
+from echat_eval.scorers.asking import question_of
+from echat_eval.scorers.transcription import WER
+from echat_eval.stats import cluster_mean
+from echat_eval.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echat_eval.run_folder import RunFolder
+
+__all__ = ["ALARMS", "alarms_of", "word_errors"]
+
+
+def one_label(run: ScriptedRun) -> str | None:
+    """An ear that hears one label on clips that carry several hears nothing."""
+    pairs = hear_clips(run.ear, run.probes).confusion["emotion"]
+    gold, heard = ({pair[n] for pair in pairs} for n in (0, 1))
+    if len(heard) == 1 and len(gold) > 1:
+        return f"the classifier hears '{min(heard)}' in all {len(run.probes)} clips of {len(gold)} emotions"
+    return None
+
+
+def swapped_labels(run: ScriptedRun) -> str | None:
+    """Two labels that are heard as each other more often than as themselves are swapped."""
+    counts = hear_clips(run.ear, run.probes).confusion["emotion"]
+    labels = sorted({gold for gold, _ in counts})
+    for n, a in enumerate(labels):
+        for b in labels[n + 1 :]:
+            crossed = counts.get((a, b), 0) > counts.get((a, a), 0)
+            if crossed and counts.get((b, a), 0) > counts.get((b, b), 0):
+                return f"'{a}' is heard as '{b}' and '{b}' as '{a}'"
+    return None
+
+
+def standard_error(run: ScriptedRun) -> str | None:
+    """The interval must come from samples and their clusters, whatever was repeated."""
+    samples = run.folder.samples()
+    cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    scored = [
+        (s.value, cluster[s.task, s.sample_id])
+        for s in run.folder.scores().values() if s.metric == run.metric and s.value is not None
+    ]  # fmt: skip
+    told = run.reported
+    if told is None or not scored:
+        return f"of {len(scored)} scores, {'nothing' if told is None else told.n} is reported"
+    true = cluster_mean([value for value, _ in scored], [code for _, code in scored])
+    if (told.n, told.clusters) != (true.n, true.clusters):
+        return (
+            f"the summary counts {told.n} values in {told.clusters} clusters; "
+            f"there are {true.n} samples in {true.clusters}"
+        )
+    if not np.isclose(told.se or 0.0, true.se or 0.0, rtol=0.01):
+        return f"the summary's standard error is {told.se}, that of the samples {true.se}"
+    return None
+
+
+def run_again(run: ScriptedRun) -> str | None:
+    """The same run made again in another folder must have the same replies, annotations and scores."""
+    with tempfile.TemporaryDirectory() as place:
+        first, second = (_facts(folder) for folder in (run.folder, run.again(Path(place) / "run")))
+    for what, rows in first.items():
+        changed = sum(rows[ident] != second[what].get(ident) for ident in rows)
+        if changed:
+            return f"{changed} of {len(rows)} {what} change when the run is made again"
+    return None
+
+
+def _facts(folder: RunFolder) -> dict[str, dict[Any, Any]]:
+    """Return what a run says, without what it took to say it."""
+
+    def said(response: Any) -> Any:
+        audio = response.reply.audio if response.reply is not None else None
+        return response.reply and (response.reply.text, audio and audio.sha256), response.state
+
+    return {
+        "replies": {ident: said(r) for ident, r in folder.responses().items()},
+        "annotations": {ident: (a.state, dict(a.values)) for ident, a in folder.annotations().items()},
+        "scores": {i: (s.state, s.value) for i, s in folder.scores().items() if s.metric != "seconds"},
+    }
+
+
+def silent_audio(run: ScriptedRun) -> str | None:
+    """A stored reply of zeros is no voice, whatever was heard in it."""
+    silent = [
+        r.sample_id for r in run.folder.responses().values()
+        if r.reply is not None and isinstance(r.reply.audio, AudioRef)
+        and not read_mono(r.reply.audio.path, rate=None)[0].any()
+    ]  # fmt: skip
+    return f"{len(silent)} replies are silent and were heard as a voice" if silent else None
+
+
+def unread_labels(run: ScriptedRun) -> str | None:
+    """A judge whose scores do not fall under other labels does not read them."""
+    control = run_controls(run.jury(), questions_of(run.folder), names=["labels shuffled"], at_once=1)[0]
+    if control.verdict == "falls":
+        return None
+    drop = control.drop.value if control.drop is not None else float("nan")
+    return f"under shuffled labels the judge's scores: {control.verdict} (drop {drop:.1f} points)"
+
+
+def stale_verdicts(run: ScriptedRun) -> str | None:
+    """A score's verdicts belong to the very prompts that the present rubric makes of the reply."""
+    judge, scores, stale = run.jury().judge, run.folder.scores(), 0
+    for case in cases_of(run.folder):
+        score = scores[case.response.system, case.sample.task, case.sample.id, run.metric]
+        try:
+            question = question_of(case)
+        except SystemFailure:
+            continue
+        stale += sum(
+            sha256 != digest("prompt", render(judge, question, turn=turn).text)
+            for turn, sha256 in enumerate(score.evidence.get("prompt_sha256", ()))
+        )
+    return f"{stale} verdicts were given to another prompt than this rubric's" if stale else None
+
+
+def other_normaliser(run: ScriptedRun) -> str | None:
+    """Recorded error rates must be those of the shipped normaliser, counted by another hand."""
+    scores, wrong = run.folder.scores(), 0
+    for case in cases_of(run.folder):
+        score = scores[case.response.system, case.sample.task, case.sample.id, WER.name]
+        if score.state == "value" and case.response.reply is not None:
+            said = words(case.response.reply.text or "", "en")
+            heard = words(case.annotations["whisper"].values["hypothesis"], "en")
+            wrong += abs((score.value or 0.0) - 100 * word_errors(said, heard)) > 1e-9
+    return f"{wrong} error rates are not those of the shipped normaliser" if wrong else None
+
+
+def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
+    """Return the edit distance over the reference's length."""
+    row = list(range(len(hypothesis) + 1))
+    for i, unit in enumerate(reference, 1):
+        row, above = [i], row
+        for j, other in enumerate(hypothesis, 1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (unit != other)))
+    return row[-1] / max(1, len(reference))
+
+
+def pitch_shift(run: ScriptedRun) -> str | None:
+    """A file with a tone of 440 Hz must be heard as one of 440 Hz, and as long."""
+    time = np.arange(RATE) / RATE
+    with tempfile.TemporaryDirectory() as place:
+        sf.write(Path(place) / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * time), RATE)
+        tone = run.parts.read(Path(place) / "tone.wav")
+    hertz, seconds = dominant_hertz(tone), len(tone) / EAR_RATE
+    if abs(hertz - 440) > 5 or abs(seconds - 1) > 0.01:
+        return f"a tone of 440 Hz and 1 s is read as one of {hertz:.0f} Hz and {seconds:.2f} s"
+    return None
+
+
+def scored_empty(run: ScriptedRun) -> str | None:
+    """A reply without words is the system's failure, never a value."""
+    scores, empty = run.folder.scores(), 0
+    for case in cases_of(run.folder):
+        try:
+            question_of(case)
+        except SystemFailure:
+            score = scores[case.response.system, case.sample.task, case.sample.id, run.metric]
+            empty += score.state == "value"
+    return f"{empty} empty replies were scored" if empty else None
+
+
+ALARMS: Mapping[str, Callable[[ScriptedRun], str | None]] = MappingProxyType(
+    {
+        "one label": one_label,
+        "swapped labels": swapped_labels,
+        "standard error": standard_error,
+        "run again": run_again,
+        "silent audio": silent_audio,
+        "labels unread": unread_labels,
+        "stale verdicts": stale_verdicts,
+        "normaliser": other_normaliser,
+        "resampling": pitch_shift,
+        "empty replies": scored_empty,
+    }
+)
+
+
+def alarms_of(run: ScriptedRun) -> dict[str, str]:
+    """Return alarm -> what it says, for those that ring."""
+    return {name: said for name, alarm in ALARMS.items() if (said := alarm(run)) is not None}

@@ -1,0 +1,55 @@
+"""A judge's server in this process: its answers are a function of what stands behind the fence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from echat_eval.chat_client import Answer
+
+__all__ = ["ScriptedClient", "attentive"]
+
+_FENCE = re.compile(r"={5}[0-9a-f]{16}")
+_WORD = {"sad": "sorry", "happy": "lovely"}
+
+
+def attentive(shown: Mapping[str, str]) -> tuple[int, int, int]:
+    """Grade as a judge that reads the labels: high where the reply's word fits them."""
+    label = shown["cues"].partition(": ")[2]
+    fits = _WORD.get(label, "?") in shown["reply"].lower()
+    # Harmless noise that depends on nothing but the question.
+    noise = hashlib.sha256(json.dumps(dict(shown), sort_keys=True).encode()).digest()[0] % 2
+    return (4, 4 + noise, 4) if fits else (4, 1, 2 + noise)
+
+
+class ScriptedClient:
+    """Stands where a chat client stands."""
+
+    model, base_url = "scripted", None
+
+    def __init__(self, grade: Callable[[Mapping[str, str]], tuple[int, int, int]]) -> None:
+        self._grade = grade
+
+    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> Answer:
+        """Return a verdict on what stands behind the fence; without a fence, a word."""
+        prompt = messages[0]["content"]
+        fence = _FENCE.search(prompt)
+        said = "Yes." if fence is None else self._verdict(prompt, fence.group())
+        return Answer(text=said, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
+
+    def _verdict(self, prompt: str, fence: str) -> str:
+        pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
+        shown = dict(zip(("transcript", "cues", "reply", "heard"), map(str.strip, pieces[1:5]), strict=True))
+        content, cue, empathy = self._grade(shown)
+        verdict: dict[str, Any] = {
+            "reason": "scripted", "content": content, "cue_awareness": cue, "empathy": empathy,
+        }  # fmt: skip
+        if shown["heard"] != "not heard":
+            verdict["voice"] = 4
+        return json.dumps(verdict)
+
+    def close(self) -> None:
+        """Hold nothing."""
