@@ -32,6 +32,8 @@ from tests.conftest import write_task
 
 pytestmark = [
     pytest.mark.slow,
+    # One cluster for all of them, whoever else tests beside.
+    pytest.mark.xdist_group("ray"),
     # ray leaves these to the collector when it starts and ends its own processes.
     pytest.mark.filterwarnings("ignore:unclosed file <_io.* name='/dev/null':ResourceWarning"),
     pytest.mark.filterwarnings("ignore:subprocess \\d+ is still running:ResourceWarning"),
