@@ -35,10 +35,12 @@ import kill_world  # noqa: E402
 from kill_rows import lost_rows, rows_of, tear, written  # noqa: E402
 from machine import machine  # noqa: E402
 from made_task import write_task  # noqa: E402
+from speed_table import write_between  # noqa: E402
 
 RESULTS = BENCH / "results" / "kill.json"
 #: Whose calls are counted -> how many of them are made at once.
 WIDTHS = {"system": kill_world.SYSTEM_CALLS, "ear": kill_world.EAR_CALLS, "judge": kill_world.JUDGE_CALLS}
+MARKS = "<!-- kill: begin, written by bench/kill.py -->", "<!-- kill: end -->"
 STEP = 0.001  # seconds between looks at the calls
 
 
@@ -92,7 +94,7 @@ class Started:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def wait(self) -> int:
-        """Wait for the end and return the exit code; minus the signal's number if one ended it."""
+        """Wait for the end; return the exit code, or minus the signal's number if one ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
@@ -223,6 +225,31 @@ def summary_of(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def lines_of(found: dict[str, Any]) -> str:
+    """Return what was found as lines for docs/performance.md."""
+    at, calls, told = found["machine"], found["calls"], found["summary"]
+
+    def each(counts: dict[str, int]) -> str:
+        return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
+
+    return "\n".join([
+        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
+        f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.", "",
+        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
+        f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
+        f"{each(told['most repeated'])}.",
+        f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
+        f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
+    ])  # fmt: skip
+
+
+def command_of(given: argparse.Namespace) -> str:
+    """Return what to type for the same measurement."""
+    counts = ("samples", "kills", "tears", "fills", "seed")
+    words = [f"--{name} {getattr(given, name)}" for name in counts]
+    return " ".join(["python bench/kill.py", *words, *(["--contrast"] if given.contrast else [])])
+
+
 ACTS = {"full": full, "torn": torn, "killed": killed}
 
 
@@ -236,7 +263,7 @@ def series(given: argparse.Namespace) -> bool:
         with judge_server(folder / "calls" / "judge") as url:
             world = undisturbed(folder, url, contrast=given.contrast)
             found: dict[str, Any] = {
-                "machine": machine(), "command": "python bench/kill.py " + " ".join(sys.argv[1:]),
+                "machine": machine(), "command": command_of(given),
                 "samples": given.samples, "seconds_undisturbed": round(world.seconds, 2),
                 "calls": {n: _total({"": its}) for n, its in world.calls.items()}, "at_once": WIDTHS,
                 **{what: [] for what in ACTS},
@@ -249,6 +276,8 @@ def series(given: argparse.Namespace) -> bool:
                     given.results.write_text(
                         json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
                     )
+    if given.results == RESULTS:
+        write_between(*MARKS, lines_of(found))
     print(json.dumps(found["summary"], indent=1))
     return all(one["sound"] for what in ACTS for one in found[what])
 

@@ -4,7 +4,8 @@
 
 Prints its base URL. A request for a JSON schema gets one of our verdicts, any other one a grade as
 inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does.
-GET /usage answers with the CPU seconds used so far, the number of calls and the most calls at once. With
+GET /usage answers with the CPU seconds used so far, the number of calls, the most calls at once and the
+seconds from the first call's begin to the last one's end; GET /reset counts from nothing again. With
 --log, the hash of the body is written down when a call for a verdict begins (not of a mere greeting).
 """
 
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 VERDICT = {"reason": "scripted", "content": 4, "cue_awareness": 3, "empathy": 4}
+#: A shorter request asks who serves, not for a verdict: it is answered and not counted.
+GREETING_BYTES = 500
 GRADE = "The answer differs.\n\nGRADE: I"
 
 
@@ -54,8 +57,19 @@ class Counts:
         self.wait = wait
         self.varied = varied
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if log else None
-        self.calls = self.now = self.most = 0
+        self.now = 0
+        self.reset()
         self.verdict, self.grade = answer(json.dumps(VERDICT)), answer(GRADE)
+
+    def reset(self) -> None:
+        self.calls = self.most = 0
+        self.first = self.last = 0.0
+
+    def usage(self) -> bytes:
+        return json.dumps({
+            "cpu_seconds": time.process_time(), "calls": self.calls, "most": self.most,
+            "seconds": self.last - self.first,
+        }).encode()  # fmt: skip
 
 
 class Connection(asyncio.Protocol):
@@ -79,15 +93,18 @@ class Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self.received = rest[length:]
-        if head.startswith(b"GET /usage"):
-            usage = {"cpu_seconds": time.process_time(), "calls": self.counts.calls, "most": self.counts.most}
-            self.transport.write(response(json.dumps(usage).encode()))
+        if head.startswith(b"GET "):
+            if head.startswith(b"GET /reset"):
+                self.counts.reset()
+            self.transport.write(response(self.counts.usage()))
             return
         self._begin(rest[:length])
 
     def _begin(self, body: bytes) -> None:
         counts = self.counts
-        counts.calls += 1
+        if len(body) >= GREETING_BYTES:
+            counts.first = counts.first or time.perf_counter()
+            counts.calls += 1
         counts.now += 1
         counts.most = max(counts.most, counts.now)
         wants_verdict = b'"response_format"' in body
@@ -99,6 +116,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, said: bytes) -> None:
         self.counts.now -= 1
+        self.counts.last = time.perf_counter()
         if not self.transport.is_closing():
             self.transport.write(said)
 

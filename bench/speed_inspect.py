@@ -8,6 +8,7 @@ import os
 import resource
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def main() -> None:
         os.chdir(folder)
         rows, warm = write_rows(folder / "rows.jsonl", given.samples), write_rows(folder / "warm.jsonl", 4)
         once(warm, folder / "warm", given)
+        if given.url:
+            urllib.request.urlopen(given.url.removesuffix("/v1") + "/reset", timeout=10).close()
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         once(rows, folder / "log", given)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)

@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -137,6 +138,8 @@ def main() -> None:
         if given.case == "again":
             once(data, out, system, scorers)
             system, scorers = made(given)
+        if given.url:
+            urllib.request.urlopen(given.url.removesuffix("/v1") + "/reset", timeout=10).close()
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         once(data, out, system, scorers)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
