@@ -41,7 +41,7 @@ lint: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/mypy
 
 test: lint
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -q -n 2 -m "not gpu"
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -q -n 2 --dist loadgroup -m "not gpu"
 
 clean:
 	rm -rf .venv

@@ -70,7 +70,7 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
                 f"- scored by an earlier command, for their scorers were not configured in the last one "
                 f'({folder.path}; "-": a reply they did not score): {", ".join(names)}'
             )
-    lines += [*_who_judged(runs.judged), *_gains(runs), *_where(runs)]
+    lines += [*_who_judged(runs.judged), *_opinions(runs.judged), *_gains(runs), *_where(runs)]
     lines += [line for folder in folders for line in control_notes(folder)]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest()))]
 
@@ -86,6 +86,25 @@ def _who_judged(judged: Iterable[Score]) -> list[str]:
         + ", ".join(f"{model} ({server or 'no fingerprint'})" for model, server in sorted(found))
         for metric, found in served.items()
         if len(found) > 1
+    ]
+
+
+def _opinions(judged: Iterable[Score]) -> list[str]:
+    """Say how far second opinions on the emotion of a reply's voice agree with the ear that is believed."""
+    from echat_eval.labels import UNKNOWN
+    from echat_eval.scorers.heard import VOICE_EARS
+
+    pairs: dict[tuple[str, str], list[bool]] = {}
+    for score in judged:
+        said = score.evidence.get("opinions", {})
+        ears = [ear for ear in VOICE_EARS if ear in said]
+        for other in ears[1:]:
+            if UNKNOWN not in (said[ears[0]], said[other]):
+                pairs.setdefault((ears[0], other), []).append(said[ears[0]] == said[other])
+    return [
+        f"- emotion of the voice: {second} hears what {first} hears in {sum(same)} of {len(same)} replies in "
+        f"which both hear one; only {first} is believed"
+        for (first, second), same in pairs.items()
     ]
 
 

@@ -127,6 +127,7 @@ OPTIONAL = (
     ("torch", "OSUM-EChat, FunASR, transformers", "pip install 'echat-eval[osum]'"),
     ("transformers", "OSUM-EChat, transformers annotators", "pip install 'echat-eval[osum]'"),
     ("funasr", "Paraformer, SenseVoice, emotion2vec+", "pip install 'echat-eval[funasr]'"),
+    ("ray", "copies of systems and annotators on a cluster", "pip install 'echat-eval[ray]'"),
 )
 
 

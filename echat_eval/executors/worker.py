@@ -55,7 +55,10 @@ class Worker:
 
     def load(self) -> Answer:
         """Build the copy and load it."""
-        return answer_of(self._load)
+        answer = answer_of(self._load)
+        if answer.error is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return answer
 
     def call(self, method: str, parcel: bytes) -> bytes:
         """Make one call of the copy and return its packed `Answer`."""

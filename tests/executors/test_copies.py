@@ -48,6 +48,11 @@ from echat_eval.testing import made_requests
 from echat_eval.threads import Threads
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("scratch")))
+
+
 def blueprint(owner: Any, **changed: Any) -> Blueprint:
     return Blueprint(
         **{"what": f"system '{owner.name}'", "packed": pack(owner), "fingerprint": owner.fingerprint(),

@@ -193,6 +193,37 @@ def test_answers_to_a_probing_question_say_where_it_went_wrong(tones: Path, tmp_
     assert f"UAR {float(row[5]):.1f} [{float(row[6]):.1f}, {float(row[7]):.1f}]" in done.output
 
 
+def test_how_far_second_opinions_agree_is_said(tones: Path, tmp_path: Path) -> None:
+    from echat_eval.cli.secondary import secondary_lines
+    from echat_eval.scorers.judged import judged_scorers
+
+    class Second(Ear):
+        name = "sensevoice"
+        turn = 0
+
+        def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+            self.turn += 1
+            return {"emotion": ("sad", "happy", "unknown", "sad")[self.turn % 4]}
+
+    class Voices(Voice):
+        """Another voice for every recording, so that each is heard."""
+
+        def respond(self, request: Any) -> Reply:
+            self.level += 0.01
+            return super().respond(request)
+
+    with serving(ScriptedJudge(lambda p, r: json.dumps(
+        {"reason": "r", "content": 3, "cue_awareness": 3, "empathy": 3, "voice": 3}
+    ))) as judge:  # fmt: skip
+        folder = evaluated(
+            tones, tmp_path / "run", Voices(0.1), [Ear(), Second()], [judged_scorers("m", judge.url)[0]]
+        )
+    assert (
+        "- emotion of the voice: sensevoice hears what emotion2vec hears in 4 of 6 replies in which both hear one; "
+        "only emotion2vec is believed"
+    ) in secondary_lines([folder])
+
+
 # -- under every leaderboard --------------------------------------------------------
 
 
