@@ -32,7 +32,7 @@ BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH))
 
 import kill_world  # noqa: E402
-from kill_rows import lost_rows, rows_of, tear, written  # noqa: E402
+from kill_rows import lines_of, lost_rows, rows_of, tear, written  # noqa: E402
 from machine import machine  # noqa: E402
 from made_task import write_task  # noqa: E402
 from speed_table import write_between  # noqa: E402
@@ -223,24 +223,6 @@ def summary_of(found: dict[str, Any]) -> dict[str, Any]:
         "most repeated": {n: max((one["repeated"][n] for one in kills), default=0) for n in WIDTHS},
         "killed before they ended": sum(one["killed"] for one in kills),
     }
-
-
-def lines_of(found: dict[str, Any]) -> str:
-    """Return what was found as lines for docs/performance.md."""
-    at, calls, told = found["machine"], found["calls"], found["summary"]
-
-    def each(counts: dict[str, int]) -> str:
-        return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
-
-    return "\n".join([
-        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
-        f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.", "",
-        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
-        f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
-        f"{each(told['most repeated'])}.",
-        f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
-        f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
-    ])  # fmt: skip
 
 
 def command_of(given: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILES", "lost_rows", "rows_of", "tear", "written"]
+__all__ = ["FILES", "lines_of", "lost_rows", "rows_of", "tear", "written"]
 
 FILES = ("responses.jsonl", "annotations.jsonl", "scores.jsonl", "verdicts.jsonl")
 
@@ -90,3 +90,22 @@ def tear(out: Path, dice: random.Random) -> list[str]:
         path.write_bytes(half[: dice.randrange(len(half))])
         done.append(f"audio/{path.name} half written")
     return done
+
+
+def lines_of(found: dict[str, Any]) -> str:
+    """Return what was found as lines for docs/performance.md."""
+    at, calls, told = found["machine"], found["calls"], found["summary"]
+
+    def each(counts: dict[str, int]) -> str:
+        return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
+
+    early = " **Preliminary: ended by hand before all kills.**" if found.get("preliminary") else ""
+    return "\n".join([
+        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
+        f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.{early}", "",
+        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
+        f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
+        f"{each(told['most repeated'])}.",
+        f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
+        f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
+    ])  # fmt: skip
