@@ -24,15 +24,33 @@ def table(part: str) -> str:
     cases = {(c["batch"], c["tokens"], c["side"]): c for c in report["cases"]}
     ratios = {(r["batch"], r["tokens"], r["side"]): r["public_over_ours"] for r in report["ratios"]}
     lines = [
-        "| batch | tokens a reply | ours: s a request | requests/s | tokens/s | peak MB "
+        "| batch | tokens a reply | rounds | ours: s a request | requests/s | tokens/s | peak MB "
         "| public: s a request | requests/s | tokens/s | peak MB | public / ours |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for batch, tokens in dict.fromkeys((batch, tokens) for batch, tokens, _ in cases):
         ours, public = (cases[batch, tokens, side] for side in ("ours", "public"))
         ratio = ratios[batch, tokens, "public"]["cpu_seconds"]
-        lines.append(f"| {batch} | {tokens:,} | {cells(ours)} | {cells(public)} | {ratio:.2f} |")
-    return "\n".join(lines)
+        rounds = ours["rounds"]
+        lines.append(f"| {batch} | {tokens:,} | {rounds} | {cells(ours)} | {cells(public)} | {ratio:.2f} |")
+    return "\n".join([*lines, "", conditions(report)])
+
+
+def conditions(report: dict[str, Any]) -> str:
+    """Return under what the table was measured, in sentences."""
+    loads = [load[0] for case in report["cases"] for load in case["load_average"].values()]
+    said = [
+        f"{report['machine']}; torch {report['torch']}; load average {min(loads):.0f} to {max(loads):.0f}.",
+        f"The public side's compile: {report['public_compile']}.",
+    ]
+    for ratio in report["ratios"]:
+        if ratio["side"] != "public":
+            times = ratio["public_over_ours"]["cpu_seconds"]
+            where = f"batch {ratio['batch']}, {ratio['tokens']} tokens"
+            said.append(f"{ratio['side'].capitalize()} ({where}): {times:.2f} times ours.")
+    if "greedy_ids_equal" in report:
+        said.append(f"Ids of a greedy reply that agree: the first {report['greedy_ids_equal']} of 50.")
+    return "\n".join(said)
 
 
 def cells(case: dict[str, Any]) -> str:

@@ -135,7 +135,11 @@ def test_what_was_recorded_serves_the_next_call(brisk_engine) -> None:
     # Fewer, other and shorter jobs in the same tensors, stale from before.
     assert decode(brisk_engine, jobs, slots=4, record=counting, kept=kept)[0] == first
     assert decode(brisk_engine, jobs[7:], slots=4, record=counting, kept=kept)[0] == first[7:]
+    # A call that was broken off leaves a row in the midst of a reply.
+    with torch.inference_mode():
+        kept.slots.phases.start(torch.tensor([3]))
     assert decode(brisk_engine, jobs[:3], slots=4, record=counting, kept=kept)[0] == first[:3]
+    assert int(kept.slots.phases.count[3]) == 0
     assert len(recorded) == count
     assert kept.cache.slots % 256 == 0
     other, _ = decode(brisk_engine, jobs, mode="understand", slots=4, record=counting, kept=kept)
