@@ -20,6 +20,8 @@ __all__ = ["Limiter", "Waited", "discount", "endpoint", "waiting"]
 CROWDED = 2.0
 #: Calls in the shortest window; fewer have no mean worth acting on.
 WINDOW = 8
+#: Share of a window that the loop's own thread may have been working; beyond, the latency is its own.
+BUSY = 0.6
 #: Seconds of pause at most, whatever a server asks for.
 LONGEST_PAUSE = 60.0
 
@@ -56,24 +58,31 @@ class Limiter:
 
     It begins with as many as were asked for. A server that says "not now", or does not answer in time,
     halves them, once per round of calls; a Retry-After holds every call back, not only the one it was
-    said to. Latency that doubles over the best seen takes off a fifth. Every window without trouble
-    adds one again. Used on one event loop.
+    said to. Latency that doubles over the best seen takes off a fifth, unless it was this process that was
+    busy. Every window without trouble adds one again. Used on one event loop.
 
     Attributes:
         most: never more than this.
         limit: how many now; at least 1.
     """
 
-    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        worked: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.most = most
         self.limit = float(most)
-        self._clock = clock
+        self._clock, self._worked = clock, worked
         self._busy = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
         self._calmed_at = float("-inf")
         self._best: float | None = None
         self._window: list[float] = []
+        self._window_began = (float("-inf"), 0.0)
 
     def raise_to(self, most: int) -> None:
         """Allow more, where a second user of the endpoint asks for more."""
@@ -138,11 +147,16 @@ class Limiter:
             self._window.clear()
 
     def _went_well(self, seconds: float) -> None:
+        if not self._window:
+            self._window_began = self._clock(), self._worked()
         self._window.append(seconds)
         if len(self._window) < max(WINDOW, int(self.limit)):
             return
         mean = sum(self._window) / len(self._window)
         self._window.clear()
+        wall, work = self._clock() - self._window_began[0], self._worked() - self._window_began[1]
+        if work > BUSY * wall:
+            return  # it says nothing of the server
         if self._best is not None and mean > CROWDED * self._best:
             self.limit = max(1.0, self.limit * 0.8)
             # What is usual may change for good: the best fades, so that the limit can climb again.

@@ -36,8 +36,10 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(work)
 
 
-def limiter_of(most: int) -> Limiter:
-    return Limiter(most, clock=lambda: asyncio.get_running_loop().time())
+def limiter_of(most: int, busy: float = 0.0) -> Limiter:
+    """A limiter on the loop's time; `busy` is the share of it that this process works itself."""
+    time = lambda: asyncio.get_running_loop().time()  # noqa: E731
+    return Limiter(most, clock=time, worked=lambda: busy * time())
 
 
 class Server:
@@ -122,6 +124,14 @@ def test_latency_that_rises_lowers_the_limit() -> None:
     assert limiter.limit == 40
     run(many(limiter, crowded.call, 400))
     assert limiter.limit < 30
+
+
+def test_latency_of_our_own_making_lowers_nothing() -> None:
+    limiter = limiter_of(40, busy=0.9)
+    steady, crowded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
+    run(many(limiter, steady.call, 80))
+    run(many(limiter, crowded.call, 400))
+    assert limiter.limit == 40
 
 
 def test_what_is_no_sign_of_crowding_lowers_nothing() -> None:
