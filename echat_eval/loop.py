@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
-__all__ = ["call", "run", "start"]
+__all__ = ["call", "is_here", "run", "start"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,11 @@ def start(work: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(work, loop)
 
 
+def is_here() -> bool:
+    """Return whether the caller is on the loop."""
+    return threading.current_thread().name == NAME
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Do some work on the loop and wait for it.
 
@@ -49,7 +54,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     >>> run(seven())
     7
     """
-    if threading.current_thread().name == NAME:
+    if is_here():
         work.close()
         raise RuntimeError("the event loop cannot wait for itself; await the work")
     return start(work).result()
