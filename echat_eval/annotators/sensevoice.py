@@ -31,7 +31,7 @@ class SenseVoice:
     device: str = "cpu"
     batch_size: int = 8
     name: str = field(default="sensevoice", init=False)
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
     _model: LocalModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
