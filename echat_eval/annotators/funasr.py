@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FunASR", "funasr_model"]
 
-#: Noise on the input, 1.0 by default, would make the same audio give other labels twice. Set when the model is
-#: built: FunASR keeps a copy of its front end from then, and takes that one for every call.
+#: Noise on the input, which is FunASR's default, would make the same audio give other labels twice. Set when
+#: the model is built: FunASR keeps a copy of its front end from then, and takes that one for every call.
 STILL = {"dither": 0.0}
 
 
