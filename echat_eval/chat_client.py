@@ -170,14 +170,19 @@ class ChatClient:
             refused()
             raise self._status(error) from error
         except openai.APIError as error:
-            where = self.base_url or "OpenAI"
-            crowded = isinstance(error, openai.APITimeoutError)
-            raise Unavailable(
-                f"{where}: {_short(error)} ({type(error).__name__})", crowded=crowded
-            ) from error
+            raise self._trouble(error) from error
         if not isinstance(done, dict):
             raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is no JSON object")
         return done
+
+    def _trouble(self, error: BaseException) -> Unavailable:
+        """Return what an error means that is no answer of the server's."""
+        # The transport calls a refused connection a time-out; what lies below it knows better.
+        while error.__cause__ is not None:
+            error = error.__cause__
+        where, late = self.base_url or "OpenAI", isinstance(error, TimeoutError)
+        told = f"no answer within {self.timeout:g} s" if late else _short(error) or type(error).__name__
+        return Unavailable(f"{where}: {told}", crowded=late)
 
     def _status(self, error: Any) -> Exception:
         """Return what a status other than 2xx means."""
@@ -214,5 +219,5 @@ def _close(client: AsyncOpenAI) -> None:
             closing.result(timeout=CLOSING)
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]

@@ -166,8 +166,13 @@ class Jury:
             self._asking[asked] = asyncio.ensure_future(
                 self._ask(asked, prompt, heard=question.heard is not None, repeat=repeat)
             )
-            self._asking[asked].add_done_callback(lambda _: self._asking.pop(asked))
+            self._asking[asked].add_done_callback(lambda task: self._answered(asked, task))
         return await asyncio.shield(self._asking[asked])
+
+    def _answered(self, asked: str, task: asyncio.Task[Ruling]) -> None:
+        del self._asking[asked]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; if nobody does any more, asyncio need not complain
 
     def prompt_of(self, question: Question, repeat: int) -> tuple[Prompt, str]:
         """Return the prompt of a question, and the hash of all that decides what is asked.
@@ -264,11 +269,16 @@ class Jury:
             self._log.append(asdict(ruling))
 
     def close(self) -> None:
-        """Close connections, and force what was kept to the disk."""
+        """Give up what is being asked, close connections, and force what was kept to the disk."""
+        loop.run(self._give_up())
         self.client.close()
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    async def _give_up(self) -> None:
+        for task in list(self._asking.values()):
+            task.cancel()
 
 
 def _verdict_key(asked: str, model: str, server: str | None) -> str:
