@@ -118,7 +118,8 @@ def _refuse_different(runs: Sequence[RunFolder], manifests: Sequence[Mapping[str
     for run, manifest in zip(runs[1:], manifests[1:], strict=True):
         if both := set(manifests[0].get("systems", {})) & set(manifest.get("systems", {})):
             raise BadData(
-                f"{runs[0].path} and {run.path} both hold a system '{min(both)}'; give one another name"
+                f"{runs[0].path} and {run.path} both hold a system '{min(both)}'; "
+                f"show one as another: NEW={run.path}:{min(both)}"
             )
         for kind, what in (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint")):
             ours, theirs = manifests[0].get(kind, {}), manifest.get(kind, {})

@@ -10,11 +10,31 @@ from echat_eval.errors import EChatError
 if TYPE_CHECKING:
     from echat_eval.run_folder import RunFolder
 
-__all__ = ["LedgerError", "check_ledger"]
+__all__ = ["LedgerError", "check_ledger", "unfinished"]
 
 
 class LedgerError(EChatError):
     """Rows are lost or doubled: a bug of ours."""
+
+
+def unfinished(run: RunFolder, *, only: str | None = None) -> str | None:
+    """Return which system lacks responses; None: every one answered all samples of the tasks it was asked.
+
+    Args:
+        only: the system to look at; None: all of them.
+    """
+    samples = {(sample.task, sample.id) for sample in run.samples()}
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for system, task, sample_id in run.responses():
+        if only in (None, system):
+            asked.setdefault(system, set()).add((task, sample_id))
+    for system, answered in asked.items():
+        # A system may have been run on fewer tasks than the folder holds, never on part of one.
+        tasks = {task for task, _ in answered}
+        expected = {ident for ident in samples if ident[0] in tasks}
+        if answered != expected:
+            return f"'{system}' has {len(answered)} responses to {len(expected)} samples"
+    return None
 
 
 def check_ledger(run: RunFolder) -> Counter[str]:
@@ -23,20 +43,9 @@ def check_ledger(run: RunFolder) -> Counter[str]:
     Raises:
         LedgerError: |responses| is not |samples| for a system, or |scores| not |responses| x |metrics|.
     """
-    samples = {(sample.task, sample.id) for sample in run.samples()}
     responses = run.responses()
-    asked = {
-        system: {ident[1:] for ident in responses if ident[0] == system}
-        for system in {i[0] for i in responses}
-    }
-    for system, answered in asked.items():
-        # A system may have been run on fewer tasks than the folder holds, never on part of one.
-        tasks = {task for task, _ in answered}
-        expected = {ident for ident in samples if ident[0] in tasks}
-        if answered != expected:
-            raise LedgerError(
-                f"{run.path}: '{system}' has {len(answered)} responses to {len(expected)} samples"
-            )
+    if lacking := unfinished(run):
+        raise LedgerError(f"{run.path}: {lacking}")
     metrics = [metric["name"] for metric in run.manifest().get("metrics", [])]
     scores = run.scores()
     if len(scores) != len(responses) * len(metrics):

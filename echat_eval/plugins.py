@@ -6,11 +6,13 @@ A table's values are import paths ("package.module:Class"), so listing names imp
 from __future__ import annotations
 
 import inspect
+import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
+from echat_eval.setting_types import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +71,21 @@ def construct(kind: str, name: str, cls: Any, settings: Mapping[str, Any]) -> An
     ]
     if lacking:
         raise UsageError(f"{kind} '{name}' needs {', '.join(lacking)}; give it as --set {lacking[0]}=VALUE")
-    return cls(**settings)
+    module = vars(sys.modules[cls.__module__])
+    fit = {
+        p.name: checked(f"{kind} '{name}': {p.name}", p.name, settings[p.name], _hint(p.annotation, module))
+        for p in known
+        if p.name in settings and p.kind is not p.VAR_KEYWORD
+    }
+    return cls(**{**settings, **fit})
+
+
+def _hint(annotation: Any, module: Mapping[str, Any]) -> Any:
+    """Return the type of a parameter; Any where only type checkers know it."""
+    try:
+        return eval(annotation, dict(module)) if isinstance(annotation, str) else annotation
+    except Exception:  # noqa: BLE001  somebody else's annotation may do anything
+        return Any
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from echat_eval import loop
 from echat_eval.attempts import Interrupted
 from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
-from echat_eval.errors import UsageError
-from echat_eval.ledger import check_ledger
+from echat_eval.errors import BadData, UsageError
+from echat_eval.ledger import check_ledger, unfinished
 from echat_eval.manifest import environment
 from echat_eval.pipeline import Pipeline
 from echat_eval.recall import Recall, add_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from echat_eval.attempts import Patience
     from echat_eval.cache import Cache
@@ -57,6 +57,7 @@ def evaluate(
     twice = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
     if twice:
         raise UsageError(f"two systems are named '{twice[0]}'; name them apart with --system NAME=SPEC")
+    _check_fit(run, {system.name for system in systems}, tasks)
     manifest = run.manifest()
     manifest["environment"] = environment()
     manifest["settings"] = {
@@ -86,6 +87,32 @@ def evaluate(
     )  # fmt: skip
 
 
+def _check_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
+    """Refuse a command that would drop replies of this run, or leave a system with part of a task.
+
+    Raises:
+        UsageError: the run holds replies to other samples of a task than those that the command names.
+    """
+    answered: dict[tuple[str, str], set[str]] = {}
+    for system, task, sample_id in run.responses():
+        answered.setdefault((system, task), set()).add(sample_id)
+    for (system, name), answers in answered.items():
+        named = {sample.id for task in tasks if task.name == name for sample in task.samples}
+        if not named:
+            continue
+        if dropped := answers - named:
+            raise UsageError(
+                f"{run.path}: holds {len(answers)} replies of '{system}' to '{name}', and this command "
+                f"leaves {len(dropped)} of those samples out, which would delete them; choose another "
+                "--out, or ask for all of them (--limit, --language, --data)"
+            )
+        if system not in systems and answers != named:
+            raise UsageError(
+                f"{run.path}: '{system}' has answered {len(answers)} of the {len(named)} samples of '{name}' "
+                f"that this command asks for; choose another --out, or name it as well: --system {system}"
+            )
+
+
 def rescore(
     run: RunFolder,
     *,
@@ -95,7 +122,13 @@ def rescore(
     progress: Progress,
     cache: Cache | None = None,
 ) -> Counter[str]:
-    """Annotate and score what was answered; return how many scores are in each state."""
+    """Annotate and score what was answered; return how many scores are in each state.
+
+    Raises:
+        BadData: a system has answered only part of a task: the run was broken off.
+    """
+    if lacking := unfinished(run):
+        raise BadData(f"{run.path}: {lacking}: it was broken off; finish it with the command that began it")
     return _do(
         run, systems=(), samples=(), annotators=annotators, scorers=scorers, patience=patience,
         progress=progress, cache=cache, overlap=True,

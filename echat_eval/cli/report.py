@@ -15,7 +15,7 @@ __all__ = ["report"]
     epilog="""\b
 Examples:
   echat-eval report runs/mine runs/floors --out out
-  echat-eval report runs/a:stage2 runs/b:stage3 --out out --only page
+  echat-eval report old=runs/a:mine new=runs/b:mine --out out --only page
   echat-eval report runs/stages --out out --ablation full --trend stage1,stage2,full
   echat-eval report --published --out out
 Open out/page/index.html in a browser; it needs no server and no network."""

@@ -60,11 +60,14 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
     """Return what stands under the leaderboard of some run folders; nothing where there is nothing to say."""
     from echat_eval.checks.controlled import control_notes
     from echat_eval.earlier import scored_earlier
+    from echat_eval.ledger import unfinished
     from echat_eval.spending import cost_lines
 
     runs = _Runs(folders)
     lines = []
     for folder in folders:
+        if lacking := unfinished(folder):
+            lines.append(f"- NOT FINISHED ({folder.path}): {lacking}; the table is of those that are there")
         if names := scored_earlier(folder):
             lines.append(
                 f"- scored by an earlier command, for their scorers were not configured in the last one "

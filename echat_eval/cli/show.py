@@ -94,9 +94,10 @@ def _about(kind: str, name: str) -> str:
     epilog="""\b
 Examples:
   echat-eval leaderboard runs/mine runs/floors
+  echat-eval leaderboard old=runs/old:mine new=runs/new:mine
   echat-eval leaderboard runs/mine --published echat-automatic --out tables"""
 )
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
 @click.option(
     "--published",
     "tables",
@@ -107,15 +108,18 @@ Examples:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write leaderboard.md, .csv, .png."
 )
-def leaderboard(runs: tuple[Path, ...], tables: tuple[str, ...], out: Path | None) -> int:  # fmt: skip
-    """The leaderboard of one or more runs; `runs/a` is every system of a run."""
+def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None) -> int:  # fmt: skip
+    """The leaderboard of one or more runs.
+
+    `runs/a` is every system of a run, `runs/a:mine` one of them, `new=runs/a:mine` the same as 'new'.
+    """
     from echat_eval.baseline import published
     from echat_eval.cli.table import present
     from echat_eval.leaderboard import build_leaderboard
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.report.merged import open_run
 
     wanted = [published(name) for name in tables]
-    folders = [RunFolder.existing(path) for path in runs]
+    folders = [open_run(name) for name in runs]
     present(build_leaderboard(folders), folders, out, wanted)
     return Exit.DONE
 
