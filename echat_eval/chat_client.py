@@ -192,6 +192,7 @@ class ChatClient:
             _short(error),
             retry_after=retry_after(error.response.headers),
             crowded=error.status_code in (408, 429, 503, 529),
+            refused=True,
         )
 
     def close(self) -> None:

@@ -114,12 +114,21 @@ class Unavailable(RowError):
         message: what happened.
         retry_after: seconds a server asked us to wait, if it did.
         crowded: fewer calls at once might have gone well: too many requests, or no answer in time.
+        refused: a server said no before it did anything, so nothing was paid.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, crowded: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        crowded: bool = False,
+        refused: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.crowded = crowded
+        self.refused = refused
 
 
 class JudgeFailure(Unavailable):

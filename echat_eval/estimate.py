@@ -48,7 +48,8 @@ class Estimated:
         calls: without tries that fail.
         about: tokens, roughly; see `message_size.PROXY`.
         money: what those cost; None where there is no price.
-        most: what the calls can cost at most; None where there is no price, or no bound.
+        most: what the calls can cost at most, tries that fail included; None where there is no price, or
+            no bound.
     """
 
     role: Role
@@ -69,11 +70,15 @@ def estimate(
     scorers: Sequence[Scorer],
     recall: Recall,
     table: PriceTable,
+    tries: int = 1,
 ) -> list[Estimated]:
     """Return what is still to be asked, for everybody whose calls may cost money.
 
     A reply that is not there yet is taken to be as long as those that are, or as is typical; every reply
     is taken to differ from every other, which makes the judge's questions as many as they can be.
+
+    Args:
+        tries: how often a call is made at most.
     """
     questions = {system.name: _to_ask(system, samples, run, recall) for system in systems}
     known = run.responses()
@@ -83,7 +88,7 @@ def estimate(
             own = [r for r in known.values() if r.system == system.name and r.reply is not None]
             said = _mean([r.reply.usage.get("completion_tokens", 0) for r in own if r.reply], TYPICAL_WORDS)
             sizes = [_size_of(system, q.asked) for q in questions[system.name]]
-            made.append(_summed("system", system.name, payer, [s for s in sizes if s], said, table))
+            made.append(_summed("system", system.name, payer, [s for s in sizes if s], said, table, tries))
     juries: dict[int, _Counting] = {}
     cases = list(_cases(run, questions, samples))
     for scorer in scorers:
@@ -94,7 +99,7 @@ def estimate(
     for counting in juries.values():
         said = _mean([ruling.tokens[1] for ruling in counting.jury.stored()], TYPICAL_VERDICT)
         payer = counting.client
-        made.append(_summed("judge", payer.model, payer, list(counting.sizes.values()), said, table))
+        made.append(_summed("judge", payer.model, payer, list(counting.sizes.values()), said, table, tries))
     return made
 
 
@@ -118,7 +123,13 @@ def _mean(values: Iterable[float], otherwise: int) -> int:
 
 
 def _summed(
-    role: Role, name: str, payer: Payer, sizes: Sequence[MessageSize], said: int, table: PriceTable
+    role: Role,
+    name: str,
+    payer: Payer,
+    sizes: Sequence[MessageSize],
+    said: int,
+    table: PriceTable,
+    tries: int,
 ) -> Estimated:
     about, most, bounded = Tokens(), Tokens(), True
     for size in sizes:
@@ -126,10 +137,10 @@ def _summed(
         bound = size.most()
         most, bounded = most + (bound or Tokens()), bounded and bound is not None
     price = table.find(payer.model, payer.base_url)
+    money, worst = (price.money(about), price.money(most)) if price is not None else (None, None)
     return Estimated(
-        role=role, name=name, payer=payer, calls=len(sizes), about=about,
-        money=price.money(about) if price is not None else None,
-        most=price.money(most) if price is not None and bounded else None,
+        role=role, name=name, payer=payer, calls=len(sizes), about=about, money=money,
+        most=tries * worst if worst is not None and bounded else None,
         currency=price.currency if price is not None else None,
     )  # fmt: skip
 

@@ -78,6 +78,7 @@ class Instruments:
         made = judged_scorers(
             model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
             calls_at_once=self.judge_calls, timeout=self.judge_timeout, store=store,
+            tries=self.tries,
         )  # fmt: skip
         return list(made)
 

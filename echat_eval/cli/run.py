@@ -96,8 +96,9 @@ def run(
     table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
     plan = Plan(
-        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
-    )
+        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table,
+        limit=max_cost, tries=chosen.tries,
+    )  # fmt: skip
     if chosen.estimate:
         with cached(chosen.no_cache) as cache:
             say_estimate(RunFolder(out), plan, cache, whole=True)
@@ -150,8 +151,9 @@ def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
     plan = Plan(
-        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table, limit=max_cost
-    )
+        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table,
+        limit=max_cost, tries=chosen.tries,
+    )  # fmt: skip
     if chosen.estimate:
         with cached(chosen.no_cache) as cache:
             say_estimate(found, plan, cache, whole=True)

@@ -32,6 +32,7 @@ class Plan:
     Attributes:
         controls: replies that are judged again.
         limit: US dollars; None: no limit.
+        tries: how often a call is made at most.
     """
 
     systems: Sequence[System | Oracle]
@@ -40,6 +41,7 @@ class Plan:
     controls: int
     table: PriceTable
     limit: Decimal | None
+    tries: int
 
 
 def read_budget(chosen: Instruments) -> tuple[PriceTable, Decimal | None]:
@@ -107,7 +109,7 @@ def say_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: b
 
         found = estimate(
             folder, systems=plan.systems, samples=plan.samples, scorers=plan.scorers,
-            recall=Recall(cache=cache, run=folder), table=plan.table,
+            recall=Recall(cache=cache, run=folder), table=plan.table, tries=plan.tries,
         )  # fmt: skip
         lines = [_in_words(line) for line in found if line.calls or whole]
         if any(line.calls for line in found):
@@ -149,7 +151,7 @@ def say_spent(meter: Meter) -> None:
         click.echo(f"spent: {line}")
     if meter.withheld:
         click.echo(
-            f"note: {meter.withheld:,} calls were not made, as they could have gone beyond --max-cost "
-            f"{meter.limit:f}; the same command with a higher limit goes on",
+            f"note: what could have gone beyond --max-cost {meter.limit:f} was not asked; "
+            "the same command with a higher limit goes on",
             err=True,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.chat_client import size_of
-from echat_eval.errors import Unavailable
+from echat_eval.errors import Unavailable, Withheld
 from echat_eval.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.served import Served, Tenure
@@ -66,6 +66,8 @@ class Jury:
             prose around exactly one verdict that carries the question's ticket.
         temperature: 0 for the likeliest answer; repeats still turn the order of the dimensions.
         store: JSONL file of verdicts; None: kept in memory only.
+        tries: how often a question is asked at most, whoever wants its verdict; a call that the server
+            refused does not count. None: as often as it is wanted.
 
     Attributes:
         silence: why the server did not say who it serves; None: it did, or was not asked.
@@ -80,16 +82,19 @@ class Jury:
         holds_schema: bool = True,
         temperature: float = 0.0,
         store: Path | None = None,
+        tries: int | None = None,
     ) -> None:
         self.judge = judge
         self.client = client
         self.holds_schema = holds_schema
         self.temperature = temperature
         self.store = store
+        self.tries = tries
         self.silence: str | None = None
         self._rubric = judge.fingerprint()
         self._asked: dict[str, Ruling] = {}
         self._asking: dict[str, asyncio.Task[Ruling]] = {}
+        self._failed: dict[str, tuple[int, Unavailable]] = {}
         self._stored: dict[str, Ruling] | None = None
         self._servers: set[tuple[str, str | None]] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -163,6 +168,8 @@ class Jury:
             self._asked[asked] = known
             return known
         if asked not in self._asking:
+            if self.tries is not None and asked in self._failed and self._failed[asked][0] >= self.tries:
+                raise self._failed[asked][1]
             self._asking[asked] = asyncio.ensure_future(
                 self._ask(asked, prompt, heard=question.heard is not None, repeat=repeat)
             )
@@ -171,8 +178,11 @@ class Jury:
 
     def _answered(self, asked: str, task: asyncio.Task[Ruling]) -> None:
         del self._asking[asked]
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; if nobody does any more, asyncio need not complain
+        # Whoever waited has the error; if nobody does any more, asyncio must not complain of it.
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Unavailable) and not error.refused and not isinstance(error, Withheld):
+            count, _ = self._failed.get(asked, (0, error))
+            self._failed[asked] = count + 1, type(error)(str(error))
 
     def prompt_of(self, question: Question, repeat: int) -> tuple[Prompt, str]:
         """Return the prompt of a question, and the hash of all that decides what is asked.

@@ -169,6 +169,7 @@ def judged_scorers(
     calls_at_once: int = 4,
     store: Path | None = None,
     timeout: float = 60.0,
+    tries: int | None = None,
 ) -> tuple[Judged, JudgedContrast]:
     """Return both scorers of one judge; they share its connection and its verdicts.
 
@@ -181,12 +182,13 @@ def judged_scorers(
         calls_at_once: calls in flight at most, over both scorers.
         store: file of verdicts that outlives the process.
         timeout: seconds until a question is given up.
+        tries: how often a question is asked at most, over both scorers; None: as often as they want.
     """
     judge = load_judge(rubric)
     client = ChatClient(
         model=model or judge.model, base_url=url, timeout=timeout, calls_at_once=calls_at_once
     )
-    jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store)
+    jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store, tries=tries)
     return (
         Judged(jury, repeats=repeats, calls_at_once=calls_at_once),
         JudgedContrast(jury, repeats=repeats, calls_at_once=calls_at_once),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def test_a_limit_is_kept_and_a_higher_one_goes_on(tones: Path, tmp_path: Path, p
     # The manifest adds the commands up.
     assert Fraction(judge_of(cut)["money"]["USD"]) == till.charged
     assert judge_of(cut)["calls"] == till.calls
+
+
+def test_a_judge_that_never_keeps_to_the_form_costs_no_more_than_was_said(
+    tones: Path, tmp_path: Path, prices: Path
+) -> None:
+    with serving(ScriptedJudge(lambda *_: verdict(9, 9, 9))) as judge:
+        till = Till(judge)
+        done = evaluate(tones, tmp_path / "run", judge, "--prices", str(prices), "--tries", "3")
+    assert done.return_value == Exit.CANNOT_TELL, (done.output, done.exception)
+    asked = Counter(judge.prompts())
+    assert set(asked.values()) == {3}
+    said = re.search(r"estimate: judge .*?: ([\d,]+) questions, .* at most ([\d.,]+)", done.output)
+    assert said is not None, done.output
+    assert len(asked) <= int(said[1])
+    assert till.charged <= Fraction(said[2])
 
 
 def test_what_a_killed_command_spent_is_not_forgotten(tones: Path, tmp_path: Path, prices: Path) -> None:
