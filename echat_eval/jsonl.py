@@ -8,12 +8,14 @@ import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Appender", "dumps", "loads", "mend", "read_rows", "write_atomically", "write_rows"]
+__all__ = [
+    "Appender", "dumps", "loads", "made_folder", "mend", "read_rows", "write_atomically", "write_rows",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +177,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def made_folder(path: Path) -> Path:
+    """Make a folder that will be written to, so that one that cannot be is told before any work is done.
+
+    Raises:
+        UsageError: it cannot be made, or not be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise UsageError(f"{path}: cannot be written: {why}; choose another --out")
+    return path
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

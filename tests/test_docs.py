@@ -9,7 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from echat_eval.audio import check_waveform
 from echat_eval.cli import COMMANDS, command_line
+from echat_eval.errors import UsageError
+from echat_eval.gate.policy import read_policy
+from echat_eval.ports import System
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -50,6 +54,27 @@ def test_the_readme_shows_every_command_that_is_there() -> None:
     text = (ROOT / "README.md").read_text()
     told = {line.split()[1] for _, line in typed()} | set(re.findall(r"echat-eval ([a-z]+)", text))
     assert told >= set(COMMANDS) - {"list"}, set(COMMANDS) - told
+
+
+def test_the_readmes_class_is_a_system() -> None:
+    pytest.importorskip("numpy")
+    (block,) = (b for b in blocks(ROOT / "README.md") if "class Mine" in b)
+    names: dict[str, type] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    system = names["Mine"]()
+    reply = system.respond(None)
+    check_waveform(reply.audio)
+    assert isinstance(system, System)
+    assert (system.name, reply.text, system.settings()) == ("mine", "...", {"temperature": 0})
+
+
+def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
+    (block,) = (b for b in blocks(ROOT / "README.md") if b.startswith("margin:"))
+    (tmp_path / "gate.yaml").write_text(block)
+    known = {"cue_contrast_proxy": {"higher_is_better": True, "low": -100, "high": 100}}
+    assert read_policy(tmp_path / "gate.yaml", known=known).margin == 2
+    with pytest.raises(UsageError, match=r"'cue_contrast_proxy' is not known\. Known: judge_echat_r1"):
+        read_policy(tmp_path / "gate.yaml", known={"judge_echat_r1": {"higher_is_better": True}})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -29,9 +29,11 @@ def present(
     import click
 
     from echat_eval.cli.secondary import secondary_lines
-    from echat_eval.jsonl import write_atomically
+    from echat_eval.jsonl import made_folder, write_atomically
     from echat_eval.leaderboard_files import published_lines, write_files
 
+    if out is not None:
+        made_folder(out)
     notes = secondary_lines(folders)
     print_leaderboard(board)
     for line in notes:
@@ -40,7 +42,6 @@ def present(
         click.echo("\n" + "\n".join(published_lines(table)))
     if out is None:
         return
-    out.mkdir(parents=True, exist_ok=True)
     files = write_files(board, out, list(published))
     if notes:
         write_atomically(files[0], files[0].read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")

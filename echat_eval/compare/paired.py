@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from echat_eval.errors import UsageError
+from echat_eval.gate.accept import why_untimed
 from echat_eval.gate.estimates import difference
 from echat_eval.gate.rules import drop_p_values, sure_bounds, to_tests
 from echat_eval.stats import holm
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Comparison", "Flip", "compare", "refuse_unlike"]
 
+#: Metrics that a system's neighbours on the machine change.
+TIMES = ("seconds", "first_audio_seconds", "rtf")
 SLICES = ("source", "language", "label")
 
 
@@ -148,7 +151,7 @@ def compare(
         flips=_flips(parts[first], metrics[first]),
         counts=pairs.counts,
         unlike=unlike,
-        notes=_notes(pairs),
+        notes=(*_notes(pairs), *_notes_on(cells, one, other)),
     )
 
 
@@ -236,3 +239,17 @@ def _notes(pairs: Pairs) -> tuple[str, ...]:
             "counts as independent"
         )
     return tuple(said)
+
+
+def _notes_on(cells: Sequence[Cell], one: Run, other: Run) -> list[str]:
+    """Return what must be known to read some of the numbers."""
+    said = []
+    timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in TIMES))
+    if timed and (why := why_untimed(other, one) or why_untimed(one, other)):
+        said.append(f"{', '.join(timed)}: no fair race: {why}")
+    if any(cell.tied == 1.0 and cell.low is not None for cell in cells):
+        said.append(
+            "where every pair is tied, nothing changed; the interval is what so few clusters could hide, on "
+            "the metric's whole range"
+        )
+    return said

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from echat_eval.gate.policy import Policy
     from echat_eval.tables import Run
 
-__all__ = ["accept", "provenance"]
+__all__ = ["accept", "provenance", "why_untimed"]
 
 #: Said where a run has no hashes of its own.
 TRUSTED = (
@@ -62,7 +62,7 @@ def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -
     if policy.max_age_days is not None:
         blockers += _age(against, timedelta(days=policy.max_age_days), now)
     notes = () if candidate.hashes and against.hashes else (TRUSTED,)
-    return Provenance(blockers=tuple(blockers), latency=_latency(candidate, against), notes=notes)
+    return Provenance(blockers=tuple(blockers), latency=why_untimed(candidate, against), notes=notes)
 
 
 def _age(against: Run, most: timedelta, now: datetime) -> list[str]:
@@ -76,8 +76,8 @@ def _age(against: Run, most: timedelta, now: datetime) -> list[str]:
     )
 
 
-def _latency(candidate: Run, against: Run) -> str:
-    """Return why the candidate's times cannot be judged, or nothing."""
+def why_untimed(candidate: Run, against: Run) -> str:
+    """Return why the candidate's times cannot be held against another run's, or nothing."""
     at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
     if at_once != 1:
         said = (

@@ -138,8 +138,8 @@ def judged(test: CriticalTest, policy: Policy, p: float, *, surely: bool, perhap
     else:
         state = _if(low is not None and low > -test.bound)
     return RuleResult(
-        name=f"{test.metric}, {test.task or 'all tasks'}: {_ASKED[test.kind]} {test.bound:g}"
-        f"{policy.metrics[test.metric].unit}",
+        name=f"{test.metric}, {test.task or 'all tasks'}: {_ASKED[test.kind]} {test.bound:g} "
+        f"{policy.metrics[test.metric].unit}".rstrip(),
         kind=_RULE[test.kind],
         state=state,
         value=None if fills.observed is None else fills.observed.value,

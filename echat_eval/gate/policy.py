@@ -183,6 +183,9 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
 def _merged(name: str, said: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
     """Return what the file says of a metric, completed by what the run says of it."""
     facts = (known or {}).get(name)
+    if facts is None and known and not (said or {}):
+        # Nothing said of it means: as the run says. It says nothing of this one.
+        raise UsageError(_unknown("metric", name, known))
     if facts is None or not isinstance(said, Mapping | None):
         return said or {}
     said = dict(said or {})

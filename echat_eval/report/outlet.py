@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UsageError
-from echat_eval.jsonl import loads, write_atomically
+from echat_eval.jsonl import loads, made_folder, write_atomically
 from echat_eval.keys import sha256_of_file
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Outlet:
         return path
 
     def check(self) -> None:
-        """Raise UsageError if a file we made before was changed since; call before the first write."""
+        """Raise UsageError if it cannot be written, or a file we made was changed; call before any work."""
+        made_folder(self.folder)
         for name in self._known:
             if Path(name).parts[0] in self._parts:
                 self._ours(name)

@@ -100,7 +100,7 @@ class Replay:
         """Return the reply that was made for this request.
 
         Raises:
-            Unavailable: there is none: the row is missing, and tried again once there is one.
+            Unavailable: there is none, or its sound is not there: the row is missing, and tried again.
             SystemFailure: the row says that the system failed.
         """
         self.load()
@@ -116,7 +116,10 @@ class Replay:
         audio = None
         if row.get("audio") and not row.get("error"):
             try:
-                audio = audio_ref(self._inside(row["audio"]))
+                path = self._inside(row["audio"])
+                if not path.exists():
+                    raise Unavailable(f"reply audio {row['audio']!r} of '{name}' is not beside {self.path}")
+                audio = audio_ref(path)
             except BadData as error:
                 raise SystemFailure(f"broken reply audio: {error}") from error
         return reply_from(row, audio)

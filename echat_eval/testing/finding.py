@@ -54,8 +54,11 @@ def check_facts(system: Any) -> Iterator[Finding]:
     if first is None:
         said = "unknown, so no other run's replies are ever reused; give one if you can"
         yield Finding(verdict="note", check="fingerprint", said=said)
+    elif not isinstance(first, str):
+        said = f"is {first!r}, a {type(first).__name__}; expected text, or None where it cannot be known"
+        yield _fact("fingerprint", False, said)
     else:
-        same = isinstance(first, str) and first == second
+        same = first == second
         yield _fact(
             "fingerprint",
             same,

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli.decide import compare_command
+from echat_eval.cli.report import report
 from echat_eval.cli.run import run, score
 from echat_eval.cli.show import leaderboard
 from echat_eval.errors import BadData, Exit, UsageError
@@ -98,3 +99,23 @@ def test_one_name_in_two_runs_is_told_apart(tones: Path, whole: Path, tmp_path: 
     several = said(leaderboard, f"old={new}")
     assert isinstance(several.exception, UsageError)
     assert f"old={new}:SYSTEM" in str(several.exception)
+
+
+def test_times_of_replies_that_were_heard_meanwhile_are_no_fair_race(
+    tones: Path, whole: Path, tmp_path: Path
+) -> None:
+    assert asked(tones, tmp_path / "alone", "canned", "--no-overlap").return_value == Exit.DONE
+    shown = said(compare_command, whole, tmp_path / "alone").output
+    assert f"note: seconds: no fair race: {whole} was heard and scored while it was asked" in shown
+    assert "where every pair is tied, nothing changed" in shown
+    shown = said(compare_command, tmp_path / "alone", tmp_path / "alone").output
+    assert "no fair race" not in shown
+
+
+@pytest.mark.parametrize("command", [leaderboard, report])
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(whole: Path, command: Any) -> None:
+    (whole.parent / "file").write_text("x")
+    done = said(command, whole, "--out", whole.parent / "file" / "out")
+    assert isinstance(done.exception, UsageError)
+    assert "file/out: cannot be written: " in str(done.exception)
+    assert "choose another --out" in str(done.exception)

@@ -65,12 +65,22 @@ def test_what_is_missing_or_for_another_id_is_named(tmp_path: Path, tones: Path)
     assert system.unclaimed(asked) == ["stranger"]
 
 
+def test_sound_that_was_not_handed_in_is_missing_until_it_is(tmp_path: Path, tones: Path) -> None:
+    rows = [{"id": r.id, "audio": "late.wav"} for r in questions(tones)]
+    file = write(tmp_path / "r.jsonl", rows)
+    run, _ = replay(tmp_path / "run", tones, file)
+    assert {r.state for r in run.responses().values()} == {"missing"}
+    assert all("'late.wav'" in (r.reason or "") for r in run.responses().values())
+    write_tone(tmp_path / "late.wav", 300)
+    run, _ = replay(tmp_path / "run", tones, file)
+    assert {r.state for r in run.responses().values()} == {"value"}
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ({"text": ""}, "empty reply"),
         ({"error": "out of memory"}, "out of memory"),
-        ({"audio": "none.wav"}, "broken reply audio"),
         ({"audio": "../secret.wav"}, "leaves the folder"),
         ({"audio": "torn.wav"}, "broken reply audio"),
     ],
