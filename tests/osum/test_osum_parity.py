@@ -14,7 +14,7 @@ from echat_eval.osum import encoder as encoder_module
 from echat_eval.osum.cache import Cache
 from echat_eval.osum.decoder import Decoder
 from echat_eval.osum.engine import Engine
-from echat_eval.osum.features import log_mel
+from echat_eval.osum.features import log_mel, mel_filters
 from echat_eval.osum.generate import generate
 from echat_eval.osum.modes import MODES, Ask, PastTurn, layout, rules_of
 from echat_eval.osum.phase import Phases, split_ids
@@ -37,11 +37,26 @@ def case(request, qwen):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_features_equal_the_public_ones(seed: int) -> None:
-    ours = log_mel(golden_wave(seed)).numpy()
-    assert ours.shape == GOLDEN[f"{seed}/feats"].shape
-    # The CPU's FFT decides the last digits of quiet bands: on an Intel Xeon, where the public numbers were
-    # recorded, ours differ by 1.2e-7; on an AMD EPYC by 4.6e-6, and the public ones from float64 by 5.2e-6.
-    assert np.abs(ours - GOLDEN[f"{seed}/feats"]).max() <= 1e-5
+    ours, public = log_mel(golden_wave(seed)).numpy(), GOLDEN[f"{seed}/feats"]
+    assert ours.shape == public.shape
+    apart = np.abs(ours - public)
+    # The CPU's FFT decides the last digits of quiet bands. On an Intel Xeon, where the public numbers were
+    # recorded, all are within 1e-6; on an AMD EPYC up to 1 in 1,000 is not, by 4.6e-6 at most. There ours must
+    # be within 2e-6 of what float64 says; the public ones are up to 5.2e-6 from it.
+    assert apart.max() <= 1e-5
+    far = apart > 1e-6
+    assert far.mean() <= 0.002
+    assert (np.abs(ours - exact_log_mel(golden_wave(seed)))[far] <= 2e-6).all()
+
+
+def exact_log_mel(wave: torch.Tensor) -> np.ndarray:
+    """Return the features in float64, by the definition of the transform."""
+    samples = np.pad(wave.double().numpy(), 200, mode="reflect")
+    frames = np.stack([samples[n : n + 400] for n in range(0, len(samples) - 400, 160)][: len(wave) // 160])
+    power = np.abs(np.fft.rfft(frames * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)))) ** 2
+    level = np.log10(np.maximum(power @ mel_filters(80).double().numpy().T, 1e-10))
+    found: np.ndarray = (np.maximum(level, level.max() - 8.0) + 4.0) / 4.0
+    return found
 
 
 def check_hearing(seed: int, engine: Engine) -> None:
