@@ -78,15 +78,19 @@ from echat_eval.records import Reply
 def begun():
     with open(os.environ["CALLS"], "a") as file:
         file.write("x")
+        return file.tell()
 
 class Slow:
     name = "slow"
-    def __init__(self, seconds=1.0, calls_at_once=3, until=None):
-        self.seconds, self.calls_at_once, self.until = seconds, calls_at_once, until
+    def __init__(self, seconds=0.0, calls_at_once=3, until=None, first=0):
+        # All calls but the first ones wait until a file is there.
+        self.seconds, self.calls_at_once, self.until, self.first = seconds, calls_at_once, until, first
+    def waits(self, number):
+        return self.until is not None and number > self.first and not os.path.exists(self.until)
     def respond(self, request):
-        begun()
+        number = begun()
         time.sleep(self.seconds)
-        while self.until is not None and not os.path.exists(self.until):
+        while self.waits(number):
             time.sleep(0.01)
         return Reply(text="hm")
     def fingerprint(self):
@@ -96,8 +100,10 @@ class Slow:
 
 class SlowAsync(Slow):
     async def respond(self, request):
-        begun()
+        number = begun()
         await asyncio.sleep(self.seconds)
+        while self.waits(number):
+            await asyncio.sleep(0.01)
         return Reply(text="hm")
 """
 PROGRAM = (
@@ -140,6 +146,11 @@ class Command:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
+    def hear(self, words: str) -> None:
+        assert self.process.stderr is not None
+        said = iter(self.process.stderr.readline, "")
+        assert any(words in line for line in said)
+
     def rows(self) -> int:
         return (self.out / "responses.jsonl").read_bytes().count(b"\n")
 
@@ -150,14 +161,15 @@ class Command:
 
 @pytest.mark.parametrize("system", ["slow", "slow-async"])
 def test_one_ctrl_c_finishes_and_keeps_what_is_in_flight(tmp_path: Path, tones: Path, system: str) -> None:
-    command = Command(tmp_path, tones, system)
-    command.wait_for(4)  # three were answered, and the next ones are in flight
+    command = Command(tmp_path, tones, system, "first=3", f"until={tmp_path / 'told'}")
+    command.wait_for(6)  # three were answered, and the next three are in flight
     command.process.send_signal(signal.SIGINT)
+    command.hear("in flight are finished and kept")
+    (tmp_path / "told").touch()
     code, errors = command.end()
     assert code == 130, errors
     assert "Traceback" not in errors
-    assert 4 <= command.begun() < 8
-    assert command.rows() == command.begun()
+    assert command.begun() == command.rows() == 6
 
 
 @pytest.mark.parametrize("system", ["slow", "slow-async"])

@@ -14,7 +14,7 @@ from echat_eval.errors import Unavailable
 from tests.instruments.scripted_judge import ScriptedJudge, serving
 
 ASKS = """
-import os, signal, sys
+import signal, sys
 from echat_eval import loop
 from echat_eval.chat_client import ChatClient
 
@@ -23,8 +23,7 @@ print(loop.run(client.ask([{"role": "user", "content": "Say yes."}])).text, flus
 if sys.argv[2] == "forgets":
     del client
 elif sys.argv[2] == "interrupted":
-    os.kill(os.getpid(), signal.SIGINT)
-    signal.pause()
+    signal.raise_signal(signal.SIGINT)
 """
 
 
