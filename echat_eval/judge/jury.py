@@ -168,8 +168,10 @@ class Jury:
             self._asked[asked] = known
             return known
         if asked not in self._asking:
-            if self.tries is not None and asked in self._failed and self._failed[asked][0] >= self.tries:
-                raise self._failed[asked][1]
+            if self.tries is not None and asked in self._failed:
+                count, error = self._failed[asked]
+                if count >= self.tries:
+                    raise type(error)(str(error))
             self._asking[asked] = asyncio.ensure_future(
                 self._ask(asked, prompt, heard=question.heard is not None, repeat=repeat)
             )
