@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import loop
 from echat_eval.chat_client import size_of
-from echat_eval.errors import Unavailable, Withheld
+from echat_eval.errors import Unavailable
 from echat_eval.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.served import Served, Tenure
+from echat_eval.judge.tries import Tries
 from echat_eval.judge.verdict import Verdict, parse_verdict
 from echat_eval.keys import digest
 
@@ -89,12 +90,11 @@ class Jury:
         self.holds_schema = holds_schema
         self.temperature = temperature
         self.store = store
-        self.tries = tries
         self.silence: str | None = None
         self._rubric = judge.fingerprint()
         self._asked: dict[str, Ruling] = {}
         self._asking: dict[str, asyncio.Task[Ruling]] = {}
-        self._failed: dict[str, tuple[int, Unavailable]] = {}
+        self._tries = Tries(tries)
         self._stored: dict[str, Ruling] | None = None
         self._servers: set[tuple[str, str | None]] | None = None
         self._greeting: asyncio.Task[None] | None = None
@@ -168,10 +168,7 @@ class Jury:
             self._asked[asked] = known
             return known
         if asked not in self._asking:
-            if self.tries is not None and asked in self._failed:
-                count, error = self._failed[asked]
-                if count >= self.tries:
-                    raise type(error)(str(error))
+            self._tries.check(asked)
             self._asking[asked] = asyncio.ensure_future(
                 self._ask(asked, prompt, heard=question.heard is not None, repeat=repeat)
             )
@@ -181,10 +178,7 @@ class Jury:
     def _answered(self, asked: str, task: asyncio.Task[Ruling]) -> None:
         del self._asking[asked]
         # Whoever waited has the error; if nobody does any more, asyncio must not complain of it.
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Unavailable) and not error.refused and not isinstance(error, Withheld):
-            count, _ = self._failed.get(asked, (0, error))
-            self._failed[asked] = count + 1, type(error)(str(error))
+        self._tries.note(asked, None if task.cancelled() else task.exception())
 
     def prompt_of(self, question: Question, repeat: int) -> tuple[Prompt, str]:
         """Return the prompt of a question, and the hash of all that decides what is asked.
