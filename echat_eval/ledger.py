@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import EChatError
+from echat_eval.errors import BadData, EChatError
 
 if TYPE_CHECKING:
     from echat_eval.run_folder import RunFolder
 
-__all__ = ["LedgerError", "check_ledger", "unfinished"]
+__all__ = ["LedgerError", "check_ledger", "refuse_unfinished", "unfinished"]
 
 
 class LedgerError(EChatError):
@@ -35,6 +35,12 @@ def unfinished(run: RunFolder, *, only: str | None = None) -> str | None:
         if answered != expected:
             return f"'{system}' has {len(answered)} responses to {len(expected)} samples"
     return None
+
+
+def refuse_unfinished(run: RunFolder, *, only: str | None = None) -> None:
+    """Raise BadData if a system (`only` this one) has answered only part of a task: a part is no result."""
+    if lacking := unfinished(run, only=only):
+        raise BadData(f"{run.path}: {lacking}: it was broken off; finish it with the command that began it")
 
 
 def check_ledger(run: RunFolder) -> Counter[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from echat_eval import loop
 from echat_eval.attempts import Interrupted
 from echat_eval.earlier import drop_stale_annotations, settle_earlier_scores
-from echat_eval.errors import BadData, UsageError
-from echat_eval.ledger import check_ledger, unfinished
+from echat_eval.errors import UsageError
+from echat_eval.ledger import check_ledger, refuse_unfinished
 from echat_eval.manifest import environment
 from echat_eval.pipeline import Pipeline
 from echat_eval.recall import Recall, add_tally
@@ -127,8 +127,7 @@ def rescore(
     Raises:
         BadData: a system has answered only part of a task: the run was broken off.
     """
-    if lacking := unfinished(run):
-        raise BadData(f"{run.path}: {lacking}: it was broken off; finish it with the command that began it")
+    refuse_unfinished(run)
     return _do(
         run, systems=(), samples=(), annotators=annotators, scorers=scorers, patience=patience,
         progress=progress, cache=cache, overlap=True,

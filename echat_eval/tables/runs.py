@@ -89,7 +89,7 @@ def differences(one: Run, other: Run) -> list[str]:
 
 
 def _from_folder(spec: str, path: Path, system: str | None) -> Run:
-    from echat_eval.ledger import unfinished
+    from echat_eval.ledger import refuse_unfinished
     from echat_eval.run_folder import RunFolder
 
     folder = RunFolder.existing(path)
@@ -105,8 +105,7 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
     table = pd.DataFrame([*scores, *_timings(folder)])
     frame = one_system(check_table(_with_samples(table, path), where=str(path)), system, where=str(path))
-    if lacking := unfinished(folder, only=frame["system"].iloc[0]):
-        raise BadData(f"{path}: {lacking}: it was broken off; finish it with the command that began it")
+    refuse_unfinished(folder, only=frame["system"].iloc[0])
     hashes = {
         (kind, name): str(facts[key])
         for kind, key in HASHED

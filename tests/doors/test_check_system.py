@@ -69,6 +69,7 @@ COUNTER = iter(range(10_000))
         (changed(settings=lambda _: {"x": object()}), "settings", "fail", "not plain JSON"),
         (changed(fingerprint=lambda _: str(next(COUNTER))), "fingerprint", "fail", "differs between two calls"),
         (changed(fingerprint=lambda _: None), "fingerprint", "note", "ever reused"),
+        (changed(fingerprint=lambda _: 5), "fingerprint", "fail", "is 5, a int; expected text"),
         (changed(calls_at_once=0), "calls at once", "fail", "expected a whole number"),
         (changed(respond=lambda _, r: "hello"), "a first request", "fail", "expected a Reply"),
         (changed(respond=lambda _, r: Reply(text="")), "a first request", "fail", "empty reply"),

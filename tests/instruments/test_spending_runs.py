@@ -148,6 +148,18 @@ def test_a_judge_that_never_keeps_to_the_form_costs_no_more_than_was_said(
     assert till.charged <= Fraction(said[2])
 
 
+def test_what_a_run_costs_at_most_counts_every_try(tones: Path, tmp_path: Path, prices: Path) -> None:
+    most = {}
+    with serving(ScriptedJudge(fitting)) as judge:
+        for tries in ("1", "3"):
+            given = ("--prices", str(prices), "--estimate", "--tries", tries)
+            told = evaluate(tones, tmp_path / "run", judge, *given).output
+            (found,) = re.findall(r"at most ([\d.]+)", told)
+            most[tries] = float(found)
+    assert most["1"] > 0.01
+    assert most["3"] == pytest.approx(3 * most["1"], abs=0.006)  # from 1 on, cents are told
+
+
 def test_what_a_killed_command_spent_is_not_forgotten(tones: Path, tmp_path: Path, prices: Path) -> None:
     out = tmp_path / "run"
     with serving(ScriptedJudge(fitting)) as judge:
