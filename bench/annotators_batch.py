@@ -86,7 +86,7 @@ def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]
     import soundfile as sf
     import torch
 
-    from echat_eval.audio import audio_ref
+    from echat_eval.io.audio import audio_ref
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from echat_eval.osum.config import OsumConfig
-from echat_eval.osum.slots import Slots
+from echat_eval.osum.decoding.slots import Slots
+from echat_eval.osum.model.config import OsumConfig
 
 #: Further than any reply goes.
 NEVER = 1_000_000

@@ -24,9 +24,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from echat_eval.analysis import read_table  # noqa: E402
 from echat_eval.gate import Policy, decide  # noqa: E402
 from echat_eval.stats import cluster_bootstrap  # noqa: E402
-from echat_eval.tables import read_table  # noqa: E402
 
 
 def write(path: Path, rows: int, seed: int) -> None:

@@ -34,8 +34,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 from gate_sim_draws import MARGIN, METRICS, PRIMARIES, Cell, all_cells, draw  # noqa: E402
 
+from echat_eval.analysis.bounds import Tests, drop_p_values, sure_bounds  # noqa: E402
 from echat_eval.errors import Exit  # noqa: E402
-from echat_eval.gate.rules import Tests, drop_p_values, outcomes, sure_bounds  # noqa: E402
+from echat_eval.gate.rules import outcomes  # noqa: E402
 from echat_eval.stats import detectable_difference, spread  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_sim.json"

@@ -15,10 +15,10 @@ from forced import Length
 from osum_bounds import Card, card_named
 from osum_sides import CONFIGS
 
-from echat_eval.osum.config import OsumConfig
-from echat_eval.osum.names import TIED, official_shapes
-from echat_eval.osum.record import compile_layers, recorder
-from echat_eval.osum.weights import build, join
+from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes
+from echat_eval.osum.checkpoint.weights import build, join
+from echat_eval.osum.decoding.cuda_graphs import compile_layers, recorder
+from echat_eval.osum.model.config import OsumConfig
 
 #: Ways to do a step, from the safest to the fastest.
 WAYS = ("plain", "recorded", "compiled")
@@ -71,7 +71,7 @@ SCALES = {
 def random_weights(
     config: OsumConfig, *, device: str, dtype: torch.dtype, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """Return all official tensors, made on the device; spreads as in `echat_eval.osum.tiny`."""
+    """Return all official tensors, made on the device; spreads as in `echat_eval.osum.checkpoint.tiny`."""
     generator = torch.Generator(device).manual_seed(seed)
     made: dict[str, torch.Tensor] = {}
     for name, shape in official_shapes(config).items():

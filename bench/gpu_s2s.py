@@ -9,9 +9,9 @@ from forced import Length, forced, make_waves
 from gpu_voice import USUAL, make_speaker
 from osum_sides import Words
 
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.modes import Ask
-from echat_eval.osum.team import Worker
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.engine.engine_pool import Worker
+from echat_eval.osum.prompts.modes import Ask
 
 if TYPE_CHECKING:
     from gpu_bench import Bench

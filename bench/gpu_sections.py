@@ -15,9 +15,9 @@ import torch
 from forced import NEVER, Length, forced, make_waves
 from osum_bounds import Head, bound, card_named
 
-from echat_eval.osum.loop import Job, Loop
-from echat_eval.osum.modes import mode_named
-from echat_eval.osum.phase import Rules
+from echat_eval.osum.decoding.loop import Job, Loop
+from echat_eval.osum.decoding.state import Rules
+from echat_eval.osum.prompts.modes import mode_named
 
 if TYPE_CHECKING:
     from gpu_bench import Bench

@@ -14,10 +14,10 @@ from gpu_sections import decode, decode_rate
 from osum_sides import PublicModel
 from token2wav_sides import HALF
 
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state, random_voice
-from echat_eval.osum.token2wav import Token2Wav
-from echat_eval.osum.voice_config import FULL_VOICE, TINY_VOICE, mel_frames
-from echat_eval.osum.voice_weights import build_flow, build_hift
+from echat_eval.osum.voice.config import FULL_VOICE, TINY_VOICE, mel_frames
+from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state, random_voice
+from echat_eval.osum.voice.token2wav import Token2Wav
+from echat_eval.osum.voice.weights import build_flow, build_hift
 
 #: A prompt of 9.2 s, as the public code ships: tokens and mel frames.
 VOICE = {"full": (231, 796), "tiny": (7, 24)}

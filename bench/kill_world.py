@@ -23,14 +23,14 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from echat_eval.attempts import Patience  # noqa: E402
+from echat_eval.concurrency.retry import Patience  # noqa: E402
 from echat_eval.errors import EChatError  # noqa: E402
-from echat_eval.progress import Silent  # noqa: E402
+from echat_eval.ports import Silent  # noqa: E402
 from echat_eval.records import AudioRef, Reply, Request, Waveform  # noqa: E402
-from echat_eval.run_folder import RunFolder  # noqa: E402
-from echat_eval.runner import evaluate  # noqa: E402
+from echat_eval.runner.evaluate import evaluate  # noqa: E402
 from echat_eval.scorers.judged import judged_scorers  # noqa: E402
 from echat_eval.scorers.outcome import Outcome  # noqa: E402
+from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
 #: Calls at once of the system, the annotator and the judge.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from echat_eval.osum.config import OsumConfig
+    from echat_eval.osum.model.config import OsumConfig
 
 Head = Literal["text", "speech"]
 

@@ -36,9 +36,9 @@ from osum_sides import CONFIGS, OurModel, PublicModel
 from side_by_side import Round, compare, machine, serve
 from token2wav_sides import SIZES, Ours, Public
 
-from echat_eval.osum.tiny import random_tensors
-from echat_eval.osum.tiny_voice import random_voice
-from echat_eval.osum.voice_config import mel_frames
+from echat_eval.osum.checkpoint.tiny import random_tensors
+from echat_eval.osum.voice.config import mel_frames
+from echat_eval.osum.voice.tiny import random_voice
 
 #: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
 SHARE = 4

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from forced import Length, forced
 
-from echat_eval.osum.config import (
+from echat_eval.osum.checkpoint.weights import fill
+from echat_eval.osum.decoding.sampling import GREEDY
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.config import (
     FULL,
     TINY_REAL_VOCABULARY,
     AdapterConfig,
@@ -23,11 +26,8 @@ from echat_eval.osum.config import (
     EncoderConfig,
     OsumConfig,
 )
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.features import log_mel
-from echat_eval.osum.modes import Ask
-from echat_eval.osum.sampling import GREEDY
-from echat_eval.osum.weights import fill
+from echat_eval.osum.model.features import log_mel
+from echat_eval.osum.prompts.modes import Ask
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The CPU bench's fixed dimensions: a quarter of the layers or less, a quarter of the width, all of the ids.

@@ -19,13 +19,16 @@ sys.path.insert(0, str(ROOT))
 
 from made_task import write_task  # noqa: E402
 
-from echat_eval.attempts import Patience  # noqa: E402
-from echat_eval.leaderboard import build_leaderboard  # noqa: E402
-from echat_eval.ports import Case, Scorer  # noqa: E402
-from echat_eval.progress import Silent  # noqa: E402
+from echat_eval.concurrency.retry import Patience  # noqa: E402
+from echat_eval.leaderboard.build import build_leaderboard  # noqa: E402
+from echat_eval.ports import (  # noqa: E402
+    Case,
+    Scorer,
+    Silent,
+)
 from echat_eval.records import Metric, Reply, Request, Score  # noqa: E402
-from echat_eval.run_folder import RunFolder  # noqa: E402
-from echat_eval.runner import evaluate  # noqa: E402
+from echat_eval.runner.evaluate import evaluate  # noqa: E402
+from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
 REPLY = "lol"

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state
-from echat_eval.osum.token2wav import Token2Wav
-from echat_eval.osum.voice_config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig
-from echat_eval.osum.voice_weights import build_flow, build_hift
+from echat_eval.osum.voice.config import FULL_VOICE, FlowConfig, HiftConfig, VoiceConfig
+from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
+from echat_eval.osum.voice.token2wav import Token2Wav
+from echat_eval.osum.voice.weights import build_flow, build_hift
 
 HALF = VoiceConfig(
     flow=FlowConfig(

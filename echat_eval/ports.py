@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Annotation, AudioRef, Metric, Reply, Request, Response, Sample, Score
 
-__all__ = ["Annotator", "Case", "Oracle", "Scorer", "System"]
+__all__ = ["Annotator", "Case", "Oracle", "Progress", "Scorer", "Silent", "System"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class System(Protocol):
     `respond_batch(requests) -> replies` with `batch_size: int`, `calls_at_once: int`, `load()` and
     `close()`. Anything it raises is recorded, never scored. One whose fingerprint does not see all that
     it answers by says `cached = False`; one that asks a paid server has a `payer` and `size_of(request)`
-    (see `echat_eval.cost`). On a cluster it runs in copies: it must be picklable before `load()`, gets a
-    GPU if its `device` (or `wants_gpu`) says so, and stays with the driver if it says `runs_here`.
+    (see `echat_eval.cost.meter`). On a cluster it runs in copies: it must be picklable before `load()`, gets
+    a GPU if its `device` (or `wants_gpu`) says so, and stays with the driver if it says `runs_here`.
     """
 
     name: str
@@ -111,3 +111,29 @@ class Scorer(Protocol):
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set."""
+
+
+class Progress(Protocol):
+    """Told what is going on; the command line draws it. Stages may overlap."""
+
+    def stage(self, name: str, total: int, done: int) -> None:
+        """A stage begins: `total` rows, of which `done` were there already."""
+
+    def advance(self, count: int = 1, *, stage: str | None = None) -> None:
+        """So many more rows of a stage are done; by default of the stage begun last."""
+
+    def note(self, text: str) -> None:
+        """Something to know while it goes on."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str, total: int, done: int) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int = 1, *, stage: str | None = None) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.records import Reply, Request
 
 IMPATIENT = Patience(tries=2, first_wait=0.0)

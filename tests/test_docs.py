@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from echat_eval.audio import check_waveform
 from echat_eval.cli import COMMANDS, command_line
 from echat_eval.errors import UsageError
 from echat_eval.gate.policy import read_policy
+from echat_eval.io.audio import check_waveform
 from echat_eval.ports import System
 
 ROOT = Path(__file__).resolve().parents[1]

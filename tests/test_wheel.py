@@ -33,7 +33,7 @@ def test_every_data_folder_is_read_from_an_installed_wheel(wheel: Path, tmp_path
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "import echat_eval; from echat_eval.task import known_tasks, load_task; from echat_eval.judge import judge_names, load_judge; "
-        "from echat_eval.baseline import published_names, published; from echat_eval.resources import data_folder; "
+        "from echat_eval.leaderboard.published import published_names, published; from echat_eval.io.data_folder import data_folder; "
         "print(echat_eval.__file__); print([len(load_task(n).samples) for n in known_tasks()]); "
         "print([load_judge(n).name for n in judge_names()]); print([published(n).name for n in published_names()]); "
         "print(data_folder('reports').is_dir())"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
-from echat_eval.audio import RESAMPLER, read_mono
-from echat_eval.jsonl import dumps
+from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

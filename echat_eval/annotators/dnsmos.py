@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echat_eval.assets import file_sha256, installed_version
-from echat_eval.audio import RESAMPLER, read_mono
 from echat_eval.errors import NotApplicable, NotInstalled
-from echat_eval.jsonl import dumps
+from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.bundled_models import file_sha256, installed_version
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

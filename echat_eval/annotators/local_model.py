@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.weights import folder_licence, folder_sha256, model_folder, require_files
-from echat_eval.assets import installed_version
-from echat_eval.audio import RESAMPLER, read_mono
 from echat_eval.errors import NotApplicable
-from echat_eval.jsonl import dumps
+from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.bundled_models import installed_version
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

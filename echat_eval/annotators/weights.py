@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echat_eval.assets import file_sha256
 from echat_eval.errors import BadData, NotInstalled, UsageError
+from echat_eval.io.bundled_models import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.assets import asset_file, file_sha256, installed_version
-from echat_eval.audio import RESAMPLER, read_mono
 from echat_eval.errors import NotApplicable, NotInstalled
-from echat_eval.jsonl import dumps
+from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile as sf
 
-from echat_eval.audio import read_mono
-from echat_eval.checks.controlled import questions_of
 from echat_eval.checks.labelled import hear_clips
 from echat_eval.checks.scripted_clips import EAR_RATE, RATE
 from echat_eval.checks.scripted_run import ScriptedRun, dominant_hertz
-from echat_eval.controls import run_controls
 from echat_eval.errors import SystemFailure
+from echat_eval.io.audio import read_mono
+from echat_eval.io.hashing import digest
 from echat_eval.judge import render
-from echat_eval.keys import digest
-from echat_eval.leaderboard import clusters_of
 from echat_eval.records import AudioRef
-from echat_eval.score import cases_of
-from echat_eval.scorers.asking import question_of
+from echat_eval.scorers.controls import run_controls
+from echat_eval.scorers.judge_scorer import question_of
+from echat_eval.scorers.normalize import words
+from echat_eval.scorers.run_controls import questions_of
 from echat_eval.scorers.transcription import WER
 from echat_eval.stats import cluster_mean
-from echat_eval.text import words
+from echat_eval.stats.clusters import clusters_of
+from echat_eval.store.cases import cases_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["ALARMS", "alarms_of", "word_errors"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import BadData, Unavailable
-from echat_eval.jsonl import read_rows
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.jsonl import read_rows
 from echat_eval.judge import Jury, Question, text_score
-from echat_eval.resources import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

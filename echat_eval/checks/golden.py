@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, Unavailable, UnknownName
-from echat_eval.jsonl import read_rows
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.jsonl import read_rows
 from echat_eval.judge import Jury, Question, judge_names, text_score
 from echat_eval.labels import check_label
-from echat_eval.resources import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echat_eval import loop
-from echat_eval.audio import audio_ref
 from echat_eval.checks.agreement import Agreement, calibration_error, jackknifed
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, NotApplicable
-from echat_eval.jsonl import read_rows
+from echat_eval.io.audio import audio_ref
+from echat_eval.io.jsonl import read_rows
 from echat_eval.labels import CUES, UNKNOWN, check_label
-from echat_eval.scorers.where import Recognition, recognition
+from echat_eval.leaderboard.attribution import Recognition, recognition
+from echat_eval.scorers.normalize import words
 from echat_eval.stats import Estimate, cluster_mean
-from echat_eval.text import words
 
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator
@@ -96,7 +96,7 @@ def hear_clips(
     heard: list[tuple[Clip, Mapping[str, Any]]] = []
     for clip in clips:
         with contextlib.suppress(NotApplicable):
-            heard.append((clip, loop.call(annotator.annotate, clip.audio, language=clip.language)))
+            heard.append((clip, event_loop.call(annotator.annotate, clip.audio, language=clip.language)))
         told()
     cues, confusion, calibration = {}, {}, {}
     for cue in CUES:

@@ -17,18 +17,18 @@ import soundfile as sf
 from echat_eval.checks import alarms
 from echat_eval.checks.scripted_clips import make_task
 from echat_eval.checks.scripted_run import Parts, make_run
+from echat_eval.io.hashing import digest
 from echat_eval.judge import Jury, Prompt, Question
-from echat_eval.keys import digest
-from echat_eval.scorers.asking import question_under, voice_of
-from echat_eval.scorers.heard import WORD_EARS
+from echat_eval.scorers.judge_scorer import question_under, voice_of
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.transcription import TranscriptionConsistency
+from echat_eval.scorers.transcripts import WORD_EARS
 from echat_eval.stats import Estimate, cluster_mean
 
 if TYPE_CHECKING:
     from echat_eval.ports import Case
     from echat_eval.records import Metric, Score
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
 __all__ = ["FAULTS", "Finding", "find_planted", "healthy_alarms"]

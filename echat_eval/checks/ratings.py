@@ -22,8 +22,8 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from echat_eval.ratings import Rating
     from echat_eval.records import Score
+    from echat_eval.report.rating.table import Rating
 
 __all__ = ["Against", "compare"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from echat_eval.audio import audio_ref
 from echat_eval.checks.labelled import Clip
-from echat_eval.jsonl import dumps
+from echat_eval.io.audio import audio_ref
+from echat_eval.io.jsonl import dumps
 from echat_eval.task import Task, load_task
 
 __all__ = ["EAR_RATE", "PITCH", "RATE", "Wave", "make_probes", "make_task", "voice"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from echat_eval.chat_client import Answer
+from echat_eval.clients.chat import Answer
 
 __all__ = ["ScriptedClient", "attentive"]
 

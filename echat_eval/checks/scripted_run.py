@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echat_eval.annotators.label_map import LabelMap, decide
-from echat_eval.attempts import Patience
-from echat_eval.audio import read_mono
 from echat_eval.checks.labelled import Clip
 from echat_eval.checks.scripted_clips import EAR_RATE, PITCH, RATE, Wave, make_probes, voice
 from echat_eval.checks.scripted_judge import ScriptedClient, attentive
+from echat_eval.concurrency.retry import Patience
+from echat_eval.io.audio import read_mono
 from echat_eval.judge import Judge, Jury, load_judge
-from echat_eval.keys import request_for
-from echat_eval.leaderboard import OVERALL, build_leaderboard
-from echat_eval.progress import Silent
+from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate, rescore
+from echat_eval.runner.evaluate import evaluate, rescore
 from echat_eval.scorers.judged import Judged
+from echat_eval.scorers.normalize import words
 from echat_eval.scorers.outcome import Outcome
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.stats import Estimate
+from echat_eval.store.keys import request_for
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import Task
-from echat_eval.text import words
 
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Scorer

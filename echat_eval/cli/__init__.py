@@ -21,17 +21,20 @@ __all__ = ["COMMANDS", "command_line", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("echat_eval.cli.demo:demo", "Evaluate four small systems on the demo split, start to end."),
     "list": (
-        "echat_eval.cli.show:list_names",
+        "echat_eval.cli.list_names:list_names",
         "Tasks, systems, annotators, scorers, judges, published tables.",
     ),
     "run": ("echat_eval.cli.run:run", "Ask systems, hear and score their replies, print the leaderboard."),
     "score": ("echat_eval.cli.run:score", "Annotate and score the replies of a run again, asking no system."),
-    "leaderboard": ("echat_eval.cli.show:leaderboard", "The leaderboard of one or more runs."),
+    "leaderboard": ("echat_eval.cli.leaderboard:leaderboard", "The leaderboard of one or more runs."),
     "compare": (
-        "echat_eval.cli.decide:compare_command",
+        "echat_eval.cli.compare_gate:compare_command",
         "Paired differences of systems, or the trend of checkpoints.",
     ),
-    "gate": ("echat_eval.cli.decide:gate_command", "May a candidate pass? Pass, regress or cannot tell."),
+    "gate": (
+        "echat_eval.cli.compare_gate:gate_command",
+        "May a candidate pass? Pass, regress or cannot tell.",
+    ),
     "report": ("echat_eval.cli.report:report", "Tables, figures, provenance and a page to listen to."),
     "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their files."),
     "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
@@ -46,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
     "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
     "cache": ("echat_eval.cli.cache:cache", "What earlier runs left to later ones: show, prune, clear."),
-    "doctor": ("echat_eval.cli.show:doctor", "What is installed, what is missing for what, how to get it."),
+    "doctor": ("echat_eval.cli.doctor:doctor", "What is installed, what is missing for what, how to get it."),
 }
 
 

@@ -13,7 +13,7 @@ import click
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from echat_eval.cache import Cache
+    from echat_eval.store.cache import Cache
 
 __all__ = ["cache", "opened_cache"]
 
@@ -23,7 +23,7 @@ _AGES = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 def opened_cache() -> Cache:
     """Return the user's cache, wherever the environment says that it lies."""
-    from echat_eval.cache import Cache, cache_folder
+    from echat_eval.store.cache import Cache, cache_folder
 
     return Cache(cache_folder(os.environ))
 
@@ -55,16 +55,16 @@ def cache(context: click.Context) -> int:
 )
 def prune(older_than: str | None, larger_than: str | None) -> int:
     """Remove what was used longest ago."""
-    from echat_eval import cache_upkeep
+    from echat_eval.store import cache_prune
 
     if older_than is None and larger_than is None:
         raise UsageError("nothing to prune by; give --older-than AGE, --larger-than SIZE or both")
     before = None if older_than is None else time.time() - _age(older_than)
     limit = None if larger_than is None else _size(larger_than)
     with opened_cache() as found:
-        had = cache_upkeep.contents(found).bytes
-        gone = cache_upkeep.prune(found, before=before, limit=limit)
-        left = cache_upkeep.contents(found).bytes
+        had = cache_prune.contents(found).bytes
+        gone = cache_prune.prune(found, before=before, limit=limit)
+        left = cache_prune.contents(found).bytes
     click.echo(f"removed {gone:,} rows; {_shown(had)} before, {_shown(left)} now")
     return Exit.DONE
 
@@ -73,22 +73,22 @@ def prune(older_than: str | None, larger_than: str | None) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(yes: bool) -> int:
     """Remove everything, also a cache that cannot be read any more."""
-    from echat_eval import cache_upkeep
+    from echat_eval.store import cache_prune
 
     with opened_cache() as found:
-        size = cache_upkeep.contents(found).bytes
+        size = cache_prune.contents(found).bytes
         if not size:
             click.echo(f"{found.folder}: empty already")
             return Exit.DONE
         if not yes:
             click.confirm(f"Remove {_shown(size)} from {found.folder}?", abort=True)
-        cache_upkeep.clear(found)
+        cache_prune.clear(found)
     click.echo(f"removed {_shown(size)}")
     return Exit.DONE
 
 
 def _show() -> None:
-    from echat_eval.cache_upkeep import contents
+    from echat_eval.store.cache_prune import contents
 
     with opened_cache() as found:
         held = contents(found)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from echat_eval.cli.check_instruments import check_annotators, check_instruments, check_judge
+from echat_eval.cli.check_annotators import check_annotators
+from echat_eval.cli.check_instruments import check_instruments
+from echat_eval.cli.check_judge import check_judge
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check"]

@@ -32,10 +32,10 @@ SYSTEMS: dict[str, dict[str, int]] = {
 @click.option("--no-cache", is_flag=True, help="Take nothing from other runs and leave nothing to them.")
 def demo(out: Path, no_cache: bool) -> int:
     """Evaluate four small systems on the demo split, start to end: no key, no GPU, no download."""
-    from echat_eval.attempts import Patience
     from echat_eval.cli.progress import Bar
-    from echat_eval.run_folder import RunFolder
-    from echat_eval.runner import evaluate
+    from echat_eval.concurrency.retry import Patience
+    from echat_eval.runner.evaluate import evaluate
+    from echat_eval.store.run_folder import RunFolder
     from echat_eval.systems import build_system
 
     tasks = load_tasks((), None, (), None)

@@ -35,7 +35,7 @@ class Executor:
                 raise UsageError("--workers without --executor ray; here a system's calls_at_once decides")
             yield Spread(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
             return
-        from echat_eval.executors.on_ray import spread
+        from echat_eval.executors.ray_executor import spread
 
         with spread(systems, annotators, workers=self.workers, address=self.ray_address) as there:
             yield there

@@ -42,8 +42,8 @@ def export_requests(
     out: Path,
 ) -> None:  # fmt: skip
     """Write hash-named wavs and one requests.jsonl, with nothing that gives the answer away."""
-    from echat_eval.jsonl import write_rows
-    from echat_eval.keys import request_for
+    from echat_eval.io.jsonl import write_rows
+    from echat_eval.store.keys import request_for
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not empty; choose another --out")

@@ -69,7 +69,7 @@ class Instruments:
             if self.controls:
                 raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
             return []
-        from echat_eval.chat_client import is_dated
+        from echat_eval.clients.chat import is_dated
         from echat_eval.scorers.judged import judged_scorers
 
         model = None if self.judge == DATED else self.judge

@@ -22,7 +22,7 @@ def osum_group() -> None:
 @click.argument("checkpoint", type=_FILE)
 def inspect(checkpoint: Path) -> int:
     """What a checkpoint file is, and whether it would load. Exit code 1 if it would not."""
-    from echat_eval.osum.checkpoint import inspect as look
+    from echat_eval.osum.checkpoint.checkpoint import inspect as look
 
     found = look(checkpoint)
     click.echo(f"kind        {found.kind}")
@@ -44,7 +44,7 @@ def inspect(checkpoint: Path) -> int:
 @click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="Store in.  [default: as it is]")
 def convert(source: Path, target: Path, dtype: str | None) -> int:
     """Turn a released checkpoint into safetensors, which load without being copied first."""
-    from echat_eval.osum.checkpoint import convert as turn
+    from echat_eval.osum.checkpoint.checkpoint import convert as turn
 
     turn(source, target, dtype=dtype)
     click.echo(f"wrote {target}")
@@ -59,7 +59,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> int:
 @click.option("--endpoint", metavar="URL", help="Base URL of another hub or a mirror.")
 def download(name: str, folder: Path, revision: str, repository: str, endpoint: str | None) -> int:
     """Fetch language-think, tag-think, token2wav or any file of the repository, and check its sha256."""
-    from echat_eval.osum.hub import download as fetch
+    from echat_eval.osum.checkpoint.hub import download as fetch
 
     path = fetch(name, folder, repository=repository, revision=revision, endpoint=endpoint)
     click.echo(f"{path}; where it is from stands in {path.name}.source.json")
@@ -73,7 +73,7 @@ def download(name: str, folder: Path, revision: str, repository: str, endpoint: 
 @click.option("--to", "folder", type=_FILE, required=True, help="Folder.")
 def unpack(archive: Path, folder: Path) -> int:
     """Take what token2wav needs out of the released tar, and nothing else."""
-    from echat_eval.osum.voice_archive import NEEDED, unpack_release
+    from echat_eval.osum.voice.archive import NEEDED, unpack_release
 
     unpack_release(archive, folder)
     click.echo(f"{folder}: {', '.join(NEEDED)}")
@@ -88,8 +88,8 @@ def unpack(archive: Path, folder: Path) -> int:
 @click.option("--out", type=_FILE, required=True, help="The voice file to write.")
 def voice(recording: Path, folder: Path, out: Path) -> int:
     """Prepare a voice from one clean recording, best of about 10 s. Ask whoever speaks in it first."""
-    from echat_eval.osum.voice import prepare_voice, save_voice
-    from echat_eval.osum.voice_archive import check_release
+    from echat_eval.osum.voice.archive import check_release
+    from echat_eval.osum.voice.voice import prepare_voice, save_voice
 
     check_release(folder)
     made = prepare_voice(
@@ -113,7 +113,7 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
     """Let OSUM-EChat answer one recording."""
     import soundfile
 
-    from echat_eval.audio import audio_ref
+    from echat_eval.io.audio import audio_ref
     from echat_eval.plugins import construct, parse_setting
     from echat_eval.records import Request, Waveform
     from echat_eval.systems.osum_echat import OsumEChat

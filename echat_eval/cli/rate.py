@@ -41,8 +41,9 @@ def rate_export(
     """Make a blind, randomised rating page: one folder, offline, and a key beside it."""
     from echat_eval.cli.progress import Bar
     from echat_eval.judge import judge_names
-    from echat_eval.report.merged import merge_runs, open_run
-    from echat_eval.report.sheet import dimensions_of, key_path, write_sheet
+    from echat_eval.report.rating.sheet import dimensions_of, key_path, write_sheet
+    from echat_eval.report.runs import merge_runs
+    from echat_eval.store.select import open_run
 
     both = tuple(name.strip() for name in pair.split(",")) if pair else None
     if both is not None and (len(both) != 2 or both[0] == both[1]):
@@ -76,9 +77,9 @@ def rate_export(
 def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
     """Join raters' files into one table, and say how far they agree."""
     from echat_eval.checks.agreement import krippendorff_alpha
-    from echat_eval.jsonl import write_atomically
-    from echat_eval.ratings import ratings_csv
-    from echat_eval.report.ratings import read_ratings, units_of
+    from echat_eval.io.files import write_atomically
+    from echat_eval.report.rating.collect import read_ratings, units_of
+    from echat_eval.report.rating.table import ratings_csv
 
     if out.exists():
         raise UsageError(f"{out}: is there already; choose another --out")

@@ -14,8 +14,8 @@ from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from echat_eval.cost import Meter
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.cost.meter import Meter
+    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["finish", "run", "score"]
 
@@ -79,12 +79,12 @@ def run(
     chosen: Instruments, where: Executor,
 ) -> int:  # fmt: skip
     """Ask systems, hear and score their replies, print the leaderboard."""
-    from echat_eval.attempts import Patience
-    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
-    from echat_eval.keys import request_for
-    from echat_eval.run_folder import RunFolder
-    from echat_eval.runner import evaluate
+    from echat_eval.concurrency.retry import Patience
+    from echat_eval.runner.evaluate import evaluate
+    from echat_eval.scorers.run_controls import controlled
+    from echat_eval.store.keys import request_for
+    from echat_eval.store.run_folder import RunFolder
 
     questions = load_tasks(tasks, data, languages, limit)
     if ask is not None:
@@ -139,11 +139,11 @@ Examples:
 @instruments
 def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     """Annotate and score the replies of a run again, asking no system."""
-    from echat_eval.attempts import Patience
-    from echat_eval.checks.controlled import controlled
     from echat_eval.cli.progress import Bar
-    from echat_eval.run_folder import RunFolder
-    from echat_eval.runner import rescore
+    from echat_eval.concurrency.retry import Patience
+    from echat_eval.runner.evaluate import rescore
+    from echat_eval.scorers.run_controls import controlled
+    from echat_eval.store.run_folder import RunFolder
 
     found = RunFolder.existing(folder)
     if not found.responses():
@@ -176,7 +176,7 @@ def score(folder: Path, chosen: Instruments, where: Executor) -> int:
 def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = None) -> int:
     """Write and print the leaderboard; return the exit code."""
     from echat_eval.cli.table import present
-    from echat_eval.leaderboard import build_leaderboard
+    from echat_eval.leaderboard.build import build_leaderboard
 
     present(build_leaderboard([folder]), [folder], folder.path)
     _say_what_happened(folder)

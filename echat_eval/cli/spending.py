@@ -13,14 +13,14 @@ import click
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
-    from echat_eval.cache import Cache
     from echat_eval.cli.options import Instruments
-    from echat_eval.cost import Meter
-    from echat_eval.estimate import Estimated
+    from echat_eval.cost.meter import Meter
+    from echat_eval.cost.prices import PriceTable
     from echat_eval.ports import Oracle, Scorer, System
-    from echat_eval.prices import PriceTable
     from echat_eval.records import Sample
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.runner.estimate import Estimated
+    from echat_eval.store.cache import Cache
+    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["Plan", "cached", "read_budget", "say_estimate", "say_spent", "spending"]
 
@@ -50,7 +50,7 @@ def read_budget(chosen: Instruments) -> tuple[PriceTable, Decimal | None]:
     Raises:
         UsageError, BadData: not an amount, or not a price table.
     """
-    from echat_eval.prices import read_prices
+    from echat_eval.cost.prices import read_prices
 
     limit = None
     if chosen.max_cost is not None:
@@ -71,8 +71,8 @@ def cached(no_cache: bool, scorers: Sequence[Scorer] = ()) -> Iterator[Cache | N
     if no_cache:
         yield None
         return
-    from echat_eval.cache_upkeep import DEFAULT_LIMIT, prune
     from echat_eval.cli.cache import opened_cache
+    from echat_eval.store.cache_prune import DEFAULT_LIMIT, prune
 
     with opened_cache() as cache:
         for scorer in scorers:
@@ -86,7 +86,7 @@ def cached(no_cache: bool, scorers: Sequence[Scorer] = ()) -> Iterator[Cache | N
 @contextmanager
 def spending(folder: RunFolder, plan: Plan, cache: Cache | None) -> Iterator[Meter]:
     """Say what is still to be asked, then meter what is asked within this block."""
-    from echat_eval.spending import metered, payers_of
+    from echat_eval.runner.spending import metered, payers_of
 
     payers = payers_of(plan.systems, plan.scorers)
     with metered(folder, payers, plan.table, limit=plan.limit) as meter:
@@ -100,12 +100,12 @@ def say_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: b
     Args:
         whole: to the screen, and also what costs nothing.
     """
-    from echat_eval.spending import payers_of
+    from echat_eval.runner.spending import payers_of
 
     if payers_of(plan.systems, plan.scorers):
-        from echat_eval.estimate import estimate
-        from echat_eval.message_size import PROXY
-        from echat_eval.recall import Recall
+        from echat_eval.cost.tokens import PROXY
+        from echat_eval.runner.estimate import estimate
+        from echat_eval.store.reuse import Recall
 
         found = estimate(
             folder, systems=plan.systems, samples=plan.samples, scorers=plan.scorers,
@@ -125,8 +125,8 @@ def say_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: b
 
 
 def _in_words(line: Estimated) -> str:
-    from echat_eval.estimate import tokens_in_words
-    from echat_eval.prices import OPENAI_HOST
+    from echat_eval.cost.prices import OPENAI_HOST
+    from echat_eval.runner.estimate import tokens_in_words
 
     asks = "questions" if line.role == "judge" else "calls"
     if not line.calls:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from echat_eval.leaderboard import OVERALL
-from echat_eval.leaderboard_files import MARK, PROXY_NOTE, cell_text, metric_title, rows_of
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.render import MARK, PROXY_NOTE, cell_text, metric_title, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from echat_eval.baseline import Published
-    from echat_eval.leaderboard import Leaderboard
+    from echat_eval.checks.agreement import Agreement
+    from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.leaderboard.published import Published
     from echat_eval.records import Metric
-    from echat_eval.run_folder import RunFolder
+    from echat_eval.stats import Estimate
+    from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["present", "print_leaderboard"]
+__all__ = ["format_interval", "present", "print_leaderboard"]
 
 
 def present(
@@ -28,9 +30,9 @@ def present(
     """Print a leaderboard and all that stands under it; write the same to `out`, if one is given."""
     import click
 
-    from echat_eval.cli.secondary import secondary_lines
-    from echat_eval.jsonl import made_folder, write_atomically
-    from echat_eval.leaderboard_files import published_lines, write_files
+    from echat_eval.io.files import made_folder, write_atomically
+    from echat_eval.leaderboard.notes import secondary_lines
+    from echat_eval.leaderboard.render import published_lines, write_files
 
     if out is not None:
         made_folder(out)
@@ -100,3 +102,12 @@ def _others(board: Leaderboard) -> Table:
         cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m, interval=False) for m in metrics]
         table.add_row(Text(name + MARK[role]), *map(str, numbers), *cells)
     return table
+
+
+def format_interval(found: Agreement | Estimate) -> str:
+    """Return a value with its interval, three decimals each; "-" without a value."""
+    if found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f} (no interval)"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"

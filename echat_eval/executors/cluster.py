@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from echat_eval.errors import RunError, UsageError
-from echat_eval.executors.away import Away
 from echat_eval.executors.pool import Pool
+from echat_eval.executors.remote import Away
 from echat_eval.executors.worker import Blueprint, Worker
 
 __all__ = ["LOCAL", "Cluster", "connected"]

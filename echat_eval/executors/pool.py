@@ -12,7 +12,7 @@ from echat_eval.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echat_eval.executors.parcel import Answer
+    from echat_eval.executors.pickling import Answer
 
 __all__ = ["LIVES", "Pool"]
 

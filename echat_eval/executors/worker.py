@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import echat_eval
-from echat_eval import loop
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors.parcel import Answer, Caught, answer_of, fresh_folder, pack, unpack
+from echat_eval.executors.pickling import Answer, Caught, answer_of, fresh_folder, pack, unpack
 
 __all__ = ["Blueprint", "Worker"]
 
@@ -66,7 +66,7 @@ class Worker:
             answer = answer_of(lambda: unpack(parcel, folder))
             if answer.error is None:
                 given, named = answer.value
-                answer = answer_of(lambda: loop.call(getattr(self._owner, method), *given, **named))
+                answer = answer_of(lambda: event_loop.call(getattr(self._owner, method), *given, **named))
             try:
                 # Before the folder goes: a reply may be the very sound that was asked with.
                 return pack(answer)
@@ -81,7 +81,7 @@ class Worker:
     def close(self) -> None:
         """Close the copy."""
         if self._owner is not None and hasattr(self._owner, "close"):
-            loop.call(self._owner.close)
+            event_loop.call(self._owner.close)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._over.set()
 
@@ -109,7 +109,7 @@ class Worker:
             owner = unpack(plan.packed, with_files)
             self._check(owner.fingerprint())
             if hasattr(owner, "load"):
-                loop.call(owner.load)
+                event_loop.call(owner.load)
         except ModuleNotFoundError as error:
             raise NotInstalled(
                 f"{plan.what} needs the package '{error.name}', which {os.uname().nodename} lacks; "

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.gate.decide import decide
 from echat_eval.gate.decision import Decision, Provenance
-from echat_eval.gate.policy import LatencyRule, MetricRule, Policy, read_policy
+from echat_eval.gate.policy import LatencyRule, Policy, read_policy
 from echat_eval.gate.rules import RuleResult
 
 __all__ = [

@@ -7,17 +7,19 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from echat_eval import jsonl
+from echat_eval.analysis import differences
+from echat_eval.analysis.runs import why_untimed
 from echat_eval.gate.decision import Provenance
-from echat_eval.tables import differences
+from echat_eval.io import jsonl
+from echat_eval.io.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from echat_eval.analysis import Run
     from echat_eval.gate.policy import Policy
-    from echat_eval.tables import Run
 
-__all__ = ["accept", "provenance", "why_untimed"]
+__all__ = ["accept", "provenance"]
 
 #: Said where a run has no hashes of its own.
 TRUSTED = (
@@ -51,7 +53,7 @@ def accept(run: Run, to: Path, *, now: datetime) -> None:
         "environment": run.manifest.get("environment", {}),
     }
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
-    jsonl.write_atomically(to / "accepted.json", text + "\n")
+    write_atomically(to / "accepted.json", text + "\n")
 
 
 def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -> Provenance:
@@ -74,25 +76,3 @@ def _age(against: Run, most: timedelta, now: datetime) -> list[str]:
     return (
         [] if age > -timedelta(days=1) else [f"{against.name} was accepted in the future; check the clocks"]
     )
-
-
-def why_untimed(candidate: Run, against: Run) -> str:
-    """Return why the candidate's times cannot be held against another run's, or nothing."""
-    at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
-    if at_once != 1:
-        said = (
-            "does not say how many calls were made at once"
-            if at_once is None
-            else f"made {at_once} calls at once"
-        )
-        return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
-    if candidate.manifest.get("settings", {}).get("overlap"):
-        return f"{candidate.name} was heard and scored while it was asked; times are judged with --no-overlap"
-    kept = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
-    if kept:
-        return (
-            f"{kept} replies of {candidate.name} came from the cache and were not timed; "
-            "times are judged of a new folder made with --no-cache"
-        )
-    ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
-    return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.gate.estimates import Fills, difference, level
-from echat_eval.gate.rules import RuleKind, RuleResult, State, Tests, drop_p_values, sure_bounds, to_tests
+from echat_eval.analysis.bounds import Tests, drop_p_values, sure_bounds, to_tests
+from echat_eval.analysis.differences import Fills, difference, level
+from echat_eval.gate.rules import RuleKind, RuleResult, State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from echat_eval.analysis import Pairs
     from echat_eval.gate.policy import Policy
-    from echat_eval.tables import Pairs
 
     Floats = NDArray[np.float64]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echat_eval.analysis import Pairs, check_table, one_system, pair
+from echat_eval.analysis.differences import Fills
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, judged, p_values
 from echat_eval.gate.decision import Decision, Provenance
-from echat_eval.gate.estimates import Fills
 from echat_eval.gate.limits import latency, shares
 from echat_eval.gate.rules import Outcome, RuleResult, outcomes, seen_after
 from echat_eval.stats import Detectable, holm, samples_needed
-from echat_eval.tables import Pairs, check_table, one_system, pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def decide(
     """Say whether a candidate may replace the system it is held against.
 
     Args:
-        candidate: long table of one system (see `echat_eval.tables`).
+        candidate: long table of one system (see `echat_eval.analysis`).
         against: long table of one system.
         policy: what to hold.
         provenance: what else is known of the runs; without it times are not judged.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.gate.estimates import share_over
+from echat_eval.analysis import Pairs, cluster_numbers
+from echat_eval.analysis.differences import share_over
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.tables import Pairs, cluster_numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,59 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["LatencyRule", "MetricRule", "Policy", "read_policy"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricRule:
-    """What one metric means, and what is asked of it.
-
-    Attributes:
-        higher_is_better: direction; there is no default.
-        low, high: its range; None where it is open. Missing values are taken for these ends in turn.
-        worst: what a failed row without a value earns; by default the bad end of the range, if closed.
-        average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
-            means (a macro recall, if values are 0 and 1).
-        margin: a drop of this size in any task must be excluded for a pass. None: no such proof is asked.
-        critical: a drop in any task counts for "regress", and one that is surely larger than the tolerance
-            (the margin; without one, the policy's margin in proportion to the range) prevents a pass.
-        at_least, at_most: a level the candidate must surely keep, over all tasks.
-        unit: as in tables.
-    """
-
-    higher_is_better: bool
-    low: float | None = None
-    high: float | None = None
-    worst: float | None = None
-    average: Literal["mean", "ratio", "macro"] = "mean"
-    margin: float | None = None
-    critical: bool = True
-    at_least: float | None = None
-    at_most: float | None = None
-    unit: str = ""
-
-    @property
-    def sign(self) -> float:
-        """Return 1 where higher is better, else -1."""
-        return 1.0 if self.higher_is_better else -1.0
-
-    @property
-    def width(self) -> float | None:
-        """Return the width of a closed range."""
-        return None if self.low is None or self.high is None else self.high - self.low
-
-    @property
-    def failure_value(self) -> float | None:
-        """Return what a failed row without a value earns, or None: it is in no mean."""
-        return self.worst if self.worst is not None else self.low if self.higher_is_better else self.high
+__all__ = ["LatencyRule", "Policy", "read_policy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +121,7 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
             than the run's own.
         BadData: not YAML.
     """
-    from echat_eval.yaml_file import read_yaml
+    from echat_eval.io.strict_yaml import read_yaml
 
     content = dict(read_yaml(path).content)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from echat_eval.errors import BadData
-from echat_eval.jsonl import loads
+from echat_eval.io.jsonl import loads
 from echat_eval.labels import UNKNOWN, to_label
 
 __all__ = ["Draft", "DraftTurn", "NoSample", "Refusal", "Told", "label_of", "located", "objects", "source_of"]

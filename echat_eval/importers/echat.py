@@ -26,7 +26,7 @@ from echat_eval.importers.draft import (
     source_of,
     text_of,
 )
-from echat_eval.jsonl import loads
+from echat_eval.io.jsonl import loads
 from echat_eval.labels import CUES
 
 __all__ = ["read_echat"]

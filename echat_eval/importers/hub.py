@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from echat_eval import loop
-from echat_eval.bounded_http import ask_once, check_url, client_settings, refuse_status, retry_after
+from echat_eval.clients.http import ask_once, check_url, client_settings, refuse_status, retry_after
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
-from echat_eval.jsonl import loads, write_atomically
+from echat_eval.io.files import write_atomically
+from echat_eval.io.jsonl import loads
 
 __all__ = ["Fetched", "fetch_data_set"]
 
@@ -94,7 +95,7 @@ def _listed(
 ) -> tuple[str, list[dict[str, Any]]]:
     url = f"{hub}/api/datasets/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     try:
-        answer = loop.run(ask_once(url, headers=headers, timeout=timeout, max_bytes=256 * 2**20))
+        answer = event_loop.run(ask_once(url, headers=headers, timeout=timeout, max_bytes=256 * 2**20))
         refuse_status(answer, url)
     except Unavailable as error:
         raise RunError(f"{error}; try again later") from error

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echat_eval.audio import audio_ref, read_mono
 from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import Draft, Refusal
-from echat_eval.jsonl import write_atomically, write_rows
+from echat_eval.io.audio import audio_ref, read_mono
+from echat_eval.io.files import write_atomically
+from echat_eval.io.jsonl import write_rows
 from echat_eval.labels import CUES
 
 __all__ = ["Imported", "write_task"]

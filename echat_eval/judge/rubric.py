@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, UnknownName
-from echat_eval.keys import digest
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import digest
+from echat_eval.io.strict_yaml import read_yaml
 from echat_eval.labels import CUES
-from echat_eval.resources import data_folder
-from echat_eval.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

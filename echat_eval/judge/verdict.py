@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import JudgeFailure
-from echat_eval.jsonl import loads
+from echat_eval.io.jsonl import loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

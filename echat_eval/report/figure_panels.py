@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.leaderboard import OVERALL
-from echat_eval.leaderboard_files import MARK, metric_title
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.render import MARK, metric_title
 from echat_eval.report.figure_style import legend_below, look_of, shown_name
 from echat_eval.report.tables import by_role, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.leaderboard import Leaderboard
+    from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.records import Metric
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
 
 __all__ = [

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.resources import data_folder
+from echat_eval.io.data_folder import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
 from echat_eval.labels import LABELS
-from echat_eval.report.figure_heard import draw_confusion, draw_where
+from echat_eval.report.figure_attribution import draw_confusion, draw_where
 from echat_eval.report.figure_panels import (
     draw_contrast,
     draw_forest,
@@ -29,9 +29,9 @@ from echat_eval.report.figure_style import WIDTHS, chinese_font, needs_chinese, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.progress import Progress
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.ports import Progress
     from echat_eval.report.outlet import Outlet
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = ["write_figures"]
 

@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from echat_eval.csv_cells import safe_cell
+from echat_eval.io.csv_cells import safe_cell
 
 if TYPE_CHECKING:
     from echat_eval.report.cells import Cell, Table

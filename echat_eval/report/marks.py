@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.leaderboard import OVERALL, clusters_of
+from echat_eval.leaderboard.build import OVERALL
 from echat_eval.stats import cluster_mean, holm, ratio_difference
+from echat_eval.stats.clusters import clusters_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.records import Metric, Score
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests", "sign_p"]
 

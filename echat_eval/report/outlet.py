@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UsageError
-from echat_eval.jsonl import loads, made_folder, write_atomically
-from echat_eval.keys import sha256_of_file
+from echat_eval.io.files import made_folder, write_atomically
+from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.jsonl import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echat_eval.baseline import published, published_names
 from echat_eval.errors import UnknownName
+from echat_eval.leaderboard.published import published, published_names
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
-from echat_eval.report.merged import MergedRuns, merge_runs, open_run
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import human_table, published_blocks, published_tables
+from echat_eval.report.runs import MergedRuns, merge_runs
 from echat_eval.report.tables import run_tables, tasks_of
+from echat_eval.store.select import open_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from echat_eval.progress import Progress
+    from echat_eval.ports import Progress
 
 __all__ = ["PARTS", "Made", "build_published", "build_report"]
 
@@ -111,7 +112,7 @@ def _tables(merged: MergedRuns, base: str | None, ratings: Path | None) -> list[
     tasks = tasks_of(merged)
     tables = run_tables(merged, published_blocks(tasks), base)
     if ratings is not None:
-        from echat_eval.report.ratings import human_cells
+        from echat_eval.report.human import human_cells
 
         tables.append(human_table(human_cells(ratings, merged), tasks))
     return tables

@@ -9,20 +9,20 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from echat_eval import jsonl
 from echat_eval.errors import BadData
+from echat_eval.io import jsonl
+from echat_eval.io.data_folder import data_folder
 from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
-from echat_eval.resources import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from echat_eval.baseline import Published
-    from echat_eval.progress import Progress
+    from echat_eval.leaderboard.published import Published
+    from echat_eval.ports import Progress
     from echat_eval.records import AudioRef
-    from echat_eval.report.merged import MergedRuns
     from echat_eval.report.outlet import Outlet
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
 
@@ -97,7 +97,7 @@ def _outline(path: Path) -> str:
     """Return the loudest sample of each of OUTLINE equal stretches, as digits of base 64."""
     import numpy as np
 
-    from echat_eval.audio import read_mono
+    from echat_eval.io.audio import read_mono
 
     try:
         sound, _ = read_mono(path, rate=None)

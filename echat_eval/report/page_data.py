@@ -9,16 +9,16 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.labels import LABELS
-from echat_eval.leaderboard import OVERALL
+from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from echat_eval.baseline import Published
-    from echat_eval.leaderboard import Summary
+    from echat_eval.leaderboard.build import Summary
+    from echat_eval.leaderboard.published import Published
     from echat_eval.records import Annotation, Response, Sample, Score
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = ["SHARD", "board_data", "detail_data", "index_data"]
 

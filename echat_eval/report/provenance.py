@@ -11,16 +11,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import __version__
-from echat_eval.keys import digest, sha256_of_file
-from echat_eval.leaderboard import OVERALL
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import digest, sha256_of_file
+from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
-from echat_eval.resources import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from echat_eval.report.cells import Table
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = ["RESPONSE_COLUMNS", "SCORE_COLUMNS", "provenance", "provenance_text"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.baseline import Published, published, published_names
-from echat_eval.leaderboard import OVERALL
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.published import Published, published, published_names
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
 
 if TYPE_CHECKING:

@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.labels import LABELS
-from echat_eval.leaderboard import OVERALL, clusters_of
-from echat_eval.leaderboard_files import MARK, cell_text, metric_title
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.render import MARK, cell_text, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 from echat_eval.stats import cluster_mean
+from echat_eval.stats.clusters import clusters_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.leaderboard import Leaderboard, Summary
+    from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.records import Metric
-    from echat_eval.report.merged import MergedRuns
+    from echat_eval.report.runs import MergedRuns
 
 __all__ = [
     "ablation_table",

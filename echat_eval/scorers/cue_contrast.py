@@ -22,7 +22,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from echat_eval.jsonl import dumps
+from echat_eval.io.jsonl import dumps
 from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.embedding import E5
 

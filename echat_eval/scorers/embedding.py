@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.assets import asset_file, file_sha256, installed_version
 from echat_eval.errors import NotInstalled
+from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any, Literal
 
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable
 from echat_eval.judge import Judge, Jury, Question, Ruling, load_judge, text_score, voice_score
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
-from echat_eval.scorers.asking import (
+from echat_eval.scorers.judge_scorer import (
     Asking,
     blank_score,
     failed_scores,
@@ -22,7 +22,7 @@ from echat_eval.scorers.asking import (
     settled_scores,
     voice_of,
 )
-from echat_eval.scorers.heard import VOICE_EARS, WORD_EARS, opinions_of, words_of
+from echat_eval.scorers.transcripts import VOICE_EARS, WORD_EARS, opinions_of, words_of
 
 __all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.jsonl import dumps
+from echat_eval.io.jsonl import dumps
 from echat_eval.records import Metric, Score
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.assets import installed_version
-from echat_eval.keys import digest
+from echat_eval.io.bundled_models import installed_version
+from echat_eval.io.hashing import digest
 from echat_eval.labels import ALIASES, LABELS, UNKNOWN
 from echat_eval.records import Metric, Score, State
-from echat_eval.text import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
+from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

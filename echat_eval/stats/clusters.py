@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Bounds", "connected_clusters", "mean_bounds"]
+    from echat_eval.records import Sample
+
+__all__ = ["Bounds", "clusters_of", "connected_clusters", "mean_bounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +112,12 @@ def mean_bounds(
         return None if bound is None else (known + gap * bound) / total
 
     return Bounds(low=filled(low), high=filled(high), n=len(numbers) + len(missing), missing=len(missing))
+
+
+def clusters_of(samples: Sequence[Sample]) -> list[int]:
+    """Return each sample's cluster: what shares a speaker, a transcript or a contrast group, across tasks."""
+    keys = [
+        (s.speaker, s.transcript, (s.task, s.contrast_group) if s.contrast_group is not None else None)
+        for s in samples
+    ]
+    return [int(code) for code in connected_clusters(keys)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.plugins import construct, known_names, load_named
-from echat_eval.system_settings import system_settings, system_settings_names
+from echat_eval.systems.settings_files import system_settings, system_settings_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.assets import installed_version
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UnknownName, UsageError
-from echat_eval.jsonl import dumps
+from echat_eval.io.bundled_models import installed_version
+from echat_eval.io.jsonl import dumps
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 

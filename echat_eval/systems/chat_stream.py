@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echat_eval.errors import SystemFailure, Unavailable
-from echat_eval.jsonl import loads
+from echat_eval.io.jsonl import loads
 
 __all__ = ["Collected", "collect"]
 

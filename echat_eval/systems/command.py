@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from echat_eval.audio import audio_ref
 from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
-from echat_eval.jsonl import dumps, loads
-from echat_eval.keys import digest, sha256_of_file
+from echat_eval.io.audio import audio_ref
+from echat_eval.io.hashing import digest, sha256_of_file
+from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import AudioRef, Reply, Request
 from echat_eval.systems.program import Program, scrubbed
 from echat_eval.systems.wire import fault_of, reply_from, request_row, sound_of

@@ -56,6 +56,6 @@ class GoldLabels(TranscriptOnly):
 
     def fingerprint(self) -> str:
         """Return the hash of the prompts and of how the cues are told."""
-        from echat_eval.keys import digest
+        from echat_eval.io.hashing import digest
 
         return digest(super().fingerprint(), TOLD)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from echat_eval.assets import asset_file, file_sha256, installed_version
 from echat_eval.errors import NotInstalled
+from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
 from echat_eval.records import Waveform
 
 __all__ = ["HibariVoice"]

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from echat_eval import loop
-from echat_eval.bounded_http import Answered, ask_once, check_url, open_client, refuse_status, streamed
+from echat_eval.clients.http import Answered, ask_once, check_url, open_client, refuse_status, streamed
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.limiter import endpoint
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError
-from echat_eval.jsonl import dumps, loads
-from echat_eval.keys import digest
-from echat_eval.limits import endpoint
+from echat_eval.io.hashing import digest
+from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import Reply, Request
 from echat_eval.systems.wire import MAX_AUDIO_BYTES, fault_of, reply_from, request_row, sound_of
 
@@ -87,7 +87,7 @@ class Http:
         limit = min(10.0, self.timeout)
         try:
             # This is asked before loading, and perhaps nothing is loaded after it.
-            answer = loop.run(ask_once(url, headers={}, timeout=limit, max_bytes=65_536))
+            answer = event_loop.run(ask_once(url, headers={}, timeout=limit, max_bytes=65_536))
         except RowError:
             return None
         if answer.status != 200:
@@ -105,7 +105,7 @@ class Http:
     def close(self) -> None:
         """Close connections and remove what was received."""
         if self._client is not None:
-            loop.run(self._client.aclose())
+            event_loop.run(self._client.aclose())
             self._client = None
         if self._scratch is not None:
             self._scratch.cleanup()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from echat_eval.assets import asset_file, file_sha256, installed_version
 from echat_eval.errors import NotInstalled
+from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
 
 __all__ = ["EMBEDDED", "LlamaServer"]
 

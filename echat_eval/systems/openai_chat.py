@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval import loop
-from echat_eval.bounded_http import ask_once, check_url, open_client, refuse_status, streamed, whole
-from echat_eval.chat_client import api_key, is_dated
-from echat_eval.cost import Account, call_of
+from echat_eval.clients.chat import api_key, is_dated
+from echat_eval.clients.http import ask_once, check_url, open_client, refuse_status, streamed, whole
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.limiter import endpoint
+from echat_eval.cost.meter import Account, call_of
+from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError
-from echat_eval.jsonl import dumps, loads
-from echat_eval.keys import digest
-from echat_eval.limits import endpoint
-from echat_eval.message_size import MessageSize
+from echat_eval.io.hashing import digest
+from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.wire import MAX_AUDIO_BYTES, inline_audio, sound_of
@@ -109,7 +109,7 @@ class OpenAIChat:
         limit = min(10.0, self.timeout)
         try:
             # This is asked before loading, and perhaps nothing is loaded after it.
-            answer = loop.run(
+            answer = event_loop.run(
                 ask_once(f"{self.url}/models", headers=self._headers(), timeout=limit, max_bytes=2**22)
             )
             refuse_status(answer, self.url)
@@ -155,7 +155,7 @@ class OpenAIChat:
     def close(self) -> None:
         """Close connections and remove what was received."""
         if self._client is not None:
-            loop.run(self._client.aclose())
+            event_loop.run(self._client.aclose())
             self._client = None
         if self._scratch is not None:
             self._scratch.cleanup()
@@ -177,7 +177,7 @@ class OpenAIChat:
 
         Raises:
             NotApplicable: an earlier turn cannot be told, or nothing is left to tell.
-            Unavailable, SystemFailure, UsageError: as `echat_eval.bounded_http.refuse_status`.
+            Unavailable, SystemFailure, UsageError: as `echat_eval.clients.http.refuse_status`.
         """
         self.load()
         body = dumps(self._body(self._messages(request))).encode()

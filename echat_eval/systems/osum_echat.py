@@ -17,10 +17,10 @@ from echat_eval.records import Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.osum.engine import Token2Wav
-    from echat_eval.osum.modes import Ask
-    from echat_eval.osum.team import Answer, Team, Worker
-    from echat_eval.osum.tokenizer import TextTokenizer
+    from echat_eval.osum.engine.engine import Token2Wav
+    from echat_eval.osum.engine.engine_pool import Answer, Team, Worker
+    from echat_eval.osum.model.tokenizer import TextTokenizer
+    from echat_eval.osum.prompts.modes import Ask
     from echat_eval.records import Request
 
 __all__ = ["RULES_VERSION", "OsumEChat"]
@@ -105,10 +105,10 @@ class OsumEChat:
         try:
             import torch
 
-            from echat_eval.osum.checkpoint import find_file
-            from echat_eval.osum.modes import mode_named
-            from echat_eval.osum.team import Team
-            from echat_eval.osum.tokenizer import load_tokenizer
+            from echat_eval.osum.checkpoint.checkpoint import find_file
+            from echat_eval.osum.engine.engine_pool import Team
+            from echat_eval.osum.model.tokenizer import load_tokenizer
+            from echat_eval.osum.prompts.modes import mode_named
         except ImportError as error:
             raise NotInstalled(f"osum-echat needs {error.name}: pip install 'echat-eval[osum]'") from error
         speaks = mode_named(self.mode).speaks
@@ -122,9 +122,9 @@ class OsumEChat:
 
     def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> Worker:
         """Return an engine on a device, with its voice if one is set."""
-        from echat_eval.osum.checkpoint import load_model
-        from echat_eval.osum.engine import Engine
-        from echat_eval.osum.team import Worker
+        from echat_eval.osum.checkpoint.checkpoint import load_model
+        from echat_eval.osum.engine.engine import Engine
+        from echat_eval.osum.engine.engine_pool import Worker
 
         check_device(device)
         gpu = device.startswith("cuda")
@@ -151,7 +151,7 @@ class OsumEChat:
         # Another floor mate's module, named late: a text-only system must not need it.
         from importlib import import_module
 
-        made: Token2Wav = import_module("echat_eval.osum.token2wav").Token2Wav.load(
+        made: Token2Wav = import_module("echat_eval.osum.voice.token2wav").Token2Wav.load(
             Path(self.token2wav), Path(self.voice), device=device
         )
         return made
@@ -163,7 +163,7 @@ class OsumEChat:
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer, the voice and the version of the rules."""
         if self._fingerprint is None:
-            from echat_eval.osum.checkpoint import file_sha256, find_file
+            from echat_eval.osum.checkpoint.checkpoint import file_sha256, find_file
 
             worker = self._loaded().workers[0]
             parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
@@ -173,7 +173,7 @@ class OsumEChat:
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set, without the machine's paths: the weights are in the fingerprint."""
-        from echat_eval.osum.features import RESAMPLER
+        from echat_eval.osum.model.features import RESAMPLER
 
         names = ("mode", "task", "profile", "device", "dtype", "batch_size", "slots", "steps", "overlap",
                  "greedy", "max_new", "seed")  # fmt: skip
@@ -203,7 +203,7 @@ class OsumEChat:
         if self.greedy:
             from dataclasses import replace
 
-            from echat_eval.osum.modes import mode_named
+            from echat_eval.osum.prompts.modes import mode_named
 
             sampling = replace(mode_named(self.mode).sampling, top_k=1)
         before = len(team.notes)
@@ -243,8 +243,8 @@ class OsumEChat:
         )
 
     def _ask(self, request: Request) -> Ask:
-        from echat_eval.osum.features import read_wave
-        from echat_eval.osum.modes import Ask, PastTurn
+        from echat_eval.osum.model.features import read_wave
+        from echat_eval.osum.prompts.modes import Ask, PastTurn
 
         config = self._loaded().workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from echat_eval.audio import read_mono
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UsageError
-from echat_eval.keys import digest
+from echat_eval.io.audio import read_mono
+from echat_eval.io.hashing import digest
 from echat_eval.records import AudioRef, Reply, Request, Turn, Waveform
 
 __all__ = ["SYSTEM_PROMPT", "QwenOmni"]

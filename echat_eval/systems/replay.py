@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from echat_eval.audio import audio_ref
 from echat_eval.errors import BadData, SystemFailure, Unavailable
-from echat_eval.jsonl import read_rows
-from echat_eval.keys import sha256_of_file
+from echat_eval.io.audio import audio_ref
+from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.jsonl import read_rows
 from echat_eval.records import Reply, Request
 from echat_eval.systems.wire import fault_of, reply_from
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
+from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import NotApplicable
-from echat_eval.keys import digest
-from echat_eval.message_size import MessageSize
+from echat_eval.io.hashing import digest
 from echat_eval.records import Reply, Sample
 
 __all__ = ["PROMPTS", "TranscriptOnly", "conversation"]

@@ -118,8 +118,8 @@ def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
     Raises:
         SystemFailure: they are no sound.
     """
-    from echat_eval.audio import audio_ref
     from echat_eval.errors import BadData
+    from echat_eval.io.audio import audio_ref
 
     try:
         raw = base64.b64decode(content, validate=True) if isinstance(content, str) else content

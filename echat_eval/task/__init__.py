@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, UnknownName
-from echat_eval.resources import data_folder
+from echat_eval.io.data_folder import data_folder
 from echat_eval.task.faults import Faults, shown
 from echat_eval.task.folder import find_faults, read_contents
 from echat_eval.task.row import LANGUAGES

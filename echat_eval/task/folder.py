@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
-from echat_eval.jsonl import dumps, loads
+from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES
 from echat_eval.task.faults import Faults, shown
 from echat_eval.task.row import LANGUAGES, RowReader, Rule, check_keys, is_text
-from echat_eval.yaml_file import YamlFile, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName, UsageError
-from echat_eval.keys import digest
+from echat_eval.io.hashing import digest
 from echat_eval.labels import CUES, LABELS
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.audio import audio_ref, read_mono
 from echat_eval.errors import BadData
+from echat_eval.io.audio import audio_ref, read_mono
 from echat_eval.labels import check_label
 from echat_eval.records import Sample, Turn
 

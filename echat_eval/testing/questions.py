@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echat_eval.audio import audio_ref, write_wav
+from echat_eval.io.audio import audio_ref, write_wav
 from echat_eval.records import Request, Waveform
 
 __all__ = ["made_request", "made_requests", "stereo_request"]

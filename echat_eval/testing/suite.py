@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval import loop
-from echat_eval.audio import audio_ref
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, RowError
+from echat_eval.io.audio import audio_ref
 from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
-from echat_eval.replies import settle
-from echat_eval.run_folder import RunFolder
+from echat_eval.runner.check_reply import settle
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing.finding import Finding, check_facts, finding_of, parts_of
 from echat_eval.testing.questions import made_request, made_requests, stereo_request
 
@@ -110,14 +110,14 @@ class _Suite:
 
     def _respond(self, request: Request) -> Reply:
         if not self.oracle:
-            return loop.call(self.system.respond, request)  # type: ignore[no-any-return]
+            return event_loop.call(self.system.respond, request)  # type: ignore[no-any-return]
         sample = Sample(
             task="check", id=request.id, audio=request.audio, transcript="I passed the exam today.",
             cues={"emotion": "happy"}, language=request.language, source="synthetic",
             references=("Wonderful!",), history=request.history, instruction=request.instruction,
             asks="emotion" if request.instruction else None,
         )  # fmt: skip
-        return loop.call(self.system.respond_to, sample)  # type: ignore[no-any-return]
+        return event_loop.call(self.system.respond_to, sample)  # type: ignore[no-any-return]
 
     def _settled(self, request: Request) -> Reply:
         reply = self._respond(request)

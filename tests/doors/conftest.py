@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from echat_eval.keys import request_for
 from echat_eval.records import Request
+from echat_eval.store.keys import request_for
 from echat_eval.task import load_task
 
 Handler = Callable[[Any], None]

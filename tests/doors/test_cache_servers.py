@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from echat_eval.attempts import Patience
-from echat_eval.cache import Cache
-from echat_eval.progress import Silent
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.concurrency.retry import Patience
+from echat_eval.ports import Silent
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import Outcome
+from echat_eval.store.cache import Cache
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from echat_eval.attempts import Patience
 from echat_eval.cli import command_line
+from echat_eval.concurrency.retry import Patience
 from echat_eval.importers import importer
 from echat_eval.importers.draft import Told
 from echat_eval.importers.writing import write_task
-from echat_eval.progress import Silent
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.ports import Silent
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
 from tests.conftest import write_tone

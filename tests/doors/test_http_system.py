@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from echat_eval import loop
-from echat_eval.attempts import Patience
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
-from echat_eval.progress import Silent
+from echat_eval.ports import Silent
 from echat_eval.records import Request, Turn
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
 from echat_eval.task import load_task
@@ -30,7 +30,7 @@ Serve = Callable[[Callable[[Any], None]], Any]
 def asked(url: str, request: Request, **settings: Any) -> Any:
     system = Http(url, **{"timeout": 5.0, **settings})
     try:
-        return loop.call(system.respond, request)
+        return event_loop.call(system.respond, request)
     finally:
         system.close()
 
@@ -272,10 +272,10 @@ def test_a_server_that_changes_while_it_is_asked_is_noticed(serve: Serve, reques
     server = serve(lambda h: h.reply("hi", x_echat_fingerprint=version[0]))
     system = Http(server.url, timeout=5)
     assert system.fingerprint()
-    assert loop.call(system.respond, requests[0]).text == "hi"
+    assert event_loop.call(system.respond, requests[0]).text == "hi"
     version[0] = "2"
     with pytest.raises(Unavailable, match="the server changed while it was asked: 1 became 2"):
-        loop.call(system.respond, requests[0])
+        event_loop.call(system.respond, requests[0])
     system.close()
 
 
@@ -293,7 +293,7 @@ def test_a_voice_of_any_length_is_written_to_nowhere_else(
     write_tone(tmp_path / "long.wav", 200, seconds=20)
     body = (tmp_path / "long.wav").read_bytes()
     system = Http(serve(lambda h: h.reply(body, "audio/wav")).url)
-    path = loop.call(system.respond, requests[0]).audio.path
+    path = event_loop.call(system.respond, requests[0]).audio.path
     assert path.is_file()
     system.close()
     assert not path.exists()

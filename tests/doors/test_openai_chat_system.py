@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval import loop
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.records import Request, Turn, Waveform
 from echat_eval.systems import build_system
@@ -29,7 +29,7 @@ def completion(*messages: dict[str, Any], **more: Any) -> str:
 def asked(server: Any, request: Request, **settings: Any) -> Any:
     system = OpenAIChat("omni", url=f"{server.url}/v1", **{"timeout": 5.0, **settings})
     try:
-        return loop.call(system.respond, request)
+        return event_loop.call(system.respond, request)
     finally:
         system.close()
 
@@ -191,7 +191,7 @@ def test_openai_itself_is_not_asked_without_a_key(
     for name in ("ECHAT_EVAL_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UsageError, match="no API key"):
-        loop.call(OpenAIChat("gpt-4o-audio-preview").respond, requests[0])
+        event_loop.call(OpenAIChat("gpt-4o-audio-preview").respond, requests[0])
 
 
 def test_the_fingerprint_is_what_the_server_lists_of_the_model(serve: Serve) -> None:

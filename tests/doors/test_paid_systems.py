@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from echat_eval.cli.run import run
 from echat_eval.errors import Exit, UsageError
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 Serve = Callable[[Callable[[Any], None]], Any]
 

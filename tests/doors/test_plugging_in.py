@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from echat_eval.errors import UnknownName, UsageError
-from echat_eval.system_settings import system_settings, system_settings_names
+from echat_eval.io.strict_yaml import read_yaml
 from echat_eval.systems import SYSTEMS, build_system, system_names
-from echat_eval.yaml_file import read_yaml
+from echat_eval.systems.settings_files import system_settings, system_settings_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,7 +157,7 @@ def test_a_settings_file_with_a_fault_is_one_line(
     (tmp_path / "systems").mkdir()
     path = tmp_path / "systems" / "bad.yaml"
     path.write_text("".join(f"{k}: {v}\n" for k, v in own.items()) + text)
-    monkeypatch.setattr("echat_eval.system_settings.data_folder", lambda _: tmp_path)
+    monkeypatch.setattr("echat_eval.systems.settings_files.data_folder", lambda _: tmp_path)
     with pytest.raises(UsageError, match=r"bad\.yaml:\d+: ") as caught:
         system_settings("bad")
     assert fault in str(caught.value)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from echat_eval import loop
-from echat_eval.assets import asset_file
-from echat_eval.attempts import Patience
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import NotApplicable, SystemFailure, UsageError
-from echat_eval.progress import Silent
+from echat_eval.io.bundled_models import asset_file
+from echat_eval.ports import Silent
 from echat_eval.records import Request, Sample, Turn
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.gold_labels import TOLD, GoldLabels
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
@@ -49,13 +49,13 @@ def test_the_chat_adapter_talks_to_llama_cpp(llama: str, requests: list[Request]
         instruction="Say hello.",
         history=(Turn(role="user", text="Hi."), Turn(role="assistant", text="Hi!")),
     )
-    first, again = loop.call(system.respond, asked), loop.call(system.respond, asked)
+    first, again = event_loop.call(system.respond, asked), event_loop.call(system.respond, asked)
     assert first.text
     assert first.text == again.text
     assert first.usage["completion_tokens"] <= 8
     assert first.finish_reason in ("stop", "length")
     streamed = OpenAIChat(EMBEDDED, url=llama, audio_in="none", max_tokens=8, seed=1, stream=True)
-    assert loop.call(streamed.respond, asked).text.strip() == first.text.strip()
+    assert event_loop.call(streamed.respond, asked).text.strip() == first.text.strip()
     for each in (system, streamed):
         each.close()
 
@@ -63,7 +63,7 @@ def test_the_chat_adapter_talks_to_llama_cpp(llama: str, requests: list[Request]
 def test_a_server_that_hears_nothing_says_so(llama: str, requests: list[Request]) -> None:
     system = OpenAIChat(EMBEDDED, url=llama)
     with pytest.raises(SystemFailure, match="audio"):
-        loop.call(system.respond, requests[0])
+        event_loop.call(system.respond, requests[0])
     system.close()
 
 
@@ -79,9 +79,9 @@ def test_the_oracles_differ_in_the_cues_alone(llama: str, sample: Sample) -> Non
     for kind in (TranscriptOnly, GoldLabels):
         oracle = kind(EMBEDDED, url=llama, max_tokens=12)
         told.append(oracle.told(sample))
-        reply = loop.call(oracle.respond_to, sample)
+        reply = event_loop.call(oracle.respond_to, sample)
         assert reply.text
-        assert reply.text == loop.call(oracle.respond_to, sample).text
+        assert reply.text == event_loop.call(oracle.respond_to, sample).text
         assert dict(reply.perceived) == (dict(sample.cues) if kind is GoldLabels else {})
         oracle.close()
     assert told == [sample.transcript, TOLD["en"].format(cues="emotion happy") + "\n" + sample.transcript]
@@ -107,13 +107,13 @@ def test_oracles_read_history_and_say_what_they_cannot(llama: str, sample: Sampl
     oracle = TranscriptOnly(EMBEDDED, url=llama, max_tokens=4)
     turns = (Turn(role="user", text="Hello."), Turn(role="assistant", text="Yes?"))
     assert (
-        loop.call(oracle.respond_to, replace(sample, history=turns)).usage["prompt_tokens"]
-        > loop.call(oracle.respond_to, sample).usage["prompt_tokens"]
+        event_loop.call(oracle.respond_to, replace(sample, history=turns)).usage["prompt_tokens"]
+        > event_loop.call(oracle.respond_to, sample).usage["prompt_tokens"]
     )
     with pytest.raises(NotApplicable, match="an earlier turn has no words"):
-        loop.call(oracle.respond_to, replace(sample, history=(Turn(role="user", audio=sample.audio),)))
+        event_loop.call(oracle.respond_to, replace(sample, history=(Turn(role="user", audio=sample.audio),)))
     with pytest.raises(NotApplicable, match="no prompt in language 'fr'"):
-        loop.call(oracle.respond_to, replace(sample, language="fr"))
+        event_loop.call(oracle.respond_to, replace(sample, language="fr"))
     oracle.close()
 
 

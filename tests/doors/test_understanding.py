@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
-from echat_eval.leaderboard import build_leaderboard
-from echat_eval.progress import Silent
+from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.ports import Silent
 from echat_eval.records import Metric, Reply, Score
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import Outcome
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding, named_label
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import find_faults, load_task
 from echat_eval.task.probe import QUESTIONS, probing
 
@@ -117,7 +117,7 @@ def test_compare_takes_the_difference_of_uars_and_not_of_their_rows(
 ) -> None:
     from click.testing import CliRunner
 
-    from echat_eval.cli.decide import compare_command
+    from echat_eval.cli.compare_gate import compare_command
 
     task = lopsided(tones)
     gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}

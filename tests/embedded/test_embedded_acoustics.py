@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from echat_eval.annotators.acoustics import Acoustics, describe
-from echat_eval.audio import audio_ref
+from echat_eval.io.audio import audio_ref
 
 RATE = 16000
 

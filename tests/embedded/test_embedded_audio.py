@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from echat_eval.audio import (
+from echat_eval.errors import BadData
+from echat_eval.io.audio import (
     MAX_SECONDS,
     RESAMPLER,
     audio_ref,
@@ -19,7 +20,6 @@ from echat_eval.audio import (
     read_mono,
     write_wav,
 )
-from echat_eval.errors import BadData
 from echat_eval.records import Waveform
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)).astype(np.float32)

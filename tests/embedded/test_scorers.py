@@ -15,9 +15,9 @@ import pytest
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, Score
 from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.scorers.normalize import normalised
 from echat_eval.scorers.outcome import Outcome
 from echat_eval.scorers.transcription import TranscriptionConsistency
-from echat_eval.text import normalised
 
 SOUND = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echat_eval.text import NORMALISER, characters, normalised, words
+from echat_eval.scorers.normalize import NORMALISER, characters, normalised, words
 
 CASES = [
     ("Hello, World!", "hello world"),

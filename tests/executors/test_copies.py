@@ -14,10 +14,11 @@ import far
 import pytest
 from click.testing import CliRunner
 
-from echat_eval import loop
 from echat_eval.annotators import ANNOTATORS
-from echat_eval.attempts import timed
 from echat_eval.cli import run as cli_run
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.retry import timed
+from echat_eval.concurrency.threads import Threads
 from echat_eval.errors import (
     BadData,
     EChatError,
@@ -30,11 +31,11 @@ from echat_eval.errors import (
     UnknownName,
     UsageError,
 )
-from echat_eval.executors import on_ray, pool
-from echat_eval.executors.away import Away
+from echat_eval.executors import pool, ray_executor
 from echat_eval.executors.cluster import Cluster, connected
-from echat_eval.executors.parcel import Answer, Caught, fresh_folder, pack, unpack
+from echat_eval.executors.pickling import Answer, Caught, fresh_folder, pack, unpack
 from echat_eval.executors.pool import LIVES, Pool
+from echat_eval.executors.remote import Away
 from echat_eval.executors.worker import Blueprint, Worker
 from echat_eval.plugins import load_named
 from echat_eval.records import AudioRef, Reply
@@ -45,7 +46,6 @@ from echat_eval.systems.gold_labels import GoldLabels
 from echat_eval.systems.http import Http
 from echat_eval.systems.replay import Replay
 from echat_eval.testing import made_requests
-from echat_eval.threads import Threads
 
 
 @pytest.fixture(autouse=True)
@@ -203,18 +203,18 @@ def test_who_stays_here(tmp_path: Path) -> None:
         Http(url="http://127.0.0.1:9/"),
         GoldLabels(model="m", url="http://127.0.0.1:9/v1"),
     ]
-    assert not [owner.name for owner in stays if on_ray._movable(owner)]
+    assert not [owner.name for owner in stays if ray_executor._movable(owner)]
     goes = [Echo(), Command("cat"), far.Loudness()]
-    assert all(on_ray._movable(owner) for owner in goes)
+    assert all(ray_executor._movable(owner) for owner in goes)
 
 
 def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "connected", lambda *_: pytest.fail("ray was begun"))
+    monkeypatch.setattr(ray_executor, "connected", lambda *_: pytest.fail("ray was begun"))
     system = far.Stubborn()
     system.thread = (number for number in ())
     with (
         pytest.raises(UsageError, match=r"system 'stubborn' cannot be sent to another process: .*generator"),
-        on_ray.spread([system], []),
+        ray_executor.spread([system], []),
     ):
         pass
 
@@ -409,13 +409,13 @@ async def made(pool: Pool, calls: int) -> list[Any]:
 
 def test_calls_go_to_every_place() -> None:
     pool, hired = pool_of(3, lambda worker: b"%d" % worker.number)
-    assert set(loop.run(made(pool, 30))) == {b"0", b"1", b"2"}
+    assert set(event_loop.run(made(pool, 30))) == {b"0", b"1", b"2"}
     assert len(hired) == 3
 
 
 def test_two_calls_at_once_go_to_two_workers() -> None:
     pool, _ = pool_of(2, lambda worker: b"%d" % worker.number, calls=3)
-    assert set(loop.run(made(pool, 2))) == {b"0", b"1"}
+    assert set(event_loop.run(made(pool, 2))) == {b"0", b"1"}
 
 
 def test_a_dead_worker_is_replaced_and_its_call_made_again() -> None:
@@ -428,13 +428,13 @@ def test_a_dead_worker_is_replaced_and_its_call_made_again() -> None:
         return b"fine"
 
     pool, hired = pool_of(2, call)
-    assert loop.run(made(pool, 6)) == [b"fine"] * 6
+    assert event_loop.run(made(pool, 6)) == [b"fine"] * 6
     assert sorted(worker.number for worker in hired) == sorted([0, 1, shot[0].number])
 
 
 def test_no_call_costs_more_than_so_many_workers() -> None:
     pool, hired = pool_of(LIVES, die)  # one place alone would be given up before
-    (error,) = loop.run(made(pool, 1))
+    (error,) = event_loop.run(made(pool, 1))
     assert type(error) is Unavailable
     assert (
         str(error)
@@ -444,7 +444,7 @@ def test_no_call_costs_more_than_so_many_workers() -> None:
 
 def test_places_that_only_lose_workers_are_given_up() -> None:
     pool, hired = pool_of(2, die)
-    found = loop.run(made(pool, 20))
+    found = event_loop.run(made(pool, 20))
     assert {type(error) for error in found} == {Unavailable}
     assert any("system 'x' has no worker any more" in str(error) for error in found)
     assert len(hired) <= 2 * (LIVES + 1)
@@ -456,7 +456,7 @@ def test_places_that_only_lose_workers_are_given_up() -> None:
 def test_loading_that_fails_is_the_runs_trouble(error: Exception, hirings: int) -> None:
     pool, hired = pool_of(1, die, lambda: Answer(error=Caught.of(error)))
     with pytest.raises(type(error), match=str(error)):
-        loop.run(made(pool, 1))
+        event_loop.run(made(pool, 1))
     assert len(hired) == hirings
 
 
@@ -465,7 +465,7 @@ def test_a_cluster_that_begins_no_worker_is_said(monkeypatch: pytest.MonkeyPatch
     never, _ = pool_of(1, die)
     monkeypatch.setattr(Sending, "future", lambda self: Future())
     with pytest.raises(Unavailable, match=r"the cluster began no worker in 0\.01 s"):
-        loop.run(made(never, 1))
+        event_loop.run(made(never, 1))
 
 
 # -- what stands here for copies ----------------------------------------------------
@@ -492,7 +492,7 @@ def test_latency_is_the_copys_own(tmp_path: Path) -> None:
         await away.close()
         return done
 
-    done = loop.run(ask())
+    done = event_loop.run(ask())
     assert done.value == Reply(text="respond")
     assert done.seconds == pytest.approx(5.0, abs=1.0)
 
@@ -524,5 +524,8 @@ def test_without_ray_its_extra_is_named(tmp_path: Path, tones: Path, monkeypatch
         return real(name, *given, **named)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(NotInstalled, match=r"pip install 'echat-eval\[ray\]'"), on_ray.spread([Echo()], []):
+    with (
+        pytest.raises(NotInstalled, match=r"pip install 'echat-eval\[ray\]'"),
+        ray_executor.spread([Echo()], []),
+    ):
         pass

@@ -19,14 +19,14 @@ from typing import Any
 import far
 import pytest
 
-from echat_eval import loop
-from echat_eval.attempts import Patience
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import RunError, UsageError
-from echat_eval.executors.on_ray import spread
-from echat_eval.progress import Silent
+from echat_eval.executors.ray_executor import spread
+from echat_eval.ports import Silent
 from echat_eval.records import Request
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from tests.conftest import write_task
 
@@ -164,7 +164,7 @@ def test_a_request_that_kills_its_worker_is_missing_and_the_others_are_there(
 
 
 def asked(data: Path) -> list[Request]:
-    from echat_eval.keys import request_for
+    from echat_eval.store.keys import request_for
 
     return [request_for(sample) for sample in load_task("emotion", data=data).samples]
 
@@ -176,7 +176,7 @@ def test_every_place_has_one_gpu_which_its_copies_share(cluster: Any, tones: Pat
     with spread(owners, [ear]) as moved:  # as many places as GPUs
         assert moved.facts["workers"] == 2
         for each in (*moved.systems, *moved.annotators):
-            seen = loop.run(both(each, asked(tones)[:2]))
+            seen = event_loop.run(both(each, asked(tones)[:2]))
             assert sorted(gpu for gpu, _ in seen) == ["0", "1"]
 
 

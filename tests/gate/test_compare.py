@@ -11,10 +11,9 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from echat_eval.compare import compare, to_text, trend
+from echat_eval.analysis import Run, check_table, compare, to_text, trend
 from echat_eval.errors import UsageError
 from echat_eval.gate import MetricRule
-from echat_eval.tables import Run, check_table
 
 Table = Callable[..., pd.DataFrame]
 RULES = {"empathy": MetricRule(higher_is_better=True, low=0, high=100)}

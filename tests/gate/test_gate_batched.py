@@ -14,9 +14,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 import gate_sim
 from gate_sim_draws import METRICS, Cell, Draw, draw
 
+from echat_eval.analysis.bounds import drop_p_values, sure_bounds
 from echat_eval.errors import Exit
 from echat_eval.gate import Policy, decide
-from echat_eval.gate.rules import drop_p_values, sure_bounds
 from echat_eval.stats import holm
 
 SCORE = {"higher_is_better": True, "low": 0, "high": 100}

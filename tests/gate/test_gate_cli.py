@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from echat_eval.cli.decide import compare_command, gate_command
+from echat_eval.analysis import load_run
+from echat_eval.cli.compare_gate import compare_command, gate_command
 from echat_eval.errors import EChatError, Exit
 from echat_eval.gate.accept import accept
-from echat_eval.tables import load_run
 
 Table = Callable[..., pd.DataFrame]
 POLICY = "margin: 3\nmetrics:\n  empathy: {higher_is_better: true, low: 0, high: 100}\n"

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from echat_eval.analysis import check_table, load_run, pair, read_table
 from echat_eval.errors import BadData, Exit, UnknownName, UsageError
-from echat_eval.tables import check_table, load_run, pair, read_table
 
 HEAD = "task,sample_id,system,metric,value"
 ROW = {"task": "emotion", "sample_id": "s1", "system": "a", "metric": "empathy", "value": 1.5}

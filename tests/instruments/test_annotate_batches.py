@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.attempts import Patience
-from echat_eval.progress import Silent
+from echat_eval.concurrency.retry import Patience
+from echat_eval.ports import Silent
 from echat_eval.records import AudioRef
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems.echo import Echo
 from echat_eval.task import load_task
 
@@ -80,7 +80,7 @@ def test_dnsmos_hears_noise(tmp_path: Path) -> None:
     from hibari import Hibari
 
     from echat_eval.annotators.dnsmos import Dnsmos
-    from echat_eval.audio import audio_ref
+    from echat_eval.io.audio import audio_ref
 
     voice = np.asarray(Hibari()("The letter came this morning, and I have not opened it yet.", seed=0))
     ear = Dnsmos()

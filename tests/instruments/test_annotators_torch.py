@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 import tiny_models
 
-from echat_eval.audio import audio_ref
 from echat_eval.errors import BadData, NotApplicable
+from echat_eval.io.audio import audio_ref
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.records import AudioRef
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from echat_eval.checks.scripted_judge import ScriptedClient
-from echat_eval.controls import Asked, control_lines, run_controls, subsample
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import Heard, Jury, Question, load_judge
+from echat_eval.scorers.controls import Asked, control_lines, run_controls, subsample
 
 JUDGE = load_judge("echat-r1")
 WORD = {"sad": "sorry", "happy": "lovely"}

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from echat_eval.cue_gain import cue_gain, paired_gain
 from echat_eval.errors import BadData
-from echat_eval.scorers.where import Row, recognition, where_it_went_wrong
+from echat_eval.leaderboard.attribution import Row, recognition, where_it_went_wrong
+from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
 
 
 def test_gain_at_the_floor_the_ceiling_and_between() -> None:

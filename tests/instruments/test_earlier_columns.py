@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from scripted_judge import ScriptedJudge, serving
 from test_judged_run import fitting
 
-from echat_eval.attempts import Patience
+from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
-from echat_eval.cli.show import leaderboard
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import Exit
-from echat_eval.progress import Silent
+from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import Outcome
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
 JUDGE = "judge_echat_r1"
@@ -44,7 +44,7 @@ def replies(folder: Path, words: Mapping[str, str]) -> str:
 
 
 def requests(tones: Path) -> list[str]:
-    from echat_eval.keys import request_for
+    from echat_eval.store.keys import request_for
 
     return [request_for(sample).id for sample in load_task("emotion", data=tones).samples]
 
@@ -164,7 +164,7 @@ def test_answers_to_a_probing_question_say_where_it_went_wrong(tones: Path, tmp_
     with serving(ScriptedJudge(fitting)) as judge:
         options = ("--judge", "m-2026-01-01", "--judge-url", judge.url)
         assert "perceives" not in command(tones, out, "--system", system, *options).output
-        from echat_eval.keys import request_for
+        from echat_eval.store.keys import request_for
         from echat_eval.task.probe import probing
 
         asked = probing(load_task("emotion", data=tones), "emotion").samples
@@ -194,7 +194,7 @@ def test_answers_to_a_probing_question_say_where_it_went_wrong(tones: Path, tmp_
 
 
 def test_how_far_second_opinions_agree_is_said(tones: Path, tmp_path: Path) -> None:
-    from echat_eval.cli.secondary import secondary_lines
+    from echat_eval.leaderboard.notes import secondary_lines
     from echat_eval.scorers.judged import judged_scorers
 
     class Second(Ear):

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from scripted_judge import FENCE, ScriptedJudge, parts_of, serving, verdict
 
-from echat_eval.chat_client import ChatClient
 from echat_eval.checks.attacks import Attack, attack_question, attacks, try_attacks
+from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import Jury, Question, load_judge, render
 
 JUDGE = load_judge("echat-r1")

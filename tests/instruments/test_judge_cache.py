@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from scripted_judge import ScriptedJudge, serving, verdict
 
-from echat_eval.cache import Cache
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import JudgeFailure
 from echat_eval.judge import Jury, Question, load_judge
+from echat_eval.store.cache import Cache
 
 
 def question(n: int) -> Question:

@@ -23,7 +23,7 @@ QUESTION = Question(
 def server() -> Iterator[str]:
     import xllamacpp
 
-    from echat_eval.assets import asset_file
+    from echat_eval.io.bundled_models import asset_file
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -12,10 +12,10 @@ from scripted_judge import parts_of
 
 from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import BadData, JudgeFailure, NotApplicable
+from echat_eval.io.data_folder import data_folder
 from echat_eval.judge import Heard, Question, load_judge, parse_verdict, render, text_score
 from echat_eval.judge.rubric import read_judge
 from echat_eval.labels import CUES, LABELS
-from echat_eval.resources import data_folder
 
 JUDGE = load_judge("echat-r1")
 FOLDER = data_folder("judges") / "echat-r1"

@@ -12,7 +12,7 @@ from scripted_judge import ScriptedJudge, parts_of, serving, verdict
 
 from echat_eval.cli.run import run
 from echat_eval.errors import Exit
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 
 def fitting(prompt: str, request: dict[str, Any]) -> str:

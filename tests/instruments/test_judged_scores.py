@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from scripted_judge import ScriptedJudge, parts_of, serving, verdict
 
-from echat_eval import loop
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import JudgeFailure, NotApplicable, Unavailable, UsageError
 from echat_eval.judge import Jury, load_judge
 from echat_eval.ports import Case
@@ -57,7 +57,7 @@ def scored(answer: Any, scorer: str, cases: list[Case], **settings: Any) -> tupl
     with serving(ScriptedJudge(answer)) as judge:
         made = judged_scorers("m-2026-01-01", judge.url, **settings)
         try:
-            return list(loop.run(made[0 if scorer == "judged" else 1].score(cases))), judge
+            return list(event_loop.run(made[0 if scorer == "judged" else 1].score(cases))), judge
         finally:
             made[0].close()
 
@@ -273,7 +273,7 @@ def ask(judge: ScriptedJudge, store: Path, model: str = "m", **settings: Any) ->
     """Ask two questions in a fresh process, as it were; return how often the server was called."""
     before = len(judge.asked)
     scorer = judged_scorers(model, judge.url, store=store, **settings)[0]
-    loop.run(scorer.score([case("sad", ident="a"), case("happy", ident="b")]))
+    event_loop.run(scorer.score([case("sad", ident="a"), case("happy", ident="b")]))
     scorer.close()
     return len(judge.asked) - before
 
@@ -370,7 +370,7 @@ def test_a_server_that_comes_back_as_another_gives_no_verdict_under_the_first_on
         assert later.settings()["served"]["server"] == "fp_scripted"
         judge.greeting, judge.server_name = "Yes.", "fp_other"
         with pytest.raises(Unavailable, match="back as another one"):
-            loop.run(later.score([case("sad", "New words.")]))
+            event_loop.run(later.score([case("sad", "New words.")]))
         assert len(store.read_text().splitlines()) == 2
         later.close()
         judge.server_name = "fp_scripted"
@@ -390,7 +390,7 @@ def test_a_service_of_several_machines_is_one_judge_for_as_long_as_they_take_tur
         made = judged_scorers("m", judge.url, store=store)[0]
         mine = identity(made)
         for label, ident in (("sad", "a"), ("happy", "b")):
-            loop.run(made.score([case(label, ident=ident)]))
+            event_loop.run(made.score([case(label, ident=ident)]))
         made.close()
         for judge.server_name in ("fp_0", "fp_1"):  # whichever of the two answers first
             assert identity(judged_scorers("m", judge.url, store=store)[0]) == mine
@@ -400,10 +400,10 @@ def test_a_service_of_several_machines_is_one_judge_for_as_long_as_they_take_tur
 def test_another_model_in_the_middle_of_a_run_is_missing_and_never_mixed_in(tmp_path: Path) -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         made = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
-        loop.run(made.score([case("sad")]))
+        event_loop.run(made.score([case("sad")]))
         judge.served_suffix = "-other"
         with pytest.raises(Unavailable, match="now names 'm-other'"):
-            loop.run(made.score([case("happy")]))
+            event_loop.run(made.score([case("happy")]))
         made.close()
 
 
@@ -417,7 +417,7 @@ def test_without_a_name_the_rubrics_dated_model_is_asked_for() -> None:
 def scored_default() -> tuple[list[Score], ScriptedJudge]:
     with serving(ScriptedJudge(fitting)) as judge:
         scorer = judged_scorers(None, judge.url)[0]
-        found = list(loop.run(scorer.score([case()])))
+        found = list(event_loop.run(scorer.score([case()])))
         scorer.close()
         return found, judge
 
@@ -426,8 +426,8 @@ def test_both_scorers_share_one_connection_and_its_verdicts() -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         text, contrast = judged_scorers("m", judge.url)
         cases = group("So sorry.", "How lovely!")
-        loop.run(text.score(cases))
-        loop.run(contrast.score(cases))
+        event_loop.run(text.score(cases))
+        event_loop.run(contrast.score(cases))
         text.close()
         assert len(judge.asked) == 4  # two words x two labels; the own ones were known
     assert isinstance(text, Judged)

@@ -23,8 +23,8 @@ from echat_eval.checks.labelled import hear_clips, read_clips
 from echat_eval.checks.ratings import compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
-from echat_eval.ratings import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.records import AudioRef, Score
+from echat_eval.report.rating.table import COLUMNS, Rating, ratings_csv, read_ratings_csv
 
 # Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example C: 4 observers, 12 units.
 OBSERVERS = [

@@ -15,7 +15,7 @@ from scripted_judge import ScriptedJudge, parts_of, serving, verdict
 
 from echat_eval.cli.run import run, score
 from echat_eval.errors import BadData, Exit, UsageError
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 PRICES = """
 m-2026-01-01:

@@ -15,16 +15,16 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from echat_eval.osum.tiny import make_tiny
+    from echat_eval.osum.checkpoint.tiny import make_tiny
 
     return make_tiny(tmp_path_factory.mktemp("tiny")).parent
 
 
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_folder: Path):
-    from echat_eval.osum.checkpoint import load_model
-    from echat_eval.osum.engine import Engine
-    from echat_eval.osum.tokenizer import load_tokenizer
+    from echat_eval.osum.checkpoint.checkpoint import load_model
+    from echat_eval.osum.engine.engine import Engine
+    from echat_eval.osum.model.tokenizer import load_tokenizer
 
     return Engine(load_model(tiny_folder, dtype="fp32"), load_tokenizer(tiny_folder))
 
@@ -34,7 +34,7 @@ def qwen():
     """The real Qwen vocabulary, out of an installed package's resources; the package is not imported."""
     from importlib.util import find_spec
 
-    from echat_eval.osum.tokenizer import load_tokenizer
+    from echat_eval.osum.model.tokenizer import load_tokenizer
 
     package = find_spec("dashscope")
     assert package is not None, "these tests need Qwen's vocabulary: pip install -r requirements/assets.txt"
@@ -44,9 +44,9 @@ def qwen():
 @pytest.fixture(scope="session")
 def brisk_engine(tiny_folder: Path):
     """The tiny model, made likelier to end a reply: of many requests some answer at length, some in a word."""
-    from echat_eval.osum.checkpoint import load_model
-    from echat_eval.osum.engine import Engine
-    from echat_eval.osum.tokenizer import load_tokenizer
+    from echat_eval.osum.checkpoint.checkpoint import load_model
+    from echat_eval.osum.engine.engine import Engine
+    from echat_eval.osum.model.tokenizer import load_tokenizer
 
     model = load_model(tiny_folder, dtype="fp32")
     with torch.no_grad():

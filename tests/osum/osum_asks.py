@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from echat_eval.osum.modes import Ask
+from echat_eval.osum.prompts.modes import Ask
 
 #: Samples: odd and even frame counts, and counts around the eight that make one position.
 LENGTHS = (400, 801, 1120, 1280, 1441, 4801, 8000, 16001, 16160, 24159, 3201, 12345)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from echat_eval.osum.config import TINY_REAL_VOCABULARY, AdapterConfig
+from echat_eval.osum.model.config import TINY_REAL_VOCABULARY, AdapterConfig
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(20)

@@ -22,8 +22,8 @@ import osum_gpu  # noqa: E402
 import osum_tables  # noqa: E402
 from forced import Length, forced, make_waves  # noqa: E402
 
-from echat_eval.osum.config import FULL, TINY  # noqa: E402
-from echat_eval.osum.modes import Ask  # noqa: E402
+from echat_eval.osum.model.config import FULL, TINY  # noqa: E402
+from echat_eval.osum.prompts.modes import Ask  # noqa: E402
 
 
 def most(head: str, rows: int, context: int) -> float:

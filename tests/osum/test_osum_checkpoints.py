@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from echat_eval.errors import BadData, NotInstalled
-from echat_eval.osum.checkpoint import convert, inspect, load_model
-from echat_eval.osum.config import FULL, TINY, read_config
-from echat_eval.osum.names import COPIES, TIED
-from echat_eval.osum.tiny import make_tiny, random_tensors
-from echat_eval.osum.weights import fill
+from echat_eval.osum.checkpoint.checkpoint import convert, inspect, load_model
+from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED
+from echat_eval.osum.checkpoint.tiny import make_tiny, random_tensors
+from echat_eval.osum.checkpoint.weights import fill
+from echat_eval.osum.model.config import FULL, TINY, read_config
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:

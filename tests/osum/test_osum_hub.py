@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from echat_eval.errors import BadData, NotInstalled
-from echat_eval.osum.hub import download
+from echat_eval.osum.checkpoint.hub import download
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = bytes(range(256)) * 500

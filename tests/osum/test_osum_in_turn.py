@@ -8,13 +8,13 @@ import pytest
 import torch
 from osum_asks import asks, ids_of
 
-from echat_eval.osum.config import TINY
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.modes import MODES, Spoken, Words, layout, rules_of
-from echat_eval.osum.prompts import system
-from echat_eval.osum.team import Team, Worker
-from echat_eval.osum.tiny_voice import write_tiny_release
-from echat_eval.osum.token2wav import Token2Wav
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.engine.engine_pool import Team, Worker
+from echat_eval.osum.model.config import TINY
+from echat_eval.osum.prompts.modes import MODES, Spoken, Words, layout, rules_of
+from echat_eval.osum.prompts.prompts import system
+from echat_eval.osum.voice.tiny import write_tiny_release
+from echat_eval.osum.voice.token2wav import Token2Wav
 
 END, EDGE = TINY.text.end, TINY.speech.edge
 
@@ -132,7 +132,7 @@ def test_the_first_sound_comes_before_the_reply_is_whole(tiny_engine, tmp_path, 
         return stream(made, **given | {"cap": len(script)}, hook=hook)
 
     monkeypatch.setattr(engine, "stream", hooked)
-    monkeypatch.setattr("echat_eval.osum.team.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("echat_eval.osum.engine.engine_pool.time.perf_counter", lambda: float(next(clock)))
     spoken, usual = [], speaker.synthesise
 
     def noting(tokens, *, seeds):

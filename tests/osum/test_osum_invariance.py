@@ -6,12 +6,12 @@ import pytest
 import torch
 from osum_asks import asks
 
-from echat_eval.osum import decoder as decoder_module
-from echat_eval.osum import encoder as encoder_module
-from echat_eval.osum.decoder import Decoder
-from echat_eval.osum.modes import Ask, PastTurn
-from echat_eval.osum.phase import Phases
-from echat_eval.osum.sampling import GREEDY
+from echat_eval.osum.decoding.sampling import GREEDY
+from echat_eval.osum.decoding.state import Phases
+from echat_eval.osum.model.decoder import Decoder
+from echat_eval.osum.model.model import decoder as decoder_module
+from echat_eval.osum.model.model import encoder as encoder_module
+from echat_eval.osum.prompts.modes import Ask, PastTurn
 
 CAP = 40
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echat_eval.labels import CUES
-from echat_eval.osum.lexicon import find_cues
+from echat_eval.osum.prompts.lexicon import find_cues
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = [json.loads(line) for line in (Path(__file__).parent / "think_cases.jsonl").read_text().splitlines()]

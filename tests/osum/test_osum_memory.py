@@ -10,10 +10,10 @@ import torch
 from osum_asks import asks, ids_of
 
 from echat_eval.errors import SystemFailure
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.memory import ran_out
-from echat_eval.osum.tiny_voice import write_tiny_release
-from echat_eval.osum.token2wav import Token2Wav
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.memory import ran_out
+from echat_eval.osum.voice.tiny import write_tiny_release
+from echat_eval.osum.voice.token2wav import Token2Wav
 
 FULL_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total")
 FULL_HOST = RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 20 bytes.")  # fmt: skip

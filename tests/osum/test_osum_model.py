@@ -10,13 +10,13 @@ import pytest
 import torch
 from osum_golden import FOLDER
 
-from echat_eval.osum.cache import Cache
-from echat_eval.osum.config import FULL, TINY, config_from_json, config_to_json
-from echat_eval.osum.decoder import Decoder
-from echat_eval.osum.encoder import Encoder, _sinusoids_in_halves, _sinusoids_in_turn, adapted_length
-from echat_eval.osum.features import log_mel, mel_filters, resample
-from echat_eval.osum.model import OsumModel
-from echat_eval.osum.names import TIED, official_shapes, recipe
+from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes, recipe
+from echat_eval.osum.model.config import FULL, TINY, config_from_json, config_to_json
+from echat_eval.osum.model.decoder import Decoder
+from echat_eval.osum.model.encoder import Encoder, _sinusoids_in_halves, _sinusoids_in_turn, adapted_length
+from echat_eval.osum.model.features import log_mel, mel_filters, resample
+from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.model import OsumModel
 
 
 def tone(rate: int, seconds: float = 1.0) -> torch.Tensor:

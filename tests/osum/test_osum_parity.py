@@ -9,17 +9,17 @@ import pytest
 import torch
 from osum_golden import CONFIG, SEEDS, TEXT, TEXT_IDS, golden, golden_wave
 
-from echat_eval.osum import decoder as decoder_module
-from echat_eval.osum import encoder as encoder_module
-from echat_eval.osum.cache import Cache
-from echat_eval.osum.decoder import Decoder
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.features import log_mel, mel_filters
-from echat_eval.osum.generate import generate
-from echat_eval.osum.modes import MODES, Ask, PastTurn, layout, rules_of
-from echat_eval.osum.phase import Phases, split_ids
-from echat_eval.osum.tiny import random_tensors
-from echat_eval.osum.weights import fill
+from echat_eval.osum.checkpoint.tiny import random_tensors
+from echat_eval.osum.checkpoint.weights import fill
+from echat_eval.osum.decoding.generate import generate
+from echat_eval.osum.decoding.state import Phases, split_ids
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.decoder import Decoder
+from echat_eval.osum.model.features import log_mel, mel_filters
+from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.model import decoder as decoder_module
+from echat_eval.osum.model.model import encoder as encoder_module
+from echat_eval.osum.prompts.modes import MODES, Ask, PastTurn, layout, rules_of
 
 GOLDEN = golden()
 GREEDY_MODES = ("understand", "s2t", "s2t-think", "tts", "t2t", "s2s", "s2s-think", "s2s-block")

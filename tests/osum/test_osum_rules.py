@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from echat_eval.osum.config import FULL, TINY, TINY_REAL_VOCABULARY
-from echat_eval.osum.generate import generate
-from echat_eval.osum.modes import MODES, rules_of
-from echat_eval.osum.phase import Phases, Rules, split_ids
-from echat_eval.osum.sampling import Sampling, draw_uniforms, penalise, pick
+from echat_eval.osum.decoding.generate import generate
+from echat_eval.osum.decoding.sampling import Sampling, draw_uniforms, penalise, pick
+from echat_eval.osum.decoding.state import Phases, Rules, split_ids
+from echat_eval.osum.model.config import FULL, TINY, TINY_REAL_VOCABULARY
+from echat_eval.osum.prompts.modes import MODES, rules_of
 
 SPOKEN = rules_of(MODES["s2s"], "fixed")
 

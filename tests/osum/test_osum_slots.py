@@ -9,19 +9,19 @@ import pytest
 import torch
 from osum_asks import asks, ids_of, shuffled
 
-from echat_eval.osum import batch as batch_module
-from echat_eval.osum.batch import Job
-from echat_eval.osum.buckets import alike
-from echat_eval.osum.cache import Cache
-from echat_eval.osum.config import TINY
-from echat_eval.osum.engine import Engine
-from echat_eval.osum.loop import Loop
-from echat_eval.osum.modes import MODES, Ask, PastTurn, rules_of
-from echat_eval.osum.phase import Phases
-from echat_eval.osum.record import Kept, compile_layers, prepare, recorder, rehearse, resolve
-from echat_eval.osum.slots import Slots
-from echat_eval.osum.step import advance, choose_fixed
-from echat_eval.osum.watch import Watch
+from echat_eval.osum.decoding import scheduler as batch_module
+from echat_eval.osum.decoding.cuda_graphs import Kept, compile_layers, prepare, recorder, rehearse, resolve
+from echat_eval.osum.decoding.host_sync import Watch
+from echat_eval.osum.decoding.loop import Loop
+from echat_eval.osum.decoding.scheduler import Job
+from echat_eval.osum.decoding.slots import Slots
+from echat_eval.osum.decoding.state import Phases
+from echat_eval.osum.decoding.step import advance, choose_fixed
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.config import TINY
+from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.length_batches import alike
+from echat_eval.osum.prompts.modes import MODES, Ask, PastTurn, rules_of
 
 CPU = torch.device("cpu")
 CAP = 60
@@ -219,7 +219,7 @@ def test_a_rehearsal_puts_the_state_back(brisk_engine) -> None:
 @pytest.mark.parametrize("whole", [False, True], ids=["layers", "whole step"])
 def test_a_step_compiles_without_a_break(tiny_folder, brisk_engine, whole: bool) -> None:
     """One graph, no question to the host: what a CUDA graph needs. The backend runs what was traced."""
-    from echat_eval.osum.checkpoint import load_model
+    from echat_eval.osum.checkpoint.checkpoint import load_model
 
     torch._dynamo.reset()
     model = load_model(tiny_folder, dtype="fp32")
@@ -323,8 +323,8 @@ def test_the_words_of_a_mode_are_read_once(brisk_engine, monkeypatch) -> None:
 
 
 def test_a_shared_prefix_changes_no_logits(tiny_engine) -> None:
-    from echat_eval.osum.generate import generate
-    from echat_eval.osum.modes import layout
+    from echat_eval.osum.decoding.generate import generate
+    from echat_eval.osum.prompts.modes import layout
 
     ask, seen = asks(1)[0], []
     mode = MODES["s2s"]

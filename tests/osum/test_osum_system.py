@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from echat_eval.cli.osum import chat_command, osum_group
 from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
-from echat_eval.osum.modes import MODES, Ask, layout, mode_named
-from echat_eval.osum.tiny import make_tiny
+from echat_eval.osum.checkpoint.tiny import make_tiny
+from echat_eval.osum.prompts.modes import MODES, Ask, layout, mode_named
 from echat_eval.ports import System
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
@@ -173,7 +173,7 @@ def test_a_reply_that_never_ends_is_cut_and_says_so(tiny_engine) -> None:
 
 @pytest.mark.parametrize("profile", ["fixed", "upstream"])
 def test_no_speech_tokens_at_all_is_a_text_reply(tiny_engine, profile) -> None:
-    from echat_eval.osum.engine import Engine
+    from echat_eval.osum.engine.engine import Engine
 
     script = [72, 105, 105, tiny_engine.model.config.text.end, 4096, 4096]
     engine = Engine(tiny_engine.model, tiny_engine.tokenizer, profile=profile)
@@ -255,7 +255,7 @@ def test_inspect_and_convert_on_the_command_line(tmp_path: Path) -> None:
 def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> None:
     import yaml
 
-    from echat_eval.osum.hub import FILES
+    from echat_eval.osum.checkpoint.hub import FILES
 
     folder = Path(__file__).resolve().parents[2] / "baselines" / "systems"
     seen = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echat_eval.osum.think import read_answer, read_reply, split_think
+from echat_eval.osum.prompts.parse_reply import read_answer, read_reply, split_think
 
 TEMPLATE = (
     "<think>用户说的话是:{words},年龄为:{age},性别为:{gender},情感为:{emotion},声音事件为:{event},"

@@ -10,10 +10,10 @@ import torch
 from osum_golden import CONFIG
 
 from echat_eval.errors import BadData
-from echat_eval.osum.config import FULL
-from echat_eval.osum.modes import MODES, Ask, Heard, Ids, PastTurn, Spoken, Words, layout
-from echat_eval.osum.prompts import ASSISTANT, END, SYSTEM, TASKS, USER, system
-from echat_eval.osum.tokenizer import load_tokenizer
+from echat_eval.osum.model.config import FULL
+from echat_eval.osum.model.tokenizer import load_tokenizer
+from echat_eval.osum.prompts.modes import MODES, Ask, Heard, Ids, PastTurn, Spoken, Words, layout
+from echat_eval.osum.prompts.prompts import ASSISTANT, END, SYSTEM, TASKS, USER, system
 
 IDS = {name: list(map(int, ids.split())) for name, ids in json.loads(
     (Path(__file__).parent / "prompt_ids.json").read_text(encoding="utf-8")).items()}  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_speaker import build_tiny
 
-from echat_eval.osum.token2wav import Token2Wav
+from echat_eval.osum.voice.token2wav import Token2Wav
 
 
 @pytest.fixture(scope="session", autouse=True)

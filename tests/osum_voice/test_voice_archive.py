@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echat_eval.errors import BadData
-from echat_eval.osum.voice_archive import NEEDED, check_release, unpack_release
+from echat_eval.osum.voice.archive import NEEDED, check_release, unpack_release
 
 ROOT = "CosyVoice-300M-25Hz"
 YAML = b"flow: !new:x\n    input_frame_rate: 25\n"

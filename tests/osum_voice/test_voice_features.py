@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_speaker import GOLDEN
 
-from echat_eval.osum.features import resample
-from echat_eval.osum.voice_features import speaker_features, tokenizer_features, voice_mel
+from echat_eval.osum.model.features import resample
+from echat_eval.osum.voice.features import speaker_features, tokenizer_features, voice_mel
 
 
 @pytest.fixture(scope="module")

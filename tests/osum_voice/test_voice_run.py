@@ -18,11 +18,10 @@ from tiny_speaker import draw_ids
 
 from echat_eval.cli import command_line
 from echat_eval.errors import BadData, SystemFailure, UsageError
-from echat_eval.osum.names import TIED
-from echat_eval.osum.team import Team, Worker, splice
-from echat_eval.osum.tiny import make_tiny
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state
-from echat_eval.osum.voice_config import (
+from echat_eval.osum.checkpoint.tensor_names import TIED
+from echat_eval.osum.checkpoint.tiny import make_tiny
+from echat_eval.osum.engine.engine_pool import Team, Worker, splice
+from echat_eval.osum.voice.config import (
     CONFIG_FILE,
     FULL_VOICE,
     TINY_VOICE,
@@ -30,6 +29,7 @@ from echat_eval.osum.voice_config import (
     read_voice_config,
     voice_config_to_json,
 )
+from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
 from echat_eval.records import AudioRef, Request, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from tiny_speaker import GOLDEN, build_tiny, draw_ids
 
 from echat_eval.errors import BadData, UsageError
-from echat_eval.osum.flow import time_grid
-from echat_eval.osum.tiny_voice import write_tiny_release
-from echat_eval.osum.token2wav import Token2Wav, draw_noise, equal_lengths
-from echat_eval.osum.voice_config import TINY_VOICE, mel_frames
+from echat_eval.osum.voice.config import TINY_VOICE, mel_frames
+from echat_eval.osum.voice.flow_matching import time_grid
+from echat_eval.osum.voice.tiny import write_tiny_release
+from echat_eval.osum.voice.token2wav import Token2Wav, draw_noise, equal_lengths
 
 COUNTS = (1, 2, 40, 41, 100)
 

@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 from tiny_graphs import MIX, record, write_speaker, write_tokenizer
 
 from echat_eval.errors import BadData
-from echat_eval.osum.tiny_voice import random_voice
-from echat_eval.osum.voice import Voice, load_voice, prepare_voice, save_voice
+from echat_eval.osum.voice.tiny import random_voice
+from echat_eval.osum.voice.voice import Voice, load_voice, prepare_voice, save_voice
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def test_the_graphs_hear_whispers_and_kaldis_features(tmp_path: Path, graphs: di
     """The stand-ins computed again with numpy, from features that other tests hold to their own oracles."""
     import torch
 
-    from echat_eval.osum.features import resample
-    from echat_eval.osum.voice_features import speaker_features, tokenizer_features
+    from echat_eval.osum.model.features import resample
+    from echat_eval.osum.voice.features import speaker_features, tokenizer_features
 
     path = record(tmp_path / "a.wav", seconds=1.3, rate=22_050)
     voice = prepare_voice(path, **graphs)

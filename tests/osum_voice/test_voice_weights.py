@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from echat_eval.errors import BadData
-from echat_eval.osum.flow import Flow
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state
-from echat_eval.osum.vocoder import Hift
-from echat_eval.osum.voice_config import FULL_VOICE, TINY_VOICE
-from echat_eval.osum.voice_names import flow_origins, hift_origins, official_shapes
-from echat_eval.osum.voice_weights import build_flow, build_hift, load_flow, load_hift, read_state
+from echat_eval.osum.voice.config import FULL_VOICE, TINY_VOICE
+from echat_eval.osum.voice.flow_matching import Flow
+from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, official_shapes
+from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
+from echat_eval.osum.voice.vocoder import Hift
+from echat_eval.osum.voice.weights import build_flow, build_hift, load_flow, load_hift, read_state
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from echat_eval.osum.tiny_voice import random_flow_state, random_hift_state, random_voice
-from echat_eval.osum.token2wav import Token2Wav
-from echat_eval.osum.voice_config import TINY_VOICE
-from echat_eval.osum.voice_weights import build_flow, build_hift
+from echat_eval.osum.voice.config import TINY_VOICE
+from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state, random_voice
+from echat_eval.osum.voice.token2wav import Token2Wav
+from echat_eval.osum.voice.weights import build_flow, build_hift
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from scripted_world import HOSTILE, Marks, Scripted, make_run, make_task, usual_systems
 
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 
 @pytest.fixture(scope="session")

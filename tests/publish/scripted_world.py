@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echat_eval.attempts import Patience
-from echat_eval.audio import audio_ref, write_wav
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
-from echat_eval.ports import Case
-from echat_eval.progress import Silent
+from echat_eval.io.audio import audio_ref, write_wav
+from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Sample, Score, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
 HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>$\\input{/etc/passwd}\\textbf{x}_%&#~^{}'

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from scripted_world import Floor, Marks, Scripted, make_run, make_task
 
-from echat_eval import jsonl
-from echat_eval.attempts import Patience
-from echat_eval.progress import Silent
+from echat_eval.concurrency.retry import Patience
+from echat_eval.io import jsonl
+from echat_eval.ports import Silent
 from echat_eval.records import Reply, Request
 from echat_eval.report import build_report
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,8 +150,8 @@ def test_figures_are_byte_identical_when_made_twice_in_both_widths(
 ) -> None:
     from echat_eval.report.figure_panels import draw_forest
     from echat_eval.report.figure_style import WIDTHS, save, styled
-    from echat_eval.report.merged import merge_runs
     from echat_eval.report.outlet import Outlet
+    from echat_eval.report.runs import merge_runs
 
     merged = merge_runs([usual_run])
     for name in "ab":

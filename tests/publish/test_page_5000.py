@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from scripted_world import Scripted, make_run, make_task
 
-from echat_eval.progress import Silent
-from echat_eval.report.merged import MergedRuns, merge_runs
+from echat_eval.ports import Silent
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
+from echat_eval.report.runs import MergedRuns, merge_runs
 
 SAMPLES = 5000
 pytestmark = pytest.mark.skipif(

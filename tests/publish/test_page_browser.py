@@ -13,7 +13,7 @@ import pytest
 from scripted_world import HOSTILE
 from test_page_files import make_page
 
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 CHROMIUM = shutil.which("chromium")
 AXE = next(
@@ -91,7 +91,7 @@ def names(page: Any) -> list[str]:
 
 
 def test_leaderboard_shows_the_numbers_of_the_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
-    from echat_eval.leaderboard import build_leaderboard
+    from echat_eval.leaderboard.build import build_leaderboard
 
     board = build_leaderboard([usual_run])
     page = tab.open()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from echat_eval.progress import Silent
-from echat_eval.report.merged import merge_runs
+from echat_eval.ports import Silent
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import data_script, page_assets, write_page
-from echat_eval.run_folder import RunFolder
+from echat_eval.report.runs import merge_runs
+from echat_eval.store.run_folder import RunFolder
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:

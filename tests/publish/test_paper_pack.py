@@ -17,17 +17,18 @@ import pytest
 from scipy import stats as scipy_stats
 from scripted_world import HOSTILE, Marks, Scripted, make_run, make_task
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.progress import Silent
+from echat_eval.ports import Silent
 from echat_eval.report.formats import csv_text, latex, latex_text, markdown
 from echat_eval.report.marks import marks_of, pair_tests
-from echat_eval.report.merged import merge_runs, open_run
 from echat_eval.report.pack import build_published, build_report
 from echat_eval.report.published import published_blocks, published_tables
+from echat_eval.report.runs import merge_runs
 from echat_eval.report.tables import run_tables
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import rescore
+from echat_eval.runner.evaluate import rescore
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.select import open_run
 
 HERE = Path(__file__).parent
 

@@ -14,13 +14,13 @@ import pytest
 
 from echat_eval.checks.agreement import krippendorff_alpha as alpha
 from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.progress import Silent
-from echat_eval.ratings import COLUMNS, ratings_csv
-from echat_eval.report.merged import merge_runs
+from echat_eval.ports import Silent
 from echat_eval.report.pack import build_report
-from echat_eval.report.ratings import read_ratings, units_of
-from echat_eval.report.sheet import Dimension, dimensions_of, key_path, write_sheet
-from echat_eval.run_folder import RunFolder
+from echat_eval.report.rating.collect import read_ratings, units_of
+from echat_eval.report.rating.sheet import Dimension, dimensions_of, key_path, write_sheet
+from echat_eval.report.rating.table import COLUMNS, ratings_csv
+from echat_eval.report.runs import merge_runs
+from echat_eval.store.run_folder import RunFolder
 
 DIMENSIONS = (Dimension(name="content", low=0, high=5), Dimension(name="empathy", low=0, high=5))
 

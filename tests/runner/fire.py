@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from echat_eval.chat_client import Answer
+from echat_eval.clients.chat import Answer
 from echat_eval.errors import Unavailable
 from echat_eval.records import Reply, Request
 from tests.instruments.scripted_judge import FENCE, parts_of, verdict

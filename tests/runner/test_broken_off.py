@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.attempts import Patience
-from echat_eval.progress import Silent
+from echat_eval.concurrency.retry import Patience
+from echat_eval.ports import Silent
 from echat_eval.records import Reply, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import Outcome
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from echat_eval.cli.decide import compare_command
+from echat_eval.cli.compare_gate import compare_command
+from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.report import report
 from echat_eval.cli.run import run, score
-from echat_eval.cli.show import leaderboard
 from echat_eval.errors import BadData, Exit, UsageError
-from echat_eval.run_folder import RunFolder
+from echat_eval.store.run_folder import RunFolder
 
 
 def asked(tones: Path, out: Path, system: str, *more: str) -> Any:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from fire import Faults, FaultyClient, FaultySystem, faulty_server
 
-from echat_eval.attempts import Patience
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
+from echat_eval.concurrency.retry import Patience
 from echat_eval.judge import Jury, load_judge
-from echat_eval.leaderboard import OVERALL, Leaderboard, build_leaderboard
-from echat_eval.progress import Silent
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
+from echat_eval.ports import Silent
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.judged import Judged, JudgedContrast
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems.http import Http
 from echat_eval.task import Task, load_task
 from tests.conftest import write_task

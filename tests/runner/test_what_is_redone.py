@@ -15,14 +15,13 @@ from typing import Any, Literal
 import pytest
 from fire import Faults, FaultyClient, share_of
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.judge import Judge, Jury, load_judge
-from echat_eval.ports import Case
-from echat_eval.progress import Silent
+from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.judged import Judged, JudgedContrast
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from tests.conftest import write_task
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from echat_eval import loop
-from echat_eval.attempts import Patience, Timed, attempt
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.retry import Patience, Timed, attempt
 from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable, Withheld
 
 PATIENCE = Patience(tries=3, first_wait=0.01)
@@ -49,7 +49,7 @@ def raising(*errors: Exception | None) -> Callable[[], Awaitable[Timed[str]]]:
     ],
 )
 def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:
-    done = loop.run(attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=no_sleep))
+    done = event_loop.run(attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=no_sleep))
     assert (done.state, done.tries) == (state, tries)
     assert (done.reason is None) == (state == "value")
     assert (done.seconds is not None) == (state == "value")
@@ -62,7 +62,7 @@ def test_a_server_that_says_when_is_heeded_within_bounds() -> None:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    loop.run(attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=sleep))
+    event_loop.run(attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=sleep))
     assert slept == [7.0, PATIENCE.longest_wait]
 
 
@@ -74,11 +74,11 @@ def test_waits_grow_and_stay_bounded() -> None:
 
 def test_what_is_wrong_for_every_row_stops_the_run() -> None:
     with pytest.raises(NotInstalled):
-        loop.run(attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE))
+        event_loop.run(attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE))
 
 
 def test_a_reason_is_one_bounded_line() -> None:
-    done = loop.run(
+    done = event_loop.run(
         attempt(
             raising(*[RuntimeError("a\nb" * 10_000)] * 3), blame="system", patience=PATIENCE, sleep=no_sleep
         )

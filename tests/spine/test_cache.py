@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from echat_eval import cache_upkeep
-from echat_eval.audio import audio_ref
-from echat_eval.cache import Cache, cache_folder
 from echat_eval.cli.cache import cache as cache_command
 from echat_eval.errors import Exit, UsageError
-from echat_eval.recall import Recall, add_tally, may_be_kept
+from echat_eval.io.audio import audio_ref
 from echat_eval.records import Annotation, Reply, Response
-from echat_eval.run_folder import RunFolder
+from echat_eval.store import cache_prune
+from echat_eval.store.cache import Cache, cache_folder
+from echat_eval.store.reuse import Recall, add_tally, may_be_kept
+from echat_eval.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +75,7 @@ def test_a_row_is_found_before_it_is_written(store: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from echat_eval.cache import Cache
+from echat_eval.store.cache import Cache
 with Cache(Path(sys.argv[1])) as cache:
     for n in range(400):
         cache.put("verdict", f"{sys.argv[2]}-{n}", {"by": sys.argv[2], "n": n}, of="judge")
@@ -94,7 +94,7 @@ def test_several_processes_write_at_once(store: Path) -> None:
     assert [writer.returncode for writer in writers] == [0, 0, 0], said
     assert said == ["", "", ""]  # no warning: nobody was shut out
     with Cache(store) as cache:
-        assert cache_upkeep.contents(cache).rows["verdict"] == 3 * 400 + 400
+        assert cache_prune.contents(cache).rows["verdict"] == 3 * 400 + 400
         assert all(get(cache, f"{w}-{n}") == {"by": str(w), "n": n} for w in range(3) for n in range(400))
 
 
@@ -111,7 +111,7 @@ def test_threads_share_one_cache(store: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert cache_upkeep.contents(cache).rows["verdict"] == 600
+        assert cache_prune.contents(cache).rows["verdict"] == 600
         assert cache.tally()["verdict"]["judge"] == {"hits": 600, "stored": 600}
 
 
@@ -171,7 +171,7 @@ def test_errors_are_never_kept(store: Path, tones: Path, tmp_path: Path, broken:
             key="h", system="s", task="t", sample_id="1", annotator="ear", state=broken["state"]
         )
         recall.keep_annotation(heard)
-        assert cache_upkeep.contents(cache).rows == {"response": 0, "annotation": 0, "verdict": 0}
+        assert cache_prune.contents(cache).rows == {"response": 0, "annotation": 0, "verdict": 0}
 
 
 def test_a_row_that_came_from_the_cache_is_not_kept_again(store: Path, tones: Path, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_changed_value_is_a_miss_and_goes(store: Path, caplog: pytest.LogCaptu
     database.close()
     with Cache(store) as cache:
         assert get(cache, "a") is None
-        assert cache_upkeep.contents(cache).rows["verdict"] == 0
+        assert cache_prune.contents(cache).rows["verdict"] == 0
     assert "damaged" in caplog.text
 
 
@@ -307,7 +307,7 @@ def test_a_full_disk_stops_nobody(
     def full(target: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("echat_eval.cache.write_whole", full)
+    monkeypatch.setattr("echat_eval.store.cache.write_whole", full)
     (tmp_path / "x.wav").write_bytes(b"x")
     cache = Cache(store)
     cache.put_audio(tmp_path / "x.wav", "0" * 64)
@@ -336,7 +336,7 @@ def test_a_read_only_database_stops_nobody(
         put(cache, "b", {"n": 2})
     plain = sqlite3.connect
     monkeypatch.setattr(
-        "echat_eval.cache.sqlite3.connect",
+        "echat_eval.store.cache.sqlite3.connect",
         lambda path, **more: plain(f"file:{path}?mode=ro", uri=True, **more),
     )
     cache = Cache(store)
@@ -350,7 +350,7 @@ def test_a_read_only_database_stops_nobody(
 def test_a_lock_that_is_never_let_go_stops_nobody(
     store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echat_eval.cache.BUSY", 50)
+    monkeypatch.setattr("echat_eval.store.cache.BUSY", 50)
     Cache(store).close()
     with Cache(store) as cache:
         put(cache, "b", {"n": 2})
@@ -377,9 +377,9 @@ def test_what_was_used_longest_ago_goes_first(store: Path) -> None:
         as_if_old(store, f"{n}", 86_400 * (10 - n))
     with Cache(store) as cache:
         assert get(cache, "0") is not None  # used now
-        assert cache_upkeep.prune(cache, limit=3_000) == 7
+        assert cache_prune.prune(cache, limit=3_000) == 7
         assert keys_in(store) == {"0", "8", "9"}
-        assert cache_upkeep.prune(cache, before=time.time() - 1.5 * 86_400) == 1
+        assert cache_prune.prune(cache, before=time.time() - 1.5 * 86_400) == 1
         assert keys_in(store) == {"0", "9"}
 
 
@@ -396,10 +396,10 @@ def test_sounds_go_with_their_last_row(store: Path, tmp_path: Path) -> None:
         as_if_old(store, key, days * 86_400)
     os.utime(kept, (0, 0))
     with Cache(store) as cache:
-        assert cache_upkeep.contents(cache).bytes > 5_000
-        assert cache_upkeep.prune(cache, before=time.time() - 30 * 86_400) == 1
+        assert cache_prune.contents(cache).bytes > 5_000
+        assert cache_prune.prune(cache, before=time.time() - 30 * 86_400) == 1
         assert kept.exists()
-        assert cache_upkeep.prune(cache, limit=100) == 1
+        assert cache_prune.prune(cache, limit=100) == 1
         assert not kept.exists()
 
 

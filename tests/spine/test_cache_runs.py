@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from echat_eval.attempts import Patience
-from echat_eval.cache import Cache
 from echat_eval.cli.run import run as run_command
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import SystemFailure, Unavailable
-from echat_eval.keys import sha256_of_file
-from echat_eval.progress import Silent
+from echat_eval.io.hashing import sha256_of_file
+from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import Outcome
+from echat_eval.store.cache import Cache
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
 

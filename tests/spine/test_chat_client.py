@@ -8,18 +8,18 @@ import time
 
 import pytest
 
-from echat_eval import loop
-from echat_eval.chat_client import ChatClient
+from echat_eval.clients.chat import ChatClient
+from echat_eval.concurrency import event_loop
 from echat_eval.errors import Unavailable
 from tests.instruments.scripted_judge import ScriptedJudge, serving
 
 ASKS = """
 import signal, sys
-from echat_eval import loop
-from echat_eval.chat_client import ChatClient
+from echat_eval.concurrency import event_loop
+from echat_eval.clients.chat import ChatClient
 
 client = ChatClient(model="m", base_url=sys.argv[1])
-print(loop.run(client.ask([{"role": "user", "content": "Say yes."}])).text, flush=True)
+print(event_loop.run(client.ask([{"role": "user", "content": "Say yes."}])).text, flush=True)
 if sys.argv[2] == "forgets":
     del client
 elif sys.argv[2] == "interrupted":
@@ -41,13 +41,13 @@ def test_a_client_that_nobody_closes_says_nothing_of_it(end: str) -> None:
 
 GIVES_UP = """
 import sys, time
-from echat_eval import loop
-from echat_eval.chat_client import ChatClient
+from echat_eval.concurrency import event_loop
+from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import Jury, Question, load_judge
 
 jury = Jury(load_judge("echat-r1"), ChatClient(model="m", base_url=sys.argv[1], calls_at_once=1))
 asking = [
-    loop.start(jury.ruling(Question(
+    event_loop.start(jury.ruling(Question(
         task="emotion", language="en", transcript=f"{n}", cues={"emotion": "sad"}, reply="Oh.", heard=None
     )))
     for n in range(3)
@@ -79,7 +79,7 @@ def test_a_server_that_is_not_there_is_not_called_a_slow_one() -> None:
         unused.bind(("127.0.0.1", 0))
         client = ChatClient(model="m", base_url=f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
         with pytest.raises(Unavailable, match="Connect call failed") as caught:
-            loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
+            event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
     assert not caught.value.crowded
 
 
@@ -89,5 +89,5 @@ def test_a_server_that_does_not_answer_in_time_is_a_crowded_one() -> None:
     with serving(scripted) as judge:
         client = ChatClient(model="m", base_url=judge.url, timeout=0.2)
         with pytest.raises(Unavailable, match=r"no answer within 0\.2 s") as caught:
-            loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
+            event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
     assert caught.value.crowded

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from echat_eval.cost import Account, Meter, totals
+from echat_eval.cost.meter import Account, Meter, totals
+from echat_eval.cost.prices import Price, PriceTable, Tokens, read_prices
+from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import BadData, Unavailable, UsageError, Withheld
-from echat_eval.message_size import MessageSize
-from echat_eval.prices import Price, PriceTable, Tokens, read_prices
 
 
 class Client:

@@ -12,14 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import Busy, SystemFailure, Unavailable, UsageError
-from echat_eval.ledger import check_ledger
-from echat_eval.ports import Case
-from echat_eval.progress import Silent
+from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.ledger import check_ledger
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
 IMPATIENT = Patience(tries=2, first_wait=0.0)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from echat_eval import jsonl
 from echat_eval.errors import BadData
+from echat_eval.io import jsonl
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:

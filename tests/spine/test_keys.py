@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from echat_eval.keys import annotation_key, request_for, response_key
 from echat_eval.records import AudioRef, Request, Sample, Turn
+from echat_eval.store.keys import annotation_key, request_for, response_key
 
 AUDIO = AudioRef(path=Path("a.wav"), sha256="aa", seconds=1.0)
 SAMPLE = Sample(

@@ -10,16 +10,15 @@ from typing import Any, Literal
 import pytest
 from scipy import stats as scipy_stats
 
-from echat_eval.attempts import Patience
-from echat_eval.baseline import published, published_names
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import BadData, Unavailable
-from echat_eval.leaderboard import OVERALL, build_leaderboard
-from echat_eval.leaderboard_files import csv_text, markdown, plot
-from echat_eval.ports import Case
-from echat_eval.progress import Silent
+from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.leaderboard.published import published, published_names
+from echat_eval.leaderboard.render import csv_text, markdown, plot
+from echat_eval.ports import Case, Silent
 from echat_eval.records import Metric, Reply, Request, Score
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
 METRIC = Metric(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from echat_eval.concurrency.limiter import Limiter, endpoint, waiting
 from echat_eval.errors import Unavailable
-from echat_eval.limits import Limiter, endpoint, waiting
 
 
 class Instant(asyncio.SelectorEventLoop):

@@ -20,16 +20,15 @@ import numpy as np
 import pytest
 from test_flow import IMPATIENT, Length, Loudness, hum, lines
 
-from echat_eval import loop
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.threads import Threads
+from echat_eval.concurrency.work_queue import Flow
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.flow import Flow
-from echat_eval.ports import Case
-from echat_eval.progress import Silent
+from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Reply, Request, Score
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
-from echat_eval.threads import Threads
 
 
 def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
@@ -270,10 +269,10 @@ def test_the_loop_cannot_wait_for_itself() -> None:
         pass
 
     async def outer() -> None:
-        loop.run(inner())
+        event_loop.run(inner())
 
     with pytest.raises(RuntimeError, match="cannot wait for itself"):
-        loop.run(outer())
+        event_loop.run(outer())
 
 
 def test_threads_do_as_many_things_at_once_as_they_are_and_no_more() -> None:
@@ -316,7 +315,7 @@ def test_a_full_batch_is_begun_at_once_and_the_rest_when_nothing_more_comes() ->
         await flow.settle()
         return [early, list(sizes)]
 
-    assert loop.run(go()) == [[4], [4, 2]]
+    assert event_loop.run(go()) == [[4], [4, 2]]
 
 
 def test_a_batch_holds_one_kind_and_neighbours_in_rank() -> None:
@@ -336,7 +335,7 @@ def test_a_batch_holds_one_kind_and_neighbours_in_rank() -> None:
         await flow.drain(lane)
         await flow.settle()
 
-    loop.run(go())
+    event_loop.run(go())
     assert [[(kind, rank) for kind, rank, _ in batch] for batch in batches] == [
         [("en", 2), ("en", 4), ("en", 5)], [("zh", 1), ("zh", 2)], [("en", 1)],
     ]  # fmt: skip

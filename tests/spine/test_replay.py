@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from echat_eval.attempts import Patience
+from echat_eval.concurrency.retry import Patience
 from echat_eval.errors import BadData
-from echat_eval.keys import request_for
-from echat_eval.progress import Silent
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.ports import Silent
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.keys import request_for
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
 from tests.conftest import write_tone

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from echat_eval.attempts import Patience
-from echat_eval.leaderboard import OVERALL, build_leaderboard
-from echat_eval.progress import Silent
+from echat_eval.concurrency.retry import Patience
+from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.ports import Silent
 from echat_eval.records import Reply, Sample
-from echat_eval.run_folder import RunFolder
-from echat_eval.runner import evaluate
+from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import known_tasks, load_task
 

@@ -1,0 +1,37 @@
+"""Long tables of scores and what is computed from them: pairs, differences, comparisons and trends.
+
+A long table has one row per task, sample, system and metric. `frames` reads and checks tables, `runs` builds
+them from run folders, `pairs` joins two systems, `differences` estimates paired differences, `compare` and
+`trend` summarise them.
+"""
+
+from __future__ import annotations
+
+from echat_eval.analysis.compare import Cell, Comparison, Flip, compare
+from echat_eval.analysis.compare_text import to_text
+from echat_eval.analysis.frames import COLUMNS, check_table, one_system, read_table
+from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.pairs import Pairs, cluster_numbers, pair
+from echat_eval.analysis.runs import Run, differences, load_run
+from echat_eval.analysis.trend import Trend, trend
+
+__all__ = [
+    "COLUMNS",
+    "Cell",
+    "Comparison",
+    "Flip",
+    "MetricRule",
+    "Pairs",
+    "Run",
+    "Trend",
+    "check_table",
+    "cluster_numbers",
+    "compare",
+    "differences",
+    "load_run",
+    "one_system",
+    "pair",
+    "read_table",
+    "to_text",
+    "trend",
+]

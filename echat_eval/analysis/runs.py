@@ -1,0 +1,210 @@
+"""Runs as tables: `runs/a`, `runs/a:system` or a table file, with what is known of how it came to be."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from echat_eval.analysis.frames import check_table, one_system, read_table
+from echat_eval.errors import BadData
+from echat_eval.io import jsonl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Run", "differences", "load_run", "why_untimed"]
+
+#: What a run's manifest hashes, and under which key.
+HASHED = (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint"))
+SNAPSHOT = ("task", "id", "transcript", "language", "source", "speaker", "contrast_group")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One system's scores, and where they come from.
+
+    Attributes:
+        name: as it was asked for.
+        system: the one system in `frame`.
+        frame: a checked long table.
+        metrics: name -> direction, range, average, worst, unit, as the run says; empty for a table file.
+        hashes: (kind, name) -> hash of a task, scorer (with judge and rubric) or annotator.
+        manifest: everything else the run says of itself; empty for a table file.
+        accepted_at: ISO time, if this is a run that `gate accept` kept.
+        changed: whether its table is another than the one that was accepted.
+    """
+
+    name: str
+    system: str
+    frame: pd.DataFrame
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hashes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    accepted_at: str | None = None
+    changed: bool = False
+
+    @property
+    def headline(self) -> str | None:
+        """Return the metric that ranks, if the run says one."""
+        return next((name for name, facts in self.metrics.items() if facts.get("headline")), None)
+
+
+def load_run(spec: str) -> Run:
+    """Return one system of a run folder or of a table.
+
+    Args:
+        spec: a path, or path:system where it holds several systems.
+
+    Raises:
+        BadData: nothing there, or nothing that can be read.
+        UsageError: several systems and none named; UnknownName: none of that name.
+    """
+    path, system = Path(spec), None
+    if not path.exists() and ":" in spec:
+        head, _, system = spec.rpartition(":")
+        path = Path(head)
+    if not path.exists():
+        raise BadData(f"{path}: no such run folder or table")
+    if path.is_file():
+        frame = one_system(read_table(path), system, where=str(path))
+        return Run(name=spec, system=frame["system"].iloc[0], frame=frame)
+    return (_accepted if (path / "accepted.json").is_file() else _from_folder)(spec, path, system)
+
+
+def differences(one: Run, other: Run) -> list[str]:
+    """Return, as sentences, every task, scorer and annotator the two runs have in another version."""
+    said = []
+    for kind, name in sorted(set(one.hashes) & set(other.hashes)):
+        a, b = one.hashes[kind, name], other.hashes[kind, name]
+        if a != b:
+            said.append(
+                f"{kind.removesuffix('s')} '{name}' differs ({a[:8]} in {one.name}, {b[:8]} in {other.name})"
+            )
+    return said
+
+
+def _from_folder(spec: str, path: Path, system: str | None) -> Run:
+    from echat_eval.store.ledger import refuse_unfinished
+    from echat_eval.store.run_folder import RunFolder
+
+    folder = RunFolder.existing(path)
+    manifest = folder.manifest()
+    scores = [
+        {
+            "task": s.task, "sample_id": s.sample_id, "system": s.system, "metric": s.metric,
+            "state": s.state, "value": s.value, "weight": s.weight,
+        }
+        for s in folder.scores().values()
+    ]  # fmt: skip
+    if not scores:
+        raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
+    table = pd.DataFrame([*scores, *_timings(folder)])
+    frame = one_system(check_table(_with_samples(table, path), where=str(path)), system, where=str(path))
+    refuse_unfinished(folder, only=frame["system"].iloc[0])
+    hashes = {
+        (kind, name): str(facts[key])
+        for kind, key in HASHED
+        for name, facts in manifest.get(kind, {}).items()
+        if facts.get(key)
+    }
+    return Run(
+        name=spec,
+        system=frame["system"].iloc[0],
+        frame=frame,
+        metrics={m["name"]: _averaged(m) for m in manifest.get("metrics", [])},
+        hashes=hashes,
+        manifest=manifest,
+    )
+
+
+def _accepted(spec: str, path: Path, system: str | None) -> Run:
+    """Return what `gate accept` kept."""
+    try:
+        facts = jsonl.loads((path / "accepted.json").read_bytes())
+        digest = hashlib.sha256((path / "table.jsonl").read_bytes()).hexdigest()
+        return Run(
+            name=spec,
+            system=facts["system"],
+            frame=one_system(read_table(path / "table.jsonl"), system, where=str(path)),
+            metrics={m["name"]: m for m in facts["metrics"]},
+            hashes={(kind, name): value for kind, name, value in facts["hashes"]},
+            manifest={"environment": facts["environment"]},
+            accepted_at=datetime.fromisoformat(facts["accepted_at"]).astimezone(UTC).isoformat(),
+            changed=digest != facts["sha256"],
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadData(
+            f"{path}: not what `echat-eval gate accept` writes: {error}; accept a run again"
+        ) from error
+
+
+def _averaged(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a metric as a policy says it: a macro recall is the mean of the labels' means."""
+    return {**metric, "average": "macro"} if metric.get("average") == "macro recall" else dict(metric)
+
+
+def _timings(folder: Any) -> list[dict[str, Any]]:
+    """Return first-audio seconds, seconds and the real-time factor of every measured response as rows.
+
+    A measure that a scorer wrote already is not added a second time.
+    """
+    rows = []
+    scored = {metric for *_, metric in folder.scores()}
+    for response in folder.responses().values():
+        reply = response.reply
+        if reply is None or response.seconds is None:
+            continue
+        audio = getattr(reply.audio, "seconds", None)
+        found = {
+            "first_audio_seconds": reply.first_audio_seconds,
+            "seconds": response.seconds,
+            "rtf": response.seconds / audio if audio else None,
+        }
+        rows += [
+            {
+                "task": response.task, "sample_id": response.sample_id, "system": response.system,
+                "metric": metric, "state": "value", "value": value, "weight": 1.0,
+            }
+            for metric, value in found.items()
+            if value is not None and metric not in scored
+        ]  # fmt: skip
+    return rows
+
+
+def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Add what the run's own snapshot says of each sample; a question, or a task of one cue, labels by it."""
+    rows = []
+    for _, row in jsonl.read_rows(path / "samples.jsonl"):
+        cues = row.get("cues") or {}
+        asked = cues.get(row.get("asks"))
+        label = asked or (next(iter(cues.values())) if len(cues) == 1 else None)
+        rows.append({**{name: row.get(name) for name in SNAPSHOT}, "label": label})
+    known = pd.DataFrame(rows, columns=[*SNAPSHOT, "label"]).rename(columns={"id": "sample_id"})
+    return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
+
+
+def why_untimed(candidate: Run, against: Run) -> str:
+    """Return why the candidate's times cannot be held against another run's, or nothing."""
+    at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
+    if at_once != 1:
+        said = (
+            "does not say how many calls were made at once"
+            if at_once is None
+            else f"made {at_once} calls at once"
+        )
+        return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
+    if candidate.manifest.get("settings", {}).get("overlap"):
+        return f"{candidate.name} was heard and scored while it was asked; times are judged with --no-overlap"
+    kept = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
+    if kept:
+        return (
+            f"{kept} replies of {candidate.name} came from the cache and were not timed; "
+            "times are judged of a new folder made with --no-cache"
+        )
+    ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
+    return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"

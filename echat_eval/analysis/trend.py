@@ -1,0 +1,87 @@
+"""Checkpoints in their order: does quality rise or fall from one to the next?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from echat_eval.analysis.pairs import cluster_numbers
+from echat_eval.errors import BadData
+from echat_eval.stats import Estimate, cluster_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.analysis.metric_rule import MetricRule
+    from echat_eval.analysis.runs import Run
+
+__all__ = ["Trend", "trend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """One metric over an ordered list of runs, on the samples all of them have values for.
+
+    Attributes:
+        metric: its name.
+        task: None for all tasks.
+        runs: names, in order.
+        means: (runs,) the metric's mean, not turned.
+        slope: change from one run to the next, by least squares within samples; above 0 is better.
+    """
+
+    metric: str
+    task: str | None
+    runs: tuple[str, ...]
+    means: tuple[float, ...]
+    slope: Estimate
+
+
+def trend(runs: Sequence[Run], *, metrics: Mapping[str, MetricRule], level: float = 0.95) -> list[Trend]:
+    """Return the trend of every metric, pooled and per task.
+
+    Raises:
+        BadData: fewer than two runs, or no sample that all of them have a value for.
+    """
+    if len(runs) < 2:
+        raise BadData(f"a trend needs two or more runs, got {len(runs)}")
+    found = []
+    for name, rule in metrics.items():
+        wide, links = _wide(runs, name)
+        tasks = wide.index.get_level_values("task")
+        for task in (None, *sorted(set(tasks))):
+            keep = np.ones(len(wide), bool) if task is None else tasks == task
+            found.append(_trend(name, task, runs, wide[keep], links[keep], rule, level))
+    return found
+
+
+def _trend(
+    metric: str, task: str | None, runs: Sequence[Run], wide: pd.DataFrame, links: np.ndarray,
+    rule: MetricRule, level: float,
+) -> Trend:  # fmt: skip
+    values = wide.to_numpy(dtype=np.float64)  # (samples, runs)
+    steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    slopes = rule.sign * (values @ steps) / (steps @ steps)
+    return Trend(
+        metric=metric,
+        task=task,
+        runs=tuple(run.name for run in runs),
+        means=tuple(float(m) for m in values.mean(axis=0)),
+        slope=cluster_mean(slopes, links, level=level),
+    )
+
+
+def _wide(runs: Sequence[Run], metric: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return (samples, runs) values of the samples that all runs have, and each sample's cluster."""
+    columns = []
+    for number, run in enumerate(runs):
+        rows = run.frame[(run.frame["metric"] == metric) & run.frame["value"].notna()]
+        columns.append(rows.set_index(["task", "sample_id"])["value"].rename(str(number)))
+    wide = pd.concat(columns, axis=1, join="inner")
+    if wide.empty:
+        raise BadData(f"no sample has a value of '{metric}' in all {len(runs)} runs")
+    first = runs[0].frame[runs[0].frame["metric"] == metric].set_index(["task", "sample_id"], drop=False)
+    return wide, cluster_numbers(first.loc[wide.index])

@@ -1,0 +1,168 @@
+"""`compare` and `gate`: is the difference real, and may the candidate replace what is there?"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from echat_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echat_eval.analysis import Run
+    from echat_eval.gate import MetricRule
+
+__all__ = ["compare_command", "gate_command"]
+
+COMPARE_EPILOG = """\b
+RUN is runs/a, runs/a:system, a folder kept by `gate accept`, or a long table
+(.csv, .tsv, .jsonl: task, sample_id, system, metric, value).
+Examples:
+  echat-eval compare runs/old:ours runs/new:ours
+  echat-eval compare runs/stage1 runs/stage2 runs/stage3
+  echat-eval compare old.csv new.csv --metric empathy=higher --metric wer=lower
+"""
+GATE_EPILOG = """\b
+Exit codes: 0 pass, 1 regress, 3 cannot tell, 2 misuse.
+Examples:
+  echat-eval gate accept runs/main:ours --to accepted/main
+  echat-eval gate runs/new:ours --against accepted/main --policy gate.yaml \\
+      --junit gate.xml --summary gate.md
+"""
+
+
+@click.command("compare", epilog=COMPARE_EPILOG)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN [RUN ...]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME[=higher|lower]",
+    help="What to compare; repeatable. A table file needs the direction.  [default: all the run knows]",
+)
+@click.option(
+    "--anyway", is_flag=True, help="Compare runs of unlike tasks or instruments; marks every number."
+)
+@click.option(
+    "--flips", default=10, show_default=True, type=click.IntRange(0), help="Worsened samples to list."
+)
+def compare_command(runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int) -> int:
+    """Paired differences of two systems, or the trend of checkpoints given in their order."""  # fmt: skip
+    from echat_eval.analysis import compare, load_run, to_text, trend
+    from echat_eval.analysis.compare import refuse_unlike
+    from echat_eval.analysis.compare_text import trend_text
+
+    if len(runs) < 2:
+        raise UsageError(f"got {len(runs)} run; expected two or more to compare")
+    loaded = [load_run(spec) for spec in runs]
+    rules = _rules(loaded, metrics)
+    unlike = refuse_unlike(loaded, anyway=anyway)
+    for one, other in pairwise(loaded):
+        for line in to_text(compare(one, other, metrics=rules, anyway=anyway), flips=flips):
+            click.echo(line)
+        click.echo("")
+    if len(loaded) > 2:
+        click.echo("trend over all runs, on the samples that every one of them has values for")
+        for line in trend_text(trend(loaded, metrics=rules), marked=bool(unlike)):
+            click.echo(line)
+    return 0
+
+
+def _rules(runs: Sequence[Run], wanted: Sequence[str]) -> dict[str, MetricRule]:
+    """Return what is compared and what it means, from the runs or from `--metric NAME=lower`."""
+    from echat_eval.analysis.metric_rule import MetricRule
+
+    known = {name: facts for run in runs for name, facts in run.metrics.items()}
+    shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
+    names = [name for name, facts in sorted(known.items(), key=lambda m: not m[1].get("headline"))]
+    rules = {}
+    for word in wanted or [name for name in names if name in shared]:
+        name, given, direction = word.partition("=")
+        if given and direction not in {"higher", "lower"}:
+            raise UsageError(f"--metric {word}: got '{direction}'; expected {name}=higher or {name}=lower")
+        if name not in known and not given:
+            raise UsageError(
+                f"metric '{name}' has no direction; write --metric {name}=higher or {name}=lower"
+            )
+        facts: dict[str, Any] = {
+            key: known.get(name, {}).get(key) for key in ("low", "high", "worst", "average", "unit")
+        }
+        facts = {key: value for key, value in facts.items() if value is not None}
+        better = direction == "higher" if given else bool(known[name]["higher_is_better"])
+        rules[name] = MetricRule(higher_is_better=better, **facts)
+    if not rules:
+        raise UsageError(
+            f"nothing says which metrics to compare; name one with --metric NAME=higher or NAME=lower. "
+            f"Shared: {', '.join(sorted(shared)) or 'none'}"
+        )
+    return rules
+
+
+@click.command("gate", epilog=GATE_EPILOG)
+@click.argument("words", nargs=-1, required=True, metavar="CANDIDATE | accept RUN")
+@click.option("--against", metavar="RUN", help="What to hold the candidate against.")
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="What to hold: gate.yaml.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
+@click.option("--summary", type=click.Path(path_type=Path, dir_okay=False), help="Write Markdown here.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), help="For accept: the folder to keep it in."
+)
+def gate_command(
+    words: tuple[str, ...], against: str | None, policy: Path | None, junit: Path | None,
+    summary: Path | None, to: Path | None,
+) -> int:  # fmt: skip
+    """Say whether a candidate may replace what it is held against: pass, regress or cannot tell.
+
+    `gate accept RUN --to FOLDER` keeps a run as the one to hold candidates against.
+    """
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC)
+    if words[0] == "accept":
+        return _accept(words[1:], to, now)
+    if len(words) != 1 or against is None or policy is None or to is not None:
+        raise UsageError(
+            "expected `gate CANDIDATE --against RUN --policy gate.yaml`, or `gate accept RUN --to FOLDER`"
+        )
+    from echat_eval.analysis import load_run
+    from echat_eval.gate import decide, read_policy
+    from echat_eval.gate.accept import provenance
+    from echat_eval.gate.report import to_junit, to_lines, to_markdown
+    from echat_eval.io.files import write_atomically
+
+    for path in (junit, summary):  # what an earlier run left must not pass for this one's
+        if path is not None:
+            path.unlink(missing_ok=True)
+    candidate, other = load_run(words[0]), load_run(against)
+    rules = read_policy(policy, known={**other.metrics, **candidate.metrics})
+    decision = decide(
+        candidate.frame, other.frame, rules, provenance=provenance(candidate, other, rules, now=now)
+    )
+    for path, text in ((junit, to_junit(decision)), (summary, to_markdown(decision))):
+        if path is not None:
+            write_atomically(path, text)
+    for line in to_lines(decision):
+        click.echo(line)
+    return int(decision.exit_code)
+
+
+def _accept(words: tuple[str, ...], to: Path | None, now: object) -> int:
+    from datetime import datetime
+
+    from echat_eval.analysis import load_run
+    from echat_eval.gate.accept import accept
+
+    if len(words) != 1 or to is None or not isinstance(now, datetime):
+        raise UsageError("expected `gate accept RUN --to FOLDER`")
+    if to.exists() and any(to.iterdir()) and not (to / "accepted.json").is_file():
+        raise UsageError(f"{to}: not empty and not a kept run; choose another --to")
+    run = load_run(words[0])
+    accept(run, to, now=now)
+    click.echo(
+        f"kept {run.name} ({run.system}, {len(run.frame)} rows) in {to}; hold against it with --against {to}"
+    )
+    return 0

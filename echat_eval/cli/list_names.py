@@ -1,0 +1,89 @@
+"""`list`, `leaderboard` and `doctor`: what there is, what came of it, what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["list_names", "names_of"]
+
+KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
+
+
+@click.command("list", epilog="\b\nExamples:\n  echat-eval list\n  echat-eval list systems")
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+def list_names(kind: str | None) -> None:
+    """Names to use with --task, --system, --annotator, --rubric and --published."""
+    for wanted in (kind,) if kind else KINDS:
+        names = list(names_of(wanted))
+        if kind is None:
+            click.echo(f"{wanted}: {', '.join(names) or 'none'}")
+        else:
+            for name in names:
+                click.echo(f"{name:<18} {_about(wanted, name)}".rstrip())
+
+
+def names_of(kind: str) -> Iterable[str]:
+    """Return the known names of one kind."""
+    from echat_eval.judge import judge_names
+    from echat_eval.leaderboard.published import published_names
+    from echat_eval.plugins import known_names
+    from echat_eval.task import known_tasks
+
+    if kind == "tasks":
+        return known_tasks()
+    if kind == "judges":
+        return judge_names()
+    if kind == "published":
+        return published_names()
+    if kind == "systems":
+        from echat_eval.systems import system_names
+
+        return system_names()
+    return known_names(kind.removesuffix("s"), _table(kind))
+
+
+def _table(kind: str) -> dict[str, str]:
+    from importlib import import_module
+
+    table: dict[str, str] = getattr(import_module(f"echat_eval.{kind}"), kind.upper())
+    return table
+
+
+def _about(kind: str, name: str) -> str:
+    """Return the first line of what is known of a name, without loading what it needs."""
+    import ast
+    from importlib.util import find_spec
+
+    if kind == "tasks":
+        from echat_eval.task import load_task
+
+        task = load_task(name)
+        return f"{len(task.samples)} samples, {'+'.join(task.languages)}: {task.title['en']}"
+    if kind == "published":
+        from echat_eval.leaderboard.published import published
+
+        return published(name).title
+    if kind == "judges":
+        from echat_eval.judge import load_judge
+
+        return load_judge(name).title
+    path = _table(kind).get(name)
+    if path is None and kind == "systems":
+        from echat_eval.systems.settings_files import system_settings, system_settings_names
+
+        if name in system_settings_names():
+            file = system_settings(name)
+            return f"{file.title}, asked through {file.adapter}"
+    if path is None:
+        return "from another package"
+    spec = find_spec(path.partition(":")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return text.split("\n\n")[0].replace("\n", " ")

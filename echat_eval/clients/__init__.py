@@ -1,0 +1,1 @@
+"""Network clients of judges and systems."""

@@ -1,0 +1,1 @@
+"""Event loop, threads, limits, work queues and retries."""

@@ -1,0 +1,1 @@
+"""Prices, token counts and the meter of a run."""

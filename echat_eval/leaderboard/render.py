@@ -1,0 +1,273 @@
+"""A leaderboard as Markdown, CSV and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import digest
+from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from echat_eval.leaderboard.published import Published
+    from echat_eval.records import Metric
+
+__all__ = [
+    "MARK",
+    "PROXY_NOTE",
+    "cell_text",
+    "csv_text",
+    "markdown",
+    "metric_title",
+    "plot",
+    "published_lines",
+    "rows_of",
+    "write_files",
+]
+
+#: Role -> how a name of that role is marked, in the order of tables.
+MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
+
+
+CSV_COLUMNS = (
+    "system", "role", "task", "metric", "unit", "value", "low", "high", "n", "clusters", "failed", "missing",
+    "not_applicable", "worst_case", "best_case", "rank",
+)  # fmt: skip
+
+
+def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True) -> str:
+    """Return a cell: value, its 95 % interval, and how many rows failed or are missing.
+
+    "-" is not applicable; "?" is a value of which every row is missing.
+    """
+    if summary is None:
+        return "-"
+    counts = summary.counts
+    if summary.estimate is None:
+        return "?" if counts.get("missing") else "-"
+    if counts.get("failed") and not counts.get("value"):
+        return "all failed"
+    text = _number(summary.estimate.value, metric.digits)
+    low, high = summary.estimate.low, summary.estimate.high
+    if interval and low is not None and high is not None:
+        text += f" [{_number(low, metric.digits)}, {_number(high, metric.digits)}]"
+    elif interval:
+        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
+    if summary.bounds is not None:
+        low, high = summary.bounds.low, summary.bounds.high
+        text += f" {{{'' if low is None else f'{low:.1f}'}..{'' if high is None else f'{high:.1f}'}}}"
+    return text
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a number with so many decimals, and no minus before nothing.
+
+    >>> _number(-0.01, 1), _number(-1.25, 1)
+    ('0.0', '-1.2')
+    """
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def rows_of(board: Leaderboard, metric: Metric) -> Iterator[tuple[str, str, list[Summary | None]]]:
+    """Yield system, role and one summary a column (all, then each task), best first within a role."""
+    for role in MARK:
+        systems = [name for name, its in board.roles.items() if its == role]
+        for name in sorted(systems, key=lambda s: _place(board, s, metric)):
+            columns = (OVERALL, *board.tasks)
+            yield name, role, [board.summaries.get((name, task, metric.name)) for task in columns]
+
+
+def _place(board: Leaderboard, system: str, metric: Metric) -> tuple[float, str]:
+    summary = board.summaries.get((system, OVERALL, metric.name))
+    if summary is None or summary.estimate is None:
+        return float("inf"), system
+    return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
+
+
+def _heading(board: Leaderboard) -> list[str]:
+    return ["all", *(board.titles.get(task, task) for task in board.tasks)]
+
+
+def _md(text: str) -> str:
+    """Return text as it stands in a Markdown table: shown, never markup."""
+    for sign in "\\`*_{}[]#|~$":
+        text = text.replace(sign, "\\" + sign)
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
+    """Return the leaderboard as Markdown, with a line of counts for every number."""
+    metric = board.headline
+    lines = ["# Leaderboard", ""]
+    lines += _md_table(board, metric)
+    lines += ["", "## Other measures, over all tasks", ""]
+    others = [m for m in board.metrics if m.name != metric.name]
+    lines.append(
+        "| system | scored | failed | missing | n/a | " + " | ".join(metric_title(m) for m in others) + " |"
+    )
+    lines.append("|---|--:|--:|--:|--:|" + "--:|" * len(others))
+    for name, role, _ in rows_of(board, metric):
+        head = board.summaries.get((name, OVERALL, metric.name))
+        counts = head.counts if head is not None else {}
+        cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m) for m in others]
+        numbers = [counts.get(state, 0) for state in ("value", "failed", "missing", "not applicable")]
+        lines.append(f"| {_md(name)}{MARK[role]} | " + " | ".join([*map(str, numbers), *cells]) + " |")
+    lines += ["", *_notes(board)]
+    for table in published or []:
+        lines += ["", *published_lines(table)]
+    return "\n".join(lines) + "\n"
+
+
+def metric_title(metric: Metric) -> str:
+    """Return a metric's title with its unit and the direction that is better."""
+    arrow = "↑" if metric.higher_is_better else "↓"
+    return f"{metric.title}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+
+
+def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
+    lines = [f"**{metric_title(metric)}**, mean and 95 % interval", ""]
+    lines.append("| rank | system | " + " | ".join(map(_md, _heading(board))) + " |")
+    lines.append("|--:|---|" + "--:|" * (len(board.tasks) + 1))
+    for name, role, summaries in rows_of(board, metric):
+        rank = str(board.ranks.get(name, "?")) if role == "system" else ""
+        cells = [cell_text(summary, metric) for summary in summaries]
+        lines.append(f"| {rank} | {_md(name)}{MARK[role]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+READING = (
+    "Intervals are over clusters (samples that share a speaker, a transcript or a contrast group). "
+    '"-": not applicable. "?": not known, rows are missing. '
+    "{a..b}: the mean if the missing rows were worst or best. [no spread]: every value is the same, "
+    "which says nothing about how much they could vary."
+)
+#: What a proxy headline can and cannot tell; it stands under every leaderboard that shows one.
+PROXY_NOTE = (
+    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same "
+    "words in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence "
+    "embedding's likeness to one reference reply, a proxy: it can show that a cue is heard. It cannot "
+    "show that a reply is good, kind or right, it knows nothing of the reply's voice, and it is no "
+    "published score."
+)
+
+
+def _notes(board: Leaderboard) -> list[str]:
+    notes = [READING]
+    if board.headline.proxy:
+        notes += ["", f"**What these numbers mean and do not mean.** {PROXY_NOTE}"]
+    return notes
+
+
+def published_lines(table: Published) -> list[str]:
+    """Return a published table as Markdown lines, every system with a dagger."""
+    columns = [c if isinstance(c, str) else f"{c['test_set']} ({c['metric']})" for c in table.columns]
+    lines = [
+        f"## Published, not measured here: {table.title}",
+        "",
+        f"Source: {table.source}. {table.unit}.",
+        "",
+    ]
+    lines += ["| system † | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
+    for row in table.rows:
+        cells = ["-" if value is None else str(value) for value in row["values"]]
+        lines.append(f"| {_md(row['system'])} † | " + " | ".join(cells) + " |")
+    return lines
+
+
+def csv_text(board: Leaderboard) -> str:
+    """Return one line per system, task and metric."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for metric in board.metrics:
+        for name, role, summaries in rows_of(board, metric):
+            for task, summary in zip((OVERALL, *board.tasks), summaries, strict=True):
+                if summary is None:
+                    continue
+                e, b, counts = summary.estimate, summary.bounds, summary.counts
+                rank = board.ranks.get(name) if task == OVERALL and metric.headline else None
+                row: list[object] = [name, role, task, metric.name, metric.unit]
+                row += [getattr(e, field, None) for field in ("value", "low", "high", "n", "clusters")]
+                row += [counts.get(state, 0) for state in ("failed", "missing", "not applicable")]
+                row += [getattr(b, "low", None), getattr(b, "high", None), rank]
+                writer.writerow([safe_cell("" if cell is None else cell) for cell in row])
+    return out.getvalue()
+
+
+def plot(board: Leaderboard, path: Path) -> None:
+    """Draw the headline metric: one panel a task, one line a system, floors and ceilings in grey.
+
+    A picture of the very same board is left as it is: drawing takes longer than all the rest.
+    """
+    drawn = _digest(board)
+    if path.is_file() and drawn.encode() in path.read_bytes()[:1024]:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    metric = board.headline
+    rows = list(rows_of(board, metric))
+    columns = (OVERALL, *board.tasks)
+    width = max(7.0, 1.9 * len(columns))
+    figure, panels = plt.subplots(
+        1,
+        len(columns),
+        sharex=True,
+        sharey=True,
+        figsize=(width, 1.3 + 0.42 * len(rows)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for number, panel in enumerate(panels[0]):
+        for y, (_, role, summaries) in enumerate(rows):
+            summary = summaries[number]
+            if summary is None or summary.estimate is None:
+                panel.text(0, y, "n/a", ha="center", va="center", color="0.5", fontsize=8)
+                continue
+            e = summary.estimate
+            colour, marker = (
+                ("#0b5394", "o") if role == "system" else ("0.45", "s" if role == "floor" else "D")
+            )
+            if e.low is not None and e.high is not None:
+                panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
+            panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
+        panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
+        panel.set_title(_heading(board)[number], fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    # A name is shown as it is: "$" would begin a formula.
+    labels = [_shortened(name.replace("$", r"\$")) + MARK[role] for name, role, _ in rows]
+    panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
+    panels[0][0].invert_yaxis()
+    figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)
+    with io.BytesIO() as image:
+        figure.savefig(image, format="png", dpi=160, metadata={"Description": drawn})
+        plt.close(figure)
+        write_atomically(path, image.getvalue())
+
+
+def _digest(board: Leaderboard) -> str:
+    """Return the hash of all that a picture of a board shows."""
+    return digest("plot", [csv_text(board), _heading(board), metric_title(board.headline)])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 24 else name[:23] + "…"
+
+
+def write_files(board: Leaderboard, folder: Path, published: list[Published] | None = None) -> list[Path]:
+    """Write leaderboard.md, .csv and .png; return their paths."""
+    paths = [folder / f"leaderboard.{ending}" for ending in ("md", "csv", "png")]
+    write_atomically(paths[0], markdown(board, published))
+    write_atomically(paths[1], csv_text(board))
+    plot(board, paths[2])
+    return paths

@@ -1,0 +1,1 @@
+"""Checkpoints of OSUM-EChat: reading, checking, converting."""

@@ -1,0 +1,244 @@
+"""Checkpoint files: reading them without running them, what is inside, and turning them into safetensors.
+
+Two forms are read: the released one (a torch file) and ours (safetensors under our own names, already
+joined, with the configuration in its header), which is mapped into memory and loads in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import warnings
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from echat_eval.errors import BadData, NotInstalled
+from echat_eval.osum.checkpoint.tensor_names import TIED, rename
+from echat_eval.osum.checkpoint.weights import build, compare_copies, compare_names, fill, join
+from echat_eval.osum.model.config import config_from_json, config_to_json, read_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from echat_eval.osum.checkpoint.weights import Faults
+    from echat_eval.osum.model.config import OsumConfig
+    from echat_eval.osum.model.model import OsumModel
+
+__all__ = ["FORMAT", "Inspection", "convert", "file_sha256", "inspect", "load_model"]
+
+logger = logging.getLogger(__name__)
+
+#: Names our own form in a safetensors header.
+FORMAT = "echat-eval osum 1"
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a checkpoint file is.
+
+    Attributes:
+        kind: "released", "converted" or "unknown".
+        sha256: of the file.
+        size: bytes.
+        tensors: how many names.
+        parameters: values in tensors that are not copies.
+        dtypes: name -> how many tensors.
+        tied: which of the four tied names are there.
+        faults: one line of what keeps it from loading; empty if it loads.
+        wants: the sizes it was compared with, in words.
+    """
+
+    kind: str
+    sha256: str
+    size: int
+    tensors: int
+    parameters: int
+    dtypes: dict[str, int]
+    tied: tuple[str, ...]
+    faults: str
+    wants: str
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Return the torch type of "fp32", "bf16" or "fp16".
+
+    Raises:
+        BadData: another name.
+    """
+    if name not in _DTYPES:
+        raise BadData(f"unknown dtype '{name}'; choose one of {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a torch file; mapped, and nothing in it is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of a file's form; what matters is checked below
+            content = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadData(
+            f"{path}: not a plain file of tensors: it asks for code to be run, or is no checkpoint at all "
+            f"({_first_line(error)}); refused"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise BadData(
+            f"{path}: truncated or not a checkpoint ({_first_line(error)}); fetch it again"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("module"), dict):
+        content = content["module"]  # as DeepSpeed writes it
+    return _only_tensors(path, content)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:160]
+
+
+def _only_tensors(path: Path, content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, dict) or not content:
+        raise BadData(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
+    strange = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if strange:
+        raise BadData(f"{path}: {len(strange)} entries are no tensors, such as '{strange[0]}'")
+    return {str(name): value for name, value in content.items()}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return tensors and header of a safetensors file."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise NotInstalled("safetensors files need safetensors: pip install 'echat-eval[osum]'") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadData(f"{path}: truncated or no safetensors file ({_first_line(error)})") from error
+
+
+def find_file(path: Path) -> Path:
+    """Return the checkpoint itself: the path, or the only checkpoint in that folder.
+
+    Raises:
+        NotInstalled: nothing is there.
+        BadData: more than one.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise NotInstalled(f"no checkpoint at {path}; `echat-eval osum download` fetches one")
+    found = sorted(p for p in path.iterdir() if p.suffix in {".safetensors", ".pt"})
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise BadData(f"{path}: expected one .pt or .safetensors file, found {names}; name the file")
+    return found[0]
+
+
+def load_model(path: Path, *, dtype: str = "bf16", device: str = "cpu") -> OsumModel:
+    """Return the model of a checkpoint, strictly loaded.
+
+    Args:
+        path: a released `.pt`, a converted `.safetensors`, or a folder with one of them.
+        dtype: "fp32", "bf16" or "fp16", to compute in.
+        device: a torch device.
+
+    Raises:
+        NotInstalled: no such file.
+        BadData: not OSUM-EChat, damaged, or tensors missing, unknown or of another shape.
+    """
+    path, wanted = find_file(path), dtype_named(dtype)
+    if path.suffix != ".safetensors":
+        return fill(_read_torch(path), read_config(path), dtype=wanted, where=str(path)).to(device)
+    tensors, header = _read_safetensors(path)
+    if header.get("format") != FORMAT:
+        return fill(tensors, read_config(path), dtype=wanted, where=str(path)).to(device)
+    config = config_from_json(header["config"])
+    try:
+        model = build({name: tensor.to(wanted) for name, tensor in tensors.items()}, config)
+    except RuntimeError as error:
+        raise BadData(f"{path}: its tensors do not fit its own header; convert it again") from error
+    return model.to(device)
+
+
+def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
+    """Write a released checkpoint as safetensors in our form, with `config.json` beside it.
+
+    Args:
+        source: a released `.pt`.
+        target: the `.safetensors` to write.
+        dtype: to store in; None keeps each tensor's own.
+
+    Raises:
+        BadData: as `load_model`; or the source is in our form already.
+    """
+    from safetensors.torch import save_file
+
+    source = find_file(source)
+    if source.suffix == ".safetensors" and _read_safetensors(source)[1].get("format") == FORMAT:
+        raise BadData(f"{source}: already converted")
+    config = read_config(source)
+    tensors = join(_read_torch(source), config, where=str(source))
+    if dtype is not None:
+        tensors = {name: tensor.to(dtype_named(dtype)) for name, tensor in tensors.items()}
+    header = {"format": FORMAT, "config": config_to_json(config), "source_sha256": file_sha256(source)}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(target.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, metadata=header)
+    unfinished.replace(target)
+    (target.parent / "config.json").write_text(header["config"] + "\n", encoding="utf-8")
+    logger.info("wrote %s", target)
+
+
+def inspect(path: Path) -> Inspection:
+    """Return what a checkpoint file is and whether it would load.
+
+    Raises:
+        NotInstalled, BadData: it cannot even be read.
+    """
+    path = find_file(path)
+    header: dict[str, str] = {}
+    if path.suffix == ".safetensors":
+        tensors, header = _read_safetensors(path)
+    else:
+        tensors = _read_torch(path)
+    config = config_from_json(header["config"]) if header.get("format") == FORMAT else read_config(path)
+    if header.get("format") == FORMAT:
+        kind, faults = "converted", ""
+    else:
+        found: Faults = compare_names(rename(tensors), config)
+        compare_copies(rename(tensors), found)
+        known = len(rename(tensors)) - len(found.extra)
+        kind, faults = ("released" if known > len(found.extra) else "unknown"), found.sentence()
+    unique = {(t.data_ptr(), tuple(t.shape)): t.numel() for t in tensors.values()}
+    return Inspection(
+        kind=kind,
+        sha256=file_sha256(path),
+        size=path.stat().st_size,
+        tensors=len(tensors),
+        parameters=sum(unique.values()),
+        dtypes=dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values())),
+        tied=tuple(name for name in TIED if name in rename(tensors)),
+        faults=faults,
+        wants=_size_of(config),
+    )
+
+
+def _size_of(config: OsumConfig) -> str:
+    d, e = config.decoder, config.encoder
+    return f"{d.layers} x {d.width} decoder, {e.layers} x {e.width} encoder"

@@ -1,0 +1,1 @@
+"""Decoding: states, sampling, slots, the scheduler and CUDA graphs."""

@@ -1,0 +1,1 @@
+"""The engine: prompts in, replies out, over one or several workers."""

@@ -1,0 +1,1 @@
+"""The language model of OSUM-EChat: features, encoder, decoder, tokenizer, KV cache."""

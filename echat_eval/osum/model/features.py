@@ -1,0 +1,153 @@
+"""What the encoder hears: 16 kHz mono, then 80 log-mel bands a hundred times a second.
+
+Source of the recipe: OSUM-EChat, commit f2bcfac, common_utils/utils4infer.py (Whisper's features
+without its 30 s padding). The resampler is a windowed sinc with torchaudio's default numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the community's name for it
+
+from echat_eval.errors import NotInstalled, SystemFailure
+from echat_eval.osum.model.config import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+__all__ = ["RESAMPLER", "check_wave", "log_mel", "mel_filters", "read_wave", "resample"]
+
+#: Named in every manifest, since another resampler gives other numbers.
+RESAMPLER = "windowed sinc, Hann, 6 zero crossings, roll-off 0.99"
+
+WINDOW, HOP = 400, 160  # samples: 25 ms and 10 ms
+_ZERO_CROSSINGS, _ROLLOFF = 6, 0.99
+#: Output samples resampled at a time; bounds the memory.
+RESAMPLED_AT_ONCE = 1 << 16
+
+
+@lru_cache(maxsize=4)
+def mel_filters(
+    bands: int = 80, *, window: int = WINDOW, rate: int = SAMPLE_RATE, highest: float | None = None
+) -> Tensor:
+    """Return (bands, window // 2 + 1) triangles on Slaney's mel scale, of equal area.
+
+    Args:
+        bands: how many.
+        window: samples of the FFT.
+        rate: Hz.
+        highest: Hz where the last triangle ends; None for half the rate. The first begins at 0.
+    """
+    hertz_per_mel, corner_hertz, corner_mel, log_step = 200.0 / 3, 1000.0, 15.0, math.log(6.4) / 27
+    top_mel = corner_mel + math.log((highest or rate / 2) / corner_hertz) / log_step
+    mels = np.linspace(0.0, top_mel, bands + 2)
+    hertz = np.where(
+        mels < corner_mel, mels * hertz_per_mel, corner_hertz * np.exp(log_step * (mels - corner_mel))
+    )
+    bins = np.linspace(0.0, rate / 2, window // 2 + 1)
+    low, peak, high = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
+    triangles = np.maximum(0.0, np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)))
+    return torch.from_numpy((triangles * 2.0 / (high - low)).astype(np.float32))
+
+
+def log_mel(wave: Tensor, *, bands: int = 80) -> Tensor:
+    """Return the log-mel spectrogram the encoder was trained on.
+
+    Args:
+        wave: (samples,) float32 in [-1, 1], mono, 16 kHz, at least 201 samples.
+        bands: 80 for OSUM's encoder.
+
+    Returns:
+        (samples // 160, bands) float32.
+    """
+    hann = torch.hann_window(WINDOW, device=wave.device)
+    spectrum = torch.stft(wave, WINDOW, HOP, window=hann, return_complex=True)  # (201, frames + 1)
+    power = spectrum[:, :-1].abs().square()
+    mel = mel_filters(bands).to(wave.device) @ power  # (bands, frames)
+    level = mel.clamp(min=1e-10).log10()
+    level = torch.maximum(level, level.max() - 8.0)
+    return ((level + 4.0) / 4.0).T.contiguous()
+
+
+@lru_cache(maxsize=16)
+def _sinc_taps(old: int, new: int) -> tuple[Tensor, int]:
+    """Return (new, taps) weights, one row per output phase, and how far they reach to the left.
+
+    Row i weighs the old samples from floor(i * old / new) - reach on: no more than the filter reaches, so
+    that rates without a common factor cost no more than others.
+    """
+    cutoff = min(old, new) * _ROLLOFF
+    reach = math.ceil(_ZERO_CROSSINGS * old / cutoff)
+    phases = torch.arange(new)
+    places = (phases * old // new)[:, None] + torch.arange(-reach, reach + 2)  # (new, taps), in old samples
+    # torchaudio's phases are fp32 and the rest fp64; a finer phase would be another resampler, by 2e-5.
+    time = places.double() / old - (phases.float() / new)[:, None]
+    time = (time * cutoff).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+    hann = torch.cos(time * math.pi / _ZERO_CROSSINGS / 2).square()
+    return (torch.sinc(time) * hann * cutoff / old).float(), reach
+
+
+def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
+    """Return (ceil(samples * new_rate / rate),) float32; the same tensor if the rates agree.
+
+    Args:
+        wave: (samples,) float32.
+        rate: Hz of `wave`.
+        new_rate: Hz of the result.
+    """
+    if rate == new_rate:
+        return wave
+    shared = math.gcd(rate, new_rate)
+    old, new = rate // shared, new_rate // shared
+    weights, reach = _sinc_taps(old, new)
+    weights = weights.to(wave.device)
+    windows = F.pad(wave, (reach, reach + 2)).unfold(0, weights.shape[1], 1)
+    pieces = [wave[:0]]
+    length = -(-len(wave) * new // old)
+    for start in range(0, length, RESAMPLED_AT_ONCE):
+        numbers = torch.arange(start, min(start + RESAMPLED_AT_ONCE, length), device=wave.device)
+        pieces.append((windows[numbers * old // new] * weights[numbers % new]).sum(dim=1))
+    return torch.cat(pieces)
+
+
+def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str = "audio") -> None:
+    """Raise SystemFailure unless the model can hear this 16 kHz waveform."""
+    seconds = len(wave) / SAMPLE_RATE
+    if seconds > max_seconds:
+        raise SystemFailure(
+            f"{name} lasts {seconds:.1f} s; OSUM-EChat hears at most {max_seconds:.0f} s: cut it"
+        )
+    if len(wave) < min_samples:
+        raise SystemFailure(
+            f"{name} lasts {1000 * seconds:.1f} ms; OSUM-EChat needs at least "
+            f"{1000 * min_samples / SAMPLE_RATE:.0f} ms, one analysis window"
+        )
+    finite = torch.isfinite(wave)
+    if not bool(finite.all()):
+        where = int((~finite).nonzero()[0])
+        raise SystemFailure(f"{name} is not a number at sample {where} of {len(wave)}: mend or drop the file")
+
+
+def read_wave(path: Path) -> Tensor:
+    """Return (samples,) float32 at 16 kHz: channels averaged, then resampled.
+
+    Raises:
+        NotInstalled: no soundfile.
+        SystemFailure: the file cannot be decoded.
+    """
+    try:
+        import soundfile
+    except ImportError as error:
+        raise NotInstalled("reading audio needs soundfile: pip install 'echat-eval[osum]'") from error
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise SystemFailure(f"{path}: cannot be read as audio: {error}") from error
+    return resample(torch.from_numpy(samples).mean(dim=1), int(rate))

@@ -1,0 +1,1 @@
+"""Prompts, modes and the parsing of replies."""

@@ -1,0 +1,1 @@
+"""token2wav: the voice of OSUM-EChat."""

@@ -1,0 +1,161 @@
+"""The velocity estimator of flow matching: a 1-D U-Net of residual and transformer blocks.
+
+Two frame rates: full in the outer stages, half in the middle. Every convolution sees zeros where a row is
+padded, every norm and attention sees valid frames only, so a row does not feel its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the community's name for it
+from torch import Tensor, nn
+
+from echat_eval.osum.voice.config import MELS
+from echat_eval.osum.voice.masked_norm import MaskedGroupNorm
+
+if TYPE_CHECKING:
+    from echat_eval.osum.voice.config import FlowConfig
+
+__all__ = ["Estimator"]
+
+#: x, mu, speaker and prompt, each of MELS channels.
+INPUT_CHANNELS = 4 * MELS
+
+
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return x (B, C, T) with zeros at padding; mask (B, 1, T) or None."""
+    return x if mask is None else x * mask
+
+
+class ResnetBlock(nn.Module):
+    """Two (convolution, group norm, Mish) with the time added between them, and a 1x1 shortcut."""
+
+    def __init__(self, channels_in: int, channels: int, time_size: int, groups: int) -> None:
+        super().__init__()
+        self.time = nn.Linear(time_size, channels)
+        self.conv1 = nn.Conv1d(channels_in, channels, 3, padding=1)
+        self.norm1 = MaskedGroupNorm(groups, channels)
+        self.conv2 = nn.Conv1d(channels, channels, 3, padding=1)
+        self.norm2 = MaskedGroupNorm(groups, channels)
+        self.shortcut = nn.Conv1d(channels_in, channels, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
+        """Return (B, C, T) from x (B, C', T), mask (B, 1, T) and time (1, time size) after its Mish."""
+        x = masked(x, mask)
+        h = F.mish(self.norm1(self.conv1(x), mask)) + self.time(time).unsqueeze(-1)
+        h = F.mish(self.norm2(self.conv2(masked(h, mask)), mask))
+        y: Tensor = masked(h, mask) + self.shortcut(x)
+        return y
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention and GELU feed-forward, without positions."""
+
+    def __init__(self, channels: int, heads: int, head_size: int) -> None:
+        super().__init__()
+        self.heads, self.head_size = heads, head_size
+        self.attention_norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * heads * head_size, bias=False)
+        self.out = nn.Linear(heads * head_size, channels)
+        self.feed_norm = nn.LayerNorm(channels)
+        self.up = nn.Linear(channels, 4 * channels)
+        self.down = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
+        """Return (B, T, C) from x (B, T, C) and keys (B, 1, 1, T) bool, true where attention may look."""
+        rows, frames, _ = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(rows, frames, 3, self.heads, self.head_size)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
+        y: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        x = x + self.out(y.transpose(1, 2).reshape(rows, frames, -1))
+        out: Tensor = x + self.down(F.gelu(self.up(self.feed_norm(x))))
+        return out
+
+
+class Stage(nn.Module):
+    """A residual block, transformer blocks, and the change of frame rate that follows them."""
+
+    def __init__(self, config: FlowConfig, channels_in: int, resample: nn.Module | None) -> None:
+        super().__init__()
+        width = config.channels
+        self.resnet = ResnetBlock(channels_in, width, 4 * width, config.groups)
+        self.transformers = nn.ModuleList(
+            TransformerBlock(width, config.estimator_heads, config.head_size) for _ in range(config.blocks)
+        )
+        self.resample = resample
+
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, C, T) before, and (B, C, T') after the change of frame rate."""
+        x = self.resnet(x, mask, time).transpose(1, 2)  # (B, T, C)
+        keys = None if mask is None else mask.bool().unsqueeze(1)  # (B, 1, 1, T)
+        for block in self.transformers:
+            x = block(x, keys)
+        x = x.transpose(1, 2)
+        return x, x if self.resample is None else self.resample(masked(x, mask))
+
+
+class Estimator(nn.Module):
+    """v(x, t) given mu, speaker and prompt."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        width = config.channels
+        self.time1 = nn.Linear(INPUT_CHANNELS, 4 * width)
+        self.time2 = nn.Linear(4 * width, 4 * width)
+        halve = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        double = nn.ConvTranspose1d(width, width, 4, stride=2, padding=1)
+        self.down = nn.ModuleList(
+            [
+                Stage(config, INPUT_CHANNELS, halve),
+                Stage(config, width, nn.Conv1d(width, width, 3, padding=1)),
+            ]
+        )
+        self.mid = nn.ModuleList(Stage(config, width, None) for _ in range(config.mid_stages))
+        self.up = nn.ModuleList(
+            [
+                Stage(config, 2 * width, double),
+                Stage(config, 2 * width, nn.Conv1d(width, width, 3, padding=1)),
+            ]
+        )
+        self.last_conv = nn.Conv1d(width, width, 3, padding=1)
+        self.last_norm = MaskedGroupNorm(config.groups, width)
+        self.velocity = nn.Conv1d(width, MELS, 1)
+
+    def embed_times(self, times: Tensor) -> Tensor:
+        """Return (steps, 4 C) from times (steps,) in [0, 1]: the same for every row, so once a solve.
+
+        The Mish that opens every residual block's own projection is applied here.
+        """
+        half = INPUT_CHANNELS // 2
+        rates = torch.exp(
+            torch.arange(half, device=times.device, dtype=torch.float32) * -(math.log(10_000) / (half - 1))
+        )
+        angles = 1000 * times[:, None] * rates
+        sinusoids = torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.time1.weight.dtype)
+        return F.mish(self.time2(F.silu(self.time1(sinusoids))))
+
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
+        """Return the velocity.
+
+        Args:
+            x: (B, 320, T): state, mu, speaker and prompt along the channels.
+            mask: (B, 1, T), 1 at valid frames, of x's dtype; None where nothing is padded.
+            time: (1, 4 C), a row of `embed_times`.
+
+        Returns:
+            (B, 80, T), zero at padding.
+        """
+        half_mask = None if mask is None else mask[..., ::2].contiguous()
+        full, x = self.down[0](x, mask, time)
+        half, x = self.down[1](x, half_mask, time)
+        for stage in self.mid:
+            x, _ = stage(x, half_mask, time)
+        _, x = self.up[0](torch.cat([x, half], dim=1), half_mask, time)
+        # An odd row comes back one frame longer than it went.
+        x = x[..., : full.shape[-1]]
+        _, x = self.up[1](torch.cat([x, full], dim=1), mask, time)
+        x = F.mish(self.last_norm(self.last_conv(masked(x, mask)), mask))
+        return masked(self.velocity(masked(x, mask)), mask)

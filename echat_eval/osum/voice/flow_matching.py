@@ -1,0 +1,161 @@
+"""Flow matching from speech tokens to mel frames, in padded batches that do not feel each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the community's name for it
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from echat_eval.osum.voice.config import EMBEDDING_SIZE, MELS, SPEECH_IDS, mel_frames
+from echat_eval.osum.voice.estimator import Estimator
+from echat_eval.osum.voice.flow_encoder import TokenEncoder
+from echat_eval.osum.voice.masked_norm import MaskedGroupNorm, frame_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echat_eval.osum.voice.config import FlowConfig
+
+__all__ = ["Flow", "LengthRegulator", "stretch_reply", "time_grid"]
+
+#: Tokens at each end of a long reply that are stretched on their own.
+EDGE_TOKENS = 20
+
+
+def time_grid(steps: int) -> Tensor:
+    """Return (steps + 1,) float32 times 1 - cos(i / steps * pi / 2), on the CPU: slow at first, then fast."""
+    return 1 - torch.cos(torch.linspace(0, 1, steps + 1) * 0.5 * torch.pi)
+
+
+def stretch(x: Tensor, frames: int) -> Tensor:
+    """Return x (1, C, N) linearly interpolated to (1, C, frames)."""
+    return F.interpolate(x, size=frames, mode="linear")
+
+
+def stretch_reply(x: Tensor) -> Tensor:
+    """Return a reply's encoded tokens (1, C, N) at the mel frame rate, (1, C, mel_frames(N)).
+
+    Over 40 tokens, the first and last 20 become the frames that 20 tokens make and the middle takes the rest.
+    """
+    tokens = x.shape[-1]
+    frames, edge = mel_frames(tokens), mel_frames(EDGE_TOKENS)
+    if tokens <= 2 * EDGE_TOKENS:
+        return stretch(x, frames)
+    head, middle, tail = x[..., :EDGE_TOKENS], x[..., EDGE_TOKENS:-EDGE_TOKENS], x[..., -EDGE_TOKENS:]
+    return torch.cat([stretch(head, edge), stretch(middle, frames - 2 * edge), stretch(tail, edge)], dim=-1)
+
+
+class LengthRegulator(nn.Module):
+    """From the token rate to the mel frame rate: interpolate, then convolve."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(config.regulator_stages):
+            layers += [nn.Conv1d(MELS, MELS, 3, padding=1), MaskedGroupNorm(1, MELS), nn.Mish()]
+        self.model = nn.ModuleList([*layers, nn.Conv1d(MELS, MELS, 1)])
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return mu (B, 80, T) from stretched tokens x (B, 80, T); mask (B, 1, T) or None."""
+        for conv, norm, mish in zip(self.model[:-1:3], self.model[1::3], self.model[2::3], strict=True):
+            x = mish(norm(conv(x), mask))
+            if mask is not None:
+                x = x * mask
+        mu: Tensor = self.model[-1](x)
+        return mu
+
+
+class Flow(nn.Module):
+    """Tokens, a voice and noise in; mel frames out."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(SPEECH_IDS, config.width)
+        self.speaker = nn.Linear(EMBEDDING_SIZE, MELS)
+        self.encoder = TokenEncoder(config)
+        self.encoded = nn.Linear(config.width, MELS)
+        self.regulator = LengthRegulator(config)
+        self.estimator = Estimator(config)
+
+    def forward(
+        self,
+        tokens: Sequence[Tensor],
+        noise: Sequence[Tensor],
+        *,
+        prompt_tokens: Tensor,
+        prompt_mel: Tensor,
+        embedding: Tensor,
+    ) -> list[Tensor]:
+        """Make the mel frames of several replies in one voice.
+
+        Args:
+            tokens: B tensors (N_b,) int64, each N_b >= 1, ids in [0, 4096).
+            noise: B tensors (80, F + mel_frames(N_b)) float32, standard normal: the start of the solve.
+            prompt_tokens: (P,) int64 of the voice's recording.
+            prompt_mel: (F, 80) float32 of the same recording.
+            embedding: (192,) float32, of its speaker.
+
+        Returns:
+            B tensors (80, mel_frames(N_b)) float32, log-mel.
+        """
+        prompt_frames = prompt_mel.shape[0]
+        lengths = [prompt_frames + mel_frames(len(row)) for row in tokens]
+        valid = frame_mask(lengths, device=prompt_mel.device)
+        mask = None if valid is None else valid[:, None].float()  # (B, 1, T)
+
+        mu = self.regulator(self.stretch_rows(tokens, prompt_tokens, prompt_frames), mask)
+        speaker = self.speaker(F.normalize(embedding, dim=0))
+        prompt = F.pad(prompt_mel.T, (0, mu.shape[-1] - prompt_frames))  # (80, T), zero after the prompt
+        context = torch.cat([mu, speaker[:, None].expand_as(mu), prompt.expand_as(mu)], dim=1)  # (B, 240, T)
+        start = pad_sequence([row.T for row in noise], batch_first=True).transpose(1, 2).contiguous()
+        mel = self.solve(start, context, mask)
+        return [row[:, prompt_frames:length].contiguous() for row, length in zip(mel, lengths, strict=True)]
+
+    def stretch_rows(self, tokens: Sequence[Tensor], prompt: Tensor, prompt_frames: int) -> Tensor:
+        """Encode every row with the prompt before it; return (B, 80, T) at the mel rate, zero at padding."""
+        rows = [torch.cat([prompt, row]) for row in tokens]
+        mask = frame_mask([len(row) for row in rows], device=prompt.device)
+        ids = pad_sequence(rows, batch_first=True)
+        encoded = self.encoded(self.encoder(self.embedding(ids), mask)).transpose(1, 2)  # (B, 80, N)
+        stretched = []
+        for number, row in enumerate(rows):  # every length interpolates on its own grid; 2 to 4 calls a row
+            before, reply = encoded[number : number + 1, :, : len(row)].split(
+                [len(prompt), len(row) - len(prompt)], dim=-1
+            )
+            both = torch.cat([stretch(before, prompt_frames), stretch_reply(reply)], dim=-1)
+            stretched.append(both[0].T)
+        return pad_sequence(stretched, batch_first=True).transpose(1, 2)
+
+    def solve(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """Integrate from noise x (B, 80, T) to mel frames with Euler steps and classifier-free guidance.
+
+        One call a step evaluates 2 B rows: with the conditions, and with all three of them zero. The state is
+        float32; the estimator computes in the type of its weights.
+        """
+        config, rows = self.config, x.shape[0]
+        dtype = self.estimator.velocity.weight.dtype
+        grid = time_grid(config.steps)
+        time, step = grid[0], grid[1] - grid[0]
+        times, steps = [], []
+        for number in range(1, config.steps + 1):
+            times.append(time)
+            steps.append(float(step))
+            # Against the accumulated time, so that rounding does not add up.
+            time = time + step
+            step = grid[min(number + 1, config.steps)] - time
+        embedded = self.estimator.embed_times(torch.stack(times).to(x.device))
+
+        both = torch.cat([context, torch.zeros_like(context)]).to(dtype)  # (2 B, 240, T)
+        both_mask = None if mask is None else mask.repeat(2, 1, 1).to(dtype)
+        for number, step_size in enumerate(steps):
+            state = x.to(dtype).repeat(2, 1, 1)
+            velocity = self.estimator(
+                torch.cat([state, both], dim=1), both_mask, embedded[number : number + 1]
+            )
+            guided, free = velocity.float().split(rows)
+            x = x + step_size * ((1 + config.guidance) * guided - config.guidance * free)
+        return x

@@ -1,0 +1,49 @@
+"""People's ratings as cells of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import BadData
+from echat_eval.io.hashing import sha256_of_file
+from echat_eval.report.cells import Cell
+from echat_eval.report.rating.table import read_ratings_csv
+from echat_eval.report.tables import summary_cell, text_judge
+from echat_eval.stats import cluster_mean
+from echat_eval.stats.clusters import clusters_of
+
+__all__ = ["human_cells"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.report.runs import MergedRuns
+
+
+def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Cell, Cell]]:
+    """Return (system, task) -> people's mean on 0 to 100, and the automatic measure.
+
+    Every rating counts alike, put on 0 to 100 by its own range; the interval is over clusters of samples.
+    """
+    board = runs.board
+    assert board is not None
+    metric = text_judge(board) or board.headline
+    cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
+    points: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for r in read_ratings_csv(path):
+        if (r.task, r.sample_id) not in cluster:
+            raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not one of these runs")
+        points.setdefault((r.system, r.task), []).append(100 * (r.value - r.low) / (r.high - r.low))
+        groups.setdefault((r.system, r.task), []).append(cluster[r.task, r.sample_id])
+    sha256 = sha256_of_file(path)
+    cells = {}
+    for (system, task), found in points.items():
+        e = cluster_mean(found, groups[system, task])
+        interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
+        rests_on = {"ratings": {"sha256": sha256, "system": system, "task": task}}
+        human = Cell(
+            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on
+        )
+        summary = board.summaries.get((system, task, metric.name))
+        cells[system, task] = (human, summary_cell(summary, metric, system, task))
+    return cells

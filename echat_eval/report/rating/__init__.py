@@ -1,0 +1,1 @@
+"""Rating sheets for people, and the ratings that come back."""

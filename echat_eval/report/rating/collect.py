@@ -1,0 +1,103 @@
+"""What raters sent back: checked against the sheet's key, joined into one table, with their agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.io.jsonl import loads
+from echat_eval.report.rating.sheet import PREFERENCE
+from echat_eval.report.rating.table import Rating
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+__all__ = ["read_ratings", "units_of"]
+
+MAX_BYTES = 16 * 2**20
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadData(f"{path}: larger than {MAX_BYTES:,} bytes")
+        found = loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadData(f"{path}: expected an object, got {type(found).__name__}")
+    return found
+
+
+def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
+    """Return every rating of several raters' files, systems named by the key.
+
+    Raises:
+        BadData: a file of another sheet, a question or value the sheet does not have, a rater twice.
+    """
+    facts = _loaded(key)
+    if not isinstance(facts.get("items"), dict) or "sheet" not in facts or "dimensions" not in facts:
+        raise BadData(f"{key}: not the key of a rating sheet (`rate export` writes it beside the sheet)")
+    found: list[Rating] = []
+    seen: dict[str, Path] = {}
+    for path in files:
+        sent = _loaded(path)
+        rater = sent.get("rater")
+        if not isinstance(rater, str) or not rater.strip() or not isinstance(sent.get("ratings"), list):
+            raise BadData(
+                f"{path}: not a rater's file; it is what the sheet's button 'Save my ratings' writes"
+            )
+        if sent.get("sheet") != facts["sheet"]:
+            raise BadData(f"{path}: answers another sheet than {key} is the key of")
+        if rater in seen:
+            raise BadData(f"{path}: rater '{rater}' is also in {seen[rater]}; keep one file a rater")
+        seen[rater] = path
+        asked: set[tuple[str, str]] = set()
+        for number, row in enumerate(sent["ratings"], start=1):
+            found += _checked(f"{path}: rating {number}", row, rater, facts, asked)
+    return found
+
+
+def _checked(
+    where: str, row: Any, rater: str, facts: Mapping[str, Any], asked: set[tuple[str, str]]
+) -> list[Rating]:
+    if not isinstance(row, dict) or set(row) != {"item", "dimension", "value"}:
+        raise BadData(f"{where}: expected item, dimension and value")
+    item, dimension, value = row["item"], row["dimension"], row["value"]
+    answer = facts["items"].get(item) if isinstance(item, str) else None
+    if answer is None:
+        raise BadData(f"{where}: the sheet has no question {item!r}")
+    if (item, dimension) in asked:
+        raise BadData(f"{where}: question '{item}' is answered twice in '{dimension}'")
+    asked.add((item, str(dimension)))
+
+    def rating(system: str, number: float, low: float, high: float) -> Rating:
+        return Rating(rater=rater, system=system, task=answer["task"], sample_id=answer["sample_id"],
+                      dimension=dimension, value=number, low=low, high=high)  # fmt: skip
+
+    if not facts["dimensions"]:
+        shares = {"a": (1.0, 0.0), "b": (0.0, 1.0), "equal": (0.5, 0.5)}
+        if dimension != PREFERENCE or not isinstance(value, str) or value not in shares:
+            raise BadData(f"{where}: expected the {PREFERENCE} a, b or equal, got {dimension!r} {value!r}")
+        return [
+            rating(system, share, 0, 1)
+            for system, share in zip(answer["systems"], shares[value], strict=True)
+        ]
+    known = {d["name"]: d for d in facts["dimensions"]}
+    if dimension not in known:
+        raise BadData(f"{where}: dimension {dimension!r}; the sheet asks for {', '.join(known)}")
+    low, high = known[dimension]["low"], known[dimension]["high"]
+    if type(value) is not int or not low <= value <= high:
+        raise BadData(f"{where}: value {value!r} is not a whole number from {low} to {high}")
+    return [rating(answer["systems"][0], value, low, high)]
+
+
+def units_of(ratings: Sequence[Rating], dimension: str) -> list[list[float]]:
+    """Return the values each reply got in one dimension."""
+    units: dict[tuple[str, str, str], list[float]] = {}
+    for r in ratings:
+        if r.dimension == dimension:
+            units.setdefault((r.system, r.task, r.sample_id), []).append(r.value)
+    return list(units.values())

@@ -1,0 +1,82 @@
+"""Several runs, or single systems of them, read as one: all that a report stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
+from echat_eval.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.records import Annotation, Response, Sample, Score
+
+__all__ = ["MergedRuns", "merge_runs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedRuns:
+    """What one or more runs hold.
+
+    Attributes:
+        samples: (task, sample id) -> sample, in the order of the runs.
+        responses: (system, task, sample id) -> response; a half-done run lacks some.
+        annotations: (system, task, sample id) -> annotations.
+        scores: (system, task, sample id) -> metric name -> score.
+        roles: system -> "system", "floor" or "ceiling".
+        tasks: task -> what the manifest says of it.
+        board: None where nothing is scored yet.
+        manifests: of the runs, in their order.
+    """
+
+    samples: Mapping[tuple[str, str], Sample]
+    responses: Mapping[tuple[str, str, str], Response]
+    annotations: Mapping[tuple[str, str, str], Sequence[Annotation]]
+    scores: Mapping[tuple[str, str, str], Mapping[str, Score]]
+    roles: Mapping[str, str]
+    tasks: Mapping[str, Mapping[str, Any]]
+    board: Leaderboard | None
+    manifests: Sequence[Mapping[str, Any]]
+
+
+def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
+    """Read runs that may stand side by side.
+
+    Raises:
+        BadData: a system in two runs, runs that asked or measured differently, or a broken file.
+    """
+    manifests = [run.manifest() for run in runs]
+    samples: dict[tuple[str, str], Sample] = {}
+    responses: dict[tuple[str, str, str], Response] = {}
+    annotations: dict[tuple[str, str, str], list[Annotation]] = {}
+    scores: dict[tuple[str, str, str], dict[str, Score]] = {}
+    roles: dict[str, str] = {}
+    tasks: dict[str, Any] = {}
+    for run, manifest in zip(runs, manifests, strict=True):
+        for name, facts in manifest.get("systems", {}).items():
+            if name in roles:
+                raise BadData(f"two runs hold a system '{name}'; show one as another: NEW={run.path}:{name}")
+            roles[name] = facts["role"]
+        tasks |= manifest.get("tasks", {})
+        for sample in run.samples():
+            samples.setdefault((sample.task, sample.id), sample)
+        responses |= run.responses()
+        for heard in run.annotations().values():
+            annotations.setdefault((heard.system, heard.task, heard.sample_id), []).append(heard)
+        for score in run.scores().values():
+            scores.setdefault((score.system, score.task, score.sample_id), {})[score.metric] = score
+    # The manifest's keys are sorted; the samples lie in the order in which the tasks were asked.
+    tasks = {name: tasks[name] for name in dict.fromkeys([*(task for task, _ in samples), *tasks])}
+    return MergedRuns(
+        samples=samples,
+        responses=responses,
+        annotations=annotations,
+        scores=scores,
+        roles=roles,
+        tasks=tasks,
+        board=build_leaderboard(runs) if scores else None,
+        manifests=manifests,
+    )

@@ -1,0 +1,69 @@
+"""Is a reply a reply? What a system gave is checked and stored before its row is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import BadData, SystemFailure, Unavailable
+from echat_eval.io.audio import audio_ref, check_waveform, read_mono, write_wav
+from echat_eval.labels import CUES, LABELS, UNKNOWN
+from echat_eval.records import Reply, Waveform
+
+if TYPE_CHECKING:
+    from echat_eval.records import AudioRef
+    from echat_eval.store.run_folder import RunFolder
+
+__all__ = ["MAX_TEXT", "settle"]
+
+#: Characters. A reply somebody listens to is hundreds; what is longer is a fault, not an answer.
+MAX_TEXT = 100_000
+
+
+def settle(reply: Reply, run: RunFolder) -> Reply:
+    """Return the reply with its audio stored in the run folder.
+
+    Raises:
+        SystemFailure: it is empty, too long, or its audio is broken.
+        Unavailable: its audio could not be stored.
+    """
+    if not isinstance(reply, Reply):
+        raise SystemFailure(f"the system returned a {type(reply).__name__}; expected a Reply")
+    for name, text in (("text", reply.text), ("think", reply.think)):
+        if text is not None and not isinstance(text, str):
+            raise SystemFailure(f"reply {name} is a {type(text).__name__}; expected text")
+        if text is not None and len(text) > MAX_TEXT:
+            raise SystemFailure(f"reply {name} of {len(text):,} characters; the limit is {MAX_TEXT:,}")
+        if text is not None and not text.isascii():
+            _check_encodable(text, name)
+    for cue, label in reply.perceived.items():
+        if cue not in CUES or label not in (*LABELS[cue], UNKNOWN):
+            raise SystemFailure(f"perceived {cue} '{label}' is not one of the benchmark's labels")
+    if reply.audio is None:
+        if not (reply.text or "").strip():
+            raise SystemFailure("empty reply: neither words nor a voice")
+        return reply
+    return replace(reply, audio=_stored(reply.audio, run))
+
+
+def _check_encodable(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SystemFailure(f"reply {name} holds a lone surrogate and cannot be written as UTF-8") from error
+
+
+def _stored(audio: AudioRef | Waveform, run: RunFolder) -> AudioRef:
+    try:
+        if isinstance(audio, Waveform):
+            check_waveform(audio)
+            return write_wav(audio, run.audio_folder)
+        # A file is read afresh: what a system says of its own file is not evidence.
+        found = audio_ref(audio.path)
+        read_mono(audio.path, rate=None)
+        return run.adopt_audio(found, "audio")
+    except BadData as error:
+        raise SystemFailure(f"broken reply audio: {error}") from error
+    except OSError as error:
+        # A full disk here is ours: it must not make a good reply a failed one.
+        raise Unavailable(f"the reply's audio could not be stored: {error.strerror or error}") from error

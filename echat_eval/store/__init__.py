@@ -1,0 +1,1 @@
+"""Run folders, keys, the ledger and the cache."""

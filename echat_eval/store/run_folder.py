@@ -1,0 +1,302 @@
+"""A run folder: what is in it, who may write to it, and how rows are found again.
+
+runs/x/manifest.json                 what ran, with which versions, settings and hashes
+      samples.jsonl                  the samples as they were asked
+      requests/<sha256>.<ext>        query audio, at paths that say nothing
+      responses.jsonl  annotations.jsonl  scores.jsonl
+      audio/<sha256>.wav             reply audio
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData, Busy, UsageError
+from echat_eval.io import jsonl
+from echat_eval.io.files import write_atomically
+from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
+from echat_eval.store import serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from filelock import BaseFileLock
+
+__all__ = ["Logs", "RunFolder"]
+
+#: Raised when rows of an older layout could be misread.
+LAYOUT = 1
+
+ResponseId = tuple[str, str, str]  # system, task, sample id
+AnnotationId = tuple[str, str, str, str]  # ... annotator
+ScoreId = tuple[str, str, str, str]  # ... metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """Where the rows of the three stages are appended."""
+
+    responses: jsonl.Appender
+    annotations: jsonl.Appender
+    scores: jsonl.Appender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A file as it was read: its mark, the last row of each identity, and whether any was replaced."""
+
+    mark: tuple[int, ...] | None
+    table: dict[Any, Any]
+    replaced: bool
+
+
+class RunFolder:
+    """Reads a run folder, and writes to it while it holds the folder's lock.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as tmp, RunFolder(Path(tmp) / "a").writing() as run:
+    ...     len(run.responses())
+    0
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: BaseFileLock | None = None
+        self._read: dict[str, _Read] = {}
+        self._folders: dict[str, Path] = {}
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """Return a run folder that must be there already."""
+        if not (path / "manifest.json").is_file():
+            raise BadData(
+                f"{path}: not a run folder (no manifest.json); make one with `echat-eval run --out {path}`"
+            )
+        return cls(path)
+
+    def writing(self) -> RunFolder:
+        """Take the folder's lock; a second writer is told and stops.
+
+        Raises:
+            Busy: another process holds it.
+            UsageError: the folder cannot be written, or holds something else.
+        """
+        from filelock import FileLock, Timeout
+
+        if self.path.is_file():
+            raise UsageError(f"{self.path}: is a file; --out names a folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = any(self.path.iterdir()) and not (self.path / "manifest.json").exists()
+            if foreign and {p.name for p in self.path.iterdir()} - {".lock", ".fonts"}:
+                raise UsageError(f"{self.path}: not empty and not a run folder; choose another --out")
+            self._lock = FileLock(self.path / ".lock", timeout=0)
+            self._lock.acquire()
+            # What a killed writer had half written; under the lock nobody is writing it now.
+            for half in (*self.path.glob(".*.tmp"), *self.path.glob("*/*.tmp"), *self.path.glob("*/.*.tmp")):
+                half.unlink(missing_ok=True)
+        except Timeout as error:
+            raise Busy(
+                f"{self.path}: another process is writing to this run; wait for it or use another --out"
+            ) from error
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        return self
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- manifest ---------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest, or a fresh one."""
+        path = self.path / "manifest.json"
+        if not path.exists():
+            return {"layout": LAYOUT}
+        try:
+            found = jsonl.loads(path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise BadData(f"{path}: cannot be read: {error}") from error
+        if not isinstance(found, dict) or found.get("layout") != LAYOUT:
+            raise BadData(
+                f"{path}: not a manifest of layout {LAYOUT}; it was written by another version of echat-eval"
+            )
+        return found
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        import json
+
+        text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
+        write_atomically(self.path / "manifest.json", text + "\n")
+
+    # -- samples ----------------------------------------------------------------
+
+    def keep_samples(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Copy samples in, audio at paths named by hash; return them as they now are.
+
+        The snapshot of a task named here replaces an earlier one of the same task.
+        """
+        kept = [self._adopt(sample) for sample in samples]
+        tasks = {sample.task for sample in kept}
+        others = [sample for sample in self.samples() if sample.task not in tasks]
+        jsonl.write_rows(
+            self.path / "samples.jsonl",
+            (serialize.row_of_sample(sample, self.path) for sample in [*others, *kept]),
+        )
+        return kept
+
+    def _adopt(self, sample: Sample) -> Sample:
+        history = tuple(
+            turn if turn.audio is None else replace(turn, audio=self.adopt_audio(turn.audio, "requests"))
+            for turn in sample.history
+        )
+        return replace(sample, audio=self.adopt_audio(sample.audio, "requests"), history=history)
+
+    def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
+        """Copy an audio file in under a name that only says its hash.
+
+        A copy is taken for whole if it is as long as the file: a killed copy is not.
+        """
+        suffix = audio.path.suffix.lower()
+        name = f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
+        target = self._folder(folder) / name
+        source, place = str(audio.path), str(target)
+        if source != place and _length(place) != os.stat(source).st_size:
+            shutil.copyfile(source, place)
+        return replace(audio, path=target)
+
+    def _folder(self, name: str) -> Path:
+        if name not in self._folders:
+            self._folders[name] = self.path / name
+            self._folders[name].mkdir(parents=True, exist_ok=True)
+        return self._folders[name]
+
+    def samples(self) -> list[Sample]:
+        """Return the snapshot, in its order."""
+        return list(
+            self._table(
+                "samples.jsonl", lambda row: serialize.sample_from(row, self.path), lambda s: (s.task, s.id)
+            ).values()
+        )
+
+    # -- rows -------------------------------------------------------------------
+
+    def _rows(self, name: str) -> Iterable[dict[str, Any]]:
+        path = self.path / name
+        if path.exists():
+            if self._lock is not None:
+                jsonl.mend(path)
+            for _, row in jsonl.read_rows(path):
+                yield row
+
+    def _table(
+        self, name: str, build: Callable[[dict[str, Any]], Any], ident: Callable[[Any], Any]
+    ) -> dict[Any, Any]:
+        """Return identity -> record; a later row replaces an earlier one.
+
+        A file that has not changed since it was read is not read again.
+        """
+        path = self.path / name
+        mark = self._mark(name)
+        if name not in self._read or self._read[name].mark != mark:
+            table, number = {}, 0
+            for row in self._rows(name):
+                try:
+                    record = build(row)
+                except (TypeError, KeyError) as error:
+                    raise BadData(f"{path}: a row of another version: {error}") from error
+                table[ident(record)] = record
+                number += 1
+            # Mending a torn line changes the file that was marked.
+            self._read[name] = _Read(mark=self._mark(name), table=table, replaced=number != len(table))
+        return dict(self._read[name].table)
+
+    def _mark(self, name: str) -> tuple[int, ...] | None:
+        path = self.path / name
+        stat = path.stat() if path.exists() else None
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
+
+    def responses(self) -> dict[ResponseId, Response]:
+        """Return (system, task, sample id) -> response."""
+        return self._table(
+            "responses.jsonl",
+            lambda row: serialize.response_from(row, self.path),
+            lambda r: (r.system, r.task, r.sample_id),
+        )
+
+    def annotations(self) -> dict[AnnotationId, Annotation]:
+        """Return (system, task, sample id, annotator) -> annotation."""
+        return self._table(
+            "annotations.jsonl",
+            serialize.annotation_from,
+            lambda a: (a.system, a.task, a.sample_id, a.annotator),
+        )
+
+    def scores(self) -> dict[ScoreId, Score]:
+        """Return (system, task, sample id, metric) -> score."""
+        return self._table(
+            "scores.jsonl", serialize.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
+        )
+
+    @contextmanager
+    def logs(self) -> Iterator[Logs]:
+        """Open the three logs for appending; see `jsonl.Appender`."""
+        with ExitStack() as stack:
+            yield Logs(
+                **{
+                    name: stack.enter_context(jsonl.Appender(self.path / f"{name}.jsonl"))
+                    for name in ("responses", "annotations", "scores")
+                }
+            )
+
+    def put_in_order(
+        self,
+        responses: Mapping[ResponseId, Response],
+        annotations: Mapping[AnnotationId, Annotation],
+        scores: Mapping[ScoreId, Score],
+    ) -> None:
+        """Rewrite the rows, one of each, system by system in the order of the samples.
+
+        A file that is in order already is left as it is.
+        """
+        place = {(s.task, s.id): n for n, s in enumerate(self.samples())}
+        order = sorted(
+            (ident for ident in responses if ident[1:] in place), key=lambda i: (i[0], place[i[1:]])
+        )
+        rank = {ident: n for n, ident in enumerate(order)}
+        heard = [ident for ident in annotations if ident[:3] in rank]
+        heard.sort(key=lambda i: (rank[i[:3]], i[3]))
+        scored = [ident for ident in scores if ident[:3] in rank]
+        scored.sort(key=lambda i: (rank[i[:3]], i[3]))
+        self._rewrite("responses.jsonl", order, lambda i: serialize.row_of_response(responses[i], self.path))
+        self._rewrite("annotations.jsonl", heard, lambda i: serialize.row_of_annotation(annotations[i]))
+        self._rewrite("scores.jsonl", scored, lambda i: serialize.row_of_score(scores[i]))
+
+    def _rewrite(self, name: str, idents: list[Any], row: Callable[[Any], dict[str, Any]]) -> None:
+        read = self._read.get(name)
+        unchanged = read is not None and read.mark == self._mark(name) and not read.replaced
+        if read is None or not unchanged or list(read.table) != idents:
+            jsonl.write_rows(self.path / name, map(row, idents))
+
+    @property
+    def audio_folder(self) -> Path:
+        """Return the folder of reply audio."""
+        return self._folder("audio")
+
+
+def _length(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return -1
