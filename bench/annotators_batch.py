@@ -57,16 +57,24 @@ def ear(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
         "sensevoice": (lambda m: SenseVoice(model=m), tiny.sensevoice, "tags", "en"),
         "transformers-emotion": (
             lambda m: EmotionClassifier(m, labels="ang=anger;neu=neutral", threshold=0.0),
-            lambda f: tiny.classifier(f, EMOTIONS), "emotion", "en",
+            lambda f: tiny.classifier(f, EMOTIONS),
+            "emotion",
+            "en",
         ),
         "transformers-event": (
-            lambda m: EventTagger(m, threshold=0.0), lambda f: tiny.tagger(f, EVENTS), "event", "en",
+            lambda m: EventTagger(m, threshold=0.0),
+            lambda f: tiny.tagger(f, EVENTS),
+            "event",
+            "en",
         ),
         "transformers-asr": (
-            lambda m: TransformersASR(m), lambda f: tiny.whisper(f, window_seconds=3), "hypothesis", "en",
+            lambda m: TransformersASR(m),
+            lambda f: tiny.whisper(f, window_seconds=3),
+            "hypothesis",
+            "en",
         ),
         "paraformer": (lambda m: FunASR(model=m), tiny.paraformer, "hypothesis", "zh"),
-    }  # fmt: skip
+    }
     build, make, label, language = known[name]
     return build(model or str(make(folder / name))), label, language
 
@@ -112,10 +120,12 @@ def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]
             labels.update((n, str(values[label])) for n, values in zip(chunk, heard, strict=True))
         seconds = time.perf_counter() - begun
     return {
-        "labels": [labels[n] for n in range(count)], "seconds": seconds,
+        "labels": [labels[n] for n in range(count)],
+        "seconds": seconds,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "audio_seconds": sum(audio.seconds for audio in audios), "torch": torch.__version__,
-    }  # fmt: skip
+        "audio_seconds": sum(audio.seconds for audio in audios),
+        "torch": torch.__version__,
+    }
 
 
 def _paraformer_batch(annotator: Any) -> Callable[..., list[dict[str, str]]]:
@@ -154,14 +164,21 @@ def compared(name: str, given: argparse.Namespace) -> dict[str, Any]:
         if a != b
     ]
     return {
-        "model": given.model or "tiny, random weights", "used": name != "paraformer",
-        "clips": given.clips, "batch": given.batch, "audio_seconds": round(alone["audio_seconds"], 1),
-        "torch": alone["torch"], "labels_heard": len(set(alone["labels"])),
-        "labels_equal": 1 - len(flips) / given.clips, "flips": flips[:20], "flips_in_all": len(flips),
-        "alone_seconds": round(alone["seconds"], 2), "batched_seconds": round(batched["seconds"], 2),
+        "model": given.model or "tiny, random weights",
+        "used": name != "paraformer",
+        "clips": given.clips,
+        "batch": given.batch,
+        "audio_seconds": round(alone["audio_seconds"], 1),
+        "torch": alone["torch"],
+        "labels_heard": len(set(alone["labels"])),
+        "labels_equal": 1 - len(flips) / given.clips,
+        "flips": flips[:20],
+        "flips_in_all": len(flips),
+        "alone_seconds": round(alone["seconds"], 2),
+        "batched_seconds": round(batched["seconds"], 2),
         "ratio": round(alone["seconds"] / batched["seconds"], 2),
         "peak_memory_mb": {"alone": alone["peak_memory_mb"], "batched": batched["peak_memory_mb"]},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

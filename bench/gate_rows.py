@@ -33,8 +33,14 @@ def write(path: Path, rows: int, seed: int) -> None:
     """Five tasks, four metrics, samples in clusters of ten."""
     samples, rng = rows // 4, np.random.default_rng(seed)
     number = np.arange(samples)
-    one = pd.DataFrame({"task": np.array(list("abcde"))[number % 5], "sample_id": number, "system": "s",
-                        "cluster": number // 10})  # fmt: skip
+    one = pd.DataFrame(
+        {
+            "task": np.array(list("abcde"))[number % 5],
+            "sample_id": number,
+            "system": "s",
+            "cluster": number // 10,
+        }
+    )
     parts = [one.assign(metric=f"m{m}", value=np.round(rng.uniform(0, 100, samples), 1)) for m in range(4)]
     pd.concat(parts).to_csv(path, index=False)
 

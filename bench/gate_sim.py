@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 from gate_sim_draws import MARGIN, METRICS, PRIMARIES, Cell, all_cells, draw  # noqa: E402
 
-from echat_eval.analysis.bounds import Tests, drop_p_values, sure_bounds  # noqa: E402
+from echat_eval.analysis.bounds import Tests, drop_p_values, worst_case_bounds  # noqa: E402
 from echat_eval.errors import Exit  # noqa: E402
 from echat_eval.gate.rules import outcomes  # noqa: E402
 from echat_eval.stats import detectable_difference, spread  # noqa: E402
@@ -99,7 +99,7 @@ def task_p_values(layout: Layout, sums: np.ndarray, squares: np.ndarray) -> np.n
 
 def outcome_codes(pooled: Tests, p_values: np.ndarray) -> np.ndarray:
     """(runs,) exit codes of the gate with one rule, the pooled primary's margin."""
-    low, _ = sure_bounds(pooled, level=LEVEL)
+    low, _ = worst_case_bounds(pooled, level=LEVEL)
     return outcomes(
         holds=(low > -MARGIN)[:, None],
         drop_p=p_values,
@@ -130,9 +130,13 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
             weigh(layout, whole, count)
             kept = {}
     row: dict[str, object] = {
-        "shape": cell.shape, "clusters": cell.clusters, "icc": cell.icc, "samples": cell.samples,
-        "largest_share": round(cell.sizes.max() / cell.samples, 3), "runs": runs,
-    }  # fmt: skip
+        "shape": cell.shape,
+        "clusters": cell.clusters,
+        "icc": cell.icc,
+        "samples": cell.samples,
+        "largest_share": round(cell.sizes.max() / cell.samples, 3),
+        "runs": runs,
+    }
     row |= {
         name: round(hits / runs * (1 if name.startswith("mean") else 100), 3) for name, hits in tally.items()
     }
@@ -154,7 +158,7 @@ def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
         seen = detectable_difference(se, df, level=LEVEL, power=POWER, limit=0.8)
         # Each run's promise is kept or broken by the next run, moved to where the promise says.
         moved = Tests(value=(value + np.roll(seen, 1) - MARGIN)[None], se=se[None], df=df[None])
-        count(f"power {name}", sure_bounds(moved, level=LEVEL)[0] > -MARGIN)
+        count(f"power {name}", worst_case_bounds(moved, level=LEVEL)[0] > -MARGIN)
         count(f"mean detectable {name}", seen)
         count(f"mean df {name}", df)
         lower = layout.tests(drawn["lower"][primary], drawn["lower²"][primary], None)

@@ -92,13 +92,18 @@ def truescore_worse(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int
 
 
 AT_MARGIN: dict[str, Rule] = {
-    "echat-eval": ours_passes, "statgate": statgate_ships, "NeMo rule": nemo_passes,
+    "echat-eval": ours_passes,
+    "statgate": statgate_ships,
+    "NeMo rule": nemo_passes,
     "NeMo rule, clustered": nemo_clustered_passes,
-}  # fmt: skip
+}
 NOTHING_CHANGED: dict[str, Rule] = {
-    "echat-eval": ours_drop, "truescore, clustered": truescore_worse, "evalproof": evalproof_fails,
-    "evalsig": evalsig_drop, "evalsig, clustered": evalsig_clustered_drop,
-}  # fmt: skip
+    "echat-eval": ours_drop,
+    "truescore, clustered": truescore_worse,
+    "evalproof": evalproof_fails,
+    "evalsig": evalsig_drop,
+    "evalsig, clustered": evalsig_clustered_drop,
+}
 
 
 def most(name: str, cell: Cell, runs: int) -> int:
@@ -126,8 +131,15 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
     shares = {
         key: round(100 * hits / most(key.partition(": ")[2], cell, runs), 2) for key, hits in tally.items()
     }
-    return {"clusters": cell.clusters, "icc": cell.icc, "samples": cell.samples, "shape": cell.shape,
-            "runs": runs, "seconds": round(time.perf_counter() - began, 1), **shares}  # fmt: skip
+    return {
+        "clusters": cell.clusters,
+        "icc": cell.icc,
+        "samples": cell.samples,
+        "shape": cell.shape,
+        "runs": runs,
+        "seconds": round(time.perf_counter() - began, 1),
+        **shares,
+    }
 
 
 def main() -> None:

@@ -58,14 +58,34 @@ class Scale:
 
 SCALES = {
     "full": Scale(
-        config="full", dtype=torch.bfloat16, rows=64, prompt=544, short=128, long=384, most=2000, repeats=3,
-        reply=Length(100, 400), requests=128, seconds=10.0, copied=1 << 32,
+        config="full",
+        dtype=torch.bfloat16,
+        rows=64,
+        prompt=544,
+        short=128,
+        long=384,
+        most=2000,
+        repeats=3,
+        reply=Length(100, 400),
+        requests=128,
+        seconds=10.0,
+        copied=1 << 32,
     ),
     "tiny": Scale(
-        config="tiny", dtype=torch.float32, rows=4, prompt=20, short=4, long=12, most=40, repeats=1,
-        reply=Length(4, 12), requests=6, seconds=0.5, copied=1 << 22,
+        config="tiny",
+        dtype=torch.float32,
+        rows=4,
+        prompt=20,
+        short=4,
+        long=12,
+        most=40,
+        repeats=1,
+        reply=Length(4, 12),
+        requests=6,
+        seconds=0.5,
+        copied=1 << 22,
     ),
-}  # fmt: skip
+}
 
 
 def random_weights(

@@ -10,8 +10,8 @@ from gpu_voice import USUAL, make_speaker
 from osum_sides import Words
 
 from echat_eval.osum.engine.engine import Engine
-from echat_eval.osum.engine.engine_pool import Worker
-from echat_eval.osum.prompts.modes import Ask
+from echat_eval.osum.engine.engine_pool import EngineWorker
+from echat_eval.osum.prompts.modes import GenerationRequest
 
 if TYPE_CHECKING:
     from gpu_bench import Bench
@@ -27,11 +27,11 @@ def length_of(bench: Bench, seed: int) -> Length:
     return Length(max(1, round(share * reply.text)), max(1, round(share * reply.codes)))
 
 
-def make_worker(bench: Bench, kind: str, *, slots: int) -> Worker:
+def make_worker(bench: Bench, kind: str, *, slots: int) -> EngineWorker:
     """Return the engine with its voice, steps done in the fastest way that worked."""
     steps: Any = bench.way if bench.cuda else "plain"
     engine = Engine(bench.model, Words(), slots=slots, steps=steps)
-    return Worker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)
+    return EngineWorker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)
 
 
 def s2s(bench: Bench, kind: str) -> dict[str, Any]:
@@ -43,14 +43,14 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
     """
     scale = bench.scale
     worker = make_worker(bench, kind, slots=scale.rows)
-    mute = Worker(engine=worker.engine)
+    mute = EngineWorker(engine=worker.engine)
     waves = make_waves(scale.requests, seconds=scale.seconds)
-    asks = [Ask(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
+    asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
     lengths = [length_of(bench, ask.seed) for ask in asks]
     cap = max(*(length.ids for length in lengths), scale.most)
     made: dict[int, Any] = {}
 
-    def answer(by: Worker, count: int) -> None:
+    def answer(by: EngineWorker, count: int) -> None:
         with forced(lambda seed: lengths[seed], bench.config):
             made.update(by.answer(iter(enumerate(asks[:count])), mode="s2s", sampling=None, cap=cap))
 
@@ -91,7 +91,7 @@ def streaming(bench: Bench) -> dict[str, Any]:
     found = []
     for number in range(bench.scale.repeats + 1):
         with forced(lambda _: STREAMED, bench.config):
-            asks = iter([(0, Ask(wave=wave, seed=number))])
+            asks = iter([(0, GenerationRequest(wave=wave, seed=number))])
             made = worker.answer(asks, mode="s2s-stream", sampling=None, cap=STREAMED.ids + 4)
         found.append(made[0].first_audio_seconds)
     later = [seconds for seconds in found[1:] if seconds is not None]

@@ -15,8 +15,8 @@ import torch
 from forced import NEVER, Length, forced, make_waves
 from osum_bounds import Head, bound, card_named
 
-from echat_eval.osum.decoding.loop import Job, Loop
-from echat_eval.osum.decoding.state import Rules
+from echat_eval.osum.decoding.loop import DecodeLoop, Job
+from echat_eval.osum.decoding.state import DecodingRules
 from echat_eval.osum.prompts.modes import mode_named
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def card(bench: Bench) -> dict[str, Any]:
     }
 
 
-def one_phase(head: Head, new: int, most: int) -> tuple[Rules, Length]:
+def one_phase(head: Head, new: int, most: int) -> tuple[DecodingRules, Length]:
     """Return the rules of a spoken reply, kept to one of its phases, and the length that makes `new` ids."""
-    rules = Rules(max_new=most, age_gate=True, block_repeats=True)
+    rules = DecodingRules(max_new=most, age_gate=True, block_repeats=True)
     if head == "text":
         return replace(rules, ends_with_text=True), Length(new - 1, NEVER)
     return replace(rules, starts_in_speech=True, edges=1), Length(-NEVER, NEVER + new - 3)
@@ -72,7 +72,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[t
         return [job for job, _ in zip(jobs, range(count), strict=False)]
 
     rules, length = one_phase(head, new, scale.most)
-    loop = Loop(model, rules=rules, sampling=mode_named("s2s").sampling, slots=rows, record=record)
+    loop = DecodeLoop(model, rules=rules, sampling=mode_named("s2s").sampling, slots=rows, record=record)
     with forced(lambda _: length, bench.config):
         made = {one.job.number: one.ids for one in loop.run(take)}
     if loop.notes or {len(ids) for ids in made.values()} != {new}:

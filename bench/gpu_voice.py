@@ -111,9 +111,13 @@ def public(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     tensors = random_weights(bench.config, device=bench.device, dtype=bench.scale.dtype)
     try:
         model = PublicModel(
-            Path(bench.public), tensors, bench.config,
-            compiled=compiled, dtype=bench.scale.dtype, device=bench.device,
-        )  # fmt: skip
+            Path(bench.public),
+            tensors,
+            bench.config,
+            compiled=compiled,
+            dtype=bench.scale.dtype,
+            device=bench.device,
+        )
     except ImportError as error:
         return {"skipped": f"the public code cannot be imported: {error}"}
     del tensors

@@ -103,8 +103,9 @@ def judge_server(log: Path) -> Iterator[str]:
     """Start the scripted judge; yield its base URL."""
     server = subprocess.Popen(
         [sys.executable, str(BENCH / "scripted_chat.py"), "--varied", "--wait", "0.002", "--log", str(log)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
@@ -121,9 +122,13 @@ def undisturbed(folder: Path, url: str, *, contrast: bool) -> World:
         raise SystemExit(f"the undisturbed run ended in {code}: {run.errors.read_text()[-2000:]}")
     seconds = time.perf_counter() - begun
     return World(
-        folder=folder, url=url, contrast=contrast, rows=rows_of(folder / "whole"), calls=run.calls(),
+        folder=folder,
+        url=url,
+        contrast=contrast,
+        rows=rows_of(folder / "whole"),
+        calls=run.calls(),
         seconds=seconds,
-    )  # fmt: skip
+    )
 
 
 def killed(world: World, dice: random.Random) -> dict[str, Any]:
@@ -144,18 +149,25 @@ def killed(world: World, dice: random.Random) -> dict[str, Any]:
     flying["judge"] = _total({"": before["judge"]}) - _total({"": kept["judge"]})
     ended_by_itself = code != -signal.SIGKILL
     again = _finish(world, out)
-    repeated = {name: _total({"": before[name] + again["calls"][name]}) - _total({"": world.calls[name]})
-                for name in WIDTHS}  # fmt: skip
+    repeated = {
+        name: _total({"": before[name] + again["calls"][name]}) - _total({"": world.calls[name]})
+        for name in WIDTHS
+    }
     strangers = sum(
         sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
     )
     return {
-        "at": f"{at:.3f} s" if by_time else f"call {at}", "killed": not ended_by_itself, "in_flight": flying,
-        "repeated": repeated, "written_yet_asked_again": strangers, "unequal": again["unequal"],
+        "at": f"{at:.3f} s" if by_time else f"call {at}",
+        "killed": not ended_by_itself,
+        "in_flight": flying,
+        "repeated": repeated,
+        "written_yet_asked_again": strangers,
+        "unequal": again["unequal"],
         "left_over": again["left_over"],
-        "sound": not again["unequal"] and not strangers
+        "sound": not again["unequal"]
+        and not strangers
         and all(0 <= repeated[n] <= flying[n] <= WIDTHS[n] for n in WIDTHS),
-    }  # fmt: skip
+    }
 
 
 def torn(world: World, dice: random.Random) -> dict[str, Any]:
@@ -171,10 +183,13 @@ def torn(world: World, dice: random.Random) -> dict[str, Any]:
         again["unequal"] = [name for name in again["unequal"] if name != "verdicts.jsonl"]
     asked = {name: _total({"": again["calls"][name]}) for name in WIDTHS}
     return {
-        "cuts": cuts, "lost": lost, "asked_again": asked, "unequal": again["unequal"],
+        "cuts": cuts,
+        "lost": lost,
+        "asked_again": asked,
+        "unequal": again["unequal"],
         "left_over": again["left_over"],
         "sound": not again["unequal"] and all(asked[name] <= lost[name] for name in WIDTHS),
-    }  # fmt: skip
+    }
 
 
 def full(world: World, dice: random.Random) -> dict[str, Any]:
@@ -193,10 +208,14 @@ def full(world: World, dice: random.Random) -> dict[str, Any]:
         sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
     )
     return {
-        "most_bytes": most, "exit": code, "said": said.strip().splitlines()[-1:], "strangers": strangers,
-        "unequal": again["unequal"], "left_over": again["left_over"],
+        "most_bytes": most,
+        "exit": code,
+        "said": said.strip().splitlines()[-1:],
+        "strangers": strangers,
+        "unequal": again["unequal"],
+        "left_over": again["left_over"],
         "sound": code == 3 and not again["unequal"] and not strangers and "Traceback" not in said,
-    }  # fmt: skip
+    }
 
 
 def _finish(world: World, out: Path) -> dict[str, Any]:
@@ -245,11 +264,14 @@ def series(given: argparse.Namespace) -> bool:
         with judge_server(folder / "calls" / "judge") as url:
             world = undisturbed(folder, url, contrast=given.contrast)
             found: dict[str, Any] = {
-                "machine": machine(), "command": command_of(given),
-                "samples": given.samples, "seconds_undisturbed": round(world.seconds, 2),
-                "calls": {n: _total({"": its}) for n, its in world.calls.items()}, "at_once": WIDTHS,
+                "machine": machine(),
+                "command": command_of(given),
+                "samples": given.samples,
+                "seconds_undisturbed": round(world.seconds, 2),
+                "calls": {n: _total({"": its}) for n, its in world.calls.items()},
+                "at_once": WIDTHS,
                 **{what: [] for what in ACTS},
-            }  # fmt: skip
+            }
             for what, act in ACTS.items():
                 for number in range(counts[what]):
                     found[what].append(act(world, random.Random(f"{given.seed} {what} {number}")))

@@ -100,12 +100,15 @@ def lines_of(found: dict[str, Any]) -> str:
         return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
 
     early = " **Preliminary: ended by hand before all kills.**" if found.get("preliminary") else ""
-    return "\n".join([
-        f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
-        f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.{early}", "",
-        f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
-        f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
-        f"{each(told['most repeated'])}.",
-        f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
-        f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
+            f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.{early}",
+            "",
+            f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
+            f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
+            f"{each(told['most repeated'])}.",
+            f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
+            f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
+        ]
+    )

@@ -23,13 +23,13 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from echat_eval.concurrency.retry import Patience  # noqa: E402
+from echat_eval.concurrency.retry import RetryPolicy  # noqa: E402
 from echat_eval.errors import EChatError  # noqa: E402
 from echat_eval.ports import Silent  # noqa: E402
 from echat_eval.records import AudioRef, Reply, Request, Waveform  # noqa: E402
 from echat_eval.runner.evaluate import evaluate  # noqa: E402
 from echat_eval.scorers.judged import judged_scorers  # noqa: E402
-from echat_eval.scorers.outcome import Outcome  # noqa: E402
+from echat_eval.scorers.outcome import OutcomeScorer  # noqa: E402
 from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
@@ -122,10 +122,14 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with RunFolder(given.out).writing() as run:
             states = evaluate(
-                run, systems=[system], tasks=[task], annotators=[ear],
-                scorers=[Outcome(), *judged[: 1 + given.contrast]],
-                patience=Patience(tries=3, first_wait=0.01), progress=Silent(),
-            )  # fmt: skip
+                run,
+                systems=[system],
+                tasks=[task],
+                annotators=[ear],
+                scorers=[OutcomeScorer(), *judged[: 1 + given.contrast]],
+                retry_policy=RetryPolicy(tries=3, first_wait=0.01),
+                progress=Silent(),
+            )
     except (EChatError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 3

@@ -36,16 +36,35 @@ def write_task(root: Path, samples: int) -> Path:
             (folder / name).write_bytes(sound)
             label = LABELS[number % 2]
             row = {
-                "id": f"s{number}", "audio": name, "audio_sha256": hashlib.sha256(sound).hexdigest(),
-                "transcript": f"I got letter number {number // 2} today.", "cues": {"emotion": label},
-                "language": "en", "source": "synthetic", "contrast_group": f"g{number // 2}",
+                "id": f"s{number}",
+                "audio": name,
+                "audio_sha256": hashlib.sha256(sound).hexdigest(),
+                "transcript": f"I got letter number {number // 2} today.",
+                "cues": {"emotion": label},
+                "language": "en",
+                "source": "synthetic",
+                "contrast_group": f"g{number // 2}",
                 "references": [f"{'Lovely' if label == 'happy' else 'I am sorry'}, {number}."],
-            }  # fmt: skip
+            }
             rows.write(json.dumps(row) + "\n")
     return root
 
 
 def _wav(pcm: bytes) -> bytes:
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(pcm), b"WAVE", b"fmt ", 16, 1, 1, RATE,
-                       2 * RATE, 2, 16, b"data", len(pcm))  # fmt: skip
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(pcm),
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        RATE,
+        2 * RATE,
+        2,
+        16,
+        b"data",
+        len(pcm),
+    )
     return head + pcm

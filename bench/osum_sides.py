@@ -27,7 +27,7 @@ from echat_eval.osum.model.config import (
     OsumConfig,
 )
 from echat_eval.osum.model.features import log_mel
-from echat_eval.osum.prompts.modes import Ask
+from echat_eval.osum.prompts.modes import GenerationRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The CPU bench's fixed dimensions: a quarter of the layers or less, a quarter of the width, all of the ids.
@@ -146,10 +146,13 @@ def public_module(folder: Path, *, compiled: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401 - before the empty modules
 
     absent = {
-        "torchaudio": {}, "peft": dict.fromkeys(("LoraConfig", "TaskType", "get_peft_model")),
-        "gxl_ai_utils": {}, "gxl_ai_utils.utils": {"utils_file": _Silent()},
-        "whisper": {}, "whisper.tokenizer": {"LANGUAGES": {}},
-    }  # fmt: skip
+        "torchaudio": {},
+        "peft": dict.fromkeys(("LoraConfig", "TaskType", "get_peft_model")),
+        "gxl_ai_utils": {},
+        "gxl_ai_utils.utils": {"utils_file": _Silent()},
+        "whisper": {},
+        "whisper.tokenizer": {"LANGUAGES": {}},
+    }
     for name, content in absent.items():
         stand_in = types.ModuleType(name)
         stand_in.__dict__.update(content)
@@ -180,25 +183,57 @@ def build_public(
 
     d, e, a = config.decoder, config.encoder, config.adapter
     qwen = Qwen2Config(
-        vocab_size=d.vocab, hidden_size=d.width, intermediate_size=d.ffn, num_hidden_layers=d.layers,
-        num_attention_heads=d.heads, num_key_value_heads=d.kv_heads, max_position_embeddings=d.positions,
-        rms_norm_eps=d.norm_eps, rope_theta=d.rope_theta, tie_word_embeddings=True, use_sliding_window=False,
-        sliding_window=None, output_hidden_states=True,
-    )  # fmt: skip
+        vocab_size=d.vocab,
+        hidden_size=d.width,
+        intermediate_size=d.ffn,
+        num_hidden_layers=d.layers,
+        num_attention_heads=d.heads,
+        num_key_value_heads=d.kv_heads,
+        max_position_embeddings=d.positions,
+        rms_norm_eps=d.norm_eps,
+        rope_theta=d.rope_theta,
+        tie_word_embeddings=True,
+        use_sliding_window=False,
+        sliding_window=None,
+        output_hidden_states=True,
+    )
     module.AutoConfig = types.SimpleNamespace(from_pretrained=lambda *_, **__: qwen)
     hears = encoder(
-        e.mels, output_size=e.width, attention_heads=e.heads, linear_units=e.ffn, num_blocks=e.layers,
-        input_layer="conv1d2", pos_enc_layer_type="abs_pos_whisper", activation_type="gelu", key_bias=False,
-        normalize_before=True, static_chunk_size=-1, use_dynamic_chunk=False, gradient_checkpointing=False,
-    )  # fmt: skip
+        e.mels,
+        output_size=e.width,
+        attention_heads=e.heads,
+        linear_units=e.ffn,
+        num_blocks=e.layers,
+        input_layer="conv1d2",
+        pos_enc_layer_type="abs_pos_whisper",
+        activation_type="gelu",
+        key_bias=False,
+        normalize_before=True,
+        static_chunk_size=-1,
+        use_dynamic_chunk=False,
+        gradient_checkpointing=False,
+    )
     model = module.LLMASR_Model(
-        hears, e.width, "", lora=False, is_inference=True, downsample_rate=4, adapter_type="osum_echat",
-        speech_token_num=config.speech.tokens, train_speech_out=True,
-    )  # fmt: skip
+        hears,
+        e.width,
+        "",
+        lora=False,
+        is_inference=True,
+        downsample_rate=4,
+        adapter_type="osum_echat",
+        speech_token_num=config.speech.tokens,
+        train_speech_out=True,
+    )
     model.speech_transformer = encoder(  # fixed at 4 layers with 2560 inside in the public code
-        e.width, output_size=e.width, attention_heads=a.heads, linear_units=a.ffn, num_blocks=a.layers,
-        input_layer="linear", pos_enc_layer_type="abs_pos", normalize_before=True,
-    )  # fmt: skip
+        e.width,
+        output_size=e.width,
+        attention_heads=a.heads,
+        linear_units=a.ffn,
+        num_blocks=a.layers,
+        input_layer="linear",
+        pos_enc_layer_type="abs_pos",
+        normalize_before=True,
+    )
     model = model.to(dtype)
     state = model.state_dict()
     kept = {name: value for name, value in state.items() if name.endswith(".pe") or "ln_speech" in name}
@@ -225,7 +260,7 @@ class OurModel:
 
     def answer(self, waves: list[torch.Tensor], length: Length, *, greedy: bool = False) -> list[list[int]]:
         """Return the ids of one reply a voice, all in one batch."""
-        asks = [Ask(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
+        asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
         with forced(lambda seed: length, self.config):
             replies = self.engine.reply(asks, mode="s2s", cap=length.ids, sampling=GREEDY if greedy else None)
         return [list(reply.ids) for reply in replies]

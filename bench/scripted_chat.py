@@ -28,11 +28,19 @@ GRADE = "The answer differs.\n\nGRADE: I"
 
 def answer(text: str) -> bytes:
     """Return a whole HTTP response with a chat completion."""
-    body = json.dumps({
-        "id": "x", "object": "chat.completion", "created": 0, "model": "scripted", "system_fingerprint": "1",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
-    }).encode()  # fmt: skip
+    body = json.dumps(
+        {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "scripted",
+            "system_fingerprint": "1",
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            ],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+        }
+    ).encode()
     return response(body)
 
 
@@ -66,10 +74,14 @@ class Counts:
         self.first = self.last = 0.0
 
     def usage(self) -> bytes:
-        return json.dumps({
-            "cpu_seconds": time.process_time(), "calls": self.calls, "most": self.most,
-            "seconds": self.last - self.first,
-        }).encode()  # fmt: skip
+        return json.dumps(
+            {
+                "cpu_seconds": time.process_time(),
+                "calls": self.calls,
+                "most": self.most,
+                "seconds": self.last - self.first,
+            }
+        ).encode()
 
 
 class Connection(asyncio.Protocol):

@@ -34,9 +34,12 @@ from made_task import write_task  # noqa: E402
 from speed_table import RESULTS, summarise, write_table  # noqa: E402
 
 ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "100",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": str(ROOT),
+    "COLUMNS": "100",
     "ECHAT_EVAL_CACHE": str(Path(tempfile.gettempdir()) / "echat-eval-bench-cache"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +58,13 @@ def measured(*words: object, last_line: bool = True) -> dict[str, Any]:
     """Run a process and return what its last line says, with what the whole process took."""
     begun = time.perf_counter()
     process = subprocess.Popen(
-        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=tempfile.gettempdir(), env={**os.environ, **ENVIRONMENT},
-    )  # fmt: skip
+        list(map(str, words)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tempfile.gettempdir(),
+        env={**os.environ, **ENVIRONMENT},
+    )
     out, errors = process.communicate(timeout=900)
     seconds = time.perf_counter() - begun
     if process.returncode:
@@ -71,8 +78,9 @@ def chat_server(wait: float = 0.05) -> Iterator[str]:
     """Start the scripted chat server in a process of its own; yield its base URL."""
     server = subprocess.Popen(
         [sys.executable, str(BENCH / "scripted_chat.py"), "--wait", str(wait)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
@@ -112,8 +120,21 @@ def again(given: Settings) -> dict[str, dict[str, Any]]:
     found = {"ours": measured(sys.executable, BENCH / "speed_ours.py", "again", "--samples", given.samples)}
     with tempfile.TemporaryDirectory() as folder:
         data, out = write_task(Path(folder) / "data", given.samples), Path(folder) / "run"
-        words = ("-m", "echat_eval", "run", "--system", "canned", "--data", data, "--task", "emotion",
-                 "--annotator", "acoustics", "--out", out)  # fmt: skip
+        words = (
+            "-m",
+            "echat_eval",
+            "run",
+            "--system",
+            "canned",
+            "--data",
+            data,
+            "--task",
+            "emotion",
+            "--annotator",
+            "acoustics",
+            "--out",
+            out,
+        )
         measured(sys.executable, *words, last_line=False)
         found["ours, command"] = measured(sys.executable, *words, last_line=False)
     return found
@@ -176,9 +197,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--environments", type=Path, default=Path(tempfile.gettempdir()) / "echat-eval-bench",
+        "--environments",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "echat-eval-bench",
         help="where the rivals' environments are or are made",
-    )  # fmt: skip
+    )
     parser.add_argument("--lm-eval", type=Path, help="Python of an environment with lm-eval")
     parser.add_argument("--inspect", type=Path, help="Python of an environment with inspect_ai")
     parser.add_argument("--repeats", type=int, default=5)
@@ -192,12 +215,18 @@ def main() -> None:
     settings = Settings(
         lm_eval=given.lm_eval or rival(given.environments, "lm-eval"),
         inspect=given.inspect or rival(given.environments, "inspect"),
-        repeats=given.repeats, samples=given.samples, many=given.many, most=given.most,
-    )  # fmt: skip
+        repeats=given.repeats,
+        samples=given.samples,
+        many=given.many,
+        most=given.most,
+    )
     found: dict[str, Any] = {
-        "machine": machine(), "preliminary": given.preliminary, "repeats": given.repeats,
-        "rivals": {"lm-eval": "0.4.13", "inspect_ai": "0.3.285"}, "cases": {},
-    }  # fmt: skip
+        "machine": machine(),
+        "preliminary": given.preliminary,
+        "repeats": given.repeats,
+        "rivals": {"lm-eval": "0.4.13", "inspect_ai": "0.3.285"},
+        "cases": {},
+    }
     for repeat in range(given.repeats):
         for name, case in CASES.items():
             if given.only and name not in given.only:

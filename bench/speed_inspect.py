@@ -40,9 +40,12 @@ def scorer_of(given: argparse.Namespace) -> Any:
     if given.case == "mock":
         return match()
     grader = get_model(
-        "openai/judge-2026-01-01", base_url=given.url, api_key="none", responses_api=False,
+        "openai/judge-2026-01-01",
+        base_url=given.url,
+        api_key="none",
+        responses_api=False,
         config=GenerateConfig(max_connections=given.connections, max_retries=0),
-    )  # fmt: skip
+    )
     return model_graded_qa(model=grader)
 
 
@@ -52,8 +55,9 @@ def once(rows: Path, out: Path, given: argparse.Namespace) -> None:
     model = get_model(
         "mockllm/model", custom_outputs=reply, config=GenerateConfig(max_connections=given.connections)
     )
-    (log,) = eval(task, model=model, log_dir=str(out), display="none", log_level="error",
-                  max_samples=given.connections)  # fmt: skip
+    (log,) = eval(
+        task, model=model, log_dir=str(out), display="none", log_level="error", max_samples=given.connections
+    )
     assert log.status == "success", log.error and log.error.message[:300]
     assert log.results is not None
     assert log.results.completed_samples == log.results.total_samples, log.results
@@ -76,11 +80,16 @@ def main() -> None:
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         once(rows, folder / "log", given)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({
-        "samples": given.samples, "seconds": seconds,
-        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_mb": after.ru_maxrss / 1024,
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "samples": given.samples,
+                "seconds": seconds,
+                "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                "peak_mb": after.ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

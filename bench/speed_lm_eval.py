@@ -60,10 +60,13 @@ def once(task: Path, out: Path, cache: Path | None) -> None:
     """Read the task, ask, score, summarise, and write every row down."""
     tracker = EvaluationTracker(output_path=str(out))
     found: Any = lm_eval.simple_evaluate(
-        model="dummy", tasks=["made"],
+        model="dummy",
+        tasks=["made"],
         task_manager=TaskManager(include_path=str(task), include_defaults=False),
-        log_samples=True, use_cache=str(cache) if cache else None, evaluation_tracker=tracker,
-    )  # fmt: skip
+        log_samples=True,
+        use_cache=str(cache) if cache else None,
+        evaluation_tracker=tracker,
+    )
     rows = found.pop("samples")
     tracker.save_results_aggregated(results=found, samples=rows)
     for name, its in rows.items():
@@ -90,11 +93,16 @@ def main() -> None:
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         once(task, folder / "out", cache)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({
-        "samples": given.samples, "seconds": seconds,
-        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_mb": after.ru_maxrss / 1024,
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "samples": given.samples,
+                "seconds": seconds,
+                "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                "peak_mb": after.ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

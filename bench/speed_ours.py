@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from made_task import write_task  # noqa: E402
 
-from echat_eval.concurrency.retry import Patience  # noqa: E402
+from echat_eval.concurrency.retry import RetryPolicy  # noqa: E402
 from echat_eval.leaderboard.build import build_leaderboard  # noqa: E402
 from echat_eval.ports import (  # noqa: E402
     Case,
@@ -76,22 +76,34 @@ class ExactMatch:
     name = "exact-match"
     version = "1"
     metrics = (
-        Metric(name="exact_match", title="Exact match", unit="%", low=0, high=100, higher_is_better=True,
-               worst=0, headline=True),
-    )  # fmt: skip
+        Metric(
+            name="exact_match",
+            title="Exact match",
+            unit="%",
+            low=0,
+            high=100,
+            higher_is_better=True,
+            worst=0,
+            headline=True,
+        ),
+    )
     needs: tuple[str, ...] = ()
     scope: Literal["sample", "contrast group"] = "sample"
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         return [
             Score(
-                key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-                metric="exact_match", state="value",
-                value=100.0 * (case.response.reply is not None
-                               and case.response.reply.text in case.sample.references),
+                key="",
+                system=case.response.system,
+                task=case.sample.task,
+                sample_id=case.sample.id,
+                metric="exact_match",
+                state="value",
+                value=100.0
+                * (case.response.reply is not None and case.response.reply.text in case.sample.references),
             )
             for case in cases
-        ]  # fmt: skip
+        ]
 
     def fingerprint(self) -> str:
         return "exact-match-1"
@@ -105,9 +117,14 @@ def once(data: Path, out: Path, system: Mock, scorers: Sequence[Scorer]) -> Any:
     task = load_task("emotion", data=data)
     with RunFolder(out).writing() as run:
         states = evaluate(
-            run, systems=[system], tasks=[task], annotators=[], scorers=scorers, patience=Patience(tries=1),
+            run,
+            systems=[system],
+            tasks=[task],
+            annotators=[],
+            scorers=scorers,
+            retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
-        )  # fmt: skip
+        )
         board = build_leaderboard([run])
     assert states == {"value": len(task.samples) * len(board.metrics)} or "not applicable" in states, states
     return board

@@ -61,13 +61,19 @@ def summarise(cases: Mapping[str, Mapping[str, Figures]]) -> dict[str, Any]:
         hold("async mock from task to summary, samples/s", _rate(cases["async"]["ours"]), None)
     if "again" in cases:
         hold("no-op re-run in a process, s", _median(cases["again"]["ours"], "seconds"), 1.0, most=True)
-        hold("no-op re-run as a command, s", _median(cases["again"]["ours, command"], "process_seconds"), 1.0,
-             most=True)  # fmt: skip
+        hold(
+            "no-op re-run as a command, s",
+            _median(cases["again"]["ours, command"], "process_seconds"),
+            1.0,
+            most=True,
+        )
     if "help" in cases:
         hold("--help, s", _median(cases["help"]["ours"], "process_seconds"), 0.3, most=True)
     if "judge" in cases:
-        each = {name: median(one["cpu_seconds"] / one["samples"] for one in its)
-                for name, its in cases["judge"].items()}  # fmt: skip
+        each = {
+            name: median(one["cpu_seconds"] / one["samples"] for one in its)
+            for name, its in cases["judge"].items()
+        }
         hold("judge, CPU time over inspect_ai's", each["ours"] / each["inspect_ai"], 1.0, most=True)
         judging = median(one["server"]["calls"] / one["server"]["seconds"] for one in cases["judge"]["ours"])
         hold("judge while judging, verdicts/s of 1,000/s", judging, 250)
@@ -88,9 +94,11 @@ def table(found: Mapping[str, Any]) -> str:
     busy = " **Preliminary: the machine was busy with other work.**" if found["preliminary"] else ""
     lines = [
         f"{machine['date']}, {machine['cores']} cores of an {machine['cpu']}, Python {machine['python']}, "
-        f"median of {found['repeats']} (least to most), commit {machine['commit'][:12]}.{busy}", "",
-        "| what | ours | asked for | beside it |", "|---|--:|--:|---|",
-    ]  # fmt: skip
+        f"median of {found['repeats']} (least to most), commit {machine['commit'][:12]}.{busy}",
+        "",
+        "| what | ours | asked for | beside it |",
+        "|---|--:|--:|---|",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in _rows(cases)]
     return "\n".join(lines)
 
@@ -105,36 +113,62 @@ def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
     def seconds(figures: Figures, name: str = "process_seconds") -> str:
         return _spread([one[name] for one in figures], 2)
 
-    costs = {name: _spread([1000 * one["cpu_seconds"] / one["samples"] for one in its], 1)
-             for name, its in judge.items()}  # fmt: skip
+    costs = {
+        name: _spread([1000 * one["cpu_seconds"] / one["samples"] for one in its], 1)
+        for name, its in judge.items()
+    }
     verdicts = {
         name: _spread([one["samples"] / one["seconds"] for one in its]) for name, its in judge.items()
     }
-    judging = {name: _spread([one["server"]["calls"] / one["server"]["seconds"] for one in its])
-               for name, its in judge.items()}  # fmt: skip
+    judging = {
+        name: _spread([one["server"]["calls"] / one["server"]["seconds"] for one in its])
+        for name, its in judge.items()
+    }
     sizes = {int(name): its[0] for name, its in cases["sizes"].items()}
     whole = [one["samples"] / one["seconds"] for one in cases["async"]["ours"]]
     return [
         ["mock system, samples/s", rates["ours"], "≥ 1.0 × lm-eval, ≥ 8 × inspect_ai", others],
-        ["async mock while asking, 50 ms, 50 at once, samples/s",
-         _spread([one["samples"] / one["asking_seconds"] for one in cases["async"]["ours"]]), "≥ 800",
-         f"ideal 1,000; from task to summary {_spread(whole)}"],
-        ["1,000 samples again, nothing to do, s", seconds(again["ours"], "seconds"), "< 1",
-         f"as a command, all imports and the leaderboard with it: {seconds(again['ours, command'])}"],
-        ["`--help`, s", seconds(helps["ours"]), "< 0.3",
-         "; ".join(f"{name} {seconds(its)}" for name, its in helps.items() if name != "ours")],
-        ["judge over HTTP, CPU ms a verdict", costs["ours"], "below inspect_ai",
-         f"inspect_ai {costs['inspect_ai']}"],
-        ["judge over HTTP while judging, verdicts/s", judging["ours"], "≥ 250",
-         f"ideal 1,000; inspect_ai {judging['inspect_ai']}; from task to summary {verdicts['ours']}, "
-         f"inspect_ai {verdicts['inspect_ai']}"],
+        [
+            "async mock while asking, 50 ms, 50 at once, samples/s",
+            _spread([one["samples"] / one["asking_seconds"] for one in cases["async"]["ours"]]),
+            "≥ 800",
+            f"ideal 1,000; from task to summary {_spread(whole)}",
+        ],
+        [
+            "1,000 samples again, nothing to do, s",
+            seconds(again["ours"], "seconds"),
+            "< 1",
+            f"as a command, all imports and the leaderboard with it: {seconds(again['ours, command'])}",
+        ],
+        [
+            "`--help`, s",
+            seconds(helps["ours"]),
+            "< 0.3",
+            "; ".join(f"{name} {seconds(its)}" for name, its in helps.items() if name != "ours"),
+        ],
+        [
+            "judge over HTTP, CPU ms a verdict",
+            costs["ours"],
+            "below inspect_ai",
+            f"inspect_ai {costs['inspect_ai']}",
+        ],
+        [
+            "judge over HTTP while judging, verdicts/s",
+            judging["ours"],
+            "≥ 250",
+            f"ideal 1,000; inspect_ai {judging['inspect_ai']}; from task to summary {verdicts['ours']}, "
+            f"inspect_ai {verdicts['inspect_ai']}",
+        ],
         *(
-            [f"{count:,} mock samples: CPU ms a sample; peak MB",
-             f"{1000 * one['cpu_seconds'] / count:.2f}; {one['peak_mb']:.0f}",
-             "< 300 MB" if count == 10_000 else "linear", f"{one['seconds']:.1f} s in all, once"]
+            [
+                f"{count:,} mock samples: CPU ms a sample; peak MB",
+                f"{1000 * one['cpu_seconds'] / count:.2f}; {one['peak_mb']:.0f}",
+                "< 300 MB" if count == 10_000 else "linear",
+                f"{one['seconds']:.1f} s in all, once",
+            ]
             for count, one in sorted(sizes.items())
         ),
-    ]  # fmt: skip
+    ]
 
 
 def write_between(begin: str, end: str, text: str) -> None:

@@ -25,11 +25,18 @@ from echat_eval.osum.voice.weights import build_flow, build_hift
 
 HALF = VoiceConfig(
     flow=FlowConfig(
-        width=256, layers=6, heads=4, feed_forward=1024, channels=128, blocks=4, mid_stages=12,
-        estimator_heads=4, head_size=64,
+        width=256,
+        layers=6,
+        heads=4,
+        feed_forward=1024,
+        channels=128,
+        blocks=4,
+        mid_stages=12,
+        estimator_heads=4,
+        head_size=64,
     ),
     hift=HiftConfig(channels=256, pitch_channels=256),
-)  # fmt: skip
+)
 SIZES = {"half": HALF, "full": FULL_VOICE}
 
 
@@ -113,28 +120,52 @@ def public_modules(folder: Path, config: VoiceConfig) -> tuple[Any, Any]:
 
     c = config.flow
     encoder = ConformerEncoder(
-        input_size=c.width, output_size=c.width, attention_heads=c.heads, linear_units=c.feed_forward,
-        num_blocks=c.layers, input_layer="linear", pos_enc_layer_type="rel_pos_espnet",
-        selfattention_layer_type="rel_selfattn", use_cnn_module=False, macaron_style=False,
-    )  # fmt: skip
+        input_size=c.width,
+        output_size=c.width,
+        attention_heads=c.heads,
+        linear_units=c.feed_forward,
+        num_blocks=c.layers,
+        input_layer="linear",
+        pos_enc_layer_type="rel_pos_espnet",
+        selfattention_layer_type="rel_selfattn",
+        use_cnn_module=False,
+        macaron_style=False,
+    )
     estimator = ConditionalDecoder(
-        in_channels=320, out_channels=80, channels=[c.channels] * 2, dropout=0.0, n_blocks=c.blocks,
-        num_mid_blocks=c.mid_stages, num_heads=c.estimator_heads, attention_head_dim=c.head_size,
+        in_channels=320,
+        out_channels=80,
+        channels=[c.channels] * 2,
+        dropout=0.0,
+        n_blocks=c.blocks,
+        num_mid_blocks=c.mid_stages,
+        num_heads=c.estimator_heads,
+        attention_head_dim=c.head_size,
         act_fn="gelu",
-    )  # fmt: skip
+    )
     estimator.static_chunk_size = 0
     settings = {"sigma_min": 1e-6, "solver": "euler", "t_scheduler": "cosine", "training_cfg_rate": 0.2}
     matching = ConditionalCFM(
-        in_channels=240, n_spks=1, spk_emb_dim=80, estimator=estimator,
+        in_channels=240,
+        n_spks=1,
+        spk_emb_dim=80,
+        estimator=estimator,
         cfm_params=DictConfig(settings | {"inference_cfg_rate": c.guidance, "reg_loss_type": "l1"}),
-    )  # fmt: skip
+    )
     flow = MaskedDiffWithXvec(
-        input_size=c.width, output_size=80, spk_embed_dim=192, vocab_size=4096, input_frame_rate=25,
-        encoder=encoder, length_regulator=InterpolateRegulator(80, [1, 1, 1, 1]), decoder=matching,
-    )  # fmt: skip
+        input_size=c.width,
+        output_size=80,
+        spk_embed_dim=192,
+        vocab_size=4096,
+        input_frame_rate=25,
+        encoder=encoder,
+        length_regulator=InterpolateRegulator(80, [1, 1, 1, 1]),
+        decoder=matching,
+    )
     flow.fp16 = False
     hift = HiFTGenerator(
-        in_channels=80, base_channels=config.hift.channels, source_resblock_kernel_sizes=[7, 11],
+        in_channels=80,
+        base_channels=config.hift.channels,
+        source_resblock_kernel_sizes=[7, 11],
         f0_predictor=ConvRNNF0Predictor(1, 80, config.hift.pitch_channels),
-    )  # fmt: skip
+    )
     return flow.eval(), hift.eval()

@@ -122,12 +122,12 @@ class Unavailable(RowError):
         message: str,
         *,
         retry_after: float | None = None,
-        crowded: bool = False,
+        overloaded: bool = False,
         refused: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.crowded = crowded
+        self.overloaded = overloaded
         self.refused = refused
 
 

@@ -30,9 +30,10 @@ class System(Protocol):
     it runs on the process's one event loop, any other on threads. A system may also have
     `respond_batch(requests) -> replies` with `batch_size: int`, `calls_at_once: int`, `load()` and
     `close()`. Anything it raises is recorded, never scored. One whose fingerprint does not see all that
-    it answers by says `cached = False`; one that asks a paid server has a `payer` and `size_of(request)`
-    (see `echat_eval.cost.meter`). On a cluster it runs in copies: it must be picklable before `load()`, gets
-    a GPU if its `device` (or `wants_gpu`) says so, and stays with the driver if it says `runs_here`.
+    it answers by says `cached = False`; one that asks a paid server has a `billed_client` and
+    `size_of(request)` (see `echat_eval.cost.meter`). On a cluster it runs in copies: it must be picklable
+    before `load()`, gets a GPU if its `device` (or `wants_gpu`) says so, and stays with the driver if it
+    says `runs_here`.
     """
 
     name: str

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.records import Reply, Request
 
-IMPATIENT = Patience(tries=2, first_wait=0.0)
+IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
 TONE_RATE = 16_000
 
 
@@ -38,12 +38,17 @@ def write_task(root: Path, name: str = "emotion", groups: int = 4) -> Path:
             digest = write_tone(folder / audio, hertz, seed=group * 2 + (cue == "sad"))
             rows.append(
                 {
-                    "id": f"s{group}{cue[0]}", "audio": audio, "audio_sha256": digest,
-                    "transcript": f"sentence number {group}", "cues": {"emotion": cue}, "language": "en",
-                    "source": "synthetic", "contrast_group": f"g{group}",
+                    "id": f"s{group}{cue[0]}",
+                    "audio": audio,
+                    "audio_sha256": digest,
+                    "transcript": f"sentence number {group}",
+                    "cues": {"emotion": cue},
+                    "language": "en",
+                    "source": "synthetic",
+                    "contrast_group": f"g{group}",
                     "references": [f"{'Lovely' if cue == 'happy' else 'I am sorry'}, {group}."],
                 }
-            )  # fmt: skip
+            )
     (folder / "task.yaml").write_text(
         f"name: {name}\nversion: 1\ntitle:\n  en: Tones\n  zh: 音\ndescription: Tones for tests.\n"
         "cues: [emotion]\nlicence: CC0-1.0\n"
@@ -95,5 +100,5 @@ def scripted() -> type[Scripted]:
 
 
 @pytest.fixture
-def impatient() -> Patience:
+def impatient() -> RetryPolicy:
     return IMPATIENT

@@ -7,7 +7,7 @@ them from run folders, `pairs` joins two systems, `differences` estimates paired
 
 from __future__ import annotations
 
-from echat_eval.analysis.compare import Cell, Comparison, Flip, compare
+from echat_eval.analysis.compare import ComparedMetric, Comparison, Flip, compare
 from echat_eval.analysis.compare_text import to_text
 from echat_eval.analysis.frames import COLUMNS, check_table, one_system, read_table
 from echat_eval.analysis.metric_rule import MetricRule
@@ -17,7 +17,7 @@ from echat_eval.analysis.trend import Trend, trend
 
 __all__ = [
     "COLUMNS",
-    "Cell",
+    "ComparedMetric",
     "Comparison",
     "Flip",
     "MetricRule",

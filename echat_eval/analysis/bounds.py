@@ -10,7 +10,7 @@ from scipy.special import stdtr, stdtrit
 
 from echat_eval.stats import Estimate
 
-__all__ = ["Tests", "drop_p_values", "sure_bounds", "to_tests"]
+__all__ = ["Tests", "drop_p_values", "to_tests", "worst_case_bounds"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def to_tests(estimates: Sequence[Sequence[Estimate | None]]) -> Tests:
     return Tests(value=column("value"), se=column("se"), df=column("df"))
 
 
-def sure_bounds(tests: Tests, *, level: float) -> tuple[Floats, Floats]:
+def worst_case_bounds(tests: Tests, *, level: float) -> tuple[Floats, Floats]:
     """Return the lowest lower and the highest upper bound over the fills: (..., tests) each, NaN: untold."""
     half = stdtrit(tests.df, 0.5 + level / 2) * tests.se
     return (tests.value - half).min(axis=0), (tests.value + half).max(axis=0)

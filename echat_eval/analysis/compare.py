@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.analysis.bounds import drop_p_values, sure_bounds, to_tests
+from echat_eval.analysis.bounds import drop_p_values, to_tests, worst_case_bounds
 from echat_eval.analysis.differences import difference
 from echat_eval.analysis.pairs import Pairs, pair
-from echat_eval.analysis.runs import differences, why_untimed
+from echat_eval.analysis.runs import differences, latency_not_comparable
 from echat_eval.errors import UsageError
 from echat_eval.stats import holm
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis.runs import Run
     from echat_eval.stats import Estimate
 
-__all__ = ["Cell", "Comparison", "Flip", "compare", "refuse_unlike"]
+__all__ = ["ComparedMetric", "Comparison", "Flip", "compare", "require_comparable"]
 
 #: Metrics that a system's neighbours on the machine change.
 TIMES = ("seconds", "first_audio_seconds", "rtf")
@@ -31,7 +31,7 @@ SLICES = ("source", "language", "label")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class ComparedMetric:
     """One difference.
 
     Attributes:
@@ -93,14 +93,14 @@ class Comparison:
 
     one: str
     other: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparedMetric, ...]
     flips: tuple[Flip, ...]
     counts: str
     unlike: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def refuse_unlike(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
+def require_comparable(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
     """Return why runs are not alike, or refuse them.
 
     Raises:
@@ -137,10 +137,10 @@ def compare(
         UsageError: runs that are not alike, and not `anyway`.
         BadData: no shared samples, a metric that one of them lacks.
     """
-    unlike = refuse_unlike([one, other], anyway=anyway)
+    unlike = require_comparable([one, other], anyway=anyway)
     pairs = pair(other.frame, one.frame, metrics=list(metrics))
     parts = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
-    cells: list[Cell] = []
+    cells: list[ComparedMetric] = []
     for name, rule in metrics.items():
         cells += _metric_cells(name, parts[name], rule, level, min_clusters)
     first = next(iter(metrics))
@@ -155,8 +155,10 @@ def compare(
     )
 
 
-def _metric_cells(name: str, rows: pd.DataFrame, rule: MetricRule, level: float, least: int) -> list[Cell]:
-    def cell(part: Literal["pooled", "task", "slice"], label: str, chosen: pd.DataFrame) -> Cell:
+def _metric_cells(
+    name: str, rows: pd.DataFrame, rule: MetricRule, level: float, least: int
+) -> list[ComparedMetric]:
+    def cell(part: Literal["pooled", "task", "slice"], label: str, chosen: pd.DataFrame) -> ComparedMetric:
         return _cell(name, part, label, chosen, rule, level, least)
 
     pooled = cell("pooled", "all tasks", rows)
@@ -187,10 +189,10 @@ def _cell(
     rule: MetricRule,
     level: float,
     least: int,
-) -> Cell:
+) -> ComparedMetric:
     fills = difference(rows, rule, coverage=level, min_clusters=least)
     tests = to_tests([[one] for one in fills.estimates])
-    low, high = (None if np.isnan(b[0]) else float(b[0]) for b in sure_bounds(tests, level=level))
+    low, high = (None if np.isnan(b[0]) else float(b[0]) for b in worst_case_bounds(tests, level=level))
     p = None
     if low is not None:
         down = float(drop_p_values(tests)[0])
@@ -198,7 +200,7 @@ def _cell(
         p = min(1.0, 2 * min(down, up))
     change = rule.sign * (rows["value"] - rows["against"]).dropna().to_numpy()
     n = max(len(change), 1)
-    return Cell(
+    return ComparedMetric(
         metric=metric,
         part=part,
         name=name,
@@ -225,10 +227,15 @@ def _flips(rows: pd.DataFrame, rule: MetricRule) -> tuple[Flip, ...]:
     return tuple(
         Flip(task=t, sample_id=s, metric=m, before=float(b), after=float(a), change=float(c))
         for t, s, m, b, a, c in zip(
-            chosen["task"], chosen["sample_id"], chosen["metric"], chosen["against"], chosen["value"],
-            change.loc[order], strict=True,
+            chosen["task"],
+            chosen["sample_id"],
+            chosen["metric"],
+            chosen["against"],
+            chosen["value"],
+            change.loc[order],
+            strict=True,
         )
-    )  # fmt: skip
+    )
 
 
 def _notes(pairs: Pairs) -> tuple[str, ...]:
@@ -241,11 +248,11 @@ def _notes(pairs: Pairs) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _notes_on(cells: Sequence[Cell], one: Run, other: Run) -> list[str]:
+def _notes_on(cells: Sequence[ComparedMetric], one: Run, other: Run) -> list[str]:
     """Return what must be known to read some of the numbers."""
     said = []
     timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in TIMES))
-    if timed and (why := why_untimed(other, one) or why_untimed(one, other)):
+    if timed and (why := latency_not_comparable(other, one) or latency_not_comparable(one, other)):
         said.append(f"{', '.join(timed)}: no fair race: {why}")
     if any(cell.tied == 1.0 and cell.low is not None for cell in cells):
         said.append(

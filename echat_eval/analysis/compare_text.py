@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from echat_eval.analysis.compare import Cell, Comparison
+    from echat_eval.analysis.compare import ComparedMetric, Comparison
     from echat_eval.analysis.trend import Trend
 
 __all__ = ["to_text", "trend_text"]
@@ -66,7 +66,7 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
     return lines
 
 
-def _line(cell: Cell, mark: str) -> str:
+def _line(cell: ComparedMetric, mark: str) -> str:
     name = f"  {_plain(cell.name):<26}"
     if cell.difference is None or cell.low is None or cell.high is None:
         shown = "" if cell.difference is None else f"{cell.difference.value:+10.2f}"

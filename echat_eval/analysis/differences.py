@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Fills", "difference", "level", "share_over"]
+__all__ = ["ImputedEstimates", "difference", "level", "share_over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fills:
+class ImputedEstimates:
     """One number under the three fills.
 
     Attributes:
@@ -61,7 +61,9 @@ class _Side:
     counts: NDArray[np.bool_]
 
 
-def difference(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int) -> Fills:
+def difference(
+    rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int
+) -> ImputedEstimates:
     """Return candidate minus against, turned so that above 0 is better.
 
     Args:
@@ -88,15 +90,22 @@ def difference(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clu
         return _told(found, frozen, rule, min_clusters)
 
     observed = estimate(counts & ~gap, ours.value, theirs.value) if (counts & ~gap).any() else None
-    filled = [observed, observed] if not gap.any() else [
-        None if a is None or b is None else estimate(
-            counts, np.where(ours.missing, a, ours.value), np.where(theirs.missing, b, theirs.value))
-        for a, b in ((bad, good), (good, bad))
-    ]  # fmt: skip
+    filled = (
+        [observed, observed]
+        if not gap.any()
+        else [
+            None
+            if a is None or b is None
+            else estimate(
+                counts, np.where(ours.missing, a, ours.value), np.where(theirs.missing, b, theirs.value)
+            )
+            for a, b in ((bad, good), (good, bad))
+        ]
+    )
     return facts.fills([observed, *filled], rule.sign)
 
 
-def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int) -> Fills:
+def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int) -> ImputedEstimates:
     """Return the candidate's own mean, not turned; arguments as in `difference`."""
     side = _side(rows, rule, "")
     bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
@@ -113,10 +122,14 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
         return _told(found, bool(np.ptp(x) == 0), rule, min_clusters)
 
     observed = estimate(side.counts & ~gap, side.value) if (side.counts & ~gap).any() else None
-    filled = [observed, observed] if not gap.any() else [
-        None if end is None else estimate(side.counts, np.where(side.missing, end, side.value))
-        for end in (bad, good)
-    ]  # fmt: skip
+    filled = (
+        [observed, observed]
+        if not gap.any()
+        else [
+            None if end is None else estimate(side.counts, np.where(side.missing, end, side.value))
+            for end in (bad, good)
+        ]
+    )
     return facts.fills([observed, *filled], 1.0)
 
 
@@ -143,7 +156,7 @@ class _Facts:
             raise BadData("average 'macro' needs a label in every row; add a column 'label' or use 'mean'")
         return column
 
-    def fills(self, estimates: list[Estimate | None], sign: float) -> Fills:
+    def fills(self, estimates: list[Estimate | None], sign: float) -> ImputedEstimates:
         turned = [_turned(one, sign) for one in estimates]
         why = ""
         if self._n == self._missing:
@@ -154,7 +167,7 @@ class _Facts:
             why = "the values do not vary, or a label lies in one cluster"
         elif None in turned:
             why = "missing values and a metric without a closed range"
-        return Fills(
+        return ImputedEstimates(
             estimates=(turned[0], turned[1], turned[2]),
             n=self._n,
             clusters=self._groups,
@@ -181,8 +194,11 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
         )
     missing = state == "missing"
     weight = rows[f"{prefix}weight"].to_numpy(dtype=np.float64)
-    other = rows["weight" if prefix else "against_weight"].to_numpy(dtype=np.float64) if (
-        "against_weight" in rows) else weight  # fmt: skip
+    other = (
+        rows["weight" if prefix else "against_weight"].to_numpy(dtype=np.float64)
+        if ("against_weight" in rows)
+        else weight
+    )
     return _Side(value, np.where(missing, other, weight), missing, missing | ~np.isnan(value))
 
 

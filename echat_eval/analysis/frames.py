@@ -39,8 +39,14 @@ def read_table(path: Path) -> pd.DataFrame:
         frame = pd.DataFrame([row for _, row in numbered], index=[number for number, _ in numbered])
         return check_table(frame, where=str(path))
     try:
-        frame = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",", dtype=str, keep_default_na=False,
-                            encoding="utf-8-sig", skip_blank_lines=False)  # fmt: skip
+        frame = pd.read_csv(
+            path,
+            sep="\t" if kind == ".tsv" else ",",
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+        )
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
     if not isinstance(frame.index, pd.RangeIndex):
@@ -118,13 +124,20 @@ def one_system(frame: pd.DataFrame, system: str | None = None, *, where: str = "
 
 def _numbers(column: pd.Series, name: str, where: str) -> pd.Series:
     """Return a column as floats; blank is NaN."""
-    filled = column.notna() & (column.astype(str).str.strip() != "") if column.dtype == object or isinstance(
-        column.dtype, pd.StringDtype) else column.notna()  # fmt: skip
+    filled = (
+        column.notna() & (column.astype(str).str.strip() != "")
+        if column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+        else column.notna()
+    )
     numbers = pd.to_numeric(column.where(filled, None), errors="coerce").astype(np.float64)
     spelled = column.astype(str).str.lower() if numbers[filled].isna().any() else None
     if spelled is not None:
-        _refuse(where, filled & numbers.isna() & ~spelled.isin(["nan", "none", "null"]),
-                f"a {name} that is not a number", column)  # fmt: skip
+        _refuse(
+            where,
+            filled & numbers.isna() & ~spelled.isin(["nan", "none", "null"]),
+            f"a {name} that is not a number",
+            column,
+        )
     _refuse(where, pd.Series(np.isinf(numbers.to_numpy()), column.index), f"an infinite {name}", column)
     return numbers
 

@@ -83,13 +83,16 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
     frame = pd.DataFrame(
         {
             **{name: joined[name] for name in KEY},
-            "value": joined["value"], "against": joined["value_against"],
-            "weight": joined["weight"], "against_weight": joined["weight_against"],
-            "state": joined["state"], "against_state": joined["state_against"],
+            "value": joined["value"],
+            "against": joined["value_against"],
+            "weight": joined["weight"],
+            "against_weight": joined["weight_against"],
+            "state": joined["state"],
+            "against_state": joined["state_against"],
             "cluster": clusters.to_numpy(),
             **{name: joined[name] for name in SLICES},
         }
-    )  # fmt: skip
+    )
     return Pairs(
         frame=frame,
         shared=len(here & there),

@@ -17,7 +17,7 @@ from echat_eval.io import jsonl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Run", "differences", "load_run", "why_untimed"]
+__all__ = ["Run", "differences", "latency_not_comparable", "load_run"]
 
 #: What a run's manifest hashes, and under which key.
 HASHED = (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint"))
@@ -96,11 +96,16 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
     manifest = folder.manifest()
     scores = [
         {
-            "task": s.task, "sample_id": s.sample_id, "system": s.system, "metric": s.metric,
-            "state": s.state, "value": s.value, "weight": s.weight,
+            "task": s.task,
+            "sample_id": s.sample_id,
+            "system": s.system,
+            "metric": s.metric,
+            "state": s.state,
+            "value": s.value,
+            "weight": s.weight,
         }
         for s in folder.scores().values()
-    ]  # fmt: skip
+    ]
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
     table = pd.DataFrame([*scores, *_timings(folder)])
@@ -167,12 +172,17 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
         }
         rows += [
             {
-                "task": response.task, "sample_id": response.sample_id, "system": response.system,
-                "metric": metric, "state": "value", "value": value, "weight": 1.0,
+                "task": response.task,
+                "sample_id": response.sample_id,
+                "system": response.system,
+                "metric": metric,
+                "state": "value",
+                "value": value,
+                "weight": 1.0,
             }
             for metric, value in found.items()
             if value is not None and metric not in scored
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -188,7 +198,7 @@ def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
 
 
-def why_untimed(candidate: Run, against: Run) -> str:
+def latency_not_comparable(candidate: Run, against: Run) -> str:
     """Return why the candidate's times cannot be held against another run's, or nothing."""
     at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
     if at_once != 1:

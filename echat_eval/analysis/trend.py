@@ -59,9 +59,14 @@ def trend(runs: Sequence[Run], *, metrics: Mapping[str, MetricRule], level: floa
 
 
 def _trend(
-    metric: str, task: str | None, runs: Sequence[Run], wide: pd.DataFrame, links: np.ndarray,
-    rule: MetricRule, level: float,
-) -> Trend:  # fmt: skip
+    metric: str,
+    task: str | None,
+    runs: Sequence[Run],
+    wide: pd.DataFrame,
+    links: np.ndarray,
+    rule: MetricRule,
+    level: float,
+) -> Trend:
     values = wide.to_numpy(dtype=np.float64)  # (samples, runs)
     steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
     slopes = rule.sign * (values @ steps) / (steps @ steps)

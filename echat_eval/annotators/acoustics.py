@@ -75,10 +75,17 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
     """
     values: dict[str, float | None] = dict.fromkeys(
         (
-            "f0_median_hz", "f0_range_semitones", "voiced_share", "pause_share", "pauses_per_second",
-            "energy_peaks_per_second", "energy_db", "energy_range_db", "spectral_centroid_hz",
+            "f0_median_hz",
+            "f0_range_semitones",
+            "voiced_share",
+            "pause_share",
+            "pauses_per_second",
+            "energy_peaks_per_second",
+            "energy_db",
+            "energy_range_db",
+            "spectral_centroid_hz",
         )
-    )  # fmt: skip
+    )
     values["seconds"] = len(mono) / rate
     padded = np.pad(mono, (0, max(0, _PITCH_FRAME - len(mono))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _PITCH_FRAME)[::_HOP]

@@ -82,9 +82,11 @@ class Dnsmos:
     def fingerprint(self) -> str:
         """Hash of both networks, the engine and the rule."""
         parts = {
-            "weights": [file_sha256(self._folder() / name) for name in FILES], "rule": self.version,
-            "onnxruntime": installed_version("onnxruntime"), "resampler": RESAMPLER,
-        }  # fmt: skip
+            "weights": [file_sha256(self._folder() / name) for name in FILES],
+            "rule": self.version,
+            "onnxruntime": installed_version("onnxruntime"),
+            "resampler": RESAMPLER,
+        }
         return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:

@@ -133,9 +133,12 @@ def _encoded(model: Any, batch: Any, lengths: Sequence[int]) -> tuple[Any, Any]:
     bias = scale = None
     if encoder.get_alibi_bias is not None:
         bias = encoder.get_alibi_bias(
-            batch_size=x.shape[0], time_steps=x.shape[1], heads=encoder.modality_cfg.num_alibi_heads,
-            dtype=torch.float32, device=x.device,
-        )  # fmt: skip
+            batch_size=x.shape[0],
+            time_steps=x.shape[1],
+            heads=encoder.modality_cfg.num_alibi_heads,
+            dtype=torch.float32,
+            device=x.device,
+        )
         scale = encoder.alibi_scale.clamp_min(0) if encoder.alibi_scale is not None else None
         if scale is not None and scale.size(0) == 1:
             bias, scale = bias * scale.squeeze(0).type_as(bias), None

@@ -14,11 +14,22 @@ __all__ = ["AUDIOSET", "EventTagger"]
 
 #: AudioSet's names of the benchmark's events; a tagger's other classes are unmapped and said.
 AUDIOSET: Mapping[str, str] = {
-    "Laughter": "laugh", "Baby laughter": "laugh", "Giggle": "laugh", "Snicker": "laugh",
-    "Belly laugh": "laugh", "Chuckle, chortle": "laugh", "Cough": "cough", "Crying, sobbing": "cry",
-    "Baby cry, infant cry": "cry", "Whimper": "cry", "Wail, moan": "cry", "Screaming": "scream",
-    "Sigh": "sigh", "Throat clearing": "throat clearing", "Sneeze": "sneeze",
-}  # fmt: skip
+    "Laughter": "laugh",
+    "Baby laughter": "laugh",
+    "Giggle": "laugh",
+    "Snicker": "laugh",
+    "Belly laugh": "laugh",
+    "Chuckle, chortle": "laugh",
+    "Cough": "cough",
+    "Crying, sobbing": "cry",
+    "Baby cry, infant cry": "cry",
+    "Whimper": "cry",
+    "Wail, moan": "cry",
+    "Screaming": "scream",
+    "Sigh": "sigh",
+    "Throat clearing": "throat clearing",
+    "Sneeze": "sneeze",
+}
 
 
 class EventTagger:
@@ -28,14 +39,24 @@ class EventTagger:
     version = "1"
 
     def __init__(
-        self, model: str, labels: str | Mapping[str, str] = "", revision: str | None = None,
-        device: str = "cpu", threshold: float = 0.5, batch_size: int = 8,
-    ) -> None:  # fmt: skip
+        self,
+        model: str,
+        labels: str | Mapping[str, str] = "",
+        revision: str | None = None,
+        device: str = "cpu",
+        threshold: float = 0.5,
+        batch_size: int = 8,
+    ) -> None:
         self.batch_size = batch_size
         self._heard = AudioClassifier(
-            cue="event", model=model, labels=read_map(labels), known=AUDIOSET, revision=revision,
-            device=device, threshold=threshold,
-        )  # fmt: skip
+            cue="event",
+            model=model,
+            labels=read_map(labels),
+            known=AUDIOSET,
+            revision=revision,
+            device=device,
+            threshold=threshold,
+        )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return event (the likeliest, or "none"), events (label -> probability) and what is unmapped."""

@@ -34,9 +34,14 @@ def funasr_model(
         revision: of the hub.
     """
     return LocalModel(
-        model=model, build=lambda folder: _build(folder, device, threads), packages=("funasr", "torch"),
-        files=("config.yaml|configuration.json", "model.pt"), hub=hub, revision=revision, device=device,
-    )  # fmt: skip
+        model=model,
+        build=lambda folder: _build(folder, device, threads),
+        packages=("funasr", "torch"),
+        files=("config.yaml|configuration.json", "model.pt"),
+        hub=hub,
+        revision=revision,
+        device=device,
+    )
 
 
 def _build(folder: Path, device: str, threads: int) -> Any:
@@ -50,9 +55,16 @@ def _build(folder: Path, device: str, threads: int) -> Any:
             ) from error
         try:
             made = AutoModel(
-                model=str(folder), device=device, ncpu=threads, disable_update=True, disable_pbar=True,
-                disable_log=True, trust_remote_code=False, log_level="ERROR", frontend_conf=STILL,
-            )  # fmt: skip
+                model=str(folder),
+                device=device,
+                ncpu=threads,
+                disable_update=True,
+                disable_pbar=True,
+                disable_log=True,
+                trust_remote_code=False,
+                log_level="ERROR",
+                frontend_conf=STILL,
+            )
         except (AssertionError, KeyError) as error:
             raise NotInstalled(
                 f"{folder}: FunASR does not know this model ({error}); a package it needs may be "

@@ -77,9 +77,12 @@ class LocalModel:
     def settings(self) -> dict[str, Any]:
         """Return what was set, and the licence the model's card names."""
         return {
-            "model": self.model, "hub": self.hub, "revision": self.revision, "device": self.device,
+            "model": self.model,
+            "hub": self.hub,
+            "revision": self.revision,
+            "device": self.device,
             "licence": folder_licence(self.folder()),
-        }  # fmt: skip
+        }
 
 
 def mono_of(audio: AudioRef) -> NDArray[np.float32]:

@@ -47,9 +47,12 @@ class SenseVoice:
         with self._model.lock:
             known = getattr(self._model.ready().model, "lid_dict", {})
             found = self._model.ready().generate(
-                monos, fs=RATE, language=language if language in known else "auto", use_itn=False,
+                monos,
+                fs=RATE,
+                language=language if language in known else "auto",
+                use_itn=False,
                 batch_size=len(monos),
-            )  # fmt: skip
+            )
         return [read_tags(one.get("text", "")) for one in found]
 
     def close(self) -> None:

@@ -43,17 +43,27 @@ class Speaker:
     version = "1"
 
     def __init__(
-        self, model: str, cue: str = "gender", labels: str | Mapping[str, str] = "",
-        revision: str | None = None, device: str = "cpu", threshold: float = 0.5, batch_size: int = 8,
-    ) -> None:  # fmt: skip
+        self,
+        model: str,
+        cue: str = "gender",
+        labels: str | Mapping[str, str] = "",
+        revision: str | None = None,
+        device: str = "cpu",
+        threshold: float = 0.5,
+        batch_size: int = 8,
+    ) -> None:
         self.batch_size = batch_size
         if cue not in ("age", "gender"):
             raise UsageError(f"speaker hears age or gender, not {cue!r}")
         self.cue = cue
         self._heard = AudioClassifier(
-            cue=cue, model=model, labels=read_map(labels), revision=revision, device=device,
+            cue=cue,
+            model=model,
+            labels=read_map(labels),
+            revision=revision,
+            device=device,
             threshold=threshold,
-        )  # fmt: skip
+        )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return the cue's label, confidence, distribution and what is unmapped."""
@@ -88,9 +98,12 @@ class AgeGenderRegressor:
     licence = "CC BY-NC-SA 4.0: not for commercial use"
 
     def __init__(
-        self, model: str = "audeering/wav2vec2-large-robust-24-ft-age-gender", revision: str | None = None,
-        device: str = "cpu", threshold: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        model: str = "audeering/wav2vec2-large-robust-24-ft-age-gender",
+        revision: str | None = None,
+        device: str = "cpu",
+        threshold: float = 0.5,
+    ) -> None:
         self.threshold = threshold
         self._model = transformers_model(model, self._build, revision=revision, device=device)
 

@@ -37,9 +37,14 @@ class TransformersASR:
     version = "1"
 
     def __init__(
-        self, model: str, languages: str = "en+zh", revision: str | None = None, device: str = "cpu",
-        max_new_tokens: int = 440, batch_size: int = 8,
-    ) -> None:  # fmt: skip
+        self,
+        model: str,
+        languages: str = "en+zh",
+        revision: str | None = None,
+        device: str = "cpu",
+        max_new_tokens: int = 440,
+        batch_size: int = 8,
+    ) -> None:
         self.batch_size = batch_size
         self.languages = tuple(languages.split("+"))
         self.max_new_tokens = max_new_tokens
@@ -88,9 +93,11 @@ class TransformersASR:
 
         net, front, words, ctc = self._model.ready()
         given = front(
-            list(monos), sampling_rate=RATE, return_tensors="pt",
+            list(monos),
+            sampling_rate=RATE,
+            return_tensors="pt",
             padding="max_length" if net.config.model_type in FIXED_WINDOWS else True,
-        ).to(net.device)  # fmt: skip
+        ).to(net.device)
         with torch.no_grad():
             if ctc:
                 tokens = net(**given).logits.argmax(-1)
@@ -126,9 +133,10 @@ class TransformersASR:
     def settings(self) -> Mapping[str, Any]:
         """Everything that was set."""
         return {
-            **self._model.settings(), "languages": list(self.languages),
+            **self._model.settings(),
+            "languages": list(self.languages),
             "max_new_tokens": self.max_new_tokens,
-        }  # fmt: skip
+        }
 
 
 def windows(mono: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]]:

@@ -149,14 +149,23 @@ class EmotionClassifier:
     version = "1"
 
     def __init__(
-        self, model: str, labels: str | Mapping[str, str] = "", revision: str | None = None,
-        device: str = "cpu", threshold: float = 0.5, batch_size: int = 8,
-    ) -> None:  # fmt: skip
+        self,
+        model: str,
+        labels: str | Mapping[str, str] = "",
+        revision: str | None = None,
+        device: str = "cpu",
+        threshold: float = 0.5,
+        batch_size: int = 8,
+    ) -> None:
         self.batch_size = batch_size
         self._heard = AudioClassifier(
-            cue="emotion", model=model, labels=read_map(labels), revision=revision, device=device,
+            cue="emotion",
+            model=model,
+            labels=read_map(labels),
+            revision=revision,
+            device=device,
             threshold=threshold,
-        )  # fmt: skip
+        )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return emotion, confidence, distribution and the classes that map to no label."""

@@ -29,9 +29,13 @@ def transformers_model(
         return build(folder)
 
     return LocalModel(
-        model=model, build=built, packages=("transformers", "torch"), files=("config.json",),
-        revision=revision, device=device,
-    )  # fmt: skip
+        model=model,
+        build=built,
+        packages=("transformers", "torch"),
+        files=("config.json",),
+        revision=revision,
+        device=device,
+    )
 
 
 def loaded_whole(kind: Any, folder: Path, device: str) -> Any:

@@ -17,9 +17,19 @@ __all__ = ["folder_licence", "folder_sha256", "model_folder", "require_files"]
 
 #: Files that make a model what it is; a readme or a picture does not.
 _SUFFIXES = {
-    ".pt", ".pth", ".bin", ".safetensors", ".onnx", ".json", ".yaml", ".yml", ".txt",
-    ".model", ".mvn", ".vocab",
-}  # fmt: skip
+    ".pt",
+    ".pth",
+    ".bin",
+    ".safetensors",
+    ".onnx",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".txt",
+    ".model",
+    ".mvn",
+    ".vocab",
+}
 
 
 def model_folder(model: str, *, hub: str = "hf", revision: str | None = None) -> Path:

@@ -63,8 +63,9 @@ def standard_error(run: ScriptedRun) -> str | None:
     cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
     scored = [
         (s.value, cluster[s.task, s.sample_id])
-        for s in run.folder.scores().values() if s.metric == run.metric and s.value is not None
-    ]  # fmt: skip
+        for s in run.folder.scores().values()
+        if s.metric == run.metric and s.value is not None
+    ]
     told = run.reported
     if told is None or not scored:
         return f"of {len(scored)} scores, {'nothing' if told is None else told.n} is reported"
@@ -107,10 +108,12 @@ def _facts(folder: RunFolder) -> dict[str, dict[Any, Any]]:
 def silent_audio(run: ScriptedRun) -> str | None:
     """A stored reply of zeros is no voice, whatever was heard in it."""
     silent = [
-        r.sample_id for r in run.folder.responses().values()
-        if r.reply is not None and isinstance(r.reply.audio, AudioRef)
+        r.sample_id
+        for r in run.folder.responses().values()
+        if r.reply is not None
+        and isinstance(r.reply.audio, AudioRef)
         and not read_mono(r.reply.audio.path, rate=None)[0].any()
-    ]  # fmt: skip
+    ]
     return f"{len(silent)} replies are silent and were heard as a voice" if silent else None
 
 

@@ -11,7 +11,7 @@ from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.jsonl import read_rows
-from echat_eval.judge import Jury, Question, text_score
+from echat_eval.judge import JudgeClient, Question, text_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def attack_question(rubric: str, attack: Attack | None, language: str) -> Questi
 
 
 def try_attacks(
-    jury: Jury, corpus: Sequence[Attack], *, at_once: int = 4, told: Callable[[], None] = lambda: None
+    jury: JudgeClient, corpus: Sequence[Attack], *, at_once: int = 4, told: Callable[[], None] = lambda: None
 ) -> list[AttackOutcome]:
     """Return what every attack did to the score, in their order.
 
@@ -100,5 +100,5 @@ def try_attacks(
         return list(pool.map(one, corpus))
 
 
-def _points(jury: Jury, question: Question) -> float:
+def _points(jury: JudgeClient, question: Question) -> float:
     return text_score(jury.judge, jury.rule(question).verdict.grades, question.task)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData, Unavailable, UnknownName
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.jsonl import read_rows
-from echat_eval.judge import Jury, Question, judge_names, text_score
+from echat_eval.judge import JudgeClient, Question, judge_names, text_score
 from echat_eval.labels import check_label
 
 if TYPE_CHECKING:
@@ -76,16 +76,19 @@ def _golden(path: Path, line: int, row: Mapping[str, Any]) -> GoldenReply:
         id=row["id"],
         kind=row["kind"],
         question=Question(
-            task=row["task"], language=row["language"], transcript=row["transcript"], cues=row["cues"],
+            task=row["task"],
+            language=row["language"],
+            transcript=row["transcript"],
+            cues=row["cues"],
             reply=row["reply"],
         ),
         band=(low, high),
         grades={name: (bounds[0], bounds[1]) for name, bounds in row["grades"].items()},
-    )  # fmt: skip
+    )
 
 
 def grade_golden(
-    jury: Jury,
+    jury: JudgeClient,
     replies: Sequence[GoldenReply],
     *,
     repeats: int = 1,
@@ -103,7 +106,7 @@ def grade_golden(
         return list(pool.map(one, replies))
 
 
-def _outcome(jury: Jury, reply: GoldenReply, repeats: int) -> GoldenOutcome:
+def _outcome(jury: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenOutcome:
     try:
         verdicts = [jury.rule(reply.question, repeat=n).verdict for n in range(repeats)]
     except Unavailable as error:

@@ -79,11 +79,14 @@ def read_clips(path: Path) -> list[Clip]:
             check_label(cue, label)
         clips.append(
             Clip(
-                audio=audio_ref(audio), language=row["language"], transcript=row.get("transcript"),
+                audio=audio_ref(audio),
+                language=row["language"],
+                transcript=row.get("transcript"),
                 # Without a name every clip is a cluster of its own: an assumption, and the kindest one.
-                speaker=row.get("speaker") or f"clip {line}", labels=labels,
+                speaker=row.get("speaker") or f"clip {line}",
+                labels=labels,
             )
-        )  # fmt: skip
+        )
     if not clips:
         raise BadData(f"{path}: no clips")
     return clips
@@ -115,9 +118,13 @@ def hear_clips(
                 [(float(v["confidence"]), c.labels[cue] == v[cue], c.speaker) for c, v in sure]
             )
     return Report(
-        clips=len(clips), not_applicable=len(clips) - len(heard), error_rate=_error_rate(heard), cues=cues,
-        confusion=confusion, calibration=calibration,
-    )  # fmt: skip
+        clips=len(clips),
+        not_applicable=len(clips) - len(heard),
+        error_rate=_error_rate(heard),
+        cues=cues,
+        confusion=confusion,
+        calibration=calibration,
+    )
 
 
 def _calibration(rows: Sequence[tuple[float, bool, str]]) -> Agreement:

@@ -18,11 +18,11 @@ from echat_eval.checks import alarms
 from echat_eval.checks.scripted_clips import make_task
 from echat_eval.checks.scripted_run import Parts, make_run
 from echat_eval.io.hashing import digest
-from echat_eval.judge import Jury, Prompt, Question
+from echat_eval.judge import JudgeClient, Prompt, Question
 from echat_eval.scorers.judge_scorer import question_under, voice_of
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.transcription import TranscriptionConsistency
-from echat_eval.scorers.transcripts import WORD_EARS
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS
 from echat_eval.stats import Estimate, cluster_mean
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
-__all__ = ["FAULTS", "Finding", "find_planted", "healthy_alarms"]
+__all__ = ["FAULTS", "PlantedFaultResult", "find_planted", "healthy_alarms"]
 
 
 def _of_replicates(folder: RunFolder, metric: str) -> Estimate:
@@ -52,7 +52,7 @@ def _of_words(shown: Mapping[str, str]) -> tuple[int, int, int]:
     return (4, 4, 4) if warm else (4, 2, 2)
 
 
-class _KeyedByReply(Jury):
+class _KeyedByReply(JudgeClient):
     """Keeps verdicts under what was said and what was replied, and forgets by which rubric."""
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
@@ -79,7 +79,9 @@ class _JudgesNothing(Judged):
     def question_of(self, case: Case) -> Question:
         reply = case.response.reply
         said = (reply.text if reply is not None else None) or ""
-        heard = [case.annotations[n].values.get("hypothesis", "") for n in WORD_EARS if n in case.annotations]
+        heard = [
+            case.annotations[n].values.get("hypothesis", "") for n in ASR_ANNOTATORS if n in case.annotations
+        ]
         return question_under(case, said or "".join(heard), case.sample.cues, voice_of(case)[0])
 
 
@@ -91,10 +93,12 @@ def _unresampled(path: Path) -> Any:
 FAULTS: Mapping[str, tuple[Callable[[Parts], Parts], str]] = MappingProxyType(
     {
         "always-angry classifier": (
-            lambda p: replace(p, hear=lambda wave: {"angry": 0.98, "happy": 0.01, "sad": 0.01}), "one label",
+            lambda p: replace(p, hear=lambda wave: {"angry": 0.98, "happy": 0.01, "sad": 0.01}),
+            "one label",
         ),
         "swapped labels": (
-            lambda p: replace(p, label_map={"happy": "sad", "sad": "happy"}), "swapped labels",
+            lambda p: replace(p, label_map={"happy": "sad", "sad": "happy"}),
+            "swapped labels",
         ),
         "standard error of replicates": (lambda p: replace(p, summarise=_of_replicates), "standard error"),
         "unseeded answer": (lambda p: replace(p, reply=_drawn), "run again"),
@@ -108,11 +112,11 @@ FAULTS: Mapping[str, tuple[Callable[[Parts], Parts], str]] = MappingProxyType(
             "empty replies",
         ),
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class PlantedFaultResult:
     """What became of one planted fault.
 
     Attributes:
@@ -127,7 +131,7 @@ class Finding:
     others: tuple[str, ...]
 
 
-def find_planted(seed: int = 0, told: Callable[[], None] = lambda: None) -> list[Finding]:
+def find_planted(seed: int = 0, told: Callable[[], None] = lambda: None) -> list[PlantedFaultResult]:
     """Plant each fault into a healthy run, and look for it; `told` is called after each."""
     findings = []
     with tempfile.TemporaryDirectory() as place:
@@ -135,7 +139,7 @@ def find_planted(seed: int = 0, told: Callable[[], None] = lambda: None) -> list
         for number, (fault, (plant, alarm)) in enumerate(FAULTS.items()):
             rung = _rung(plant(Parts()), task, Path(place) / str(number), seed)
             others = tuple(name for name in rung if name != alarm)
-            findings.append(Finding(fault=fault, alarm=alarm, said=rung.get(alarm), others=others))
+            findings.append(PlantedFaultResult(fault=fault, alarm=alarm, said=rung.get(alarm), others=others))
             told()
     return findings
 

@@ -32,16 +32,23 @@ def make_task(folder: Path, groups: int = 8) -> Task:
         audio = audio_ref(folder / f"audio/{number}.wav")
         rows.append(
             {
-                "id": f"s{number}", "audio": f"audio/{number}.wav", "audio_sha256": audio.sha256,
-                "transcript": f"Sentence {number // 2}.", "cues": {"emotion": label}, "language": "en",
-                "source": "synthetic", "speaker": f"v{number // 2}", "contrast_group": f"g{number // 2}",
+                "id": f"s{number}",
+                "audio": f"audio/{number}.wav",
+                "audio_sha256": audio.sha256,
+                "transcript": f"Sentence {number // 2}.",
+                "cues": {"emotion": label},
+                "language": "en",
+                "source": "synthetic",
+                "speaker": f"v{number // 2}",
+                "contrast_group": f"g{number // 2}",
                 "references": [f"Reply {number}."],
             }
-        )  # fmt: skip
+        )
     (folder / "task.yaml").write_text(
         "name: emotion\nversion: 1\ntitle:\n  en: Scripted\ndescription: Scripted.\ncues: [emotion]\n"
-        "licence: CC0-1.0\n", encoding="utf-8",
-    )  # fmt: skip
+        "licence: CC0-1.0\n",
+        encoding="utf-8",
+    )
     (folder / "samples.jsonl").write_text("".join(dumps(row) + "\n" for row in rows), encoding="utf-8")
     return load_task("emotion", data=folder)
 
@@ -55,10 +62,13 @@ def make_probes(folder: Path, seed: int) -> list[Clip]:
         sf.write(folder / f"{number}.wav", voice(emotion, noise), RATE)
         clips.append(
             Clip(
-                audio=audio_ref(folder / f"{number}.wav"), language="en", transcript=None,
-                speaker=f"p{number}", labels={"emotion": emotion},
+                audio=audio_ref(folder / f"{number}.wav"),
+                language="en",
+                transcript=None,
+                speaker=f"p{number}",
+                labels={"emotion": emotion},
             )
-        )  # fmt: skip
+        )
     return clips
 
 

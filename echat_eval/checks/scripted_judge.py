@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from echat_eval.clients.chat import Answer
+from echat_eval.clients.chat import ChatAnswer
 
 __all__ = ["ScriptedClient", "attentive"]
 
@@ -33,20 +33,23 @@ class ScriptedClient:
     def __init__(self, grade: Callable[[Mapping[str, str]], tuple[int, int, int]]) -> None:
         self._grade = grade
 
-    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> Answer:
+    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> ChatAnswer:
         """Return a verdict on what stands behind the fence; without a fence, a word."""
         prompt = messages[0]["content"]
         fence = _FENCE.search(prompt)
         said = "Yes." if fence is None else self._verdict(prompt, fence.group())
-        return Answer(text=said, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
+        return ChatAnswer(text=said, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
 
     def _verdict(self, prompt: str, fence: str) -> str:
         pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
         shown = dict(zip(("transcript", "cues", "reply", "heard"), map(str.strip, pieces[1:5]), strict=True))
         content, cue, empathy = self._grade(shown)
         verdict: dict[str, Any] = {
-            "reason": "scripted", "content": content, "cue_awareness": cue, "empathy": empathy,
-        }  # fmt: skip
+            "reason": "scripted",
+            "content": content,
+            "cue_awareness": cue,
+            "empathy": empathy,
+        }
         if shown["heard"] != "not heard":
             verdict["voice"] = 4
         return json.dumps(verdict)

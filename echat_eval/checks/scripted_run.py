@@ -19,16 +19,16 @@ from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.checks.labelled import Clip
 from echat_eval.checks.scripted_clips import EAR_RATE, PITCH, RATE, Wave, make_probes, voice
 from echat_eval.checks.scripted_judge import ScriptedClient, attentive
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.io.audio import read_mono
-from echat_eval.judge import Judge, Jury, load_judge
+from echat_eval.judge import Judge, JudgeClient, load_judge
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate, rescore
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.normalize import words
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.stats import Estimate
 from echat_eval.store.keys import request_for
@@ -91,7 +91,7 @@ class Parts:
     label_map: Mapping[str, str] = field(default_factory=dict)
     transcription: Callable[[], Scorer] = TranscriptionConsistency
     judged: Callable[..., Judged] = Judged
-    jury: Callable[..., Jury] = Jury
+    jury: Callable[..., JudgeClient] = JudgeClient
     grade: Callable[[Mapping[str, str]], tuple[int, int, int]] = attentive
     before: Callable[[Judge], Judge] = field(default=lambda judge: _reworded(judge))
     summarise: Callable[[RunFolder, str], Estimate | None] = of_leaderboard
@@ -117,9 +117,9 @@ class ScriptedRun:
     reported: Estimate | None
     again: Callable[[Path], RunFolder]
 
-    def jury(self) -> Jury:
+    def jury(self) -> JudgeClient:
         """Return the judge as it is configured now, with nothing kept."""
-        return Jury(shipped_judge(), ScriptedClient(self.parts.grade))  # type: ignore[arg-type]
+        return JudgeClient(shipped_judge(), ScriptedClient(self.parts.grade))  # type: ignore[arg-type]
 
 
 @cache
@@ -214,29 +214,38 @@ def make_run(parts: Parts, task: Task, place: Path, *, seed: int) -> ScriptedRun
     scorer = parts.judged(parts.jury(shipped_judge(), ScriptedClient(parts.grade)), repeats=REPEATS)
     metric = scorer.metrics[0].name
     return ScriptedRun(
-        parts=parts, folder=folder, probes=make_probes(place / "probes", seed), ear=VoiceEar(parts),
-        metric=metric, reported=parts.summarise(folder, metric),
+        parts=parts,
+        folder=folder,
+        probes=make_probes(place / "probes", seed),
+        ear=VoiceEar(parts),
+        metric=metric,
+        reported=parts.summarise(folder, metric),
         again=lambda other: _commands(parts, task, other, seed),
-    )  # fmt: skip
+    )
 
 
 def _commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
-    patience = Patience(tries=1)
+    retry_policy = RetryPolicy(tries=1)
     with RunFolder(path).writing() as folder:
         ears: list[Annotator] = [WordEar(folder), VoiceEar(parts)]
         scorers = _scorers(parts, path, parts.before(shipped_judge()))
         evaluate(
-            folder, systems=[ScriptedSystem(parts, task, seed)], tasks=[task], annotators=ears,
-            scorers=scorers, patience=patience, progress=Silent(),
-        )  # fmt: skip
+            folder,
+            systems=[ScriptedSystem(parts, task, seed)],
+            tasks=[task],
+            annotators=ears,
+            scorers=scorers,
+            retry_policy=retry_policy,
+            progress=Silent(),
+        )
         scorers = _scorers(parts, path, shipped_judge())
-        rescore(folder, annotators=ears, scorers=scorers, patience=patience, progress=Silent())
+        rescore(folder, annotators=ears, scorers=scorers, retry_policy=retry_policy, progress=Silent())
     return folder
 
 
 def _scorers(parts: Parts, path: Path, judge: Judge) -> list[Scorer]:
     jury = parts.jury(judge, ScriptedClient(parts.grade), store=path / "verdicts.jsonl")
-    return [parts.transcription(), Outcome(), parts.judged(jury, repeats=REPEATS, calls_at_once=1)]
+    return [parts.transcription(), OutcomeScorer(), parts.judged(jury, repeats=REPEATS, calls_at_once=1)]
 
 
 def _reworded(judge: Judge) -> Judge:

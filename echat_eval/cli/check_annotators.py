@@ -33,7 +33,7 @@ Examples:
     metavar="NAME[:KEY=VALUE,...]",
     help="Instrument to check; repeatable.",
 )
-def check_annotators(data: Path, names: tuple[str, ...]) -> int:  # fmt: skip
+def check_annotators(data: Path, names: tuple[str, ...]) -> int:
     """Does an annotator hear what people say is there?"""
     from echat_eval.checks.labelled import hear_clips, read_clips
     from echat_eval.cli.options import make_annotators

@@ -24,7 +24,7 @@ Exit code 1: a planted fault was not found, or an alarm rang in a healthy run.""
     help="Healthy runs in which no alarm may ring.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the scripted runs.")
-def check_instruments(healthy: int, seed: int) -> int:  # fmt: skip
+def check_instruments(healthy: int, seed: int) -> int:
     """Plant ten faults into a healthy scripted run on disk, and find each."""
     from echat_eval.checks.planted import FAULTS, find_planted, healthy_alarms
     from echat_eval.cli.progress import Bar

@@ -13,7 +13,7 @@ from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check_judge"]
 if TYPE_CHECKING:
-    from echat_eval.judge import Jury
+    from echat_eval.judge import JudgeClient
 
 
 @click.command(
@@ -67,10 +67,19 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
 )
 @click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
 def check_judge(
-    golden: bool, attacks: bool, ratings: Path | None, folder: Path | None, judge: str,
-    judge_url: str | None, rubric: str, judge_repeats: int,
-    judge_prose: bool, judge_timeout: float, at_once: int, tolerance: float,
-) -> int:  # fmt: skip
+    golden: bool,
+    attacks: bool,
+    ratings: Path | None,
+    folder: Path | None,
+    judge: str,
+    judge_url: str | None,
+    rubric: str,
+    judge_repeats: int,
+    judge_prose: bool,
+    judge_timeout: float,
+    at_once: int,
+    tolerance: float,
+) -> int:
     """Does this judge grade as a sound one must, and can replies talk it into more?"""
     from echat_eval.scorers.judged import judged_scorers
 
@@ -95,7 +104,7 @@ def check_judge(
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
 
 
-def _golden(jury: Jury, repeats: int, at_once: int) -> Exit:
+def _golden(jury: JudgeClient, repeats: int, at_once: int) -> Exit:
     from echat_eval.checks.golden import golden_replies, grade_golden
     from echat_eval.cli.progress import Bar
 
@@ -118,7 +127,7 @@ def _golden(jury: Jury, repeats: int, at_once: int) -> Exit:
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _attacks(jury: Jury, tolerance: float, at_once: int) -> Exit:
+def _attacks(jury: JudgeClient, tolerance: float, at_once: int) -> Exit:
     from echat_eval.checks.attacks import attacks, try_attacks
     from echat_eval.cli.progress import Bar
 
@@ -167,6 +176,9 @@ def _ratings(path: Path, folder: Path, rubric: str) -> None:
 
 
 _TITLES = {
-    "spearman": "Spearman", "kendall": "Kendall's tau-b", "kappa": "quadratic kappa",
-    "alpha": "Krippendorff's alpha, judge and people", "raters": "Krippendorff's alpha, among the people",
-}  # fmt: skip
+    "spearman": "Spearman",
+    "kendall": "Kendall's tau-b",
+    "kappa": "quadratic kappa",
+    "alpha": "Krippendorff's alpha, judge and people",
+    "raters": "Krippendorff's alpha, among the people",
+}

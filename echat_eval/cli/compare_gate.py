@@ -51,16 +51,16 @@ Examples:
     "--flips", default=10, show_default=True, type=click.IntRange(0), help="Worsened samples to list."
 )
 def compare_command(runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int) -> int:
-    """Paired differences of two systems, or the trend of checkpoints given in their order."""  # fmt: skip
+    """Paired differences of two systems, or the trend of checkpoints given in their order."""
     from echat_eval.analysis import compare, load_run, to_text, trend
-    from echat_eval.analysis.compare import refuse_unlike
+    from echat_eval.analysis.compare import require_comparable
     from echat_eval.analysis.compare_text import trend_text
 
     if len(runs) < 2:
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
     loaded = [load_run(spec) for spec in runs]
     rules = _rules(loaded, metrics)
-    unlike = refuse_unlike(loaded, anyway=anyway)
+    unlike = require_comparable(loaded, anyway=anyway)
     for one, other in pairwise(loaded):
         for line in to_text(compare(one, other, metrics=rules, anyway=anyway), flips=flips):
             click.echo(line)
@@ -112,9 +112,13 @@ def _rules(runs: Sequence[Run], wanted: Sequence[str]) -> dict[str, MetricRule]:
     "--to", type=click.Path(path_type=Path, file_okay=False), help="For accept: the folder to keep it in."
 )
 def gate_command(
-    words: tuple[str, ...], against: str | None, policy: Path | None, junit: Path | None,
-    summary: Path | None, to: Path | None,
-) -> int:  # fmt: skip
+    words: tuple[str, ...],
+    against: str | None,
+    policy: Path | None,
+    junit: Path | None,
+    summary: Path | None,
+    to: Path | None,
+) -> int:
     """Say whether a candidate may replace what it is held against: pass, regress or cannot tell.
 
     `gate accept RUN --to FOLDER` keeps a run as the one to hold candidates against.

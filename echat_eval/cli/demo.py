@@ -33,7 +33,7 @@ SYSTEMS: dict[str, dict[str, int]] = {
 def demo(out: Path, no_cache: bool) -> int:
     """Evaluate four small systems on the demo split, start to end: no key, no GPU, no download."""
     from echat_eval.cli.progress import Bar
-    from echat_eval.concurrency.retry import Patience
+    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.runner.evaluate import evaluate
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.systems import build_system
@@ -48,9 +48,16 @@ def demo(out: Path, no_cache: bool) -> int:
     samples = [sample for task in tasks for sample in task.samples]
     with RunFolder(out).writing() as folder, cached(no_cache) as cache, Bar() as bar:
         states = evaluate(
-            folder, systems=systems, tasks=tasks, annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(samples), patience=Patience(), progress=bar, cache=cache, overlap=False,
-        )  # fmt: skip
+            folder,
+            systems=systems,
+            tasks=tasks,
+            annotators=make_annotators(("whisper", "acoustics")),
+            scorers=make_scorers(samples),
+            retry_policy=RetryPolicy(),
+            progress=bar,
+            cache=cache,
+            overlap=False,
+        )
     code = finish(folder, states)
     from echat_eval.report import build_report
 

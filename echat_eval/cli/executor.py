@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from echat_eval.errors import UsageError
-from echat_eval.executors import Spread
+from echat_eval.executors import Placement
 
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
@@ -28,16 +28,18 @@ class Executor:
     ray_address: str | None
 
     @contextmanager
-    def spread(self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]) -> Iterator[Spread]:
+    def ray_workers(
+        self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]
+    ) -> Iterator[Placement]:
         """Give what is to be asked and heard with; copies elsewhere end with the block."""
         if self.executor == "local":
             if self.workers is not None:
                 raise UsageError("--workers without --executor ray; here a system's calls_at_once decides")
-            yield Spread(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
+            yield Placement(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
             return
-        from echat_eval.executors.ray_executor import spread
+        from echat_eval.executors.ray_executor import ray_workers
 
-        with spread(systems, annotators, workers=self.workers, address=self.ray_address) as there:
+        with ray_workers(systems, annotators, workers=self.workers, address=self.ray_address) as there:
             yield there
 
 
@@ -51,13 +53,26 @@ def executor(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(**given, where=where)
 
     options = [
-        click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-                     help="Run systems and annotators here, or as copies on a ray cluster."),
-        click.option("--workers", type=click.IntRange(1), metavar="N",
-                     help="Copies on the cluster.  [default: one per GPU, else one per core, at most 8]"),
-        click.option("--ray-address", envvar="RAY_ADDRESS", metavar="HOST:PORT",
-                     help="The cluster's head, or `auto`.  [default: RAY_ADDRESS, else this machine alone]"),
-    ]  # fmt: skip
+        click.option(
+            "--executor",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Run systems and annotators here, or as copies on a ray cluster.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Copies on the cluster.  [default: one per GPU, else one per core, at most 8]",
+        ),
+        click.option(
+            "--ray-address",
+            envvar="RAY_ADDRESS",
+            metavar="HOST:PORT",
+            help="The cluster's head, or `auto`.  [default: RAY_ADDRESS, else this machine alone]",
+        ),
+    ]
     made: Callable[..., Any] = gathered
     for option in reversed(options):
         made = option(made)

@@ -38,9 +38,13 @@ Give `run` the same --task, --data, --language, --limit and --ask, or it asks ot
 @click.option("--ask", metavar="WHAT", help="As for `run`: a question instead of a conversation.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 def export_requests(
-    tasks: tuple[str, ...], data: Path | None, languages: tuple[str, ...], limit: int | None, ask: str | None,
+    tasks: tuple[str, ...],
+    data: Path | None,
+    languages: tuple[str, ...],
+    limit: int | None,
+    ask: str | None,
     out: Path,
-) -> None:  # fmt: skip
+) -> None:
     """Write hash-named wavs and one requests.jsonl, with nothing that gives the answer away."""
     from echat_eval.io.jsonl import write_rows
     from echat_eval.store.keys import request_for
@@ -56,14 +60,18 @@ def export_requests(
     rows = [_handed_out(request_for(sample), out) for task in chosen for sample in task.samples]
     # In the order of opaque ids, the order of the file says nothing either.
     write_rows(out / "requests.jsonl", sorted(rows, key=lambda row: row["id"]))
-    click.echo(f"{len(rows)} requests in {out / 'requests.jsonl'}; answer each with a row "
-               '{"id": ..., "text": ..., "audio": "reply.wav"}')  # fmt: skip
+    click.echo(
+        f"{len(rows)} requests in {out / 'requests.jsonl'}; answer each with a row "
+        '{"id": ..., "text": ..., "audio": "reply.wav"}'
+    )
 
 
 def _handed_out(request: Request, out: Path) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "id": request.id, "audio": _copied(request.audio, out), "language": request.language
-    }  # fmt: skip
+        "id": request.id,
+        "audio": _copied(request.audio, out),
+        "language": request.language,
+    }
     if request.instruction is not None:
         row["instruction"] = request.instruction
     if request.history:

@@ -46,17 +46,28 @@ Nothing is guessed: what rows do not say and you do not say is a reason in refus
     "--hub-url", envvar="HF_ENDPOINT", default="https://huggingface.co", show_default=True, help="The hub."
 )
 def import_data(
-    form: str, folder: Path | None, out: Path, name: str | None, cues: tuple[str, ...], language: str | None,
-    source: Literal["real", "synthetic"] | None, real: tuple[str, ...], synthetic: tuple[str, ...],
-    audio: Path | None, licence: str, hub_repo: str | None, revision: str, include: tuple[str, ...],
+    form: str,
+    folder: Path | None,
+    out: Path,
+    name: str | None,
+    cues: tuple[str, ...],
+    language: str | None,
+    source: Literal["real", "synthetic"] | None,
+    real: tuple[str, ...],
+    synthetic: tuple[str, ...],
+    audio: Path | None,
+    licence: str,
+    hub_repo: str | None,
+    revision: str,
+    include: tuple[str, ...],
     hub_url: str,
-) -> None:  # fmt: skip
+) -> None:
     """Read FOLDER into a task folder.
 
     FORM is echat, echomind, vocalbench, televal, sd-eval or humdial.
     """
     from echat_eval.importers import importer
-    from echat_eval.importers.draft import Told
+    from echat_eval.importers.draft import ImportOptions
     from echat_eval.importers.writing import write_task
     from echat_eval.task import find_faults
 
@@ -70,12 +81,17 @@ def import_data(
         raise UsageError("which folder? Name it, or fetch one with --from-hub OWNER/NAME")
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder")
-    told = Told(language=language, source=source, real=real, synthetic=synthetic, audio=audio)
+    told = ImportOptions(language=language, source=source, real=real, synthetic=synthetic, audio=audio)
     done = write_task(
-        read(folder, told), out, name=name or out.name, title=f"{form}: {name or out.name}", licence=licence,
+        read(folder, told),
+        out,
+        name=name or out.name,
+        title=f"{form}: {name or out.name}",
+        licence=licence,
         description=f"Imported from data of the form '{form}'; see import.json and refused.jsonl.",
-        cues=cues, origin=origin,
-    )  # fmt: skip
+        cues=cues,
+        origin=origin,
+    )
     click.echo(
         f"{done.rows} rows: {done.samples} samples about {', '.join(done.cues)}, "
         f"{done.groups} contrast groups, {done.refused} refused"

@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write leaderboard.md, .csv, .png."
 )
-def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None) -> int:  # fmt: skip
+def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None) -> int:
     """The leaderboard of one or more runs.
 
     `runs/a` is every system of a run, `runs/a:mine` one of them, `new=runs/a:mine` the same as 'new'.

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["list_names", "names_of"]
 
-KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
+NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
 
 
 @click.command("list", epilog="\b\nExamples:\n  echat-eval list\n  echat-eval list systems")
-@click.argument("kind", required=False, type=click.Choice(KINDS))
+@click.argument("kind", required=False, type=click.Choice(NAME_KINDS))
 def list_names(kind: str | None) -> None:
     """Names to use with --task, --system, --annotator, --rubric and --published."""
-    for wanted in (kind,) if kind else KINDS:
+    for wanted in (kind,) if kind else NAME_KINDS:
         names = list(names_of(wanted))
         if kind is None:
             click.echo(f"{wanted}: {', '.join(names) or 'none'}")

@@ -76,15 +76,21 @@ class Instruments:
         if self.judge_url is None and model is not None and not is_dated(model):
             click.echo(f"note: '{model}' names no dated model; what it stands for may change", err=True)
         made = judged_scorers(
-            model, self.judge_url, self.rubric, repeats=self.judge_repeats, schema=not self.judge_prose,
-            calls_at_once=self.judge_calls, timeout=self.judge_timeout, store=store,
+            model,
+            self.judge_url,
+            self.rubric,
+            repeats=self.judge_repeats,
+            schema=not self.judge_prose,
+            calls_at_once=self.judge_calls,
+            timeout=self.judge_timeout,
+            store=store,
             tries=self.tries,
-        )  # fmt: skip
+        )
         return list(made)
 
 
 def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose annotators, the judge and patience; pass them as one `chosen`."""
+    """Add the options that choose annotators, the judge and retry_policy; pass them as one `chosen`."""
     names = [field.name for field in fields(Instruments)]
 
     @wraps(command)
@@ -93,35 +99,89 @@ def instruments(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(**given, chosen=chosen)
 
     options = [
-        click.option("--annotator", "annotators", multiple=True, metavar="NAME[:KEY=VALUE,...]",
-                     help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]"),
-        click.option("--judge", "judge", metavar="MODEL",
-                     help="Let this LLM judge the replies as well; `dated`: the rubric's own dated model."),
-        click.option("--judge-url", metavar="URL",
-                     help="Base URL of the judge's OpenAI-compatible server, ending in /v1."),
-        click.option("--rubric", default="echat-r1", show_default=True,
-                     help="Which of `judges/` the judge follows."),
-        click.option("--judge-repeats", default=1, show_default=True, type=click.IntRange(1, 20),
-                     help="Verdicts per question; their spread is kept."),
-        click.option("--judge-prose", is_flag=True,
-                     help="The judge's server holds no JSON schema: read one verdict out of its prose."),
-        click.option("--judge-calls", default=4, show_default=True, type=click.IntRange(1, 256),
-                     help="Calls to the judge at once at most; fewer while its server says it is too many."),
-        click.option("--judge-timeout", default=60.0, show_default=True, type=click.FloatRange(1.0),
-                     metavar="SECONDS", help="A call to the judge that takes longer is given up."),
-        click.option("--controls", default=0, show_default="off", metavar="N", type=click.IntRange(0),
-                     help="Judge N replies again with labels shuffled, withheld, or misheard."),
-        click.option("--tries", default=3, show_default=True, type=click.IntRange(1, 100),
-                     help="Calls per row before it counts as failed or missing."),
-        click.option("--no-cache", is_flag=True,
-                     help="Take nothing from other runs and leave nothing to them; see `echat-eval cache`."),
-        click.option("--estimate", is_flag=True,
-                     help="Say what would be asked and what it may cost, and stop."),
-        click.option("--max-cost", metavar="USD",
-                     help="Make no call that could take this command beyond so many US dollars."),
-        click.option("--prices", type=click.Path(path_type=Path), metavar="FILE",
-                     help="Price table instead of baselines/prices.yaml, in the same form."),
-    ]  # fmt: skip
+        click.option(
+            "--annotator",
+            "annotators",
+            multiple=True,
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Instrument that hears the replies; repeatable.  [default: whisper, acoustics]",
+        ),
+        click.option(
+            "--judge",
+            "judge",
+            metavar="MODEL",
+            help="Let this LLM judge the replies as well; `dated`: the rubric's own dated model.",
+        ),
+        click.option(
+            "--judge-url",
+            metavar="URL",
+            help="Base URL of the judge's OpenAI-compatible server, ending in /v1.",
+        ),
+        click.option(
+            "--rubric", default="echat-r1", show_default=True, help="Which of `judges/` the judge follows."
+        ),
+        click.option(
+            "--judge-repeats",
+            default=1,
+            show_default=True,
+            type=click.IntRange(1, 20),
+            help="Verdicts per question; their spread is kept.",
+        ),
+        click.option(
+            "--judge-prose",
+            is_flag=True,
+            help="The judge's server holds no JSON schema: read one verdict out of its prose.",
+        ),
+        click.option(
+            "--judge-calls",
+            default=4,
+            show_default=True,
+            type=click.IntRange(1, 256),
+            help="Calls to the judge at once at most; fewer while its server says it is too many.",
+        ),
+        click.option(
+            "--judge-timeout",
+            default=60.0,
+            show_default=True,
+            type=click.FloatRange(1.0),
+            metavar="SECONDS",
+            help="A call to the judge that takes longer is given up.",
+        ),
+        click.option(
+            "--controls",
+            default=0,
+            show_default="off",
+            metavar="N",
+            type=click.IntRange(0),
+            help="Judge N replies again with labels shuffled, withheld, or misheard.",
+        ),
+        click.option(
+            "--tries",
+            default=3,
+            show_default=True,
+            type=click.IntRange(1, 100),
+            help="Calls per row before it counts as failed or missing.",
+        ),
+        click.option(
+            "--no-cache",
+            is_flag=True,
+            help="Take nothing from other runs and leave nothing to them; see `echat-eval cache`.",
+        ),
+        click.option(
+            "--estimate", is_flag=True, help="Say what would be asked and what it may cost, and stop."
+        ),
+        click.option(
+            "--max-cost",
+            metavar="USD",
+            help="Make no call that could take this command beyond so many US dollars.",
+        ),
+        click.option(
+            "--prices",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Price table instead of baselines/prices.yaml, in the same form.",
+        ),
+    ]
     made: Callable[..., Any] = gathered
     for option in reversed(options):
         made = option(made)

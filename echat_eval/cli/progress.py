@@ -37,9 +37,14 @@ class Bar:
                     yield Text(line)
 
         self._bars = Bars(
-            TextColumn("{task.description:<24}"), BarColumn(bar_width=30), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("left"), Left(), console=self._console,
-        )  # fmt: skip
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Left(),
+            console=self._console,
+        )
         self._current: TaskID | None = None
         self._stages: dict[str, TaskID] = {}
 

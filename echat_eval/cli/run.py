@@ -10,7 +10,7 @@ import click
 
 from echat_eval.cli.executor import Executor, executor
 from echat_eval.cli.options import Instruments, greet_judge, instruments, load_tasks, make_systems
-from echat_eval.cli.spending import Plan, cached, read_budget, say_estimate, say_spent, spending
+from echat_eval.cli.spending import Plan, cached, print_estimate, print_spent, read_budget, spending
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -74,13 +74,21 @@ Running the same command again does only what is missing."""
 @executor
 @instruments
 def run(
-    systems: tuple[str, ...], settings: tuple[str, ...], tasks: tuple[str, ...], data: Path | None,
-    languages: tuple[str, ...], limit: int | None, ask: str | None, out: Path, overlap: bool,
-    chosen: Instruments, where: Executor,
-) -> int:  # fmt: skip
+    systems: tuple[str, ...],
+    settings: tuple[str, ...],
+    tasks: tuple[str, ...],
+    data: Path | None,
+    languages: tuple[str, ...],
+    limit: int | None,
+    ask: str | None,
+    out: Path,
+    overlap: bool,
+    chosen: Instruments,
+    where: Executor,
+) -> int:
     """Ask systems, hear and score their replies, print the leaderboard."""
     from echat_eval.cli.progress import Bar
-    from echat_eval.concurrency.retry import Patience
+    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.runner.evaluate import evaluate
     from echat_eval.scorers.run_controls import controlled
     from echat_eval.store.keys import request_for
@@ -96,12 +104,17 @@ def run(
     table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(samples, out / "verdicts.jsonl")
     plan = Plan(
-        systems=asked, samples=samples, scorers=scorers, controls=chosen.controls, table=table,
-        limit=max_cost, tries=chosen.tries,
-    )  # fmt: skip
+        systems=asked,
+        samples=samples,
+        scorers=scorers,
+        controls=chosen.controls,
+        table=table,
+        limit=max_cost,
+        tries=chosen.tries,
+    )
     if chosen.estimate:
         with cached(chosen.no_cache) as cache:
-            say_estimate(RunFolder(out), plan, cache, whole=True)
+            print_estimate(RunFolder(out), plan, cache, whole=True)
         return Exit.DONE
     with (
         RunFolder(out).writing() as folder,
@@ -109,12 +122,19 @@ def run(
         spending(folder, plan, cache) as meter,
     ):
         greet_judge(scorers)
-        with where.spread(asked, heard) as there, Bar(told=meter.line) as bar:
+        with where.ray_workers(asked, heard) as there, Bar(told=meter.line) as bar:
             states = evaluate(
-                folder, systems=there.systems, tasks=questions, annotators=there.annotators, scorers=scorers,
-                patience=Patience(tries=chosen.tries), progress=bar, cache=cache, overlap=overlap,
+                folder,
+                systems=there.systems,
+                tasks=questions,
+                annotators=there.annotators,
+                scorers=scorers,
+                retry_policy=RetryPolicy(tries=chosen.tries),
+                progress=bar,
+                cache=cache,
+                overlap=overlap,
                 executor=there.facts,
-            )  # fmt: skip
+            )
         controlled(folder, scorers, chosen.controls)
     requests = [request_for(sample) for sample in samples]
     for system in asked:
@@ -122,9 +142,10 @@ def run(
         if unclaimed:
             click.echo(
                 f"note: {len(unclaimed)} replies of '{system.name}' answer none of these requests: "
-                + ", ".join(unclaimed[:5]) + (", …" if len(unclaimed) > 5 else ""),
+                + ", ".join(unclaimed[:5])
+                + (", …" if len(unclaimed) > 5 else ""),
                 err=True,
-            )  # fmt: skip
+            )
     return finish(folder, states, meter=meter)
 
 
@@ -140,7 +161,7 @@ Examples:
 def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     """Annotate and score the replies of a run again, asking no system."""
     from echat_eval.cli.progress import Bar
-    from echat_eval.concurrency.retry import Patience
+    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.runner.evaluate import rescore
     from echat_eval.scorers.run_controls import controlled
     from echat_eval.store.run_folder import RunFolder
@@ -151,12 +172,17 @@ def score(folder: Path, chosen: Instruments, where: Executor) -> int:
     table, max_cost = read_budget(chosen)
     heard, scorers = chosen.made(found.samples(), folder / "verdicts.jsonl")
     plan = Plan(
-        systems=[], samples=[], scorers=scorers, controls=chosen.controls, table=table,
-        limit=max_cost, tries=chosen.tries,
-    )  # fmt: skip
+        systems=[],
+        samples=[],
+        scorers=scorers,
+        controls=chosen.controls,
+        table=table,
+        limit=max_cost,
+        tries=chosen.tries,
+    )
     if chosen.estimate:
         with cached(chosen.no_cache) as cache:
-            say_estimate(found, plan, cache, whole=True)
+            print_estimate(found, plan, cache, whole=True)
         return Exit.DONE
     with (
         found.writing(),
@@ -164,11 +190,15 @@ def score(folder: Path, chosen: Instruments, where: Executor) -> int:
         spending(found, plan, cache) as meter,
     ):
         greet_judge(scorers)
-        with where.spread([], heard) as there, Bar(told=meter.line) as bar:
+        with where.ray_workers([], heard) as there, Bar(told=meter.line) as bar:
             states = rescore(
-                found, annotators=there.annotators, scorers=scorers, patience=Patience(tries=chosen.tries),
-                progress=bar, cache=cache,
-            )  # fmt: skip
+                found,
+                annotators=there.annotators,
+                scorers=scorers,
+                retry_policy=RetryPolicy(tries=chosen.tries),
+                progress=bar,
+                cache=cache,
+            )
         controlled(found, scorers, chosen.controls)
     return finish(found, states, meter=meter)
 
@@ -179,16 +209,16 @@ def finish(folder: RunFolder, states: Counter[str], *, meter: Meter | None = Non
     from echat_eval.leaderboard.build import build_leaderboard
 
     present(build_leaderboard([folder]), [folder], folder.path)
-    _say_what_happened(folder)
+    _print_summary(folder)
     if meter is not None:
-        say_spent(meter)
+        print_spent(meter)
     if not states["missing"]:
         return Exit.DONE
     click.echo("echat-eval: scores are missing; the same command tries them again", err=True)
     return Exit.CANNOT_TELL
 
 
-def _say_what_happened(folder: RunFolder) -> None:
+def _print_summary(folder: RunFolder) -> None:
     """Print, per system, how many replies failed or are missing, and the commonest reason of each."""
     cached = Counter(r.system for r in folder.responses().values() if r.cached)
     for system, count in cached.items():

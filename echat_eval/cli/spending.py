@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["Plan", "cached", "read_budget", "say_estimate", "say_spent", "spending"]
+__all__ = ["Plan", "cached", "print_estimate", "print_spent", "read_budget", "spending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,31 +86,36 @@ def cached(no_cache: bool, scorers: Sequence[Scorer] = ()) -> Iterator[Cache | N
 @contextmanager
 def spending(folder: RunFolder, plan: Plan, cache: Cache | None) -> Iterator[Meter]:
     """Say what is still to be asked, then meter what is asked within this block."""
-    from echat_eval.runner.spending import metered, payers_of
+    from echat_eval.runner.spending import billed_clients_of, metered
 
-    payers = payers_of(plan.systems, plan.scorers)
+    payers = billed_clients_of(plan.systems, plan.scorers)
     with metered(folder, payers, plan.table, limit=plan.limit) as meter:
-        say_estimate(folder, plan, cache)
+        print_estimate(folder, plan, cache)
         yield meter
 
 
-def say_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: bool = False) -> None:
+def print_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: bool = False) -> None:
     """Print what is still to be asked and what it may cost, before anything is sent.
 
     Args:
         whole: to the screen, and also what costs nothing.
     """
-    from echat_eval.runner.spending import payers_of
+    from echat_eval.runner.spending import billed_clients_of
 
-    if payers_of(plan.systems, plan.scorers):
+    if billed_clients_of(plan.systems, plan.scorers):
         from echat_eval.cost.tokens import PROXY
         from echat_eval.runner.estimate import estimate
-        from echat_eval.store.reuse import Recall
+        from echat_eval.store.reuse import ReuseIndex
 
         found = estimate(
-            folder, systems=plan.systems, samples=plan.samples, scorers=plan.scorers,
-            recall=Recall(cache=cache, run=folder), table=plan.table, tries=plan.tries,
-        )  # fmt: skip
+            folder,
+            systems=plan.systems,
+            samples=plan.samples,
+            scorers=plan.scorers,
+            recall=ReuseIndex(cache=cache, run=folder),
+            table=plan.table,
+            tries=plan.tries,
+        )
         lines = [_in_words(line) for line in found if line.calls or whole]
         if any(line.calls for line in found):
             lines.append(PROXY)
@@ -119,7 +124,7 @@ def say_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: b
         for line in lines:
             click.echo(f"estimate: {line}", err=not whole)
     if whole:
-        others = [system.name for system in plan.systems if getattr(system, "payer", None) is None]
+        others = [system.name for system in plan.systems if getattr(system, "billed_client", None) is None]
         if others:
             click.echo(f"estimate: not priced, as they tell no tokens: {', '.join(others)}")
 
@@ -133,8 +138,8 @@ def _in_words(line: Estimated) -> str:
         return f"{line.role} {line.name}: nothing left to ask"
     text = f"{line.role} {line.name}: {line.calls:,} {asks}, about {tokens_in_words(line.about)}"
     if line.money is None:
-        place = line.payer.base_url or OPENAI_HOST
-        return f"{text}; money unknown: no price for '{line.payer.model}' at {place} (see --prices)"
+        place = line.billed_client.base_url or OPENAI_HOST
+        return f"{text}; money unknown: no price for '{line.billed_client.model}' at {place} (see --prices)"
     most = (
         f"at most {_amount(line.most)}" if line.most is not None else "no upper bound (it sets no max_tokens)"
     )
@@ -145,7 +150,7 @@ def _amount(money: Decimal) -> str:
     return f"{money:,.2f}" if money >= 1 else f"{money:.4f}"
 
 
-def say_spent(meter: Meter) -> None:
+def print_spent(meter: Meter) -> None:
     """Print what this command spent, and whether it was stopped by its limit."""
     if line := meter.line():
         click.echo(f"spent: {line}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
-__all__ = ["Answer", "ChatClient", "api_key", "is_dated", "size_of"]
+__all__ = ["ChatAnswer", "ChatClient", "api_key", "is_dated", "size_of"]
 
 #: Seconds that closing connections may hold up whoever closes them.
 CLOSING = 2.0
@@ -44,7 +44,7 @@ def is_dated(model: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ChatAnswer:
     """What a server answered.
 
     Attributes:
@@ -94,10 +94,13 @@ class ChatClient:
             if key is None and self.base_url is None:
                 raise UsageError("no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url")
             self._client = AsyncOpenAI(
-                api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0,
+                api_key=key or "none",
+                base_url=self.base_url,
+                timeout=self.timeout,
+                max_retries=0,
                 # The default transport takes twice the CPU time of a call.
                 http_client=DefaultAioHttpClient(),
-            )  # fmt: skip
+            )
             self._closing = weakref.finalize(self, _close, self._client)
         return self._client
 
@@ -109,7 +112,7 @@ class ChatClient:
         max_tokens: int = 300,
         seed: int = 0,
         temperature: float = 0.0,
-    ) -> Answer:
+    ) -> ChatAnswer:
         """Return the answer to one conversation.
 
         Args:
@@ -136,16 +139,21 @@ class ChatClient:
             endpoint(str(client.base_url), self.calls_at_once).slot(),
         ):
             done = await self._asked(
-                client, paying.free, messages=list(messages), temperature=temperature, seed=seed,
-                max_tokens=max_tokens, **extra,
-            )  # fmt: skip
+                client,
+                paying.free,
+                messages=list(messages),
+                temperature=temperature,
+                seed=seed,
+                max_tokens=max_tokens,
+                **extra,
+            )
             usage = done.get("usage") or {}
             paying.paid(size.used(usage) if size is not None and usage else None)
         return self._answer(done, usage)
 
-    def _answer(self, done: Mapping[str, Any], usage: Mapping[str, Any]) -> Answer:
+    def _answer(self, done: Mapping[str, Any], usage: Mapping[str, Any]) -> ChatAnswer:
         try:
-            return Answer(
+            return ChatAnswer(
                 text=done["choices"][0]["message"].get("content") or "",
                 model=str(done.get("model") or self.model),
                 server=done.get("system_fingerprint"),
@@ -182,7 +190,7 @@ class ChatClient:
             error = error.__cause__
         where, late = self.base_url or "OpenAI", isinstance(error, TimeoutError)
         told = f"no answer within {self.timeout:g} s" if late else _short(error) or type(error).__name__
-        return Unavailable(f"{where}: {told}", crowded=late)
+        return Unavailable(f"{where}: {told}", overloaded=late)
 
     def _status(self, error: Any) -> Exception:
         """Return what a status other than 2xx means."""
@@ -191,7 +199,7 @@ class ChatClient:
         return Unavailable(
             _short(error),
             retry_after=retry_after(error.response.headers),
-            crowded=error.status_code in (408, 429, 503, 529),
+            overloaded=error.status_code in (408, 429, 503, 529),
             refused=True,
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = [
-    "Answered",
+    "HttpAnswer",
     "Streamed",
     "ask_once",
     "check_url",
@@ -37,7 +37,7 @@ _MAX_REDIRECTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class HttpAnswer:
     """A whole answer. Header names are lower case."""
 
     status: int
@@ -135,7 +135,7 @@ async def streamed(
                 return
         raise SystemFailure(f"{url}: more than {_MAX_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
-        raise Unavailable(f"{_place(url)}: no answer in {timeout:g} s", crowded=True) from error
+        raise Unavailable(f"{_place(url)}: no answer in {timeout:g} s", overloaded=True) from error
     except httpx.InvalidURL as error:
         raise UsageError(f"{url!r} is no URL: {error}") from error
     except httpx.HTTPError as error:
@@ -151,7 +151,7 @@ async def exchange(
     content: bytes | None = None,
     timeout: float,
     max_bytes: int,
-) -> Answered:
+) -> HttpAnswer:
     """Send one request and return its whole answer, whatever its status; errors as `streamed`."""
     async with streamed(
         client, method, url, headers=headers, content=content, timeout=timeout, max_bytes=max_bytes
@@ -159,21 +159,19 @@ async def exchange(
         return await whole(answer)
 
 
-async def ask_once(
-    url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int
-) -> Answered:  # fmt: skip
+async def ask_once(url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> HttpAnswer:
     """Get one URL over a connection of its own; errors as `streamed`."""
     async with open_client(url, timeout) as client:
         return await exchange(client, "GET", url, headers=headers, timeout=timeout, max_bytes=max_bytes)
 
 
-async def whole(answer: Streamed) -> Answered:
+async def whole(answer: Streamed) -> HttpAnswer:
     """Read a streamed answer to its end."""
     body = b"".join([chunk async for chunk in answer.chunks])
-    return Answered(status=answer.status, headers=answer.headers, body=body)
+    return HttpAnswer(status=answer.status, headers=answer.headers, body=body)
 
 
-def refuse_status(answer: Answered, url: str) -> None:
+def refuse_status(answer: HttpAnswer, url: str) -> None:
     """Raise what a status other than 2xx means.
 
     Raises:
@@ -186,7 +184,7 @@ def refuse_status(answer: Answered, url: str) -> None:
     said = " ".join(answer.body[:600].decode("utf-8", "replace").split())[:300]
     text = f"{_place(url)}: HTTP {answer.status}" + (f": {said}" if said else "")
     if answer.status in _NOT_NOW:
-        raise Unavailable(text, retry_after=retry_after(answer.headers), crowded=True)
+        raise Unavailable(text, retry_after=retry_after(answer.headers), overloaded=True)
     if answer.status in _WRONG_SET_UP:
         raise UsageError(f"{text}; check the URL, the model's name and the key")
     raise SystemFailure(text)
@@ -227,9 +225,7 @@ def _same_host(url: str, location: str, status: int, method: str) -> str:
     return target
 
 
-async def _bounded(
-    response: Any, *, end: float, timeout: float, max_bytes: int
-) -> AsyncIterator[bytes]:  # fmt: skip
+async def _bounded(response: Any, *, end: float, timeout: float, max_bytes: int) -> AsyncIterator[bytes]:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise SystemFailure("the answer is compressed, which was not asked for; send it plain")
     size = 0
@@ -239,6 +235,6 @@ async def _bounded(
             raise SystemFailure(f"the answer is longer than {max_bytes:,} bytes")
         if time.monotonic() > end:
             raise Unavailable(
-                f"{_place(str(response.url))}: the answer took longer than {timeout:g} s", crowded=True
+                f"{_place(str(response.url))}: the answer took longer than {timeout:g} s", overloaded=True
             )
         yield chunk

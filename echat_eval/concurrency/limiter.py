@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from echat_eval.errors import Unavailable
 
-__all__ = ["Limiter", "Waited", "discount", "endpoint", "waiting"]
+__all__ = ["Limiter", "Waited", "endpoint", "exclude_from_latency", "waiting"]
 
 #: A window's mean latency this many times the best window's says that calls queue at the server.
 #: Replies differ in length, so less would be noise.
@@ -47,7 +47,7 @@ def waiting() -> Iterator[Waited]:
         _waited.reset(token)
 
 
-def discount(seconds: float) -> None:
+def exclude_from_latency(seconds: float) -> None:
     """Take seconds that this task's call spent on its way or in a queue off its latency."""
     if (counted := _waited.get()) is not None:
         counted.seconds += seconds
@@ -96,11 +96,11 @@ class Limiter:
         came = self._clock()
         await self._enter()
         begun = self._clock()
-        discount(begun - came)
+        exclude_from_latency(begun - came)
         try:
             yield
         except Unavailable as error:
-            if error.crowded:
+            if error.overloaded:
                 self._trouble(begun, error.retry_after)
             raise
         else:

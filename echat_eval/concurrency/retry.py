@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import State
 
-__all__ = ["Attempted", "Interrupted", "Patience", "Timed", "attempt", "timed"]
+__all__ = ["CallResult", "Interrupted", "RetryPolicy", "Timed", "call_with_retries", "timed"]
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How often a call is tried, and how long to wait between.
 
     Attributes:
@@ -53,7 +53,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted(Generic[T]):
+class CallResult(Generic[T]):
     """What came of it."""
 
     state: State
@@ -110,25 +110,25 @@ async def timed(function: Callable[..., Any], *given: Any, threads: Executor, **
     return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-async def attempt(
+async def call_with_retries(
     call: Callable[[], Awaitable[Timed[T]]],
     *,
     blame: Literal["system", "instrument"],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-) -> Attempted[T]:
-    """Call until it works or patience ends.
+) -> CallResult[T]:
+    """Call until it works or retry_policy ends.
 
     A system that ends every try in the same error has failed; one whose tries end differently,
     or which the network kept from answering, leaves the row missing. An instrument's trouble is
     never the system's: its rows are missing.
     """
     errors: list[BaseException] = []
-    for tried in range(1, patience.tries + 1):
+    for tried in range(1, retry_policy.tries + 1):
         try:
             done = await call()
         except NotApplicable as error:
-            return Attempted(state="not applicable", reason=reason_of(error), tries=tried)
+            return CallResult(state="not applicable", reason=reason_of(error), tries=tried)
         except UsageError as error:
             # A wrong key or a missing package is wrong for every row: stop and say so.
             if not isinstance(error, BadData):
@@ -137,12 +137,12 @@ async def attempt(
         except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
             errors.append(error)
         else:
-            return Attempted(state="value", value=done.value, tries=tried, seconds=done.seconds)
+            return CallResult(state="value", value=done.value, tries=tried, seconds=done.seconds)
         if isinstance(errors[-1], Withheld):
             break
-        if tried < patience.tries:
-            await sleep(patience.wait(tried, getattr(errors[-1], "retry_after", None)))
-    return Attempted(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))
+        if tried < retry_policy.tries:
+            await sleep(retry_policy.wait(tried, getattr(errors[-1], "retry_after", None)))
+    return CallResult(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))
 
 
 def _verdict(errors: list[BaseException], blame: str) -> State:

@@ -18,7 +18,7 @@ from echat_eval.concurrency.threads import Threads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Flow", "Lane"]
+__all__ = ["WorkQueue", "Workflow"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 HASTE = 3.0
 
 
-class Flow:
+class Workflow:
     """All lanes of one piece of work.
 
     Attributes:
@@ -37,7 +37,7 @@ class Flow:
     def __init__(self) -> None:
         self.stopped = False
         self.error: BaseException | None = None
-        self._lanes: list[Lane[Any]] = []
+        self._lanes: list[WorkQueue[Any]] = []
 
     def lane(
         self,
@@ -46,7 +46,7 @@ class Flow:
         *,
         size: int = 1,
         held: bool = False,
-    ) -> Lane[T]:
+    ) -> WorkQueue[T]:
         """Open a lane.
 
         Args:
@@ -56,11 +56,11 @@ class Flow:
             size: jobs in a batch.
             held: nothing is begun before `release`.
         """
-        made: Lane[T] = Lane(self, owner, work, size=size, held=held)
+        made: WorkQueue[T] = WorkQueue(self, owner, work, size=size, held=held)
         self._lanes.append(made)
         return made
 
-    async def drain(self, lane: Lane[Any]) -> None:
+    async def drain(self, lane: WorkQueue[Any]) -> None:
         """Wait until a lane has done all that was put into it; nothing more is.
 
         Raises:
@@ -104,15 +104,15 @@ class Flow:
             await asyncio.wait(closing, timeout=HASTE)
 
 
-class Lane(Generic[T]):
-    """A queue and the jobs in flight; see `Flow.lane`. Used on the event loop only.
+class WorkQueue(Generic[T]):
+    """A queue and the jobs in flight; see `Workflow.lane`. Used on the event loop only.
 
     Attributes:
         threads: on which what is no coroutine is called.
     """
 
     def __init__(
-        self, flow: Flow, owner: Any, work: Callable[[list[T]], Awaitable[None]], *, size: int, held: bool
+        self, flow: Workflow, owner: Any, work: Callable[[list[T]], Awaitable[None]], *, size: int, held: bool
     ) -> None:
         self._flow, self._owner, self._work, self._size, self._held = flow, owner, work, size, held
         self._width = max(1, getattr(owner, "calls_at_once", 1))

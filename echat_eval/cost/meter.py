@@ -15,19 +15,19 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from echat_eval.cost.prices import KINDS, OPENAI_HOST, Price, PriceTable, Tokens
+from echat_eval.cost.prices import OPENAI_HOST, TOKEN_KINDS, Price, PriceTable, Tokens
 from echat_eval.errors import UsageError, Withheld
 
-__all__ = ["CURRENCY", "Account", "Call", "Meter", "Payer", "Role", "call_of", "totals"]
+__all__ = ["CURRENCY", "Account", "BilledClient", "BilledRole", "Call", "Meter", "call_of", "totals"]
 
-Role = Literal["judge", "system"]
+BilledRole = Literal["judge", "system"]
 #: Of --max-cost. Prices in another one cannot be held against it: no rate of exchange is guessed.
 CURRENCY = "USD"
 #: Seconds between two looks whether a held-back call may be made.
 LOOK_AGAIN = 0.02
 
 
-class Payer(Protocol):
+class BilledClient(Protocol):
     """Whoever asks a server that may want money: a chat client, or a system that asks by itself."""
 
     model: str
@@ -60,23 +60,30 @@ class Meter:
         self.unpriced = 0
         self.withheld = 0
 
-    def account(self, role: Role, name: str, payer: Payer) -> Account:
-        """Open an account and give it to the payer.
+    def account(self, role: BilledRole, name: str, billed_client: BilledClient) -> Account:
+        """Open an account and give it to the billed_client.
 
         Raises:
             UsageError: there is a limit, and no price to hold against it.
         """
-        price = self.table.find(payer.model, payer.base_url)
+        price = self.table.find(billed_client.model, billed_client.base_url)
         if self.limit is not None and (price is None or price.currency != CURRENCY):
-            place = payer.base_url or OPENAI_HOST
+            place = billed_client.base_url or OPENAI_HOST
             lacks = "has no price" if price is None else f"is priced in {price.currency}"
             raise UsageError(
-                f"--max-cost: {role} '{name}' asks model '{payer.model}' at {place}, which {lacks} in "
-                f"{self.table.name}; give its price in {CURRENCY} in a file named by --prices "
+                f"--max-cost: {role} '{name}' asks model '{billed_client.model}' at {place}, which {lacks} "
+                f"in {self.table.name}; give its price in {CURRENCY} in a file named by --prices "
                 "(0 where nothing is paid), or leave --max-cost out"
             )
-        made = Account(meter=self, role=role, name=name, model=payer.model, place=payer.base_url, price=price)
-        payer.account = made
+        made = Account(
+            meter=self,
+            role=role,
+            name=name,
+            model=billed_client.model,
+            place=billed_client.base_url,
+            price=price,
+        )
+        billed_client.account = made
         return made
 
     def line(self) -> str:
@@ -98,7 +105,7 @@ class Meter:
 
     # -- used by Call ---------------------------------------------------------
 
-    def hold(self, most: Decimal) -> bool:
+    def reserve(self, most: Decimal) -> bool:
         """Hold what a call may cost; False: wait until something in flight is settled.
 
         Raises:
@@ -119,7 +126,7 @@ class Meter:
             return True
 
     def settle(
-        self, held: Decimal, account: Account, used: Tokens | None, *, lost: bool, bounded: bool
+        self, held: Decimal, account: Account, used: Tokens | None, *, unsettled: bool, bounded: bool
     ) -> None:
         """Give back what was held, and count what was used or, of a lost call, what may have been.
 
@@ -132,7 +139,7 @@ class Meter:
             if used is None:
                 return
             money = account.price.money(used) if account.price is not None else None
-            if lost and not bounded:
+            if unsettled and not bounded:
                 money = None
             self.calls += 1
             if money is None or account.price is None:
@@ -140,7 +147,7 @@ class Meter:
             else:
                 currency = account.price.currency
                 self._settled[currency] = self._settled.get(currency, Decimal(0)) + money
-            self._log(_row(account, used, money, lost=lost))
+            self._log(_row(account, used, money, unsettled=unsettled))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +155,7 @@ class Account:
     """One judge or system, and what its tokens cost."""
 
     meter: Meter
-    role: Role
+    role: BilledRole
     name: str
     model: str
     place: str | None
@@ -206,23 +213,23 @@ class Call:
 
     def __enter__(self) -> Call:
         self._held = self._most_money()
-        while not self.account.meter.hold(self._held):
+        while not self.account.meter.reserve(self._held):
             time.sleep(LOOK_AGAIN)
         return self
 
     async def __aenter__(self) -> Call:
         self._held = self._most_money()
-        while not self.account.meter.hold(self._held):
+        while not self.account.meter.reserve(self._held):
             await asyncio.sleep(LOOK_AGAIN)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not self._settled:
             self._settled = True
-            lost = not self._free and not _never_sent(error) and self._tokens is None
-            used = (self.most or Tokens()) if lost else self._tokens
+            unsettled = not self._free and not _never_sent(error) and self._tokens is None
+            used = (self.most or Tokens()) if unsettled else self._tokens
             self.account.meter.settle(
-                self._held, self.account, used, lost=lost, bounded=self.most is not None
+                self._held, self.account, used, unsettled=unsettled, bounded=self.most is not None
             )
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -259,28 +266,40 @@ def _never_sent(error: BaseException | None) -> bool:
     return False
 
 
-def _row(account: Account, tokens: Tokens, money: Decimal | None, *, lost: bool) -> dict[str, Any]:
+def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: bool) -> dict[str, Any]:
     return {
-        "role": account.role, "name": account.name, "model": account.model, "place": account.place,
-        "lost": lost, "tokens": {k: v for k, v in asdict(tokens).items() if v},
+        "role": account.role,
+        "name": account.name,
+        "model": account.model,
+        "place": account.place,
+        "lost": unsettled,
+        "tokens": {k: v for k, v in asdict(tokens).items() if v},
         "money": None if money is None else f"{money:f}",
         "currency": account.price.currency if account.price is not None else None,
-    }  # fmt: skip
+    }
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return role -> name -> what all commands of a run spent, as its manifest keeps it.
 
-    Tokens and money are of calls whose use the server told. `lost` are calls that broke off, of which
+    Tokens and money are of calls whose use the server told. `unsettled` are calls that broke off, of which
     nobody told: `lost_at_most` is the most they can have cost.
     """
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         entry = found.setdefault(f"{row['role']}s", {}).setdefault(
             row["name"],
-            {"model": row["model"], "place": row["place"], "calls": 0, "tokens": dict.fromkeys(KINDS, 0),
-             "unpriced": 0, "money": {}, "lost": 0, "lost_at_most": {}},
-        )  # fmt: skip
+            {
+                "model": row["model"],
+                "place": row["place"],
+                "calls": 0,
+                "tokens": dict.fromkeys(TOKEN_KINDS, 0),
+                "unpriced": 0,
+                "money": {},
+                "lost": 0,
+                "lost_at_most": {},
+            },
+        )
         # Another model or place under the same name is said, not summed up silently.
         for fact in ("model", "place"):
             if entry[fact] != row[fact]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["KINDS", "OPENAI_HOST", "Price", "PriceTable", "Tokens", "read_prices"]
+__all__ = ["OPENAI_HOST", "TOKEN_KINDS", "Price", "PriceTable", "Tokens", "read_prices"]
 
 #: Kinds of token that are priced apart; an answer says how many there were of each.
-KINDS = ("text_in", "text_out", "audio_in", "audio_out")
+TOKEN_KINDS = ("text_in", "text_out", "audio_in", "audio_out")
 #: Where a client without a base URL goes.
 OPENAI_HOST = "api.openai.com"
 _MILLION = Decimal(1_000_000)
@@ -39,7 +39,7 @@ class Tokens:
     audio_out: int = 0
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(**{kind: getattr(self, kind) + getattr(other, kind) for kind in KINDS})
+        return Tokens(**{kind: getattr(self, kind) + getattr(other, kind) for kind in TOKEN_KINDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Price:
         (Decimal('0.0000175'), None)
         """
         total = Decimal(0)
-        for kind in KINDS:
+        for kind in TOKEN_KINDS:
             count, price = getattr(tokens, kind), getattr(self, kind)
             if count and price is None:
                 return None
@@ -77,7 +77,7 @@ class Price:
 
     def as_json(self) -> dict[str, str]:
         """Return what a manifest keeps of it."""
-        prices = {kind: str(value) for kind in KINDS if (value := getattr(self, kind)) is not None}
+        prices = {kind: str(value) for kind in TOKEN_KINDS if (value := getattr(self, kind)) is not None}
         return {**prices, "currency": self.currency, "date": self.date, "source": self.source}
 
 
@@ -125,14 +125,14 @@ def read_prices(path: Path | None = None) -> PriceTable:
 
 
 def _price(where: str, entry: Any) -> Price:
-    known = (*KINDS, *_FACTS)
+    known = (*TOKEN_KINDS, *_FACTS)
     if not isinstance(entry, dict):
         raise BadData(f"{where}: is {entry!r}; expected a mapping of {', '.join(known)}")
     for key in (*(k for k in entry if k not in known), *(k for k in _FACTS if k not in entry)):
         fault = "unknown" if key in entry else "missing"
         raise BadData(f"{where}: '{key}' is {fault}; keys are {', '.join(known)}")
-    if not any(kind in entry for kind in KINDS):
-        raise BadData(f"{where}: has no price; expected at least one of {', '.join(KINDS)}")
+    if not any(kind in entry for kind in TOKEN_KINDS):
+        raise BadData(f"{where}: has no price; expected at least one of {', '.join(TOKEN_KINDS)}")
     if not _CURRENCY.fullmatch(str(entry["currency"])):
         raise BadData(f"{where}: currency is {entry['currency']!r}; expected three letters, such as USD")
     day = str(entry["date"])
@@ -142,7 +142,7 @@ def _price(where: str, entry: Any) -> Price:
         raise BadData(f"{where}: date is {day!r}; expected YYYY-MM-DD") from error
     if not isinstance(entry["source"], str) or not entry["source"].strip():
         raise BadData(f"{where}: source is {entry['source']!r}; say where the price was read")
-    amounts = {kind: _amount(f"{where}: {kind}", entry[kind]) for kind in KINDS if kind in entry}
+    amounts = {kind: _amount(f"{where}: {kind}", entry[kind]) for kind in TOKEN_KINDS if kind in entry}
     return Price(currency=entry["currency"], date=day, source=entry["source"], **amounts)
 
 

@@ -69,9 +69,11 @@ class MessageSize:
         heard = usage.get("prompt_audio_tokens", asked if self.heard_seconds else 0)
         voice = usage.get("completion_audio_tokens", said if self.speaks else 0)
         return Tokens(
-            text_in=max(0, int(asked - heard)), text_out=max(0, int(said - voice)),
-            audio_in=int(heard), audio_out=int(voice),
-        )  # fmt: skip
+            text_in=max(0, int(asked - heard)),
+            text_out=max(0, int(said - voice)),
+            audio_in=int(heard),
+            audio_out=int(voice),
+        )
 
     def about(self, said: int = TYPICAL_WORDS) -> Tokens:
         """Return what it will cost in tokens, roughly; see `PROXY`.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
-__all__ = ["Spread"]
+__all__ = ["Placement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Placement:
     """What a run is made with: its own, or what stands for copies elsewhere.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from echat_eval.errors import RunError, UsageError
 from echat_eval.executors.pool import Pool
-from echat_eval.executors.remote import Away
+from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
 
 __all__ = ["LOCAL", "Cluster", "connected"]
@@ -134,26 +134,29 @@ class Cluster:
         sent = self._ray.put(plan)
         pool = Pool(
             plan.what,
-            hire=lambda place: self._worker(
+            start=lambda place: self._worker(
                 sent, place, calls, self._share if id(owner) in self._hungry else 0
             ),
-            dismiss=self._ray.kill,
+            stop=self._ray.kill,
             places=self.places,
             calls=calls,
         )
-        return Away(owner, pool=pool, calls_at_once=self.places * calls)
+        return RemoteProxy(owner, pool=pool, calls_at_once=self.places * calls)
 
     def _worker(self, plan: Any, place: int, calls: int, gpus: float) -> Any:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         where = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=place)
         made = self._ray.remote(Worker).options(
-            num_cpus=0, num_gpus=gpus, scheduling_strategy=where,
+            num_cpus=0,
+            num_gpus=gpus,
+            scheduling_strategy=where,
             # The pool begins another one itself, and knows which calls to make again.
-            max_restarts=0, max_task_retries=0,
+            max_restarts=0,
+            max_task_retries=0,
             # Besides the calls: `watch` lasts as long as the worker, and `close` must not wait for a call.
             max_concurrency=calls + 2,
-        )  # fmt: skip
+        )
         return made.remote(plan)
 
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from echat_eval import errors
 from echat_eval.records import AudioRef
 
-__all__ = ["Answer", "Caught", "answer_of", "fresh_folder", "pack", "unpack"]
+__all__ = ["Caught", "RemoteResult", "answer_of", "fresh_folder", "pack", "unpack"]
 
 #: What pickle cannot take and what it becomes: a lock nobody holds is as good as a new one.
 _REDUCED: dict[type, Callable[[Any], tuple[Any, ...]]] = {
@@ -134,7 +134,7 @@ class Caught:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class RemoteResult:
     """What came of a call, and the seconds it took where it was made."""
 
     value: Any = None
@@ -148,13 +148,13 @@ class Answer:
         return self.value
 
 
-def answer_of(call: Callable[[], Any]) -> Answer:
+def answer_of(call: Callable[[], Any]) -> RemoteResult:
     """Call, and return what came of it, whatever that is."""
     begun = time.monotonic()
     try:
         value = call()
     except StopIteration:  # which no coroutine can raise
-        return Answer(error=Caught.of(RuntimeError("StopIteration")), seconds=time.monotonic() - begun)
+        return RemoteResult(error=Caught.of(RuntimeError("StopIteration")), seconds=time.monotonic() - begun)
     except BaseException as error:  # noqa: BLE001  it is raised again where the call was asked for
-        return Answer(error=Caught.of(error), seconds=time.monotonic() - begun)
-    return Answer(value=value, seconds=time.monotonic() - begun)
+        return RemoteResult(error=Caught.of(error), seconds=time.monotonic() - begun)
+    return RemoteResult(value=value, seconds=time.monotonic() - begun)

@@ -12,12 +12,12 @@ from echat_eval.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echat_eval.executors.pickling import Answer
+    from echat_eval.executors.pickling import RemoteResult
 
-__all__ = ["LIVES", "Pool"]
+__all__ = ["MAX_WORKER_RESTARTS", "Pool"]
 
 #: Workers that a call may lose before its row is missing; and in a row, without an answer, that a place may.
-LIVES = 3
+MAX_WORKER_RESTARTS = 3
 #: Seconds that the cluster may take to begin a worker; loading comes on top of it.
 PLACING = 300.0
 #: Seconds that a copy may take to close before its process is ended.
@@ -52,12 +52,12 @@ class Pool:
         self,
         what: str,
         *,
-        hire: Callable[[int], Any],
-        dismiss: Callable[[Any], None],
+        start: Callable[[int], Any],
+        stop: Callable[[Any], None],
         places: int,
         calls: int,
     ) -> None:
-        self._what, self._hire, self._dismiss, self._calls = what, hire, dismiss, calls
+        self._what, self._hire, self._dismiss, self._calls = what, start, stop, calls
         self._places = [_Place(number) for number in range(places)]
         self._keeping: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
@@ -84,7 +84,7 @@ class Pool:
         """
         from ray.exceptions import RayActorError, RayError
 
-        for _ in range(LIVES):
+        for _ in range(MAX_WORKER_RESTARTS):
             place = await self._taken()
             worker = place.worker
             try:
@@ -99,7 +99,9 @@ class Pool:
                 return answer
             finally:
                 await self._released(place, worker)
-        raise Unavailable(f"{LIVES} workers were lost while they answered this, the last one so: {lost}")
+        raise Unavailable(
+            f"{MAX_WORKER_RESTARTS} workers were lost while they answered this, the last one so: {lost}"
+        )
 
     async def close(self) -> None:
         """Close every copy and end its process."""
@@ -136,7 +138,7 @@ class Pool:
         from ray.exceptions import RayError
 
         last: BaseException = Unavailable("never begun")
-        while place.fruitless < LIVES:
+        while place.fruitless < MAX_WORKER_RESTARTS:
             worker = self._hire(place.number)
             try:
                 begun = _answered(worker.where)
@@ -145,7 +147,7 @@ class Pool:
                     last = Unavailable(f"the cluster began no worker in {PLACING:g} s: busy, or too small?")
                     break
                 begun.result()
-                answer: Answer = await _answered(worker.load)
+                answer: RemoteResult = await _answered(worker.load)
                 if answer.error is None:
                     await self._let_in(place, worker)
                     await _answered(worker.watch)

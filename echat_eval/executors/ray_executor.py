@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors import Spread
+from echat_eval.executors import Placement
 from echat_eval.executors.cluster import LOCAL, Cluster, connected
 from echat_eval.executors.pickling import pack
 from echat_eval.executors.worker import Blueprint
@@ -21,20 +21,20 @@ from echat_eval.executors.worker import Blueprint
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
-__all__ = ["spread"]
+__all__ = ["ray_workers"]
 
 #: Seconds that machines may take to join a cluster, where `workers` says that more will come.
 JOINING = 120.0
 
 
 @contextmanager
-def spread(
+def ray_workers(
     systems: Sequence[System | Oracle],
     annotators: Sequence[Annotator],
     *,
     workers: int | None = None,
     address: str | None = None,
-) -> Iterator[Spread]:
+) -> Iterator[Placement]:
     """Make room on a cluster for copies; what was started here is ended with the block.
 
     Oracles, which see the answers, stay here; so does who waits for a network (a coroutine function:
@@ -60,7 +60,7 @@ def spread(
             joining=JOINING if address not in (None, LOCAL) else 0.0,
         )
         with cluster.room():
-            yield Spread(
+            yield Placement(
                 systems=[cluster.away(s, plans[id(s)]) if id(s) in plans else s for s in systems],
                 annotators=[cluster.away(a, plans[id(a)]) if id(a) in plans else a for a in annotators],
                 facts={"name": "ray", "workers": cluster.places, "version": ray.__version__},
@@ -81,7 +81,7 @@ def _ray() -> Any:
 def _movable(owner: Any) -> bool:
     if hasattr(owner, "respond_to") or getattr(owner, "runs_here", False):
         return False
-    if getattr(owner, "payer", None) is not None:  # what it spends is counted here
+    if getattr(owner, "billed_client", None) is not None:  # what it spends is counted here
         return False
     calls = [getattr(owner, name, None) for name in ("respond", "annotate")]
     return not any(inspect.iscoroutinefunction(call) for call in calls)

@@ -10,16 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.concurrency.limiter import discount
-from echat_eval.executors.pickling import Answer, fresh_folder, pack, unpack
+from echat_eval.concurrency.limiter import exclude_from_latency
+from echat_eval.executors.pickling import RemoteResult, fresh_folder, pack, unpack
 
 if TYPE_CHECKING:
     from echat_eval.executors.pool import Pool
 
-__all__ = ["Away"]
+__all__ = ["RemoteProxy"]
 
 
-class Away:
+class RemoteProxy:
     """Has the name, settings, fingerprint and whatever else its owner has, so that rows have the same keys.
 
     Args:
@@ -57,9 +57,9 @@ class Away:
         has stored it.
         """
         begun = time.monotonic()
-        answer: Answer = unpack(await self._pool.call(method, pack((given, named))), self._place())
+        answer: RemoteResult = unpack(await self._pool.call(method, pack((given, named))), self._place())
         # The way there and the wait for a free copy are no latency of the system's.
-        discount(time.monotonic() - begun - answer.seconds)
+        exclude_from_latency(time.monotonic() - begun - answer.seconds)
         return answer.result()
 
     def _place(self) -> Path:

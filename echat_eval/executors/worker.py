@@ -15,7 +15,7 @@ from typing import Any
 import echat_eval
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors.pickling import Answer, Caught, answer_of, fresh_folder, pack, unpack
+from echat_eval.executors.pickling import Caught, RemoteResult, answer_of, fresh_folder, pack, unpack
 
 __all__ = ["Blueprint", "Worker"]
 
@@ -53,7 +53,7 @@ class Worker:
         """Return the machine's name and the process's id."""
         return os.uname().nodename, os.getpid()
 
-    def load(self) -> Answer:
+    def load(self) -> RemoteResult:
         """Build the copy and load it."""
         answer = answer_of(self._load)
         if answer.error is not None:
@@ -61,7 +61,7 @@ class Worker:
         return answer
 
     def call(self, method: str, parcel: bytes) -> bytes:
-        """Make one call of the copy and return its packed `Answer`."""
+        """Make one call of the copy and return its packed `RemoteResult`."""
         with self._numbered() as folder:
             answer = answer_of(lambda: unpack(parcel, folder))
             if answer.error is None:
@@ -72,7 +72,7 @@ class Worker:
                 return pack(answer)
             except Exception as error:  # noqa: BLE001  what an adapter returns may be anything
                 what = f"{self._blueprint.what} returned what cannot be sent back: {error}"
-                return pack(Answer(error=Caught.of(TypeError(what)), seconds=answer.seconds))
+                return pack(RemoteResult(error=Caught.of(TypeError(what)), seconds=answer.seconds))
 
     def watch(self) -> None:
         """Return once the copy is closed: whoever waits for it learns at once if the process dies."""

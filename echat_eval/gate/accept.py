@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from echat_eval.analysis import differences
-from echat_eval.analysis.runs import why_untimed
+from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.decision import Provenance
 from echat_eval.io import jsonl
 from echat_eval.io.files import write_atomically
@@ -64,7 +64,9 @@ def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -
     if policy.max_age_days is not None:
         blockers += _age(against, timedelta(days=policy.max_age_days), now)
     notes = () if candidate.hashes and against.hashes else (TRUSTED,)
-    return Provenance(blockers=tuple(blockers), latency=why_untimed(candidate, against), notes=notes)
+    return Provenance(
+        blockers=tuple(blockers), latency=latency_not_comparable(candidate, against), notes=notes
+    )
 
 
 def _age(against: Run, most: timedelta, now: datetime) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.analysis.bounds import Tests, drop_p_values, sure_bounds, to_tests
-from echat_eval.analysis.differences import Fills, difference, level
+from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests, worst_case_bounds
+from echat_eval.analysis.differences import ImputedEstimates, difference, level
 from echat_eval.gate.rules import RuleKind, RuleResult, State
 
 if TYPE_CHECKING:
@@ -23,8 +23,12 @@ __all__ = ["CriticalTest", "PValues", "critical_tests", "judged", "p_values"]
 
 Kind = Literal["primary", "margin", "guard", "at_least", "at_most"]
 _RULE: dict[Kind, RuleKind] = {
-    "primary": "primary", "margin": "margin", "guard": "guard", "at_least": "floor", "at_most": "floor",
-}  # fmt: skip
+    "primary": "primary",
+    "margin": "margin",
+    "guard": "guard",
+    "at_least": "floor",
+    "at_most": "floor",
+}
 _ASKED: dict[Kind, str] = {
     "primary": "drop below",
     "margin": "drop below",
@@ -49,7 +53,7 @@ class CriticalTest:
 
     metric: str
     task: str | None
-    fills: Fills
+    fills: ImputedEstimates
     kind: Kind
     bound: float
 
@@ -125,7 +129,7 @@ def judged(test: CriticalTest, policy: Policy, p: float, *, surely: bool, perhap
         perhaps: it would be, under some value of what is missing.
     """
     fills = test.fills
-    sure_low, sure_high = sure_bounds(to_tests([[one] for one in fills.estimates]), level=policy.level)
+    sure_low, sure_high = worst_case_bounds(to_tests([[one] for one in fills.estimates]), level=policy.level)
     low, high = _or_none(sure_low[0]), _or_none(sure_high[0])
     state: State
     if test.kind == "at_least":

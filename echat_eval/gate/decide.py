@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.analysis import Pairs, check_table, one_system, pair
-from echat_eval.analysis.differences import Fills
+from echat_eval.analysis.differences import ImputedEstimates
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, judged, p_values
 from echat_eval.gate.decision import Decision, Provenance
 from echat_eval.gate.limits import latency, shares
-from echat_eval.gate.rules import Outcome, RuleResult, outcomes, seen_after
+from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
 from echat_eval.stats import Detectable, holm, samples_needed
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def decide(
     tests = critical_tests(pairs, policy)
     p = p_values(tests)
     adjusted, surely, perhaps = (
-        holm(p.drop), holm(p.beyond) <= policy.family_error, holm(p.possible) <= policy.family_error
-    )  # fmt: skip
+        holm(p.drop),
+        holm(p.beyond) <= policy.family_error,
+        holm(p.possible) <= policy.family_error,
+    )
     rules = [
         judged(test, policy, float(adjusted[i]), surely=bool(surely[i]), perhaps=bool(perhaps[i]))
         for i, test in enumerate(tests)
@@ -111,15 +113,21 @@ def _decision(
     )
 
 
-def _design(fills: Fills, policy: Policy) -> tuple[float | None, Detectable | None]:
+def _design(fills: ImputedEstimates, policy: Policy) -> tuple[float | None, Detectable | None]:
     """Return what a run like this one can detect, and the samples that would do if that is too much."""
-    seen, found = seen_after(fills.observed, level=policy.level, power=policy.power), fills.observed
+    seen, found = min_detectable(fills.observed, level=policy.level, power=policy.power), fills.observed
     if found is None or not found.se or found.df is None or seen is None or seen <= policy.margin:
         return seen, None
     needed = samples_needed(
-        policy.margin, se=found.se, df=found.df, n=found.n, clusters=found.clusters,
-        level=policy.level, power=policy.power, limit=0.8,
-    )  # fmt: skip
+        policy.margin,
+        se=found.se,
+        df=found.df,
+        n=found.n,
+        clusters=found.clusters,
+        level=policy.level,
+        power=policy.power,
+        limit=0.8,
+    )
     return seen, needed
 
 

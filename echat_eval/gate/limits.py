@@ -34,12 +34,17 @@ def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]
             name=f"{what}: at most {100 * limit:g} % of {policy.primary} rows",
             kind="share",
             state="holds" if count <= limit * n else state,  # type: ignore[arg-type]
-            value=count / max(n, 1), low=None, high=None, p=None,
-            detail=f"{count} of {n}", n=n, clusters=0,
+            value=count / max(n, 1),
+            low=None,
+            high=None,
+            p=None,
+            detail=f"{count} of {n}",
+            n=n,
+            clusters=0,
         )
         for what, limit, count, n, state in found
         if limit is not None
-    ]  # fmt: skip
+    ]
 
 
 def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[RuleResult]:

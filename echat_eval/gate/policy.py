@@ -62,7 +62,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.metrics, Mapping) or not self.metrics:
-            raise UsageError("policy: 'metrics' must name at least one metric, such as metrics: {empathy: {higher_is_better: true}}")  # fmt: skip  # noqa: E501
+            raise UsageError(
+                "policy: 'metrics' must name at least one metric, "
+                "such as metrics: {empathy: {higher_is_better: true}}"
+            )
         rules = {str(n): _built(MetricRule, m, f"metric '{n}'") for n, m in self.metrics.items()}
         timings = {str(n): _built(LatencyRule, m, f"latency '{n}'") for n, m in self.latency.items()}
         object.__setattr__(self, "metrics", rules)

@@ -35,8 +35,12 @@ def to_junit(decision: Decision) -> str:
         kind = "failure" if rule.state == "broken" else "error" if blocks(rule) else "skipped"
         if rule.state != "holds":
             ET.SubElement(case, kind, type=rule.state, message=_xml(_numbers(rule) + _detail(rule)))
-    for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"),
-                           ("skipped", "skipped")):  # fmt: skip
+    for attribute, tag in (
+        ("tests", "testcase"),
+        ("failures", "failure"),
+        ("errors", "error"),
+        ("skipped", "skipped"),
+    ):
         suite.set(attribute, str(len(list(suite.iter(tag)))))
     suite.set("time", "0")
     root = ET.Element("testsuites")

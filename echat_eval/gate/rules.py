@@ -29,8 +29,8 @@ __all__ = [
     "RuleKind",
     "RuleResult",
     "State",
+    "min_detectable",
     "outcomes",
-    "seen_after",
 ]
 
 Outcome = Literal["pass", "regress", "cannot tell"]
@@ -83,7 +83,7 @@ def outcomes(
     return np.where(passed, int(Exit.DONE), np.where(regressed, int(Exit.REGRESS), int(Exit.CANNOT_TELL)))
 
 
-def seen_after(estimate: Estimate | None, *, level: float, power: float) -> float | None:
+def min_detectable(estimate: Estimate | None, *, level: float, power: float) -> float | None:
     """Return the smallest detectable difference a run like this one can promise, or None."""
     if estimate is None or not estimate.se or estimate.df is None:
         return None

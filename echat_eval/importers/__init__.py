@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import UnknownName
 
 if TYPE_CHECKING:
-    from echat_eval.importers.draft import Draft, Refusal, Told
+    from echat_eval.importers.draft import Draft, ImportOptions, Refusal
 
 __all__ = ["IMPORTERS", "importer"]
 
@@ -25,7 +25,7 @@ IMPORTERS: dict[str, str] = {
 }
 
 
-def importer(form: str) -> Callable[[Path, Told], Iterator[Draft | Refusal]]:
+def importer(form: str) -> Callable[[Path, ImportOptions], Iterator[Draft | Refusal]]:
     """Return the function that reads a form.
 
     Raises:
@@ -34,5 +34,5 @@ def importer(form: str) -> Callable[[Path, Told], Iterator[Draft | Refusal]]:
     if form not in IMPORTERS:
         raise UnknownName("form of data", form, IMPORTERS)
     module, _, name = IMPORTERS[form].partition(":")
-    found: Callable[[Path, Told], Iterator[Draft | Refusal]] = getattr(import_module(module), name)
+    found: Callable[[Path, ImportOptions], Iterator[Draft | Refusal]] = getattr(import_module(module), name)
     return found

@@ -12,7 +12,17 @@ from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
 from echat_eval.labels import UNKNOWN, to_label
 
-__all__ = ["Draft", "DraftTurn", "NoSample", "Refusal", "Told", "label_of", "located", "objects", "source_of"]
+__all__ = [
+    "Draft",
+    "DraftTurn",
+    "ImportOptions",
+    "NoSample",
+    "Refusal",
+    "label_of",
+    "located",
+    "objects",
+    "source_of",
+]
 
 #: Spellings that say "not labelled".
 _NONE = frozenset({"", "none", "null", "nan", "n/a"})
@@ -25,7 +35,7 @@ class NoSample(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ImportOptions:
     """What the rows do not say and the person who imports does.
 
     Attributes:
@@ -102,7 +112,7 @@ def label_of(cue: str, said: Any) -> str | None:
     return label
 
 
-def source_of(told: Told, said: Any = None, corpus: Any = None) -> Literal["real", "synthetic"]:
+def source_of(told: ImportOptions, said: Any = None, corpus: Any = None) -> Literal["real", "synthetic"]:
     """Return whether speech is real, as the row or the person who imports says.
 
     Raises:
@@ -121,7 +131,7 @@ def source_of(told: Told, said: Any = None, corpus: Any = None) -> Literal["real
     raise NoSample(f"nothing says whether it is a recording or synthetic speech; say {hint}")
 
 
-def language_of(told: Told, said: Any = None) -> str:
+def language_of(told: ImportOptions, said: Any = None) -> str:
     """Return a row's language, as it or the person who imports says.
 
     Raises:
@@ -136,7 +146,7 @@ def language_of(told: Told, said: Any = None) -> str:
     return tag
 
 
-def located(name: Any, told: Told, *folders: Path) -> Path:
+def located(name: Any, told: ImportOptions, *folders: Path) -> Path:
     """Return the audio file a row names, below `--audio` or below one of the given folders.
 
     Foreign rows often hold another machine's paths, so a path that is not there is looked for by its

@@ -16,9 +16,9 @@ from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
+    ImportOptions,
     NoSample,
     Refusal,
-    Told,
     label_of,
     language_of,
     located,
@@ -44,7 +44,7 @@ _SPELLED = {
 }
 
 
-def read_echat(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_echat(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one entry per row of every row file and every tar below a folder (or of one such file).
 
     A row file whose tar lies beside it (`x.list` and `x.tar`) takes its audio from there (combine); a tar
@@ -74,13 +74,13 @@ def read_echat(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
             yield from _shard(tar, told)
 
 
-def _raw(path: Path, folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def _raw(path: Path, folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     root = folder if folder.is_dir() else folder.parent
     for where, row in objects(path):
         yield _made(where, row, told, lambda name: located(name, told, path.parent, root))
 
 
-def _combined(path: Path, tar: Path, told: Told) -> Iterator[Draft | Refusal]:
+def _combined(path: Path, tar: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Rows from a file, sound from a tar; the tar is read once, so it may be any size."""
     members = _index(tar)
     for where, row in objects(path):
@@ -99,7 +99,7 @@ def _combined(path: Path, tar: Path, told: Told) -> Iterator[Draft | Refusal]:
         yield _made(where, named, told, sound)
 
 
-def _shard(tar: Path, told: Told) -> Iterator[Draft | Refusal]:
+def _shard(tar: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Rows and sound from a tar: members `<key>.<field>`, grouped while the key stays the same."""
     try:
         with tarfile.open(tar, "r:") as archive:
@@ -129,7 +129,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
     return file.read() if file is not None else None
 
 
-def _shard_row(where: str, key: str, fields: Mapping[str, bytes | None], told: Told) -> Draft | Refusal:
+def _shard_row(
+    where: str, key: str, fields: Mapping[str, bytes | None], told: ImportOptions
+) -> Draft | Refusal:
     row: dict[str, Any] = {"key": key}
     sounds: dict[str, bytes | None] = {}
     for field, content in fields.items():
@@ -177,7 +179,7 @@ def _member_of(tar: Path, members: Mapping[str, tarfile.TarInfo], key: str, fiel
     raise NoSample(f"{tar.name} holds no audio for this key")
 
 
-def _made(where: str, row: Any, told: Told, sound: Any) -> Draft | Refusal:
+def _made(where: str, row: Any, told: ImportOptions, sound: Any) -> Draft | Refusal:
     key = row.get("key") if isinstance(row, dict) else None
     try:
         if not isinstance(row, dict):
@@ -187,7 +189,7 @@ def _made(where: str, row: Any, told: Told, sound: Any) -> Draft | Refusal:
         return Refusal(where=where, id=None if key is None else str(key), reason=str(reason))
 
 
-def _draft(where: str, row: Mapping[str, Any], told: Told, sound: Any) -> Draft:
+def _draft(where: str, row: Mapping[str, Any], told: ImportOptions, sound: Any) -> Draft:
     key = text_of(row.get("key"), "key")
     task = str(row.get("task") or row.get("tas_tag") or "")
     if task and "CHAT" not in task.upper():

@@ -10,9 +10,9 @@ from echat_eval.errors import UsageError
 from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
+    ImportOptions,
     NoSample,
     Refusal,
-    Told,
     label_of,
     language_of,
     located,
@@ -24,7 +24,7 @@ from echat_eval.importers.draft import (
 __all__ = ["read_humdial"]
 
 
-def read_humdial(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_humdial(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per dialogue of every .jsonl; a folder named en or zh says the language.
 
     Which turn the challenge judges differs between its text and its code; here it is the last one, whose
@@ -48,7 +48,7 @@ def read_humdial(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
                 yield Refusal(where=where, id=None if name is None else str(name), reason=str(reason))
 
 
-def _draft(where: str, row: Mapping[str, Any], told: Told, tag: str | None, path: Path) -> Draft:
+def _draft(where: str, row: Mapping[str, Any], told: ImportOptions, tag: str | None, path: Path) -> Draft:
     turns = row.get("turns")
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
         raise NoSample("has no turns")

@@ -13,9 +13,9 @@ from typing import Any
 from echat_eval.errors import UsageError
 from echat_eval.importers.draft import (
     Draft,
+    ImportOptions,
     NoSample,
     Refusal,
-    Told,
     label_of,
     language_of,
     located,
@@ -76,7 +76,7 @@ def _name(row: Any) -> str | None:
     return next((str(row[k]) for k in keys if k in row), None) if isinstance(row, dict) else None
 
 
-def read_echomind(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_echomind(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield up to three drafts per script: its target, neutral and alternative voice."""
 
     def read(where: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
@@ -92,7 +92,7 @@ def read_echomind(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
 
 
 def _echomind(
-    where: str, row: Mapping[str, Any], voice: str, ident: str, stem: str, folder: Path, told: Told
+    where: str, row: Mapping[str, Any], voice: str, ident: str, stem: str, folder: Path, told: ImportOptions
 ) -> Draft:
     about = row.get(f"{voice}_audio_info")
     about = about if isinstance(about, dict) else {}
@@ -124,7 +124,7 @@ def _echomind(
     )
 
 
-def read_vocalbench(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_vocalbench(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per row of json/emotion.json; other files of VocalBench have no cue and are refused."""
 
     def read(where: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
@@ -146,7 +146,7 @@ def read_vocalbench(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
     yield from _each(folder, read, ("emotion*.json", "emotion*.jsonl"))
 
 
-def read_televal(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_televal(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per row of the emotion, age and non-speech sets (jsonl; `key`, `audio`, `query`)."""
 
     def read(where: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
@@ -170,7 +170,7 @@ def read_televal(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
     yield from _each(folder, read, ("*.jsonl", "*.parquet"))
 
 
-def read_sd_eval(folder: Path, told: Told) -> Iterator[Draft | Refusal]:
+def read_sd_eval(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per row of test-emo.json and test-age.json; accents and backgrounds are refused."""
 
     def read(where: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:

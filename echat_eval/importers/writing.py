@@ -91,9 +91,14 @@ def write_task(
     write_rows(out / "refused.jsonl", ({"row": r.where, "id": r.id, "reason": r.reason} for r in refused))
     reasons = dict(Counter(_kind(r.reason) for r in refused).most_common())
     report = {
-        "rows": rows, "samples": len(kept), "refused": len(refused), "groups": groups,
-        "cues": list(chosen), "reasons": reasons, "origin": dict(origin or {}),
-    }  # fmt: skip
+        "rows": rows,
+        "samples": len(kept),
+        "refused": len(refused),
+        "groups": groups,
+        "cues": list(chosen),
+        "reasons": reasons,
+        "origin": dict(origin or {}),
+    }
     write_atomically(out / "import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     return Imported(
         rows=rows, samples=len(kept), refused=len(refused), groups=groups, cues=chosen, reasons=reasons
@@ -110,17 +115,23 @@ def _sample_row(draft: Draft, out: Path, seen: set[str]) -> dict[str, Any] | Ref
     if unfit or any(len(text) > 20_000 for text in (draft.transcript, *draft.references)):
         return no("its id or a text is longer than 200 or 20,000 characters, or not printable")
     row: dict[str, Any] = {
-        "id": draft.id, "transcript": draft.transcript, "cues": dict(draft.cues), "language": draft.language,
+        "id": draft.id,
+        "transcript": draft.transcript,
+        "cues": dict(draft.cues),
+        "language": draft.language,
         "source": draft.source,
-    }  # fmt: skip
+    }
     try:
         row["audio"], row["audio_sha256"] = _stored(draft.audio, draft.suffix, out)
         turns = [_turn_row(turn, draft.suffix, out) for turn in draft.history]
     except BadData as error:
         return no(f"audio: {error}")
     optional = {
-        "speaker": draft.speaker, "references": list(draft.references), "history": turns, "note": draft.note
-    }  # fmt: skip
+        "speaker": draft.speaker,
+        "references": list(draft.references),
+        "history": turns,
+        "note": draft.note,
+    }
     seen.add(draft.id)
     return row | {key: value for key, value in optional.items() if value}
 

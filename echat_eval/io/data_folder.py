@@ -15,7 +15,7 @@ def data_folder(name: str) -> Path:
     Raises:
         BadData: neither an installed wheel's `_data` nor a checkout was found.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     packaged = package / "_data"
     if packaged.is_dir():
         return packaged / name

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
-    "Appender", "dumps", "loads", "mend", "read_rows", "write_rows",
-]  # fmt: skip
+    "Appender",
+    "dumps",
+    "loads",
+    "mend",
+    "read_rows",
+    "write_rows",
+]
 
 logger = logging.getLogger(__name__)
 

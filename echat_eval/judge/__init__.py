@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from echat_eval.judge.client import Jury, Ruling
-from echat_eval.judge.question import NOT_HEARD, Heard, Prompt, Question, render
+from echat_eval.judge.client import JudgeClient, Ruling
+from echat_eval.judge.question import NOT_HEARD, Prompt, Question, VoiceEmotion, render
 from echat_eval.judge.rubric import Judge, judge_names, load_judge
-from echat_eval.judge.server_identity import Served
+from echat_eval.judge.server_identity import ServerIdentity
 from echat_eval.judge.verdict import Verdict, parse_verdict, text_score, voice_score
 
 __all__ = [
     "NOT_HEARD",
-    "Heard",
     "Judge",
-    "Jury",
+    "JudgeClient",
     "Prompt",
     "Question",
     "Ruling",
-    "Served",
+    "ServerIdentity",
     "Verdict",
+    "VoiceEmotion",
     "judge_names",
     "load_judge",
     "parse_verdict",

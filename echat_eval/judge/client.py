@@ -13,7 +13,7 @@ from echat_eval.errors import Unavailable
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Prompt, Question, render
-from echat_eval.judge.server_identity import Served, Tenure
+from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
 from echat_eval.judge.tries import Tries
 from echat_eval.judge.verdict import Verdict, parse_verdict
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from echat_eval.judge.rubric import Judge
     from echat_eval.store.cache import Cache
 
-__all__ = ["Jury", "Ruling"]
+__all__ = ["JudgeClient", "Ruling"]
 
 #: Tokens of an answer: a verdict with one or two sentences of reason.
 MAX_TOKENS = 400
@@ -53,7 +53,7 @@ class Ruling:
     tokens: tuple[int, int]
 
 
-class Jury:
+class JudgeClient:
     """One judge behind one server.
 
     The same question is asked once per process, also if it comes again while it is being asked, so
@@ -100,11 +100,11 @@ class Jury:
         self._greeting: asyncio.Task[None] | None = None
         self._quiet = False
         self._log: Appender | None = None
-        self._tenure = Tenure(store, digest("judge's server", [client.model, client.base_url]))
-        self._claimed: Served | None = None
+        self._tenure = ServerIdentityLog(store, digest("judge's server", [client.model, client.base_url]))
+        self._claimed: ServerIdentity | None = None
         self.cache: Cache | None = None
 
-    def served(self) -> Served | None:
+    def served(self) -> ServerIdentity | None:
         """Return who judges; scores carry it in their keys. Asked once per process, for one token.
 
         Where the server does not answer, it is whoever gave the kept verdicts (None: there are none),
@@ -126,10 +126,10 @@ class Jury:
         finally:
             self._quiet = False
 
-    def _last(self) -> Served | None:
+    def _last(self) -> ServerIdentity | None:
         return self._tenure.first or next(iter(self._tenure.remembered()), None)
 
-    async def _claim(self) -> Served | None:
+    async def _claim(self) -> ServerIdentity | None:
         if self._claimed is None and self.silence is None:
             if self._tenure.first is None:
                 # Whoever comes meanwhile waits for the same greeting.
@@ -144,7 +144,7 @@ class Jury:
         except Unavailable as error:
             self.silence = str(error)
         else:
-            self._tenure.meet(Served(model=answer.model, server=answer.server))
+            self._tenure.meet(ServerIdentity(model=answer.model, server=answer.server))
 
     def rule(self, question: Question, *, repeat: int = 0) -> Ruling:
         """Return the ruling on one question, as `ruling`, to a caller that is not on the event loop."""
@@ -212,7 +212,7 @@ class Jury:
             seed=repeat,
             temperature=self.temperature,
         )
-        self._meet(Served(model=answer.model, server=answer.server))
+        self._meet(ServerIdentity(model=answer.model, server=answer.server))
         ruling = Ruling(
             key=_verdict_key(asked, answer.model, answer.server),
             verdict=parse_verdict(answer.text, self.judge, heard=heard, ticket=prompt.ticket),
@@ -232,11 +232,18 @@ class Jury:
         """Return the hash of all that is asked and how: rubric, model, address and every word shown."""
         return digest(
             "question",
-            [self.client.model, self.client.base_url, self._rubric, prompt.text,
-             self.holds_schema, self.temperature, repeat],
-        )  # fmt: skip
+            [
+                self.client.model,
+                self.client.base_url,
+                self._rubric,
+                prompt.text,
+                self.holds_schema,
+                self.temperature,
+                repeat,
+            ],
+        )
 
-    def _meet(self, served: Served) -> None:
+    def _meet(self, served: ServerIdentity) -> None:
         self._tenure.meet(served)
         # Keys were made while the server was silent, in the name of whoever was remembered.
         if self._claimed is not None and self._claimed not in self._tenure.identities:

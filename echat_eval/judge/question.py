@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from echat_eval.judge.rubric import Judge
 
-__all__ = ["NOT_HEARD", "Heard", "Prompt", "Question", "render"]
+__all__ = ["NOT_HEARD", "Prompt", "Question", "VoiceEmotion", "render"]
 
 #: Shown in place of an emotion where no instrument heard one; never guessed from the words.
 NOT_HEARD = "not heard"
@@ -26,7 +26,7 @@ NOT_GIVEN = "not given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class VoiceEmotion:
     """The emotion an annotator heard in a reply's voice.
 
     Attributes:
@@ -53,7 +53,7 @@ class Question:
     transcript: str
     cues: Mapping[str, str]
     reply: str
-    heard: Heard | None = None
+    heard: VoiceEmotion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,19 @@ REASON = "^[^\\n]{1,300}$"
 OTHER = "other"
 
 _KEYS = {
-    "name", "version", "status", "title", "description", "languages", "model", "dimensions", "highest",
-    "cap", "weights", "max_reply_characters",
-}  # fmt: skip
+    "name",
+    "version",
+    "status",
+    "title",
+    "description",
+    "languages",
+    "model",
+    "dimensions",
+    "highest",
+    "cap",
+    "weights",
+    "max_reply_characters",
+}
 _HEADING = re.compile(r"^# (dimension|cue|cues|voice)(?:: ([a-z_ ]+))?$", re.MULTILINE)
 
 
@@ -75,10 +85,18 @@ class Judge:
         return digest(
             "judge",
             [
-                self.name, self.version, list(self.dimensions), self.highest, self.cap_dimension,
-                self.cap_points, self.weights, self.frames, sections, self.max_reply_characters,
+                self.name,
+                self.version,
+                list(self.dimensions),
+                self.highest,
+                self.cap_dimension,
+                self.cap_points,
+                self.weights,
+                self.frames,
+                sections,
+                self.max_reply_characters,
             ],
-        )  # fmt: skip
+        )
 
     def schema(self, *, heard: bool) -> dict[str, Any]:
         """Return the JSON schema of a verdict; a voice is graded only where one was heard.
@@ -128,12 +146,20 @@ def read_judge(folder: Path) -> Judge:
     if facts["cap"]["dimension"] not in dimensions:
         raise BadData(f"{path}: cap names no dimension; got {facts['cap']['dimension']!r}")
     return Judge(
-        name=facts["name"], version=facts["version"], status=facts["status"], title=facts["title"],
-        model=facts["model"], dimensions=dimensions, highest=facts["highest"],
-        cap_dimension=facts["cap"]["dimension"], cap_points=facts["cap"]["points"],
-        weights=_weights(path, facts["weights"], dimensions), frames=frames, sections=sections,
+        name=facts["name"],
+        version=facts["version"],
+        status=facts["status"],
+        title=facts["title"],
+        model=facts["model"],
+        dimensions=dimensions,
+        highest=facts["highest"],
+        cap_dimension=facts["cap"]["dimension"],
+        cap_points=facts["cap"]["points"],
+        weights=_weights(path, facts["weights"], dimensions),
+        frames=frames,
+        sections=sections,
         max_reply_characters=facts["max_reply_characters"],
-    )  # fmt: skip
+    )
 
 
 def _weights(path: Path, found: Mapping[str, Any], dimensions: tuple[str, ...]) -> Mapping[str, Any]:

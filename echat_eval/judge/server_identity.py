@@ -15,11 +15,11 @@ from echat_eval.io.jsonl import Appender, read_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Served", "Tenure"]
+__all__ = ["ServerIdentity", "ServerIdentityLog"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServerIdentity:
     """What a server names in an answer.
 
     Attributes:
@@ -31,7 +31,7 @@ class Served:
     server: str | None
 
 
-class Tenure:
+class ServerIdentityLog:
     """Every identity that one judge's server has named since it last changed.
 
     Hosted services answer from several machines in turn and name another fingerprint each time: such
@@ -47,31 +47,31 @@ class Tenure:
     def __init__(self, store: Path | None, asked: str) -> None:
         self._path = None if store is None else store.with_suffix(".served.jsonl")
         self._asked = asked
-        self._met: list[Served] = []
+        self._met: list[ServerIdentity] = []
         self._written = 0
 
     @property
-    def first(self) -> Served | None:
+    def first(self) -> ServerIdentity | None:
         """The identity that names the tenure; None until the server was met."""
         return self._met[0] if self._met else None
 
     @property
-    def identities(self) -> tuple[Served, ...]:
+    def identities(self) -> tuple[ServerIdentity, ...]:
         """All identities of it, in the order they were met."""
         return tuple(self._met)
 
-    def remembered(self) -> list[Served]:
+    def remembered(self) -> list[ServerIdentity]:
         """Return the identities of the latest tenure that the file holds."""
-        latest: list[Served] = []
+        latest: list[ServerIdentity] = []
         if self._path is None or not self._path.exists():
             return latest
         for _, row in read_rows(self._path):
             if row["asked"] == self._asked:
-                served = Served(model=row["model"], server=row["server"])
+                served = ServerIdentity(model=row["model"], server=row["server"])
                 latest = [served] if row["first"] else [*latest, served]
         return latest
 
-    def meet(self, served: Served) -> None:
+    def meet(self, served: ServerIdentity) -> None:
         """Take note of who answered.
 
         Raises:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "VOICED_FROM",
     "WORDED_FROM",
-    "Outcome",
+    "Attribution",
+    "AttributionRow",
     "Recognition",
-    "Row",
     "Share",
     "recognition",
     "where_it_went_wrong",
@@ -36,7 +36,7 @@ VOICED_FROM = 80.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class AttributionRow:
     """What is known of one reply and one cue.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Attribution:
     """One of the ways it can go: each part right, wrong, or (None) not known."""
 
     perceived: bool
@@ -72,7 +72,7 @@ class Outcome:
 class Share:
     """How often one outcome came, in percent, with its interval over clusters."""
 
-    outcome: Outcome
+    outcome: Attribution
     label: str
     estimate: Estimate
 
@@ -128,7 +128,7 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
     )
 
 
-def where_it_went_wrong(rows: Sequence[Row], *, by_label: bool = False) -> list[Share]:
+def where_it_went_wrong(rows: Sequence[AttributionRow], *, by_label: bool = False) -> list[Share]:
     """Return the share of every outcome, over all labels and, if asked, per gold label.
 
     Rows that say nothing of what was perceived, or have no verdict on the words, are left out:
@@ -139,7 +139,7 @@ def where_it_went_wrong(rows: Sequence[Row], *, by_label: bool = False) -> list[
         raise BadData("no reply says what was perceived and has a verdict; this needs both")
     outcomes = [_outcome(row) for row in known]
     possible = [
-        Outcome(perceived=p, worded=w, voiced=v)
+        Attribution(perceived=p, worded=w, voiced=v)
         for p, w, v in product((True, False), (True, False), (True, False, None))
         if any(outcome.voiced == v for outcome in outcomes)
     ]
@@ -154,9 +154,9 @@ def where_it_went_wrong(rows: Sequence[Row], *, by_label: bool = False) -> list[
     return shares
 
 
-def _outcome(row: Row) -> Outcome:
+def _outcome(row: AttributionRow) -> Attribution:
     assert row.cue_awareness is not None
-    return Outcome(
+    return Attribution(
         perceived=row.perceived == row.gold,
         worded=row.cue_awareness >= WORDED_FROM,
         voiced=None if row.voice is None else row.voice >= VOICED_FROM,

@@ -22,7 +22,7 @@ __all__ = ["OVERALL", "Leaderboard", "Summary", "build_leaderboard"]
 #: The column that pools every task.
 OVERALL = "all"
 
-Role = Literal["system", "floor", "ceiling"]
+SystemRole = Literal["system", "floor", "ceiling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Leaderboard:
     metrics: tuple[Metric, ...]
     tasks: tuple[str, ...]
     titles: Mapping[str, str]
-    roles: Mapping[str, Role]
+    roles: Mapping[str, SystemRole]
     summaries: Mapping[tuple[str, str, str], Summary]
     ranks: Mapping[str, int]
 
@@ -86,7 +86,7 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval score {runs[0].path}`")
     metrics = tuple({m["name"]: Metric(**m) for manifest in manifests for m in manifest["metrics"]}.values())
     answered = {score.system for score in scores}
-    roles: dict[str, Role] = {
+    roles: dict[str, SystemRole] = {
         name: facts["role"] for name, facts in merged["systems"].items() if name in answered
     }
     summaries = _summarise(scores, samples, metrics)

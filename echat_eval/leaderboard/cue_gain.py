@@ -93,9 +93,15 @@ def cue_gain(
 
     def undefined(reason: str) -> Gain:
         return Gain(
-            value=None, low=None, high=None, reason=reason, room=width, n=width.n, clusters=width.clusters,
+            value=None,
+            low=None,
+            high=None,
+            reason=reason,
+            room=width,
+            n=width.n,
+            clusters=width.clusters,
             level=level,
-        )  # fmt: skip
+        )
 
     if width.clusters < 2:
         return undefined("one cluster says nothing about the spread between clusters")
@@ -110,9 +116,15 @@ def cue_gain(
     value = float(above.mean() / room.mean())
     low, high = _fieller(above, room, np.unique(clusters, return_inverse=True)[1], level)
     return Gain(
-        value=value, low=low, high=high, reason=None, room=width, n=width.n, clusters=width.clusters,
+        value=value,
+        low=low,
+        high=high,
+        reason=None,
+        room=width,
+        n=width.n,
+        clusters=width.clusters,
         level=level,
-    )  # fmt: skip
+    )
 
 
 def _fieller(

@@ -12,7 +12,7 @@ from echat_eval.records import Score
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from echat_eval.leaderboard.attribution import Row
+    from echat_eval.leaderboard.attribution import AttributionRow
     from echat_eval.leaderboard.cue_gain import Gain
     from echat_eval.records import Response, Sample, Score
     from echat_eval.stats import Estimate
@@ -96,12 +96,12 @@ def _who_judged(judged: Iterable[Score]) -> list[str]:
 def _opinions(judged: Iterable[Score]) -> list[str]:
     """Say how far second opinions on the emotion of a reply's voice agree with the ear that is believed."""
     from echat_eval.labels import UNKNOWN
-    from echat_eval.scorers.transcripts import VOICE_EARS
+    from echat_eval.scorers.transcripts import EMOTION_ANNOTATORS
 
     pairs: dict[tuple[str, str], list[bool]] = {}
     for score in judged:
         said = score.evidence.get("opinions", {})
-        ears = [ear for ear in VOICE_EARS if ear in said]
+        ears = [ear for ear in EMOTION_ANNOTATORS if ear in said]
         for other in ears[1:]:
             if UNKNOWN not in (said[ears[0]], said[other]):
                 pairs.setdefault((ears[0], other), []).append(said[ears[0]] == said[other])
@@ -117,9 +117,10 @@ def _gains(runs: _Runs) -> list[str]:
     for metric in dict.fromkeys(score.metric for score in runs.judged):
         for system, gain in gains_of(runs.scores, metric, runs.clusters).items():
             shown = (
-                f"undefined: {gain.reason}" if gain.value is None
+                f"undefined: {gain.reason}"
+                if gain.value is None
                 else f"{gain.value:.2f} {_interval(gain.low, gain.high, 2)} (0 {FLOOR}, 1 {CEILING}; Fieller)"
-            )  # fmt: skip
+            )
             lines.append(f"- cue gain of {system}, {metric}: {shown}")
     return lines
 
@@ -157,7 +158,7 @@ def _where(runs: _Runs) -> list[str]:
     return lines
 
 
-def _shares(rows: Sequence[Row]) -> list[str]:
+def _shares(rows: Sequence[AttributionRow]) -> list[str]:
     from echat_eval.leaderboard.attribution import where_it_went_wrong
 
     if not any(row.cue_awareness is not None for row in rows):
@@ -170,13 +171,13 @@ def _shares(rows: Sequence[Row]) -> list[str]:
     return [f"  - where it went wrong, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
 
 
-def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[Row]]:
+def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[AttributionRow]]:
     """Return (system, cue, how that is known) -> what is known of every reply.
 
     What a system says in its reply is believed first; a system that says nothing there may have been
     asked afterwards, by `run --ask`, about the same recordings.
     """
-    from echat_eval.leaderboard.attribution import Row
+    from echat_eval.leaderboard.attribution import AttributionRow
 
     grades = {(s.system, s.task, s.sample_id): s.evidence["grades"] for s in runs.judged}
     named = {f"{metric}_voice" for metric in {s.metric for s in runs.judged}}
@@ -186,7 +187,7 @@ def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[Row]]:
         if s.metric in named and s.state == "value"
     }
     answered = _answered(runs)
-    rows: dict[tuple[str, str, str], list[Row]] = {}
+    rows: dict[tuple[str, str, str], list[AttributionRow]] = {}
     for ident, response in runs.responses.items():
         sample = runs.samples[ident[1:]]
         # An oracle was told the labels; what it "perceives" says nothing.
@@ -199,11 +200,15 @@ def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[Row]]:
                 label, source = answered.get((*ident, cue)), "asked afterwards"
             if label is not None:
                 rows.setdefault((response.system, cue, source), []).append(
-                    Row(
-                        cue=cue, gold=gold, cluster=runs.clusters[ident[1:]], perceived=label,
-                        cue_awareness=grades.get(ident, {}).get("cue_awareness"), voice=voices.get(ident),
+                    AttributionRow(
+                        cue=cue,
+                        gold=gold,
+                        cluster=runs.clusters[ident[1:]],
+                        perceived=label,
+                        cue_awareness=grades.get(ident, {}).get("cue_awareness"),
+                        voice=voices.get(ident),
                     )
-                )  # fmt: skip
+                )
     return rows
 
 

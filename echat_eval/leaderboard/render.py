@@ -36,9 +36,23 @@ MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
 
 
 CSV_COLUMNS = (
-    "system", "role", "task", "metric", "unit", "value", "low", "high", "n", "clusters", "failed", "missing",
-    "not_applicable", "worst_case", "best_case", "rank",
-)  # fmt: skip
+    "system",
+    "role",
+    "task",
+    "metric",
+    "unit",
+    "value",
+    "low",
+    "high",
+    "n",
+    "clusters",
+    "failed",
+    "missing",
+    "not_applicable",
+    "worst_case",
+    "best_case",
+    "rank",
+)
 
 
 def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True) -> str:

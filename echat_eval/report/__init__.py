@@ -9,6 +9,6 @@ sheet       rating by people                  ratings     what came back
 pack        all of it, in one folder
 """
 
-from echat_eval.report.pack import PARTS, Made, build_published, build_report
+from echat_eval.report.pack import PARTS, ReportFiles, build_published, build_report
 
-__all__ = ["PARTS", "Made", "build_published", "build_report"]
+__all__ = ["PARTS", "ReportFiles", "build_published", "build_report"]

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["NOT_APPLICABLE", "Block", "Cell", "Row", "Table"]
+__all__ = ["NOT_APPLICABLE", "Block", "Table", "TableCell", "TableRow"]
 
 NOT_APPLICABLE = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class TableCell:
     """One cell.
 
     Attributes:
@@ -39,11 +39,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TableRow:
     """One line: its label, and one cell a column."""
 
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Block:
         published: every label is printed with a dagger.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     title: str = ""
     published: bool = False
 

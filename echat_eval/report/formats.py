@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from echat_eval.io.csv_cells import safe_cell
 
 if TYPE_CHECKING:
-    from echat_eval.report.cells import Cell, Table
+    from echat_eval.report.cells import Table, TableCell
 
 __all__ = ["MAX_NAME", "csv_text", "latex", "latex_text", "markdown", "shortened"]
 
@@ -18,13 +18,32 @@ __all__ = ["MAX_NAME", "csv_text", "latex", "latex_text", "markdown", "shortened
 MAX_NAME = 48
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
     "%": r"\%",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
-    "-": "{-}", "[": "{[}", "]": "{]}", "†": r"$^\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "…": r"\ldots{}", "Δ": r"$\Delta$", "–": "--",
-}  # fmt: skip
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "-": "{-}",
+    "[": "{[}",
+    "]": "{]}",
+    "†": r"$^\dagger$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "…": r"\ldots{}",
+    "Δ": r"$\Delta$",
+    "–": "--",
+}
 
 #: A file that compiles alone, and gives only its table when it is read by \input: inside a document
 #: \@nodocument is \relax, before one it is not.
@@ -64,7 +83,7 @@ def _letter(character: str) -> str:
     return rf"\EChatLetter{{{ord(character):04X}}}{{{character}}}"
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: TableCell) -> str:
     number, space, rest = cell.text.partition(" ")
     shown = latex_text(number)
     if cell.mark:
@@ -75,11 +94,16 @@ def _latex_cell(cell: Cell) -> str:
 def latex(table: Table) -> str:
     """Return a table that compiles alone and by \\input."""
     width = len(table.columns) + 1
-    lines = [_HEAD + r"\begin{table}[htbp]", r"\centering\small", rf"\caption{{{latex_text(table.caption)}}}",
-             rf"\label{{tab:echat-{re.sub('[^a-z0-9-]', '-', table.name.lower())}}}",
-             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-             rf"\begin{{tabular}}{{@{{}}l{'r' * (width - 1)}@{{}}}}", r"\toprule",
-             " & ".join(latex_text(shortened(c)) for c in (table.stub, *table.columns)) + r" \\"]  # fmt: skip
+    lines = [
+        _HEAD + r"\begin{table}[htbp]",
+        r"\centering\small",
+        rf"\caption{{{latex_text(table.caption)}}}",
+        rf"\label{{tab:echat-{re.sub('[^a-z0-9-]', '-', table.name.lower())}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * (width - 1)}@{{}}}}",
+        r"\toprule",
+        " & ".join(latex_text(shortened(c)) for c in (table.stub, *table.columns)) + r" \\",
+    ]
     for block in table.blocks:
         lines.append(r"\midrule")
         if block.title:
@@ -100,7 +124,7 @@ def _md(text: str) -> str:
     return " ".join(text.split())
 
 
-def _md_cell(cell: Cell) -> str:
+def _md_cell(cell: TableCell) -> str:
     number, space, rest = cell.text.partition(" ")
     shown = _md(number)
     shown = f"**{shown}**" if cell.mark == "best" else f"<u>{shown}</u>" if cell.mark == "second" else shown

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import sha256_of_file
-from echat_eval.report.cells import Cell
+from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
 from echat_eval.stats import cluster_mean
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.report.runs import MergedRuns
 
 
-def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Cell, Cell]]:
+def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[TableCell, TableCell]]:
     """Return (system, task) -> people's mean on 0 to 100, and the automatic measure.
 
     Every rating counts alike, put on 0 to 100 by its own range; the interval is over clusters of samples.
@@ -41,7 +41,7 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Cel
         e = cluster_mean(found, groups[system, task])
         interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
         rests_on = {"ratings": {"sha256": sha256, "system": system, "task": task}}
-        human = Cell(
+        human = TableCell(
             text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on
         )
         summary = board.summaries.get((system, task, metric.name))

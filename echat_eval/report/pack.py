@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from echat_eval.ports import Progress
 
-__all__ = ["PARTS", "Made", "build_published", "build_report"]
+__all__ = ["PARTS", "ReportFiles", "build_published", "build_report"]
 
 PARTS = ("tables", "figures", "page")
 PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ReportFiles:
     """What a report wrote.
 
     Attributes:
@@ -50,7 +50,7 @@ def build_report(
     base: str | None = None,
     trend: Sequence[str] = (),
     ratings: Path | None = None,
-) -> Made:
+) -> ReportFiles:
     """Write a report of some runs.
 
     Args:
@@ -89,7 +89,7 @@ def build_report(
             known = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
             write_page(merged, outlet, published=[published(name) for name in known], progress=progress)
             paths.append(out / "page" / "index.html")
-    return Made(paths=tuple(paths), notes=tuple(notes))
+    return ReportFiles(paths=tuple(paths), notes=tuple(notes))
 
 
 def _notes(merged: MergedRuns) -> list[str]:
@@ -129,11 +129,11 @@ def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress) ->
     outlet.write("tables/tables.md", "\n".join(markdown(table) for table in tables))
 
 
-def build_published(out: Path, *, progress: Progress) -> Made:
+def build_published(out: Path, *, progress: Progress) -> ReportFiles:
     """Write the published tables again, from `baselines/published/` alone."""
     tables = published_tables()
     with Outlet(out, ["tables", PROVENANCE]) as outlet:
         outlet.check()
         write_tables(outlet, tables, progress)
         outlet.write(PROVENANCE, provenance_text(provenance(None, tables)))
-    return Made(paths=(out / "tables" / "tables.md",), notes=())
+    return ReportFiles(paths=(out / "tables" / "tables.md",), notes=())

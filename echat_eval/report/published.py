@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.published import Published, published, published_names
-from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
+from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ def _decimals(values: Sequence[float | None]) -> int:
     return max([1, *(len(repr(float(v)).partition(".")[2].rstrip("0")) for v in values if v is not None)])
 
 
-def _cell(table: Published, row: int, column: int, digits: int) -> Cell:
+def _cell(table: Published, row: int, column: int, digits: int) -> TableCell:
     value = table.rows[row]["values"][column]
     rests_on = {"published": {"table": table.name, "row": row, "column": column}}
     if value is None:
-        return Cell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
-    return Cell(text=f"{value:.{digits}f}", value=float(value), rests_on=rests_on)
+        return TableCell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
+    return TableCell(text=f"{value:.{digits}f}", value=float(value), rests_on=rests_on)
 
 
 def _column_name(column: Any) -> str:
@@ -45,7 +45,7 @@ def _plain(table: Published) -> Table:
     digits = [_decimals([row["values"][c] for row in table.rows]) for c in range(len(table.columns))]
     if lying:
         rows = tuple(
-            Row(
+            TableRow(
                 label=_column_name(column),
                 cells=tuple(_cell(table, r, c, digits[c]) for r in range(len(table.rows))),
             )
@@ -54,7 +54,7 @@ def _plain(table: Published) -> Table:
         columns = tuple(f"{row['system']}†" for row in table.rows)
     else:
         rows = tuple(
-            Row(
+            TableRow(
                 label=f"{row['system']} ({row['note']})" if row.get("note") else row["system"],
                 cells=tuple(_cell(table, r, c, digits[c]) for c in range(len(table.columns))),
             )
@@ -82,12 +82,12 @@ def published_tables() -> list[Table]:
     return [*(_plain(table) for table in found if "table" in table.details), human_table(None, ())]
 
 
-def _by_task(table: Published, tasks: Sequence[str], rows: Sequence[int]) -> tuple[Row, ...]:
+def _by_task(table: Published, tasks: Sequence[str], rows: Sequence[int]) -> tuple[TableRow, ...]:
     """Return rows of a published table under a run's columns; a column it has not is not applicable."""
     at = {name: number for number, name in enumerate(table.columns)}
-    nothing = Cell(text=NOT_APPLICABLE, state="not applicable")
+    nothing = TableCell(text=NOT_APPLICABLE, state="not applicable")
     return tuple(
-        Row(
+        TableRow(
             label=table.rows[row]["system"],
             cells=tuple(_cell(table, row, at[task], 1) if task in at else nothing for task in tasks),
         )
@@ -116,7 +116,9 @@ def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
     }
 
 
-def human_table(measured: Mapping[tuple[str, str], tuple[Cell, Cell]] | None, tasks: Sequence[str]) -> Table:
+def human_table(
+    measured: Mapping[tuple[str, str], tuple[TableCell, TableCell]] | None, tasks: Sequence[str]
+) -> Table:
     """Return what people said beside what the automatic measure said, task by task.
 
     Args:
@@ -126,10 +128,10 @@ def human_table(measured: Mapping[tuple[str, str], tuple[Cell, Cell]] | None, ta
     human, automatic = published(HUMAN), published(AUTOMATIC)
     shared = [str(column) for column in human.columns]
     columns = list(tasks) if measured is not None else shared
-    nothing = Cell(text=NOT_APPLICABLE, state="not applicable")
+    nothing = TableCell(text=NOT_APPLICABLE, state="not applicable")
     places = {row["system"]: n for n, row in enumerate(automatic.rows)}
 
-    def pair(row: int, task: str) -> tuple[Cell, Cell]:
+    def pair(row: int, task: str) -> tuple[TableCell, TableCell]:
         if task not in shared:
             return nothing, nothing
         other = places.get(human.rows[row]["system"])
@@ -140,7 +142,7 @@ def human_table(measured: Mapping[tuple[str, str], tuple[Cell, Cell]] | None, ta
     if measured is not None:
         systems = list(dict.fromkeys(system for system, _ in measured))
         rows = tuple(
-            Row(
+            TableRow(
                 label=system,
                 cells=tuple(
                     cell for task in columns for cell in measured.get((system, task), (nothing, nothing))
@@ -150,7 +152,7 @@ def human_table(measured: Mapping[tuple[str, str], tuple[Cell, Cell]] | None, ta
         )
         blocks.append(Block(rows=rows))
     reported = tuple(
-        Row(label=row["system"], cells=tuple(cell for task in columns for cell in pair(n, task)))
+        TableRow(label=row["system"], cells=tuple(cell for task in columns for cell in pair(n, task)))
         for n, row in enumerate(human.rows)
     )
     title = "" if measured is None else f"Published, not measured here (source: {human.source})"

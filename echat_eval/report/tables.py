@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import MARK, cell_text, metric_title
-from echat_eval.report.cells import NOT_APPLICABLE, Block, Cell, Row, Table
+from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 from echat_eval.stats import cluster_mean
 from echat_eval.stats.clusters import clusters_of
@@ -45,15 +45,15 @@ INTERVAL_NOTE = (
 )
 
 
-def summary_cell(summary: Summary | None, metric: Metric, system: str, column: str) -> Cell:
+def summary_cell(summary: Summary | None, metric: Metric, system: str, column: str) -> TableCell:
     """Return the cell of one summary."""
     rests_on = {"scores": {"metric": metric.name, "task": column, "systems": [system]}}
     text = cell_text(summary, metric)
     if summary is None or summary.estimate is None:
         state: Literal["missing", "not applicable"] = "missing" if text == "?" else "not applicable"
-        return Cell(text=text, state=state, rests_on=rests_on)
+        return TableCell(text=text, state=state, rests_on=rests_on)
     e = summary.estimate
-    return Cell(text=text, value=e.value, low=e.low, high=e.high, rests_on=rests_on)
+    return TableCell(text=text, value=e.value, low=e.low, high=e.high, rests_on=rests_on)
 
 
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
@@ -82,7 +82,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     roles = by_role(board, metric)
     marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"])
 
-    def row(system: str, role: str) -> Row:
+    def row(system: str, role: str) -> TableRow:
         cells = []
         for column in columns:
             cell = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
@@ -91,7 +91,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
                 whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": roles["system"]}}
                 cell = replace(cell, mark=marks[system, column], mark_rests_on=whole)
             cells.append(cell)
-        return Row(label=system + MARK[role], cells=tuple(cells))
+        return TableRow(label=system + MARK[role], cells=tuple(cells))
 
     blocks = [Block(rows=tuple(row(s, "system") for s in roles["system"]))]
     frame = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
@@ -118,16 +118,16 @@ def overview_table(runs: MergedRuns) -> Table:
     metrics = sorted(board.metrics, key=lambda m: m.name != board.headline.name)
     roles = by_role(board, board.headline)
 
-    def row(system: str, role: str) -> Row:
+    def row(system: str, role: str) -> TableRow:
         head = board.summaries.get((system, OVERALL, board.headline.name))
         counts = dict(head.counts) if head is not None else {}
         rests = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
         numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
-        cells = [Cell(text=str(n), value=n, rests_on=rests) for n in numbers]
+        cells = [TableCell(text=str(n), value=n, rests_on=rests) for n in numbers]
         cells += [
             summary_cell(board.summaries.get((system, OVERALL, m.name)), m, system, OVERALL) for m in metrics
         ]
-        return Row(label=system + MARK[role], cells=tuple(cells))
+        return TableRow(label=system + MARK[role], cells=tuple(cells))
 
     return Table(
         name="overview",
@@ -153,7 +153,7 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
         for t in pair_tests(runs, metric, [base, *variants], columns)
     }
 
-    def cell(system: str, column: str) -> Cell:
+    def cell(system: str, column: str) -> TableCell:
         shown = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
         test = tests.get((column, frozenset((system, base))))
         if system == base or test is None:
@@ -164,7 +164,7 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
         whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": [base, *variants]}}
         return replace(shown, text=text, rests_on=whole)
 
-    rows = tuple(Row(label=s, cells=tuple(cell(s, c) for c in columns)) for s in [base, *variants])
+    rows = tuple(TableRow(label=s, cells=tuple(cell(s, c) for c in columns)) for s in [base, *variants])
     note = (
         f"In parentheses: paired difference to {base} on shared samples, positive where it is better; "
         f"*: Holm-adjusted p < {ALPHA} over the table."
@@ -187,8 +187,8 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
         for cue in LABELS:
             cells = [_heard(runs, system, task, cue, cluster) for system in systems]
             if any(accuracy.state == "value" for accuracy, _ in cells):
-                rows.append(Row(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
-                rows.append(Row(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
+                rows.append(TableRow(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
+                rows.append(TableRow(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
     if not rows:
         return None
     note = "A reply that names no label counts as wrong; a system that never names one has no number."
@@ -204,7 +204,7 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
 
 def _heard(
     runs: MergedRuns, system: str, task: str, cue: str, cluster: Mapping[tuple[str, str], int]
-) -> tuple[Cell, Cell]:
+) -> tuple[TableCell, TableCell]:
     """Return accuracy and unweighted average recall of one system's perceived labels."""
     rests_on = {"replies": {"system": system, "task": task, "cue": cue}}
     hits: list[float] = []
@@ -221,13 +221,15 @@ def _heard(
         groups.append(cluster[key])
         by_label.setdefault(sample.cues[cue], []).append(hits[-1])
     if not named:
-        nothing = Cell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
+        nothing = TableCell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
         return nothing, nothing
     e = cluster_mean(hits, groups)
     interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
     uar = sum(sum(found) / len(found) for found in by_label.values()) / len(by_label)
-    accuracy = Cell(text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on)
-    return accuracy, Cell(text=f"{uar:.1f}", value=uar, rests_on=rests_on)
+    accuracy = TableCell(
+        text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on
+    )
+    return accuracy, TableCell(text=f"{uar:.1f}", value=uar, rests_on=rests_on)
 
 
 def _says_something(board: Leaderboard, metric: Metric) -> bool:

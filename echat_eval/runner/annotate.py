@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.concurrency.retry import Attempted, Patience, Timed, attempt, timed
+from echat_eval.concurrency.retry import CallResult, RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.records import Annotation, AudioRef
 from echat_eval.store.keys import annotation_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from echat_eval.concurrency.work_queue import Flow
+    from echat_eval.concurrency.work_queue import Workflow
     from echat_eval.ports import Annotator
     from echat_eval.records import Response
-    from echat_eval.store.reuse import Recall
+    from echat_eval.store.reuse import ReuseIndex
     from echat_eval.store.run_folder import AnnotationId
 
-__all__ = ["Annotating"]
+__all__ = ["AnnotationStage"]
 
 #: State of a response without a voice to hear -> what its annotation says of it.
 _UNHEARD = {
@@ -38,7 +38,7 @@ class Recording:
     language: str
 
 
-class Annotating:
+class AnnotationStage:
     """Lets one annotator hear, and tells every annotation.
 
     Args:
@@ -51,16 +51,16 @@ class Annotating:
         self,
         annotator: Annotator,
         *,
-        flow: Flow,
+        flow: Workflow,
         known: Mapping[AnnotationId, Annotation],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         told: Callable[[Annotation, bool], None],
-        recall: Recall,
+        recall: ReuseIndex,
         held: bool,
     ) -> None:
         self.annotator: Any = annotator
         self.name = f"annotate: {annotator.name}"
-        self._known, self._patience, self._told, self._recall = known, patience, told, recall
+        self._known, self._patience, self._told, self._recall = known, retry_policy, told, recall
         self._identity = (annotator.name, annotator.version, dict(annotator.settings()))
         self._fingerprint = annotator.fingerprint()
         self._heard: dict[str, Annotation] = {}  # by key: the same bytes are heard once
@@ -97,9 +97,13 @@ class Annotating:
 
     def _blank(self, response: Response, audio: AudioRef | None, language: str) -> Annotation:
         blank = Annotation(
-            key="", system=response.system, task=response.task, sample_id=response.sample_id,
-            annotator=self.annotator.name, state="missing",
-        )  # fmt: skip
+            key="",
+            system=response.system,
+            task=response.task,
+            sample_id=response.sample_id,
+            annotator=self.annotator.name,
+            state="missing",
+        )
         if audio is not None:
             return replace(blank, key=annotation_key(*self._identity, self._fingerprint, audio, language))
         # Nothing to hear is known without the instrument; the key says why, so that it is done again
@@ -111,19 +115,25 @@ class Annotating:
         """Hear a batch at once, and one by one whatever the batch did not hear."""
         found: Sequence[Mapping[str, Any] | None] = [None] * len(batch)
         if len(batch) > 1:
-            whole = await attempt(
-                lambda: self._whole(batch), blame="instrument", patience=replace(self._patience, tries=1)
+            whole = await call_with_retries(
+                lambda: self._whole(batch), blame="instrument", retry_policy=replace(self._patience, tries=1)
             )
             found = whole.value if whole.value is not None else found
         for recording, values in zip(batch, found, strict=True):
             if values is None:  # alone, so that one bad recording costs no other its place
                 outcome = await self._alone(recording)
             else:
-                outcome = Attempted(state="value", value=dict(values))
+                outcome = CallResult(state="value", value=dict(values))
             heard = Annotation(
-                key=recording.key, system="", task="", sample_id="", annotator=self.annotator.name,
-                state=outcome.state, reason=outcome.reason, values=outcome.value or {},
-            )  # fmt: skip
+                key=recording.key,
+                system="",
+                task="",
+                sample_id="",
+                annotator=self.annotator.name,
+                state=outcome.state,
+                reason=outcome.reason,
+                values=outcome.value or {},
+            )
             if outcome.state != "missing":
                 self._heard[recording.key] = heard
                 self._recall.keep_annotation(heard)
@@ -140,15 +150,17 @@ class Annotating:
             raise ValueError(f"annotate_batch gave {len(found)} annotations of {len(batch)} recordings")
         return Timed(value=found, seconds=done.seconds)
 
-    async def _alone(self, recording: Recording) -> Attempted[dict[str, Any]]:
+    async def _alone(self, recording: Recording) -> CallResult[dict[str, Any]]:
         async def call() -> Timed[dict[str, Any]]:
             done = await timed(
-                self.annotator.annotate, recording.audio, language=recording.language,
+                self.annotator.annotate,
+                recording.audio,
+                language=recording.language,
                 threads=self.lane.threads,
-            )  # fmt: skip
+            )
             return Timed(value=dict(done.value), seconds=done.seconds)
 
-        return await attempt(call, blame="instrument", patience=self._patience)
+        return await call_with_retries(call, blame="instrument", retry_policy=self._patience)
 
 
 def _reply_audio(response: Response) -> AudioRef | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Annotation, Response
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["drop_stale_annotations", "settle_earlier_scores"]
+__all__ = ["drop_stale_annotations", "invalidate_stale_scores"]
 
 #: "system task" -> its cases, each with what was said in it.
 Places = dict[str, list[tuple["Case", str]]]
@@ -42,12 +42,13 @@ def drop_stale_annotations(run: RunFolder, annotators: Sequence[Annotator]) -> N
     language = {(s.task, s.id): s.language for s in run.samples()}
     found = list(run.annotations().values())
     kept = [
-        a for a in found
+        a
+        for a in found
         if a.annotator in present
         or _still_heard(
             a, facts.get(a.annotator), responses[a.system, a.task, a.sample_id], language[a.task, a.sample_id]
         )
-    ]  # fmt: skip
+    ]
     if len(kept) < len(found):
         jsonl.write_rows(run.path / "annotations.jsonl", map(serialize.row_of_annotation, kept))
 
@@ -65,7 +66,7 @@ def _still_heard(
     )
 
 
-def settle_earlier_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
+def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
     """Note on what this command's scores rest, and settle those of scorers that it does not use.
 
     A scorer of an earlier command keeps its scores of a system and task while responses and annotations
@@ -112,9 +113,14 @@ def _settled(
         for case, _ in its:
             for metric in facts.get("metrics", ()):
                 score = Score(
-                    key=NOT_CONFIGURED, system=case.response.system, task=case.sample.task,
-                    sample_id=case.sample.id, metric=metric, state="not applicable", reason=reason,
-                )  # fmt: skip
+                    key=NOT_CONFIGURED,
+                    system=case.response.system,
+                    task=case.sample.task,
+                    sample_id=case.sample.id,
+                    metric=metric,
+                    state="not applicable",
+                    reason=reason,
+                )
                 yield (score.system, score.task, score.sample_id, metric), score
 
 
@@ -135,10 +141,19 @@ def _said(case: Case) -> str:
     """
     sample, response, reply = case.sample, case.response, case.response.reply
     facts = [
-        response.key, response.state, response.reason, response.seconds, sample.id, sample.audio.sha256,
-        sample.transcript, sorted(sample.cues.items()), sample.language, sample.contrast_group,
-        sample.references, sample.asks,
-    ]  # fmt: skip
+        response.key,
+        response.state,
+        response.reason,
+        response.seconds,
+        sample.id,
+        sample.audio.sha256,
+        sample.transcript,
+        sorted(sample.cues.items()),
+        sample.language,
+        sample.contrast_group,
+        sample.references,
+        sample.asks,
+    ]
     if reply is not None:
         audio = reply.audio.sha256 if isinstance(reply.audio, AudioRef) else None
         facts += [reply.text, audio, reply.think, sorted(reply.perceived.items()), reply.reply_emotion]

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from echat_eval.records import AudioRef
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["MAX_TEXT", "settle"]
+__all__ = ["MAX_TEXT", "validate_and_store_reply"]
 
 #: Characters. A reply somebody listens to is hundreds; what is longer is a fault, not an answer.
 MAX_TEXT = 100_000
 
 
-def settle(reply: Reply, run: RunFolder) -> Reply:
+def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     """Return the reply with its audio stored in the run folder.
 
     Raises:

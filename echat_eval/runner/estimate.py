@@ -10,15 +10,15 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.retry import Patience
-from echat_eval.cost.meter import Payer, Role
-from echat_eval.cost.prices import KINDS, Tokens
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.cost.meter import BilledClient, BilledRole
+from echat_eval.cost.prices import TOKEN_KINDS, Tokens
 from echat_eval.cost.tokens import TYPICAL_WORDS, MessageSize
 from echat_eval.errors import NotApplicable, Unavailable
 from echat_eval.judge import Ruling, Verdict
 from echat_eval.ports import Case
 from echat_eval.records import Reply, Response
-from echat_eval.runner.respond import Question, Responding
+from echat_eval.runner.respond import PendingRequest, ResponseStage
 from echat_eval.runner.score import scope_of
 from echat_eval.store.cases import cases_of
 
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from echat_eval.cost.prices import PriceTable
-    from echat_eval.judge import Jury
-    from echat_eval.judge import Question as Judging
+    from echat_eval.judge import JudgeClient, Question
     from echat_eval.ports import Oracle, Scorer, System
     from echat_eval.records import Sample
-    from echat_eval.store.reuse import Recall
+    from echat_eval.store.reuse import ReuseIndex
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["Estimated", "estimate"]
@@ -53,9 +52,9 @@ class Estimated:
             no bound.
     """
 
-    role: Role
+    role: BilledRole
     name: str
-    payer: Payer
+    billed_client: BilledClient
     calls: int
     about: Tokens
     money: Decimal | None
@@ -69,7 +68,7 @@ def estimate(
     systems: Sequence[System | Oracle],
     samples: Sequence[Sample],
     scorers: Sequence[Scorer],
-    recall: Recall,
+    recall: ReuseIndex,
     table: PriceTable,
     tries: int = 1,
 ) -> list[Estimated]:
@@ -85,11 +84,13 @@ def estimate(
     known = run.responses()
     made = []
     for system in systems:
-        if (payer := getattr(system, "payer", None)) is not None and questions[system.name]:
+        if (billed_client := getattr(system, "billed_client", None)) is not None and questions[system.name]:
             own = [r for r in known.values() if r.system == system.name and r.reply is not None]
             said = _mean([r.reply.usage.get("completion_tokens", 0) for r in own if r.reply], TYPICAL_WORDS)
             sizes = [_size_of(system, q.asked) for q in questions[system.name]]
-            made.append(_summed("system", system.name, payer, [s for s in sizes if s], said, table, tries))
+            made.append(
+                _summed("system", system.name, billed_client, [s for s in sizes if s], said, table, tries)
+            )
     juries: dict[int, _Counting] = {}
     cases = list(_cases(run, questions, samples))
     for scorer in scorers:
@@ -99,14 +100,20 @@ def estimate(
             _ask(scorer, counting, _unscored(run, scorer, cases, asked_again))
     for counting in juries.values():
         said = _mean([ruling.tokens[1] for ruling in counting.jury.stored()], TYPICAL_VERDICT)
-        payer = counting.client
-        made.append(_summed("judge", payer.model, payer, list(counting.sizes.values()), said, table, tries))
+        billed_client = counting.client
+        made.append(
+            _summed(
+                "judge", billed_client.model, billed_client, list(counting.sizes.values()), said, table, tries
+            )
+        )
     return made
 
 
-def _to_ask(system: Any, samples: Sequence[Sample], run: RunFolder, recall: Recall) -> list[Question]:
-    asking = Responding(system, run=run, patience=Patience(), told=lambda response: None)
-    questions = [row for row in asking.questions(samples, run.responses()) if isinstance(row, Question)]
+def _to_ask(
+    system: Any, samples: Sequence[Sample], run: RunFolder, recall: ReuseIndex
+) -> list[PendingRequest]:
+    asking = ResponseStage(system, run=run, retry_policy=RetryPolicy(), told=lambda response: None)
+    questions = [row for row in asking.questions(samples, run.responses()) if isinstance(row, PendingRequest)]
     return [question for question in questions if not (question.kept and recall.knows(question.blank))]
 
 
@@ -124,9 +131,9 @@ def _mean(values: Iterable[float], otherwise: int) -> int:
 
 
 def _summed(
-    role: Role,
+    role: BilledRole,
     name: str,
-    payer: Payer,
+    billed_client: BilledClient,
     sizes: Sequence[MessageSize],
     said: int,
     table: PriceTable,
@@ -137,13 +144,18 @@ def _summed(
         about += size.about(said)
         bound = size.most()
         most, bounded = most + (bound or Tokens()), bounded and bound is not None
-    price = table.find(payer.model, payer.base_url)
+    price = table.find(billed_client.model, billed_client.base_url)
     money, worst = (price.money(about), price.money(most)) if price is not None else (None, None)
     return Estimated(
-        role=role, name=name, payer=payer, calls=len(sizes), about=about, money=money,
+        role=role,
+        name=name,
+        billed_client=billed_client,
+        calls=len(sizes),
+        about=about,
+        money=money,
         most=tries * worst if worst is not None and bounded else None,
         currency=price.currency if price is not None else None,
-    )  # fmt: skip
+    )
 
 
 # -- the judge's questions ----------------------------------------------------
@@ -152,15 +164,22 @@ def _summed(
 class _Counting:
     """A jury that asks nobody: it notes what it would have asked, and gives every reply the lowest grades."""
 
-    def __init__(self, jury: Jury) -> None:
+    def __init__(self, jury: JudgeClient) -> None:
         self.jury, self.judge, self.client = jury, jury.judge, jury.client
         self.sizes: dict[str, MessageSize] = {}
         self._seen: set[tuple[Any, ...]] = set()
 
-    async def ruling(self, question: Judging, *, repeat: int = 0) -> Ruling:
+    async def ruling(self, question: Question, *, repeat: int = 0) -> Ruling:
         heard = question.heard is not None
-        facts = (question.task, question.language, question.transcript, tuple(sorted(question.cues.items())),
-                 question.reply, question.heard, repeat)  # fmt: skip
+        facts = (
+            question.task,
+            question.language,
+            question.transcript,
+            tuple(sorted(question.cues.items())),
+            question.reply,
+            question.heard,
+            repeat,
+        )
         if facts not in self._seen:
             self._seen.add(facts)
             prompt, asked = self.jury.prompt_of(question, repeat)
@@ -186,7 +205,7 @@ def _ask(scorer: Any, counting: _Counting, scopes: Iterable[list[Case]]) -> None
 
 
 def _cases(
-    run: RunFolder, questions: Mapping[str, Sequence[Question]], samples: Sequence[Sample]
+    run: RunFolder, questions: Mapping[str, Sequence[PendingRequest]], samples: Sequence[Sample]
 ) -> Iterator[Case]:
     """Yield every case there will be, replies that are not there yet made up."""
     by_ident = {(sample.task, sample.id): sample for sample in samples}
@@ -239,5 +258,5 @@ def tokens_in_words(tokens: Tokens) -> str:
     >>> tokens_in_words(Tokens(text_in=12_345, text_out=60))
     '12,345 text in, 60 text out'
     """
-    counts = [(kind.replace("_", " "), getattr(tokens, kind)) for kind in KINDS]
+    counts = [(kind.replace("_", " "), getattr(tokens, kind)) for kind in TOKEN_KINDS]
     return ", ".join(f"{count:,} {kind}" for kind, count in counts if count) or "none"

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import Interrupted
 from echat_eval.errors import UsageError
-from echat_eval.runner.carry_over import drop_stale_annotations, settle_earlier_scores
+from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
 from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
 from echat_eval.store.ledger import check_ledger, refuse_unfinished
-from echat_eval.store.reuse import Recall, add_tally
+from echat_eval.store.reuse import ReuseIndex, add_tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
 
-    from echat_eval.concurrency.retry import Patience
+    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.ports import Annotator, Oracle, Progress, Scorer, System
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
@@ -37,7 +37,7 @@ def evaluate(
     tasks: Sequence[Task],
     annotators: Sequence[Annotator],
     scorers: Sequence[Scorer],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     progress: Progress,
     cache: Cache | None = None,
     overlap: bool = True,
@@ -60,15 +60,19 @@ def evaluate(
     manifest = run.manifest()
     manifest["environment"] = environment()
     manifest["settings"] = {
-        "patience": asdict(patience),
+        "retry_policy": asdict(retry_policy),
         "overlap": overlap,
         "executor": dict(executor or LOCAL),
     }
     for task in tasks:
         manifest.setdefault("tasks", {})[task.name] = {
-            "version": task.version, "sha256": task.sha256, "cues": list(task.cues),
-            "title": dict(task.title), "samples": len(task.samples), "languages": list(task.languages),
-        }  # fmt: skip
+            "version": task.version,
+            "sha256": task.sha256,
+            "cues": list(task.cues),
+            "title": dict(task.title),
+            "samples": len(task.samples),
+            "languages": list(task.languages),
+        }
     for system in systems:
         manifest.setdefault("systems", {})[system.name] = {
             "role": getattr(system, "role", "system"),
@@ -81,9 +85,16 @@ def evaluate(
     run.write_manifest(manifest)
     samples = run.keep_samples(sample for task in tasks for sample in task.samples)
     return _do(
-        run, systems=systems, samples=samples, annotators=annotators, scorers=scorers, patience=patience,
-        progress=progress, cache=cache, overlap=overlap,
-    )  # fmt: skip
+        run,
+        systems=systems,
+        samples=samples,
+        annotators=annotators,
+        scorers=scorers,
+        retry_policy=retry_policy,
+        progress=progress,
+        cache=cache,
+        overlap=overlap,
+    )
 
 
 def _check_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
@@ -117,7 +128,7 @@ def rescore(
     *,
     annotators: Sequence[Annotator],
     scorers: Sequence[Scorer],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     progress: Progress,
     cache: Cache | None = None,
 ) -> Counter[str]:
@@ -128,9 +139,16 @@ def rescore(
     """
     refuse_unfinished(run)
     return _do(
-        run, systems=(), samples=(), annotators=annotators, scorers=scorers, patience=patience,
-        progress=progress, cache=cache, overlap=True,
-    )  # fmt: skip
+        run,
+        systems=(),
+        samples=(),
+        annotators=annotators,
+        scorers=scorers,
+        retry_policy=retry_policy,
+        progress=progress,
+        cache=cache,
+        overlap=True,
+    )
 
 
 def _do(
@@ -149,7 +167,7 @@ def _do(
     metrics |= {metric.name: asdict(metric) for scorer in scorers for metric in scorer.metrics}
     manifest["metrics"] = list(metrics.values())
     run.write_manifest(manifest)
-    recall = Recall(cache=cache, run=run)
+    recall = ReuseIndex(cache=cache, run=run)
     try:
         drop_stale_annotations(run, annotators)
         _carry_out(
@@ -157,7 +175,7 @@ def _do(
         )
         if how["systems"]:
             drop_stale_annotations(run, annotators)
-        settle_earlier_scores(run, scorers)
+        invalidate_stale_scores(run, scorers)
     finally:
         if cache is not None:
             cache.flush()

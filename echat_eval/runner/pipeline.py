@@ -7,22 +7,22 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from echat_eval.concurrency.work_queue import Flow
+from echat_eval.concurrency.work_queue import Workflow
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, Response
-from echat_eval.runner.annotate import Annotating
-from echat_eval.runner.respond import Question, Responding
-from echat_eval.runner.score import Scoring
+from echat_eval.runner.annotate import AnnotationStage
+from echat_eval.runner.respond import PendingRequest, ResponseStage
+from echat_eval.runner.score import ScoringStage
 from echat_eval.store.keys import case_digest
 from echat_eval.store.serialize import row_of_annotation, row_of_response, row_of_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.concurrency.retry import Patience
+    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.ports import Annotator, Oracle, Progress, Scorer, System
     from echat_eval.records import Sample, Score
-    from echat_eval.store.reuse import Recall
+    from echat_eval.store.reuse import ReuseIndex
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
 __all__ = ["Pipeline"]
@@ -58,12 +58,12 @@ class Pipeline:
         samples: Sequence[Sample],
         annotators: Sequence[Annotator],
         scorers: Sequence[Scorer],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         progress: Progress,
-        recall: Recall,
+        recall: ReuseIndex,
         overlap: bool,
     ) -> None:
-        self.flow = Flow()
+        self.flow = Workflow()
         self._run, self._progress, self._recall = run, progress, recall
         self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
         self._responses = {
@@ -78,25 +78,37 @@ class Pipeline:
         self._stage_of = {m.name: f"score: {scorer.name}" for scorer in scorers for m in scorer.metrics}
         self._expected = self._expected_of([system.name for system in systems], samples)
         self._asking = [
-            Responding(system, run=run, patience=patience, told=self._answered) for system in systems
+            ResponseStage(system, run=run, retry_policy=retry_policy, told=self._answered)
+            for system in systems
         ]
         self._todo = [list(one.questions(samples, self._responses)) for one in self._asking]
-        questions = (row for rows in self._todo for row in rows if isinstance(row, Question))
+        questions = (row for rows in self._todo for row in rows if isinstance(row, PendingRequest))
         self._kept = {question.blank.key for question in questions if question.kept}
         self._hearing = [
-            Annotating(
-                annotator, flow=self.flow, known=dict(self._annotations), patience=patience,
-                told=self._was_heard, recall=recall, held=not overlap,
+            AnnotationStage(
+                annotator,
+                flow=self.flow,
+                known=dict(self._annotations),
+                retry_policy=retry_policy,
+                told=self._was_heard,
+                recall=recall,
+                held=not overlap,
             )
             for annotator in annotators
-        ]  # fmt: skip
+        ]
         self._scoring = [
-            Scoring(
-                scorer, flow=self.flow, expected=self._expected, known=dict(self._scores),
-                heard_by=configured, patience=patience, told=self._was_scored, held=not overlap,
+            ScoringStage(
+                scorer,
+                flow=self.flow,
+                expected=self._expected,
+                known=dict(self._scores),
+                heard_by=configured,
+                retry_policy=retry_policy,
+                told=self._was_scored,
+                held=not overlap,
             )
             for scorer in scorers
-        ]  # fmt: skip
+        ]
 
     async def go(self) -> None:
         """Do all that is missing, then put the rows in order.
@@ -118,14 +130,14 @@ class Pipeline:
         return self.flow.in_flight
 
     async def _stages(self) -> None:
-        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, Question)]
+        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, PendingRequest)]
         again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
         for ident, response in list(self._responses.items()):
             if ident not in again:
                 self._answered(response, new=False)
         self._announce()
         for one, known_or_not in zip(self._asking, self._todo, strict=True):
-            to_ask = [row for row in known_or_not if isinstance(row, Question)]
+            to_ask = [row for row in known_or_not if isinstance(row, PendingRequest)]
             self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(to_ask))
             lane = one.lane(self.flow)
             for question in to_ask:
@@ -141,7 +153,7 @@ class Pipeline:
         for scoring in self._scoring:
             await self.flow.drain(scoring.lane)
 
-    async def _recalled(self, question: Question) -> Response | None:
+    async def _recalled(self, question: PendingRequest) -> Response | None:
         """Return what another run was answered; copying its voice takes a thread, not the loop."""
         if not question.kept or not self._recall.knows(question.blank):
             return None

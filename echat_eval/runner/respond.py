@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.concurrency.retry import Patience, Timed, attempt, timed
+from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.records import Reply, Response
-from echat_eval.runner.check_reply import settle
+from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.store.keys import request_for, response_key
 from echat_eval.store.reuse import may_be_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from echat_eval.concurrency.work_queue import Flow, Lane
+    from echat_eval.concurrency.work_queue import Workflow, WorkQueue
     from echat_eval.ports import Oracle, System
     from echat_eval.records import Request, Sample
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
-__all__ = ["Question", "Responding"]
+__all__ = ["PendingRequest", "ResponseStage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PendingRequest:
     """What a system is asked, and the row of it, still without an answer.
 
     Attributes:
@@ -35,7 +35,7 @@ class Question:
     kept: bool
 
 
-class Responding:
+class ResponseStage:
     """Asks one system, and tells every response.
 
     Args:
@@ -48,17 +48,17 @@ class Responding:
         system: System | Oracle,
         *,
         run: RunFolder,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         told: Callable[[Response], None],
     ) -> None:
         self.system: Any = system
         self.name = f"respond: {system.name}"
-        self._run, self._patience, self._told = run, patience, told
+        self._run, self._patience, self._told = run, retry_policy, told
         self._oracle = hasattr(system, "respond_to")
 
     def questions(
         self, samples: Sequence[Sample], known: Mapping[ResponseId, Response]
-    ) -> Iterator[Response | Question]:
+    ) -> Iterator[Response | PendingRequest]:
         """Yield, sample by sample, the response that is there already, or else the question to ask."""
         system = self.system
         settings, fingerprint = dict(system.settings()), system.fingerprint()
@@ -73,23 +73,24 @@ class Responding:
                 blank = Response(
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
-                yield Question(blank=blank, asked=asked, kept=kept)
+                yield PendingRequest(blank=blank, asked=asked, kept=kept)
 
-    def lane(self, flow: Flow) -> Lane[Question]:
+    def lane(self, flow: Workflow) -> WorkQueue[PendingRequest]:
         """Open the system's lane."""
         in_batches = hasattr(self.system, "respond_batch")
         size = max(1, getattr(self.system, "batch_size", 1)) if in_batches else 1
         self._lane = flow.lane(self.system, self._ask, size=size)
         return self._lane
 
-    async def _ask(self, batch: list[Question]) -> None:
+    async def _ask(self, batch: list[PendingRequest]) -> None:
         """Ask a batch at once, and one by one whatever the batch did not answer."""
         answered: Sequence[Reply | None] = [None] * len(batch)
         if len(batch) > 1:
-            whole = await attempt(
+            whole = await call_with_retries(
                 lambda: self._whole([question.asked for question in batch]),
-                blame="system", patience=replace(self._patience, tries=1),
-            )  # fmt: skip
+                blame="system",
+                retry_policy=replace(self._patience, tries=1),
+            )
             answered = whole.value if whole.value is not None else answered
         for question, ready in zip(batch, answered, strict=True):
             self._told(await self._answer(question, ready))
@@ -101,14 +102,14 @@ class Responding:
             raise ValueError(f"respond_batch gave {len(replies)} replies to {len(asked)} requests")
         return Timed(value=replies, seconds=done.seconds)
 
-    async def _answer(self, question: Question, ready: Reply | None) -> Response:
+    async def _answer(self, question: PendingRequest, ready: Reply | None) -> Response:
         async def call() -> Timed[Reply]:
             if ready is not None:
                 return await self._settled(Timed(value=ready, seconds=0.0))
             ask = self.system.respond_to if self._oracle else self.system.respond
             return await self._settled(await timed(ask, question.asked, threads=self._lane.threads))
 
-        outcome = await attempt(call, blame="system", patience=self._patience)
+        outcome = await call_with_retries(call, blame="system", retry_policy=self._patience)
         return replace(
             question.blank,
             state=outcome.state,
@@ -123,6 +124,6 @@ class Responding:
         """Check and store a reply; a voice is written on the lane's thread, and is no latency."""
         reply = done.value
         if getattr(reply, "audio", None) is None:
-            return Timed(value=settle(reply, self._run), seconds=done.seconds)
-        stored = await timed(settle, reply, self._run, threads=self._lane.threads)
+            return Timed(value=validate_and_store_reply(reply, self._run), seconds=done.seconds)
+        stored = await timed(validate_and_store_reply, reply, self._run, threads=self._lane.threads)
         return Timed(value=stored.value, seconds=done.seconds)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.concurrency.retry import Patience, Timed, attempt, timed
+from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.ports import Case
 from echat_eval.records import Score
 from echat_eval.store.keys import score_key
@@ -14,12 +14,12 @@ from echat_eval.store.keys import score_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from echat_eval.concurrency.work_queue import Flow
+    from echat_eval.concurrency.work_queue import Workflow
     from echat_eval.ports import Scorer
     from echat_eval.records import Metric, Sample
     from echat_eval.store.run_folder import ResponseId, ScoreId
 
-__all__ = ["Scoring", "scope_of"]
+__all__ = ["ScoringStage", "scope_of"]
 
 Scope = tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Judging:
     blanks: Sequence[Score]
 
 
-class Scoring:
+class ScoringStage:
     """Lets one scorer score, and tells every score.
 
     A scope (one case, or the cases of a contrast group) is scored as soon as all its responses are there
@@ -49,17 +49,17 @@ class Scoring:
         self,
         scorer: Scorer,
         *,
-        flow: Flow,
+        flow: Workflow,
         expected: Mapping[ResponseId, Sample],
         heard_by: Iterable[str],
         known: Mapping[ScoreId, Score],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         told: Callable[[Score, bool], None],
         held: bool,
     ) -> None:
         self.scorer: Any = scorer
         self.name = f"score: {scorer.name}"
-        self._known, self._patience, self._told = known, patience, told
+        self._known, self._patience, self._told = known, retry_policy, told
         self._identity = {
             "name": scorer.name,
             "version": scorer.version,
@@ -109,12 +109,15 @@ class Scoring:
         return [
             Score(
                 key=score_key(self._identity, metric.name, facts, case.sample.id),
-                system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-                metric=metric.name, state="missing",
+                system=case.response.system,
+                task=case.sample.task,
+                sample_id=case.sample.id,
+                metric=metric.name,
+                state="missing",
             )
             for case in cases
             for metric in self.scorer.metrics
-        ]  # fmt: skip
+        ]
 
     async def _score(self, batch: list[Judging]) -> None:
         for judging in batch:
@@ -131,7 +134,7 @@ class Scoring:
             done = await timed(self.scorer.score, judging.cases, threads=self.lane.threads)
             return Timed(value=list(done.value), seconds=done.seconds)
 
-        outcome = await attempt(call, blame="instrument", patience=self._patience)
+        outcome = await call_with_retries(call, blame="instrument", retry_policy=self._patience)
         if outcome.value is None:
             state = outcome.state if outcome.state == "not applicable" else "missing"
             return [replace(blank, state=state, reason=outcome.reason) for blank in judging.blanks]

@@ -15,34 +15,36 @@ from echat_eval.io.jsonl import Appender, read_rows
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from echat_eval.cost.meter import Payer, Role
+    from echat_eval.cost.meter import BilledClient, BilledRole
     from echat_eval.cost.prices import PriceTable
     from echat_eval.ports import Oracle, Scorer, System
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["metered", "payers_of"]
+__all__ = ["billed_clients_of", "metered"]
 
 _FILE = "spending.jsonl"
 
 
-def payers_of(systems: Sequence[System | Oracle], scorers: Sequence[Scorer]) -> list[tuple[Role, str, Payer]]:
-    """Return role, name and payer of everybody whose calls may cost money; scorers share their judge's."""
-    found: list[tuple[Role, str, Payer]] = [
-        ("system", system.name, payer)
+def billed_clients_of(
+    systems: Sequence[System | Oracle], scorers: Sequence[Scorer]
+) -> list[tuple[BilledRole, str, BilledClient]]:
+    """Return (role, name, billed client) of every system and judge whose calls may cost money."""
+    found: list[tuple[BilledRole, str, BilledClient]] = [
+        ("system", system.name, billed_client)
         for system in systems
-        if (payer := getattr(system, "payer", None)) is not None
+        if (billed_client := getattr(system, "billed_client", None)) is not None
     ]
     for scorer in scorers:
-        payer = getattr(scorer, "payer", None)
-        if payer is not None and all(payer is not known for _, _, known in found):
-            found.append(("judge", payer.model, payer))
+        billed_client = getattr(scorer, "billed_client", None)
+        if billed_client is not None and all(billed_client is not known for _, _, known in found):
+            found.append(("judge", billed_client.model, billed_client))
     return found
 
 
 @contextmanager
 def metered(
     run: RunFolder,
-    payers: Sequence[tuple[Role, str, Payer]],
+    payers: Sequence[tuple[BilledRole, str, BilledClient]],
     table: PriceTable,
     *,
     limit: Decimal | None = None,
@@ -62,12 +64,12 @@ def metered(
         opened[0].append(row)
 
     meter = Meter(table, limit=limit, log=log)
-    accounts = [meter.account(role, name, payer) for role, name, payer in payers]
+    accounts = [meter.account(role, name, billed_client) for role, name, billed_client in payers]
     try:
         yield meter
     finally:
-        for _, _, payer in payers:
-            payer.account = None
+        for _, _, billed_client in payers:
+            billed_client.account = None
         for appender in opened:
             appender.close()
         if (run.path / _FILE).exists():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import BadData, NotApplicable, Unavailable
-from echat_eval.judge import Jury, Question, Verdict, text_score, voice_score
+from echat_eval.judge import JudgeClient, Question, Verdict, text_score, voice_score
 from echat_eval.stats import Estimate, cluster_mean
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def subsample(asked: Sequence[Asked], limit: int, seed: int = 0) -> list[Asked]:
 
 
 def run_controls(
-    jury: Jury,
+    jury: JudgeClient,
     asked: Sequence[Asked],
     *,
     names: Sequence[str] = tuple(CONTROLS),
@@ -109,7 +109,7 @@ def run_controls(
 
 
 def _drop(
-    jury: Jury, asked: Asked, wrong: Question, points: Callable[[Verdict, Question], float]
+    jury: JudgeClient, asked: Asked, wrong: Question, points: Callable[[Verdict, Question], float]
 ) -> tuple[Hashable, float | None]:
     try:
         true = points(jury.rule(asked.question).verdict, asked.question)

@@ -10,13 +10,13 @@ from typing import Any
 from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, Unavailable, UsageError
 from echat_eval.io.hashing import digest
-from echat_eval.judge import Heard, Judge, Jury, Question, Ruling, text_score
+from echat_eval.judge import Judge, JudgeClient, Question, Ruling, VoiceEmotion, text_score
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score
-from echat_eval.scorers.transcripts import WORD_EARS, emotion_of, words_of
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, emotion_of, words_of
 
 __all__ = [
-    "Asking",
+    "JudgeScorer",
     "blank_score",
     "failed_scores",
     "question_of",
@@ -26,12 +26,12 @@ __all__ = [
 ]
 
 
-class Asking:
+class JudgeScorer:
     """What both scorers share: the jury, how often it is asked, and whose identity a score carries."""
 
-    needs: tuple[str, ...] = WORD_EARS
+    needs: tuple[str, ...] = ASR_ANNOTATORS
 
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         if repeats < 1:
             raise UsageError(f"repeats is {repeats}; expected at least 1")
         self.jury = jury
@@ -44,7 +44,7 @@ class Asking:
         return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
 
     @property
-    def payer(self) -> ChatClient:
+    def billed_client(self) -> ChatClient:
         """Return who asks the judge's server."""
         return self.jury.client
 
@@ -66,10 +66,14 @@ class Asking:
         """Return the model, where and by whom it is served, and how it is asked."""
         client, served = self.jury.client, self.jury.served()
         return {
-            "model": client.model, "url": client.base_url, "rubric": self.judge.name,
-            "repeats": self.repeats, "schema": self.jury.holds_schema,
-            "temperature": self.jury.temperature, "served": asdict(served) if served is not None else None,
-        }  # fmt: skip
+            "model": client.model,
+            "url": client.base_url,
+            "rubric": self.judge.name,
+            "repeats": self.repeats,
+            "schema": self.jury.holds_schema,
+            "temperature": self.jury.temperature,
+            "served": asdict(served) if served is not None else None,
+        }
 
     def close(self) -> None:
         """Close connections."""
@@ -89,15 +93,19 @@ def question_of(case: Case) -> Question:
     return question_under(case, words_of(case), case.sample.cues, voice_of(case)[0])
 
 
-def question_under(case: Case, words: str, cues: Mapping[str, str], heard: Heard | None) -> Question:
+def question_under(case: Case, words: str, cues: Mapping[str, str], heard: VoiceEmotion | None) -> Question:
     """Return what a judge is asked of some words under some labels."""
     return Question(
-        task=case.sample.task, language=case.sample.language, transcript=case.sample.transcript, cues=cues,
-        reply=words, heard=heard,
-    )  # fmt: skip
+        task=case.sample.task,
+        language=case.sample.language,
+        transcript=case.sample.transcript,
+        cues=cues,
+        reply=words,
+        heard=heard,
+    )
 
 
-def voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
+def voice_of(case: Case) -> tuple[VoiceEmotion | None, dict[str, Any] | None]:
     """Return what was heard, and otherwise which state and reason the voice's score has."""
     try:
         heard = emotion_of(case)
@@ -113,9 +121,14 @@ def voice_of(case: Case) -> tuple[Heard | None, dict[str, Any] | None]:
 def blank_score(case: Case, metric: Metric) -> Score:
     """Return a case's score before anything is known of it."""
     return Score(
-        key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-        metric=metric.name, state="missing", reason="the response is missing",
-    )  # fmt: skip
+        key="",
+        system=case.response.system,
+        task=case.sample.task,
+        sample_id=case.sample.id,
+        metric=metric.name,
+        state="missing",
+        reason="the response is missing",
+    )
 
 
 def settled_scores(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
@@ -136,7 +149,8 @@ def settled_scores(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[S
 def failed_scores(blanks: Sequence[tuple[Score, Metric]], reason: str) -> list[Score]:
     """Return the scores of a failed reply: the worst value, or not applicable where a metric has none."""
     return [
-        replace(blank, state="not applicable", reason="the system failed") if metric.worst is None
+        replace(blank, state="not applicable", reason="the system failed")
+        if metric.worst is None
         else replace(blank, state="failed", value=metric.worst, reason=reason)
         for blank, metric in blanks
-    ]  # fmt: skip
+    ]

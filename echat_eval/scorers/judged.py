@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable
-from echat_eval.judge import Judge, Jury, Question, Ruling, load_judge, text_score, voice_score
+from echat_eval.judge import Judge, JudgeClient, Question, Ruling, load_judge, text_score, voice_score
 from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.judge_scorer import (
-    Asking,
+    JudgeScorer,
     blank_score,
     failed_scores,
     question_of,
@@ -22,12 +22,12 @@ from echat_eval.scorers.judge_scorer import (
     settled_scores,
     voice_of,
 )
-from echat_eval.scorers.transcripts import VOICE_EARS, WORD_EARS, opinions_of, words_of
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, EMOTION_ANNOTATORS, opinions_of, words_of
 
 __all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
 
 
-class Judged(Asking):
+class Judged(JudgeScorer):
     """Asks for a verdict on every reply.
 
     Two metrics: the score of the words, and the score of the voice where an annotator heard an
@@ -37,21 +37,30 @@ class Judged(Asking):
     name = "judged"
     version = "2"
     scope: Literal["sample", "contrast group"] = "sample"
-    needs = (*WORD_EARS, *VOICE_EARS)
+    needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
 
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
         stem = _stem(self.judge)
         self.metrics: tuple[Metric, ...] = (
             Metric(
-                name=stem, title=f"Judge {self.judge.name}", unit="points", low=0, high=100,
-                higher_is_better=True, worst=0,
+                name=stem,
+                title=f"Judge {self.judge.name}",
+                unit="points",
+                low=0,
+                high=100,
+                higher_is_better=True,
+                worst=0,
             ),
             Metric(
-                name=f"{stem}_voice", title=f"Judge {self.judge.name}, voice", unit="points", low=0,
-                high=100, higher_is_better=True,
+                name=f"{stem}_voice",
+                title=f"Judge {self.judge.name}, voice",
+                unit="points",
+                low=0,
+                high=100,
+                higher_is_better=True,
             ),
-        )  # fmt: skip
+        )
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
@@ -88,7 +97,7 @@ class Judged(Asking):
         return made
 
 
-class JudgedContrast(Asking):
+class JudgedContrast(JudgeScorer):
     """How much better the judge finds a reply under its own labels than under those of its group.
 
     Every reply of a contrast group is judged under every set of labels of the group. A row's value is
@@ -106,14 +115,19 @@ class JudgedContrast(Asking):
     version = "1"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
-    def __init__(self, jury: Jury, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
         self.metrics: tuple[Metric, ...] = (
             Metric(
-                name=f"{_stem(self.judge)}_cue_contrast", title="Judge's cue contrast", unit="points",
-                low=-100, high=100, higher_is_better=True, worst=-100,
+                name=f"{_stem(self.judge)}_cue_contrast",
+                title="Judge's cue contrast",
+                unit="points",
+                low=-100,
+                high=100,
+                higher_is_better=True,
+                worst=-100,
             ),
-        )  # fmt: skip
+        )
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return one score a case of one contrast group."""
@@ -188,7 +202,7 @@ def judged_scorers(
     client = ChatClient(
         model=model or judge.model, base_url=url, timeout=timeout, calls_at_once=calls_at_once
     )
-    jury = Jury(judge, client, holds_schema=schema, temperature=temperature, store=store, tries=tries)
+    jury = JudgeClient(judge, client, holds_schema=schema, temperature=temperature, store=store, tries=tries)
     return (
         Judged(jury, repeats=repeats, calls_at_once=calls_at_once),
         JudgedContrast(jury, repeats=repeats, calls_at_once=calls_at_once),
@@ -216,4 +230,4 @@ def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> di
         "prompt_sha256": [r.prompt_sha256 for r in rulings],
         "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
         "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
-    }  # fmt: skip
+    }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from echat_eval.ports import Case
 
-__all__ = ["FAILED", "SECONDS", "Outcome"]
+__all__ = ["FAILED", "SECONDS", "OutcomeScorer"]
 
 FAILED = Metric(
     name="failed", title="Failed", unit="%", low=0.0, high=100.0, higher_is_better=False, worst=100.0
@@ -25,7 +25,7 @@ SECONDS = Metric(
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class OutcomeScorer:
     """Share failed and seconds per reply, from the response alone."""
 
     name: str = field(default="outcome", init=False)

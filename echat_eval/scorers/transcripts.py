@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
-from echat_eval.judge import Heard
+from echat_eval.judge import VoiceEmotion
 from echat_eval.labels import LABELS
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from echat_eval.ports import Case
     from echat_eval.records import Annotation
 
-__all__ = ["VOICE_EARS", "WORD_EARS", "emotion_of", "opinions_of", "words_of"]
+__all__ = ["ASR_ANNOTATORS", "EMOTION_ANNOTATORS", "emotion_of", "opinions_of", "words_of"]
 
 #: Annotators that hear words, the first that heard any is believed.
-WORD_EARS: tuple[str, ...] = ("whisper", "funasr", "transformers-asr")
+ASR_ANNOTATORS: tuple[str, ...] = ("whisper", "funasr", "transformers-asr")
 #: Annotators that hear an emotion; the first is believed, the others are second opinions.
-VOICE_EARS: tuple[str, ...] = ("emotion2vec", "sensevoice", "transformers-emotion")
+EMOTION_ANNOTATORS: tuple[str, ...] = ("emotion2vec", "sensevoice", "transformers-emotion")
 
 
-def words_of(case: Case, ears: Sequence[str] = WORD_EARS) -> str:
+def words_of(case: Case, ears: Sequence[str] = ASR_ANNOTATORS) -> str:
     """Return the words of a reply: what the system wrote, else what the first ear heard.
 
     Raises:
@@ -44,7 +44,7 @@ def words_of(case: Case, ears: Sequence[str] = WORD_EARS) -> str:
     raise NotApplicable("the reply has no text, and no annotator heard its words")
 
 
-def emotion_of(case: Case, ears: Sequence[str] = VOICE_EARS) -> Heard | None:
+def emotion_of(case: Case, ears: Sequence[str] = EMOTION_ANNOTATORS) -> VoiceEmotion | None:
     """Return the emotion the first configured ear heard, or None if it could not tell one.
 
     Raises:
@@ -59,11 +59,11 @@ def emotion_of(case: Case, ears: Sequence[str] = VOICE_EARS) -> Heard | None:
         emotion, confidence = annotation.values.get("emotion"), annotation.values.get("confidence")
         if emotion not in LABELS["emotion"] or not isinstance(confidence, int | float):
             return None
-        return Heard(emotion=str(emotion), confidence=float(confidence))
+        return VoiceEmotion(emotion=str(emotion), confidence=float(confidence))
     raise NotApplicable("no annotator heard an emotion in the reply's voice")
 
 
-def opinions_of(case: Case, ears: Sequence[str] = VOICE_EARS) -> dict[str, str]:
+def opinions_of(case: Case, ears: Sequence[str] = EMOTION_ANNOTATORS) -> dict[str, str]:
     """Return annotator -> the emotion it heard, so that disagreement can be seen."""
     return {
         a.annotator: str(a.values["emotion"])

@@ -27,20 +27,38 @@ if TYPE_CHECKING:
 __all__ = ["CER", "UAR", "WAR", "WER", "Understanding", "named_label"]
 
 WER = Metric(
-    name="understanding_wer", title="ASR WER", unit="%", low=0.0, high=None, higher_is_better=False,
-    worst=100.0, average="ratio",
-)  # fmt: skip
+    name="understanding_wer",
+    title="ASR WER",
+    unit="%",
+    low=0.0,
+    high=None,
+    higher_is_better=False,
+    worst=100.0,
+    average="ratio",
+)
 CER = Metric(
-    name="understanding_cer", title="ASR CER", unit="%", low=0.0, high=None, higher_is_better=False,
-    worst=100.0, average="ratio",
-)  # fmt: skip
+    name="understanding_cer",
+    title="ASR CER",
+    unit="%",
+    low=0.0,
+    high=None,
+    higher_is_better=False,
+    worst=100.0,
+    average="ratio",
+)
 WAR = Metric(
     name="understanding_war", title="WAR", unit="%", low=0.0, high=100.0, higher_is_better=True, worst=0.0
 )
 UAR = Metric(
-    name="understanding_uar", title="UAR", unit="%", low=0.0, high=100.0, higher_is_better=True, worst=0.0,
+    name="understanding_uar",
+    title="UAR",
+    unit="%",
+    low=0.0,
+    high=100.0,
+    higher_is_better=True,
+    worst=0.0,
     average="macro recall",
-)  # fmt: skip
+)
 
 
 def named_label(cue: str, answer: str) -> str | None:
@@ -183,7 +201,14 @@ def _score(
     evidence: Mapping[str, Any] | None = None,
 ) -> Score:
     return Score(
-        key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-        metric=metric.name, state=state, value=value, weight=weight, reason=reason,
+        key="",
+        system=case.response.system,
+        task=case.sample.task,
+        sample_id=case.sample.id,
+        metric=metric.name,
+        state=state,
+        value=value,
+        weight=weight,
+        reason=reason,
         evidence=evidence or {},
-    )  # fmt: skip
+    )

@@ -103,8 +103,9 @@ def satterthwaite(shares: Floats, variances: Floats, rest: Floats) -> Floats:
     """
     total = variances.sum(axis=-1)
     d = 1.0 / rest
-    vv, vh, hh = ((d * a * b).sum(axis=-1) for a, b in
-                  ((variances, variances), (variances, shares), (shares, shares)))  # fmt: skip
+    vv, vh, hh = (
+        (d * a * b).sum(axis=-1) for a, b in ((variances, variances), (variances, shares), (shares, shares))
+    )
     off = shares**2 * total[..., None] - 2 * shares * variances  # diagonal of the rank-2 part
     trace = (d * (variances + off)).sum(axis=-1)
     square = (d**2 * variances * (variances + 2 * off)).sum(axis=-1)

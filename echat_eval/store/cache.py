@@ -23,12 +23,12 @@ from echat_eval.io.files import write_whole
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.store.cache_audio import read_sound, sound_path
 
-__all__ = ["KINDS", "Cache", "Kind", "cache_folder"]
+__all__ = ["ROW_KINDS", "Cache", "Kind", "cache_folder"]
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["response", "annotation", "verdict"]
-KINDS: tuple[Kind, ...] = ("response", "annotation", "verdict")
+ROW_KINDS: tuple[Kind, ...] = ("response", "annotation", "verdict")
 #: Of the file's layout. What a key means is versioned in `keys`.
 LAYOUT = 1
 #: Milliseconds to wait for another process that is writing.
@@ -254,9 +254,11 @@ class Cache:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 made = sqlite3.connect(
-                    self.folder / "cache.sqlite3", timeout=BUSY / 1000, isolation_level=None,
+                    self.folder / "cache.sqlite3",
+                    timeout=BUSY / 1000,
+                    isolation_level=None,
                     check_same_thread=False,
-                )  # fmt: skip
+                )
                 _prepare(made)
             except (sqlite3.Error, OSError, ValueError) as error:
                 if made is not None:
@@ -271,8 +273,10 @@ class Cache:
             self._off = True
             logger.warning(
                 "the cache at %s is not used: %s; the run goes on without it (`echat-eval cache clear` "
-                "makes a new one, --no-cache says nothing)", self.folder or "?", reason,
-            )  # fmt: skip
+                "makes a new one, --no-cache says nothing)",
+                self.folder or "?",
+                reason,
+            )
         if self._open is not None:
             self._open.close()
             self._open = None

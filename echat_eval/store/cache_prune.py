@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echat_eval.store.cache import KINDS, Cache
+from echat_eval.store.cache import ROW_KINDS, Cache
 from echat_eval.store.cache_audio import sound_paths
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def contents(cache: Cache) -> Contents:
             if database is not None:
                 counted = dict(database.execute("SELECT kind, COUNT(*) FROM rows GROUP BY kind"))
                 oldest, newest = database.execute("SELECT MIN(used), MAX(used) FROM rows").fetchone()
-                rows: dict[str, int] = {kind: int(counted.get(kind, 0)) for kind in KINDS}
+                rows: dict[str, int] = {kind: int(counted.get(kind, 0)) for kind in ROW_KINDS}
                 return Contents(rows=rows, bytes=size, oldest=oldest, newest=newest)
-    return Contents(rows=dict.fromkeys(KINDS, 0), bytes=size, oldest=None, newest=None)
+    return Contents(rows=dict.fromkeys(ROW_KINDS, 0), bytes=size, oldest=None, newest=None)
 
 
 def prune(

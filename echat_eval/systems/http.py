@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from echat_eval.clients.http import Answered, ask_once, check_url, open_client, refuse_status, streamed
+from echat_eval.clients.http import HttpAnswer, ask_once, check_url, open_client, refuse_status, streamed
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import endpoint
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Http"]
 
 #: Ending of the query's file -> content type; what is not here goes as octets.
-KINDS = {
+CONTENT_TYPES = {
     ".wav": "audio/wav",
     ".flac": "audio/flac",
     ".mp3": "audio/mpeg",
@@ -134,20 +134,25 @@ class Http:
         streams = "chunked" in whole.headers.get("transfer-encoding", "")
         return self._reply(whole, request, first if streams else None)
 
-    async def _exchanged(self, headers: dict[str, str], content: bytes) -> tuple[Answered, float | None]:
+    async def _exchanged(self, headers: dict[str, str], content: bytes) -> tuple[HttpAnswer, float | None]:
         """Return the answer, and the seconds until sound may have begun in it."""
         begun = time.monotonic()
         first: float | None = None
         async with streamed(
-            self._open(), "POST", self.url, headers=headers, content=content,
-            timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
-        ) as answer:  # fmt: skip
+            self._open(),
+            "POST",
+            self.url,
+            headers=headers,
+            content=content,
+            timeout=self.timeout,
+            max_bytes=_MAX_BODY_BYTES,
+        ) as answer:
             body = bytearray()
             async for chunk in answer.chunks:
                 body += chunk
                 if first is None and len(body) > _HEADER_BYTES:
                     first = time.monotonic() - begun
-        return Answered(status=answer.status, headers=answer.headers, body=bytes(body)), first
+        return HttpAnswer(status=answer.status, headers=answer.headers, body=bytes(body)), first
 
     def _posted(self, request: Request) -> tuple[dict[str, str], bytes]:
         headers = {
@@ -162,17 +167,17 @@ class Http:
         if request.history or request.instruction:
             raise NotApplicable("an audio file alone cannot carry earlier turns or a question; set send=json")
         path = request.audio.path
-        kind = KINDS.get(path.suffix.lower(), "application/octet-stream")
+        kind = CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
         return headers | {"content-type": kind}, path.read_bytes()
 
-    def _check_same_server(self, answer: Answered) -> None:
+    def _check_same_server(self, answer: HttpAnswer) -> None:
         now = answer.headers.get("x-echat-fingerprint")
         if now and self._reported and now != self._reported:
             raise Unavailable(
                 f"the server changed while it was asked: {self._reported[:40]} became {now[:40]}"
             )
 
-    def _reply(self, answer: Answered, request: Request, first: float | None) -> Reply:
+    def _reply(self, answer: HttpAnswer, request: Request, first: float | None) -> Reply:
         assert self._scratch is not None
         folder = Path(self._scratch.name)
         if answer.kind == "application/json":

@@ -94,11 +94,17 @@ class OpenAIChat:
     def settings(self) -> Mapping[str, Any]:
         """Return everything that decides the answer; the key is not among it."""
         return {
-            "model": self.model, "url": self.url, "audio_in": self.audio_in, "audio_out": self.audio_out,
-            "voice": self.voice if self.audio_out else None, "stream": self.stream,
-            "system_prompt": self.system_prompt, "temperature": self.temperature,
-            "max_tokens": self.max_tokens, "seed": self.seed,
-        }  # fmt: skip
+            "model": self.model,
+            "url": self.url,
+            "audio_in": self.audio_in,
+            "audio_out": self.audio_out,
+            "voice": self.voice if self.audio_out else None,
+            "stream": self.stream,
+            "system_prompt": self.system_prompt,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+        }
 
     def fingerprint(self) -> str | None:
         """Return the hash of what the server lists of its model, or None if it lists nothing.
@@ -122,7 +128,7 @@ class OpenAIChat:
         return digest("openai-chat", {k: v for k, v in entry.items() if k not in passing})
 
     @property
-    def payer(self) -> OpenAIChat:
+    def billed_client(self) -> OpenAIChat:
         """Return who asks the server."""
         return self
 
@@ -141,9 +147,11 @@ class OpenAIChat:
             else:
                 texts.append(turn.text or "")
         return MessageSize(
-            texts=tuple(texts), heard_seconds=sum(sound.seconds for sound in sounds),
-            max_tokens=self.max_tokens, speaks=self.audio_out,
-        )  # fmt: skip
+            texts=tuple(texts),
+            heard_seconds=sum(sound.seconds for sound in sounds),
+            max_tokens=self.max_tokens,
+            speaks=self.audio_out,
+        )
 
     def load(self) -> None:
         """Open connections as they are needed, and a folder for reply audio."""
@@ -188,9 +196,14 @@ class OpenAIChat:
         ):
             begun = time.monotonic()
             async with streamed(
-                self._open(), "POST", f"{self.url}/chat/completions", headers=self._headers(),
-                content=body, timeout=self.timeout, max_bytes=_MAX_BODY_BYTES,
-            ) as answer:  # fmt: skip
+                self._open(),
+                "POST",
+                f"{self.url}/chat/completions",
+                headers=self._headers(),
+                content=body,
+                timeout=self.timeout,
+                max_bytes=_MAX_BODY_BYTES,
+            ) as answer:
                 if answer.status != 200:
                     paying.free()
                     refuse_status(await whole(answer), self.url)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.osum.engine.engine import Token2Wav
-    from echat_eval.osum.engine.engine_pool import Answer, Team, Worker
+    from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, PoolReply
     from echat_eval.osum.model.tokenizer import TextTokenizer
-    from echat_eval.osum.prompts.modes import Ask
+    from echat_eval.osum.prompts.modes import GenerationRequest
     from echat_eval.records import Request
 
 __all__ = ["RULES_VERSION", "OsumEChat"]
@@ -75,7 +75,7 @@ class OsumEChat:
     voice: str = ""
     speech_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
     calls_at_once: int = field(default=1, init=False)
-    _team: Team | None = field(default=None, init=False, repr=False)
+    _team: EnginePool | None = field(default=None, init=False, repr=False)
     _fingerprint: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class OsumEChat:
             import torch
 
             from echat_eval.osum.checkpoint.checkpoint import find_file
-            from echat_eval.osum.engine.engine_pool import Team
+            from echat_eval.osum.engine.engine_pool import EnginePool
             from echat_eval.osum.model.tokenizer import load_tokenizer
             from echat_eval.osum.prompts.modes import mode_named
         except ImportError as error:
@@ -116,15 +116,15 @@ class OsumEChat:
         devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
         tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
-        self._team = Team([self._worker(path, tokenizer, device) for device in devices])
+        self._team = EnginePool([self._worker(path, tokenizer, device) for device in devices])
         if speaks and not self.token2wav:
             logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
 
-    def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> Worker:
+    def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> EngineWorker:
         """Return an engine on a device, with its voice if one is set."""
         from echat_eval.osum.checkpoint.checkpoint import load_model
         from echat_eval.osum.engine.engine import Engine
-        from echat_eval.osum.engine.engine_pool import Worker
+        from echat_eval.osum.engine.engine_pool import EngineWorker
 
         check_device(device)
         gpu = device.startswith("cuda")
@@ -140,7 +140,7 @@ class OsumEChat:
         )
         speaker = self._load_speaker(device) if self.token2wav else None
         overlap = gpu if self.overlap == "auto" else bool(self.overlap)
-        return Worker(engine=engine, speaker=speaker, overlap=overlap)
+        return EngineWorker(engine=engine, speaker=speaker, overlap=overlap)
 
     @staticmethod
     def _tokenizer_beside(path: Path) -> Path | None:
@@ -175,8 +175,20 @@ class OsumEChat:
         """Everything that was set, without the machine's paths: the weights are in the fingerprint."""
         from echat_eval.osum.model.features import RESAMPLER
 
-        names = ("mode", "task", "profile", "device", "dtype", "batch_size", "slots", "steps", "overlap",
-                 "greedy", "max_new", "seed")  # fmt: skip
+        names = (
+            "mode",
+            "task",
+            "profile",
+            "device",
+            "dtype",
+            "batch_size",
+            "slots",
+            "steps",
+            "overlap",
+            "greedy",
+            "max_new",
+            "seed",
+        )
         voice = Path(self.voice).name if self.voice else "none: text replies"
         return {name: getattr(self, name) for name in names} | {
             "checkpoint": Path(self.checkpoint).name,
@@ -211,7 +223,7 @@ class OsumEChat:
         self.speech_tokens |= {q.id: answer.reply.speech for q, answer in zip(requests, made, strict=True)}
         return [self._reply(answer, out_of_memory=len(team.notes) - before) for answer in made]
 
-    def _loaded(self) -> Team:
+    def _loaded(self) -> EnginePool:
         self.load()
         assert self._team is not None  # load() made it
         return self._team
@@ -221,7 +233,7 @@ class OsumEChat:
         """Return what happened that a reader of the results should know, such as a memory that was full."""
         return () if self._team is None else self._team.notes
 
-    def _reply(self, answer: Answer, *, out_of_memory: int) -> Reply:
+    def _reply(self, answer: PoolReply, *, out_of_memory: int) -> Reply:
         made = answer.reply
         usage = {
             "prompt_tokens": made.prompt_positions,
@@ -242,9 +254,9 @@ class OsumEChat:
             usage=usage,
         )
 
-    def _ask(self, request: Request) -> Ask:
+    def _ask(self, request: Request) -> GenerationRequest:
         from echat_eval.osum.model.features import read_wave
-        from echat_eval.osum.prompts.modes import Ask, PastTurn
+        from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
 
         config = self._loaded().workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":
@@ -268,7 +280,7 @@ class OsumEChat:
                 f"OSUM-EChat hears at most {limit:.0f} s: cut it"
             )
         digest = hashlib.sha256(f"{self.seed}:{request.audio.sha256}".encode()).digest()
-        return Ask(
+        return GenerationRequest(
             wave=read_wave(request.audio.path),
             task=self.task,
             history=tuple(past),

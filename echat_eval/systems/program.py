@@ -60,9 +60,14 @@ class Program:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         try:
             self._process = subprocess.Popen(
-                list(words), cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, start_new_session=True,
-            )  # fmt: skip
+                list(words),
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         except OSError as error:
             raise UsageError(
                 f"'{words[0]}' cannot be started: {error.strerror or error}; "

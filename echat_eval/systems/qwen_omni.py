@@ -67,9 +67,12 @@ class QwenOmni:
     def settings(self) -> Mapping[str, Any]:
         """Return everything that decides the answer; the device and the folder do not, the type does."""
         return {
-            "audio_out": self.audio_out, "speaker": self.speaker if self.audio_out else None,
-            "system_prompt": self.system_prompt, "max_new_tokens": self.max_new_tokens, "dtype": self.dtype,
-        }  # fmt: skip
+            "audio_out": self.audio_out,
+            "speaker": self.speaker if self.audio_out else None,
+            "system_prompt": self.system_prompt,
+            "max_new_tokens": self.max_new_tokens,
+            "dtype": self.dtype,
+        }
 
     def fingerprint(self) -> str | None:
         """Return the hash of every file of the checkpoint; None if it is not a folder on this machine."""
@@ -131,9 +134,13 @@ class QwenOmni:
         with torch.inference_mode():
             if self.audio_out:
                 given = self._model.generate(
-                    **inputs, thinker_max_new_tokens=self.max_new_tokens, thinker_do_sample=False,
-                    talker_do_sample=False, speaker=self.speaker, return_audio=True,
-                )  # fmt: skip
+                    **inputs,
+                    thinker_max_new_tokens=self.max_new_tokens,
+                    thinker_do_sample=False,
+                    talker_do_sample=False,
+                    speaker=self.speaker,
+                    return_audio=True,
+                )
                 tokens, sound = given if isinstance(given, tuple) else (given, None)
             else:
                 tokens, sound = (
@@ -157,9 +164,12 @@ class QwenOmni:
         inputs: dict[str, Any] = {}
         if sounds:
             heard = self._ear(
-                sounds, sampling_rate=RATE_IN, padding="max_length", return_attention_mask=True,
+                sounds,
+                sampling_rate=RATE_IN,
+                padding="max_length",
+                return_attention_mask=True,
                 return_tensors="pt",
-            )  # fmt: skip
+            )
             inputs["input_features"] = heard["input_features"].to(getattr(torch, self.dtype))
             inputs["feature_attention_mask"] = heard["attention_mask"]
             frames = iter(_frames(int(length)) for length in heard["attention_mask"].sum(-1))

@@ -52,7 +52,7 @@ class TranscriptOnly:
         )
 
     @property
-    def payer(self) -> ChatClient:
+    def billed_client(self) -> ChatClient:
         """Return who asks the server."""
         return self.client
 

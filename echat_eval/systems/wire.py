@@ -30,10 +30,18 @@ __all__ = [
 
 REPLY_KEYS = frozenset(
     {
-        "id", "text", "audio", "audio_base64", "think", "perceived", "error", "first_audio_seconds",
-        "finish_reason", "usage",
+        "id",
+        "text",
+        "audio",
+        "audio_base64",
+        "think",
+        "perceived",
+        "error",
+        "first_audio_seconds",
+        "finish_reason",
+        "usage",
     }
-)  # fmt: skip
+)
 #: Ten minutes of 48 kHz mono PCM are 58 MB.
 MAX_AUDIO_BYTES = 64 * 2**20
 

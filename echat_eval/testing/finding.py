@@ -13,7 +13,7 @@ from echat_eval.records import AudioRef, Reply
 
 __all__ = ["Finding", "check_facts", "finding_of", "parts_of"]
 
-Verdict = Literal["pass", "fail", "note"]
+CheckOutcome = Literal["pass", "fail", "note"]
 _SECRET = re.compile(r"sk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+", re.I)
 
 
@@ -28,7 +28,7 @@ class Finding:
         final: nothing that could be looked at after it would say anything else.
     """
 
-    verdict: Verdict
+    verdict: CheckOutcome
     check: str
     said: str
     final: bool = False

@@ -18,7 +18,7 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, RowError
 from echat_eval.io.audio import audio_ref
 from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
-from echat_eval.runner.check_reply import settle
+from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing.finding import Finding, check_facts, finding_of, parts_of
 from echat_eval.testing.questions import made_request, made_requests, stereo_request
@@ -112,18 +112,25 @@ class _Suite:
         if not self.oracle:
             return event_loop.call(self.system.respond, request)  # type: ignore[no-any-return]
         sample = Sample(
-            task="check", id=request.id, audio=request.audio, transcript="I passed the exam today.",
-            cues={"emotion": "happy"}, language=request.language, source="synthetic",
-            references=("Wonderful!",), history=request.history, instruction=request.instruction,
+            task="check",
+            id=request.id,
+            audio=request.audio,
+            transcript="I passed the exam today.",
+            cues={"emotion": "happy"},
+            language=request.language,
+            source="synthetic",
+            references=("Wonderful!",),
+            history=request.history,
+            instruction=request.instruction,
             asks="emotion" if request.instruction else None,
-        )  # fmt: skip
+        )
         return event_loop.call(self.system.respond_to, sample)  # type: ignore[no-any-return]
 
     def _settled(self, request: Request) -> Reply:
         reply = self._respond(request)
         if isinstance(reply, Reply) and isinstance(reply.audio, AudioRef):
             audio_ref(reply.audio.path)
-        return settle(reply, self.run_folder)
+        return validate_and_store_reply(reply, self.run_folder)
 
     def _call(self, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Return what a call gave or raised; a call that does not end is left behind on its thread."""
@@ -211,7 +218,9 @@ class _Suite:
             said = f"{len(replies)} replies to {len(requests)} requests"
             yield Finding(verdict="fail", check="a batch", said=said)
             return
-        settled, error = self._call(lambda: [_content(settle(r, self.run_folder)) for r in replies])
+        settled, error = self._call(
+            lambda: [_content(validate_and_store_reply(r, self.run_folder)) for r in replies]
+        )
         alone, also = self._call(lambda: [_content(self._settled(r)) for r in requests])
         if error is not None or also is not None:
             yield finding_of("a batch", error or also or RuntimeError("unknown"))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.cache import Cache
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
@@ -20,9 +20,15 @@ from echat_eval.task import load_task
 def go(out: Path, tones: Path, spec: str, settings: dict[str, Any], cache: Cache) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
-            run, systems=[build_system(spec, settings)], tasks=[load_task("emotion", data=tones)],
-            annotators=[], scorers=[Outcome()], patience=Patience(tries=1), progress=Silent(), cache=cache,
-        )  # fmt: skip
+            run,
+            systems=[build_system(spec, settings)],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[OutcomeScorer()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+            cache=cache,
+        )
     return RunFolder(out)
 
 

@@ -65,8 +65,10 @@ def test_ear_model_and_voice_of_ones_own(
     assert (reply.text, reply.audio.samples.size, reply.audio.sample_rate) == ("So it is.", 2400, 8000)
     messages = json.loads(server.got[-1][3])["messages"]
     assert [m["content"] for m in messages[1:]] == [
-        f"heard {requests[1].audio.sha256[:6]}", "Go on.", f"heard {requests[0].audio.sha256[:6]}",
-    ]  # fmt: skip
+        f"heard {requests[1].audio.sha256[:6]}",
+        "Go on.",
+        f"heard {requests[0].audio.sha256[:6]}",
+    ]
     # Asked a question, the model is asked that question instead of being told to converse.
     system.respond(replace(requests[0], instruction="Which emotion?"))
     assert json.loads(server.got[-1][3])["messages"][0]["content"] == "Which emotion?"

@@ -65,22 +65,52 @@ COUNTER = iter(range(10_000))
 @pytest.mark.parametrize(
     ("system", "check", "verdict", "said"),
     [
-        (changed(settings=lambda _: {"key": "sk-abcdefghijklmnopqrst"}), "settings", "fail", "looks like a key"),
+        (
+            changed(settings=lambda _: {"key": "sk-abcdefghijklmnopqrst"}),
+            "settings",
+            "fail",
+            "looks like a key",
+        ),
         (changed(settings=lambda _: {"x": object()}), "settings", "fail", "not plain JSON"),
-        (changed(fingerprint=lambda _: str(next(COUNTER))), "fingerprint", "fail", "differs between two calls"),
+        (
+            changed(fingerprint=lambda _: str(next(COUNTER))),
+            "fingerprint",
+            "fail",
+            "differs between two calls",
+        ),
         (changed(fingerprint=lambda _: None), "fingerprint", "note", "ever reused"),
         (changed(fingerprint=lambda _: 5), "fingerprint", "fail", "is 5, a int; expected text"),
         (changed(calls_at_once=0), "calls at once", "fail", "expected a whole number"),
         (changed(respond=lambda _, r: "hello"), "a first request", "fail", "expected a Reply"),
         (changed(respond=lambda _, r: Reply(text="")), "a first request", "fail", "empty reply"),
         (changed(respond=refuse_all), "a first request", "fail", "nothing is known"),
-        (changed(respond=lambda _, r: Reply(text=r.id)), "the same sound under another id", "note", "ids must not matter"),
-        (changed(respond=lambda _, r: Reply(text=str(next(COUNTER)))), "the same request again", "note", "not deterministic"),
-        (changed(respond_batch=lambda s, rs: [s.respond(r) for r in reversed(rs)]), "a batch", "fail", "wrong order"),
-        (changed(respond_batch=lambda s, rs: [s.respond(rs[0])]), "a batch", "fail", "1 replies to 3 requests"),
+        (
+            changed(respond=lambda _, r: Reply(text=r.id)),
+            "the same sound under another id",
+            "note",
+            "ids must not matter",
+        ),
+        (
+            changed(respond=lambda _, r: Reply(text=str(next(COUNTER)))),
+            "the same request again",
+            "note",
+            "not deterministic",
+        ),
+        (
+            changed(respond_batch=lambda s, rs: [s.respond(r) for r in reversed(rs)]),
+            "a batch",
+            "fail",
+            "wrong order",
+        ),
+        (
+            changed(respond_batch=lambda s, rs: [s.respond(rs[0])]),
+            "a batch",
+            "fail",
+            "1 replies to 3 requests",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_a_fault_is_found(system: Any, check: str, verdict: str, said: str) -> None:
     findings = found(system)
     assert findings[check][0] == verdict

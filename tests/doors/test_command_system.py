@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.ports import Silent
 from echat_eval.records import Request, Turn
@@ -55,8 +55,15 @@ def test_a_shell_script_is_a_system_from_the_command_line_on(tmp_path: Path, ton
     system = build_system(f"command:{path}")
     assert system.name == "infer"
     with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[system],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
         found = run.responses()
     asked = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
     assert {sample: r.reply.text for (_, _, sample), r in found.items()} == {
@@ -122,12 +129,19 @@ print(json.dumps({"id": q["id"], "text": "once"}))
 
 
 def test_a_crash_on_every_try_has_failed_whatever_the_process_is_called(
-    tmp_path: Path, tones: Path, impatient: Patience
+    tmp_path: Path, tones: Path, impatient: RetryPolicy
 ) -> None:
     body = 'sys.stdin.readline(); sys.stderr.write("[%d] died at %f" % (os.getpid(), time.time())); sys.exit(1)\n'
     with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(run, systems=[opened(script(tmp_path, body))], tasks=[load_task("emotion", data=tones)],
-                 annotators=[], scorers=[], patience=impatient, progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[opened(script(tmp_path, body))],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[],
+            retry_policy=impatient,
+            progress=Silent(),
+        )
         assert {r.state for r in run.responses().values()} == {"failed"}
 
 

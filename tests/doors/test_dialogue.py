@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli import command_line
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.importers import importer
-from echat_eval.importers.draft import Told
+from echat_eval.importers.draft import ImportOptions
 from echat_eval.importers.writing import write_task
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
@@ -39,7 +39,7 @@ def talk(tmp_path: Path) -> Path:
         rows.append({"dialogue_id": f"d{d}", "turns": turns})
     (tmp_path / "src" / "en" / "task.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     write_task(
-        importer("humdial")(tmp_path / "src", Told(source="real")),
+        importer("humdial")(tmp_path / "src", ImportOptions(source="real")),
         tmp_path / "talk",
         name="talk",
         title="T",
@@ -51,8 +51,15 @@ def talk(tmp_path: Path) -> Path:
 
 def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
     with RunFolder(out).writing() as run:
-        evaluate(run, systems=[system], tasks=[load_task("talk", data=data)], annotators=[], scorers=[],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[system],
+            tasks=[load_task("talk", data=data)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
         found = list(run.responses().values())
     return {r.state for r in found}, found
 

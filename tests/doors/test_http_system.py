@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.ports import Silent
 from echat_eval.records import Request, Turn
@@ -41,8 +41,15 @@ def test_a_small_server_is_a_system_from_the_command_line_on(
     server = serve(lambda h: h.reply(h.body, "audio/wav", x_echat_text="you%20said%20this"))
     system = build_system(f"parrot={server.url}/speak")
     with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[system],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
         found = run.responses()
     samples = {s.id: s for s in load_task("emotion", data=tones).samples}
     assert {i[2]: (r.reply.text, r.reply.audio.sha256) for i, r in found.items()} == {
@@ -58,10 +65,22 @@ def test_json_carries_history_and_question_and_brings_everything_back(
     serve: Serve, requests: list[Request]
 ) -> None:
     voice = base64.b64encode(requests[2].audio.path.read_bytes()).decode()
-    server = serve(lambda h: h.reply(json.dumps({
-        "text": "hello", "think": "hm", "perceived": {"emotion": "sad"}, "audio_base64": voice,
-        "first_audio_seconds": 0.25, "finish_reason": "stop", "usage": {"tokens": 3},
-    }), "application/json"))  # fmt: skip
+    server = serve(
+        lambda h: h.reply(
+            json.dumps(
+                {
+                    "text": "hello",
+                    "think": "hm",
+                    "perceived": {"emotion": "sad"},
+                    "audio_base64": voice,
+                    "first_audio_seconds": 0.25,
+                    "finish_reason": "stop",
+                    "usage": {"tokens": 3},
+                }
+            ),
+            "application/json",
+        )
+    )
     turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="and?"))
     reply = asked(server.url, replace(requests[0], history=turns, instruction="What is it?"), send="json")
     sent = json.loads(server.got[-1][3])
@@ -107,13 +126,20 @@ def test_429_leaves_the_row_missing_and_waits_as_long_as_asked(
 
 
 def test_500_on_every_try_has_failed_and_429_is_missing(
-    serve: Serve, tmp_path: Path, tones: Path, impatient: Patience
+    serve: Serve, tmp_path: Path, tones: Path, impatient: RetryPolicy
 ) -> None:
     for status, state in ((500, "failed"), (429, "missing")):
         system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
         with RunFolder(tmp_path / str(status)).writing() as run:
-            evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
-                     patience=impatient, progress=Silent())  # fmt: skip
+            evaluate(
+                run,
+                systems=[system],
+                tasks=[load_task("emotion", data=tones)],
+                annotators=[],
+                scorers=[],
+                retry_policy=impatient,
+                progress=Silent(),
+            )
             assert {r.state for r in run.responses().values()} == {state}
 
 

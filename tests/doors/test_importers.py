@@ -15,20 +15,25 @@ from click.testing import CliRunner
 from echat_eval.cli import command_line
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.importers import IMPORTERS, importer
-from echat_eval.importers.draft import Draft, Refusal, Told
+from echat_eval.importers.draft import Draft, ImportOptions, Refusal
 from echat_eval.importers.writing import write_task
 from echat_eval.task import find_faults, load_task
 from tests.conftest import write_tone
 
-ZH = Told(language="zh", real=("KeSpeech",), synthetic=("cosyvoice",))
+ZH = ImportOptions(language="zh", real=("KeSpeech",), synthetic=("cosyvoice",))
 
 
 def record(key: str, wav: str, **extra: Any) -> dict[str, Any]:
     """A row of the public form, without its speech tokens' length."""
     said = {
-        "dataset": "KeSpeech", "age": "<ADULT>", "gender": "<FEMALE>", "think_str": "x",
-        "question": "你好吗", "speech_token": [1, 2], "a_wav_path": "/elsewhere/a.wav",
-    } | extra  # fmt: skip
+        "dataset": "KeSpeech",
+        "age": "<ADULT>",
+        "gender": "<FEMALE>",
+        "think_str": "x",
+        "question": "你好吗",
+        "speech_token": [1, 2],
+        "a_wav_path": "/elsewhere/a.wav",
+    } | extra
     return {
         "key": key,
         "txt": f"回答{key}",
@@ -47,7 +52,7 @@ def raw(folder: Path, rows: list[Any]) -> Path:
 
 
 def brought_in(
-    form: str, folder: Path, out: Path, told: Told, **more: Any
+    form: str, folder: Path, out: Path, told: ImportOptions, **more: Any
 ) -> tuple[Any, list[dict[str, Any]], dict[str, str]]:
     done = write_task(
         importer(form)(folder, told), out, name=out.name, title="T", licence="L", description="D: 'x'", **more
@@ -166,8 +171,10 @@ def test_shards_hold_rows_sound_and_earlier_turns(tmp_path: Path) -> None:
     assert [row["id"] for row in samples] == ["k.1", "k.3"]
     turns = samples[0]["history"]
     assert [(t["role"], t.get("text"), "audio" in t) for t in turns] == [
-        ("user", None, True), ("assistant", "好的", False), ("user", None, True),
-    ]  # fmt: skip
+        ("user", None, True),
+        ("assistant", "好的", False),
+        ("user", None, True),
+    ]
     assert turns[0]["audio_sha256"] == hashlib.sha256(wavs[1]).hexdigest()
 
 
@@ -227,14 +234,20 @@ def test_echomind_scripts_give_up_to_three_voices(tmp_path: Path) -> None:
             "speak_A": f"I passed {number}.",
         } | voices
 
-    rows = [case("1", "happy-toned expressive voice", spoken_info="sad-toned expressive voice"), case("2", "whisper"),
-            case("3", "cough voice"), case("4", "male")]  # fmt: skip
+    rows = [
+        case("1", "happy-toned expressive voice", spoken_info="sad-toned expressive voice"),
+        case("2", "whisper"),
+        case("3", "cough voice"),
+        case("4", "male"),
+    ]
     (folder / "script_info_synthesis.json").write_text(json.dumps(rows))
-    told = Told(language="en")
+    told = ImportOptions(language="en")
     done, samples, refused = brought_in("echomind", folder, tmp_path / "t", told, cues=["emotion"])
     assert {row["id"]: row["cues"]["emotion"] for row in samples} == {
-        "1-target": "happy", "1-neutral": "neutral", "1-alternative": "sad",
-    }  # fmt: skip
+        "1-target": "happy",
+        "1-neutral": "neutral",
+        "1-alternative": "sad",
+    }
     assert {row["source"] for row in samples} == {"synthetic"}
     assert len({row["contrast_group"] for row in samples}) == done.groups == 1
     assert done.rows == 12
@@ -265,7 +278,7 @@ def test_vocalbench_emotions(tmp_path: Path) -> None:
     ]
     (folder / "json").mkdir()
     (folder / "json" / "emotion.json").write_text(json.dumps(rows))
-    told = Told(language="en", source="synthetic", audio=folder / "wav" / "emotion")
+    told = ImportOptions(language="en", source="synthetic", audio=folder / "wav" / "emotion")
     done, samples, refused = brought_in("vocalbench", folder, tmp_path / "t", told)
     assert [row["cues"]["emotion"] for row in samples] == ["anger", "surprise"]
     assert (done.groups, refused) == (1, {"knowledge-0000": "names no emotion (Question_emo)"})
@@ -289,11 +302,13 @@ def test_televal_sets(tmp_path: Path) -> None:
     for name, part in (("esd-zh", rows[:1]), ("age-zh", rows[1:2]), ("para_mix300-zh", rows[2:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in part))
     (folder / "noise.parquet").write_bytes(b"PAR1")
-    found = list(importer("televal")(folder, Told(source="synthetic")))
+    found = list(importer("televal")(folder, ImportOptions(source="synthetic")))
     drafts = {d.id: d for d in found if isinstance(d, Draft)}
     assert {k: dict(d.cues) for k, d in drafts.items()} == {
-        "1": {"emotion": "sad"}, "2": {"age": "child"}, "3": {"event": "cough"},
-    }  # fmt: skip
+        "1": {"emotion": "sad"},
+        "2": {"age": "child"},
+        "3": {"event": "cough"},
+    }
     assert drafts["2"].references == ("从前",)
     assert {d.language for d in drafts.values()} == {"zh"}
     reasons = {d.id: d.reason for d in found if isinstance(d, Refusal)}
@@ -317,12 +332,17 @@ def test_sd_eval_sets(tmp_path: Path) -> None:
             "dataset_name": corpus,
         }
 
-    (folder / "test-emo.json").write_text(json.dumps([
-        row("a", "RAVDESS-Speech/Actor_01/a.wav", "sad", "RAVDESS-Speech"), row("b", "RAVDESS-Speech/Actor_02/b.wav", "angry", "RAVDESS-Speech"),
-    ]))  # fmt: skip
+    (folder / "test-emo.json").write_text(
+        json.dumps(
+            [
+                row("a", "RAVDESS-Speech/Actor_01/a.wav", "sad", "RAVDESS-Speech"),
+                row("b", "RAVDESS-Speech/Actor_02/b.wav", "angry", "RAVDESS-Speech"),
+            ]
+        )
+    )
     (folder / "test-age.json").write_text(json.dumps([row("c", "test-age/c.wav", "child", "synthesized")]))
     (folder / "test-env.json").write_text(json.dumps([row("d", "x.wav", "driving", "synthesized")]))
-    told = Told(language="en", real=("RAVDESS-Speech",))
+    told = ImportOptions(language="en", real=("RAVDESS-Speech",))
     done, samples, refused = brought_in("sd-eval", folder, tmp_path / "t", told, cues=["emotion"])
     assert {row["id"]: (row["cues"]["emotion"], row["source"]) for row in samples} == {
         "a": ("sad", "real"),
@@ -353,7 +373,7 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
     (folder / "zh" / "task3.jsonl").write_text(
         "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
     )
-    _, samples, refused = brought_in("humdial", folder, tmp_path / "t", Told(source="real"))
+    _, samples, refused = brought_in("humdial", folder, tmp_path / "t", ImportOptions(source="real"))
     (sample,) = samples
     assert (sample["id"], sample["language"], sample["transcript"], sample["cues"]) == (
         "d1",

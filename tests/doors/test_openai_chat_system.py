@@ -70,9 +70,11 @@ def test_a_data_url_is_sent_where_it_is_wanted(serve: Serve, requests: list[Requ
 def test_history_goes_along_as_sound_or_words(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply(completion({"content": "ok"}), "application/json"))
     turns = (
-        Turn(role="user", audio=requests[1].audio, text="words"), Turn(role="assistant", text="Go on."),
-        Turn(role="user", text="Well."), Turn(role="assistant", text="Yes?"),
-    )  # fmt: skip
+        Turn(role="user", audio=requests[1].audio, text="words"),
+        Turn(role="assistant", text="Go on."),
+        Turn(role="user", text="Well."),
+        Turn(role="assistant", text="Yes?"),
+    )
     asked(server, replace(requests[0], history=turns, instruction="Which emotion?"))
     messages = json.loads(server.got[-1][3])["messages"]
     assert [m["role"] for m in messages] == ["user", "assistant", "user", "assistant", "user"]

@@ -47,9 +47,11 @@ class Paid:
             self.charged += Fraction(40) * heard / 10**6 + Fraction("2.5") * 30 / 10**6
             self.charged += Fraction(10) * words / 10**6
         usage = {
-            "prompt_tokens": 30 + heard, "prompt_tokens_details": {"audio_tokens": heard},
-            "completion_tokens": words, "completion_tokens_details": {"audio_tokens": 0},
-        }  # fmt: skip
+            "prompt_tokens": 30 + heard,
+            "prompt_tokens_details": {"audio_tokens": heard},
+            "completion_tokens": words,
+            "completion_tokens_details": {"audio_tokens": 0},
+        }
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "I see."}}
         http.reply(json.dumps({"choices": [choice], "usage": usage}), "application/json")
 
@@ -58,11 +60,29 @@ def go(tones: Path, tmp_path: Path, paid: Paid, *more: str, model: str = "omni-2
     (tmp_path / "prices.yaml").write_text(PRICES)
     return CliRunner().invoke(
         run,
-        ["--data", str(tones), "--task", "emotion", "--system", "omni=openai-chat",
-         "--set", f"model={model}", "--set", f"url={paid.url}", "--annotator", "acoustics",
-         "--tries", "1", "--prices", str(tmp_path / "prices.yaml"), "--out", str(tmp_path / "run"), *more],
+        [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            "omni=openai-chat",
+            "--set",
+            f"model={model}",
+            "--set",
+            f"url={paid.url}",
+            "--annotator",
+            "acoustics",
+            "--tries",
+            "1",
+            "--prices",
+            str(tmp_path / "prices.yaml"),
+            "--out",
+            str(tmp_path / "run"),
+            *more,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
 
 
 def omni(tmp_path: Path) -> dict[str, Any]:
@@ -77,8 +97,11 @@ def test_words_and_sound_are_priced_apart(tones: Path, tmp_path: Path, serve: Se
     found = omni(tmp_path)
     assert Fraction(found["money"]["USD"]) == paid.charged
     assert found["tokens"] == {
-        "text_in": 240, "text_out": sum(range(11, 19)), "audio_in": sum(range(21, 29)), "audio_out": 0
-    }  # fmt: skip
+        "text_in": 240,
+        "text_out": sum(range(11, 19)),
+        "audio_in": sum(range(21, 29)),
+        "audio_out": 0,
+    }
 
 
 def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, serve: Serve) -> None:

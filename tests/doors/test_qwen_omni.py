@@ -92,10 +92,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "window_size": 112,
     }
     config = configuration.Qwen2_5OmniThinkerConfig(
-        text_config=text, audio_config=audio, vision_config=vision, audio_token_index=at["<|AUDIO|>"], image_token_index=at["<|IMAGE|>"],
-        video_token_index=at["<|VIDEO|>"], audio_start_token_id=at["<|audio_bos|>"], audio_end_token_id=at["<|audio_eos|>"],
-        vision_start_token_id=at["<|vision_bos|>"], vision_end_token_id=at["<|vision_eos|>"], position_id_per_seconds=25, pad_token_id=0,
-    )  # fmt: skip
+        text_config=text,
+        audio_config=audio,
+        vision_config=vision,
+        audio_token_index=at["<|AUDIO|>"],
+        image_token_index=at["<|IMAGE|>"],
+        video_token_index=at["<|VIDEO|>"],
+        audio_start_token_id=at["<|audio_bos|>"],
+        audio_end_token_id=at["<|audio_eos|>"],
+        vision_start_token_id=at["<|vision_bos|>"],
+        vision_end_token_id=at["<|vision_eos|>"],
+        position_id_per_seconds=25,
+        pad_token_id=0,
+    )
     torch.manual_seed(0)
     transformers.Qwen2_5OmniThinkerForConditionalGeneration(config).eval().save_pretrained(folder)
     transformers.WhisperFeatureExtractor(feature_size=128).save_pretrained(folder)
@@ -128,9 +137,12 @@ def test_every_sound_has_its_frames_and_turns_keep_their_order(
     prompt, sounds = system._conversation(replace(requests[0], history=turns, instruction="Which emotion?"))
     place = "<|audio_bos|><|AUDIO|><|audio_eos|>"
     assert prompt.split("<|im_start|>")[2:] == [
-        f"user\n{place}<|im_end|>\n", "assistant\nGo on.<|im_end|>\n", "user\nWell<|im_end|>\n",
-        f"user\n{place}Which emotion?<|im_end|>\n", "assistant\n",
-    ]  # fmt: skip
+        f"user\n{place}<|im_end|>\n",
+        "assistant\nGo on.<|im_end|>\n",
+        "user\nWell<|im_end|>\n",
+        f"user\n{place}Which emotion?<|im_end|>\n",
+        "assistant\n",
+    ]
     inputs = system._inputs(prompt, sounds)
     # Half a second is 50 steps of 10 ms; the model itself says how many places they take.
     tower = next(

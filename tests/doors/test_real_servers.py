@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, UsageError
 from echat_eval.io.bundled_models import asset_file
 from echat_eval.ports import Silent
@@ -94,8 +94,15 @@ def test_a_reply_without_the_cue_cannot_depend_on_it(llama: str, tones: Path, tm
         "transcript-only", {"model": EMBEDDED, "url": llama, "max_tokens": 12, "calls_at_once": 1}
     )
     with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[system],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
         replies = {i[2]: r.reply.text for i, r in run.responses().items()}
         manifest = run.manifest()["systems"]["transcript-only"]
     assert all(replies[f"s{n}h"] == replies[f"s{n}s"] for n in range(4))

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.records import Metric, Reply, Score
 from echat_eval.runner.evaluate import evaluate
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding, named_label
 from echat_eval.store.run_folder import RunFolder
@@ -26,24 +26,46 @@ from echat_eval.task.probe import QUESTIONS, probing
 
 def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1) -> Any:
     with RunFolder(out).writing() as run:
-        evaluate(run, systems=[system], tasks=[task], annotators=[], scorers=scorers,
-                 patience=Patience(tries=tries, first_wait=0.0), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[system],
+            tasks=[task],
+            annotators=[],
+            scorers=scorers,
+            retry_policy=RetryPolicy(tries=tries, first_wait=0.0),
+            progress=Silent(),
+        )
     return run, build_leaderboard([run])
 
 
 @pytest.mark.parametrize(
     ("cue", "answer", "label"),
     [
-        ("emotion", "anger", "anger"), ("emotion", "<SAD>", "sad"), ("emotion", "The person is Happy!", "happy"),
-        ("emotion", "happy or sad", None), ("emotion", "I cannot tell.", None), ("emotion", "unhappy", None),
-        ("emotion", "我听到的是悲伤。", "sad"), ("emotion", "angry anger", "anger"), ("emotion", "unknown", None),
-        ("gender", "female", "female"), ("gender", "A woman.", "female"), ("gender", "M", "male"),
-        ("gender", "I'm sure: female", "female"), ("gender", "男性", "male"), ("gender", "human", None),
-        ("age", "middle aged, so adult", "adult"), ("age", "<MIDDLE_AGE>", "adult"), ("age", "elderly", "old"),
-        ("event", "throat-clearing", None), ("event", "Throat clearing", "throat clearing"),
-        ("event", "laughter", "laugh"), ("event", "打喷嚏", "sneeze"), ("event", "none", "none"),
+        ("emotion", "anger", "anger"),
+        ("emotion", "<SAD>", "sad"),
+        ("emotion", "The person is Happy!", "happy"),
+        ("emotion", "happy or sad", None),
+        ("emotion", "I cannot tell.", None),
+        ("emotion", "unhappy", None),
+        ("emotion", "我听到的是悲伤。", "sad"),
+        ("emotion", "angry anger", "anger"),
+        ("emotion", "unknown", None),
+        ("gender", "female", "female"),
+        ("gender", "A woman.", "female"),
+        ("gender", "M", "male"),
+        ("gender", "I'm sure: female", "female"),
+        ("gender", "男性", "male"),
+        ("gender", "human", None),
+        ("age", "middle aged, so adult", "adult"),
+        ("age", "<MIDDLE_AGE>", "adult"),
+        ("age", "elderly", "old"),
+        ("event", "throat-clearing", None),
+        ("event", "Throat clearing", "throat clearing"),
+        ("event", "laughter", "laugh"),
+        ("event", "打喷嚏", "sneeze"),
+        ("event", "none", "none"),
     ],
-)  # fmt: skip
+)
 def test_an_answer_is_a_label_only_if_it_names_one_and_no_other(
     cue: str, answer: str, label: str | None
 ) -> None:
@@ -73,7 +95,7 @@ def test_uar_is_the_mean_of_recalls_and_war_the_share_right(
     wrong = {"s0s": "happy", "s3h": "sad"}
     by_audio = {s.audio.sha256: wrong.get(s.id, s.cues["emotion"]) for s in task.samples}
     system = scripted(lambda r: Reply(text=f"It is {by_audio[r.audio.sha256]}."))
-    run, board = run_on(tmp_path / "run", task, system, [Understanding(), Outcome()])
+    run, board = run_on(tmp_path / "run", task, system, [Understanding(), OutcomeScorer()])
     name = "emotion-asks-emotion"
     cells = {m: board.summaries["scripted", name, m] for m in ("understanding_war", "understanding_uar")}
     assert cells["understanding_war"].estimate.value == pytest.approx(100 * 3 / 5)
@@ -157,8 +179,16 @@ def test_transcripts_are_scored_as_jiwer_scores_the_corpus(
     import jiwer
 
     task = probing(load_task("emotion", data=tones), "transcript")
-    said = ["Sentence number zero!", "sentence", "sentence number 1", "a sentence number 1 more",
-            "sentence number 2", "sentence number 2", "", "sentence number 3"]  # fmt: skip
+    said = [
+        "Sentence number zero!",
+        "sentence",
+        "sentence number 1",
+        "a sentence number 1 more",
+        "sentence number 2",
+        "sentence number 2",
+        "",
+        "sentence number 3",
+    ]
     by_audio = {s.audio.sha256: text for s, text in zip(task.samples, said, strict=True)}
     system = scripted(lambda r: Reply(text=by_audio[r.audio.sha256]))
     run, board = run_on(tmp_path / "run", task, system, [Understanding()], tries=2)

@@ -80,10 +80,16 @@ def test_energy_is_in_db_of_full_scale() -> None:
 
 @pytest.mark.parametrize(
     "sound",
-    [np.zeros(RATE), np.full(RATE, 0.3), np.zeros(200), 1e-6 * np.ones(RATE), np.eye(1, RATE)[0],
-     pulses(100, 0.02)],
+    [
+        np.zeros(RATE),
+        np.full(RATE, 0.3),
+        np.zeros(200),
+        1e-6 * np.ones(RATE),
+        np.eye(1, RATE)[0],
+        pulses(100, 0.02),
+    ],
     ids=["silence", "constant", "short silence", "tiny", "one click", "20 ms"],
-)  # fmt: skip
+)
 def test_nothing_to_measure_is_none_never_nan(sound: np.ndarray) -> None:
     values = describe(sound)
     json.dumps(values, allow_nan=False)

@@ -216,11 +216,19 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.asked.append(body)
         answer = {
-            "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "length",
-                         "message": {"role": "assistant", "content": "I hear you.  It is\nhard. And then"}}],
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "length",
+                    "message": {"role": "assistant", "content": "I hear you.  It is\nhard. And then"},
+                }
+            ],
             "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
-        }  # fmt: skip
+        }
         content = json.dumps(answer if self.status == 200 else {"error": {"message": "busy"}}).encode()
         self.send_response(self.status)
         self.send_header("content-type", "application/json")

@@ -16,7 +16,7 @@ from echat_eval.ports import Case
 from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, Score
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.normalize import normalised
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 
 SOUND = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
@@ -37,27 +37,53 @@ class Angles:
 
 
 def case(
-    id: str, reply: str | None, reference: str | None = None, *, state: str = "value",
-    group: str | None = "g", heard: str | None = None, heard_state: str = "value",
-    audio: bool = True, language: str = "en",
-    seconds: float | None = 1.5, reason: str | None = None,
-) -> Case:  # fmt: skip
+    id: str,
+    reply: str | None,
+    reference: str | None = None,
+    *,
+    state: str = "value",
+    group: str | None = "g",
+    heard: str | None = None,
+    heard_state: str = "value",
+    audio: bool = True,
+    language: str = "en",
+    seconds: float | None = 1.5,
+    reason: str | None = None,
+) -> Case:
     sample = Sample(
-        task="emotion", id=id, audio=SOUND, transcript="words", cues={"emotion": "sad"}, language=language,
-        source="synthetic", contrast_group=group, references=(reference,) if reference is not None else (),
-    )  # fmt: skip
+        task="emotion",
+        id=id,
+        audio=SOUND,
+        transcript="words",
+        cues={"emotion": "sad"},
+        language=language,
+        source="synthetic",
+        contrast_group=group,
+        references=(reference,) if reference is not None else (),
+    )
     answer = Reply(text=reply, audio=SOUND if audio else None) if state == "value" else None
     response = Response(
-        key="k", system="s", task="emotion", sample_id=id, state=state, reason=reason,
-        reply=answer, seconds=seconds,
-    )  # fmt: skip
+        key="k",
+        system="s",
+        task="emotion",
+        sample_id=id,
+        state=state,
+        reason=reason,
+        reply=answer,
+        seconds=seconds,
+    )
     notes: dict[str, Annotation] = {}
     if heard is not None or heard_state != "value":
         notes["whisper"] = Annotation(
-            key="a", system="s", task="emotion", sample_id=id, annotator="whisper", state=heard_state,
+            key="a",
+            system="s",
+            task="emotion",
+            sample_id=id,
+            annotator="whisper",
+            state=heard_state,
             reason=None if heard_state == "value" else "why",
             values={"hypothesis": heard} if heard is not None else {},
-        )  # fmt: skip
+        )
     return Case(sample=sample, response=response, annotations=notes)
 
 
@@ -218,21 +244,33 @@ def test_transcription_that_cannot_be_scored_says_why(odd: Case, state: str) -> 
 
 def test_outcome_of_every_state() -> None:
     cases = [
-        case("a", "hi"), case("b", None, state="failed", reason="x"), case("c", None, state="missing"),
-        case("d", None, state="not applicable"), case("e", "hi", seconds=None),
-    ]  # fmt: skip
-    scores = {(s.sample_id, s.metric): (s.state, s.value) for s in Outcome().score(cases)}
+        case("a", "hi"),
+        case("b", None, state="failed", reason="x"),
+        case("c", None, state="missing"),
+        case("d", None, state="not applicable"),
+        case("e", "hi", seconds=None),
+    ]
+    scores = {(s.sample_id, s.metric): (s.state, s.value) for s in OutcomeScorer().score(cases)}
     assert len(scores) == 10
     assert [scores[i, "failed"] for i in "abcde"] == [
-        ("value", 0.0), ("failed", 100.0), ("missing", None), ("not applicable", None), ("value", 0.0),
-    ]  # fmt: skip
-    assert [scores[i, "seconds"] for i in "abcde"] == [
-        ("value", 1.5), ("failed", None), ("missing", None), ("not applicable", None),
+        ("value", 0.0),
+        ("failed", 100.0),
+        ("missing", None),
         ("not applicable", None),
-    ]  # fmt: skip
+        ("value", 0.0),
+    ]
+    assert [scores[i, "seconds"] for i in "abcde"] == [
+        ("value", 1.5),
+        ("failed", None),
+        ("missing", None),
+        ("not applicable", None),
+        ("not applicable", None),
+    ]
 
 
-@pytest.mark.parametrize("scorer", [CueContrast(embedder=Angles()), TranscriptionConsistency(), Outcome()])
+@pytest.mark.parametrize(
+    "scorer", [CueContrast(embedder=Angles()), TranscriptionConsistency(), OutcomeScorer()]
+)
 def test_every_scorer_gives_one_score_per_case_and_metric(scorer: Any) -> None:
     scores = scorer.score([case("a", "0", "0", heard="0"), case("b", "60", "60", heard="60")])
     assert [(s.sample_id, s.metric) for s in scores] == [(i, m.name) for i in "ab" for m in scorer.metrics]

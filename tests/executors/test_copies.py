@@ -33,9 +33,9 @@ from echat_eval.errors import (
 )
 from echat_eval.executors import pool, ray_executor
 from echat_eval.executors.cluster import Cluster, connected
-from echat_eval.executors.pickling import Answer, Caught, fresh_folder, pack, unpack
-from echat_eval.executors.pool import LIVES, Pool
-from echat_eval.executors.remote import Away
+from echat_eval.executors.pickling import Caught, RemoteResult, fresh_folder, pack, unpack
+from echat_eval.executors.pool import MAX_WORKER_RESTARTS, Pool
+from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
 from echat_eval.plugins import load_named
 from echat_eval.records import AudioRef, Reply
@@ -55,9 +55,14 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 def blueprint(owner: Any, **changed: Any) -> Blueprint:
     return Blueprint(
-        **{"what": f"system '{owner.name}'", "packed": pack(owner), "fingerprint": owner.fingerprint(),
-           "folder": str(Path.cwd()), **changed}
-    )  # fmt: skip
+        **{
+            "what": f"system '{owner.name}'",
+            "packed": pack(owner),
+            "fingerprint": owner.fingerprint(),
+            "folder": str(Path.cwd()),
+            **changed,
+        }
+    )
 
 
 def answered(worker: Worker, folder: Path, *given: Any) -> Any:
@@ -74,7 +79,7 @@ class OurFailure(SystemFailure):
 @pytest.mark.parametrize(
     "error",
     [
-        Unavailable("busy", retry_after=7.0, crowded=True),
+        Unavailable("busy", retry_after=7.0, overloaded=True),
         JudgeFailure("no verdict", retry_after=None),
         SystemFailure("out of memory"),
         NotApplicable("no voice"),
@@ -214,7 +219,7 @@ def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pyte
     system.thread = (number for number in ())
     with (
         pytest.raises(UsageError, match=r"system 'stubborn' cannot be sent to another process: .*generator"),
-        ray_executor.spread([system], []),
+        ray_executor.ray_workers([system], []),
     ):
         pass
 
@@ -345,7 +350,7 @@ def test_a_program_gets_a_gpu_if_it_is_said() -> None:
 class Hired:
     """A worker's handle: `method.remote(...)` gives something with `future()`, as ray's do."""
 
-    def __init__(self, number: int, load: Callable[[], Answer], call: Callable[[Hired], bytes]) -> None:
+    def __init__(self, number: int, load: Callable[[], RemoteResult], call: Callable[[Hired], bytes]) -> None:
         self.number, self._load, self._call = number, load, call
         self.gone: Future[None] = Future()
 
@@ -386,7 +391,10 @@ def die(_: Hired) -> bytes:
 
 
 def pool_of(
-    places: int, call: Callable[[Hired], bytes], load: Callable[[], Answer] = Answer, calls: int = 1
+    places: int,
+    call: Callable[[Hired], bytes],
+    load: Callable[[], RemoteResult] = RemoteResult,
+    calls: int = 1,
 ) -> tuple[Pool, list[Hired]]:
     hired: list[Hired] = []
 
@@ -433,12 +441,12 @@ def test_a_dead_worker_is_replaced_and_its_call_made_again() -> None:
 
 
 def test_no_call_costs_more_than_so_many_workers() -> None:
-    pool, hired = pool_of(LIVES, die)  # one place alone would be given up before
+    pool, hired = pool_of(MAX_WORKER_RESTARTS, die)  # one place alone would be given up before
     (error,) = event_loop.run(made(pool, 1))
     assert type(error) is Unavailable
     assert (
         str(error)
-        == f"{LIVES} workers were lost while they answered this, the last one so: Its process was shot."
+        == f"{MAX_WORKER_RESTARTS} workers were lost while they answered this, the last one so: Its process was shot."
     )
 
 
@@ -447,14 +455,15 @@ def test_places_that_only_lose_workers_are_given_up() -> None:
     found = event_loop.run(made(pool, 20))
     assert {type(error) for error in found} == {Unavailable}
     assert any("system 'x' has no worker any more" in str(error) for error in found)
-    assert len(hired) <= 2 * (LIVES + 1)
+    assert len(hired) <= 2 * (MAX_WORKER_RESTARTS + 1)
 
 
 @pytest.mark.parametrize(
-    ("error", "hirings"), [(NotInstalled("no weights"), 1), (RuntimeError("CUDA out of memory"), LIVES)]
+    ("error", "hirings"),
+    [(NotInstalled("no weights"), 1), (RuntimeError("CUDA out of memory"), MAX_WORKER_RESTARTS)],
 )
 def test_loading_that_fails_is_the_runs_trouble(error: Exception, hirings: int) -> None:
-    pool, hired = pool_of(1, die, lambda: Answer(error=Caught.of(error)))
+    pool, hired = pool_of(1, die, lambda: RemoteResult(error=Caught.of(error)))
     with pytest.raises(type(error), match=str(error)):
         event_loop.run(made(pool, 1))
     assert len(hired) == hirings
@@ -479,11 +488,11 @@ class Distant:
     async def close(self) -> None: ...
 
     async def call(self, method: str, parcel: bytes) -> bytes:
-        return pack(Answer(value=Reply(text=method), seconds=5.0))
+        return pack(RemoteResult(value=Reply(text=method), seconds=5.0))
 
 
 def test_latency_is_the_copys_own(tmp_path: Path) -> None:
-    away = Away(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
+    away = RemoteProxy(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
     request = made_requests(tmp_path, count=1)[0]
 
     async def ask() -> Any:
@@ -498,8 +507,8 @@ def test_latency_is_the_copys_own(tmp_path: Path) -> None:
 
 
 def test_it_offers_what_its_owner_offers(tmp_path: Path) -> None:
-    plain = Away(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
-    batched = Away(far.Batched(str(tmp_path)), pool=Distant(), calls_at_once=2)
+    plain = RemoteProxy(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
+    batched = RemoteProxy(far.Batched(str(tmp_path)), pool=Distant(), calls_at_once=2)
     assert (hasattr(plain, "respond_batch"), hasattr(batched, "respond_batch")) == (False, True)
     assert (batched.batch_size, batched.name, batched.fingerprint()) == (2, "batched", "motley-1")
     assert not hasattr(plain, "annotate")
@@ -526,6 +535,6 @@ def test_without_ray_its_extra_is_named(tmp_path: Path, tones: Path, monkeypatch
     monkeypatch.setattr(builtins, "__import__", absent)
     with (
         pytest.raises(NotInstalled, match=r"pip install 'echat-eval\[ray\]'"),
-        ray_executor.spread([Echo()], []),
+        ray_executor.ray_workers([Echo()], []),
     ):
         pass

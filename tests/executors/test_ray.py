@@ -20,9 +20,9 @@ import far
 import pytest
 
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import RunError, UsageError
-from echat_eval.executors.ray_executor import spread
+from echat_eval.executors.ray_executor import ray_workers
 from echat_eval.ports import Silent
 from echat_eval.records import Request
 from echat_eval.runner.evaluate import evaluate
@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess \\d+ is still running:ResourceWarning"),
 ]
 
-IMPATIENT = Patience(tries=2, first_wait=0.0)
+IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
 STORE = 100 * 2**20
 
 
@@ -52,9 +52,14 @@ def cluster() -> Iterator[Any]:
 
     cloudpickle.register_pickle_by_value(far)
     ray.init(
-        address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
-        logging_level="ERROR", object_store_memory=STORE,
-    )  # fmt: skip
+        address="local",
+        num_cpus=2,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=STORE,
+    )
     yield ray
     ray.shutdown()
     cloudpickle.unregister_pickle_by_value(far)
@@ -70,9 +75,15 @@ def go(
 ) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
-            run, systems=systems, tasks=[load_task("emotion", data=data)], annotators=annotators, scorers=[],
-            patience=IMPATIENT, progress=progress or Silent(), **how,
-        )  # fmt: skip
+            run,
+            systems=systems,
+            tasks=[load_task("emotion", data=data)],
+            annotators=annotators,
+            scorers=[],
+            retry_policy=IMPATIENT,
+            progress=progress or Silent(),
+            **how,
+        )
     return run
 
 
@@ -95,7 +106,7 @@ def test_the_same_files_as_locally(cluster: Any, tmp_path: Path) -> None:
     systems = [far.Motley(str(tmp_path)), far.Batched(str(tmp_path))]
     here, there = tmp_path / "here", tmp_path / "there"
     go(here, many_tones, systems, [far.Loudness()])
-    with spread(
+    with ray_workers(
         [far.Motley(str(tmp_path)), far.Batched(str(tmp_path))], [far.Loudness()], workers=2
     ) as moved:
         go(there, many_tones, moved.systems, moved.annotators, executor=moved.facts)
@@ -134,7 +145,7 @@ def test_a_killed_worker_costs_nothing(cluster: Any, tmp_path: Path, tones: Path
         folder.mkdir()
     go(tmp_path / "here", tones, [far.Slow(str(marks[0]))])
     killer = Killer(marks[1])
-    with spread([far.Slow(str(marks[1]))], [], workers=2) as moved:
+    with ray_workers([far.Slow(str(marks[1]))], [], workers=2) as moved:
         go(tmp_path / "there", tones, moved.systems, progress=killer)
     assert rows(tmp_path / "there", "responses.jsonl") == rows(tmp_path / "here", "responses.jsonl")
     assert sounds(tmp_path / "there") == sounds(tmp_path / "here")
@@ -152,11 +163,16 @@ def test_a_request_that_kills_its_worker_is_missing_and_the_others_are_there(
 ) -> None:
     system = far.Deadly(str(tmp_path))
     system.poison = asked(tones)[2].id
-    with spread([system], [], workers=2) as moved, RunFolder(tmp_path / "run").writing() as run:
+    with ray_workers([system], [], workers=2) as moved, RunFolder(tmp_path / "run").writing() as run:
         evaluate(
-            run, systems=moved.systems, tasks=[load_task("emotion", data=tones)], annotators=[], scorers=[],
-            patience=Patience(tries=1), progress=Silent(),
-        )  # fmt: skip
+            run,
+            systems=moved.systems,
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     found = {response.sample_id: response for response in run.responses().values()}
     (lost,) = [response for response in found.values() if response.state != "value"]
     assert (lost.state, lost.tries) == ("missing", 1)
@@ -173,7 +189,7 @@ def test_every_place_has_one_gpu_which_its_copies_share(cluster: Any, tones: Pat
     owners = [far.OnGpu("first"), far.OnGpu("ear")]
     ear = owners.pop()
     ear.annotate = ear.respond  # heard by asking: only where it runs matters
-    with spread(owners, [ear]) as moved:  # as many places as GPUs
+    with ray_workers(owners, [ear]) as moved:  # as many places as GPUs
         assert moved.facts["workers"] == 2
         for each in (*moved.systems, *moved.annotators):
             seen = event_loop.run(both(each, asked(tones)[:2]))
@@ -199,15 +215,15 @@ def test_more_workers_than_the_cluster_has_are_refused(cluster: Any) -> None:
     with pytest.raises(
         UsageError, match="--workers 9: one worker per GPU or core, and the cluster has 2 cores"
     ):
-        spread([far.Stubborn()], [], workers=9).__enter__()
+        ray_workers([far.Stubborn()], [], workers=9).__enter__()
 
 
 def test_a_full_cluster_is_said(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("echat_eval.executors.cluster.ROOM", 1.0)
     with (
-        spread([far.Stubborn()], [], workers=2),
+        ray_workers([far.Stubborn()], [], workers=2),
         pytest.raises(RunError, match="no room for 1 workers in 1 s"),
-        spread([far.Stubborn()], [], workers=1),
+        ray_workers([far.Stubborn()], [], workers=1),
     ):
         pass
 
@@ -215,9 +231,28 @@ def test_a_full_cluster_is_said(cluster: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_from_the_command_line_and_nothing_stays_behind(tmp_path: Path, tones: Path) -> None:
     environment = {**os.environ, "TMPDIR": "/tmp", "ECHAT_EVAL_CACHE": str(tmp_path / "cache")}
     environment.pop("RAY_ADDRESS", None)
-    words = [sys.executable, "-m", "echat_eval", "run", "--system", "echo", "--task", "emotion", "--limit", "2",
-             "--data", str(tones), "--annotator", "acoustics", "--executor", "ray", "--workers", "1",
-             "--out", str(tmp_path / "run")]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "echat_eval",
+        "run",
+        "--system",
+        "echo",
+        "--task",
+        "emotion",
+        "--limit",
+        "2",
+        "--data",
+        str(tones),
+        "--annotator",
+        "acoustics",
+        "--executor",
+        "ray",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ray" not in done.stderr.lower()

@@ -32,10 +32,14 @@ def scores(
     value[rng.random(n) < missing] = np.nan
     return pd.DataFrame(
         {
-            "task": task, "sample_id": [f"s{i}" for i in range(n)], "system": system, "metric": metric,
-            "value": value, "cluster": [f"speaker {i // per_cluster}" for i in range(n)],
+            "task": task,
+            "sample_id": [f"s{i}" for i in range(n)],
+            "system": system,
+            "metric": metric,
+            "value": value,
+            "cluster": [f"speaker {i // per_cluster}" for i in range(n)],
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 import gate_sim
 from gate_sim_draws import METRICS, Cell, Draw, draw
 
-from echat_eval.analysis.bounds import drop_p_values, sure_bounds
+from echat_eval.analysis.bounds import drop_p_values, worst_case_bounds
 from echat_eval.errors import Exit
 from echat_eval.gate import Policy, decide
 from echat_eval.stats import holm
@@ -25,8 +25,14 @@ SCORE = {"higher_is_better": True, "low": 0, "high": 100}
 def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
     """(4, samples) scores of one run as a long table."""
     cluster, task = cell.layout
-    rows = pd.DataFrame({"sample_id": np.arange(cell.samples), "task": [f"task {t}" for t in task],
-                         "cluster": [f"c{c}" for c in cluster], "system": "s"})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "sample_id": np.arange(cell.samples),
+            "task": [f"task {t}" for t in task],
+            "cluster": [f"c{c}" for c in cluster],
+            "system": "s",
+        }
+    )
     return pd.concat([rows.assign(metric=name, value=values[m]) for m, name in enumerate(METRICS)])
 
 
@@ -40,7 +46,7 @@ def test_batches_decide_as_frames_do(cell: Cell, side: str) -> None:
     sums, squares = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
     pooled = layout.tests(sums[0], squares[0], None)
     p = np.column_stack([drop_p_values(pooled), gate_sim.task_p_values(layout, sums, squares)])
-    low, high = sure_bounds(pooled, level=gate_sim.LEVEL)
+    low, high = worst_case_bounds(pooled, level=gate_sim.LEVEL)
     codes, adjusted = gate_sim.outcome_codes(pooled, p), holm(p)
     rule = Policy(margin=gate_sim.MARGIN, metrics=dict.fromkeys(METRICS, SCORE))
     seen = set()

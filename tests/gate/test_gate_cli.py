@@ -44,9 +44,18 @@ def place(tmp_path: Path, table: Table) -> Path:
 def gate(place: Path, candidate: pd.DataFrame, *more: object, against: object = None) -> tuple[int, str]:
     candidate.to_csv(place / "candidate.csv", index=False)
     return invoke(
-        gate_command, place / "candidate.csv", "--against", against or place / "main.csv", "--policy",
-        place / "gate.yaml", "--junit", place / "gate.xml", "--summary", place / "gate.md", *more,
-    )  # fmt: skip
+        gate_command,
+        place / "candidate.csv",
+        "--against",
+        against or place / "main.csv",
+        "--policy",
+        place / "gate.yaml",
+        "--junit",
+        place / "gate.xml",
+        "--summary",
+        place / "gate.md",
+        *more,
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,9 +151,17 @@ def test_names_from_data_cannot_break_the_reports(place: Path, table: Table) -> 
     table().assign(task=odd).to_json(place / "odd.jsonl", orient="records", lines=True)
     rows.to_json(place / "candidate.jsonl", orient="records", lines=True)
     code, output = invoke(
-        gate_command, place / "candidate.jsonl", "--against", place / "odd.jsonl", "--policy", place / "gate.yaml",
-        "--junit", place / "gate.xml", "--summary", place / "gate.md",
-    )  # fmt: skip
+        gate_command,
+        place / "candidate.jsonl",
+        "--against",
+        place / "odd.jsonl",
+        "--policy",
+        place / "gate.yaml",
+        "--junit",
+        place / "gate.xml",
+        "--summary",
+        place / "gate.md",
+    )
     assert code == 1
     assert "\x1b" not in output
     ElementTree.parse(place / "gate.xml")
@@ -162,26 +179,65 @@ def write_run(folder: Path, shift: float, seed: int, *, judge: str = "j1", at_on
     level = np.random.default_rng(0).normal(60, 15, 80)
     for i in range(80):
         name, sound = f"s{i}", {"file": f"requests/{i}.wav", "sha256": f"{i:064x}", "seconds": 1.0}
-        folder_rows["samples"].append({"task": "emotion", "id": name, "transcript": f"words {i}", "cues": {"emotion": "sad"},
-                        "language": "en", "source": "synthetic", "speaker": f"p{i // 5}", "audio": sound})  # fmt: skip
+        folder_rows["samples"].append(
+            {
+                "task": "emotion",
+                "id": name,
+                "transcript": f"words {i}",
+                "cues": {"emotion": "sad"},
+                "language": "en",
+                "source": "synthetic",
+                "speaker": f"p{i // 5}",
+                "audio": sound,
+            }
+        )
         score = {"key": "k", "system": "ours", "task": "emotion", "sample_id": name, "weight": 1.0}
-        folder_rows["scores"].append({**score, "metric": "empathy", "state": "value",
-                                      "value": float(np.clip(level[i] + shift + rng.normal(0, 4), 0, 100))})  # fmt: skip
+        folder_rows["scores"].append(
+            {
+                **score,
+                "metric": "empathy",
+                "state": "value",
+                "value": float(np.clip(level[i] + shift + rng.normal(0, 4), 0, 100)),
+            }
+        )
         folder_rows["scores"].append({**score, "metric": "mos", "state": "not applicable", "value": None})
-        folder_rows["responses"].append({"key": "k", "system": "ours", "task": "emotion", "sample_id": name,
-                                         "state": "value", "tries": 1, "seconds": 0.5,
-                                         "reply": {"text": "ok", "first_audio_seconds": 0.2}})  # fmt: skip
+        folder_rows["responses"].append(
+            {
+                "key": "k",
+                "system": "ours",
+                "task": "emotion",
+                "sample_id": name,
+                "state": "value",
+                "tries": 1,
+                "seconds": 0.5,
+                "reply": {"text": "ok", "first_audio_seconds": 0.2},
+            }
+        )
     folder.mkdir()
     for name, rows in folder_rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    metric = {"title": "Empathy", "unit": "", "low": 0.0, "high": 100.0, "higher_is_better": True, "worst": 0.0,
-              "average": "mean", "headline": True, "proxy": False, "digits": 1}  # fmt: skip
+    metric = {
+        "title": "Empathy",
+        "unit": "",
+        "low": 0.0,
+        "high": 100.0,
+        "higher_is_better": True,
+        "worst": 0.0,
+        "average": "mean",
+        "headline": True,
+        "proxy": False,
+        "digits": 1,
+    }
     system = {"role": "system"} | ({} if at_once is None else {"calls_at_once": at_once})
     manifest = {
-        "layout": 1, "tasks": {"emotion": {"sha256": "t1"}}, "scorers": {"judge": {"fingerprint": judge}},
-        "annotators": {}, "systems": {"ours": system}, "environment": {"hardware": {"cpu": "x"}},
+        "layout": 1,
+        "tasks": {"emotion": {"sha256": "t1"}},
+        "scorers": {"judge": {"fingerprint": judge}},
+        "annotators": {},
+        "systems": {"ours": system},
+        "environment": {"hardware": {"cpu": "x"}},
         "metrics": [{"name": "empathy", **metric}, {"name": "mos", **metric, "headline": False}],
-    }  # fmt: skip
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -262,9 +318,12 @@ def test_the_program_exits_with_the_code(place: Path, table: Table) -> None:
     code = "import sys; from echat_eval.cli import main; sys.argv[0] = 'echat-eval'; main()"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=place, env={"PYTHONPATH": str(root), "PATH": ""},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *words],
+        cwd=place,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("regress")
 

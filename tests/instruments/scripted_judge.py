@@ -21,9 +21,11 @@ def parts_of(prompt: str) -> dict[str, str]:
     before, transcript, cues, reply, heard, after = pieces
     return {
         "outside": before.replace(fence, "FENCE") + after,
-        "transcript": transcript.rstrip("\n"), "cues": cues.rstrip("\n"),
-        "reply": reply.rstrip("\n"), "heard": heard.rstrip("\n"),
-    }  # fmt: skip
+        "transcript": transcript.rstrip("\n"),
+        "cues": cues.rstrip("\n"),
+        "reply": reply.rstrip("\n"),
+        "heard": heard.rstrip("\n"),
+    }
 
 
 def verdict(content: int, cue: int, empathy: int, **more: Any) -> str:
@@ -62,19 +64,29 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
             status = said if isinstance(said, int) else 200
             used = judge.usage(request)
             usage = used and {
-                "prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)
-            }  # fmt: skip
+                "prompt_tokens": used[0],
+                "completion_tokens": used[1],
+                "total_tokens": sum(used),
+            }
             body = json.dumps(
                 {"error": {"message": f"status {status}"}}
                 if isinstance(said, int)
                 else {
-                    "id": "x", "object": "chat.completion", "created": 0, "model": request["model"] + judge.served_suffix,
+                    "id": "x",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": request["model"] + judge.served_suffix,
                     "system_fingerprint": judge.server_name,
-                    "choices": [{"index": 0, "finish_reason": "stop",
-                                 "message": {"role": "assistant", "content": said}}],
+                    "choices": [
+                        {
+                            "index": 0,
+                            "finish_reason": "stop",
+                            "message": {"role": "assistant", "content": said},
+                        }
+                    ],
                     "usage": usage,
                 }
-            ).encode()  # fmt: skip
+            ).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef
 from echat_eval.runner.evaluate import evaluate
@@ -52,9 +52,14 @@ class Batched:
 def run(tmp_path: Path, tones: Path, annotator: Batched, name: str) -> dict[str, tuple[str, Any]]:
     with RunFolder(tmp_path / name).writing() as folder:
         evaluate(
-            folder, systems=[Echo()], tasks=[load_task("emotion", data=tones)], annotators=[annotator],
-            scorers=[], patience=Patience(tries=2, first_wait=0.0), progress=Silent(),
-        )  # fmt: skip
+            folder,
+            systems=[Echo()],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=[annotator],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=2, first_wait=0.0),
+            progress=Silent(),
+        )
         return {k[2]: (a.state, dict(a.values)) for k, a in folder.annotations().items()}
 
 

@@ -14,15 +14,32 @@ from echat_eval.annotators.weights import folder_licence, folder_sha256, model_f
 from echat_eval.errors import BadData, NotInstalled, UsageError
 from echat_eval.labels import LABELS
 
-NINE = ["生气/angry", "厌恶/disgusted", "恐惧/fearful", "开心/happy", "中立/neutral", "其他/other", "难过/sad",
-        "吃惊/surprised", "<unk>"]  # fmt: skip
+NINE = [
+    "生气/angry",
+    "厌恶/disgusted",
+    "恐惧/fearful",
+    "开心/happy",
+    "中立/neutral",
+    "其他/other",
+    "难过/sad",
+    "吃惊/surprised",
+    "<unk>",
+]
 
 
 def test_emotion2vecs_nine_classes_map_to_the_benchmarks_labels() -> None:
     labels = LabelMap.of("emotion", NINE)
     assert list(labels.labels.values()) == [
-        "anger", "disgust", "fear", "happy", "neutral", "other", "sad", "surprise", "unknown",
-    ]  # fmt: skip
+        "anger",
+        "disgust",
+        "fear",
+        "happy",
+        "neutral",
+        "other",
+        "sad",
+        "surprise",
+        "unknown",
+    ]
     assert labels.unmapped == ()
     assert labels.never == ()
 
@@ -106,9 +123,14 @@ def snapshot(folder: Path, revision: str | None = None) -> Path:
 
 @pytest.mark.parametrize(
     "place",
-    ["hub/models/iic/Sense___Voice", "models/iic/Sense___Voice", "hub/iic/Sense.Voice", "iic/Sense.Voice",
-     "models/iic--Sense.Voice/snapshots/v1"],
-)  # fmt: skip
+    [
+        "hub/models/iic/Sense___Voice",
+        "models/iic/Sense___Voice",
+        "hub/iic/Sense.Voice",
+        "iic/Sense.Voice",
+        "models/iic--Sense.Voice/snapshots/v1",
+    ],
+)
 def test_a_name_of_modelscopes_is_found_in_each_layout_of_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

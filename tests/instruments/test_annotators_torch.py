@@ -187,8 +187,10 @@ def test_speaker_by_classifier_and_by_regressor(folder: Path, clips: list[AudioR
     assert genders.annotate(clips[0], language="en")["gender"] in LABELS["gender"]
     ages = Speaker(
         str(tiny_models.classifier(folder / "age", ["teens", "twenties", "seventies"])),
-        cue="age", labels="teens=child;twenties=adult;seventies=old", threshold=0.0,
-    )  # fmt: skip
+        cue="age",
+        labels="teens=child;twenties=adult;seventies=old",
+        threshold=0.0,
+    )
     assert ages.annotate(clips[0], language="en")["age"] in LABELS["age"]
     model = tiny_models.age_gender(folder / "age-gender")
     both = AgeGenderRegressor(str(model))

@@ -17,18 +17,28 @@ from echat_eval.errors import Exit
 
 GOLDEN = {(g.question.transcript, g.question.reply.strip()): g for g in golden_replies("echat-r1")}
 GRADES = {
-    "good": (5, 5, 5), "cue-blind": (4, 1, 3), "cold": (2, 1, 1), "off-topic": (0, 0, 2), "over-acted": (3, 2, 3),
-    "parroting": (3, 1, 2), "stereotyped": (2, 0, 1), "empty": (0, 0, 0), "wrong language": (0, 2, 3),
-}  # fmt: skip
+    "good": (5, 5, 5),
+    "cue-blind": (4, 1, 3),
+    "cold": (2, 1, 1),
+    "off-topic": (0, 0, 2),
+    "over-acted": (3, 2, 3),
+    "parroting": (3, 1, 2),
+    "stereotyped": (2, 0, 1),
+    "empty": (0, 0, 0),
+    "wrong language": (0, 2, 3),
+}
 
 
 def sound(prompt: str, request: dict[str, Any]) -> str:
     found = parts_of(prompt)
     kind = next(
-        (g.kind for (transcript, reply), g in GOLDEN.items()
-         if transcript == found["transcript"] and reply == found["reply"].strip()),
+        (
+            g.kind
+            for (transcript, reply), g in GOLDEN.items()
+            if transcript == found["transcript"] and reply == found["reply"].strip()
+        ),
         "cue-blind",
-    )  # fmt: skip
+    )
     return verdict(*GRADES[kind])
 
 

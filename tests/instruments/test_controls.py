@@ -9,7 +9,7 @@ import pytest
 
 from echat_eval.checks.scripted_judge import ScriptedClient
 from echat_eval.errors import BadData, Unavailable
-from echat_eval.judge import Heard, Jury, Question, load_judge
+from echat_eval.judge import JudgeClient, Question, VoiceEmotion, load_judge
 from echat_eval.scorers.controls import Asked, control_lines, run_controls, subsample
 
 JUDGE = load_judge("echat-r1")
@@ -20,14 +20,18 @@ def asked(n: int = 12) -> list[Asked]:
     return [
         Asked(
             question=Question(
-                task="emotion", language="en", transcript=f"Letter {k // 2}.", cues={"emotion": label},
-                reply=f"{WORD[label]} {k}", heard=Heard(emotion=label, confidence=0.9),
+                task="emotion",
+                language="en",
+                transcript=f"Letter {k // 2}.",
+                cues={"emotion": label},
+                reply=f"{WORD[label]} {k}",
+                heard=VoiceEmotion(emotion=label, confidence=0.9),
             ),
             cluster=k // 2,
         )
         for k in range(n)
         for label in (("sad", "happy")[k % 2],)
-    ]  # fmt: skip
+    ]
 
 
 class Client(ScriptedClient):
@@ -62,7 +66,7 @@ def voice_fits(shown: Mapping[str, str]) -> int:
 
 
 def found(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
-    jury = Jury(JUDGE, Client(grade, voice))
+    jury = JudgeClient(JUDGE, Client(grade, voice))
     return {(c.name, c.score): c for c in run_controls(jury, asked(), at_once=1)}
 
 
@@ -106,15 +110,15 @@ def test_a_text_score_that_follows_the_voice_is_told() -> None:
 
 
 def test_missing_verdicts_are_counted_and_never_a_drop() -> None:
-    class Away(ScriptedClient):
+    class RemoteProxy(ScriptedClient):
         async def ask(self, *_: Any, **__: Any) -> Any:
             raise Unavailable("away")
 
-    controls = run_controls(Jury(JUDGE, Away(reads)), asked(), at_once=1)
+    controls = run_controls(JudgeClient(JUDGE, RemoteProxy(reads)), asked(), at_once=1)
     assert {(c.drop, c.verdict) for c in controls} == {(None, "cannot tell")}
     assert controls[0].missing == 12
     with pytest.raises(BadData, match="no reply"):
-        run_controls(Jury(JUDGE, Away(reads)), [])
+        run_controls(JudgeClient(JUDGE, RemoteProxy(reads)), [])
 
 
 def test_a_subsample_holds_whole_clusters_and_depends_on_its_seed_alone() -> None:

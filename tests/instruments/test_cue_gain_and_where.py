@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echat_eval.errors import BadData
-from echat_eval.leaderboard.attribution import Row, recognition, where_it_went_wrong
+from echat_eval.leaderboard.attribution import AttributionRow, recognition, where_it_went_wrong
 from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
 
 
@@ -122,15 +122,23 @@ def test_labels_that_are_none_are_refused() -> None:
 
 def row(
     perceived: str | None, cue: float | None, voice: float | None, cluster: int, gold: str = "sad"
-) -> Row:
-    return Row(cue="emotion", gold=gold, cluster=cluster, perceived=perceived, cue_awareness=cue, voice=voice)
+) -> AttributionRow:
+    return AttributionRow(
+        cue="emotion", gold=gold, cluster=cluster, perceived=perceived, cue_awareness=cue, voice=voice
+    )
 
 
 def test_shares_of_what_went_wrong() -> None:
     rows = [
-        row("sad", 5, 80, 0), row("sad", 4, 100, 1), row("sad", 1, 60, 2), row("happy", 1, 0, 3),
-        row("sad", 3.9, 80, 4), row("unknown", 5, 79, 5), row(None, 5, 80, 6), row("sad", None, 80, 7),
-    ]  # fmt: skip
+        row("sad", 5, 80, 0),
+        row("sad", 4, 100, 1),
+        row("sad", 1, 60, 2),
+        row("happy", 1, 0, 3),
+        row("sad", 3.9, 80, 4),
+        row("unknown", 5, 79, 5),
+        row(None, 5, 80, 6),
+        row("sad", None, 80, 7),
+    ]
     found = {str(s.outcome): s.estimate for s in where_it_went_wrong(rows)}
     shares = {name: round(e.value, 1) for name, e in found.items() if e.value}
     assert shares == {

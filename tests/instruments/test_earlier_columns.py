@@ -14,12 +14,12 @@ from test_judged_run import fitting
 
 from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import Exit
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Waveform
 from echat_eval.runner.evaluate import evaluate
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
@@ -31,7 +31,7 @@ def command(tones: Path, out: Path, *more: str) -> Any:
         run,
         ["--data", str(tones), "--task", "emotion", "--annotator", "acoustics", "--out", str(out), *more],
         standalone_mode=False,
-    )  # fmt: skip
+    )
     assert done.return_value == Exit.DONE, (done.output, done.exception)
     return done
 
@@ -125,24 +125,29 @@ class Voice:
 def evaluated(tones: Path, out: Path, system: Any, annotators: list[Any], scorers: list[Any]) -> RunFolder:
     with RunFolder(out).writing() as folder:
         evaluate(
-            folder, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=annotators,
-            scorers=scorers, patience=Patience(tries=1), progress=Silent(),
-        )  # fmt: skip
+            folder,
+            systems=[system],
+            tasks=[load_task("emotion", data=tones)],
+            annotators=annotators,
+            scorers=scorers,
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     return RunFolder.existing(out)
 
 
 def test_what_was_heard_in_an_earlier_voice_is_not_told_of_a_later_one(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert len(evaluated(tones, out, Voice(0.1), [Ear()], [Outcome()]).annotations()) == 8
+    assert len(evaluated(tones, out, Voice(0.1), [Ear()], [OutcomeScorer()]).annotations()) == 8
     # The same voice: what was heard of it still holds, whoever listens now.
-    assert len(evaluated(tones, out, Voice(0.1), [], [Outcome()]).annotations()) == 8
-    assert evaluated(tones, out, Voice(0.2), [], [Outcome()]).annotations() == {}
+    assert len(evaluated(tones, out, Voice(0.1), [], [OutcomeScorer()]).annotations()) == 8
+    assert evaluated(tones, out, Voice(0.2), [], [OutcomeScorer()]).annotations() == {}
 
 
 def test_a_metric_that_no_scorer_has_any_more_goes_with_its_rows(tones: Path, tmp_path: Path) -> None:
-    out, fewer = tmp_path / "run", Outcome()
+    out, fewer = tmp_path / "run", OutcomeScorer()
     fewer.metrics = fewer.metrics[:1]
-    evaluated(tones, out, Voice(0.1), [], [Outcome()])
+    evaluated(tones, out, Voice(0.1), [], [OutcomeScorer()])
     folder = evaluated(tones, out, Voice(0.1), [], [fewer])
     assert [m["name"] for m in folder.manifest()["metrics"]] == ["failed"]
     assert {ident[3] for ident in folder.scores()} == {"failed"}
@@ -154,13 +159,20 @@ def test_a_metric_that_no_scorer_has_any_more_goes_with_its_rows(tones: Path, tm
 def test_answers_to_a_probing_question_say_where_it_went_wrong(tones: Path, tmp_path: Path) -> None:
     """Worked by hand: hears happy in 3 of 4 and sad in 2 of 4; says the right words for every happy one."""
     out, samples = tmp_path / "run", load_task("emotion", data=tones).samples
-    heard = dict(zip([s.id for s in samples], ["happy", "sad", "happy", "sad", "happy", "happy", "sad", "fear"],
-                     strict=True))  # fmt: skip
+    heard = dict(
+        zip(
+            [s.id for s in samples],
+            ["happy", "sad", "happy", "sad", "happy", "happy", "sad", "fear"],
+            strict=True,
+        )
+    )
     system = replies(
         tmp_path,
-        {ident: "How lovely!" if s.cues["emotion"] == "happy" else "I see."
-         for ident, s in zip(requests(tones), samples, strict=True)},
-    )  # fmt: skip
+        {
+            ident: "How lovely!" if s.cues["emotion"] == "happy" else "I see."
+            for ident, s in zip(requests(tones), samples, strict=True)
+        },
+    )
     with serving(ScriptedJudge(fitting)) as judge:
         options = ("--judge", "m-2026-01-01", "--judge-url", judge.url)
         assert "perceives" not in command(tones, out, "--system", system, *options).output
@@ -174,17 +186,25 @@ def test_answers_to_a_probing_question_say_where_it_went_wrong(tones: Path, tmp_
     assert "right: happy 3 of 4, sad 2 of 4" in done.output
     lines = [line for line in done.output.splitlines() if "where it went wrong" in line]
     assert [line.partition(": ")[0] for line in lines] == [
-        "  - where it went wrong, all (n 8)", "  - where it went wrong, happy (n 4)", "  - where it went wrong, sad (n 4)",
-    ]  # fmt: skip
+        "  - where it went wrong, all (n 8)",
+        "  - where it went wrong, happy (n 4)",
+        "  - where it went wrong, sad (n 4)",
+    ]
     shares = [
-        {part.partition(" voice not heard ")[0].rstrip(","): float(part.partition("voice not heard ")[2].split()[0])
-         for part in line.partition("): ")[2].split("; ")}
+        {
+            part.partition(" voice not heard ")[0].rstrip(","): float(
+                part.partition("voice not heard ")[2].split()[0]
+            )
+            for part in line.partition("): ")[2].split("; ")
+        }
         for line in lines
-    ]  # fmt: skip
+    ]
     assert shares[0] == {
-        "perceived, worded right": 37.5, "perceived, worded wrong": 25.0, "not perceived, worded right": 12.5,
+        "perceived, worded right": 37.5,
+        "perceived, worded wrong": 25.0,
+        "not perceived, worded right": 12.5,
         "not perceived, worded wrong": 25.0,
-    }  # fmt: skip
+    }
     assert shares[1] == {"perceived, worded right": 75.0, "not perceived, worded right": 25.0}
     assert shares[2] == {"perceived, worded wrong": 50.0, "not perceived, worded wrong": 50.0}
     # The interval is the leaderboard's own.
@@ -212,9 +232,13 @@ def test_how_far_second_opinions_agree_is_said(tones: Path, tmp_path: Path) -> N
             self.level += 0.01
             return super().respond(request)
 
-    with serving(ScriptedJudge(lambda p, r: json.dumps(
-        {"reason": "r", "content": 3, "cue_awareness": 3, "empathy": 3, "voice": 3}
-    ))) as judge:  # fmt: skip
+    with serving(
+        ScriptedJudge(
+            lambda p, r: json.dumps(
+                {"reason": "r", "content": 3, "cue_awareness": 3, "empathy": 3, "voice": 3}
+            )
+        )
+    ) as judge:
         folder = evaluated(
             tones, tmp_path / "run", Voices(0.1), [Ear(), Second()], [judged_scorers("m", judge.url)[0]]
         )
@@ -233,8 +257,17 @@ def test_the_leaderboard_command_says_what_run_said(
 ) -> None:
     out = tmp_path / "run"
     with serving(ScriptedJudge(fitting)) as judge:
-        done = command(tones, out, "--system", "reference", "--judge", "m-2026-01-01", "--judge-url", judge.url,
-                       *controls)  # fmt: skip
+        done = command(
+            tones,
+            out,
+            "--system",
+            "reference",
+            "--judge",
+            "m-2026-01-01",
+            "--judge-url",
+            judge.url,
+            *controls,
+        )
     shown = CliRunner().invoke(
         leaderboard, [str(out), "--out", str(tmp_path / "tables")], standalone_mode=False
     )
@@ -263,14 +296,19 @@ def test_floor_and_ceiling_may_stand_in_another_run(tones: Path, tmp_path: Path)
     with serving(ScriptedJudge(fitting)) as judge:
         from echat_eval.scorers.judged import judged_scorers
 
-        made = lambda: [Outcome(), *judged_scorers("m", judge.url)]  # noqa: E731
+        made = lambda: [OutcomeScorer(), *judged_scorers("m", judge.url)]  # noqa: E731
         floor, ceiling = Canned(), Reference()
         floor.name, ceiling.name = "transcript-only", "gold-labels"
         with RunFolder(tmp_path / "ends").writing() as folder:
             evaluate(
-                folder, systems=[floor, ceiling], tasks=[load_task("emotion", data=tones)], annotators=[],
-                scorers=made(), patience=Patience(tries=1), progress=Silent(),
-            )  # fmt: skip
+                folder,
+                systems=[floor, ceiling],
+                tasks=[load_task("emotion", data=tones)],
+                annotators=[],
+                scorers=made(),
+                retry_policy=RetryPolicy(tries=1),
+                progress=Silent(),
+            )
         evaluated(tones, tmp_path / "mine", Canned(), [], made())
     shown = CliRunner().invoke(
         leaderboard, [str(tmp_path / "mine"), str(tmp_path / "ends")], standalone_mode=False

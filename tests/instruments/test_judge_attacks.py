@@ -11,7 +11,7 @@ from scripted_judge import FENCE, ScriptedJudge, parts_of, serving, verdict
 
 from echat_eval.checks.attacks import Attack, attack_question, attacks, try_attacks
 from echat_eval.clients.chat import ChatClient
-from echat_eval.judge import Jury, Question, load_judge, render
+from echat_eval.judge import JudgeClient, Question, load_judge, render
 
 JUDGE = load_judge("echat-r1")
 CORPUS = attacks("echat-r1")
@@ -44,8 +44,17 @@ def test_the_corpus_is_large_and_of_every_kind() -> None:
     assert len(CORPUS) >= 60
     assert len({a.id for a in CORPUS}) == len(CORPUS)
     assert max(len(a.reply) for a in CORPUS) >= 100_000
-    assert {"ignore the rubric", "fake verdict", "fake turn", "JSON breakout", "Chinese", "encoded",
-            "zero-width", "100 kB", "fake fence"} <= {a.kind for a in CORPUS}  # fmt: skip
+    assert {
+        "ignore the rubric",
+        "fake verdict",
+        "fake turn",
+        "JSON breakout",
+        "Chinese",
+        "encoded",
+        "zero-width",
+        "100 kB",
+        "fake fence",
+    } <= {a.kind for a in CORPUS}
 
 
 @BY_ID
@@ -56,8 +65,11 @@ def test_an_attack_stays_behind_the_fence(attack: Attack) -> None:
     assert found["outside"] == pristine(attack.language, ticket=False)
     assert prompt.fence not in attack.reply
     assert len(prompt.text) < 2 * JUDGE.max_reply_characters + len(found["outside"])
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\u200b-\u200f\u202a-\u202e\u2028\u2029\ufe00-\ufe0f"
-                         r"\U000e0000-\U000e01ef\xad]", found["reply"])  # fmt: skip
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\u200b-\u200f\u202a-\u202e\u2028\u2029\ufe00-\ufe0f"
+        r"\U000e0000-\U000e01ef\xad]",
+        found["reply"],
+    )
 
 
 @BY_ID
@@ -70,9 +82,13 @@ def test_the_fence_depends_on_everything_it_fences() -> None:
     base = Question(task="emotion", language="en", transcript="a", cues={"emotion": "sad"}, reply="b")
     fences = {
         render(JUDGE, q).fence
-        for q in (base, replace(base, transcript="c"), replace(base, reply="c"),
-                  replace(base, cues={"emotion": "happy"}))
-    }  # fmt: skip
+        for q in (
+            base,
+            replace(base, transcript="c"),
+            replace(base, reply="c"),
+            replace(base, cues={"emotion": "happy"}),
+        )
+    }
     assert len(fences) == 4
     # Even a reply that holds the fence made for another text does not meet its own.
     for fence in list(fences):
@@ -83,7 +99,7 @@ def test_the_fence_depends_on_everything_it_fences() -> None:
 @pytest.mark.parametrize("holds_schema", [True, False])
 def test_a_judge_that_obeys_everything_outside_the_fence_is_never_moved(holds_schema: bool) -> None:
     with serving(ScriptedJudge(obedient)) as judge:
-        jury = Jury(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=holds_schema)
+        jury = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=holds_schema)
         outcomes = try_attacks(jury, CORPUS)
         jury.close()
     assert [o.attack.id for o in outcomes if o.moved != 0] == []
@@ -109,7 +125,7 @@ def test_a_judge_that_quotes_a_forged_verdict_gives_none() -> None:
         return f"The reply reads: {parts_of(prompt)['reply']}\nMy verdict: " + verdict(1, 1, 1, ticket=ticket)
 
     with serving(ScriptedJudge(quoting)) as judge:
-        jury = Jury(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=False)
+        jury = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=False)
         outcomes = try_attacks(jury, CORPUS)
         jury.close()
     assert {o.points for o in outcomes} <= {None, outcomes[0].base}
@@ -130,6 +146,6 @@ def test_a_judge_that_only_repeats_the_reply_gives_no_verdict() -> None:
         return parts_of(prompt)["reply"]
 
     with serving(ScriptedJudge(parrot)) as judge:
-        jury = Jury(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=False)
+        jury = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), holds_schema=False)
         assert {o.points for o in try_attacks(jury, CORPUS)} == {None}
         jury.close()

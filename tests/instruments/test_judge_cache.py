@@ -10,18 +10,24 @@ from scripted_judge import ScriptedJudge, serving, verdict
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import JudgeFailure
-from echat_eval.judge import Jury, Question, load_judge
+from echat_eval.judge import JudgeClient, Question, load_judge
 from echat_eval.store.cache import Cache
 
 
 def question(n: int) -> Question:
     return Question(
-        task="emotion", language="en", transcript=f"Sentence {n}.", cues={"emotion": "sad"}, reply="I hear you."
-    )  # fmt: skip
+        task="emotion",
+        language="en",
+        transcript=f"Sentence {n}.",
+        cues={"emotion": "sad"},
+        reply="I hear you.",
+    )
 
 
-def jury_of(judge: ScriptedJudge, cache: Cache | None, store: Path | None = None, model: str = "m") -> Jury:
-    made = Jury(load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store)
+def jury_of(
+    judge: ScriptedJudge, cache: Cache | None, store: Path | None = None, model: str = "m"
+) -> JudgeClient:
+    made = JudgeClient(load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store)
     made.cache = cache
     return made
 
@@ -31,7 +37,7 @@ def questions(judge: ScriptedJudge) -> int:
     return len(judge.prompts())
 
 
-def ask(jury: Jury, count: int = 5) -> list[Any]:
+def ask(jury: JudgeClient, count: int = 5) -> list[Any]:
     try:
         return [jury.rule(question(n)) for n in range(count)]
     finally:

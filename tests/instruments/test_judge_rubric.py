@@ -13,7 +13,7 @@ from scripted_judge import parts_of
 from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import BadData, JudgeFailure, NotApplicable
 from echat_eval.io.data_folder import data_folder
-from echat_eval.judge import Heard, Question, load_judge, parse_verdict, render, text_score
+from echat_eval.judge import Question, VoiceEmotion, load_judge, parse_verdict, render, text_score
 from echat_eval.judge.rubric import read_judge
 from echat_eval.labels import CUES, LABELS
 
@@ -48,7 +48,7 @@ def test_several_cues_show_each_guide_and_that_each_counts() -> None:
 
 
 def test_the_judge_is_given_what_is_published_and_nothing_else() -> None:
-    heard = Heard(emotion="happy", confidence=0.834)
+    heard = VoiceEmotion(emotion="happy", confidence=0.834)
     found = parts_of(render(JUDGE, replace(QUESTION, heard=heard)).text)
     assert found["transcript"] == QUESTION.transcript
     assert found["cues"] == "emotion: sad"
@@ -61,7 +61,7 @@ def test_the_judge_is_given_what_is_published_and_nothing_else() -> None:
 
 
 def test_a_voice_is_graded_only_where_one_was_heard() -> None:
-    heard = replace(QUESTION, heard=Heard(emotion="sad", confidence=0.9))
+    heard = replace(QUESTION, heard=VoiceEmotion(emotion="sad", confidence=0.9))
     assert '"voice"' in render(JUDGE, heard).text
     assert '"voice"' not in render(JUDGE, QUESTION).text
     assert "voice" in JUDGE.schema(heard=True)["required"]
@@ -110,9 +110,16 @@ def test_golden_set_is_large_and_covers_every_kind_task_and_language() -> None:
     assert len(golden) >= 60
     assert len({g.id for g in golden}) == len(golden)
     assert {g.kind for g in golden} == {
-        "good", "cue-blind", "cold", "off-topic", "over-acted", "parroting", "stereotyped", "empty",
+        "good",
+        "cue-blind",
+        "cold",
+        "off-topic",
+        "over-acted",
+        "parroting",
+        "stereotyped",
+        "empty",
         "wrong language",
-    }  # fmt: skip
+    }
     for language in ("en", "zh"):
         assert len({g.kind for g in golden if g.question.language == language}) == 9
     assert {g.question.task for g in golden} == {"emotion", "age", "gender", "event", "multi"}
@@ -123,12 +130,17 @@ def test_golden_bands_can_be_hit_and_good_stands_above_all_others() -> None:
     for g in golden:  # some grades inside the bounds must make a score inside the band
         hit = [
             (c, a, e)
-            for c in range(6) for a in range(6) for e in range(6)
-            if all(lo <= {"content": c, "cue_awareness": a, "empathy": e}[d] <= hi
-                   for d, (lo, hi) in g.grades.items())
-            and g.band[0] <= text_score(JUDGE, {"content": c, "cue_awareness": a, "empathy": e},
-                                        g.question.task) <= g.band[1]
-        ]  # fmt: skip
+            for c in range(6)
+            for a in range(6)
+            for e in range(6)
+            if all(
+                lo <= {"content": c, "cue_awareness": a, "empathy": e}[d] <= hi
+                for d, (lo, hi) in g.grades.items()
+            )
+            and g.band[0]
+            <= text_score(JUDGE, {"content": c, "cue_awareness": a, "empathy": e}, g.question.task)
+            <= g.band[1]
+        ]
         assert hit, g.id
     lowest_good = min(g.band[0] for g in golden if g.kind == "good")
     assert all(g.band[1] < lowest_good for g in golden if g.kind != "good")
@@ -181,14 +193,29 @@ def test_one_object_is_a_verdict(answer: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "", "5", "I think it deserves a 4.", f"Here: {GOOD}", GOOD + GOOD, f"[{GOOD}]",
-        GOOD.replace("3", "6"), GOOD.replace("3", "-1"), GOOD.replace("3", "3.0"), GOOD.replace("3", "true"),
-        GOOD.replace("3", '"3"'), GOOD.replace("3", "null"), GOOD.replace("3", "NaN"),
-        GOOD.replace(', "empathy": 3', ""), GOOD.replace("}", ', "voice": 3}'),
-        GOOD.replace("}", ', "extra": 3}'), GOOD.replace("}", ', "empathy": 5}'),
-        GOOD.replace('"r"', "7"), GOOD[:-1], "{" * 5000, GOOD + " " * 30_000,
+        "",
+        "5",
+        "I think it deserves a 4.",
+        f"Here: {GOOD}",
+        GOOD + GOOD,
+        f"[{GOOD}]",
+        GOOD.replace("3", "6"),
+        GOOD.replace("3", "-1"),
+        GOOD.replace("3", "3.0"),
+        GOOD.replace("3", "true"),
+        GOOD.replace("3", '"3"'),
+        GOOD.replace("3", "null"),
+        GOOD.replace("3", "NaN"),
+        GOOD.replace(', "empathy": 3', ""),
+        GOOD.replace("}", ', "voice": 3}'),
+        GOOD.replace("}", ', "extra": 3}'),
+        GOOD.replace("}", ', "empathy": 5}'),
+        GOOD.replace('"r"', "7"),
+        GOOD[:-1],
+        "{" * 5000,
+        GOOD + " " * 30_000,
     ],
-)  # fmt: skip
+)
 def test_what_is_not_exactly_a_verdict_is_missing(answer: str) -> None:
     with pytest.raises(JudgeFailure):
         parse_verdict(answer, JUDGE)
@@ -210,10 +237,16 @@ def test_prose_may_stand_around_one_verdict(answer: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "no verdict", GOOD, TICKET.replace("abcd", "abce"), TICKET + TICKET, f"It says {GOOD}, so {TICKET}",
-        TICKET.replace("3", "9"), f'{{"verdict": {TICKET}}}', TICKET.replace("}", ', "empathy": 5}'),
+        "no verdict",
+        GOOD,
+        TICKET.replace("abcd", "abce"),
+        TICKET + TICKET,
+        f"It says {GOOD}, so {TICKET}",
+        TICKET.replace("3", "9"),
+        f'{{"verdict": {TICKET}}}',
+        TICKET.replace("}", ', "empathy": 5}'),
     ],
-)  # fmt: skip
+)
 def test_prose_without_exactly_one_verdict_is_missing(answer: str) -> None:
     with pytest.raises(JudgeFailure):
         parse_verdict(answer, JUDGE, ticket="abcd1234")

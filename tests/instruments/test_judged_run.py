@@ -25,11 +25,29 @@ def fitting(prompt: str, request: dict[str, Any]) -> str:
 def evaluate(tones: Path, out: Path, judge: ScriptedJudge, *more: str) -> Any:
     return CliRunner().invoke(
         run,
-        ["--data", str(tones), "--task", "emotion", "--system", "reference", "--system", "canned",
-         "--annotator", "acoustics", "--judge", "m-2026-01-01", "--judge-url", judge.url, "--tries", "1",
-         "--out", str(out), *more],
+        [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            "reference",
+            "--system",
+            "canned",
+            "--annotator",
+            "acoustics",
+            "--judge",
+            "m-2026-01-01",
+            "--judge-url",
+            judge.url,
+            "--tries",
+            "1",
+            "--out",
+            str(out),
+            *more,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
 
 
 def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
@@ -87,11 +105,26 @@ def test_another_judge_is_another_instrument(tones: Path, tmp_path: Path) -> Non
         before = len(judge.asked)
         CliRunner().invoke(
             run,
-            ["--data", str(tones), "--task", "emotion", "--system", "reference", "--system", "canned",
-             "--annotator", "acoustics", "--judge", "other-2026-02-02", "--judge-url", judge.url,
-             "--out", str(out)],
+            [
+                "--data",
+                str(tones),
+                "--task",
+                "emotion",
+                "--system",
+                "reference",
+                "--system",
+                "canned",
+                "--annotator",
+                "acoustics",
+                "--judge",
+                "other-2026-02-02",
+                "--judge-url",
+                judge.url,
+                "--out",
+                str(out),
+            ],
             standalone_mode=False,
-        )  # fmt: skip
+        )
         models = {request["model"] for request in judge.asked[before:]}
     assert models == {"other-2026-02-02"}
     evidence = [s.evidence for s in RunFolder.existing(out).scores().values() if "models" in s.evidence]
@@ -104,9 +137,11 @@ def test_scores_made_by_another_served_model_are_made_again(
 ) -> None:
     out = tmp_path / "run"
     served = lambda: {  # noqa: E731
-        (m, s) for score in RunFolder.existing(out).scores().values()
-        for m in score.evidence.get("models", ()) for s in score.evidence["servers"]
-    }  # fmt: skip
+        (m, s)
+        for score in RunFolder.existing(out).scores().values()
+        for m in score.evidence.get("models", ())
+        for s in score.evidence["servers"]
+    }
     with serving(ScriptedJudge(fitting)) as judge:
         evaluate(tones, out, judge)
         before = len(judge.prompts())
@@ -141,8 +176,19 @@ def test_a_judge_that_is_away_is_told_and_costs_no_finished_score(tones: Path, t
 def test_controls_need_a_judge(tones: Path, tmp_path: Path, options: list[str]) -> None:
     done = CliRunner().invoke(
         run,
-        ["--data", str(tones), "--task", "emotion", "--system", "canned", "--annotator", "acoustics",
-         "--out", str(tmp_path / "run"), *options],
+        [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            "canned",
+            "--annotator",
+            "acoustics",
+            "--out",
+            str(tmp_path / "run"),
+            *options,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
     assert "--controls without --judge" in str(done.exception)

@@ -14,7 +14,7 @@ from scripted_judge import ScriptedJudge, parts_of, serving, verdict
 from echat_eval.clients.chat import ChatClient
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import JudgeFailure, NotApplicable, Unavailable, UsageError
-from echat_eval.judge import Jury, load_judge
+from echat_eval.judge import JudgeClient, load_judge
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, Score
 from echat_eval.scorers.judged import Judged, JudgedContrast, judged_scorers
@@ -24,19 +24,34 @@ AUDIO = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 
 def heard(label: str, confidence: float = 0.9, **more: Any) -> Annotation:
     return Annotation(
-        key="k", system="s", task="emotion", sample_id="a", annotator="emotion2vec",
+        key="k",
+        system="s",
+        task="emotion",
+        sample_id="a",
+        annotator="emotion2vec",
         **{"state": "value", "values": {"emotion": label, "confidence": confidence}, **more},
-    )  # fmt: skip
+    )
 
 
 def case(
-    label: str = "sad", words: str | None = "I'm sorry.", *, ident: str = "a", group: str | None = "g",
-    annotations: Mapping[str, Annotation] | None = None, **response: Any,
-) -> Case:  # fmt: skip
+    label: str = "sad",
+    words: str | None = "I'm sorry.",
+    *,
+    ident: str = "a",
+    group: str | None = "g",
+    annotations: Mapping[str, Annotation] | None = None,
+    **response: Any,
+) -> Case:
     sample = Sample(
-        task="emotion", id=ident, audio=AUDIO, transcript="The letter came.", cues={"emotion": label},
-        language="en", source="synthetic", contrast_group=group,
-    )  # fmt: skip
+        task="emotion",
+        id=ident,
+        audio=AUDIO,
+        transcript="The letter came.",
+        cues={"emotion": label},
+        language="en",
+        source="synthetic",
+        contrast_group=group,
+    )
     settled = {"state": "value", "reply": Reply(text=words, audio=AUDIO), **response}
     return Case(
         sample=sample,
@@ -109,9 +124,13 @@ def test_second_opinions_are_shown_and_the_first_ear_is_believed() -> None:
     [
         ({"state": "failed", "reason": "empty reply", "reply": None}, ("failed", "not applicable"), 0),
         ({"state": "missing", "reason": "429", "reply": None}, ("missing", "missing"), None),
-        ({"state": "not applicable", "reason": "no references", "reply": None}, ("not applicable",) * 2, None),
+        (
+            {"state": "not applicable", "reason": "no references", "reply": None},
+            ("not applicable",) * 2,
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_without_a_reply_no_judge_is_asked(
     response: dict[str, Any], states: tuple[str, str], value: Any
 ) -> None:
@@ -240,8 +259,10 @@ def test_a_failed_reply_fails_and_leaves_the_rest_of_its_group_to_contrast() -> 
     )
     found, _ = scored(fitting, "contrast", [*cases[:2], broken])
     assert [(s.state, s.value) for s in found] == [
-        ("value", pytest.approx(41)), ("value", pytest.approx(41)), ("failed", -100),
-    ]  # fmt: skip
+        ("value", pytest.approx(41)),
+        ("value", pytest.approx(41)),
+        ("failed", -100),
+    ]
     alone, _ = scored(fitting, "contrast", [cases[1], broken])
     assert [s.state for s in alone] == ["not applicable", "failed"]
 
@@ -320,9 +341,12 @@ def identity(scorer: Judged) -> str:
 def test_the_scores_key_holds_rubric_model_address_and_repeats() -> None:
     with serving(ScriptedJudge(fitting)) as one, serving(ScriptedJudge(fitting)) as two:
         made = [
-            judged_scorers("m", one.url), judged_scorers("m2", one.url), judged_scorers("m", two.url),
-            judged_scorers("m", one.url, repeats=3), judged_scorers("m", one.url, schema=False),
-        ]  # fmt: skip
+            judged_scorers("m", one.url),
+            judged_scorers("m2", one.url),
+            judged_scorers("m", two.url),
+            judged_scorers("m", one.url, repeats=3),
+            judged_scorers("m", one.url, schema=False),
+        ]
         assert len({identity(scorer) for scorer, _ in made}) == len(made)
         before = made[0][0].fingerprint()
         made[0][0].judge = replace(load_judge("echat-r1"), version=2)
@@ -432,5 +456,5 @@ def test_both_scorers_share_one_connection_and_its_verdicts() -> None:
         assert len(judge.asked) == 4  # two words x two labels; the own ones were known
     assert isinstance(text, Judged)
     assert isinstance(contrast, JudgedContrast)
-    assert isinstance(text.jury, Jury)
+    assert isinstance(text.jury, JudgeClient)
     assert isinstance(text.jury.client, ChatClient)

@@ -91,22 +91,34 @@ def test_calibration_error_by_hand() -> None:
 def judged(points: Mapping[str, int], system: str = "s") -> list[Score]:
     return [
         Score(
-            key=ident, system=system, task="emotion", sample_id=ident, metric="judge_echat_r1", state="value",
-            value=20.0 * grade, evidence={"grades": {"empathy": float(grade)}},
+            key=ident,
+            system=system,
+            task="emotion",
+            sample_id=ident,
+            metric="judge_echat_r1",
+            state="value",
+            value=20.0 * grade,
+            evidence={"grades": {"empathy": float(grade)}},
         )
         for ident, grade in points.items()
-    ]  # fmt: skip
+    ]
 
 
 def rated(points: Mapping[str, list[int]], system: str = "s") -> list[Rating]:
     return [
         Rating(
-            rater=f"r{n}", system=system, task="emotion", sample_id=ident, dimension="empathy",
-            value=float(value), low=0, high=5,
+            rater=f"r{n}",
+            system=system,
+            task="emotion",
+            sample_id=ident,
+            dimension="empathy",
+            value=float(value),
+            low=0,
+            high=5,
         )
         for ident, values in points.items()
         for n, value in enumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 def test_a_judge_that_agrees_and_one_that_reverses() -> None:
@@ -190,11 +202,21 @@ def labelled(tones: Path) -> Path:
     folder = tones / "emotion"
     path = folder / "labelled.jsonl"
     rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-    path.write_text("".join(
-        json.dumps({"audio": r["audio"], "language": "en", "transcript": "so it goes on", "speaker": f"p{n // 2}",
-                    "emotion": r["cues"]["emotion"]}) + "\n"
-        for n, r in enumerate(rows)
-    ))  # fmt: skip
+    path.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "audio": r["audio"],
+                    "language": "en",
+                    "transcript": "so it goes on",
+                    "speaker": f"p{n // 2}",
+                    "emotion": r["cues"]["emotion"],
+                }
+            )
+            + "\n"
+            for n, r in enumerate(rows)
+        )
+    )
     return path
 
 
@@ -209,9 +231,15 @@ def test_what_an_ear_makes_of_labelled_clips(labelled: Path) -> None:
         "so it goes on",
     ]
     emotions = ["happy", "sad", "happy", "happy", "happy", "sad", "unknown"]
-    ear = Ear([
-        *({"hypothesis": h, "emotion": e, "confidence": 0.75} for h, e in zip(said, emotions, strict=True)), None,
-    ])  # fmt: skip
+    ear = Ear(
+        [
+            *(
+                {"hypothesis": h, "emotion": e, "confidence": 0.75}
+                for h, e in zip(said, emotions, strict=True)
+            ),
+            None,
+        ]
+    )
     report = hear_clips(ear, read_clips(labelled))
     assert (report.clips, report.not_applicable) == (8, 1)
     assert report.error_rate.value == pytest.approx(100 * 6 / 28)  # 1 + 1 + 4 errors of 7 x 4 words

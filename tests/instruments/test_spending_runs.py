@@ -64,16 +64,39 @@ def prices(tmp_path: Path) -> Path:
 
 
 def evaluate(tones: Path, out: Path, judge: ScriptedJudge, *more: str, command: Any = run) -> Any:
-    given = [str(out)] if command is score else [
-        "--data", str(tones), "--task", "emotion", "--system", "reference", "--system", "canned",
-        "--out", str(out),
-    ]  # fmt: skip
+    given = (
+        [str(out)]
+        if command is score
+        else [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            "reference",
+            "--system",
+            "canned",
+            "--out",
+            str(out),
+        ]
+    )
     return CliRunner().invoke(
         command,
-        [*given, "--annotator", "acoustics", "--judge", "m-2026-01-01", "--judge-url", judge.url,
-         "--tries", "1", "--no-cache", *more],
+        [
+            *given,
+            "--annotator",
+            "acoustics",
+            "--judge",
+            "m-2026-01-01",
+            "--judge-url",
+            judge.url,
+            "--tries",
+            "1",
+            "--no-cache",
+            *more,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
 
 
 def judge_of(out: Path) -> dict[str, Any]:

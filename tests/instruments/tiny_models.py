@@ -14,14 +14,43 @@ from typing import Any
 
 import yaml
 
-EMOTIONS = ["生气/angry", "厌恶/disgusted", "恐惧/fearful", "开心/happy", "中立/neutral", "其他/other",
-            "难过/sad", "吃惊/surprised", "<unk>"]  # fmt: skip
+EMOTIONS = [
+    "生气/angry",
+    "厌恶/disgusted",
+    "恐惧/fearful",
+    "开心/happy",
+    "中立/neutral",
+    "其他/other",
+    "难过/sad",
+    "吃惊/surprised",
+    "<unk>",
+]
 SENSEVOICE_TAGS = [
-    "<|en|>", "<|zh|>", "<|yue|>", "<|ja|>", "<|ko|>", "<|nospeech|>", "<|HAPPY|>", "<|SAD|>", "<|ANGRY|>",
-    "<|NEUTRAL|>", "<|FEARFUL|>", "<|DISGUSTED|>", "<|SURPRISED|>", "<|EMO_UNKNOWN|>", "<|Speech|>", "<|BGM|>",
-    "<|Applause|>", "<|Laughter|>", "<|Cry|>", "<|Sneeze|>", "<|Breath|>", "<|Cough|>", "<|withitn|>",
+    "<|en|>",
+    "<|zh|>",
+    "<|yue|>",
+    "<|ja|>",
+    "<|ko|>",
+    "<|nospeech|>",
+    "<|HAPPY|>",
+    "<|SAD|>",
+    "<|ANGRY|>",
+    "<|NEUTRAL|>",
+    "<|FEARFUL|>",
+    "<|DISGUSTED|>",
+    "<|SURPRISED|>",
+    "<|EMO_UNKNOWN|>",
+    "<|Speech|>",
+    "<|BGM|>",
+    "<|Applause|>",
+    "<|Laughter|>",
+    "<|Cry|>",
+    "<|Sneeze|>",
+    "<|Breath|>",
+    "<|Cough|>",
+    "<|withitn|>",
     "<|woitn|>",
-]  # fmt: skip
+]
 FRONT = {
     "fs": 16000,
     "window": "hamming",
@@ -32,11 +61,19 @@ FRONT = {
     "lfr_n": 6,
 }
 SANM = {
-    "output_size": 64, "attention_heads": 4, "linear_units": 128, "dropout_rate": 0.1,
-    "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.1, "input_layer": "pe",
-    "pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True, "kernel_size": 11,
-    "sanm_shfit": 0, "selfattention_layer_type": "sanm",
-}  # fmt: skip
+    "output_size": 64,
+    "attention_heads": 4,
+    "linear_units": 128,
+    "dropout_rate": 0.1,
+    "positional_dropout_rate": 0.1,
+    "attention_dropout_rate": 0.1,
+    "input_layer": "pe",
+    "pos_enc_class": "SinusoidalPositionEncoder",
+    "normalize_before": True,
+    "kernel_size": 11,
+    "sanm_shfit": 0,
+    "selfattention_layer_type": "sanm",
+}
 
 
 def funasr_classes() -> Any:
@@ -62,31 +99,76 @@ def save(folder: Path, config: dict[str, Any], build: Callable[[], Any], files: 
 
 def emotion2vec(folder: Path, dim: int = 48, heads: int = 4, depth: int = 2) -> Path:
     audio = {
-        "type": "AUDIO", "prenet_depth": 1, "prenet_layerdrop": 0.0, "prenet_dropout": 0.1,
-        "start_drop_path_rate": 0.0, "end_drop_path_rate": 0.0, "num_extra_tokens": 2,
-        "init_extra_token_zero": True, "mask_noise_std": 0.01, "mask_prob_min": None, "mask_prob": 0.5,
-        "inverse_mask": False, "mask_prob_adjust": 0.05, "keep_masked_pct": 0.0, "mask_length": 5,
-        "add_masks": False, "remove_masks": False, "mask_dropout": 0.0, "encoder_zero_mask": True,
-        "mask_channel_prob": 0.0, "mask_channel_length": 64, "ema_local_encoder": False, "local_grad_mult": 1.0,
-        "use_alibi_encoder": True, "alibi_scale": 1.0, "learned_alibi": False, "alibi_max_pos": None,
-        "learned_alibi_scale": True, "learned_alibi_scale_per_head": True,
-        "learned_alibi_scale_per_layer": False, "num_alibi_heads": heads, "model_depth": depth, "decoder": None,
+        "type": "AUDIO",
+        "prenet_depth": 1,
+        "prenet_layerdrop": 0.0,
+        "prenet_dropout": 0.1,
+        "start_drop_path_rate": 0.0,
+        "end_drop_path_rate": 0.0,
+        "num_extra_tokens": 2,
+        "init_extra_token_zero": True,
+        "mask_noise_std": 0.01,
+        "mask_prob_min": None,
+        "mask_prob": 0.5,
+        "inverse_mask": False,
+        "mask_prob_adjust": 0.05,
+        "keep_masked_pct": 0.0,
+        "mask_length": 5,
+        "add_masks": False,
+        "remove_masks": False,
+        "mask_dropout": 0.0,
+        "encoder_zero_mask": True,
+        "mask_channel_prob": 0.0,
+        "mask_channel_length": 64,
+        "ema_local_encoder": False,
+        "local_grad_mult": 1.0,
+        "use_alibi_encoder": True,
+        "alibi_scale": 1.0,
+        "learned_alibi": False,
+        "alibi_max_pos": None,
+        "learned_alibi_scale": True,
+        "learned_alibi_scale_per_head": True,
+        "learned_alibi_scale_per_layer": False,
+        "num_alibi_heads": heads,
+        "model_depth": depth,
+        "decoder": None,
         "extractor_mode": "layer_norm",
         "feature_encoder_spec": "[(32,10,5)]+[(32,3,2)]*4+[(32,2,2)]+[(32,2,2)]",
-        "conv_pos_width": 19, "conv_pos_groups": 4, "conv_pos_depth": 2, "conv_pos_pre_ln": False,
-    }  # fmt: skip
+        "conv_pos_width": 19,
+        "conv_pos_groups": 4,
+        "conv_pos_depth": 2,
+        "conv_pos_pre_ln": False,
+    }
     conf = {
-        "loss_beta": 0.0, "loss_scale": None, "depth": depth, "start_drop_path_rate": 0.0,
-        "end_drop_path_rate": 0.0, "num_heads": heads, "norm_eps": 1e-5, "norm_affine": True,
-        "encoder_dropout": 0.1, "post_mlp_drop": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.0,
-        "dropout_input": 0.0, "layerdrop": 0.05, "embed_dim": dim, "mlp_ratio": 2.0, "layer_norm_first": False,
-        "average_top_k_layers": depth, "end_of_block_targets": False, "clone_batch": 1, "normalize": True,
+        "loss_beta": 0.0,
+        "loss_scale": None,
+        "depth": depth,
+        "start_drop_path_rate": 0.0,
+        "end_drop_path_rate": 0.0,
+        "num_heads": heads,
+        "norm_eps": 1e-5,
+        "norm_affine": True,
+        "encoder_dropout": 0.1,
+        "post_mlp_drop": 0.1,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.0,
+        "dropout_input": 0.0,
+        "layerdrop": 0.05,
+        "embed_dim": dim,
+        "mlp_ratio": 2.0,
+        "layer_norm_first": False,
+        "average_top_k_layers": depth,
+        "end_of_block_targets": False,
+        "clone_batch": 1,
+        "normalize": True,
         "modalities": {"audio": audio},
-    }  # fmt: skip
+    }
     config = {
-        "model": "Emotion2vec", "model_conf": conf, "tokenizer": "CharTokenizer",
+        "model": "Emotion2vec",
+        "model_conf": conf,
+        "tokenizer": "CharTokenizer",
         "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
-    }  # fmt: skip
+    }
 
     def build() -> Any:
         import torch
@@ -111,65 +193,112 @@ def sensevoice(folder: Path) -> Path:
     ]
     corpus.write_text("\n".join(lines * 40))
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus), model_prefix=str(folder / "bpe"), vocab_size=80, model_type="bpe",
-        user_defined_symbols=SENSEVOICE_TAGS, character_coverage=1.0, minloglevel=2,
-    )  # fmt: skip
+        input=str(corpus),
+        model_prefix=str(folder / "bpe"),
+        vocab_size=80,
+        model_type="bpe",
+        user_defined_symbols=SENSEVOICE_TAGS,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
     corpus.unlink()
     size = sentencepiece.SentencePieceProcessor(model_file=str(folder / "bpe.model")).get_piece_size()
     encoder = {**SANM, "num_blocks": 3, "tp_blocks": 1}
     conf = {"length_normalized_loss": True, "sos": 1, "eos": 2, "ignore_id": -1}
     config = {
-        "encoder": "SenseVoiceEncoderSmall", "encoder_conf": encoder, "model": "SenseVoiceSmall",
-        "model_conf": conf, "tokenizer": "SentencepiecesTokenizer",
+        "encoder": "SenseVoiceEncoderSmall",
+        "encoder_conf": encoder,
+        "model": "SenseVoiceSmall",
+        "model_conf": conf,
+        "tokenizer": "SentencepiecesTokenizer",
         "tokenizer_conf": {"bpemodel": None, "unk_symbol": "<unk>", "split_with_space": True},
-        "frontend": "WavFrontend", "frontend_conf": FRONT,
-    }  # fmt: skip
+        "frontend": "WavFrontend",
+        "frontend_conf": FRONT,
+    }
     return save(
-        folder, config,
+        folder,
+        config,
         lambda: funasr_classes()["SenseVoiceSmall"](
-            encoder="SenseVoiceEncoderSmall", encoder_conf=dict(encoder), input_size=560, vocab_size=size, **conf
+            encoder="SenseVoiceEncoderSmall",
+            encoder_conf=dict(encoder),
+            input_size=560,
+            vocab_size=size,
+            **conf,
         ),
         {},
-    )  # fmt: skip
+    )
 
 
 def paraformer(folder: Path) -> Path:
     tokens = ["<blank>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "'", "<unk>"]
     encoder = {**SANM, "num_blocks": 2}
     decoder = {
-        "attention_heads": 4, "linear_units": 128, "num_blocks": 2, "dropout_rate": 0.1,
-        "positional_dropout_rate": 0.1, "self_attention_dropout_rate": 0.1, "src_attention_dropout_rate": 0.1,
-        "att_layer_num": 2, "kernel_size": 11, "sanm_shfit": 0,
-    }  # fmt: skip
+        "attention_heads": 4,
+        "linear_units": 128,
+        "num_blocks": 2,
+        "dropout_rate": 0.1,
+        "positional_dropout_rate": 0.1,
+        "self_attention_dropout_rate": 0.1,
+        "src_attention_dropout_rate": 0.1,
+        "att_layer_num": 2,
+        "kernel_size": 11,
+        "sanm_shfit": 0,
+    }
     predictor = {"idim": 64, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45}
     conf = {
-        "ctc_weight": 0.0, "lsm_weight": 0.1, "length_normalized_loss": True, "predictor_weight": 1.0,
-        "predictor_bias": 1, "sampling_ratio": 0.75,
-    }  # fmt: skip
+        "ctc_weight": 0.0,
+        "lsm_weight": 0.1,
+        "length_normalized_loss": True,
+        "predictor_weight": 1.0,
+        "predictor_bias": 1,
+        "sampling_ratio": 0.75,
+    }
     config = {
-        "model": "Paraformer", "model_conf": conf, "encoder": "SANMEncoder", "encoder_conf": encoder,
-        "decoder": "ParaformerSANMDecoder", "decoder_conf": decoder, "predictor": "CifPredictorV2",
-        "predictor_conf": predictor, "frontend": "WavFrontend", "frontend_conf": FRONT,
-        "tokenizer": "CharTokenizer", "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
-    }  # fmt: skip
+        "model": "Paraformer",
+        "model_conf": conf,
+        "encoder": "SANMEncoder",
+        "encoder_conf": encoder,
+        "decoder": "ParaformerSANMDecoder",
+        "decoder_conf": decoder,
+        "predictor": "CifPredictorV2",
+        "predictor_conf": predictor,
+        "frontend": "WavFrontend",
+        "frontend_conf": FRONT,
+        "tokenizer": "CharTokenizer",
+        "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
+    }
     return save(
-        folder, config,
+        folder,
+        config,
         lambda: funasr_classes()["Paraformer"](
-            encoder="SANMEncoder", encoder_conf=dict(encoder), decoder="ParaformerSANMDecoder",
-            decoder_conf=dict(decoder), predictor="CifPredictorV2", predictor_conf=dict(predictor),
-            input_size=560, vocab_size=len(tokens), **conf,
+            encoder="SANMEncoder",
+            encoder_conf=dict(encoder),
+            decoder="ParaformerSANMDecoder",
+            decoder_conf=dict(decoder),
+            predictor="CifPredictorV2",
+            predictor_conf=dict(predictor),
+            input_size=560,
+            vocab_size=len(tokens),
+            **conf,
         ),
         {"tokens.json": json.dumps(tokens)},
-    )  # fmt: skip
+    )
 
 
 def wav2vec2_config(**more: Any) -> Any:
     import transformers as t
 
     return t.Wav2Vec2Config(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, conv_dim=(32,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, classifier_proj_size=16, **more,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(32,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        classifier_proj_size=16,
+        **more,
+    )
 
 
 def classifier(folder: Path, classes: list[str], *, masked: bool = True) -> Path:
@@ -178,10 +307,11 @@ def classifier(folder: Path, classes: list[str], *, masked: bool = True) -> Path
     import transformers as t
 
     config = wav2vec2_config(
-        num_labels=len(classes), id2label=dict(enumerate(classes)),
+        num_labels=len(classes),
+        id2label=dict(enumerate(classes)),
         label2id={name: n for n, name in enumerate(classes)},
         feat_extract_norm="layer" if masked else "group",
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     net = t.Wav2Vec2ForSequenceClassification(config)
     with torch.no_grad():
@@ -196,10 +326,16 @@ def tagger(folder: Path, classes: list[str]) -> Path:
     import transformers as t
 
     config = t.ASTConfig(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        num_labels=len(classes), id2label=dict(enumerate(classes)),
-        label2id={name: n for n, name in enumerate(classes)}, max_length=128, num_mel_bins=128,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=len(classes),
+        id2label=dict(enumerate(classes)),
+        label2id={name: n for n, name in enumerate(classes)},
+        max_length=128,
+        num_mel_bins=128,
+    )
     torch.manual_seed(0)
     t.ASTForAudioClassification(config).save_pretrained(folder)
     t.ASTFeatureExtractor(max_length=128).save_pretrained(folder)
@@ -264,8 +400,16 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
     from tokenizers.pre_tokenizers import ByteLevel
 
     spoken = ["<|en|>", "<|zh|>"] if multilingual else []
-    special = ["<|endoftext|>", "<|startoftranscript|>", *spoken, "<|translate|>", "<|transcribe|>",
-               "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]  # fmt: skip
+    special = [
+        "<|endoftext|>",
+        "<|startoftranscript|>",
+        *spoken,
+        "<|translate|>",
+        "<|transcribe|>",
+        "<|startofprev|>",
+        "<|nospeech|>",
+        "<|notimestamps|>",
+    ]
     vocab = {token: n for n, token in enumerate([*sorted(ByteLevel.alphabet()), *special])}
     end, start = vocab["<|endoftext|>"], vocab["<|startoftranscript|>"]
     words = t.WhisperTokenizer(vocab=vocab, merges=[])
@@ -273,11 +417,23 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
     words.save_pretrained(folder)
     t.WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)
     config = t.WhisperConfig(
-        vocab_size=len(vocab), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_target_positions=32,
-        max_source_positions=50 * window_seconds, bos_token_id=end, eos_token_id=end, pad_token_id=end,
-        decoder_start_token_id=start, suppress_tokens=[], begin_suppress_tokens=[end],
-    )  # fmt: skip
+        vocab_size=len(vocab),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_target_positions=32,
+        max_source_positions=50 * window_seconds,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=start,
+        suppress_tokens=[],
+        begin_suppress_tokens=[end],
+    )
     torch.manual_seed(1)
     net = t.WhisperForConditionalGeneration(config)
     loud(net, {"encoder_attn": 30, "embed_tokens": 3, "encoder.conv": 30})
@@ -286,9 +442,15 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
         told["lang_to_id"] = {token: vocab[token] for token in spoken}
         told["task_to_id"] = {task: vocab[f"<|{task}|>"] for task in ("transcribe", "translate")}
     net.generation_config = t.GenerationConfig(
-        bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=start, max_length=32,
-        suppress_tokens=[], begin_suppress_tokens=[end], **told,
-    )  # fmt: skip
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=start,
+        max_length=32,
+        suppress_tokens=[],
+        begin_suppress_tokens=[end],
+        **told,
+    )
     net.save_pretrained(folder)
     return folder
 
@@ -299,12 +461,24 @@ def whisper_classifier(folder: Path, classes: list[str]) -> Path:
     import transformers as t
 
     config = t.WhisperConfig(
-        vocab_size=300, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=100,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, classifier_proj_size=16,
-        num_labels=len(classes), id2label=dict(enumerate(classes)),
+        vocab_size=300,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_source_positions=100,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        classifier_proj_size=16,
+        num_labels=len(classes),
+        id2label=dict(enumerate(classes)),
         label2id={name: n for n, name in enumerate(classes)},
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     net = t.WhisperForAudioClassification(config)
     loud(net, {"classifier.weight": 200, "encoder.conv": 30})

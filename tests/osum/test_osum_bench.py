@@ -23,7 +23,7 @@ import osum_tables  # noqa: E402
 from forced import Length, forced, make_waves  # noqa: E402
 
 from echat_eval.osum.model.config import FULL, TINY  # noqa: E402
-from echat_eval.osum.prompts.modes import Ask  # noqa: E402
+from echat_eval.osum.prompts.modes import GenerationRequest  # noqa: E402
 
 
 def most(head: str, rows: int, context: int) -> float:
@@ -68,8 +68,12 @@ def sections(**changed: object) -> dict[str, dict[str, object]]:
 def test_targets_are_reached_missed_or_not_measured_with_the_reason() -> None:
     told = osum_bounds.judge(sections(), card="NVIDIA H200", full=True)
     assert [row["verdict"] for row in told] == [
-        "reached", "not reached", "not measured: 3 s were left", "reached", "not reached",
-    ]  # fmt: skip
+        "reached",
+        "not reached",
+        "not measured: 3 s were left",
+        "reached",
+        "not reached",
+    ]
 
 
 def test_replies_a_second_of_another_card_are_not_held_against_the_h200s() -> None:
@@ -113,7 +117,7 @@ def test_the_longest_stage_of_a_reply_is_the_next_bottleneck() -> None:
 
 def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
     lengths = {0: Length(3, 9), 1: Length(6, 2), 2: Length(1, 12)}
-    asks = [Ask(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))]
+    asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))]
     with forced(lengths.__getitem__, TINY):
         replies = tiny_engine.reply(asks, mode="s2s", cap=40)
     assert [len(reply.ids) for reply in replies] == [15, 11, 16]
@@ -126,9 +130,14 @@ def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
 
 def flags(**changed: object) -> argparse.Namespace:
     usual = {
-        "size": "tiny", "device": "cpu", "limit": 60.0, "sections": ["card", "hear"], "public": "",
-        "note": "", "out": None,
-    }  # fmt: skip
+        "size": "tiny",
+        "device": "cpu",
+        "limit": 60.0,
+        "sections": ["card", "hear"],
+        "public": "",
+        "note": "",
+        "out": None,
+    }
     return argparse.Namespace(**(usual | changed))
 
 

@@ -9,7 +9,7 @@ import torch
 from osum_asks import asks, ids_of
 
 from echat_eval.osum.engine.engine import Engine
-from echat_eval.osum.engine.engine_pool import Team, Worker
+from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
 from echat_eval.osum.model.config import TINY
 from echat_eval.osum.prompts.modes import MODES, Spoken, Words, layout, rules_of
 from echat_eval.osum.prompts.prompts import system
@@ -50,9 +50,13 @@ def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", begun
     try:
         other = Engine(engine.model, engine.tokenizer, profile=profile)
         made = other.stream(
-            enumerate(asks(1)), mode="s2s-stream", cap=len(script), hook=hook, slots=1,
+            enumerate(asks(1)),
+            mode="s2s-stream",
+            cap=len(script),
+            hook=hook,
+            slots=1,
             begun=None if begun is None else lambda number, speech: begun(number, speech, len(heads)),
-        )  # fmt: skip
+        )
         ((_, reply),) = made
     finally:
         del decoder.embed
@@ -140,7 +144,7 @@ def test_the_first_sound_comes_before_the_reply_is_whole(tiny_engine, tmp_path, 
         return usual(tokens, seeds=seeds)
 
     monkeypatch.setattr(speaker, "synthesise", noting)
-    team = Team([Worker(engine=engine, speaker=speaker)])
+    team = EnginePool([EngineWorker(engine=engine, speaker=speaker)])
     (answer,) = team.answer(asks(1), mode="s2s-stream")
     assert spoken == [17, 70]
     # The clock was asked at the request and at the first sound, and not again.
@@ -150,7 +154,7 @@ def test_the_first_sound_comes_before_the_reply_is_whole(tiny_engine, tmp_path, 
     assert len(answer.wave.samples) == len(whole.samples)
     assert (answer.wave.samples[:ends] == early.samples[:ends]).all()
     assert (answer.wave.samples[len(early.samples) :] == whole.samples[len(early.samples) :]).all()
-    mute = Team([Worker(engine=engine)]).answer(asks(1), mode="s2s-stream")[0]
+    mute = EnginePool([EngineWorker(engine=engine)]).answer(asks(1), mode="s2s-stream")[0]
     assert (mute.wave, mute.first_audio_seconds) == (None, None)
     assert mute.reply == answer.reply
 

@@ -7,20 +7,22 @@ import torch
 from osum_asks import asks
 
 from echat_eval.osum.decoding.sampling import GREEDY
-from echat_eval.osum.decoding.state import Phases
+from echat_eval.osum.decoding.state import DecodingState
+from echat_eval.osum.model import decoder as decoder_module
+from echat_eval.osum.model import encoder as encoder_module
 from echat_eval.osum.model.decoder import Decoder
-from echat_eval.osum.model.model import decoder as decoder_module
-from echat_eval.osum.model.model import encoder as encoder_module
-from echat_eval.osum.prompts.modes import Ask, PastTurn
+from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
 
 CAP = 40
 
 
-def alone(engine, ask: Ask, mode: str, sampling) -> tuple[int, ...]:
+def alone(engine, ask: GenerationRequest, mode: str, sampling) -> tuple[int, ...]:
     return engine.reply([ask], mode=mode, sampling=sampling, cap=CAP)[0].ids
 
 
-def reply_with_logits(engine, batch: list[Ask], **given) -> tuple[list[tuple[int, ...]], torch.Tensor]:
+def reply_with_logits(
+    engine, batch: list[GenerationRequest], **given
+) -> tuple[list[tuple[int, ...]], torch.Tensor]:
     """Return every row's ids, and the logits (rows, V) its first id was drawn from."""
     first = []
 
@@ -70,7 +72,7 @@ def test_first_or_last_place_makes_no_difference(tiny_engine, sampling) -> None:
 def test_dialogues_of_different_length_share_a_batch(tiny_engine) -> None:
     first, second, third = asks(3)
     past = PastTurn(wave=second.wave, text="hm", speech=(5, 6))
-    batch = [first, Ask(wave=third.wave, history=(past,) * 6, seed=1), second]
+    batch = [first, GenerationRequest(wave=third.wave, history=(past,) * 6, seed=1), second]
     together = tiny_engine.reply(batch, cap=CAP)
     assert together[1].ids == alone(tiny_engine, batch[1], "s2s", None)
     assert together[1].prompt_positions > together[0].prompt_positions
@@ -78,7 +80,7 @@ def test_dialogues_of_different_length_share_a_batch(tiny_engine) -> None:
 
 def test_another_seed_is_another_reply(tiny_engine) -> None:
     (ask,) = asks(1)
-    other = Ask(wave=ask.wave, seed=ask.seed + 1)
+    other = GenerationRequest(wave=ask.wave, seed=ask.seed + 1)
     assert alone(tiny_engine, ask, "s2s", None) != alone(tiny_engine, other, "s2s", None)
 
 
@@ -109,14 +111,14 @@ def no_cache_mask(monkeypatch) -> None:
 
 
 def shared_phase(monkeypatch) -> None:
-    usual = Phases.accept
+    usual = DecodingState.accept
 
     def as_the_first_row(self, ids: torch.Tensor) -> torch.Tensor:
         embed_as_speech = usual(self, ids)
         self.speech = self.speech[:1].expand_as(self.speech).clone()
         return embed_as_speech
 
-    monkeypatch.setattr(Phases, "accept", as_the_first_row)
+    monkeypatch.setattr(DecodingState, "accept", as_the_first_row)
 
 
 def shared_position(monkeypatch) -> None:

@@ -11,31 +11,36 @@ from osum_asks import asks, ids_of
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.engine.engine import Engine
-from echat_eval.osum.model.memory import ran_out
+from echat_eval.osum.model.memory import is_oom
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
 
 FULL_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total")
-FULL_HOST = RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 20 bytes.")  # fmt: skip
+FULL_HOST = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 20 bytes."
+)
 FULL_PYTHON = MemoryError()
 
 
 @pytest.mark.parametrize(
     ("error", "full"),
     [
-        (FULL_GPU, True), (FULL_HOST, True), (FULL_PYTHON, True),
+        (FULL_GPU, True),
+        (FULL_HOST, True),
+        (FULL_PYTHON, True),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False), (ValueError("not enough memory"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("not enough memory"), False),
     ],
-)  # fmt: skip
+)
 def test_a_full_memory_is_told_from_other_failures(error, full) -> None:
-    assert ran_out(error) is full
+    assert is_oom(error) is full
 
 
 def test_torchs_own_refusal_is_known() -> None:
     with pytest.raises(RuntimeError) as refusal:
         torch.empty(1 << 55)
-    assert ran_out(refusal.value)
+    assert is_oom(refusal.value)
 
 
 class Narrow:

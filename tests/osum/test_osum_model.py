@@ -10,12 +10,12 @@ import pytest
 import torch
 from osum_golden import FOLDER
 
-from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes, recipe
+from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes, weight_map
 from echat_eval.osum.model.config import FULL, TINY, config_from_json, config_to_json
 from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.model.encoder import Encoder, _sinusoids_in_halves, _sinusoids_in_turn, adapted_length
 from echat_eval.osum.model.features import log_mel, mel_filters, resample
-from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.model import OsumModel
 
 
@@ -92,14 +92,14 @@ def test_joining_official_tensors_gives_every_one_of_ours() -> None:
     with torch.device("meta"):
         ours = {name: tuple(t.shape) for name, t in OsumModel(FULL).state_dict().items()}
     shapes, joined = official_shapes(FULL), {}
-    for name, sources in recipe(FULL).items():
+    for name, sources in weight_map(FULL).items():
         known = [shapes[s] for s in sources if s]
         joined[name] = (
             len(sources) * known[0][0] if None in sources else sum(s[0] for s in known),
             *known[0][1:],
         )
     assert joined == ours
-    used = {s for sources in recipe(FULL).values() for s in sources if s}
+    used = {s for sources in weight_map(FULL).values() for s in sources if s}
     assert set(shapes) - used == set(TIED[1:])
 
 
@@ -124,10 +124,15 @@ def test_the_encoder_is_whispers() -> None:
     e = TINY.encoder
     theirs = WhisperEncoder(
         WhisperConfig(
-            d_model=e.width, encoder_layers=e.layers, encoder_attention_heads=e.heads, encoder_ffn_dim=e.ffn,
-            num_mel_bins=80, max_source_positions=50, attn_implementation="sdpa",
+            d_model=e.width,
+            encoder_layers=e.layers,
+            encoder_attention_heads=e.heads,
+            encoder_ffn_dim=e.ffn,
+            num_mel_bins=80,
+            max_source_positions=50,
+            attn_implementation="sdpa",
         )
-    ).eval()  # fmt: skip
+    ).eval()
     ours = Encoder(TINY).eval()
     ours.conv1, ours.conv2, ours.norm = theirs.conv1, theirs.conv2, theirs.layer_norm
     with torch.no_grad():
@@ -150,12 +155,20 @@ def test_the_decoder_is_qwen2s_step_by_step() -> None:
     torch.manual_seed(0)
     theirs = Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=c.vocab, hidden_size=c.width, intermediate_size=c.ffn, num_hidden_layers=c.layers,
-            num_attention_heads=c.heads, num_key_value_heads=c.kv_heads, rms_norm_eps=c.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta}, rope_theta=c.rope_theta,
-            tie_word_embeddings=True, initializer_range=0.2, max_position_embeddings=c.positions,
+            vocab_size=c.vocab,
+            hidden_size=c.width,
+            intermediate_size=c.ffn,
+            num_hidden_layers=c.layers,
+            num_attention_heads=c.heads,
+            num_key_value_heads=c.kv_heads,
+            rms_norm_eps=c.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+            rope_theta=c.rope_theta,
+            tie_word_embeddings=True,
+            initializer_range=0.2,
+            max_position_embeddings=c.positions,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     ours = Decoder(replace(TINY, decoder=c)).eval()
     with torch.no_grad():
         ours.text_embedding.weight.copy_(theirs.model.embed_tokens.weight)
@@ -173,7 +186,7 @@ def test_the_decoder_is_qwen2s_step_by_step() -> None:
         ids = torch.randint(0, c.vocab, (1, 24), generator=torch.Generator().manual_seed(1))
         expected = theirs(ids).logits[0]
         x = ours.text_embedding(ids)
-        cache = Cache.allocate(c, rows=1, slots=24, like=x)
+        cache = KVCache.allocate(c, rows=1, slots=24, like=x)
         states = ours(x[:, :10], torch.arange(10)[None], cache, slots=10)
         logits = [ours.text_logits(states[0])]
         for t in range(10, 24):

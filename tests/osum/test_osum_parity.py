@@ -12,14 +12,14 @@ from osum_golden import CONFIG, SEEDS, TEXT, TEXT_IDS, golden, golden_wave
 from echat_eval.osum.checkpoint.tiny import random_tensors
 from echat_eval.osum.checkpoint.weights import fill
 from echat_eval.osum.decoding.generate import generate
-from echat_eval.osum.decoding.state import Phases, split_ids
+from echat_eval.osum.decoding.state import DecodingState, split_ids
 from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model import decoder as decoder_module
+from echat_eval.osum.model import encoder as encoder_module
 from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.model.features import log_mel, mel_filters
-from echat_eval.osum.model.kv_cache import Cache
-from echat_eval.osum.model.model import decoder as decoder_module
-from echat_eval.osum.model.model import encoder as encoder_module
-from echat_eval.osum.prompts.modes import MODES, Ask, PastTurn, layout, rules_of
+from echat_eval.osum.model.kv_cache import KVCache
+from echat_eval.osum.prompts.modes import MODES, GenerationRequest, PastTurn, layout, rules_of
 
 GOLDEN = golden()
 GREEDY_MODES = ("understand", "s2t", "s2t-think", "tts", "t2t", "s2s", "s2s-think", "s2s-block")
@@ -71,7 +71,7 @@ def test_encoder_and_adapter_equal_the_public_ones(case) -> None:
     check_hearing(*case)
 
 
-def walk(engine: Engine, seed: int, name: str, ask: Ask) -> tuple[int, list[float]]:
+def walk(engine: Engine, seed: int, name: str, ask: GenerationRequest) -> tuple[int, list[float]]:
     """Follow the public reply; return (steps, gaps of the two best logits where our choice differs)."""
     mode = MODES["s2s" if name.startswith(("turn", "s2s-block")) else name]
     public = GOLDEN[f"{seed}/{name}/ids"].tolist()
@@ -104,7 +104,7 @@ def walk(engine: Engine, seed: int, name: str, ask: Ask) -> tuple[int, list[floa
 def check_tokens(seed: int, engine: Engine, modes: tuple[str, ...] = GREEDY_MODES) -> None:
     steps, gaps = 0, []
     for name in modes:
-        count, found = walk(engine, seed, name, Ask(wave=golden_wave(seed), text=TEXT))
+        count, found = walk(engine, seed, name, GenerationRequest(wave=golden_wave(seed), text=TEXT))
         steps, gaps = steps + count, gaps + found
     # Ten times the largest logit error measured over all steps (3.4e-6, see docs/osum-echat.md).
     assert all(gap < 3.4e-5 for gap in gaps)
@@ -121,7 +121,7 @@ def check_dialogue(seed: int, engine: Engine) -> None:
         if f"{seed}/turn{turn}/ids" not in GOLDEN:
             break
         wave = golden_wave(seed, turn)
-        _, gaps = walk(engine, seed, f"turn{turn}", Ask(wave=wave, history=tuple(past)))
+        _, gaps = walk(engine, seed, f"turn{turn}", GenerationRequest(wave=wave, history=tuple(past)))
         assert not gaps
         past.append(PastTurn(wave=wave, ids=tuple(GOLDEN[f"{seed}/turn{turn}/ids"].tolist())))
     assert past
@@ -157,14 +157,14 @@ def seeing_ahead(monkeypatch) -> None:
 
 
 def late_phase(monkeypatch) -> None:
-    usual = Phases.accept
+    usual = DecodingState.accept
 
     def embed_by_the_last_phase(self, ids: torch.Tensor) -> torch.Tensor:
         before = self.spoke.clone()
         usual(self, ids)
         return before
 
-    monkeypatch.setattr(Phases, "accept", embed_by_the_last_phase)
+    monkeypatch.setattr(DecodingState, "accept", embed_by_the_last_phase)
 
 
 def shifted_position(monkeypatch) -> None:
@@ -175,7 +175,7 @@ def shifted_position(monkeypatch) -> None:
 
     monkeypatch.setattr(Decoder, "forward", one_further)
     # A slot more than is needed, so that the shift itself is what goes wrong.
-    monkeypatch.setattr(Cache, "allocate", classmethod(roomier(Cache.allocate)))
+    monkeypatch.setattr(KVCache, "allocate", classmethod(roomier(KVCache.allocate)))
 
 
 def roomier(usual):

@@ -11,14 +11,14 @@ import torch
 
 from echat_eval.osum.decoding.generate import generate
 from echat_eval.osum.decoding.sampling import Sampling, draw_uniforms, penalise, pick
-from echat_eval.osum.decoding.state import Phases, Rules, split_ids
+from echat_eval.osum.decoding.state import DecodingRules, DecodingState, split_ids
 from echat_eval.osum.model.config import FULL, TINY, TINY_REAL_VOCABULARY
 from echat_eval.osum.prompts.modes import MODES, rules_of
 
 SPOKEN = rules_of(MODES["s2s"], "fixed")
 
 
-def scripted(engine, script: list[int], rules: Rules, **given):
+def scripted(engine, script: list[int], rules: DecodingRules, **given):
     """Return the reply when the ids come from a script, and the logits of every step."""
     seen = []
 
@@ -84,9 +84,9 @@ def test_the_end_of_text_is_embedded_as_text_and_what_follows_as_speech(tiny_eng
     assert embedded == [False, False, True, True]
 
 
-def run_rules(script: list[int], rules: Rules, config=FULL) -> list[set[int]]:
+def run_rules(script: list[int], rules: DecodingRules, config=FULL) -> list[set[int]]:
     """Return the ids forbidden before each step and after the last."""
-    phases = Phases(rules, config, rows=1, device=torch.device("cpu"))
+    phases = DecodingState(rules, config, rows=1, device=torch.device("cpu"))
     forbidden = []
     for token in [*script, 0]:
         logits = phases.restrict(torch.zeros(1, config.decoder.vocab))
@@ -105,7 +105,7 @@ def test_the_age_gate_opens_once_and_only_for_ages() -> None:
 
 
 def test_the_gate_and_the_repetition_rule_are_per_row() -> None:
-    phases = Phases(SPOKEN, FULL, rows=2, device=torch.device("cpu"))
+    phases = DecodingState(SPOKEN, FULL, rows=2, device=torch.device("cpu"))
     for ids in ([102185, 5], [17714, 5], [31252, 5]):
         phases.accept(torch.tensor(ids))
     logits = phases.restrict(torch.zeros(2, FULL.decoder.vocab))

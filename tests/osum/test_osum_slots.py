@@ -10,18 +10,25 @@ import torch
 from osum_asks import asks, ids_of, shuffled
 
 from echat_eval.osum.decoding import scheduler as batch_module
-from echat_eval.osum.decoding.cuda_graphs import Kept, compile_layers, prepare, recorder, rehearse, resolve
-from echat_eval.osum.decoding.host_sync import Watch
-from echat_eval.osum.decoding.loop import Loop
+from echat_eval.osum.decoding.cuda_graphs import (
+    CudaGraphCache,
+    compile_layers,
+    prepare,
+    recorder,
+    rehearse,
+    resolve,
+)
+from echat_eval.osum.decoding.host_sync import HostSync
+from echat_eval.osum.decoding.loop import DecodeLoop
 from echat_eval.osum.decoding.scheduler import Job
 from echat_eval.osum.decoding.slots import Slots
-from echat_eval.osum.decoding.state import Phases
+from echat_eval.osum.decoding.state import DecodingState
 from echat_eval.osum.decoding.step import advance, choose_fixed
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model.config import TINY
-from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.length_batches import alike
-from echat_eval.osum.prompts.modes import MODES, Ask, PastTurn, rules_of
+from echat_eval.osum.prompts.modes import MODES, GenerationRequest, PastTurn, rules_of
 
 CPU = torch.device("cpu")
 CAP = 60
@@ -79,7 +86,7 @@ def test_replies_are_given_as_they_end_and_requests_taken_as_slots_come_free(bri
 def test_dialogues_and_single_questions_share_slots(brisk_engine) -> None:
     first, second, third, *rest = asks(6)
     past = PastTurn(wave=second.wave, text="hm", speech=(5, 6))
-    mixed = [first, Ask(wave=third.wave, history=(past,) * 6, seed=1), second, *rest]
+    mixed = [first, GenerationRequest(wave=third.wave, history=(past,) * 6, seed=1), second, *rest]
     made = engine_with(brisk_engine, slots=3).reply(mixed, cap=CAP)
     assert ids_of(made) == [brisk_engine.reply([ask], cap=CAP)[0].ids for ask in mixed]
 
@@ -98,7 +105,7 @@ def taker(jobs: list[Job]):
 
 def decode(engine, jobs: list[Job], *, mode: str = "s2s", cap: int = CAP, **given):
     rules = rules_of(MODES[mode], "fixed", cap=cap)
-    loop = Loop(engine.model, rules=rules, sampling=MODES[mode].sampling, **given)
+    loop = DecodeLoop(engine.model, rules=rules, sampling=MODES[mode].sampling, **given)
     made = {m.job.number: (m.ids, m.ended) for m in loop.run(taker(jobs))}
     return [made[n] for n in sorted(made)], loop
 
@@ -123,7 +130,7 @@ def test_a_fixed_step_makes_the_ids_of_a_plain_one(brisk_engine, mode, slots, lo
 
 
 def test_what_was_recorded_serves_the_next_call(brisk_engine) -> None:
-    jobs, kept, recorded = jobs_of(brisk_engine, 11), Kept(), []
+    jobs, kept, recorded = jobs_of(brisk_engine, 11), CudaGraphCache(), []
 
     def counting(step, state):
         recorded.append(step)
@@ -150,18 +157,18 @@ def test_what_was_recorded_serves_the_next_call(brisk_engine) -> None:
 
 
 def no_freeze(monkeypatch) -> None:
-    monkeypatch.setattr(Phases, "over", lambda self: torch.zeros_like(self.done))
+    monkeypatch.setattr(DecodingState, "over", lambda self: torch.zeros_like(self.done))
 
 
 def stale_state(monkeypatch) -> None:
-    usual = Phases.start
+    usual = DecodingState.start
 
     def forgetful(self, rows) -> None:
         edges = self.edges.clone()
         usual(self, rows)
         self.edges.copy_(edges)
 
-    monkeypatch.setattr(Phases, "start", forgetful)
+    monkeypatch.setattr(DecodingState, "start", forgetful)
 
 
 def stale_numbers(monkeypatch) -> None:
@@ -181,7 +188,7 @@ def unmoved_rows(monkeypatch) -> None:
 
 
 def unmoved_cache(monkeypatch) -> None:
-    monkeypatch.setattr(Cache, "gather", lambda self, rows: None)
+    monkeypatch.setattr(KVCache, "gather", lambda self, rows: None)
 
 
 @pytest.mark.parametrize("fault", [no_freeze, stale_state, stale_numbers, unmoved_rows, unmoved_cache])
@@ -200,7 +207,7 @@ def test_a_rehearsal_puts_the_state_back(brisk_engine) -> None:
     rules, config = rules_of(MODES["s2s"], "fixed", cap=9), brisk_engine.model.config
     slots = Slots(rules, MODES["s2t"].sampling, config, rows=2, like=torch.zeros(1))
     slots.start(torch.arange(2), torch.randn(2, config.decoder.width), torch.tensor([3, 5]), [1, 2])
-    cache = Cache.allocate(config.decoder, rows=2, slots=20, like=torch.zeros(1))
+    cache = KVCache.allocate(config.decoder, rows=2, slots=20, like=torch.zeros(1))
     before = [tensor.clone() for tensor in slots.tensors()]
 
     @torch.inference_mode()
@@ -264,8 +271,8 @@ def test_on_a_cpu_steps_are_plain() -> None:
 
 def test_a_late_look_tells_what_was_noted() -> None:
     rules = rules_of(MODES["s2s"], "fixed", cap=2)
-    phases = Phases(rules, TINY, rows=2, device=CPU)
-    watch = Watch(CPU, lagging=True)
+    phases = DecodingState(rules, TINY, rows=2, device=CPU)
+    watch = HostSync(CPU, lagging=True)
     assert watch.look(phases) is None
     watch.note(phases)
     phases.accept(torch.tensor([7, TINY.text.end]))
@@ -275,7 +282,7 @@ def test_a_late_look_tells_what_was_noted() -> None:
     phases.accept(torch.tensor([7, 7]))
     noted = watch.look(phases)
     assert (noted.count, noted.speech, noted.over) == ((1, 1), (False, True), (False, False))
-    assert Watch(CPU, lagging=False).look(phases).over == (True, True)
+    assert HostSync(CPU, lagging=False).look(phases).over == (True, True)
 
 
 def test_heads_are_evaluated_where_they_are_needed(brisk_engine, monkeypatch) -> None:
@@ -337,9 +344,13 @@ def test_a_shared_prefix_changes_no_logits(tiny_engine) -> None:
     shared, seen = seen, []
     layouts = [layout(mode, ask, profile="fixed", config=tiny_engine.model.config)]
     generate(
-        tiny_engine.model, tiny_engine.embed(layouts), rules=rules_of(mode, "fixed", cap=12),
-        sampling=mode.sampling, seeds=[ask.seed], hook=keep,
-    )  # fmt: skip
+        tiny_engine.model,
+        tiny_engine.embed(layouts),
+        rules=rules_of(mode, "fixed", cap=12),
+        sampling=mode.sampling,
+        seeds=[ask.seed],
+        hook=keep,
+    )
     assert len(shared) == len(seen) == 12
     for ours, whole in zip(shared, seen, strict=True):
         kept = torch.isfinite(whole)
@@ -349,21 +360,21 @@ def test_a_shared_prefix_changes_no_logits(tiny_engine) -> None:
 
 def test_somebodys_words_are_not_kept(brisk_engine) -> None:
     engine = engine_with(brisk_engine)
-    engine.reply([Ask(text="one"), Ask(text="two")], mode="t2t", cap=4)
+    engine.reply([GenerationRequest(text="one"), GenerationRequest(text="two")], mode="t2t", cap=4)
     (pieces,) = engine.prefixes.kept
     assert "one" not in str(pieces)
     assert "text-to-text" in str(pieces)
 
 
 def test_keys_and_values_are_sized_to_need_and_grown(tiny_engine, monkeypatch) -> None:
-    seen, usual = [], batch_module.Batch.reserve
+    seen, usual = [], batch_module.SlotScheduler.reserve
 
     def watching(self, steps):
         width = usual(self, steps)
         seen.append((width, self.cache.slots, self.cache.rows))
         return width
 
-    monkeypatch.setattr(batch_module.Batch, "reserve", watching)
+    monkeypatch.setattr(batch_module.SlotScheduler, "reserve", watching)
     jobs, config = jobs_of(tiny_engine, 9), tiny_engine.model.config.decoder
     jobs = [replace(job, prompt=job.prompt[: 2 + 4 * (n > 5)]) for n, job in enumerate(jobs)]
     made, loop = decode(tiny_engine, jobs, mode="tts", cap=400, slots=3)
@@ -374,7 +385,7 @@ def test_keys_and_values_are_sized_to_need_and_grown(tiny_engine, monkeypatch) -
     assert sizes[0] < sizes[-1] <= 6 + 400 + batch_module.GROWTH
     assert all(width <= slots for width, slots, _ in seen)
     assert {rows for *_, rows in seen} == {3}
-    cache = Cache.allocate(config, rows=3, slots=7, like=torch.zeros(1))
+    cache = KVCache.allocate(config, rows=3, slots=7, like=torch.zeros(1))
     assert {tuple(t.shape) for t in (*cache.keys, *cache.values)} == {
         (3, 7, config.kv_heads, config.head_dim)
     }

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from echat_eval.cli.osum import chat_command, osum_group
 from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.osum.checkpoint.tiny import make_tiny
-from echat_eval.osum.prompts.modes import MODES, Ask, layout, mode_named
+from echat_eval.osum.prompts.modes import MODES, GenerationRequest, layout, mode_named
 from echat_eval.ports import System
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
@@ -156,11 +156,11 @@ def test_audio_that_cannot_be_answered_fails_in_one_line(
 
 def test_a_long_file_is_refused_by_the_engine_too(tiny_engine) -> None:
     with pytest.raises(SystemFailure, match="at most 400 s"):
-        tiny_engine.reply([Ask(wave=torch.zeros(401 * 16000))])
+        tiny_engine.reply([GenerationRequest(wave=torch.zeros(401 * 16000))])
 
 
 def test_a_reply_that_never_ends_is_cut_and_says_so(tiny_engine) -> None:
-    ask = Ask(wave=torch.from_numpy(noise(0.5)))
+    ask = GenerationRequest(wave=torch.from_numpy(noise(0.5)))
 
     def never(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return torch.full_like(ids, 65)
@@ -178,7 +178,8 @@ def test_no_speech_tokens_at_all_is_a_text_reply(tiny_engine, profile) -> None:
     script = [72, 105, 105, tiny_engine.model.config.text.end, 4096, 4096]
     engine = Engine(tiny_engine.model, tiny_engine.tokenizer, profile=profile)
     (reply,) = engine.reply(
-        [Ask(wave=torch.from_numpy(noise(0.5)))], hook=lambda step, logits, ids: torch.tensor([script[step]])
+        [GenerationRequest(wave=torch.from_numpy(noise(0.5)))],
+        hook=lambda step, logits, ids: torch.tensor([script[step]]),
     )
     assert (reply.speech, reply.finish_reason) == ((), "stop")
     assert len(reply.text) == (3 if profile == "fixed" else 2)
@@ -219,7 +220,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="s2s-think"):
         mode_named("s2s-thnk")
     with pytest.raises(UsageError, match="needs audio"):
-        layout(MODES["s2s"], Ask(), profile="fixed", config=None)
+        layout(MODES["s2s"], GenerationRequest(), profile="fixed", config=None)
     with pytest.raises(BadData, match="unknown dtype"):
         OsumEChat(checkpoint=str(make_tiny(tmp_path)), dtype="int8").load()
 
@@ -280,9 +281,23 @@ def test_the_whole_main_job_runs_with_a_tiny_checkpoint(
     """`echat-eval run --system osum-echat --set checkpoint=<tiny>`: respond, annotate, score, leaderboard."""
     from echat_eval.cli import command_line
 
-    arguments = ["run", "--system", "osum-echat", "--set", f"checkpoint={tiny_folder / 'tiny.pt'}",
-                 "--set", "max_new=60", "--task", "emotion", "--data", str(tones), "--annotator", "acoustics",
-                 "--out", str(tmp_path / "run")]  # fmt: skip
+    arguments = [
+        "run",
+        "--system",
+        "osum-echat",
+        "--set",
+        f"checkpoint={tiny_folder / 'tiny.pt'}",
+        "--set",
+        "max_new=60",
+        "--task",
+        "emotion",
+        "--data",
+        str(tones),
+        "--annotator",
+        "acoustics",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     result = CliRunner().invoke(command_line, arguments, standalone_mode=False)
     assert result.exception is None, result.exception
     lines = (tmp_path / "run" / "responses.jsonl").read_text(encoding="utf-8").splitlines()

@@ -12,11 +12,24 @@ from osum_golden import CONFIG
 from echat_eval.errors import BadData
 from echat_eval.osum.model.config import FULL
 from echat_eval.osum.model.tokenizer import load_tokenizer
-from echat_eval.osum.prompts.modes import MODES, Ask, Heard, Ids, PastTurn, Spoken, Words, layout
+from echat_eval.osum.prompts.modes import (
+    MODES,
+    AudioPrompt,
+    GenerationRequest,
+    Ids,
+    PastTurn,
+    Spoken,
+    Words,
+    layout,
+)
 from echat_eval.osum.prompts.prompts import ASSISTANT, END, SYSTEM, TASKS, USER, system
 
-IDS = {name: list(map(int, ids.split())) for name, ids in json.loads(
-    (Path(__file__).parent / "prompt_ids.json").read_text(encoding="utf-8")).items()}  # fmt: skip
+IDS = {
+    name: list(map(int, ids.split()))
+    for name, ids in json.loads(
+        (Path(__file__).parent / "prompt_ids.json").read_text(encoding="utf-8")
+    ).items()
+}
 WAVE = torch.zeros(int(9.08 * 16000))
 
 
@@ -27,8 +40,20 @@ def test_every_system_prompt_has_the_known_ids(qwen, name: str) -> None:
 
 
 def test_the_known_lengths() -> None:
-    lengths = {"s2s": 50, "s2s-think": 77, "s2s-stream": 51, "s2s-stream-think": 65, "s2t": 45, "s2t-think": 67,
-               "t2t": 38, "understand": 42, "understand-upstream": 43, "tts": 33, "tts-stream": 43, "qwen": 24}  # fmt: skip
+    lengths = {
+        "s2s": 50,
+        "s2s-think": 77,
+        "s2s-stream": 51,
+        "s2s-stream-think": 65,
+        "s2t": 45,
+        "s2t-think": 67,
+        "t2t": 38,
+        "understand": 42,
+        "understand-upstream": 43,
+        "tts": 33,
+        "tts-stream": 43,
+        "qwen": 24,
+    }
     assert {name: len(IDS[name]) for name in lengths} == lengths
     assert set(lengths) == set(SYSTEM)
 
@@ -60,8 +85,12 @@ def test_other_strings_have_the_known_ids(qwen, text: str, ids: str) -> None:
 
 
 def count(pieces, qwen) -> int:
-    sizes = {Words: lambda p: len(qwen.encode(p.text)), Ids: lambda p: len(p.ids), Spoken: lambda p: len(p.ids),
-             Heard: lambda p: 114}  # fmt: skip
+    sizes = {
+        Words: lambda p: len(qwen.encode(p.text)),
+        Ids: lambda p: len(p.ids),
+        Spoken: lambda p: len(p.ids),
+        AudioPrompt: lambda p: 114,
+    }
     return sum(sizes[type(piece)](piece) for piece in pieces)
 
 
@@ -80,20 +109,20 @@ def count(pieces, qwen) -> int:
     ],
 )
 def test_prompts_have_the_known_lengths(qwen, mode: str, profile, positions: int) -> None:
-    pieces = layout(MODES[mode], Ask(wave=WAVE, text="你好!"), profile=profile, config=FULL)
+    pieces = layout(MODES[mode], GenerationRequest(wave=WAVE, text="你好!"), profile=profile, config=FULL)
     assert count(pieces, qwen) == positions
 
 
 def test_the_markers_stand_around_the_audio() -> None:
-    pieces = layout(MODES["s2s"], Ask(wave=WAVE), profile="fixed", config=FULL)
-    assert [type(p) for p in pieces] == [Words, Spoken, Heard, Spoken, Words]
+    pieces = layout(MODES["s2s"], GenerationRequest(wave=WAVE), profile="fixed", config=FULL)
+    assert [type(p) for p in pieces] == [Words, Spoken, AudioPrompt, Spoken, Words]
     assert (pieces[1].ids, pieces[3].ids) == ((4097,), (4098,))
 
 
 @pytest.mark.parametrize(("turns", "kept"), [(1, 1), (5, 5), (7, 5)])
 def test_both_layouts_of_past_turns(qwen, turns: int, kept: int) -> None:
     past = tuple(PastTurn(wave=WAVE, ids=(10, 11, 12, 151645, 4096, 5, 6, 4096)) for _ in range(turns))
-    ask = Ask(wave=WAVE, history=past)
+    ask = GenerationRequest(wave=WAVE, history=past)
     fixed = count(layout(MODES["s2s"], ask, profile="fixed", config=CONFIG), qwen)
     # user, audio, end, assistant, three words, edge, two tokens, edge, end
     assert fixed == 47 + kept * (3 + 114 + 2 + 5 + 3 + 4 + 2) + 3 + 116 + 5

@@ -20,7 +20,7 @@ from echat_eval.cli import command_line
 from echat_eval.errors import BadData, SystemFailure, UsageError
 from echat_eval.osum.checkpoint.tensor_names import TIED
 from echat_eval.osum.checkpoint.tiny import make_tiny
-from echat_eval.osum.engine.engine_pool import Team, Worker, splice
+from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, splice
 from echat_eval.osum.voice.config import (
     CONFIG_FILE,
     FULL_VOICE,
@@ -105,9 +105,19 @@ def requests(folder: Path, count: int) -> list[Request]:
 def test_the_main_job_gives_audio_replies(prepared, tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     output = say(
-        "run", "--system", "osum-echat", *settings_of(prepared, max_new=40, slots=3, overlap="true"), "--task", "emotion",
-        "--data", tones, "--annotator", "acoustics", "--out", out,
-    )  # fmt: skip
+        "run",
+        "--system",
+        "osum-echat",
+        *settings_of(prepared, max_new=40, slots=3, overlap="true"),
+        "--task",
+        "emotion",
+        "--data",
+        tones,
+        "--annotator",
+        "acoustics",
+        "--out",
+        out,
+    )
     assert "osum-echat" in output
     rows = [json.loads(line) for line in (out / "responses.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 8
@@ -152,8 +162,11 @@ def same(ours: list, theirs: list) -> None:
             assert np.abs(a.audio.samples - b.audio.samples).max() < 1e-4
 
 
-@pytest.mark.parametrize("given", [{"overlap": True}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": True}],
-                         ids=["overlap", "two devices", "both"])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [{"overlap": True}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": True}],
+    ids=["overlap", "two devices", "both"],
+)
 def test_beside_and_side_by_side_the_replies_are_the_same(prepared, system, tmp_path, given) -> None:
     asked = requests(tmp_path, 9)
     plain = [system.respond(request) for request in asked]
@@ -167,7 +180,7 @@ def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -
     import threading
 
     answered: dict[str, int] = {}
-    usual, both = Worker._answer, threading.Barrier(2)
+    usual, both = EngineWorker._answer, threading.Barrier(2)
 
     def counting(self, asks, **given):
         both.wait(timeout=60)
@@ -175,7 +188,7 @@ def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -
         answered[threading.current_thread().name] = len(made)
         return made
 
-    monkeypatch.setattr(Worker, "_answer", counting)
+    monkeypatch.setattr(EngineWorker, "_answer", counting)
     OsumEChat(**prepared, max_new=40, slots=2, device="cpu,cpu").respond_batch(requests(tmp_path, 9))
     assert sum(answered.values()) == 9
     assert len(answered) == 2
@@ -340,4 +353,4 @@ def test_an_early_block_passes_into_the_whole() -> None:
     assert (samples[22_050:] == 0).all()
     assert (np.diff(samples[22_050 - 441 : 22_050]) < 0).all()
     assert (whole.samples == 0).all()
-    assert Team([]).notes == ()
+    assert EnginePool([]).notes == ()

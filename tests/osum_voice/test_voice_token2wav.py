@@ -24,8 +24,21 @@ def public() -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / "public_token2wav.safetensors")
 
 
-@pytest.mark.parametrize(("tokens", "frames"), [(1, 3), (2, 6), (25, 86), (40, 137), (41, 141), (50, 172),
-                                                (100, 344), (125, 430), (250, 861), (421, 1450)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tokens", "frames"),
+    [
+        (1, 3),
+        (2, 6),
+        (25, 86),
+        (40, 137),
+        (41, 141),
+        (50, 172),
+        (100, 344),
+        (125, 430),
+        (250, 861),
+        (421, 1450),
+    ],
+)
 def test_token_counts_become_the_mel_frames_of_the_table(tokens: int, frames: int) -> None:
     assert mel_frames(tokens) == frames
 

@@ -13,7 +13,7 @@ import torch
 
 from echat_eval.errors import BadData
 from echat_eval.osum.voice.config import FULL_VOICE, TINY_VOICE
-from echat_eval.osum.voice.flow_matching import Flow
+from echat_eval.osum.voice.flow_matching import FlowMatching
 from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, official_shapes
 from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
 from echat_eval.osum.voice.vocoder import Hift
@@ -100,7 +100,7 @@ def hift_of_the_release() -> Shapes:
 
 def test_the_full_flow_has_the_keys_and_shapes_of_the_release() -> None:
     with torch.device("meta"):
-        flow = Flow(FULL_VOICE.flow)
+        flow = FlowMatching(FULL_VOICE.flow)
     expected = flow_of_the_release()
     assert len(expected) == 1185
     assert sum(math.prod(shape) for shape in expected.values()) == 104_874_752
@@ -141,10 +141,13 @@ def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "rename",
-    [old_names, lambda s: {f"generator.{k}": v for k, v in s.items()},
-     lambda s: {f"generator.{k}": v for k, v in old_names(s).items()}],
+    [
+        old_names,
+        lambda s: {f"generator.{k}": v for k, v in s.items()},
+        lambda s: {f"generator.{k}": v for k, v in old_names(s).items()},
+    ],
     ids=["old weight norm", "generator prefix", "both"],
-)  # fmt: skip
+)
 def test_the_vocoder_loads_under_its_other_names(rename: Callable, tmp_path: Path) -> None:
     torch.save(rename(random_hift_state()), tmp_path / "hift.pt")
     loaded = load_hift(tmp_path / "hift.pt", TINY_VOICE.hift).state_dict()
@@ -172,13 +175,22 @@ def without(name: str) -> Callable:
     [
         (without("encoder_proj.bias"), "1 missing: encoder_proj.bias"),
         (lambda s: s | {"llm.weight": torch.ones(1)}, "1 unexpected: llm.weight"),
-        (lambda s: s | {"encoder_proj.bias": torch.ones(81)}, r"1 of a wrong shape: encoder_proj.bias is \(81,\), not \(80,\)"),
-        (lambda s: s | {"encoder_proj.bias": torch.full((80,), torch.nan)}, "1 not finite numbers: encoder_proj.bias"),
-        (lambda s: s | {"encoder_proj.bias": torch.ones(80, dtype=torch.int8)}, "1 not finite numbers: encoder_proj.bias"),
+        (
+            lambda s: s | {"encoder_proj.bias": torch.ones(81)},
+            r"1 of a wrong shape: encoder_proj.bias is \(81,\), not \(80,\)",
+        ),
+        (
+            lambda s: s | {"encoder_proj.bias": torch.full((80,), torch.nan)},
+            "1 not finite numbers: encoder_proj.bias",
+        ),
+        (
+            lambda s: s | {"encoder_proj.bias": torch.ones(80, dtype=torch.int8)},
+            "1 not finite numbers: encoder_proj.bias",
+        ),
         (lambda s: {}, r"191 missing: .*, \.\.\.$"),
     ],
     ids=["missing", "extra", "misshaped", "nan", "integers", "empty"],
-)  # fmt: skip
+)
 def test_a_flow_with_a_wrong_key_is_refused_by_name(spoil: Callable, message: str, tmp_path: Path) -> None:
     torch.save(spoil(random_flow_state()), tmp_path / "flow.pt")
     with pytest.raises(BadData, match=message) as refused:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref, write_wav
 from echat_eval.ports import Case, Silent
@@ -56,12 +56,20 @@ def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) 
         words = WORDS[language][group % 4] + f" {group}."
         for place, label in enumerate(LABELS[name]):
             ref = write_wav(tone(150 + 40 * place + 7 * group + 3 * len(name)), folder)
-            rows.append({
-                "id": f"g{group}-{label}", "audio": ref.path.name, "audio_sha256": ref.sha256,
-                "transcript": HOSTILE if hostile and group == 0 else words, "cues": {name: label}, "language": language,
-                "source": "real" if group % 2 else "synthetic", "speaker": f"s{group}", "contrast_group": f"g{group}",
-                "references": [f"A reply to somebody who sounds {label}."],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "id": f"g{group}-{label}",
+                    "audio": ref.path.name,
+                    "audio_sha256": ref.sha256,
+                    "transcript": HOSTILE if hostile and group == 0 else words,
+                    "cues": {name: label},
+                    "language": language,
+                    "source": "real" if group % 2 else "synthetic",
+                    "speaker": f"s{group}",
+                    "contrast_group": f"g{group}",
+                    "references": [f"A reply to somebody who sounds {label}."],
+                }
+            )
     (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return load_task(name, data=folder)
 
@@ -69,8 +77,16 @@ def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) 
 class Scripted:
     """A system that hears a cue as often as `skill` says, by a number made of the question."""
 
-    def __init__(self, name: str, skill: float, *, voice: bool = True, text: str | None = None, tells: bool = True,
-                 breaks: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        skill: float,
+        *,
+        voice: bool = True,
+        text: str | None = None,
+        tells: bool = True,
+        breaks: str | None = None,
+    ) -> None:
         self.name, self.skill, self.voice, self.text, self.tells, self.breaks = (
             name,
             skill,
@@ -91,10 +107,14 @@ class Scripted:
             text=self.text or ("I hear how you feel." if right else "All right."),
             audio=tone(300 if right else 200, 0.4) if self.voice else None,
             think="The voice trembles; the words do not say so." if self.tells else None,
-            perceived={"emotion": "sad" if chance < 0.6 else "happy", "age": "old" if chance < 0.5 else "adult"}
-            if self.tells else {},
+            perceived={
+                "emotion": "sad" if chance < 0.6 else "happy",
+                "age": "old" if chance < 0.5 else "adult",
+            }
+            if self.tells
+            else {},
             first_audio_seconds=0.2 + self.skill if self.voice else None,
-        )  # fmt: skip
+        )
 
     def fingerprint(self) -> str:
         return f"scripted {self.skill} {self.text} {self.breaks}"
@@ -146,8 +166,17 @@ class Ear:
         return {}
 
 
-CONTRAST = Metric(name="cue_contrast", title="Cue contrast", unit="points", low=-100, high=100,
-                  higher_is_better=True, worst=None, headline=True, proxy=True)  # fmt: skip
+CONTRAST = Metric(
+    name="cue_contrast",
+    title="Cue contrast",
+    unit="points",
+    low=-100,
+    high=100,
+    higher_is_better=True,
+    worst=None,
+    headline=True,
+    proxy=True,
+)
 JUDGE = Metric(
     name="judge_r0", title="Judge r0", unit="points", low=0, high=100, higher_is_better=True, worst=0
 )
@@ -173,8 +202,16 @@ class Marks:
         response, sample = case.response, case.sample
 
         def row(metric: Metric, state: str, value: float | None = None, **rest: Any) -> Score:
-            return Score(key="", system=response.system, task=sample.task, sample_id=sample.id, metric=metric.name,
-                         state=state, value=value, **rest)  # type: ignore[arg-type]  # fmt: skip
+            return Score(
+                key="",
+                system=response.system,
+                task=sample.task,
+                sample_id=sample.id,
+                metric=metric.name,
+                state=state,
+                value=value,
+                **rest,
+            )  # type: ignore[arg-type]
 
         if response.reply is None:
             state = response.state
@@ -189,10 +226,20 @@ class Marks:
         contrast = 0.0 if "for you" in words else 40 * (kind - 0.3) + 10 * wobble
         return [
             row(CONTRAST, "value", contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}),
-            row(JUDGE, "value", quality, evidence={"reasons": [self.reason, "Second opinion."], "verdicts": ["some-key"], "score": math.floor(quality / 20)}),
-            row(WER, "not applicable", reason="a text reply") if response.reply.audio is None
+            row(
+                JUDGE,
+                "value",
+                quality,
+                evidence={
+                    "reasons": [self.reason, "Second opinion."],
+                    "verdicts": ["some-key"],
+                    "score": math.floor(quality / 20),
+                },
+            ),
+            row(WER, "not applicable", reason="a text reply")
+            if response.reply.audio is None
             else row(WER, "value", 10 * (1 + wobble), weight=float(len(words.split()))),
-        ]  # fmt: skip
+        ]
 
     def fingerprint(self) -> str:
         return f"marks {self.reason}"
@@ -201,15 +248,24 @@ class Marks:
         return {}
 
 
-def make_run(path: Path, tasks: Sequence[Any], systems: Sequence[Any], scorers: Sequence[Any] | None = None,
-             annotators: Sequence[Any] | None = None) -> RunFolder:  # fmt: skip
+def make_run(
+    path: Path,
+    tasks: Sequence[Any],
+    systems: Sequence[Any],
+    scorers: Sequence[Any] | None = None,
+    annotators: Sequence[Any] | None = None,
+) -> RunFolder:
     """Run everything through the real runner and return the closed run folder."""
     with RunFolder(path).writing() as run:
         evaluate(
-            run, systems=systems, tasks=tasks, annotators=[Ear()] if annotators is None else annotators,
-            scorers=[Marks()] if scorers is None else scorers, patience=Patience(tries=1, first_wait=0.0),
+            run,
+            systems=systems,
+            tasks=tasks,
+            annotators=[Ear()] if annotators is None else annotators,
+            scorers=[Marks()] if scorers is None else scorers,
+            retry_policy=RetryPolicy(tries=1, first_wait=0.0),
             progress=Silent(),
-        )  # fmt: skip
+        )
     return RunFolder(path)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted_world import Floor, Marks, Scripted, make_run, make_task
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.io import jsonl
 from echat_eval.ports import Silent
 from echat_eval.records import Reply, Request
@@ -92,8 +92,15 @@ def test_a_half_done_run_says_how_much_is_lacking(tmp_path: Path) -> None:
             return super().respond(request)
 
     with RunFolder(tmp_path / "run").writing() as run, pytest.raises(KeyboardInterrupt):
-        evaluate(run, systems=[Interrupted("mine", 0.5)], tasks=[task], annotators=[], scorers=[Marks()],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[Interrupted("mine", 0.5)],
+            tasks=[task],
+            annotators=[],
+            scorers=[Marks()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent(), only=["page"])
     assert any("half done: 3 of 8 replies are not there yet" in note for note in made.notes)
     assert data_of(tmp_path / "out/page", "index")["replies"]["mine"] == "vvvvv..."
@@ -101,8 +108,15 @@ def test_a_half_done_run_says_how_much_is_lacking(tmp_path: Path) -> None:
 
 def test_no_sample_at_all(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(run, systems=[Scripted("mine", 0.5)], tasks=[], annotators=[], scorers=[Marks()],
-                 patience=Patience(tries=1), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=[Scripted("mine", 0.5)],
+            tasks=[],
+            annotators=[],
+            scorers=[Marks()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent())
     assert made.notes[0] == "the runs hold no samples"
     assert data_of(tmp_path / "out/page", "board")["total"] == 0
@@ -217,8 +231,9 @@ def test_misuse_is_one_line_and_exit_code_2(
 def test_the_command_line_makes_a_report_and_a_rating_sheet(usual_run: RunFolder, tmp_path: Path) -> None:
     done = cli("report", str(usual_run.path), "--out", str(tmp_path / "out"), "--only", "page,tables")
     assert (done.returncode, done.stdout.split()) == (
-        0, [str(tmp_path / "out" / p) for p in ("tables/tables.md", "provenance.json", "page/index.html")],
-    ), done.stderr  # fmt: skip
+        0,
+        [str(tmp_path / "out" / p) for p in ("tables/tables.md", "provenance.json", "page/index.html")],
+    ), done.stderr
     done = cli("rate", "export", str(usual_run.path), "--out", str(tmp_path / "sheet"), "--samples", "1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "sheet" / "index.html").is_file()

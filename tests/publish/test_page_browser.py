@@ -17,8 +17,13 @@ from echat_eval.store.run_folder import RunFolder
 
 CHROMIUM = shutil.which("chromium")
 AXE = next(
-    (p for p in (os.environ.get("ECHAT_AXE", ""), "node_modules/axe-core/axe.min.js") if p and Path(p).is_file()), None
-)  # fmt: skip
+    (
+        p
+        for p in (os.environ.get("ECHAT_AXE", ""), "node_modules/axe-core/axe.min.js")
+        if p and Path(p).is_file()
+    ),
+    None,
+)
 if CHROMIUM is None:
     pytest.skip("no chromium on the path (Debian: apt-get install chromium)", allow_module_level=True)
 if importlib.util.find_spec("playwright") is None:
@@ -174,8 +179,15 @@ def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usua
     card.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
     words = card.inner_text()
     score = usual_run.scores()["careful", "emotion", "g1-sad", "judge_r0"]
-    for part in ("Warm, and takes up the voice.", "Second opinion.", "The voice trembles", "heard <b>0.4</b>", "hypothesis", score.key,
-                 f"{score.value:.1f}"):  # fmt: skip
+    for part in (
+        "Warm, and takes up the voice.",
+        "Second opinion.",
+        "The voice trembles",
+        "heard <b>0.4</b>",
+        "hypothesis",
+        score.key,
+        f"{score.value:.1f}",
+    ):
         assert part in words, part
     assert page.locator(".row[aria-current]").count() == 1
     assert sorted(page.locator(".sibling").all_inner_texts()) == ["anger", "happy", "neutral"]

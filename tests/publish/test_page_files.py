@@ -37,8 +37,18 @@ def test_assets_ask_nothing_of_the_network_and_never_make_markup_of_data() -> No
     for path in page_assets("page"):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//[a-z]+\.", text), path.name
-        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function",
-                     "fetch(", "XMLHttpRequest", "@import", "url("):  # fmt: skip
+        for word in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "fetch(",
+            "XMLHttpRequest",
+            "@import",
+            "url(",
+        ):
             assert word not in text.replace("there is no innerHTML on this page", ""), (path.name, word)
 
 

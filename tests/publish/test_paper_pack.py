@@ -17,7 +17,7 @@ import pytest
 from scipy import stats as scipy_stats
 from scripted_world import HOSTILE, Marks, Scripted, make_run, make_task
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.formats import csv_text, latex, latex_text, markdown
@@ -101,8 +101,14 @@ def test_cells_are_means_of_the_scores(usual_run: RunFolder) -> None:
     scores = usual_run.scores().values()
     for row in table.blocks[0].rows:
         for column, cell in zip(("all", "emotion", "age"), row.cells, strict=True):
-            own = [s.value for s in scores if s.system == row.label and s.metric == "cue_contrast" and s.value is not None
-                   and column in ("all", s.task)]  # fmt: skip
+            own = [
+                s.value
+                for s in scores
+                if s.system == row.label
+                and s.metric == "cue_contrast"
+                and s.value is not None
+                and column in ("all", s.task)
+            ]
             assert cell.value == pytest.approx(math.fsum(own) / len(own))
 
 
@@ -131,10 +137,16 @@ def test_pair_test_is_the_paired_t_test_where_every_cluster_is_one_sample(tmp_pa
     (test,) = pair_tests(merged, metric, ["a", "b"], ["emotion"])
     scores = run.scores()
     means = [
-        np.mean([scores["a", "emotion", s.id, "judge_r0"].value - scores["b", "emotion", s.id, "judge_r0"].value
-                 for s in run.samples() if s.contrast_group == f"g{g}"])  # type: ignore[operator]
+        np.mean(
+            [
+                scores["a", "emotion", s.id, "judge_r0"].value
+                - scores["b", "emotion", s.id, "judge_r0"].value
+                for s in run.samples()
+                if s.contrast_group == f"g{g}"
+            ]
+        )  # type: ignore[operator]
         for g in range(6)
-    ]  # fmt: skip
+    ]
     assert test.p == pytest.approx(scipy_stats.ttest_1samp(means, 0).pvalue)
     assert test.better == "a"
 
@@ -219,8 +231,11 @@ def test_latex_compiles_alone_and_by_input(
     for name in ("t0", f"t{len(tables_of(usual_run))}", "paper"):
         done = subprocess.run(
             ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"],
-            cwd=tmp_path, capture_output=True, timeout=120, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
     assert b"etc/passwd" not in (tmp_path / "paper.log").read_bytes()
 
@@ -245,8 +260,11 @@ def test_every_cell_leads_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_p
         for n in range(a, b)
     ]
     told = {facts["responses"][row["response"]][2]: row for row in rows}
-    scores = {s.sample_id: s for s in usual_run.scores().values()
-              if (s.system, s.task, s.metric) == ("careful", "age", "cue_contrast")}  # fmt: skip
+    scores = {
+        s.sample_id: s
+        for s in usual_run.scores().values()
+        if (s.system, s.task, s.metric) == ("careful", "age", "cue_contrast")
+    }
     assert {i: row["key"] for i, row in told.items()} == {i: s.key for i, s in scores.items()}
     assert cell["value"] == pytest.approx(math.fsum(row["value"] for row in rows) / len(rows))
     response = dict(zip(facts["response_columns"], facts["responses"][rows[0]["response"]], strict=True))
@@ -275,13 +293,20 @@ def test_one_verdict_changed_changes_exactly_the_cells_that_rest_on_it(
 
     shutil.copytree(usual_run.path, tmp_path / "run", ignore=shutil.ignore_patterns(".lock"))
     scores = tmp_path / "run" / "scores.jsonl"
-    gone = [line for line in scores.read_text(encoding="utf-8").splitlines(keepends=True)
-            if not all(part in line for part in ('"careful"', '"emotion"', '"g1-sad"', '"judge_r0"'))]  # fmt: skip
+    gone = [
+        line
+        for line in scores.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not all(part in line for part in ('"careful"', '"emotion"', '"g1-sad"', '"judge_r0"'))
+    ]
     scores.write_text("".join(gone), encoding="utf-8")
     with RunFolder(tmp_path / "run").writing() as run:
         # The same judge by name and prompt; asked again it says something else of this one reply.
         rescore(
-            run, annotators=[Ear()], scorers=[Marks(nudge=0.5)], patience=Patience(tries=1), progress=Silent()
+            run,
+            annotators=[Ear()],
+            scorers=[Marks(nudge=0.5)],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
         )
     before, after = usual_run.scores(), RunFolder(tmp_path / "run").scores()
     assert [k for k in before if before[k] != after[k]] == [("careful", "emotion", "g1-sad", "judge_r0")]

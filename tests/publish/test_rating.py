@@ -28,8 +28,15 @@ DIMENSIONS = (Dimension(name="content", low=0, high=5), Dimension(name="empathy"
 def make_sheet(
     run: RunFolder, out: Path, *, pair: tuple[str, str] | None = None, samples: int = 3, seed: int = 1
 ) -> int:
-    return write_sheet(merge_runs([run]), out, dimensions=DIMENSIONS, pair=pair, samples=samples, seed=seed,
-                       progress=Silent())  # fmt: skip
+    return write_sheet(
+        merge_runs([run]),
+        out,
+        dimensions=DIMENSIONS,
+        pair=pair,
+        samples=samples,
+        seed=seed,
+        progress=Silent(),
+    )
 
 
 def sent(out: Path, rater: str, value: Any = 4) -> Path:
@@ -93,8 +100,10 @@ def test_ratings_come_back_under_the_right_system(usual_run: RunFolder, tmp_path
     assert tuple(rows[0]) == COLUMNS
     first = next(iter(key["items"].values()))
     assert (rows[0]["system"], rows[0]["task"], rows[0]["sample_id"]) == (
-        first["systems"][0], first["task"], first["sample_id"],
-    )  # fmt: skip
+        first["systems"][0],
+        first["task"],
+        first["sample_id"],
+    )
     assert sorted(units_of(found, "content")[0]) == [2, 4]
 
 
@@ -116,15 +125,30 @@ def test_a_preference_becomes_one_row_for_each_system(usual_run: RunFolder, tmp_
     [
         (lambda f: {**f, "sheet": "other"}, "answers another sheet"),
         (lambda f: {**f, "rater": " "}, "not a rater's file"),
-        (lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": 6}]}, "not a whole number from 0 to 5"),
-        (lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": True}]}, "not a whole number"),
-        (lambda f: {**f, "ratings": [{"item": "q1", "dimension": "charm", "value": 1}]}, "asks for content, empathy"),
-        (lambda f: {**f, "ratings": [{"item": "q999", "dimension": "content", "value": 1}]}, "no question 'q999'"),
-        (lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": 1}] * 2}, "answered twice"),
+        (
+            lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": 6}]},
+            "not a whole number from 0 to 5",
+        ),
+        (
+            lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": True}]},
+            "not a whole number",
+        ),
+        (
+            lambda f: {**f, "ratings": [{"item": "q1", "dimension": "charm", "value": 1}]},
+            "asks for content, empathy",
+        ),
+        (
+            lambda f: {**f, "ratings": [{"item": "q999", "dimension": "content", "value": 1}]},
+            "no question 'q999'",
+        ),
+        (
+            lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": 1}] * 2},
+            "answered twice",
+        ),
         (lambda f: {**f, "ratings": ["q1"]}, "expected item, dimension and value"),
         (lambda f: [], "expected an object"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_is_refused_in_one_line(
     usual_run: RunFolder, tmp_path: Path, change: Any, message: str
 ) -> None:
@@ -189,8 +213,11 @@ def test_the_human_table_is_made_of_ratings(usual_run: RunFolder, tmp_path: Path
     )
     mine = {(r["row"], r["column"]): r["value"] for r in rows if r["block"] == "measured"}
     assert float(mine["careful", "emotion, human"]) == pytest.approx(50.0)  # mean of 4/5 and 1/5
-    scores = [s.value for s in usual_run.scores().values()
-              if (s.system, s.task, s.metric) == ("careful", "emotion", "judge_r0") and s.value is not None]  # fmt: skip
+    scores = [
+        s.value
+        for s in usual_run.scores().values()
+        if (s.system, s.task, s.metric) == ("careful", "emotion", "judge_r0") and s.value is not None
+    ]
     assert float(mine["careful", "emotion, automatic"]) == pytest.approx(math.fsum(scores) / len(scores))
     reported = {(r["row"], r["column"]): r["value"] for r in rows if r["block"] == "published"}
     assert float(reported["OSUM-EChat", "emotion, human"]) == 72.0

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from echat_eval.clients.chat import Answer
+from echat_eval.clients.chat import ChatAnswer
 from echat_eval.errors import Unavailable
 from echat_eval.records import Reply, Request
 from tests.instruments.scripted_judge import FENCE, parts_of, verdict
@@ -85,7 +85,7 @@ class FaultyClient:
         self.faults = faults
         self.prompts: list[str] = []
 
-    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> Answer:
+    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> ChatAnswer:
         prompt = messages[0]["content"]
         self.prompts.append(prompt)
         label, text = graded(prompt)
@@ -94,7 +94,7 @@ class FaultyClient:
             raise Unavailable(str(fault), retry_after=0.0)
         if fault == "unparsable":
             text = "I would give this a 5."
-        return Answer(text=text, model="m", server="1", prompt_tokens=1, completion_tokens=1)
+        return ChatAnswer(text=text, model="m", server="1", prompt_tokens=1, completion_tokens=1)
 
     def close(self) -> None:
         pass
@@ -137,11 +137,19 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
         label, text = graded(prompt)
         fault = judge.draw(label, prompt)
         said = "I would give this a 5." if fault == "unparsable" else text
-        return fault, json.dumps({
-            "id": "x", "object": "chat.completion", "created": 0, "model": "m", "system_fingerprint": "1",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-        }).encode()  # fmt: skip
+        return fault, json.dumps(
+            {
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "system_fingerprint": "1",
+                "choices": [
+                    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+                ],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            }
+        ).encode()
 
     def spoken(body: bytes) -> tuple[str | None, bytes]:
         digest = hashlib.sha256(body).hexdigest()

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.records import Reply, Waveform
 from echat_eval.runner.evaluate import evaluate
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
@@ -34,8 +34,11 @@ def test_killed_cut_or_out_of_disk_the_same_command_finishes_the_run(tmp_path: P
     words = ["--samples", "16", "--kills", "4", "--tears", "2", "--fills", "1", "--contrast", "--seed", "7"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "kill.py"), *words, "--results", str(tmp_path / "kill.json")],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     found = json.loads((tmp_path / "kill.json").read_text())
     unsound = [one for what in ("killed", "torn", "full") for one in found[what] if not one["sound"]]
     assert not unsound, done.stderr[-2000:]
@@ -62,8 +65,15 @@ def test_a_voice_that_the_full_disk_refuses_is_no_failure_of_the_system(
 
     def go() -> set[str]:
         with RunFolder(tmp_path / "run").writing() as run:
-            evaluate(run, systems=[system], tasks=[load_task("emotion", data=tones)], annotators=[],
-                     scorers=[Outcome()], patience=Patience(tries=2, first_wait=0.0), progress=Silent())  # fmt: skip
+            evaluate(
+                run,
+                systems=[system],
+                tasks=[load_task("emotion", data=tones)],
+                annotators=[],
+                scorers=[OutcomeScorer()],
+                retry_policy=RetryPolicy(tries=2, first_wait=0.0),
+                progress=Silent(),
+            )
             return {score.state for score in run.scores().values()}
 
     with files_of_at_most(60_000):
@@ -121,9 +131,21 @@ class Command:
         self.calls, self.out = tmp_path / "calls", tmp_path / "run"
         self.calls.touch()
         self.words = [
-            sys.executable, "-c", PROGRAM, "run", "--system", system, "--data", str(tones), "--task", "emotion",
-            "--annotator", "acoustics", "--out", str(self.out),
-        ]  # fmt: skip
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "run",
+            "--system",
+            system,
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--annotator",
+            "acoustics",
+            "--out",
+            str(self.out),
+        ]
         for setting in settings:
             self.words += ["--set", setting]
         self.environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "CALLS": str(self.calls)}
@@ -131,10 +153,14 @@ class Command:
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.words, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            self.words,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             # A shell that runs us in the background has its children ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )  # fmt: skip
+        )
 
     def begun(self) -> int:
         return self.calls.stat().st_size

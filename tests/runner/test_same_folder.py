@@ -19,10 +19,22 @@ from echat_eval.store.run_folder import RunFolder
 def asked(tones: Path, out: Path, system: str, *more: str) -> Any:
     return CliRunner().invoke(
         run,
-        ["--data", str(tones), "--task", "emotion", "--system", system, "--annotator", "acoustics", "--no-cache",
-         "--out", str(out), *more],
+        [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            system,
+            "--annotator",
+            "acoustics",
+            "--no-cache",
+            "--out",
+            str(out),
+            *more,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
 
 
 def said(command: Any, *words: object) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from fire import Faults, FaultyClient, FaultySystem, faulty_server
 
 from echat_eval.clients.chat import ChatClient
-from echat_eval.concurrency.retry import Patience
-from echat_eval.judge import Jury, load_judge
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.judge import JudgeClient, load_judge
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
@@ -28,11 +28,18 @@ JUDGE = load_judge("echat-r1")
 def run_of(
     out: Path, task: Task, systems: Sequence[Any], client: Any, *, tries: int, store: Path | None = None
 ) -> RunFolder:
-    jury = Jury(JUDGE, client, store=store)
+    jury = JudgeClient(JUDGE, client, store=store)
     scorers = [Judged(jury), JudgedContrast(jury)]
     with RunFolder(out).writing() as run:
-        evaluate(run, systems=systems, tasks=[task], annotators=[], scorers=scorers,
-                 patience=Patience(tries=tries, first_wait=0.0), progress=Silent())  # fmt: skip
+        evaluate(
+            run,
+            systems=systems,
+            tasks=[task],
+            annotators=[],
+            scorers=scorers,
+            retry_policy=RetryPolicy(tries=tries, first_wait=0.0),
+            progress=Silent(),
+        )
     return run
 
 
@@ -52,10 +59,13 @@ def test_after_retries_the_scores_are_those_without_faults(tmp_path: Path) -> No
         with faulty_server(judge, system, labels_of(task), late=1.0) as url:
             client = ChatClient(model="m-2026-01-01", base_url=f"{url}/v1", timeout=0.5)
             run = run_of(
-                tmp_path / str(seed), task,
-                [Http(f"{url}/speak", name="spoken", timeout=0.5, calls_at_once=4)], client,
-                tries=25, store=tmp_path / f"{seed}.jsonl",
-            )  # fmt: skip
+                tmp_path / str(seed),
+                task,
+                [Http(f"{url}/speak", name="spoken", timeout=0.5, calls_at_once=4)],
+                client,
+                tries=25,
+                store=tmp_path / f"{seed}.jsonl",
+            )
         found.append(values_of(run))
     assert set(judge.happened) == {"429", "time-out", "unparsable"}
     assert set(system.happened) >= {"429"}

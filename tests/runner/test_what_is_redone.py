@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 from fire import Faults, FaultyClient, share_of
 
-from echat_eval.concurrency.retry import Patience
-from echat_eval.judge import Judge, Jury, load_judge
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.judge import Judge, JudgeClient, load_judge
 from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
 from echat_eval.runner.evaluate import evaluate
@@ -111,10 +111,17 @@ class Listener:
         self.scored += [case.sample.id for case in cases]
         heard = [case.annotations[self.needs[0]].values["heard"] for case in cases]
         return [
-            Score(key="", system=case.response.system, task=case.sample.task, sample_id=case.sample.id,
-                  metric=self.name, state="value", value=round(value - sum(heard) / len(heard), 6))
+            Score(
+                key="",
+                system=case.response.system,
+                task=case.sample.task,
+                sample_id=case.sample.id,
+                metric=self.name,
+                state="value",
+                value=round(value - sum(heard) / len(heard), 6),
+            )
             for case, value in zip(cases, heard, strict=True)
-        ]  # fmt: skip
+        ]
 
     def fingerprint(self) -> str:
         return "mean"
@@ -133,9 +140,11 @@ class World:
     ears: tuple[Ear, ...] = field(default_factory=lambda: (Ear("left"), Ear("right")))
     scorers: tuple[Listener, ...] = field(
         default_factory=lambda: (
-            Listener("left", "sample"), Listener("left", "contrast group"), Listener("right", "sample"),
+            Listener("left", "sample"),
+            Listener("left", "contrast group"),
+            Listener("right", "sample"),
         )
-    )  # fmt: skip
+    )
     judge: Judge = JUDGE
     workers: int = 1
 
@@ -143,13 +152,18 @@ class World:
         self.client = FaultyClient(Faults(None))
         for log in (self.system.asked, *(e.heard for e in self.ears), *(s.scored for s in self.scorers)):
             log.clear()
-        jury = Jury(self.judge, self.client, store=self.out.with_suffix(".verdicts"))  # type: ignore[arg-type]
+        jury = JudgeClient(self.judge, self.client, store=self.out.with_suffix(".verdicts"))  # type: ignore[arg-type]
         judged = [cls(jury, calls_at_once=self.workers) for cls in (Judged, JudgedContrast)]
         with RunFolder(self.out).writing() as run:
             evaluate(
-                run, systems=[self.system], tasks=[load_task("emotion", data=self.data)], annotators=self.ears,
-                scorers=[*self.scorers, *judged], patience=Patience(tries=1), progress=Silent(),
-            )  # fmt: skip
+                run,
+                systems=[self.system],
+                tasks=[load_task("emotion", data=self.data)],
+                annotators=self.ears,
+                scorers=[*self.scorers, *judged],
+                retry_policy=RetryPolicy(tries=1),
+                progress=Silent(),
+            )
         return run
 
     def verdicts(self) -> list[str]:
@@ -184,8 +198,10 @@ def test_one_byte_of_one_wav_redoes_its_sample_and_what_its_group_hangs_on(world
     wav.write_bytes(content)
     rows[3]["audio_sha256"] = hashlib.sha256(content).hexdigest()
     index.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    before = {name: (world.out / name).read_text().splitlines() for name in
-              ("responses.jsonl", "annotations.jsonl", "scores.jsonl")}  # fmt: skip
+    before = {
+        name: (world.out / name).read_text().splitlines()
+        for name in ("responses.jsonl", "annotations.jsonl", "scores.jsonl")
+    }
     run = world.go()
     changed, group = (
         rows[3]["id"],
@@ -247,13 +263,17 @@ def test_neither_workers_nor_batches_change_a_row(tmp_path: Path) -> None:
         for batch in (None, 1, 3, 8):
             system = Speaker(workers) if batch is None else BatchSpeaker(workers, batch)
             world = World(
-                data=data, out=tmp_path / f"{workers}-{batch}", system=system, workers=workers,
+                data=data,
+                out=tmp_path / f"{workers}-{batch}",
+                system=system,
+                workers=workers,
                 ears=(Ear("left", workers, batch), Ear("right", workers)),
                 scorers=(
-                    Listener("left", "sample", workers), Listener("left", "contrast group"),
+                    Listener("left", "sample", workers),
+                    Listener("left", "contrast group"),
                     Listener("right", "sample", workers),
                 ),
-            )  # fmt: skip
+            )
             found.append(rows_of(world.go()))
             assert len(world.system.asked) == 12
     assert all(rows == found[0] for rows in found)

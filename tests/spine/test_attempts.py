@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.retry import Patience, Timed, attempt
+from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries
 from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable, Withheld
 
-PATIENCE = Patience(tries=3, first_wait=0.01)
+PATIENCE = RetryPolicy(tries=3, first_wait=0.01)
 
 
 async def no_sleep(_: float) -> None:
@@ -49,7 +49,9 @@ def raising(*errors: Exception | None) -> Callable[[], Awaitable[Timed[str]]]:
     ],
 )
 def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:
-    done = event_loop.run(attempt(raising(*errors), blame=blame, patience=PATIENCE, sleep=no_sleep))
+    done = event_loop.run(
+        call_with_retries(raising(*errors), blame=blame, retry_policy=PATIENCE, sleep=no_sleep)
+    )
     assert (done.state, done.tries) == (state, tries)
     assert (done.reason is None) == (state == "value")
     assert (done.seconds is not None) == (state == "value")
@@ -62,25 +64,30 @@ def test_a_server_that_says_when_is_heeded_within_bounds() -> None:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    event_loop.run(attempt(raising(*errors), blame="system", patience=PATIENCE, sleep=sleep))
+    event_loop.run(call_with_retries(raising(*errors), blame="system", retry_policy=PATIENCE, sleep=sleep))
     assert slept == [7.0, PATIENCE.longest_wait]
 
 
 def test_waits_grow_and_stay_bounded() -> None:
-    patience = Patience(tries=9, first_wait=1.0, longest_wait=20.0)
+    retry_policy = RetryPolicy(tries=9, first_wait=1.0, longest_wait=20.0)
     for tried in range(1, 9):
-        assert 0.5 * min(2 ** (tried - 1), 20) <= patience.wait(tried, None) <= min(2 ** (tried - 1), 20)
+        assert 0.5 * min(2 ** (tried - 1), 20) <= retry_policy.wait(tried, None) <= min(2 ** (tried - 1), 20)
 
 
 def test_what_is_wrong_for_every_row_stops_the_run() -> None:
     with pytest.raises(NotInstalled):
-        event_loop.run(attempt(raising(NotInstalled("no torch")), blame="system", patience=PATIENCE))
+        event_loop.run(
+            call_with_retries(raising(NotInstalled("no torch")), blame="system", retry_policy=PATIENCE)
+        )
 
 
 def test_a_reason_is_one_bounded_line() -> None:
     done = event_loop.run(
-        attempt(
-            raising(*[RuntimeError("a\nb" * 10_000)] * 3), blame="system", patience=PATIENCE, sleep=no_sleep
+        call_with_retries(
+            raising(*[RuntimeError("a\nb" * 10_000)] * 3),
+            blame="system",
+            retry_policy=PATIENCE,
+            sleep=no_sleep,
         )
     )
     assert done.reason is not None

@@ -23,7 +23,7 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.records import Annotation, Reply, Response
 from echat_eval.store import cache_prune
 from echat_eval.store.cache import Cache, cache_folder
-from echat_eval.store.reuse import Recall, add_tally, may_be_kept
+from echat_eval.store.reuse import ReuseIndex, add_tally, may_be_kept
 from echat_eval.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,8 +140,8 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
         RunFolder(tmp_path / "b").writing() as two,
     ):
         response = answered(one, tones)
-        Recall(cache=cache, run=one).keep_response(response)
-        again = Recall(cache=cache, run=two).response(blank_of(response, task="age"))
+        ReuseIndex(cache=cache, run=one).keep_response(response)
+        again = ReuseIndex(cache=cache, run=two).response(blank_of(response, task="age"))
         assert again is not None
         assert again.reply is not None
         assert (again.cached, again.seconds, again.reply.first_audio_seconds) == (True, None, None)
@@ -165,7 +165,7 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
 )
 def test_errors_are_never_kept(store: Path, tones: Path, tmp_path: Path, broken: dict[str, Any]) -> None:
     with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
-        recall = Recall(cache=cache, run=run)
+        recall = ReuseIndex(cache=cache, run=run)
         recall.keep_response(answered(run, tones, **broken))
         heard = Annotation(
             key="h", system="s", task="t", sample_id="1", annotator="ear", state=broken["state"]
@@ -176,7 +176,7 @@ def test_errors_are_never_kept(store: Path, tones: Path, tmp_path: Path, broken:
 
 def test_a_row_that_came_from_the_cache_is_not_kept_again(store: Path, tones: Path, tmp_path: Path) -> None:
     with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
-        Recall(cache=cache, run=run).keep_response(answered(run, tones, cached=True))
+        ReuseIndex(cache=cache, run=run).keep_response(answered(run, tones, cached=True))
         assert cache.tally() == {}
 
 
@@ -190,7 +190,7 @@ def test_damaged_audio_is_a_miss_and_goes(
         RunFolder(tmp_path / "b").writing() as two,
     ):
         response = answered(one, tones)
-        Recall(cache=cache, run=one).keep_response(response)
+        ReuseIndex(cache=cache, run=one).keep_response(response)
         kept = next(store.glob("audio/??/*"))
         if damage == "missing":
             kept.unlink()
@@ -198,7 +198,7 @@ def test_damaged_audio_is_a_miss_and_goes(
             content = bytearray(kept.read_bytes())
             content[100] ^= 1
             kept.write_bytes(bytes(content) if damage == "one byte" else b"")
-        recall = Recall(cache=cache, run=two)
+        recall = ReuseIndex(cache=cache, run=two)
         assert recall.response(blank_of(response)) is None
         assert not kept.exists()
         assert list((two.path).glob("audio/*")) == []
@@ -228,7 +228,7 @@ def test_an_annotation_comes_back(store: Path, tmp_path: Path) -> None:
         )
 
     with Cache(store) as cache:
-        recall = Recall(cache=cache, run=RunFolder(tmp_path / "a"))
+        recall = ReuseIndex(cache=cache, run=RunFolder(tmp_path / "a"))
         assert recall.annotation(blank("1")) is None
         heard = Annotation(
             key="h", system="s", task="t", sample_id="1", annotator="ear", state="value", values={"x": [1]}
@@ -255,8 +255,9 @@ def test_tallies_of_several_commands_add_up() -> None:
         manifest, {"response": {"s": {"hits": 3, "stored": 0}}, "verdict": {"j": {"hits": 1, "stored": 0}}}
     )
     assert manifest["cache"] == {
-        "response": {"s": {"hits": 3, "stored": 3}}, "verdict": {"j": {"hits": 1, "stored": 0}}
-    }  # fmt: skip
+        "response": {"s": {"hits": 3, "stored": 3}},
+        "verdict": {"j": {"hits": 1, "stored": 0}},
+    }
 
 
 # -- trouble ------------------------------------------------------------------

@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli.run import run as run_command
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.hashing import sha256_of_file
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate
-from echat_eval.scorers.outcome import Outcome
+from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.cache import Cache
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
@@ -60,9 +60,15 @@ def go(
 ) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
-            run, systems=systems, tasks=[load_task("emotion", data=tones)], annotators=ears,
-            scorers=[Outcome()], patience=Patience(tries=1), progress=Silent(), cache=cache,
-        )  # fmt: skip
+            run,
+            systems=systems,
+            tasks=[load_task("emotion", data=tones)],
+            annotators=ears,
+            scorers=[OutcomeScorer()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+            cache=cache,
+        )
     return RunFolder(out)
 
 
@@ -94,11 +100,13 @@ def test_a_second_folder_asks_nothing_again(tones: Path, tmp_path: Path, scripte
     heard = {k: v.values for k, v in first.annotations().items()}
     assert heard == {k: v.values for k, v in second.annotations().items()}
     assert first.manifest()["cache"] == {
-        "annotation": {"ear": {"hits": 0, "stored": 8}}, "response": {"scripted": {"hits": 0, "stored": 8}}
-    }  # fmt: skip
+        "annotation": {"ear": {"hits": 0, "stored": 8}},
+        "response": {"scripted": {"hits": 0, "stored": 8}},
+    }
     assert second.manifest()["cache"] == {
-        "annotation": {"ear": {"hits": 8, "stored": 0}}, "response": {"scripted": {"hits": 8, "stored": 0}}
-    }  # fmt: skip
+        "annotation": {"ear": {"hits": 8, "stored": 0}},
+        "response": {"scripted": {"hits": 8, "stored": 0}},
+    }
     # Latency is what this run measured, and it measured none.
     seconds = [score for score in second.scores().values() if score.metric == "seconds"]
     assert {(score.state, score.value) for score in seconds} == {("not applicable", None)}
@@ -271,10 +279,21 @@ def test_a_program_that_changed_is_not_answered_from_the_cache(
 def command(tones: Path, out: Path, system: str, *more: str) -> Any:
     return CliRunner().invoke(
         run_command,
-        ["--data", str(tones), "--task", "emotion", "--system", system, "--annotator", "acoustics",
-         "--out", str(out), *more],
+        [
+            "--data",
+            str(tones),
+            "--task",
+            "emotion",
+            "--system",
+            system,
+            "--annotator",
+            "acoustics",
+            "--out",
+            str(out),
+            *more,
+        ],
         standalone_mode=False,
-    )  # fmt: skip
+    )
 
 
 def test_the_command_uses_the_cache_unless_told_not_to(tones: Path, tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ GIVES_UP = """
 import sys, time
 from echat_eval.concurrency import event_loop
 from echat_eval.clients.chat import ChatClient
-from echat_eval.judge import Jury, Question, load_judge
+from echat_eval.judge import JudgeClient, Question, load_judge
 
-jury = Jury(load_judge("echat-r1"), ChatClient(model="m", base_url=sys.argv[1], calls_at_once=1))
+jury = JudgeClient(load_judge("echat-r1"), ChatClient(model="m", base_url=sys.argv[1], calls_at_once=1))
 asking = [
     event_loop.start(jury.ruling(Question(
         task="emotion", language="en", transcript=f"{n}", cues={"emotion": "sad"}, reply="Oh.", heard=None
@@ -80,7 +80,7 @@ def test_a_server_that_is_not_there_is_not_called_a_slow_one() -> None:
         client = ChatClient(model="m", base_url=f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
         with pytest.raises(Unavailable, match="Connect call failed") as caught:
             event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
-    assert not caught.value.crowded
+    assert not caught.value.overloaded
 
 
 def test_a_server_that_does_not_answer_in_time_is_a_crowded_one() -> None:
@@ -90,4 +90,4 @@ def test_a_server_that_does_not_answer_in_time_is_a_crowded_one() -> None:
         client = ChatClient(model="m", base_url=judge.url, timeout=0.2)
         with pytest.raises(Unavailable, match=r"no answer within 0\.2 s") as caught:
             event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
-    assert caught.value.crowded
+    assert caught.value.overloaded

@@ -20,8 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def call(*words: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "echat_eval", *map(str, words)],
-        capture_output=True, text=True, cwd=cwd or ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=cwd or ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        timeout=120,
+    )
 
 
 def test_help_teaches_by_example_and_loads_nothing_heavy() -> None:
@@ -48,8 +52,16 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     [
         (("rnu",), 2, "unknown command 'rnu'. Did you mean 'run'?"),
         (("run", "--system", "canend"), 2, "unknown system 'canend'. Did you mean 'canned'?"),
-        (("run", "--system", "echo", "--task", "emotoin"), 2, "unknown task 'emotoin'. Did you mean 'emotion'?"),
-        (("run", "--system", "echo", "--annotator", "wisper"), 2, "unknown annotator 'wisper'. Did you mean 'whisper'?"),
+        (
+            ("run", "--system", "echo", "--task", "emotoin"),
+            2,
+            "unknown task 'emotoin'. Did you mean 'emotion'?",
+        ),
+        (
+            ("run", "--system", "echo", "--annotator", "wisper"),
+            2,
+            "unknown annotator 'wisper'. Did you mean 'whisper'?",
+        ),
         (("run", "--system", "echo", "--judge", "m", "--rubric", "echat-r9"), 2, "unknown judge 'echat-r9'"),
         (("run", "--system", "canned", "--set", "colour=red"), 2, "unknown setting of system 'canned':"),
         (("run", "--system", "canned", "--set", "text"), 2, "not of the form name=value"),
@@ -60,14 +72,18 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("run", "--system", "echo", "--judge", "m", "--judge-url", "ftp://x"), 2, "expected http://"),
         (("run",), 2, "Missing option '--system'; see `echat-eval run --help`"),
         (("run", "--sytem", "echo"), 2, "No such option '--sytem'."),
-        (("check", "judge", "--tolerance", "much"), 2, "not a valid float; see `echat-eval check judge --help`"),
+        (
+            ("check", "judge", "--tolerance", "much"),
+            2,
+            "not a valid float; see `echat-eval check judge --help`",
+        ),
         (("run", "--system", "echo", "--data", "nowhere"), 2, "nowhere"),
         (("score", "nowhere"), 2, "nowhere: not a run folder"),
         (("leaderboard", "nowhere"), 2, "nowhere: not a run folder"),
         (("check", "task", "nowhere"), 2, "nowhere: no such folder"),
         (("list", "system"), 2, "systems"),
     ],
-)  # fmt: skip
+)
 def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: int, line: str) -> None:
     done = call(*words, cwd=tmp_path)
     assert (done.returncode, line in done.stderr + done.stdout) == (code, True), done.stderr
@@ -227,10 +243,11 @@ class Slow:
 def slow_program(tmp_path: Path) -> list[str]:
     (tmp_path / "slow_system.py").write_text(SLOW)
     return [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         "import sys; from echat_eval.systems import SYSTEMS; SYSTEMS['slow'] = 'slow_system:Slow'; "
         "from echat_eval.cli import main; sys.argv = ['echat-eval', *sys.argv[1:]]; main()",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(("kill", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
@@ -253,10 +270,14 @@ def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
     ]
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     process = subprocess.Popen(
-        words, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        words,
+        env=env,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         # A shell that runs us in the background has its children ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     responses = tmp_path / "run" / "responses.jsonl"
     deadline = time.monotonic() + 60
     while not (responses.exists() and responses.read_text().count("\n") >= 2):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import Busy, SystemFailure, Unavailable, UsageError
 from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
@@ -21,7 +21,7 @@ from echat_eval.store.ledger import check_ledger
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 
-IMPATIENT = Patience(tries=2, first_wait=0.0)
+IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
 
 
 class Loudness:
@@ -108,9 +108,14 @@ def go(
 ) -> Any:
     with RunFolder(out).writing() as run:
         states = evaluate(
-            run, systems=systems, tasks=[load_task("emotion", data=data)], annotators=annotators,
-            scorers=[Length()] if scorers is None else scorers, patience=IMPATIENT, progress=Silent(),
-        )  # fmt: skip
+            run,
+            systems=systems,
+            tasks=[load_task("emotion", data=data)],
+            annotators=annotators,
+            scorers=[Length()] if scorers is None else scorers,
+            retry_policy=IMPATIENT,
+            progress=Silent(),
+        )
     return run, states
 
 
@@ -252,13 +257,25 @@ NAN = Waveform(samples=np.array([0.0, np.nan] * 800, dtype=np.float32), sample_r
         (lambda r: Reply(text="\ud800"), "lone surrogate"),
         (lambda r: Reply(text="a", perceived={"emotion": "hungry"}), "perceived emotion 'hungry'"),
         (lambda r: Reply(text="a", audio=NAN), "broken reply audio"),
-        (lambda r: Reply(audio=Waveform(samples=np.zeros(0, np.float32), sample_rate=16_000)), "broken reply audio"),
-        (lambda r: Reply(audio=Waveform(samples=np.zeros((2, 9), np.float32), sample_rate=16_000)), "broken reply audio"),
-        (lambda r: Reply(audio=Waveform(samples=np.zeros(900, np.float32), sample_rate=0)), "broken reply audio"),
-        (lambda r: Reply(audio=AudioRef(path=Path("/nowhere.wav"), sha256="", seconds=1)), "broken reply audio"),
+        (
+            lambda r: Reply(audio=Waveform(samples=np.zeros(0, np.float32), sample_rate=16_000)),
+            "broken reply audio",
+        ),
+        (
+            lambda r: Reply(audio=Waveform(samples=np.zeros((2, 9), np.float32), sample_rate=16_000)),
+            "broken reply audio",
+        ),
+        (
+            lambda r: Reply(audio=Waveform(samples=np.zeros(900, np.float32), sample_rate=0)),
+            "broken reply audio",
+        ),
+        (
+            lambda r: Reply(audio=AudioRef(path=Path("/nowhere.wav"), sha256="", seconds=1)),
+            "broken reply audio",
+        ),
         (lambda r: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
-)  # fmt: skip
+)
 def test_a_systems_faults_are_failures_with_a_reason(
     tmp_path: Path, tones: Path, scripted: Any, answer: Any, reason: str
 ) -> None:

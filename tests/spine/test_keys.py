@@ -10,9 +10,17 @@ from echat_eval.store.keys import annotation_key, request_for, response_key
 
 AUDIO = AudioRef(path=Path("a.wav"), sha256="aa", seconds=1.0)
 SAMPLE = Sample(
-    task="emotion", id="happy-1", audio=AUDIO, transcript="the secret words", cues={"emotion": "happy"}, language="en",
-    source="real", speaker="ann", contrast_group="g-happy", references=("a reference",),
-)  # fmt: skip
+    task="emotion",
+    id="happy-1",
+    audio=AUDIO,
+    transcript="the secret words",
+    cues={"emotion": "happy"},
+    language="en",
+    source="real",
+    speaker="ann",
+    contrast_group="g-happy",
+    references=("a reference",),
+)
 
 
 def test_a_request_gives_nothing_away() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from scipy import stats as scipy_stats
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
@@ -74,9 +74,14 @@ class Said:
 def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
-            run, systems=systems, tasks=[load_task("emotion", data=data)], annotators=[], scorers=[Said()],
-            patience=Patience(tries=1), progress=Silent(),
-        )  # fmt: skip
+            run,
+            systems=systems,
+            tasks=[load_task("emotion", data=data)],
+            annotators=[],
+            scorers=[Said()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     return run
 
 
@@ -138,9 +143,17 @@ def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
         system = scripted(answer, name=f"gap{value}")
         return system
 
-    board = build_leaderboard([
-        run_of(tmp_path / "run", tones, with_gap(50), scripted(constant(55), name="near"), scripted(constant(90), name="far")),
-    ])  # fmt: skip
+    board = build_leaderboard(
+        [
+            run_of(
+                tmp_path / "run",
+                tones,
+                with_gap(50),
+                scripted(constant(55), name="near"),
+                scripted(constant(90), name="far"),
+            ),
+        ]
+    )
     # gap50 lies between 43.75 and 56.25: it may be above or below 55, never above 90.
     assert board.ranks == {"far": 1}
 

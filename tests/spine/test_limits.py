@@ -58,7 +58,7 @@ class Server:
             elif self.busy > self.bears:
                 self.refused += 1
                 await asyncio.sleep(0)
-                raise Unavailable("429", crowded=True)
+                raise Unavailable("429", overloaded=True)
             else:
                 await asyncio.sleep(self.seconds)
         finally:
@@ -108,7 +108,7 @@ def test_halved_once_for_all_refusals_of_one_round() -> None:
         async def one() -> None:
             async with limiter.slot():
                 await asyncio.sleep(0.001)
-                raise Unavailable("429", crowded=True)
+                raise Unavailable("429", overloaded=True)
 
         ends = await asyncio.gather(*(one() for _ in range(32)), return_exceptions=True)
         assert {type(end) for end in ends} == {Unavailable}
@@ -119,18 +119,18 @@ def test_halved_once_for_all_refusals_of_one_round() -> None:
 
 def test_latency_that_rises_lowers_the_limit() -> None:
     limiter = limiter_of(40)
-    steady, crowded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
+    steady, overloaded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
     run(many(limiter, steady.call, 80))
     assert limiter.limit == 40
-    run(many(limiter, crowded.call, 400))
+    run(many(limiter, overloaded.call, 400))
     assert limiter.limit < 30
 
 
 def test_latency_of_our_own_making_lowers_nothing() -> None:
     limiter = limiter_of(40, busy=0.9)
-    steady, crowded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
+    steady, overloaded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
     run(many(limiter, steady.call, 80))
-    run(many(limiter, crowded.call, 400))
+    run(many(limiter, overloaded.call, 400))
     assert limiter.limit == 40
 
 
@@ -153,7 +153,7 @@ def test_retry_after_holds_everybody_back() -> None:
     async def go() -> float:
         with pytest.raises(Unavailable):
             async with limiter.slot():
-                raise Unavailable("429", retry_after=0.2, crowded=True)
+                raise Unavailable("429", retry_after=0.2, overloaded=True)
         now = asyncio.get_running_loop().time()
 
         async def call() -> None:

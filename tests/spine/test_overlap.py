@@ -22,7 +22,7 @@ from test_flow import IMPATIENT, Length, Loudness, hum, lines
 
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.threads import Threads
-from echat_eval.concurrency.work_queue import Flow
+from echat_eval.concurrency.work_queue import Workflow
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.ports import Case, Silent
 from echat_eval.records import AudioRef, Reply, Request, Score
@@ -35,9 +35,13 @@ def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
     given = {"annotators": [], "scorers": [Length()], **more}
     with RunFolder(out).writing() as folder:
         evaluate(
-            folder, systems=[system] if not isinstance(system, list) else system,
-            tasks=[load_task("emotion", data=data)], patience=IMPATIENT, progress=Silent(), **given,
-        )  # fmt: skip
+            folder,
+            systems=[system] if not isinstance(system, list) else system,
+            tasks=[load_task("emotion", data=data)],
+            retry_policy=IMPATIENT,
+            progress=Silent(),
+            **given,
+        )
     return folder
 
 
@@ -102,9 +106,13 @@ def test_a_reply_is_heard_and_scored_while_others_are_still_asked_for(tmp_path: 
 def test_without_overlap_nothing_runs_beside_a_system(tmp_path: Path, tones: Path) -> None:
     diary = Diary()
     folder = run(
-        tmp_path / "r", tones, SlowSystem(diary, 0.0), annotators=[DiaryEar(diary)],
-        scorers=[DiaryScorer(diary)], overlap=False,
-    )  # fmt: skip
+        tmp_path / "r",
+        tones,
+        SlowSystem(diary, 0.0),
+        annotators=[DiaryEar(diary)],
+        scorers=[DiaryScorer(diary)],
+        overlap=False,
+    )
     assert diary.events[:8] == ["respond"] * 8
     assert folder.manifest()["settings"]["overlap"] is False
 
@@ -192,9 +200,12 @@ def test_workers_batches_and_order_change_no_row(tmp_path: Path, tones: Path, as
         for scorer in (Length(), Grouped()) if seed == 0 else (AsyncLength(), Grouped()):
             out = tmp_path / f"{seed}-{scorer.scope}"
             run(
-                out, tones, Shuffling(seed, workers, asynchronous), annotators=[Batched(size)],
+                out,
+                tones,
+                Shuffling(seed, workers, asynchronous),
+                annotators=[Batched(size)],
                 scorers=[scorer],
-            )  # fmt: skip
+            )
             rows = {name: lines(out / f"{name}.jsonl") for name in ("responses", "annotations", "scores")}
             for row in rows["responses"]:
                 del row["seconds"]
@@ -305,7 +316,7 @@ def test_a_full_batch_is_begun_at_once_and_the_rest_when_nothing_more_comes() ->
             sizes.append(len(batch))
             await asyncio.sleep(0)
 
-        flow = Flow()
+        flow = Workflow()
         lane = flow.lane(Owner(), work, size=4)
         for n in range(6):
             lane.put(n)
@@ -328,7 +339,7 @@ def test_a_batch_holds_one_kind_and_neighbours_in_rank() -> None:
         async def work(batch: list[Any]) -> None:
             batches.append(batch)
 
-        flow = Flow()
+        flow = Workflow()
         lane = flow.lane(Owner(), work, size=3, held=True)
         for n, (kind, rank) in enumerate([("en", 5), ("zh", 1), ("en", 1), ("en", 4), ("zh", 2), ("en", 2)]):
             lane.put_ranked((kind, rank, n), kind=kind, rank=rank)
@@ -337,8 +348,10 @@ def test_a_batch_holds_one_kind_and_neighbours_in_rank() -> None:
 
     event_loop.run(go())
     assert [[(kind, rank) for kind, rank, _ in batch] for batch in batches] == [
-        [("en", 2), ("en", 4), ("en", 5)], [("zh", 1), ("zh", 2)], [("en", 1)],
-    ]  # fmt: skip
+        [("en", 2), ("en", 4), ("en", 5)],
+        [("zh", 1), ("zh", 2)],
+        [("en", 1)],
+    ]
 
 
 # -- Ctrl-C -------------------------------------------------------------------------
@@ -438,6 +451,8 @@ def test_an_unconfigured_scorers_rows_are_there_and_say_so(tmp_path: Path, tones
     folder = run(tmp_path / "r", tones, second, scorers=[Length()])
     states = {(i[0], i[3]): s.state for i, s in folder.scores().items()}
     assert states == {
-        ("async", "length"): "value", ("async", "other"): "value", ("second", "length"): "value",
+        ("async", "length"): "value",
+        ("async", "other"): "value",
+        ("second", "length"): "value",
         ("second", "other"): "not applicable",
-    }  # fmt: skip
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
@@ -21,9 +21,14 @@ def replay(out: Path, data: Path, replies: Path) -> Any:
     system = build_system(f"mine=replay:{replies}")
     with RunFolder(out).writing() as run:
         evaluate(
-            run, systems=[system], tasks=[load_task("emotion", data=data)], annotators=[], scorers=[],
-            patience=Patience(tries=1), progress=Silent(),
-        )  # fmt: skip
+            run,
+            systems=[system],
+            tasks=[load_task("emotion", data=data)],
+            annotators=[],
+            scorers=[],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     return run, system
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.concurrency.retry import Patience
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.records import Reply, Sample
@@ -39,9 +39,14 @@ def test_cue_deaf_systems_score_exactly_zero_and_the_reference_surely_more(tmp_p
     tasks = [load_task(name) for name in known_tasks()]
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
-            run, systems=[build_system("canned"), WordsOnly(), build_system("reference")], tasks=tasks,
-            annotators=[], scorers=[CueContrast()], patience=Patience(tries=1), progress=Silent(),
-        )  # fmt: skip
+            run,
+            systems=[build_system("canned"), WordsOnly(), build_system("reference")],
+            tasks=tasks,
+            annotators=[],
+            scorers=[CueContrast()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
     for score in run.scores().values():
         if score.system != "reference":
             assert score.value == 0.0, score

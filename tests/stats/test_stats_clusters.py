@@ -15,8 +15,15 @@ KEY = st.one_of(st.none(), st.integers(0, 6))
 
 def closure(keys: list[tuple[object, ...]]) -> np.ndarray:
     """Return which samples are linked, by multiplying the graph with itself until nothing changes."""
-    link = np.array([[i == j or any(a is not None and a == b for a, b in zip(x, y, strict=True))
-                      for j, y in enumerate(keys)] for i, x in enumerate(keys)])  # fmt: skip
+    link = np.array(
+        [
+            [
+                i == j or any(a is not None and a == b for a, b in zip(x, y, strict=True))
+                for j, y in enumerate(keys)
+            ]
+            for i, x in enumerate(keys)
+        ]
+    )
     while not np.array_equal(link, wider := link @ link):
         link = wider
     return link

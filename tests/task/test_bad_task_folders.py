@@ -114,35 +114,98 @@ KEYS = (
 EMOTIONS = "anger, disgust, fear, happy, neutral, sad, surprise, other"
 ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     "unknown key": (changed(1, mood="bad"), f"2: unknown key 'mood'; keys are {KEYS}"),
-    "missing key": (changed(0, transcript=KeyError), "1: key 'transcript' is missing; expected text of 1 to 20,000 characters"),
-    "blank transcript": (changed(0, transcript="  "), "1: 'transcript' is   , expected text of 1 to 20,000 characters"),
+    "missing key": (
+        changed(0, transcript=KeyError),
+        "1: key 'transcript' is missing; expected text of 1 to 20,000 characters",
+    ),
+    "blank transcript": (
+        changed(0, transcript="  "),
+        "1: 'transcript' is   , expected text of 1 to 20,000 characters",
+    ),
     "alias": (changed(3, cues={"emotion": "angry"}), "4: emotion 'angry' is an alias; write 'anger'"),
-    "unknown label": (changed(3, cues={"emotion": "bored"}), f"4: unknown emotion 'bored'; labels are {EMOTIONS}"),
-    "label unknown": (changed(3, cues={"emotion": "unknown"}), f"4: unknown emotion 'unknown'; labels are {EMOTIONS}"),
-    "unknown cue": (changed(3, cues={"emotion": "sad", "mood": "x"}), "4: unknown cue 'mood'; cues are emotion, age, gender, event"),
-    "no cue of the task": (changed(3, cues={"age": "old"}), "4: names 0 of the task's cues (emotion), expected at least 1"),
+    "unknown label": (
+        changed(3, cues={"emotion": "bored"}),
+        f"4: unknown emotion 'bored'; labels are {EMOTIONS}",
+    ),
+    "label unknown": (
+        changed(3, cues={"emotion": "unknown"}),
+        f"4: unknown emotion 'unknown'; labels are {EMOTIONS}",
+    ),
+    "unknown cue": (
+        changed(3, cues={"emotion": "sad", "mood": "x"}),
+        "4: unknown cue 'mood'; cues are emotion, age, gender, event",
+    ),
+    "no cue of the task": (
+        changed(3, cues={"age": "old"}),
+        "4: names 0 of the task's cues (emotion), expected at least 1",
+    ),
     "unknown language": (changed(2, language="tlh"), "3: 'language' is tlh, expected en or zh"),
     "unknown source": (changed(2, source="studio"), "3: 'source' is studio, expected real or synthetic"),
     "duplicate id": (changed(2, id="r0"), "3: id 'r0' is already on line 1"),
     "id no text": (changed(2, id=7), "3: 'id' is 7, expected printable text of 1 to 200 characters"),
-    "path up": (changed(2, audio="../mood/audio/r2.wav"), "3: audio '../mood/audio/r2.wav': leaves the task's folder; expected a relative path without '..'"),
-    "absolute path": (changed(2, audio="/etc/passwd"), "3: audio '/etc/passwd': leaves the task's folder; expected a relative path without '..'"),
-    "missing audio": (changed(2, audio="audio/none.wav"), "3: audio 'audio/none.wav': no such file in the task's folder"),
+    "path up": (
+        changed(2, audio="../mood/audio/r2.wav"),
+        "3: audio '../mood/audio/r2.wav': leaves the task's folder; expected a relative path without '..'",
+    ),
+    "absolute path": (
+        changed(2, audio="/etc/passwd"),
+        "3: audio '/etc/passwd': leaves the task's folder; expected a relative path without '..'",
+    ),
+    "missing audio": (
+        changed(2, audio="audio/none.wav"),
+        "3: audio 'audio/none.wav': no such file in the task's folder",
+    ),
     "audio is a folder": (changed(2, audio="audio"), "3: audio 'audio': not a file"),
-    "hash no hash": (changed(2, audio_sha256="XYZ"), "3: 'audio_sha256' is XYZ, expected 64 lower-case hexadecimal digits"),
-    "wrong hash": (changed(2, audio_sha256="0" * 64), f"3: audio 'audio/r2.wav': sha256 is {sha(tone(202))[:12]}..., the row says 000000000000...; fetch the file again, or write its true hash"),
-    "one-member group": (changed(3, contrast_group=None), "3: contrast group 'g1' has one sample, expected at least two"),
-    "other words": (changed(3, transcript="Sentence 1!"), "4: contrast group 'g1': transcript differs from line 3"),
+    "hash no hash": (
+        changed(2, audio_sha256="XYZ"),
+        "3: 'audio_sha256' is XYZ, expected 64 lower-case hexadecimal digits",
+    ),
+    "wrong hash": (
+        changed(2, audio_sha256="0" * 64),
+        f"3: audio 'audio/r2.wav': sha256 is {sha(tone(202))[:12]}..., the row says 000000000000...; fetch the file again, or write its true hash",
+    ),
+    "one-member group": (
+        changed(3, contrast_group=None),
+        "3: contrast group 'g1' has one sample, expected at least two",
+    ),
+    "other words": (
+        changed(3, transcript="Sentence 1!"),
+        "4: contrast group 'g1': transcript differs from line 3",
+    ),
     "other language": (changed(3, language="zh"), "4: contrast group 'g1': another language than line 3"),
-    "same cues": (changed(3, cues={"emotion": "happy"}), "4: contrast group 'g1': every cue of the task is the same as on line 3"),
-    "only a foreign cue differs": (changed(3, cues={"emotion": "happy", "age": "old"}), "4: contrast group 'g1': every cue of the task is the same as on line 3"),
-    "same audio": (changed(3, audio="audio/r2.wav", audio_sha256=sha(tone(202))), "4: contrast group 'g1': other cues, yet the very audio of line 3"),
-    "references no list": (changed(0, references="Hello"), "1: 'references' is Hello, expected a list of texts"),
-    "history role": (changed(0, history=[{"role": "system", "text": "x"}]), "1: history turn 1: 'role' is system, expected user or assistant"),
-    "history empty": (changed(0, history=[{"role": "user"}]), "1: history turn 1: expected 'text', 'audio' or both"),
-    "history audio unhashed": (changed(0, history=[{"role": "user", "audio": "audio/r1.wav"}]), "1: history turn 1: 'audio' and 'audio_sha256' go together"),
-    "history path up": (changed(0, history=[{"role": "user", "audio": "../x.wav", "audio_sha256": "0" * 64}]), "1: audio '../x.wav': leaves the task's folder; expected a relative path without '..'"),
-}  # fmt: skip
+    "same cues": (
+        changed(3, cues={"emotion": "happy"}),
+        "4: contrast group 'g1': every cue of the task is the same as on line 3",
+    ),
+    "only a foreign cue differs": (
+        changed(3, cues={"emotion": "happy", "age": "old"}),
+        "4: contrast group 'g1': every cue of the task is the same as on line 3",
+    ),
+    "same audio": (
+        changed(3, audio="audio/r2.wav", audio_sha256=sha(tone(202))),
+        "4: contrast group 'g1': other cues, yet the very audio of line 3",
+    ),
+    "references no list": (
+        changed(0, references="Hello"),
+        "1: 'references' is Hello, expected a list of texts",
+    ),
+    "history role": (
+        changed(0, history=[{"role": "system", "text": "x"}]),
+        "1: history turn 1: 'role' is system, expected user or assistant",
+    ),
+    "history empty": (
+        changed(0, history=[{"role": "user"}]),
+        "1: history turn 1: expected 'text', 'audio' or both",
+    ),
+    "history audio unhashed": (
+        changed(0, history=[{"role": "user", "audio": "audio/r1.wav"}]),
+        "1: history turn 1: 'audio' and 'audio_sha256' go together",
+    ),
+    "history path up": (
+        changed(0, history=[{"role": "user", "audio": "../x.wav", "audio_sha256": "0" * 64}]),
+        "1: audio '../x.wav': leaves the task's folder; expected a relative path without '..'",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", ROW_FAULTS)
@@ -157,24 +220,54 @@ def test_bad_row_is_one_line_with_file_and_line(name: str, folder: Path) -> None
 
 TITLE_FAULT = "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'en' and perhaps zh"
 YAML_FAULTS: dict[str, tuple[str, str]] = {
-    "unknown key": (YAML + "colour: red\n", "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, asks, instruction"),
-    "missing key": (YAML.replace("licence: CC0 1.0\n", ""), "mood/task.yaml:1: key 'licence' is missing; expected a text, such as 'CC BY 4.0'"),
-    "version": (YAML.replace("version: 1", "version: true"), "mood/task.yaml:2: 'version' is True, expected a whole number from 1"),
+    "unknown key": (
+        YAML + "colour: red\n",
+        "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, asks, instruction",
+    ),
+    "missing key": (
+        YAML.replace("licence: CC0 1.0\n", ""),
+        "mood/task.yaml:1: key 'licence' is missing; expected a text, such as 'CC BY 4.0'",
+    ),
+    "version": (
+        YAML.replace("version: 1", "version: true"),
+        "mood/task.yaml:2: 'version' is True, expected a whole number from 1",
+    ),
     "title": (YAML.replace("{en: Mood}", "{zh: X}"), TITLE_FAULT),
-    "name": (YAML.replace("name: mood", "name: ../mood"), "mood/task.yaml:1: 'name' is ../mood, expected lower-case letters, digits, '-' and '_'"),
-    "cue": (YAML.replace("[emotion]", "[mood]"), "mood/task.yaml:5: 'cues' is ['mood'], expected a list of cues out of emotion, age, gender, event, each once"),
-    "bomb": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "mood/task.yaml:1: anchors and aliases (&, *) are not allowed; write the value out"),
-    "merge key": (YAML + "citation:\n  <<: *x\n", "mood/task.yaml:8: anchors and aliases (&, *) are not allowed; write the value out"),
-    "tag": (YAML + "citation: !!python/object/apply:os.system [ls]\n", "mood/task.yaml:7: tags (!tag:yaml.org,2002:python/object/apply:os.system) are not allowed"),
+    "name": (
+        YAML.replace("name: mood", "name: ../mood"),
+        "mood/task.yaml:1: 'name' is ../mood, expected lower-case letters, digits, '-' and '_'",
+    ),
+    "cue": (
+        YAML.replace("[emotion]", "[mood]"),
+        "mood/task.yaml:5: 'cues' is ['mood'], expected a list of cues out of emotion, age, gender, event, each once",
+    ),
+    "bomb": (
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+        "mood/task.yaml:1: anchors and aliases (&, *) are not allowed; write the value out",
+    ),
+    "merge key": (
+        YAML + "citation:\n  <<: *x\n",
+        "mood/task.yaml:8: anchors and aliases (&, *) are not allowed; write the value out",
+    ),
+    "tag": (
+        YAML + "citation: !!python/object/apply:os.system [ls]\n",
+        "mood/task.yaml:7: tags (!tag:yaml.org,2002:python/object/apply:os.system) are not allowed",
+    ),
     "deep": ("a: " + "[" * 5000 + "\n", "mood/task.yaml:1: nested deeper than 12 levels"),
     "twice": (YAML + "name: other\n", "mood/task.yaml:7: key 'name' twice"),
     "number as key": (YAML + "1: x\n", "mood/task.yaml:7: keys are text; write '1' in quotes"),
     "no mapping": ("- a\n", "mood/task.yaml:1: expected a mapping of keys to values"),
     "empty": ("", "mood/task.yaml:1: expected a mapping of keys to values"),
-    "no yaml": ("name: [\n", "mood/task.yaml:2: not YAML: expected the node content, but found '<stream end>'"),
+    "no yaml": (
+        "name: [\n",
+        "mood/task.yaml:2: not YAML: expected the node content, but found '<stream end>'",
+    ),
     "large": ("# " + "x" * 300_000 + "\n", "mood/task.yaml: larger than 262,144 bytes"),
-    "control character": ("name: \x07\n", "mood/task.yaml:1: not YAML: unacceptable character #x0007: special characters are not allowed"),
-}  # fmt: skip
+    "control character": (
+        "name: \x07\n",
+        "mood/task.yaml:1: not YAML: unacceptable character #x0007: special characters are not allowed",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", YAML_FAULTS)
@@ -185,12 +278,18 @@ def test_bad_task_yaml_is_one_line_with_file_and_line(name: str, folder: Path) -
 
 
 LINE_FAULTS: dict[str, tuple[bytes, str]] = {
-    "torn": (b'{"id": "r4", "au', "mood/samples.jsonl:5: not strict JSON: Unterminated string starting at: line 1 column 14 (char 13); the file ends in the middle of a row"),
+    "torn": (
+        b'{"id": "r4", "au',
+        "mood/samples.jsonl:5: not strict JSON: Unterminated string starting at: line 1 column 14 (char 13); the file ends in the middle of a row",
+    ),
     "nan": (b'{"id": NaN}\n', "mood/samples.jsonl:5: not strict JSON: NaN is not JSON"),
-    "key twice": (b'{"id": "a", "id": "b"}\n', "mood/samples.jsonl:5: not strict JSON: the same key twice in one object"),
+    "key twice": (
+        b'{"id": "a", "id": "b"}\n',
+        "mood/samples.jsonl:5: not strict JSON: the same key twice in one object",
+    ),
     "list": (b"[1]\n", "mood/samples.jsonl:5: expected an object, got list"),
     "deep": (b"[" * 200_000 + b"\n", "mood/samples.jsonl:5: not strict JSON: nested too deeply"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LINE_FAULTS)

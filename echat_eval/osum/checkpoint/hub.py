@@ -30,8 +30,14 @@ FILES: Mapping[str, str] = {
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def download(name: str, folder: Path, *, repository: str = REPOSITORY, revision: str = "main",
-             endpoint: str | None = None) -> Path:  # fmt: skip
+def download(
+    name: str,
+    folder: Path,
+    *,
+    repository: str = REPOSITORY,
+    revision: str = "main",
+    endpoint: str | None = None,
+) -> Path:
     """Fetch a file with a progress bar, check it, and write `<file>.source.json` beside it.
 
     A broken fetch goes on where it stopped.
@@ -70,9 +76,14 @@ def download(name: str, folder: Path, *, repository: str = REPOSITORY, revision:
         path.unlink()
         raise BadData(f"{path}: the hub declares sha256 {declared}, the file has {actual}; fetch it again")
     record = {
-        "repository": repository, "file": filename, "revision": revision, "commit": said.commit_hash,
-        "sha256_declared_by_the_hub": declared, "sha256": actual, "size": path.stat().st_size,
-    }  # fmt: skip
+        "repository": repository,
+        "file": filename,
+        "revision": revision,
+        "commit": said.commit_hash,
+        "sha256_declared_by_the_hub": declared,
+        "sha256": actual,
+        "size": path.stat().st_size,
+    }
     note = path.with_name(path.name + ".source.json")
     note.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return path

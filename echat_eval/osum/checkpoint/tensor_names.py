@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.model.config import OsumConfig
 
-__all__ = ["COPIES", "TIED", "Shape", "official_shapes", "recipe", "rename"]
+__all__ = ["COPIES", "TIED", "Shape", "official_shapes", "rename", "weight_map"]
 
 Shape = tuple[int, ...]
 
@@ -119,7 +119,7 @@ def official_shapes(config: OsumConfig) -> dict[str, Shape]:
     return shapes | dict.fromkeys(TIED, (d.vocab, d.width))
 
 
-def recipe(config: OsumConfig) -> dict[str, tuple[str | None, ...]]:
+def weight_map(config: OsumConfig) -> dict[str, tuple[str | None, ...]]:
     """Return our name -> official names whose tensors are joined along dimension 0; None stands for zeros."""
     made: dict[str, tuple[str | None, ...]] = {"decoder.text_embedding.weight": (TIED[0],)}
     pairs = {

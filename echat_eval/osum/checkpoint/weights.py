@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.errors import BadData
-from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED, official_shapes, recipe, rename
+from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED, official_shapes, rename, weight_map
 from echat_eval.osum.model.model import OsumModel
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def join(tensors: Mapping[str, Tensor], config: OsumConfig, *, where: str) -> di
         raise BadData(f"{where}: not the OSUM-EChat of this configuration: {faults.sentence()}")
     given = next(name for name in TIED if name in tensors)
     made: dict[str, Tensor] = {}
-    for ours, sources in recipe(config).items():
+    for ours, sources in weight_map(config).items():
         parts = [None if s is None else tensors[given if s in TIED else s] for s in sources]
         size = next(p for p in parts if p is not None)
         whole = [torch.zeros_like(size) if p is None else p for p in parts]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from echat_eval.osum.model.memory import ran_out
+from echat_eval.osum.model.memory import is_oom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.slots import Slots
-    from echat_eval.osum.decoding.state import Rules
+    from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Heads
     from echat_eval.osum.model.decoder import Decoder
-    from echat_eval.osum.model.kv_cache import Cache
+    from echat_eval.osum.model.kv_cache import KVCache
 
     #: (step, its state) -> something that does the step again.
-    Record = Callable[[Callable[[], None], Sequence[Tensor]], Callable[[], None]]
+    CudaGraph = Callable[[Callable[[], None], Sequence[Tensor]], Callable[[], None]]
 
-__all__ = ["STEPS", "Kept", "Steps", "compile_layers", "prepare", "recorder", "rehearse", "resolve"]
+__all__ = ["STEPS", "CudaGraphCache", "Steps", "compile_layers", "prepare", "recorder", "rehearse", "resolve"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def resolve(steps: Steps, device: torch.device) -> Steps:
     return "compiled" if steps == "auto" else steps
 
 
-def recorder(steps: Steps, decoder: Decoder, device: torch.device) -> Record | None:
+def recorder(steps: Steps, decoder: Decoder, device: torch.device) -> CudaGraph | None:
     """Return how to record resolved steps on this device; None to run them plainly.
 
     What cannot be compiled is recorded as it is, and what cannot be recorded runs as it is, with a warning.
@@ -85,7 +85,7 @@ def recorder(steps: Steps, decoder: Decoder, device: torch.device) -> Record | N
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 step()
         except RuntimeError as error:
-            if ran_out(error):
+            if is_oom(error):
                 raise
             logger.warning("a decode step cannot be recorded (%s); it runs as it is, which is slower", error)
             return step
@@ -100,7 +100,7 @@ def prepare(rehearsal: Callable[[], None], decoder: Decoder) -> None:
     try:
         rehearsal()
     except RuntimeError as error:
-        if ran_out(error) or not decoder.compiled:
+        if is_oom(error) or not decoder.compiled:
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         logger.warning("the decoder cannot be compiled (%s); it runs as it is, which is slower", first)
@@ -113,7 +113,7 @@ def compile_layers(decoder: Decoder, *, backend: str = "inductor") -> None:
     decoder.compiled = [torch.compile(layer, fullgraph=True, backend=backend) for layer in decoder.layers]
 
 
-class Kept:
+class CudaGraphCache:
     """What recorded steps know by address, kept for the next call, which then need not record them anew.
 
     Attributes:
@@ -127,7 +127,7 @@ class Kept:
 
     def drop(self) -> None:
         """Let go of everything."""
-        self.kind: tuple[Rules, Sampling, int] | None = None
-        self.cache: Cache | None = None
+        self.kind: tuple[DecodingRules, Sampling, int] | None = None
+        self.cache: KVCache | None = None
         self.slots: Slots | None = None
         self.recorded: dict[tuple[Heads, int, int], Callable[[], None]] = {}

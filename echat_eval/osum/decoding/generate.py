@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from echat_eval.osum.decoding.loop import Loop
+from echat_eval.osum.decoding.loop import DecodeLoop
 from echat_eval.osum.decoding.scheduler import Job
 from echat_eval.osum.decoding.state import split_ids
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.decoding.scheduler import Made
-    from echat_eval.osum.decoding.state import Rules
+    from echat_eval.osum.decoding.scheduler import GenerationResult
+    from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.config import OsumConfig
     from echat_eval.osum.model.model import OsumModel
@@ -45,7 +45,7 @@ def generate(
     model: OsumModel,
     prompts: Sequence[Tensor],
     *,
-    rules: Rules,
+    rules: DecodingRules,
     sampling: Sampling,
     seeds: Sequence[int],
     upstream: bool = False,
@@ -67,7 +67,7 @@ def generate(
     Raises:
         SystemFailure: prompt and reply do not fit the decoder's positions.
     """
-    loop = Loop(model, rules=rules, sampling=sampling, slots=slots or len(prompts), hook=hook)
+    loop = DecodeLoop(model, rules=rules, sampling=sampling, slots=slots or len(prompts), hook=hook)
     pairs = enumerate(zip(prompts, seeds, strict=True))
     jobs = iter([Job(number=number, prompt=prompt, seed=seed) for number, (prompt, seed) in pairs])
     made = {
@@ -76,7 +76,9 @@ def generate(
     return [split(made[number], rules, model.config, upstream=upstream) for number in range(len(prompts))]
 
 
-def split(made: Made, rules: Rules, config: OsumConfig, *, upstream: bool = False) -> Generated:
+def split(
+    made: GenerationResult, rules: DecodingRules, config: OsumConfig, *, upstream: bool = False
+) -> Generated:
     """Return a reply's ids taken apart."""
     text, speech = split_ids(made.ids, rules, config, upstream=upstream)
     reason: Literal["stop", "length"] = "stop" if made.ended else "length"

@@ -10,14 +10,14 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from echat_eval.osum.decoding.state import Phases
+    from echat_eval.osum.decoding.state import DecodingState
 
-__all__ = ["Seen", "Watch"]
+__all__ = ["HostSync", "Seen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Where the rows stood when they were looked at; see `Phases`."""
+    """Where the rows stood when they were looked at; see `DecodingState`."""
 
     over: tuple[bool, ...]
     done: tuple[bool, ...]
@@ -26,14 +26,14 @@ class Seen:
     spoken: tuple[int, ...]
 
 
-def state_of(phases: Phases) -> Tensor:
+def state_of(phases: DecodingState) -> Tensor:
     """Return (5, B) int64 on the device."""
     return torch.stack(
         [phases.over().long(), phases.done.long(), phases.speech.long(), phases.count, phases.spoken]
     )
 
 
-class Watch:
+class HostSync:
     """Sees the rows as they are; or, lagging, as they were when they were last noted.
 
     A row that is over stays as it is, so an old look is true of what it says is over. It is never so old that
@@ -49,7 +49,7 @@ class Watch:
         self.noted: Tensor | None = None
         self.copied: torch.cuda.Event | None = None
 
-    def note(self, phases: Phases) -> None:
+    def note(self, phases: DecodingState) -> None:
         """Begin to copy where the rows stand."""
         if not self.lagging:
             return
@@ -62,7 +62,7 @@ class Watch:
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.copied.record(torch.cuda.current_stream(self.device))
 
-    def look(self, phases: Phases) -> Seen | None:
+    def look(self, phases: DecodingState) -> Seen | None:
         """Return where the rows stand, or stood when last noted; None if they were not noted yet."""
         if self.lagging:
             if self.copied is not None:

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.errors import SystemFailure
-from echat_eval.osum.decoding.cuda_graphs import Kept
-from echat_eval.osum.decoding.scheduler import Batch, Job, Made
+from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache
+from echat_eval.osum.decoding.scheduler import GenerationResult, Job, SlotScheduler
 from echat_eval.osum.model.kv_cache import kv_bytes
-from echat_eval.osum.model.memory import let_go, ran_out
+from echat_eval.osum.model.memory import free_memory, is_oom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from echat_eval.osum.decoding.cuda_graphs import Record
+    from echat_eval.osum.decoding.cuda_graphs import CudaGraph
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.decoding.state import Rules
+    from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.model import OsumModel
 
-__all__ = ["Job", "Loop", "Made"]
+__all__ = ["DecodeLoop", "GenerationResult", "Job"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 8
 
 
-class Loop:
+class DecodeLoop:
     """Decodes jobs of one kind.
 
     Args:
@@ -60,24 +60,24 @@ class Loop:
         self,
         model: OsumModel,
         *,
-        rules: Rules,
+        rules: DecodingRules,
         sampling: Sampling,
         slots: int,
-        record: Record | None = None,
+        record: CudaGraph | None = None,
         look_every: int = 0,
         early: int = 0,
         hook: Hook | None = None,
-        kept: Kept | None = None,
+        kept: CudaGraphCache | None = None,
     ) -> None:
         self.model, self.rules, self.sampling, self.slots = model, rules, sampling, slots
         self.record, self.early, self.hook = record, early, hook
         self.look_every = look_every or (LOOK_EVERY if model.device.type == "cuda" else 1)
-        self.kept = kept or Kept()
+        self.kept = kept or CudaGraphCache()
         self.notes: list[str] = []
         self.steps = self.refills = 0
 
     @torch.inference_mode()
-    def run(self, take: Callable[[int], Sequence[Job]]) -> Iterator[Made]:
+    def run(self, take: Callable[[int], Sequence[Job]]) -> Iterator[GenerationResult]:
         """Yield every job's reply as it ends.
 
         Args:
@@ -89,18 +89,18 @@ class Loop:
         """
         waiting: deque[Job] = deque()
         while True:
-            batch = Batch(self, take, waiting)
+            batch = SlotScheduler(self, take, waiting)
             try:
                 yield from batch.run()
                 return
             except (RuntimeError, MemoryError) as error:
-                if self.hook is not None or not ran_out(error):
+                if self.hook is not None or not is_oom(error):
                     raise
                 waiting = batch.unfinished()
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
             del batch
             self.kept.drop()
-            let_go(self.model.device)
+            free_memory(self.model.device)
             self.halve(waiting, what)
 
     def halve(self, waiting: Sequence[Job], what: str) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from echat_eval.osum.decoding.host_sync import Watch
+from echat_eval.osum.decoding.host_sync import HostSync
 from echat_eval.osum.decoding.slots import Slots
 from echat_eval.osum.decoding.step import advance, choose, choose_fixed
-from echat_eval.osum.model.kv_cache import Cache
+from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.length_batches import alike
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.decoding.host_sync import Seen
-    from echat_eval.osum.decoding.loop import Loop
+    from echat_eval.osum.decoding.loop import DecodeLoop
     from echat_eval.osum.decoding.step import Heads
 
-__all__ = ["Batch", "Job", "Made"]
+__all__ = ["GenerationResult", "Job", "SlotScheduler"]
 
 #: Keys and values grow by at least this many positions.
 GROWTH = 128
@@ -42,7 +42,7 @@ def power_of_two(value: int) -> int:
     return 1 << (value - 1).bit_length()
 
 
-class Batch:
+class SlotScheduler:
     """As many rows as the loop has slots, until nobody waits any more.
 
     Args:
@@ -51,7 +51,7 @@ class Batch:
         waiting: jobs taken before and not finished.
     """
 
-    def __init__(self, loop: Loop, take: Callable[[int], Sequence[Job]], waiting: deque[Job]) -> None:
+    def __init__(self, loop: DecodeLoop, take: Callable[[int], Sequence[Job]], waiting: deque[Job]) -> None:
         self.loop, self.take, self.waiting = loop, take, waiting
         self.decoder, self.device = loop.model.decoder, loop.model.device
         self.running: list[Job | None] = []
@@ -59,7 +59,7 @@ class Batch:
         self.told: set[int] = set()  # jobs whose beginning was reported
         self.exhausted = self.all_speech = False
         self.recorded: dict[tuple[Heads, int, int], Callable[[], None]] = {}
-        self.watch = Watch(self.device, lagging=loop.record is not None)
+        self.watch = HostSync(self.device, lagging=loop.record is not None)
 
     def unfinished(self) -> deque[Job]:
         """Return the jobs without a reply, in the order they came."""
@@ -69,7 +69,7 @@ class Batch:
         """Return whether any row is in use."""
         return any(job is not None for job in self.running)
 
-    def run(self) -> Iterator[Made]:
+    def run(self) -> Iterator[GenerationResult]:
         """Yield replies until all jobs have theirs."""
         self.open()
         while self.busy():
@@ -110,7 +110,7 @@ class Batch:
         """Make state for so many rows, and keys and values for `room` positions each."""
         loop, config = self.loop, self.loop.model.config
         like = torch.zeros(0, dtype=loop.model.dtype, device=self.device)
-        self.cache = Cache.allocate(config.decoder, rows=rows, slots=room, like=like)
+        self.cache = KVCache.allocate(config.decoder, rows=rows, slots=room, like=like)
         self.slots = Slots(loop.rules, loop.sampling, config, rows=rows, like=like)
 
     def allocate_recorded(self, rows: int, room: int) -> None:
@@ -207,7 +207,7 @@ class Batch:
         self.recorded[heads, rows, width]()
         self.loop.steps += 1
 
-    def collect(self) -> Iterator[Made]:
+    def collect(self) -> Iterator[GenerationResult]:
         """Yield what is finished, free its rows, and close up if there are too many for those that wait."""
         seen = self.watch.look(self.head.phases)
         if seen is None:
@@ -227,7 +227,7 @@ class Batch:
             return False
         return seen.spoken[row] >= early
 
-    def hand_out(self, rows: list[int], seen: Seen, *, early: bool) -> Iterator[Made]:
+    def hand_out(self, rows: list[int], seen: Seen, *, early: bool) -> Iterator[GenerationResult]:
         """Yield the ids of these rows; free them unless the reply goes on."""
         if not rows:
             return
@@ -239,7 +239,9 @@ class Batch:
                 self.told.add(job.number)
             else:
                 self.running[row] = None
-            yield Made(job=job, ids=tuple(ids[: seen.count[row]]), ended=seen.done[row], early=early)
+            yield GenerationResult(
+                job=job, ids=tuple(ids[: seen.count[row]]), ended=seen.done[row], early=early
+            )
 
     def close_up(self) -> None:
         """With nobody waiting any more, move the rows in use to the front and step only those."""
@@ -275,7 +277,7 @@ class Job:
     number: int
     prompt: Tensor
     seed: int
-    prefix: Cache | None = None
+    prefix: KVCache | None = None
 
     @property
     def positions(self) -> int:
@@ -284,7 +286,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class GenerationResult:
     """What became of a job.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.osum.decoding.sampling import draw_uniforms, penalise, pick
-from echat_eval.osum.decoding.state import Phases
+from echat_eval.osum.decoding.state import DecodingState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.decoding.state import Rules
+    from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.model.config import OsumConfig
 
 __all__ = ["Slots"]
@@ -42,11 +42,11 @@ class Slots:
     STATE = ("hidden", "last", "as_speech", "position", "uniforms", "made")
 
     def __init__(
-        self, rules: Rules, sampling: Sampling, config: OsumConfig, *, rows: int, like: Tensor
+        self, rules: DecodingRules, sampling: Sampling, config: OsumConfig, *, rows: int, like: Tensor
     ) -> None:
         device = like.device
         self.rules, self.sampling, self.config = rules, sampling, config
-        self.phases = Phases(rules, config, rows=rows, device=device)
+        self.phases = DecodingState(rules, config, rows=rows, device=device)
         self.phases.done.fill_(True)  # no row is in use yet
         self.hidden = like.new_zeros(rows, config.decoder.width)
         self.last, self.position = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
@@ -79,7 +79,7 @@ class Slots:
         mine = [getattr(self, name) for name in self.STATE]
         return [
             *mine,
-            *(getattr(self.phases, n) for n in Phases.STATE),
+            *(getattr(self.phases, n) for n in DecodingState.STATE),
             *([] if self.seen is None else [self.seen]),
         ]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.model.config import OsumConfig
 
-__all__ = ["Phases", "Rules", "split_ids"]
+__all__ = ["DecodingRules", "DecodingState", "split_ids"]
 
 #: How often a token may follow itself, and how often it may occur in the last few; then it is forbidden once.
 RUN, WINDOW, IN_WINDOW = 5, 8, 5
@@ -28,7 +28,7 @@ SILENCE_RUN, SILENCE_WINDOW, SILENCE_IN_WINDOW = 10, 13, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class DecodingRules:
     """What kind of reply is made.
 
     Attributes:
@@ -52,7 +52,7 @@ class Rules:
     edge_fills: bool = True
 
 
-class Phases:
+class DecodingState:
     """Where each row of a batch stands; every change is made in place, so that a step can be recorded.
 
     Attributes:
@@ -81,7 +81,7 @@ class Phases:
         "text_over",
     )
 
-    def __init__(self, rules: Rules, config: OsumConfig, *, rows: int, device: torch.device) -> None:
+    def __init__(self, rules: DecodingRules, config: OsumConfig, *, rows: int, device: torch.device) -> None:
         self.rules, self.config = rules, config
         self.speech, self.spoke, self.done, self.gate_open, self.text_over = (
             torch.zeros(rows, dtype=torch.bool, device=device) for _ in range(5)
@@ -104,7 +104,7 @@ class Phases:
         self.recent[rows] = -1
         self.room[rows] = self.rules.blocks[0] if self.rules.blocks else 0
 
-    def head(self, rows: int) -> Phases:
+    def head(self, rows: int) -> DecodingState:
         """Return the first rows, on the same memory."""
         part = copy.copy(self)
         for name in self.STATE:
@@ -202,14 +202,14 @@ def _of(tensor: Tensor, rows: Tensor | None) -> Tensor:
     return tensor if rows is None else tensor[rows]
 
 
-def interleaved(ids: Sequence[int], rules: Rules, config: OsumConfig) -> tuple[bool, ...]:
+def interleaved(ids: Sequence[int], rules: DecodingRules, config: OsumConfig) -> tuple[bool, ...]:
     """Return for every id of a reply in blocks whether it is a speech id, by walking the same rules."""
-    phases = Phases(rules, config, rows=1, device=torch.device("cpu"))
+    phases = DecodingState(rules, config, rows=1, device=torch.device("cpu"))
     return tuple(bool(phases.accept(torch.tensor([token]))) for token in ids)
 
 
 def split_ids(
-    ids: Sequence[int], rules: Rules, config: OsumConfig, *, upstream: bool = False
+    ids: Sequence[int], rules: DecodingRules, config: OsumConfig, *, upstream: bool = False
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return (text ids, speech ids) of a reply.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.decoding.slots import Slots
     from echat_eval.osum.model.decoder import Decoder
-    from echat_eval.osum.model.kv_cache import Cache
+    from echat_eval.osum.model.kv_cache import KVCache
 
     #: (step, logits (B, V), ids (B,)) -> ids (B,): sees every choice, and may overrule it.
     Hook = Callable[[int, Tensor, Tensor], Tensor]
@@ -80,7 +80,7 @@ def choose_fixed(decoder: Decoder, slots: Slots, heads: Heads) -> None:
     slots.accept(ids.masked_fill(phases.over(), 0))
 
 
-def advance(decoder: Decoder, slots: Slots, cache: Cache, *, width: int) -> None:
+def advance(decoder: Decoder, slots: Slots, cache: KVCache, *, width: int) -> None:
     """Run the last id of every row through the decoder; look at the first `width` cache slots."""
     x = decoder.embed(slots.last, slots.as_speech)[:, None]
     states = decoder(x, slots.position[:, None], cache, slots=width)

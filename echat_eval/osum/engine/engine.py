@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from echat_eval.osum.decoding.cuda_graphs import Kept, recorder, resolve
+from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache, recorder, resolve
 from echat_eval.osum.decoding.generate import split
-from echat_eval.osum.decoding.loop import Loop
-from echat_eval.osum.engine.job_source import Ears, Source, embed
+from echat_eval.osum.decoding.loop import DecodeLoop
+from echat_eval.osum.engine.job_source import AudioEncoder, JobSource, embed
 from echat_eval.osum.engine.prefix_cache import Prefixes
 from echat_eval.osum.model.features import check_wave
-from echat_eval.osum.prompts.modes import Heard, mode_named, rules_of
+from echat_eval.osum.prompts.modes import AudioPrompt, mode_named, rules_of
 from echat_eval.osum.prompts.parse_reply import read_answer, read_reply
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.model import OsumModel
     from echat_eval.osum.model.tokenizer import TextTokenizer
-    from echat_eval.osum.prompts.modes import Ask, Piece, Profile
+    from echat_eval.osum.prompts.modes import GenerationRequest, Piece, Profile
     from echat_eval.records import Waveform
 
 __all__ = ["Engine", "OsumReply", "Token2Wav"]
@@ -96,9 +96,9 @@ class Engine:
         self.model, self.tokenizer, self.profile = model, tokenizer, profile
         self.slots, self.look_every = slots, look_every
         self.steps = resolve(steps, model.device)
-        self.prefixes, self.ears = Prefixes(model), Ears(self)
-        self.loop: Loop | None = None
-        self.kept = Kept()
+        self.prefixes, self.ears = Prefixes(model), AudioEncoder(self)
+        self.loop: DecodeLoop | None = None
+        self.kept = CudaGraphCache()
         self._notes: list[str] = []
 
     @property
@@ -106,7 +106,7 @@ class Engine:
         """Return what a reader of the results should know."""
         return (*self._notes, *self.ears.notes)
 
-    def check(self, ask: Ask, *, name: str = "audio") -> None:
+    def check(self, ask: GenerationRequest, *, name: str = "audio") -> None:
         """Raise SystemFailure if the audio of a request cannot be heard."""
         config = self.model.config
         for wave in (*(turn.wave for turn in ask.history), *([] if ask.wave is None else [ask.wave])):
@@ -116,13 +116,13 @@ class Engine:
 
     def embed(self, layouts: Sequence[Sequence[Piece]]) -> list[Tensor]:
         """Return one (L, D) prompt per layout."""
-        waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, Heard)]
+        waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, AudioPrompt)]
         heard = iter(self.ears.hear(waves) if waves else ())
         return [embed(self, pieces, heard) for pieces in layouts]
 
     def reply(
         self,
-        asks: Sequence[Ask],
+        asks: Sequence[GenerationRequest],
         *,
         mode: str = "s2s",
         sampling: Sampling | None = None,
@@ -159,7 +159,7 @@ class Engine:
 
     def stream(
         self,
-        asks: Iterable[tuple[int, Ask]],
+        asks: Iterable[tuple[int, GenerationRequest]],
         *,
         mode: str = "s2s",
         sampling: Sampling | None = None,
@@ -182,9 +182,9 @@ class Engine:
         """
         chosen = mode_named(mode)
         rules = rules_of(chosen, self.profile, cap=cap)
-        source = Source(self, chosen, iter(asks))
+        source = JobSource(self, chosen, iter(asks))
         first = rules.blocks[1] + (not rules.edge_fills) if rules.blocks and begun else 0
-        loop = self.loop = Loop(
+        loop = self.loop = DecodeLoop(
             self.model,
             rules=rules,
             sampling=sampling or chosen.sampling,
@@ -210,7 +210,7 @@ class Engine:
             # What did not fit once will not fit the next time.
             self.slots = min(self.slots, loop.slots) if loop.notes else self.slots
 
-    def _finish(self, row: Generated, *, mode: str, ask: Ask, positions: int) -> OsumReply:
+    def _finish(self, row: Generated, *, mode: str, ask: GenerationRequest, positions: int) -> OsumReply:
         raw = self.tokenizer.decode(row.text)
         reading = read_answer(raw, task=ask.task) if mode == "understand" else read_reply(raw)
         return OsumReply(

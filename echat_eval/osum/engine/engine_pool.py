@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.engine.engine import Engine, OsumReply, Token2Wav
-    from echat_eval.osum.prompts.modes import Ask
+    from echat_eval.osum.prompts.modes import GenerationRequest
 
-__all__ = ["Answer", "Team", "Worker", "splice"]
+__all__ = ["EnginePool", "EngineWorker", "PoolReply", "splice"]
 
 #: Seconds over which an early first block passes into the whole reply.
 FADE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PoolReply:
     """A reply and its sound.
 
     Attributes:
@@ -52,19 +52,19 @@ class Answer:
 class Queue:
     """Hands out numbered requests to several threads, each once."""
 
-    def __init__(self, asks: Sequence[Ask]) -> None:
+    def __init__(self, asks: Sequence[GenerationRequest]) -> None:
         self.lock, self.left = threading.Lock(), iter(enumerate(asks))
 
-    def __iter__(self) -> Iterator[tuple[int, Ask]]:
+    def __iter__(self) -> Iterator[tuple[int, GenerationRequest]]:
         return self
 
-    def __next__(self) -> tuple[int, Ask]:
+    def __next__(self) -> tuple[int, GenerationRequest]:
         with self.lock:
             return next(self.left)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Worker:
+class EngineWorker:
     """One engine, and who speaks for it.
 
     Attributes:
@@ -78,22 +78,32 @@ class Worker:
     overlap: bool = False
 
     def answer(
-        self, asks: Iterator[tuple[int, Ask]], *, mode: str, sampling: Sampling | None, cap: int | None
-    ) -> dict[int, Answer]:
+        self,
+        asks: Iterator[tuple[int, GenerationRequest]],
+        *,
+        mode: str,
+        sampling: Sampling | None,
+        cap: int | None,
+    ) -> dict[int, PoolReply]:
         """Return number -> answer of all requests this worker gets hold of."""
         device = self.engine.model.device
         with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
             return self._answer(asks, mode=mode, sampling=sampling, cap=cap)
 
     def _answer(
-        self, asks: Iterator[tuple[int, Ask]], *, mode: str, sampling: Sampling | None, cap: int | None
-    ) -> dict[int, Answer]:
+        self,
+        asks: Iterator[tuple[int, GenerationRequest]],
+        *,
+        mode: str,
+        sampling: Sampling | None,
+        cap: int | None,
+    ) -> dict[int, PoolReply]:
         if mode_named(mode).in_turn:
             # One at a time: the first sound of a request must not wait for another's.
             return {n: self.answer_in_turn(ask, mode=mode, sampling=sampling, cap=cap) for n, ask in asks}
         if self.speaker is None:
             made = self.engine.stream(asks, mode=mode, sampling=sampling, cap=cap)
-            return {number: Answer(reply=reply) for number, reply in made}
+            return {number: PoolReply(reply=reply) for number, reply in made}
         seeds: dict[int, int] = {}
         replies: dict[int, OsumReply] = {}
         late: list[int] = []
@@ -111,9 +121,11 @@ class Worker:
                 )
                 voice.waves |= dict(zip(late, spoken, strict=True))
             waves = voice.wait()
-        return {number: Answer(reply=reply, wave=waves[number]) for number, reply in replies.items()}
+        return {number: PoolReply(reply=reply, wave=waves[number]) for number, reply in replies.items()}
 
-    def answer_in_turn(self, ask: Ask, *, mode: str, sampling: Sampling | None, cap: int | None) -> Answer:
+    def answer_in_turn(
+        self, ask: GenerationRequest, *, mode: str, sampling: Sampling | None, cap: int | None
+    ) -> PoolReply:
         """Return one answer, and when its first block of speech was sound.
 
         The first block is spoken as soon as it is there, alone; the reply begins with that very sound and
@@ -130,13 +142,13 @@ class Worker:
         made = self.engine.stream([(0, ask)], mode=mode, sampling=sampling, cap=cap, slots=1, begun=begun)
         ((_, reply),) = made
         if speaker is None:
-            return Answer(reply=reply)
+            return PoolReply(reply=reply)
         (whole,) = speaker.synthesise([codec(reply)], seeds=[ask.seed])
         early, seconds = first[0] if first else (None, time.perf_counter() - begin)
         if whole is None:
-            return Answer(reply=reply)
+            return PoolReply(reply=reply)
         wave = whole if early is None else splice(early, whole)
-        return Answer(reply=reply, wave=wave, first_audio_seconds=seconds)
+        return PoolReply(reply=reply, wave=wave, first_audio_seconds=seconds)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -149,7 +161,9 @@ def codec(reply: OsumReply) -> tuple[int, ...]:
     return tuple(token for token in reply.speech if token < SPEECH_IDS)
 
 
-def noting(asks: Iterator[tuple[int, Ask]], seeds: dict[int, int]) -> Iterator[tuple[int, Ask]]:
+def noting(
+    asks: Iterator[tuple[int, GenerationRequest]], seeds: dict[int, int]
+) -> Iterator[tuple[int, GenerationRequest]]:
     """Pass requests on, and write down their seeds."""
     for number, ask in asks:
         seeds[number] = ask.seed
@@ -166,15 +180,20 @@ def splice(early: Waveform, whole: Waveform) -> Waveform:
     return Waveform(samples=samples, sample_rate=whole.sample_rate)
 
 
-class Team:
+class EnginePool:
     """Workers that share the requests of one call."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[EngineWorker]) -> None:
         self.workers = tuple(workers)
 
     def answer(
-        self, asks: Sequence[Ask], *, mode: str, sampling: Sampling | None = None, cap: int | None = None
-    ) -> list[Answer]:
+        self,
+        asks: Sequence[GenerationRequest],
+        *,
+        mode: str,
+        sampling: Sampling | None = None,
+        cap: int | None = None,
+    ) -> list[PoolReply]:
         """Return the answers in the order of the requests.
 
         Raises:

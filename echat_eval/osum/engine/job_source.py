@@ -12,9 +12,9 @@ from echat_eval.errors import SystemFailure
 from echat_eval.osum.decoding.scheduler import Job
 from echat_eval.osum.engine.prefix_cache import common
 from echat_eval.osum.model.config import SAMPLE_RATE
-from echat_eval.osum.model.memory import let_go, ran_out
+from echat_eval.osum.model.memory import free_memory, is_oom
 from echat_eval.osum.model.model import HEARD_AT_ONCE
-from echat_eval.osum.prompts.modes import Heard, Spoken, Words, layout
+from echat_eval.osum.prompts.modes import AudioPrompt, Spoken, Words, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.engine.engine import Engine
-    from echat_eval.osum.prompts.modes import Ask, Mode, Piece
+    from echat_eval.osum.prompts.modes import GenerationRequest, Mode, Piece
 
-__all__ = ["Ears", "Source", "embed"]
+__all__ = ["AudioEncoder", "JobSource", "embed"]
 
 logger = logging.getLogger(__name__)
 
 
-class Ears:
+class AudioEncoder:
     """Hears waveforms, fewer at once after the memory was full.
 
     Attributes:
@@ -51,10 +51,10 @@ class Ears:
             try:
                 return self.engine.model.hear(waves, most=self.most)
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
+                if not is_oom(error):
                     raise
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            let_go(self.engine.model.device)
+            free_memory(self.engine.model.device)
             self.lower([len(wave) * 100 // SAMPLE_RATE for wave in waves], what)
 
     def lower(self, frames: Sequence[int], what: str) -> None:
@@ -80,7 +80,7 @@ def embed(engine: Engine, pieces: Sequence[Piece], heard: Iterator[Tensor]) -> T
 
 def embed_piece(engine: Engine, piece: Piece, heard: Iterator[Tensor]) -> Tensor:
     """Return the (L, D) embeddings of one piece."""
-    if isinstance(piece, Heard):
+    if isinstance(piece, AudioPrompt):
         return next(heard)
     if isinstance(piece, Words):
         encode = engine.tokenizer.encode if piece.trusted else engine.tokenizer.encode_plain
@@ -93,7 +93,7 @@ def embed_piece(engine: Engine, piece: Piece, heard: Iterator[Tensor]) -> Tensor
     return rows
 
 
-class Source:
+class JobSource:
     """Requests of one mode, made into jobs as they are wanted.
 
     Attributes:
@@ -101,10 +101,12 @@ class Source:
         positions: number -> how many positions its prompt has.
     """
 
-    def __init__(self, engine: Engine, mode: Mode, asks: Iterator[tuple[int, Ask]]) -> None:
+    def __init__(self, engine: Engine, mode: Mode, asks: Iterator[tuple[int, GenerationRequest]]) -> None:
         self.engine, self.mode, self.waiting = engine, mode, asks
-        self.pending: list[tuple[int, Ask]] = []  # taken, and not yet a job: the memory may be full meanwhile
-        self.asks: dict[int, Ask] = {}
+        self.pending: list[
+            tuple[int, GenerationRequest]
+        ] = []  # taken, and not yet a job: the memory may be full meanwhile
+        self.asks: dict[int, GenerationRequest] = {}
         self.positions: dict[int, int] = {}
 
     @torch.inference_mode()
@@ -117,7 +119,7 @@ class Source:
             layouts.append(
                 layout(self.mode, ask, profile=self.engine.profile, config=self.engine.model.config)
             )
-        waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, Heard)]
+        waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, AudioPrompt)]
         heard = iter(self.engine.ears.hear(waves) if waves else ())
         jobs = [
             self.job(number, ask, pieces, heard) for (number, ask), pieces in zip(taken, layouts, strict=True)
@@ -127,7 +129,9 @@ class Source:
         self.positions |= {job.number: job.positions for job in jobs}
         return jobs
 
-    def job(self, number: int, ask: Ask, pieces: Sequence[Piece], heard: Iterator[Tensor]) -> Job:
+    def job(
+        self, number: int, ask: GenerationRequest, pieces: Sequence[Piece], heard: Iterator[Tensor]
+    ) -> Job:
         """Return one request's job."""
         before = common(pieces)
         first = tuple(pieces[:before])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from echat_eval.osum.model.kv_cache import Cache
-from echat_eval.osum.prompts.modes import Heard, Words
+from echat_eval.osum.model.kv_cache import KVCache
+from echat_eval.osum.prompts.modes import AudioPrompt, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ def common(pieces: Sequence[Piece]) -> int:
     count = 0
     while count < len(pieces) - 1:
         piece = pieces[count]
-        if isinstance(piece, Heard) or (isinstance(piece, Words) and not piece.trusted):
+        if isinstance(piece, AudioPrompt) or (isinstance(piece, Words) and not piece.trusted):
             break
         count += 1
     return count
@@ -46,10 +46,10 @@ class Prefixes:
 
     def __init__(self, model: OsumModel) -> None:
         self.model = model
-        self.kept: OrderedDict[tuple[Piece, ...], Cache] = OrderedDict()
+        self.kept: OrderedDict[tuple[Piece, ...], KVCache] = OrderedDict()
 
     @torch.inference_mode()
-    def of(self, pieces: tuple[Piece, ...], embed: Callable[[], Tensor]) -> Cache | None:
+    def of(self, pieces: tuple[Piece, ...], embed: Callable[[], Tensor]) -> KVCache | None:
         """Return the one-row cache of these pieces; None of no pieces.
 
         Args:
@@ -60,7 +60,7 @@ class Prefixes:
             return None
         if pieces not in self.kept:
             x = embed().to(self.model.dtype)[None]
-            cache = Cache.allocate(self.model.config.decoder, rows=1, slots=x.shape[1], like=x)
+            cache = KVCache.allocate(self.model.config.decoder, rows=1, slots=x.shape[1], like=x)
             positions = torch.arange(x.shape[1], device=x.device)[None]
             self.model.decoder(x, positions, cache, slots=x.shape[1])
             self.kept[pieces] = cache

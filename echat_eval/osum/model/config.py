@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "FULL", "TINY", "TINY_REAL_VOCABULARY", "AdapterConfig", "DecoderConfig", "EncoderConfig", "OsumConfig",
-    "SpeechIds", "TextIds", "build_record", "config_from_json", "config_to_json", "read_config",
-]  # fmt: skip
+    "FULL",
+    "TINY",
+    "TINY_REAL_VOCABULARY",
+    "AdapterConfig",
+    "DecoderConfig",
+    "EncoderConfig",
+    "OsumConfig",
+    "SpeechIds",
+    "TextIds",
+    "build_record",
+    "config_from_json",
+    "config_to_json",
+    "read_config",
+]
 
 #: Hz of every waveform the model hears.
 SAMPLE_RATE = 16000

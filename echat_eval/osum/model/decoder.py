@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.model.config import DecoderConfig, OsumConfig
-    from echat_eval.osum.model.kv_cache import Cache
+    from echat_eval.osum.model.kv_cache import KVCache
 
 __all__ = ["Decoder"]
 
@@ -151,7 +151,7 @@ class Decoder(nn.Module):
         return torch.where(speech[:, None], spoken, text)
 
     def forward(
-        self, x: Tensor, positions: Tensor, cache: Cache, *, slots: int, rows: Tensor | None = None
+        self, x: Tensor, positions: Tensor, cache: KVCache, *, slots: int, rows: Tensor | None = None
     ) -> Tensor:
         """Return the last layer's states (B, T, D), and write the cache.
 

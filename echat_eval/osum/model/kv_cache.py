@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.model.config import DecoderConfig
 
-__all__ = ["Cache", "kv_bytes"]
+__all__ = ["KVCache", "kv_bytes"]
 
 
 def kv_bytes(config: DecoderConfig, *, rows: int, slots: int, itemsize: int) -> int:
@@ -22,14 +22,14 @@ def kv_bytes(config: DecoderConfig, *, rows: int, slots: int, itemsize: int) -> 
 
 
 @dataclass(slots=True)
-class Cache:
+class KVCache:
     """Keys and values: a list of (B, L, G, d), one a layer."""
 
     keys: list[Tensor]
     values: list[Tensor]
 
     @classmethod
-    def allocate(cls, config: DecoderConfig, *, rows: int, slots: int, like: Tensor) -> Cache:
+    def allocate(cls, config: DecoderConfig, *, rows: int, slots: int, like: Tensor) -> KVCache:
         """Return an empty cache for `rows` rows of at most `slots` positions each."""
         shape = (rows, slots, config.kv_heads, config.head_dim)
         # Zeros, not garbage: a masked slot still meets the value sum, and 0 x NaN is NaN.
@@ -53,7 +53,7 @@ class Cache:
                 wider[:, : old.shape[1]] = old
                 tensors[number] = wider
 
-    def put(self, prefix: Cache, rows: Tensor) -> None:
+    def put(self, prefix: KVCache, rows: Tensor) -> None:
         """Copy a one-row cache to the beginning of the rows with these numbers (R,)."""
         for mine, theirs in ((self.keys, prefix.keys), (self.values, prefix.values)):
             for target, source in zip(mine, theirs, strict=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.osum.decoding.sampling import Sampling
-from echat_eval.osum.decoding.state import Rules, split_ids
+from echat_eval.osum.decoding.state import DecodingRules, split_ids
 from echat_eval.osum.prompts.prompts import ASSISTANT, END, USER, system, task_named
 
 if TYPE_CHECKING:
@@ -24,9 +24,21 @@ if TYPE_CHECKING:
     from echat_eval.osum.model.config import OsumConfig, SpeechIds
 
 __all__ = [
-    "MODES", "PROFILES", "Ask", "Heard", "Ids", "Mode", "PastTurn", "Piece", "Profile", "Spoken", "Words",
-    "layout", "mode_named", "rules_of",
-]  # fmt: skip
+    "MODES",
+    "PROFILES",
+    "AudioPrompt",
+    "GenerationRequest",
+    "Ids",
+    "Mode",
+    "PastTurn",
+    "Piece",
+    "Profile",
+    "Spoken",
+    "Words",
+    "layout",
+    "mode_named",
+    "rules_of",
+]
 
 Profile = Literal["fixed", "upstream"]
 PROFILES: tuple[Profile, ...] = ("fixed", "upstream")
@@ -53,7 +65,7 @@ class PastTurn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class GenerationRequest:
     """One request.
 
     Attributes:
@@ -94,13 +106,13 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AudioPrompt:
     """The adapter's output for one waveform: 12.5 positions a second."""
 
     wave: Tensor
 
 
-Piece = Words | Ids | Spoken | Heard
+Piece = Words | Ids | Spoken | AudioPrompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +195,10 @@ def mode_named(name: str) -> Mode:
     return MODES[name]
 
 
-def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> Rules:
+def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> DecodingRules:
     """Return the rules of a mode's reply; `cap` lowers or raises the most new ids."""
     usual = mode.cap if profile == "fixed" else mode.upstream_cap
-    rules = Rules(max_new=usual if cap is None else cap)
+    rules = DecodingRules(max_new=usual if cap is None else cap)
     if mode.name == "tts":
         return replace(rules, starts_in_speech=True, edges=1)
     if not mode.speaks:
@@ -197,7 +209,7 @@ def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> Rules:
     return replace(rules, age_gate=True, block_repeats=profile == "fixed")
 
 
-def layout(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> list[Piece]:
+def layout(mode: Mode, ask: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
     """Return the prompt as pieces, in order.
 
     Raises:
@@ -240,10 +252,10 @@ def _question(task: str) -> Words:
 
 
 def _query(wave: Tensor, speech: SpeechIds) -> list[Piece]:
-    return [Spoken((speech.query_begin,)), Heard(wave), Spoken((speech.query_end,)), Words(ASSISTANT)]
+    return [Spoken((speech.query_begin,)), AudioPrompt(wave), Spoken((speech.query_end,)), Words(ASSISTANT)]
 
 
-def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> list[Piece]:
+def _dialogue(mode: Mode, ask: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
     """Return a prompt with past turns: as in training, or as the public inference code lays them out."""
     assert ask.wave is not None  # checked by the caller
     pieces: list[Piece] = [Words(system(mode.prompt))]
@@ -253,13 +265,13 @@ def _dialogue(mode: Mode, ask: Ask, *, profile: Profile, config: OsumConfig) -> 
             pieces += [*_query(turn.wave, config.speech), *_said(turn, config, verbatim=True)]
         else:
             said = _said(turn, config, verbatim=False)
-            pieces += [Words(USER), Heard(turn.wave), Words(END + ASSISTANT), *said, Words(END)]
+            pieces += [Words(USER), AudioPrompt(turn.wave), Words(END + ASSISTANT), *said, Words(END)]
     return [*pieces, Words(USER), *_query(ask.wave, config.speech)]
 
 
 def _said(turn: PastTurn, config: OsumConfig, *, verbatim: bool) -> list[Piece]:
     """Return an earlier reply; `verbatim` keeps its speech as it came, borders and all."""
-    edge, rules = config.speech.edge, Rules(max_new=0)
+    edge, rules = config.speech.edge, DecodingRules(max_new=0)
     if turn.ids is None:
         text: Piece = Words(turn.text, trusted=False)
         speech = (edge, *turn.speech, edge) if turn.speech else ()

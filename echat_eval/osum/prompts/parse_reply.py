@@ -25,15 +25,34 @@ __all__ = ["REPLY_EMOTIONS", "Reading", "read_answer", "read_labels", "read_repl
 #: Emotion tags that lead a tag-think reply -> English names; they are written, not spoken.
 REPLY_EMOTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "愉悦": "pleased", "抱歉": "sorry", "开心": "happy", "愤怒": "anger", "惊讶": "surprise",
+        "愉悦": "pleased",
+        "抱歉": "sorry",
+        "开心": "happy",
+        "愤怒": "anger",
+        "惊讶": "surprise",
         "厌恶": "disgust",
-        "悲伤": "sad", "害怕": "fear", "哭腔": "tearful", "安慰鼓励": "comforting", "中立": "neutral",
-        "happy": "happy", "anger": "anger", "angry": "anger", "surprise": "surprise", "disgust": "disgust",
-        "sad": "sad", "fear": "fear", "sorry": "sorry", "neutral": "neutral", "confused": "confused",
-        "sarcasm": "sarcasm", "embarrassed": "embarrassed", "curious": "curious", "worried": "worried",
+        "悲伤": "sad",
+        "害怕": "fear",
+        "哭腔": "tearful",
+        "安慰鼓励": "comforting",
+        "中立": "neutral",
+        "happy": "happy",
+        "anger": "anger",
+        "angry": "anger",
+        "surprise": "surprise",
+        "disgust": "disgust",
+        "sad": "sad",
+        "fear": "fear",
+        "sorry": "sorry",
+        "neutral": "neutral",
+        "confused": "confused",
+        "sarcasm": "sarcasm",
+        "embarrassed": "embarrassed",
+        "curious": "curious",
+        "worried": "worried",
         "shy": "shy",
     }
-)  # fmt: skip
+)
 
 #: Slots of the think template -> cue names.
 SLOTS: Mapping[str, str] = MappingProxyType(

@@ -40,7 +40,7 @@ SYSTEM: Mapping[str, str] = MappingProxyType(
         "tts-stream": f"{_A} speech synthesis {_BY} generate natural speech from text input and output both audio and the original text in interleaved format.",
         "qwen": "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
     }
-)  # fmt: skip
+)
 
 USER = "<|im_start|>user\n"
 ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
@@ -79,27 +79,60 @@ TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "asr": _after_transcript("转录这段音频中的语音内容为文字。"),
         "asr-batch": _after_transcript("将这段音频的语音内容详细记录为文字稿。"),
-        "asr+punctuation": _after_transcript("需对提供的语音文件执行文本转换，同时为转换结果补充必要的标点。"),
-        "align": _after_transcript("请识别音频内容，并对所有英文词和中文字进行时间对齐，标注格式为<>，时间精度0.1秒。"),
-        "asr+event": _after_transcript("请将音频转化为文字，并在末尾添加相关音频事件标签，标签格式为<>。", "event"),
-        "asr+emotion": _after_transcript("请将音频内容转录成文字记录，并在记录末尾标注情感标签,以<>表示。", "emotion"),
-        "asr+style": _after_transcript("请将音频中的讲话内容转化为文字，并在结尾处注明风格标签，用<>表示。", "style"),
-        "asr+gender": _after_transcript("请将音频转录为文字，并在文本末尾标注性别标签，标签格式为<>。", "gender"),
+        "asr+punctuation": _after_transcript(
+            "需对提供的语音文件执行文本转换，同时为转换结果补充必要的标点。"
+        ),
+        "align": _after_transcript(
+            "请识别音频内容，并对所有英文词和中文字进行时间对齐，标注格式为<>，时间精度0.1秒。"
+        ),
+        "asr+event": _after_transcript(
+            "请将音频转化为文字，并在末尾添加相关音频事件标签，标签格式为<>。", "event"
+        ),
+        "asr+emotion": _after_transcript(
+            "请将音频内容转录成文字记录，并在记录末尾标注情感标签,以<>表示。", "emotion"
+        ),
+        "asr+style": _after_transcript(
+            "请将音频中的讲话内容转化为文字，并在结尾处注明风格标签，用<>表示。", "style"
+        ),
+        "asr+gender": _after_transcript(
+            "请将音频转录为文字，并在文本末尾标注性别标签，标签格式为<>。", "gender"
+        ),
         "asr+age": _after_transcript("请将这段音频转录成文字，并在末尾加上年龄标签，格式为<>。", "age"),
-        "asr+reply": _after_transcript("首先将语音转录为文字，然后对语音内容进行回复，转录和文字之间使用<开始回答>分割。"),
+        "asr+reply": _after_transcript(
+            "首先将语音转录为文字，然后对语音内容进行回复，转录和文字之间使用<开始回答>分割。"
+        ),
         "age": _bare("请根据音频分析发言者的年龄并输出年龄标签，标签格式为<>。", "age"),
         "gender": _bare("根据下述音频内容判断说话者性别，返回性别标签，格式为<>.", "gender"),
         "style": _bare("对于以下音频，请直接判断风格并返回风格标签，标签格式为<>。", "style"),
         "emotion": _bare("请鉴别音频中的发言者情感并标出，标签格式为<>。", "emotion"),
         "event": _bare("对音频进行标签化，返回音频事件标签，标签格式为<>。", "event"),
-        "asr+age+gender": _after_transcript("请将这段音频进行转录，并在转录完成的文本末尾附加<年龄> <性别>标签。", "age", "gender"),
+        "asr+age+gender": _after_transcript(
+            "请将这段音频进行转录，并在转录完成的文本末尾附加<年龄> <性别>标签。", "age", "gender"
+        ),
         "age+gender": _bare("请识别以下音频发言者的年龄和性别.", "age", "gender"),
-        "asr+style+age+gender": _after_transcript("请对以下音频内容进行转录，并在文本结尾分别添加<风格>、<年龄>、<性别>标签。", "style", "age", "gender"),
-        "style+age+gender": _bare("请对以下音频进行分析，识别说话风格、说话者年龄和性别。", "style", "age", "gender"),
-        "asr+event+age+gender": _after_transcript("请将以下音频内容进行转录，并在转录完成的文本末尾分别附加<音频事件>、<年龄>、<性别>标签。", "event", "age", "gender"),
-        "asr+emotion+age+gender": _after_transcript("请将下列音频内容进行转录，并在转录文本的末尾分别添加<情感>、<年龄>、<性别>标签。", "emotion", "age", "gender"),
+        "asr+style+age+gender": _after_transcript(
+            "请对以下音频内容进行转录，并在文本结尾分别添加<风格>、<年龄>、<性别>标签。",
+            "style",
+            "age",
+            "gender",
+        ),
+        "style+age+gender": _bare(
+            "请对以下音频进行分析，识别说话风格、说话者年龄和性别。", "style", "age", "gender"
+        ),
+        "asr+event+age+gender": _after_transcript(
+            "请将以下音频内容进行转录，并在转录完成的文本末尾分别附加<音频事件>、<年龄>、<性别>标签。",
+            "event",
+            "age",
+            "gender",
+        ),
+        "asr+emotion+age+gender": _after_transcript(
+            "请将下列音频内容进行转录，并在转录文本的末尾分别添加<情感>、<年龄>、<性别>标签。",
+            "emotion",
+            "age",
+            "gender",
+        ),
     }
-)  # fmt: skip
+)
 
 
 def task_named(name: str) -> Task:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.voice.config import FlowConfig
 
-__all__ = ["Flow", "LengthRegulator", "stretch_reply", "time_grid"]
+__all__ = ["FlowMatching", "LengthRegulator", "stretch_reply", "time_grid"]
 
 #: Tokens at each end of a long reply that are stretched on their own.
 EDGE_TOKENS = 20
@@ -68,7 +68,7 @@ class LengthRegulator(nn.Module):
         return mu
 
 
-class Flow(nn.Module):
+class FlowMatching(nn.Module):
     """Tokens, a voice and noise in; mel frames out."""
 
     def __init__(self, config: FlowConfig) -> None:

@@ -83,7 +83,7 @@ class Origin:
 
 
 def flow_origins(flow: nn.Module) -> dict[str, Origin]:
-    """Return our name -> Origin for every parameter of a `Flow` (it may lie on the meta device)."""
+    """Return our name -> Origin for every parameter of a `FlowMatching` (it may lie on the meta device)."""
     origins = {}
     for name, value in flow.state_dict().items():
         theirs = next(re.sub(ours, official, name) for ours, official in FLOW_NAMES if re.match(ours, name))

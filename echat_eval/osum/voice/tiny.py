@@ -18,7 +18,7 @@ from echat_eval.osum.voice.config import (
     TINY_VOICE,
     voice_config_to_json,
 )
-from echat_eval.osum.voice.flow_matching import Flow
+from echat_eval.osum.voice.flow_matching import FlowMatching
 from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, official_shapes
 from echat_eval.osum.voice.vocoder import Hift
 from echat_eval.osum.voice.voice import Voice, save_voice
@@ -41,7 +41,7 @@ PITCH_MEAN, PITCH_SPREAD = 10.0, 1.0
 def random_flow_state(config: FlowConfig = TINY_VOICE.flow, *, seed: int = 0) -> dict[str, Tensor]:
     """Return what a flow.pt of this size holds, by official name, float32 on the CPU."""
     with torch.device("meta"):
-        flow = Flow(config)
+        flow = FlowMatching(config)
     return fill(official_shapes(flow_origins(flow)), seed=seed)
 
 

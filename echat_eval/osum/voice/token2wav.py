@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from echat_eval.errors import BadData, SystemFailure, UsageError
-from echat_eval.osum.model.memory import let_go, ran_out
+from echat_eval.osum.model.memory import free_memory, is_oom
 from echat_eval.osum.voice.config import HOP, MELS, SAMPLE_RATE, SPEECH_IDS, mel_frames, read_voice_config
 from echat_eval.osum.voice.vocoder import SourceNoise
 from echat_eval.osum.voice.voice import fingerprint, load_voice
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.osum.voice.config import VoiceConfig
-    from echat_eval.osum.voice.flow_matching import Flow
+    from echat_eval.osum.voice.flow_matching import FlowMatching
     from echat_eval.osum.voice.vocoder import Hift
     from echat_eval.osum.voice.voice import Voice
 
@@ -88,7 +88,7 @@ class Token2Wav:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: FlowMatching,
         hift: Hift,
         voice: Voice,
         *,
@@ -182,10 +182,10 @@ class Token2Wav:
             spoken = self.speak([rows[i] for i in batch], [seeds[i] for i in batch])
             return list(zip(batch, spoken, strict=True))
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_oom(error):
                 raise
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        let_go(self.device)
+        free_memory(self.device)
         if len(batch) == 1:
             raise SystemFailure(
                 f"out of memory speaking one reply of {len(rows[batch[0]])} speech tokens on {self.device}: "

@@ -91,7 +91,7 @@ class PitchPredictor(nn.Module):
         return hertz
 
 
-class Source(nn.Module):
+class HarmonicSource(nn.Module):
     """Sines at multiples of the pitch where it is voiced, noise everywhere, mixed to one channel."""
 
     def __init__(self, config: HiftConfig) -> None:
@@ -124,7 +124,7 @@ class Hift(nn.Module):
         bins = config.n_fft + 2  # real and imaginary parts, or magnitude and phase
         widths = [config.channels // 2**i for i in range(len(config.strides) + 1)]
         self.f0_predictor = PitchPredictor(config)
-        self.m_source = Source(config)
+        self.m_source = HarmonicSource(config)
         self.conv_pre = nn.Conv1d(MELS, config.channels, 7, padding=3)
         self.ups = nn.ModuleList(
             nn.ConvTranspose1d(wide, narrow, kernel, stride, padding=(kernel - stride) // 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.errors import BadData
-from echat_eval.osum.voice.flow_matching import Flow
+from echat_eval.osum.voice.flow_matching import FlowMatching
 from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, join, official_shapes
 from echat_eval.osum.voice.vocoder import Hift
 
@@ -43,7 +43,7 @@ DAMAGE = (
 )
 
 
-def load_flow(path: Path, config: FlowConfig) -> Flow:
+def load_flow(path: Path, config: FlowConfig) -> FlowMatching:
     """Return the flow of a released flow.pt, in eval mode on the CPU, float32.
 
     Raises:
@@ -63,10 +63,10 @@ def load_hift(path: Path, config: HiftConfig) -> Hift:
     return build_hift(read_state(path), config, where=str(path))
 
 
-def build_flow(state: Mapping[str, Tensor], config: FlowConfig, *, where: str) -> Flow:
+def build_flow(state: Mapping[str, Tensor], config: FlowConfig, *, where: str) -> FlowMatching:
     """Return the flow of a state with official names; `where` names it in a refusal."""
     with torch.device("meta"):
-        flow = Flow(config)
+        flow = FlowMatching(config)
     origins = flow_origins(flow)
     check(state, origins, where=where, what="the flow of CosyVoice-300M-25Hz")
     flow.load_state_dict({name: join(o, state) for name, o in origins.items()}, strict=True, assign=True)

@@ -74,8 +74,16 @@ def _checked(
     asked.add((item, str(dimension)))
 
     def rating(system: str, number: float, low: float, high: float) -> Rating:
-        return Rating(rater=rater, system=system, task=answer["task"], sample_id=answer["sample_id"],
-                      dimension=dimension, value=number, low=low, high=high)  # fmt: skip
+        return Rating(
+            rater=rater,
+            system=system,
+            task=answer["task"],
+            sample_id=answer["sample_id"],
+            dimension=dimension,
+            value=number,
+            low=low,
+            high=high,
+        )
 
     if not facts["dimensions"]:
         shares = {"a": (1.0, 0.0), "b": (0.0, 1.0), "equal": (0.5, 0.5)}
