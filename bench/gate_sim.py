@@ -5,7 +5,7 @@
 
 Cells that are in the result file with as many runs are not drawn again. Every run goes through
 `echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
-tests/gate/test_gate_batched.py holds that both say the same. What a cell lists, in percent of runs:
+tests/gate/test_critical.py holds that both say the same. What a cell lists, in percent of runs:
 
     false pass    the pooled primary's true drop is the margin, and the gate passes (nominal 2.5)
     false drop    nothing changed, and any of the 21 critical differences (5 tasks x 4 metrics and the pooled

@@ -15,6 +15,14 @@ import soundfile as sf
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.records import Reply, Request
 
+#: Fixtures that several folders use.
+pytest_plugins = [
+    "tests.support.http_server",
+    "tests.support.osum_fixtures",
+    "tests.support.report_runs",
+    "tests.support.score_tables",
+]
+
 IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
 TONE_RATE = 16_000
 

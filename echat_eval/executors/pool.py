@@ -42,8 +42,8 @@ class Pool:
 
     Args:
         what: "system" or "annotator" and its name, for messages.
-        hire: begins a worker at a place and returns its handle.
-        dismiss: ends a worker's process.
+        start: starts a worker at a place and returns its handle.
+        stop: ends a worker's process.
         places: how many.
         calls: that one worker bears at once.
     """
@@ -57,7 +57,7 @@ class Pool:
         places: int,
         calls: int,
     ) -> None:
-        self._what, self._hire, self._dismiss, self._calls = what, start, stop, calls
+        self._what, self._start_worker, self._stop_worker, self._calls = what, start, stop, calls
         self._places = [_Place(number) for number in range(places)]
         self._keeping: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
@@ -139,7 +139,7 @@ class Pool:
 
         last: BaseException = Unavailable("never begun")
         while place.fruitless < MAX_WORKER_RESTARTS:
-            worker = self._hire(place.number)
+            worker = self._start_worker(place.number)
             try:
                 begun = _answered(worker.where)
                 # Not wait_for, which until Python 3.12 may swallow that we are cancelled.
@@ -157,7 +157,7 @@ class Pool:
                 last = Unavailable(_line(error))
             finally:
                 with suppress(RayError):
-                    self._dismiss(worker)
+                    self._stop_worker(worker)
             if isinstance(last, UsageError):
                 break  # another worker would say the same
             if place.worker is worker:

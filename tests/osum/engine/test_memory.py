@@ -1,0 +1,150 @@
+"""A full memory: fewer at once, the same replies, and a word about it. The error is injected."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from echat_eval.errors import SystemFailure
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.memory import is_oom
+from echat_eval.osum.voice.tiny import write_tiny_release
+from echat_eval.osum.voice.token2wav import Token2Wav
+from tests.support.osum_requests import asks, ids_of
+
+FULL_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total")
+FULL_HOST = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 20 bytes."
+)
+FULL_PYTHON = MemoryError()
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (FULL_GPU, True),
+        (FULL_HOST, True),
+        (FULL_PYTHON, True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("not enough memory"), False),
+    ],
+)
+def test_a_full_memory_is_told_from_other_failures(error, full) -> None:
+    assert is_oom(error) is full
+
+
+def test_torchs_own_refusal_is_known() -> None:
+    with pytest.raises(RuntimeError) as refusal:
+        torch.empty(1 << 55)
+    assert is_oom(refusal.value)
+
+
+class Narrow:
+    """A forward that is out of memory with more than `most` rows; or once, at a given call."""
+
+    def __init__(self, usual, error: Exception, *, most: int = 10**9, at: int = -1) -> None:
+        self.usual, self.error, self.most, self.at = usual, error, most, at
+        self.calls = 0
+
+    def __call__(self, x, *rest, **given):
+        self.calls += 1
+        if x.shape[0] > self.most or self.calls == self.at:
+            raise self.error
+        return self.usual(x, *rest, **given)
+
+
+@pytest.fixture
+def engine(brisk_engine) -> Engine:
+    return Engine(brisk_engine.model, brisk_engine.tokenizer, slots=8)
+
+
+@pytest.mark.parametrize("error", [FULL_GPU, FULL_HOST, FULL_PYTHON], ids=["gpu", "host", "python"])
+def test_half_the_slots_go_on_with_the_same_replies(engine, brisk_engine, monkeypatch, caplog, error) -> None:
+    right = ids_of(brisk_engine.reply(asks(14), cap=40))
+    decoder = engine.model.decoder
+    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, error, most=3))
+    with caplog.at_level(logging.WARNING):
+        made = engine.reply(asks(14), cap=40)
+    assert ids_of(made) == right
+    assert engine.slots == 2
+    assert engine.notes == (
+        "out of memory with 8 requests at a time; went on with 4",
+        "out of memory with 4 requests at a time; went on with 2",
+    )
+    assert all(note in caplog.text for note in engine.notes)
+    # What was learnt is kept.
+    assert ids_of(engine.reply(asks(3), cap=40)) == right[:3]
+    assert len(engine.notes) == 2
+
+
+@pytest.mark.parametrize("call", [1, 2, 5, 12, 30])
+def test_full_at_any_moment_no_reply_is_lost_doubled_or_changed(
+    engine, brisk_engine, monkeypatch, call: int
+) -> None:
+    right = dict(enumerate(ids_of(brisk_engine.reply(asks(14), cap=40))))
+    decoder = engine.model.decoder
+    narrow = Narrow(decoder.forward, FULL_GPU, at=call)
+    monkeypatch.setattr(decoder, "forward", narrow)
+    made = [(number, reply.ids) for number, reply in engine.stream(enumerate(asks(14)), cap=40)]
+    assert len(made) == 14
+    assert dict(made) == right
+    assert narrow.calls > call
+    assert engine.slots == 4
+
+
+def test_full_with_one_request_is_one_line(engine, monkeypatch) -> None:
+    decoder = engine.model.decoder
+    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, FULL_GPU, most=0))
+    with pytest.raises(SystemFailure, match="out of memory with one request at a time") as failure:
+        engine.reply(asks(3), cap=40)
+    assert "\n" not in str(failure.value)
+    assert "Tried to allocate 20.00 MiB" in str(failure.value)
+    assert "lower max_new" in str(failure.value)
+
+
+def test_another_failure_is_not_taken_for_a_full_memory(engine, monkeypatch) -> None:
+    decoder = engine.model.decoder
+    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, RuntimeError("a bug"), at=4))
+    with pytest.raises(RuntimeError, match="a bug"):
+        engine.reply(asks(3), cap=40)
+    assert engine.notes == ()
+
+
+def test_fewer_are_heard_at_once(engine, brisk_engine, monkeypatch) -> None:
+    right, encoder = ids_of(brisk_engine.reply(asks(12), cap=20)), engine.model.encoder
+    monkeypatch.setattr(encoder, "forward", Narrow(encoder.forward, FULL_GPU, most=2))
+    made = engine.reply(asks(12), cap=20)
+    assert ids_of(made) == right
+    assert "out of memory hearing" in engine.notes[0]
+    assert engine.slots == 8
+    monkeypatch.setattr(encoder, "forward", Narrow(encoder.forward, FULL_GPU, most=0))
+    with pytest.raises(SystemFailure, match="hearing one recording, the longest") as failure:
+        engine.reply(asks(12), cap=20)
+    assert "\n" not in str(failure.value)
+
+
+def test_fewer_are_spoken_at_once(tmp_path: Path, monkeypatch) -> None:
+    write_tiny_release(tmp_path)
+    speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
+    rows, seeds = [list(range(n, 2 * n + 3)) for n in range(6)] + [[]], list(range(7))
+    right, usual = speaker.synthesise(rows, seeds=seeds), speaker.speak
+
+    def narrow(batch, numbers):
+        if len(batch) > 2:
+            raise FULL_GPU
+        return usual(batch, numbers)
+
+    monkeypatch.setattr(speaker, "speak", narrow)
+    made = speaker.synthesise(rows, seeds=seeds)
+    assert len(speaker.notes) == 2
+    assert made[6] is None
+    for ours, theirs in zip(made[:6], right[:6], strict=True):
+        assert abs(ours.samples - theirs.samples).max() < 1e-4
+    monkeypatch.setattr(speaker, "speak", lambda batch, numbers: (_ for _ in ()).throw(FULL_HOST))
+    with pytest.raises(SystemFailure, match="speaking one reply of") as failure:
+        speaker.synthesise(rows, seeds=seeds)
+    assert "\n" not in str(failure.value)

@@ -1,0 +1,257 @@
+"""Runs that lack something, folders that are taken, fonts that are not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.io import jsonl
+from echat_eval.ports import Silent
+from echat_eval.records import Reply, Request
+from echat_eval.report import build_report
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
+from tests.support.scripted_world import Floor, Marks, Scripted, make_run, make_task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cli(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "echat_eval", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def drawn_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw every figure to its last letter, and leave out the slow PDFs."""
+    from echat_eval.report import figures
+
+    def draw(figure: Any, outlet: Any, name: str) -> None:
+        import matplotlib.pyplot as plt
+
+        figure.canvas.draw()
+        plt.close(figure)
+        outlet.write(f"figures/{name}.txt", "drawn")
+
+    monkeypatch.setattr(figures, "save", draw)
+
+
+def data_of(page: Path, name: str) -> Any:
+    script = (page / "data" / f"{name}.js").read_text(encoding="utf-8")
+    return jsonl.loads(jsonl.loads(script.removeprefix(f'EChat.receive("{name}",').removesuffix(");\n")))
+
+
+def test_a_run_without_audio(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+    run = make_run(tmp_path / "run", [task], [Scripted("words", 0.5, voice=False)])
+    build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["tables", "page"])
+    details = data_of(tmp_path / "out/page", "shard-0")
+    assert {d["replies"]["words"]["audio"] for d in details} == {None}
+    assert all(d["audio"]["file"] for d in details)
+
+
+def test_a_run_whose_audio_files_are_gone(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+    run = make_run(tmp_path / "run", [task], [Scripted("voice", 0.5)])
+    for path in (run.path / "audio").iterdir():
+        path.unlink()
+    build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["page"])
+    assert {d["replies"]["voice"]["audio"]["file"] for d in data_of(tmp_path / "out/page", "shard-0")} == {
+        None
+    }
+
+
+def test_a_run_without_verdicts_can_still_be_listened_to(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+    run = make_run(tmp_path / "run", [task], [Scripted("mine", 0.5)], scorers=[], annotators=[])
+    made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
+    assert any("nothing is scored yet" in note for note in made.notes)
+    assert data_of(tmp_path / "out/page", "board")["metrics"] == []
+    assert not (tmp_path / "out" / "tables").exists()
+
+
+def test_a_half_done_run_says_how_much_is_lacking(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+
+    class Interrupted(Scripted):
+        asked = 0
+
+        def respond(self, request: Request) -> Reply:
+            Interrupted.asked += 1
+            if Interrupted.asked > 5:
+                raise KeyboardInterrupt
+            return super().respond(request)
+
+    with RunFolder(tmp_path / "run").writing() as run, pytest.raises(KeyboardInterrupt):
+        evaluate(
+            run,
+            systems=[Interrupted("mine", 0.5)],
+            tasks=[task],
+            annotators=[],
+            scorers=[Marks()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
+    made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent(), only=["page"])
+    assert any("half done: 3 of 8 replies are not there yet" in note for note in made.notes)
+    assert data_of(tmp_path / "out/page", "index")["replies"]["mine"] == "vvvvv..."
+
+
+def test_no_sample_at_all(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run").writing() as run:
+        evaluate(
+            run,
+            systems=[Scripted("mine", 0.5)],
+            tasks=[],
+            annotators=[],
+            scorers=[Marks()],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
+    made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent())
+    assert made.notes[0] == "the runs hold no samples"
+    assert data_of(tmp_path / "out/page", "board")["total"] == 0
+    assert data_of(tmp_path / "out/page", "index")["rows"] == []
+
+
+def test_one_sample_has_no_interval_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    task = make_task(tmp_path / "tasks", "emotion", 1)
+    task = replace(task, samples=task.samples[:1])
+    run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.1), Floor("canned", 0.0)])
+    drawn_only(monkeypatch)
+    made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
+    table = (tmp_path / "out/tables/leaderboard.md").read_text(encoding="utf-8")
+    assert "one cluster" in table
+    assert "**" not in table.split("\n", 2)[2].split("Brackets")[0], "nothing can be bold on one sample"
+    assert any("radar" in note for note in made.notes)
+    assert (tmp_path / "out/figures/forest-column.txt").is_file()
+
+
+def test_names_with_slashes_latex_html_and_300_characters_name_no_file(
+    hostile_run: RunFolder, tmp_path: Path
+) -> None:
+    build_report([str(hostile_run.path)], tmp_path / "out", progress=Silent(), only=["tables", "page"])
+    names = [p.name for p in tmp_path.rglob("*")]
+    assert not [n for n in names if "pwned" in n or "长" in n or len(n) > 80]
+
+
+def test_figures_say_that_no_font_has_chinese_letters(
+    hostile_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # filterwarnings=error: a glyph that a font lacks, drawn as a box, would be an error here.
+    from echat_eval.report import figure_style, figures
+
+    drawn_only(monkeypatch)
+    monkeypatch.setattr(figures, "chinese_font", lambda: None)
+    made = build_report([str(hostile_run.path)], tmp_path / "out", progress=Silent(), only=["figures"])
+    assert any("no installed font has Chinese letters" in note for note in made.notes)
+    assert figure_style.shown_name("中文", None) == "U+4E2D U+6587"
+
+
+def test_figures_are_byte_identical_when_made_twice_in_both_widths(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    from echat_eval.report.figure_panels import draw_forest
+    from echat_eval.report.figure_style import WIDTHS, save, styled
+    from echat_eval.report.outlet import Outlet
+    from echat_eval.report.runs import merge_runs
+
+    merged = merge_runs([usual_run])
+    for name in "ab":
+        with Outlet(tmp_path / name, ["figures"]) as outlet:
+            for width, inches in WIDTHS.items():
+                with styled(None) as plt:
+                    save(draw_forest(plt, merged, inches, None), outlet, f"forest-{width}")
+    for path in (tmp_path / "a" / "figures").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "figures" / path.name).read_bytes()
+    from PIL import Image
+
+    for width, inches in WIDTHS.items():
+        with Image.open(tmp_path / "a" / "figures" / f"forest-{width}.png") as image:
+            assert image.width / 300 == pytest.approx(inches, abs=0.02)
+
+
+def test_every_figure_of_a_usual_run_is_drawn(
+    usual_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_only(monkeypatch)
+    build_report(
+        [str(usual_run.path)],
+        tmp_path / "out",
+        progress=Silent(),
+        only=["figures"],
+        trend=["average", "careful"],
+    )
+    made = {p.stem for p in (tmp_path / "out/figures").iterdir()}
+    names = (
+        "forest",
+        "contrast",
+        "where-it-went",
+        "score-latency",
+        "confusion-emotion",
+        "confusion-age",
+        "trend",
+    )
+    assert made == {f"{name}-{width}" for name in names for width in ("column", "page")}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", "nowhere", "--out", "{out}"], "nowhere: not a run folder"),
+        (["report", "{run}:nobody", "--out", "{out}"], "unknown system in"),
+        (["report", "{run}", "--out", "{out}", "--only", "poster"], "parts are tables, figures, page"),
+        (["report", "--out", "{out}"], "no run given"),
+        (["report", "{run}", "--published", "--out", "{out}"], "--published takes no run"),
+        (["report", "{run}", "--out", "{out}", "--ablation", "nobody"], "unknown system 'nobody'"),
+        (["rate", "export", "{run}", "--out", "{out}", "--ab", "careful"], "expected two different systems"),
+        (["rate", "export", "{run}", "--out", "{out}", "--ab", "careful,nobody"], "unknown system 'nobody'"),
+    ],
+)
+def test_misuse_is_one_line_and_exit_code_2(
+    usual_run: RunFolder, tmp_path: Path, words: list[str], message: str
+) -> None:
+    done = cli(*(w.format(run=usual_run.path, out=tmp_path / "out") for w in words))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_makes_a_report_and_a_rating_sheet(usual_run: RunFolder, tmp_path: Path) -> None:
+    done = cli("report", str(usual_run.path), "--out", str(tmp_path / "out"), "--only", "page,tables")
+    assert (done.returncode, done.stdout.split()) == (
+        0,
+        [str(tmp_path / "out" / p) for p in ("tables/tables.md", "provenance.json", "page/index.html")],
+    ), done.stderr
+    done = cli("rate", "export", str(usual_run.path), "--out", str(tmp_path / "sheet"), "--samples", "1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sheet" / "index.html").is_file()
+    done = cli("report", "--published", "--out", str(tmp_path / "published"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_report_that_broke_off_can_be_made_again(
+    usual_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from echat_eval.report import pack
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pack, "provenance", broken)
+    with pytest.raises(KeyboardInterrupt):
+        build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
+    monkeypatch.undo()
+    build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
+    assert (tmp_path / "out" / "provenance.json").is_file()

@@ -1,0 +1,373 @@
+"""Tables, their marks, their formats and their provenance."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.ports import Silent
+from echat_eval.report.formats import csv_text, latex, latex_text, markdown
+from echat_eval.report.marks import marks_of, pair_tests
+from echat_eval.report.pack import build_published, build_report
+from echat_eval.report.published import published_blocks, published_tables
+from echat_eval.report.runs import merge_runs
+from echat_eval.report.tables import run_tables
+from echat_eval.runner.evaluate import rescore
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.select import open_run
+from tests.support.scripted_world import HOSTILE, Marks, Scripted, make_run, make_task
+
+HERE = Path(__file__).parent
+
+
+def cells_of(out: Path) -> dict[tuple[str, int, str, str], dict[str, Any]]:
+    facts = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    return {(c["table"], c["block"], c["row"], c["column"]): c for c in facts["cells"]}
+
+
+def tables_of(run: RunFolder) -> dict[str, Any]:
+    merged = merge_runs([run])
+    return {t.name: t for t in run_tables(merged, published_blocks(list(merged.tasks)), "careful")}
+
+
+# -- published ---------------------------------------------------------------------------------------
+
+
+def transcribed() -> dict[int, list[list[str]]]:
+    """Return table number -> rows of cells, from the transcription of the paper's tables."""
+    text = (HERE / "published-results.md").read_text(encoding="utf-8")
+    found: dict[int, list[list[str]]] = {}
+    for part in re.split(r"^## Table ", text, flags=re.M)[1:]:
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        found[int(part[0])] = [
+            [c.strip().strip("*") for c in line.strip("|").split("|")] for line in lines[2:]
+        ]
+    return found
+
+
+def numbers(cells: list[str]) -> list[float | None]:
+    return [None if c == "-" else float(c) for c in cells]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_published_tables_are_the_papers_to_the_digit(number: int) -> None:
+    made = next(t for t in published_tables() if t.name.startswith(f"table-{number}-"))
+    expected = transcribed()[number]
+    rows = made.blocks[0].rows
+    assert [[c.value for c in row.cells] for row in rows] == [numbers(row[1:]) for row in expected]
+    for row, (name, *_) in zip(rows, expected, strict=True):
+        first = name.lstrip("- ").split(" (")[0].split(" - ")[0]
+        assert first.removeprefix("U-Driven") in row.label or first in row.label
+
+
+def test_published_understanding_table_is_the_papers() -> None:
+    made = next(t for t in published_tables() if t.name.startswith("table-4-"))
+    expected: list[list[float | None]] = [[], [], [], []]
+    for row in transcribed()[4]:
+        sets = len(re.split(r" / |; ", row[2]))
+        for system, cell in enumerate(row[3:]):
+            expected[system] += numbers(re.split(r" / |; ", cell) if cell else ["-"] * sets)
+    columns = [[row.cells[system].value for row in made.blocks[0].rows] for system in range(4)]
+    assert columns == expected
+
+
+def test_published_pack_is_made_without_any_run(tmp_path: Path) -> None:
+    build_published(tmp_path / "out", progress=Silent())
+    names = {p.name for p in (tmp_path / "out" / "tables").glob("*.tex")}
+    assert {n[:7] for n in names if n.startswith("table-")} == {f"table-{i}" for i in range(1, 6)}
+    for cell in cells_of(tmp_path / "out").values():
+        assert "published" in cell or cell["text"] == "-"
+    assert "†" in (tmp_path / "out/tables/tables.md").read_text(encoding="utf-8")
+
+
+# -- numbers and marks -------------------------------------------------------------------------------
+
+
+def test_cells_are_means_of_the_scores(usual_run: RunFolder) -> None:
+    table = tables_of(usual_run)["leaderboard"]
+    scores = usual_run.scores().values()
+    for row in table.blocks[0].rows:
+        for column, cell in zip(("all", "emotion", "age"), row.cells, strict=True):
+            own = [
+                s.value
+                for s in scores
+                if s.system == row.label
+                and s.metric == "cue_contrast"
+                and s.value is not None
+                and column in ("all", s.task)
+            ]
+            assert cell.value == pytest.approx(math.fsum(own) / len(own))
+
+
+def test_floors_and_ceilings_and_published_rows_stand_apart(usual_run: RunFolder) -> None:
+    judged = tables_of(usual_run)["by-task-judge_r0"]
+    assert [b.title[:9] for b in judged.blocks] == ["", "Floors an", "Published"]
+    assert [r.label for r in judged.blocks[1].rows] == ["canned (floor)", "gold-labels (ceiling)"]
+    published = judged.blocks[2]
+    assert published.published
+    assert "2508.09600" in published.title
+    assert published.rows[0].cells[1].value == 44.8
+    assert all(cell.mark == "" for row in (*judged.blocks[1].rows, *published.rows) for cell in row.cells)
+
+
+def test_a_text_only_system_has_a_dash_on_a_voice_metric(usual_run: RunFolder) -> None:
+    row = next(r for r in tables_of(usual_run)["by-task-reply_wer"].blocks[0].rows if r.label == "text-only")
+    assert {(c.text, c.state) for c in row.cells} == {("-", "not applicable")}
+
+
+def test_pair_test_is_the_paired_t_test_where_every_cluster_is_one_sample(tmp_path: Path) -> None:
+    # Equal clusters of k: Student's t on the cluster means, which scipy computes on its own.
+    task = make_task(tmp_path / "tasks", "emotion", 6)
+    run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.3)])
+    merged = merge_runs([run])
+    metric = next(m for m in merged.board.metrics if m.name == "judge_r0")  # type: ignore[union-attr]
+    (test,) = pair_tests(merged, metric, ["a", "b"], ["emotion"])
+    scores = run.scores()
+    means = [
+        np.mean(
+            [
+                scores["a", "emotion", s.id, "judge_r0"].value
+                - scores["b", "emotion", s.id, "judge_r0"].value
+                for s in run.samples()
+                if s.contrast_group == f"g{g}"
+            ]
+        )  # type: ignore[operator]
+        for g in range(6)
+    ]
+    assert test.p == pytest.approx(scipy_stats.ttest_1samp(means, 0).pvalue)
+    assert test.better == "a"
+
+
+def test_marks_are_adjusted_over_the_whole_table(usual_run: RunFolder) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    merged = merge_runs([usual_run])
+    metric = next(m for m in merged.board.metrics if m.name == "judge_r0")  # type: ignore[union-attr]
+    tests = pair_tests(merged, metric, ["careful", "average", "text-only"], ["all", "emotion", "age"])
+    assert len(tests) == 9
+    expected = multitest.multipletests([t.p for t in tests], method="holm")[1]
+    assert [t.adjusted for t in tests] == pytest.approx(list(expected))
+
+
+def test_marks_need_a_test_that_supports_them(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 8)
+    twins = [Scripted("one", 0.8), Scripted("two", 0.8)]
+    merged = merge_runs([make_run(tmp_path / "twins", [task], twins)])
+    assert not any(c.mark for t in run_tables(merged, {}) for b in t.blocks for r in b.rows for c in r.cells)
+    three = [Scripted("high", 0.95), Scripted("middle", 0.55), Scripted("low", 0.0)]
+    merged = merge_runs([make_run(tmp_path / "three", [task], three)])
+    table = next(t for t in run_tables(merged, {}) if t.name == "leaderboard")
+    assert {r.label: r.cells[0].mark for r in table.blocks[0].rows} == {
+        "high": "best",
+        "middle": "second",
+        "low": "",
+    }
+    assert r"\textbf{" in latex(table)
+    assert r"\underline{" in latex(table)
+
+
+def test_a_missing_row_takes_the_mark_away(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 8)
+    run = make_run(tmp_path / "run", [task], [Scripted("high", 0.95, breaks="missing"), Scripted("low", 0.0)])
+    merged = merge_runs([run])
+    metric = merged.board.headline  # type: ignore[union-attr]
+    tests = pair_tests(merged, metric, ["high", "low"], ["emotion"])
+    assert [t.p for t in tests] == [None]
+    assert marks_of(tests, ["high", "low"]) == {}
+
+
+# -- formats -----------------------------------------------------------------------------------------
+
+
+def test_no_csv_cell_is_a_formula(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 3)
+    names = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(A1)", "\t=1", 'a,b"c']
+    run = make_run(tmp_path / "run", [task], [Scripted(name, 0.5) for name in names])
+    for table in tables_of_any(run):
+        for row in csv.reader(io.StringIO(csv_text(table))):
+            for cell in row:
+                assert not cell.lstrip().startswith(("=", "+", "@", "-")) or re.fullmatch(
+                    r"-\d+(\.\d+)?(e-\d+)?", cell
+                )
+
+
+def tables_of_any(run: RunFolder) -> list[Any]:
+    return run_tables(merge_runs([run]), {})
+
+
+def test_hostile_names_are_printed_and_never_run() -> None:
+    shown = latex_text(HOSTILE)
+    assert r"\input" not in shown.replace(r"\textbackslash{}input", "")
+    assert not re.search(r"(?<!\\)[$%&#_]", shown)
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)"
+)
+def test_latex_compiles_alone_and_by_input(
+    usual_run: RunFolder, hostile_run: RunFolder, tmp_path: Path
+) -> None:
+    tables = [*tables_of(usual_run).values(), *tables_of_any(hostile_run), *published_tables()]
+    for number, table in enumerate(tables):
+        (tmp_path / f"t{number}.tex").write_text(latex(table), encoding="utf-8")
+    names = [f"t{n}" for n in range(len(tables))]
+    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx,textcomp}"
+    (tmp_path / "paper.tex").write_text(
+        rf"{head}\begin{{document}}before {inputs} after\end{{document}}", encoding="utf-8"
+    )
+    for name in ("t0", f"t{len(tables_of(usual_run))}", "paper"):
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
+    assert b"etc/passwd" not in (tmp_path / "paper.log").read_bytes()
+
+
+def test_markdown_keeps_its_columns_whatever_a_name_holds(hostile_run: RunFolder) -> None:
+    for table in tables_of_any(hostile_run):
+        rows = [line for line in markdown(table).splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
+        assert "<script" not in markdown(table).replace("\\<script", "")
+
+
+# -- provenance --------------------------------------------------------------------------------------
+
+
+def test_every_cell_leads_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_path: Path) -> None:
+    build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
+    facts = json.loads((tmp_path / "out/provenance.json").read_text(encoding="utf-8"))
+    cell = cells_of(tmp_path / "out")["leaderboard", 0, "careful", "Age"]
+    rows = [
+        dict(zip(facts["score_columns"], facts["scores"][n], strict=True))
+        for a, b in cell["scores"]
+        for n in range(a, b)
+    ]
+    told = {facts["responses"][row["response"]][2]: row for row in rows}
+    scores = {
+        s.sample_id: s
+        for s in usual_run.scores().values()
+        if (s.system, s.task, s.metric) == ("careful", "age", "cue_contrast")
+    }
+    assert {i: row["key"] for i, row in told.items()} == {i: s.key for i, s in scores.items()}
+    assert cell["value"] == pytest.approx(math.fsum(row["value"] for row in rows) / len(rows))
+    response = dict(zip(facts["response_columns"], facts["responses"][rows[0]["response"]], strict=True))
+    real = usual_run.responses()["careful", "age", response["sample_id"]]
+    assert response["key"] == real.key
+    assert response["reply_audio_sha256"] == real.reply.audio.sha256  # type: ignore[union-attr]
+    assert all(len(c["sha256"]) == 64 for c in cells_of(tmp_path / "out").values())
+
+
+def test_tables_and_provenance_are_byte_identical_when_made_twice(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    for name in "ab":
+        build_report(
+            [str(usual_run.path)], tmp_path / name, progress=Silent(), only=["tables"], base="careful"
+        )
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert len(files) > 15
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_one_verdict_changed_changes_exactly_the_cells_that_rest_on_it(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    from tests.support.scripted_world import Ear
+
+    shutil.copytree(usual_run.path, tmp_path / "run", ignore=shutil.ignore_patterns(".lock"))
+    scores = tmp_path / "run" / "scores.jsonl"
+    gone = [
+        line
+        for line in scores.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not all(part in line for part in ('"careful"', '"emotion"', '"g1-sad"', '"judge_r0"'))
+    ]
+    scores.write_text("".join(gone), encoding="utf-8")
+    with RunFolder(tmp_path / "run").writing() as run:
+        # The same judge by name and prompt; asked again it says something else of this one reply.
+        rescore(
+            run,
+            annotators=[Ear()],
+            scorers=[Marks(nudge=0.5)],
+            retry_policy=RetryPolicy(tries=1),
+            progress=Silent(),
+        )
+    before, after = usual_run.scores(), RunFolder(tmp_path / "run").scores()
+    assert [k for k in before if before[k] != after[k]] == [("careful", "emotion", "g1-sad", "judge_r0")]
+    for name, path in (("a", usual_run.path), ("b", tmp_path / "run")):
+        build_report([str(path)], tmp_path / name, progress=Silent(), only=["tables"])
+    a, b = cells_of(tmp_path / "a"), cells_of(tmp_path / "b")
+    assert a.keys() == b.keys()
+    title = "Judge r0, points ↑"
+    expected = {
+        ("by-task-judge_r0", 0, "careful", "all"),
+        ("by-task-judge_r0", 0, "careful", "Emotion"),
+        ("overview", 0, "careful", title),
+    }
+    assert {k for k in a if a[k]["sha256"] != b[k]["sha256"]} == expected
+    assert {k for k in a if a[k]["value"] != b[k]["value"]} == expected
+    marks = {k for k in a if a[k].get("mark") != b[k].get("mark")}
+    assert marks == {k for k in a if k[0] == "by-task-judge_r0" and "mark" in a[k]}
+    lines = [(tmp_path / n / "tables" / "leaderboard.csv").read_bytes() for n in "ab"]
+    assert lines[0] == lines[1]
+
+
+# -- which runs, and where to ------------------------------------------------------------------------
+
+
+def test_one_system_of_a_run_can_be_named(usual_run: RunFolder, tmp_path: Path) -> None:
+    merged = merge_runs([open_run(f"{usual_run.path}:careful")])
+    assert list(merged.roles) == ["careful"]
+    assert {key[0] for key in merged.scores} == {"careful"}
+    with pytest.raises(UnknownName, match="Did you mean 'careful'"):
+        open_run(f"{usual_run.path}:carefull")
+    with pytest.raises(BadData, match="not a run folder"):
+        open_run(str(tmp_path / "nowhere"))
+    with pytest.raises(BadData, match="two runs hold a system 'careful'"):
+        merge_runs([usual_run, open_run(f"{usual_run.path}:careful")])
+
+
+def test_nothing_of_the_users_is_overwritten(usual_run: RunFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "tables").mkdir(parents=True)
+    (out / "tables" / "tables.md").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and not made by"):
+        build_report([str(usual_run.path)], out, progress=Silent(), only=["tables"])
+    assert [p.read_text() for p in out.rglob("*") if p.is_file()] == ["mine"]
+    build_report([str(usual_run.path)], tmp_path / "again", progress=Silent(), only=["tables"])
+    build_report([str(usual_run.path)], tmp_path / "again", progress=Silent(), only=["tables"])
+    notes = tmp_path / "again" / "tables" / "notes.txt"
+    notes.write_text("mine too")
+    edited = tmp_path / "again" / "tables" / "leaderboard.tex"
+    edited.write_text("edited by hand")
+    with pytest.raises(
+        UsageError, match=r"leaderboard\.tex: not written by an earlier report, or changed since"
+    ):
+        build_report([str(usual_run.path)], tmp_path / "again", progress=Silent(), only=["tables"])
+    assert (edited.read_text(), notes.read_text()) == ("edited by hand", "mine too")
+
+
+def test_a_list_of_files_cannot_lead_out_of_the_folder(usual_run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "contents.json").write_text(json.dumps({"files": {"tables/../../victim": "0" * 64}}))
+    with pytest.raises(UsageError, match="cannot be read as a list of files"):
+        build_report([str(usual_run.path)], out, progress=Silent(), only=["tables"])
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -1,0 +1,329 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright, the page opened from disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.store.run_folder import RunFolder
+from tests.support.report_runs import make_page
+from tests.support.scripted_world import HOSTILE
+
+CHROMIUM = shutil.which("chromium")
+AXE = next(
+    (
+        p
+        for p in (os.environ.get("ECHAT_AXE", ""), "node_modules/axe-core/axe.min.js")
+        if p and Path(p).is_file()
+    ),
+    None,
+)
+if CHROMIUM is None:
+    pytest.skip("no chromium on the path (Debian: apt-get install chromium)", allow_module_level=True)
+if importlib.util.find_spec("playwright") is None:
+    pytest.skip("no playwright (pip install playwright)", allow_module_level=True)
+
+
+class Tab:
+    """A page in the browser that remembers what it asked for and what it complained of."""
+
+    def __init__(self, browser: Any, folder: Path, **context: Any) -> None:
+        self.folder = folder
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **context}
+        )
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on(
+            "console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None
+        )
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+
+    def open(self, route: str = "#/") -> Any:
+        self.page.goto("about:blank")
+        self.page.goto(f"file://{self.folder}/index.html{route}")
+        self.page.wait_for_selector("main > div")
+        return self.page
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.complaints == []
+        inside = f"file://{self.folder}/"
+        assert [u for u in self.requests if not u.startswith((inside, "data:", "blob:", "about:"))] == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def usual_page(usual_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_page([usual_run], tmp_path_factory.mktemp("usual-page") / "out")
+
+
+@pytest.fixture(scope="module")
+def hostile_page(hostile_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_page([hostile_run], tmp_path_factory.mktemp("hostile-page") / "out")
+
+
+@pytest.fixture
+def tab(browser: Any, usual_page: Path) -> Iterator[Tab]:
+    opened = Tab(browser, usual_page)
+    yield opened
+    opened.close()
+
+
+def names(page: Any) -> list[str]:
+    return page.locator("tbody:not(.frame) tr[data-system]").evaluate_all(
+        "rows => rows.map(r => r.dataset.system)"
+    )
+
+
+def test_leaderboard_shows_the_numbers_of_the_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
+    from echat_eval.leaderboard.build import build_leaderboard
+
+    board = build_leaderboard([usual_run])
+    page = tab.open()
+    for system in board.roles:
+        for task in ("all", *board.tasks):
+            estimate = board.summaries[system, task, "cue_contrast"].estimate
+            cell = page.locator(f'tr[data-system="{system}"] td[data-task="{task}"]')
+            assert estimate is not None
+            shown = cell.locator(".value").inner_text().replace("−", "-")
+            assert float(shown) == pytest.approx(estimate.value, abs=0.05)
+            if estimate.low is not None:
+                low, high = cell.locator(".range").inner_text().replace("−", "-").split(" … ")
+                assert (float(low), float(high)) == pytest.approx((estimate.low, estimate.high), abs=0.05)
+    assert page.locator("tbody.frame tr[data-system]").count() == 2
+
+
+def test_sorting_by_a_column_and_by_name(tab: Tab) -> None:
+    page = tab.open()
+    down = names(page)
+    page.locator('th[data-column="all"] button').click()
+    assert names(page) == down[::-1]
+    assert page.locator('th[data-column="all"]').get_attribute("aria-sort") == "ascending"
+    page.locator('th[data-column="name"] button').click()
+    assert names(page) == sorted(names(page), reverse=True) or names(page) == sorted(names(page))
+
+
+def test_filters_show_exactly_the_samples_they_say(tab: Tab, usual_run: RunFolder) -> None:
+    page = tab.open("#/samples")
+    samples = usual_run.samples()
+
+    def shown() -> set[str]:
+        page.evaluate("document.querySelector('.list').growTo(1e9)")
+        return set(
+            page.locator(".row").evaluate_all("rows => rows.map(r => r.getAttribute('href').split('?')[0])")
+        )
+
+    def expected(test: Any) -> set[str]:
+        return {f"#/samples/{s.task}/{s.id}" for s in samples if test(s)}
+
+    assert shown() == expected(lambda s: True)
+    page.select_option("select[name=task]", "emotion")
+    page.select_option("select[name=label]", "emotion:sad")
+    assert shown() == expected(lambda s: s.task == "emotion" and s.cues["emotion"] == "sad")
+    page.select_option("select[name=language]", "zh")
+    page.select_option("select[name=source]", "real")
+
+    def test(s: Any) -> bool:
+        return s.cues.get("emotion") == "sad" and s.language == "zh" and s.source == "real"
+
+    assert shown() == expected(test) != set()
+    page.get_by_role("button", name="Clear filters").click()
+    page.select_option("select[name=system]", "average")
+    page.select_option("select[name=state]", "f")
+    failed = {(r.task, r.sample_id) for r in usual_run.responses().values() if r.state == "failed"}
+    assert shown() == expected(lambda s: (s.task, s.id) in failed) != set()
+    page.get_by_role("button", name="Clear filters").click()
+    page.locator("#search").type("letter")
+    assert shown() == expected(lambda s: "letter" in s.transcript)
+
+
+def test_playing_a_reply_and_only_one_at_a_time(tab: Tab) -> None:
+    page = tab.open("#/samples/emotion/g1-sad?system=careful")
+    page.locator('.player[data-slot="query"] .play').click()
+    page.wait_for_selector('.player[data-slot="query"][data-playing="yes"]')
+    page.locator('.player[data-slot="reply-1"] .play').click()
+    page.wait_for_selector('.player[data-slot="reply-1"][data-playing="yes"]')
+    assert page.locator('[data-playing="yes"]').count() == 1
+    page.wait_for_selector('.player[data-slot="reply-1"][data-playing="no"]')
+    assert any("/audio/" in url for url in tab.requests)
+    assert page.locator(".fault").all_inner_texts() == ["" for _ in range(page.locator(".fault").count())]
+
+
+def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usual_run: RunFolder) -> None:
+    sample = next(s for s in usual_run.samples() if s.id == "g1-sad")
+    page = tab.open("#/samples/emotion/g1-sad?system=careful&task=emotion")
+    page.wait_for_selector(".card")
+    text = page.locator(".pane").inner_text()
+    assert all(part in text for part in (sample.transcript, "sad", sample.speaker))
+    card = page.locator('.card[data-system="careful"]')
+    card.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
+    words = card.inner_text()
+    score = usual_run.scores()["careful", "emotion", "g1-sad", "judge_r0"]
+    for part in (
+        "Warm, and takes up the voice.",
+        "Second opinion.",
+        "The voice trembles",
+        "heard <b>0.4</b>",
+        "hypothesis",
+        score.key,
+        f"{score.value:.1f}",
+    ):
+        assert part in words, part
+    assert page.locator(".row[aria-current]").count() == 1
+    assert sorted(page.locator(".sibling").all_inner_texts()) == ["anger", "happy", "neutral"]
+
+
+def test_an_unknown_deep_link_is_said(tab: Tab) -> None:
+    assert "no such sample" in tab.open("#/samples/emotion/nowhere").locator(".pane").inner_text()
+
+
+def test_keyboard_alone_walks_opens_plays_and_goes_back(tab: Tab) -> None:
+    page = tab.open("#/")
+    page.keyboard.press("s")
+    page.wait_for_selector(".row")
+    page.keyboard.press("j")
+    first = page.evaluate("location.hash")
+    assert first.startswith("#/samples/emotion/g0-happy")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("k")
+    assert page.evaluate("location.hash") == first
+    page.wait_for_selector(".card")
+    page.keyboard.press("Space")
+    page.wait_for_selector('.player[data-slot="query"][data-playing="yes"]')
+    page.keyboard.press("1")
+    page.wait_for_selector('.player[data-slot="reply-1"][data-playing="yes"]')
+    page.keyboard.press("Escape")
+    assert page.evaluate("location.hash").split("?")[0] == "#/samples"
+    page.keyboard.press("/")
+    page.keyboard.type("sss")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 1
+    page.locator("#keys-on").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    assert page.evaluate("location.hash").startswith("#/samples"), "shortcuts that are off do nothing"
+
+
+def test_side_by_side_puts_flips_first_worst_first(tab: Tab, usual_run: RunFolder) -> None:
+    page = tab.open("#/compare?a=careful&b=text-only&metric=cue_contrast")
+    scores = usual_run.scores()
+    gaps = {}
+    for s in usual_run.samples():
+        a, b = (scores[name, s.task, s.id, "cue_contrast"].value for name in ("careful", "text-only"))
+        gaps[f"#/compare/{s.task}/{s.id}"] = ((a > 0) != (b > 0), abs(a - b))
+    page.evaluate("document.querySelector('.list').growTo(1e9)")
+    order = page.locator(".row").evaluate_all("rows => rows.map(r => r.getAttribute('href').split('?')[0])")
+    keys = [(not gaps[href][0], round(-gaps[href][1], 3)) for href in order]
+    assert keys == sorted(keys)
+    assert len(order) == len(gaps)
+    assert page.locator(".chip.flip").count() == sum(flip for flip, _ in gaps.values()) > 0
+    page.locator(".row").first.click()
+    page.wait_for_selector(".card")
+    assert page.locator(".card h3").all_inner_texts() == ["A careful", "B text-only"]
+    page.keyboard.press("x")
+    page.wait_for_selector(".card")
+    assert page.locator(".card h3").all_inner_texts() == ["A text-only", "B careful"]
+
+
+def test_a_failure_against_a_score_is_a_flip_and_stands_before_any_gap(tab: Tab) -> None:
+    # A word error rate is open at the top: only failed against scored flips, and has no gap to be sorted by.
+    page = tab.open("#/compare?a=careful&b=average&metric=reply_wer")
+    page.evaluate("document.querySelector('.list').growTo(1e9)")
+    flips = page.locator(".row").evaluate_all("rows => rows.map(r => r.querySelector('.flip') !== null)")
+    assert flips == sorted(flips, reverse=True)
+    assert 0 < sum(flips) < len(flips)
+
+
+def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page)
+    page = tab.open()
+    assert HOSTILE in page.locator("main").inner_text()
+    assert "__proto__" in page.locator("main").inner_text()
+    page = tab.open("#/samples/emotion/g0-anger")
+    page.wait_for_selector(".card")
+    page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
+    text = page.locator(".pane").inner_text()
+    assert text.count(HOSTILE) >= 4  # the transcript, the system's name, its reply, its verdict
+    assert page.locator(".pane img, .pane script, main img, main script, main b b").count() == 0
+    page = tab.open("#/compare")
+    page.wait_for_selector(".card")
+    page.keyboard.press("j")
+    assert page.evaluate("window.pwned") is None
+    assert page.evaluate("Object.prototype.pwned") is None
+    tab.close()
+
+
+def test_no_view_is_wider_than_a_phone_even_with_endless_names(browser: Any, hostile_page: Path) -> None:
+    tab = Tab(browser, hostile_page, viewport={"width": 360, "height": 740})
+    for route in ("#/", "#/samples", "#/samples/emotion/g0-anger", "#/compare", "#/compare/emotion/g0-anger"):
+        page = tab.open(route)
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, route
+    tab.close()
+
+
+def test_language_and_theme_turn_and_are_remembered(tab: Tab) -> None:
+    page = tab.open()
+    page.locator("#language").click()
+    assert page.locator("h1").inner_text() == "排行榜"
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    assert page.locator('th[data-column="emotion"]').inner_text().strip() == "情绪"
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("#theme").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    page = tab.open()
+    assert page.locator("h1").inner_text() == "排行榜"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def test_the_policy_refuses_a_request_to_the_network(browser: Any, usual_page: Path) -> None:
+    tab = Tab(browser, usual_page)
+    page = tab.open()
+    refused = page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')")
+    assert refused == "refused"
+    assert any("Content Security Policy" in c for c in tab.complaints)
+    tab.context.close()
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core (npm install axe-core, or ECHAT_AXE=.../axe.min.js)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser: Any, usual_page: Path, scheme: str) -> None:
+    tab = Tab(browser, usual_page, color_scheme=scheme, bypass_csp=True)
+    for route in (
+        "#/",
+        "#/samples/emotion/g1-sad",
+        "#/compare/emotion/g0-sad?a=careful&b=average",
+        "#/samples?state=f",
+    ):
+        page = tab.open(route)
+        page.wait_for_timeout(200)
+        page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
+        page.add_script_tag(content=Path(str(AXE)).read_text(encoding="utf-8"))
+        found = page.evaluate(
+            "axe.run(document, {preload: false}).then(r => r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html]))"
+        )
+        assert [v for v in found if v[0] in {"serious", "critical"}] == [], route
+    tab.close()

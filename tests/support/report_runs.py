@@ -1,0 +1,40 @@
+"""Run folders for the tests of reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echat_eval.ports import Silent
+from echat_eval.report.outlet import Outlet
+from echat_eval.report.page import write_page
+from echat_eval.report.runs import merge_runs
+from echat_eval.store.run_folder import RunFolder
+from tests.support.scripted_world import HOSTILE, Marks, Scripted, make_run, make_task, usual_systems
+
+
+@pytest.fixture(scope="session")
+def usual_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Two tasks, three systems, a floor and a ceiling."""
+    root = tmp_path_factory.mktemp("usual")
+    tasks = [make_task(root / "tasks", "emotion"), make_task(root / "tasks", "age", 6)]
+    return make_run(root / "run", tasks, usual_systems())
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Names, transcripts, replies, think texts and verdicts full of HTML, script and LaTeX."""
+    root = tmp_path_factory.mktemp("hostile")
+    task = make_task(root / "tasks", "emotion", 3, hostile=True)
+    attacker = Scripted(HOSTILE, 0.5, text=HOSTILE)
+    longest = Scripted("a/b\\c " + "长" * 294, 0.5)
+    proto = Scripted("__proto__", 0.5)
+    return make_run(root / "run", [task], [attacker, longest, proto], scorers=[Marks(reason=HOSTILE)])
+
+
+def make_page(runs: list[RunFolder], out: Path) -> Path:
+    outlet = Outlet(out, ["page"])
+    write_page(merge_runs(runs), outlet, published=[], progress=Silent())
+    outlet.close()
+    return out / "page"

@@ -1,0 +1,27 @@
+"""Run one task with scripted parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.scripted_parts import IMPATIENT, Length
+
+from echat_eval.ports import Silent
+from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.task import load_task
+
+
+def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
+    given = {"annotators": [], "scorers": [Length()], **more}
+    with RunFolder(out).writing() as folder:
+        evaluate(
+            folder,
+            systems=[system] if not isinstance(system, list) else system,
+            tasks=[load_task("emotion", data=data)],
+            retry_policy=IMPATIENT,
+            progress=Silent(),
+            **given,
+        )
+    return folder

@@ -1,0 +1,164 @@
+"""An adapter from a separate distribution: a wheel that is built here, unpacked elsewhere and found by its entry point."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from echat_eval.errors import UnknownName, UsageError
+from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.systems import SYSTEMS, build_system, system_names
+from echat_eval.systems.settings_files import system_settings, system_settings_names
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MODULE = '''
+from echat_eval.records import Reply
+
+
+class Parrot:
+    """Says what it was set to say."""
+
+    def __init__(self, word="polly", name="parrot"):
+        self.name, self.word = name, word
+
+    def respond(self, request):
+        return Reply(text=self.word)
+
+    def fingerprint(self):
+        return "parrot-1"
+
+    def settings(self):
+        return {"word": self.word}
+'''
+
+
+def build_wheel(folder: Path) -> Path:
+    """Write a wheel by its specification (PEP 427): no build tool, no network."""
+    info = "echat_parrot-1.0.dist-info"
+    files = {
+        "echat_parrot.py": MODULE,
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: echat-parrot\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[echat_eval.systems]\nparrot = echat_parrot:Parrot\nlost = echat_parrot:Lost\n",
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text.encode())}\n"
+        for name, text in files.items()
+    )
+    path = folder / "echat_parrot-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in {**files, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
+            wheel.writestr(name, text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
+    target = tmp_path_factory.mktemp("site")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
+    return target
+
+
+def test_a_system_of_another_distribution_runs_by_its_name(site: Path, tones: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from echat_eval.cli import main; sys.argv = ['echat-eval', 'run', '--system', 'parrot', '--set', 'word=hello', "
+        f"'--data', {str(tones)!r}, '--task', 'emotion', '--out', {str(tmp_path / 'run')!r}, '--annotator', 'acoustics']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{site}:{ROOT}", "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": str(tmp_path)},
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "responses.jsonl").read_text().splitlines()]
+    assert {row["reply"]["text"] for row in rows} == {"hello"}
+
+
+def test_other_names_are_listed_and_a_wrong_entry_point_is_said(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    assert {"parrot", "echo", "kimi-audio"} <= set(system_names())
+    assert build_system("polly=parrot").name == "polly"
+    with pytest.raises(UsageError, match="its entry point is wrong"):
+        build_system("lost")
+    with pytest.raises(UnknownName, match="Did you mean 'parrot'"):
+        build_system("parot")
+
+
+def test_every_settings_file_makes_its_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "doubao-replies").mkdir()
+    names = [name for name in system_settings_names() if not name.startswith("osum")]
+    rivals = {
+        "qwen2.5-omni",
+        "freeze-omni",
+        "glm-4-voice",
+        "baichuan-audio",
+        "kimi-audio",
+        "opens2s",
+        "doubao",
+        "gpt-4o-audio",
+    }
+    assert rivals <= set(names)
+    for name in names:
+        found = system_settings(name)
+        assert found.adapter in SYSTEMS
+        assert found.licence
+        assert found.source
+        assert build_system(name).name == name
+    assert build_system("mine=kimi-audio", {"timeout": 9}).timeout == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("colour: red\n", "key 'colour' is unknown"),
+        ("settings: [a]\n", "is not a mapping of names to plain values"),
+        ("settings: {a: {b: 1}}\n", "is not a mapping of names to plain values"),
+        ("licence: [MIT]\n", "'licence' is"),
+    ],
+)
+def test_a_settings_file_with_a_fault_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str
+) -> None:
+    own = {
+        "title": "t",
+        "adapter": "http",
+        "settings": "{}",
+        "served": "s",
+        "licence": "l",
+        "untested": "u",
+        "source": "s",
+    }
+    own.pop(text.partition(":")[0], None)
+    (tmp_path / "systems").mkdir()
+    path = tmp_path / "systems" / "bad.yaml"
+    path.write_text("".join(f"{k}: {v}\n" for k, v in own.items()) + text)
+    monkeypatch.setattr("echat_eval.systems.settings_files.data_folder", lambda _: tmp_path)
+    with pytest.raises(UsageError, match=r"bad\.yaml:\d+: ") as caught:
+        system_settings("bad")
+    assert fault in str(caught.value)
+    assert read_yaml(path).content
