@@ -7,11 +7,11 @@ import sys
 import time
 
 import pytest
-from tests.support.scripted_judge import ScriptedJudge, serving
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import Unavailable
+from tests.support.scripted_judge import ScriptedJudge, serving
 
 ASKS = """
 import signal, sys

@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.scripted_judge import FENCE, parts_of, verdict
-
 from echat_eval.clients.chat import ChatAnswer
 from echat_eval.errors import Unavailable
 from echat_eval.records import Reply, Request
+from tests.support.scripted_judge import FENCE, parts_of, verdict
 
 #: Fault -> its share of all calls.
 SHARES = {"429": 0.10, "time-out": 0.05, "unparsable": 0.03}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.scripted_parts import IMPATIENT, Length
-
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
+from tests.support.scripted_parts import IMPATIENT, Length
 
 
 def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
