@@ -1,4 +1,4 @@
-"""Writes the tables of docs/osum-echat.md out of bench/results: python bench/osum_tables.py"""
+"""Writes the tables of docs/osum-echat.md out of bench/results: python bench/osum/tables.py"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAGE = RESULTS.parents[1] / "docs" / "osum-echat.md"
 PARTS = {"language-model": "osum_cpu_language_model", "token2wav": "osum_cpu_token2wav"}
 

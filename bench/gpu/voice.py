@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from forced import Length, make_waves
-from gpu_bench import Bench, random_weights
-from gpu_sections import decode, decode_rate
-from osum_sides import PublicModel
-from token2wav_sides import HALF
 
+from bench.gpu.measure import Bench, random_weights
+from bench.gpu.sections import decode, decode_rate
+from bench.osum.forced import Length, make_waves
+from bench.osum.sides import PublicModel
+from bench.osum.token2wav_sides import HALF
 from echat_eval.osum.voice.config import FULL_VOICE, TINY_VOICE, mel_frames
 from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state, random_voice
 from echat_eval.osum.voice.token2wav import Token2Wav

@@ -1,8 +1,8 @@
 """OSUM-EChat at full size on a GPU, random weights: how near to what the card can do, and what comes next.
 
-    python bench/osum_gpu.py --out bench/results/osum_gpu.json
-    python bench/osum_gpu.py --out bench/results/osum_gpu.json --public OSUM-EChat
-    python bench/osum_gpu.py --size tiny --device cpu --out tiny.json
+    python bench/gpu/run.py --out bench/results/osum_gpu.json
+    python bench/gpu/run.py --out bench/results/osum_gpu.json --public OSUM-EChat
+    python bench/gpu/run.py --size tiny --device cpu --out tiny.json
 
 One call of at most `--limit` seconds (540). Weights are random, made on the device from a seed; replies
 end at set lengths, so the work is fixed. Sections run in the order of their importance in a process of
@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(HERE.parents[2]))
 
-from osum_bounds import judge, stages  # noqa: E402
+from bench.osum.bounds import judge, stages  # noqa: E402
 
 #: Section -> seconds that it may take on a GPU. In the order in which they are run.
 SECTIONS = {
@@ -178,8 +178,8 @@ class Warned(logging.Handler):
 
 def measure(flags: argparse.Namespace) -> None:
     """Measure the sections in order, telling the progress file about each."""
-    from gpu_bench import SCALES, Bench
-    from gpu_table import TABLE
+    from bench.gpu.measure import SCALES, Bench
+    from bench.gpu.table import TABLE
 
     progress, warned = Progress(flags.measure), Warned()
     bench = Bench(SCALES[flags.size], flags.device, progress.read()[0], public=flags.public)

@@ -1,7 +1,7 @@
 """OSUM-EChat on a CPU, ours and the public code in turns, on the same random weights.
 
-    python bench/osum_cpu.py language-model --public OSUM-EChat --out osum_cpu_language_model.json
-    python bench/osum_cpu.py token2wav --public OSUM-EChat --out osum_cpu_token2wav.json
+    python bench/osum/cpu.py language-model --public OSUM-EChat --out osum_cpu_language_model.json
+    python bench/osum/cpu.py token2wav --public OSUM-EChat --out osum_cpu_token2wav.json
 
 `--public` is the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac, kept outside this repository. It
 needs transformers 4.44.0 with tokenizers 0.19 and huggingface-hub 0.25, einops, conformer, diffusers 0.27.2
@@ -29,13 +29,12 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from forced import Length, make_waves
-from osum_sides import CONFIGS, OurModel, PublicModel
-from side_by_side import Round, compare, machine, serve
-from token2wav_sides import SIZES, Ours, Public
-
+from bench.osum.forced import Length, make_waves
+from bench.osum.sides import CONFIGS, OurModel, PublicModel
+from bench.osum.token2wav_sides import SIZES, Ours, Public
+from bench.support.side_by_side import Round, compare, machine, serve
 from echat_eval.osum.checkpoint.tiny import random_tensors
 from echat_eval.osum.voice.config import mel_frames
 from echat_eval.osum.voice.tiny import random_voice

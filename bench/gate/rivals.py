@@ -2,7 +2,7 @@
 
     python -m venv rivals && rivals/bin/pip install statgate==0.1.1 evalproof==0.2.1 evalsig==0.1.2 \
         truescore==0.7.4 numpy scipy
-    rivals/bin/python bench/gate_sim_rivals.py --runs 1000
+    rivals/bin/python bench/gate/rivals.py --runs 1000
 
 They run in an environment of their own. Each is called by its public function with its defaults, bootstrap
 draws cut to 1000 (evalsig 400; its clustered form 400 runs a cell, and none with 200 clusters). Percent of
@@ -25,11 +25,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, t
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from gate_sim_draws import MARGIN, Cell, draw  # noqa: E402
-
+from bench.gate.draws import MARGIN, Cell, draw  # noqa: E402
 from echat_eval.stats import cluster_mean  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_sim_rivals.json"

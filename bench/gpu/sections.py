@@ -12,15 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from forced import NEVER, Length, forced, make_waves
-from osum_bounds import Head, bound, card_named
 
+from bench.osum.bounds import Head, bound, card_named
+from bench.osum.forced import NEVER, Length, forced, make_waves
 from echat_eval.osum.decoding.loop import DecodeLoop, Job
 from echat_eval.osum.decoding.state import DecodingRules
 from echat_eval.osum.prompts.modes import mode_named
 
 if TYPE_CHECKING:
-    from gpu_bench import Bench
+    from bench.gpu.measure import Bench
 
 
 def card(bench: Bench) -> dict[str, Any]:

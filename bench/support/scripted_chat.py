@@ -1,6 +1,6 @@
 """A chat server that costs little: every request is answered alike after a fixed wait.
 
-    python bench/scripted_chat.py --wait 0.05 --log calls.txt
+    python bench/support/scripted_chat.py --wait 0.05 --log calls.txt
 
 Prints its base URL. A request for a JSON schema gets one of our verdicts, any other one a grade as
 inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does.

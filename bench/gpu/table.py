@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gpu_bench import WAYS, Bench
-from gpu_s2s import s2s, streaming
-from gpu_sections import card, decode_section, hear, steps
-from gpu_voice import FAST, USUAL, prompt, public, token2wav
+from bench.gpu.measure import WAYS, Bench
+from bench.gpu.s2s import s2s, streaming
+from bench.gpu.sections import card, decode_section, hear, steps
+from bench.gpu.voice import FAST, USUAL, prompt, public, token2wav
 
 TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "card": card,

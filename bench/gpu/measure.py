@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from forced import Length
-from osum_bounds import Card, card_named
-from osum_sides import CONFIGS
 
+from bench.osum.bounds import Card, card_named
+from bench.osum.forced import Length
+from bench.osum.sides import CONFIGS
 from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes
 from echat_eval.osum.checkpoint.weights import build, join
 from echat_eval.osum.decoding.cuda_graphs import compile_layers, recorder

@@ -1,6 +1,6 @@
 """Kill a run at seeded points and finish it: nothing lost, nothing asked twice but what was in flight.
 
-    python bench/kill.py
+    python bench/kill/run.py
 
 A run over all stages (system, annotator, a judge over loopback) is killed with SIGKILL, or finds its disk
 full, or finds its files cut as after a power loss; then the same command finishes it. Each time the final
@@ -28,19 +28,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).resolve().parent
-sys.path.insert(0, str(BENCH))
+BENCH = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(BENCH.parent))
 
-import kill_world  # noqa: E402
-from kill_rows import lines_of, lost_rows, rows_of, tear, written  # noqa: E402
-from machine import machine  # noqa: E402
-from made_task import write_task  # noqa: E402
-from speed_table import write_between  # noqa: E402
+from bench.kill import world as kill_world  # noqa: E402
+from bench.kill.rows import lines_of, lost_rows, rows_of, tear, written  # noqa: E402
+from bench.runner.table import write_between  # noqa: E402
+from bench.support.machine import machine  # noqa: E402
+from bench.support.made_task import write_task  # noqa: E402
 
 RESULTS = BENCH / "results" / "kill.json"
+SERVER = BENCH / "support" / "scripted_chat.py"
 #: Whose calls are counted -> how many of them are made at once.
 WIDTHS = {"system": kill_world.SYSTEM_CALLS, "ear": kill_world.EAR_CALLS, "judge": kill_world.JUDGE_CALLS}
-MARKS = "<!-- kill: begin, written by bench/kill.py -->", "<!-- kill: end -->"
+MARKS = "<!-- kill: begin, written by bench/kill/run.py -->", "<!-- kill: end -->"
 STEP = 0.001  # seconds between looks at the calls
 
 
@@ -102,7 +103,15 @@ class Started:
 def judge_server(log: Path) -> Iterator[str]:
     """Start the scripted judge; yield its base URL."""
     server = subprocess.Popen(
-        [sys.executable, str(BENCH / "scripted_chat.py"), "--varied", "--wait", "0.002", "--log", str(log)],
+        [
+            sys.executable,
+            str(BENCH / "support" / "scripted_chat.py"),
+            "--varied",
+            "--wait",
+            "0.002",
+            "--log",
+            str(log),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -248,7 +257,7 @@ def command_of(given: argparse.Namespace) -> str:
     """Return what to type for the same measurement."""
     counts = ("samples", "kills", "tears", "fills", "seed")
     words = [f"--{name} {getattr(given, name)}" for name in counts]
-    return " ".join(["python bench/kill.py", *words, *(["--contrast"] if given.contrast else [])])
+    return " ".join(["python bench/kill/run.py", *words, *(["--contrast"] if given.contrast else [])])
 
 
 ACTS = {"full": full, "torn": torn, "killed": killed}

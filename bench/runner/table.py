@@ -1,6 +1,6 @@
-"""What bench/speed.py found, held against what was asked for, and as a table in docs/performance.md.
+"""What bench/runner/run.py found, held against what was asked for, and as a table in docs/performance.md.
 
-    python bench/speed_table.py
+    python bench/runner/table.py
 
 writes the table anew from bench/results/speed.json.
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results" / "speed.json"
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- speed: begin, written by bench/speed_table.py -->", "<!-- speed: end -->"
+BEGIN, END = "<!-- speed: begin, written by bench/runner/table.py -->", "<!-- speed: end -->"
 
 Figures = Sequence[Mapping[str, Any]]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from forced import Length, forced
 
+from bench.osum.forced import Length, forced
 from echat_eval.osum.checkpoint.weights import fill
 from echat_eval.osum.decoding.sampling import GREEDY
 from echat_eval.osum.engine.engine import Engine
@@ -29,7 +29,7 @@ from echat_eval.osum.model.config import (
 from echat_eval.osum.model.features import log_mel
 from echat_eval.osum.prompts.modes import GenerationRequest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 #: The CPU bench's fixed dimensions: a quarter of the layers or less, a quarter of the width, all of the ids.
 BENCH = OsumConfig(
     encoder=EncoderConfig(width=384, layers=6, heads=6, ffn=1536),

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from made_task import write_task  # noqa: E402
-
+from bench.support.made_task import write_task  # noqa: E402
 from echat_eval.concurrency.retry import RetryPolicy  # noqa: E402
 from echat_eval.leaderboard.build import build_leaderboard  # noqa: E402
 from echat_eval.ports import (  # noqa: E402

@@ -1,6 +1,6 @@
 """Time and memory of the gate on many rows, and of 10,000 bootstrap draws.
 
-    python bench/gate_rows.py --rows 1000000
+    python bench/gate/rows.py --rows 1000000
 
 Writes bench/results/gate_rows.json: seconds to read two CSV tables of that many rows each, to decide, the
 process's peak memory, and the seconds of 10,000 cluster bootstrap draws of 1,400 samples x 60 columns.
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from echat_eval.analysis import read_table  # noqa: E402

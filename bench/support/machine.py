@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["machine"]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def machine() -> dict[str, Any]:

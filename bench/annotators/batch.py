@@ -1,6 +1,6 @@
 """Batches against one by one: labels that flip, the ratio of speeds, and memory.
 
-    python bench/annotators_batch.py [--ears NAME ...] [--model DIR] [--clips 1000] [--batch 8] [--out FILE]
+    python bench/annotators/batch.py [--ears NAME ...] [--model DIR] [--clips 1000] [--batch 8] [--out FILE]
 
 Every ear hears the same clips twice, each way in a process of its own. Models are tiny ones with random
 weights, which say whether labels hold and nothing about real speed; --model gives one ear a real folder.
@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "instruments")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 EMOTIONS = ["ang", "happy", "neu", "sad"]
 EVENTS = ["Speech", "Cough", "Laughter", "Crying, sobbing", "Sneeze"]
 
@@ -43,14 +43,13 @@ def clips(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def ear(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
     """Return the annotator, the value that is its label, and the language it is asked to hear."""
-    import tiny_models as tiny
-
     from echat_eval.annotators.emotion2vec import Emotion2vec
     from echat_eval.annotators.events import EventTagger
     from echat_eval.annotators.funasr import FunASR
     from echat_eval.annotators.sensevoice import SenseVoice
     from echat_eval.annotators.transformers_asr import TransformersASR
     from echat_eval.annotators.transformers_audio import EmotionClassifier
+    from tests.support import tiny_models as tiny
 
     known: dict[str, tuple[Callable[[str], Any], Callable[[Path], Path], str, str]] = {
         "emotion2vec": (lambda m: Emotion2vec(model=m, threshold=0.0), tiny.emotion2vec, "emotion", "en"),

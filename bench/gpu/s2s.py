@@ -5,16 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from forced import Length, forced, make_waves
-from gpu_voice import USUAL, make_speaker
-from osum_sides import Words
-
+from bench.gpu.voice import USUAL, make_speaker
+from bench.osum.forced import Length, forced, make_waves
+from bench.osum.sides import Words
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EngineWorker
 from echat_eval.osum.prompts.modes import GenerationRequest
 
 if TYPE_CHECKING:
-    from gpu_bench import Bench
+    from bench.gpu.measure import Bench
 
 #: Six text ids, eighteen codec ids, and so on: the text ends at this id, and the reply so many codes later.
 STREAMED = Length(24 + 3, 24)

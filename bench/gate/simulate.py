@@ -1,7 +1,7 @@
 """How often the gate is wrong on dialogue-shaped scores, cell by cell.
 
-    python bench/gate_sim.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
-    python bench/gate_sim.py --table                          the cells as Markdown, for docs/gate.md
+    python bench/gate/simulate.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
+    python bench/gate/simulate.py --table                          the cells as Markdown, for docs/gate.md
 
 Cells that are in the result file with as many runs are not drawn again. Every run goes through
 `echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
@@ -29,11 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from gate_sim_draws import MARGIN, METRICS, PRIMARIES, Cell, all_cells, draw  # noqa: E402
-
+from bench.gate.draws import MARGIN, METRICS, PRIMARIES, Cell, all_cells, draw  # noqa: E402
 from echat_eval.analysis.bounds import Tests, drop_p_values, worst_case_bounds  # noqa: E402
 from echat_eval.errors import Exit  # noqa: E402
 from echat_eval.gate.rules import outcomes  # noqa: E402

@@ -1,6 +1,6 @@
 """A run over all stages whose calls are counted by who is called; killed and started again by kill.py.
 
-    python bench/kill_world.py --data DIR --out RUN --calls DIR --url http://127.0.0.1:8000/v1
+    python bench/kill/world.py --data DIR --out RUN --calls DIR --url http://127.0.0.1:8000/v1
 
 System and annotator write a line to a file when a call begins; the judge's server does the same.
 """
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402

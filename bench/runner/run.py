@@ -1,6 +1,6 @@
 """Speed of the harness itself, beside lm-eval and inspect_ai, interleaved in one run.
 
-    python bench/speed.py --environments /tmp/speed-environments
+    python bench/runner/run.py --environments /tmp/speed-environments
 
 The first time, an environment is made per rival from requirements/bench-*.txt; nothing is installed into
 the one that runs this. Every measurement is a process of its own; the rivals and ours take turns, so that
@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
+BENCH = HERE.parent
 ROOT = BENCH.parent
-sys.path.insert(0, str(BENCH))
+sys.path.insert(0, str(BENCH.parent))
 
-from machine import machine  # noqa: E402
-from made_task import write_task  # noqa: E402
-from speed_table import RESULTS, summarise, write_table  # noqa: E402
+from bench.runner.table import RESULTS, summarise, write_table  # noqa: E402
+from bench.support.machine import machine  # noqa: E402
+from bench.support.made_task import write_task  # noqa: E402
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -77,7 +78,7 @@ def measured(*words: object, last_line: bool = True) -> dict[str, Any]:
 def chat_server(wait: float = 0.05) -> Iterator[str]:
     """Start the scripted chat server in a process of its own; yield its base URL."""
     server = subprocess.Popen(
-        [sys.executable, str(BENCH / "scripted_chat.py"), "--wait", str(wait)],
+        [sys.executable, str(BENCH / "support" / "scripted_chat.py"), "--wait", str(wait)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -99,25 +100,25 @@ def mock(given: Settings) -> dict[str, dict[str, Any]]:
     """A system in this process that answers at once, one metric, rows on the disk as they come."""
     count = ("--samples", given.samples)
     return {
-        "ours": measured(sys.executable, BENCH / "speed_ours.py", "mock", *count),
-        "lm-eval": measured(given.lm_eval, BENCH / "speed_lm_eval.py", *count),
-        "lm-eval, crash-safe": measured(given.lm_eval, BENCH / "speed_lm_eval.py", "--crash-safe", *count),
-        "lm-eval, plain columns": measured(given.lm_eval, BENCH / "speed_lm_eval.py", "--plain", *count),
+        "ours": measured(sys.executable, HERE / "our_side.py", "mock", *count),
+        "lm-eval": measured(given.lm_eval, HERE / "lm_eval_side.py", *count),
+        "lm-eval, crash-safe": measured(given.lm_eval, HERE / "lm_eval_side.py", "--crash-safe", *count),
+        "lm-eval, plain columns": measured(given.lm_eval, HERE / "lm_eval_side.py", "--plain", *count),
         "lm-eval, plain columns, crash-safe": measured(
-            given.lm_eval, BENCH / "speed_lm_eval.py", "--plain", "--crash-safe", *count
+            given.lm_eval, HERE / "lm_eval_side.py", "--plain", "--crash-safe", *count
         ),
-        "inspect_ai": measured(given.inspect, BENCH / "speed_inspect.py", "mock", *count),
+        "inspect_ai": measured(given.inspect, HERE / "inspect_side.py", "mock", *count),
     }
 
 
 def waiting(given: Settings) -> dict[str, dict[str, Any]]:
     """An async system in this process: 50 ms a call, 50 calls at once."""
-    return {"ours": measured(sys.executable, BENCH / "speed_ours.py", "async", "--samples", given.samples)}
+    return {"ours": measured(sys.executable, HERE / "our_side.py", "async", "--samples", given.samples)}
 
 
 def again(given: Settings) -> dict[str, dict[str, Any]]:
     """The same run a second time: within a process, and as the command itself."""
-    found = {"ours": measured(sys.executable, BENCH / "speed_ours.py", "again", "--samples", given.samples)}
+    found = {"ours": measured(sys.executable, HERE / "our_side.py", "again", "--samples", given.samples)}
     with tempfile.TemporaryDirectory() as folder:
         data, out = write_task(Path(folder) / "data", given.samples), Path(folder) / "run"
         words = (
@@ -155,8 +156,8 @@ def judged(given: Settings) -> dict[str, dict[str, Any]]:
     """A verdict per reply over HTTP through the openai client: 50 ms a call, 50 connections."""
     found = {}
     for name, words in {
-        "ours": (sys.executable, BENCH / "speed_ours.py", "judge"),
-        "inspect_ai": (given.inspect, BENCH / "speed_inspect.py", "judge"),
+        "ours": (sys.executable, HERE / "our_side.py", "judge"),
+        "inspect_ai": (given.inspect, HERE / "inspect_side.py", "judge"),
     }.items():
         with chat_server() as url:
             found[name] = measured(*words, "--samples", given.samples, "--url", url)
@@ -166,7 +167,7 @@ def judged(given: Settings) -> dict[str, dict[str, Any]]:
 
 def sizes(given: Settings) -> dict[str, dict[str, Any]]:
     """The mock case at growing size, once each."""
-    worker = (sys.executable, BENCH / "speed_ours.py", "mock", "--samples")
+    worker = (sys.executable, HERE / "our_side.py", "mock", "--samples")
     return {str(count): measured(*worker, count) for count in (given.samples, given.many, given.most)}
 
 
