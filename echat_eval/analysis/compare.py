@@ -1,4 +1,4 @@
-"""One system against another, paired by sample: per task and pooled, with slices as secondary."""
+"""Comparison of a candidate with a baseline, paired by sample: pooled, per task, and by secondary slices."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparedMetric", "Comparison", "Flip", "compare", "require_comparable"]
 
-#: Metrics that a system's neighbours on the machine change.
-TIMES = ("seconds", "first_audio_seconds", "rtf")
+#: Metrics that depend on the load of the machine.
+LATENCY_METRICS = ("seconds", "first_audio_seconds", "rtf")
 SLICES = ("source", "language", "label")
 
 
@@ -35,18 +35,16 @@ class ComparedMetric:
     """One difference.
 
     Attributes:
-        metric: its name.
+        metric: name of the metric.
         part: "pooled" over all tasks, one "task", or a "slice" (secondary: not adjusted, decides nothing).
-        name: of the task, or such as "source = real".
-        difference: the other system minus the one it is compared with, turned so that above 0 is better;
-            None: cannot tell.
-        low, high: its interval, widened to where missing values may lie; None: cannot tell.
-        p: two-sided, of the widened interval's least favourable fill.
-        adjusted: Holm over the tasks of the metric; the pooled difference is one test of its own; None for
-            slices.
-        won, lost, tied: share of the shared samples with values, 0 to 1.
-        n, clusters, missing: what it rests on.
-        why: what cannot be told, and why.
+        name: the task, or a slice such as "source = real".
+        difference: candidate minus baseline, oriented so that above 0 is better; None: cannot tell.
+        low, high: interval of the difference, widened for missing values; None: cannot tell.
+        p: two-sided p-value at the least favourable imputation.
+        adjusted: Holm over the tasks of the metric; the pooled difference is a single test; None for slices.
+        won, lost, tied: shares of the shared samples with values, 0 to 1.
+        n, clusters, missing: rows, clusters and missing rows behind the difference.
+        why: reason for "cannot tell".
     """
 
     metric: str
@@ -80,19 +78,19 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Everything one pair of systems gives.
+    """All differences between a baseline and a candidate.
 
     Attributes:
-        one, other: names; differences are `other` minus `one`.
-        cells: pooled, tasks, slices, metric by metric.
+        baseline, candidate: names; differences are candidate minus baseline.
+        cells: pooled, tasks and slices of each metric.
         flips: samples that differ in the first metric, worst first.
-        counts: shared samples, and those that only one has.
-        unlike: why the numbers are not comparable, where that was waved through; marks every one of them.
-        notes: what should be known.
+        counts: number of shared samples, and of samples that only one system has.
+        unlike: why the runs are not comparable, if `anyway` was set; every number is then marked.
+        notes: remarks needed to read the numbers.
     """
 
-    one: str
-    other: str
+    baseline: str
+    candidate: str
     cells: tuple[ComparedMetric, ...]
     flips: tuple[Flip, ...]
     counts: str
@@ -101,22 +99,23 @@ class Comparison:
 
 
 def require_comparable(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
-    """Return why runs are not alike, or refuse them.
+    """Return the reasons why runs are not comparable, or raise.
 
     Raises:
         UsageError: their tasks, judges, rubrics or annotators differ, and `anyway` is not set.
     """
-    said = tuple(line for run in runs[1:] for line in differences(runs[0], run))
-    if said and not anyway:
+    reasons = tuple(line for run in runs[1:] for line in differences(runs[0], run))
+    if reasons and not anyway:
         raise UsageError(
-            f"not comparable: {'; '.join(said)}. Run one of them again, or mark it with --anyway"
+            f"not comparable: {'; '.join(reasons)}. Run one of them again, or add --anyway to compare them "
+            "with every number marked"
         )
-    return said
+    return reasons
 
 
 def compare(
-    one: Run,
-    other: Run,
+    baseline: Run,
+    candidate: Run,
     *,
     metrics: Mapping[str, MetricRule],
     level: float = 0.95,
@@ -126,44 +125,44 @@ def compare(
     """Compare two systems on the samples they share.
 
     Args:
-        one: what is compared with.
-        other: what is compared.
-        metrics: name -> direction and range; the first one's flipped samples are listed.
-        level: coverage.
-        min_clusters: with fewer a difference has no interval.
-        anyway: compare runs whose tasks or instruments differ; every number is then marked.
+        baseline: the run to compare with.
+        candidate: the run to compare.
+        metrics: name -> direction and range; the flips are those of the first metric.
+        level: coverage of the intervals.
+        min_clusters: with fewer clusters a difference has no interval.
+        anyway: compare runs whose tasks or instruments differ, and mark every number.
 
     Raises:
-        UsageError: runs that are not alike, and not `anyway`.
-        BadData: no shared samples, a metric that one of them lacks.
+        UsageError: the runs are not comparable and `anyway` is not set.
+        BadData: no shared samples, or a metric is absent from one run.
     """
-    unlike = require_comparable([one, other], anyway=anyway)
-    pairs = pair(other.frame, one.frame, metrics=list(metrics))
-    parts = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
+    unlike = require_comparable([baseline, candidate], anyway=anyway)
+    pairs = pair(candidate.frame, baseline.frame, metrics=list(metrics))
+    rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
     for name, rule in metrics.items():
-        cells += _metric_cells(name, parts[name], rule, level, min_clusters)
+        cells += _metric_cells(name, rows_of[name], rule, level, min_clusters)
     first = next(iter(metrics))
     return Comparison(
-        one=one.name,
-        other=other.name,
+        baseline=baseline.name,
+        candidate=candidate.name,
         cells=tuple(cells),
-        flips=_flips(parts[first], metrics[first]),
+        flips=_flips(rows_of[first], metrics[first]),
         counts=pairs.counts,
         unlike=unlike,
-        notes=(*_notes(pairs), *_notes_on(cells, one, other)),
+        notes=(*_notes(pairs), *_notes_on(cells, baseline, candidate)),
     )
 
 
 def _metric_cells(
-    name: str, rows: pd.DataFrame, rule: MetricRule, level: float, least: int
+    name: str, rows: pd.DataFrame, rule: MetricRule, level: float, min_clusters: int
 ) -> list[ComparedMetric]:
-    def cell(part: Literal["pooled", "task", "slice"], label: str, chosen: pd.DataFrame) -> ComparedMetric:
-        return _cell(name, part, label, chosen, rule, level, least)
+    def cell(part: Literal["pooled", "task", "slice"], label: str, selected: pd.DataFrame) -> ComparedMetric:
+        return _cell(name, part, label, selected, rule, level, min_clusters)
 
     pooled = cell("pooled", "all tasks", rows)
     tasks = [cell("task", str(task), part) for task, part in rows.groupby("task", sort=True, observed=True)]
-    adjusted = holm([np.nan if one.p is None else one.p for one in tasks]).tolist()
+    adjusted = holm([np.nan if task.p is None else task.p for task in tasks]).tolist()
     slices = []
     for column in SLICES:
         values = [v for v in rows[column].unique() if v is not None and v == v]
@@ -174,8 +173,8 @@ def _metric_cells(
     return [
         replace(pooled, adjusted=pooled.p),
         *(
-            replace(one, adjusted=None if one.p is None else p)
-            for one, p in zip(tasks, adjusted, strict=True)
+            replace(task, adjusted=None if task.p is None else p)
+            for task, p in zip(tasks, adjusted, strict=True)
         ),
         *slices,
     ]
@@ -188,11 +187,13 @@ def _cell(
     rows: pd.DataFrame,
     rule: MetricRule,
     level: float,
-    least: int,
+    min_clusters: int,
 ) -> ComparedMetric:
-    fills = difference(rows, rule, coverage=level, min_clusters=least)
-    tests = to_tests([[one] for one in fills.estimates])
-    low, high = (None if np.isnan(b[0]) else float(b[0]) for b in worst_case_bounds(tests, level=level))
+    imputations = difference(rows, rule, coverage=level, min_clusters=min_clusters)
+    tests = to_tests([[estimate] for estimate in imputations.estimates])
+    low, high = (
+        None if np.isnan(bound[0]) else float(bound[0]) for bound in worst_case_bounds(tests, level=level)
+    )
     p = None
     if low is not None:
         down = float(drop_p_values(tests)[0])
@@ -204,7 +205,7 @@ def _cell(
         metric=metric,
         part=part,
         name=name,
-        difference=fills.observed,
+        difference=imputations.observed,
         low=low,
         high=high,
         p=p,
@@ -212,10 +213,10 @@ def _cell(
         won=float((change > 0).sum() / n),
         lost=float((change < 0).sum() / n),
         tied=float((change == 0).sum() / n),
-        n=fills.n,
-        clusters=fills.clusters,
-        missing=fills.missing,
-        why=fills.why,
+        n=imputations.n,
+        clusters=imputations.clusters,
+        missing=imputations.missing,
+        why=imputations.why,
     )
 
 
@@ -223,15 +224,15 @@ def _flips(rows: pd.DataFrame, rule: MetricRule) -> tuple[Flip, ...]:
     both = rows.dropna(subset=["value", "against"])
     change = rule.sign * (both["value"] - both["against"])
     order = change[change != 0].sort_values(kind="stable").index
-    chosen = both.loc[order]
+    flipped = both.loc[order]
     return tuple(
         Flip(task=t, sample_id=s, metric=m, before=float(b), after=float(a), change=float(c))
         for t, s, m, b, a, c in zip(
-            chosen["task"],
-            chosen["sample_id"],
-            chosen["metric"],
-            chosen["against"],
-            chosen["value"],
+            flipped["task"],
+            flipped["sample_id"],
+            flipped["metric"],
+            flipped["against"],
+            flipped["value"],
             change.loc[order],
             strict=True,
         )
@@ -239,24 +240,26 @@ def _flips(rows: pd.DataFrame, rule: MetricRule) -> tuple[Flip, ...]:
 
 
 def _notes(pairs: Pairs) -> tuple[str, ...]:
-    said = [f"compared on {pairs.counts}"]
+    notes = [f"compared on {pairs.counts}"]
     if not pairs.linked:
-        said.append(
-            "nothing says which samples vary together (cluster, speaker, transcript, contrast_group); each "
+        notes.append(
+            "no column (cluster, speaker, transcript, contrast_group) links samples that vary together; each "
             "counts as independent"
         )
-    return tuple(said)
+    return tuple(notes)
 
 
-def _notes_on(cells: Sequence[ComparedMetric], one: Run, other: Run) -> list[str]:
-    """Return what must be known to read some of the numbers."""
-    said = []
-    timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in TIMES))
-    if timed and (why := latency_not_comparable(other, one) or latency_not_comparable(one, other)):
-        said.append(f"{', '.join(timed)}: no fair race: {why}")
+def _notes_on(cells: Sequence[ComparedMetric], baseline: Run, candidate: Run) -> list[str]:
+    """Return remarks on latency metrics and on tied pairs."""
+    notes = []
+    timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in LATENCY_METRICS))
+    if timed and (
+        why := latency_not_comparable(candidate, baseline) or latency_not_comparable(baseline, candidate)
+    ):
+        notes.append(f"{', '.join(timed)}: not comparable: {why}")
     if any(cell.tied == 1.0 and cell.low is not None for cell in cells):
-        said.append(
-            "where every pair is tied, nothing changed; the interval is what so few clusters could hide, on "
-            "the metric's whole range"
+        notes.append(
+            "where every pair is tied, nothing changed; the interval covers what this number of clusters "
+            "cannot exclude on the metric's range"
         )
-    return said
+    return notes

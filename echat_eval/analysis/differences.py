@@ -1,4 +1,4 @@
-"""Differences and levels under three fills: as observed, missing values at their worst, at their best."""
+"""Differences and levels under three imputations: as observed, missing at their worst, at their best."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["ImputedEstimates", "difference", "level", "share_over"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImputedEstimates:
-    """One number under the three fills.
+    """One number under the three imputations.
 
     Attributes:
         estimates: observed, missing at their worst, missing at their best. None: cannot tell.
         n: rows that count, missing ones included.
-        clusters: of those rows.
-        missing: how many of them miss a value on one side or the other.
-        why: what cannot be told, and why; empty if it can.
+        clusters: clusters of those rows.
+        missing: how many of those rows have no value on one side or the other.
+        why: reason for "cannot tell"; empty if every estimate exists.
     """
 
     estimates: tuple[Estimate | None, Estimate | None, Estimate | None]
@@ -47,13 +47,13 @@ class ImputedEstimates:
 
     @property
     def widened(self) -> bool:
-        """Whether missing rows leave a bound open."""
+        """Return whether missing rows leave a bound open."""
         return self.missing > 0 and None in self.estimates
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Values and weights of one system on the rows at hand; NaN where missing."""
+    """Values and weights of one system on the given rows; NaN where missing."""
 
     value: Floats
     weight: Floats
@@ -64,19 +64,19 @@ class _Side:
 def difference(
     rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int
 ) -> ImputedEstimates:
-    """Return candidate minus against, turned so that above 0 is better.
+    """Return candidate minus baseline, oriented so that above 0 is better.
 
     Args:
-        rows: of `Pairs.frame`, one metric, one task or several.
-        rule: what the metric means.
-        coverage: of the intervals.
-        min_clusters: with fewer the answer is "cannot tell".
+        rows: rows of `Pairs.frame`: one metric, one task or several.
+        rule: direction, range and average of the metric.
+        coverage: coverage of the intervals.
+        min_clusters: with fewer clusters the answer is "cannot tell".
     """
     ours, theirs = _side(rows, rule, ""), _side(rows, rule, "against_")
     counts = ours.counts & theirs.counts
     bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
-    gap = (ours.missing | theirs.missing) & counts
-    facts = _Facts(rows, rule, counts, gap, coverage, min_clusters)
+    missing = (ours.missing | theirs.missing) & counts
+    facts = _RowFacts(rows, counts, missing, min_clusters)
 
     def estimate(keep: NDArray[np.bool_], a: Floats, b: Floats) -> Estimate | None:
         clusters, x, y = facts.clusters[keep], a[keep], b[keep]
@@ -86,13 +86,13 @@ def difference(
             found = macro_mean(x - y, facts.labels(keep), clusters, level=coverage)
         else:
             found = cluster_mean(x - y, clusters, level=coverage)
-        frozen = bool(np.ptp(x) == 0 and np.ptp(y) == 0)
-        return _told(found, frozen, rule, min_clusters)
+        constant = bool(np.ptp(x) == 0 and np.ptp(y) == 0)
+        return _with_interval(found, constant, rule, min_clusters)
 
-    observed = estimate(counts & ~gap, ours.value, theirs.value) if (counts & ~gap).any() else None
-    filled = (
+    observed = estimate(counts & ~missing, ours.value, theirs.value) if (counts & ~missing).any() else None
+    at_bounds = (
         [observed, observed]
-        if not gap.any()
+        if not missing.any()
         else [
             None
             if a is None or b is None
@@ -102,15 +102,15 @@ def difference(
             for a, b in ((bad, good), (good, bad))
         ]
     )
-    return facts.fills([observed, *filled], rule.sign)
+    return facts.imputed([observed, *at_bounds], rule.sign)
 
 
 def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int) -> ImputedEstimates:
-    """Return the candidate's own mean, not turned; arguments as in `difference`."""
+    """Return the candidate's own mean, not oriented; arguments as in `difference`."""
     side = _side(rows, rule, "")
     bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
-    gap = side.missing & side.counts
-    facts = _Facts(rows, rule, side.counts, gap, coverage, min_clusters)
+    missing = side.missing & side.counts
+    facts = _RowFacts(rows, side.counts, missing, min_clusters)
 
     def estimate(keep: NDArray[np.bool_], a: Floats) -> Estimate | None:
         x, clusters = a[keep], facts.clusters[keep]
@@ -119,36 +119,34 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
         else:
             weights = side.weight[keep] if rule.average == "ratio" else None
             found = cluster_mean(x, clusters, weights=weights, level=coverage)
-        return _told(found, bool(np.ptp(x) == 0), rule, min_clusters)
+        return _with_interval(found, bool(np.ptp(x) == 0), rule, min_clusters)
 
-    observed = estimate(side.counts & ~gap, side.value) if (side.counts & ~gap).any() else None
-    filled = (
+    observed = estimate(side.counts & ~missing, side.value) if (side.counts & ~missing).any() else None
+    at_bounds = (
         [observed, observed]
-        if not gap.any()
+        if not missing.any()
         else [
-            None if end is None else estimate(side.counts, np.where(side.missing, end, side.value))
-            for end in (bad, good)
+            None if bound is None else estimate(side.counts, np.where(side.missing, bound, side.value))
+            for bound in (bad, good)
         ]
     )
-    return facts.fills([observed, *filled], 1.0)
+    return facts.imputed([observed, *at_bounds], 1.0)
 
 
 def share_over(values: Floats, limit: float, clusters: NDArray[np.int64], *, coverage: float) -> Estimate:
-    """Return the share of values above a limit; none or all of them has an interval too (see `_told`)."""
+    """Return the share of values above a limit; shares of 0 and 1 have an interval too (`_with_interval`)."""
     found = cluster_mean((values > limit).astype(float), clusters, level=coverage)
     return found if found.low is not None or found.se is None else _never_varied(found, 1.0)
 
 
-class _Facts:
-    """The rows' clusters and labels, and what they allow to be told."""
+class _RowFacts:
+    """Clusters, labels and counts of the rows behind an estimate."""
 
-    def __init__(
-        self, rows: pd.DataFrame, rule: MetricRule, counts: Any, gap: Any, coverage: float, least: int
-    ):
+    def __init__(self, rows: pd.DataFrame, counts: Any, missing: Any, min_clusters: int):
         self.clusters = rows["cluster"].to_numpy()
-        self._labels, self._rule, self._least = rows["label"], rule, least
-        self._n, self._missing = int(counts.sum()), int(gap.sum())
-        self._groups = len(np.unique(self.clusters[counts]))
+        self._labels, self._min_clusters = rows["label"], min_clusters
+        self._n, self._missing = int(counts.sum()), int(missing.sum())
+        self._clusters = len(np.unique(self.clusters[counts]))
 
     def labels(self, keep: NDArray[np.bool_]) -> NDArray[Any]:
         column = self._labels.to_numpy(dtype=object)[keep]
@@ -156,21 +154,21 @@ class _Facts:
             raise BadData("average 'macro' needs a label in every row; add a column 'label' or use 'mean'")
         return column
 
-    def fills(self, estimates: list[Estimate | None], sign: float) -> ImputedEstimates:
-        turned = [_turned(one, sign) for one in estimates]
+    def imputed(self, estimates: list[Estimate | None], sign: float) -> ImputedEstimates:
+        oriented = [_oriented(estimate, sign) for estimate in estimates]
         why = ""
         if self._n == self._missing:
             why = "no row has a value on both sides" if self._n else "no row is applicable"
-        elif self._groups < self._least:
-            why = f"{self._groups} clusters; {self._least} are needed"
-        elif turned[0] is None:
+        elif self._clusters < self._min_clusters:
+            why = f"{self._clusters} clusters; {self._min_clusters} are needed"
+        elif oriented[0] is None:
             why = "the values do not vary, or a label lies in one cluster"
-        elif None in turned:
+        elif None in oriented:
             why = "missing values and a metric without a closed range"
         return ImputedEstimates(
-            estimates=(turned[0], turned[1], turned[2]),
+            estimates=(oriented[0], oriented[1], oriented[2]),
             n=self._n,
-            clusters=self._groups,
+            clusters=self._clusters,
             missing=self._missing,
             why=why,
         )
@@ -184,42 +182,43 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
     if rule.failure_value is not None:
         value[unscored] = rule.failure_value
     outside = np.zeros(len(value), bool)
-    for end, past in ((rule.low, np.less), (rule.high, np.greater)):
-        if end is not None:
-            outside |= past(value, end)
+    for bound, is_beyond in ((rule.low, np.less), (rule.high, np.greater)):
+        if bound is not None:
+            outside |= is_beyond(value, bound)
     if outside.any():
         raise BadData(
-            f"value {value[outside][0]:g} lies outside the range {rule.low} to {rule.high} of the policy; "
+            f"value {value[outside][0]:g} is outside the range {rule.low} to {rule.high} of the policy; "
             "correct the range or the table"
         )
     missing = state == "missing"
     weight = rows[f"{prefix}weight"].to_numpy(dtype=np.float64)
-    other = (
+    other_weight = (
         rows["weight" if prefix else "against_weight"].to_numpy(dtype=np.float64)
         if ("against_weight" in rows)
         else weight
     )
-    return _Side(value, np.where(missing, other, weight), missing, missing | ~np.isnan(value))
+    return _Side(value, np.where(missing, other_weight, weight), missing, missing | ~np.isnan(value))
 
 
-def _told(found: Estimate, frozen: bool, rule: MetricRule, min_clusters: int) -> Estimate | None:
+def _with_interval(found: Estimate, constant: bool, rule: MetricRule, min_clusters: int) -> Estimate | None:
     """Return an estimate with an interval, or None.
 
-    A difference that is the same in every sample has no width where the scores behind it vary: nothing
-    changed, or everything moved together. Where they do not vary either (a stuck judge, a saturated metric)
-    the spread is unknown, and the interval is what that many clusters can exclude on the metric's range.
+    If the difference is the same in every sample while the scores vary, its interval has no width: nothing
+    changed, or everything moved together. If the scores are constant too (a stuck judge, a saturated metric),
+    the spread is unknown, and the interval is the one that this number of clusters can exclude on the
+    metric's range.
     """
     if found.se is None or found.clusters < min_clusters:
         return None
     if found.low is not None:
         return found
-    if not frozen:
+    if not constant:
         return replace(found, low=found.value, high=found.value)
     return None if rule.width is None else _never_varied(found, rule.width)
 
 
 def _never_varied(found: Estimate, width: float) -> Estimate:
-    """Return the estimate with the exact bound: how many clusters may differ when none of these did."""
+    """Return the estimate with the exact bound on how many clusters may differ when none of these did."""
     tail = (1 - found.level) / 2
     half = width * (1 - tail ** (1 / found.clusters))
     df = found.df or 1.0
@@ -228,8 +227,9 @@ def _never_varied(found: Estimate, width: float) -> Estimate:
     )
 
 
-def _turned(one: Estimate | None, sign: float) -> Estimate | None:
-    if one is None or sign > 0:
-        return one
-    low = None if one.high is None else -one.high
-    return replace(one, value=0.0 - one.value, low=low, high=None if one.low is None else -one.low)
+def _oriented(estimate: Estimate | None, sign: float) -> Estimate | None:
+    if estimate is None or sign > 0:
+        return estimate
+    low = None if estimate.high is None else -estimate.high
+    high = None if estimate.low is None else -estimate.low
+    return replace(estimate, value=0.0 - estimate.value, low=low, high=high)

@@ -10,19 +10,20 @@ __all__ = ["MetricRule"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRule:
-    """What one metric means, and what is asked of it.
+    """Meaning of one metric and the requirements on it.
 
     Attributes:
         higher_is_better: direction; there is no default.
-        low, high: its range; None where it is open. Missing values are taken for these ends in turn.
-        worst: what a failed row without a value earns; by default the bad end of the range, if closed.
+        low, high: the range; None where it is open. Missing values are imputed with each end.
+        worst: value of a failed row without one; by default the bad end of the range, if that is closed.
         average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
             means (a macro recall, if values are 0 and 1).
-        margin: a drop of this size in any task must be excluded for a pass. None: no such proof is asked.
-        critical: a drop in any task counts for "regress", and one that is surely larger than the tolerance
-            (the margin; without one, the policy's margin in proportion to the range) prevents a pass.
-        at_least, at_most: a level the candidate must surely keep, over all tasks.
-        unit: as in tables.
+        margin: a pass requires that a drop of this size is excluded in every task. None: not required.
+        critical: a drop in any task counts for "regress". A drop that is significantly larger than the
+            tolerance (the margin; without one, the policy's margin in proportion to the range) prevents a
+            pass.
+        at_least, at_most: limit on the candidate's level over all tasks; its 95 % interval must meet it.
+        unit: as printed in tables.
     """
 
     higher_is_better: bool
@@ -48,5 +49,5 @@ class MetricRule:
 
     @property
     def failure_value(self) -> float | None:
-        """Return what a failed row without a value earns, or None: it is in no mean."""
+        """Return the value of a failed row without one; None: the row is in no mean."""
         return self.worst if self.worst is not None else self.low if self.higher_is_better else self.high

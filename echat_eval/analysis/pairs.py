@@ -25,14 +25,14 @@ KEY = [*SAMPLE, "metric"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """What two systems share.
+    """Rows of the samples that two systems share.
 
     Attributes:
         frame: columns task, sample_id, metric, value, against, weight, against_weight, state,
             against_state, cluster (a number, shared by samples that vary together), label, language, source.
-        shared: samples both have.
-        only_candidate, only_against: samples one of them has.
-        linked: whether anything said which samples vary together; if not, each counts as independent.
+        shared: number of samples that both have.
+        only_candidate, only_against: number of samples that only one of them has.
+        linked: whether a column links samples that vary together; if not, each counts as independent.
     """
 
     frame: pd.DataFrame
@@ -44,12 +44,12 @@ class Pairs:
     @property
     def counts(self) -> str:
         """Return the counts as a sentence."""
-        said = f"{self.shared} shared samples"
+        text = f"{self.shared} shared samples"
         if self.only_candidate or self.only_against:
-            said += (
-                f" ({self.only_candidate} only in the candidate, {self.only_against} only in the other run)"
+            text += (
+                f" ({self.only_candidate} only in the candidate, {self.only_against} only in the baseline)"
             )
-        return said
+        return text
 
 
 def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[str]) -> Pairs:
@@ -57,23 +57,23 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
 
     Args:
         candidate: a checked table of one system.
-        against: a checked table of the system it is compared with.
-        metrics: which to keep; others are left alone.
+        against: a checked table of the baseline.
+        metrics: metrics to keep; others are dropped.
 
     Raises:
-        BadData: a metric that one of them lacks, or no sample in both.
+        BadData: a metric is absent from one of them, or they share no sample.
     """
-    for name, frame in (("candidate", candidate), ("run to compare with", against)):
+    for name, frame in (("candidate", candidate), ("baseline", against)):
         found = set(frame["metric"].unique())
-        if lacking := [metric for metric in metrics if metric not in found]:
-            raise BadData(f"the {name} has no metric '{lacking[0]}'; it has {', '.join(sorted(found))}")
+        if absent := [metric for metric in metrics if metric not in found]:
+            raise BadData(f"the {name} has no metric '{absent[0]}'; it has {', '.join(sorted(found))}")
     ours, theirs = (frame[frame["metric"].isin(metrics)] for frame in (candidate, against))
     joined = ours.merge(theirs, on=KEY, suffixes=("", "_against"), how="inner", sort=False)
-    here, there = (set(_samples(frame)) for frame in (ours, theirs))
+    in_ours, in_theirs = (set(_samples(frame)) for frame in (ours, theirs))
     if joined.empty:
         raise BadData(
-            f"no shared samples: the candidate has {len(here)}, the other run {len(there)}, and none has the "
-            "same task and sample_id in both; compare runs of the same tasks"
+            f"no shared samples: the candidate has {len(in_ours)}, the baseline {len(in_theirs)}, and no "
+            "task and sample_id is in both; compare runs of the same tasks"
         )
     for name in (*LINKS, *SLICES):
         joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_against"])
@@ -95,23 +95,23 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
     )
     return Pairs(
         frame=frame,
-        shared=len(here & there),
-        only_candidate=len(here - there),
-        only_against=len(there - here),
+        shared=len(in_ours & in_theirs),
+        only_candidate=len(in_ours - in_theirs),
+        only_against=len(in_theirs - in_ours),
         linked=bool(joined[list(LINKS)].notna().any(axis=None)),
     )
 
 
 def _samples(frame: pd.DataFrame) -> list[tuple[str, str]]:
     """Return (task, sample id) of every sample of a table."""
-    once = frame[SAMPLE].drop_duplicates()
-    return list(zip(once["task"].tolist(), once["sample_id"].tolist(), strict=True))
+    unique = frame[SAMPLE].drop_duplicates()
+    return list(zip(unique["task"].tolist(), unique["sample_id"].tolist(), strict=True))
 
 
 def cluster_numbers(samples: pd.DataFrame) -> NDArray[np.int64]:
-    """Return (rows,) the cluster of each sample of a checked table.
+    """Return the cluster of each sample of a checked table, shape (rows,).
 
-    Samples vary together if they share a cluster, speaker, transcript or, within a task, a contrast group.
+    Samples that share a cluster, speaker, transcript or, within a task, a contrast group vary together.
     """
     columns = {name: samples[name].tolist() for name in LINKS}
     groups = zip(samples["task"].tolist(), columns["contrast_group"], strict=True)

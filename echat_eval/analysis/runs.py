@@ -1,4 +1,4 @@
-"""Runs as tables: `runs/a`, `runs/a:system` or a table file, with what is known of how it came to be."""
+"""Runs as tables: `runs/a`, `runs/a:system` or a table file, with the hashes and settings behind them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "differences", "latency_not_comparable", "load_run"]
 
-#: What a run's manifest hashes, and under which key.
+#: Parts that a run's manifest hashes, and the key of the hash.
 HASHED = (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint"))
 SNAPSHOT = ("task", "id", "transcript", "language", "source", "speaker", "contrast_group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One system's scores, and where they come from.
+    """One system's scores and their origin.
 
     Attributes:
-        name: as it was asked for.
+        name: the spec it was loaded from.
         system: the one system in `frame`.
         frame: a checked long table.
-        metrics: name -> direction, range, average, worst, unit, as the run says; empty for a table file.
+        metrics: name -> direction, range, average, worst, unit, from the manifest; empty for a table file.
         hashes: (kind, name) -> hash of a task, scorer (with judge and rubric) or annotator.
-        manifest: everything else the run says of itself; empty for a table file.
-        accepted_at: ISO time, if this is a run that `gate accept` kept.
-        changed: whether its table is another than the one that was accepted.
+        manifest: the run's manifest; empty for a table file.
+        accepted_at: ISO time, if `gate accept` wrote this run.
+        changed: whether the table differs from the accepted one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def headline(self) -> str | None:
-        """Return the metric that ranks, if the run says one."""
+        """Return the headline metric; None if the manifest names none."""
         return next((name for name, facts in self.metrics.items() if facts.get("headline")), None)
 
 
@@ -58,11 +58,11 @@ def load_run(spec: str) -> Run:
     """Return one system of a run folder or of a table.
 
     Args:
-        spec: a path, or path:system where it holds several systems.
+        spec: a path, or path:system if it holds several systems.
 
     Raises:
-        BadData: nothing there, or nothing that can be read.
-        UsageError: several systems and none named; UnknownName: none of that name.
+        BadData: the path does not exist or cannot be read.
+        UsageError: several systems and none named; UnknownName: no system has that name.
     """
     path, system = Path(spec), None
     if not path.exists() and ":" in spec:
@@ -71,25 +71,26 @@ def load_run(spec: str) -> Run:
     if not path.exists():
         raise BadData(f"{path}: no such run folder or table")
     if path.is_file():
-        frame = one_system(read_table(path), system, where=str(path))
+        frame = one_system(read_table(path), system, location=str(path))
         return Run(name=spec, system=frame["system"].iloc[0], frame=frame)
     return (_accepted if (path / "accepted.json").is_file() else _from_folder)(spec, path, system)
 
 
-def differences(one: Run, other: Run) -> list[str]:
-    """Return, as sentences, every task, scorer and annotator the two runs have in another version."""
-    said = []
-    for kind, name in sorted(set(one.hashes) & set(other.hashes)):
-        a, b = one.hashes[kind, name], other.hashes[kind, name]
+def differences(first: Run, second: Run) -> list[str]:
+    """Return one sentence for every task, scorer and annotator whose version differs between two runs."""
+    sentences = []
+    for kind, name in sorted(set(first.hashes) & set(second.hashes)):
+        a, b = first.hashes[kind, name], second.hashes[kind, name]
         if a != b:
-            said.append(
-                f"{kind.removesuffix('s')} '{name}' differs ({a[:8]} in {one.name}, {b[:8]} in {other.name})"
+            sentences.append(
+                f"{kind.removesuffix('s')} '{name}' differs "
+                f"({a[:8]} in {first.name}, {b[:8]} in {second.name})"
             )
-    return said
+    return sentences
 
 
 def _from_folder(spec: str, path: Path, system: str | None) -> Run:
-    from echat_eval.store.ledger import refuse_unfinished
+    from echat_eval.store.ledger import require_finished
     from echat_eval.store.run_folder import RunFolder
 
     folder = RunFolder.existing(path)
@@ -109,8 +110,10 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
     table = pd.DataFrame([*scores, *_timings(folder)])
-    frame = one_system(check_table(_with_samples(table, path), where=str(path)), system, where=str(path))
-    refuse_unfinished(folder, only=frame["system"].iloc[0])
+    frame = one_system(
+        check_table(_with_samples(table, path), location=str(path)), system, location=str(path)
+    )
+    require_finished(folder, only=frame["system"].iloc[0])
     hashes = {
         (kind, name): str(facts[key])
         for kind, key in HASHED
@@ -121,21 +124,21 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
         name=spec,
         system=frame["system"].iloc[0],
         frame=frame,
-        metrics={m["name"]: _averaged(m) for m in manifest.get("metrics", [])},
+        metrics={m["name"]: _policy_facts(m) for m in manifest.get("metrics", [])},
         hashes=hashes,
         manifest=manifest,
     )
 
 
 def _accepted(spec: str, path: Path, system: str | None) -> Run:
-    """Return what `gate accept` kept."""
+    """Return the run that `gate accept` wrote."""
     try:
         facts = jsonl.loads((path / "accepted.json").read_bytes())
         digest = hashlib.sha256((path / "table.jsonl").read_bytes()).hexdigest()
         return Run(
             name=spec,
             system=facts["system"],
-            frame=one_system(read_table(path / "table.jsonl"), system, where=str(path)),
+            frame=one_system(read_table(path / "table.jsonl"), system, location=str(path)),
             metrics={m["name"]: m for m in facts["metrics"]},
             hashes={(kind, name): value for kind, name, value in facts["hashes"]},
             manifest={"environment": facts["environment"]},
@@ -144,19 +147,19 @@ def _accepted(spec: str, path: Path, system: str | None) -> Run:
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadData(
-            f"{path}: not what `echat-eval gate accept` writes: {error}; accept a run again"
+            f"{path}: not written by `echat-eval gate accept`: {error}; accept a run again"
         ) from error
 
 
-def _averaged(metric: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a metric as a policy says it: a macro recall is the mean of the labels' means."""
+def _policy_facts(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a metric with the average's name in policies: "macro recall" is "macro" there."""
     return {**metric, "average": "macro"} if metric.get("average") == "macro recall" else dict(metric)
 
 
 def _timings(folder: Any) -> list[dict[str, Any]]:
-    """Return first-audio seconds, seconds and the real-time factor of every measured response as rows.
+    """Return first-audio seconds, seconds and real-time factor of every timed response as rows.
 
-    A measure that a scorer wrote already is not added a second time.
+    Metrics that a scorer has written are not added again.
     """
     rows = []
     scored = {metric for *_, metric in folder.scores()}
@@ -165,7 +168,7 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
         if reply is None or response.seconds is None:
             continue
         audio = getattr(reply.audio, "seconds", None)
-        found = {
+        measured = {
             "first_audio_seconds": reply.first_audio_seconds,
             "seconds": response.seconds,
             "rtf": response.seconds / audio if audio else None,
@@ -180,41 +183,46 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
                 "value": value,
                 "weight": 1.0,
             }
-            for metric, value in found.items()
+            for metric, value in measured.items()
             if value is not None and metric not in scored
         ]
     return rows
 
 
 def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add what the run's own snapshot says of each sample; a question, or a task of one cue, labels by it."""
+    """Add the columns of the run's sample snapshot.
+
+    The label is the gold value of the cue that the sample asks about, or of its only cue.
+    """
     rows = []
     for _, row in jsonl.read_rows(path / "samples.jsonl"):
         cues = row.get("cues") or {}
-        asked = cues.get(row.get("asks"))
-        label = asked or (next(iter(cues.values())) if len(cues) == 1 else None)
+        label = cues.get(row.get("asks")) or (next(iter(cues.values())) if len(cues) == 1 else None)
         rows.append({**{name: row.get(name) for name in SNAPSHOT}, "label": label})
     known = pd.DataFrame(rows, columns=[*SNAPSHOT, "label"]).rename(columns={"id": "sample_id"})
     return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
 
 
 def latency_not_comparable(candidate: Run, against: Run) -> str:
-    """Return why the candidate's times cannot be held against another run's, or nothing."""
-    at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
-    if at_once != 1:
-        said = (
-            "does not say how many calls were made at once"
-            if at_once is None
-            else f"made {at_once} calls at once"
+    """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
+    calls_at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
+    if calls_at_once != 1:
+        finding = (
+            "does not record how many calls it made at once"
+            if calls_at_once is None
+            else f"made {calls_at_once} calls at once"
         )
-        return f"{candidate.name} {said}; times are judged with --calls-at-once 1"
+        return f"{candidate.name} {finding}; measure latency with --calls-at-once 1"
     if candidate.manifest.get("settings", {}).get("overlap"):
-        return f"{candidate.name} was heard and scored while it was asked; times are judged with --no-overlap"
-    kept = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
-    if kept:
         return (
-            f"{kept} replies of {candidate.name} came from the cache and were not timed; "
-            "times are judged of a new folder made with --no-cache"
+            f"{candidate.name} was annotated and scored while it was responding; "
+            "measure latency with --no-overlap"
+        )
+    cached = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
+    if cached:
+        return (
+            f"{cached} replies of {candidate.name} came from the cache and were not timed; "
+            "measure latency in a new folder with --no-cache"
         )
     ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
     return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"

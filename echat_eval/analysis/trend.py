@@ -1,4 +1,4 @@
-"""Checkpoints in their order: does quality rise or fall from one to the next?"""
+"""Trend of a metric over an ordered list of runs, such as checkpoints."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Trend", "trend"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """One metric over an ordered list of runs, on the samples all of them have values for.
+    """Trend of one metric over ordered runs, on the samples that have a value in all of them.
 
     Attributes:
-        metric: its name.
-        task: None for all tasks.
+        metric: name of the metric.
+        task: name of the task; None for all tasks.
         runs: names, in order.
-        means: (runs,) the metric's mean, not turned.
-        slope: change from one run to the next, by least squares within samples; above 0 is better.
+        means: (runs,) mean of the metric, not oriented.
+        slope: change per run, by least squares within samples; above 0 is better.
     """
 
     metric: str
@@ -44,18 +44,18 @@ def trend(runs: Sequence[Run], *, metrics: Mapping[str, MetricRule], level: floa
     """Return the trend of every metric, pooled and per task.
 
     Raises:
-        BadData: fewer than two runs, or no sample that all of them have a value for.
+        BadData: fewer than two runs, or no sample with a value in all of them.
     """
     if len(runs) < 2:
         raise BadData(f"a trend needs two or more runs, got {len(runs)}")
-    found = []
+    trends = []
     for name, rule in metrics.items():
-        wide, links = _wide(runs, name)
+        wide, clusters = _wide(runs, name)
         tasks = wide.index.get_level_values("task")
         for task in (None, *sorted(set(tasks))):
             keep = np.ones(len(wide), bool) if task is None else tasks == task
-            found.append(_trend(name, task, runs, wide[keep], links[keep], rule, level))
-    return found
+            trends.append(_trend(name, task, runs, wide[keep], clusters[keep], rule, level))
+    return trends
 
 
 def _trend(
@@ -63,7 +63,7 @@ def _trend(
     task: str | None,
     runs: Sequence[Run],
     wide: pd.DataFrame,
-    links: np.ndarray,
+    clusters: np.ndarray,
     rule: MetricRule,
     level: float,
 ) -> Trend:
@@ -75,12 +75,12 @@ def _trend(
         task=task,
         runs=tuple(run.name for run in runs),
         means=tuple(float(m) for m in values.mean(axis=0)),
-        slope=cluster_mean(slopes, links, level=level),
+        slope=cluster_mean(slopes, clusters, level=level),
     )
 
 
 def _wide(runs: Sequence[Run], metric: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return (samples, runs) values of the samples that all runs have, and each sample's cluster."""
+    """Return the values of the shared samples, shape (samples, runs), and each sample's cluster."""
     columns = []
     for number, run in enumerate(runs):
         rows = run.frame[(run.frame["metric"] == metric) & run.frame["value"].notna()]

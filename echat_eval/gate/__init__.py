@@ -1,6 +1,6 @@
-"""May a candidate replace the system it is held against? Pass, regress or cannot tell.
+"""The gate: may a candidate replace its baseline? Pass, regress or cannot tell.
 
-`decide` answers for two long tables and a `Policy`; docs/gate.md tells the rules and lists the error rates.
+`decide` takes two long tables and a `Policy`; docs/gate.md has the rules and the error rates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run a gate holds candidates against: kept as a table with its hashes, known if changed or old."""
+"""The accepted baseline of a gate: a table and its hashes, so that changes and age are detected."""
 
 from __future__ import annotations
 
@@ -21,22 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["accept", "provenance"]
 
-#: Said where a run has no hashes of its own.
+#: Note on runs without hashes.
 TRUSTED = (
-    "a table file does not say which versions of tasks, judge and annotators made it: that they are the same "
-    "is taken on trust"
+    "a table file does not record the versions of its tasks, judge and annotators; they are assumed to be "
+    "the same in both runs"
 )
 
 
 def accept(run: Run, to: Path, *, now: datetime) -> None:
-    """Keep a run's scores as the ones to hold candidates against.
+    """Keep a run's scores as the baseline for candidates, replacing an earlier one.
 
     Args:
         run: one system's run.
-        to: folder for `table.jsonl` and `accepted.json`; both are small and can live in the repository.
-        now: with a time zone.
-
-    What is there already is replaced.
+        to: folder for `table.jsonl` and `accepted.json`; both are small enough to commit.
+        now: current time, with a time zone.
     """
     rows = [
         {str(name): value for name, value in row.items() if value is not None and value == value}
@@ -57,7 +55,7 @@ def accept(run: Run, to: Path, *, now: datetime) -> None:
 
 
 def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -> Provenance:
-    """Return what stands between two runs and a comparison: other versions, age, changes, unlike machines."""
+    """Return what limits a comparison of two runs: versions, changes, age and hardware."""
     blockers = differences(candidate, against)
     if against.changed:
         blockers.append(f"{against.name} was changed since it was accepted; accept it again")
@@ -69,12 +67,12 @@ def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -
     )
 
 
-def _age(against: Run, most: timedelta, now: datetime) -> list[str]:
+def _age(against: Run, limit: timedelta, now: datetime) -> list[str]:
     if against.accepted_at is None:
-        return [f"nothing says when {against.name} was made; keep it with `echat-eval gate accept`"]
+        return [f"the age of {against.name} is unknown; keep it with `echat-eval gate accept`"]
     age = now - datetime.fromisoformat(against.accepted_at)
-    if age > most:
-        return [f"{against.name} was accepted {age.days} days ago, the policy allows {most.days}"]
+    if age > limit:
+        return [f"{against.name} was accepted {age.days} days ago, the policy allows {limit.days}"]
     return (
         [] if age > -timedelta(days=1) else [f"{against.name} was accepted in the future; check the clocks"]
     )

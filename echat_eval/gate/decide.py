@@ -1,4 +1,4 @@
-"""From two tables and a policy to a decision."""
+"""The decision from two tables and a policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from echat_eval.analysis import Pairs, check_table, one_system, pair
 from echat_eval.analysis.differences import ImputedEstimates
 from echat_eval.errors import Exit
-from echat_eval.gate.critical import CriticalTest, critical_tests, judged, p_values
+from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rule_result
 from echat_eval.gate.decision import Decision, Provenance
 from echat_eval.gate.limits import latency, shares
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
@@ -32,32 +32,36 @@ def decide(
     *,
     provenance: Provenance | None = None,
 ) -> Decision:
-    """Say whether a candidate may replace the system it is held against.
+    """Return whether a candidate may replace its baseline.
 
     Args:
         candidate: long table of one system (see `echat_eval.analysis`).
-        against: long table of one system.
-        policy: what to hold.
-        provenance: what else is known of the runs; without it times are not judged.
+        against: long table of the baseline, one system.
+        policy: the requirements.
+        provenance: facts about the runs besides their scores; without them latency is not judged.
 
     Raises:
-        BadData: a table that breaks its form, a metric that one of them lacks, no shared samples, a value
-            outside the range that the policy gives.
+        BadData: a malformed table, a metric absent from one of them, no shared samples, or a value outside
+            the range that the policy gives.
         UsageError: a table of several systems.
     """
     provenance = provenance or Provenance()
-    ours = one_system(check_table(candidate, where="candidate"), where="candidate")
-    theirs = one_system(check_table(against, where="against"), where="against")
+    ours = one_system(check_table(candidate, location="candidate"), location="candidate")
+    theirs = one_system(check_table(against, location="against"), location="against")
     pairs = pair(ours, theirs, metrics=list(policy.metrics))
     tests = critical_tests(pairs, policy)
     p = p_values(tests)
-    adjusted, surely, perhaps = (
-        holm(p.drop),
-        holm(p.beyond) <= policy.family_error,
-        holm(p.possible) <= policy.family_error,
-    )
+    adjusted = holm(p.drop)
+    dropped = holm(p.beyond) <= policy.family_error
+    may_have_dropped = holm(p.possible) <= policy.family_error
     rules = [
-        judged(test, policy, float(adjusted[i]), surely=bool(surely[i]), perhaps=bool(perhaps[i]))
+        rule_result(
+            test,
+            policy,
+            float(adjusted[i]),
+            dropped=bool(dropped[i]),
+            may_have_dropped=bool(may_have_dropped[i]),
+        )
         for i, test in enumerate(tests)
     ]
     limits = [*shares(ours, pairs, policy), *latency(ours, policy, provenance)]
@@ -68,12 +72,12 @@ def decide(
         family_error=policy.family_error,
     )
     outcome = OUTCOMES[int(code)] if not provenance.blockers else "cannot tell"
-    dropped = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
-    return _decision(outcome, tests[0], [*rules, *limits], dropped, pairs, policy, provenance)
+    drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
+    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance)
 
 
 def blocks(rule: RuleResult) -> bool:
-    """Whether a rule in this state prevents a pass; a guard does so only if a drop is possible to see."""
+    """Return whether a rule prevents a pass; an open guard does only if missing values may hide a drop."""
     return rule.state == "broken" or (rule.state == "open" and (rule.kind != "guard" or rule.blocking))
 
 
@@ -81,69 +85,74 @@ def _decision(
     outcome: Outcome,
     first: CriticalTest,
     rules: list[RuleResult],
-    dropped: list[RuleResult],
+    drops: list[RuleResult],
     pairs: Pairs,
     policy: Policy,
     provenance: Provenance,
 ) -> Decision:
-    """Put everything together that the outcome was reached with."""
-    seen, needed = _design(first.fills, policy)
+    """Return the outcome with its reasons, numbers and warnings."""
+    detectable, needed = _design(first.imputations, policy)
     reasons = [*provenance.blockers]
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in rules if blocks(r)]
     reasons += [
-        f"{r.name.partition(':')[0]}: a drop is sure (adjusted p = {r.p:.2g})"
-        for r in dropped
+        f"{r.name.partition(':')[0]}: significant drop (adjusted p = {r.p:.2g})"
+        for r in drops
         if not blocks(r)
     ]
     return Decision(
         outcome=outcome,
-        with_drop=outcome == "pass" and (bool(dropped) or (rules[0].high or 0.0) < 0),
+        with_drop=outcome == "pass" and (bool(drops) or (rules[0].high or 0.0) < 0),
         reasons=tuple(reasons),
         rules=tuple(rules),
         primary=policy.primary,
-        difference=first.fills.observed,
+        difference=first.imputations.observed,
         low=rules[0].low,
         high=rules[0].high,
         margin=policy.margin,
         counts=pairs.counts,
-        missing=first.fills.missing,
-        detectable=seen,
+        missing=first.imputations.missing,
+        detectable=detectable,
         needed=needed,
-        warnings=(*provenance.notes, *_warnings(pairs, policy, seen, needed)),
+        warnings=(*provenance.notes, *_warnings(pairs, policy, detectable, needed)),
     )
 
 
-def _design(fills: ImputedEstimates, policy: Policy) -> tuple[float | None, Detectable | None]:
-    """Return what a run like this one can detect, and the samples that would do if that is too much."""
-    seen, found = min_detectable(fills.observed, level=policy.level, power=policy.power), fills.observed
-    if found is None or not found.se or found.df is None or seen is None or seen <= policy.margin:
-        return seen, None
+def _design(imputations: ImputedEstimates, policy: Policy) -> tuple[float | None, Detectable | None]:
+    """Return the smallest detectable difference, and the samples needed if it exceeds the margin."""
+    observed = imputations.observed
+    detectable = min_detectable(observed, level=policy.level, power=policy.power)
+    if observed is None or not observed.se or observed.df is None:
+        return detectable, None
+    if detectable is None or detectable <= policy.margin:
+        return detectable, None
     needed = samples_needed(
         policy.margin,
-        se=found.se,
-        df=found.df,
-        n=found.n,
-        clusters=found.clusters,
+        se=observed.se,
+        df=observed.df,
+        n=observed.n,
+        clusters=observed.clusters,
         level=policy.level,
         power=policy.power,
         limit=0.8,
     )
-    return seen, needed
+    return detectable, needed
 
 
-def _warnings(pairs: Pairs, policy: Policy, seen: float | None, needed: Detectable | None) -> list[str]:
-    said = []
-    if seen is not None and seen > policy.margin:
-        enough = f"; {needed.samples} samples in {needed.clusters} clusters would do" if needed else ""
-        said.append(
-            f"the margin {policy.margin:g} is below the smallest detectable difference {seen:.2g}: an equal "
-            f"candidate passes less often than {100 * policy.power:.0f} %{enough}"
+def _warnings(pairs: Pairs, policy: Policy, detectable: float | None, needed: Detectable | None) -> list[str]:
+    warnings = []
+    if detectable is not None and detectable > policy.margin:
+        sufficient = (
+            f"; {needed.samples} samples in {needed.clusters} clusters would be enough" if needed else ""
+        )
+        warnings.append(
+            f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
+            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}"
         )
     if pairs.only_candidate or pairs.only_against:
-        said.append(f"only part of the samples is shared: {pairs.counts}")
+        warnings.append(f"only part of the samples are shared: {pairs.counts}")
     if not pairs.linked:
-        said.append(
-            "nothing says which samples vary together (cluster, speaker, transcript, contrast_group): each "
-            "counts as independent, and if they are not, the error rates do not hold"
+        warnings.append(
+            "no column (cluster, speaker, transcript, contrast_group) links samples that vary together: each "
+            "counts as independent, and the error rates do not hold if they are not"
         )
-    return said
+    return warnings

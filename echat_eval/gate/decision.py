@@ -1,4 +1,4 @@
-"""What the gate says, with everything it said it for."""
+"""The decision of the gate and the evidence for it."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ __all__ = ["Decision", "Provenance"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is known of the two runs besides their scores.
+    """Facts about the two runs besides their scores.
 
     Attributes:
-        blockers: reasons why the comparison cannot be trusted, such as a run that is too old or was changed
-            since it was accepted: the outcome is then "cannot tell".
-        latency: why times cannot be judged; empty if they can.
-        notes: what a reader should know.
+        blockers: reasons why the comparison cannot be trusted, such as a baseline that is too old or was
+            changed since it was accepted. The outcome is then "cannot tell".
+        latency: why latency cannot be judged; empty if it can.
+        notes: remarks for the reader.
     """
 
     blockers: tuple[str, ...] = ()
-    latency: str = "nothing says that times were measured one call at a time on the same hardware"
+    latency: str = "it is unknown whether latency was measured one call at a time on the same hardware"
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The gate's answer.
+    """Outcome of the gate.
 
     Attributes:
         outcome: "pass", "regress" or "cannot tell".
-        with_drop: a pass although a critical difference is surely below 0: inside the margin.
-        reasons: why it is no plain pass, most important first.
+        with_drop: a pass although a critical difference is significantly below 0, within the margin.
+        reasons: why the outcome is not a plain pass, most important first.
         rules: every rule, the primary first.
         primary: the primary metric.
-        difference: its pooled difference as observed, above 0 is better; None: cannot tell.
-        low, high: its bounds over all fills of missing values.
-        margin: the policy's.
-        counts: shared samples, and those that only one run has.
+        difference: observed pooled difference of the primary metric, above 0 is better; None: cannot tell.
+        low, high: bounds of the difference over all imputations.
+        margin: margin of the policy.
+        counts: number of shared samples, and of samples that only one run has.
         missing: shared primary rows without a value on one side or the other.
         detectable: the smallest detectable difference of a run like this one (see `stats.design`).
-        needed: samples that would bring it down to the margin; None if it is, or cannot be told.
-        warnings: what does not change the outcome and should be known.
+        needed: samples that would bring it down to the margin; None if it already is, or cannot tell.
+        warnings: remarks that do not change the outcome.
     """
 
     outcome: Outcome
@@ -72,5 +72,5 @@ class Decision:
 
     @property
     def title(self) -> str:
-        """Return the outcome as it is shown."""
+        """Return the outcome for display."""
         return "pass, with a drop" if self.with_drop else self.outcome

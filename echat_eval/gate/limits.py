@@ -1,4 +1,4 @@
-"""Limits on the candidate alone: the share that failed or is missing, and its times."""
+"""Limits on the candidate alone: failed and missing shares, and latency."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["latency", "shares"]
 
 
 def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]:
-    """Return the rules on how many of the candidate's primary rows failed, are missing or are not shared."""
+    """Return the rules on the shares of primary rows that failed, are missing or are not shared."""
     states = ours.loc[ours["metric"] == policy.primary, "state"]
     states = states[states != "not applicable"]
     theirs = pairs.shared + pairs.only_against
-    found = [
+    limits = [
         ("failed", policy.max_failed, int((states == "failed").sum()), len(states), "broken"),
         ("missing", policy.max_missing, int((states == "missing").sum()), len(states), "open"),
         ("not shared", policy.max_unshared, pairs.only_against, theirs, "open"),
     ]
     return [
         RuleResult(
-            name=f"{what}: at most {100 * limit:g} % of {policy.primary} rows",
+            name=f"{share}: at most {100 * limit:g} % of {policy.primary} rows",
             kind="share",
             state="holds" if count <= limit * n else state,  # type: ignore[arg-type]
             value=count / max(n, 1),
@@ -42,26 +42,29 @@ def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]
             n=n,
             clusters=0,
         )
-        for what, limit, count, n, state in found
+        for share, limit, count, n, state in limits
         if limit is not None
     ]
 
 
 def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[RuleResult]:
-    """Return the rules on times: the share of samples above the limit must surely be at most 1 - quantile."""
+    """Return the rules on latency.
+
+    The upper bound of the share of samples above the limit must be at most 1 - quantile.
+    """
     rules = []
     for metric, rule in policy.latency.items():
         rows = ours[(ours["metric"] == metric) & ours["value"].notna()]
         why, clusters = provenance.latency, cluster_numbers(rows)
-        groups = len(np.unique(clusters))
+        cluster_count = len(np.unique(clusters))
         if rows.empty:
             why = f"the candidate has no measured '{metric}'"
-        elif groups < policy.min_clusters:
-            why = why or f"{groups} clusters; {policy.min_clusters} are needed"
+        elif cluster_count < policy.min_clusters:
+            why = why or f"{cluster_count} clusters; {policy.min_clusters} are needed"
         state: State = "open"
         if not why:
             over = share_over(rows["value"].to_numpy(), rule.at_most, clusters, coverage=policy.level)
-            why = f"{100 * over.value:.1f} % of {over.n} samples are above"
+            why = f"{100 * over.value:.1f} % of {over.n} samples are above the limit"
             if over.high is not None and over.high <= 1 - rule.quantile:
                 state = "holds"
             elif over.low is not None and over.low > 1 - rule.quantile:
@@ -77,7 +80,7 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
                 p=None,
                 detail=why,
                 n=len(rows),
-                clusters=groups,
+                clusters=cluster_count,
             )
         )
     return rules

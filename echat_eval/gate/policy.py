@@ -1,4 +1,4 @@
-"""What a gate is asked to hold: `Policy`, and how gate.yaml becomes one."""
+"""The policy of a gate, and how gate.yaml is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LatencyRule", "Policy", "read_policy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyRule:
-    """A time or real-time factor: this quantile of the candidate's samples must surely be at most this."""
+    """Limit on a time or real-time factor: `quantile` of the samples must be `at_most` or less."""
 
     at_most: float
     quantile: float = 0.95
@@ -28,23 +28,24 @@ class LatencyRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a candidate must show to pass.
+    """Requirements that a candidate must meet to pass.
 
     Attributes:
-        margin: the drop of the primary metric, pooled over all tasks, that is not worth blocking for; in the
-            metric's own units, above 0.
-        metrics: name -> what it means (a `MetricRule` or a mapping of its fields).
+        margin: the drop of the primary metric, pooled over all tasks, that is too small to block; in the
+            metric's units, above 0.
+        metrics: name -> `MetricRule` or a mapping of its fields.
         primary: the metric whose pooled difference decides; by default the first of `metrics`.
-        level: coverage of intervals; its lower bound (0.95: the lower 97.5 % bound) decides.
-        family_error: chance borne that any critical difference is called a drop though nothing changed.
-        power: of the smallest detectable difference that is printed.
-        min_clusters: with fewer, a difference is not tested. The error rates in docs/gate.md were measured
-            with 6 and more.
-        max_failed, max_missing: share of the candidate's primary rows, 0 to 1. More failed ones regress;
-            more missing ones cannot tell.
-        max_unshared: share of the other run's samples that the candidate may lack; more cannot tell.
+        level: coverage of intervals; the lower bound (0.95: the lower 97.5 % bound) decides.
+        family_error: accepted probability that any critical difference is called a drop if nothing changed.
+        power: power of the smallest detectable difference that is printed.
+        min_clusters: with fewer clusters a difference is not tested. The error rates in docs/gate.md were
+            measured with 6 and more.
+        max_failed, max_missing: limit on the share of the candidate's primary rows, 0 to 1. More failed rows
+            mean "regress", more missing rows "cannot tell".
+        max_unshared: limit on the share of the baseline's samples that are not in the candidate; above it
+            the outcome is "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
-        max_age_days: a run to hold against that is older cannot tell.
+        max_age_days: limit on the age of the baseline; above it the outcome is "cannot tell".
     """
 
     margin: float
@@ -79,7 +80,7 @@ class Policy:
             ("family_error", self.family_error),
             ("power", self.power),
         ):
-            _check_share(name, share, open_ends=True)
+            _check_share(name, share, exclusive=True)
         for name in ("max_failed", "max_missing", "max_unshared"):
             if getattr(self, name) is not None:
                 _check_share(name, getattr(self, name))
@@ -94,34 +95,34 @@ class Policy:
         for name, rule in rules.items():
             _check_metric(name, rule)
         for name, timing in timings.items():
-            _check_share(f"latency '{name}': quantile", timing.quantile, open_ends=True)
+            _check_share(f"latency '{name}': quantile", timing.quantile, exclusive=True)
             if not _number(timing.at_most, low=0):
                 raise UsageError(
                     f"policy: latency '{name}': at_most is {timing.at_most!r}; expected a number from 0"
                 )
 
     def tolerance(self, name: str) -> float:
-        """Return the drop of a metric in one task that, if sure, prevents a pass."""
-        rule, first = self.metrics[name], self.metrics[self.primary]
+        """Return the drop of a metric in one task that prevents a pass if significant."""
+        rule, primary = self.metrics[name], self.metrics[self.primary]
         if rule.margin is not None:
             return rule.margin
         if name == self.primary:
             return self.margin
-        if rule.width is None or not first.width:
+        if rule.width is None or not primary.width:
             return 0.0
-        return self.margin * rule.width / first.width
+        return self.margin * rule.width / primary.width
 
 
 def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = None) -> Policy:
-    """Return the policy a YAML file holds.
+    """Return the policy in a YAML file.
 
     Args:
         path: gate.yaml; its keys are `Policy`'s fields.
-        known: what the run says of its metrics (direction, range, average): fills what the file leaves out.
+        known: metric -> facts from the run's manifest (direction, range, average); the file overrides them.
 
     Raises:
-        UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction other
-            than the run's own.
+        UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction that
+            differs from the run's.
         BadData: not YAML.
     """
     from echat_eval.io.strict_yaml import read_yaml
@@ -130,8 +131,8 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
     try:
         metrics = content.get("metrics") or {}
         if not isinstance(metrics, Mapping):
-            raise UsageError("policy: 'metrics' must be a mapping of names to what is asked of them")
-        content["metrics"] = {name: _merged(name, said, known) for name, said in metrics.items()}
+            raise UsageError("policy: 'metrics' must be a mapping of names to rules")
+        content["metrics"] = {name: _merged(name, rule, known) for name, rule in metrics.items()}
         if not isinstance(content.get("latency", {}), Mapping):
             raise UsageError("policy: 'latency' must be a mapping of metrics to {at_most, quantile}")
         built: Policy = _built(Policy, content, "policy")
@@ -140,52 +141,52 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
         raise UsageError(f"{path}: {error}") from error
 
 
-def _merged(name: str, said: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
-    """Return what the file says of a metric, completed by what the run says of it."""
+def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
+    """Return a metric's rule in the file, completed by the facts in the run's manifest."""
     facts = (known or {}).get(name)
-    if facts is None and known and not (said or {}):
-        # Nothing said of it means: as the run says. It says nothing of this one.
+    if facts is None and known and not (rule or {}):
+        # An empty rule takes all facts from the run, which has no such metric.
         raise UsageError(_unknown("metric", name, known))
-    if facts is None or not isinstance(said, Mapping | None):
-        return said or {}
-    said = dict(said or {})
-    direction = said.setdefault("higher_is_better", facts["higher_is_better"])
+    if facts is None or not isinstance(rule, Mapping | None):
+        return rule or {}
+    rule = dict(rule or {})
+    direction = rule.setdefault("higher_is_better", facts["higher_is_better"])
     if direction != facts["higher_is_better"]:
         raise UsageError(
-            f"metric '{name}': higher_is_better is {direction}, and the run says {facts['higher_is_better']}"
+            f"metric '{name}': higher_is_better is {direction}, but the run has {facts['higher_is_better']}"
         )
-    kept = {
+    defaults = {
         key: facts[key] for key in ("low", "high", "worst", "average", "unit") if facts.get(key) is not None
     }
-    return {**kept, **said}
+    return {**defaults, **rule}
 
 
-def _built(kind: Any, said: Any, where: str) -> Any:
+def _built(kind: Any, content: Any, location: str) -> Any:
     """Return a dataclass built from a mapping, or the instance itself; unknown keys are refused."""
-    if isinstance(said, kind):
-        return said
-    if not isinstance(said, Mapping):
-        raise UsageError(f"{where}: got {said!r}; expected a mapping of {', '.join(_keys(kind))}")
-    for key in said:
+    if isinstance(content, kind):
+        return content
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{location}: got {content!r}; expected a mapping of {', '.join(_keys(kind))}")
+    for key in content:
         if key not in _keys(kind):
-            raise UsageError(_unknown(f"{where}: key", str(key), _keys(kind)))
-    if kind is MetricRule and not isinstance(said.get("higher_is_better"), bool):
-        raise UsageError(f"{where}: no direction; write higher_is_better: true or false")
+            raise UsageError(_unknown(f"{location}: key", str(key), _keys(kind)))
+    if kind is MetricRule and not isinstance(content.get("higher_is_better"), bool):
+        raise UsageError(f"{location}: no direction; write higher_is_better: true or false")
     try:
-        return kind(**said)
+        return kind(**content)
     except TypeError as error:
-        lacking = [f.name for f in fields(kind) if f.name not in said and f.name in str(error)]
-        raise UsageError(f"{where}: {', '.join(lacking) or error} is missing") from error
+        absent = [f.name for f in fields(kind) if f.name not in content and f.name in str(error)]
+        raise UsageError(f"{location}: {', '.join(absent) or error} is missing") from error
 
 
 def _keys(kind: Any) -> list[str]:
     return [f.name for f in fields(kind)]
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, list(known), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{what} '{name}' is not known.{hint} Known: {', '.join(known)}."
+    return f"{kind} '{name}' is not known.{hint} Known: {', '.join(known)}."
 
 
 def _number(value: Any, *, low: float = -math.inf) -> bool:
@@ -196,13 +197,13 @@ def _number(value: Any, *, low: float = -math.inf) -> bool:
 def _check_margin(name: str, value: Any) -> None:
     if not _number(value) or value <= 0:
         raise UsageError(
-            f"policy: {name} is {value!r}; expected a number above 0: the size of a drop that is not worth "
-            "blocking for, in the metric's units, whatever its direction"
+            f"policy: {name} is {value!r}; expected a number above 0: the size of a drop that is too small "
+            "to block, in the metric's units, for either direction"
         )
 
 
-def _check_share(name: str, value: Any, *, open_ends: bool = False) -> None:
-    if not _number(value, low=0) or value > 1 or (open_ends and value in {0, 1}):
+def _check_share(name: str, value: Any, *, exclusive: bool = False) -> None:
+    if not _number(value, low=0) or value > 1 or (exclusive and value in {0, 1}):
         raise UsageError(f"policy: {name} is {value!r}; expected a share between 0 and 1, such as 0.05")
 
 

@@ -1,4 +1,4 @@
-"""A decision as JUnit XML, as a Markdown summary and as lines for a terminal."""
+"""Renders a decision as JUnit XML, as a Markdown summary and as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 __all__ = ["to_junit", "to_lines", "to_markdown"]
 
-#: What XML 1.0 cannot hold.
+#: Characters that XML 1.0 forbids.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARK = {"pass": "✅", "regress": "❌", "cannot tell": "❔"}
 
 
 def to_junit(decision: Decision) -> str:
-    """Return one test case for the outcome and one per rule, as stock JUnit parsers read them.
+    """Return one test case for the outcome and one per rule, for common JUnit parsers.
 
-    A broken rule is a failure, one that cannot be told an error, a guard that cannot be tested is skipped.
+    A broken rule is a failure, an undecided one an error, and a guard that cannot be tested is skipped.
     """
     suite = ET.Element("testsuite", name="echat-eval gate")
     case = ET.SubElement(suite, "testcase", classname="gate", name="outcome", time="0")
     if decision.outcome != "pass":
         kind = "failure" if decision.outcome == "regress" else "error"
-        told = _xml("; ".join(decision.reasons) or decision.outcome)
-        ET.SubElement(case, kind, type=decision.outcome, message=_xml(decision.outcome)).text = told
+        text = _xml("; ".join(decision.reasons) or decision.outcome)
+        ET.SubElement(case, kind, type=decision.outcome, message=_xml(decision.outcome)).text = text
     for rule in decision.rules:
         case = ET.SubElement(suite, "testcase", classname=f"gate.{rule.kind}", name=_xml(rule.name), time="0")
         kind = "failure" if rule.state == "broken" else "error" if blocks(rule) else "skipped"
@@ -50,13 +50,13 @@ def to_junit(decision: Decision) -> str:
 
 
 def to_markdown(decision: Decision) -> str:
-    """Return the summary a pull request shows."""
+    """Return the summary for a pull request."""
     lines = [f"## {_MARK[decision.outcome]} EChat-eval gate: {decision.title}", ""]
     lines += [_cell(_headline(decision)), ""]
     if decision.reasons:
         lines += ["**Why**", "", *(f"- {_cell(reason)}" for reason in decision.reasons), ""]
     if decision.warnings:
-        lines += ["**To know**", "", *(f"- {_cell(warning)}" for warning in decision.warnings), ""]
+        lines += ["**Notes**", "", *(f"- {_cell(warning)}" for warning in decision.warnings), ""]
     lines += [
         "| rule | state | difference or level | adjusted p | samples | clusters |",
         "|---|---|---|---|---|---|",
@@ -71,7 +71,7 @@ def to_markdown(decision: Decision) -> str:
 
 
 def to_lines(decision: Decision) -> list[str]:
-    """Return what a terminal shows: outcome, primary difference, what it can see, why, warnings."""
+    """Return the lines for a terminal: outcome, primary difference, reasons, warnings."""
     lines = [f"{decision.title}: {_headline(decision)}"]
     lines += [f"  because  {_plain(reason)}" for reason in decision.reasons]
     lines += [f"  note     {_plain(warning)}" for warning in decision.warnings]
@@ -79,14 +79,14 @@ def to_lines(decision: Decision) -> list[str]:
 
 
 def _headline(decision: Decision) -> str:
-    shown = "cannot be told"
+    difference = "cannot tell"
     if decision.difference is not None:
-        shown = f"{decision.difference.value:+.2f}{_interval(decision.low, decision.high)}"
-    seen = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
-    missing = f", {decision.missing} of them with a value missing" if decision.missing else ""
+        difference = f"{decision.difference.value:+.2f}{_interval(decision.low, decision.high)}"
+    detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
+    missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     return (
-        f"{decision.primary} {shown} on {decision.counts}{missing}; above 0 is better, margin "
-        f"{decision.margin:g}, smallest detectable difference {seen}"
+        f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
+        f"{decision.margin:g}, smallest detectable difference {detectable}"
     )
 
 
@@ -115,10 +115,10 @@ def _xml(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names come from data: no control character of theirs reaches a terminal."""
+    """Return text without control characters; names come from data."""
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _cell(text: str) -> str:
-    """Return text that is only text in a Markdown cell."""
+    """Return text escaped for a Markdown cell."""
     return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(_plain(text).split()))

@@ -1,12 +1,12 @@
-"""How tests and limits become one outcome; the arithmetic of the gate, for one run or a batch of them.
+"""The outcome from tests and limits: the arithmetic of the gate, for one run or a batch of runs.
 
-    pass         every rule holds: the pooled primary difference's lower bound is above -margin, and so on
-    regress      not pass, and some critical difference lies below 0 (Holm over the family of them), or a
+    pass         every rule holds: the lower bound of the pooled primary difference is above -margin, etc.
+    regress      not pass, and a critical difference is significantly below 0 (Holm over the family), or a
                  hard limit is broken
     cannot tell  anything else
 
-The first axis of every estimate is the *fill*: what was observed, every missing value at its worst, every
-missing value at its best. A rule holds, and a drop is sure, only if that is so under each of them.
+The first axis of every estimate is the *imputation*: observed values only, every missing value at its worst,
+every missing value at its best. A rule holds, and a drop is significant, only if that is so at each of them.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ RuleKind = Literal["primary", "margin", "guard", "floor", "share", "latency"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleResult:
-    """What became of one rule.
+    """Result of one rule.
 
     Attributes:
-        name: what is asked, such as "empathy, pooled: drop below 3".
+        name: the requirement, such as "empathy, all tasks: drop below 3".
         kind: "primary", "margin", "guard", "floor", "share" or "latency".
         state: "holds", "broken", or "open" where the data cannot tell.
-        value, low, high: the number the rule is about, and its interval; None: cannot tell.
-        p: Holm-adjusted p-value of a drop; None where the rule makes no test.
-        detail: one sentence for people.
-        n, clusters: what the number rests on.
-        blocking: for a guard that is open: a drop beyond the tolerance may hide behind missing values.
+        value, low, high: the tested number and its interval; None: cannot tell.
+        p: Holm-adjusted p-value of a drop; None if the rule has no test.
+        detail: one sentence for the reader.
+        n, clusters: number of rows and clusters behind the value.
+        blocking: for an open guard: missing values may hide a drop beyond the tolerance.
     """
 
     name: str
@@ -69,13 +69,13 @@ class RuleResult:
 def outcomes(
     *, holds: NDArray[np.bool_], drop_p: Floats, broken: NDArray[np.bool_], family_error: float
 ) -> NDArray[np.int64]:
-    """Return the exit code of every run of a batch.
+    """Return the exit code of every run in a batch.
 
     Args:
         holds: (..., rules) every rule that must hold for a pass.
         drop_p: (..., tests) p-values of the critical differences, not yet adjusted.
         broken: (..., limits) hard limits that are broken.
-        family_error: chance of any false alarm among the critical differences that is borne.
+        family_error: accepted probability of any false alarm among the critical differences.
     """
     dropped = (holm(drop_p) <= family_error).any(axis=-1)
     passed = holds.all(axis=-1)
@@ -84,7 +84,7 @@ def outcomes(
 
 
 def min_detectable(estimate: Estimate | None, *, level: float, power: float) -> float | None:
-    """Return the smallest detectable difference a run like this one can promise, or None."""
+    """Return the smallest detectable difference of a run like this one; None: cannot tell."""
     if estimate is None or not estimate.se or estimate.df is None:
         return None
     return float(detectable_difference(estimate.se, estimate.df, level=level, power=power, limit=0.8))

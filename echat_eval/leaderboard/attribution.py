@@ -1,7 +1,7 @@
-"""Where it went wrong: was the cue perceived, were the words right for it, was the voice?
+"""Error attribution: was the cue perceived, do the words fit it, does the voice fit it?
 
-For systems that say what they heard in their replies (`Reply.perceived`), or answered one probing question
-about the same recording (`run --ask CUE`).
+For systems whose replies name the cue (`Reply.perceived`), or that answered a probing question about the same
+recording (`run --ask CUE`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = [
     "AttributionRow",
     "Recognition",
     "Share",
+    "attribution_shares",
     "recognition",
-    "where_it_went_wrong",
 ]
 
-#: A verdict's cue awareness, of 5, from which the words took the cue up (the rubric's anchor for 4).
+#: Cue awareness of a verdict, of 5, from which the words fit the cue (the rubric's anchor for 4).
 WORDED_FROM = 4
 #: A voice score, of 100, from which the voice fits (the rubric's anchor for 4 of 5).
 VOICED_FROM = 80.0
@@ -37,12 +37,12 @@ VOICED_FROM = 80.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributionRow:
-    """What is known of one reply and one cue.
+    """Perception and grades of one reply for one cue.
 
     Attributes:
-        perceived: the label the system says it heard; None: it said nothing.
+        perceived: the label that the system named; None: it named none.
         cue_awareness: grade of the words, 0 to 5; None: no verdict.
-        voice: voice score, 0 to 100; None: no voice was heard.
+        voice: voice score, 0 to 100; None: the voice was not scored.
     """
 
     cue: str
@@ -55,22 +55,22 @@ class AttributionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """One of the ways it can go: each part right, wrong, or (None) not known."""
+    """One outcome: whether perception, words and voice are right; `voiced` None: not scored."""
 
     perceived: bool
     worded: bool
     voiced: bool | None
 
     def __str__(self) -> str:
-        """Return it in words."""
-        voice = {True: "voiced right", False: "voiced wrong", None: "voice not heard"}[self.voiced]
-        first = "perceived" if self.perceived else "not perceived"
-        return f"{first}, {'worded right' if self.worded else 'worded wrong'}, {voice}"
+        """Return the outcome as text."""
+        voice = {True: "voiced right", False: "voiced wrong", None: "voice not scored"}[self.voiced]
+        perception = "perceived" if self.perceived else "not perceived"
+        return f"{perception}, {'worded right' if self.worded else 'worded wrong'}, {voice}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How often one outcome came, in percent, with its interval over clusters."""
+    """Share of one outcome, in percent, with its interval over clusters."""
 
     outcome: Attribution
     label: str
@@ -79,11 +79,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognition:
-    """How well a cue was perceived, in percent.
+    """Recognition rates of one cue, in percent.
 
     Attributes:
-        uar: mean over labels of the share perceived right: each label counts alike.
-        war: share of samples perceived right: each sample counts alike.
+        uar: unweighted average recall: mean over labels of the share that is right.
+        war: weighted average recall: share of samples that is right.
         per_label: label -> (right, samples).
     """
 
@@ -96,47 +96,51 @@ class Recognition:
 def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognition:
     """Return UAR and WAR with intervals over clusters.
 
-    UAR is a weighted mean over samples whose weights are one over the label's count, so it has the
-    interval of a mean; each label's values are moved to the mean over labels first, for what differs
-    between labels is no uncertainty. "unknown" is wrong; a label without a sample is in no mean, so two
-    checkpoints compare as long as they answered the same samples.
+    UAR is a weighted mean over samples with weights of one over the label's count, so it has the interval of
+    a mean. The values of each label are first centred on the mean over labels: differences between labels
+    are not uncertainty. "unknown" counts as wrong. A label without samples is excluded, so two checkpoints
+    are comparable if they answered the same samples.
 
     Args:
         rows: (gold, perceived, cluster).
 
     Raises:
-        BadData: no row, or a label the benchmark does not have.
+        BadData: no rows, or a label that the benchmark does not have.
     """
     if not rows:
-        raise BadData(f"no sample says which {cue} was perceived")
+        raise BadData(f"no sample has a perceived {cue}")
     for gold, perceived, _ in rows:
         for label in (gold, perceived):
             if label not in (*LABELS[cue], UNKNOWN):
-                raise BadData(f"'{label}' is no {cue}; labels are {', '.join(LABELS[cue])}")
+                raise BadData(f"'{label}' is not a label of {cue}; labels are {', '.join(LABELS[cue])}")
     counts = {label: sum(gold == label for gold, _, _ in rows) for label in LABELS[cue]}
     right = [100.0 * (gold == perceived) for gold, perceived, _ in rows]
     codes = _codes([cluster for _, _, cluster in rows])
     hits = {label: sum(g == label == p for g, p, _ in rows) for label, count in counts.items() if count}
-    recall = {label: 100.0 * hit / counts[label] for label, hit in hits.items()}
-    whole = sum(recall.values()) / len(recall)
-    moved = [value - recall[gold] + whole for value, (gold, _, _) in zip(right, rows, strict=True)]
+    label_recall = {label: 100.0 * hit / counts[label] for label, hit in hits.items()}
+    mean_recall = sum(label_recall.values()) / len(label_recall)
+    centred = [
+        value - label_recall[gold] + mean_recall for value, (gold, _, _) in zip(right, rows, strict=True)
+    ]
     return Recognition(
         cue=cue,
-        uar=cluster_mean(moved, codes, weights=[1 / counts[gold] for gold, _, _ in rows]),
+        uar=cluster_mean(centred, codes, weights=[1 / counts[gold] for gold, _, _ in rows]),
         war=cluster_mean(right, codes),
         per_label={label: (hit, counts[label]) for label, hit in hits.items()},
     )
 
 
-def where_it_went_wrong(rows: Sequence[AttributionRow], *, by_label: bool = False) -> list[Share]:
-    """Return the share of every outcome, over all labels and, if asked, per gold label.
+def attribution_shares(rows: Sequence[AttributionRow], *, by_label: bool = False) -> list[Share]:
+    """Return the share of every outcome, over all labels and, with `by_label`, per gold label.
 
-    Rows that say nothing of what was perceived, or have no verdict on the words, are left out:
-    what is missing is not wrong.
+    Rows without a perceived label or without a verdict on the words are excluded: missing is not wrong.
+
+    Raises:
+        BadData: no row has both.
     """
     known = [row for row in rows if row.perceived is not None and row.cue_awareness is not None]
     if not known:
-        raise BadData("no reply says what was perceived and has a verdict; this needs both")
+        raise BadData("no reply has both a perceived label and a verdict; error attribution needs both")
     outcomes = [_outcome(row) for row in known]
     possible = [
         Attribution(perceived=p, worded=w, voiced=v)
@@ -146,10 +150,10 @@ def where_it_went_wrong(rows: Sequence[AttributionRow], *, by_label: bool = Fals
     labels = ["all", *(dict.fromkeys(row.gold for row in known) if by_label else ())]
     shares = []
     for label in labels:
-        chosen = [n for n, row in enumerate(known) if label in ("all", row.gold)]
-        codes = _codes([known[n].cluster for n in chosen])
+        selected = [n for n, row in enumerate(known) if label in ("all", row.gold)]
+        codes = _codes([known[n].cluster for n in selected])
         for outcome in possible:
-            hits = [100.0 * (outcomes[n] == outcome) for n in chosen]
+            hits = [100.0 * (outcomes[n] == outcome) for n in selected]
             shares.append(Share(outcome=outcome, label=label, estimate=cluster_mean(hits, codes)))
     return shares
 

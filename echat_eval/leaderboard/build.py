@@ -1,4 +1,4 @@
-"""From scores to a leaderboard: means with cluster intervals, counts beside every mean, ranks that hold."""
+"""Builds a leaderboard from scores: means with cluster intervals, counts, and ranks that are certain."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Summary:
     """One system, one task, one metric.
 
     Attributes:
-        estimate: mean and 95 % interval over clusters; None if nothing could be averaged.
-        bounds: the mean if the missing were worst or best; None unless something is missing.
-        counts: state -> rows.
+        estimate: mean and 95 % interval over clusters; None if no row has a value.
+        bounds: mean with the missing rows at their worst and best; None if none is missing.
+        counts: state -> number of rows.
     """
 
     system: str
@@ -50,7 +50,7 @@ class Leaderboard:
     Attributes:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
-        ranks: system -> rank by the headline metric over all tasks; only where missing rows cannot change it.
+        ranks: system -> rank by the headline metric over all tasks, if missing rows cannot change it.
     """
 
     metrics: tuple[Metric, ...]
@@ -62,7 +62,7 @@ class Leaderboard:
 
     @property
     def headline(self) -> Metric:
-        """Return the metric that ranks."""
+        """Return the metric that decides the ranks."""
         return next((m for m in self.metrics if m.headline), self.metrics[0])
 
 
@@ -73,7 +73,7 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
     """
     manifests = [run.manifest() for run in runs]
-    _refuse_different(runs, manifests)
+    _require_comparable(runs, manifests)
     merged: dict[str, dict[str, Any]] = {"tasks": {}, "systems": {}}
     scores: list[Score] = []
     samples: dict[tuple[str, str], Sample] = {}
@@ -90,7 +90,7 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         name: facts["role"] for name, facts in merged["systems"].items() if name in answered
     }
     summaries = _summarise(scores, samples, metrics)
-    # In the order in which they were asked; a manifest sorts its keys.
+    # In the order of the samples; a manifest sorts its keys.
     tasks = tuple(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
     )
@@ -105,21 +105,21 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
     )
 
 
-def _refuse_different(runs: Sequence[RunFolder], manifests: Sequence[Mapping[str, Any]]) -> None:
-    """Numbers stand side by side only if the same things were asked and measured alike."""
+def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Raise if systems overlap, or if tasks, scorers or annotators differ between runs."""
     for run, manifest in zip(runs[1:], manifests[1:], strict=True):
-        if both := set(manifests[0].get("systems", {})) & set(manifest.get("systems", {})):
+        if duplicates := set(manifests[0].get("systems", {})) & set(manifest.get("systems", {})):
             raise BadData(
-                f"{runs[0].path} and {run.path} both hold a system '{min(both)}'; "
-                f"show one as another: NEW={run.path}:{min(both)}"
+                f"{runs[0].path} and {run.path} both have a system '{min(duplicates)}'; "
+                f"rename one of them: NEW={run.path}:{min(duplicates)}"
             )
-        for kind, what in (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint")):
+        for kind, key in (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint")):
             ours, theirs = manifests[0].get(kind, {}), manifest.get(kind, {})
             for name in sorted(set(ours) & set(theirs)):
-                if ours[name][what] != theirs[name][what]:
+                if ours[name][key] != theirs[name][key]:
                     raise BadData(
                         f"{runs[0].path} and {run.path} used different {kind} '{name}' "
-                        f"({ours[name][what][:8]}… and {theirs[name][what][:8]}…); run one of them again"
+                        f"({ours[name][key][:8]}… and {theirs[name][key][:8]}…); run one of them again"
                     )
 
 
@@ -170,7 +170,7 @@ def _summary(
 def _weights(
     metric: Metric, scores: Sequence[Score], label: Mapping[tuple[str, str], object]
 ) -> list[float] | None:
-    """Return what each score counts; None where all count alike."""
+    """Return the weight of each score; None if all are equal."""
     if metric.average == "ratio":
         return [score.weight for score in scores]
     if metric.average == "macro recall":
@@ -185,8 +185,8 @@ def _centred(
 ) -> list[float]:
     """Return the values to average.
 
-    Of a macro recall, each label's values are moved to the mean over labels: that leaves the mean as it
-    is, and leaves the interval what varies within labels, not between them.
+    For a macro recall, the values of each label are centred on the mean over labels. The mean is unchanged,
+    and the interval covers the variation within labels, not between them.
     """
     values = [score.value for score in counted if score.value is not None]
     if metric.average != "macro recall":
@@ -194,10 +194,10 @@ def _centred(
     of_label: dict[object, list[float]] = {}
     for score, value in zip(counted, values, strict=True):
         of_label.setdefault(label.get((score.task, score.sample_id)), []).append(value)
-    recall = {name: sum(found) / len(found) for name, found in of_label.items()}
-    whole = sum(recall.values()) / len(recall)
+    label_recall = {name: sum(found) / len(found) for name, found in of_label.items()}
+    mean_recall = sum(label_recall.values()) / len(label_recall)
     return [
-        value - recall[label.get((score.task, score.sample_id))] + whole
+        value - label_recall[label.get((score.task, score.sample_id))] + mean_recall
         for score, value in zip(counted, values, strict=True)
     ]
 
@@ -205,9 +205,9 @@ def _centred(
 def _ranks(
     systems: Sequence[str], summaries: Mapping[tuple[str, str, str], Summary], headline: Metric
 ) -> dict[str, int]:
-    """Rank systems whose place is the same wherever the missing values may lie.
+    """Return the ranks that no value of the missing rows can change.
 
-    A system's place is sure if every other one is surely above or surely not above it.
+    A system has a rank if each other system is above it for all values of the missing rows, or for none.
     """
     spans: dict[str, tuple[float, float]] = {}
     for system in systems:
@@ -215,20 +215,20 @@ def _ranks(
         if summary is None or (summary.estimate is None and summary.bounds is None):
             continue
         if not summary.counts.get("value") and not summary.counts.get("missing"):
-            continue  # whoever failed on everything has no place, not even the last
+            continue  # a system that failed on every sample has no rank, not even the last
         if summary.bounds is not None:
             low, high = summary.bounds.low, summary.bounds.high
         else:
             assert summary.estimate is not None
             low = high = summary.estimate.value
-        endless = float("inf")
-        span = (-endless if low is None else low, endless if high is None else high)
+        unbounded = float("inf")
+        span = (-unbounded if low is None else low, unbounded if high is None else high)
         spans[system] = span if headline.higher_is_better else (-span[1], -span[0])
     ranks = {}
     for system, (low, high) in spans.items():
         others = [span for name, span in spans.items() if name != system]
-        surely_above = sum(1 for other in others if other[0] > high)
-        maybe_above = sum(1 for other in others if other[1] > low)
-        if surely_above == maybe_above:
-            ranks[system] = surely_above + 1
+        always_above = sum(1 for other in others if other[0] > high)
+        possibly_above = sum(1 for other in others if other[1] > low)
+        if always_above == possibly_above:
+            ranks[system] = always_above + 1
     return ranks

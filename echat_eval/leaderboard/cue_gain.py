@@ -1,11 +1,11 @@
-"""Cue gain: where a system lies between its floor and its ceiling, with a Fieller interval.
+"""Cue gain: the position of a system between its floor and its ceiling, with a Fieller interval.
 
     gain = (system - floor) / (ceiling - floor)
 
-0 is the same language model given the transcript only, 1 the same one told the gold labels. The gain is
-a ratio of two means that share samples, so its interval is Fieller's: all g for which the mean of
-(system - floor) - g (ceiling - floor) is not different from 0. Where the denominator's own interval holds
-0 the gain is undefined, and said to be: nothing lies between a floor and a ceiling that do not differ.
+0 is the same language model with the transcript only, 1 the same model with the gold labels. The gain is a
+ratio of two means that share samples, so its interval is Fieller's: all g for which the mean of
+(system - floor) - g (ceiling - floor) does not differ from 0. If the interval of the denominator includes 0,
+floor and ceiling do not differ and the gain is undefined, with a reason.
 
 Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2).
 """
@@ -30,11 +30,11 @@ class Gain:
     """A gain and its interval.
 
     Attributes:
-        value: None where undefined.
-        low, high: two-sided Fieller interval; None where undefined.
-        reason: why it is undefined.
-        room: ceiling less floor, with its interval: what there is to gain.
-        n, clusters: samples that system, floor and ceiling share.
+        value: None if undefined.
+        low, high: two-sided Fieller interval; None if undefined.
+        reason: why the gain is undefined; None if it is defined.
+        room: ceiling minus floor, with its interval.
+        n, clusters: shared samples of system, floor and ceiling, and their clusters.
     """
 
     value: float | None
@@ -55,10 +55,10 @@ def paired_gain(
     *,
     level: float = 0.95,
 ) -> Gain:
-    """Return the gain on the samples that all three have a value for.
+    """Return the gain on the samples that have a value in all three.
 
     Raises:
-        BadData: they share none.
+        BadData: no such sample.
     """
     shared = [ident for ident in system if ident in floor and ident in ceiling]
     if not shared:
@@ -84,7 +84,7 @@ def cue_gain(
     """Return the gain of a system between its floor and its ceiling.
 
     Args:
-        system, floor, ceiling: (samples,) scores of the same samples, judged alike.
+        system, floor, ceiling: (samples,) scores of the same samples by the same judge.
         clusters: (samples,) cluster numbers.
     """
     above = np.asarray(system, dtype=float) - np.asarray(floor, dtype=float)
@@ -104,14 +104,14 @@ def cue_gain(
         )
 
     if width.clusters < 2:
-        return undefined("one cluster says nothing about the spread between clusters")
+        return undefined("one cluster gives no spread between clusters")
     if width.low is None or width.high is None:
         if width.value == 0:
             return undefined("floor and ceiling have the same scores")
     elif width.low <= 0 <= width.high:
         return undefined(
-            f"ceiling less floor is {width.value:.1f} [{width.low:.1f}, {width.high:.1f}]: "
-            "its interval holds 0"
+            f"ceiling minus floor is {width.value:.1f} [{width.low:.1f}, {width.high:.1f}]: "
+            "its interval includes 0"
         )
     value = float(above.mean() / room.mean())
     low, high = _fieller(above, room, np.unique(clusters, return_inverse=True)[1], level)
@@ -141,9 +141,9 @@ def _fieller(
         return None, None
     t2 = float(stdtrit(df, 0.5 + level / 2)) ** 2
     numerator, denominator = float(above.mean()), float(room.mean())
-    both = (variance(above + room) - variance(above - room)) / 4  # covariance, by polarisation
+    covariance = (variance(above + room) - variance(above - room)) / 4  # by polarisation
     a = denominator**2 - t2 * variance(room)
-    b = -2 * (numerator * denominator - t2 * both)
+    b = -2 * (numerator * denominator - t2 * covariance)
     c = numerator**2 - t2 * variance(above)
     discriminant = b * b - 4 * a * c
     if a <= 0 or discriminant < 0:

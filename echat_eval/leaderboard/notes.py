@@ -1,4 +1,4 @@
-"""What stands under a leaderboard of judged runs: who judged, gains, where it went wrong, controls, cost."""
+"""Notes under a leaderboard of judged runs: servers, cue gains, error attribution, controls and cost."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CEILING", "FLOOR", "cost_lines", "gains_of", "scored_earlier", "secondary_lines"]
 
-#: The same language model with the transcript only, and told the gold labels.
+#: The same language model with the transcript only, and with the gold labels.
 FLOOR, CEILING = "transcript-only", "gold-labels"
-Place = tuple[str, str, str]  # system, task, sample id
+ResponseId = tuple[str, str, str]  # system, task, sample id
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """The rows of one or more run folders that stand in one leaderboard."""
+    """Rows of the run folders in one leaderboard."""
 
     folders: Sequence[RunFolder]
 
@@ -36,7 +36,7 @@ class _Runs:
         return [score for folder in self.folders for score in folder.scores().values()]
 
     @cached_property
-    def responses(self) -> dict[Place, Response]:
+    def responses(self) -> dict[ResponseId, Response]:
         return {ident: r for folder in self.folders for ident, r in folder.responses().items()}
 
     @cached_property
@@ -60,55 +60,56 @@ class _Runs:
 
 
 def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
-    """Return what stands under the leaderboard of some run folders; nothing where there is nothing to say."""
+    """Return the notes under the leaderboard of some run folders; empty if there are none."""
     from echat_eval.scorers.run_controls import control_notes
     from echat_eval.store.ledger import unfinished
 
     runs = _Runs(folders)
     lines = []
     for folder in folders:
-        if lacking := unfinished(folder):
-            lines.append(f"- NOT FINISHED ({folder.path}): {lacking}; the table is of those that are there")
+        if gap := unfinished(folder):
+            lines.append(f"- NOT FINISHED ({folder.path}): {gap}; the table covers the rows present")
         if names := scored_earlier(folder):
             lines.append(
-                f"- scored by an earlier command, for their scorers were not configured in the last one "
-                f'({folder.path}; "-": a reply they did not score): {", ".join(names)}'
+                f"- scored by an earlier command; the last command did not configure these scorers "
+                f'({folder.path}; "-": a reply without a score): {", ".join(names)}'
             )
-    lines += [*_who_judged(runs.judged), *_opinions(runs.judged), *_gains(runs), *_where(runs)]
+    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_attribution(runs)]
     lines += [line for folder in folders for line in control_notes(folder)]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest()))]
 
 
-def _who_judged(judged: Iterable[Score]) -> list[str]:
-    """Say so where one column holds verdicts of several servers."""
-    served: dict[str, set[tuple[str, str]]] = {}
+def _servers(judged: Iterable[Score]) -> list[str]:
+    """Return one line per metric whose verdicts come from several servers."""
+    servers_of: dict[str, set[tuple[str, str]]] = {}
     for score in judged:
         models, servers = score.evidence["models"], score.evidence["servers"]
-        served.setdefault(score.metric, set()).update((m, s) for m in models for s in servers)
+        servers_of.setdefault(score.metric, set()).update((m, s) for m in models for s in servers)
     return [
-        f"- {metric}: verdicts of {len(found)} servers: "
+        f"- {metric}: verdicts from {len(found)} servers: "
         + ", ".join(f"{model} ({server or 'no fingerprint'})" for model, server in sorted(found))
-        for metric, found in served.items()
+        for metric, found in servers_of.items()
         if len(found) > 1
     ]
 
 
 def _opinions(judged: Iterable[Score]) -> list[str]:
-    """Say how far second opinions on the emotion of a reply's voice agree with the ear that is believed."""
+    """Return how often further emotion annotators agree with the one that is used for scores."""
     from echat_eval.labels import UNKNOWN
     from echat_eval.scorers.transcripts import EMOTION_ANNOTATORS
 
     pairs: dict[tuple[str, str], list[bool]] = {}
     for score in judged:
-        said = score.evidence.get("opinions", {})
-        ears = [ear for ear in EMOTION_ANNOTATORS if ear in said]
-        for other in ears[1:]:
-            if UNKNOWN not in (said[ears[0]], said[other]):
-                pairs.setdefault((ears[0], other), []).append(said[ears[0]] == said[other])
+        opinions = score.evidence.get("opinions", {})
+        annotators = [name for name in EMOTION_ANNOTATORS if name in opinions]
+        for other in annotators[1:]:
+            if UNKNOWN not in (opinions[annotators[0]], opinions[other]):
+                agrees = opinions[annotators[0]] == opinions[other]
+                pairs.setdefault((annotators[0], other), []).append(agrees)
     return [
-        f"- emotion of the voice: {second} hears what {first} hears in {sum(same)} of {len(same)} replies in "
-        f"which both hear one; only {first} is believed"
-        for (first, second), same in pairs.items()
+        f"- emotion of the voice: {second} agrees with {first} in {sum(agreements)} of {len(agreements)} "
+        f"replies that both label; only {first} is used"
+        for (first, second), agreements in pairs.items()
     ]
 
 
@@ -116,12 +117,12 @@ def _gains(runs: _Runs) -> list[str]:
     lines = []
     for metric in dict.fromkeys(score.metric for score in runs.judged):
         for system, gain in gains_of(runs.scores, metric, runs.clusters).items():
-            shown = (
+            text = (
                 f"undefined: {gain.reason}"
                 if gain.value is None
                 else f"{gain.value:.2f} {_interval(gain.low, gain.high, 2)} (0 {FLOOR}, 1 {CEILING}; Fieller)"
             )
-            lines.append(f"- cue gain of {system}, {metric}: {shown}")
+            lines.append(f"- cue gain of {system}, {metric}: {text}")
     return lines
 
 
@@ -142,60 +143,59 @@ def gains_of(scores: Iterable[Score], metric: str, clusters: Mapping[Hashable, H
     }
 
 
-def _where(runs: _Runs) -> list[str]:
-    """Say what systems perceived, and where they went wrong: over all labels, then label by label."""
+def _attribution(runs: _Runs) -> list[str]:
+    """Return recognition rates and error attribution, over all labels and per label."""
     from echat_eval.leaderboard.attribution import recognition
 
     lines = []
     for (system, cue, source), found in _rows(runs).items():
-        heard = recognition(cue, [(r.gold, r.perceived or "unknown", r.cluster) for r in found])
-        right = ", ".join(f"{label} {hits} of {count}" for label, (hits, count) in heard.per_label.items())
+        rates = recognition(cue, [(r.gold, r.perceived or "unknown", r.cluster) for r in found])
+        right = ", ".join(f"{label} {hits} of {count}" for label, (hits, count) in rates.per_label.items())
         lines.append(
-            f"- {system} perceives {cue} ({source}): UAR {_estimate(heard.uar)} %, "
-            f"WAR {_estimate(heard.war)} %; right: {right}"
+            f"- {system} perceives {cue} ({source}): UAR {_estimate(rates.uar)} %, "
+            f"WAR {_estimate(rates.war)} %; right: {right}"
         )
         lines += _shares(found)
     return lines
 
 
 def _shares(rows: Sequence[AttributionRow]) -> list[str]:
-    from echat_eval.leaderboard.attribution import where_it_went_wrong
+    from echat_eval.leaderboard.attribution import attribution_shares
 
     if not any(row.cue_awareness is not None for row in rows):
         return []
     of_label: dict[str, list[str]] = {}
-    for share in where_it_went_wrong(rows, by_label=True):
+    for share in attribution_shares(rows, by_label=True):
         if share.estimate.value:
             text = f"{share.outcome} {_estimate(share.estimate)} %"
             of_label.setdefault(f"{share.label} (n {share.estimate.n})", []).append(text)
-    return [f"  - where it went wrong, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
+    return [f"  - error attribution, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
 
 
 def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[AttributionRow]]:
-    """Return (system, cue, how that is known) -> what is known of every reply.
+    """Return (system, cue, source of the label) -> attribution rows.
 
-    What a system says in its reply is believed first; a system that says nothing there may have been
-    asked afterwards, by `run --ask`, about the same recordings.
+    The label in the reply comes first, then the answer to `run --ask` about the same recording.
     """
     from echat_eval.leaderboard.attribution import AttributionRow
 
     grades = {(s.system, s.task, s.sample_id): s.evidence["grades"] for s in runs.judged}
-    named = {f"{metric}_voice" for metric in {s.metric for s in runs.judged}}
+    voice_metrics = {f"{metric}_voice" for metric in {s.metric for s in runs.judged}}
     voices = {
         (s.system, s.task, s.sample_id): s.value
         for s in runs.scores
-        if s.metric in named and s.state == "value"
+        if s.metric in voice_metrics and s.state == "value"
     }
     answered = _answered(runs)
     rows: dict[tuple[str, str, str], list[AttributionRow]] = {}
     for ident, response in runs.responses.items():
         sample = runs.samples[ident[1:]]
-        # An oracle was told the labels; what it "perceives" says nothing.
+        # An oracle is given the labels; its "perceived" is not a measurement.
         if ident[0] in runs.oracles or sample.asks is not None:
             continue
-        said = response.reply.perceived if response.reply is not None else {}
+        perceived = response.reply.perceived if response.reply is not None else {}
         for cue, gold in sample.cues.items():
-            label, source = said.get(cue), "as its replies say"
+            label, source = perceived.get(cue), "named in its replies"
             if label is None:
                 label, source = answered.get((*ident, cue)), "asked afterwards"
             if label is not None:
@@ -213,7 +213,7 @@ def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[AttributionRow]]:
 
 
 def _answered(runs: _Runs) -> dict[tuple[str, str, str, str], str]:
-    """Return (system, task, sample, cue) -> the label it answered when asked about that task's recording."""
+    """Return (system, task, sample, cue) -> the label answered to a probing question about the recording."""
     from echat_eval.scorers.understanding import WAR
     from echat_eval.task.probe import probed_name
 
@@ -237,12 +237,12 @@ def _interval(low: float | None, high: float | None, digits: int) -> str:
 
 
 def scored_earlier(run: RunFolder) -> list[str]:
-    """Return the names of scorers whose scores are of an earlier command than the last one."""
+    """Return the names of scorers whose scores come from an earlier command than the last."""
     return [name for name, facts in run.manifest().get("scorers", {}).items() if facts.get("earlier")]
 
 
 def cost_lines(manifest: Mapping[str, Any]) -> list[str]:
-    """Return what a run has cost so far, over all its commands, a line per judge and system."""
+    """Return the cost of a run over all its commands, one line per judge and system."""
     cost = manifest.get("cost", {})
     days = sorted({price["date"] for price in cost.get("prices", {}).values()})
     lines = []
@@ -255,10 +255,10 @@ def cost_lines(manifest: Mapping[str, Any]) -> list[str]:
             line = f"- cost of {role} {name}: {money or 'money unknown'}, {entry['calls']:,} calls"
             line += f", tokens: {tokens}" if tokens else ""
             if money and entry["unpriced"]:
-                line += f"; {entry['unpriced']:,} of the calls have no price"
+                line += f"; {entry['unpriced']:,} calls have no price"
             if entry["lost"]:
-                most = " and ".join(f"{a} {c}" for c, a in sorted(entry["lost_at_most"].items()))
-                line += f"; {entry['lost']:,} calls broke off and may have been paid for"
-                line += f", with up to {most}" if most else ""
+                upper_bound = " and ".join(f"{a} {c}" for c, a in sorted(entry["lost_at_most"].items()))
+                line += f"; {entry['lost']:,} calls were interrupted and may have been billed"
+                line += f", up to {upper_bound}" if upper_bound else ""
             lines.append(line + (f" (prices of {', '.join(days)})" if money else ""))
     return lines

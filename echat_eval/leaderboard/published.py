@@ -1,4 +1,4 @@
-"""Reads `baselines/`: how known systems are run, and what was reported of others, with sources."""
+"""Published tables in `baselines/published/`: numbers reported elsewhere, with their sources."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ __all__ = ["Published", "published", "published_names"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """One table that somebody reported; never ranked among measured numbers.
+    """One published table; never ranked among measured numbers.
 
     Attributes:
-        name: the file's name.
-        title: as in the source.
-        source: where each number was read.
-        unit: of every number.
-        columns: what each value is of; a mapping with task, metric and test set where a name will not do.
-        rows: each with system, values (None: not reported) and what is known besides.
+        name: stem of the file.
+        title: title in the source.
+        source: origin of the numbers.
+        unit: unit of every number.
+        columns: one per value: a name, or a mapping with task, metric and test set.
+        rows: each with system, values (None: not reported) and further facts.
+        details: the other keys of the file.
     """
 
     name: str
@@ -57,8 +58,9 @@ def published(name: str) -> Published:
         if key not in found:
             raise BadData(f"{path}: no '{key}'; a published table has {', '.join(required)}")
     for number, row in enumerate(found["rows"], start=1):
-        if len(row.get("values", ())) != len(found["columns"]):
-            raise BadData(f"{path}: row {number} has not one value a column ({len(found['columns'])})")
+        values, columns = len(row.get("values", ())), len(found["columns"])
+        if values != columns:
+            raise BadData(f"{path}: row {number} has {values} values; expected {columns}, one per column")
     return Published(
         name=name,
         title=found["title"],

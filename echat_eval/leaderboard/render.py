@@ -31,7 +31,7 @@ __all__ = [
     "write_files",
 ]
 
-#: Role -> how a name of that role is marked, in the order of tables.
+#: Role -> suffix of a name with that role, in the order of tables.
 MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
 
 
@@ -56,9 +56,9 @@ CSV_COLUMNS = (
 
 
 def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True) -> str:
-    """Return a cell: value, its 95 % interval, and how many rows failed or are missing.
+    """Return a cell: value, 95 % interval, and bounds over missing rows.
 
-    "-" is not applicable; "?" is a value of which every row is missing.
+    "-" is not applicable; "?" means that every row is missing.
     """
     if summary is None:
         return "-"
@@ -80,7 +80,7 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
 
 
 def _number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, and no minus before nothing.
+    """Return a number with `digits` decimals, and no minus sign before zero.
 
     >>> _number(-0.01, 1), _number(-1.25, 1)
     ('0.0', '-1.2')
@@ -90,15 +90,15 @@ def _number(value: float, digits: int) -> str:
 
 
 def rows_of(board: Leaderboard, metric: Metric) -> Iterator[tuple[str, str, list[Summary | None]]]:
-    """Yield system, role and one summary a column (all, then each task), best first within a role."""
+    """Yield system, role and one summary per column (all, then each task), best first within a role."""
     for role in MARK:
-        systems = [name for name, its in board.roles.items() if its == role]
-        for name in sorted(systems, key=lambda s: _place(board, s, metric)):
+        systems = [name for name, board_role in board.roles.items() if board_role == role]
+        for name in sorted(systems, key=lambda s: _sort_key(board, s, metric)):
             columns = (OVERALL, *board.tasks)
             yield name, role, [board.summaries.get((name, task, metric.name)) for task in columns]
 
 
-def _place(board: Leaderboard, system: str, metric: Metric) -> tuple[float, str]:
+def _sort_key(board: Leaderboard, system: str, metric: Metric) -> tuple[float, str]:
     summary = board.summaries.get((system, OVERALL, metric.name))
     if summary is None or summary.estimate is None:
         return float("inf"), system
@@ -110,14 +110,14 @@ def _heading(board: Leaderboard) -> list[str]:
 
 
 def _md(text: str) -> str:
-    """Return text as it stands in a Markdown table: shown, never markup."""
-    for sign in "\\`*_{}[]#|~$":
-        text = text.replace(sign, "\\" + sign)
+    """Return text escaped for a Markdown table."""
+    for character in "\\`*_{}[]#|~$":
+        text = text.replace(character, "\\" + character)
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
 
 
 def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
-    """Return the leaderboard as Markdown, with a line of counts for every number."""
+    """Return the leaderboard as Markdown, with counts of rows per system."""
     metric = board.headline
     lines = ["# Leaderboard", ""]
     lines += _md_table(board, metric)
@@ -140,7 +140,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
 
 
 def metric_title(metric: Metric) -> str:
-    """Return a metric's title with its unit and the direction that is better."""
+    """Return a metric's title with its unit and its better direction."""
     arrow = "↑" if metric.higher_is_better else "↓"
     return f"{metric.title}{f', {metric.unit}' if metric.unit else ''} {arrow}"
 
@@ -158,29 +158,29 @@ def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
 
 READING = (
     "Intervals are over clusters (samples that share a speaker, a transcript or a contrast group). "
-    '"-": not applicable. "?": not known, rows are missing. '
-    "{a..b}: the mean if the missing rows were worst or best. [no spread]: every value is the same, "
-    "which says nothing about how much they could vary."
+    '"-": not applicable. "?": unknown, rows are missing. '
+    "{a..b}: the mean with the missing rows at their worst and best. [no spread]: every value is the same, "
+    "so the variation is unknown."
 )
-#: What a proxy headline can and cannot tell; it stands under every leaderboard that shows one.
+#: Meaning and limits of a proxy headline; printed under every leaderboard with one.
 PROXY_NOTE = (
-    "Cue contrast is how much better a reply fits its own sample than it fits the samples with the same "
-    "words in another voice; a reply that ignores the voice scores 0. Here the fit is a sentence "
-    "embedding's likeness to one reference reply, a proxy: it can show that a cue is heard. It cannot "
-    "show that a reply is good, kind or right, it knows nothing of the reply's voice, and it is no "
-    "published score."
+    "Cue contrast is how much better a reply fits its own sample than the samples with the same words in "
+    "another voice; a reply that ignores the voice scores 0. Here the fit is the similarity of sentence "
+    "embeddings to one reference reply, a proxy: it can show that a system reacts to a cue. It cannot show "
+    "that a reply is good, kind or correct, it ignores the voice of the reply, and it is not a published "
+    "score."
 )
 
 
 def _notes(board: Leaderboard) -> list[str]:
     notes = [READING]
     if board.headline.proxy:
-        notes += ["", f"**What these numbers mean and do not mean.** {PROXY_NOTE}"]
+        notes += ["", f"**Meaning and limits of these numbers.** {PROXY_NOTE}"]
     return notes
 
 
 def published_lines(table: Published) -> list[str]:
-    """Return a published table as Markdown lines, every system with a dagger."""
+    """Return a published table as Markdown lines, each system marked with a dagger."""
     columns = [c if isinstance(c, str) else f"{c['test_set']} ({c['metric']})" for c in table.columns]
     lines = [
         f"## Published, not measured here: {table.title}",
@@ -216,12 +216,12 @@ def csv_text(board: Leaderboard) -> str:
 
 
 def plot(board: Leaderboard, path: Path) -> None:
-    """Draw the headline metric: one panel a task, one line a system, floors and ceilings in grey.
+    """Draw the headline metric: one panel per task, one line per system, floors and ceilings in grey.
 
-    A picture of the very same board is left as it is: drawing takes longer than all the rest.
+    An existing plot of the same board is kept, because drawing takes longer than everything else.
     """
-    drawn = _digest(board)
-    if path.is_file() and drawn.encode() in path.read_bytes()[:1024]:
+    board_digest = _digest(board)
+    if path.is_file() and board_digest.encode() in path.read_bytes()[:1024]:
         return
     import matplotlib as mpl
 
@@ -258,19 +258,19 @@ def plot(board: Leaderboard, path: Path) -> None:
         panel.set_title(_heading(board)[number], fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
-    # A name is shown as it is: "$" would begin a formula.
+    # "$" would start a formula.
     labels = [_shortened(name.replace("$", r"\$")) + MARK[role] for name, role, _ in rows]
     panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
     panels[0][0].invert_yaxis()
     figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)
     with io.BytesIO() as image:
-        figure.savefig(image, format="png", dpi=160, metadata={"Description": drawn})
+        figure.savefig(image, format="png", dpi=160, metadata={"Description": board_digest})
         plt.close(figure)
         write_atomically(path, image.getvalue())
 
 
 def _digest(board: Leaderboard) -> str:
-    """Return the hash of all that a picture of a board shows."""
+    """Return the hash of everything that the plot of a board shows."""
     return digest("plot", [csv_text(board), _heading(board), metric_title(board.headline)])
 
 

@@ -1,12 +1,12 @@
-"""What is handed out of a run: tables, figures, a page to listen to, rating sheets, provenance.
+"""Reports of runs: tables, figures, a page with audio, rating sheets and provenance.
 
-merged      several runs read as one          outlet      where files go, and what is never overwritten
-cells       tables as data                    marks       what may be bold
-tables      the tables of a run               published   the tables of others
-formats     LaTeX, Markdown, CSV              provenance  what every cell rests on
-figures     panels, heard, style              page        page_data; the assets are `reports/page/`
-sheet       rating by people                  ratings     what came back
-pack        all of it, in one folder
+runs        several runs merged               outlet      output folder that never overwrites user files
+cells       tables as data                    marks       which numbers may be bold
+tables      tables of a run                   published   tables of published numbers
+formats     LaTeX, Markdown, CSV              provenance  sources of every cell
+figures     panels, attribution, style        page        page_data; the assets are in `reports/page/`
+rating      rating sheets and their results   human       human ratings as cells
+pack        the whole report in one folder
 """
 
 from echat_eval.report.pack import PARTS, ReportFiles, build_published, build_report

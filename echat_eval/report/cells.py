@@ -1,6 +1,6 @@
-"""Tables of a paper as data: what each cell shows, how it is marked and what it was made of.
+"""Tables of a paper as data: text, mark and sources of each cell.
 
-How they look is `formats`' business; what each cell rests on is written down by `provenance`.
+`formats` renders the tables; `provenance` records the sources of the cells.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class TableCell:
     """One cell.
 
     Attributes:
-        text: what is printed, interval included.
-        value, low, high: as numbers, for CSV.
+        text: printed text, interval included.
+        value, low, high: numbers for CSV.
         state: "value", "missing" or "not applicable".
-        mark: "best" (bold) or "second" (underlined), where a test supports it.
-        rests_on: what it was made of; `provenance` reads it. Keys: "scores" (metric, task, systems),
-            "replies" (system, task, cue) or "published" (table, row, column).
-        mark_rests_on: the same for the mark.
+        mark: "best" (bold) or "second" (underlined), if a test supports it.
+        sources: rows behind the cell, for `provenance`. Keys: "scores" (metric, task, systems), "replies"
+            (system, task, cue), "ratings" (sha256, system, task) or "published" (table, row, column).
+        mark_sources: rows behind the mark.
     """
 
     text: str
@@ -34,13 +34,13 @@ class TableCell:
     high: float | None = None
     state: Literal["value", "missing", "not applicable"] = "value"
     mark: Literal["", "best", "second"] = ""
-    rests_on: Mapping[str, Any] = field(default_factory=dict)
-    mark_rests_on: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    mark_sources: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One line: its label, and one cell a column."""
+    """One row: its label and one cell per column."""
 
     label: str
     cells: tuple[TableCell, ...]
@@ -48,10 +48,10 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Rows that belong together, under a title of their own if it has one.
+    """A group of rows with an optional title.
 
     Attributes:
-        published: every label is printed with a dagger.
+        published: whether labels are printed with a dagger.
     """
 
     rows: tuple[TableRow, ...]
@@ -64,8 +64,8 @@ class Table:
     """One table.
 
     Attributes:
-        name: of its files.
-        columns: headings behind the first column, which names the row.
+        name: stem of its files.
+        columns: headings after the first column, which holds the row labels.
         stub: heading of the first column.
     """
 

@@ -1,4 +1,4 @@
-"""Figures of what systems say they heard: where the ways part, and which labels are taken for which."""
+"""Figures of perceived cues: error attribution and confusion of labels."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from echat_eval.records import Metric
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["draw_confusion", "draw_where"]
+__all__ = ["draw_attribution", "draw_confusion"]
 
 _OUTCOMES = (
-    ("heard, answered so", "#0072B2", ""),
-    ("heard, not answered so", "#56B4E9", "...."),
-    ("not heard, answered so", "#F0E442", "////"),
-    ("neither", "#D55E00", "xxxx"),
+    ("perceived, good reply", "#0072B2", ""),
+    ("perceived, poor reply", "#56B4E9", "...."),
+    ("not perceived, good reply", "#F0E442", "////"),
+    ("not perceived, poor reply", "#D55E00", "xxxx"),
     ("failed", "0.25", ""),
 )
 
 
 def _outcomes(runs: MergedRuns, system: str, metric: Metric) -> list[int]:
-    """Return how many samples ended in each of _OUTCOMES, of those where the system says what it heard."""
+    """Return the number of samples per outcome, among replies that name a perceived cue."""
     counts = [0] * len(_OUTCOMES)
-    middle = 0.0 if metric.low is None or metric.high is None else (metric.low + metric.high) / 2
+    threshold = 0.0 if metric.low is None or metric.high is None else (metric.low + metric.high) / 2
     for key, sample in runs.samples.items():
         response = runs.responses.get((system, *key))
         score = runs.scores.get((system, *key), {}).get(metric.name)
@@ -41,22 +41,22 @@ def _outcomes(runs: MergedRuns, system: str, metric: Metric) -> list[int]:
             and score.state == "value"
             and score.value is not None
         ):
-            asked = [cue for cue in sample.cues if cue in runs.tasks[sample.task].get("cues", sample.cues)]
-            heard = all(response.reply.perceived.get(cue) == sample.cues[cue] for cue in asked)
-            answered = score.value > middle if metric.higher_is_better else score.value < middle
-            counts[(0 if answered else 1) if heard else (2 if answered else 3)] += 1
+            cues = [cue for cue in sample.cues if cue in runs.tasks[sample.task].get("cues", sample.cues)]
+            perceived = all(response.reply.perceived.get(cue) == sample.cues[cue] for cue in cues)
+            good = score.value > threshold if metric.higher_is_better else score.value < threshold
+            counts[(0 if good else 1) if perceived else (2 if good else 3)] += 1
     return counts
 
 
-def draw_where(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw, for systems that say what they heard, where the ways part."""
+def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
+    """Draw the shares of outcomes for systems whose replies name a perceived cue."""
     board = runs.board
     assert board is not None
     metric = board.headline
     systems = by_role(board, metric)["system"]
     rows = [(s, c) for s in systems if sum((c := _outcomes(runs, s, metric))[:4])]
     if not rows:
-        return "no system says what it heard"
+        return "no reply names a perceived cue"
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 1.15 + 0.3 * len(rows)))
     for y, (_, counts) in enumerate(rows):
         left = 0.0
@@ -77,7 +77,7 @@ def draw_where(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
     panel.set_yticks(range(len(rows)), [f"{shown_name(s, font)} (n={sum(c)})" for s, c in rows])
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
-    panel.set_xlabel(f"% of samples (so: {shown_name(metric.title, font)} good)")
+    panel.set_xlabel(f"% of samples (good: by {shown_name(metric.title, font)})")
     panel.grid(axis="y", visible=False)
     handles, labels = panel.get_legend_handles_labels()
     legend_below(figure, handles, labels, 2 if width < 5 else 5)
@@ -85,45 +85,48 @@ def draw_where(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
 
 
 def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *, cue: str) -> Any:
-    """Draw gold against perceived labels, one panel a system, as row shares with the counts."""
+    """Draw the confusion of gold and perceived labels, one panel per system, as row shares with counts."""
     counts: dict[str, dict[tuple[str, str], int]] = {}
     for (system, task, sample_id), response in runs.responses.items():
         gold = runs.samples[task, sample_id].cues.get(cue)
-        said = response.reply.perceived.get(cue) if response.reply is not None else None
-        if gold is not None and said is not None:
-            found = counts.setdefault(system, {})
-            found[gold, said] = found.get((gold, said), 0) + 1
+        perceived = response.reply.perceived.get(cue) if response.reply is not None else None
+        if gold is not None and perceived is not None:
+            confusion = counts.setdefault(system, {})
+            confusion[gold, perceived] = confusion.get((gold, perceived), 0) + 1
     if not counts:
         return ""
     rows = [label for label in LABELS[cue] if any(g == label for c in counts.values() for g, _ in c)]
     known = (*LABELS[cue], "unknown")
     columns = [
-        label for label in known if label in rows or any(s == label for c in counts.values() for _, s in c)
+        label for label in known if label in rows or any(p == label for c in counts.values() for _, p in c)
     ]
-    across = min(len(counts), 3 if width > 5 else 1)
-    down = math.ceil(len(counts) / across)
+    column_count = min(len(counts), 3 if width > 5 else 1)
+    row_count = math.ceil(len(counts) / column_count)
     figure, panels = plt.subplots(
-        down,
-        across,
+        row_count,
+        column_count,
         squeeze=False,
         sharey=True,
         layout="constrained",
-        figsize=(width, down * (0.75 + 0.3 * len(rows)) + 0.35),
+        figsize=(width, row_count * (0.75 + 0.3 * len(rows)) + 0.35),
     )
     for panel in panels.flat[len(counts) :]:
         panel.set_visible(False)
-    for panel, (system, found) in zip(panels.flat, sorted(counts.items()), strict=False):
+    for panel, (system, confusion) in zip(panels.flat, sorted(counts.items()), strict=False):
         shares = [
-            [found.get((g, s), 0) / max(1, sum(v for (h, _), v in found.items() if h == g)) for s in columns]
+            [
+                confusion.get((g, p), 0) / max(1, sum(v for (h, _), v in confusion.items() if h == g))
+                for p in columns
+            ]
             for g in rows
         ]
         panel.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
         for y, gold in enumerate(rows):
-            for x, said in enumerate(columns):
+            for x, perceived in enumerate(columns):
                 panel.text(
                     x,
                     y,
-                    str(found.get((gold, said), 0)),
+                    str(confusion.get((gold, perceived), 0)),
                     ha="center",
                     va="center",
                     fontsize=6,

@@ -1,4 +1,4 @@
-"""What each figure draws. A drawing returns a figure, or the reason why there is nothing to draw."""
+"""Drawings of scores by system and task. Each returns a figure, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _title(runs: MergedRuns, task: str, font: str | None) -> str:
 
 
 def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw one panel a task and one line a system; floors and ceilings hollow and grey."""
+    """Draw one panel per task and one line per system; floors and ceilings are hollow and grey."""
     board = _board(runs)
     metric = board.headline
     tasks = [OVERALL, *tasks_of(runs)] if width > 5 else [OVERALL]
@@ -98,7 +98,7 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None) -> A
 
 
 def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw systems by task as points with intervals; floors and ceilings as lines across each task."""
+    """Draw systems by task as points with intervals, and floors and ceilings as lines."""
     metric = _board(runs).headline
     tasks = [OVERALL, *tasks_of(runs)]
     roles = by_role(_board(runs), metric)
@@ -120,9 +120,9 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
         look, point = look_of(number), None
         for x, task in enumerate(tasks):
             if (e := _estimate(runs, system, task, metric)) is not None:
-                at = x + (number - (count - 1) / 2) * 0.7 / max(1, count)
+                offset = x + (number - (count - 1) / 2) * 0.7 / max(1, count)
                 point = panel.errorbar(
-                    [at],
+                    [offset],
                     [e.value],
                     yerr=_error(e),
                     fmt=look.marker,
@@ -148,7 +148,7 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
 
 
 def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw the headline metric against the mean time to the first sound, else to the whole reply."""
+    """Draw the headline metric against the mean first-audio latency, or else the response time."""
     metric = _board(runs).headline
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.75 * min(width, 4.2)))
     streamed = False
@@ -160,14 +160,14 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
             for r in replies
             if r.reply and r.reply.first_audio_seconds is not None
         ]
-        whole = [r.seconds for r in replies if r.seconds is not None]
-        times, e = first or whole, _estimate(runs, system, OVERALL, metric)
+        total = [r.seconds for r in replies if r.seconds is not None]
+        times, e = first or total, _estimate(runs, system, OVERALL, metric)
         if not times or e is None:
             continue
         streamed = streamed or bool(first)
-        look, at = look_of(number), math.fsum(times) / len(times)
+        look, seconds = look_of(number), math.fsum(times) / len(times)
         panel.errorbar(
-            [at],
+            [seconds],
             [e.value],
             yerr=_error(e),
             fmt=look.marker,
@@ -176,26 +176,28 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
             mfc=look.colour if first else "white",
         )
         panel.annotate(
-            shown_name(system, font), (at, e.value), xytext=(5, 4), textcoords="offset points", fontsize=7
+            shown_name(system, font),
+            (seconds, e.value),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=7,
         )
         drawn += 1
     if not drawn:
         plt.close(figure)
-        return "no system has both a score and a measured time"
+        return "no system has both a score and a measured latency"
     panel.margins(x=0.25)
     panel.set_xlim(left=0)
-    panel.set_xlabel(
-        "seconds to first sound (hollow: whole reply)" if streamed else "seconds to the whole reply"
-    )
+    panel.set_xlabel("first-audio latency, s (hollow: response time)" if streamed else "response time, s")
     panel.set_ylabel(metric_title(metric))
     return figure
 
 
 def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw the headline metric by task as a radar; its area means nothing, the forest says more."""
+    """Draw the headline metric by task as a radar; its area has no meaning, so prefer the forest."""
     metric, tasks = _board(runs).headline, tasks_of(runs)
     if len(tasks) < 3:
-        return f"a radar needs at least three tasks, the runs have {len(tasks)}"
+        return f"a radar needs at least three tasks; the runs have {len(tasks)}"
     systems = by_role(_board(runs), metric)["system"]
     angles = [2 * math.pi * n / len(tasks) for n in range(len(tasks))]
     size = min(width, 4.6)
@@ -219,20 +221,20 @@ def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
         )
     if not values:
         plt.close(figure)
-        return "no system has a number in every task"
+        return "no system has a value in every task"
     panel.set_theta_offset(math.pi / 2)
     panel.set_theta_direction(-1)
     panel.set_xticks(angles, [_title(runs, task, font) for task in tasks])
-    room = (max(values) - min(values) or 1.0) * 0.15
-    panel.set_ylim(min(0.0, min(values) - room), max(values) + room)
+    padding = (max(values) - min(values) or 1.0) * 0.15
+    panel.set_ylim(min(0.0, min(values) - padding), max(values) + padding)
     handles, labels = panel.get_legend_handles_labels()
     legend_below(figure, handles, labels, 2 if width < 5 else 5)
-    panel.set_title(f"{metric_title(metric)}; the area means nothing", pad=14)
+    panel.set_title(f"{metric_title(metric)}; the area has no meaning", pad=14)
     return figure
 
 
 def draw_trend(plt: Any, runs: MergedRuns, width: float, font: str | None, *, stages: Sequence[str]) -> Any:
-    """Draw the headline metric over checkpoints, one line a task, with intervals."""
+    """Draw the headline metric over checkpoints, one line per task, with the interval of all tasks."""
     if len(stages) < 2:
         return "" if not stages else "a trend needs at least two systems"
     metric = _board(runs).headline
@@ -252,9 +254,12 @@ def draw_trend(plt: Any, runs: MergedRuns, width: float, font: str | None, *, st
             label=_title(runs, task, font),
         )
         if task == OVERALL:
-            sure = [(x, e) for x, e in found if e.low is not None and e.high is not None]
+            bounded = [(x, e) for x, e in found if e.low is not None and e.high is not None]
             panel.fill_between(
-                [x for x, _ in sure], [e.low for _, e in sure], [e.high for _, e in sure], color="0.85"
+                [x for x, _ in bounded],
+                [e.low for _, e in bounded],
+                [e.high for _, e in bounded],
+                color="0.85",
             )
     panel.set_xticks(range(len(stages)), [shown_name(s, font) for s in stages])
     panel.set_ylabel(f"{metric_title(metric)}")

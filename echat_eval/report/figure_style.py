@@ -1,4 +1,4 @@
-"""How figures look and are saved: one style, two widths, letters the fonts have, equal bytes each time."""
+"""Style and saving of figures: two widths, available fonts, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CHINESE_FONTS", "WIDTHS", "Look", "chinese_font", "save", "styled"]
 
-#: Inches: one column of a two-column paper, and its whole page.
+#: Inches: one column of a two-column paper, and the full page.
 WIDTHS = {"column": 3.35, "page": 7.0}
 
-#: Families with Chinese letters, in the order in which they are taken.
+#: Font families with Chinese characters, in order of preference.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -35,18 +35,18 @@ CHINESE_FONTS = (
     "Arial Unicode MS",
 )
 
-#: Okabe and Ito's colours, reordered so that neighbours differ in lightness too.
+#: Okabe-Ito colours, reordered so that neighbours also differ in lightness.
 _COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#8a8a8a")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "++++", "----")
-#: Characters of a name that a figure shows.
+#: Maximum characters of a name in a figure.
 MAX_NAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How one system is drawn: told apart by colour, by marker, by line and by hatch."""
+    """Colour, marker, line and hatch of one system."""
 
     colour: str
     marker: str
@@ -65,7 +65,7 @@ def look_of(number: int) -> Look:
 
 
 def chinese_font() -> str | None:
-    """Return the first installed family that has Chinese letters."""
+    """Return the first installed font family with Chinese characters; None if there is none."""
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
@@ -73,12 +73,12 @@ def chinese_font() -> str | None:
 
 
 def needs_chinese(text: str) -> bool:
-    """Tell whether text holds letters that the default font lacks."""
+    """Return whether text has characters that the default font does not have."""
     return any(ord(c) >= 0x2E80 for c in text)
 
 
 def shown_name(name: str, font: str | None) -> str:
-    """Return a name that can be drawn: short, and letters without a font by their number, never as boxes.
+    """Return a short name for a figure; without a font, Chinese characters become code points.
 
     >>> shown_name("系统 one", None)
     'U+7CFB U+7EDF one'
@@ -87,14 +87,14 @@ def shown_name(name: str, font: str | None) -> str:
     short = line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
     if font is not None or not needs_chinese(short):
         return short
-    spelled = "".join(f"U+{ord(c):04X} " if needs_chinese(c) else c for c in short)
-    spelled = " ".join(spelled.split())
-    return spelled if len(spelled) <= MAX_NAME else spelled[: MAX_NAME - 1] + "…"
+    escaped = "".join(f"U+{ord(c):04X} " if needs_chinese(c) else c for c in short)
+    escaped = " ".join(escaped.split())
+    return escaped if len(escaped) <= MAX_NAME else escaped[: MAX_NAME - 1] + "…"
 
 
 @contextmanager
 def styled(font: str | None) -> Iterator[Any]:
-    """Draw in the house style, without a display; give pyplot."""
+    """Apply the project style without a display, and yield pyplot."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -106,7 +106,7 @@ def styled(font: str | None) -> Iterator[Any]:
 
 
 def save(figure: Any, outlet: Outlet, name: str) -> None:
-    """Write a figure as PDF and PNG, without dates and versions, so that equal figures are equal bytes."""
+    """Write a figure as PDF and PNG, without dates and versions, so that the bytes are reproducible."""
     import matplotlib.pyplot as plt
 
     for ending, metadata in (
@@ -116,7 +116,7 @@ def save(figure: Any, outlet: Outlet, name: str) -> None:
         image = io.BytesIO()
         figure.savefig(image, format=ending, metadata=metadata)
         outlet.write(f"figures/{name}.{ending}", image.getvalue())
-        figure.set_layout_engine("none")  # what was laid out once stays where it is
+        figure.set_layout_engine("none")  # keep the first layout
     plt.close(figure)
 
 

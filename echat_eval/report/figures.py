@@ -1,12 +1,12 @@
 """The figures of a run, each at column and at page width, as PDF and PNG.
 
-forest             every system's mean and interval, by task
-contrast           the headline metric between floor and ceiling
-where-it-went      heard or not, answered accordingly or not
-confusion-<cue>    what systems say they heard, against the gold label
-score-latency      the headline metric against the time to the first sound, or to the reply
-radar              the headline metric by task, because the field expects one
-trend              the headline metric over checkpoints
+forest             mean and interval of every system, by task
+contrast           headline metric with floors and ceilings
+where-it-went      error attribution: cue perceived or not, reply good or poor
+confusion-<cue>    perceived labels against gold labels
+score-latency      headline metric against first-audio latency or response time
+radar              headline metric by task, because the field expects one
+trend              headline metric over checkpoints
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
 from echat_eval.labels import LABELS
-from echat_eval.report.figure_attribution import draw_confusion, draw_where
+from echat_eval.report.figure_attribution import draw_attribution, draw_confusion
 from echat_eval.report.figure_panels import (
     draw_contrast,
     draw_forest,
@@ -37,13 +37,13 @@ __all__ = ["write_figures"]
 
 
 def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], progress: Progress) -> list[str]:
-    """Write every figure that the runs have numbers for; return what was left out, and why.
+    """Write every figure that the runs have numbers for; return a note for each omitted figure.
 
     Args:
-        runs: with a board.
-        outlet: where to; files go to `figures/`.
-        trend: systems in the order of training; no trend without two.
-        progress: told what is going on.
+        runs: merged runs with scores.
+        outlet: output folder; files go to `figures/`.
+        trend: systems in the order of training; a trend needs two.
+        progress: receives the progress.
     """
     try:
         font = chinese_font()
@@ -52,30 +52,30 @@ def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], pro
     drawings: list[tuple[str, Callable[..., Any]]] = [
         ("forest", draw_forest),
         ("contrast", draw_contrast),
-        ("where-it-went", draw_where),
+        ("where-it-went", draw_attribution),
         ("score-latency", draw_latency),
         ("radar", draw_radar),
         *((f"confusion-{cue}", lambda *args, cue=cue: draw_confusion(*args, cue=cue)) for cue in LABELS),
         ("trend", lambda *args: draw_trend(*args, stages=trend)),
     ]
     notes = []
-    wanted = any(map(needs_chinese, (*runs.roles, *_titles(runs))))
-    if font is None and wanted:
+    chinese = any(map(needs_chinese, (*runs.roles, *_titles(runs))))
+    if font is None and chinese:
         notes.append(
-            "no installed font has Chinese letters, so figures print them by number (U+...); "
-            "install one, such as fonts-noto-cjk, and make the report again"
+            "no installed font has Chinese characters, so figures print code points (U+...); "
+            "install one, such as fonts-noto-cjk, and run the report again"
         )
     progress.stage("figures", len(drawings), 0)
     for name, draw in drawings:
         for width, inches in WIDTHS.items():
-            # A font with Chinese letters is large: it is read only where it is needed.
-            with styled(font if wanted else None) as plt:
-                made = draw(plt, runs, inches, font)
-                if isinstance(made, str):
-                    if width == "page" and made:
-                        notes.append(f"figure '{name}' is left out: {made}")
+            # A font with Chinese characters is large: load it only if needed.
+            with styled(font if chinese else None) as plt:
+                figure = draw(plt, runs, inches, font)
+                if isinstance(figure, str):
+                    if width == "page" and figure:
+                        notes.append(f"figure '{name}' is omitted: {figure}")
                 else:
-                    save(made, outlet, f"{name}-{width}")
+                    save(figure, outlet, f"{name}-{width}")
         progress.advance()
     return notes
 

@@ -1,4 +1,4 @@
-"""Tables as LaTeX (booktabs), Markdown and CSV; whatever a name holds is shown, never obeyed."""
+"""Tables as LaTeX (booktabs), Markdown and CSV, with all names escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NAME", "csv_text", "latex", "latex_text", "markdown", "shortened"]
 
-#: Characters of a name that a printed table shows; CSV keeps all of it.
+#: Maximum characters of a name in a printed table; CSV keeps the full name.
 MAX_NAME = 48
 
 _LATEX = {
@@ -45,8 +45,8 @@ _LATEX = {
     "–": "--",
 }
 
-#: A file that compiles alone, and gives only its table when it is read by \input: inside a document
-#: \@nodocument is \relax, before one it is not.
+#: Lets a file compile alone, or give only its table when read by \input: \@nodocument is \relax inside a
+#: document but not before it.
 _HEAD = r"""% Made by echat-eval report. Compiles alone, or by \input under booktabs, graphicx, textcomp.
 \expandafter\ifx\csname @nodocument\endcsname\relax\let\EChatEnd\relax\else
 \documentclass{article}
@@ -55,7 +55,7 @@ _HEAD = r"""% Made by echat-eval report. Compiles alone, or by \input under book
 \let\EChatEnd\enddocument
 \begin{document}
 \fi
-% Letters that pdfTeX has no font for are named by number; XeTeX and LuaTeX print them.
+% pdfTeX prints characters without a font as code points; XeTeX and LuaTeX print them.
 \providecommand{\EChatLetter}[2]{\ifdefined\Umathchar#2\else{\scriptsize[U+#1]}\fi}
 """
 
@@ -67,7 +67,7 @@ def shortened(name: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    r"""Return text as LaTeX prints it, whatever it holds.
+    r"""Return text escaped for LaTeX.
 
     >>> latex_text("a_b \\input{x}")
     'a\\_b \\textbackslash{}input\\{x\\}'
@@ -85,14 +85,14 @@ def _letter(character: str) -> str:
 
 def _latex_cell(cell: TableCell) -> str:
     number, space, rest = cell.text.partition(" ")
-    shown = latex_text(number)
+    text = latex_text(number)
     if cell.mark:
-        shown = (r"\textbf{" if cell.mark == "best" else r"\underline{") + shown + "}"
-    return shown + (rf" {{\scriptsize {latex_text(rest)}}}" if space else "")
+        text = (r"\textbf{" if cell.mark == "best" else r"\underline{") + text + "}"
+    return text + (rf" {{\scriptsize {latex_text(rest)}}}" if space else "")
 
 
 def latex(table: Table) -> str:
-    """Return a table that compiles alone and by \\input."""
+    """Return a table as LaTeX that compiles alone and by \\input."""
     width = len(table.columns) + 1
     lines = [
         _HEAD + r"\begin{table}[htbp]",
@@ -119,20 +119,20 @@ def latex(table: Table) -> str:
 
 
 def _md(text: str) -> str:
-    for sign in "\\`*_{}[]<>#|~$":
-        text = text.replace(sign, "\\" + sign)
+    for character in "\\`*_{}[]<>#|~$":
+        text = text.replace(character, "\\" + character)
     return " ".join(text.split())
 
 
 def _md_cell(cell: TableCell) -> str:
     number, space, rest = cell.text.partition(" ")
-    shown = _md(number)
-    shown = f"**{shown}**" if cell.mark == "best" else f"<u>{shown}</u>" if cell.mark == "second" else shown
-    return shown + space + _md(rest)
+    text = _md(number)
+    text = f"**{text}**" if cell.mark == "best" else f"<u>{text}</u>" if cell.mark == "second" else text
+    return text + space + _md(rest)
 
 
 def markdown(table: Table) -> str:
-    """Return a table as Markdown; a block's title is a row of its own."""
+    """Return a table as Markdown; the title of a block is a separate row."""
     lines = [f"**{_md(table.caption)}**", ""]
     lines.append("| " + " | ".join(_md(c) for c in (table.stub, *table.columns)) + " |")
     lines.append("|---|" + "--:|" * len(table.columns))
@@ -146,7 +146,7 @@ def markdown(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """Return one line a cell; no cell is a formula, whatever a name begins with."""
+    """Return a table as CSV, one line per cell; no cell can be a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["table", "block", "row", "column", "value", "low", "high", "state", "mark"])

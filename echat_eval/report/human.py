@@ -1,4 +1,4 @@
-"""People's ratings as cells of a report."""
+"""Human ratings as cells of a report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[TableCell, TableCell]]:
-    """Return (system, task) -> people's mean on 0 to 100, and the automatic measure.
+    """Return (system, task) -> mean human rating on 0 to 100, and the automatic metric.
 
-    Every rating counts alike, put on 0 to 100 by its own range; the interval is over clusters of samples.
+    Ratings are scaled to 0 to 100 by their own range and have equal weights; the interval is over clusters of
+    samples.
     """
     board = runs.board
     assert board is not None
@@ -32,7 +33,7 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Tab
     groups: dict[tuple[str, str], list[int]] = {}
     for r in read_ratings_csv(path):
         if (r.task, r.sample_id) not in cluster:
-            raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not one of these runs")
+            raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")
         points.setdefault((r.system, r.task), []).append(100 * (r.value - r.low) / (r.high - r.low))
         groups.setdefault((r.system, r.task), []).append(cluster[r.task, r.sample_id])
     sha256 = sha256_of_file(path)
@@ -40,9 +41,9 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Tab
     for (system, task), found in points.items():
         e = cluster_mean(found, groups[system, task])
         interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
-        rests_on = {"ratings": {"sha256": sha256, "system": system, "task": task}}
+        sources = {"ratings": {"sha256": sha256, "system": system, "task": task}}
         human = TableCell(
-            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on
+            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
         )
         summary = board.summaries.get((system, task, metric.name))
         cells[system, task] = (human, summary_cell(summary, metric, system, task))

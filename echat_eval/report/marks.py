@@ -1,9 +1,9 @@
-"""Which best and second-best numbers of a table may be marked: those that a paired test supports.
+"""Marks of the best and second-best numbers of a table, if paired tests support them.
 
 Every pair of systems in every column is one test: the difference on shared samples, with cluster-robust
 standard error and degrees of freedom (`stats.cluster_mean`, for ratios `stats.ratio_difference`). All tests
-of one table are one family, adjusted by Holm's step-down method. A pair of which a row is missing cannot be
-told apart, so no mark depends on what a missing row would have been.
+of one table are one family, adjusted by Holm's step-down method. A pair with a missing row has no test, so no
+mark depends on the value of a missing row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Metric, Score
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests", "sign_p"]
+__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests", "t_test_p"]
 
 #: A mark needs an adjusted p below this.
 ALPHA = 0.05
@@ -40,9 +40,9 @@ class PairTest:
     Attributes:
         column: a task, or OVERALL.
         better, worse: by the mean difference over shared samples; equal systems keep their order.
-        difference: better minus worse, in the metric's own direction turned so that it is >= 0.
+        difference: better minus worse, oriented by the metric's direction, so that it is >= 0.
         p: two-sided, unadjusted; None: cannot tell.
-        adjusted: after Holm over all tests of the table; None where p is.
+        adjusted: Holm over all tests of the table; None if `p` is None.
         n: shared samples.
     """
 
@@ -55,8 +55,8 @@ class PairTest:
     n: int
 
 
-def sign_p(difference: float, se: float | None, df: float | None) -> float | None:
-    """Return the two-sided p of a difference by Student's t, or None where nothing varied."""
+def t_test_p(difference: float, se: float | None, df: float | None) -> float | None:
+    """Return the two-sided p-value of a difference by Student's t; None if nothing varied."""
     from scipy.special import stdtr
 
     if se is None or df is None or se == 0.0:
@@ -67,16 +67,16 @@ def sign_p(difference: float, se: float | None, df: float | None) -> float | Non
 def pair_tests(
     runs: MergedRuns, metric: Metric, systems: Sequence[str], columns: Sequence[str]
 ) -> list[PairTest]:
-    """Return every test of one table, adjusted together."""
+    """Return every test of one table, adjusted as one family."""
     cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
-    found = [
+    tests = [
         test
         for column in columns
         for first, second in combinations(systems, 2)
         if (test := _test(runs, metric, column, (first, second), cluster)) is not None
     ]
-    # A test that cannot be made stays in the family, as 1.
-    adjusted = holm([1.0 if test.p is None else test.p for test in found]).tolist() if found else []
+    # A pair without a p-value stays in the family with p = 1.
+    adjusted = holm([1.0 if test.p is None else test.p for test in tests]).tolist() if tests else []
     return [
         PairTest(
             column=t.column,
@@ -87,7 +87,7 @@ def pair_tests(
             adjusted=None if t.p is None else p,
             n=t.n,
         )
-        for t, p in zip(found, adjusted, strict=True)
+        for t, p in zip(tests, adjusted, strict=True)
     ]
 
 
@@ -98,7 +98,7 @@ def _test(
     pair: tuple[str, str],
     cluster: Mapping[tuple[str, str], int],
 ) -> PairTest | None:
-    """Return one unadjusted test; None where the two share no sample."""
+    """Return one unadjusted test; None if the two systems share no sample."""
     shared: list[tuple[Score, Score]] = []
     groups, missing = [], False
     for key in runs.samples:
@@ -119,8 +119,8 @@ def _test(
         estimate = cluster_mean(first - second, groups)
     gain = estimate.value if metric.higher_is_better else -estimate.value
     better, worse = pair if gain >= 0 else pair[::-1]
-    told = not missing and metric.average in ("mean", "ratio")  # a mean over labels has no test here
-    p = None if not told else sign_p(estimate.value, estimate.se, estimate.df)
+    testable = not missing and metric.average in ("mean", "ratio")  # no test for a mean over labels
+    p = None if not testable else t_test_p(estimate.value, estimate.se, estimate.df)
     return PairTest(
         column=column,
         better=better,
@@ -135,8 +135,8 @@ def _test(
 def marks_of(tests: Sequence[PairTest], systems: Sequence[str]) -> dict[tuple[str, str], Mark]:
     """Return (system, column) -> mark.
 
-    The best system of a column is marked if it is better than each of the others by an adjusted test;
-    the second only if the best is marked and it is better than each below it, of which there must be one.
+    The best system of a column is marked if it beats every other one by an adjusted test. The second is
+    marked if the best is marked, and it beats every remaining system, of which there must be at least one.
     """
     marks: dict[tuple[str, str], Mark] = {}
     for column in dict.fromkeys(test.column for test in tests):

@@ -1,4 +1,4 @@
-"""Where a report is written: a folder of ours, in which nothing of the user's is ever overwritten."""
+"""The output folder of a report; files of the user are never overwritten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UsageError
-from echat_eval.io.files import made_folder, write_atomically
+from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.io.hashing import sha256_of_file
 from echat_eval.io.jsonl import loads
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTENTS", "Outlet"]
 
-#: Lists every file we wrote with its hash, so that the next report knows what is ours.
+#: Lists every file of a report with its hash, so that the next report replaces only those.
 CONTENTS = "contents.json"
 
 
 def _inside(name: str) -> str:
-    """Return a name that stays in the folder, or raise ValueError."""
+    """Return a name that is inside the folder, or raise ValueError."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"path {name!r} leaves the folder")
     return name
 
 
 class Outlet:
-    """Writes files under one folder, and remembers which.
+    """Writes files into one folder and lists them with their hashes.
 
     Args:
-        folder: absent, empty, or made by an earlier report.
-        parts: first components of the paths this report makes anew; files of other parts stay.
+        folder: absent, empty, or written by an earlier report.
+        parts: first path components that this report replaces; files of other parts stay.
 
     Raises:
-        UsageError: the folder holds files that no report made, or one that was changed since.
+        UsageError: the folder holds files that no report wrote, or that changed since.
     """
 
     def __init__(self, folder: Path, parts: Iterable[str]) -> None:
@@ -64,11 +64,11 @@ class Outlet:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path}: cannot be read as a list of files; choose another --out") from error
 
-    def _ours(self, name: str) -> Path:
-        """Return where a file goes, if what lies there is ours to replace."""
+    def _replaceable(self, name: str) -> Path:
+        """Return the path of a file, if an existing file there may be replaced."""
         path = self.folder / _inside(name)
         if path.is_symlink():
-            raise UsageError(f"{path}: a link, and no report makes links; choose another --out")
+            raise UsageError(f"{path}: a symbolic link; expected a file or no file; choose another --out")
         if path.exists() and (name not in self._known or sha256_of_file(path) != self._known[name]):
             raise UsageError(
                 f"{path}: not written by an earlier report, or changed since; "
@@ -77,26 +77,26 @@ class Outlet:
         return path
 
     def check(self) -> None:
-        """Raise UsageError if it cannot be written, or a file we made was changed; call before any work."""
-        made_folder(self.folder)
+        """Raise UsageError if the folder cannot be written or a file changed; call before any work."""
+        make_folder(self.folder)
         for name in self._known:
             if Path(name).parts[0] in self._parts:
-                self._ours(name)
+                self._replaceable(name)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write one file; its bytes are replaced whole."""
+        """Write one file atomically."""
         data = content.encode() if isinstance(content, str) else content
-        path = self.folder / _inside(name) if name in self._written else self._ours(name)
+        path = self.folder / _inside(name) if name in self._written else self._replaceable(name)
         write_atomically(path, data)
         self._written[name] = hashlib.sha256(data).hexdigest()
 
     def copy(self, name: str, source: Path, sha256: str) -> None:
-        """Copy a file whose hash is known; one of these bytes already there is left as it is."""
+        """Copy a file with a known hash, unless the same bytes are already there."""
         if name in self._written:
             return
         path = self.folder / _inside(name)
         if not (self._known.get(name) == sha256 and path.is_file()):
-            self._ours(name)
+            self._replaceable(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")
             shutil.copyfile(source, temporary)
@@ -104,7 +104,7 @@ class Outlet:
         self._written[name] = sha256
 
     def close(self) -> None:
-        """Remove what an earlier report made of these parts and this one did not; write the list."""
+        """Remove files of these parts that only an earlier report wrote; write the list."""
         for name in set(self._known) - set(self._written):
             if Path(name).parts[0] in self._parts:
                 (self.folder / name).unlink(missing_ok=True)
@@ -115,7 +115,7 @@ class Outlet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close; after an error or Ctrl-C only list what was written, so that it can be made again."""
+        """Close; after an error or Ctrl-C only list the written files, so that a rerun can replace them."""
         if kind is None:
             self.close()
         elif self._written:

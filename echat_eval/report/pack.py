@@ -1,4 +1,4 @@
-"""The paper pack: tables, figures, a page to listen to, and what every cell rests on, from runs alone."""
+"""The whole report of runs: tables, figures, a page with audio, and provenance."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PROVENANCE = "provenance.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFiles:
-    """What a report wrote.
+    """Output of a report.
 
     Attributes:
-        paths: what to open first.
-        notes: what could not be made, and why.
+        paths: the files to open first.
+        notes: omitted parts, with the reason.
     """
 
     paths: tuple[Path, ...]
@@ -55,15 +55,15 @@ def build_report(
 
     Args:
         runs: `runs/a`, or `runs/a:system` for one system of it.
-        out: absent, empty, or an earlier report of ours; nothing else is ever overwritten.
-        progress: told what is going on.
-        only: out of PARTS.
-        base: the system whose variants the others are (the ablation table).
-        trend: systems in the order of training (the trend figure).
-        ratings: ratings.csv of `rate import` (the table of people against the automatic measure).
+        out: absent, empty, or an earlier report; other files are never overwritten.
+        progress: receives the progress.
+        only: parts to write, of PARTS.
+        base: the system that the others are variants of (ablation table).
+        trend: systems in the order of training (trend figure).
+        ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
 
     Raises:
-        UsageError: a bad output folder, run, system or part.
+        UsageError: an invalid output folder, run, system or part.
     """
     merged = merge_runs([open_run(name) for name in runs])
     for name in (*([base] if base else []), *trend):
@@ -86,8 +86,8 @@ def build_report(
         if "page" in only:
             from echat_eval.report.page import write_page
 
-            known = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
-            write_page(merged, outlet, published=[published(name) for name in known], progress=progress)
+            names = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
+            write_page(merged, outlet, published=[published(name) for name in names], progress=progress)
             paths.append(out / "page" / "index.html")
     return ReportFiles(paths=tuple(paths), notes=tuple(notes))
 
@@ -98,13 +98,12 @@ def _notes(merged: MergedRuns) -> list[str]:
         notes.append("the runs hold no samples")
     if merged.board is None:
         notes.append(
-            "nothing is scored yet, so there are no tables and no figures; `echat-eval score` scores a run"
+            "no scores yet, so there are no tables and no figures; make them with `echat-eval score`"
         )
-    lacking = len(merged.samples) * len(merged.roles) - len(merged.responses)
-    if lacking > 0 and len(merged.manifests) == 1:
-        notes.append(
-            f"half done: {lacking} of {len(merged.samples) * len(merged.roles)} replies are not there yet"
-        )
+    expected = len(merged.samples) * len(merged.roles)
+    pending = expected - len(merged.responses)
+    if pending > 0 and len(merged.manifests) == 1:
+        notes.append(f"unfinished run: {pending} of {expected} replies are not there yet")
     return notes
 
 
@@ -130,7 +129,7 @@ def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress) ->
 
 
 def build_published(out: Path, *, progress: Progress) -> ReportFiles:
-    """Write the published tables again, from `baselines/published/` alone."""
+    """Write the published tables of `baselines/published/`."""
     tables = published_tables()
     with Outlet(out, ["tables", PROVENANCE]) as outlet:
         outlet.check()

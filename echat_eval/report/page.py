@@ -1,7 +1,7 @@
-"""The page: one static folder that opens from disk and asks nothing of the network.
+"""The page: a static folder that opens from disk without network access.
 
-The page's HTML, style and scripts are files of `reports/page/`, copied as they are; whatever a system, a
-sample or a judge said is data in `data/*.js`, which the scripts put on the page as text, never as markup.
+HTML, style and scripts are copied from `reports/page/`. Texts of systems, samples and judges are data in
+`data/*.js`; the scripts insert them as text, never as markup.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
 
-#: Points of a drawn waveform.
+#: Points of a waveform outline.
 OUTLINE = 160
-#: One character a point, from silence to full scale.
+#: One character per point, from silence to full scale.
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
-#: Endings browsers are told the type by; whatever else is stored without one.
+#: File endings that browsers map to an audio type; other files are stored without an ending.
 _ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".webm"}
 
 
@@ -38,35 +38,35 @@ def page_assets(name: str) -> list[Path]:
     """Return the shipped files of a page, sorted by name.
 
     Raises:
-        BadData: the installation lacks them.
+        BadData: the installation has none.
     """
     folder = data_folder("reports") / name
     found = sorted(path for path in folder.glob("*") if path.suffix in {".html", ".css", ".js"})
     if not found:
-        raise BadData(f"{folder}: no page there; reinstall echat-eval")
+        raise BadData(f"{folder}: no page files; reinstall echat-eval")
     return found
 
 
 def data_script(name: str, value: Any) -> str:
-    """Return a script that hands one value to the page, as a text the page parses.
+    """Return a script that passes one value to the page as JSON text.
 
-    A text, because `{"__proto__": ...}` means something else in a script than in JSON.
+    The page parses the text, because `{"__proto__": ...}` has another meaning in a script than in JSON.
 
     >>> data_script("board", {"a": "</script>"})
     'EChat.receive("board","{\\\\"a\\\\":\\\\"\\\\u003c/script>\\\\"}");\\n'
     """
     text = jsonl.dumps(jsonl.dumps(value))
-    for sign, written in (("<", "\\u003c"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):
-        text = text.replace(sign, written)
+    for character, escape in (("<", "\\u003c"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):
+        text = text.replace(character, escape)
     return f"EChat.receive({jsonl.dumps(name)},{text});\n"
 
 
 class SoundStore:
-    """Stores each distinct sound once, under its hash, and draws its outline once.
+    """Stores each distinct sound once, under its hash, with its outline.
 
     Args:
-        outlet: where to.
-        folder: inside it; "" is the outlet's own.
+        outlet: output folder.
+        folder: subfolder; "" is the output folder itself.
     """
 
     def __init__(self, outlet: Outlet, folder: str) -> None:
@@ -75,7 +75,7 @@ class SoundStore:
         self._known: dict[str, dict[str, Any]] = {}
 
     def __call__(self, audio: AudioRef | None) -> dict[str, Any] | None:
-        """Return name, seconds and outline of a stored sound; a file that is gone has no name."""
+        """Return name, seconds and outline of a stored sound; the name is None if the file is gone."""
         if audio is None:
             return None
         if audio.sha256 not in self._known:
@@ -94,7 +94,7 @@ class SoundStore:
 
 
 def _outline(path: Path) -> str:
-    """Return the loudest sample of each of OUTLINE equal stretches, as digits of base 64."""
+    """Return the peak of each of OUTLINE equal segments as base-64 digits."""
     import numpy as np
 
     from echat_eval.io.audio import read_mono
@@ -104,8 +104,8 @@ def _outline(path: Path) -> str:
     except BadData:
         return ""
     edges = np.linspace(0, len(sound), OUTLINE + 1).astype(int)
-    loud = [float(np.abs(sound[a:b]).max()) if b > a else 0.0 for a, b in pairwise(edges)]
-    return "".join(_DIGITS[min(63, round(min(1.0, peak) * 63))] for peak in loud)
+    peaks = [float(np.abs(sound[a:b]).max()) if b > a else 0.0 for a, b in pairwise(edges)]
+    return "".join(_DIGITS[min(63, round(min(1.0, peak) * 63))] for peak in peaks)
 
 
 def write_page(

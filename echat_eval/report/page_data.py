@@ -1,6 +1,6 @@
-"""What the page shows, as plain JSON: the leaderboard, an index of all samples, and details in shards.
+"""Data of the page as plain JSON: the leaderboard, an index of all samples, and details in shards.
 
-Numbers of the index are rounded to four decimals; the details hold them whole.
+Numbers in the index are rounded to four decimals; the details have full precision.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["SHARD", "board_data", "detail_data", "index_data"]
 
-#: Samples a file of details.
+#: Samples per file of details.
 SHARD = 50
-#: Characters of a transcript that the list shows.
+#: Maximum characters of a transcript in the list.
 PREVIEW = 140
 
-#: Ledger state -> its letter in the index; "." is not answered, or not scored, yet.
+#: Ledger state -> letter in the index; ".": no response or score yet.
 LETTERS = {"value": "v", "failed": "f", "missing": "m", "not applicable": "n"}
 
 
 def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, Any]:
-    """Return the leaderboard, and the names that filters offer."""
+    """Return the leaderboard and the values of the filters."""
     board = runs.board
     found = list(runs.samples.values())
     labels: dict[str, set[str]] = {}
@@ -110,7 +110,7 @@ def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:
 
 
 def index_data(runs: MergedRuns) -> dict[str, Any]:
-    """Return one short row a sample, and columns of values and states by metric and system."""
+    """Return one short row per sample, and columns of values and states by metric and system."""
     tasks = {name: number for number, name in enumerate(runs.tasks)}
     groups: dict[tuple[str, str], int] = {}
     rows = []
@@ -157,11 +157,11 @@ def _short(text: str) -> str:
 def detail_data(
     runs: MergedRuns, sample: Sample, sound: Callable[[AudioRef | None], dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """Return everything known of one sample.
+    """Return all details of one sample.
 
     Args:
-        runs: where it was asked.
-        sample: which one.
+        runs: the merged runs.
+        sample: the sample.
         sound: stores an audio file in the page and returns its name, seconds and outline.
     """
     return {
@@ -187,7 +187,7 @@ def _reply_data(
     response = runs.responses[key]
     reply = response.reply
     audio = reply.audio if reply is not None and isinstance(reply.audio, AudioRef) else None
-    shown: dict[str, Any] = {
+    data: dict[str, Any] = {
         "state": response.state,
         "reason": response.reason,
         "seconds": response.seconds,
@@ -198,14 +198,14 @@ def _reply_data(
         "scores": [_score_data(s) for s in runs.scores.get(key, {}).values()],
     }
     if reply is not None:
-        shown |= {
+        data |= {
             "text": reply.text,
             "think": reply.think,
             "perceived": dict(reply.perceived),
             "first_audio_seconds": reply.first_audio_seconds,
             "finish_reason": reply.finish_reason,
         }
-    return shown
+    return data
 
 
 def _annotation_data(row: Annotation) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def _score_data(row: Score) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; what JSON cannot hold becomes words."""
+    """Return a value that JSON can represent; other numbers become strings."""
     if hasattr(value, "keys"):
         return {str(name): _plain(value[name]) for name in value}
     if isinstance(value, list | tuple):

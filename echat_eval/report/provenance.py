@@ -1,8 +1,7 @@
-"""What every cell was made of: sample ids, keys and hashes, from the number in a table down to the audio.
+"""Provenance of every cell: sample ids, keys and hashes, from the number in a table to the audio.
 
-A row's hash covers all of it (value, state, evidence), because a key names what determines a row and not
-what came of it: one verdict changed changes one row's hash, and with it the hash of every cell that rests
-on that row, and of no other.
+The hash of a row covers its content (value, state, evidence), while its key covers only the inputs. A changed
+verdict therefore changes the hash of one row and of every cell that uses it, and no other.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SCORE_COLUMNS = ("response", "metric", "state", "value", "weight", "key", "sha25
 
 
 class _Rows:
-    """All responses and scores of the runs as numbered rows; a cell names the numbers it rests on."""
+    """All responses and scores of the runs as numbered rows; cells refer to the numbers."""
 
     def __init__(self, runs: MergedRuns) -> None:
         self.responses: list[list[Any]] = []
@@ -56,7 +55,7 @@ class _Rows:
         response, sample = runs.responses[key], runs.samples[key[1:]]
         reply = response.reply
         audio = reply.audio.sha256 if reply is not None and isinstance(reply.audio, AudioRef) else None
-        heard = {row.annotator: row.key for row in runs.annotations.get(key, ())}
+        annotation_keys = {row.annotator: row.key for row in runs.annotations.get(key, ())}
         self._response_at.setdefault(key[:2], []).append(len(self.responses))
         self.responses.append(
             [
@@ -65,14 +64,14 @@ class _Rows:
                 response.key,
                 sample.audio.sha256,
                 audio,
-                heard,
+                annotation_keys,
                 digest("response row", response),
             ]
         )
 
     def _add_scores(self, runs: MergedRuns) -> None:
-        """Number the scores metric by metric, so that a cell's rows are few stretches."""
-        metrics = sorted({name for found in runs.scores.values() for name in found})
+        """Number the scores by metric, so that the rows of a cell form few ranges."""
+        metrics = sorted({name for by_metric in runs.scores.values() for name in by_metric})
         for metric in metrics:
             for number, (system, task, sample_id, *_) in enumerate(self.responses):
                 score = runs.scores.get((system, task, sample_id), {}).get(metric)
@@ -91,10 +90,10 @@ class _Rows:
                     ]
                 )
 
-    def resting(self, rests_on: Mapping[str, Any]) -> tuple[str, list[int]]:
-        """Return the kind and the numbers of the rows that a cell rests on."""
-        if "scores" in rests_on:
-            facts = rests_on["scores"]
+    def numbers_of(self, sources: Mapping[str, Any]) -> tuple[str, list[int]]:
+        """Return the kind and the numbers of the rows behind a cell."""
+        if "scores" in sources:
+            facts = sources["scores"]
             numbers = [
                 n
                 for (metric, system, task), found in self._score_at.items()
@@ -104,7 +103,7 @@ class _Rows:
                 for n in found
             ]
             return "scores", sorted(numbers)
-        facts = rests_on["replies"]
+        facts = sources["replies"]
         return "responses", self._response_at.get((facts["system"], facts["task"]), [])
 
     def hashes(self, kind: str, numbers: Iterable[int]) -> list[str]:
@@ -113,27 +112,27 @@ class _Rows:
         return [rows[n][-1] for n in numbers]
 
 
-def _stretches(numbers: Sequence[int]) -> list[list[int]]:
-    """Return sorted numbers as [first, one past the last].
+def _ranges(numbers: Sequence[int]) -> list[list[int]]:
+    """Return sorted numbers as half-open ranges [first, end).
 
-    >>> _stretches([0, 1, 2, 5])
+    >>> _ranges([0, 1, 2, 5])
     [[0, 3], [5, 6]]
     """
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for n in numbers:
-        if found and found[-1][1] == n:
-            found[-1][1] = n + 1
+        if ranges and ranges[-1][1] == n:
+            ranges[-1][1] = n + 1
         else:
-            found.append([n, n + 1])
-    return found
+            ranges.append([n, n + 1])
+    return ranges
 
 
 def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, Any]:
-    """Return what every cell of some tables rests on.
+    """Return the sources of every cell of some tables.
 
     Args:
-        runs: None for published tables alone.
-        tables: in the order of the report.
+        runs: merged runs; None for published tables only.
+        tables: tables in the order of the report.
     """
     rows = _Rows(runs) if runs is not None else None
     cells = []
@@ -151,9 +150,9 @@ def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, An
                     "text": cell.text,
                     "value": cell.value,
                 }
-                facts |= _traced(cell.rests_on, rows, files)
+                facts |= _traced(cell.sources, rows, files)
                 if cell.mark:
-                    facts["mark"] = {"kind": cell.mark, **_traced(cell.mark_rests_on, rows, files)}
+                    facts["mark"] = {"kind": cell.mark, **_traced(cell.mark_sources, rows, files)}
                 cells.append(facts)
     return {
         "made_by": f"echat-eval {__version__}",
@@ -167,24 +166,24 @@ def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, An
     }
 
 
-def _traced(rests_on: Mapping[str, Any], rows: _Rows | None, files: dict[str, str]) -> dict[str, Any]:
-    if not rests_on or ("ratings" in rests_on):
-        return {"rests_on": dict(rests_on), "sha256": digest("cell", dict(rests_on))}
-    if "published" in rests_on:
-        name = f"baselines/published/{rests_on['published']['table']}.yaml"
+def _traced(sources: Mapping[str, Any], rows: _Rows | None, files: dict[str, str]) -> dict[str, Any]:
+    if not sources or ("ratings" in sources):
+        return {"rests_on": dict(sources), "sha256": digest("cell", dict(sources))}
+    if "published" in sources:
+        name = f"baselines/published/{sources['published']['table']}.yaml"
         if name not in files:
             files[name] = sha256_of_file(data_folder("baselines") / name.removeprefix("baselines/"))
         return {
-            "published": dict(rests_on["published"]),
-            "sha256": digest("cell", [files[name], dict(rests_on)]),
+            "published": dict(sources["published"]),
+            "sha256": digest("cell", [files[name], dict(sources)]),
         }
     assert rows is not None
-    kind, numbers = rows.resting(rests_on)
-    return {kind: _stretches(numbers), "sha256": digest("cell", [dict(rests_on), rows.hashes(kind, numbers)])}
+    kind, numbers = rows.numbers_of(sources)
+    return {kind: _ranges(numbers), "sha256": digest("cell", [dict(sources), rows.hashes(kind, numbers)])}
 
 
 def _run_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hashes of what a run asked, whom it asked and what it measured with."""
+    """Return the hashes of the tasks, systems, annotators and scorers of a run."""
     return {
         "tasks": {name: facts["sha256"] for name, facts in manifest.get("tasks", {}).items()},
         "systems": {name: facts["fingerprint"] for name, facts in manifest.get("systems", {}).items()},
@@ -196,7 +195,7 @@ def _run_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def provenance_text(facts: Mapping[str, Any]) -> str:
-    """Return provenance as JSON with one row a line: small, and readable with a text tool."""
+    """Return provenance as compact JSON with one row per line."""
 
     def dumped(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)

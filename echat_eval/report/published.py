@@ -1,4 +1,4 @@
-"""Published numbers as tables of their own, and as blocks that stand apart in a run's tables."""
+"""Published numbers as separate tables, and as separate blocks in the tables of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTOMATIC, HUMAN = "echat-automatic", "echat-human"
 
 
 def _decimals(values: Sequence[float | None]) -> int:
-    """Return the decimals with which a column loses nothing, at least one.
+    """Return the number of decimals that a column needs, at least one.
 
     >>> _decimals([1.5, 1.25, None, 3])
     2
@@ -27,10 +27,10 @@ def _decimals(values: Sequence[float | None]) -> int:
 
 def _cell(table: Published, row: int, column: int, digits: int) -> TableCell:
     value = table.rows[row]["values"][column]
-    rests_on = {"published": {"table": table.name, "row": row, "column": column}}
+    sources = {"published": {"table": table.name, "row": row, "column": column}}
     if value is None:
-        return TableCell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
-    return TableCell(text=f"{value:.{digits}f}", value=float(value), rests_on=rests_on)
+        return TableCell(text=NOT_APPLICABLE, state="not applicable", sources=sources)
+    return TableCell(text=f"{value:.{digits}f}", value=float(value), sources=sources)
 
 
 def _column_name(column: Any) -> str:
@@ -40,10 +40,10 @@ def _column_name(column: Any) -> str:
 
 
 def _plain(table: Published) -> Table:
-    """Return one published table as it was printed; one with described columns lies on its side."""
-    lying = any(not isinstance(column, str) for column in table.columns)
+    """Return one published table; a table with described columns is transposed."""
+    transposed = any(not isinstance(column, str) for column in table.columns)
     digits = [_decimals([row["values"][c] for row in table.rows]) for c in range(len(table.columns))]
-    if lying:
+    if transposed:
         rows = tuple(
             TableRow(
                 label=_column_name(column),
@@ -68,14 +68,14 @@ def _plain(table: Published) -> Table:
         name=f"table-{table.details['table']}-{table.name}",
         caption=f"{table.title} (published)",
         columns=columns,
-        blocks=(Block(rows=rows, published=not lying),),
+        blocks=(Block(rows=rows, published=not transposed),),
         notes=tuple(notes),
-        stub="task, measure, test set" if lying else "system",
+        stub="task, metric, test set" if transposed else "system",
     )
 
 
 def published_tables() -> list[Table]:
-    """Return every published table, in the order of the paper it was printed in, and nothing else."""
+    """Return every published table in the order of the paper."""
     found = sorted(
         (published(name) for name in published_names()), key=lambda t: (t.details.get("table", 99), t.name)
     )
@@ -83,23 +83,25 @@ def published_tables() -> list[Table]:
 
 
 def _by_task(table: Published, tasks: Sequence[str], rows: Sequence[int]) -> tuple[TableRow, ...]:
-    """Return rows of a published table under a run's columns; a column it has not is not applicable."""
-    at = {name: number for number, name in enumerate(table.columns)}
+    """Return rows of a published table under the columns of a run; other columns are not applicable."""
+    column_of = {name: number for number, name in enumerate(table.columns)}
     nothing = TableCell(text=NOT_APPLICABLE, state="not applicable")
     return tuple(
         TableRow(
             label=table.rows[row]["system"],
-            cells=tuple(_cell(table, row, at[task], 1) if task in at else nothing for task in tasks),
+            cells=tuple(
+                _cell(table, row, column_of[task], 1) if task in column_of else nothing for task in tasks
+            ),
         )
         for row in rows
     )
 
 
 def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
-    """Return the blocks that stand in a run's tables.
+    """Return the published blocks for the tables of a run, by kind of table.
 
     Args:
-        tasks: columns of the run's tables behind the one over all tasks.
+        tasks: columns of those tables, after the one over all tasks.
     """
     if AUTOMATIC not in published_names():
         return {}
@@ -108,8 +110,8 @@ def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
     whole = [n for n, row in enumerate(table.rows) if "ablation_of" not in row]
     bases = {row["ablation_of"] for row in table.rows if "ablation_of" in row}
     ablations = [n for n, row in enumerate(table.rows) if "ablation_of" in row or row["system"] in bases]
-    other = "Published, not measured here: another measure, another judge, other samples"
-    title = f"{other} ({table.title}; source: {table.source})"
+    label = "Published, not measured here: other metric, other judge, other samples"
+    title = f"{label} ({table.title}; source: {table.source})"
     return {
         "by-task": (Block(rows=_by_task(table, columns, whole), title=title, published=True),),
         "ablation": (Block(rows=_by_task(table, columns, ablations), title=title, published=True),),
@@ -119,24 +121,25 @@ def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
 def human_table(
     measured: Mapping[tuple[str, str], tuple[TableCell, TableCell]] | None, tasks: Sequence[str]
 ) -> Table:
-    """Return what people said beside what the automatic measure said, task by task.
+    """Return human ratings beside the automatic metric, by task.
 
     Args:
-        measured: (system, task) -> human cell, automatic cell; None: published numbers alone.
-        tasks: the columns, if measured.
+        measured: (system, task) -> human cell, automatic cell; None: published numbers only.
+        tasks: columns of the measured part.
     """
     human, automatic = published(HUMAN), published(AUTOMATIC)
     shared = [str(column) for column in human.columns]
     columns = list(tasks) if measured is not None else shared
     nothing = TableCell(text=NOT_APPLICABLE, state="not applicable")
-    places = {row["system"]: n for n, row in enumerate(automatic.rows)}
+    row_of = {row["system"]: n for n, row in enumerate(automatic.rows)}
 
     def pair(row: int, task: str) -> tuple[TableCell, TableCell]:
         if task not in shared:
             return nothing, nothing
-        other = places.get(human.rows[row]["system"])
-        theirs = nothing if other is None else _cell(automatic, other, list(automatic.columns).index(task), 1)
-        return _cell(human, row, shared.index(task), 1), theirs
+        number = row_of.get(human.rows[row]["system"])
+        column = list(automatic.columns).index(task)
+        automatic_cell = nothing if number is None else _cell(automatic, number, column, 1)
+        return _cell(human, row, shared.index(task), 1), automatic_cell
 
     blocks = []
     if measured is not None:
@@ -159,7 +162,7 @@ def human_table(
     blocks.append(Block(rows=reported, title=title, published=True))
     return Table(
         name="human-automatic",
-        caption="People against the automatic measure",
+        caption="Human ratings and the automatic metric",
         columns=tuple(f"{task}, {kind}" for task in columns for kind in ("human", "automatic")),
         blocks=tuple(blocks),
         notes=(f"† Published, not measured here. Source: {human.source}.",),

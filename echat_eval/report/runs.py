@@ -1,4 +1,4 @@
-"""Several runs, or single systems of them, read as one: all that a report stands on."""
+"""Several runs, or single systems of them, merged for a report."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["MergedRuns", "merge_runs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedRuns:
-    """What one or more runs hold.
+    """Rows and facts of one or more runs.
 
     Attributes:
         samples: (task, sample id) -> sample, in the order of the runs.
-        responses: (system, task, sample id) -> response; a half-done run lacks some.
+        responses: (system, task, sample id) -> response; incomplete in an unfinished run.
         annotations: (system, task, sample id) -> annotations.
         scores: (system, task, sample id) -> metric name -> score.
         roles: system -> "system", "floor" or "ceiling".
-        tasks: task -> what the manifest says of it.
-        board: None where nothing is scored yet.
-        manifests: of the runs, in their order.
+        tasks: task -> facts from the manifest.
+        board: the leaderboard; None if there are no scores yet.
+        manifests: manifests of the runs, in order.
     """
 
     samples: Mapping[tuple[str, str], Sample]
@@ -43,10 +43,10 @@ class MergedRuns:
 
 
 def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
-    """Read runs that may stand side by side.
+    """Read and merge comparable runs.
 
     Raises:
-        BadData: a system in two runs, runs that asked or measured differently, or a broken file.
+        BadData: a system in two runs, different tasks or instruments, or a broken file.
     """
     manifests = [run.manifest() for run in runs]
     samples: dict[tuple[str, str], Sample] = {}
@@ -58,17 +58,17 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
     for run, manifest in zip(runs, manifests, strict=True):
         for name, facts in manifest.get("systems", {}).items():
             if name in roles:
-                raise BadData(f"two runs hold a system '{name}'; show one as another: NEW={run.path}:{name}")
+                raise BadData(f"two runs have a system '{name}'; rename one of them: NEW={run.path}:{name}")
             roles[name] = facts["role"]
         tasks |= manifest.get("tasks", {})
         for sample in run.samples():
             samples.setdefault((sample.task, sample.id), sample)
         responses |= run.responses()
-        for heard in run.annotations().values():
-            annotations.setdefault((heard.system, heard.task, heard.sample_id), []).append(heard)
+        for row in run.annotations().values():
+            annotations.setdefault((row.system, row.task, row.sample_id), []).append(row)
         for score in run.scores().values():
             scores.setdefault((score.system, score.task, score.sample_id), {})[score.metric] = score
-    # The manifest's keys are sorted; the samples lie in the order in which the tasks were asked.
+    # The manifest's keys are sorted; the samples have the order of the tasks.
     tasks = {name: tasks[name] for name in dict.fromkeys([*(task for task, _ in samples), *tasks])}
     return MergedRuns(
         samples=samples,

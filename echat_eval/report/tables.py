@@ -1,4 +1,4 @@
-"""The tables of a run: which number stands in which cell, and what it rests on."""
+"""Tables of a run, with the sources of every cell."""
 
 from __future__ import annotations
 
@@ -30,52 +30,56 @@ __all__ = [
     "understanding_table",
 ]
 
-#: Row labels of a system's role, in the order of blocks.
+#: Roles of systems, in the order of blocks.
 ROLES = ("system", "floor", "ceiling")
 
 
 MARK_NOTE = (
     "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
-    f"table, p < {ALPHA}. Underlined: second, and better than every one below. No mark: the tests do not "
-    "support one, or rows are missing."
+    f"table, p < {ALPHA}. Underlined: second, and better than every remaining system. No mark: the tests do "
+    "not support one, or rows are missing."
 )
 INTERVAL_NOTE = (
     "Brackets: 95 % interval over clusters (samples that share a speaker, a transcript or a contrast group). "
-    '"-": not applicable. "?": rows are missing. {a..b}: the mean if the missing rows were worst or best.'
+    '"-": not applicable. "?": rows are missing. {a..b}: the mean with the missing rows at their worst and '
+    "best."
 )
 
 
 def summary_cell(summary: Summary | None, metric: Metric, system: str, column: str) -> TableCell:
     """Return the cell of one summary."""
-    rests_on = {"scores": {"metric": metric.name, "task": column, "systems": [system]}}
+    sources = {"scores": {"metric": metric.name, "task": column, "systems": [system]}}
     text = cell_text(summary, metric)
     if summary is None or summary.estimate is None:
         state: Literal["missing", "not applicable"] = "missing" if text == "?" else "not applicable"
-        return TableCell(text=text, state=state, rests_on=rests_on)
+        return TableCell(text=text, state=state, sources=sources)
     e = summary.estimate
-    return TableCell(text=text, value=e.value, low=e.low, high=e.high, rests_on=rests_on)
+    return TableCell(text=text, value=e.value, low=e.low, high=e.high, sources=sources)
 
 
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
-    """Return role -> systems, best mean over all tasks first, those without one last."""
+    """Return role -> systems, best mean over all tasks first, systems without a mean last."""
 
-    def place(system: str) -> tuple[float, str]:
+    def sort_key(system: str) -> tuple[float, str]:
         summary = board.summaries.get((system, OVERALL, metric.name))
         if summary is None or summary.estimate is None:
             return float("inf"), system
         return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
 
-    return {role: sorted((s for s, its in board.roles.items() if its == role), key=place) for role in ROLES}
+    return {
+        role: sorted((s for s, board_role in board.roles.items() if board_role == role), key=sort_key)
+        for role in ROLES
+    }
 
 
 def tasks_of(runs: MergedRuns) -> list[str]:
-    """Return the scored tasks in the order in which they were asked."""
+    """Return the scored tasks in the order of the run."""
     board = runs.board
     return [] if board is None else [task for task in runs.tasks if task in board.tasks]
 
 
 def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()) -> Table:
-    """Return systems x tasks for one metric: systems, then floors and ceilings, then what was published."""
+    """Return systems x tasks for one metric: systems, floors and ceilings, published rows."""
     board = runs.board
     assert board is not None
     columns = [OVERALL, *tasks_of(runs)]
@@ -87,19 +91,19 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
         for column in columns:
             cell = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
             if (system, column) in marks:
-                # Holm's family is the whole table, so a mark rests on all of it.
+                # Holm's family is the whole table, so a mark depends on all of it.
                 whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": roles["system"]}}
-                cell = replace(cell, mark=marks[system, column], mark_rests_on=whole)
+                cell = replace(cell, mark=marks[system, column], mark_sources=whole)
             cells.append(cell)
         return TableRow(label=system + MARK[role], cells=tuple(cells))
 
     blocks = [Block(rows=tuple(row(s, "system") for s in roles["system"]))]
-    frame = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
-    if frame:
-        blocks.append(Block(title="Floors and ceilings", rows=frame))
+    references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
+    if references:
+        blocks.append(Block(title="Floors and ceilings", rows=references))
     notes = [INTERVAL_NOTE, MARK_NOTE]
     if metric.proxy:
-        notes.append(f"{metric.title} is a proxy: it cannot be compared with any published score.")
+        notes.append(f"{metric.title} is a proxy and not comparable with published scores.")
     return Table(
         name="leaderboard"
         if metric.name == board.headline.name
@@ -112,7 +116,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
 
 
 def overview_table(runs: MergedRuns) -> Table:
-    """Return systems x metrics over all tasks, and how many rows failed or are missing."""
+    """Return systems x metrics over all tasks, with counts of failed and missing rows."""
     board = runs.board
     assert board is not None
     metrics = sorted(board.metrics, key=lambda m: m.name != board.headline.name)
@@ -121,9 +125,9 @@ def overview_table(runs: MergedRuns) -> Table:
     def row(system: str, role: str) -> TableRow:
         head = board.summaries.get((system, OVERALL, board.headline.name))
         counts = dict(head.counts) if head is not None else {}
-        rests = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
+        sources = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
         numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
-        cells = [TableCell(text=str(n), value=n, rests_on=rests) for n in numbers]
+        cells = [TableCell(text=str(n), value=n, sources=sources) for n in numbers]
         cells += [
             summary_cell(board.summaries.get((system, OVERALL, m.name)), m, system, OVERALL) for m in metrics
         ]
@@ -131,19 +135,19 @@ def overview_table(runs: MergedRuns) -> Table:
 
     return Table(
         name="overview",
-        caption="Every measure over all tasks",
+        caption="All metrics over all tasks",
         columns=("samples", "failed", "missing", *map(metric_title, metrics)),
         blocks=tuple(
-            Block(title="" if kinds == ("system",) else "Floors and ceilings", rows=rows)
-            for kinds in (("system",), ("floor", "ceiling"))
-            if (rows := tuple(row(s, role) for role in kinds for s in roles[role]))
+            Block(title="" if group == ("system",) else "Floors and ceilings", rows=rows)
+            for group in (("system",), ("floor", "ceiling"))
+            if (rows := tuple(row(s, role) for role in group for s in roles[role]))
         ),
         notes=(INTERVAL_NOTE,),
     )
 
 
 def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Sequence[Block] = ()) -> Table:
-    """Return one system and its variants: the numbers, and what each variant gains or loses, paired."""
+    """Return one system and its variants, with the paired difference of each variant."""
     board = runs.board
     assert board is not None
     columns = [OVERALL, *tasks_of(runs)]
@@ -154,19 +158,19 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
     }
 
     def cell(system: str, column: str) -> TableCell:
-        shown = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
+        measured = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
         test = tests.get((column, frozenset((system, base))))
         if system == base or test is None:
-            return shown
+            return measured
         change = test.difference if test.better == system else -test.difference
-        sign = "*" if test.adjusted is not None and test.adjusted < ALPHA else ""
-        text = f"{shown.text.split(' [')[0]} ({change:+.{metric.digits}f}{sign})"
+        star = "*" if test.adjusted is not None and test.adjusted < ALPHA else ""
+        text = f"{measured.text.split(' [')[0]} ({change:+.{metric.digits}f}{star})"
         whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": [base, *variants]}}
-        return replace(shown, text=text, rests_on=whole)
+        return replace(measured, text=text, sources=whole)
 
     rows = tuple(TableRow(label=s, cells=tuple(cell(s, c) for c in columns)) for s in [base, *variants])
     note = (
-        f"In parentheses: paired difference to {base} on shared samples, positive where it is better; "
+        f"In parentheses: paired difference to {base} on shared samples, above 0 is better; "
         f"*: Holm-adjusted p < {ALPHA} over the table."
     )
     return Table(
@@ -179,13 +183,13 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
 
 
 def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Table | None:
-    """Return what systems say they heard, against the gold labels; None where none says anything."""
+    """Return perceived labels against gold labels; None if no reply names a label."""
     cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
     systems = list(runs.roles)
     rows = []
     for task in tasks_of(runs) or list(runs.tasks):
         for cue in LABELS:
-            cells = [_heard(runs, system, task, cue, cluster) for system in systems]
+            cells = [_recognition(runs, system, task, cue, cluster) for system in systems]
             if any(accuracy.state == "value" for accuracy, _ in cells):
                 rows.append(TableRow(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
                 rows.append(TableRow(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
@@ -198,15 +202,15 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
         columns=tuple(s + MARK[runs.roles[s]] for s in systems),
         blocks=(Block(rows=tuple(rows)), *published),
         notes=(note, INTERVAL_NOTE),
-        stub="cue, measure, samples",
+        stub="cue, metric, samples",
     )
 
 
-def _heard(
+def _recognition(
     runs: MergedRuns, system: str, task: str, cue: str, cluster: Mapping[tuple[str, str], int]
 ) -> tuple[TableCell, TableCell]:
-    """Return accuracy and unweighted average recall of one system's perceived labels."""
-    rests_on = {"replies": {"system": system, "task": task, "cue": cue}}
+    """Return accuracy and unweighted average recall of the labels that a system perceived."""
+    sources = {"replies": {"system": system, "task": task, "cue": cue}}
     hits: list[float] = []
     groups: list[int] = []
     by_label: dict[str, list[float]] = {}
@@ -221,24 +225,24 @@ def _heard(
         groups.append(cluster[key])
         by_label.setdefault(sample.cues[cue], []).append(hits[-1])
     if not named:
-        nothing = TableCell(text=NOT_APPLICABLE, state="not applicable", rests_on=rests_on)
+        nothing = TableCell(text=NOT_APPLICABLE, state="not applicable", sources=sources)
         return nothing, nothing
     e = cluster_mean(hits, groups)
     interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
     uar = sum(sum(found) / len(found) for found in by_label.values()) / len(by_label)
     accuracy = TableCell(
-        text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, rests_on=rests_on
+        text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
     )
-    return accuracy, TableCell(text=f"{uar:.1f}", value=uar, rests_on=rests_on)
+    return accuracy, TableCell(text=f"{uar:.1f}", value=uar, sources=sources)
 
 
-def _says_something(board: Leaderboard, metric: Metric) -> bool:
+def _has_values(board: Leaderboard, metric: Metric) -> bool:
     found = (s for (_, _, name), s in board.summaries.items() if name == metric.name)
     return any(s.estimate is not None or s.counts.get("missing") for s in found)
 
 
 def text_judge(board: Leaderboard) -> Metric | None:
-    """Return the judge's score of a reply's words, the one measure that is of the published kind."""
+    """Return the judge's score of the words of a reply, the metric closest to the published ones."""
     found = (m for m in board.metrics if m.name.startswith("judge") and m.low == 0)
     return next((m for m in found if not m.name.endswith("_voice")), None)
 
@@ -246,22 +250,22 @@ def text_judge(board: Leaderboard) -> Metric | None:
 def run_tables(
     runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
 ) -> list[Table]:
-    """Return the tables that a run's numbers fill.
+    """Return the tables of merged runs.
 
     Args:
-        runs: with a board.
-        published: table name -> blocks that stand in it, set apart.
-        base: the system whose variants the others are, for the ablation table.
+        runs: merged runs with scores.
+        published: kind of table -> published blocks for it.
+        base: the system that the others are variants of, for the ablation table.
     """
     board = runs.board
     if board is None:
         return []
-    host = text_judge(board) or board.headline
+    published_metric = text_judge(board) or board.headline
     tables = [
-        task_table(runs, m, published.get("by-task", ()) if m.name == host.name else ())
+        task_table(runs, m, published.get("by-task", ()) if m.name == published_metric.name else ())
         for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
-        # A measure that says nothing of anybody has no table; the overview shows its dashes.
-        if m.name == board.headline.name or _says_something(board, m)
+        # A metric without values has no table; the overview shows dashes for it.
+        if m.name == board.headline.name or _has_values(board, m)
     ]
     tables.append(overview_table(runs))
     if base is not None:

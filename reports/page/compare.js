@@ -3,8 +3,8 @@
 (() => {
   const { h, t, number } = EChat;
 
-  // Which side of the measure a value lies on: above or below the middle of its range. A measure that is
-  // open at an end has no middle: there only a failed reply against a scored one is a flip.
+  // Whether a value is in the better half of the range. A metric with an open range has no halves: there only a
+  // failed reply against a scored one is a flip.
   function good(value, letter, metric) {
     if (letter === "f") return false;
     if (letter !== "v" || value === null) return null;

@@ -1,6 +1,6 @@
 "use strict";
-// What every view stands on: data that arrives, elements that are built, numbers that are written.
-// Nothing here or elsewhere makes markup out of data: there is no innerHTML on this page.
+// Shared functions: loading data, building elements, formatting numbers and links.
+// Data never becomes markup: there is no innerHTML on this page.
 const EChat = (() => {
   const arrived = new Map();
   const waiting = new Map();
@@ -20,7 +20,7 @@ const EChat = (() => {
     });
   }
 
-  // A script element is the one way to read a neighbouring file from disk.
+  // Only a script element can read another file from disk.
   function load(name) {
     const asked = waiting.has(name);
     const promise = when(name);
@@ -63,7 +63,7 @@ const EChat = (() => {
   }
 
   function remember(name, value) {
-    try { localStorage.setItem(`echat-eval ${name}`, value); } catch { /* private window: forget */ }
+    try { localStorage.setItem(`echat-eval ${name}`, value); } catch { /* storage is not available in a private window */ }
   }
 
   function recall(name) {
@@ -92,7 +92,7 @@ const EChat = (() => {
 
   function say(text) { document.getElementById("status").textContent = text; }
 
-  // Before anything is drawn, so that nothing flashes.
+  // Set before the first paint to avoid a flash.
   const theme = recall("theme");
   if (theme) document.documentElement.dataset.theme = theme;
 

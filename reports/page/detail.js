@@ -1,5 +1,5 @@
 "use strict";
-// One sample: the query, its siblings with the same words, and every system's reply with its verdicts.
+// One sample: the query, its contrast group, and the reply of every system with its verdicts.
 (() => {
   const { h, t, number } = EChat;
   const LONG = 1500;
@@ -16,7 +16,7 @@
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
   }
 
-  // Numbers that share a mapping are drawn as bars: a distribution reads at a glance.
+  // A mapping of shares is a distribution and is drawn as bars.
   function bars(entries) {
     const top = Math.max(...entries.map(([, v]) => v), 1e-9);
     return h("dl", { class: "bars" }, entries.map(([name, value]) => {
@@ -46,7 +46,7 @@
     return h("p", { class: `badge state-${state === "not applicable" ? "n" : state[0]}` }, EChat.stateName(state), reason ? h("span", {}, ` – ${reason}`) : null);
   }
 
-  // A verdict's words are what a reader looks for; they stand open, the rest of the evidence folds.
+  // The text of a verdict is always visible; the rest of the evidence is folded.
   function verdicts(evidence) {
     const words = [];
     const visit = (value) => {

@@ -1,5 +1,5 @@
 "use strict";
-// Which samples are looked at: everything chosen stands in the address, so that a link carries it.
+// Filters of samples. All settings are in the address, so that a link contains them.
 (() => {
   const { h, t } = EChat;
   EChat.FILTERS = ["task", "label", "language", "source", "state", "q", "metric", "system", "order", "a", "b"];
@@ -24,7 +24,7 @@
     const column = (EChat.index.values[settings.metric] || {})[system];
     return column ? column[number] : null;
   };
-  // The score's state; the reply's where nothing is scored.
+  // The state of the score, or of the reply if there is no score.
   EChat.stateOf = (number, system, settings) => {
     const column = (EChat.index.states[settings.metric] || {})[system];
     const reply = (EChat.index.replies[system] || "")[number] || ".";
@@ -56,7 +56,7 @@
           : h("option", { value: key, selected: key === value }, text)))));
   }
 
-  // extra: the fields of one view, before the shared ones.
+  // extra: fields of one view, placed before the shared fields.
   EChat.filterBar = (settings, extra, change, clear) => {
     const board = EChat.board;
     const all = ["", t("everything")];

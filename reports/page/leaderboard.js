@@ -1,5 +1,5 @@
 "use strict";
-// The leaderboard: one measure at a time, systems by tasks, an interval drawn in every cell.
+// The leaderboard: one metric at a time, systems by tasks, with an interval in every cell.
 (() => {
   const { h, t, number } = EChat;
   const order = { column: null, down: true };

@@ -1,5 +1,5 @@
 "use strict";
-// One sound at a time: a button, a drawn outline that is also the position, a clock.
+// Audio player: a button, a waveform outline with the position, and a clock. One sound plays at a time.
 (() => {
   const { h, t } = EChat;
   const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
@@ -16,7 +16,7 @@
                                  preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
     let path = "";
     for (let i = 0; i < digits.length; i += 1) {
-      // Quiet speech stays visible: heights grow with the root of the loudness.
+      // The square root of the amplitude keeps quiet speech visible.
       const half = Math.max(1, 32 * Math.sqrt(DIGITS.indexOf(digits[i]) / 63));
       path += `M${i + 0.5} ${32 - half}V${32 + half}`;
     }
@@ -24,7 +24,7 @@
     return shape;
   }
 
-  // sound: {file, seconds, outline}; name: what a screen reader calls it.
+  // sound: {file, seconds, outline}; name: label for screen readers.
   EChat.player = (sound, name, slot) => {
     if (!sound) return null;
     if (!sound.file) return h("p", { class: "quiet" }, t("audioGone"));

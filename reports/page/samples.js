@@ -1,5 +1,5 @@
 "use strict";
-// The list of samples and, beside it, the one that is open. Rows are added as they come into sight.
+// The list of samples and the open sample beside it. Rows are added when they become visible.
 (() => {
   const { h, t, number } = EChat;
   const STEP = 80;
@@ -48,7 +48,7 @@
     return h("p", { class: "tally", title: t("exploratory") }, `${shown} · ${t("mean", { n: values.length, value: number(mean, metric.digits) })}`);
   }
 
-  // A list that grows when its end comes into sight.
+  // A list that grows when its end becomes visible.
   EChat.growing = (found, build) => {
     const list = h("ol", { class: "list" });
     const rest = h("div", { class: "rest-of-list" });
@@ -65,7 +65,7 @@
     return [list, rest];
   };
 
-  // Shared by both views: a list on the left, what is open on the right.
+  // Shared by both views: the list on the left, the open sample on the right.
   EChat.twoPanes = (main, where, options) => {
     const { kind, settings, found, extra, head, build, open } = options;
     const query = new URLSearchParams(EChat.FILTERS.map((k) => [k, where.query.get(k) || ""]).filter(([, v]) => v));
@@ -90,7 +90,7 @@
     main.replaceChildren(h("div", { class: `panes ${opened ? "opened" : "closed"}`, "data-kind": kind },
       h("section", { class: "side", "aria-label": t("samples") }, h("h1", { class: "visually-hidden" }, t(kind)), bar, head,
         found.length ? grown : h("p", { class: "notice" }, EChat.index.rows.length ? t("noMatch") : t("noSamples"))), pane));
-    // Where both panes are in sight, the first sample of the list stands open.
+    // If both panes are visible, open the first sample of the list.
     const wide = !window.matchMedia("(max-width: 720px)").matches;
     const task = EChat.board.tasks.findIndex((x) => x.name === where.path[1]);
     const sample = opened ? EChat.index.rows.findIndex((row) => row[0] === task && row[1] === where.path[2]) : wide && found.length ? found[0] : -1;

@@ -1,5 +1,5 @@
 "use strict";
-// Routes, keys, theme and language.
+// Routes, keyboard shortcuts, theme and language.
 (() => {
   const { h, t } = EChat;
   const main = document.getElementById("main");
@@ -23,7 +23,7 @@
     root.lang = EChat.tongue === "zh" ? "zh-CN" : "en";
     const skip = document.getElementById("skip");
     skip.textContent = t("skip");
-    // The address's fragment is the route, so the jump is made here.
+    // The fragment of the address is the route, so move the focus here.
     skip.onclick = (event) => { event.preventDefault(); main.focus(); };
     const links = [["", "leaderboard"], ["samples", "samples"], ["compare", "compare"]];
     const nav = document.getElementById("nav");
@@ -40,7 +40,7 @@
     const where = EChat.place();
     const views = { "": EChat.showLeaderboard, samples: EChat.showSamples, compare: EChat.showCompare };
     const name = where.path[0] && views[where.path[0]] ? where.path[0] : "";
-    // Drawn at once where the index is there: a field that is being typed into keeps its place.
+    // Draw at once if the index is loaded, so that an input field keeps the focus.
     if (name && !EChat.index) { EChat.when("index").then(show); return; }
     EChat.swap = null;
     const title = views[name](main, where);

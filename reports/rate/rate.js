@@ -1,28 +1,28 @@
 "use strict";
-// A blind rating sheet: one question at a time, progress kept in this browser, the result saved as a file.
+// A blind rating sheet: one question at a time. The browser stores the progress; the result is saved as a file.
 (() => {
   const { h, t } = EChat;
   const WORDS = {
     en: {
-      welcome: "Rating replies", intro: "You will hear somebody speak, and a reply. Rate the reply to this voice, not only to these words. You can stop at any time: this browser keeps your ratings.",
+      welcome: "Rate replies", intro: "You will hear a speaker and a reply. Rate how well the reply fits this voice, not only these words. You can stop at any time: this browser keeps your ratings.",
       name: "Your name or initials", begin: "Begin", save: "Save my ratings", done: "All questions are answered. Save your ratings and send the file back.",
       of: "Question {n} of {all}, {done} answered", replyN: "Reply {n}", which: "Which reply suits this speaker better?", equal: "equally well", a: "Reply 1", b: "Reply 2",
-      content: "Content: does it answer what was said?", cue_awareness: "Awareness: does it take up how the speaker sounds?", empathy: "Empathy: is it kind and fitting?",
-      overall: "Overall: how well does the reply meet this speaker?", worst: "not at all", best: "fully",
+      content: "Content: does it answer the speaker's words?", cue_awareness: "Awareness: does it respond to how the speaker sounds?", empathy: "Empathy: is it kind and appropriate?",
+      overall: "Overall: how well does the reply fit this speaker?", worst: "not at all", best: "fully",
     },
     zh: {
-      welcome: "为回复评分", intro: "你会听到一个人说话和一段回复。请评定回复是否适合这个声音,而不只是这些话。可以随时停下:本浏览器会保存你的评分。",
+      welcome: "为回复评分", intro: "你将听到一段用户语音和一段回复。请评价回复是否适合这个声音,而不只是文字内容。可以随时停止:本浏览器会保存你的评分。",
       name: "你的姓名或代号", begin: "开始", save: "保存我的评分", done: "所有问题都已回答。请保存评分并把文件发回。",
       of: "第 {n} 题,共 {all} 题,已答 {done} 题", replyN: "回复 {n}", which: "哪个回复更适合这位说话人?", equal: "一样好", a: "回复 1", b: "回复 2",
-      content: "内容:是否回应了所说的话?", cue_awareness: "觉察:是否顾及说话人听起来怎样?", empathy: "共情:是否体贴而得当?",
-      overall: "总体:回复在多大程度上贴合这位说话人?", worst: "完全没有", best: "完全做到",
+      content: "内容:是否回应了说话人的话?", cue_awareness: "感知:是否回应了说话人的声音状态?", empathy: "共情:是否体贴、得当?",
+      overall: "总体:回复在多大程度上适合这位说话人?", worst: "完全没有", best: "完全做到",
     },
   };
   for (const tongue of ["en", "zh"]) Object.assign(EChat.words[tongue], WORDS[tongue]);
   const main = document.getElementById("main");
   let sheet = null, rater = "", at = 0, order = [], given = {};
 
-  // A shuffle of one's own for every rater, the same each time the page is opened.
+  // A separate shuffle for every rater, the same each time the page is opened.
   function shuffled(count, seed) {
     let state = 2166136261;
     for (const c of seed) state = Math.imul(state ^ c.codePointAt(0), 16777619);

@@ -1,4 +1,4 @@
-"""Long tables: what is read, and how each thing wrong with one is told."""
+"""Long tables: how they are read, and the message for each fault."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ def csv(tmp_path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (f"{HEAD},scroe\ne,1,a,m,1,2\n", "unknown column 'scroe'"),
         (f"{HEAD},wieght\ne,1,a,m,1,2\n", "Did you mean 'weight'"),
         ("task,sample_id,system,value\ne,1,a,1\n", "no column 'metric'"),
         (f"{HEAD}\n", "no rows"),
         ("", "cannot be read as a table"),
-        (f"{HEAD}\ne,1,a,m,1\ne,1,a,m,2\n", "t.csv:3: 1 rows stand there twice"),
+        (
+            f"{HEAD}\ne,1,a,m,1\ne,1,a,m,2\n",
+            "t.csv:3: duplicate row (1 in the table) for task 'e', sample '1'",
+        ),
         (f"{HEAD}\ne,1,a,m,1\ne,2,a,m,high\n", "t.csv:3: a value that is not a number ('high')"),
         (f"{HEAD}\ne,1,a,m,inf\n", "t.csv:2: an infinite value"),
         (f"{HEAD}\ne,1,a,m,-Infinity\n", "an infinite value"),
@@ -44,40 +47,40 @@ def csv(tmp_path: Path, text: str) -> Path:
         (f"{HEAD}\n\ne,1,a,m,1\n\ne,2,a,m,x\n", "t.csv:5: a value that is not"),
     ],
 )
-def test_a_broken_table_is_misuse_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_broken_table_is_misuse_and_names_the_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadData) as error:
         read_table(csv(tmp_path, text))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == Exit.MISUSE
 
 
-def test_csv_and_jsonl_are_read_alike(tmp_path: Path) -> None:
+def test_csv_and_jsonl_give_the_same_table(tmp_path: Path) -> None:
     rows = [{**ROW, "sample_id": str(i), "value": i / 3, "label": "sad", "cluster": "c"} for i in range(5)]
     rows[2]["value"], rows[3]["state"] = None, "failed"
-    one, two = tmp_path / "t.csv", tmp_path / "t.jsonl"
-    pd.DataFrame(rows).to_csv(one, index=False)
-    two.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    a, b = read_table(one).reset_index(drop=True), read_table(two).reset_index(drop=True)
+    csv_path, jsonl_path = tmp_path / "t.csv", tmp_path / "t.jsonl"
+    pd.DataFrame(rows).to_csv(csv_path, index=False)
+    jsonl_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    a, b = (read_table(path).reset_index(drop=True) for path in (csv_path, jsonl_path))
     pd.testing.assert_frame_equal(a, b, check_dtype=False)
     assert a["state"].tolist() == ["value", "value", "missing", "failed", "value"]
     assert a["speaker"].isna().all()
 
 
-def test_a_blank_value_is_missing_and_numbers_as_ids_are_names() -> None:
+def test_an_empty_value_is_missing_and_numeric_ids_become_strings() -> None:
     got = check_table(pd.DataFrame([{**ROW, "sample_id": 7}, {**ROW, "sample_id": 8, "value": np.nan}]))
     assert got["sample_id"].tolist() == ["7", "8"]
     assert got["state"].tolist() == ["value", "missing"]
 
 
-def test_jsonl_names_the_line(tmp_path: Path) -> None:
+def test_a_jsonl_error_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps(ROW) + "\n\n" + json.dumps({**ROW, "sample_id": "s2", "value": "x"}) + "\n")
     with pytest.raises(BadData, match=r"t\.jsonl:3: a value that is not a number"):
         read_table(path)
 
 
-def test_one_system_of_several_is_named_with_a_colon(tmp_path: Path) -> None:
+def test_a_colon_selects_one_of_several_systems(tmp_path: Path) -> None:
     path = csv(tmp_path, f"{HEAD}\ne,1,a,m,1\ne,1,b,m,2\n")
     assert load_run(f"{path}:b").frame["value"].tolist() == [2.0]
     with pytest.raises(UsageError, match="2 systems; name one: "):
@@ -90,7 +93,7 @@ def test_one_system_of_several_is_named_with_a_colon(tmp_path: Path) -> None:
         load_run(str(tmp_path))
 
 
-def test_pairs_share_clusters_over_tasks_and_keep_groups_in_theirs() -> None:
+def test_clusters_cross_tasks_but_contrast_groups_do_not() -> None:
     def row(task: str, sample: str, **more: Any) -> dict[str, Any]:
         return {**ROW, "task": task, "sample_id": sample, **more}
 
@@ -107,13 +110,13 @@ def test_pairs_share_clusters_over_tasks_and_keep_groups_in_theirs() -> None:
     assert got.linked
 
 
-def test_what_the_candidate_leaves_blank_is_taken_from_the_other_run() -> None:
+def test_empty_cells_of_the_candidate_are_taken_from_the_baseline() -> None:
     plain = check_table(pd.DataFrame([{**ROW, "sample_id": s} for s in "abc"]))
     linked = check_table(pd.DataFrame([{**ROW, "sample_id": s, "speaker": "ann"} for s in "abc"]))
     assert set(pair(plain, linked, metrics=["empathy"]).frame["cluster"]) == {0}
 
 
-def test_a_metric_that_one_lacks_is_named() -> None:
+def test_a_metric_absent_from_a_table_is_named() -> None:
     table = check_table(pd.DataFrame([ROW]))
     with pytest.raises(BadData, match="has no metric 'wer'; it has empathy"):
         pair(table, table, metrics=["wer"])

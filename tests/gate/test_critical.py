@@ -1,19 +1,13 @@
-"""The simulation's batches and `decide` on frames are the same gate."""
+"""The simulation of the gate agrees with `decide`."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
-
-import gate_sim
-from gate_sim_draws import METRICS, Cell, Draw, draw
-
+from bench.gate import simulate as gate_sim
+from bench.gate.draws import METRICS, Cell, Draw, draw
 from echat_eval.analysis.bounds import drop_p_values, worst_case_bounds
 from echat_eval.errors import Exit
 from echat_eval.gate import Policy, decide
@@ -40,7 +34,7 @@ def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
     "cell", [Cell("zipf", 8, 0.25, 200), Cell("lognormal", 40, 0.1, 320)], ids=lambda c: c.name
 )
 @pytest.mark.parametrize("side", ["equal", "lower"])
-def test_batches_decide_as_frames_do(cell: Cell, side: str) -> None:
+def test_batched_simulation_agrees_with_decide(cell: Cell, side: str) -> None:
     drawn: Draw = draw(cell, np.random.default_rng(9), 4)
     candidate, layout = getattr(drawn, side), gate_sim.Layout(cell)
     sums, squares = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
@@ -62,7 +56,7 @@ def test_batches_decide_as_frames_do(cell: Cell, side: str) -> None:
     assert Exit.CANNOT_TELL in seen
 
 
-def test_draws_have_the_drop_and_the_correlation_they_claim() -> None:
+def test_draws_have_the_stated_drop_and_correlation() -> None:
     cell = Cell("lognormal", 20, 0.25, 400)
     drawn = draw(cell, np.random.default_rng(1), 400)
     drop = (drawn.against - drawn.lower).mean(axis=(1, 2))
@@ -77,7 +71,7 @@ def test_draws_have_the_drop_and_the_correlation_they_claim() -> None:
 
 
 def test_a_small_simulation_keeps_its_error_rates() -> None:
-    """A tripwire for the estimator, not the proof: that is bench/gate_sim.py with 20,000 runs a cell."""
+    """A tripwire for the estimator, not the proof: that is bench/gate/simulate.py with 20,000 runs a cell."""
     row = gate_sim.measure(Cell("lognormal", 10, 0.25, 200), 3000)
     for name in ("score", "binary"):
         assert row[f"false pass {name}"] < 3.6

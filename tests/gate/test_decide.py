@@ -1,4 +1,4 @@
-"""What the gate decides, and what it must never decide."""
+"""Decisions of the gate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_outcomes(table: Table, candidate: dict[str, Any], outcome: str, code: E
     assert bool(got.reasons) == (outcome != "pass")
 
 
-def test_a_sure_drop_inside_the_margin_is_a_pass_with_a_drop(table: Table) -> None:
+def test_a_significant_drop_within_the_margin_is_a_pass_with_a_drop(table: Table) -> None:
     got = decide(table(-1.5, seed=2), table(), policy())
     assert got.outcome == "pass"
     assert got.title == "pass, with a drop"
@@ -46,7 +46,7 @@ def test_a_sure_drop_inside_the_margin_is_a_pass_with_a_drop(table: Table) -> No
     assert got.high < 0
 
 
-def test_a_candidate_at_the_edge_of_little_data_cannot_tell(table: Table) -> None:
+def test_a_drop_near_the_margin_with_few_data_cannot_tell(table: Table) -> None:
     got = decide(table(-1.0, seed=2, n=60, noise=20), table(n=60, noise=20), policy())
     assert got.outcome == "cannot tell"
     assert got.low is not None
@@ -59,7 +59,7 @@ def test_lower_is_better_turns_the_difference(table: Table) -> None:
     assert decide(table(-8, seed=2), table(), policy(metrics=rule)).outcome == "pass"
 
 
-def test_one_collapsed_task_is_not_hidden_by_the_pool(table: Table) -> None:
+def test_a_collapsed_task_regresses_although_the_pooled_difference_passes(table: Table) -> None:
     got = decide(table(-9, seed=2, only_task="event"), table(), policy())
     assert got.low is not None
     assert got.low > -3, "the pooled difference alone would pass"
@@ -67,7 +67,7 @@ def test_one_collapsed_task_is_not_hidden_by_the_pool(table: Table) -> None:
     assert any("event" in reason for reason in got.reasons)
 
 
-def test_a_collapsed_second_metric_is_not_hidden_by_the_primary(table: Table) -> None:
+def test_a_collapsed_secondary_metric_regresses(table: Table) -> None:
     metrics = {"empathy": SCORE, "fluency": SCORE}
     good, bad = table(0, seed=2), table(-12, seed=3, metric="fluency")
     against = pd.concat([table(), table(seed=4, metric="fluency")])
@@ -76,7 +76,7 @@ def test_a_collapsed_second_metric_is_not_hidden_by_the_primary(table: Table) ->
     assert decide(pd.concat([good, bad]), against, policy(metrics=watched)).outcome == "pass"
 
 
-def test_a_metric_with_a_margin_must_be_shown(table: Table) -> None:
+def test_a_metric_with_a_margin_must_exclude_the_drop(table: Table) -> None:
     against = pd.concat([table(), table(seed=4, metric="fluency", noise=25)])
     candidate = pd.concat([table(seed=2), table(seed=3, metric="fluency", noise=25)])
     shown = policy(metrics={"empathy": SCORE, "fluency": {**SCORE, "margin": 40}})
@@ -86,35 +86,35 @@ def test_a_metric_with_a_margin_must_be_shown(table: Table) -> None:
 
 
 @pytest.mark.parametrize(("floor", "outcome"), [(40, "pass"), (90, "regress"), (60, "cannot tell")])
-def test_a_floor_must_surely_be_kept(table: Table, floor: float, outcome: str) -> None:
+def test_a_floor_is_tested_against_the_interval(table: Table, floor: float, outcome: str) -> None:
     rule = {"empathy": {**SCORE, "at_least": floor}}
     assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == outcome
 
 
-def test_missing_rows_of_a_second_metric_cannot_hide_a_collapse(table: Table) -> None:
+def test_a_secondary_metric_that_is_all_missing_cannot_tell(table: Table) -> None:
     against = pd.concat([table(), table(seed=4, metric="fluency")])
     gone = table(seed=3, metric="fluency").assign(value=np.nan)
     metrics = {"empathy": SCORE, "fluency": SCORE}
     assert decide(pd.concat([table(seed=2), gone]), against, policy(metrics=metrics)).outcome == "cannot tell"
 
 
-def test_no_filling_of_missing_values_turns_a_decision(table: Table) -> None:
-    """A pass or regress with holes stays what it is whatever the holes hold."""
+def test_no_imputation_of_missing_values_reverses_a_decision(table: Table) -> None:
+    """A pass or regress with missing values stays the same whatever those values are."""
     rng = np.random.default_rng(8)
-    turned = 0
+    reversed_decisions = 0
     for shift in (-9, -6, -1, 0, 4):
-        holed = table(shift, seed=2, missing=0.01, n=200)
-        got = decide(holed, table(n=200), policy()).outcome
+        with_missing = table(shift, seed=2, missing=0.01, n=200)
+        got = decide(with_missing, table(n=200), policy()).outcome
         for _ in range(3):
-            filled = holed.assign(
-                value=holed["value"].fillna(pd.Series(rng.choice([0, 50, 100], len(holed))))
+            filled = with_missing.assign(
+                value=with_missing["value"].fillna(pd.Series(rng.choice([0, 50, 100], len(with_missing))))
             )
             full = decide(filled, table(n=200), policy()).outcome
-            turned += got != "cannot tell" and got != full
-    assert turned == 0
+            reversed_decisions += got != "cannot tell" and got != full
+    assert reversed_decisions == 0
 
 
-def test_missing_rows_of_a_second_metric_on_an_open_range_cannot_tell(table: Table) -> None:
+def test_missing_rows_of_a_secondary_metric_with_an_open_range_cannot_tell(table: Table) -> None:
     against = pd.concat([table(), table(seed=4, metric="seconds")])
     other = table(seed=3, metric="seconds").assign(value=lambda t: t["value"].mask(t.index == 3))
     metrics = {"empathy": SCORE, "seconds": {"higher_is_better": False, "low": 0}}
@@ -125,14 +125,14 @@ def test_missing_rows_of_a_second_metric_on_an_open_range_cannot_tell(table: Tab
     )
 
 
-def test_missing_on_an_open_range_cannot_tell(table: Table) -> None:
+def test_missing_rows_with_an_open_range_cannot_tell(table: Table) -> None:
     rule = {"empathy": {"higher_is_better": True, "low": 0}}
     one_gone = table(seed=2).assign(value=lambda t: t["value"].mask(t.index == 3))
     assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == "pass"
     assert decide(one_gone, table(), policy(metrics=rule)).outcome == "cannot tell"
 
 
-def test_failures_are_the_system_s_doing_and_count_as_worst(table: Table) -> None:
+def test_failures_count_as_the_worst_value(table: Table) -> None:
     failed = table(seed=2).assign(state=lambda t: np.where(t.index % 5 < 2, "failed", "value"))
     failed.loc[failed["state"] == "failed", "value"] = np.nan
     assert decide(failed, table(), policy()).outcome == "regress"
@@ -156,7 +156,7 @@ def with_times(rows: pd.DataFrame, seconds: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.0, "pass"), (4.0, "regress")])
-def test_times_are_judged_only_where_they_were_measured_fairly(
+def test_latency_is_judged_only_if_it_was_measured_comparably(
     table: Table, seconds: float, outcome: str
 ) -> None:
     rule = policy(latency={"first_audio_seconds": {"at_most": 1.5}})
@@ -166,7 +166,7 @@ def test_times_are_judged_only_where_they_were_measured_fairly(
     assert decide(table(seed=2), table(), rule, provenance=Provenance(latency="")).outcome == "cannot tell"
 
 
-def test_times_near_the_limit_cannot_tell(table: Table) -> None:
+def test_latency_near_the_limit_cannot_tell(table: Table) -> None:
     rows = table(seed=2)
     over = np.where(np.arange(len(rows)) % 20 == 0, 2.0, 1.0)  # exactly 5 % above
     candidate = pd.concat([rows, rows.assign(metric="rtf", value=over)])
@@ -177,7 +177,7 @@ def test_times_near_the_limit_cannot_tell(table: Table) -> None:
 
 
 @pytest.mark.parametrize("shift", [0, -8])
-def test_what_cannot_be_trusted_neither_passes_nor_regresses(table: Table, shift: float) -> None:
+def test_an_untrusted_baseline_cannot_tell(table: Table, shift: float) -> None:
     got = decide(table(shift, seed=2), table(), policy(), provenance=Provenance(blockers=("too old",)))
     assert got.outcome == "cannot tell"
     assert got.reasons[0] == "too old"
@@ -206,7 +206,7 @@ def test_an_identical_candidate_passes(table: Table) -> None:
         (10, 90, 400, "regress"),
     ],
 )
-def test_constant_scores_are_worth_what_their_clusters_exclude(
+def test_constant_scores_have_the_interval_that_their_clusters_exclude(
     table: Table, ours: float, theirs: float, n: int, outcome: str
 ) -> None:
     assert decide(table(n=n).assign(value=ours), table(n=n).assign(value=theirs), policy()).outcome == outcome
@@ -214,14 +214,14 @@ def test_constant_scores_are_worth_what_their_clusters_exclude(
 
 def test_partly_shared_samples_are_counted(table: Table) -> None:
     got = decide(table(seed=2).iloc[100:], table().iloc[:350], policy())
-    assert got.counts == "250 shared samples (50 only in the candidate, 100 only in the other run)"
+    assert got.counts == "250 shared samples (50 only in the candidate, 100 only in the baseline)"
     assert any("only part" in warning for warning in got.warnings)
     assert got.outcome == "pass"
     strict = policy(max_unshared=0.1)
     assert decide(table(seed=2).iloc[100:], table().iloc[:350], strict).outcome == "cannot tell"
 
 
-def test_a_margin_below_what_can_be_seen_is_warned_of(table: Table) -> None:
+def test_a_margin_below_the_detectable_difference_gives_a_warning(table: Table) -> None:
     got = decide(table(seed=2, noise=20), table(noise=20), policy(0.5))
     assert got.detectable is not None
     assert got.detectable > 0.5
@@ -230,7 +230,7 @@ def test_a_margin_below_what_can_be_seen_is_warned_of(table: Table) -> None:
     assert any(f"{got.needed.samples} samples" in warning for warning in got.warnings)
 
 
-def test_unlinked_samples_are_warned_of(table: Table) -> None:
+def test_unlinked_samples_give_a_warning(table: Table) -> None:
     got = decide(table(seed=2).drop(columns="cluster"), table().drop(columns="cluster"), policy())
     assert any("independent" in warning for warning in got.warnings)
     assert got.difference is not None

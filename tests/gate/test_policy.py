@@ -1,4 +1,4 @@
-"""What a policy may say, and how each mistake in it is told."""
+"""Policies: what is accepted, and the message for each mistake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("fields", "message"),
     [
         ({"margin": -3}, "margin is -3; expected a number above 0"),
         ({"margin": 0}, "margin is 0"),
@@ -40,16 +40,16 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
         ({"latency": {"rtf": {"at_most": 1, "quantile": 95}}}, "quantile is 95"),
     ],
 )
-def test_a_wrong_policy_is_misuse(said: dict[str, Any], told: str) -> None:
+def test_an_invalid_policy_is_misuse(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        Policy(**{"margin": 3, "metrics": {"empathy": SCORE}, **said})
-    assert told in str(error.value)
+        Policy(**{"margin": 3, "metrics": {"empathy": SCORE}, **fields})
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == Exit.MISUSE
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("margin: 3\nmetrics: {empathy: {higher_is_better: true}}\nmagrin: 2\n", "Did you mean 'margin'"),
         ("metrics: {empathy: {higher_is_better: true}}\n", "margin is missing"),
@@ -59,16 +59,16 @@ def test_a_wrong_policy_is_misuse(said: dict[str, Any], told: str) -> None:
         ("- margin\n", "mapping"),
     ],
 )
-def test_a_wrong_file_names_itself(tmp_path: Path, text: str, told: str) -> None:
+def test_an_error_in_a_policy_file_names_the_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text(text)
     with pytest.raises(UsageError) as error:
         read_policy(path)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(path) in str(error.value)
 
 
-def test_a_run_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
+def test_facts_absent_from_the_file_are_taken_from_the_run(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("margin: 0.05\nmetrics:\n  wer:\n  empathy: {low: 10}\n")
     known = {
@@ -82,14 +82,14 @@ def test_a_run_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
     assert (got.metrics["empathy"].low, got.metrics["empathy"].high) == (10, 100.0)
 
 
-def test_a_direction_against_the_run_s_own_is_refused(tmp_path: Path) -> None:
+def test_a_direction_that_differs_from_the_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("margin: 1\nmetrics: {wer: {higher_is_better: true}}\n")
-    with pytest.raises(UsageError, match="the run says False"):
+    with pytest.raises(UsageError, match="the run has False"):
         read_policy(path, known={"wer": {"higher_is_better": False}})
 
 
-def test_tolerance_of_a_guard_is_the_same_share_of_its_range() -> None:
+def test_a_guard_tolerance_is_proportional_to_the_range() -> None:
     got = Policy(
         margin=3,
         metrics={

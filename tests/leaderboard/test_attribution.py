@@ -1,4 +1,4 @@
-"""Gain between floor and ceiling, and where it went wrong, against worked numbers and simulation."""
+"""Cue gain, recognition and error attribution, against worked examples and simulation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echat_eval.errors import BadData
-from echat_eval.leaderboard.attribution import AttributionRow, recognition, where_it_went_wrong
+from echat_eval.leaderboard.attribution import AttributionRow, attribution_shares, recognition
 from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
 
 
@@ -24,7 +24,7 @@ def test_gain_at_the_floor_the_ceiling_and_between() -> None:
     assert (half.low, half.high) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
-def test_fiellers_interval_is_where_the_difference_stops_being_significant() -> None:
+def test_fieller_interval_ends_where_the_difference_becomes_significant() -> None:
     """Its ends solve |mean(N - gD)| = t se(N - gD), by the one-sample t of scipy on single-sample clusters."""
     from scipy import stats
 
@@ -37,17 +37,17 @@ def test_fiellers_interval_is_where_the_difference_stops_being_significant() -> 
     assert found.low < found.value < found.high
 
 
-def test_gain_is_undefined_and_said_where_there_is_nothing_to_gain() -> None:
+def test_gain_is_undefined_with_a_reason_if_floor_and_ceiling_do_not_differ() -> None:
     rng = np.random.default_rng(2)
     floor = rng.normal(40, 8, 30)
     found = cue_gain(floor + 5, floor, floor + rng.normal(0, 10, 30), np.arange(30))
     assert found.value is found.low is found.high is None
-    assert "its interval holds 0" in found.reason
+    assert "its interval includes 0" in found.reason
     assert cue_gain(floor, floor, floor, np.arange(30)).reason == "floor and ceiling have the same scores"
     assert "one cluster" in cue_gain(floor, floor, floor + 9, np.zeros(30, int)).reason
 
 
-def test_fiellers_interval_covers_the_true_gain() -> None:
+def test_fieller_interval_covers_the_true_gain() -> None:
     rng = np.random.default_rng(3)
     hits = total = 0
     for _ in range(600):
@@ -63,7 +63,7 @@ def test_fiellers_interval_covers_the_true_gain() -> None:
     assert hits / total == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / total))
 
 
-def test_gain_takes_the_samples_all_three_share() -> None:
+def test_gain_uses_the_samples_that_all_three_share() -> None:
     clusters = dict.fromkeys("abcd", 0) | {"c": 1, "d": 2}
     found = paired_gain(
         {"a": 5, "b": 6, "c": 8, "d": 9},
@@ -90,14 +90,14 @@ def test_uar_and_war_by_hand() -> None:
     assert found.uar.low < 62.5 < found.uar.high
 
 
-def test_what_differs_between_labels_is_no_uncertainty_of_the_uar() -> None:
+def test_differences_between_labels_do_not_widen_the_uar_interval() -> None:
     rows = [(gold, "sad", 4 * (gold == "sad") + n) for gold in ("happy", "sad") for n in range(4)]
     found = recognition("emotion", rows)
     assert (found.uar.value, found.uar.se, found.war.value) == (50, 0, 50)
     assert found.war.se > 10
 
 
-def test_a_system_that_always_says_one_label_has_the_uar_of_chance() -> None:
+def test_a_constant_label_has_the_uar_of_chance() -> None:
     rows = [(g, "sad", n) for n, g in enumerate(["sad"] * 90 + ["happy"] * 10)]
     found = recognition("emotion", rows)
     assert (found.uar.value, found.war.value) == (pytest.approx(50), pytest.approx(90))
@@ -110,14 +110,14 @@ def test_permuted_gold_labels_change_the_uar() -> None:
     assert (right.uar.value, moved.uar.value) == (100, 0)
 
 
-def test_labels_that_are_none_are_refused() -> None:
-    with pytest.raises(BadData, match="'angry' is no emotion"):
+def test_unknown_labels_and_empty_rows_are_refused() -> None:
+    with pytest.raises(BadData, match="'angry' is not a label of emotion"):
         recognition("emotion", [("anger", "angry", 0)])
-    with pytest.raises(BadData, match="no sample says"):
+    with pytest.raises(BadData, match="no sample has a perceived emotion"):
         recognition("emotion", [])
 
 
-# -- where --------------------------------------------------------------------------
+# -- error attribution --------------------------------------------------------------
 
 
 def row(
@@ -128,7 +128,7 @@ def row(
     )
 
 
-def test_shares_of_what_went_wrong() -> None:
+def test_attribution_shares() -> None:
     rows = [
         row("sad", 5, 80, 0),
         row("sad", 4, 100, 1),
@@ -139,7 +139,7 @@ def test_shares_of_what_went_wrong() -> None:
         row(None, 5, 80, 6),
         row("sad", None, 80, 7),
     ]
-    found = {str(s.outcome): s.estimate for s in where_it_went_wrong(rows)}
+    found = {str(s.outcome): s.estimate for s in attribution_shares(rows)}
     shares = {name: round(e.value, 1) for name, e in found.items() if e.value}
     assert shares == {
         "perceived, worded right, voiced right": 33.3,
@@ -149,18 +149,18 @@ def test_shares_of_what_went_wrong() -> None:
         "not perceived, worded right, voiced wrong": 16.7,
     }
     assert sum(e.value for e in found.values()) == pytest.approx(100)
-    assert {e.n for e in found.values()} == {6}  # the two that say too little are in no share
+    assert {e.n for e in found.values()} == {6}  # two rows lack a perceived label or a verdict
 
 
-def test_per_label_and_without_a_voice() -> None:
+def test_attribution_shares_per_label_and_without_voice_scores() -> None:
     rows = [
         row("sad", 5, None, 0),
         row("happy", 5, None, 1, gold="happy"),
         row("sad", 0, None, 2, gold="happy"),
     ]
-    found = {(s.label, str(s.outcome)): s.estimate.value for s in where_it_went_wrong(rows, by_label=True)}
-    assert found["happy", "perceived, worded right, voice not heard"] == 50
-    assert found["sad", "perceived, worded right, voice not heard"] == 100
+    found = {(s.label, str(s.outcome)): s.estimate.value for s in attribution_shares(rows, by_label=True)}
+    assert found["happy", "perceived, worded right, voice not scored"] == 50
+    assert found["sad", "perceived, worded right, voice not scored"] == 100
     assert not any("voiced" in outcome for _, outcome in found)
     with pytest.raises(BadData, match="needs both"):
-        where_it_went_wrong([row(None, 5, 80, 0)])
+        attribution_shares([row(None, 5, 80, 0)])

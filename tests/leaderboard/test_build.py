@@ -33,8 +33,8 @@ METRIC = Metric(
 )
 
 
-class Said:
-    """Scores a reply by the number it says."""
+class NumberScorer:
+    """Scores a reply by the number in its text."""
 
     name = "said"
     version = "1"
@@ -45,7 +45,7 @@ class Said:
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         found = []
         for case in cases:
-            blank = Score(
+            unscored = Score(
                 key="",
                 system=case.response.system,
                 task=case.sample.task,
@@ -61,7 +61,7 @@ class Said:
                 if case.response.state == "failed"
                 else None
             )
-            found.append(replace(blank, value=value))
+            found.append(replace(unscored, value=value))
         return found
 
     def fingerprint(self) -> str:
@@ -78,7 +78,7 @@ def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
             systems=systems,
             tasks=[load_task("emotion", data=data)],
             annotators=[],
-            scorers=[Said()],
+            scorers=[NumberScorer()],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
         )
@@ -93,9 +93,7 @@ def by_audio(request: Request) -> Reply:
     return Reply(text=str(int(request.audio.sha256[:4], 16) % 100))
 
 
-def test_the_mean_and_interval_are_those_of_the_cluster_means(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_mean_and_interval_match_the_cluster_means(tmp_path: Path, tones: Path, scripted: Any) -> None:
     run = run_of(tmp_path / "run", tones, scripted(by_audio))
     summary = build_leaderboard([run]).summaries["scripted", "emotion", "points"]
     groups: dict[str, list[float]] = {}
@@ -109,11 +107,11 @@ def test_the_mean_and_interval_are_those_of_the_cluster_means(
     assert (summary.estimate.n, summary.estimate.clusters) == (8, 4)
 
 
-def test_a_failed_row_counts_as_worst_and_a_missing_one_widens(
+def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(
     tmp_path: Path, tones: Path, scripted: Any
 ) -> None:
     def sometimes(request: Request) -> Reply:
-        number = len(system.asked)
+        number = len(system.request_ids)
         if number == 1:
             return Reply()
         if number == 2:
@@ -136,7 +134,7 @@ def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
 ) -> None:
     def with_gap(value: float) -> Any:
         def answer(request: Request) -> Reply:
-            if len(system.asked) == 1:
+            if len(system.request_ids) == 1:
                 raise Unavailable("429")
             return Reply(text=str(value))
 
@@ -163,7 +161,9 @@ def test_ties_share_a_rank(tmp_path: Path, tones: Path, scripted: Any) -> None:
     assert build_leaderboard([run_of(tmp_path / "run", tones, *systems)]).ranks == {"a": 1, "b": 1, "c": 3}
 
 
-def test_floors_and_ceilings_are_set_apart_and_not_ranked(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_floors_and_ceilings_are_listed_apart_and_not_ranked(
+    tmp_path: Path, tones: Path, scripted: Any
+) -> None:
     floor = scripted(constant(99), name="kind")
     floor.role = "floor"
     board = build_leaderboard([run_of(tmp_path / "run", tones, floor, scripted(constant(10), name="mine"))])
@@ -183,9 +183,7 @@ def test_published_rows_are_never_ranked_among_measured_ones(
     assert "†" not in text[: text.index("## Published")]
 
 
-def test_runs_that_asked_different_things_are_not_put_side_by_side(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_runs_of_different_tasks_are_refused(tmp_path: Path, tones: Path, scripted: Any) -> None:
     first = run_of(tmp_path / "a", tones, scripted(constant(1), name="x"))
     (index := tones / "emotion" / "samples.jsonl").write_text(
         index.read_text().replace("sentence number 1", "another one")
@@ -196,7 +194,7 @@ def test_runs_that_asked_different_things_are_not_put_side_by_side(
 
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "a|b", "<script>x</script>", "$x_1$", "x" * 120])
-def test_a_strange_name_is_only_ever_text(tmp_path: Path, tones: Path, scripted: Any, name: str) -> None:
+def test_markup_in_a_name_is_escaped(tmp_path: Path, tones: Path, scripted: Any, name: str) -> None:
     board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio, name=name))])
     text = markdown(board)
     assert "<script" not in text
@@ -209,9 +207,7 @@ def test_a_strange_name_is_only_ever_text(tmp_path: Path, tones: Path, scripted:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_picture_of_the_same_board_is_kept_and_of_another_is_drawn(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_the_plot_is_redrawn_only_if_the_board_changes(tmp_path: Path, tones: Path, scripted: Any) -> None:
     board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
     picture = tmp_path / "plot.png"
     plot(board, picture)
@@ -224,7 +220,7 @@ def test_the_picture_of_the_same_board_is_kept_and_of_another_is_drawn(
     assert picture.read_bytes() != first
 
 
-def test_the_csv_holds_what_the_summary_holds(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_the_csv_matches_the_summary(tmp_path: Path, tones: Path, scripted: Any) -> None:
     board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
     rows = list(csv.DictReader(io.StringIO(csv_text(board))))
     estimate = board.summaries["scripted", "emotion", "points"].estimate

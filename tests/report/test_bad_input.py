@@ -1,4 +1,4 @@
-"""Runs that lack something, folders that are taken, fonts that are not there."""
+"""Reports of incomplete runs, with occupied folders, missing fonts and invalid options."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def cli(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def drawn_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw every figure to its last letter, and leave out the slow PDFs."""
+def draw_without_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw every figure in full without writing the slow PDFs."""
     from echat_eval.report import figures
 
     def draw(figure: Any, outlet: Any, name: str) -> None:
@@ -59,7 +59,7 @@ def test_a_run_without_audio(tmp_path: Path) -> None:
     assert all(d["audio"]["file"] for d in details)
 
 
-def test_a_run_whose_audio_files_are_gone(tmp_path: Path) -> None:
+def test_a_run_with_deleted_audio_files(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
     run = make_run(tmp_path / "run", [task], [Scripted("voice", 0.5)])
     for path in (run.path / "audio").iterdir():
@@ -70,24 +70,24 @@ def test_a_run_whose_audio_files_are_gone(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_without_verdicts_can_still_be_listened_to(tmp_path: Path) -> None:
+def test_a_run_without_scores_still_has_a_page(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
     run = make_run(tmp_path / "run", [task], [Scripted("mine", 0.5)], scorers=[], annotators=[])
     made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
-    assert any("nothing is scored yet" in note for note in made.notes)
+    assert any("no scores yet" in note for note in made.notes)
     assert data_of(tmp_path / "out/page", "board")["metrics"] == []
     assert not (tmp_path / "out" / "tables").exists()
 
 
-def test_a_half_done_run_says_how_much_is_lacking(tmp_path: Path) -> None:
+def test_an_unfinished_run_reports_the_number_of_pending_replies(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
 
     class Interrupted(Scripted):
-        asked = 0
+        calls = 0
 
         def respond(self, request: Request) -> Reply:
-            Interrupted.asked += 1
-            if Interrupted.asked > 5:
+            Interrupted.calls += 1
+            if Interrupted.calls > 5:
                 raise KeyboardInterrupt
             return super().respond(request)
 
@@ -102,11 +102,11 @@ def test_a_half_done_run_says_how_much_is_lacking(tmp_path: Path) -> None:
             progress=Silent(),
         )
     made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent(), only=["page"])
-    assert any("half done: 3 of 8 replies are not there yet" in note for note in made.notes)
+    assert any("unfinished run: 3 of 8 replies are not there yet" in note for note in made.notes)
     assert data_of(tmp_path / "out/page", "index")["replies"]["mine"] == "vvvvv..."
 
 
-def test_no_sample_at_all(tmp_path: Path) -> None:
+def test_a_run_without_samples(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
             run,
@@ -123,13 +123,13 @@ def test_no_sample_at_all(tmp_path: Path) -> None:
     assert data_of(tmp_path / "out/page", "index")["rows"] == []
 
 
-def test_one_sample_has_no_interval_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_sample_has_no_interval_and_no_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     task = make_task(tmp_path / "tasks", "emotion", 1)
     task = replace(task, samples=task.samples[:1])
     run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.1), Floor("canned", 0.0)])
-    drawn_only(monkeypatch)
+    draw_without_saving(monkeypatch)
     made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
     table = (tmp_path / "out/tables/leaderboard.md").read_text(encoding="utf-8")
     assert "one cluster" in table
@@ -138,30 +138,26 @@ def test_one_sample_has_no_interval_and_says_so(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "out/figures/forest-column.txt").is_file()
 
 
-def test_names_with_slashes_latex_html_and_300_characters_name_no_file(
-    hostile_run: RunFolder, tmp_path: Path
-) -> None:
+def test_hostile_names_do_not_become_file_names(hostile_run: RunFolder, tmp_path: Path) -> None:
     build_report([str(hostile_run.path)], tmp_path / "out", progress=Silent(), only=["tables", "page"])
     names = [p.name for p in tmp_path.rglob("*")]
     assert not [n for n in names if "pwned" in n or "长" in n or len(n) > 80]
 
 
-def test_figures_say_that_no_font_has_chinese_letters(
+def test_a_missing_chinese_font_gives_a_note(
     hostile_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # filterwarnings=error: a glyph that a font lacks, drawn as a box, would be an error here.
+    # filterwarnings=error: a glyph that the font does not have would be an error here.
     from echat_eval.report import figure_style, figures
 
-    drawn_only(monkeypatch)
+    draw_without_saving(monkeypatch)
     monkeypatch.setattr(figures, "chinese_font", lambda: None)
     made = build_report([str(hostile_run.path)], tmp_path / "out", progress=Silent(), only=["figures"])
-    assert any("no installed font has Chinese letters" in note for note in made.notes)
+    assert any("no installed font has Chinese characters" in note for note in made.notes)
     assert figure_style.shown_name("中文", None) == "U+4E2D U+6587"
 
 
-def test_figures_are_byte_identical_when_made_twice_in_both_widths(
-    usual_run: RunFolder, tmp_path: Path
-) -> None:
+def test_figures_are_byte_identical_in_both_widths(usual_run: RunFolder, tmp_path: Path) -> None:
     from echat_eval.report.figure_panels import draw_forest
     from echat_eval.report.figure_style import WIDTHS, save, styled
     from echat_eval.report.outlet import Outlet
@@ -185,7 +181,7 @@ def test_figures_are_byte_identical_when_made_twice_in_both_widths(
 def test_every_figure_of_a_usual_run_is_drawn(
     usual_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn_only(monkeypatch)
+    draw_without_saving(monkeypatch)
     build_report(
         [str(usual_run.path)],
         tmp_path / "out",
@@ -228,7 +224,7 @@ def test_misuse_is_one_line_and_exit_code_2(
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_line_makes_a_report_and_a_rating_sheet(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_the_command_line_writes_a_report_and_a_rating_sheet(usual_run: RunFolder, tmp_path: Path) -> None:
     done = cli("report", str(usual_run.path), "--out", str(tmp_path / "out"), "--only", "page,tables")
     assert (done.returncode, done.stdout.split()) == (
         0,
@@ -241,7 +237,7 @@ def test_the_command_line_makes_a_report_and_a_rating_sheet(usual_run: RunFolder
     assert done.returncode == 0, done.stderr
 
 
-def test_a_report_that_broke_off_can_be_made_again(
+def test_an_interrupted_report_can_be_rerun(
     usual_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from echat_eval.report import pack

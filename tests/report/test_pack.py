@@ -63,7 +63,7 @@ def numbers(cells: list[str]) -> list[float | None]:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
-def test_published_tables_are_the_papers_to_the_digit(number: int) -> None:
+def test_published_tables_match_the_paper_to_the_digit(number: int) -> None:
     made = next(t for t in published_tables() if t.name.startswith(f"table-{number}-"))
     expected = transcribed()[number]
     rows = made.blocks[0].rows
@@ -73,7 +73,7 @@ def test_published_tables_are_the_papers_to_the_digit(number: int) -> None:
         assert first.removeprefix("U-Driven") in row.label or first in row.label
 
 
-def test_published_understanding_table_is_the_papers() -> None:
+def test_published_understanding_table_matches_the_paper() -> None:
     made = next(t for t in published_tables() if t.name.startswith("table-4-"))
     expected: list[list[float | None]] = [[], [], [], []]
     for row in transcribed()[4]:
@@ -84,7 +84,7 @@ def test_published_understanding_table_is_the_papers() -> None:
     assert columns == expected
 
 
-def test_published_pack_is_made_without_any_run(tmp_path: Path) -> None:
+def test_published_tables_are_written_without_a_run(tmp_path: Path) -> None:
     build_published(tmp_path / "out", progress=Silent())
     names = {p.name for p in (tmp_path / "out" / "tables").glob("*.tex")}
     assert {n[:7] for n in names if n.startswith("table-")} == {f"table-{i}" for i in range(1, 6)}
@@ -112,7 +112,7 @@ def test_cells_are_means_of_the_scores(usual_run: RunFolder) -> None:
             assert cell.value == pytest.approx(math.fsum(own) / len(own))
 
 
-def test_floors_and_ceilings_and_published_rows_stand_apart(usual_run: RunFolder) -> None:
+def test_floors_ceilings_and_published_rows_are_separate_blocks(usual_run: RunFolder) -> None:
     judged = tables_of(usual_run)["by-task-judge_r0"]
     assert [b.title[:9] for b in judged.blocks] == ["", "Floors an", "Published"]
     assert [r.label for r in judged.blocks[1].rows] == ["canned (floor)", "gold-labels (ceiling)"]
@@ -128,8 +128,8 @@ def test_a_text_only_system_has_a_dash_on_a_voice_metric(usual_run: RunFolder) -
     assert {(c.text, c.state) for c in row.cells} == {("-", "not applicable")}
 
 
-def test_pair_test_is_the_paired_t_test_where_every_cluster_is_one_sample(tmp_path: Path) -> None:
-    # Equal clusters of k: Student's t on the cluster means, which scipy computes on its own.
+def test_pair_test_is_the_t_test_of_equal_clusters(tmp_path: Path) -> None:
+    # Clusters of equal size: the oracle is scipy's t test on the cluster means.
     task = make_task(tmp_path / "tasks", "emotion", 6)
     run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.3)])
     merged = merge_runs([run])
@@ -161,7 +161,7 @@ def test_marks_are_adjusted_over_the_whole_table(usual_run: RunFolder) -> None:
     assert [t.adjusted for t in tests] == pytest.approx(list(expected))
 
 
-def test_marks_need_a_test_that_supports_them(tmp_path: Path) -> None:
+def test_marks_require_a_significant_test(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 8)
     twins = [Scripted("one", 0.8), Scripted("two", 0.8)]
     merged = merge_runs([make_run(tmp_path / "twins", [task], twins)])
@@ -178,7 +178,7 @@ def test_marks_need_a_test_that_supports_them(tmp_path: Path) -> None:
     assert r"\underline{" in latex(table)
 
 
-def test_a_missing_row_takes_the_mark_away(tmp_path: Path) -> None:
+def test_a_missing_row_prevents_a_mark(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 8)
     run = make_run(tmp_path / "run", [task], [Scripted("high", 0.95, breaks="missing"), Scripted("low", 0.0)])
     merged = merge_runs([run])
@@ -207,7 +207,7 @@ def tables_of_any(run: RunFolder) -> list[Any]:
     return run_tables(merge_runs([run]), {})
 
 
-def test_hostile_names_are_printed_and_never_run() -> None:
+def test_hostile_names_are_escaped_in_latex() -> None:
     shown = latex_text(HOSTILE)
     assert r"\input" not in shown.replace(r"\textbackslash{}input", "")
     assert not re.search(r"(?<!\\)[$%&#_]", shown)
@@ -240,7 +240,7 @@ def test_latex_compiles_alone_and_by_input(
     assert b"etc/passwd" not in (tmp_path / "paper.log").read_bytes()
 
 
-def test_markdown_keeps_its_columns_whatever_a_name_holds(hostile_run: RunFolder) -> None:
+def test_markdown_columns_survive_hostile_names(hostile_run: RunFolder) -> None:
     for table in tables_of_any(hostile_run):
         rows = [line for line in markdown(table).splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
@@ -250,7 +250,7 @@ def test_markdown_keeps_its_columns_whatever_a_name_holds(hostile_run: RunFolder
 # -- provenance --------------------------------------------------------------------------------------
 
 
-def test_every_cell_leads_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_every_cell_is_traced_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_path: Path) -> None:
     build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
     facts = json.loads((tmp_path / "out/provenance.json").read_text(encoding="utf-8"))
     cell = cells_of(tmp_path / "out")["leaderboard", 0, "careful", "Age"]
@@ -259,13 +259,13 @@ def test_every_cell_leads_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_p
         for a, b in cell["scores"]
         for n in range(a, b)
     ]
-    told = {facts["responses"][row["response"]][2]: row for row in rows}
+    traced = {facts["responses"][row["response"]][2]: row for row in rows}
     scores = {
         s.sample_id: s
         for s in usual_run.scores().values()
         if (s.system, s.task, s.metric) == ("careful", "age", "cue_contrast")
     }
-    assert {i: row["key"] for i, row in told.items()} == {i: s.key for i, s in scores.items()}
+    assert {i: row["key"] for i, row in traced.items()} == {i: s.key for i, s in scores.items()}
     assert cell["value"] == pytest.approx(math.fsum(row["value"] for row in rows) / len(rows))
     response = dict(zip(facts["response_columns"], facts["responses"][rows[0]["response"]], strict=True))
     real = usual_run.responses()["careful", "age", response["sample_id"]]
@@ -274,9 +274,7 @@ def test_every_cell_leads_to_samples_keys_and_hashes(usual_run: RunFolder, tmp_p
     assert all(len(c["sha256"]) == 64 for c in cells_of(tmp_path / "out").values())
 
 
-def test_tables_and_provenance_are_byte_identical_when_made_twice(
-    usual_run: RunFolder, tmp_path: Path
-) -> None:
+def test_tables_and_provenance_are_byte_identical(usual_run: RunFolder, tmp_path: Path) -> None:
     for name in "ab":
         build_report(
             [str(usual_run.path)], tmp_path / name, progress=Silent(), only=["tables"], base="careful"
@@ -286,10 +284,8 @@ def test_tables_and_provenance_are_byte_identical_when_made_twice(
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
-def test_one_verdict_changed_changes_exactly_the_cells_that_rest_on_it(
-    usual_run: RunFolder, tmp_path: Path
-) -> None:
-    from tests.support.scripted_world import Ear
+def test_a_changed_verdict_changes_exactly_its_cells(usual_run: RunFolder, tmp_path: Path) -> None:
+    from tests.support.scripted_world import ScriptedAnnotator
 
     shutil.copytree(usual_run.path, tmp_path / "run", ignore=shutil.ignore_patterns(".lock"))
     scores = tmp_path / "run" / "scores.jsonl"
@@ -300,10 +296,10 @@ def test_one_verdict_changed_changes_exactly_the_cells_that_rest_on_it(
     ]
     scores.write_text("".join(gone), encoding="utf-8")
     with RunFolder(tmp_path / "run").writing() as run:
-        # The same judge by name and prompt; asked again it says something else of this one reply.
+        # The same judge by name and prompt returns another score for this reply.
         rescore(
             run,
-            annotators=[Ear()],
+            annotators=[ScriptedAnnotator()],
             scorers=[Marks(nudge=0.5)],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
@@ -328,10 +324,10 @@ def test_one_verdict_changed_changes_exactly_the_cells_that_rest_on_it(
     assert lines[0] == lines[1]
 
 
-# -- which runs, and where to ------------------------------------------------------------------------
+# -- runs and output folders -------------------------------------------------------------------------
 
 
-def test_one_system_of_a_run_can_be_named(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_one_system_of_a_run_can_be_selected(usual_run: RunFolder, tmp_path: Path) -> None:
     merged = merge_runs([open_run(f"{usual_run.path}:careful")])
     assert list(merged.roles) == ["careful"]
     assert {key[0] for key in merged.scores} == {"careful"}
@@ -339,11 +335,11 @@ def test_one_system_of_a_run_can_be_named(usual_run: RunFolder, tmp_path: Path) 
         open_run(f"{usual_run.path}:carefull")
     with pytest.raises(BadData, match="not a run folder"):
         open_run(str(tmp_path / "nowhere"))
-    with pytest.raises(BadData, match="two runs hold a system 'careful'"):
+    with pytest.raises(BadData, match="two runs have a system 'careful'"):
         merge_runs([usual_run, open_run(f"{usual_run.path}:careful")])
 
 
-def test_nothing_of_the_users_is_overwritten(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_user_files_are_never_overwritten(usual_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "tables").mkdir(parents=True)
     (out / "tables" / "tables.md").write_text("mine")
@@ -363,7 +359,7 @@ def test_nothing_of_the_users_is_overwritten(usual_run: RunFolder, tmp_path: Pat
     assert (edited.read_text(), notes.read_text()) == ("edited by hand", "mine too")
 
 
-def test_a_list_of_files_cannot_lead_out_of_the_folder(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_paths_in_the_contents_list_cannot_leave_the_folder(usual_run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine")
     out = tmp_path / "out"
     out.mkdir()

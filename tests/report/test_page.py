@@ -1,4 +1,4 @@
-"""The page's folder, looked at without a browser."""
+"""The files of the page, checked without a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_distinct_sound_is_stored_once(usual_run: RunFolder, tmp_path: Pat
     assert sum(sounds.values()) <= stored <= 1.05 * sum(sounds.values())
 
 
-def test_assets_ask_nothing_of_the_network_and_never_make_markup_of_data() -> None:
+def test_assets_use_no_network_and_never_build_markup_from_data() -> None:
     for path in page_assets("page"):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//[a-z]+\.", text), path.name
@@ -43,15 +43,20 @@ def test_assets_ask_nothing_of_the_network_and_never_make_markup_of_data() -> No
             assert word not in text.replace("there is no innerHTML on this page", ""), (path.name, word)
 
 
-def test_data_cannot_leave_its_string() -> None:
-    wicked = {"a": '"); alert(1); ("', "b": "</script><script>", "c": "\u2028\u2029\\", "__proto__": {"x": 1}}
-    script = data_script("x", wicked)
+def test_data_is_escaped_in_its_script() -> None:
+    hostile = {
+        "a": '"); alert(1); ("',
+        "b": "</script><script>",
+        "c": "\u2028\u2029\\",
+        "__proto__": {"x": 1},
+    }
+    script = data_script("x", hostile)
     assert not any(sign in script.rstrip("\n") for sign in "<\u2028\n")
     inner = script.removeprefix('EChat.receive("x",').removesuffix(");\n")
-    assert json.loads(json.loads(inner)) == wicked
+    assert json.loads(json.loads(inner)) == hostile
 
 
-def test_both_languages_have_the_same_words() -> None:
+def test_both_languages_have_the_same_strings() -> None:
     words = next(p for p in page_assets("page") if p.name == "words.js").read_text(encoding="utf-8")
     english, chinese = words.split("  zh: {")
     names = [
@@ -62,7 +67,7 @@ def test_both_languages_have_the_same_words() -> None:
     assert len(names[0]) > 80
 
 
-def test_page_is_byte_identical_when_made_twice(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_page_is_byte_identical(usual_run: RunFolder, tmp_path: Path) -> None:
     first, second = (make_page([usual_run], tmp_path / name) for name in "ab")
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(second) for p in second.rglob("*") if p.is_file())

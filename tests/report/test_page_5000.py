@@ -1,4 +1,4 @@
-"""A page of 5,000 samples: how soon it is seen, and how much it stores. Its numbers are printed with `-s`."""
+"""First paint and storage of a page with 5,000 samples; `-s` prints the numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def grown(runs: MergedRuns) -> MergedRuns:
+def repeated(runs: MergedRuns) -> MergedRuns:
     """Return a run's rows repeated under new ids until there are SAMPLES of them."""
     names = [(key, f"{key[1]}-{n}") for n in range(SAMPLES // len(runs.samples) + 1) for key in runs.samples][
         :SAMPLES
@@ -33,25 +33,25 @@ def grown(runs: MergedRuns) -> MergedRuns:
     responses, scores, annotations = {}, {}, {}
     for system in runs.roles:
         for key, new in names:
-            old, at = (system, *key), (system, key[0], new)
-            responses[at] = replace(runs.responses[old], sample_id=new)
-            scores[at] = {m: replace(s, sample_id=new) for m, s in runs.scores[old].items()}
-            annotations[at] = runs.annotations.get(old, ())
+            old, target = (system, *key), (system, key[0], new)
+            responses[target] = replace(runs.responses[old], sample_id=new)
+            scores[target] = {m: replace(s, sample_id=new) for m, s in runs.scores[old].items()}
+            annotations[target] = runs.annotations.get(old, ())
     return replace(runs, samples=samples, responses=responses, scores=scores, annotations=annotations)
 
 
-def test_5000_samples_are_seen_within_a_second_and_stored_once(tmp_path: Path) -> None:
+def test_5000_samples_paint_within_a_second_and_are_stored_once(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     task = make_task(tmp_path / "tasks", "emotion", 50)
     run = make_run(
         tmp_path / "run", [task], [Scripted(name, skill) for name, skill in (("a", 0.9), ("b", 0.6))]
     )
-    runs = grown(merge_runs([run]))
-    begun = time.monotonic()
+    runs = repeated(merge_runs([run]))
+    started = time.monotonic()
     with Outlet(tmp_path / "out", ["page"]) as outlet:
         write_page(runs, outlet, published=[], progress=Silent())
-    built = time.monotonic() - begun
+    built = time.monotonic() - started
     page_folder = tmp_path / "out" / "page"
     distinct = {s.audio.sha256: s.audio.path for s in runs.samples.values()}
     distinct |= {r.reply.audio.sha256: r.reply.audio.path for r in runs.responses.values()}  # type: ignore[union-attr]
@@ -61,19 +61,19 @@ def test_5000_samples_are_seen_within_a_second_and_stored_once(tmp_path: Path) -
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for route in ("#/", "#/samples", "#/compare?a=a&b=b"):
-            paints[route] = [painted(browser, page_folder, route) for _ in range(3)]
+            paints[route] = [first_paint_ms(browser, page_folder, route) for _ in range(3)]
         browser.close()
     print(
         f"\n{SAMPLES} samples: built in {built:.1f} s, audio x {ratio:.3f}, first paint (best of 3), ms: "
         + ", ".join(f"{route} {min(found):.0f}" for route, found in paints.items())
     )
     assert ratio <= 1.05
-    # The best of three: other programs on the machine must not decide.
+    # The best of three excludes the load of other programs.
     assert all(min(found) < 1000 for found in paints.values()), paints
 
 
-def painted(browser: Any, folder: Path, route: str) -> float:
-    """Return milliseconds from navigation to the first paint that shows the view itself, not an empty frame."""
+def first_paint_ms(browser: Any, folder: Path, route: str) -> float:
+    """Return milliseconds from navigation to the first paint that shows rows of the view."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.add_init_script(

@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's Chromium, driven by Playwright, the page opened from disk."""
+"""The page in Chromium, driven by Playwright and opened from disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if importlib.util.find_spec("playwright") is None:
 
 
 class Tab:
-    """A page in the browser that remembers what it asked for and what it complained of."""
+    """A browser tab that records its requests and its console errors."""
 
     def __init__(self, browser: Any, folder: Path, **context: Any) -> None:
         self.folder = folder
@@ -39,12 +39,12 @@ class Tab:
             **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **context}
         )
         self.page = self.context.new_page()
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
         self.page.on(
-            "console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None
+            "console", lambda m: self.errors.append(m.text) if m.type in {"error", "warning"} else None
         )
-        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("request", lambda r: self.requests.append(r.url))
 
     def open(self, route: str = "#/") -> Any:
@@ -55,7 +55,7 @@ class Tab:
 
     def close(self) -> None:
         self.context.close()
-        assert self.complaints == []
+        assert self.errors == []
         inside = f"file://{self.folder}/"
         assert [u for u in self.requests if not u.startswith((inside, "data:", "blob:", "about:"))] == []
 
@@ -95,7 +95,7 @@ def names(page: Any) -> list[str]:
     )
 
 
-def test_leaderboard_shows_the_numbers_of_the_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
+def test_leaderboard_numbers_match_build_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
     from echat_eval.leaderboard.build import build_leaderboard
 
     board = build_leaderboard([usual_run])
@@ -123,7 +123,7 @@ def test_sorting_by_a_column_and_by_name(tab: Tab) -> None:
     assert names(page) == sorted(names(page), reverse=True) or names(page) == sorted(names(page))
 
 
-def test_filters_show_exactly_the_samples_they_say(tab: Tab, usual_run: RunFolder) -> None:
+def test_filters_show_exactly_the_matching_samples(tab: Tab, usual_run: RunFolder) -> None:
     page = tab.open("#/samples")
     samples = usual_run.samples()
 
@@ -157,7 +157,7 @@ def test_filters_show_exactly_the_samples_they_say(tab: Tab, usual_run: RunFolde
     assert shown() == expected(lambda s: "letter" in s.transcript)
 
 
-def test_playing_a_reply_and_only_one_at_a_time(tab: Tab) -> None:
+def test_only_one_sound_plays_at_a_time(tab: Tab) -> None:
     page = tab.open("#/samples/emotion/g1-sad?system=careful")
     page.locator('.player[data-slot="query"] .play').click()
     page.wait_for_selector('.player[data-slot="query"][data-playing="yes"]')
@@ -169,7 +169,7 @@ def test_playing_a_reply_and_only_one_at_a_time(tab: Tab) -> None:
     assert page.locator(".fault").all_inner_texts() == ["" for _ in range(page.locator(".fault").count())]
 
 
-def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usual_run: RunFolder) -> None:
+def test_a_deep_link_opens_the_sample_with_all_details(tab: Tab, usual_run: RunFolder) -> None:
     sample = next(s for s in usual_run.samples() if s.id == "g1-sad")
     page = tab.open("#/samples/emotion/g1-sad?system=careful&task=emotion")
     page.wait_for_selector(".card")
@@ -183,7 +183,7 @@ def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usua
         "Warm, and takes up the voice.",
         "Second opinion.",
         "The voice trembles",
-        "heard <b>0.4</b>",
+        "transcribed <b>0.4</b>",
         "hypothesis",
         score.key,
         f"{score.value:.1f}",
@@ -193,11 +193,11 @@ def test_a_deep_link_opens_the_sample_with_everything_known_of_it(tab: Tab, usua
     assert sorted(page.locator(".sibling").all_inner_texts()) == ["anger", "happy", "neutral"]
 
 
-def test_an_unknown_deep_link_is_said(tab: Tab) -> None:
+def test_an_unknown_deep_link_shows_a_notice(tab: Tab) -> None:
     assert "no such sample" in tab.open("#/samples/emotion/nowhere").locator(".pane").inner_text()
 
 
-def test_keyboard_alone_walks_opens_plays_and_goes_back(tab: Tab) -> None:
+def test_the_keyboard_can_navigate_play_and_go_back(tab: Tab) -> None:
     page = tab.open("#/")
     page.keyboard.press("s")
     page.wait_for_selector(".row")
@@ -226,7 +226,7 @@ def test_keyboard_alone_walks_opens_plays_and_goes_back(tab: Tab) -> None:
     assert page.evaluate("location.hash").startswith("#/samples"), "shortcuts that are off do nothing"
 
 
-def test_side_by_side_puts_flips_first_worst_first(tab: Tab, usual_run: RunFolder) -> None:
+def test_side_by_side_lists_flips_first(tab: Tab, usual_run: RunFolder) -> None:
     page = tab.open("#/compare?a=careful&b=text-only&metric=cue_contrast")
     scores = usual_run.scores()
     gaps = {}
@@ -247,8 +247,8 @@ def test_side_by_side_puts_flips_first_worst_first(tab: Tab, usual_run: RunFolde
     assert page.locator(".card h3").all_inner_texts() == ["A text-only", "B careful"]
 
 
-def test_a_failure_against_a_score_is_a_flip_and_stands_before_any_gap(tab: Tab) -> None:
-    # A word error rate is open at the top: only failed against scored flips, and has no gap to be sorted by.
+def test_a_failure_against_a_score_is_a_flip_and_sorts_before_gaps(tab: Tab) -> None:
+    # A word error rate has no upper end: only failed against scored is a flip, and it has no gap.
     page = tab.open("#/compare?a=careful&b=average&metric=reply_wer")
     page.evaluate("document.querySelector('.list').growTo(1e9)")
     flips = page.locator(".row").evaluate_all("rows => rows.map(r => r.querySelector('.flip') !== null)")
@@ -275,7 +275,7 @@ def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_p
     tab.close()
 
 
-def test_no_view_is_wider_than_a_phone_even_with_endless_names(browser: Any, hostile_page: Path) -> None:
+def test_no_view_is_wider_than_a_phone_with_long_names(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page, viewport={"width": 360, "height": 740})
     for route in ("#/", "#/samples", "#/samples/emotion/g0-anger", "#/compare", "#/compare/emotion/g0-anger"):
         page = tab.open(route)
@@ -284,7 +284,7 @@ def test_no_view_is_wider_than_a_phone_even_with_endless_names(browser: Any, hos
     tab.close()
 
 
-def test_language_and_theme_turn_and_are_remembered(tab: Tab) -> None:
+def test_language_and_theme_are_switched_and_stored(tab: Tab) -> None:
     page = tab.open()
     page.locator("#language").click()
     assert page.locator("h1").inner_text() == "排行榜"
@@ -304,13 +304,13 @@ def test_the_policy_refuses_a_request_to_the_network(browser: Any, usual_page: P
     page = tab.open()
     refused = page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')")
     assert refused == "refused"
-    assert any("Content Security Policy" in c for c in tab.complaints)
+    assert any("Content Security Policy" in c for c in tab.errors)
     tab.context.close()
 
 
 @pytest.mark.skipif(AXE is None, reason="no axe-core (npm install axe-core, or ECHAT_AXE=.../axe.min.js)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(browser: Any, usual_page: Path, scheme: str) -> None:
+def test_axe_finds_no_serious_violation(browser: Any, usual_page: Path, scheme: str) -> None:
     tab = Tab(browser, usual_page, color_scheme=scheme, bypass_csp=True)
     for route in (
         "#/",

@@ -1,4 +1,4 @@
-"""Run folders for the tests of reports."""
+"""Run folders and pages for the tests of reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.scripted_world import HOSTILE, Marks, Scripted, make_run, mak
 
 @pytest.fixture(scope="session")
 def usual_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Two tasks, three systems, a floor and a ceiling."""
+    """Return a run of two tasks, three systems, a floor and a ceiling."""
     root = tmp_path_factory.mktemp("usual")
     tasks = [make_task(root / "tasks", "emotion"), make_task(root / "tasks", "age", 6)]
     return make_run(root / "run", tasks, usual_systems())
@@ -24,13 +24,13 @@ def usual_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Names, transcripts, replies, think texts and verdicts full of HTML, script and LaTeX."""
+    """Return a run whose names, transcripts, replies and verdicts contain HTML, script and LaTeX."""
     root = tmp_path_factory.mktemp("hostile")
     task = make_task(root / "tasks", "emotion", 3, hostile=True)
-    attacker = Scripted(HOSTILE, 0.5, text=HOSTILE)
+    hostile = Scripted(HOSTILE, 0.5, text=HOSTILE)
     longest = Scripted("a/b\\c " + "长" * 294, 0.5)
     proto = Scripted("__proto__", 0.5)
-    return make_run(root / "run", [task], [attacker, longest, proto], scorers=[Marks(reason=HOSTILE)])
+    return make_run(root / "run", [task], [hostile, longest, proto], scorers=[Marks(reason=HOSTILE)])
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:

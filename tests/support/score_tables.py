@@ -1,4 +1,4 @@
-"""Tables of scores for the gate's tests."""
+"""Tables of scores for tests of the gate and of comparisons."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def scores(
     system: str = "ours",
     only_task: str | None = None,
 ) -> pd.DataFrame:
-    """Return one system's scores of 0 to 100; the samples' own level does not depend on `seed`."""
+    """Return one system's scores from 0 to 100; the levels of the samples do not depend on `seed`."""
     level = np.random.default_rng(5).normal(60, 15, n)
     rng = np.random.default_rng(seed)
     task = TASKS[np.arange(n) % 5]
-    moved = np.full(n, shift) if only_task is None else shift * (task == only_task)
-    value = np.clip(level + moved + rng.normal(0, noise, n), 0, 100)
+    shifts = np.full(n, shift) if only_task is None else shift * (task == only_task)
+    value = np.clip(level + shifts + rng.normal(0, noise, n), 0, 100)
     value[rng.random(n) < missing] = np.nan
     return pd.DataFrame(
         {

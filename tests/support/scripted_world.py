@@ -1,6 +1,6 @@
-"""A small world for the reports: task folders with sound, and systems, instruments and scorers that are scripted.
+"""Scripted parts for the tests of reports: task folders with sound, systems, an annotator and a scorer.
 
-Rows are made by the real runner; nothing here writes a run folder's files.
+The real runner writes the run folders.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def tone(pitch: float, seconds: float = 0.3, rate: int = 8000) -> Waveform:
 
 
 def number_of(*parts: object) -> float:
-    """Return a repeatable number in [0, 1)."""
+    """Return a reproducible number in [0, 1)."""
     return int(hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:8], 16) / 2**32
 
 
 def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) -> Any:
-    """Write a task folder of contrast groups, one sample a label, and load it as the command line would."""
+    """Write a task folder of contrast groups, one sample per label, and load it."""
     folder = root / name
     folder.mkdir(parents=True)
     title = {"en": name.capitalize(), "zh": {"emotion": "情绪", "age": "年龄"}[name]}
@@ -75,7 +75,7 @@ def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) 
 
 
 class Scripted:
-    """A system that hears a cue as often as `skill` says, by a number made of the question."""
+    """A system that perceives the cue of a share `skill` of the samples, by a hash of the audio."""
 
     def __init__(
         self,
@@ -84,15 +84,15 @@ class Scripted:
         *,
         voice: bool = True,
         text: str | None = None,
-        tells: bool = True,
+        names_cues: bool = True,
         breaks: str | None = None,
     ) -> None:
-        self.name, self.skill, self.voice, self.text, self.tells, self.breaks = (
+        self.name, self.skill, self.voice, self.text, self.names_cues, self.breaks = (
             name,
             skill,
             voice,
             text,
-            tells,
+            names_cues,
             breaks,
         )
 
@@ -106,12 +106,12 @@ class Scripted:
         return Reply(
             text=self.text or ("I hear how you feel." if right else "All right."),
             audio=tone(300 if right else 200, 0.4) if self.voice else None,
-            think="The voice trembles; the words do not say so." if self.tells else None,
+            think="The voice trembles; the words do not say so." if self.names_cues else None,
             perceived={
                 "emotion": "sad" if chance < 0.6 else "happy",
                 "age": "old" if chance < 0.5 else "adult",
             }
-            if self.tells
+            if self.names_cues
             else {},
             first_audio_seconds=0.2 + self.skill if self.voice else None,
         )
@@ -140,27 +140,27 @@ class Gold:
 
 
 class Floor(Scripted):
-    """A floor that says one thing."""
+    """A floor with a fixed reply."""
 
     role = "floor"
 
 
-class Ear:
-    """An annotator."""
+class ScriptedAnnotator:
+    """An annotator with fixed values."""
 
-    name, version = "ear", "1"
+    name, version = "scripted-asr", "1"
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         if language == "zh":
-            raise NotApplicable("hears English only")
+            raise NotApplicable("supports English only")
         seconds = audio_ref(audio.path).seconds
         return {
-            "hypothesis": f"heard <b>{seconds:.1f}</b>",
+            "hypothesis": f"transcribed <b>{seconds:.1f}</b>",
             "emotion": {"sad": 0.6, "happy": 0.3, "anger": 0.1},
         }
 
     def fingerprint(self) -> str:
-        return "ear"
+        return "scripted-asr"
 
     def settings(self) -> Mapping[str, Any]:
         return {}
@@ -186,10 +186,10 @@ WER = Metric(
 
 
 class Marks:
-    """Scores by the reply's words, with the evidence a judge would leave."""
+    """A scorer by the words of a reply, with the evidence that a judge writes."""
 
     name, version, scope = "marks", "1", "sample"
-    needs: tuple[str, ...] = ("ear",)
+    needs: tuple[str, ...] = ("scripted-asr",)
     metrics = (CONTRAST, JUDGE, WER)
 
     def __init__(self, reason: str = "Warm, and takes up the voice.", nudge: float = 0.0) -> None:
@@ -255,13 +255,13 @@ def make_run(
     scorers: Sequence[Any] | None = None,
     annotators: Sequence[Any] | None = None,
 ) -> RunFolder:
-    """Run everything through the real runner and return the closed run folder."""
+    """Run with the real runner and return the closed run folder."""
     with RunFolder(path).writing() as run:
         evaluate(
             run,
             systems=systems,
             tasks=tasks,
-            annotators=[Ear()] if annotators is None else annotators,
+            annotators=[ScriptedAnnotator()] if annotators is None else annotators,
             scorers=[Marks()] if scorers is None else scorers,
             retry_policy=RetryPolicy(tries=1, first_wait=0.0),
             progress=Silent(),
@@ -273,7 +273,7 @@ def usual_systems() -> list[Any]:
     return [
         Scripted("careful", 0.9),
         Scripted("average", 0.55, breaks="failed"),
-        Scripted("text-only", 0.5, voice=False, tells=False),
-        Floor("canned", 0.0, text="I am here for you.", tells=False),
+        Scripted("text-only", 0.5, voice=False, names_cues=False),
+        Floor("canned", 0.0, text="I am here for you.", names_cues=False),
         Gold(),
     ]

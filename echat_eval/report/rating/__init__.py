@@ -1,1 +1,1 @@
-"""Rating sheets for people, and the ratings that come back."""
+"""Rating sheets for human raters, and the collected ratings."""

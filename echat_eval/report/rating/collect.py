@@ -1,4 +1,4 @@
-"""What raters sent back: checked against the sheet's key, joined into one table, with their agreement."""
+"""Collected ratings: raters' files, checked against the key of the sheet and merged."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 
 def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
-    """Return every rating of several raters' files, systems named by the key.
+    """Return every rating in the raters' files, with system names from the key.
 
     Raises:
-        BadData: a file of another sheet, a question or value the sheet does not have, a rater twice.
+        BadData: a file of another sheet, a question or value that the sheet does not have, a duplicate rater.
     """
     facts = _loaded(key)
     if not isinstance(facts.get("items"), dict) or "sheet" not in facts or "dimensions" not in facts:
@@ -43,35 +43,35 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
     found: list[Rating] = []
     seen: dict[str, Path] = {}
     for path in files:
-        sent = _loaded(path)
-        rater = sent.get("rater")
-        if not isinstance(rater, str) or not rater.strip() or not isinstance(sent.get("ratings"), list):
+        answers = _loaded(path)
+        rater = answers.get("rater")
+        if not isinstance(rater, str) or not rater.strip() or not isinstance(answers.get("ratings"), list):
             raise BadData(
-                f"{path}: not a rater's file; it is what the sheet's button 'Save my ratings' writes"
+                f"{path}: not a rater's file; expected a file from the sheet's button 'Save my ratings'"
             )
-        if sent.get("sheet") != facts["sheet"]:
-            raise BadData(f"{path}: answers another sheet than {key} is the key of")
+        if answers.get("sheet") != facts["sheet"]:
+            raise BadData(f"{path}: answers another sheet than the one of {key}")
         if rater in seen:
-            raise BadData(f"{path}: rater '{rater}' is also in {seen[rater]}; keep one file a rater")
+            raise BadData(f"{path}: rater '{rater}' is also in {seen[rater]}; keep one file per rater")
         seen[rater] = path
-        asked: set[tuple[str, str]] = set()
-        for number, row in enumerate(sent["ratings"], start=1):
-            found += _checked(f"{path}: rating {number}", row, rater, facts, asked)
+        answered: set[tuple[str, str]] = set()
+        for number, row in enumerate(answers["ratings"], start=1):
+            found += _checked(f"{path}: rating {number}", row, rater, facts, answered)
     return found
 
 
 def _checked(
-    where: str, row: Any, rater: str, facts: Mapping[str, Any], asked: set[tuple[str, str]]
+    location: str, row: Any, rater: str, facts: Mapping[str, Any], answered: set[tuple[str, str]]
 ) -> list[Rating]:
     if not isinstance(row, dict) or set(row) != {"item", "dimension", "value"}:
-        raise BadData(f"{where}: expected item, dimension and value")
+        raise BadData(f"{location}: expected item, dimension and value")
     item, dimension, value = row["item"], row["dimension"], row["value"]
     answer = facts["items"].get(item) if isinstance(item, str) else None
     if answer is None:
-        raise BadData(f"{where}: the sheet has no question {item!r}")
-    if (item, dimension) in asked:
-        raise BadData(f"{where}: question '{item}' is answered twice in '{dimension}'")
-    asked.add((item, str(dimension)))
+        raise BadData(f"{location}: the sheet has no question {item!r}")
+    if (item, dimension) in answered:
+        raise BadData(f"{location}: question '{item}' is answered twice in '{dimension}'")
+    answered.add((item, str(dimension)))
 
     def rating(system: str, number: float, low: float, high: float) -> Rating:
         return Rating(
@@ -86,24 +86,24 @@ def _checked(
         )
 
     if not facts["dimensions"]:
-        shares = {"a": (1.0, 0.0), "b": (0.0, 1.0), "equal": (0.5, 0.5)}
-        if dimension != PREFERENCE or not isinstance(value, str) or value not in shares:
-            raise BadData(f"{where}: expected the {PREFERENCE} a, b or equal, got {dimension!r} {value!r}")
+        preferences = {"a": (1.0, 0.0), "b": (0.0, 1.0), "equal": (0.5, 0.5)}
+        if dimension != PREFERENCE or not isinstance(value, str) or value not in preferences:
+            raise BadData(f"{location}: expected the {PREFERENCE} a, b or equal, got {dimension!r} {value!r}")
         return [
             rating(system, share, 0, 1)
-            for system, share in zip(answer["systems"], shares[value], strict=True)
+            for system, share in zip(answer["systems"], preferences[value], strict=True)
         ]
-    known = {d["name"]: d for d in facts["dimensions"]}
-    if dimension not in known:
-        raise BadData(f"{where}: dimension {dimension!r}; the sheet asks for {', '.join(known)}")
-    low, high = known[dimension]["low"], known[dimension]["high"]
+    ranges = {d["name"]: d for d in facts["dimensions"]}
+    if dimension not in ranges:
+        raise BadData(f"{location}: dimension {dimension!r}; the sheet asks for {', '.join(ranges)}")
+    low, high = ranges[dimension]["low"], ranges[dimension]["high"]
     if type(value) is not int or not low <= value <= high:
-        raise BadData(f"{where}: value {value!r} is not a whole number from {low} to {high}")
+        raise BadData(f"{location}: value {value!r} is not a whole number from {low} to {high}")
     return [rating(answer["systems"][0], value, low, high)]
 
 
 def units_of(ratings: Sequence[Rating], dimension: str) -> list[list[float]]:
-    """Return the values each reply got in one dimension."""
+    """Return the values of each reply in one dimension."""
     units: dict[tuple[str, str, str], list[float]] = {}
     for r in ratings:
         if r.dimension == dimension:

@@ -1,7 +1,7 @@
-"""Rating sheets: a folder people open offline, blind to which system said what, and the key that stays.
+"""Rating sheets: a folder that raters open offline, blind to the systems, and the key that is kept.
 
-The sheet holds sounds, words and questions, and no system's name; the key, written beside the sheet and
-never into it, says which answer belongs to which system.
+The sheet holds sounds, words and questions, but no system names. The key, written beside the sheet and never
+into it, maps the replies to the systems.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["PREFERENCE", "Dimension", "dimensions_of", "key_path", "write_sheet"]
 
 PREFERENCE = "preference"
-#: Of the page's files, those that a sheet needs too.
+#: Files of the page that a sheet also needs.
 _SHARED = {"core.js", "words.js", "player.js", "page.css"}
 
 
@@ -46,10 +46,10 @@ class Dimension:
 
 
 def dimensions_of(rubric: str) -> tuple[Dimension, ...]:
-    """Return what people are asked, in the words of a judge's rubric.
+    """Return the rating dimensions of a judge's rubric.
 
     Raises:
-        UnknownName: no judge by that name.
+        UnknownName: no judge with that name.
         BadData: its judge.yaml names neither dimensions nor a range.
     """
     root = data_folder("judges")
@@ -66,7 +66,7 @@ def dimensions_of(rubric: str) -> tuple[Dimension, ...]:
 
 
 def key_path(out: Path) -> Path:
-    """Return where the key of a sheet lies: beside it."""
+    """Return the path of a sheet's key, beside the sheet."""
     return out.with_name(f"{out.name}.key.json")
 
 
@@ -80,27 +80,27 @@ def write_sheet(
     seed: int,
     progress: Progress,
 ) -> int:
-    """Write a sheet and its key; return how many questions it asks.
+    """Write a sheet and its key; return the number of questions.
 
     Args:
-        runs: whose replies are rated; floors and ceilings too.
+        runs: merged runs; replies of floors and ceilings are rated too.
         out: absent or empty.
-        dimensions: asked of every reply; of no use for a pair.
-        pair: two systems to hear side by side instead.
-        samples: at most so many a task, drawn at random, the same for every system.
-        seed: of the draw and of the order.
-        progress: told what is going on.
+        dimensions: questions on every reply; unused for a pair.
+        pair: two systems to compare side by side instead.
+        samples: maximum per task, drawn at random, the same for every system.
+        seed: seed of the draw and of the order.
+        progress: receives the progress.
 
     Raises:
         UsageError: `out` or its key exists, or nothing can be rated.
     """
     key = key_path(out)
     if key.exists() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        taken = key if key.exists() else out
-        raise UsageError(f"{taken}: is there already, and people may have rated it; choose another --out")
+        existing = key if key.exists() else out
+        raise UsageError(f"{existing}: exists already and may have been rated; choose another --out")
     drawn = _drawn(runs, pair, samples, random.Random(f"draw {seed}"))
     if not drawn:
-        raise UsageError("no reply to rate: no sample was answered by the systems; run them first")
+        raise UsageError("no reply to rate: no sample has replies from the systems; run them first")
     order = random.Random(f"order {seed}")
     order.shuffle(drawn)
     outlet = Outlet(out, [])
@@ -114,20 +114,22 @@ def write_sheet(
         items.append(_item(name, sample, [runs.responses[s, sample.task, sample.id] for s in names], sound))
         answers[name] = {"task": sample.task, "sample_id": sample.id, "systems": names}
         progress.advance()
-    asked = [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions] if pair is None else []
-    sheet_id = digest("sheet", [items, asked, answers])
+    questions = [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions] if pair is None else []
+    sheet_id = digest("sheet", [items, questions, answers])
     for path in (*(p for p in page_assets("page") if p.name in _SHARED), *page_assets("rate")):
         outlet.write(path.name, path.read_bytes())
-    outlet.write("data/sheet.js", data_script("sheet", {"id": sheet_id, "dimensions": asked, "items": items}))
-    facts = {"sheet": sheet_id, "seed": seed, "dimensions": asked, "items": answers}
+    outlet.write(
+        "data/sheet.js", data_script("sheet", {"id": sheet_id, "dimensions": questions, "items": items})
+    )
+    facts = {"sheet": sheet_id, "seed": seed, "dimensions": questions, "items": answers}
     write_atomically(key, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
     return len(items)
 
 
 def _drawn(
-    runs: MergedRuns, pair: tuple[str, str] | None, most: int, chance: random.Random
+    runs: MergedRuns, pair: tuple[str, str] | None, limit: int, rng: random.Random
 ) -> list[tuple[Sample, tuple[str, ...]]]:
-    """Return (sample, systems heard together), the same samples for every system."""
+    """Return (sample, systems rated together), the same samples for every system."""
     systems = list(pair) if pair is not None else list(runs.roles)
     for name in systems:
         if name not in runs.roles:
@@ -137,12 +139,12 @@ def _drawn(
         response = runs.responses.get((system, sample.task, sample.id))
         return response is not None and response.reply is not None
 
-    chosen: list[tuple[Sample, tuple[str, ...]]] = []
+    selected: list[tuple[Sample, tuple[str, ...]]] = []
     for _, members in groupby(runs.samples.values(), key=lambda s: s.task):
         rated = [s for s in members if all(answered(system, s) for system in systems)]
-        for sample in chance.sample(rated, min(most, len(rated))):
-            chosen += [(sample, tuple(systems))] if pair is not None else [(sample, (s,)) for s in systems]
-    return chosen
+        for sample in rng.sample(rated, min(limit, len(rated))):
+            selected += [(sample, tuple(systems))] if pair is not None else [(sample, (s,)) for s in systems]
+    return selected
 
 
 def _item(name: str, sample: Sample, responses: Sequence[Response], sound: SoundStore) -> dict[str, Any]:
@@ -150,8 +152,8 @@ def _item(name: str, sample: Sample, responses: Sequence[Response], sound: Sound
     for response in responses:
         assert response.reply is not None
         audio = response.reply.audio
-        heard = sound(audio if isinstance(audio, AudioRef) else None)
-        replies.append({"text": response.reply.text, "audio": heard})
+        stored = sound(audio if isinstance(audio, AudioRef) else None)
+        replies.append({"text": response.reply.text, "audio": stored})
     return {
         "name": name,
         "language": sample.language,

@@ -1,4 +1,4 @@
-"""People's ratings as one long table: what `rate import` writes, `check judge` and `report` read."""
+"""Human ratings as one long table, written by `rate import` and read by `check judge` and `report`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("rater", "system", "task", "sample_id", "dimension", "value", "low", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """One rater's number for one reply in one dimension ("score": the whole).
+    """One rater's value for one reply in one dimension ("score": overall).
 
     Attributes:
         value: from low to high; a preference is 1 for the preferred reply, 0 for the other, 0.5 for equal.
@@ -36,7 +36,7 @@ class Rating:
 
 
 def ratings_csv(ratings: Sequence[Rating]) -> str:
-    """Return the table as CSV; no cell is a formula."""
+    """Return the table as CSV; no cell can be a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -72,12 +72,12 @@ def _rating(path: Path, line: int, row: Mapping[str | None, str | None]) -> Rati
             numbers[name] = float(row[name] or "")
         except ValueError as error:
             raise BadData(f"{path}:{line}: {name} is {row[name]!r}, expected a number") from error
-    inside = (
+    in_range = (
         all(map(math.isfinite, numbers.values())) and numbers["low"] <= numbers["value"] <= numbers["high"]
     )
-    if not inside or numbers["low"] == numbers["high"]:
+    if not in_range or numbers["low"] == numbers["high"]:
         raise BadData(f"{path}:{line}: value {row['value']} is not from {row['low']} to {row['high']}")
     texts = {name: str(row[name]) for name in COLUMNS[:5]}
-    # An apostrophe before a formula's sign is ours: it keeps a spreadsheet from running it.
+    # `safe_cell` adds an apostrophe before a formula, so that a spreadsheet does not run it.
     plain = {name: text[1:] if safe_cell(text[1:]) == text else text for name, text in texts.items()}
     return Rating(**plain, **numbers)  # type: ignore[arg-type]

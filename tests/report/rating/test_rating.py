@@ -1,4 +1,4 @@
-"""Rating by people: blind sheets, what comes back, agreement, and the paper's human table."""
+"""Human ratings: blind sheets, collection, agreement and the human table."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def make_sheet(
     )
 
 
-def sent(out: Path, rater: str, value: Any = 4) -> Path:
-    """Return a rater's file as the page writes it, every question answered alike."""
+def answer_file(out: Path, rater: str, value: Any = 4) -> Path:
+    """Write and return a rater's file with the same answer to every question."""
     key = json.loads(key_path(out).read_text(encoding="utf-8"))
     names = [d["name"] for d in key["dimensions"]] or ["preference"]
     ratings = [{"item": item, "dimension": d, "value": value} for item in key["items"] for d in names]
@@ -49,10 +49,10 @@ def sent(out: Path, rater: str, value: Any = 4) -> Path:
     return path
 
 
-def test_a_sheet_is_blind_and_its_key_lies_outside(usual_run: RunFolder, tmp_path: Path) -> None:
-    asked = make_sheet(usual_run, tmp_path / "sheet")
+def test_a_sheet_is_blind_and_its_key_is_outside(usual_run: RunFolder, tmp_path: Path) -> None:
+    questions = make_sheet(usual_run, tmp_path / "sheet")
     key = json.loads(key_path(tmp_path / "sheet").read_text(encoding="utf-8"))
-    assert asked == len(key["items"]) == 2 * 3 * 5  # tasks x samples x systems
+    assert questions == len(key["items"]) == 2 * 3 * 5  # tasks x samples x systems
     texts = [
         p for p in (tmp_path / "sheet").rglob("*") if p.is_file() and p.suffix in {".js", ".html", ".json"}
     ]
@@ -83,17 +83,17 @@ def test_every_system_is_rated_on_the_same_samples(usual_run: RunFolder, tmp_pat
     assert len({frozenset(found) for found in by_system.values()}) == 1
 
 
-def test_a_sheet_that_is_there_is_never_replaced(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_an_existing_sheet_is_never_replaced(usual_run: RunFolder, tmp_path: Path) -> None:
     make_sheet(usual_run, tmp_path / "sheet")
-    with pytest.raises(UsageError, match="people may have rated it"):
+    with pytest.raises(UsageError, match="exists already and may have been rated"):
         make_sheet(usual_run, tmp_path / "sheet")
 
 
-def test_ratings_come_back_under_the_right_system(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_collected_ratings_name_the_right_system(usual_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "sheet"
     make_sheet(usual_run, out)
     key = json.loads(key_path(out).read_text(encoding="utf-8"))
-    found = read_ratings(key_path(out), [sent(out, "ann", 4), sent(out, "ben", 2)])
+    found = read_ratings(key_path(out), [answer_file(out, "ann", 4), answer_file(out, "ben", 2)])
     assert len(found) == 2 * len(key["items"]) * 2
     text = ratings_csv(found)
     rows = list(csv.DictReader(text.splitlines()))
@@ -112,8 +112,8 @@ def test_a_preference_becomes_one_row_for_each_system(usual_run: RunFolder, tmp_
     make_sheet(usual_run, out, pair=("careful", "text-only"))
     key = json.loads(key_path(out).read_text(encoding="utf-8"))
     assert {tuple(sorted(i["systems"])) for i in key["items"].values()} == {("careful", "text-only")}
-    assert len({tuple(i["systems"]) for i in key["items"].values()}) == 2, "who stands first is drawn"
-    found = read_ratings(key_path(out), [sent(out, "ann", "a")])
+    assert len({tuple(i["systems"]) for i in key["items"].values()}) == 2, "the order of the pair is random"
+    found = read_ratings(key_path(out), [answer_file(out, "ann", "a")])
     for (name, item), rows in zip(
         key["items"].items(), zip(found[::2], found[1::2], strict=True), strict=True
     ):
@@ -149,12 +149,12 @@ def test_a_preference_becomes_one_row_for_each_system(usual_run: RunFolder, tmp_
         (lambda f: [], "expected an object"),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line(
+def test_an_invalid_file_is_refused_in_one_line(
     usual_run: RunFolder, tmp_path: Path, change: Any, message: str
 ) -> None:
     out = tmp_path / "sheet"
     make_sheet(usual_run, out, samples=1)
-    path = sent(out, "ann")
+    path = answer_file(out, "ann")
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(BadData, match=message) as caught:
         read_ratings(key_path(out), [path])
@@ -164,12 +164,12 @@ def test_a_bad_file_is_refused_in_one_line(
 def test_one_rater_in_two_files_is_refused(usual_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "sheet"
     make_sheet(usual_run, out, samples=1)
-    path = sent(out, "ann")
+    path = answer_file(out, "ann")
     with pytest.raises(BadData, match="rater 'ann' is also in"):
         read_ratings(key_path(out), [path, path])
 
 
-def test_alpha_is_krippendorffs_own_example() -> None:
+def test_alpha_matches_krippendorffs_example() -> None:
     # Krippendorff (2011), Computing Krippendorff's alpha-reliability, section D: 4 observers, 12 units.
     observers = [
         [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
@@ -183,23 +183,23 @@ def test_alpha_is_krippendorffs_own_example() -> None:
     assert alpha(units, "interval") == pytest.approx(0.849, abs=5e-4)
 
 
-def test_alpha_of_nothing_rated_twice_is_not_defined() -> None:
+def test_alpha_without_repeated_or_varying_ratings_is_undefined() -> None:
     assert alpha([[1.0], [2.0]]) is None
     assert alpha([[3.0, 3.0], [3.0, 3.0]]) is None
     assert alpha([[1.0, 1.0], [5.0, 5.0]]) == 1.0
 
 
-def test_rubrics_give_the_questions() -> None:
-    asked = [(d.name, d.low, d.high) for d in dimensions_of("echat-r1")]
-    assert asked == [(name, 0, 5) for name in ("content", "cue_awareness", "empathy")]
+def test_rubrics_define_the_questions() -> None:
+    questions = [(d.name, d.low, d.high) for d in dimensions_of("echat-r1")]
+    assert questions == [(name, 0, 5) for name in ("content", "cue_awareness", "empathy")]
     with pytest.raises(UnknownName, match="unknown judge 'nobody'"):
         dimensions_of("nobody")
 
 
-def test_the_human_table_is_made_of_ratings(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_the_human_table_contains_the_ratings(usual_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "sheet"
     make_sheet(usual_run, out, samples=5)
-    found = read_ratings(key_path(out), [sent(out, "ann", 4), sent(out, "ben", 1)])
+    found = read_ratings(key_path(out), [answer_file(out, "ann", 4), answer_file(out, "ben", 1)])
     (tmp_path / "ratings.csv").write_text(ratings_csv(found), encoding="utf-8")
     build_report(
         [str(usual_run.path)],
@@ -227,19 +227,19 @@ def test_the_human_table_is_made_of_ratings(usual_run: RunFolder, tmp_path: Path
     shutil.which("chromium") is None or importlib.util.find_spec("playwright") is None,
     reason="needs chromium (Debian: apt-get install chromium) and playwright (pip install playwright)",
 )
-def test_a_person_rates_in_the_browser_and_the_file_comes_back(usual_run: RunFolder, tmp_path: Path) -> None:
+def test_ratings_in_the_browser_are_saved_and_collected(usual_run: RunFolder, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     out = tmp_path / "sheet"
     make_sheet(usual_run, out, samples=1)
-    complaints: list[str] = []
+    errors: list[str] = []
     requests: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         context = browser.new_context(locale="en-GB", viewport={"width": 390, "height": 844})
         page = context.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda e: complaints.append(str(e)))
+        page.on("console", lambda m: errors.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
         page.on("request", lambda r: requests.append(r.url))
         page.goto(f"file://{out}/index.html")
         page.fill("#rater", "Ann B.")
@@ -264,5 +264,5 @@ def test_a_person_rates_in_the_browser_and_the_file_comes_back(usual_run: RunFol
     assert len(found) == 2 * 5 * 2
     assert sorted(r.value for r in found) == [2] * 18 + [4, 5]
     assert {r.rater for r in found} == {"Ann B."}
-    assert complaints == []
+    assert errors == []
     assert [u for u in requests if not u.startswith((f"file://{out}/", "blob:", "data:"))] == []
