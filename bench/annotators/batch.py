@@ -1,9 +1,11 @@
 """Batches against one by one: labels that flip, the ratio of speeds, and memory.
 
-    python bench/annotators/batch.py [--ears NAME ...] [--model DIR] [--clips 1000] [--batch 8] [--out FILE]
+    python bench/annotators/batch.py [--annotators NAME ...] [--model DIR] [--clips 1000]
+        [--batch 8] [--out FILE]
 
-Every ear hears the same clips twice, each way in a process of its own. Models are tiny ones with random
-weights, which say whether labels hold and nothing about real speed; --model gives one ear a real folder.
+Every annotator reads the same clips twice, each way in its own process. The models are tiny with random
+weights: they show whether labels hold and nothing about real speed. --model gives one annotator a real
+folder.
 `paraformer` is FunASR's own padded batch, which the package does not use; it is here to show why.
 """
 
@@ -41,8 +43,8 @@ def clips(count: int, seed: int = 0) -> list[np.ndarray]:
     return made
 
 
-def ear(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
-    """Return the annotator, the value that is its label, and the language it is asked to hear."""
+def build_annotator(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
+    """Return the annotator, the value that is its label, and the language of the clips."""
     from echat_eval.annotators.emotion2vec import Emotion2vec
     from echat_eval.annotators.events import EventTagger
     from echat_eval.annotators.funasr import FunASR
@@ -78,7 +80,7 @@ def ear(name: str, model: str | None, folder: Path) -> tuple[Any, str, str]:
     return build(model or str(make(folder / name))), label, language
 
 
-EARS = (
+ANNOTATORS = (
     "emotion2vec",
     "sensevoice",
     "transformers-emotion",
@@ -88,7 +90,7 @@ EARS = (
 )
 
 
-def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]:
+def measure(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]:
     """Hear all clips in batches of this size; return labels, seconds and peak memory."""
     import soundfile as sf
     import torch
@@ -98,7 +100,7 @@ def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        annotator, label, language = ear(name, model, folder)
+        annotator, label, language = build_annotator(name, model, folder)
         audios = []
         for n, sound in enumerate(clips(count)):
             sf.write(folder / f"{n}.wav", sound, 16000, subtype="PCM_16")
@@ -115,8 +117,8 @@ def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]
         begun = time.perf_counter()
         for start in range(0, count, batch):
             chunk = order[start : start + batch]
-            heard = together([audios[n] for n in chunk], language=language)
-            labels.update((n, str(values[label])) for n, values in zip(chunk, heard, strict=True))
+            rows = together([audios[n] for n in chunk], language=language)
+            labels.update((n, str(values[label])) for n, values in zip(chunk, rows, strict=True))
         seconds = time.perf_counter() - begun
     return {
         "labels": [labels[n] for n in range(count)],
@@ -130,13 +132,13 @@ def hear(name: str, model: str | None, batch: int, count: int) -> dict[str, Any]
 def _paraformer_batch(annotator: Any) -> Callable[..., list[dict[str, str]]]:
     from echat_eval.annotators.local_model import mono_of
 
-    def heard(audios: Any, language: str) -> list[dict[str, str]]:
+    def annotate(audios: Any, language: str) -> list[dict[str, str]]:
         found = annotator._model.ready().generate(
             [mono_of(audio) for audio in audios], fs=16000, batch_size=len(audios)
         )
         return [{"hypothesis": one.get("text", "")} for one in found]
 
-    return heard
+    return annotate
 
 
 def compared(name: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -184,21 +186,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ears", nargs="+", choices=EARS, default=list(EARS))
-    parser.add_argument("--one", choices=EARS, help=argparse.SUPPRESS)
+    parser.add_argument("--annotators", nargs="+", choices=ANNOTATORS, default=list(ANNOTATORS))
+    parser.add_argument("--one", choices=ANNOTATORS, help=argparse.SUPPRESS)
     parser.add_argument("--model")
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(hear(given.one, given.model, given.batch, given.clips)))
+        print(json.dumps(measure(given.one, given.model, given.batch, given.clips)))
         return
-    if given.model and len(given.ears) != 1:
-        parser.error("--model is one ear's; name it with --ears")
+    if given.model and len(given.annotators) != 1:
+        parser.error("--model belongs to one annotator; name it with --annotators")
     result = {
         "machine": {"cpu": _cpu(), "threads": 1, "gpu": None},
-        "ears": {name: compared(name, given) for name in given.ears},
+        "annotators": {name: compared(name, given) for name in given.annotators},
     }
     text = json.dumps(result, ensure_ascii=False, indent=1)
     print(text)

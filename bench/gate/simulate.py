@@ -1,11 +1,11 @@
 """How often the gate is wrong on dialogue-shaped scores, cell by cell.
 
     python bench/gate/simulate.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
-    python bench/gate/simulate.py --table                          the cells as Markdown, for docs/gate.md
+    python bench/gate/simulate.py --table                          the cells as Markdown, for bench/results/gate_sim.md
 
 Cells that are in the result file with as many runs are not drawn again. Every run goes through
 `echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
-tests/gate/test_critical.py holds that both say the same. What a cell lists, in percent of runs:
+tests/gate/test_critical.py checks that both agree. A cell lists, in percent of runs:
 
     false pass    the pooled primary's true drop is the margin, and the gate passes (nominal 2.5)
     false drop    nothing changed, and any of the 21 critical differences (5 tasks x 4 metrics and the pooled
@@ -155,7 +155,7 @@ def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
         count(f"pass when equal {name}", codes == Exit.DONE)
         value, se, df = pooled.value[0], pooled.se[0], pooled.df[0]
         seen = detectable_difference(se, df, level=LEVEL, power=POWER, limit=0.8)
-        # Each run's promise is kept or broken by the next run, moved to where the promise says.
+        # Each run's promise is kept or broken by the next run, moved to to the promised difference.
         moved = Tests(value=(value + np.roll(seen, 1) - MARGIN)[None], se=se[None], df=df[None])
         count(f"power {name}", worst_case_bounds(moved, level=LEVEL)[0] > -MARGIN)
         count(f"mean detectable {name}", seen)
@@ -165,7 +165,7 @@ def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
 
 
 def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:
-    """(runs,) whether any critical difference is called a drop, whatever the primary says."""
+    """(runs,) whether any critical difference is called a drop, whatever the result of the primary."""
     codes = outcomes(
         holds=np.zeros((len(p_values), 1), bool),
         drop_p=p_values,

@@ -17,7 +17,7 @@ from bench.osum.forced import Length
 from bench.osum.sides import CONFIGS
 from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes
 from echat_eval.osum.checkpoint.weights import build, join
-from echat_eval.osum.decoding.cuda_graphs import compile_layers, recorder
+from echat_eval.osum.decoding.cuda_graphs import compile_layers, graph_capture
 from echat_eval.osum.model.config import OsumConfig
 
 #: Ways to do a step, from the safest to the fastest.
@@ -37,7 +37,7 @@ class Scale:
         most: new ids that a reply may have, as in use: it decides the size of the cache.
         reply: of the S2S section, on average.
         requests: of the S2S section.
-        seconds: of a voice that is heard.
+        seconds: of the input audio.
         repeats: of every measurement.
         copied: bytes of the copy that measures the bandwidth.
     """
@@ -128,7 +128,7 @@ class Bench:
     @cached_property
     def model(self) -> Any:
         tensors = random_weights(self.config, device=self.device, dtype=self.scale.dtype)
-        return build(join(tensors, self.config, where="bench"), self.config)
+        return build(join(tensors, self.config, source="bench"), self.config)
 
     @property
     def way(self) -> str:
@@ -146,15 +146,15 @@ class Bench:
         )
         return known or measured
 
-    def record(self, way: str) -> Any:
-        """Return how to record steps; on a CPU fixed steps are done as they are."""
+    def capture_graph(self, way: str) -> Any:
+        """Return what captures steps as CUDA graphs; on a CPU, fixed steps run without."""
         if way == "plain":
             return None
         if not self.cuda:
             if way == "compiled" and not self.model.decoder.compiled:
                 compile_layers(self.model.decoder)
             return lambda step, state: step
-        return recorder(way, self.model.decoder, torch.device(self.device))
+        return graph_capture(way, self.model.decoder, torch.device(self.device))
 
     def synchronise(self) -> None:
         if self.cuda:

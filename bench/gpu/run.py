@@ -7,7 +7,7 @@
 One call of at most `--limit` seconds (540). Weights are random, made on the device from a seed; replies
 end at set lengths, so the work is fixed. Sections run in the order of their importance in a process of
 their own; one that fails or hangs is noted, and a fresh process goes on with the rest; one for which there
-is no time left is skipped, and says so. The report is written after every section.
+is no time left is skipped, and the report states this. The report is written after every section.
 
 `--public`, the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac outside this repository, adds the
 public code's decoding at batch 1 beside ours, in turns, if it can be imported: it needs transformers 4.44.0.
@@ -54,7 +54,7 @@ PATIENCE = 1.5
 
 
 class Progress:
-    """What is known so far, kept in a file between two processes; one JSON line an event."""
+    """Results so far, kept in a file between two processes; one JSON line an event."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,11 +69,11 @@ class Progress:
         results: dict[str, Any] = {}
         open_section, since = None, 0.0
         for line in self.path.read_text(encoding="utf-8").splitlines():
-            told = json.loads(line)
-            if told["event"] == "begin":
-                open_section, since = told["name"], told["content"]["at"]
+            event = json.loads(line)
+            if event["event"] == "begin":
+                open_section, since = event["name"], event["content"]["at"]
             else:
-                results[told["name"]], open_section = told["content"], None
+                results[event["name"]], open_section = event["content"], None
         return results, open_section, since
 
 

@@ -15,7 +15,8 @@ from echat_eval.osum.prompts.modes import GenerationRequest
 if TYPE_CHECKING:
     from bench.gpu.measure import Bench
 
-#: Six text ids, eighteen codec ids, and so on: the text ends at this id, and the reply so many codes later.
+#: Six text ids, eighteen codec ids, and so on: the text ends at the first number of ids; the
+#: second number of codec ids follow.
 STREAMED = Length(24 + 3, 24)
 
 
@@ -44,34 +45,41 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
     worker = make_worker(bench, kind, slots=scale.rows)
     mute = EngineWorker(engine=worker.engine)
     waves = make_waves(scale.requests, seconds=scale.seconds)
-    asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
-    lengths = [length_of(bench, ask.seed) for ask in asks]
-    cap = max(*(length.ids for length in lengths), scale.most)
+    requests = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
+    lengths = [length_of(bench, request.seed) for request in requests]
+    max_new_tokens = max(*(length.ids for length in lengths), scale.most)
     made: dict[int, Any] = {}
 
     def answer(by: EngineWorker, count: int) -> None:
         with forced(lambda seed: lengths[seed], bench.config):
-            made.update(by.answer(iter(enumerate(asks[:count])), mode="s2s", sampling=None, cap=cap))
+            made.update(
+                by.answer(
+                    iter(enumerate(requests[:count])),
+                    mode="s2s",
+                    sampling=None,
+                    max_new_tokens=max_new_tokens,
+                )
+            )
 
-    first = bench.seconds(lambda: answer(worker, min(scale.rows, len(asks))))
+    first = bench.seconds(lambda: answer(worker, min(scale.rows, len(requests))))
     bench.forget_peak()
-    without = bench.seconds(lambda: answer(mute, len(asks)))
+    without = bench.seconds(lambda: answer(mute, len(requests)))
     language_model = bench.memory()
     bench.forget_peak()
-    taken = bench.seconds(lambda: answer(worker, len(asks)))
+    taken = bench.seconds(lambda: answer(worker, len(requests)))
     wrong = [n for n, answered in made.items() if len(answered.reply.ids) != lengths[n].ids]
-    if wrong or len(made) != len(asks):
-        raise RuntimeError(f"{len(made)} of {len(asks)} replies; of a wrong length: {wrong[:5]}")
+    if wrong or len(made) != len(requests):
+        raise RuntimeError(f"{len(made)} of {len(requests)} replies; of a wrong length: {wrong[:5]}")
     ids = sum(length.ids for length in lengths)
     return {
         "token2wav": kind,
         "steps": worker.engine.steps,
         "slots": scale.rows,
-        "replies": len(asks),
-        "replies_per_second": len(asks) / taken,
-        "seconds_per_reply": taken / len(asks),
+        "replies": len(requests),
+        "replies_per_second": len(requests) / taken,
+        "seconds_per_reply": taken / len(requests),
         "without_a_voice": {
-            "replies_per_second": len(asks) / without,
+            "replies_per_second": len(requests) / without,
             "tokens_per_second": ids / without,
         }
         | language_model,
@@ -90,8 +98,8 @@ def streaming(bench: Bench) -> dict[str, Any]:
     found = []
     for number in range(bench.scale.repeats + 1):
         with forced(lambda _: STREAMED, bench.config):
-            asks = iter([(0, GenerationRequest(wave=wave, seed=number))])
-            made = worker.answer(asks, mode="s2s-stream", sampling=None, cap=STREAMED.ids + 4)
+            requests = iter([(0, GenerationRequest(wave=wave, seed=number))])
+            made = worker.answer(requests, mode="s2s-stream", sampling=None, max_new_tokens=STREAMED.ids + 4)
         found.append(made[0].first_audio_seconds)
     later = [seconds for seconds in found[1:] if seconds is not None]
     if not later:

@@ -1,4 +1,4 @@
-"""What the GPU bench measures of the language model: each function is a section and returns numbers.
+"""Sections of the GPU bench for the language model: each function is a section and returns numbers.
 
 Nothing here decides whether there is time: `osum_gpu.py` does. Seconds are wall seconds between two
 synchronisations of the device, medians of the repeats.
@@ -48,10 +48,10 @@ def card(bench: Bench) -> dict[str, Any]:
 
 def one_phase(head: Head, new: int, most: int) -> tuple[DecodingRules, Length]:
     """Return the rules of a spoken reply, kept to one of its phases, and the length that makes `new` ids."""
-    rules = DecodingRules(max_new=most, age_gate=True, block_repeats=True)
+    rules = DecodingRules(max_new_tokens=most, age_gate=True, block_repeats=True)
     if head == "text":
         return replace(rules, ends_with_text=True), Length(new - 1, NEVER)
-    return replace(rules, starts_in_speech=True, edges=1), Length(-NEVER, NEVER + new - 3)
+    return replace(rules, starts_in_speech=True, bos_eos_count=1), Length(-NEVER, NEVER + new - 3)
 
 
 def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[tuple[int, ...]]:
@@ -59,7 +59,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[t
     model, scale = bench.model, bench.scale
     if way != "compiled":
         model.decoder.compiled = []
-    record = bench.record(way)
+    capture_graph = bench.capture_graph(way)
     generator = torch.Generator(bench.device).manual_seed(1)
     width = bench.config.decoder.width
     prompts = [
@@ -72,7 +72,13 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[t
         return [job for job, _ in zip(jobs, range(count), strict=False)]
 
     rules, length = one_phase(head, new, scale.most)
-    loop = DecodeLoop(model, rules=rules, sampling=mode_named("s2s").sampling, slots=rows, record=record)
+    loop = DecodeLoop(
+        model,
+        rules=rules,
+        sampling=mode_named("s2s").sampling,
+        slots=rows,
+        capture_graph=capture_graph,
+    )
     with forced(lambda _: length, bench.config):
         made = {one.job.number: one.ids for one in loop.run(take)}
     if loop.notes or {len(ids) for ids in made.values()} != {new}:
@@ -145,7 +151,7 @@ def hear(bench: Bench) -> dict[str, Any]:
     for rows in (1, bench.scale.rows):
         waves = make_waves(rows, seconds=bench.scale.seconds)
         bench.forget_peak()
-        taken = bench.median(lambda waves=waves: bench.model.hear(waves))
+        taken = bench.median(lambda waves=waves: bench.model.embed_audio(waves))
         audio = sum(len(wave) for wave in waves) / 16_000
         found[f"batch {rows}"] = {
             "seconds_per_request": taken / rows,

@@ -22,7 +22,7 @@ from echat_eval.osum.voice.weights import build_flow, build_hift
 #: A prompt of 9.2 s, as the public code ships: tokens and mel frames.
 VOICE = {"full": (231, 796), "tiny": (7, 24)}
 EXACT = "float32"
-#: What the package does unless told otherwise, as torch comes; and what should be fastest.
+#: Defaults of the package, as torch comes; and what should be fastest.
 USUAL, FAST = "float32, convolutions in TF32", "bf16 estimator, TF32, noise on the device"
 #: Name -> the estimator's type, TF32 in matrix products, TF32 in convolutions, noise drawn on the device.
 KINDS = {
@@ -50,8 +50,8 @@ def make_speaker(bench: Bench, kind: str) -> Token2Wav:
     config, size = VOICE_CONFIGS[bench.scale.config], VOICE[bench.scale.config]
     flow, hift = ({k: v.clone() for k, v in state.items()} for state in voice_states(bench.scale.config))
     return Token2Wav(
-        build_flow(flow, config.flow, where="bench"),
-        build_hift(hift, config.hift, where="bench"),
+        build_flow(flow, config.flow, source="bench"),
+        build_hift(hift, config.hift, source="bench"),
         random_voice(tokens=size[0], frames=size[1]),
         device=bench.device,
         estimator_dtype=dtype,

@@ -1,4 +1,4 @@
-"""What is in a run folder, as kill.py compares it, and how to damage it as a power loss may."""
+"""Contents of a run folder, as run.py compares them, and how to damage it as a power loss may."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def written(out: Path, whole: dict[str, Any]) -> dict[str, Counter[str]]:
     voice = {row["sample_id"]: row["reply"]["audio"]["sha256"] for row in whole["responses.jsonl"]}
     return {
         "system": Counter(question[row["sample_id"]] for row in whole_lines(out / FILES[0])),
-        "ear": Counter(voice[row["sample_id"]] for row in whole_lines(out / FILES[1])),
+        "annotator": Counter(voice[row["sample_id"]] for row in whole_lines(out / FILES[1])),
         "judge": Counter(row["key"] for row in whole_lines(out / FILES[3])),
     }
 
@@ -64,7 +64,7 @@ def written(out: Path, whole: dict[str, Any]) -> dict[str, Counter[str]]:
 def lost_rows(out: Path, whole: dict[str, Any]) -> dict[str, int]:
     """Return stage -> how many rows of a finished run are no longer there."""
     kept = written(out, whole)
-    before = {"system": FILES[0], "ear": FILES[1], "judge": FILES[3]}
+    before = {"system": FILES[0], "annotator": FILES[1], "judge": FILES[3]}
     return {stage: len(whole[name]) - len(kept[stage]) for stage, name in before.items()}
 
 
@@ -78,7 +78,7 @@ def tear(out: Path, dice: random.Random) -> list[str]:
         wide = [n for n in range(at, min(at + 4000, len(content))) if content[n] & 0xC0 == 0x80]
         if wide and dice.random() < 0.5:
             at = wide[0]  # the second byte of a character
-        # What a file system had not written yet may read as zeros.
+        # Data that a file system had not written yet may read as zeros.
         zeros = dice.choice((0, 0, 512))
         path.write_bytes(content[:at] + b"\0" * zeros)
         done.append(f"{name} at {at} of {len(content)}{', then zeros' if zeros else ''}")
@@ -94,10 +94,10 @@ def tear(out: Path, dice: random.Random) -> list[str]:
 
 def lines_of(found: dict[str, Any]) -> str:
     """Return what was found as lines for docs/performance.md."""
-    at, calls, told = found["machine"], found["calls"], found["summary"]
+    at, calls, totals = found["machine"], found["calls"], found["summary"]
 
     def each(counts: dict[str, int]) -> str:
-        return f"system {counts['system']}, annotator {counts['ear']}, judge {counts['judge']}"
+        return f"system {counts['system']}, annotator {counts['annotator']}, judge {counts['judge']}"
 
     early = " **Preliminary: ended by hand before all kills.**" if found.get("preliminary") else ""
     return "\n".join(
@@ -105,10 +105,11 @@ def lines_of(found: dict[str, Any]) -> str:
             f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
             f"`{found['command']}`. Calls of an undisturbed run: {each(calls)}.{early}",
             "",
-            f"- SIGKILL at {len(found['killed'])} points, {told['killed before they ended']} before the end: "
-            f"{told['killed']}. Most calls in flight: {each(told['most in flight'])}. Most repeated: "
-            f"{each(told['most repeated'])}.",
-            f"- Files cut at any byte, zeros behind the cut, sound half written: {told['torn']}.",
-            f"- No file may grow beyond a drawn size, as if the disk were full: {told['full']}.",
+            f"- SIGKILL at {len(found['killed'])} points, {totals['killed before they ended']} before the "
+            f"end: "
+            f"{totals['killed']}. Most calls in flight: {each(totals['most in flight'])}. Most repeated: "
+            f"{each(totals['most repeated'])}.",
+            f"- Files cut at any byte, zeros behind the cut, sound half written: {totals['torn']}.",
+            f"- No file may grow beyond a drawn size, as if the disk were full: {totals['full']}.",
         ]
     )

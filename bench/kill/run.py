@@ -1,12 +1,11 @@
-"""Kill a run at seeded points and finish it: nothing lost, nothing asked twice but what was in flight.
+"""Kill a run at seeded points and finish it: nothing is lost, and only calls in flight are repeated.
 
     python bench/kill/run.py
 
-A run over all stages (system, annotator, a judge over loopback) is killed with SIGKILL, or finds its disk
-full, or finds its files cut as after a power loss; then the same command finishes it. Each time the final
-rows are held against those of a run that nothing happened to, and the calls, which are counted by whoever is
-called, against those that had begun and were not yet written. Writes bench/results/kill.json; exits 1 if
-anything was lost or asked twice.
+A run over all stages (system, annotator, a judge over loopback) is killed with SIGKILL, meets a full disk, or
+finds its files cut as after a power loss; then the same command finishes it. The final rows are compared with
+those of an undisturbed run, and the calls, counted by the called side, with those that were in flight. Writes
+bench/results/kill.json; exits 1 if a row was lost or a written row was asked again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,11 @@ from bench.support.made_task import write_task  # noqa: E402
 RESULTS = BENCH / "results" / "kill.json"
 SERVER = BENCH / "support" / "scripted_chat.py"
 #: Whose calls are counted -> how many of them are made at once.
-WIDTHS = {"system": kill_world.SYSTEM_CALLS, "ear": kill_world.EAR_CALLS, "judge": kill_world.JUDGE_CALLS}
+WIDTHS = {
+    "system": kill_world.SYSTEM_CALLS,
+    "annotator": kill_world.ANNOTATOR_CALLS,
+    "judge": kill_world.JUDGE_CALLS,
+}
 MARKS = "<!-- kill: begin, written by bench/kill/run.py -->", "<!-- kill: end -->"
 STEP = 0.001  # seconds between looks at the calls
 
@@ -154,7 +157,7 @@ def killed(world: World, dice: random.Random) -> dict[str, Any]:
     code = run.wait()
     time.sleep(0.05)  # what was sent before the kill still arrives at the judge
     before, kept = run.calls(), written(out, world.rows)
-    flying = {name: sum((before[name] - kept[name]).values()) for name in ("system", "ear")}
+    flying = {name: sum((before[name] - kept[name]).values()) for name in ("system", "annotator")}
     flying["judge"] = _total({"": before["judge"]}) - _total({"": kept["judge"]})
     ended_by_itself = code != -signal.SIGKILL
     again = _finish(world, out)
@@ -163,7 +166,7 @@ def killed(world: World, dice: random.Random) -> dict[str, Any]:
         for name in WIDTHS
     }
     strangers = sum(
-        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
+        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "annotator")
     )
     return {
         "at": f"{at:.3f} s" if by_time else f"call {at}",
@@ -190,14 +193,14 @@ def torn(world: World, dice: random.Random) -> dict[str, Any]:
     # A verdict whose scores are there is not asked for again: it may stay away, but not be another one.
     if set(rows_of(out)["verdicts.jsonl"]) <= set(world.rows["verdicts.jsonl"]):
         again["unequal"] = [name for name in again["unequal"] if name != "verdicts.jsonl"]
-    asked = {name: _total({"": again["calls"][name]}) for name in WIDTHS}
+    requests = {name: _total({"": again["calls"][name]}) for name in WIDTHS}
     return {
         "cuts": cuts,
         "lost": lost,
-        "asked_again": asked,
+        "asked_again": requests,
         "unequal": again["unequal"],
         "left_over": again["left_over"],
-        "sound": not again["unequal"] and all(asked[name] <= lost[name] for name in WIDTHS),
+        "sound": not again["unequal"] and all(requests[name] <= lost[name] for name in WIDTHS),
     }
 
 
@@ -212,9 +215,9 @@ def full(world: World, dice: random.Random) -> dict[str, Any]:
     code, said = run.wait(), run.errors.read_text()
     before, kept = run.calls(), written(out, world.rows)
     again = _finish(world, out)
-    # Whoever could not write its row may be asked again; whatever is written is not.
+    # A call whose row was not written may be repeated; a written row may not.
     strangers = sum(
-        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "ear")
+        sum((before[name] & again["calls"][name] & kept[name]).values()) for name in ("system", "annotator")
     )
     return {
         "most_bytes": most,
@@ -233,12 +236,12 @@ def _finish(world: World, out: Path) -> dict[str, Any]:
         print(f"the same command ended in {code}: {run.errors.read_text()[-2000:]}", file=sys.stderr)
     rows = rows_of(out)
     litter = [str(p.relative_to(out)) for p in out.rglob("*.tmp")]
-    unequal = [name for name, its in world.rows.items() if rows[name] != its]
+    unequal = [name for name, counts in world.rows.items() if rows[name] != counts]
     return {"calls": run.calls(), "unequal": unequal + [f"exit {code}"] * bool(code), "left_over": litter}
 
 
 def _total(calls: dict[str, Counter[str]]) -> int:
-    return sum(sum(its.values()) for its in calls.values())
+    return sum(sum(counts.values()) for counts in calls.values())
 
 
 def summary_of(found: dict[str, Any]) -> dict[str, Any]:
@@ -277,7 +280,7 @@ def series(given: argparse.Namespace) -> bool:
                 "command": command_of(given),
                 "samples": given.samples,
                 "seconds_undisturbed": round(world.seconds, 2),
-                "calls": {n: _total({"": its}) for n, its in world.calls.items()},
+                "calls": {n: _total({"": counts}) for n, counts in world.calls.items()},
                 "at_once": WIDTHS,
                 **{what: [] for what in ACTS},
             }

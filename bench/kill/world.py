@@ -34,7 +34,7 @@ from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
 #: Calls at once of the system, the annotator and the judge.
-SYSTEM_CALLS, EAR_CALLS, JUDGE_CALLS = 4, 2, 8
+SYSTEM_CALLS, ANNOTATOR_CALLS, JUDGE_CALLS = 4, 2, 8
 
 
 class Log:
@@ -83,7 +83,7 @@ class Ear:
 
     name = "emotion2vec"
     version = "1"
-    calls_at_once = EAR_CALLS
+    calls_at_once = ANNOTATOR_CALLS
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -92,7 +92,7 @@ class Ear:
         self._log.begun(audio.sha256)
         content = hashlib.sha256(audio.path.read_bytes()).hexdigest()
         if content != audio.sha256:
-            raise ValueError(f"{audio.path} does not hold what its name says")
+            raise ValueError(f"{audio.path} does not match the hash in its name")
         time.sleep(0.001)
         return {"emotion": ("happy", "sad")[int(content[:2], 16) % 2], "confidence": 0.9}
 
@@ -112,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--contrast", action="store_true", help="let the judge compare within groups as well")
     parser.add_argument("--most-bytes", type=int, help="no file may grow beyond it, as if the disk were full")
     given = parser.parse_args(words)
-    system, ear = Speaker(Log(given.calls / "system")), Ear(Log(given.calls / "ear"))
+    system, annotator = Speaker(Log(given.calls / "system")), Ear(Log(given.calls / "annotator"))
     judged = judged_scorers(
         "judge-2026-01-01", given.url, calls_at_once=JUDGE_CALLS, store=given.out / "verdicts.jsonl"
     )
@@ -125,7 +125,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 run,
                 systems=[system],
                 tasks=[task],
-                annotators=[ear],
+                annotators=[annotator],
                 scorers=[OutcomeScorer(), *judged[: 1 + given.contrast]],
                 retry_policy=RetryPolicy(tries=3, first_wait=0.01),
                 progress=Silent(),

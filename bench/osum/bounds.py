@@ -1,4 +1,4 @@
-"""What a decode step of OSUM-EChat must read and compute at least, and what is aimed at. Arithmetic only.
+"""Lower bounds of memory traffic and arithmetic of a decode step of OSUM-EChat, and the goals.
 
 A step reads every weight of the layers and of one head once, and every row's keys and values. The bound is
 the slower of reading at the card's bandwidth and computing at its peak.
@@ -54,7 +54,7 @@ def head_weights(config: OsumConfig, head: Head) -> int:
 
 
 def step_bytes(config: OsumConfig, *, rows: int, context: float, head: Head, itemsize: int) -> float:
-    """Return the bytes that one step of so many rows reads at this mean context."""
+    """Return the bytes that one step of `rows` rows reads at this mean context."""
     c = config.decoder
     cache = 2 * c.layers * c.kv_heads * c.head_dim * context * rows
     return itemsize * (layer_weights(config) + head_weights(config, head) + cache)

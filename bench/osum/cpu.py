@@ -11,7 +11,7 @@ minutes; `--long` adds a reply of 2,000 tokens and takes a quarter of an hour.
 Every case has a process of its own, so its peak memory is its own, and the processes of a case take turns,
 so that other work on the machine disturbs both sides alike. Seconds are CPU seconds of the process, and every
 number is the median of the rounds; compiling and other first times are over before them. The public code
-answers one request at a time and knows no other way: of a batch of 16 it answers a quarter every round.
+answers one request at a time because it has no batch mode: of a batch of 16 it answers a quarter every round.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,11 @@ from bench.osum.sides import CONFIGS, OurModel, PublicModel
 from bench.osum.token2wav_sides import SIZES, Ours, Public
 from bench.support.side_by_side import Round, compare, machine, serve
 from echat_eval.osum.checkpoint.tiny import random_tensors
-from echat_eval.osum.voice.config import mel_frames
+from echat_eval.osum.model.config import config_to_json
+from echat_eval.osum.voice.config import mel_frames, voice_config_to_json
 from echat_eval.osum.voice.tiny import random_voice
 
-#: What the public side answers a round of a batch; it answers one after the other, so this changes no cost.
+#: Replies of the public side in a round of a batch; it answers one after the other, so this changes no cost.
 SHARE = 4
 #: The public language model compiles its decode step; with a single reply of 100 it is timed without too.
 PLAIN = "public, not compiled"
@@ -48,7 +48,7 @@ TEXT_SHARE = 0.2
 
 
 def split(ids: int) -> Length:
-    """Return a reply of so many ids in all."""
+    """Return a reply of `count` ids."""
     text = round(TEXT_SHARE * ids)
     return Length(text, ids - text - 3)
 
@@ -60,23 +60,23 @@ def load_language_model(case: dict[str, Any]) -> Round:
     side: Any
     if case["side"] == "ours":
         side = OurModel(tensors, config)
-        hearer, name = side.engine.model, "hear"
+        hearer, name = side.engine.model, "embed_audio"
     else:
         side = PublicModel(Path(case["public"]), tensors, config, compiled=case["side"] != PLAIN)
         hearer, name = side.model, "_get_embedding_from_wav"
-    heard = timed(hearer, name)
+    waves = timed(hearer, name)
     waves = make_waves(case["batch"])
     length = split(case["tokens"])
 
     def answer(number: int) -> dict[str, Any]:
-        heard.clear()
-        asked = waves if case["side"] == "ours" else share(waves, number)
+        waves.clear()
+        requests = waves if case["side"] == "ours" else share(waves, number)
         if number < 0:
-            side.answer(asked[:1], Length(4, 4))
+            side.answer(requests[:1], Length(4, 4))
             return {}
-        ids = side.answer(asked, length)
+        ids = side.answer(requests, length)
         assert all(len(row) == length.ids for row in ids), [len(row) for row in ids]
-        return {"requests": len(asked), "hear_cpu_seconds": sum(heard)}
+        return {"requests": len(requests), "hear_cpu_seconds": sum(waves)}
 
     return answer
 
@@ -90,12 +90,12 @@ def load_token2wav(case: dict[str, Any]) -> Round:
     rows = [torch.randint(0, 4096, (case["tokens"],), generator=generator) for _ in range(case["batch"])]
 
     def speak(number: int) -> dict[str, Any]:
-        asked = list(enumerate(rows)) if case["side"] == "ours" else share(list(enumerate(rows)), number)
+        requests = list(enumerate(rows)) if case["side"] == "ours" else share(list(enumerate(rows)), number)
         if number < 0:
             side.speak([rows[0][:2]], [0])
             return {}
-        flow, hift, _ = side.speak([row for _, row in asked], [seed for seed, _ in asked])
-        return {"requests": len(asked), "flow_cpu_seconds": flow, "hift_cpu_seconds": hift}
+        flow, hift, _ = side.speak([row for _, row in requests], [seed for seed, _ in requests])
+        return {"requests": len(requests), "flow_cpu_seconds": flow, "hift_cpu_seconds": hift}
 
     return speak
 
@@ -202,7 +202,7 @@ def describe(flags: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     work = (
         f"a prompt voice of {flags.voice_tokens} tokens before every reply"
         if speaks
-        else "a voice of 4 s (2 to 6 s in a batch) is heard; one fifth of a reply's tokens is text"
+        else "a voice of 4 s (2 to 6 s in a batch) is the input; one fifth of a reply's tokens is text"
     )
     return size, {
         "machine": machine(flags.threads),
@@ -211,7 +211,7 @@ def describe(flags: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         "public_compile": "it has none" if speaks else "on, as it comes",
         "note": flags.note,
         "dtype": "float32",
-        "dimensions": json.loads(json.dumps(asdict(dimensions))),
+        "dimensions": json.loads((voice_config_to_json if speaks else config_to_json)(dimensions)),
         "work": work,
     }
 

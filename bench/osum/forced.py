@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from echat_eval.osum.decoding.slots import Slots
+from echat_eval.osum.decoding.row_states import RowStates
 from echat_eval.osum.model.config import OsumConfig
 
 #: Further than any reply goes.
@@ -38,23 +38,23 @@ class Length:
         if step == self.text:
             return config.text.end
         if step in (self.text + 1, self.text + self.codes + 2):
-            return config.speech.edge
+            return config.speech.bos_eos
         return None
 
     def barred(self, step: int, config: OsumConfig) -> int:
         """Return the id that may not come at this step unless forced."""
-        return config.text.end if step < self.text else config.speech.edge
+        return config.text.end if step < self.text else config.speech.bos_eos
 
 
 @contextmanager
 def forced(length_of: Callable[[int], Length], config: OsumConfig) -> Iterator[None]:
-    """Make our engine's replies as long as `length_of(seed)` says; on the device, in recorded steps as well.
+    """Make our engine's replies as long as `length_of(seed)`; on the device, in recorded steps as well.
 
     A hook would do for plain steps only, and would keep the engine from refilling slots.
     """
-    init, start, accept, state = Slots.__init__, Slots.start, Slots.accept, Slots.STATE
+    init, start, accept, state = RowStates.__init__, RowStates.start, RowStates.accept, RowStates.STATE
 
-    def with_lengths(self: Slots, *given: Any, rows: int, like: torch.Tensor, **named: Any) -> None:
+    def with_lengths(self: RowStates, *given: Any, rows: int, like: torch.Tensor, **named: Any) -> None:
         init(self, *given, rows=rows, like=like, **named)
         kept: Any = self
         kept.text_ends, kept.reply_ends = (
@@ -71,14 +71,16 @@ def forced(length_of: Callable[[int], Length], config: OsumConfig) -> Iterator[N
         self.reply_ends[rows] = torch.tensor([length.ids - 1 for length in lengths], device=device)
 
     def accept_forced(self: Any, ids: torch.Tensor) -> None:
-        end, edge = config.text.end, config.speech.edge
-        speech, count = self.phases.speech, self.phases.count
-        ids = ids.masked_fill(torch.where(speech, ids == edge, ids == end), 0)
+        end, speech_bos_eos = config.text.end, config.speech.bos_eos
+        speech, count = self.decoding.speech, self.decoding.id_count
+        ids = ids.masked_fill(torch.where(speech, ids == speech_bos_eos, ids == end), 0)
         ids = ids.masked_fill(~speech & (count == self.text_ends), end)
-        ids = ids.masked_fill(speech & ((count == self.text_ends + 1) | (count == self.reply_ends)), edge)
+        ids = ids.masked_fill(
+            speech & ((count == self.text_ends + 1) | (count == self.reply_ends)), speech_bos_eos
+        )
         accept(self, ids)
 
-    changed: Any = Slots
+    changed: Any = RowStates
     changed.__init__, changed.start, changed.accept = with_lengths, start_with_lengths, accept_forced
     changed.STATE = (*state, "text_ends", "reply_ends")
     try:

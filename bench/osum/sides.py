@@ -1,6 +1,6 @@
 """The two language models of the CPU and GPU benches: ours and the public one, on the same weights.
 
-Both take the same requests (a voice, so many text ids, so many codec ids) and end them at the same length:
+Both take the same requests (a voice, n text ids, m codec ids) and end them at the same length:
 a random model never ends by itself, so the closing ids are forced and cannot come earlier.
 """
 
@@ -40,10 +40,10 @@ CONFIGS = {"bench": BENCH, "full": FULL, "tiny": TINY_REAL_VOCABULARY}
 
 
 class Words:
-    """A tokenizer that knows the one prompt of a bench and reads no reply: no vocabulary file is needed."""
+    """A tokenizer for the one prompt of a bench and reads no reply: no vocabulary file is needed."""
 
     def __init__(self) -> None:
-        ids = json.loads((ROOT / "tests" / "osum" / "prompt_ids.json").read_text(encoding="utf-8"))
+        ids = json.loads((ROOT / "tests" / "osum" / "model" / "prompt_ids.json").read_text(encoding="utf-8"))
         self.opening = [int(word) for word in ids["s2s"].split()]
         self.assistant = [151645, 198, 151644, 77091, 198]
         self.eos_token_id, self.fingerprint, self.source = 151645, "bench", "bench"
@@ -56,7 +56,7 @@ class Words:
     def decode(self, ids: Any) -> str:
         return ""
 
-    # What the public code asks of a tokenizer.
+    # The interface that the public code expects of a tokenizer.
     def __call__(self, texts: list[str], **_: Any) -> dict[str, torch.Tensor]:
         return {"input_ids": torch.tensor([self.encode(text) for text in texts])}
 
@@ -125,7 +125,7 @@ class PublicModel:
 
 
 def public_forcing(length: Length, config: OsumConfig) -> Any:
-    """Return a logits processor that ends a reply where `length` says."""
+    """Return a logits processor that ends a reply after `length` ids."""
 
     def force(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         step = input_ids.shape[1]
@@ -255,12 +255,14 @@ class OurModel:
     ) -> None:
         self.config = config
         self.engine = Engine(
-            fill(tensors, config, dtype=dtype, where="bench").to(device), Words(), profile=profile
+            fill(tensors, config, dtype=dtype, source="bench").to(device), Words(), profile=profile
         )
 
     def answer(self, waves: list[torch.Tensor], length: Length, *, greedy: bool = False) -> list[list[int]]:
         """Return the ids of one reply a voice, all in one batch."""
-        asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
+        requests = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
         with forced(lambda seed: length, self.config):
-            replies = self.engine.reply(asks, mode="s2s", cap=length.ids, sampling=GREEDY if greedy else None)
+            replies = self.engine.reply(
+                requests, mode="s2s", max_new_tokens=length.ids, sampling=GREEDY if greedy else None
+            )
         return [list(reply.ids) for reply in replies]

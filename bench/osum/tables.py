@@ -46,8 +46,8 @@ def conditions(report: dict[str, Any]) -> str:
     for ratio in report["ratios"]:
         if ratio["side"] != "public":
             times = ratio["public_over_ours"]["cpu_seconds"]
-            where = f"batch {ratio['batch']}, {ratio['tokens']} tokens"
-            said.append(f"{ratio['side'].capitalize()} ({where}): {times:.2f} times ours.")
+            location = f"batch {ratio['batch']}, {ratio['tokens']} tokens"
+            said.append(f"{ratio['side'].capitalize()} ({location}): {times:.2f} times ours.")
     if "greedy_ids_equal" in report:
         said.append(f"Ids of a greedy reply that agree: the first {report['greedy_ids_equal']} of 50.")
     return "\n".join(said)

@@ -44,8 +44,8 @@ class Ours:
     """The package."""
 
     def __init__(self, config: VoiceConfig, voice: Any, public: str) -> None:
-        flow = build_flow(random_flow_state(config.flow), config.flow, where="bench")
-        hift = build_hift(random_hift_state(config.hift), config.hift, where="bench")
+        flow = build_flow(random_flow_state(config.flow), config.flow, source="bench")
+        hift = build_hift(random_hift_state(config.hift), config.hift, source="bench")
         self.model = Token2Wav(flow, hift, voice)
 
     def speak(self, rows: list[torch.Tensor], seeds: list[int]) -> tuple[float, float, torch.Tensor]:

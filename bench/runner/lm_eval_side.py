@@ -69,8 +69,8 @@ def once(task: Path, out: Path, cache: Path | None) -> None:
     )
     rows = found.pop("samples")
     tracker.save_results_aggregated(results=found, samples=rows)
-    for name, its in rows.items():
-        tracker.save_results_samples(task_name=name, samples=its)
+    for name, entry in rows.items():
+        tracker.save_results_samples(task_name=name, samples=entry)
     assert "exact_match,none" in found["results"]["made"], found["results"]
 
 

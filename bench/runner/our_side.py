@@ -162,8 +162,8 @@ def main() -> None:
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         once(data, out, system, scorers)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
-        asked = 0 if given.case == "again" else given.samples
-        assert system.calls == asked, system.calls
+        requests = 0 if given.case == "again" else given.samples
+        assert system.calls == requests, system.calls
         found = {
             "samples": given.samples,
             "seconds": seconds,

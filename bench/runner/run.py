@@ -5,7 +5,7 @@
 The first time, an environment is made per rival from requirements/bench-*.txt; nothing is installed into
 the one that runs this. Every measurement is a process of its own; the rivals and ours take turns, so that
 what else the machine does meets all of them. Writes bench/results/speed.json and the table in
-docs/performance.md, which says what each figure is.
+docs/performance.md, which explains each figure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What was asked for on the command line."""
+    """Options of the command line."""
 
     lm_eval: Path
     inspect: Path
@@ -56,7 +56,7 @@ class Settings:
 
 
 def measured(*words: object, last_line: bool = True) -> dict[str, Any]:
-    """Run a process and return what its last line says, with what the whole process took."""
+    """Run a process and return its last line as JSON, with the time and memory of the whole process."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         list(map(str, words)),

@@ -1,4 +1,4 @@
-"""What bench/runner/run.py found, held against what was asked for, and as a table in docs/performance.md.
+"""Results of bench/runner/run.py against their goals, and as a table in docs/performance.md.
 
     python bench/runner/table.py
 
@@ -44,13 +44,13 @@ def summarise(cases: Mapping[str, Mapping[str, Figures]]) -> dict[str, Any]:
             found[name]["met"] = value <= target if most else value >= target
 
     if "mock" in cases:
-        mock, asked = cases["mock"], {"lm-eval": 1.0, "inspect_ai": 8.0}
+        mock, wanted = cases["mock"], {"lm-eval": 1.0, "inspect_ai": 8.0}
         for rival in mock:
             if rival != "ours":
                 hold(
                     f"mock, samples/s over {rival}",
                     _rate(mock["ours"]) / _rate(mock[rival]),
-                    asked.get(rival),
+                    wanted.get(rival),
                 )
     if "async" in cases:
         hold(
@@ -71,15 +71,15 @@ def summarise(cases: Mapping[str, Mapping[str, Figures]]) -> dict[str, Any]:
         hold("--help, s", _median(cases["help"]["ours"], "process_seconds"), 0.3, most=True)
     if "judge" in cases:
         each = {
-            name: median(one["cpu_seconds"] / one["samples"] for one in its)
-            for name, its in cases["judge"].items()
+            name: median(one["cpu_seconds"] / one["samples"] for one in case)
+            for name, case in cases["judge"].items()
         }
         hold("judge, CPU time over inspect_ai's", each["ours"] / each["inspect_ai"], 1.0, most=True)
         judging = median(one["server"]["calls"] / one["server"]["seconds"] for one in cases["judge"]["ours"])
         hold("judge while judging, verdicts/s of 1,000/s", judging, 250)
         hold("judge from task to summary, verdicts/s", _rate(cases["judge"]["ours"]), None)
     if "sizes" in cases:
-        sizes = {int(name): its[0] for name, its in cases["sizes"].items()}
+        sizes = {int(name): case[0] for name, case in cases["sizes"].items()}
         small, large = min(sizes), max(sizes)
         growth = (sizes[large]["cpu_seconds"] / large) / (sizes[small]["cpu_seconds"] / small)
         hold(f"CPU time a sample, {large:,} over {small:,}", growth, 1.25, most=True)
@@ -105,7 +105,8 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
     rates = {
-        name: _spread([one["samples"] / one["seconds"] for one in its]) for name, its in cases["mock"].items()
+        name: _spread([one["samples"] / one["seconds"] for one in case])
+        for name, case in cases["mock"].items()
     }
     others = "; ".join(f"{name} {rate}" for name, rate in rates.items() if name != "ours")
     again, helps, judge = cases["again"], cases["help"], cases["judge"]
@@ -114,17 +115,17 @@ def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
         return _spread([one[name] for one in figures], 2)
 
     costs = {
-        name: _spread([1000 * one["cpu_seconds"] / one["samples"] for one in its], 1)
-        for name, its in judge.items()
+        name: _spread([1000 * one["cpu_seconds"] / one["samples"] for one in case], 1)
+        for name, case in judge.items()
     }
     verdicts = {
-        name: _spread([one["samples"] / one["seconds"] for one in its]) for name, its in judge.items()
+        name: _spread([one["samples"] / one["seconds"] for one in case]) for name, case in judge.items()
     }
     judging = {
-        name: _spread([one["server"]["calls"] / one["server"]["seconds"] for one in its])
-        for name, its in judge.items()
+        name: _spread([one["server"]["calls"] / one["server"]["seconds"] for one in case])
+        for name, case in judge.items()
     }
-    sizes = {int(name): its[0] for name, its in cases["sizes"].items()}
+    sizes = {int(name): case[0] for name, case in cases["sizes"].items()}
     whole = [one["samples"] / one["seconds"] for one in cases["async"]["ours"]]
     return [
         ["mock system, samples/s", rates["ours"], "≥ 1.0 × lm-eval, ≥ 8 × inspect_ai", others],
@@ -144,7 +145,7 @@ def _rows(cases: Mapping[str, Mapping[str, Figures]]) -> list[list[str]]:
             "`--help`, s",
             seconds(helps["ours"]),
             "< 0.3",
-            "; ".join(f"{name} {seconds(its)}" for name, its in helps.items() if name != "ours"),
+            "; ".join(f"{name} {seconds(case)}" for name, case in helps.items() if name != "ours"),
         ],
         [
             "judge over HTTP, CPU ms a verdict",

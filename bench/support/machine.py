@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Description of the machine and commit of a measurement."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def varied(body: bytes) -> bytes:
 
 
 class Counts:
-    """What was asked so far."""
+    """Counts of the requests so far."""
 
     def __init__(self, wait: float, log: Path | None, *, varied: bool) -> None:
         self.wait = wait

@@ -1,6 +1,6 @@
 """Two programs timed in turns: each in a process of its own, one round here, one round there.
 
-A worker process loads its side, says so, and then does one round of work a line that it reads. While one
+A worker process loads its side, reports this, and then does one round of work a line that it reads. While one
 side works the other waits, so whatever else disturbs the machine disturbs both alike; the order changes
 every round.
 """
@@ -128,7 +128,7 @@ def forget_peak() -> None:
 
 
 def machine(threads: int) -> str:
-    """Return the processor's name as the system tells it, and how much of it was used."""
+    """Return the processor's name as the system reports it, and how much of it was used."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""OSUM-EChat as a system: opens the model when first asked, answers in batches.
+"""OSUM-EChat as a system: loads the model at the first request and answers in batches.
 
 Every released checkpoint builds on Qwen2.5-3B, whose research licence forbids commercial use.
 """
@@ -17,8 +17,8 @@ from echat_eval.records import Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.osum.engine.engine import Token2Wav
     from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, PoolReply
+    from echat_eval.osum.engine.types import Token2Wav
     from echat_eval.osum.model.tokenizer import TextTokenizer
     from echat_eval.osum.prompts.modes import GenerationRequest
     from echat_eval.records import Request
@@ -27,7 +27,7 @@ __all__ = ["RULES_VERSION", "OsumEChat"]
 
 logger = logging.getLogger(__name__)
 
-#: Changes whenever the same weights and settings would answer otherwise.
+#: Change it whenever the same weights and settings would give other replies.
 RULES_VERSION = "osum-1"
 
 
@@ -37,23 +37,23 @@ class OsumEChat:
 
     Attributes:
         checkpoint: a released `.pt`, a converted `.safetensors`, or a folder with one of them.
-        tokenizer: a folder or a hub name; empty for the checkpoint's folder if one is there, else the hub.
-        mode: a name of `osum.modes.MODES` that hears.
+        tokenizer: a folder or a hub name; empty for the checkpoint's folder if it has one, else the hub.
+        mode: a name of `osum.prompts.modes.MODES` that takes audio.
         task: the question of mode `understand`.
         profile: "fixed" or "upstream".
-        device: "auto", "cpu", "cuda", "cuda:1" ..., or several, "cuda:0,cuda:1": an engine on each.
+        device: "auto", "cpu", "cuda", "cuda:1" ..., or several, "cuda:0,cuda:1": one engine on each.
         dtype: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
-        batch_size: requests handed over at once; more than `slots`, so that slots are refilled.
+        batch_size: requests per batch; more than `slots`, so that slots are refilled.
         slots: requests decoded together on each device; halved when its memory is full.
-        steps: "auto", "plain", "recorded" or "compiled", see `osum.record`; a CPU's are always plain.
-        overlap: true, false or "auto": speak finished replies while others are decoded; "auto" on a GPU.
-        greedy: always the likeliest id, in place of the mode's sampling.
-        max_new: most ids of a reply; 0 for the profile's own cap.
-        seed: with the request's audio it makes the request's own seed.
-        token2wav: folder with flow.pt and hift.pt (and token2wav.json if they are of another size than the
+        steps: "auto", "plain", "recorded" or "compiled", see `osum.decoding.cuda_graphs`; plain on a CPU.
+        overlap: true, false or "auto": synthesise finished replies while others are decoded; "auto" on a GPU.
+        greedy: always choose the most likely id instead of sampling.
+        max_new: limit on the ids of a reply; 0 for the limit of the profile.
+        seed: combined with the request's audio into the seed of the request.
+        token2wav: folder with flow.pt and hift.pt (and token2wav.json if their sizes differ from the
             release); empty for text replies.
-        voice: the voice file for it.
-        speech_tokens: request id -> codec ids of its reply, kept whether or not there is a voice.
+        voice: the voice file for token2wav.
+        speech_tokens: request id -> codec ids of its reply, stored with or without a voice.
     """
 
     checkpoint: str
@@ -75,14 +75,14 @@ class OsumEChat:
     voice: str = ""
     speech_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
     calls_at_once: int = field(default=1, init=False)
-    _team: EnginePool | None = field(default=None, init=False, repr=False)
+    _pool: EnginePool | None = field(default=None, init=False, repr=False)
     _fingerprint: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.profile not in ("fixed", "upstream"):
             raise UnknownName("profile", self.profile, ("fixed", "upstream"))
         if self.mode in ("tts", "t2t"):
-            raise UsageError(f"mode '{self.mode}' reads text; a benchmark asks by voice: use s2s, s2t, ...")
+            raise UsageError(f"mode '{self.mode}' takes text, but requests are audio: use s2s, s2t, ...")
         if bool(self.token2wav) != bool(self.voice):
             raise UsageError("a voice needs both: token2wav=FOLDER and voice=FILE")
         for name in ("batch_size", "slots"):
@@ -94,13 +94,13 @@ class OsumEChat:
             raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
 
     def load(self) -> None:
-        """Read the weights; the first request does it otherwise.
+        """Load the weights, if they are not loaded yet; the first request calls this.
 
         Raises:
-            NotInstalled: no torch, no such file, no tokenizer.
-            BadData: the checkpoint is not OSUM-EChat, or damaged.
+            NotInstalled: torch, the checkpoint or the tokenizer is missing.
+            BadData: the checkpoint is damaged or not OSUM-EChat.
         """
-        if self._team is not None:
+        if self._pool is not None:
             return
         try:
             import torch
@@ -116,12 +116,12 @@ class OsumEChat:
         devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
         tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
-        self._team = EnginePool([self._worker(path, tokenizer, device) for device in devices])
+        self._pool = EnginePool([self._worker(path, tokenizer, device) for device in devices])
         if speaks and not self.token2wav:
             logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
 
     def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> EngineWorker:
-        """Return an engine on a device, with its voice if one is set."""
+        """Return an engine on a device, with a vocoder if a voice is set."""
         from echat_eval.osum.checkpoint.checkpoint import load_model
         from echat_eval.osum.engine.engine import Engine
         from echat_eval.osum.engine.engine_pool import EngineWorker
@@ -148,20 +148,16 @@ class OsumEChat:
         return path.parent if any((path.parent / name).is_file() for name in names) else None
 
     def _load_speaker(self, device: str) -> Token2Wav:
-        # Another floor mate's module, named late: a text-only system must not need it.
-        from importlib import import_module
+        from echat_eval.osum.voice import token2wav
 
-        made: Token2Wav = import_module("echat_eval.osum.voice.token2wav").Token2Wav.load(
-            Path(self.token2wav), Path(self.voice), device=device
-        )
-        return made
+        return token2wav.Token2Wav.load(Path(self.token2wav), Path(self.voice), device=device)
 
     def close(self) -> None:
-        """Let go of the weights."""
-        self._team = None
+        """Drop the weights."""
+        self._pool = None
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the tokenizer, the voice and the version of the rules."""
+        """Return a hash of the weights, the tokenizer, the voice and `RULES_VERSION`."""
         if self._fingerprint is None:
             from echat_eval.osum.checkpoint.checkpoint import file_sha256, find_file
 
@@ -172,7 +168,7 @@ class OsumEChat:
         return self._fingerprint
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without the machine's paths: the weights are in the fingerprint."""
+        """Return all settings, without local paths; the weights are part of the fingerprint."""
         from echat_eval.osum.model.features import RESAMPLER
 
         names = (
@@ -202,15 +198,15 @@ class OsumEChat:
         return self.respond_batch([request])[0]
 
     def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer several requests, each as if it had been alone.
+        """Answer several requests, each as if it were alone.
 
         Raises:
-            SystemFailure: one's audio cannot be heard, or the memory holds not even one request; the caller
-                asks one by one to learn whose.
-            NotApplicable: a request has past turns without audio, or the mode has no place for them.
+            SystemFailure: the audio of a request cannot be used, or the memory is full with a single request;
+                the caller repeats the requests one by one to find which.
+            NotApplicable: a request has past turns without audio, or the mode takes no past turns.
         """
-        team = self._loaded()
-        asks = [self._ask(request) for request in requests]
+        pool = self._loaded()
+        generation_requests = [self._generation_request(request) for request in requests]
         sampling = None
         if self.greedy:
             from dataclasses import replace
@@ -218,49 +214,53 @@ class OsumEChat:
             from echat_eval.osum.prompts.modes import mode_named
 
             sampling = replace(mode_named(self.mode).sampling, top_k=1)
-        before = len(team.notes)
-        made = team.answer(asks, mode=self.mode, sampling=sampling, cap=self.max_new or None)
-        self.speech_tokens |= {q.id: answer.reply.speech for q, answer in zip(requests, made, strict=True)}
-        return [self._reply(answer, out_of_memory=len(team.notes) - before) for answer in made]
+        notes_before = len(pool.notes)
+        answers = pool.answer(
+            generation_requests, mode=self.mode, sampling=sampling, max_new_tokens=self.max_new or None
+        )
+        self.speech_tokens |= {
+            request.id: answer.reply.speech for request, answer in zip(requests, answers, strict=True)
+        }
+        return [self._reply(answer, out_of_memory=len(pool.notes) - notes_before) for answer in answers]
 
     def _loaded(self) -> EnginePool:
         self.load()
-        assert self._team is not None  # load() made it
-        return self._team
+        assert self._pool is not None  # load() sets it
+        return self._pool
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what happened that a reader of the results should know, such as a memory that was full."""
-        return () if self._team is None else self._team.notes
+        """Return events to report with the results, such as a full memory."""
+        return () if self._pool is None else self._pool.notes
 
     def _reply(self, answer: PoolReply, *, out_of_memory: int) -> Reply:
-        made = answer.reply
+        reply = answer.reply
         usage = {
-            "prompt_tokens": made.prompt_positions,
-            "completion_tokens": made.new_ids,
-            "speech_tokens": len(made.speech),
+            "prompt_tokens": reply.prompt_positions,
+            "completion_tokens": reply.new_ids,
+            "speech_tokens": len(reply.speech),
         }
         if out_of_memory:
-            # How often the batch this reply came in had to be made smaller.
+            # How often the batch of this reply had to shrink.
             usage["out_of_memory"] = out_of_memory
         return Reply(
-            text=made.text,
+            text=reply.text,
             audio=answer.wave,
-            think=made.think,
-            perceived=made.perceived,
-            reply_emotion=made.reply_emotion,
+            think=reply.think,
+            perceived=reply.perceived,
+            reply_emotion=reply.reply_emotion,
             first_audio_seconds=answer.first_audio_seconds,
-            finish_reason=made.finish_reason,
+            finish_reason=reply.finish_reason,
             usage=usage,
         )
 
-    def _ask(self, request: Request) -> GenerationRequest:
+    def _generation_request(self, request: Request) -> GenerationRequest:
         from echat_eval.osum.model.features import read_wave
         from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
 
         config = self._loaded().workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":
-            raise NotApplicable(f"mode '{self.mode}' converses; set mode=understand and task=...")
+            raise NotApplicable(f"mode '{self.mode}' takes no instruction; set mode=understand and task=...")
         past: list[PastTurn] = []
         for user, assistant in zip(request.history[::2], request.history[1::2], strict=False):
             if (
@@ -271,13 +271,13 @@ class OsumEChat:
                 raise NotApplicable("osum-echat needs past turns as user audio, then assistant text")
             past.append(PastTurn(wave=read_wave(user.audio.path), text=assistant.text))
         if past and self.mode != "s2s":
-            raise NotApplicable(f"mode '{self.mode}' has no place for past turns; mode 's2s' has")
+            raise NotApplicable(f"mode '{self.mode}' takes no past turns; use mode 's2s'")
         limit = config.max_audio_seconds
         if request.audio.seconds > limit:
-            # Said before the file is read: ten hours would fill the memory first.
+            # Check before reading the file: ten hours of audio would fill the memory.
             raise SystemFailure(
                 f"request audio lasts {request.audio.seconds:.1f} s; "
-                f"OSUM-EChat hears at most {limit:.0f} s: cut it"
+                f"OSUM-EChat accepts at most {limit:.0f} s: cut it"
             )
         digest = hashlib.sha256(f"{self.seed}:{request.audio.sha256}".encode()).digest()
         return GenerationRequest(
@@ -289,15 +289,15 @@ class OsumEChat:
 
 
 def check_device(name: str) -> None:
-    """Raise UsageError unless this machine has a device of that name."""
+    """Raise UsageError unless this machine has the device."""
     import torch
 
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(
-            f"device '{name}'; expected auto, cpu, cuda or cuda:N, several with commas"
+            f"device '{name}'; expected auto, cpu, cuda or cuda:N, or several separated by commas"
         ) from None
-    there = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= there:
-        raise UsageError(f"device '{name}'; this machine has {there} GPUs that torch can use")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(f"device '{name}'; this machine has {count} GPUs that torch can use")

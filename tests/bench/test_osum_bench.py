@@ -1,4 +1,4 @@
-"""The benches can be believed: their arithmetic, their fixed work, and that nothing they skip goes unsaid."""
+"""The OSUM benches: their arithmetic, their fixed work, and a stated reason for every skipped section."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ import torch
 pytestmark = pytest.mark.torch
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-sys.path.append(str(BENCH))
 
-import osum_bounds  # noqa: E402
-import osum_gpu  # noqa: E402
-import osum_tables  # noqa: E402
-from forced import Length, forced, make_waves  # noqa: E402
-
+from bench.gpu import run as osum_gpu  # noqa: E402
+from bench.osum import bounds as osum_bounds  # noqa: E402
+from bench.osum import tables as osum_tables  # noqa: E402
+from bench.osum.forced import Length, forced, make_waves  # noqa: E402
 from echat_eval.osum.model.config import FULL, TINY  # noqa: E402
 from echat_eval.osum.prompts.modes import GenerationRequest  # noqa: E402
 
 
-def most(head: str, rows: int, context: int) -> float:
+def tokens_per_second_bound(head: str, rows: int, context: int) -> float:
     h200 = osum_bounds.card_named("NVIDIA H200")
     return osum_bounds.bound(
         FULL, rows=rows, context=context, head=head, itemsize=2, bandwidth=h200.bandwidth, flops=h200.flops
@@ -37,18 +35,20 @@ def most(head: str, rows: int, context: int) -> float:
     ("head", "rows", "context", "tokens"),
     [("text", 1, 500, 775), ("speech", 1, 500, 859), ("speech", 64, 800, 41_000), ("speech", 8, 800, 6_600)],
 )
-def test_bounds_are_those_of_the_published_sizes(head: str, rows: int, context: int, tokens: int) -> None:
-    # Worked out by hand from the released shapes, with 4.8 TB/s.
-    assert most(head, rows, context) == pytest.approx(tokens, rel=0.01)
+def test_bounds_equal_those_computed_from_the_published_sizes(
+    head: str, rows: int, context: int, tokens: int
+) -> None:
+    # Computed by hand from the released shapes, with 4.8 TB/s.
+    assert tokens_per_second_bound(head, rows, context) == pytest.approx(tokens, rel=0.01)
 
 
-def test_layer_and_head_weights_are_those_of_the_released_model() -> None:
+def test_layer_and_head_weights_equal_those_of_the_released_model() -> None:
     assert osum_bounds.layer_weights(FULL) == 36 * 77_076_992
     assert osum_bounds.head_weights(FULL, "text") == 151_936 * 2048
     assert osum_bounds.head_weights(FULL, "speech") == 8_390_656 + 4_097
 
 
-def test_a_large_batch_is_bound_by_computing() -> None:
+def test_a_large_batch_is_compute_bound() -> None:
     slow = osum_bounds.bound(
         FULL, rows=4096, context=1000, head="speech", itemsize=2, bandwidth=1e15, flops=989e12
     )
@@ -56,18 +56,18 @@ def test_a_large_batch_is_bound_by_computing() -> None:
 
 
 def sections(**changed: object) -> dict[str, dict[str, object]]:
-    good = {
+    usual = {
         "decode 1 text": {"share_of_nominal": 0.61},
         "decode 1 speech": {"share_of_nominal": 0.59},
         "decode 64 speech": {"skipped": "3 s were left"},
         "s2s": {"replies_per_second": 9.0, "reserved_gb": 41.0},
     }
-    return good | changed
+    return usual | changed
 
 
-def test_targets_are_reached_missed_or_not_measured_with_the_reason() -> None:
-    told = osum_bounds.judge(sections(), card="NVIDIA H200", full=True)
-    assert [row["verdict"] for row in told] == [
+def test_targets_are_reached_missed_or_not_measured_with_a_reason() -> None:
+    rows = osum_bounds.judge(sections(), card="NVIDIA H200", full=True)
+    assert [row["verdict"] for row in rows] == [
         "reached",
         "not reached",
         "not measured: 3 s were left",
@@ -76,9 +76,9 @@ def test_targets_are_reached_missed_or_not_measured_with_the_reason() -> None:
     ]
 
 
-def test_replies_a_second_of_another_card_are_not_held_against_the_h200s() -> None:
-    told = osum_bounds.judge(sections(), card="NVIDIA A100", full=True)
-    assert told[3]["verdict"].startswith("not comparable")
+def test_replies_per_second_of_another_card_are_not_compared_with_the_h200() -> None:
+    rows = osum_bounds.judge(sections(), card="NVIDIA A100", full=True)
+    assert rows[3]["verdict"].startswith("not comparable")
     assert all(
         row["verdict"].startswith("not measured")
         for row in osum_bounds.judge(sections(), card="cpu", full=False)
@@ -117,14 +117,16 @@ def test_the_longest_stage_of_a_reply_is_the_next_bottleneck() -> None:
 
 def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
     lengths = {0: Length(3, 9), 1: Length(6, 2), 2: Length(1, 12)}
-    asks = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))]
+    requests = [
+        GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))
+    ]
     with forced(lengths.__getitem__, TINY):
-        replies = tiny_engine.reply(asks, mode="s2s", cap=40)
+        replies = tiny_engine.reply(requests, mode="s2s", max_new_tokens=40)
     assert [len(reply.ids) for reply in replies] == [15, 11, 16]
     assert [reply.ids.index(TINY.text.end) for reply in replies] == [3, 6, 1]
     assert [len(reply.speech) for reply in replies] == [9, 2, 12]
     assert {reply.finish_reason for reply in replies} == {"stop"}
-    free = tiny_engine.reply(asks, mode="s2s", cap=40)
+    free = tiny_engine.reply(requests, mode="s2s", max_new_tokens=40)
     assert [len(reply.ids) for reply in free] != [15, 11, 16]
 
 
@@ -141,21 +143,21 @@ def flags(**changed: object) -> argparse.Namespace:
     return argparse.Namespace(**(usual | changed))
 
 
-def test_without_time_every_section_says_so() -> None:
+def test_without_time_every_section_is_skipped_with_a_reason() -> None:
     report = osum_gpu.run(flags(limit=0.0))
     assert report["sections"] == {name: {"skipped": "the 0 s were over"} for name in ("card", "hear")}
 
 
-#: Stands in for the measuring process: it gets stuck in "card" in some way, and measures everything else.
+#: Replaces the measuring process: it gets stuck in "card" and measures all other sections.
 STUCK = """
 import sys, time
 sys.path.insert(0, {bench!r})
 from pathlib import Path
-from osum_gpu import Progress
+from bench.gpu.run import Progress
 
-given = sys.argv
-progress = Progress(Path(given[given.index("--measure") + 1]))
-for name in given[given.index("--sections") + 1 :]:
+arguments = sys.argv
+progress = Progress(Path(arguments[arguments.index("--measure") + 1]))
+for name in arguments[arguments.index("--sections") + 1 :]:
     progress.tell("begin", name, {{"at": time.time()}})
     if name == "card":
         {stuck}
@@ -165,12 +167,12 @@ for name in given[given.index("--sections") + 1 :]:
 
 def stuck_run(stuck: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: object):
     script = folder / "measures.py"
-    script.write_text(STUCK.format(bench=str(BENCH), stuck=stuck), encoding="utf-8")
+    script.write_text(STUCK.format(bench=str(BENCH.parent), stuck=stuck), encoding="utf-8")
     monkeypatch.setattr(osum_gpu, "HERE", script)
     return osum_gpu.run(flags(**changed))["sections"]
 
 
-def test_a_process_that_dies_costs_its_section_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_fails_only_its_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = stuck_run("sys.exit(9)", tmp_path, monkeypatch)
     assert found["card"]["failed"] == "the process ended with 9"
     assert found["hear"] == {"good": 1}
@@ -185,20 +187,20 @@ def test_a_process_that_hangs_is_ended_when_the_time_is_over(
 
 
 @pytest.mark.slow
-def test_the_gpu_bench_runs_small_on_a_cpu(tmp_path: Path) -> None:
+def test_the_gpu_bench_runs_at_tiny_size_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "tiny.json"
-    # Compiling takes a minute; the fast voice takes the same path as the usual one.
-    asked = [name for name in osum_gpu.SECTIONS if name not in ("steps compiled", "s2s fast voice")]
-    command = [sys.executable, str(BENCH / "osum_gpu.py"), "--size", "tiny", "--device", "cpu"]
+    # Compiling takes a minute; the fast voice runs the same code as the usual one.
+    names = [name for name in osum_gpu.SECTIONS if name not in ("steps compiled", "s2s fast voice")]
+    command = [sys.executable, str(BENCH / "gpu" / "run.py"), "--size", "tiny", "--device", "cpu"]
     done = subprocess.run(
-        [*command, "--out", str(out), "--sections", *asked], capture_output=True, text=True, check=False
+        [*command, "--out", str(out), "--sections", *names], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(out.read_text(encoding="utf-8"))
     measured = report["sections"]
-    assert list(measured) == asked
-    assert {name for name in asked if "skipped" in measured[name]} == {"public", "public compiled"}
-    assert not [name for name in asked if "failed" in measured[name]]
+    assert list(measured) == names
+    assert {name for name in names if "skipped" in measured[name]} == {"public", "public compiled"}
+    assert not [name for name in names if "failed" in measured[name]]
     for name in ("decode 1 text", "decode 1 speech", "decode 64 speech"):
         assert measured[name]["tokens_per_second"] > 0
         assert math.isfinite(measured[name]["share_of_measured"])
@@ -216,8 +218,8 @@ def test_the_documentation_shows_the_committed_figures(part: str) -> None:
     assert f"<!-- {part} -->\n{osum_tables.table(part)}\n<!-- end -->" in page
 
 
-def test_random_weights_are_decided_by_their_seed() -> None:
-    from gpu_bench import random_weights
+def test_random_weights_depend_only_on_their_seed() -> None:
+    from bench.gpu.measure import random_weights
 
     first, again, other = (
         random_weights(TINY, device="cpu", dtype=torch.float32, seed=seed) for seed in (0, 0, 1)

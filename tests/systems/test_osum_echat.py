@@ -1,4 +1,4 @@
-"""The adapter, the command line, and audio that cannot be answered."""
+"""OSUM-EChat as a system: the adapter, its commands, and unusable audio."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def noise(seconds: float, *, seed: int = 0, rate: int = 16000) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def system(tiny_folder: Path):
-    made = OsumEChat(checkpoint=str(tiny_folder / "tiny.pt"), max_new=60)
-    made.load()
-    return made
+    system = OsumEChat(checkpoint=str(tiny_folder / "tiny.pt"), max_new=60)
+    system.load()
+    return system
 
 
-def test_it_is_a_system(system) -> None:
+def test_osum_echat_is_a_system(system) -> None:
     assert isinstance(system, System)
     assert system.settings()["resampler"].startswith("windowed sinc")
     assert "no commercial use" in system.settings()["licence"]
@@ -50,7 +50,7 @@ def test_it_is_a_system(system) -> None:
     assert len(system.fingerprint()) == 64
 
 
-def test_a_reply_without_a_voice_is_text_and_says_so(system, tmp_path: Path, caplog) -> None:
+def test_a_reply_without_a_voice_is_text_with_a_warning(system, tmp_path: Path, caplog) -> None:
     request = request_of(tmp_path / "a.wav", noise(1))
     with caplog.at_level(logging.WARNING):
         other = OsumEChat(checkpoint=system.checkpoint, max_new=60)
@@ -62,13 +62,13 @@ def test_a_reply_without_a_voice_is_text_and_says_so(system, tmp_path: Path, cap
     assert reply == system.respond(request)
 
 
-def test_a_batch_is_answered_as_its_requests_are_alone(system, tmp_path: Path) -> None:
+def test_replies_in_a_batch_equal_the_replies_alone(system, tmp_path: Path) -> None:
     requests = [request_of(tmp_path / f"{n}.wav", noise(0.3 + 0.31 * n, seed=n)) for n in range(3)]
     assert system.respond_batch(requests) == [system.respond(request) for request in requests]
     assert len({system.speech_tokens[request.id] for request in requests}) > 1
 
 
-def test_the_fingerprint_follows_weights_and_tokenizer(system, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_weights_and_tokenizer(system, tmp_path: Path) -> None:
     other = OsumEChat(checkpoint=str(make_tiny(tmp_path, seed=1)))
     assert other.fingerprint() != system.fingerprint()
     again = OsumEChat(checkpoint=system.checkpoint, name="x")
@@ -86,30 +86,30 @@ class Speaker:
         ]
 
 
-def test_a_voice_speaks_the_tokens(tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_speaker_synthesises_the_speech_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     system = OsumEChat(checkpoint=str(tiny_folder), max_new=60)
     system.load()
-    (worker,) = system._team.workers
+    (worker,) = system._pool.workers
     worker.speaker = Speaker()
     reply = system.respond(request_of(tmp_path / "a.wav", noise(1)))
     tokens = system.speech_tokens["a"]
     assert (len(reply.audio.samples) == len(tokens) + 1) if tokens else reply.audio is None
 
 
-def test_silence_and_fifty_milliseconds_are_answered(system, tmp_path: Path) -> None:
+def test_silence_and_fifty_milliseconds_get_replies(system, tmp_path: Path) -> None:
     silent = request_of(tmp_path / "silent.wav", np.zeros(16000, np.float32))
     short = request_of(tmp_path / "short.wav", noise(0.05))
     for request in (silent, short):
         reply = system.respond(request)
         assert reply.finish_reason in ("stop", "length")
-    (heard,) = system._team.workers[0].engine.model.hear([torch.zeros(16000)])
-    assert torch.isfinite(heard).all()
+    (embeddings,) = system._pool.workers[0].engine.model.embed_audio([torch.zeros(16000)])
+    assert torch.isfinite(embeddings).all()
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 48000])
-def test_other_rates_and_two_channels_are_heard(system, tmp_path: Path, rate: int) -> None:
-    both = np.stack([noise(0.5, rate=rate)] * 2, axis=1)
-    assert system.respond(request_of(tmp_path / "a.wav", both, rate=rate)).finish_reason
+def test_other_sample_rates_and_two_channels_are_accepted(system, tmp_path: Path, rate: int) -> None:
+    stereo = np.stack([noise(0.5, rate=rate)] * 2, axis=1)
+    assert system.respond(request_of(tmp_path / "a.wav", stereo, rate=rate)).finish_reason
 
 
 def bad_audio(folder: Path, kind: str) -> Request:
@@ -124,16 +124,16 @@ def bad_audio(folder: Path, kind: str) -> Request:
         samples[77] = np.inf
     elif kind == "empty":
         samples = samples[:0]
-    made = request_of(folder / "bad.wav", samples)
+    request = request_of(folder / "bad.wav", samples)
     if kind == "no audio":
-        made.audio.path.write_bytes(b"hello")
-    return made
+        request.audio.path.write_bytes(b"hello")
+    return request
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("too long", r"lasts 600\.0 s; OSUM-EChat hears at most 400 s"),
+        ("too long", r"lasts 600\.0 s; OSUM-EChat accepts at most 400 s"),
         ("too short", "at least 25 ms"),
         ("not a number", "not a number at sample 77"),
         ("infinite", "not a number at sample 77"),
@@ -141,9 +141,7 @@ def bad_audio(folder: Path, kind: str) -> Request:
         ("no audio", "cannot be read as audio"),
     ],
 )
-def test_audio_that_cannot_be_answered_fails_in_one_line(
-    system, tmp_path: Path, kind: str, words: str
-) -> None:
+def test_unusable_audio_fails_in_one_line(system, tmp_path: Path, kind: str, words: str) -> None:
     bad = bad_audio(tmp_path, kind)
     with pytest.raises(SystemFailure, match=words) as failure:
         system.respond(bad)
@@ -154,25 +152,25 @@ def test_audio_that_cannot_be_answered_fails_in_one_line(
     assert system.respond(good).finish_reason
 
 
-def test_a_long_file_is_refused_by_the_engine_too(tiny_engine) -> None:
+def test_the_engine_refuses_a_long_recording_too(tiny_engine) -> None:
     with pytest.raises(SystemFailure, match="at most 400 s"):
         tiny_engine.reply([GenerationRequest(wave=torch.zeros(401 * 16000))])
 
 
-def test_a_reply_that_never_ends_is_cut_and_says_so(tiny_engine) -> None:
-    ask = GenerationRequest(wave=torch.from_numpy(noise(0.5)))
+def test_an_endless_reply_is_cut_with_finish_reason_length(tiny_engine) -> None:
+    request = GenerationRequest(wave=torch.from_numpy(noise(0.5)))
 
-    def never(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def never_end(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return torch.full_like(ids, 65)
 
     for mode in ("s2s", "s2t"):
-        (reply,) = tiny_engine.reply([ask], mode=mode, cap=30, hook=never)
+        (reply,) = tiny_engine.reply([request], mode=mode, max_new_tokens=30, hook=never_end)
         assert (reply.finish_reason, reply.new_ids, reply.speech) == ("length", 30, ())
         assert reply.text
 
 
 @pytest.mark.parametrize("profile", ["fixed", "upstream"])
-def test_no_speech_tokens_at_all_is_a_text_reply(tiny_engine, profile) -> None:
+def test_a_reply_without_speech_tokens_is_a_text_reply(tiny_engine, profile) -> None:
     from echat_eval.osum.engine.engine import Engine
 
     script = [72, 105, 105, tiny_engine.model.config.text.end, 4096, 4096]
@@ -185,7 +183,7 @@ def test_no_speech_tokens_at_all_is_a_text_reply(tiny_engine, profile) -> None:
     assert len(reply.text) == (3 if profile == "fixed" else 2)
 
 
-def test_past_turns_are_heard_or_refused(system, tmp_path: Path) -> None:
+def test_past_turns_are_used_or_refused(system, tmp_path: Path) -> None:
     earlier = request_of(tmp_path / "earlier.wav", noise(0.4, seed=3))
     turns = (Turn(role="user", audio=earlier.audio), Turn(role="assistant", text="hm"))
     reply = system.respond(request_of(tmp_path / "a.wav", noise(0.5), history=turns))
@@ -196,14 +194,14 @@ def test_past_turns_are_heard_or_refused(system, tmp_path: Path) -> None:
             request_of(tmp_path / "c.wav", noise(0.5), history=(Turn(role="user", text="x"), turns[1]))
         )
     think = OsumEChat(checkpoint=system.checkpoint, mode="s2s-think", max_new=5)
-    with pytest.raises(NotApplicable, match="no place for past turns"):
+    with pytest.raises(NotApplicable, match="takes no past turns; use mode 's2s'"):
         think.respond(request_of(tmp_path / "d.wav", noise(0.5), history=turns))
 
 
-def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="Did you mean 'fixed'"):
         OsumEChat(checkpoint="x", profile="fixd")
-    with pytest.raises(UsageError, match="reads text"):
+    with pytest.raises(UsageError, match="takes text"):
         OsumEChat(checkpoint="x", mode="tts")
     with pytest.raises(UsageError, match="needs both"):
         OsumEChat(checkpoint="x", voice="v.pt")
@@ -253,7 +251,7 @@ def test_inspect_and_convert_on_the_command_line(tmp_path: Path) -> None:
     assert (result.return_value, "kind        unknown" in result.output) == (1, True)
 
 
-def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> None:
+def test_shipped_baselines_set_a_mode_a_checkpoint_and_the_licence() -> None:
     import yaml
 
     from echat_eval.osum.checkpoint.hub import FILES
@@ -264,18 +262,18 @@ def test_every_shipped_baseline_names_a_mode_a_checkpoint_and_the_licence() -> N
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert content["adapter"] == "osum-echat"
         assert "no commercial use" in content["licence"]
-        made = OsumEChat(**content["settings"])
-        assert made.mode in MODES
-        assert Path(made.checkpoint).name in FILES.values()
+        system = OsumEChat(**content["settings"])
+        assert system.mode in MODES
+        assert Path(system.checkpoint).name in FILES.values()
         assert (
-            f"osum download {next(k for k, v in FILES.items() if v == Path(made.checkpoint).name)} "
+            f"osum download {next(k for k, v in FILES.items() if v == Path(system.checkpoint).name)} "
             in content["served"]
         )
-        seen.add((Path(made.checkpoint).name, made.mode))
+        seen.add((Path(system.checkpoint).name, system.mode))
     assert len(seen) == 2 * 5
 
 
-def test_the_whole_main_job_runs_with_a_tiny_checkpoint(
+def test_a_run_works_end_to_end_with_a_tiny_checkpoint(
     tiny_folder: Path, tones: Path, tmp_path: Path
 ) -> None:
     """`echat-eval run --system osum-echat --set checkpoint=<tiny>`: respond, annotate, score, leaderboard."""
@@ -304,7 +302,7 @@ def test_the_whole_main_job_runs_with_a_tiny_checkpoint(
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 8
     for row in rows:
-        # A reply without a word is the system's failure; everything else of it is a value.
+        # An empty reply is a failure of the system; every other reply is a value.
         assert row["state"] == "value" or "empty reply" in row["reason"]
     answered = [row for row in rows if row["state"] == "value"]
     assert answered

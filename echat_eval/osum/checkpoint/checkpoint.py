@@ -1,7 +1,7 @@
-"""Checkpoint files: reading them without running them, what is inside, and turning them into safetensors.
+"""Checkpoint files: read them without running code, inspect them, and convert them to safetensors.
 
-Two forms are read: the released one (a torch file) and ours (safetensors under our own names, already
-joined, with the configuration in its header), which is mapped into memory and loads in seconds.
+Two forms are supported: the released torch file, and our safetensors file. Ours holds joined tensors under
+our names and the configuration in its header; it is memory-mapped and loads in seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["FORMAT", "Inspection", "convert", "file_sha256", "inspect", "load_mo
 
 logger = logging.getLogger(__name__)
 
-#: Names our own form in a safetensors header.
+#: Identifies our form in a safetensors header.
 FORMAT = "echat-eval osum 1"
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,18 +43,18 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What a checkpoint file is.
+    """Description of a checkpoint file.
 
     Attributes:
         kind: "released", "converted" or "unknown".
         sha256: of the file.
         size: bytes.
-        tensors: how many names.
-        parameters: values in tensors that are not copies.
-        dtypes: name -> how many tensors.
-        tied: which of the four tied names are there.
-        faults: one line of what keeps it from loading; empty if it loads.
-        wants: the sizes it was compared with, in words.
+        tensors: number of names.
+        parameters: number of values, copies excluded.
+        dtypes: name -> number of tensors.
+        tied: the tied names present, of the four in `TIED`.
+        faults: one line on why it cannot be loaded; empty if it can.
+        expected: the sizes it was compared with, as text.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class Inspection:
     dtypes: dict[str, int]
     tied: tuple[str, ...]
     faults: str
-    wants: str
+    expected: str
 
 
 def file_sha256(path: Path) -> str:
@@ -75,10 +75,10 @@ def file_sha256(path: Path) -> str:
 
 
 def dtype_named(name: str) -> torch.dtype:
-    """Return the torch type of "fp32", "bf16" or "fp16".
+    """Return the torch dtype of "fp32", "bf16" or "fp16".
 
     Raises:
-        BadData: another name.
+        BadData: any other name.
     """
     if name not in _DTYPES:
         raise BadData(f"unknown dtype '{name}'; choose one of {', '.join(_DTYPES)}")
@@ -86,22 +86,22 @@ def dtype_named(name: str) -> torch.dtype:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a torch file; mapped, and nothing in it is run."""
+    """Return the tensors of a torch file, memory-mapped, without running code from it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of a file's form; what matters is checked below
+            warnings.simplefilter("ignore")  # about old file formats; the content is checked below
             content = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadData(
-            f"{path}: not a plain file of tensors: it asks for code to be run, or is no checkpoint at all "
+            f"{path}: not a plain file of tensors: it would run code, or is not a checkpoint "
             f"({_first_line(error)}); refused"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise BadData(
-            f"{path}: truncated or not a checkpoint ({_first_line(error)}); fetch it again"
+            f"{path}: truncated or not a checkpoint ({_first_line(error)}); download it again"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("module"), dict):
-        content = content["module"]  # as DeepSpeed writes it
+        content = content["module"]  # DeepSpeed's form
     return _only_tensors(path, content)
 
 
@@ -113,14 +113,14 @@ def _first_line(error: BaseException) -> str:
 def _only_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise BadData(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
-    strange = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strange:
-        raise BadData(f"{path}: {len(strange)} entries are no tensors, such as '{strange[0]}'")
+    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise BadData(f"{path}: {len(others)} entries are not tensors, such as '{others[0]}'")
     return {str(name): value for name, value in content.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return tensors and header of a safetensors file."""
+    """Return the tensors and the header of a safetensors file."""
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
@@ -129,20 +129,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadData(f"{path}: truncated or no safetensors file ({_first_line(error)})") from error
+        raise BadData(f"{path}: truncated or not a safetensors file ({_first_line(error)})") from error
 
 
 def find_file(path: Path) -> Path:
-    """Return the checkpoint itself: the path, or the only checkpoint in that folder.
+    """Return the checkpoint file: the path itself, or the only checkpoint in that folder.
 
     Raises:
-        NotInstalled: nothing is there.
-        BadData: more than one.
+        NotInstalled: the path does not exist.
+        BadData: the folder holds no checkpoint, or more than one.
     """
     if path.is_file():
         return path
     if not path.is_dir():
-        raise NotInstalled(f"no checkpoint at {path}; `echat-eval osum download` fetches one")
+        raise NotInstalled(f"no checkpoint at {path}; `echat-eval osum download` downloads one")
     found = sorted(p for p in path.iterdir() if p.suffix in {".safetensors", ".pt"})
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
@@ -151,28 +151,28 @@ def find_file(path: Path) -> Path:
 
 
 def load_model(path: Path, *, dtype: str = "bf16", device: str = "cpu") -> OsumModel:
-    """Return the model of a checkpoint, strictly loaded.
+    """Return the model of a checkpoint, loaded strictly.
 
     Args:
-        path: a released `.pt`, a converted `.safetensors`, or a folder with one of them.
-        dtype: "fp32", "bf16" or "fp16", to compute in.
+        path: a released `.pt`, a converted `.safetensors`, or a folder that holds one.
+        dtype: to compute in: "fp32", "bf16" or "fp16".
         device: a torch device.
 
     Raises:
         NotInstalled: no such file.
         BadData: not OSUM-EChat, damaged, or tensors missing, unknown or of another shape.
     """
-    path, wanted = find_file(path), dtype_named(dtype)
+    path, torch_dtype = find_file(path), dtype_named(dtype)
     if path.suffix != ".safetensors":
-        return fill(_read_torch(path), read_config(path), dtype=wanted, where=str(path)).to(device)
+        return fill(_read_torch(path), read_config(path), dtype=torch_dtype, source=str(path)).to(device)
     tensors, header = _read_safetensors(path)
     if header.get("format") != FORMAT:
-        return fill(tensors, read_config(path), dtype=wanted, where=str(path)).to(device)
+        return fill(tensors, read_config(path), dtype=torch_dtype, source=str(path)).to(device)
     config = config_from_json(header["config"])
     try:
-        model = build({name: tensor.to(wanted) for name, tensor in tensors.items()}, config)
+        model = build({name: tensor.to(torch_dtype) for name, tensor in tensors.items()}, config)
     except RuntimeError as error:
-        raise BadData(f"{path}: its tensors do not fit its own header; convert it again") from error
+        raise BadData(f"{path}: its tensors do not match its own header; convert it again") from error
     return model.to(device)
 
 
@@ -182,10 +182,10 @@ def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
     Args:
         source: a released `.pt`.
         target: the `.safetensors` to write.
-        dtype: to store in; None keeps each tensor's own.
+        dtype: to store in; None keeps the dtype of each tensor.
 
     Raises:
-        BadData: as `load_model`; or the source is in our form already.
+        BadData: as `load_model`, or the source is already converted.
     """
     from safetensors.torch import save_file
 
@@ -193,7 +193,7 @@ def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
     if source.suffix == ".safetensors" and _read_safetensors(source)[1].get("format") == FORMAT:
         raise BadData(f"{source}: already converted")
     config = read_config(source)
-    tensors = join(_read_torch(source), config, where=str(source))
+    tensors = join(_read_torch(source), config, source=str(source))
     if dtype is not None:
         tensors = {name: tensor.to(dtype_named(dtype)) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "config": config_to_json(config), "source_sha256": file_sha256(source)}
@@ -206,10 +206,10 @@ def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
 
 
 def inspect(path: Path) -> Inspection:
-    """Return what a checkpoint file is and whether it would load.
+    """Return what a checkpoint file holds and whether it can be loaded.
 
     Raises:
-        NotInstalled, BadData: it cannot even be read.
+        NotInstalled, BadData: the file cannot be read.
     """
     path = find_file(path)
     header: dict[str, str] = {}
@@ -224,7 +224,7 @@ def inspect(path: Path) -> Inspection:
         found: Faults = compare_names(rename(tensors), config)
         compare_copies(rename(tensors), found)
         known = len(rename(tensors)) - len(found.extra)
-        kind, faults = ("released" if known > len(found.extra) else "unknown"), found.sentence()
+        kind, faults = ("released" if known > len(found.extra) else "unknown"), found.summary()
     unique = {(t.data_ptr(), tuple(t.shape)): t.numel() for t in tensors.values()}
     return Inspection(
         kind=kind,
@@ -235,10 +235,10 @@ def inspect(path: Path) -> Inspection:
         dtypes=dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values())),
         tied=tuple(name for name in TIED if name in rename(tensors)),
         faults=faults,
-        wants=_size_of(config),
+        expected=_describe_size(config),
     )
 
 
-def _size_of(config: OsumConfig) -> str:
+def _describe_size(config: OsumConfig) -> str:
     d, e = config.decoder, config.encoder
     return f"{d.layers} x {d.width} decoder, {e.layers} x {e.width} encoder"

@@ -1,4 +1,4 @@
-"""Fetching a released checkpoint from the hub, and recording what the hub says it is."""
+"""Download of a released checkpoint from the hub, with a record of its source."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def download(
     revision: str = "main",
     endpoint: str | None = None,
 ) -> Path:
-    """Fetch a file with a progress bar, check it, and write `<file>.source.json` beside it.
+    """Download a file with a progress bar, verify it, and write `<file>.source.json` beside it.
 
-    A broken fetch goes on where it stopped.
+    An interrupted download is resumed.
 
     Args:
-        name: a short name of `FILES`, or a file name of the repository.
-        folder: where to; made if needed.
+        name: a short name from `FILES`, or a file name in the repository.
+        folder: target folder; created if needed.
         repository: owner/name.
         revision: branch, tag or commit.
         endpoint: base URL of the hub; None for the public one.
@@ -53,33 +53,33 @@ def download(
         The file's path.
 
     Raises:
-        NotInstalled: no huggingface-hub, or the hub does not answer or has no such file.
-        BadData: the bytes are not those the hub declares; the file is removed.
+        NotInstalled: huggingface-hub is missing, the hub does not answer, or it has no such file.
+        BadData: the bytes do not match the hub's sha256; the file is removed.
     """
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
-        raise NotInstalled("fetching needs huggingface-hub: pip install 'echat-eval[osum]'") from error
+        raise NotInstalled("downloading needs huggingface-hub: pip install 'echat-eval[osum]'") from error
     filename = FILES.get(name, name)
     try:
         url = hf_hub_url(repository, filename, revision=revision, endpoint=endpoint)
-        said = get_hf_file_metadata(url, endpoint=endpoint)
+        metadata = get_hf_file_metadata(url, endpoint=endpoint)
         path = Path(
             hf_hub_download(repository, filename, revision=revision, endpoint=endpoint, local_dir=folder)
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NotInstalled(f"{repository}/{filename} could not be fetched: {reason}") from error
-    declared = said.etag if said.etag and _SHA256.fullmatch(said.etag) else None
+        raise NotInstalled(f"{repository}/{filename} could not be downloaded: {reason}") from error
+    declared = metadata.etag if metadata.etag and _SHA256.fullmatch(metadata.etag) else None
     actual = file_sha256(path)
     if declared is not None and declared != actual:
         path.unlink()
-        raise BadData(f"{path}: the hub declares sha256 {declared}, the file has {actual}; fetch it again")
+        raise BadData(f"{path}: the hub declares sha256 {declared}, the file has {actual}; download it again")
     record = {
         "repository": repository,
         "file": filename,
         "revision": revision,
-        "commit": said.commit_hash,
+        "commit": metadata.commit_hash,
         "sha256_declared_by_the_hub": declared,
         "sha256": actual,
         "size": path.stat().st_size,

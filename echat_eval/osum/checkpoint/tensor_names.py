@@ -1,8 +1,8 @@
-"""What the released files call each tensor, what shape it has, and which of our tensors it fills.
+"""Tensor names and shapes of the released files, and their mapping to our tensors.
 
-A released file is a flat mapping of names to tensors. It may carry a `module.` prefix, the tied copies of
-the text embedding, a second copy of the speech head under the language model, positional tables (they
-are formulae: recomputed), or the names of the WEST port.
+A released file is a flat mapping of names to tensors. It may contain a `module.` prefix, tied copies of the
+text embedding, a second copy of the speech head under the language model, positional tables (recomputed
+here), or the names of the WEST port.
 
 Source: OSUM-EChat, commit f2bcfac, its modules built on the meta device.
 """
@@ -23,7 +23,7 @@ __all__ = ["COPIES", "TIED", "Shape", "official_shapes", "rename", "weight_map"]
 
 Shape = tuple[int, ...]
 
-#: The text embedding and the text head are one tensor; files hold it under one to four of these.
+#: Names of the tensor shared by the text embedding and the text head; files hold one to four of them.
 TIED = (
     "llama_model.model.embed_tokens.weight",
     "llama_model.lm_head.weight",
@@ -31,7 +31,7 @@ TIED = (
     "lm_head.weight",
 )
 
-#: Speech tables again, under the language model, if the file was saved after a first reply.
+#: Copies of the speech tables under the language model, in files saved after a first reply.
 COPIES = {
     "llama_model.speech_token_emded.weight": "speech_token_emded.weight",
     "llama_model.speech_head.weight": "speech_head.weight",
@@ -66,7 +66,7 @@ def _conformer_layer(name: str, width: int, ffn: int, *, key_bias: bool) -> dict
 
 
 def _decoder_layer(name: str, config: OsumConfig) -> dict[str, Shape]:
-    """Return the shapes of one language model layer."""
+    """Return the shapes of one language-model layer."""
     c = config.decoder
     inner, keys = c.heads * c.head_dim, c.kv_heads * c.head_dim
     shapes: dict[str, Shape] = {}
@@ -120,8 +120,8 @@ def official_shapes(config: OsumConfig) -> dict[str, Shape]:
 
 
 def weight_map(config: OsumConfig) -> dict[str, tuple[str | None, ...]]:
-    """Return our name -> official names whose tensors are joined along dimension 0; None stands for zeros."""
-    made: dict[str, tuple[str | None, ...]] = {"decoder.text_embedding.weight": (TIED[0],)}
+    """Return our name -> official names of the tensors to join along dimension 0; None means zeros."""
+    sources: dict[str, tuple[str | None, ...]] = {"decoder.text_embedding.weight": (TIED[0],)}
     pairs = {
         "encoder.conv1": "encoder.embed.conv.0", "encoder.conv2": "encoder.embed.conv.2",
         "encoder.norm": "encoder.after_norm", "adapter.norm": "speech_transformer.after_norm",
@@ -143,25 +143,25 @@ def weight_map(config: OsumConfig) -> dict[str, tuple[str | None, ...]]:
             }
             pairs |= {f"{o}.up": f"{t}.feed_forward.w_1", f"{o}.down": f"{t}.feed_forward.w_2"}
             q, k, v = (f"{t}.self_attn.linear_{part}" for part in "qkv")
-            made[f"{o}.qkv.weight"] = (f"{q}.weight", f"{k}.weight", f"{v}.weight")
-            # Whisper's keys have no bias; a zero one lets the three be computed as one.
-            made[f"{o}.qkv.bias"] = (f"{q}.bias", None if ours == "encoder" else f"{k}.bias", f"{v}.bias")
-    made |= {f"{o}.{kind}": (f"{t}.{kind}",) for o, t in pairs.items() for kind in ("weight", "bias")}
+            sources[f"{o}.qkv.weight"] = (f"{q}.weight", f"{k}.weight", f"{v}.weight")
+            # Whisper's keys have no bias; a zero bias allows one joint projection.
+            sources[f"{o}.qkv.bias"] = (f"{q}.bias", None if ours == "encoder" else f"{k}.bias", f"{v}.bias")
+    sources |= {f"{o}.{kind}": (f"{t}.{kind}",) for o, t in pairs.items() for kind in ("weight", "bias")}
     for i in range(config.decoder.layers):
         o, t = f"decoder.layers.{i}", f"llama_model.model.layers.{i}"
         for kind in ("weight", "bias"):
-            made[f"{o}.qkv.{kind}"] = tuple(f"{t}.self_attn.{part}_proj.{kind}" for part in "qkv")
-        made[f"{o}.out.weight"] = (f"{t}.self_attn.o_proj.weight",)
-        made[f"{o}.gate_up.weight"] = (f"{t}.mlp.gate_proj.weight", f"{t}.mlp.up_proj.weight")
-        made[f"{o}.down.weight"] = (f"{t}.mlp.down_proj.weight",)
-        made[f"{o}.norm1.weight"] = (f"{t}.input_layernorm.weight",)
-        made[f"{o}.norm2.weight"] = (f"{t}.post_attention_layernorm.weight",)
-    made["decoder.norm.weight"] = ("llama_model.model.norm.weight",)
-    return made | {"decoder.speech_embedding.weight": ("speech_token_emded.weight",)}
+            sources[f"{o}.qkv.{kind}"] = tuple(f"{t}.self_attn.{part}_proj.{kind}" for part in "qkv")
+        sources[f"{o}.out.weight"] = (f"{t}.self_attn.o_proj.weight",)
+        sources[f"{o}.gate_up.weight"] = (f"{t}.mlp.gate_proj.weight", f"{t}.mlp.up_proj.weight")
+        sources[f"{o}.down.weight"] = (f"{t}.mlp.down_proj.weight",)
+        sources[f"{o}.norm1.weight"] = (f"{t}.input_layernorm.weight",)
+        sources[f"{o}.norm2.weight"] = (f"{t}.post_attention_layernorm.weight",)
+    sources["decoder.norm.weight"] = ("llama_model.model.norm.weight",)
+    return sources | {"decoder.speech_embedding.weight": ("speech_token_emded.weight",)}
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under official names: no `module.`, no WEST names, no tables that are formulae."""
+    """Return the tensors under official names, without `module.`, WEST names or positional tables."""
     names = {name: name.removeprefix("module.") for name in tensors}
     if any(name.startswith("llm.") for name in names.values()):
         for old, name in names.items():

@@ -1,4 +1,4 @@
-"""A checkpoint small enough for tests: random weights under the released names, and a byte tokenizer."""
+"""A tiny checkpoint for tests: random weights under the released names, and a byte tokenizer."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def random_tensors(config: OsumConfig = TINY, *, seed: int = 0, talkative: bool = False) -> dict[str, Tensor]:
-    """Return a full set of official tensors, fp32, the four tied names sharing one storage.
+    """Return a full set of official tensors in fp32; the four tied names share one storage.
 
     Args:
         config: sizes.
         seed: the same seed gives the same tensors.
-        talkative: leave the ending tokens as unlikely as any other; otherwise they are made likely
-            enough for a reply to end after some ten tokens of text and some twenty of speech.
+        talkative: keep the end tokens as unlikely as any other. Otherwise they are likely enough that a
+            reply ends after about ten text tokens and twenty speech tokens.
     """
-    # numpy's old generator promises the same numbers in every version; committed golden data need that.
-    chance = np.random.RandomState(seed)
+    # RandomState gives the same numbers in every numpy version; the committed golden data depend on them.
+    random = np.random.RandomState(seed)
     tensors: dict[str, Tensor] = {}
     for name, shape in official_shapes(config).items():
         if name in TIED[1:]:
             tensors[name] = tensors[TIED[0]]
             continue
-        values = torch.from_numpy(chance.standard_normal(shape).astype(np.float32))
+        values = torch.from_numpy(random.standard_normal(shape).astype(np.float32))
         if name.endswith("bias"):
             values = values * 0.1
         elif len(shape) == 1:
             values = 1 + 0.1 * values
         elif name in (TIED[0], "speech_token_emded.weight"):
-            # Small beside what the layers add: otherwise a tied head repeats the last token for ever.
+            # Small compared with the layers' output; otherwise a tied head repeats the last token forever.
             values = values * EMBEDDING_SCALE
         else:
             values = values / math.sqrt(math.prod(shape[1:]))
         tensors[name] = values
     if not talkative:
         tensors[TIED[0]][config.text.end] *= 3.0
-        tensors["speech_head.bias"][config.speech.edge] += 1.8
+        tensors["speech_head.bias"][config.speech.bos_eos] += 1.8
     return tensors
 
 
 def write_byte_tokenizer(path: Path, config: OsumConfig = TINY) -> None:
-    """Write a `tokenizer.json`: one token per byte, the three chat specials at the vocabulary's end."""
+    """Write a `tokenizer.json`: one token per byte, and the three chat specials at the end."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -80,16 +80,16 @@ def make_tiny(
     dtype: torch.dtype = torch.float32,
     form: str = "plain",
 ) -> Path:
-    """Write `tiny.pt`, `config.json` and `tokenizer.json` into a folder, and return the checkpoint's path.
+    """Write `tiny.pt`, `config.json` and `tokenizer.json` into a folder; return the path of the checkpoint.
 
     Args:
-        folder: made if needed.
+        folder: created if needed.
         config: sizes.
         seed: of the random weights.
-        dtype: of the stored tensors; the released files are thought to be bf16.
-        form: "plain"; "module" (every name under `module.`); "wrapped" (one mapping named `module`, as
-            DeepSpeed writes); "copies" (the extra speech-head names);
-            "untied" (the text embedding once); or "west".
+        dtype: of the stored tensors; the released files are presumably bf16.
+        form: "plain"; "module" (every name starts with `module.`); "wrapped" (one mapping named `module`,
+            as DeepSpeed writes); "copies" (with the extra speech-head names); "untied" (the text embedding
+            once); or "west".
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.to(dtype) for name, tensor in random_tensors(config, seed=seed).items()}

@@ -1,7 +1,7 @@
-"""Filling the model from a checkpoint: strictly, or not at all.
+"""Strict loading of checkpoint tensors into the model.
 
-Anything missing, unknown, of another shape, or unequal to its copy is a refusal that lists it: a half-loaded
-model answers, and answers nonsense.
+Missing, unknown or misshaped tensors and copies that differ are listed in one error: a partly loaded model
+would run and generate nonsense.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Faults", "build", "compare_copies", "compare_names", "fill", "join"]
 
 
 class Faults:
-    """What keeps a checkpoint from being loaded; empty if nothing does."""
+    """Reasons why a checkpoint cannot be loaded; falsy if there are none."""
 
     def __init__(self) -> None:
         self.missing: list[str] = []
@@ -36,7 +36,7 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.misshaped or self.unequal)
 
-    def sentence(self, limit: int = 8) -> str:
+    def summary(self, limit: int = 8) -> str:
         """Return one line that names at most `limit` tensors of each kind."""
         kinds = {
             "missing": self.missing,
@@ -44,20 +44,22 @@ class Faults:
             "of another shape": self.misshaped,
             "unequal copies": self.unequal,
         }
-        return "; ".join(f"{len(n)} {kind}: {_few(n, limit)}" for kind, n in kinds.items() if n)
+        return "; ".join(
+            f"{len(names)} {kind}: {_shorten(names, limit)}" for kind, names in kinds.items() if names
+        )
 
 
-def _few(names: Iterable[str], limit: int) -> str:
+def _shorten(names: Iterable[str], limit: int) -> str:
     names = list(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
 
 
 def compare_names(tensors: Mapping[str, Tensor], config: OsumConfig) -> Faults:
-    """Return what differs between renamed tensors and the configuration; values are not read."""
-    wanted, faults = official_shapes(config), Faults()
-    shapes = wanted | {copy: wanted[original] for copy, original in COPIES.items()}
-    faults.missing = [n for n in wanted if n not in tensors and n not in TIED]
+    """Return the faults in names and shapes of renamed tensors; values are not read."""
+    expected, faults = official_shapes(config), Faults()
+    shapes = expected | {copy: expected[original] for copy, original in COPIES.items()}
+    faults.missing = [n for n in expected if n not in tensors and n not in TIED]
     if not any(name in tensors for name in TIED):
         faults.missing.append(TIED[0])
     for name, tensor in tensors.items():
@@ -69,33 +71,34 @@ def compare_names(tensors: Mapping[str, Tensor], config: OsumConfig) -> Faults:
 
 
 def compare_copies(tensors: Mapping[str, Tensor], faults: Faults) -> None:
-    """Note copies of one tensor that differ from it."""
+    """Add to `faults` the copies that differ from their tensor."""
     tied = [name for name in TIED if name in tensors]
-    twins = [(tied[0], other) for other in tied[1:]] + [(o, c) for c, o in COPIES.items() if c in tensors]
-    for first, second in twins:
-        a, b = tensors[first], tensors[second]
+    pairs = [(tied[0], copy) for copy in tied[1:]]
+    pairs += [(original, copy) for copy, original in COPIES.items() if copy in tensors]
+    for original, copy in pairs:
+        a, b = tensors[original], tensors[copy]
         if a.data_ptr() != b.data_ptr() and not torch.equal(a, b):
-            faults.unequal.append(f"{second} differs from {first}")
+            faults.unequal.append(f"{copy} differs from {original}")
 
 
-def fill(tensors: Mapping[str, Tensor], config: OsumConfig, *, dtype: torch.dtype, where: str) -> OsumModel:
-    """Return a model on the CPU holding a released checkpoint's tensors.
+def fill(tensors: Mapping[str, Tensor], config: OsumConfig, *, dtype: torch.dtype, source: str) -> OsumModel:
+    """Return a model on the CPU with the tensors of a released checkpoint.
 
     Args:
-        tensors: as read from the file; names in any of the forms above.
-        config: the sizes to expect.
-        dtype: what to compute in.
-        where: the file's name, for the message.
+        tensors: as read from the file; names in any form that `tensor_names` lists.
+        config: the expected sizes.
+        dtype: to compute in.
+        source: file name for the error message.
 
     Raises:
-        BadData: names or shapes do not fit, with a list.
+        BadData: names or shapes do not match; the message lists them.
     """
-    made = {name: tensor.to(dtype) for name, tensor in join(tensors, config, where=where).items()}
-    return build(made, config)
+    ours = {name: tensor.to(dtype) for name, tensor in join(tensors, config, source=source).items()}
+    return build(ours, config)
 
 
-def join(tensors: Mapping[str, Tensor], config: OsumConfig, *, where: str) -> dict[str, Tensor]:
-    """Return our tensors out of a released file's, in its dtype.
+def join(tensors: Mapping[str, Tensor], config: OsumConfig, *, source: str) -> dict[str, Tensor]:
+    """Return our tensors, joined from those of a released file, in its dtype.
 
     Raises:
         BadData: as `fill`.
@@ -105,19 +108,19 @@ def join(tensors: Mapping[str, Tensor], config: OsumConfig, *, where: str) -> di
     if not faults:
         compare_copies(tensors, faults)
     if faults:
-        raise BadData(f"{where}: not the OSUM-EChat of this configuration: {faults.sentence()}")
-    given = next(name for name in TIED if name in tensors)
-    made: dict[str, Tensor] = {}
-    for ours, sources in weight_map(config).items():
-        parts = [None if s is None else tensors[given if s in TIED else s] for s in sources]
-        size = next(p for p in parts if p is not None)
-        whole = [torch.zeros_like(size) if p is None else p for p in parts]
-        made[ours] = whole[0] if len(whole) == 1 else torch.cat(whole)
-    return made
+        raise BadData(f"{source}: not the OSUM-EChat of this configuration: {faults.summary()}")
+    tied = next(name for name in TIED if name in tensors)
+    joined: dict[str, Tensor] = {}
+    for ours, official in weight_map(config).items():
+        parts = [None if name is None else tensors[tied if name in TIED else name] for name in official]
+        template = next(part for part in parts if part is not None)
+        filled = [torch.zeros_like(template) if part is None else part for part in parts]
+        joined[ours] = filled[0] if len(filled) == 1 else torch.cat(filled)
+    return joined
 
 
 def build(ours: Mapping[str, Tensor], config: OsumConfig) -> OsumModel:
-    """Return a model that holds these tensors themselves, not copies."""
+    """Return a model that uses these tensors themselves, without copying them."""
     with torch.device("meta"):
         model = OsumModel(config)
     model.load_state_dict(dict(ours), strict=True, assign=True)

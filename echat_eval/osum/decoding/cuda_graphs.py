@@ -1,8 +1,8 @@
-"""Making a fixed step fast: recorded as a CUDA graph, its layers compiled first.
+"""Faster decode steps of fixed shape: compiled decoder layers, and the whole step captured as a CUDA graph.
 
-None of the CUDA side has ever run on a GPU: it was written without one. What a CPU can show is tested there:
-that a fixed step makes the same ids as a plain one, that it compiles into one graph without a break, and that
-what it needs for recording, the restoring of its state, is exact.
+The CUDA part has never run on a GPU: it was written without one. Tests on a CPU show the rest: a fixed step
+draws the same ids as a plain one, it compiles into one graph without a break, and a warm-up restores the
+state exactly, which capturing needs.
 """
 
 from __future__ import annotations
@@ -19,30 +19,39 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from echat_eval.osum.decoding.row_states import RowStates
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.decoding.slots import Slots
     from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Heads
     from echat_eval.osum.model.decoder import Decoder
     from echat_eval.osum.model.kv_cache import KVCache
 
-    #: (step, its state) -> something that does the step again.
-    CudaGraph = Callable[[Callable[[], None], Sequence[Tensor]], Callable[[], None]]
+    #: (step, its state) -> a function that runs the step again.
+    CaptureGraph = Callable[[Callable[[], None], Sequence[Tensor]], Callable[[], None]]
 
-__all__ = ["STEPS", "CudaGraphCache", "Steps", "compile_layers", "prepare", "recorder", "rehearse", "resolve"]
+__all__ = [
+    "STEPS",
+    "CudaGraphCache",
+    "Steps",
+    "compile_layers",
+    "graph_capture",
+    "prepare",
+    "resolve",
+    "warm_up",
+]
 
 logger = logging.getLogger(__name__)
 
-#: "auto" is "compiled" on a GPU and "plain" on a CPU.
+#: How decode steps run; "recorded" replays CUDA graphs, "auto" is "compiled" on a GPU and "plain" on a CPU.
 Steps = Literal["auto", "plain", "recorded", "compiled"]
 STEPS: tuple[Steps, ...] = ("auto", "plain", "recorded", "compiled")
 
-#: Runs of a step before it is recorded: libraries choose their kernels and workspaces in the first.
-REHEARSALS = 2
+#: Runs of a step before it is captured: libraries choose kernels and workspaces in the first run.
+WARM_UPS = 2
 
 
-def rehearse(step: Callable[[], None], state: Sequence[Tensor], *, times: int = REHEARSALS) -> None:
-    """Run a step and put its state back; keys and values are not state, the real step writes them again."""
+def warm_up(step: Callable[[], None], state: Sequence[Tensor], *, times: int = WARM_UPS) -> None:
+    """Run a step and restore its state; keys and values are not restored, the real step writes them again."""
     saved = [tensor.clone() for tensor in state]
     try:
         for _ in range(times):
@@ -53,16 +62,17 @@ def rehearse(step: Callable[[], None], state: Sequence[Tensor], *, times: int = 
 
 
 def resolve(steps: Steps, device: torch.device) -> Steps:
-    """Return what "auto" means on a device; on a CPU everything is plain."""
+    """Return the way to run steps on a device: "auto" is replaced, and on a CPU all steps are plain."""
     if device.type != "cuda":
         return "plain"
     return "compiled" if steps == "auto" else steps
 
 
-def recorder(steps: Steps, decoder: Decoder, device: torch.device) -> CudaGraph | None:
-    """Return how to record resolved steps on this device; None to run them plainly.
+def graph_capture(steps: Steps, decoder: Decoder, device: torch.device) -> CaptureGraph | None:
+    """Return a function that captures resolved steps on this device; None to run them plainly.
 
-    What cannot be compiled is recorded as it is, and what cannot be recorded runs as it is, with a warning.
+    If layers cannot be compiled, the step is captured without compilation; if it cannot be captured, it runs
+    plainly. Both log a warning.
     """
     if device.type != "cuda" or steps == "plain":
         return None
@@ -70,64 +80,65 @@ def recorder(steps: Steps, decoder: Decoder, device: torch.device) -> CudaGraph 
         compile_layers(decoder)
     pool = torch.cuda.graph_pool_handle()
 
-    def aside(step: Callable[[], None], state: Sequence[Tensor]) -> None:
-        current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    def warm_up_on_side_stream(step: Callable[[], None], state: Sequence[Tensor]) -> None:
+        current = torch.cuda.current_stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            rehearse(step, state)
+            warm_up(step, state)
         current.wait_stream(stream)
 
-    def record(step: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], None]:
-        prepare(lambda: aside(step, state), decoder)
+    def capture(step: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], None]:
+        prepare(lambda: warm_up_on_side_stream(step, state), decoder)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Nothing runs while it is recorded, so the state is still that of before.
+            # Capturing runs no kernel, so the state does not change.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 step()
         except RuntimeError as error:
             if is_oom(error):
                 raise
-            logger.warning("a decode step cannot be recorded (%s); it runs as it is, which is slower", error)
+            logger.warning("a decode step cannot be captured (%s); it runs without a graph, slower", error)
             return step
         replay: Callable[[], None] = graph.replay
         return replay
 
-    return record
+    return capture
 
 
-def prepare(rehearsal: Callable[[], None], decoder: Decoder) -> None:
-    """Rehearse a step; if its compiled layers fail, let go of them, say so, and rehearse it without."""
+def prepare(run_warm_up: Callable[[], None], decoder: Decoder) -> None:
+    """Run a warm-up; if compiled layers fail in it, log a warning, drop them, and run it again without."""
     try:
-        rehearsal()
+        run_warm_up()
     except RuntimeError as error:
         if is_oom(error) or not decoder.compiled:
             raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        logger.warning("the decoder cannot be compiled (%s); it runs as it is, which is slower", first)
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        logger.warning("the decoder cannot be compiled (%s); it runs uncompiled, slower", reason)
         decoder.compiled = []
-        rehearsal()
+        run_warm_up()
 
 
 def compile_layers(decoder: Decoder, *, backend: str = "inductor") -> None:
-    """Compile the decoder's layers for single new positions: one program serves all layers."""
+    """Compile the decoder's layers for single new positions; one program serves all layers."""
     decoder.compiled = [torch.compile(layer, fullgraph=True, backend=backend) for layer in decoder.layers]
 
 
 class CudaGraphCache:
-    """What recorded steps know by address, kept for the next call, which then need not record them anew.
+    """Captured steps, and the tensors that they address, kept for the next call.
 
     Attributes:
-        kind: rules, sampling and rows that it serves.
-        cache, slots: the tensors.
-        recorded: the steps, by heads, rows and width.
+        key: rules, sampling and rows that the graphs were captured for.
+        kv_cache, states: the tensors.
+        graphs: the captured steps, by heads, rows and width.
     """
 
     def __init__(self) -> None:
-        self.drop()
+        self.clear()
 
-    def drop(self) -> None:
-        """Let go of everything."""
-        self.kind: tuple[DecodingRules, Sampling, int] | None = None
-        self.cache: KVCache | None = None
-        self.slots: Slots | None = None
-        self.recorded: dict[tuple[Heads, int, int], Callable[[], None]] = {}
+    def clear(self) -> None:
+        """Drop all graphs and tensors."""
+        self.key: tuple[DecodingRules, Sampling, int] | None = None
+        self.kv_cache: KVCache | None = None
+        self.states: RowStates | None = None
+        self.graphs: dict[tuple[Heads, int, int], Callable[[], None]] = {}

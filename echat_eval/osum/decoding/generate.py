@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from echat_eval.osum.model.config import OsumConfig
     from echat_eval.osum.model.model import OsumModel
 
-__all__ = ["Generated", "generate", "split"]
+__all__ = ["ReplyIds", "generate", "split"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
-    """One row's reply as ids.
+class ReplyIds:
+    """The ids of one reply.
 
     Attributes:
-        ids: everything generated, in order, with the closing token.
+        ids: all generated ids in order, with the closing token.
         text: text ids, without the one that ends the text.
-        speech: codec ids, without the begin and end tokens.
-        finish_reason: "stop", or "length" where the cap cut the reply off.
+        speech: codec ids, without begin-or-end tokens.
+        finish_reason: "stop", or "length" if the reply reached the limit on new ids.
     """
 
     ids: tuple[int, ...]
@@ -51,8 +51,8 @@ def generate(
     upstream: bool = False,
     hook: Hook | None = None,
     slots: int = 0,
-) -> list[Generated]:
-    """Answer some prompts.
+) -> list[ReplyIds]:
+    """Return one reply per prompt.
 
     Args:
         model: on its device, in its dtype.
@@ -61,25 +61,26 @@ def generate(
         sampling: the same for all rows.
         seeds: one per row.
         upstream: cut replies as the public code does, see `split_ids`.
-        hook: sees every step's logits and ids and returns the ids to go on with.
+        hook: called with the logits and ids of every step; returns the ids to continue with.
         slots: rows decoded together; 0 for all.
 
     Raises:
-        SystemFailure: prompt and reply do not fit the decoder's positions.
+        SystemFailure: a prompt and its reply exceed the decoder's positions.
     """
     loop = DecodeLoop(model, rules=rules, sampling=sampling, slots=slots or len(prompts), hook=hook)
     pairs = enumerate(zip(prompts, seeds, strict=True))
     jobs = iter([Job(number=number, prompt=prompt, seed=seed) for number, (prompt, seed) in pairs])
-    made = {
-        m.job.number: m for m in loop.run(lambda count: [j for _, j in zip(range(count), jobs, strict=False)])
-    }
-    return [split(made[number], rules, model.config, upstream=upstream) for number in range(len(prompts))]
+    results = loop.run(lambda count: [job for _, job in zip(range(count), jobs, strict=False)])
+    by_number = {result.job.number: result for result in results}
+    return [
+        split(by_number[number], rules, model.config, upstream=upstream) for number in range(len(prompts))
+    ]
 
 
 def split(
-    made: GenerationResult, rules: DecodingRules, config: OsumConfig, *, upstream: bool = False
-) -> Generated:
-    """Return a reply's ids taken apart."""
-    text, speech = split_ids(made.ids, rules, config, upstream=upstream)
-    reason: Literal["stop", "length"] = "stop" if made.ended else "length"
-    return Generated(ids=made.ids, text=text, speech=speech, finish_reason=reason)
+    result: GenerationResult, rules: DecodingRules, config: OsumConfig, *, upstream: bool = False
+) -> ReplyIds:
+    """Return the ids of a result, split into text and speech."""
+    text, speech = split_ids(result.ids, rules, config, upstream=upstream)
+    reason: Literal["stop", "length"] = "stop" if result.stopped else "length"
+    return ReplyIds(ids=result.ids, text=text, speech=speech, finish_reason=reason)

@@ -1,4 +1,4 @@
-"""Looking from the host at where the rows stand, without making a GPU wait."""
+"""Reading the status of the rows on the host without stalling a GPU."""
 
 from __future__ import annotations
 
@@ -12,71 +12,77 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.decoding.state import DecodingState
 
-__all__ = ["HostSync", "Seen"]
+__all__ = ["HostSync", "RowStatus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Where the rows stood when they were looked at; see `DecodingState`."""
+class RowStatus:
+    """A host copy of the rows' status, one entry per row; see `DecodingState`."""
 
-    over: tuple[bool, ...]
-    done: tuple[bool, ...]
+    finished: tuple[bool, ...]
+    stopped: tuple[bool, ...]
     speech: tuple[bool, ...]
-    count: tuple[int, ...]
-    spoken: tuple[int, ...]
+    id_count: tuple[int, ...]
+    speech_count: tuple[int, ...]
 
 
-def state_of(phases: DecodingState) -> Tensor:
-    """Return (5, B) int64 on the device."""
+def pack(state: DecodingState) -> Tensor:
+    """Return the fields of `RowStatus` as (5, B) int64 on the device."""
     return torch.stack(
-        [phases.over().long(), phases.done.long(), phases.speech.long(), phases.count, phases.spoken]
+        [
+            state.finished().long(),
+            state.stopped.long(),
+            state.speech.long(),
+            state.id_count,
+            state.speech_count,
+        ]
     )
 
 
 class HostSync:
-    """Sees the rows as they are; or, lagging, as they were when they were last noted.
+    """Reads the current status of the rows, or, if delayed, the status at the last `begin`.
 
-    A row that is over stays as it is, so an old look is true of what it says is over. It is never so old that
-    a row could have been refilled in between: rows are noted after they are filled.
+    A finished row never changes, so a delayed status is correct for every row that it reports as finished.
+    A row is never refilled between `begin` and `read`: copies begin after rows are filled.
 
     Args:
-        device: where the rows are.
-        lagging: note and look apart, so that the copy to the host is over before anybody waits for it.
+        device: device of the rows.
+        delayed: copy in the background, so that `read` does not wait for the device.
     """
 
-    def __init__(self, device: torch.device, *, lagging: bool) -> None:
-        self.device, self.lagging = device, lagging
-        self.noted: Tensor | None = None
+    def __init__(self, device: torch.device, *, delayed: bool) -> None:
+        self.device, self.delayed = device, delayed
+        self.pending: Tensor | None = None
         self.copied: torch.cuda.Event | None = None
 
-    def note(self, phases: DecodingState) -> None:
-        """Begin to copy where the rows stand."""
-        if not self.lagging:
+    def begin(self, state: DecodingState) -> None:
+        """Begin to copy the status; do nothing unless delayed."""
+        if not self.delayed:
             return
-        state = state_of(phases)
+        packed = pack(state)
         if self.device.type != "cuda":
-            self.noted = state
+            self.pending = packed
             return
-        self.noted = torch.empty(state.shape, dtype=state.dtype, pin_memory=True)
-        self.noted.copy_(state, non_blocking=True)
+        self.pending = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+        self.pending.copy_(packed, non_blocking=True)
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.copied.record(torch.cuda.current_stream(self.device))
 
-    def look(self, phases: DecodingState) -> Seen | None:
-        """Return where the rows stand, or stood when last noted; None if they were not noted yet."""
-        if self.lagging:
+    def read(self, state: DecodingState) -> RowStatus | None:
+        """Return the current status; if delayed, the status at the last `begin`, None before the first."""
+        if self.delayed:
             if self.copied is not None:
-                self.copied.synchronize()  # of a copy that was begun several steps ago
-            state, self.noted = self.noted, None
+                self.copied.synchronize()  # the copy began several steps ago
+            packed, self.pending = self.pending, None
         else:
-            state = state_of(phases)
-        if state is None:
+            packed = pack(state)
+        if packed is None:
             return None
-        over, done, speech, count, spoken = state.tolist()
-        return Seen(
-            over=tuple(map(bool, over)),
-            done=tuple(map(bool, done)),
+        finished, stopped, speech, id_count, speech_count = packed.tolist()
+        return RowStatus(
+            finished=tuple(map(bool, finished)),
+            stopped=tuple(map(bool, stopped)),
             speech=tuple(map(bool, speech)),
-            count=tuple(count),
-            spoken=tuple(spoken),
+            id_count=tuple(id_count),
+            speech_count=tuple(speech_count),
         )

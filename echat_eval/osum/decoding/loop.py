@@ -1,8 +1,8 @@
 """Continuous batching: a fixed number of slots, each refilled from the waiting requests when its reply ends.
 
-What a reply is does not depend on the slot, on its neighbours or on when it began: its numbers are drawn from
-its own seed, its positions are its own, and a row that is over changes nothing any more. So the whole may
-also begin again with fewer slots when the memory is full.
+A reply does not depend on its slot, on its neighbours or on its start time: it has its own seed and
+positions, and a finished row changes nothing. So all unfinished requests can start again with fewer slots
+when the memory is full.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ import torch
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache
-from echat_eval.osum.decoding.scheduler import GenerationResult, Job, SlotScheduler
+from echat_eval.osum.decoding.scheduler import (
+    DecodingCounts,
+    DecodingSetup,
+    GenerationResult,
+    Job,
+    SlotScheduler,
+)
 from echat_eval.osum.model.kv_cache import kv_bytes
 from echat_eval.osum.model.memory import free_memory, is_oom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from echat_eval.osum.decoding.cuda_graphs import CudaGraph
+    from echat_eval.osum.decoding.cuda_graphs import CaptureGraph
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Hook
@@ -32,28 +38,27 @@ __all__ = ["DecodeLoop", "GenerationResult", "Job"]
 
 logger = logging.getLogger(__name__)
 
-#: On a GPU, looking at who is done costs a copy to the host; so it is done this often.
-LOOK_EVERY = 8
+#: Steps between two reads of the rows' status on a GPU, where a read costs a copy to the host.
+SYNC_EVERY = 8
 
 
 class DecodeLoop:
-    """Decodes jobs of one kind.
+    """Decodes jobs that share rules and sampling.
 
     Args:
         model: on its device, in its dtype.
-        rules, sampling: the same for all; their state is per row.
+        rules, sampling: the same for all jobs; their state is per row.
         slots: rows decoded together; halved when the memory is full.
-        record: how to record fixed steps; None for plain steps.
-        look_every: steps between two looks at who is done; 0 for the usual: 1, or 8 on a GPU.
-        early: speech ids after which the beginning of a reply is reported too; 0 for never.
-        kept: what recorded steps of an earlier loop knew; None for nothing.
-        hook: sees every step's logits and ids; then all jobs must fit the slots, and rows stay in place.
+        capture_graph: captures fixed steps; None for plain steps.
+        sync_every: steps between two reads of the rows' status; 0 for the default: 1, or 8 on a GPU.
+        partial_after: speech ids after which the beginning of a reply is yielded as well; 0 for never.
+        hook: called with the logits and ids of every step; all jobs must fit the slots, and rows stay in
+            place.
+        graph_cache: captured steps of an earlier loop; None for none.
 
     Attributes:
-        slots: how many there are now.
-        notes: what the caller should know, such as a memory that was full.
-        steps: decode steps so far.
-        refills: rows begun in a slot that had held another.
+        slots: the current number.
+        notes: events to report to the user, such as a full memory.
     """
 
     def __init__(
@@ -63,68 +68,80 @@ class DecodeLoop:
         rules: DecodingRules,
         sampling: Sampling,
         slots: int,
-        record: CudaGraph | None = None,
-        look_every: int = 0,
-        early: int = 0,
+        capture_graph: CaptureGraph | None = None,
+        sync_every: int = 0,
+        partial_after: int = 0,
         hook: Hook | None = None,
-        kept: CudaGraphCache | None = None,
+        graph_cache: CudaGraphCache | None = None,
     ) -> None:
-        self.model, self.rules, self.sampling, self.slots = model, rules, sampling, slots
-        self.record, self.early, self.hook = record, early, hook
-        self.look_every = look_every or (LOOK_EVERY if model.device.type == "cuda" else 1)
-        self.kept = kept or CudaGraphCache()
+        self.setup = DecodingSetup(
+            model=model,
+            rules=rules,
+            sampling=sampling,
+            capture_graph=capture_graph,
+            sync_every=sync_every or (SYNC_EVERY if model.device.type == "cuda" else 1),
+            partial_after=partial_after,
+            hook=hook,
+            graph_cache=graph_cache or CudaGraphCache(),
+        )
+        self.slots = slots
         self.notes: list[str] = []
-        self.steps = self.refills = 0
+        self.counts = DecodingCounts()
+
+    @property
+    def steps(self) -> int:
+        """Return the number of decode steps so far."""
+        return self.counts.steps
+
+    @property
+    def refills(self) -> int:
+        """Return how many replies began in a slot that had held another."""
+        return self.counts.refills
 
     @torch.inference_mode()
     def run(self, take: Callable[[int], Sequence[Job]]) -> Iterator[GenerationResult]:
-        """Yield every job's reply as it ends.
+        """Yield the reply of every job as it ends.
 
         Args:
-            take: returns up to so many further jobs; none when there are no more.
+            take: returns up to the given number of further jobs; an empty sequence ends the run.
 
         Raises:
-            SystemFailure: a prompt and its reply do not fit the decoder's positions, or the memory is full
+            SystemFailure: a prompt and its reply exceed the decoder's positions, or the memory is full
                 with a single slot.
         """
         waiting: deque[Job] = deque()
         while True:
-            batch = SlotScheduler(self, take, waiting)
+            scheduler = SlotScheduler(self.setup, take, waiting, slots=self.slots, counts=self.counts)
             try:
-                yield from batch.run()
+                yield from scheduler.run()
                 return
             except (RuntimeError, MemoryError) as error:
-                if self.hook is not None or not is_oom(error):
+                if self.setup.hook is not None or not is_oom(error):
                     raise
-                waiting = batch.unfinished()
-                what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            del batch
-            self.kept.drop()
-            free_memory(self.model.device)
-            self.halve(waiting, what)
+                waiting = scheduler.unfinished()
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            del scheduler
+            self.setup.graph_cache.clear()
+            free_memory(self.setup.model.device)
+            self.halve(waiting, reason)
 
-    def halve(self, waiting: Sequence[Job], what: str) -> None:
-        """Go on with half the slots, and say so."""
+    def halve(self, waiting: Sequence[Job], reason: str) -> None:
+        """Halve the slots, and add and log a note; raise SystemFailure if there is only one."""
         if self.slots == 1:
             longest = max((job.positions for job in waiting), default=0)
-            model, room = self.model, longest + self.rules.max_new
-            itemsize = model.dtype.itemsize
-            need = kv_bytes(model.config.decoder, rows=1, slots=room, itemsize=itemsize)
+            model, max_new_tokens = self.setup.model, self.setup.rules.max_new_tokens
+            need = kv_bytes(
+                model.config.decoder,
+                rows=1,
+                max_positions=longest + max_new_tokens,
+                itemsize=model.dtype.itemsize,
+            )
             raise SystemFailure(
-                f"out of memory with one request at a time on {model.device}: {what}; its {longest} "
-                f"positions and up to {self.rules.max_new} new ones want {need / 1e6:.1f} MB beside the "
-                "weights: free the device, lower max_new or use another"
+                f"out of memory with one request at a time on {model.device}: {reason}; its {longest} "
+                f"positions and up to {max_new_tokens} new ones need {need / 1e6:.1f} MB beside the "
+                "weights: free the device, lower max_new or use another device"
             )
         note = f"out of memory with {self.slots} requests at a time; went on with {self.slots // 2}"
         self.slots //= 2
         self.notes.append(note)
-        logger.warning("%s (%s)", note, what)
-
-    def check(self, job: Job) -> None:
-        """Raise SystemFailure if a job does not fit the decoder's positions."""
-        limit = self.model.config.decoder.positions
-        if job.positions + self.rules.max_new > limit:
-            raise SystemFailure(
-                f"a prompt of {job.positions} positions and a reply of {self.rules.max_new} do not fit "
-                f"{limit}: shorten the history"
-            )
+        logger.warning("%s (%s)", note, reason)

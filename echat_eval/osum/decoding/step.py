@@ -1,8 +1,8 @@
 """One decode step: draw an id for every row, then run it through the decoder.
 
-Plain steps look at the host's copy of who is where, which costs nothing on a CPU, and evaluate each head for
-the rows of its phase only. Fixed steps have the same shapes whatever the rows do, and ask the host nothing:
-they can be recorded as a CUDA graph. Both make the same ids.
+Plain steps read the state of the rows on the host, which is free on a CPU, and evaluate each head only for
+the rows in its phase. Fixed steps have the same shapes whatever the rows do and read nothing on the host, so
+they can be captured as a CUDA graph. Both draw the same ids.
 """
 
 from __future__ import annotations
@@ -16,74 +16,74 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from echat_eval.osum.decoding.slots import Slots
+    from echat_eval.osum.decoding.row_states import RowStates
     from echat_eval.osum.model.decoder import Decoder
     from echat_eval.osum.model.kv_cache import KVCache
 
-    #: (step, logits (B, V), ids (B,)) -> ids (B,): sees every choice, and may overrule it.
+    #: (step, logits (B, V), ids (B,)) -> ids (B,): called with every draw, which it may replace.
     Hook = Callable[[int, Tensor, Tensor], Tensor]
-    #: Which heads a fixed step evaluates.
+    #: The heads that a fixed step evaluates.
     Heads = Literal["text", "speech", "both"]
 
 __all__ = ["advance", "choose", "choose_fixed"]
 
 
-def choose(decoder: Decoder, slots: Slots, *, step: int, hook: Hook | None) -> None:
-    """Draw the next id of every row that is not over, each from the head of its phase."""
-    phases, hidden = slots.phases, slots.hidden
-    live, speech = ~phases.over(), phases.speech
-    ids = torch.zeros_like(slots.last)
-    shown: list[tuple[Tensor, Tensor]] = []
+def choose(decoder: Decoder, states: RowStates, *, step: int, hook: Hook | None) -> None:
+    """Draw the next id of every unfinished row, each from the head of its phase."""
+    decoding, hidden = states.decoding, states.hidden
+    live, speech = ~decoding.finished(), decoding.speech
+    ids = torch.zeros_like(states.last)
+    logits_by_rows: list[tuple[Tensor, Tensor]] = []
     for rows, head, rule in (
-        ((live & ~speech).nonzero()[:, 0], decoder.text_logits, phases.gate),
-        ((live & speech).nonzero()[:, 0], decoder.speech_logits, phases.block),
+        ((live & ~speech).nonzero()[:, 0], decoder.text_logits, decoding.apply_age_gate),
+        ((live & speech).nonzero()[:, 0], decoder.speech_logits, decoding.forbid_repeats),
     ):
         if not len(rows):
             continue
-        everyone = len(rows) == len(ids)
-        at = None if everyone else rows
-        logits = slots.penalised(rule(head(hidden if everyone else hidden[rows]), at), at)
-        ids[rows] = slots.draw(logits, at)
-        shown.append((rows, logits))
+        selected = None if len(rows) == len(ids) else rows
+        logits = rule(head(hidden if selected is None else hidden[selected]), selected)
+        logits = states.penalised(logits, selected)
+        ids[rows] = states.draw(logits, selected)
+        logits_by_rows.append((rows, logits))
     if hook is not None:
-        ids = hook(step, _together(shown, len(ids)), ids)
-    slots.accept(ids)
+        ids = hook(step, _merge(logits_by_rows, len(ids)), ids)
+    states.accept(ids)
 
 
-def _together(shown: list[tuple[Tensor, Tensor]], rows: int) -> Tensor:
-    """Return the logits (B, V) of all rows in one tensor, -inf where there is none."""
-    width = max(logits.shape[1] for _, logits in shown)
-    whole = shown[0][1].new_full((rows, width), -torch.inf)
-    for numbers, logits in shown:
-        whole[numbers, : logits.shape[1]] = logits
-    return whole
+def _merge(logits_by_rows: list[tuple[Tensor, Tensor]], rows: int) -> Tensor:
+    """Return the logits of all rows as one tensor (B, V), filled up with -inf."""
+    width = max(logits.shape[1] for _, logits in logits_by_rows)
+    merged = logits_by_rows[0][1].new_full((rows, width), -torch.inf)
+    for numbers, logits in logits_by_rows:
+        merged[numbers, : logits.shape[1]] = logits
+    return merged
 
 
-def choose_fixed(decoder: Decoder, slots: Slots, heads: Heads) -> None:
-    """Draw the next id of every row; rows that are over draw too, and it is thrown away.
+def choose_fixed(decoder: Decoder, states: RowStates, heads: Heads) -> None:
+    """Draw the next id of every row; the draws of finished rows are discarded.
 
     Args:
         decoder: on its device.
-        slots: changed in place.
-        heads: "text" or "speech" where every row that is not over is in that phase, else "both".
+        states: updated in place.
+        heads: "text" or "speech" if all unfinished rows are in that phase, else "both".
     """
-    phases = slots.phases
-    text = speech = torch.zeros_like(slots.last)
+    decoding = states.decoding
+    text = speech = torch.zeros_like(states.last)
     if heads != "speech":
-        text = slots.draw(slots.penalised(phases.gate(decoder.text_logits(slots.hidden))))
+        text = states.draw(states.penalised(decoding.apply_age_gate(decoder.text_logits(states.hidden))))
     if heads != "text":
-        speech = slots.draw(slots.penalised(phases.block(decoder.speech_logits(slots.hidden))))
+        speech = states.draw(states.penalised(decoding.forbid_repeats(decoder.speech_logits(states.hidden))))
     ids = text if heads == "text" else speech
     if heads == "both":
-        ids = torch.where(phases.speech, speech, text)
-    # A row that is over may be in the other phase, whose table may be too short for the id.
-    slots.accept(ids.masked_fill(phases.over(), 0))
+        ids = torch.where(decoding.speech, speech, text)
+    # A finished row may be in the other phase, whose embedding table may be too short for the id.
+    states.accept(ids.masked_fill(decoding.finished(), 0))
 
 
-def advance(decoder: Decoder, slots: Slots, cache: KVCache, *, width: int) -> None:
-    """Run the last id of every row through the decoder; look at the first `width` cache slots."""
-    x = decoder.embed(slots.last, slots.as_speech)[:, None]
-    states = decoder(x, slots.position[:, None], cache, slots=width)
-    slots.hidden.copy_(states[:, 0])
-    # A row that is over writes again and again where nobody looks.
-    slots.position.add_(~slots.phases.over())
+def advance(decoder: Decoder, states: RowStates, cache: KVCache, *, width: int) -> None:
+    """Run the last id of every row through the decoder, over the first `width` positions of the cache."""
+    x = decoder.embed(states.last, states.as_speech)[:, None]
+    outputs = decoder(x, states.position[:, None], cache, kv_length=width)
+    states.hidden.copy_(outputs[:, 0])
+    # The position of a finished row stays, so its repeated writes are never read.
+    states.position.add_(~states.decoding.finished())

@@ -1,4 +1,4 @@
-"""Speaking finished replies beside the decoding of others: a thread, and on a GPU a stream, of its own."""
+"""Synthesising finished replies while others are decoded: in a thread and, on a GPU, a stream of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from echat_eval.osum.engine.engine import Token2Wav
+    from echat_eval.osum.engine.types import Token2Wav
     from echat_eval.records import Waveform
 
-__all__ = ["Overlap"]
+__all__ = ["BackgroundVoice"]
 
 
-class Overlap:
-    """Takes replies as they end and speaks what is waiting, several at once.
+class BackgroundVoice:
+    """Takes replies as they end and synthesises those that wait, several at once.
 
-    Use it as a context: leaving it waits for the thread. A reply sounds the same whenever it is spoken.
+    Use it as a context manager: leaving it waits for the thread. The sound of a reply does not depend on when
+    it is synthesised.
 
     Args:
-        speaker: used by nobody else meanwhile.
+        speaker: must not be used by other threads meanwhile.
         device: the speaker's.
     """
 
@@ -34,7 +35,7 @@ class Overlap:
         self.speaker, self.device = speaker, device
         self.waiting: deque[tuple[int, Sequence[int], int]] = deque()
         self.waves: dict[int, Waveform | None] = {}
-        self.turns: list[Future[None]] = []
+        self.futures: list[Future[None]] = []
         self.stream = (
             torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             if device.type == "cuda"
@@ -42,7 +43,7 @@ class Overlap:
         )
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="token2wav")
 
-    def __enter__(self) -> Overlap:
+    def __enter__(self) -> BackgroundVoice:
         return self
 
     def __exit__(
@@ -54,23 +55,25 @@ class Overlap:
         self.pool.shutdown(wait=True, cancel_futures=kind is not None)
 
     def put(self, number: int, tokens: Sequence[int], *, seed: int) -> None:
-        """Have a reply spoken, soon."""
+        """Queue a reply for synthesis."""
         self.waiting.append((number, tokens, seed))
-        self.turns.append(self.pool.submit(self.speak_waiting))
+        self.futures.append(self.pool.submit(self.speak_waiting))
 
     def speak_waiting(self) -> None:
-        """Speak all that waits now; the turns of what an earlier one took find nothing to do."""
-        taken = []
+        """Synthesise all waiting replies; do nothing if an earlier call already took them."""
+        batch = []
         while self.waiting:
-            taken.append(self.waiting.popleft())
-        if not taken:
+            batch.append(self.waiting.popleft())
+        if not batch:
             return
         with torch.cuda.stream(self.stream) if self.stream is not None else contextlib.nullcontext():
-            spoken = self.speaker.synthesise([t for _, t, _ in taken], seeds=[seed for _, _, seed in taken])
-        self.waves |= {number: wave for (number, _, _), wave in zip(taken, spoken, strict=True)}
+            waves = self.speaker.synthesise(
+                [tokens for _, tokens, _ in batch], seeds=[seed for _, _, seed in batch]
+            )
+        self.waves |= {number: wave for (number, _, _), wave in zip(batch, waves, strict=True)}
 
     def wait(self) -> dict[int, Waveform | None]:
-        """Return number -> waveform of all that was put; raise what went wrong."""
-        for turn in self.turns:
-            turn.result()
+        """Return number -> waveform of all queued replies; raise the first error of the thread."""
+        for future in self.futures:
+            future.result()
         return self.waves

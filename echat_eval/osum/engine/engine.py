@@ -1,86 +1,47 @@
-"""The whole of OSUM-EChat up to the voice: requests in, texts and speech tokens out, in batches."""
+"""OSUM-EChat without the vocoder: requests in, text and speech tokens out, in batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
-from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache, recorder, resolve
+from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache, graph_capture, resolve
 from echat_eval.osum.decoding.generate import split
 from echat_eval.osum.decoding.loop import DecodeLoop
-from echat_eval.osum.engine.job_source import AudioEncoder, JobSource, embed
-from echat_eval.osum.engine.prefix_cache import Prefixes
-from echat_eval.osum.model.features import check_wave
-from echat_eval.osum.prompts.modes import AudioPrompt, mode_named, rules_of
+from echat_eval.osum.engine.job_source import JobSource
+from echat_eval.osum.engine.prefix_cache import PrefixCache
+from echat_eval.osum.engine.prompt_builder import PromptBuilder
+from echat_eval.osum.engine.types import OsumReply
+from echat_eval.osum.prompts.modes import mode_named, rules_of
 from echat_eval.osum.prompts.parse_reply import read_answer, read_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from torch import Tensor
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from echat_eval.osum.decoding.cuda_graphs import Steps
-    from echat_eval.osum.decoding.generate import Generated
+    from echat_eval.osum.decoding.generate import ReplyIds
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.model import OsumModel
     from echat_eval.osum.model.tokenizer import TextTokenizer
-    from echat_eval.osum.prompts.modes import GenerationRequest, Piece, Profile
-    from echat_eval.records import Waveform
+    from echat_eval.osum.prompts.modes import GenerationRequest, Profile
 
-__all__ = ["Engine", "OsumReply", "Token2Wav"]
-
-
-class Token2Wav(Protocol):
-    """What turns speech tokens into sound."""
-
-    def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
-        """Return one waveform per list of codec ids (0..4095, 25 a second); None where there are none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OsumReply:
-    """One answer.
-
-    Attributes:
-        text: the words, without think text and without the leading emotion tag.
-        think: what stood between the think marks, None if nothing did.
-        perceived: cue name -> label the model says it heard.
-        reply_emotion: the emotion the model says it answers in, one of `think.REPLY_EMOTIONS`' values.
-        speech: codec ids, 25 a second; empty in modes that write.
-        finish_reason: "stop", or "length" where the cap cut the reply off.
-        prompt_positions, new_ids: how much was read and made.
-        raw: the whole text as it was decoded.
-        ids: everything generated, for the next turn's history.
-    """
-
-    text: str
-    think: str | None
-    perceived: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    reply_emotion: str | None = None
-    speech: tuple[int, ...]
-    finish_reason: Literal["stop", "length"]
-    prompt_positions: int
-    new_ids: int
-    raw: str
-    ids: tuple[int, ...]
+__all__ = ["Engine"]
 
 
 class Engine:
-    """Model, tokenizer and profile; answers requests of one mode.
+    """Model, tokenizer and profile; replies to requests of one mode at a time.
 
     Args:
         model: on its device, in its dtype.
         tokenizer: the model's.
         profile: see `modes`.
         slots: requests decoded together; a slot is refilled as soon as its reply ends.
-        steps: how decode steps run, see `record.Steps`; on a CPU always plainly.
-        look_every: steps between two looks at who is done; 0 for the usual.
+        steps: how decode steps run, see `cuda_graphs.Steps`; always plain on a CPU.
+        sync_every: steps between two reads of the rows' status; 0 for the default.
 
     Attributes:
-        notes: what happened that a reader of the results should know, such as a memory that was full.
-        loop: the last run's decode loop, with its counts.
+        prompts: checks, lays out and embeds requests.
+        loop: the decode loop of the last run, with its counts.
     """
 
     def __init__(
@@ -91,137 +52,126 @@ class Engine:
         profile: Profile = "fixed",
         slots: int = 8,
         steps: Steps = "auto",
-        look_every: int = 0,
+        sync_every: int = 0,
     ) -> None:
         self.model, self.tokenizer, self.profile = model, tokenizer, profile
-        self.slots, self.look_every = slots, look_every
+        self.slots, self.sync_every = slots, sync_every
         self.steps = resolve(steps, model.device)
-        self.prefixes, self.ears = Prefixes(model), AudioEncoder(self)
+        self.prefixes, self.prompts = PrefixCache(model), PromptBuilder(model, tokenizer, profile)
         self.loop: DecodeLoop | None = None
-        self.kept = CudaGraphCache()
+        self.graph_cache = CudaGraphCache()
         self._notes: list[str] = []
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what a reader of the results should know."""
-        return (*self._notes, *self.ears.notes)
-
-    def check(self, ask: GenerationRequest, *, name: str = "audio") -> None:
-        """Raise SystemFailure if the audio of a request cannot be heard."""
-        config = self.model.config
-        for wave in (*(turn.wave for turn in ask.history), *([] if ask.wave is None else [ask.wave])):
-            check_wave(
-                wave, min_samples=config.min_audio_samples, max_seconds=config.max_audio_seconds, name=name
-            )
-
-    def embed(self, layouts: Sequence[Sequence[Piece]]) -> list[Tensor]:
-        """Return one (L, D) prompt per layout."""
-        waves = [piece.wave for pieces in layouts for piece in pieces if isinstance(piece, AudioPrompt)]
-        heard = iter(self.ears.hear(waves) if waves else ())
-        return [embed(self, pieces, heard) for pieces in layouts]
+        """Return events to report to the user, such as a full memory."""
+        return (*self._notes, *self.prompts.notes)
 
     def reply(
         self,
-        asks: Sequence[GenerationRequest],
+        requests: Sequence[GenerationRequest],
         *,
         mode: str = "s2s",
         sampling: Sampling | None = None,
-        cap: int | None = None,
+        max_new_tokens: int | None = None,
         hook: Hook | None = None,
     ) -> list[OsumReply]:
-        """Answer some requests, each as if it had been alone.
+        """Return one reply per request, each the same as if it were alone.
 
         Args:
-            asks: any number.
+            requests: any number.
             mode: a name of `modes.MODES`.
-            sampling: in place of the mode's own.
-            cap: most new ids, in place of the profile's.
-            hook: see `generate`; then all are decoded together, however many.
+            sampling: replaces the mode's sampling.
+            max_new_tokens: replaces the profile's limit on the ids of a reply.
+            hook: see `generate`; all requests are then decoded together, however many.
 
         Raises:
-            SystemFailure: audio that cannot be heard, a prompt too long, or a memory that holds not even
-                one request; nothing is answered then.
-            UsageError: the mode needs what a request lacks.
+            SystemFailure: audio that cannot be used, a prompt too long, or a full memory with a single
+            request;
+                there are no replies then.
+            UsageError: a request lacks an input that the mode needs.
         """
-        for ask in asks:
-            self.check(ask)
-        made = dict(
+        for request in requests:
+            self.prompts.check(request)
+        replies = dict(
             self.stream(
-                enumerate(asks),
+                enumerate(requests),
                 mode=mode,
                 sampling=sampling,
-                cap=cap,
+                max_new_tokens=max_new_tokens,
                 hook=hook,
-                slots=len(asks) if hook is not None else min(self.slots, len(asks)),
+                slots=len(requests) if hook is not None else min(self.slots, len(requests)),
             )
         )
-        return [made[number] for number in range(len(asks))]
+        return [replies[number] for number in range(len(requests))]
 
     def stream(
         self,
-        asks: Iterable[tuple[int, GenerationRequest]],
+        requests: Iterable[tuple[int, GenerationRequest]],
         *,
         mode: str = "s2s",
         sampling: Sampling | None = None,
-        cap: int | None = None,
+        max_new_tokens: int | None = None,
         hook: Hook | None = None,
         slots: int = 0,
-        begun: Callable[[int, tuple[int, ...]], None] | None = None,
+        on_first_block: Callable[[int, tuple[int, ...]], None] | None = None,
     ) -> Iterator[tuple[int, OsumReply]]:
-        """Yield (number, reply) as replies end; requests are taken from the iterable as slots come free.
+        """Yield (number, reply) as replies end; requests are taken from the iterable as slots become free.
 
         Args:
-            asks: (number, request); the numbers are the caller's, each once.
-            mode, sampling, cap, hook: as in `reply`.
-            slots: in place of the engine's.
-            begun: called with a number and the codec ids of a reply's first block of speech; only in modes
-                that speak while they write.
+            requests: (number, request); each of the caller's numbers once.
+            mode, sampling, max_new_tokens, hook: as in `reply`.
+            slots: replaces the engine's.
+            on_first_block: called with a number and the codec ids of the first speech block of its reply;
+                only in interleaved modes.
 
         Raises:
-            As `reply`, but in the midst of it.
+            As `reply`, but possibly after some replies.
         """
-        chosen = mode_named(mode)
-        rules = rules_of(chosen, self.profile, cap=cap)
-        source = JobSource(self, chosen, iter(asks))
-        first = rules.blocks[1] + (not rules.edge_fills) if rules.blocks and begun else 0
+        options = mode_named(mode)
+        rules = rules_of(options, self.profile, max_new_tokens=max_new_tokens)
+        source = JobSource(self.prompts, self.prefixes, options, iter(requests))
+        first_block = 0
+        if rules.blocks and on_first_block is not None:
+            first_block = rules.blocks[1] + (not rules.bos_eos_in_blocks)
         loop = self.loop = DecodeLoop(
             self.model,
             rules=rules,
-            sampling=sampling or chosen.sampling,
+            sampling=sampling or options.sampling,
             slots=slots or self.slots,
-            record=recorder(self.steps, self.model.decoder, self.model.device),
-            look_every=self.look_every,
-            early=first,
+            capture_graph=graph_capture(self.steps, self.model.decoder, self.model.device),
+            sync_every=self.sync_every,
+            partial_after=first_block,
             hook=hook,
-            kept=self.kept,
+            graph_cache=self.graph_cache,
         )
         try:
-            for made in loop.run(source.take):
-                number = made.job.number
-                row = split(made, rules, self.model.config, upstream=self.profile == "upstream")
-                if made.early:
-                    assert begun is not None  # nothing is reported early without it
-                    begun(number, row.speech)
+            for result in loop.run(source.take):
+                number = result.job.number
+                ids = split(result, rules, self.model.config, upstream=self.profile == "upstream")
+                if result.partial:
+                    assert on_first_block is not None  # without it no result is partial
+                    on_first_block(number, ids.speech)
                     continue
-                ask, positions = source.asks.pop(number), source.positions.pop(number)
-                yield number, self._finish(row, mode=chosen.name, ask=ask, positions=positions)
+                request, positions = source.requests.pop(number), source.positions.pop(number)
+                yield number, self._parse(ids, mode=options.name, request=request, positions=positions)
         finally:
             self._notes += loop.notes
-            # What did not fit once will not fit the next time.
+            # Keep the smaller number of slots for the next call.
             self.slots = min(self.slots, loop.slots) if loop.notes else self.slots
 
-    def _finish(self, row: Generated, *, mode: str, ask: GenerationRequest, positions: int) -> OsumReply:
-        raw = self.tokenizer.decode(row.text)
-        reading = read_answer(raw, task=ask.task) if mode == "understand" else read_reply(raw)
+    def _parse(self, ids: ReplyIds, *, mode: str, request: GenerationRequest, positions: int) -> OsumReply:
+        raw = self.tokenizer.decode(ids.text)
+        parsed = read_answer(raw, task=request.task) if mode == "understand" else read_reply(raw)
         return OsumReply(
-            text=reading.text,
-            think=reading.think,
-            perceived=reading.perceived,
-            reply_emotion=reading.reply_emotion,
-            speech=row.speech,
-            finish_reason=row.finish_reason,
+            text=parsed.text,
+            think=parsed.think,
+            perceived=parsed.perceived,
+            reply_emotion=parsed.reply_emotion,
+            speech=ids.speech,
+            finish_reason=ids.finish_reason,
             prompt_positions=positions,
-            new_ids=len(row.ids),
+            new_ids=len(ids.ids),
             raw=raw,
-            ids=row.ids,
+            ids=ids.ids,
         )

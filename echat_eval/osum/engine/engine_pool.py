@@ -1,7 +1,7 @@
-"""Engines side by side, one a device, with their voices: requests in, texts and sound out.
+"""Several engines, one per device, each with its vocoder: requests in, text and sound out.
 
-Requests are taken from one queue, so a faster or luckier engine answers more of them; which one answers does
-not change a reply.
+All engines take requests from one queue, so a faster engine answers more of them. A reply does not depend on
+the engine that answers it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from echat_eval.osum.engine.background_voice import Overlap
+from echat_eval.osum.engine.background_voice import BackgroundVoice
 from echat_eval.osum.prompts.modes import mode_named
 from echat_eval.osum.voice.config import SPEECH_IDS
 from echat_eval.records import Waveform
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.engine.engine import Engine, OsumReply, Token2Wav
+    from echat_eval.osum.engine.engine import Engine
+    from echat_eval.osum.engine.types import OsumReply, Token2Wav
     from echat_eval.osum.prompts.modes import GenerationRequest
 
 __all__ = ["EnginePool", "EngineWorker", "PoolReply", "splice"]
 
-#: Seconds over which an early first block passes into the whole reply.
+#: Seconds of the cross-fade from an early first block to the whole reply.
 FADE = 0.02
 
 
@@ -41,7 +42,7 @@ class PoolReply:
     Attributes:
         reply: text and speech tokens.
         wave: None without a voice or without speech tokens.
-        first_audio_seconds: from the request to the first sound, in modes that speak while they write.
+        first_audio_seconds: from the request to the first sound, in interleaved modes.
     """
 
     reply: OsumReply
@@ -49,28 +50,28 @@ class PoolReply:
     first_audio_seconds: float | None = None
 
 
-class Queue:
+class RequestQueue:
     """Hands out numbered requests to several threads, each once."""
 
-    def __init__(self, asks: Sequence[GenerationRequest]) -> None:
-        self.lock, self.left = threading.Lock(), iter(enumerate(asks))
+    def __init__(self, requests: Sequence[GenerationRequest]) -> None:
+        self.lock, self.remaining = threading.Lock(), iter(enumerate(requests))
 
     def __iter__(self) -> Iterator[tuple[int, GenerationRequest]]:
         return self
 
     def __next__(self) -> tuple[int, GenerationRequest]:
         with self.lock:
-            return next(self.left)
+            return next(self.remaining)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineWorker:
-    """One engine, and who speaks for it.
+    """One engine with its vocoder.
 
     Attributes:
         engine: on its device.
-        speaker: on the same device; None for text and speech tokens.
-        overlap: speak finished replies while others are decoded; otherwise when all have ended.
+        speaker: on the same device; None for text and speech tokens only.
+        overlap: synthesise finished replies while others are decoded; otherwise after the last has ended.
     """
 
     engine: Engine
@@ -79,72 +80,91 @@ class EngineWorker:
 
     def answer(
         self,
-        asks: Iterator[tuple[int, GenerationRequest]],
+        requests: Iterator[tuple[int, GenerationRequest]],
         *,
         mode: str,
         sampling: Sampling | None,
-        cap: int | None,
+        max_new_tokens: int | None,
     ) -> dict[int, PoolReply]:
-        """Return number -> answer of all requests this worker gets hold of."""
+        """Return number -> reply of all requests that this worker takes from the iterator."""
         device = self.engine.model.device
         with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-            return self._answer(asks, mode=mode, sampling=sampling, cap=cap)
+            return self._answer(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
 
     def _answer(
         self,
-        asks: Iterator[tuple[int, GenerationRequest]],
+        requests: Iterator[tuple[int, GenerationRequest]],
         *,
         mode: str,
         sampling: Sampling | None,
-        cap: int | None,
+        max_new_tokens: int | None,
     ) -> dict[int, PoolReply]:
-        if mode_named(mode).in_turn:
-            # One at a time: the first sound of a request must not wait for another's.
-            return {n: self.answer_in_turn(ask, mode=mode, sampling=sampling, cap=cap) for n, ask in asks}
+        if mode_named(mode).interleaved:
+            # One at a time: the first sound of a request must not wait for another request.
+            return {
+                number: self.answer_interleaved(
+                    request, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
+                )
+                for number, request in requests
+            }
         if self.speaker is None:
-            made = self.engine.stream(asks, mode=mode, sampling=sampling, cap=cap)
-            return {number: PoolReply(reply=reply) for number, reply in made}
+            stream = self.engine.stream(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
+            return {number: PoolReply(reply=reply) for number, reply in stream}
         seeds: dict[int, int] = {}
         replies: dict[int, OsumReply] = {}
-        late: list[int] = []
-        with Overlap(self.speaker, self.engine.model.device) as voice:
-            noted = noting(asks, seeds)
-            for number, reply in self.engine.stream(noted, mode=mode, sampling=sampling, cap=cap):
+        deferred: list[int] = []
+        with BackgroundVoice(self.speaker, self.engine.model.device) as voice:
+            for number, reply in self.engine.stream(
+                record_seeds(requests, seeds), mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
+            ):
                 replies[number] = reply
                 if self.overlap:
-                    voice.put(number, codec(reply), seed=seeds[number])
+                    voice.put(number, codec_ids(reply), seed=seeds[number])
                 else:
-                    late.append(number)
-            if late:
-                spoken = self.speaker.synthesise(
-                    [codec(replies[n]) for n in late], seeds=[seeds[n] for n in late]
+                    deferred.append(number)
+            if deferred:
+                deferred_waves = self.speaker.synthesise(
+                    [codec_ids(replies[number]) for number in deferred],
+                    seeds=[seeds[number] for number in deferred],
                 )
-                voice.waves |= dict(zip(late, spoken, strict=True))
+                voice.waves |= dict(zip(deferred, deferred_waves, strict=True))
             waves = voice.wait()
         return {number: PoolReply(reply=reply, wave=waves[number]) for number, reply in replies.items()}
 
-    def answer_in_turn(
-        self, ask: GenerationRequest, *, mode: str, sampling: Sampling | None, cap: int | None
+    def answer_interleaved(
+        self,
+        request: GenerationRequest,
+        *,
+        mode: str,
+        sampling: Sampling | None,
+        max_new_tokens: int | None,
     ) -> PoolReply:
-        """Return one answer, and when its first block of speech was sound.
+        """Return one reply, and the time until its first speech block was synthesised.
 
-        The first block is spoken as soon as it is there, alone; the reply begins with that very sound and
-        passes into the whole, which is spoken when the last token is there.
+        The first block is synthesised alone as soon as it is complete. The wave starts with exactly that
+        sound and fades into the whole reply, which is synthesised after the last token.
         """
-        begin, speaker = time.perf_counter(), self.speaker
-        first: list[tuple[Waveform | None, float]] = []
+        start, speaker = time.perf_counter(), self.speaker
+        first_block: list[tuple[Waveform | None, float]] = []
 
-        def begun(number: int, speech: tuple[int, ...]) -> None:
+        def on_first_block(number: int, speech: tuple[int, ...]) -> None:
             if speaker is not None:
-                (wave,) = speaker.synthesise([speech], seeds=[ask.seed])
-                first.append((wave, time.perf_counter() - begin))
+                (wave,) = speaker.synthesise([speech], seeds=[request.seed])
+                first_block.append((wave, time.perf_counter() - start))
 
-        made = self.engine.stream([(0, ask)], mode=mode, sampling=sampling, cap=cap, slots=1, begun=begun)
-        ((_, reply),) = made
+        stream = self.engine.stream(
+            [(0, request)],
+            mode=mode,
+            sampling=sampling,
+            max_new_tokens=max_new_tokens,
+            slots=1,
+            on_first_block=on_first_block,
+        )
+        ((_, reply),) = stream
         if speaker is None:
             return PoolReply(reply=reply)
-        (whole,) = speaker.synthesise([codec(reply)], seeds=[ask.seed])
-        early, seconds = first[0] if first else (None, time.perf_counter() - begin)
+        (whole,) = speaker.synthesise([codec_ids(reply)], seeds=[request.seed])
+        early, seconds = first_block[0] if first_block else (None, time.perf_counter() - start)
         if whole is None:
             return PoolReply(reply=reply)
         wave = whole if early is None else splice(early, whole)
@@ -152,31 +172,31 @@ class EngineWorker:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what a reader of the results should know."""
+        """Return events to report to the user."""
         return (*self.engine.notes, *getattr(self.speaker, "notes", ()))
 
 
-def codec(reply: OsumReply) -> tuple[int, ...]:
-    """Return the ids that can be spoken; profile `upstream` leaves a stray begin-or-end token among them."""
+def codec_ids(reply: OsumReply) -> tuple[int, ...]:
+    """Return the ids that have a sound; profile `upstream` may leave a begin-or-end token among them."""
     return tuple(token for token in reply.speech if token < SPEECH_IDS)
 
 
-def noting(
-    asks: Iterator[tuple[int, GenerationRequest]], seeds: dict[int, int]
+def record_seeds(
+    requests: Iterator[tuple[int, GenerationRequest]], seeds: dict[int, int]
 ) -> Iterator[tuple[int, GenerationRequest]]:
-    """Pass requests on, and write down their seeds."""
-    for number, ask in asks:
-        seeds[number] = ask.seed
-        yield number, ask
+    """Yield the requests unchanged and store their seeds by number."""
+    for number, request in requests:
+        seeds[number] = request.seed
+        yield number, request
 
 
 def splice(early: Waveform, whole: Waveform) -> Waveform:
-    """Return `whole` with its beginning replaced by `early`, one fading into the other at the end of it."""
+    """Return `whole` with its beginning replaced by `early`, cross-faded at the end of `early`."""
     count = min(len(early.samples), len(whole.samples))
     fade = min(count, int(FADE * whole.sample_rate))
-    share = np.concatenate([np.ones(count - fade), np.linspace(1, 0, fade)]).astype(np.float32)
+    weight = np.concatenate([np.ones(count - fade), np.linspace(1, 0, fade)]).astype(np.float32)
     samples = np.array(whole.samples, dtype=np.float32)
-    samples[:count] = share * early.samples[:count] + (1 - share) * samples[:count]
+    samples[:count] = weight * early.samples[:count] + (1 - weight) * samples[:count]
     return Waveform(samples=samples, sample_rate=whole.sample_rate)
 
 
@@ -188,33 +208,37 @@ class EnginePool:
 
     def answer(
         self,
-        asks: Sequence[GenerationRequest],
+        requests: Sequence[GenerationRequest],
         *,
         mode: str,
         sampling: Sampling | None = None,
-        cap: int | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[PoolReply]:
-        """Return the answers in the order of the requests.
+        """Return the replies in the order of the requests.
 
         Raises:
-            As `Engine.reply`; the first worker's failure, when all have stopped.
+            As `Engine.reply`; the failure of the first worker that failed, after all have stopped.
         """
-        for ask in asks:
-            self.workers[0].engine.check(ask)
-        queue = Queue(asks)
+        for request in requests:
+            self.workers[0].engine.prompts.check(request)
+        queue = RequestQueue(requests)
         if len(self.workers) == 1:
-            made = [self.workers[0].answer(queue, mode=mode, sampling=sampling, cap=cap)]
+            parts = [
+                self.workers[0].answer(queue, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
+            ]
         else:
-            with ThreadPoolExecutor(len(self.workers), thread_name_prefix="osum") as pool:
-                turns = [
-                    pool.submit(worker.answer, queue, mode=mode, sampling=sampling, cap=cap)
+            with ThreadPoolExecutor(len(self.workers), thread_name_prefix="osum") as threads:
+                futures = [
+                    threads.submit(
+                        worker.answer, queue, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
+                    )
                     for worker in self.workers
                 ]
-                made = [turn.result() for turn in turns]
-        answers = {number: answer for part in made for number, answer in part.items()}
-        return [answers[number] for number in range(len(asks))]
+                parts = [future.result() for future in futures]
+        replies = {number: reply for part in parts for number, reply in part.items()}
+        return [replies[number] for number in range(len(requests))]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what a reader of the results should know, of all workers."""
+        """Return the notes of all workers."""
         return tuple(note for worker in self.workers for note in worker.notes)

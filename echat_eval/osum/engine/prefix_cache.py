@@ -1,6 +1,6 @@
-"""What all prompts of a mode begin with, read once: its keys and values are copied to every row.
+"""The prefix that all prompts of a mode share: computed once, its keys and values copied to every row.
 
-Of a prompt of a few seconds of speech, the system's words are about a third of the positions.
+In a prompt with a few seconds of speech, the system prompt is about a third of the positions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.osum.model.kv_cache import KVCache
-from echat_eval.osum.prompts.modes import AudioPrompt, Words
+from echat_eval.osum.prompts.modes import AudioPrompt, TextPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
     from echat_eval.osum.model.model import OsumModel
     from echat_eval.osum.prompts.modes import Piece
 
-__all__ = ["Prefixes", "common"]
+__all__ = ["PrefixCache", "prefix_length"]
 
-#: Beginnings kept; a mode has one or two.
-KEPT = 8
+#: Prefixes kept in memory; a mode has one or two.
+MAX_PREFIXES = 8
 
 
-def common(pieces: Sequence[Piece]) -> int:
-    """Return how many leading pieces are the mode's own, at least one less than all.
+def prefix_length(pieces: Sequence[Piece]) -> int:
+    """Return how many leading pieces belong to the mode, at most all but one.
 
-    A user's words are not: they would come once, and fill the memory.
+    A user's text does not count: it would be used once and fill the memory.
     """
     count = 0
     while count < len(pieces) - 1:
         piece = pieces[count]
-        if isinstance(piece, AudioPrompt) or (isinstance(piece, Words) and not piece.trusted):
+        if isinstance(piece, AudioPrompt) or (isinstance(piece, TextPrompt) and not piece.trusted):
             break
         count += 1
     return count
 
 
-class Prefixes:
-    """Keys and values by the pieces they are of; the least used go first."""
+class PrefixCache:
+    """Keys and values of prefixes, by their pieces; the least recently used are dropped first."""
 
     def __init__(self, model: OsumModel) -> None:
         self.model = model
-        self.kept: OrderedDict[tuple[Piece, ...], KVCache] = OrderedDict()
+        self.entries: OrderedDict[tuple[Piece, ...], KVCache] = OrderedDict()
 
     @torch.inference_mode()
-    def of(self, pieces: tuple[Piece, ...], embed: Callable[[], Tensor]) -> KVCache | None:
-        """Return the one-row cache of these pieces; None of no pieces.
+    def get(self, pieces: tuple[Piece, ...], embed: Callable[[], Tensor]) -> KVCache | None:
+        """Return the one-row cache of these pieces; None if there are no pieces.
 
         Args:
-            pieces: without any audio.
-            embed: returns their (P, D) embeddings, called where they are new.
+            pieces: without audio.
+            embed: returns their (P, D) embeddings; called if the pieces are new.
         """
         if not pieces:
             return None
-        if pieces not in self.kept:
+        if pieces not in self.entries:
             x = embed().to(self.model.dtype)[None]
-            cache = KVCache.allocate(self.model.config.decoder, rows=1, slots=x.shape[1], like=x)
+            cache = KVCache.allocate(self.model.config.decoder, rows=1, max_positions=x.shape[1], like=x)
             positions = torch.arange(x.shape[1], device=x.device)[None]
-            self.model.decoder(x, positions, cache, slots=x.shape[1])
-            self.kept[pieces] = cache
-            if len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
-        self.kept.move_to_end(pieces)
-        return self.kept[pieces]
+            self.model.decoder(x, positions, cache, kv_length=x.shape[1])
+            self.entries[pieces] = cache
+            if len(self.entries) > MAX_PREFIXES:
+                self.entries.popitem(last=False)
+        self.entries.move_to_end(pieces)
+        return self.entries[pieces]

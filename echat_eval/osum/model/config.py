@@ -1,4 +1,4 @@
-"""The numbers of OSUM-EChat: sizes, special ids, limits. One frozen record, printed whole into a manifest.
+"""Configuration of OSUM-EChat: sizes, special ids and limits, in one frozen record.
 
 Source of the constants: OSUM-EChat, commit f2bcfac, and Qwen2.5-3B's published configuration.
 """
@@ -31,7 +31,7 @@ __all__ = [
     "read_config",
 ]
 
-#: Hz of every waveform the model hears.
+#: Hz, of every input waveform.
 SAMPLE_RATE = 16000
 
 #: Speech tokens per second of spoken reply.
@@ -51,7 +51,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterConfig:
-    """The link from encoder to decoder: 50 Hz in, 12.5 Hz out, as wide as the encoder."""
+    """The adapter between encoder and decoder: 50 Hz in, 12.5 Hz out, as wide as the encoder."""
 
     layers: int = 4
     heads: int = 4
@@ -74,23 +74,23 @@ class DecoderConfig:
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
+        """Return the width of one head."""
         return self.width // self.heads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechIds:
-    """The speech vocabulary: `tokens` rows can be spoken, two more mark the query's borders.
+    """The speech vocabulary: `tokens` ids that the model generates, and two markers around the query.
 
     Attributes:
         tokens: outputs of the speech head; ids 0..tokens-2 are codec entries.
-        edge: begins and ends a spoken reply; the same id at both ends.
-        query_begin, query_end: rows of the speech embedding around the heard audio.
+        bos_eos: the id that begins and also ends a spoken reply; `edge` in configuration files.
+        query_begin, query_end: rows of the speech embedding before and after the query's audio.
         silence: the silence-like token, which may repeat longer than others.
     """
 
     tokens: int = 4097
-    edge: int = 4096
+    bos_eos: int = 4096
     query_begin: int = 4097
     query_end: int = 4098
     silence: int = 1446
@@ -98,12 +98,12 @@ class SpeechIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextIds:
-    """Text ids the decoding rules know.
+    """Text ids that the decoding rules use.
 
     Attributes:
-        end: `<|im_end|>`; ends the text, and in a spoken reply begins the speech.
+        end: `<|im_end|>`; ends the text and, in a spoken reply, starts the speech.
         age_gate_after: the ids of `年龄为:<`.
-        age_gate_allow: first pieces of CHILD, ADULT and OLD; all that may follow.
+        age_gate_allow: the first ids of CHILD, ADULT and OLD; only these may follow.
     """
 
     end: int = 151645
@@ -116,7 +116,7 @@ class OsumConfig:
     """The whole model.
 
     Attributes:
-        max_audio_seconds: the adapter's table has 5000 positions of 80 ms.
+        max_audio_seconds: 5000 positions of 80 ms, the size of the adapter's table.
         min_audio_samples: one analysis window at 16 kHz, 25 ms.
     """
 
@@ -132,7 +132,7 @@ class OsumConfig:
 #: The released checkpoints.
 FULL = OsumConfig()
 
-#: Runs in milliseconds on a CPU; its vocabulary is 256 bytes and specials at the end.
+#: For tests: runs in milliseconds on a CPU. The vocabulary is 256 bytes, with special tokens at its end.
 TINY = OsumConfig(
     encoder=EncoderConfig(width=32, layers=2, heads=4, ffn=64),
     adapter=AdapterConfig(layers=2, heads=4, ffn=64),
@@ -140,21 +140,27 @@ TINY = OsumConfig(
     text=TextIds(end=511, age_gate_after=(300, 301, 302), age_gate_allow=(303, 304, 305)),
 )
 
-#: TINY with the real text vocabulary, so that real prompt ids and the public code's constants work.
+#: TINY with the real text vocabulary, for real prompt ids and the constants of the public code.
 TINY_REAL_VOCABULARY = replace(TINY, decoder=replace(TINY.decoder, vocab=FULL.decoder.vocab), text=FULL.text)
 
 
 def config_to_json(config: OsumConfig) -> str:
     """Return the configuration as one line of JSON with sorted keys."""
-    return json.dumps(asdict(config), sort_keys=True)
+    values = asdict(config)
+    values["speech"]["edge"] = values["speech"].pop("bos_eos")  # files keep this key
+    return json.dumps(values, sort_keys=True)
 
 
 def build_record(kind: type, values: Mapping[str, Any]) -> Any:
-    """Return a dataclass out of JSON values, lists as tuples; BadData for entries it does not have."""
+    """Return a dataclass built from JSON values, with lists as tuples.
+
+    Raises:
+        BadData: an entry is not a field of the dataclass.
+    """
     names = {f.name for f in fields(kind)}
-    if strange := sorted(set(values) - names):
+    if unknown := sorted(set(values) - names):
         raise BadData(
-            f"unknown {kind.__name__} entries {', '.join(strange)}; known are {', '.join(sorted(names))}"
+            f"unknown {kind.__name__} entries {', '.join(unknown)}; known are {', '.join(sorted(names))}"
         )
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
@@ -163,7 +169,7 @@ def config_from_json(text: str) -> OsumConfig:
     """Return the configuration written by `config_to_json`.
 
     Raises:
-        BadData: not JSON, or entries this version does not know.
+        BadData: not JSON, or entries unknown to this version.
     """
     parts = {
         "encoder": EncoderConfig,
@@ -174,6 +180,8 @@ def config_from_json(text: str) -> OsumConfig:
     }
     try:
         values = json.loads(text)
+        if "edge" in values.get("speech", {}):
+            values["speech"]["bos_eos"] = values["speech"].pop("edge")
         built = {k: build_record(parts[k], v) if k in parts else v for k, v in values.items()}
         config: OsumConfig = build_record(OsumConfig, built)
     except (ValueError, TypeError, AttributeError) as error:
@@ -184,11 +192,11 @@ def config_from_json(text: str) -> OsumConfig:
 def read_config(checkpoint: Path) -> OsumConfig:
     """Return the configuration in `config.json` beside a checkpoint, or `FULL` if there is none.
 
-    The released checkpoints carry no configuration; only the tiny ones of the tests have another.
-    A `config.json` of another kind, such as Qwen's own in the same folder, is passed over.
+    Released checkpoints have no such file and use `FULL`; the tiny checkpoints of the tests have one.
+    Any other `config.json`, such as Qwen's own in the same folder, is ignored.
 
     Raises:
-        BadData: the file claims to be ours and is broken.
+        BadData: the file has our sections but is broken.
     """
     path = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "config.json"
     if not path.is_file():

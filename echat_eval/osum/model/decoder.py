@@ -1,8 +1,8 @@
-"""The Qwen2.5-shaped decoder with two vocabularies: text, and speech.
+"""The Qwen2.5-shaped decoder with two vocabularies: text and speech.
 
-Shapes: B rows, T new positions, L cache slots, D width, H query heads, G key/value heads, d head width.
-A row's slot number is its position, so rows of different lengths share one cache without shifting;
-a query at position p sees the slots 0..p of its own row and nothing else.
+Shapes: B rows, T new positions, L cached positions, K attended positions (K <= L), D width, H query heads,
+G key/value heads, d head width. Keys and values are cached at their position, so rows of different lengths
+share one cache without shifting. A query at position p attends to positions 0..p of its own row only.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ __all__ = ["Decoder"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where new positions go and what they may see.
+class AttentionPlan:
+    """Where new positions are cached, and what they attend to.
 
     Attributes:
         rows: (B, 1) row numbers in the cache.
-        some: the rows are not the cache's first B in order, and must be picked out of it.
+        gather_rows: the rows are not the first B of the cache in order; index the cache by `rows`.
         positions: (B, T).
-        mask: (B, 1, T, slots) of the network's type, 0 or -inf; None while a whole prompt is read: then it is
-            causal, since positions run from 0 and padding stands behind every row's end.
-        slots: how many cache slots are looked at.
+        mask: (B, 1, T, K) in the network's dtype, 0 or -inf. None for whole prompts: attention is then
+            causal, because positions start at 0 and padding follows the end of each row.
+        kv_length: K, the number of cached positions to attend to.
     """
 
     rows: Tensor
-    some: bool
+    gather_rows: bool
     positions: Tensor
     mask: Tensor | None
-    slots: int
+    kv_length: int
 
 
-def visible(positions: Tensor, slots: int) -> Tensor:
-    """Return (B, 1, T, slots) bool: a query sees its own row's slots up to its own position."""
-    return (torch.arange(slots, device=positions.device) <= positions[:, :, None])[:, None]
+def causal_mask(positions: Tensor, kv_length: int) -> Tensor:
+    """Return (B, 1, T, K) bool, true where a query may attend: its own row, up to its own position."""
+    return (torch.arange(kv_length, device=positions.device) <= positions[:, :, None])[:, None]
 
 
 class RMSNorm(nn.Module):
-    """Scale to unit root mean square in fp32, then by a weight."""
+    """Normalise to unit root mean square in fp32, then scale by a weight."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -59,20 +59,20 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x's shape and dtype."""
+        """Return a tensor of x's shape and dtype."""
         wide = x.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * wide.to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (B, T, heads, d) by (B, T, 1, d): the first half of d pairs with the second."""
+    """Rotate x (B, T, heads, d) by angles (B, T, 1, d); the first half of d pairs with the second."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 class Block(nn.Module):
-    """One decoder layer: grouped attention and a gated feed-forward."""
+    """One decoder layer: grouped-query attention and a gated feed-forward network."""
 
     def __init__(self, c: DecoderConfig) -> None:
         super().__init__()
@@ -85,26 +85,28 @@ class Block(nn.Module):
         self.down = nn.Linear(c.ffn, c.width, bias=False)
 
     def attend(
-        self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor
+        self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, keys: Tensor, values: Tensor
     ) -> Tensor:
         """Return (B, T, D). `keys`, `values`: (B, L, G, d), written in place at the new positions."""
         B, T, _ = x.shape  # noqa: N806
         c, group = self.c, self.c.heads // self.c.kv_heads
         q, k, v = self.qkv(x).view(B, T, -1, c.head_dim).split([c.heads, c.kv_heads, c.kv_heads], dim=2)
         q, k = _rotate(q, *angles), _rotate(k, *angles)
-        keys[at.rows, at.positions], values[at.rows, at.positions] = k, v
-        if at.mask is None:
+        keys[plan.rows, plan.positions], values[plan.rows, plan.positions] = k, v
+        if plan.mask is None:
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)  # (B, H, T, d)
         else:
-            # Query heads of one group become further queries of their one key head, (B, G, group * T, d),
-            # so that keys and values are read once and never copied for every head.
+            # The query heads of a group become extra queries of their shared key head, (B, G, group * T, d):
+            # keys and values are read once and not copied for every head.
             q = q.view(B, T, c.kv_heads, group, c.head_dim).permute(0, 2, 3, 1, 4)
             keys, values = (
-                (t[at.rows[:, 0], : at.slots] if at.some else t[:B, : at.slots]).transpose(1, 2)
+                (
+                    t[plan.rows[:, 0], : plan.kv_length] if plan.gather_rows else t[:B, : plan.kv_length]
+                ).transpose(1, 2)
                 for t in (keys, values)
             )
-            mask = at.mask.expand(B, 1, group, -1) if T == 1 else at.mask.repeat(1, 1, group, 1)
+            mask = plan.mask.expand(B, 1, group, -1) if T == 1 else plan.mask.repeat(1, 1, group, 1)
             y = F.scaled_dot_product_attention(
                 q.reshape(B, c.kv_heads, group * T, c.head_dim),
                 keys,
@@ -116,10 +118,10 @@ class Block(nn.Module):
         return z
 
     def forward(
-        self, x: Tensor, angles: tuple[Tensor, Tensor], at: Place, keys: Tensor, values: Tensor
+        self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, keys: Tensor, values: Tensor
     ) -> Tensor:
         """Return (B, T, D)."""
-        x = x + self.attend(self.norm1(x), angles, at, keys, values)
+        x = x + self.attend(self.norm1(x), angles, plan, keys, values)
         gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
         y: Tensor = x + self.down(F.silu(gate) * up)
         return y
@@ -136,11 +138,11 @@ class Decoder(nn.Module):
         self.speech_head = nn.Linear(c.width, config.speech.tokens)
         self.layers = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
-        #: The layers as `record.compile_layers` made them, for one new position a row; empty without.
+        #: Layers for one new position per row, compiled by `cuda_graphs.compile_layers`; else empty.
         self.compiled: list[Callable[..., Tensor]] = []
 
     def embed(self, ids: Tensor, speech: Tensor) -> Tensor:
-        """Return (B, D): row i of the speech table where `speech`, of the text table elsewhere.
+        """Return (B, D) embeddings, from the speech table where `speech` is true, else from the text table.
 
         Args:
             ids: (B,) int64.
@@ -151,34 +153,35 @@ class Decoder(nn.Module):
         return torch.where(speech[:, None], spoken, text)
 
     def forward(
-        self, x: Tensor, positions: Tensor, cache: KVCache, *, slots: int, rows: Tensor | None = None
+        self, x: Tensor, positions: Tensor, cache: KVCache, *, kv_length: int, rows: Tensor | None = None
     ) -> Tensor:
-        """Return the last layer's states (B, T, D), and write the cache.
+        """Return the states (B, T, D) after the last layer, and write keys and values to the cache.
 
         Args:
             x: (B, T, D) embeddings.
             positions: (B, T) int64.
-            cache: at least `slots` slots, and at least B rows.
-            slots: how many slots to look at: more than the largest position of any row that matters. Equal to
-                T, it means that whole prompts are read, from position 0.
-            rows: (B,) int64, the rows' numbers in the cache; None for its first B.
+            cache: with room for at least B rows and `kv_length` positions.
+            kv_length: how many cached positions to attend to; more than the largest position of any row in
+                use. If equal to T, x holds whole prompts, from position 0.
+            rows: (B,) int64 row numbers in the cache; None for the first B.
         """
         c = self.c
         even = torch.arange(0, c.head_dim, 2, dtype=torch.float32, device=x.device)
         rates = 1.0 / (c.rope_theta ** (even / c.head_dim))
-        turn = (positions[:, :, None].float() * rates).repeat(1, 1, 2)[:, :, None]  # (B, T, 1, d)
-        angles = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
-        numbers = torch.arange(x.shape[0], device=x.device) if rows is None else rows
+        rotation = (positions[:, :, None].float() * rates).repeat(1, 1, 2)[:, :, None]  # (B, T, 1, d)
+        angles = rotation.cos().to(x.dtype), rotation.sin().to(x.dtype)
+        row_numbers = torch.arange(x.shape[0], device=x.device) if rows is None else rows
         mask = None
-        if slots != x.shape[1]:
-            seen = visible(positions, slots)
-            mask = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill_(~seen, -torch.inf)
-        at = Place(numbers[:, None], rows is not None, positions, mask, slots)
+        if kv_length != x.shape[1]:
+            visible = causal_mask(positions, kv_length)
+            mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device)
+            mask.masked_fill_(~visible, -torch.inf)
+        plan = AttentionPlan(row_numbers[:, None], rows is not None, positions, mask, kv_length)
         layers: Iterable[Callable[..., Tensor]] = (
             self.compiled if self.compiled and x.shape[1] == 1 and rows is None else self.layers
         )
         for layer, keys, values in zip(layers, cache.keys, cache.values, strict=True):
-            x = layer(x, angles, at, keys, values)
+            x = layer(x, angles, plan, keys, values)
         y: Tensor = self.norm(x)
         return y
 

@@ -1,8 +1,8 @@
-"""The speech encoder and the adapter: log-mel in, decoder-wide embeddings at 12.5 Hz out.
+"""The speech encoder and the adapter: log-mel in, embeddings of the decoder's width at 12.5 Hz out.
 
-Shapes: B rows, T frames (padded), C channels. Padding never reaches a valid frame: frames are masked
-before each convolution that could see past a row's end, keys are masked in attention, and lengths
-come from a formula, never from slicing a padded mask.
+Shapes: B rows, T frames (padded), C channels. Padding never affects a valid frame: frames are masked
+before each convolution that reaches past the end of a row, keys are masked in attention, and lengths
+are computed by formula, not by slicing a padded mask.
 
 Source of the arithmetic: OSUM-EChat, commit f2bcfac, wenet/transformer and wenet/osum_echat/downsampler.py.
 """
@@ -27,12 +27,12 @@ __all__ = ["Adapter", "Encoder", "adapted_length", "halved"]
 
 
 def halved(length: int) -> int:
-    """Return the length behind a stride of two: ceil(length / 2)."""
+    """Return the length after a stride of two: ceil(length / 2)."""
     return (length - 1) // 2 + 1
 
 
 def adapted_length(frames: int) -> int:
-    """Return how many decoder positions `frames` log-mel frames become: one per 80 ms, rounded up.
+    """Return the number of decoder positions for `frames` log-mel frames: one per 80 ms, rounded up.
 
     >>> [adapted_length(frames) for frames in (100, 908, 3000)]
     [13, 114, 375]
@@ -45,7 +45,7 @@ def _valid(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device)[None] < lengths[:, None]
 
 
-def _sinusoids_in_halves(size: int, width: int, like: Tensor) -> Tensor:
+def _split_sinusoids(size: int, width: int, like: Tensor) -> Tensor:
     """Return (size, width): sines in the first half, cosines in the second (Whisper's table)."""
     step = math.log(10000) / (width // 2 - 1)
     rates = torch.exp(-step * torch.arange(width // 2, dtype=torch.float32, device=like.device))
@@ -53,8 +53,8 @@ def _sinusoids_in_halves(size: int, width: int, like: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)
 
 
-def _sinusoids_in_turn(size: int, width: int, like: Tensor) -> Tensor:
-    """Return (size, width): sines at even places, cosines at odd ones (the original transformer's table)."""
+def _interleaved_sinusoids(size: int, width: int, like: Tensor) -> Tensor:
+    """Return (size, width): sines at even columns, cosines at odd ones (the original Transformer's table)."""
     even = torch.arange(0, width, 2, dtype=torch.float32, device=like.device)
     rates = torch.exp(even * -(math.log(10000) / width))
     angles = torch.arange(size, dtype=torch.float32, device=like.device)[:, None] * rates[None]
@@ -62,7 +62,7 @@ def _sinusoids_in_turn(size: int, width: int, like: Tensor) -> Tensor:
 
 
 class Layer(nn.Module):
-    """Pre-norm attention and feed-forward; full attention over the valid frames."""
+    """Pre-norm layer: full attention over the valid frames, then a feed-forward network."""
 
     def __init__(self, width: int, heads: int, ffn: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Layer(nn.Module):
         self.down = nn.Linear(ffn, width)
 
     def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
-        """Return (B, T, C). `keys`: (B, 1, 1, T) bool, true where a key may be seen; None sees all."""
+        """Return (B, T, C). `keys`: (B, 1, 1, T) bool, true for keys to attend to; None for all keys."""
         B, T, C = x.shape  # noqa: N806
         q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)  # (B, heads, T, C / heads)
@@ -101,10 +101,10 @@ class Encoder(nn.Module):
         Args:
             mel: (B, T, mels), padded on the right with anything.
             lengths: (B,) int64, at least 1.
-            padded: false if all rows are T long: then nothing is masked, which gives the same and is faster.
+            padded: false if all rows are T frames long; masking is then skipped, with the same result.
         """
-        # Both convolutions look one frame ahead: at a row's end that frame must be zero, as it is
-        # when the row comes alone, and after the first convolution it is its bias, not zero.
+        # Both convolutions look one frame ahead. At the end of a row that frame must be zero, as it is for a
+        # row without padding; after the first convolution it would hold the bias.
         x = mel.transpose(1, 2)
         if padded:
             valid = _valid(lengths, mel.shape[1])[:, None]  # (B, 1, T)
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
             x = F.gelu(self.conv1(x))
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # (B, T50, C)
         lengths = (lengths - 1) // 2 + 1
-        x = x + _sinusoids_in_halves(x.shape[1], x.shape[2], x)
+        x = x + _split_sinusoids(x.shape[1], x.shape[2], x)
         keys = _valid(lengths, x.shape[1])[:, None, None] if padded else None
         for layer in self.layers:
             x = layer(x, keys)
@@ -137,8 +137,8 @@ class Adapter(nn.Module):
         """Return embeddings (B, L, D) and their lengths (B,).
 
         Args:
-            x: (B, T50, C) from the encoder; what lies behind a row's end does not matter, since
-                every convolution looks back only.
+            x: (B, T50, C) from the encoder. Padding after the end of a row has no effect: the convolutions
+                are causal.
             lengths: (B,) int64 at 50 Hz.
             padded: as for the encoder.
         """
@@ -148,7 +148,7 @@ class Adapter(nn.Module):
         for _ in range(2):
             lengths = (lengths - 1) // 2 + 1
         x = self.linear_norm(self.linear(x.transpose(1, 2)))  # (B, L, C)
-        x = x * math.sqrt(x.shape[2]) + _sinusoids_in_turn(x.shape[1], x.shape[2], x)
+        x = x * math.sqrt(x.shape[2]) + _interleaved_sinusoids(x.shape[1], x.shape[2], x)
         keys = _valid(lengths, x.shape[1])[:, None, None] if padded else None
         for layer in self.layers:
             x = layer(x, keys)

@@ -1,7 +1,7 @@
-"""What the encoder hears: 16 kHz mono, then 80 log-mel bands a hundred times a second.
+"""Input features of the encoder: audio as 16 kHz mono, then 80 log-mel bands at 100 Hz.
 
-Source of the recipe: OSUM-EChat, commit f2bcfac, common_utils/utils4infer.py (Whisper's features
-without its 30 s padding). The resampler is a windowed sinc with torchaudio's default numbers.
+Source of the features: OSUM-EChat, commit f2bcfac, common_utils/utils4infer.py (Whisper's features
+without its 30 s padding). The resampler is a windowed sinc with torchaudio's default parameters.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 __all__ = ["RESAMPLER", "check_wave", "log_mel", "mel_filters", "read_wave", "resample"]
 
-#: Named in every manifest, since another resampler gives other numbers.
+#: Recorded in every manifest: another resampler gives other samples.
 RESAMPLER = "windowed sinc, Hann, 6 zero crossings, roll-off 0.99"
 
 WINDOW, HOP = 400, 160  # samples: 25 ms and 10 ms
 _ZERO_CROSSINGS, _ROLLOFF = 6, 0.99
-#: Output samples resampled at a time; bounds the memory.
-RESAMPLED_AT_ONCE = 1 << 16
+#: Output samples per step of resampling; limits memory.
+RESAMPLE_CHUNK = 1 << 16
 
 
 @lru_cache(maxsize=4)
 def mel_filters(
-    bands: int = 80, *, window: int = WINDOW, rate: int = SAMPLE_RATE, highest: float | None = None
+    bands: int = 80, *, window: int = WINDOW, rate: int = SAMPLE_RATE, max_hertz: float | None = None
 ) -> Tensor:
-    """Return (bands, window // 2 + 1) triangles on Slaney's mel scale, of equal area.
+    """Return (bands, window // 2 + 1) triangular filters of equal area on Slaney's mel scale.
 
     Args:
-        bands: how many.
-        window: samples of the FFT.
+        bands: number of filters.
+        window: FFT size in samples.
         rate: Hz.
-        highest: Hz where the last triangle ends; None for half the rate. The first begins at 0.
+        max_hertz: upper end of the last filter; None for half the rate. The first filter starts at 0.
     """
     hertz_per_mel, corner_hertz, corner_mel, log_step = 200.0 / 3, 1000.0, 15.0, math.log(6.4) / 27
-    top_mel = corner_mel + math.log((highest or rate / 2) / corner_hertz) / log_step
+    top_mel = corner_mel + math.log((max_hertz or rate / 2) / corner_hertz) / log_step
     mels = np.linspace(0.0, top_mel, bands + 2)
     hertz = np.where(
         mels < corner_mel, mels * hertz_per_mel, corner_hertz * np.exp(log_step * (mels - corner_mel))
@@ -58,7 +58,7 @@ def mel_filters(
 
 
 def log_mel(wave: Tensor, *, bands: int = 80) -> Tensor:
-    """Return the log-mel spectrogram the encoder was trained on.
+    """Return the log-mel spectrogram that the encoder was trained on.
 
     Args:
         wave: (samples,) float32 in [-1, 1], mono, 16 kHz, at least 201 samples.
@@ -78,24 +78,24 @@ def log_mel(wave: Tensor, *, bands: int = 80) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _sinc_taps(old: int, new: int) -> tuple[Tensor, int]:
-    """Return (new, taps) weights, one row per output phase, and how far they reach to the left.
+    """Return (new, taps) weights, one row per output phase, and their reach to the left in old samples.
 
-    Row i weighs the old samples from floor(i * old / new) - reach on: no more than the filter reaches, so
-    that rates without a common factor cost no more than others.
+    Row i weights the old samples from floor(i * old / new) - reach on. It covers the filter's support only,
+    so rates without a common factor cost no more than others.
     """
     cutoff = min(old, new) * _ROLLOFF
     reach = math.ceil(_ZERO_CROSSINGS * old / cutoff)
     phases = torch.arange(new)
-    places = (phases * old // new)[:, None] + torch.arange(-reach, reach + 2)  # (new, taps), in old samples
-    # torchaudio's phases are fp32 and the rest fp64; a finer phase would be another resampler, by 2e-5.
-    time = places.double() / old - (phases.float() / new)[:, None]
+    old_samples = (phases * old // new)[:, None] + torch.arange(-reach, reach + 2)  # (new, taps)
+    # As in torchaudio, phases are fp32 and the rest fp64; fp64 phases would change the result by 2e-5.
+    time = old_samples.double() / old - (phases.float() / new)[:, None]
     time = (time * cutoff).clamp(-_ZERO_CROSSINGS, _ZERO_CROSSINGS)
     hann = torch.cos(time * math.pi / _ZERO_CROSSINGS / 2).square()
     return (torch.sinc(time) * hann * cutoff / old).float(), reach
 
 
 def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
-    """Return (ceil(samples * new_rate / rate),) float32; the same tensor if the rates agree.
+    """Return (ceil(samples * new_rate / rate),) float32; the same tensor if the rates are equal.
 
     Args:
         wave: (samples,) float32.
@@ -104,25 +104,25 @@ def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
     """
     if rate == new_rate:
         return wave
-    shared = math.gcd(rate, new_rate)
-    old, new = rate // shared, new_rate // shared
+    divisor = math.gcd(rate, new_rate)
+    old, new = rate // divisor, new_rate // divisor
     weights, reach = _sinc_taps(old, new)
     weights = weights.to(wave.device)
     windows = F.pad(wave, (reach, reach + 2)).unfold(0, weights.shape[1], 1)
     pieces = [wave[:0]]
     length = -(-len(wave) * new // old)
-    for start in range(0, length, RESAMPLED_AT_ONCE):
-        numbers = torch.arange(start, min(start + RESAMPLED_AT_ONCE, length), device=wave.device)
-        pieces.append((windows[numbers * old // new] * weights[numbers % new]).sum(dim=1))
+    for start in range(0, length, RESAMPLE_CHUNK):
+        index = torch.arange(start, min(start + RESAMPLE_CHUNK, length), device=wave.device)
+        pieces.append((windows[index * old // new] * weights[index % new]).sum(dim=1))
     return torch.cat(pieces)
 
 
 def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str = "audio") -> None:
-    """Raise SystemFailure unless the model can hear this 16 kHz waveform."""
+    """Raise SystemFailure unless the model accepts this 16 kHz waveform."""
     seconds = len(wave) / SAMPLE_RATE
     if seconds > max_seconds:
         raise SystemFailure(
-            f"{name} lasts {seconds:.1f} s; OSUM-EChat hears at most {max_seconds:.0f} s: cut it"
+            f"{name} lasts {seconds:.1f} s; OSUM-EChat accepts at most {max_seconds:.0f} s: cut it"
         )
     if len(wave) < min_samples:
         raise SystemFailure(
@@ -131,15 +131,17 @@ def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str 
         )
     finite = torch.isfinite(wave)
     if not bool(finite.all()):
-        where = int((~finite).nonzero()[0])
-        raise SystemFailure(f"{name} is not a number at sample {where} of {len(wave)}: mend or drop the file")
+        sample = int((~finite).nonzero()[0])
+        raise SystemFailure(
+            f"{name} is not a number at sample {sample} of {len(wave)}: fix or remove the file"
+        )
 
 
 def read_wave(path: Path) -> Tensor:
-    """Return (samples,) float32 at 16 kHz: channels averaged, then resampled.
+    """Return an audio file as (samples,) float32 at 16 kHz: channels averaged, then resampled.
 
     Raises:
-        NotInstalled: no soundfile.
+        NotInstalled: soundfile is missing.
         SystemFailure: the file cannot be decoded.
     """
     try:

@@ -1,6 +1,6 @@
-"""Keys and values of a batch, one tensor a layer: sized to need, grown in steps, copied row by row.
+"""The key-value cache of a batch, with one pair of tensors per layer; it grows in steps.
 
-Shapes: B rows, L slots, G key/value heads, d head width. Heads are never expanded to the query heads' number.
+Shapes: B rows, L positions, G key/value heads, d head width. Key/value heads are not repeated per query head.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ if TYPE_CHECKING:
 __all__ = ["KVCache", "kv_bytes"]
 
 
-def kv_bytes(config: DecoderConfig, *, rows: int, slots: int, itemsize: int) -> int:
-    """Return the bytes that keys and values of so many rows and slots take."""
-    return 2 * config.layers * rows * slots * config.kv_heads * config.head_dim * itemsize
+def kv_bytes(config: DecoderConfig, *, rows: int, max_positions: int, itemsize: int) -> int:
+    """Return the size in bytes of a cache of `rows` rows with `max_positions` positions each."""
+    return 2 * config.layers * rows * max_positions * config.kv_heads * config.head_dim * itemsize
 
 
 @dataclass(slots=True)
 class KVCache:
-    """Keys and values: a list of (B, L, G, d), one a layer."""
+    """Keys and values: one (B, L, G, d) tensor each per layer."""
 
     keys: list[Tensor]
     values: list[Tensor]
 
     @classmethod
-    def allocate(cls, config: DecoderConfig, *, rows: int, slots: int, like: Tensor) -> KVCache:
-        """Return an empty cache for `rows` rows of at most `slots` positions each."""
-        shape = (rows, slots, config.kv_heads, config.head_dim)
-        # Zeros, not garbage: a masked slot still meets the value sum, and 0 x NaN is NaN.
+    def allocate(cls, config: DecoderConfig, *, rows: int, max_positions: int, like: Tensor) -> KVCache:
+        """Return an empty cache for `rows` rows of at most `max_positions` positions each."""
+        shape = (rows, max_positions, config.kv_heads, config.head_dim)
+        # Zeros, not uninitialised memory: masked values are still multiplied by 0, and 0 x NaN is NaN.
         return cls(*([like.new_zeros(shape) for _ in range(config.layers)] for _ in range(2)))
 
     @property
     def rows(self) -> int:
-        """How many rows there is room for."""
+        """Return the number of rows."""
         return int(self.keys[0].shape[0])
 
     @property
-    def slots(self) -> int:
-        """How many positions a row has room for."""
+    def max_positions(self) -> int:
+        """Return the number of positions per row."""
         return int(self.keys[0].shape[1])
 
-    def grow(self, slots: int) -> None:
-        """Make room for more positions; one layer at a time, so that no second whole cache is needed."""
+    def grow(self, max_positions: int) -> None:
+        """Extend every row to `max_positions`, one layer at a time, to avoid a second full cache."""
         for tensors in (self.keys, self.values):
             for number, old in enumerate(tensors):
-                wider = old.new_zeros(old.shape[0], slots, *old.shape[2:])
+                wider = old.new_zeros(old.shape[0], max_positions, *old.shape[2:])
                 wider[:, : old.shape[1]] = old
                 tensors[number] = wider
 
     def put(self, prefix: KVCache, rows: Tensor) -> None:
-        """Copy a one-row cache to the beginning of the rows with these numbers (R,)."""
+        """Copy a one-row cache to the start of the rows with numbers `rows` (R,)."""
         for mine, theirs in ((self.keys, prefix.keys), (self.values, prefix.values)):
             for target, source in zip(mine, theirs, strict=True):
                 target[rows, : source.shape[1]] = source
 
     def gather(self, rows: Tensor) -> None:
-        """Move the rows with these numbers (R,), in rising order, to the front."""
+        """Move the rows with numbers `rows` (R,), in ascending order, to the front."""
         for tensors in (self.keys, self.values):
             for tensor in tensors:
                 tensor[: len(rows)] = tensor[rows]

@@ -1,4 +1,4 @@
-"""Telling a full memory from every other failure, and letting go of what was used."""
+"""Out-of-memory errors: detecting them, and freeing memory afterwards."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 
 __all__ = ["free_memory", "is_oom"]
 
-#: What torch's allocator for the CPU says; it has no exception of its own.
-CPU_WORDS = ("not enough memory", "can't allocate memory")
+#: Messages of torch's CPU allocator, which has no exception type of its own.
+CPU_OOM_MESSAGES = ("not enough memory", "can't allocate memory")
 
 
 def is_oom(error: BaseException) -> bool:
-    """Return whether an exception says that the memory is full, a GPU's or the host's."""
+    """Return whether an exception reports that GPU or host memory is full."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_WORDS)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in CPU_OOM_MESSAGES)
 
 
 def free_memory(device: torch.device) -> None:
-    """Give freed memory back to the device, so that a smaller try finds it in one piece."""
+    """Collect garbage and return cached memory to the device, so that a smaller batch can allocate it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

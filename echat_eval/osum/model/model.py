@@ -1,4 +1,4 @@
-"""The whole network: encoder, adapter and decoder, and the way from waveforms to embeddings."""
+"""The whole network: encoder, adapter and decoder, and the path from waveforms to embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.model.encoder import Adapter, Encoder, adapted_length
 from echat_eval.osum.model.features import log_mel
-from echat_eval.osum.model.length_batches import alike
+from echat_eval.osum.model.length_batches import batch_by_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.model.config import OsumConfig
 
-__all__ = ["HEARD_AT_ONCE", "OsumModel"]
+__all__ = ["MAX_ENCODER_FRAMES", "OsumModel"]
 
-#: Log-mel frames, padding included, that one call of the encoder takes: sixteen recordings of 30 s.
-HEARD_AT_ONCE = 48_000
+#: Log-mel frames per encoder call, padding included: sixteen recordings of 30 s.
+MAX_ENCODER_FRAMES = 48_000
 
 
 class OsumModel(nn.Module):
-    """OSUM-EChat. Build it on the meta device and let `weights.load_model` fill it."""
+    """OSUM-EChat. `checkpoint.load_model` builds it on the meta device and fills it."""
 
     def __init__(self, config: OsumConfig) -> None:
         super().__init__()
@@ -38,28 +38,29 @@ class OsumModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return self.decoder.norm.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type the network computes in."""
+        """Return the dtype that the network computes in."""
         return self.decoder.norm.weight.dtype
 
     @torch.inference_mode()
-    def hear(self, waves: Sequence[Tensor], *, most: int = HEARD_AT_ONCE) -> list[Tensor]:
+    def embed_audio(self, waves: Sequence[Tensor], *, max_frames: int = MAX_ENCODER_FRAMES) -> list[Tensor]:
         """Return one (L_i, D) tensor of decoder embeddings per 16 kHz waveform (samples_i,).
 
-        Waveforms of like lengths are heard together, `most` log-mel frames at once, padding included.
+        Waveforms of similar lengths are encoded together, at most `max_frames` log-mel frames per call,
+        padding included.
         """
         mels = [log_mel(wave.to(self.device)) for wave in waves]
-        heard: dict[int, Tensor] = {}
-        for batch in alike([len(mel) for mel in mels], most=most):
-            for number, row in zip(batch, self._hear([mels[i] for i in batch]), strict=True):
-                heard[number] = row
-        return [heard[number] for number in range(len(waves))]
+        embeddings: dict[int, Tensor] = {}
+        for batch in batch_by_length([len(mel) for mel in mels], max_padded=max_frames):
+            for number, row in zip(batch, self._embed_mels([mels[i] for i in batch]), strict=True):
+                embeddings[number] = row
+        return [embeddings[number] for number in range(len(waves))]
 
-    def _hear(self, mels: Sequence[Tensor]) -> list[Tensor]:
+    def _embed_mels(self, mels: Sequence[Tensor]) -> list[Tensor]:
         """Return one (L_i, D) tensor per log-mel (frames_i, mels), in one padded call."""
         sizes = [len(mel) for mel in mels]
         padded = min(sizes) < max(sizes)

@@ -1,9 +1,9 @@
-"""Text to ids and back, in Qwen2.5's vocabulary.
+"""Text to ids and back, with Qwen2.5's vocabulary.
 
-Three forms are read from a local folder: `tokenizer.json` (any byte-level tokenizer, such as the tests'),
-`vocab.json` with `merges.txt` (as Qwen2.5 is published), and `qwen.tiktoken`. Without a folder the hub's
-`Qwen/Qwen2.5-3B-Instruct` is asked; its weights are not needed, and their research licence does not cover
-the tokenizer alone.
+A local folder may hold `tokenizer.json` (any byte-level tokenizer, such as that of the tests), `vocab.json`
+with `merges.txt` (as Qwen2.5 is published), or `qwen.tiktoken`. Without a folder the tokenizer of
+`Qwen/Qwen2.5-3B-Instruct` is downloaded from the hub. The model's weights are not needed, and their research
+licence does not cover the tokenizer alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["HUB", "TextTokenizer", "load_tokenizer"]
 
 HUB = "Qwen/Qwen2.5-3B-Instruct"
 
-#: The 22 added tokens of Qwen2.5 in the order of their ids, the first of which is 151643.
+#: The 22 added tokens of Qwen2.5 in the order of their ids, from 151643 on.
 ADDED = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -59,25 +59,25 @@ _SPECIAL = re.compile(r"<\|[a-z_0-9]+\|>")
 
 
 class TextTokenizer:
-    """Encodes and decodes; a special such as `<|im_end|>` is one id when encoding, nothing when decoding."""
+    """Tokenizer that encodes a special such as `<|im_end|>` as one id and skips it when decoding."""
 
     def __init__(self, backend: Any, *, source: str, fingerprint: str) -> None:
         self._backend = backend
         self.source, self.fingerprint = source, fingerprint
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text in which specials may stand; nothing is added."""
+        """Return the ids of a text that may contain specials; no ids are added."""
         if hasattr(self._backend, "get_vocab"):
             ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
             return ids
         return list(self._backend.encode(text, allowed_special="all"))
 
     def encode_plain(self, text: str) -> list[int]:
-        """Return the ids of somebody else's words: `<|im_end|>` in them does not end a turn."""
+        """Return the ids of untrusted text, in which `<|im_end|>` does not end a turn."""
         return self.encode(_SPECIAL.sub(lambda hit: hit[0].replace("|", "¦"), text))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, without specials; ids behind the vocabulary's end are passed over."""
+        """Return the text of ids without specials; ids past the end of the vocabulary are skipped."""
         if hasattr(self._backend, "get_vocab"):
             text: str = self._backend.decode(list(ids), skip_special_tokens=True)
             return text
@@ -124,8 +124,8 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
         source: a folder, a hub name such as `Qwen/Qwen2.5-3B-Instruct`, or None for that one.
 
     Raises:
-        NotInstalled: a package is missing, or the hub does not answer.
-        BadData: a file is broken.
+        NotInstalled: a package is missing, or the download fails.
+        BadData: no tokenizer file, or a broken one.
     """
     try:
         from tokenizers import Tokenizer, models
@@ -135,29 +135,30 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
     if folder is None or not folder.exists():
         folder = _from_hub(str(source or HUB))
     folder = folder if folder.is_dir() else folder.parent
-    whole, words, merges, ranks = (
-        folder / n for n in ("tokenizer.json", "vocab.json", "merges.txt", "qwen.tiktoken")
+    tokenizer_json, vocab_json, merges_txt, tiktoken_ranks = (
+        folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt", "qwen.tiktoken")
     )
     try:
-        if whole.is_file():
-            json.loads(
-                whole.read_text(encoding="utf-8")
-            )  # the library reports a torn file as a bare Exception
-            return TextTokenizer(
-                Tokenizer.from_file(str(whole)), source=str(source), fingerprint=_hash(whole)
-            )
-        if words.is_file() and merges.is_file():
-            vocabulary = json.loads(words.read_text(encoding="utf-8"))
-            lines = merges.read_text(encoding="utf-8").splitlines()
-            kept = [line.partition(" ") for line in lines if line and not line.startswith("#version")]
-            pairs = [(left, right) for left, _, right in kept]
+        if tokenizer_json.is_file():
+            # The library reports a truncated file as a bare Exception; json raises ValueError.
+            json.loads(tokenizer_json.read_text(encoding="utf-8"))
+            backend = Tokenizer.from_file(str(tokenizer_json))
+            return TextTokenizer(backend, source=str(source), fingerprint=_hash(tokenizer_json))
+        if vocab_json.is_file() and merges_txt.is_file():
+            vocabulary = json.loads(vocab_json.read_text(encoding="utf-8"))
+            lines = merges_txt.read_text(encoding="utf-8").splitlines()
+            merges = [line.partition(" ") for line in lines if line and not line.startswith("#version")]
+            pairs = [(left, right) for left, _, right in merges]
             backend = _byte_level(models.BPE(vocab=vocabulary, merges=pairs))
-            return TextTokenizer(backend, source=str(source), fingerprint=_hash(words, merges))
-        if ranks.is_file():
-            return TextTokenizer(_read_tiktoken(ranks), source=str(source), fingerprint=_hash(ranks))
+            return TextTokenizer(backend, source=str(source), fingerprint=_hash(vocab_json, merges_txt))
+        if tiktoken_ranks.is_file():
+            backend = _read_tiktoken(tiktoken_ranks)
+            return TextTokenizer(backend, source=str(source), fingerprint=_hash(tiktoken_ranks))
     except (ValueError, OSError, json.JSONDecodeError) as error:
         raise BadData(f"{folder}: broken tokenizer file: {error}") from error
-    raise BadData(f"{folder}: no tokenizer.json, no vocab.json with merges.txt, no qwen.tiktoken")
+    raise BadData(
+        f"{folder}: no tokenizer.json, no vocab.json with merges.txt, no qwen.tiktoken; expected one of them"
+    )
 
 
 def _from_hub(name: str) -> Path:
@@ -172,6 +173,6 @@ def _from_hub(name: str) -> Path:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise NotInstalled(
-            f"no folder '{name}', and the hub did not give that tokenizer ({reason}); "
+            f"no folder '{name}', and the tokenizer could not be downloaded from the hub ({reason}); "
             "name a folder with tokenizer.json"
         ) from error

@@ -1,8 +1,8 @@
-"""Which cues a think text in free words speaks of: a lexicon, Chinese and English.
+"""A Chinese and English lexicon that finds cues in free-form think text.
 
-It reads clauses about the speaker and passes over those about the reply to come, since "answer gently" is no
-emotion that was heard. Its error on a hand-made set is measured by tests/osum/prompts/test_lexicon.py and stated
-in docs/osum-echat.md; it is an instrument with faults, not a label.
+Only clauses about the speaker count; clauses about the coming reply are skipped, since "answer gently" is not
+a perceived emotion. The lexicon makes errors and is not ground truth. tests/osum/prompts/test_lexicon.py
+measures its error on a hand-written set; docs/osum-echat.md reports it.
 """
 
 # ruff: noqa: E501 - a table of words
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEXICON", "find_cues"]
 
-#: Cue -> label -> what names it. Plain words for Chinese; English words match whole.
+#: Cue -> label -> pattern. Chinese words match anywhere; English words match as whole words.
 LEXICON: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "emotion": {
@@ -51,17 +51,18 @@ LEXICON: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-#: A clause with one of these is about the reply, not about the speaker.
+#: A clause with one of these words is about the reply, not about the speaker.
 _ABOUT_REPLY = re.compile(
     r"回复|回应|回答|应该|应当|我应|我要|我会|我需要|建议|安慰|\b(?:reply|respond|response|answer|I should|I will|I need)\b",
     re.I,
 )
-#: Right before a word, these turn it into its absence; possessives turn it into somebody else.
-_NOT_SO = re.compile(
+#: Negations: directly before a word, they cancel it.
+_NEGATION = re.compile(
     r"(?:不是|没有|并非|毫无|并不|不太|不|无|未|别)(?:那么|很|太|感到|听到)?$|\b(?:not|no|without|never|isn't)\s+(?:\w+\s+)?$",
     re.I,
 )
-_OF_ANOTHER = re.compile(
+#: Possessives: directly before an age or gender word, they refer to another person.
+_POSSESSIVE = re.compile(
     r"(?:他|她|自己|我|你|您|家里|他们|她们)的?$|\b(?:his|her|my|your|their|our)\s+$", re.I
 )
 _SENTENCES = re.compile(r"[。；;.!?！？\n]+")
@@ -69,9 +70,9 @@ _CLAUSES = re.compile(r"[,，]+")
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    plain = re.split(r"\|(?![^(]*\))", words)
-    chinese = [w for w in plain if not w.isascii()]
-    english = [w for w in plain if w.isascii()]
+    alternatives = re.split(r"\|(?![^(]*\))", words)
+    chinese = [w for w in alternatives if not w.isascii()]
+    english = [w for w in alternatives if w.isascii()]
     return re.compile("|".join([*chinese, rf"\b(?:{'|'.join(english)})\b"]), re.I)
 
 
@@ -81,14 +82,14 @@ _COMPILED = {
 
 
 def _about_speaker(sentence: str) -> list[str]:
-    """Return a sentence's clauses up to the first one about the reply."""
+    """Return the clauses of a sentence before the first one about the reply."""
     clauses = _CLAUSES.split(sentence)
     stop = next((n for n, clause in enumerate(clauses) if _ABOUT_REPLY.search(clause)), len(clauses))
     return clauses[:stop]
 
 
 def find_cues(think: str) -> dict[str, str]:
-    """Return cue -> label for every cue the text names; the most often named label wins, then the first.
+    """Return cue -> label for every cue named in the text: the most frequent label, or the first of equals.
 
     >>> find_cues("用户是一位年迈的女性,语气悲伤,还叹了口气。我应该用温和开心的语气回复。")
     {'emotion': 'sad', 'age': 'old', 'gender': 'female', 'event': 'sigh'}
@@ -101,7 +102,7 @@ def find_cues(think: str) -> dict[str, str]:
             hits = sorted((h.start(), label) for label, p in labels.items() for h in p.finditer(clause))
             for start, label in hits:
                 before = clause[:start]
-                if _NOT_SO.search(before) or (cue in ("age", "gender") and _OF_ANOTHER.search(before)):
+                if _NEGATION.search(before) or (cue in ("age", "gender") and _POSSESSIVE.search(before)):
                     continue
                 votes[label] = votes.get(label, 0) + 1
         if votes:

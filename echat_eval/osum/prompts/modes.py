@@ -1,8 +1,9 @@
-"""The ways to use the model: what each says before the query, how it draws, and when it ends.
+"""Modes of the model: the prompt, the sampling parameters and the end of a reply in each.
 
-Profile `fixed` (default) uses the prompts of training and mends what the public inference code does wrong;
-profile `upstream` keeps its prompts, its cut of a spoken reply, its missing repetition rule, its layout of
-past turns and its caps. Crashes, half-loaded weights and noise in place of missing audio are in neither.
+Profile `fixed` (default) uses the training prompts and corrects errors of the public inference code. Profile
+`upstream` keeps that code's prompts, its cut of a spoken reply, its missing repetition rule, its layout of
+past turns and its length limits. Neither reproduces its crashes, its partly loaded weights or its noise in
+place of missing audio.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ __all__ = [
     "PROFILES",
     "AudioPrompt",
     "GenerationRequest",
-    "Ids",
     "Mode",
     "PastTurn",
     "Piece",
     "Profile",
-    "Spoken",
-    "Words",
+    "SpeechIdPrompt",
+    "TextIdPrompt",
+    "TextPrompt",
     "layout",
     "mode_named",
     "rules_of",
@@ -43,8 +44,8 @@ __all__ = [
 Profile = Literal["fixed", "upstream"]
 PROFILES: tuple[Profile, ...] = ("fixed", "upstream")
 
-#: Past turns that stay in the prompt, as in the public code.
-TURNS_KEPT = 5
+#: Past turns kept in the prompt, as in the public code.
+MAX_PAST_TURNS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,10 @@ class PastTurn:
     """One finished exchange.
 
     Attributes:
-        wave: (samples,) 16 kHz, what the user said.
-        ids: everything the model generated then, if it was this model; taken before `text` and `speech`.
-        text: what was written, think text included.
-        speech: the codec ids that were spoken, if any.
+        wave: (samples,) 16 kHz, the user's speech.
+        ids: all ids that this model generated in reply, if known; preferred over `text` and `speech`.
+        text: the text of the reply, think text included.
+        speech: the codec ids of the reply, if any.
     """
 
     wave: Tensor
@@ -69,10 +70,10 @@ class GenerationRequest:
     """One request.
 
     Attributes:
-        wave: (samples,) 16 kHz; for modes that hear.
-        text: for modes that read.
-        task: a name of `prompts.TASKS` for mode `understand`, or a wording of one's own.
-        history: oldest first; only mode `s2s` was trained with it.
+        wave: (samples,) 16 kHz; for modes with audio input.
+        text: for modes with text input.
+        task: for mode `understand`, a name from `prompts.TASKS` or a custom prompt.
+        history: past turns, oldest first; only mode `s2s` was trained with them.
         seed: of the sampling.
     """
 
@@ -84,35 +85,35 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """Text to be looked up in the text table; specials count only if `trusted`."""
+class TextPrompt:
+    """Text to tokenize; special tokens in it are recognised only if `trusted`."""
 
     text: str
     trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
-    """Ids of the text table."""
+class TextIdPrompt:
+    """Ids in the text vocabulary."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """Ids of the speech table."""
+class SpeechIdPrompt:
+    """Ids in the speech vocabulary."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPrompt:
-    """The adapter's output for one waveform: 12.5 positions a second."""
+    """One waveform (samples,) at 16 kHz; the adapter turns it into 12.5 positions per second."""
 
     wave: Tensor
 
 
-Piece = Words | Ids | Spoken | AudioPrompt
+Piece = TextPrompt | TextIdPrompt | SpeechIdPrompt | AudioPrompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,47 +123,46 @@ class Mode:
     Attributes:
         name: on the command line.
         prompt: name of the system prompt.
-        hears: takes audio; otherwise text.
-        speaks: answers with speech tokens.
-        sampling: the public code's numbers, kept in both profiles.
-        cap: most new ids in profile `fixed`.
-        upstream_cap: most new ids in profile `upstream`.
-        in_turn: writes and speaks in turn; experimental.
+        takes_audio: the query is audio; otherwise text.
+        speaks: replies with speech tokens.
+        sampling: parameters of the public code, used in both profiles.
+        max_new_tokens: limit on new ids in profile `fixed`.
+        upstream_max_new_tokens: limit on new ids in profile `upstream`.
+        interleaved: generates text and speech in alternating blocks; experimental.
     """
 
     name: str
     prompt: str
-    hears: bool
+    takes_audio: bool
     speaks: bool
     sampling: Sampling
-    cap: int
-    upstream_cap: int
-    in_turn: bool = False
+    max_new_tokens: int
+    upstream_max_new_tokens: int
+    interleaved: bool = False
 
 
 _SPEAKING = Sampling(top_k=10, top_p=0.9, temperature=1.2)
 _CHATTING = Sampling(top_k=2, temperature=0.4, repetition_penalty=1.05)
 _ANSWERING = Sampling(top_k=5, top_p=0.9, repetition_penalty=1.05)
 _READING_OUT = Sampling(top_k=15, top_p=0.8, temperature=1.2)
-_IN_TURN = Sampling(top_k=10, top_p=0.9)
+_INTERLEAVED = Sampling(top_k=10, top_p=0.9)
 
-#: The user's words in which the public code's deleted streaming inference asked for text and speech in turn.
-_ASK_IN_TURN = (
+#: User text with which the public code's deleted streaming inference asked for interleaved text and speech.
+_ASK_INTERLEAVED = (
     "实现语音与文字的即时交流，直接进行文字和语音token的交错回复，每回复6个文字,就转化为18个语音token。"
 )
 
 
-def _mode(name: str, sampling: Sampling, cap: int, upstream_cap: int) -> Mode:
-    hears, speaks = name not in ("tts", "t2t"), name in ("tts", "s2s", "s2s-think", "s2s-stream")
+def _mode(name: str, sampling: Sampling, max_new_tokens: int, upstream_max_new_tokens: int) -> Mode:
     return Mode(
         name=name,
         prompt=name,
-        hears=hears,
-        speaks=speaks,
+        takes_audio=name not in ("tts", "t2t"),
+        speaks=name in ("tts", "s2s", "s2s-think", "s2s-stream"),
         sampling=sampling,
-        cap=cap,
-        upstream_cap=upstream_cap,
-        in_turn=name == "s2s-stream",
+        max_new_tokens=max_new_tokens,
+        upstream_max_new_tokens=upstream_max_new_tokens,
+        interleaved=name == "s2s-stream",
     )
 
 
@@ -177,8 +177,8 @@ MODES: Mapping[str, Mode] = MappingProxyType(
             _mode("understand", _ANSWERING, 1024, 8000),
             _mode("tts", _READING_OUT, 2000, 2000),
             _mode("t2t", Sampling(), 1024, 200),
-            # Experimental: whether the released checkpoints were trained to speak in turn is not known.
-            _mode("s2s-stream", _IN_TURN, 2000, 300),
+            # Experimental: the released checkpoints may not have been trained for interleaved replies.
+            _mode("s2s-stream", _INTERLEAVED, 2000, 300),
         )
     }
 )
@@ -188,43 +188,46 @@ def mode_named(name: str) -> Mode:
     """Return a mode.
 
     Raises:
-        UnknownName: with the nearest one.
+        UnknownName: no such mode; the message suggests the nearest name.
     """
     if name not in MODES:
         raise UnknownName("mode", name, MODES)
     return MODES[name]
 
 
-def rules_of(mode: Mode, profile: Profile, *, cap: int | None = None) -> DecodingRules:
-    """Return the rules of a mode's reply; `cap` lowers or raises the most new ids."""
-    usual = mode.cap if profile == "fixed" else mode.upstream_cap
-    rules = DecodingRules(max_new=usual if cap is None else cap)
+def rules_of(mode: Mode, profile: Profile, *, max_new_tokens: int | None = None) -> DecodingRules:
+    """Return the decoding rules of a mode; `max_new_tokens` replaces the limit of the profile."""
+    if max_new_tokens is None:
+        fixed = profile == "fixed"
+        max_new_tokens = mode.max_new_tokens if fixed else mode.upstream_max_new_tokens
+    rules = DecodingRules(max_new_tokens=max_new_tokens)
     if mode.name == "tts":
-        return replace(rules, starts_in_speech=True, edges=1)
+        return replace(rules, starts_in_speech=True, bos_eos_count=1)
     if not mode.speaks:
         return replace(rules, ends_with_text=True)
-    if mode.in_turn:
-        return replace(rules, blocks=(6, 18), edge_fills=profile == "fixed")
-    # The public code means to block repeated speech tokens, but on GPUs never switches the rule on.
+    if mode.interleaved:
+        return replace(rules, blocks=(6, 18), bos_eos_in_blocks=profile == "fixed")
+    # The public code intends to block repeated speech tokens, but never enables the rule on GPUs.
     return replace(rules, age_gate=True, block_repeats=profile == "fixed")
 
 
-def layout(mode: Mode, ask: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
+def layout(mode: Mode, request: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
     """Return the prompt as pieces, in order.
 
     Raises:
-        UsageError: the mode needs audio or text that the request lacks, or has no place for past turns.
+        UsageError: the request has no audio or text for a mode that needs it, or has past turns for a mode
+            that does not take them.
     """
-    if mode.hears and ask.wave is None:
+    if mode.takes_audio and request.wave is None:
         raise UsageError(f"mode '{mode.name}' needs audio")
-    if not mode.hears and not ask.text:
+    if not mode.takes_audio and not request.text:
         raise UsageError(f"mode '{mode.name}' needs text")
-    if ask.history:
+    if request.history:
         if mode.name != "s2s":
             raise UsageError(
-                f"mode '{mode.name}' has no place for past turns; mode 's2s' was trained with them"
+                f"mode '{mode.name}' takes no past turns; use mode 's2s', which was trained with them"
             )
-        return _dialogue(mode, ask, profile=profile, config=config)
+        return _dialogue(mode, request, profile=profile, config=config)
     opening = system(mode.prompt) + USER
     if profile == "upstream":
         if mode.name == "understand":
@@ -232,53 +235,64 @@ def layout(mode: Mode, ask: GenerationRequest, *, profile: Profile, config: Osum
         elif mode.name == "s2t-think":
             opening = system(mode.prompt)
         elif mode.name == "s2s-stream":
-            opening = system("qwen") + USER + _ASK_IN_TURN
-    pieces: list[Piece] = [Words(opening)]
+            opening = system("qwen") + USER + _ASK_INTERLEAVED
+    pieces: list[Piece] = [TextPrompt(opening)]
     if mode.name == "understand":
-        pieces.append(_question(ask.task))
-    if ask.wave is not None and mode.hears:
-        pieces += _query(ask.wave, config.speech)
-    elif ask.text:
-        pieces += [Words(ask.text, trusted=False), Words(ASSISTANT)]
+        pieces.append(_task_prompt(request.task))
+    if request.wave is not None and mode.takes_audio:
+        pieces += _query(request.wave, config.speech)
+    elif request.text:
+        pieces += [TextPrompt(request.text, trusted=False), TextPrompt(ASSISTANT)]
     if mode.name == "tts":
-        pieces.append(Spoken((config.speech.edge,)))
+        pieces.append(SpeechIdPrompt((config.speech.bos_eos,)))
     return pieces
 
 
-def _question(task: str) -> Words:
-    """Return the task's wording; anything with a space or no plain name is a wording of one's own."""
-    own = not task.isascii() or " " in task
-    return Words(task, trusted=False) if own else Words(task_named(task).prompt)
+def _task_prompt(task: str) -> TextPrompt:
+    """Return the prompt of a task; text with spaces or non-ASCII characters is a custom prompt."""
+    custom = not task.isascii() or " " in task
+    return TextPrompt(task, trusted=False) if custom else TextPrompt(task_named(task).prompt)
 
 
 def _query(wave: Tensor, speech: SpeechIds) -> list[Piece]:
-    return [Spoken((speech.query_begin,)), AudioPrompt(wave), Spoken((speech.query_end,)), Words(ASSISTANT)]
+    return [
+        SpeechIdPrompt((speech.query_begin,)),
+        AudioPrompt(wave),
+        SpeechIdPrompt((speech.query_end,)),
+        TextPrompt(ASSISTANT),
+    ]
 
 
-def _dialogue(mode: Mode, ask: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
-    """Return a prompt with past turns: as in training, or as the public inference code lays them out."""
-    assert ask.wave is not None  # checked by the caller
-    pieces: list[Piece] = [Words(system(mode.prompt))]
-    for turn in ask.history[-TURNS_KEPT:]:
+def _dialogue(mode: Mode, request: GenerationRequest, *, profile: Profile, config: OsumConfig) -> list[Piece]:
+    """Return a prompt with past turns, laid out as in training or as in the public inference code."""
+    assert request.wave is not None  # checked by the caller
+    pieces: list[Piece] = [TextPrompt(system(mode.prompt))]
+    for turn in request.history[-MAX_PAST_TURNS:]:
         if profile == "upstream":
-            # No user marker, no end of turn, and a text that lacks its last id.
-            pieces += [*_query(turn.wave, config.speech), *_said(turn, config, verbatim=True)]
+            # No user marker, no end of turn, and a text without its last id.
+            pieces += [*_query(turn.wave, config.speech), *_past_reply(turn, config, verbatim=True)]
         else:
-            said = _said(turn, config, verbatim=False)
-            pieces += [Words(USER), AudioPrompt(turn.wave), Words(END + ASSISTANT), *said, Words(END)]
-    return [*pieces, Words(USER), *_query(ask.wave, config.speech)]
+            reply = _past_reply(turn, config, verbatim=False)
+            pieces += [
+                TextPrompt(USER),
+                AudioPrompt(turn.wave),
+                TextPrompt(END + ASSISTANT),
+                *reply,
+                TextPrompt(END),
+            ]
+    return [*pieces, TextPrompt(USER), *_query(request.wave, config.speech)]
 
 
-def _said(turn: PastTurn, config: OsumConfig, *, verbatim: bool) -> list[Piece]:
-    """Return an earlier reply; `verbatim` keeps its speech as it came, borders and all."""
-    edge, rules = config.speech.edge, DecodingRules(max_new=0)
+def _past_reply(turn: PastTurn, config: OsumConfig, *, verbatim: bool) -> list[Piece]:
+    """Return the reply of a past turn; `verbatim` keeps all its speech ids as generated."""
+    speech_bos_eos, rules = config.speech.bos_eos, DecodingRules(max_new_tokens=0)
     if turn.ids is None:
-        text: Piece = Words(turn.text, trusted=False)
-        speech = (edge, *turn.speech, edge) if turn.speech else ()
+        text: Piece = TextPrompt(turn.text, trusted=False)
+        speech = (speech_bos_eos, *turn.speech, speech_bos_eos) if turn.speech else ()
     else:
-        words, codec = split_ids(turn.ids, rules, config, upstream=verbatim)
-        text = Ids(words)
-        speech = (edge, *codec, edge) if codec else ()
+        text_ids, codec = split_ids(turn.ids, rules, config, upstream=verbatim)
+        text = TextIdPrompt(text_ids)
+        speech = (speech_bos_eos, *codec, speech_bos_eos) if codec else ()
         if verbatim and config.text.end in turn.ids:
             speech = turn.ids[turn.ids.index(config.text.end) + 1 :]
-    return [text, Spoken(speech)] if speech else [text]
+    return [text, SpeechIdPrompt(speech)] if speech else [text]

@@ -1,7 +1,7 @@
-"""What the model wrote, taken apart: think text, perceived cues, the emotion it answers in, and the words.
+"""Parsing of replies: think text, perceived cues, emotion of the reply, and the spoken words.
 
-Label-based think (tag-think) follows one template and is parsed; natural-language think is searched with the
-lexicon of `lexicon.py`, whose error is measured in tests and stated in docs/osum-echat.md.
+Label-based think text (tag-think) follows a template and is parsed. Natural-language think text is searched
+with the lexicon of `lexicon.py`; tests measure its error and docs/osum-echat.md reports it.
 
 Source of the strings: OSUM-EChat, commit f2bcfac, wenet/dataset/process/processor_tag_think.py.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REPLY_EMOTIONS", "Reading", "read_answer", "read_labels", "read_reply", "split_think"]
 
-#: Emotion tags that lead a tag-think reply -> English names; they are written, not spoken.
+#: Emotion tags at the start of a tag-think reply -> English names; they are written, not spoken.
 REPLY_EMOTIONS: Mapping[str, str] = MappingProxyType(
     {
         "愉悦": "pleased",
@@ -54,27 +54,27 @@ REPLY_EMOTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Slots of the think template -> cue names.
-SLOTS: Mapping[str, str] = MappingProxyType(
+#: Fields of the think template -> cue names.
+FIELDS: Mapping[str, str] = MappingProxyType(
     {"年龄为": "age", "性别为": "gender", "情感为": "emotion", "声音事件为": "event"}
 )
 
-#: What stands in a slot nobody labelled.
+#: Values of a field without a label.
 NO_LABEL = {"&&", "none", "null", ""}
 
 _OPEN = re.compile(r"<think>")
-# The prompt says `</think end>`, the training text says `<think end>`: models may write either.
+# The prompt uses `</think end>`, the training text `<think end>`; models may generate either.
 _CLOSE = re.compile(r"</?think end>|</think>")
-# The emotion planned for the reply stands in the same words behind 回复; it was not heard.
-_SLOT = re.compile(rf"(?<!回复)({'|'.join(SLOTS)})\s*[:：]\s*<([^<>]*)>")
-_REPLY_SLOT = re.compile(r"回复情感为\s*[:：]\s*<([^<>]*)>")
+# After 回复 the same words name the emotion planned for the reply, which is not a perceived one.
+_FIELD = re.compile(rf"(?<!回复)({'|'.join(FIELDS)})\s*[:：]\s*<([^<>]*)>")
+_REPLY_FIELD = re.compile(r"回复情感为\s*[:：]\s*<([^<>]*)>")
 _LEADING_TAG = re.compile(r"\s*<([^<>]{1,12})>\s*")
 _TAG = re.compile(r"<([^<>]*)>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A text taken apart; see `engine.OsumReply` for the fields."""
+    """A parsed reply; see `engine.OsumReply` for the fields."""
 
     text: str
     think: str | None = None
@@ -83,10 +83,10 @@ class Reading:
 
 
 def split_think(text: str) -> tuple[str | None, str]:
-    """Return (think text, reply); think text is None where there are no marks.
+    """Return (think text, reply); think text is None if there are no think marks.
 
-    A think text that never ends is all think, and the reply is empty: words that were not meant to be
-    heard must not be judged as the answer.
+    If a think text never ends, the reply is empty: text that was not meant as the reply must not be judged
+    as one.
 
     >>> split_think("<think>a sad child<think end>Oh dear.")
     ('a sad child', 'Oh dear.')
@@ -102,18 +102,18 @@ def split_think(text: str) -> tuple[str | None, str]:
 
 
 def read_labels(think: str) -> dict[str, str]:
-    """Return cue -> label out of a template think text; slots without a known label are left out.
+    """Return cue -> label from a template think text; fields without a known label are omitted.
 
     >>> read_labels("用户说的话是:你好,年龄为:<ADULT>,性别为:<&&>,情感为:<ANGRY>,声音事件为:<LAUGH>")
     {'age': 'adult', 'emotion': 'anger', 'event': 'laugh'}
     """
-    # The transcript comes first and is the user's own words: a slot in it must not win.
+    # The transcript comes first and holds the user's words: a field in it must not win.
     found: dict[str, str] = {}
-    for name, tag in _SLOT.findall(think):
-        label = None if tag.strip().lower() in NO_LABEL else to_label(SLOTS[name], tag)
-        found.pop(SLOTS[name], None)
+    for name, tag in _FIELD.findall(think):
+        label = None if tag.strip().lower() in NO_LABEL else to_label(FIELDS[name], tag)
+        found.pop(FIELDS[name], None)
         if label:
-            found[SLOTS[name]] = label
+            found[FIELDS[name]] = label
     return found
 
 
@@ -125,7 +125,7 @@ def _take_leading_tag(reply: str) -> tuple[str | None, str]:
 
 
 def read_reply(text: str) -> Reading:
-    """Take a chat reply apart.
+    """Parse a chat reply.
 
     >>> read_reply("<think>年龄为:<OLD>,回复情感为:<悲伤><think end><悲伤>我很抱歉。").reply_emotion
     'sad'
@@ -134,8 +134,8 @@ def read_reply(text: str) -> Reading:
     emotion, reply = _take_leading_tag(reply)
     if think is None:
         return Reading(text=reply, reply_emotion=emotion)
-    by_template = bool(_SLOT.search(think))
-    planned = _REPLY_SLOT.search(think)
+    by_template = bool(_FIELD.search(think))
+    planned = _REPLY_FIELD.search(think)
     if emotion is None and planned:
         emotion = REPLY_EMOTIONS.get(planned[1].strip().lower())
     perceived = read_labels(think) if by_template else find_cues(think)
@@ -143,26 +143,27 @@ def read_reply(text: str) -> Reading:
 
 
 def read_answer(text: str, *, task: str) -> Reading:
-    """Take an understanding answer apart: the transcript is the text, the tags are what was perceived.
+    """Parse an understanding answer: the transcript becomes the text, the tags become the perceived cues.
 
-    Tags are read from the end, in the order the task names them; without a match by place, by label.
+    Tags are read from the end, in the order of the task's cues. A tag that does not match the cue at its
+    position is matched by label.
 
     >>> reading = read_answer("你好<ADULT><FEMALE>", task="asr+age+gender")
     >>> reading.text, dict(reading.perceived)
     ('你好', {'age': 'adult', 'gender': 'female'})
     """
     text = text.strip()
-    known = TASKS.get(task)
-    cues = known.cues if known else ()
+    known_task = TASKS.get(task)
+    cues = known_task.cues if known_task else ()
     if not cues:
         return Reading(text=text)
     tags = list(_TAG.finditer(text))[-len(cues) :]
-    bare = [hit[1] for hit in tags] if tags else [text]
+    labels = [hit[1] for hit in tags] if tags else [text]
     perceived: dict[str, str] = {}
-    for place, tag in enumerate(bare):
-        for cue in (cues[place + len(cues) - len(bare)], *cues):
+    for position, tag in enumerate(labels):
+        for cue in (cues[position + len(cues) - len(labels)], *cues):
             if cue in CUES and cue not in perceived and (label := to_label(cue, tag)):
                 perceived[cue] = label
                 break
-    words = text[: tags[0].start()].strip() if tags and known and known.transcript else text
+    words = text[: tags[0].start()].strip() if tags and known_task and known_task.transcript else text
     return Reading(text=words, perceived=MappingProxyType(perceived))

@@ -1,4 +1,4 @@
-"""The exact words and markers around a query, per mode. Released weights depend on every character.
+"""The exact prompt text and markers of each mode. Released weights depend on every character.
 
 Source: OSUM-EChat, commit f2bcfac, wenet/osum_echat/llmasr_model_instruct_version.py (lines 332-342 and
 722) and infer_gradio.py (lines 67-92). The apostrophe in the think prompt is U+2019.
@@ -34,7 +34,7 @@ SYSTEM: Mapping[str, str] = MappingProxyType(
         "s2t-think": f"{_A} thinking-enabled speech-to-text dialogue {_BY} not only comprehend the semantic meaning and paralinguistic cues in speech but also engage in deliberate reasoning to process such information. Based on this thinking process, you {_EXCLUSIVELY}",
         "t2t": f"{_A} text-to-text dialogue {_BY} understand user input in text {_EXCLUSIVELY}",
         "understand": f"{_A}n audio understanding {_BY} can transcribe speech accurately and analyze paralinguistic cues to provide precise text responses.",
-        # What the public inference code really sends, damaged by a search-and-replace.
+        # The prompt as the public inference code sends it, damaged by a search-and-replace.
         "understand-upstream": f"{_A}n audio understanding. You can transcribe speech accurately and anaosum_echat2e paralinguistic cues to provide precise text responses.",
         "tts": f"{_A} speech synthesis {_BY} generate natural and fluent speech from text input.",
         "tts-stream": f"{_A} speech synthesis {_BY} generate natural speech from text input and output both audio and the original text in interleaved format.",
@@ -48,7 +48,7 @@ END = "<|im_end|>\n"
 
 
 def system(name: str) -> str:
-    """Return the system turn with its markers."""
+    """Return the system turn of a prompt name, with its markers."""
     return f"<|im_start|>system\n{SYSTEM[name]}<|im_end|>\n"
 
 
@@ -57,9 +57,9 @@ class Task:
     """A question about audio.
 
     Attributes:
-        prompt: the demo's wording, which stands before the audio.
-        transcript: the answer begins with what was said.
-        cues: which tags end it, in this order; "style" is no cue of the benchmark.
+        prompt: the demo's prompt, placed before the audio.
+        transcript: the answer begins with a transcript.
+        cues: tags at the end of the answer, in this order; "style" is not a cue of the benchmark.
     """
 
     prompt: str
@@ -139,7 +139,7 @@ def task_named(name: str) -> Task:
     """Return an understanding task.
 
     Raises:
-        UnknownName: with the nearest one.
+        UnknownName: no such task; the message suggests the nearest name.
     """
     if name not in TASKS:
         raise UnknownName("understanding task", name, TASKS)

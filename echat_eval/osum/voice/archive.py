@@ -1,4 +1,4 @@
-"""Unpacking CosyVoice-300M-25Hz.tar without trusting it."""
+"""Safe unpacking of CosyVoice-300M-25Hz.tar."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDED", "check_release", "unpack_release"]
 
-#: What token2wav reads: two sets of weights, and two graphs to prepare a voice.
+#: Files that token2wav needs: two sets of weights, and two graphs to prepare a voice.
 NEEDED = ("flow.pt", "hift.pt", "campplus.onnx", "speech_tokenizer_v1.onnx")
-#: Written too if it is there: it tells the 25 Hz release from the 50 Hz one, whose weights look alike.
+#: Optional: distinguishes the 25 Hz release from the 50 Hz one, whose weights have the same shapes.
 SETTINGS = "cosyvoice.yaml"
 
 
 def unpack_release(archive: Path, folder: Path) -> None:
-    """Write what token2wav needs of the released tar into the folder, and nothing else.
+    """Unpack the files that token2wav needs from the released tar into the folder, and nothing else.
 
-    Every member is looked at before the first byte is written. Files are written under the names listed here,
-    whatever folder the archive holds them in, and appear whole or not at all.
+    Every member is checked before the first byte is written. Files keep their base names only, without the
+    folders of the archive, and are written atomically.
 
     Raises:
-        BadData: not a tar, cut short, a link, a device, a member that would leave the folder, a file twice,
-            files missing, or the release of another frame rate.
+        BadData: the archive is not a tar, is truncated or incomplete, is of another frame rate, or has a
+            link, a device, a duplicate file or a member that would leave the folder.
     """
     try:
         with tarfile.open(archive) as tar:
-            members = choose_members(tar, archive)
+            members = select_members(tar, archive)
             missing = [name for name in NEEDED if name not in members]
             if missing:
                 raise BadData(
-                    f"{archive}: lacks {', '.join(missing)}; expected CosyVoice-300M-25Hz.tar, whole"
+                    f"{archive}: missing {', '.join(missing)}; expected the complete CosyVoice-300M-25Hz.tar"
                 )
             if SETTINGS in members:
-                check_settings(read_start(tar, members[SETTINGS]), where=f"{archive}: {SETTINGS}")
+                check_settings(read_start(tar, members[SETTINGS]), source=f"{archive}: {SETTINGS}")
             folder.mkdir(parents=True, exist_ok=True)
             for name, member in members.items():
                 write_member(tar, member, folder / name)
@@ -52,9 +52,9 @@ def unpack_release(archive: Path, folder: Path) -> None:
         ) from None
 
 
-def choose_members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
-    """Return the members to write by the name to write; refuse the archive for one suspicious member."""
-    chosen: dict[str, tarfile.TarInfo] = {}
+def select_members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
+    """Return file name -> member to write; raise BadData for any suspicious member."""
+    selected: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\\" in member.name:
@@ -66,16 +66,16 @@ def choose_members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.Tar
                 f"{archive}: member '{member.name}' is a link or device; refused, nothing was written"
             )
         if member.isreg() and path.name in (*NEEDED, SETTINGS):
-            if path.name in chosen:
+            if path.name in selected:
                 raise BadData(f"{archive}: holds '{path.name}' twice; refused, nothing was written")
-            chosen[path.name] = member
-    return chosen
+            selected[path.name] = member
+    return selected
 
 
 def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Copy one member's bytes to the target, which appears when it is whole."""
+    """Copy the bytes of one member to the target, atomically."""
     source = tar.extractfile(member)
-    assert source is not None  # a regular file, or choose_members would have refused it
+    assert source is not None  # a regular file: select_members refuses others
     partial = target.with_name(f"{target.name}.part")
     try:
         with source, partial.open("wb") as file:
@@ -94,17 +94,19 @@ def read_start(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 
 
 def check_release(folder: Path) -> None:
-    """Raise BadData if an unpacked release lacks files, or its settings name another frame rate."""
+    """Raise BadData if files of an unpacked release are missing or its frame rate is not 25 Hz."""
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        raise BadData(f"{folder}: lacks {', '.join(missing)}; unpack CosyVoice-300M-25Hz.tar there")
+        raise BadData(f"{folder}: missing {', '.join(missing)}; unpack CosyVoice-300M-25Hz.tar there")
     settings = folder / SETTINGS
     if settings.is_file():
-        check_settings(settings.read_text("utf-8", "replace"), where=str(settings))
+        check_settings(settings.read_text("utf-8", "replace"), source=str(settings))
 
 
-def check_settings(text: str, *, where: str) -> None:
-    """Raise BadData if a cosyvoice.yaml names another frame rate than 25 Hz; it is searched, never loaded."""
+def check_settings(text: str, *, source: str) -> None:
+    """Raise BadData if a cosyvoice.yaml has another frame rate than 25 Hz; it is searched, not parsed."""
     for rate in re.findall(r"^\s*input_frame_rate:\s*(\d+)", text, re.MULTILINE):
         if int(rate) != TOKENS_PER_SECOND:
-            raise BadData(f"{where}: {rate} tokens a second; expected {TOKENS_PER_SECOND}, the 25 Hz release")
+            raise BadData(
+                f"{source}: {rate} tokens a second; expected {TOKENS_PER_SECOND}, the 25 Hz release"
+            )

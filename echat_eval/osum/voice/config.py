@@ -1,4 +1,4 @@
-"""The numbers of token2wav: CosyVoice-300M-25Hz, and a tiny double of it for tests.
+"""Configuration of token2wav: CosyVoice-300M-25Hz, and a tiny version for tests.
 
 Source of the constants: OSUM-EChat, commit f2bcfac, tts/; the upstream CosyVoice recipe, commit ace7c47,
 with the frame rate of the 25 Hz release.
@@ -35,27 +35,27 @@ __all__ = [
     "voice_config_to_json",
 ]
 
-#: Beside flow.pt and hift.pt of another size than the released one; the release has none.
+#: Sizes, in the folder of flow.pt and hift.pt; the release has the sizes of `FULL_VOICE` and no such file.
 CONFIG_FILE = "token2wav.json"
 
-#: Hz, of the mel frames and of the finished wave.
+#: Hz, of the waveform and of the mel frames.
 SAMPLE_RATE = 22_050
-#: Samples from one mel frame to the next.
+#: Samples between mel frames.
 HOP = 256
-#: Mel bins.
+#: Mel bands.
 MELS = 80
-#: Speech tokens a second.
+#: Speech tokens per second.
 TOKENS_PER_SECOND = 25
 #: Speech ids run from 0 to SPEECH_IDS - 1; 4096 and above are markers of the language model.
 SPEECH_IDS = 4096
-#: Values of a speaker embedding.
+#: Size of a speaker embedding.
 EMBEDDING_SIZE = 192
 
 
 def mel_frames(tokens: int) -> int:
-    """Return how many mel frames `tokens` speech tokens become.
+    """Return the number of mel frames for `tokens` speech tokens.
 
-    Evaluated left to right in float64, as upstream does: the order decides the last frame.
+    Evaluated left to right in float64, as upstream does: the order affects the last frame.
 
     >>> [mel_frames(n) for n in (0, 1, 2, 40, 41, 100)]
     [0, 3, 6, 137, 141, 344]
@@ -65,7 +65,7 @@ def mel_frames(tokens: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowConfig:
-    """Flow matching: a token encoder, a length regulator, an estimator of the velocity.
+    """Flow matching: a token encoder, a length regulator and a velocity estimator.
 
     Attributes:
         width: of the token embedding and the encoder.
@@ -75,7 +75,7 @@ class FlowConfig:
         mid_stages: stages of the estimator at half the frame rate.
         estimator_heads, head_size: of the estimator's attention.
         groups: of the estimator's group norms.
-        regulator_stages: convolutions of the length regulator before the last.
+        regulator_stages: convolutions of the length regulator, the last excluded.
         steps: of the Euler solver.
         guidance: g of v = (1 + g) v_with_conditions - g v_without.
     """
@@ -97,22 +97,22 @@ class FlowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiftConfig:
-    """The HiFT vocoder: harmonics plus noise, filtered, and an inverse STFT.
+    """The HiFT vocoder: filtered harmonics and noise, and an inverse STFT.
 
     Attributes:
         channels: after the first convolution; halved by each up-sampling.
         pitch_channels: of the pitch predictor.
-        harmonics: sines at 1, 2, ... times the pitch, the first included.
+        harmonics: number of sines at 1, 2, ... times the pitch.
         sine_amplitude, voiced_noise: amplitude of a voiced sine and of the noise on it.
         voiced_above: Hz; at or below it a frame is unvoiced.
         strides, kernels: of the up-sampling convolutions.
-        n_fft, hop: samples, of the STFT at the end.
-        residual_kernels: one residual block each, averaged.
-        source_kernels: of the source's residual blocks, one an up-sampling.
-        dilations: inside every residual block.
-        slope: of the leaky ReLUs before the up-samplings; the last one has 0.01.
-        loudest_bin: where a bin's magnitude is cut.
-        limit: where the wave is cut.
+        n_fft, hop: samples, of the final STFT.
+        residual_kernels: one residual block each; the blocks are averaged.
+        source_kernels: of the residual blocks of the source, one per up-sampling.
+        dilations: in every residual block.
+        slope: of the leaky ReLUs before the up-samplings; the last leaky ReLU has 0.01.
+        loudest_bin: upper limit of a bin's magnitude.
+        limit: upper limit of the absolute value of a sample.
     """
 
     channels: int
@@ -135,7 +135,7 @@ class HiftConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceConfig:
-    """Both halves of token2wav."""
+    """The two parts of token2wav."""
 
     flow: FlowConfig
     hift: HiftConfig
@@ -157,7 +157,7 @@ FULL_VOICE = VoiceConfig(
     hift=HiftConfig(channels=512, pitch_channels=512),
 )
 
-#: The same key names at a size a test can run.
+#: The same key names in a size for tests.
 TINY_VOICE = VoiceConfig(
     flow=FlowConfig(
         width=32,
@@ -183,7 +183,7 @@ def voice_config_from_json(text: str) -> VoiceConfig:
     """Return the sizes written by `voice_config_to_json`.
 
     Raises:
-        BadData: not JSON, entries missing, or entries this version does not know.
+        BadData: not JSON, entries missing, or entries unknown to this version.
     """
     kinds: dict[str, type] = {"flow": FlowConfig, "hift": HiftConfig}
     try:
@@ -196,7 +196,7 @@ def voice_config_from_json(text: str) -> VoiceConfig:
 
 
 def read_voice_config(folder: Path) -> VoiceConfig:
-    """Return the sizes in `token2wav.json` of a folder, or `FULL_VOICE` if there is none.
+    """Return the sizes from `token2wav.json` of a folder, or `FULL_VOICE` if there is none.
 
     Raises:
         BadData: the file is broken.

@@ -1,7 +1,7 @@
 """The velocity estimator of flow matching: a 1-D U-Net of residual and transformer blocks.
 
-Two frame rates: full in the outer stages, half in the middle. Every convolution sees zeros where a row is
-padded, every norm and attention sees valid frames only, so a row does not feel its batch.
+The outer stages run at the full frame rate, the inner ones at half of it. Convolutions see zeros at padding;
+norms and attention use valid frames only. The result for a row therefore does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimator"]
 
-#: x, mu, speaker and prompt, each of MELS channels.
+#: Channels of x, mu, speaker and prompt, MELS each.
 INPUT_CHANNELS = 4 * MELS
 
 
@@ -31,7 +31,7 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class ResnetBlock(nn.Module):
-    """Two (convolution, group norm, Mish) with the time added between them, and a 1x1 shortcut."""
+    """Two blocks of convolution, group norm and Mish; time embedding between them, and a 1x1 shortcut."""
 
     def __init__(self, channels_in: int, channels: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ResnetBlock(nn.Module):
         self.shortcut = nn.Conv1d(channels_in, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
-        """Return (B, C, T) from x (B, C', T), mask (B, 1, T) and time (1, time size) after its Mish."""
+        """Return (B, C, T) from x (B, C', T), mask (B, 1, T) and time (1, time size), Mish applied."""
         x = masked(x, mask)
         h = F.mish(self.norm1(self.conv1(x), mask)) + self.time(time).unsqueeze(-1)
         h = F.mish(self.norm2(self.conv2(masked(h, mask)), mask))
@@ -52,7 +52,7 @@ class ResnetBlock(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention and GELU feed-forward, without positions."""
+    """Pre-norm self-attention and a GELU feed-forward network, without positional encoding."""
 
     def __init__(self, channels: int, heads: int, head_size: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class TransformerBlock(nn.Module):
         self.down = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
-        """Return (B, T, C) from x (B, T, C) and keys (B, 1, 1, T) bool, true where attention may look."""
+        """Return (B, T, C) from x (B, T, C) and keys (B, 1, 1, T) bool, true where attention is allowed."""
         rows, frames, _ = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(rows, frames, 3, self.heads, self.head_size)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
@@ -76,7 +76,7 @@ class TransformerBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, transformer blocks, and the change of frame rate that follows them."""
+    """A residual block, then transformer blocks, then a change of frame rate."""
 
     def __init__(self, config: FlowConfig, channels_in: int, resample: nn.Module | None) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Stage(nn.Module):
         self.resample = resample
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, C, T) before, and (B, C, T') after the change of frame rate."""
+        """Return (B, C, T) before and (B, C, T') after the change of frame rate."""
         x = self.resnet(x, mask, time).transpose(1, 2)  # (B, T, C)
         keys = None if mask is None else mask.bool().unsqueeze(1)  # (B, 1, 1, T)
         for block in self.transformers:
@@ -98,7 +98,7 @@ class Stage(nn.Module):
 
 
 class Estimator(nn.Module):
-    """v(x, t) given mu, speaker and prompt."""
+    """The velocity v(x, t), conditioned on mu, speaker and prompt."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -125,9 +125,9 @@ class Estimator(nn.Module):
         self.velocity = nn.Conv1d(width, MELS, 1)
 
     def embed_times(self, times: Tensor) -> Tensor:
-        """Return (steps, 4 C) from times (steps,) in [0, 1]: the same for every row, so once a solve.
+        """Return (steps, 4 C) from times (steps,) in [0, 1]; computed once per solve for all rows.
 
-        The Mish that opens every residual block's own projection is applied here.
+        The Mish before the time projection of every residual block is applied here.
         """
         half = INPUT_CHANNELS // 2
         rates = torch.exp(
@@ -138,11 +138,11 @@ class Estimator(nn.Module):
         return F.mish(self.time2(F.silu(self.time1(sinusoids))))
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
-        """Return the velocity.
+        """Return the velocity at one time.
 
         Args:
             x: (B, 320, T): state, mu, speaker and prompt along the channels.
-            mask: (B, 1, T), 1 at valid frames, of x's dtype; None where nothing is padded.
+            mask: (B, 1, T), 1 at valid frames, of x's dtype; None without padding.
             time: (1, 4 C), a row of `embed_times`.
 
         Returns:
@@ -154,7 +154,7 @@ class Estimator(nn.Module):
         for stage in self.mid:
             x, _ = stage(x, half_mask, time)
         _, x = self.up[0](torch.cat([x, half], dim=1), half_mask, time)
-        # An odd row comes back one frame longer than it went.
+        # An odd number of frames comes back with one frame more.
         x = x[..., : full.shape[-1]]
         _, x = self.up[1](torch.cat([x, full], dim=1), mask, time)
         x = F.mish(self.last_norm(self.last_conv(masked(x, mask)), mask))

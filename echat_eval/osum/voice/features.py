@@ -1,6 +1,6 @@
-"""What the recording of a voice is turned into before the two graphs and the flow see it.
+"""Features of a voice recording, for the two graphs and for the flow.
 
-Source of the constants: OSUM-EChat, commit f2bcfac, tts/cosyvoice/cli/frontend.py and what it calls.
+Source of the constants: OSUM-EChat, commit f2bcfac, tts/cosyvoice/cli/frontend.py and its callees.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from echat_eval.osum.voice.config import HOP, MELS, SAMPLE_RATE
 
 __all__ = ["GRAPH_RATE", "speaker_features", "tokenizer_features", "voice_mel"]
 
-#: Hz, what both graphs hear.
+#: Hz, input of both graphs.
 GRAPH_RATE = 16_000
-#: Bins of the speech tokenizer's log-mel.
+#: Mel bands of the speech tokenizer.
 TOKENIZER_MELS = 128
-#: Kaldi frames at 16 kHz: 25 ms every 10 ms, in samples, and the FFT around them.
+#: Kaldi frames in samples at 16 kHz: a window of 25 ms every 10 ms, and the FFT size.
 KALDI_WINDOW, KALDI_HOP, KALDI_FFT = 400, 160, 512
-#: Hz, the lowest edge of a Kaldi mel bin.
+#: Hz, lower end of the first Kaldi mel band.
 KALDI_LOW = 20.0
 
 
 def voice_mel(wave: Tensor) -> Tensor:
-    """Return the log-mel frames the flow continues.
+    """Return the log-mel frames of the prompt, which the flow continues.
 
     Args:
         wave: (N,) float32 in [-1, 1] at 22,050 Hz, N > 384.
@@ -42,12 +42,12 @@ def voice_mel(wave: Tensor) -> Tensor:
         padded, n_fft, HOP, window=torch.hann_window(n_fft), center=False, return_complex=True
     )
     magnitude = torch.sqrt(torch.view_as_real(spectrum).square().sum(dim=-1) + 1e-9)
-    filters = mel_filters(MELS, window=n_fft, rate=SAMPLE_RATE, highest=8000.0)
+    filters = mel_filters(MELS, window=n_fft, rate=SAMPLE_RATE, max_hertz=8000.0)
     return (filters @ magnitude).clamp(min=1e-5).log().T.contiguous()
 
 
 def tokenizer_features(wave: Tensor) -> Tensor:
-    """Return the log-mel the speech tokenizer hears: Whisper's recipe with 128 bins and no padding to 30 s.
+    """Return the log-mel input of the speech tokenizer: Whisper's, with 128 bands and no padding to 30 s.
 
     Args:
         wave: (N,) float32 in [-1, 1] at 16 kHz, N > 200.
@@ -65,7 +65,7 @@ def tokenizer_features(wave: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def kaldi_filters() -> Tensor:
-    """Return (80, 257) triangles equally wide on Kaldi's mel scale, 20 Hz to Nyquist."""
+    """Return (80, 257) triangular filters, equally wide on Kaldi's mel scale, 20 Hz to Nyquist."""
 
     def to_mel(hertz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hertz / 700.0)
@@ -79,7 +79,7 @@ def kaldi_filters() -> Tensor:
 
 
 def speaker_features(wave: Tensor) -> Tensor:
-    """Return the filter bank the speaker graph hears: Kaldi's, without dither, its mean over time removed.
+    """Return the input of the speaker graph: Kaldi's filter bank without dither, minus its mean over time.
 
     Args:
         wave: (N,) float32 in [-1, 1], not scaled to 16 bits, at 16 kHz, N >= 400.
@@ -89,9 +89,9 @@ def speaker_features(wave: Tensor) -> Tensor:
     """
     frames = wave.unfold(0, KALDI_WINDOW, KALDI_HOP)  # (T, 400)
     frames = frames - frames.mean(dim=1, keepdim=True)
-    before = F.pad(frames[None], (1, 0), mode="replicate")[0, :, :-1]
+    previous = F.pad(frames[None], (1, 0), mode="replicate")[0, :, :-1]
     povey = torch.hann_window(KALDI_WINDOW, periodic=False).pow(0.85)
-    power = torch.fft.rfft((frames - 0.97 * before) * povey, n=KALDI_FFT).abs().square()
+    power = torch.fft.rfft((frames - 0.97 * previous) * povey, n=KALDI_FFT).abs().square()
     logs = (power @ kaldi_filters().T).clamp(min=torch.finfo(torch.float32).eps).log()
     centred: Tensor = logs - logs.mean(dim=0)
     return centred

@@ -1,4 +1,4 @@
-"""The token encoder of flow matching: pre-norm layers with learned-bias relative attention."""
+"""The token encoder of flow matching: pre-norm layers with relative attention and learned query biases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TokenEncoder", "relative_positions", "shift_to_keys"]
 
 
 def relative_positions(length: int, width: int, *, device: torch.device | str) -> Tensor:
-    """Return the sinusoid table of the offsets length-1, ..., 0, ..., -(length-1).
+    """Return the sinusoid table for the offsets length-1, ..., 0, ..., -(length-1).
 
     Returns:
         (2 * length - 1, width) float32, sine and cosine interleaved. Row r is for query - key = length-1-r.
@@ -30,13 +30,13 @@ def relative_positions(length: int, width: int, *, device: torch.device | str) -
 
 
 def shift_to_keys(by_offset: Tensor) -> Tensor:
-    """Turn scores by offset into scores by key.
+    """Return scores by key from scores by offset.
 
     Args:
-        by_offset: (B, H, N, 2N-1) contiguous; column c of query i belongs to the key i - (N-1-c).
+        by_offset: (B, H, N, 2N-1) contiguous; column c of query i is the score of key i - (N-1-c).
 
     Returns:
-        (B, H, N, N) view, [i, j] for query i and key j: a row starts one column before the row above.
+        (B, H, N, N) view; [i, j] is query i, key j. Each row starts one column before the row above it.
     """
     rows, heads, n, width = by_offset.shape
     return by_offset.as_strided(
@@ -47,7 +47,7 @@ def shift_to_keys(by_offset: Tensor) -> Tensor:
 
 
 class RelativeAttention(nn.Module):
-    """Full self-attention with relative positions and the two learned query biases of Transformer-XL."""
+    """Full self-attention with the relative positions and the two learned query biases of Transformer-XL."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class EncoderLayer(nn.Module):
 
 
 class TokenEncoder(nn.Module):
-    """Linear, layer norm, sqrt(width), then the layers and one more norm."""
+    """A linear layer, layer norm and scaling by sqrt(width), then the encoder layers and a final norm."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -109,10 +109,10 @@ class TokenEncoder(nn.Module):
 
         Args:
             x: (B, N, D).
-            mask: (B, N) bool, true at tokens; None where nothing is padded.
+            mask: (B, N) bool, true at tokens; None without padding.
 
         Returns:
-            (B, N, D); a row's tokens do not depend on its padding.
+            (B, N, D); the values at tokens do not depend on padding.
         """
         x = self.norm(self.project(x)) * math.sqrt(self.width)
         positions = relative_positions(x.shape[1], self.width, device=x.device).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Flow matching from speech tokens to mel frames, in padded batches that do not feel each other."""
+"""Flow matching from speech tokens to mel frames; padded batches give the same result as single rows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowMatching", "LengthRegulator", "stretch_reply", "time_grid"]
 
-#: Tokens at each end of a long reply that are stretched on their own.
-EDGE_TOKENS = 20
+#: Tokens at each end of a long reply that are stretched separately.
+END_TOKENS = 20
 
 
 def time_grid(steps: int) -> Tensor:
-    """Return (steps + 1,) float32 times 1 - cos(i / steps * pi / 2), on the CPU: slow at first, then fast."""
+    """Return (steps + 1,) float32 times 1 - cos(i / steps * pi / 2), on the CPU; steps grow with time."""
     return 1 - torch.cos(torch.linspace(0, 1, steps + 1) * 0.5 * torch.pi)
 
 
@@ -36,20 +36,21 @@ def stretch(x: Tensor, frames: int) -> Tensor:
 
 
 def stretch_reply(x: Tensor) -> Tensor:
-    """Return a reply's encoded tokens (1, C, N) at the mel frame rate, (1, C, mel_frames(N)).
+    """Return the encoded tokens (1, C, N) of a reply at the mel frame rate, (1, C, mel_frames(N)).
 
-    Over 40 tokens, the first and last 20 become the frames that 20 tokens make and the middle takes the rest.
+    Above 40 tokens, the first and the last 20 get mel_frames(20) frames each, and the middle gets the rest.
     """
     tokens = x.shape[-1]
-    frames, edge = mel_frames(tokens), mel_frames(EDGE_TOKENS)
-    if tokens <= 2 * EDGE_TOKENS:
+    frames, end_frames = mel_frames(tokens), mel_frames(END_TOKENS)
+    if tokens <= 2 * END_TOKENS:
         return stretch(x, frames)
-    head, middle, tail = x[..., :EDGE_TOKENS], x[..., EDGE_TOKENS:-EDGE_TOKENS], x[..., -EDGE_TOKENS:]
-    return torch.cat([stretch(head, edge), stretch(middle, frames - 2 * edge), stretch(tail, edge)], dim=-1)
+    head, middle, tail = x[..., :END_TOKENS], x[..., END_TOKENS:-END_TOKENS], x[..., -END_TOKENS:]
+    stretched_middle = stretch(middle, frames - 2 * end_frames)
+    return torch.cat([stretch(head, end_frames), stretched_middle, stretch(tail, end_frames)], dim=-1)
 
 
 class LengthRegulator(nn.Module):
-    """From the token rate to the mel frame rate: interpolate, then convolve."""
+    """Convolutions after the interpolation from the token rate to the mel frame rate."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class LengthRegulator(nn.Module):
 
 
 class FlowMatching(nn.Module):
-    """Tokens, a voice and noise in; mel frames out."""
+    """Flow matching: from tokens, a voice and noise to mel frames."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -90,11 +91,11 @@ class FlowMatching(nn.Module):
         prompt_mel: Tensor,
         embedding: Tensor,
     ) -> list[Tensor]:
-        """Make the mel frames of several replies in one voice.
+        """Return the mel frames of several replies in one voice.
 
         Args:
             tokens: B tensors (N_b,) int64, each N_b >= 1, ids in [0, 4096).
-            noise: B tensors (80, F + mel_frames(N_b)) float32, standard normal: the start of the solve.
+            noise: B tensors (80, F + mel_frames(N_b)) float32, standard normal: the initial state.
             prompt_tokens: (P,) int64 of the voice's recording.
             prompt_mel: (F, 80) float32 of the same recording.
             embedding: (192,) float32, of its speaker.
@@ -116,25 +117,25 @@ class FlowMatching(nn.Module):
         return [row[:, prompt_frames:length].contiguous() for row, length in zip(mel, lengths, strict=True)]
 
     def stretch_rows(self, tokens: Sequence[Tensor], prompt: Tensor, prompt_frames: int) -> Tensor:
-        """Encode every row with the prompt before it; return (B, 80, T) at the mel rate, zero at padding."""
+        """Encode every row after the prompt; return (B, 80, T) at the mel rate, zero at padding."""
         rows = [torch.cat([prompt, row]) for row in tokens]
         mask = frame_mask([len(row) for row in rows], device=prompt.device)
         ids = pad_sequence(rows, batch_first=True)
         encoded = self.encoded(self.encoder(self.embedding(ids), mask)).transpose(1, 2)  # (B, 80, N)
         stretched = []
-        for number, row in enumerate(rows):  # every length interpolates on its own grid; 2 to 4 calls a row
-            before, reply = encoded[number : number + 1, :, : len(row)].split(
+        for number, row in enumerate(rows):  # each length has its own grid; 2 to 4 calls per row
+            prompt_part, reply = encoded[number : number + 1, :, : len(row)].split(
                 [len(prompt), len(row) - len(prompt)], dim=-1
             )
-            both = torch.cat([stretch(before, prompt_frames), stretch_reply(reply)], dim=-1)
+            both = torch.cat([stretch(prompt_part, prompt_frames), stretch_reply(reply)], dim=-1)
             stretched.append(both[0].T)
         return pad_sequence(stretched, batch_first=True).transpose(1, 2)
 
     def solve(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
         """Integrate from noise x (B, 80, T) to mel frames with Euler steps and classifier-free guidance.
 
-        One call a step evaluates 2 B rows: with the conditions, and with all three of them zero. The state is
-        float32; the estimator computes in the type of its weights.
+        Each step evaluates 2 B rows in one call: B with the conditions, and B with all three conditions zero.
+        The state is float32; the estimator computes in the dtype of its weights.
         """
         config, rows = self.config, x.shape[0]
         dtype = self.estimator.velocity.weight.dtype
@@ -144,7 +145,7 @@ class FlowMatching(nn.Module):
         for number in range(1, config.steps + 1):
             times.append(time)
             steps.append(float(step))
-            # Against the accumulated time, so that rounding does not add up.
+            # Relative to the accumulated time, so that rounding errors do not add up.
             time = time + step
             step = grid[min(number + 1, config.steps)] - time
         embedded = self.estimator.embed_times(torch.stack(times).to(x.device))

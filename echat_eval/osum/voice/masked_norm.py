@@ -1,4 +1,4 @@
-"""Group norm over the valid frames of a padded batch, which makes batching exact."""
+"""Group norm over the valid frames of a padded batch: batching does not change the result."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["MaskedGroupNorm", "frame_mask"]
 
 
 class MaskedGroupNorm(nn.GroupNorm):
-    """Group norm whose mean and variance see no padding.
+    """Group norm whose mean and variance exclude padding.
 
-    Plain group norm averages over time too: zeros at the end of a short row would change all its frames.
+    Plain group norm averages over time: zeros at the end of a short row would change all its frames.
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return x normalised.
+        """Return x, normalised.
 
         Args:
             x: (B, C, T).
-            mask: (B, 1, T), 1 at valid frames and 0 at padding; None where nothing is padded.
+            mask: (B, 1, T), 1 at valid frames and 0 at padding; None without padding.
 
         Returns:
-            (B, C, T) of x's dtype; statistics are float32. Padded frames hold no meaning.
+            (B, C, T) of x's dtype; statistics are float32. Values at padded frames are undefined.
         """
         if mask is None:
             return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -40,7 +40,7 @@ class MaskedGroupNorm(nn.GroupNorm):
 
 
 def frame_mask(lengths: list[int], *, device: torch.device | str) -> Tensor | None:
-    """Return (B, max(lengths)) bool, true at valid frames; None where all lengths are equal."""
+    """Return (B, max(lengths)) bool, true at valid frames; None if all lengths are equal."""
     if len(set(lengths)) <= 1:
         return None
     counts = torch.tensor(lengths, device=device)

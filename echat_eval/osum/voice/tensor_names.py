@@ -1,7 +1,7 @@
-"""What our token2wav parameters are called in the released files, and how they are made from them.
+"""Mapping of our token2wav parameters to the tensors of the released files.
 
-Most are copied. Queries, keys and values lie apart in the release and together here; the vocoder's
-convolutions are stored as a gain and a direction and are folded once.
+Most tensors are copied. Queries, keys and values are separate in the release and joined here. The release
+stores the vocoder's convolutions as a gain and a direction, which are folded once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCKS = r"decoder.estimator.\1_blocks.\2"
 _TRANSFORMER = _STAGE + r"\.transformers\.(\d+)"
 _BLOCK = _BLOCKS + r".1.\3"
 
-#: Ours, theirs; the first that matches a whole prefix holds. `<qkv>` stands for three names.
+#: (our pattern, official name); the first pattern that matches is used. `<qkv>` stands for three names.
 FLOW_NAMES: tuple[tuple[str, str], ...] = (
     (r"^embedding\.", "input_embedding."),
     (r"^speaker\.", "spk_embed_affine_layer."),
@@ -55,7 +55,7 @@ FLOW_NAMES: tuple[tuple[str, str], ...] = (
     (_TRANSFORMER + r"\.feed_norm\.", _BLOCK + ".norm3."),
     (_TRANSFORMER + r"\.up\.", _BLOCK + ".ff.net.0.proj."),
     (_TRANSFORMER + r"\.down\.", _BLOCK + ".ff.net.2."),
-    # The outer stages wrap their change of frame rate in a module, the inner ones do not.
+    # Only the outer stages wrap the change of frame rate in a module.
     (r"^estimator\.(down|up)\.(0)\.resample\.", _BLOCKS + ".2.conv."),
     (r"^estimator\.(down|up)\.(1)\.resample\.", _BLOCKS + ".2."),
     (r"^estimator\.last_conv\.", "decoder.estimator.final_block.block.0."),
@@ -63,7 +63,7 @@ FLOW_NAMES: tuple[tuple[str, str], ...] = (
     (r"^estimator\.velocity\.", "decoder.estimator.final_proj."),
 )
 
-#: Convolutions of the vocoder that are stored as gain and direction.
+#: Convolutions of the vocoder that the release stores as gain and direction.
 NORMED = re.compile(
     r"^(conv_pre|conv_post|ups\.\d+|f0_predictor\.condnet\.\d+|(source_)?resblocks\.\d+\.convs[12]\.\d+)\.weight$"
 )
@@ -71,11 +71,11 @@ NORMED = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where one of our parameters comes from.
+    """The official tensors of one of our parameters.
 
     Attributes:
-        shapes: official name -> shape; one name is copied, three are stacked along their first axis.
-        normed: the two names are a gain and a direction.
+        shapes: official name -> shape. One tensor is copied; three are concatenated along their first axis.
+        normed: the two tensors are a gain and a direction.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -83,27 +83,27 @@ class Origin:
 
 
 def flow_origins(flow: nn.Module) -> dict[str, Origin]:
-    """Return our name -> Origin for every parameter of a `FlowMatching` (it may lie on the meta device)."""
+    """Return our name -> Origin for every parameter of a `FlowMatching`, which may be on the meta device."""
     origins = {}
     for name, value in flow.state_dict().items():
-        theirs = next(re.sub(ours, official, name) for ours, official in FLOW_NAMES if re.match(ours, name))
+        source = next(re.sub(ours, official, name) for ours, official in FLOW_NAMES if re.match(ours, name))
         shape = tuple(value.shape)
-        if "<qkv>" in theirs:
+        if "<qkv>" in source:
             part = (shape[0] // 3, *shape[1:])
-            origins[name] = Origin(shapes={theirs.replace("<qkv>", letter): part for letter in "qkv"})
+            origins[name] = Origin(shapes={source.replace("<qkv>", letter): part for letter in "qkv"})
         else:
-            origins[name] = Origin(shapes={theirs: shape})
+            origins[name] = Origin(shapes={source: shape})
     return origins
 
 
 def hift_origins(hift: nn.Module) -> dict[str, Origin]:
-    """Return our name -> Origin for every parameter of a `Hift`; only the weight norms differ."""
+    """Return our name -> Origin for every parameter of a `Hift`; names differ only for weight norms."""
     origins = {}
     for name, value in hift.state_dict().items():
         shape = tuple(value.shape)
         if NORMED.match(name):
             stem = f"{name.removesuffix('weight')}parametrizations.weight.original"
-            # Of a transposed convolution the first axis is the input channel: the gain follows the axis.
+            # The gain follows the first axis, which is the input channel of a transposed convolution.
             shapes = {f"{stem}0": (shape[0], *[1] * (len(shape) - 1)), f"{stem}1": shape}
             origins[name] = Origin(shapes=shapes, normed=True)
         else:
@@ -112,16 +112,16 @@ def hift_origins(hift: nn.Module) -> dict[str, Origin]:
 
 
 def official_shapes(origins: Mapping[str, Origin]) -> dict[str, tuple[int, ...]]:
-    """Return official name -> shape of everything the origins need."""
+    """Return official name -> shape of all tensors that the origins need."""
     return {name: shape for origin in origins.values() for name, shape in origin.shapes.items()}
 
 
 def join(origin: Origin, state: Mapping[str, Tensor]) -> Tensor:
-    """Return one of our parameters, float32, from a state with the official names."""
+    """Return one of our parameters, in float32, from a state dict with official names."""
     parts = [state[name].float() for name in origin.shapes]
     if origin.normed:
         gain, direction = parts
-        # The kernel of torch's own weight norm: the pitch adds up, so even an ulp of it would be heard.
+        # Use the kernel of torch's weight norm: the phase sums up the pitch, so even one ulp is audible.
         folded: Tensor = torch._weight_norm(direction, gain, 0)
         return folded
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,6 +1,6 @@
-"""A tiny token2wav with the official key names, made from a seed, for tests and demonstrations.
+"""A tiny random token2wav with the official key names, for tests and demonstrations.
 
-It speaks noise, not words; every path of the full size is walked.
+It generates noise, not words, through the same code paths as the full size.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
 
 __all__ = ["random_flow_state", "random_hift_state", "random_voice", "write_tiny_release"]
 
-#: Hz around which the pitch falls, the threshold of voicing, and its spread. The wave adds up pitch times
-#: time: a wider spread would magnify the last digits of a mel frame without end.
+#: Hz: mean of the pitch, equal to the voicing threshold, and its spread. The phase sums up the pitch over
+#: time: a wider spread would amplify rounding errors of the mel frames without limit.
 PITCH_MEAN, PITCH_SPREAD = 10.0, 1.0
 
 
 def random_flow_state(config: FlowConfig = TINY_VOICE.flow, *, seed: int = 0) -> dict[str, Tensor]:
-    """Return what a flow.pt of this size holds, by official name, float32 on the CPU."""
+    """Return random tensors of a flow.pt of this size by official name, float32 on the CPU."""
     with torch.device("meta"):
         flow = FlowMatching(config)
     return fill(official_shapes(flow_origins(flow)), seed=seed)
 
 
 def random_hift_state(config: HiftConfig = TINY_VOICE.hift, *, seed: int = 0) -> dict[str, Tensor]:
-    """Return what a hift.pt of this size holds, by official name, float32 on the CPU."""
+    """Return random tensors of a hift.pt of this size by official name, float32 on the CPU."""
     with torch.device("meta"):
         hift = Hift(config)
     state = fill(official_shapes(hift_origins(hift)), seed=seed)
     state["f0_predictor.classifier.weight"] *= PITCH_SPREAD
     state["f0_predictor.classifier.bias"].fill_(PITCH_MEAN)
     state["m_source.l_linear.weight"] *= 0.25
-    # Bins of about exp(-1.5): the wave stays inside its limit.
+    # Magnitudes of about exp(-1.5) keep the waveform within its limit.
     state["conv_post.parametrizations.weight.original0"] *= 0.3
     state["conv_post.bias"][: config.n_fft // 2 + 1] -= 1.5
     return state
 
 
 def random_voice(*, seed: int = 0, tokens: int = 7, frames: int = 24) -> Voice:
-    """Return a voice of nobody: `tokens` speech ids, `frames` mel frames, an embedding."""
+    """Return a random voice: `tokens` speech ids, `frames` mel frames and an embedding."""
     generator = torch.Generator().manual_seed(seed)
     return Voice(
         tokens=torch.randint(0, SPEECH_IDS, (tokens,), generator=generator).numpy(),
@@ -79,13 +79,13 @@ def write_tiny_release(folder: Path, *, seed: int = 0) -> None:
 
 
 def fill(shapes: Mapping[str, tuple[int, ...]], *, seed: int) -> dict[str, Tensor]:
-    """Return random parameters that neither die nor explode: gains near 1, matrices by their fan-in."""
+    """Return random parameters that keep activations stable: gains near 1, matrices scaled by fan-in."""
     generator = torch.Generator().manual_seed(seed)
     return {name: draw(name, shapes[name], generator) for name in sorted(shapes)}
 
 
 def draw(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return one parameter, of a spread that its kind is known by from name and shape."""
+    """Return one random parameter, scaled by its kind, which name and shape determine."""
     normal = torch.randn(shape, generator=generator)
     if name == "input_embedding.weight":
         return normal

@@ -1,4 +1,4 @@
-"""From speech tokens to sound: many replies at once, each as if it had been alone."""
+"""Speech tokens to audio, in batches that give the same audio as single replies."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = ["Noise", "Token2Wav", "draw_noise"]
 
 logger = logging.getLogger(__name__)
 
-#: Mel frames, padding and prompt included, that one call of the flow takes at most.
+#: Maximum of mel frames per call of the flow, padding and prompt included.
 BATCH_FRAMES = 32_768
-#: The vocoder works at 64 times the frame rate: one call of it takes at most this part of as many frames.
+#: The vocoder works at 64 times the frame rate; its maximum per call is BATCH_FRAMES divided by this.
 VOCODER_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """All that is random in one reply.
+    """The noise of one reply.
 
     Attributes:
-        start: (80, F + M) float32, standard normal: where the flow starts.
+        start: (80, F + M) float32, standard normal: the initial state of the flow.
         phases: (harmonics,) float32, uniform in [-pi, pi).
         hiss: (harmonics, 256 M) float32, standard normal.
     """
@@ -54,9 +54,9 @@ class Noise:
 
 
 def draw_noise(generator: torch.Generator, *, prompt_frames: int, frames: int, harmonics: int) -> Noise:
-    """Draw a reply's noise in the order upstream draws it: start, phases, hiss.
+    """Draw the noise of a reply in the order of upstream: start, phases, hiss.
 
-    A CPU generator seeded with s gives the numbers upstream used on a CPU after torch.manual_seed(s).
+    A CPU generator seeded with s gives the numbers that upstream draws on a CPU after torch.manual_seed(s).
     """
     device = generator.device
     start = torch.randn(MELS, prompt_frames + frames, generator=generator, device=device)
@@ -66,22 +66,22 @@ def draw_noise(generator: torch.Generator, *, prompt_frames: int, frames: int, h
 
 
 class Token2Wav:
-    """One voice, ready to speak.
+    """Synthesis of replies in one voice.
 
     Args:
         flow, hift: loaded models; moved to `device`.
-        voice: whose voice.
-        device: where to compute.
-        estimator_dtype: of the flow's estimator, where most of the work is; everything else is float32.
-        noise_device: where noise is drawn. On "cpu" a seed means the same noise on every machine; a GPU
-            draws other numbers, and saves the copy.
-        batch_frames: see `BATCH_FRAMES`; may be lowered between calls, as after running out of memory.
+        voice: the voice of the replies.
+        device: to compute on.
+        estimator_dtype: of the flow's estimator, which does most of the work; everything else is float32.
+        noise_device: where noise is drawn. On "cpu" a seed gives the same noise on every machine; a GPU
+            draws different numbers but saves the copy.
+        batch_frames: see `BATCH_FRAMES`; lowered after running out of memory.
 
     Attributes:
         sample_rate: Hz, 22,050.
-        notes: what a reader of the results should know, such as a memory that was full.
-        fingerprint: sha256 over what decides the sound besides tokens and seeds: the voice and, if loaded
-            from files, the weights.
+        notes: remarks for readers of the results, such as running out of memory.
+        fingerprint: sha256 over the voice and, if loaded from files, the weights; these determine the audio
+            together with tokens and seeds.
     """
 
     sample_rate = SAMPLE_RATE
@@ -119,16 +119,16 @@ class Token2Wav:
         estimator_dtype: torch.dtype = torch.float32,
         noise_device: torch.device | str = "cpu",
     ) -> Token2Wav:
-        """Load flow.pt and hift.pt of an unpacked release, and a voice file.
+        """Return a synthesiser from flow.pt and hift.pt of an unpacked release and a voice file.
 
         Args:
             folder: of the release.
-            voice: a file that `save_voice` wrote.
-            config: sizes; None for those of `token2wav.json` in the folder, else the released ones.
+            voice: a file written by `save_voice`.
+            config: sizes; None for those in `token2wav.json` of the folder or else the released ones.
             device, estimator_dtype, noise_device: as for the class.
 
         Raises:
-            BadData: a file is missing, damaged or not what its name says.
+            BadData: a file is missing, damaged or of another kind than its name implies.
         """
         config = config or read_voice_config(folder)
         token2wav = cls(
@@ -147,58 +147,58 @@ class Token2Wav:
         return token2wav
 
     def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
-        """Speak several replies.
+        """Return the audio of several replies.
 
         Args:
             tokens: speech ids of every reply, markers already stripped.
-            seeds: one a reply; a reply sounds the same whatever else is in the batch, to float32 rounding.
+            seeds: one per reply. The audio does not depend on the rest of the batch, up to float32 rounding.
 
         Returns:
-            In the order given: 22,050 Hz mono of 256 * mel_frames(len(ids)) samples, or None, no audio, for a
-            reply without speech tokens.
+            In input order: 22,050 Hz mono of 256 * mel_frames(len(ids)) samples, or None for a reply without
+            speech tokens.
 
         Raises:
-            BadData: an id that is no speech token; nothing is computed.
-            UsageError: seeds and replies differ in number.
-            SystemFailure: the memory does not even hold one reply; with several, fewer are tried at once.
+            BadData: an id is not a speech token; nothing is computed.
+            UsageError: the numbers of seeds and replies differ.
+            SystemFailure: out of memory with a single reply. With several, smaller batches are tried first.
         """
         if len(seeds) != len(tokens):
-            raise UsageError(f"{len(tokens)} replies and {len(seeds)} seeds; expected one seed a reply")
+            raise UsageError(f"{len(tokens)} replies and {len(seeds)} seeds; expected one seed per reply")
         rows = [check_ids(ids, reply=number) for number, ids in enumerate(tokens)]
         waves: list[Waveform | None] = [None] * len(rows)
-        left = [number for number, ids in enumerate(rows) if len(ids)]
-        while left:
-            batch = [left[i] for i in next(self.plan([len(rows[number]) for number in left]))]
-            for number, wave in self.speak_if_it_fits(batch, rows, seeds):
+        remaining = [number for number, ids in enumerate(rows) if len(ids)]
+        while remaining:
+            batch = [remaining[i] for i in next(self.plan([len(rows[number]) for number in remaining]))]
+            for number, wave in self.try_speak(batch, rows, seeds):
                 waves[number] = Waveform(samples=wave.cpu().numpy(), sample_rate=SAMPLE_RATE)
-                left.remove(number)
+                remaining.remove(number)
         return waves
 
-    def speak_if_it_fits(
+    def try_speak(
         self, batch: Sequence[int], rows: Sequence[Tensor], seeds: Sequence[int]
     ) -> list[tuple[int, Tensor]]:
-        """Return (number, wave) of these rows; nothing, so that fewer are tried, if the memory is full."""
+        """Return (number, wave) of these rows; if out of memory, halve the batch size and return nothing."""
         try:
             spoken = self.speak([rows[i] for i in batch], [seeds[i] for i in batch])
             return list(zip(batch, spoken, strict=True))
         except (RuntimeError, MemoryError) as error:
             if not is_oom(error):
                 raise
-            what = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         free_memory(self.device)
         if len(batch) == 1:
             raise SystemFailure(
                 f"out of memory speaking one reply of {len(rows[batch[0]])} speech tokens on {self.device}: "
-                f"{what}; free the device or use another"
+                f"{reason}; free the device or use another"
             )
         longest = self.prompt_frames + mel_frames(max(len(rows[i]) for i in batch))
         self.batch_frames = longest * (len(batch) // 2)
         self.notes.append(f"out of memory speaking {len(batch)} replies at a time; went on with half")
-        logger.warning("%s (%s)", self.notes[-1], what)
+        logger.warning("%s (%s)", self.notes[-1], reason)
         return []
 
     def plan(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Yield batches of row numbers, longest first, similar lengths together, within `batch_frames`."""
+        """Yield batches of row numbers within `batch_frames`, longest first, similar lengths together."""
         order = sorted((number for number, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
         while order:
             widest = self.prompt_frames + mel_frames(lengths[order[0]])
@@ -208,11 +208,12 @@ class Token2Wav:
 
     @torch.inference_mode()
     def speak(self, rows: Sequence[Tensor], seeds: Sequence[int]) -> list[Tensor]:
-        """Return the wave (256 M,) of every row, on the device; rows are (N,) int64, N >= 1."""
+        """Return the waveform (256 M,) of every row (N,) int64, N >= 1, on the device."""
         noise = [self.noise(len(row), seed) for row, seed in zip(rows, seeds, strict=True)]
         mels = self.mels(rows, noise)
         waves: list[Tensor | None] = [None] * len(rows)
-        for bucket in equal_lengths([mel.shape[1] for mel in mels], most=self.batch_frames // VOCODER_SHARE):
+        max_frames = self.batch_frames // VOCODER_SHARE
+        for bucket in group_equal_lengths([mel.shape[1] for mel in mels], max_frames=max_frames):
             for number, wave in zip(
                 bucket, self.vocode([mels[i] for i in bucket], [noise[i] for i in bucket]), strict=True
             ):
@@ -237,18 +238,18 @@ class Token2Wav:
     @torch.inference_mode()
     def mels(self, rows: Sequence[Tensor], noise: Sequence[Noise]) -> list[Tensor]:
         """Return the log-mel (80, M) of every row, in one padded call of the flow."""
-        made: list[Tensor] = self.flow(
+        mels: list[Tensor] = self.flow(
             [row.to(self.device) for row in rows],
             [drawn.start for drawn in noise],
             prompt_tokens=self.prompt_tokens,
             prompt_mel=self.prompt_mel,
             embedding=self.embedding,
         )
-        return made
+        return mels
 
     @torch.inference_mode()
     def vocode(self, mels: Sequence[Tensor], noise: Sequence[Noise]) -> Tensor:
-        """Return the waves (B, 256 M) of equally long log-mels (80, M), in one call of the vocoder."""
+        """Return the waveforms (B, 256 M) of log-mels (80, M) of equal length, in one call of the vocoder."""
         source = SourceNoise(
             phases=torch.stack([drawn.phases for drawn in noise]),
             hiss=torch.stack([drawn.hiss for drawn in noise]),
@@ -258,22 +259,22 @@ class Token2Wav:
 
 
 def check_ids(ids: Sequence[int], *, reply: int) -> Tensor:
-    """Return (N,) int64 of a reply's ids; BadData names the first that is no speech token."""
+    """Return the ids of a reply as (N,) int64; raise BadData with the first that is not a speech token."""
     row = torch.tensor(list(ids), dtype=torch.int64)
     wrong = ((row < 0) | (row >= SPEECH_IDS)).nonzero()
     if len(wrong):
-        place = int(wrong[0])
+        position = int(wrong[0])
         raise BadData(
-            f"reply {reply}: speech id {int(row[place])} at position {place}; "
+            f"reply {reply}: speech id {int(row[position])} at position {position}; "
             f"expected 0 to {SPEECH_IDS - 1}, strip the language model's markers first"
         )
     return row
 
 
-def equal_lengths(frames: Sequence[int], *, most: int) -> list[list[int]]:
-    """Return the positions of equal numbers together, in groups that hold at most `most` frames, or one row.
+def group_equal_lengths(frames: Sequence[int], *, max_frames: int) -> list[list[int]]:
+    """Return groups of row numbers with equal frame counts, each of at most `max_frames` frames or one row.
 
-    >>> equal_lengths([5, 3, 5, 5], most=10)
+    >>> group_equal_lengths([5, 3, 5, 5], max_frames=10)
     [[0, 2], [3], [1]]
     """
     buckets: defaultdict[int, list[int]] = defaultdict(list)
@@ -281,6 +282,6 @@ def equal_lengths(frames: Sequence[int], *, most: int) -> list[list[int]]:
         buckets[length].append(number)
     groups = []
     for length, bucket in buckets.items():
-        size = max(1, most // length)
+        size = max(1, max_frames // length)
         groups += [bucket[start : start + size] for start in range(0, len(bucket), size)]
     return groups

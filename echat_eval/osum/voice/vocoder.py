@@ -1,6 +1,6 @@
-"""The HiFT vocoder: mel frames to a wave, through a pitch, harmonics of it, filters and an inverse STFT.
+"""The HiFT vocoder: mel frames to a waveform, through pitch, harmonics, filters and an inverse STFT.
 
-Rows of a batch have equal lengths: nothing here is padded, so batching is exact.
+All rows of a batch have the same length, so there is no padding and batching does not change the result.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Hift", "SourceNoise"]
 
-#: Guards a division by a learned frequency.
-TINY = 1e-9
+#: Avoids division by zero for a learned frequency.
+EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceNoise:
-    """What is random in the vocoder.
+    """The noise input of the vocoder.
 
     Attributes:
-        phases: (B, harmonics) float32, uniform in [-pi, pi), where each sine starts; the first counts as 0.
+        phases: (B, harmonics) float32, uniform in [-pi, pi): initial phase of each sine, 0 for the first.
         hiss: (B, harmonics, samples) float32, standard normal.
     """
 
@@ -47,11 +47,11 @@ class Snake(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, T) from x (B, C, T)."""
         alpha = self.alpha[:, None]
-        return torch.addcmul(x, torch.sin(x * alpha).square_(), 1.0 / (alpha + TINY))
+        return torch.addcmul(x, torch.sin(x * alpha).square_(), 1.0 / (alpha + EPSILON))
 
 
 class ResBlock(nn.Module):
-    """Three times x + conv(snake(dilated_conv(snake(x))))."""
+    """x + conv(snake(dilated_conv(snake(x)))), once per dilation."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ResBlock(nn.Module):
 
 
 class PitchPredictor(nn.Module):
-    """Five convolutions and a linear layer: Hz per mel frame."""
+    """Pitch in Hz per mel frame, from five convolutions and a linear layer."""
 
     def __init__(self, config: HiftConfig) -> None:
         super().__init__()
@@ -86,13 +86,13 @@ class PitchPredictor(nn.Module):
         self.classifier = nn.Linear(config.pitch_channels, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Return (B, M) Hz, never negative, from mel (B, 80, M)."""
+        """Return (B, M) Hz, not negative, from mel (B, 80, M)."""
         hertz: Tensor = self.classifier(self.condnet(mel).transpose(1, 2)).squeeze(-1).abs()
         return hertz
 
 
 class HarmonicSource(nn.Module):
-    """Sines at multiples of the pitch where it is voiced, noise everywhere, mixed to one channel."""
+    """Sines at multiples of the pitch in voiced frames, plus noise in all frames, mixed to one channel."""
 
     def __init__(self, config: HiftConfig) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class HarmonicSource(nn.Module):
         hertz = pitch.repeat_interleave(HOP, dim=1)[:, None]  # (B, 1, 256 M)
         multiples = torch.arange(1, config.harmonics + 1, device=pitch.device)[:, None]
         cycles = torch.cumsum(hertz * multiples / SAMPLE_RATE, dim=-1).remainder_(1)  # (B, H, 256 M)
-        phases = F.pad(noise.phases[:, 1:], (1, 0))  # the pitch itself starts at 0
+        phases = F.pad(noise.phases[:, 1:], (1, 0))  # the first sine starts at 0
         sines = torch.sin(2 * torch.pi * cycles + phases[..., None]).mul_(config.sine_amplitude)
         voiced = (hertz > config.voiced_above).float()
         loudness = voiced * config.voiced_noise + (1 - voiced) * (config.sine_amplitude / 3)
@@ -114,7 +114,7 @@ class HarmonicSource(nn.Module):
 
 
 class Hift(nn.Module):
-    """The vocoder, its weight norms already folded."""
+    """The vocoder, with folded weight norms."""
 
     window: Tensor
 
@@ -132,7 +132,7 @@ class Hift(nn.Module):
                 pairwise(widths), config.kernels, config.strides, strict=True
             )
         )
-        # Before up-sampling i is added, the source comes down to the rate that is then reached.
+        # The source is down-sampled to the rate after up-sampling i, where it is added.
         rates = [1]
         for stride in config.strides[:0:-1]:
             rates.insert(0, rates[0] * stride)
@@ -155,7 +155,7 @@ class Hift(nn.Module):
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
 
     def forward(self, mel: Tensor, noise: SourceNoise) -> Tensor:
-        """Return the wave.
+        """Return the waveform.
 
         Args:
             mel: (B, 80, M) float32 log-mel, M >= 1.
@@ -167,24 +167,24 @@ class Hift(nn.Module):
         return self.filter(mel, self.m_source(self.f0_predictor(mel), noise))
 
     def filter(self, mel: Tensor, source: Tensor) -> Tensor:
-        """Return the wave (B, 256 M) of mel (B, 80, M) excited by source (B, 256 M)."""
+        """Return the waveform (B, 256 M) of mel (B, 80, M), excited by source (B, 256 M)."""
         config = self.config
         spectrum = torch.stft(
             source, config.n_fft, config.hop, window=self.window, center=True, return_complex=True
         )
         excitation = torch.cat([spectrum.real, spectrum.imag], dim=1)  # (B, 18, 64 M + 1)
-        kinds = len(config.residual_kernels)
+        blocks_per_stage = len(config.residual_kernels)
         x = self.conv_pre(mel)
         for number, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, config.slope))
             if number == len(self.ups) - 1:
-                x = F.pad(x, (1, 0), mode="reflect")  # the STFT has one frame more than its hops
+                x = F.pad(x, (1, 0), mode="reflect")  # the STFT has one frame more than hops
             x = x + self.source_resblocks[number](self.source_downs[number](excitation))
-            first, *others = self.resblocks[number * kinds : (number + 1) * kinds]
+            first, *others = self.resblocks[number * blocks_per_stage : (number + 1) * blocks_per_stage]
             total = first(x)
             for block in others:
                 total += block(x)
-            x = total / kinds
+            x = total / blocks_per_stage
         x = self.conv_post(F.leaky_relu(x))
         magnitude, phase = x.chunk(2, dim=1)  # (B, 9, 64 M + 1) each
         bins = torch.polar(magnitude.exp().clamp(max=config.loudest_bin), phase.sin())

@@ -1,7 +1,7 @@
-"""A voice: what token2wav must know of one recording, prepared once and kept in one small file.
+"""A voice: the data that token2wav needs from one recording, prepared once and stored in one small file.
 
-The recording is heard by two graphs of the released package: `speech_tokenizer_v1.onnx` turns it into speech
-tokens, `campplus.onnx` into a speaker embedding.
+Two graphs of the release process the recording: `speech_tokenizer_v1.onnx` returns speech tokens, and
+`campplus.onnx` a speaker embedding.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
     "save_voice",
 ]
 
-#: The speech tokenizer was made for up to 30 s.
+#: Limit of the speech tokenizer.
 LONGEST_SECONDS = 30.0
-#: Two speech tokens; below, the graphs have next to nothing to hear.
+#: Two speech tokens; anything shorter gives the graphs too little input.
 SHORTEST_SECONDS = 0.1
-#: Marks our files, and their version.
+#: Identifies our files and their version.
 FORMAT = "echat-eval voice 1"
-#: What a voice file holds: name -> dtype, shape; None is free.
+#: Content of a voice file: name -> dtype and shape; None is any size.
 LAYOUT: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
     "tokens": ("int64", (None,)),
     "mel": ("float32", (None, MELS)),
@@ -55,15 +55,15 @@ LAYOUT: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Voice:
-    """One recording of one speaker, as the flow wants it.
+    """One recording of one speaker, in the form that the flow takes.
 
     Attributes:
-        tokens: (P,) int64, speech ids of the recording, 25 a second.
-        mel: (F, 80) float32, log-mel of the same recording, 86.13 frames a second.
+        tokens: (P,) int64, speech ids of the recording, 25 per second.
+        mel: (F, 80) float32, log-mel of the same recording, 86.13 frames per second.
         embedding: (192,) float32, of the speaker.
 
     Raises:
-        BadData: a wrong shape or type, nothing in it, an id out of range, or a number that is not finite.
+        BadData: a wrong shape or dtype, an empty array, an id out of range, or a number that is not finite.
     """
 
     tokens: NDArray[np.int64]
@@ -74,12 +74,12 @@ class Voice:
         for name, (dtype, shape) in LAYOUT.items():
             value = getattr(self, name)
             fits = value.ndim == len(shape) and all(
-                want in (None, got) for want, got in zip(shape, value.shape, strict=True)
+                expected in (None, size) for expected, size in zip(shape, value.shape, strict=True)
             )
             if str(value.dtype) != dtype or not fits or not value.size:
-                want = tuple("n" if size is None else size for size in shape)
+                sizes = tuple("n" if size is None else size for size in shape)
                 raise BadData(
-                    f"voice: '{name}' is {value.dtype} {value.shape}; expected {dtype} {want}, n > 0"
+                    f"voice: '{name}' is {value.dtype} {value.shape}; expected {dtype} {sizes}, n > 0"
                 )
             if not np.isfinite(value).all():
                 raise BadData(f"voice: '{name}' holds numbers that are not finite; prepare the voice again")
@@ -89,23 +89,23 @@ class Voice:
 
 
 def prepare_voice(recording: Path, *, tokenizer: Path, speaker: Path) -> Voice:
-    """Hear a recording through both graphs.
+    """Return the voice of a recording, computed with both graphs.
 
     Args:
-        recording: any file libsndfile reads, 0.1 to 30 s, at 22,050 Hz or more; channels are averaged.
+        recording: any file that libsndfile reads, 0.1 to 30 s, at 22,050 Hz or more; channels are averaged.
         tokenizer: speech_tokenizer_v1.onnx: log-mel (1, 128, T) and length (1,) to speech ids.
         speaker: campplus.onnx: filter bank (1, T, 80) to an embedding.
 
     Raises:
-        BadData: a recording out of these bounds, or a graph that cannot be read or answers something else.
+        BadData: the recording is outside these limits, or a graph is unreadable or returns unexpected values.
         NotInstalled: onnxruntime is missing.
     """
     wave = torch.from_numpy(read_recording(recording))
-    heard = resample(wave, SAMPLE_RATE, GRAPH_RATE)
-    features = tokenizer_features(heard)[None].numpy()
+    graph_wave = resample(wave, SAMPLE_RATE, GRAPH_RATE)
+    features = tokenizer_features(graph_wave)[None].numpy()
     length = np.array([features.shape[2]], dtype=np.int32)
     tokens = run_graph(tokenizer, features, length)
-    embedding = run_graph(speaker, speaker_features(heard)[None].numpy())
+    embedding = run_graph(speaker, speaker_features(graph_wave)[None].numpy())
     try:
         return Voice(
             tokens=tokens.reshape(-1).astype(np.int64),
@@ -113,11 +113,11 @@ def prepare_voice(recording: Path, *, tokenizer: Path, speaker: Path) -> Voice:
             embedding=embedding.reshape(-1).astype(np.float32),
         )
     except BadData as error:
-        raise BadData(f"{recording}, heard by {tokenizer.name} and {speaker.name}: {error}") from None
+        raise BadData(f"{recording}, processed by {tokenizer.name} and {speaker.name}: {error}") from None
 
 
 def read_recording(path: Path) -> NDArray[np.float32]:
-    """Return (N,) float32 at 22,050 Hz, channels averaged, of a recording within the bounds."""
+    """Return a recording within the limits as (N,) float32 at 22,050 Hz, channels averaged."""
     import soundfile
 
     try:
@@ -128,7 +128,7 @@ def read_recording(path: Path) -> NDArray[np.float32]:
             if not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
                 raise BadData(
                     f"{path}: {seconds:.2f} s; a voice needs {SHORTEST_SECONDS} to {LONGEST_SECONDS:.0f} s, "
-                    "cut out one clean stretch of about 10 s"
+                    "cut out one clean passage of about 10 s"
                 )
             wave = file.read(dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -139,27 +139,27 @@ def read_recording(path: Path) -> NDArray[np.float32]:
 
 
 def run_graph(path: Path, *inputs: NDArray[np.float32] | NDArray[np.int32]) -> NDArray[np.generic]:
-    """Return the first output of an ONNX graph, on the CPU.
+    """Return the first output of an ONNX graph, run on the CPU.
 
     Raises:
-        BadData: missing, damaged, or of other inputs.
+        BadData: the file is missing or damaged, or takes other inputs.
         NotInstalled: onnxruntime is missing.
     """
     try:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as fault
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
     except ImportError:
         raise NotInstalled("a voice needs onnxruntime: pip install 'echat-eval[osum]'") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     failures = (
-        fault.Fail,
-        fault.InvalidArgument,
-        fault.InvalidGraph,
-        fault.InvalidProtobuf,
-        fault.NoSuchFile,
-        fault.NotImplemented,
-        fault.RuntimeException,
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.InvalidProtobuf,
+        errors.NoSuchFile,
+        errors.NotImplemented,
+        errors.RuntimeException,
     )
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -171,7 +171,7 @@ def run_graph(path: Path, *inputs: NDArray[np.float32] | NDArray[np.int32]) -> N
         output: NDArray[np.generic] = session.run(None, dict(zip(names, inputs, strict=True)))[0]
     except failures as error:
         reason = str(error).splitlines()[0]
-        raise BadData(f"{path}: does not run ({reason}); unpack it again from the released tar") from None
+        raise BadData(f"{path}: cannot be run ({reason}); unpack it again from the released tar") from None
     return output
 
 
@@ -183,10 +183,10 @@ def save_voice(voice: Voice, path: Path) -> None:
 
 
 def load_voice(path: Path) -> Voice:
-    """Return the voice of a file that `save_voice` wrote.
+    """Return the voice in a file written by `save_voice`.
 
     Raises:
-        BadData: missing, damaged, of another kind, or holding anything but a whole voice.
+        BadData: the file is missing, damaged, of another kind, or does not hold a complete voice.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -194,9 +194,10 @@ def load_voice(path: Path) -> Voice:
         with safe_open(path, framework="numpy") as file:
             kind = (file.metadata() or {}).get("format")
             if kind != FORMAT or set(file.keys()) != set(LAYOUT):
-                held = ", ".join(sorted(file.keys()))
+                names = ", ".join(sorted(file.keys()))
                 raise BadData(
-                    f"{path}: '{kind}' with {held or 'nothing'}; expected '{FORMAT}' with {', '.join(LAYOUT)}"
+                    f"{path}: '{kind}' with {names or 'nothing'}; "
+                    f"expected '{FORMAT}' with {', '.join(LAYOUT)}"
                 )
             values = {name: file.get_tensor(name) for name in LAYOUT}
     except (SafetensorError, OSError) as error:
@@ -208,7 +209,7 @@ def load_voice(path: Path) -> Voice:
 
 
 def fingerprint(voice: Voice) -> str:
-    """Return the sha256 of a voice's numbers."""
+    """Return the sha256 of the arrays of a voice."""
     digest = hashlib.sha256()
     for name in LAYOUT:
         digest.update(np.ascontiguousarray(getattr(voice, name)).tobytes())

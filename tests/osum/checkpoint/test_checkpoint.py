@@ -1,4 +1,4 @@
-"""Checkpoints load whole or not at all, in every form they are known to come in; nothing in them is run."""
+"""Checkpoints: strict loading of every known form, without running code from them."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def plain(tiny_folder: Path):
 
 
 @pytest.mark.parametrize("form", ["module", "wrapped", "copies", "untied", "west"])
-def test_every_form_of_the_names_gives_the_same_model(tmp_path: Path, plain, form: str) -> None:
+def test_all_name_forms_give_the_same_model(tmp_path: Path, plain, form: str) -> None:
     assert same(load_model(make_tiny(tmp_path, form=form), dtype="fp32"), plain)
 
 
 @pytest.mark.parametrize(
     ("stored", "name"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16"), (torch.float32, "fp32")]
 )
-def test_every_precision_is_read_and_computed_in(tmp_path: Path, stored: torch.dtype, name: str) -> None:
+def test_model_loads_and_computes_in_every_dtype(tmp_path: Path, stored: torch.dtype, name: str) -> None:
     path = make_tiny(tmp_path, dtype=stored)
     model = load_model(path, dtype=name)
     assert model.dtype == stored
-    expected = fill({n: t.to(stored) for n, t in random_tensors().items()}, TINY, dtype=stored, where="x")
+    expected = fill({n: t.to(stored) for n, t in random_tensors().items()}, TINY, dtype=stored, source="x")
     assert same(model, expected)
     assert str(stored).removeprefix("torch.") in inspect(path).dtypes
-    (heard,) = model.hear([torch.randn(3200, generator=torch.Generator().manual_seed(0)) * 0.1])
-    assert torch.isfinite(heard.float()).all()
+    (embeddings,) = model.embed_audio([torch.randn(3200, generator=torch.Generator().manual_seed(0)) * 0.1])
+    assert torch.isfinite(embeddings.float()).all()
 
 
 def spoil(how: str) -> dict[str, torch.Tensor]:
@@ -82,7 +82,7 @@ def spoil(how: str) -> dict[str, torch.Tensor]:
         ("unequal speech head", "3 unequal copies: llama_model.speech_token_emded.weight differs"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_listed(tmp_path: Path, how: str, words: str) -> None:
+def test_mismatched_tensors_are_refused_and_listed(tmp_path: Path, how: str, words: str) -> None:
     path = make_tiny(tmp_path)
     torch.save(spoil(how), path)
     with pytest.raises(BadData, match=words) as refusal:
@@ -100,26 +100,26 @@ class Bomb:
 
 
 @pytest.mark.parametrize("kind", ["zip", "plain pickle"])
-def test_a_pickle_of_code_is_refused_unrun(tmp_path: Path, monkeypatch, kind: str) -> None:
+def test_pickled_code_is_refused_and_not_run(tmp_path: Path, monkeypatch, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
     path = make_tiny(tmp_path)
     if kind == "zip":
         torch.save({"a": Bomb()}, path)
     else:
         path.write_bytes(pickle.dumps(Bomb()))
-    for act in (
+    for action in (
         lambda: load_model(path),
         lambda: inspect(path),
         lambda: convert(path, tmp_path / "x.safetensors"),
     ):
         with pytest.raises(BadData, match="refused") as refusal:
-            act()
+            action()
         assert "\n" not in str(refusal.value)
     assert not (tmp_path / "bomb-went-off").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+def test_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = make_tiny(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -131,14 +131,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
 @pytest.mark.parametrize(
     "content", [{"weight": torch.ones(3)}, [torch.ones(3)], {"epoch": 3}, {}, torch.ones(3)]
 )
-def test_another_model_is_refused(tmp_path: Path, content: object) -> None:
+def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "other.pt"
     torch.save(content, path)
     with pytest.raises(BadData, match=r"other\.pt"):
         load_model(path)
 
 
-def test_a_tiny_checkpoint_is_not_taken_for_the_full_one(tmp_path: Path) -> None:
+def test_tiny_checkpoint_without_config_is_refused(tmp_path: Path) -> None:
     path = make_tiny(tmp_path)
     (tmp_path / "config.json").unlink()
     assert read_config(path) == FULL
@@ -146,9 +146,7 @@ def test_a_tiny_checkpoint_is_not_taken_for_the_full_one(tmp_path: Path) -> None
         load_model(path)
 
 
-def test_qwens_own_config_in_the_folder_is_passed_over_and_a_broken_one_of_ours_is_not(
-    tmp_path: Path,
-) -> None:
+def test_foreign_config_is_ignored_and_our_broken_one_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
     assert read_config(tmp_path / "x.pt") == FULL
     (tmp_path / "config.json").write_text('{"encoder": {"depth": 3}, "adapter": {}}', encoding="utf-8")
@@ -157,9 +155,7 @@ def test_qwens_own_config_in_the_folder_is_passed_over_and_a_broken_one_of_ours_
 
 
 @pytest.mark.parametrize("dtype", [None, "bf16"])
-def test_conversion_keeps_the_model_and_says_where_it_is_from(
-    tmp_path: Path, plain, dtype: str | None
-) -> None:
+def test_conversion_keeps_the_model_and_records_its_source(tmp_path: Path, plain, dtype: str | None) -> None:
     source = make_tiny(tmp_path / "a")
     target = tmp_path / "b" / "tiny.safetensors"
     convert(source, target, dtype=dtype)
@@ -178,7 +174,7 @@ def test_conversion_keeps_the_model_and_says_where_it_is_from(
         load_model(target)
 
 
-def test_released_tensors_in_safetensors_load_as_well(tmp_path: Path, plain) -> None:
+def test_released_tensors_load_from_safetensors(tmp_path: Path, plain) -> None:
     from safetensors.torch import save_file
 
     make_tiny(tmp_path)
@@ -187,7 +183,7 @@ def test_released_tensors_in_safetensors_load_as_well(tmp_path: Path, plain) -> 
     assert same(load_model(path, dtype="fp32"), plain)
 
 
-def test_nothing_there_and_two_there_are_said(tmp_path: Path) -> None:
+def test_missing_and_ambiguous_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotInstalled, match="osum download"):
         load_model(tmp_path / "no.pt")
     for name in ("a.pt", "b.pt"):
@@ -196,8 +192,8 @@ def test_nothing_there_and_two_there_are_said(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_released_file_is_mapped_not_copied(tmp_path: Path) -> None:
-    """The text embedding of a loaded model lies in the file's own pages: no second copy in memory."""
+def test_released_file_is_memory_mapped(tmp_path: Path) -> None:
+    """The text embedding of a loaded model uses the mapped pages of the file, without a copy in memory."""
     path = make_tiny(tmp_path)
     model = load_model(path, dtype="fp32")
     address = model.decoder.text_embedding.weight.data_ptr()
@@ -206,7 +202,7 @@ def test_a_released_file_is_mapped_not_copied(tmp_path: Path) -> None:
         if int(begin, 16) <= address < int(end, 16):
             assert line.endswith(str(path))
             return
-    raise AssertionError("the tensor lies in no mapping")
+    raise AssertionError("the tensor is in no mapping")
 
 
 def test_sizes_are_checked_against_the_configuration(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fetching, against a stand-in for the hub on loopback."""
+"""Download from the hub, against a local stand-in server."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def hub(monkeypatch, tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def test_a_file_is_fetched_checked_and_its_source_recorded(hub: str, tmp_path: Path) -> None:
+def test_file_is_downloaded_verified_and_its_source_recorded(hub: str, tmp_path: Path) -> None:
     path = download("language-think", tmp_path / "weights", endpoint=hub)
     assert path == tmp_path / "weights" / "language_think_final.pt"
     assert path.read_bytes() == CONTENT
@@ -78,16 +78,16 @@ def test_a_file_is_fetched_checked_and_its_source_recorded(hub: str, tmp_path: P
     assert (note["commit"], note["repository"], note["size"]) == (COMMIT, "ASLP-lab/OSUM-EChat", len(CONTENT))
 
 
-def test_bytes_that_are_not_the_declared_ones_are_removed(hub: str, tmp_path: Path, monkeypatch) -> None:
+def test_file_with_wrong_sha256_is_removed(hub: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(StandIn, "declared", "0" * 64)
     with pytest.raises(BadData, match="the hub declares sha256 0000"):
         download("language-think", tmp_path, endpoint=hub)
     assert not (tmp_path / "language_think_final.pt").exists()
 
 
-def test_what_the_hub_lacks_is_said_in_one_line(hub: str, tmp_path: Path) -> None:
+def test_missing_file_is_reported_in_one_line(hub: str, tmp_path: Path) -> None:
     with pytest.raises(
-        NotInstalled, match=r"ASLP-lab/OSUM-EChat/nothing\.pt could not be fetched"
+        NotInstalled, match=r"ASLP-lab/OSUM-EChat/nothing\.pt could not be downloaded"
     ) as failure:
         download("nothing.pt", tmp_path, endpoint=hub)
     assert "\n" not in str(failure.value)

@@ -1,4 +1,4 @@
-"""Six ids of text, eighteen of speech, in turn (experimental): blocks, ends, heads, and the first sound."""
+"""Interleaved replies (experimental): six text ids, then eighteen speech ids; blocks, ends, first sound."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
 from echat_eval.osum.model.config import TINY
-from echat_eval.osum.prompts.modes import MODES, Spoken, Words, layout, rules_of
+from echat_eval.osum.prompts.modes import MODES, SpeechIdPrompt, TextPrompt, layout, rules_of
 from echat_eval.osum.prompts.prompts import system
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
-from tests.support.osum_requests import asks, ids_of
+from tests.support.osum_requests import ids_of, make_requests
 
-END, EDGE = TINY.text.end, TINY.speech.edge
+END, BOS_EOS = TINY.text.end, TINY.speech.bos_eos
 
 
 def pack(text: int, speech: int) -> tuple[list[int], list[bool]]:
-    """A reply as the training data are packed, by their description: ids, and which are speech.
+    """Return a reply as the training data is described to be packed: its ids, and which of them are speech.
 
-    Up to 6 text ids, up to 18 speech ids, and so on until the text with its end is used up; then the rest of the
-    speech. The speech's begin and end tokens count like any other.
+    Up to 6 text ids, up to 18 speech ids, and so on until the text and its end token are used up; then the rest
+    of the speech. The begin and end tokens of the speech count like any other.
     """
     words = [*range(100, 100 + text - 1), END]
-    sounds = [EDGE, *range(1000, 1000 + speech), EDGE]
+    sounds = [BOS_EOS, *range(1000, 1000 + speech), BOS_EOS]
     ids: list[int] = []
     spoken: list[bool] = []
     while words:
@@ -37,8 +37,8 @@ def pack(text: int, speech: int) -> tuple[list[int], list[bool]]:
     return ids + sounds, spoken + [True] * len(sounds)
 
 
-def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", begun=None):
-    """Return the reply, which head every step used, and which table every id was looked up in."""
+def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", on_first_block=None):
+    """Return the reply, and for every step whether it used the speech head and the speech table."""
     heads, tables, decoder = [], [], engine.model.decoder
 
     def hook(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -48,16 +48,18 @@ def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", begun
     usual = decoder.embed
     decoder.embed = lambda ids, speech: (tables.append(bool(speech[0])), usual(ids, speech))[1]
     try:
-        other = Engine(engine.model, engine.tokenizer, profile=profile)
-        made = other.stream(
-            enumerate(asks(1)),
+        with_profile = Engine(engine.model, engine.tokenizer, profile=profile)
+        stream = with_profile.stream(
+            enumerate(make_requests(1)),
             mode="s2s-stream",
-            cap=len(script),
+            max_new_tokens=len(script),
             hook=hook,
             slots=1,
-            begun=None if begun is None else lambda number, speech: begun(number, speech, len(heads)),
+            on_first_block=None
+            if on_first_block is None
+            else lambda number, speech: on_first_block(number, speech, len(heads)),
         )
-        ((_, reply),) = made
+        ((_, reply),) = stream
     finally:
         del decoder.embed
     return reply, heads, tables
@@ -75,18 +77,18 @@ def test_blocks_follow_the_training_data(tiny_engine, text: int) -> None:
     assert reply.raw == tiny_engine.tokenizer.decode(range(100, 100 + text - 1))
 
 
-def test_the_public_code_starts_its_first_full_block_after_the_edge(tiny_engine) -> None:
-    """19 places of speech, not 18, stand before the second block of text."""
+def test_the_upstream_first_block_excludes_the_begin_token(tiny_engine) -> None:
+    """The second text block follows 19 speech ids, not 18."""
     words = [*range(100, 106)]
-    script = [*words, EDGE, *range(1000, 1018), 106, END, *range(1018, 1030), EDGE]
+    script = [*words, BOS_EOS, *range(1000, 1018), 106, END, *range(1018, 1030), BOS_EOS]
     reply, heads, _ = scripted(tiny_engine, script, profile="upstream")
     assert heads == [False] * 6 + [True] * 19 + [False] * 2 + [True] * 13
     assert list(reply.ids) == script
     assert reply.speech == tuple(range(1000, 1030))
-    assert rules_of(MODES["s2s-stream"], "upstream").max_new == 300
+    assert rules_of(MODES["s2s-stream"], "upstream").max_new_tokens == 300
 
 
-def test_a_reply_cut_off_in_a_block_is_taken_apart(tiny_engine) -> None:
+def test_a_reply_cut_off_within_a_block_is_split(tiny_engine) -> None:
     ids, _ = pack(13, speech=64)
     reply, *_ = scripted(tiny_engine, ids[:30])
     assert (reply.finish_reason, len(reply.ids)) == ("length", 30)
@@ -94,46 +96,48 @@ def test_a_reply_cut_off_in_a_block_is_taken_apart(tiny_engine) -> None:
     assert reply.raw == tiny_engine.tokenizer.decode(range(100, 112))
 
 
-def test_the_prompt_is_that_of_training_or_of_the_public_code() -> None:
-    (ask,) = asks(1)
-    words, begin, *_ = layout(MODES["s2s-stream"], ask, profile="fixed", config=TINY)
-    assert words == Words(system("s2s-stream") + "<|im_start|>user\n")
-    assert begin == Spoken((TINY.speech.query_begin,))
-    words, *_ = layout(MODES["s2s-stream"], ask, profile="upstream", config=TINY)
+def test_the_prompt_equals_that_of_training_or_of_the_public_code() -> None:
+    (request,) = make_requests(1)
+    words, begin, *_ = layout(MODES["s2s-stream"], request, profile="fixed", config=TINY)
+    assert words == TextPrompt(system("s2s-stream") + "<|im_start|>user\n")
+    assert begin == SpeechIdPrompt((TINY.speech.query_begin,))
+    words, *_ = layout(MODES["s2s-stream"], request, profile="upstream", config=TINY)
     assert words.text.startswith(system("qwen"))
     assert words.text.endswith("每回复6个文字,就转化为18个语音token。")
 
 
-def test_rows_in_turn_answer_as_they_would_alone(brisk_engine) -> None:
+def test_interleaved_replies_equal_those_of_each_request_alone(brisk_engine) -> None:
     engine = Engine(brisk_engine.model, brisk_engine.tokenizer, slots=3)
-    together = ids_of(engine.reply(asks(8), mode="s2s-stream", cap=60))
-    one = Engine(brisk_engine.model, brisk_engine.tokenizer, slots=1)
-    assert together == ids_of(one.reply(asks(8), mode="s2s-stream", cap=60))
+    together = ids_of(engine.reply(make_requests(8), mode="s2s-stream", max_new_tokens=60))
+    single = Engine(brisk_engine.model, brisk_engine.tokenizer, slots=1)
+    assert together == ids_of(single.reply(make_requests(8), mode="s2s-stream", max_new_tokens=60))
     assert len(set(map(len, together))) > 2
 
 
 @pytest.mark.parametrize(("profile", "first"), [("fixed", 17), ("upstream", 18)])
-def test_the_first_block_is_told_once_and_before_the_end(tiny_engine, profile: str, first: int) -> None:
+def test_the_first_block_is_reported_once_and_before_the_end(tiny_engine, profile: str, first: int) -> None:
     words = [*range(100, 106)]
-    script = [*words, EDGE, *range(1000, 1000 + first), 106, END, *range(1040, 1100), EDGE]
-    told = []
-    reply, heads, _ = scripted(tiny_engine, script, profile=profile, begun=lambda *what: told.append(what))
+    script = [*words, BOS_EOS, *range(1000, 1000 + first), 106, END, *range(1040, 1100), BOS_EOS]
+    blocks = []
+    reply, heads, _ = scripted(
+        tiny_engine, script, profile=profile, on_first_block=lambda *block: blocks.append(block)
+    )
     heads_at_the_end = len(heads)
-    assert told == [(0, tuple(range(1000, 1000 + first)), 6 + 1 + first)]
+    assert blocks == [(0, tuple(range(1000, 1000 + first)), 6 + 1 + first)]
     assert heads_at_the_end == len(script)
     assert len(reply.speech) == first + 60
 
 
-def test_the_first_sound_comes_before_the_reply_is_whole(tiny_engine, tmp_path, monkeypatch) -> None:
+def test_the_first_sound_comes_before_the_reply_is_complete(tiny_engine, tmp_path, monkeypatch) -> None:
     write_tiny_release(tmp_path)
     speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
     engine = Engine(tiny_engine.model, tiny_engine.tokenizer)
     script, _ = pack(13, speech=70)
     stream, clock = engine.stream, iter(range(1000))
 
-    def hooked(made, **given):
+    def hooked(requests, **options):
         hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
-        return stream(made, **given | {"cap": len(script)}, hook=hook)
+        return stream(requests, **options | {"max_new_tokens": len(script)}, hook=hook)
 
     monkeypatch.setattr(engine, "stream", hooked)
     monkeypatch.setattr("echat_eval.osum.engine.engine_pool.time.perf_counter", lambda: float(next(clock)))
@@ -144,24 +148,24 @@ def test_the_first_sound_comes_before_the_reply_is_whole(tiny_engine, tmp_path, 
         return usual(tokens, seeds=seeds)
 
     monkeypatch.setattr(speaker, "synthesise", noting)
-    team = EnginePool([EngineWorker(engine=engine, speaker=speaker)])
-    (answer,) = team.answer(asks(1), mode="s2s-stream")
+    pool = EnginePool([EngineWorker(engine=engine, speaker=speaker)])
+    (answer,) = pool.answer(make_requests(1), mode="s2s-stream")
     assert spoken == [17, 70]
-    # The clock was asked at the request and at the first sound, and not again.
+    # The clock is read at the request and at the first sound, and not again.
     assert answer.first_audio_seconds == 1.0
     (early,), (whole,) = (usual([list(range(1000, 1000 + n))], seeds=[100]) for n in (17, 70))
     ends = len(early.samples) - int(0.02 * 22_050)
     assert len(answer.wave.samples) == len(whole.samples)
     assert (answer.wave.samples[:ends] == early.samples[:ends]).all()
     assert (answer.wave.samples[len(early.samples) :] == whole.samples[len(early.samples) :]).all()
-    mute = EnginePool([EngineWorker(engine=engine)]).answer(asks(1), mode="s2s-stream")[0]
+    mute = EnginePool([EngineWorker(engine=engine)]).answer(make_requests(1), mode="s2s-stream")[0]
     assert (mute.wave, mute.first_audio_seconds) == (None, None)
     assert mute.reply == answer.reply
 
 
-def test_only_this_mode_takes_turns() -> None:
+def test_only_this_mode_is_interleaved() -> None:
     for name, mode in MODES.items():
         for profile in ("fixed", "upstream"):
             rules = rules_of(mode, profile)
-            assert mode.in_turn == (rules.blocks is not None) == (name == "s2s-stream")
-            assert replace(rules, blocks=None, max_new=1).blocks is None
+            assert mode.interleaved == (rules.blocks is not None) == (name == "s2s-stream")
+            assert replace(rules, blocks=None, max_new_tokens=1).blocks is None

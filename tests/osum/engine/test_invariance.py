@@ -1,4 +1,4 @@
-"""A request answers the same alone and in any batch; and the check notices a broken mask, phase or position."""
+"""A reply is the same alone and in any batch; the check detects a broken mask, phase or position."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from echat_eval.osum.model import decoder as decoder_module
 from echat_eval.osum.model import encoder as encoder_module
 from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
-from tests.support.osum_requests import asks
+from tests.support.osum_requests import make_requests
 
-CAP = 40
+MAX_NEW_TOKENS = 40
 
 
-def alone(engine, ask: GenerationRequest, mode: str, sampling) -> tuple[int, ...]:
-    return engine.reply([ask], mode=mode, sampling=sampling, cap=CAP)[0].ids
+def alone(engine, request: GenerationRequest, mode: str, sampling) -> tuple[int, ...]:
+    return engine.reply([request], mode=mode, sampling=sampling, max_new_tokens=MAX_NEW_TOKENS)[0].ids
 
 
 def reply_with_logits(
-    engine, batch: list[GenerationRequest], **given
+    engine, batch: list[GenerationRequest], **options
 ) -> tuple[list[tuple[int, ...]], torch.Tensor]:
-    """Return every row's ids, and the logits (rows, V) its first id was drawn from."""
+    """Return every row's ids, and the logits (rows, V) of its first id."""
     first = []
 
     def keep(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -31,16 +31,16 @@ def reply_with_logits(
             first.append(logits.clone())
         return ids
 
-    replies = engine.reply(batch, cap=CAP, hook=keep, **given)
+    replies = engine.reply(batch, max_new_tokens=MAX_NEW_TOKENS, hook=keep, **options)
     return [reply.ids for reply in replies], first[0]
 
 
 def check(engine, size: int, *, mode: str = "s2s", sampling=None) -> None:
     """Compare the first, the last and one more row of a batch with the same requests alone.
 
-    A tiny random model hardly listens: two queries may get the same ids. Its logits tell them apart.
+    A tiny random model hardly depends on its input: two queries may get the same ids. Their logits differ.
     """
-    batch = asks(size)
+    batch = make_requests(size)
     together, logits = reply_with_logits(engine, batch, mode=mode, sampling=sampling)
     for row in sorted({0, size - 1, size // 2}):
         single, expected = reply_with_logits(engine, [batch[row]], mode=mode, sampling=sampling)
@@ -52,49 +52,49 @@ def check(engine, size: int, *, mode: str = "s2s", sampling=None) -> None:
 
 @pytest.mark.parametrize("size", [3, 8, 32])
 @pytest.mark.parametrize("sampling", [GREEDY, None], ids=["greedy", "sampled"])
-def test_a_row_answers_as_it_would_alone(tiny_engine, size: int, sampling) -> None:
+def test_a_reply_in_a_batch_equals_the_reply_alone(tiny_engine, size: int, sampling) -> None:
     check(tiny_engine, size, sampling=sampling)
 
 
 @pytest.mark.parametrize("mode", ["s2s-think", "s2t", "understand", "tts", "t2t"])
-def test_every_mode_answers_the_same_in_a_batch(tiny_engine, mode: str) -> None:
+def test_every_mode_replies_the_same_in_a_batch(tiny_engine, mode: str) -> None:
     check(tiny_engine, 3, mode=mode)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, None], ids=["greedy", "sampled"])
-def test_first_or_last_place_makes_no_difference(tiny_engine, sampling) -> None:
-    batch = asks(3)
-    forward = tiny_engine.reply(batch, sampling=sampling, cap=CAP)
-    backward = tiny_engine.reply(batch[::-1], sampling=sampling, cap=CAP)[::-1]
+def test_the_order_of_a_batch_makes_no_difference(tiny_engine, sampling) -> None:
+    batch = make_requests(3)
+    forward = tiny_engine.reply(batch, sampling=sampling, max_new_tokens=MAX_NEW_TOKENS)
+    backward = tiny_engine.reply(batch[::-1], sampling=sampling, max_new_tokens=MAX_NEW_TOKENS)[::-1]
     assert [r.ids for r in forward] == [r.ids for r in backward]
 
 
 def test_dialogues_of_different_length_share_a_batch(tiny_engine) -> None:
-    first, second, third = asks(3)
+    first, second, third = make_requests(3)
     past = PastTurn(wave=second.wave, text="hm", speech=(5, 6))
     batch = [first, GenerationRequest(wave=third.wave, history=(past,) * 6, seed=1), second]
-    together = tiny_engine.reply(batch, cap=CAP)
+    together = tiny_engine.reply(batch, max_new_tokens=MAX_NEW_TOKENS)
     assert together[1].ids == alone(tiny_engine, batch[1], "s2s", None)
     assert together[1].prompt_positions > together[0].prompt_positions
 
 
-def test_another_seed_is_another_reply(tiny_engine) -> None:
-    (ask,) = asks(1)
-    other = GenerationRequest(wave=ask.wave, seed=ask.seed + 1)
-    assert alone(tiny_engine, ask, "s2s", None) != alone(tiny_engine, other, "s2s", None)
+def test_another_seed_gives_another_reply(tiny_engine) -> None:
+    (request,) = make_requests(1)
+    other = GenerationRequest(wave=request.wave, seed=request.seed + 1)
+    assert alone(tiny_engine, request, "s2s", None) != alone(tiny_engine, other, "s2s", None)
 
 
-def test_heard_audio_does_not_depend_on_its_neighbours(tiny_engine) -> None:
-    waves = [ask.wave for ask in asks(12)]
-    together = tiny_engine.model.hear(waves)
+def test_audio_embeddings_do_not_depend_on_the_batch(tiny_engine) -> None:
+    waves = [request.wave for request in make_requests(12)]
+    together = tiny_engine.model.embed_audio(waves)
     for wave, row in zip(waves, together, strict=True):
-        (single,) = tiny_engine.model.hear([wave])
+        (single,) = tiny_engine.model.embed_audio([wave])
         assert row.shape == single.shape
         assert (row - single).abs().max() < 1e-5
 
 
-def test_logits_depend_on_what_was_heard(tiny_engine) -> None:
-    _, logits = reply_with_logits(tiny_engine, asks(2), mode="s2t")
+def test_logits_depend_on_the_audio(tiny_engine) -> None:
+    _, logits = reply_with_logits(tiny_engine, make_requests(2), mode="s2t")
     assert (logits[0] - logits[1])[torch.isfinite(logits[0])].abs().max() > 100 * 1e-5
 
 
@@ -104,10 +104,10 @@ def no_key_mask(monkeypatch) -> None:
 
 
 def no_cache_mask(monkeypatch) -> None:
-    def all_seen(positions: torch.Tensor, slots: int) -> torch.Tensor:
-        return torch.ones(positions.shape[0], 1, positions.shape[1], slots, dtype=torch.bool)
+    def all_seen(positions: torch.Tensor, kv_length: int) -> torch.Tensor:
+        return torch.ones(positions.shape[0], 1, positions.shape[1], kv_length, dtype=torch.bool)
 
-    monkeypatch.setattr(decoder_module, "visible", all_seen)
+    monkeypatch.setattr(decoder_module, "causal_mask", all_seen)
 
 
 def shared_phase(monkeypatch) -> None:
@@ -124,16 +124,16 @@ def shared_phase(monkeypatch) -> None:
 def shared_position(monkeypatch) -> None:
     usual = Decoder.forward
 
-    def from_the_longest(self, x, positions, cache, *, slots: int, **given):
+    def from_the_longest(self, x, positions, cache, *, kv_length: int, **options):
         if x.shape[1] == 1:
-            positions = torch.full_like(positions, slots - 1)
-        return usual(self, x, positions, cache, slots=slots, **given)
+            positions = torch.full_like(positions, kv_length - 1)
+        return usual(self, x, positions, cache, kv_length=kv_length, **options)
 
     monkeypatch.setattr(Decoder, "forward", from_the_longest)
 
 
 @pytest.mark.parametrize("fault", [no_key_mask, no_cache_mask, shared_phase, shared_position])
-def test_the_check_notices_a_fault(tiny_engine, monkeypatch, fault) -> None:
+def test_the_check_detects_a_fault(tiny_engine, monkeypatch, fault) -> None:
     fault(monkeypatch)
     with pytest.raises((AssertionError, IndexError)):
         check(tiny_engine, 8)

@@ -1,4 +1,4 @@
-"""A full memory: fewer at once, the same replies, and a word about it. The error is injected."""
+"""A full memory leads to smaller batches, the same replies and a note. The error is injected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model.memory import is_oom
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
-from tests.support.osum_requests import asks, ids_of
+from tests.support.osum_requests import ids_of, make_requests
 
 FULL_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total")
 FULL_HOST = RuntimeError(
@@ -33,28 +33,28 @@ FULL_PYTHON = MemoryError()
         (ValueError("not enough memory"), False),
     ],
 )
-def test_a_full_memory_is_told_from_other_failures(error, full) -> None:
+def test_a_full_memory_is_distinguished_from_other_errors(error, full) -> None:
     assert is_oom(error) is full
 
 
-def test_torchs_own_refusal_is_known() -> None:
-    with pytest.raises(RuntimeError) as refusal:
+def test_the_error_of_torchs_cpu_allocator_is_detected() -> None:
+    with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 55)
-    assert is_oom(refusal.value)
+    assert is_oom(error.value)
 
 
-class Narrow:
-    """A forward that is out of memory with more than `most` rows; or once, at a given call."""
+class OutOfMemoryForward:
+    """A forward that is out of memory with more than `max_rows` rows, or once at call number `at`."""
 
-    def __init__(self, usual, error: Exception, *, most: int = 10**9, at: int = -1) -> None:
-        self.usual, self.error, self.most, self.at = usual, error, most, at
+    def __init__(self, usual, error: Exception, *, max_rows: int = 10**9, at: int = -1) -> None:
+        self.usual, self.error, self.max_rows, self.at = usual, error, max_rows, at
         self.calls = 0
 
-    def __call__(self, x, *rest, **given):
+    def __call__(self, x, *rest, **options):
         self.calls += 1
-        if x.shape[0] > self.most or self.calls == self.at:
+        if x.shape[0] > self.max_rows or self.calls == self.at:
             raise self.error
-        return self.usual(x, *rest, **given)
+        return self.usual(x, *rest, **options)
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def engine(brisk_engine) -> Engine:
 
 
 @pytest.mark.parametrize("error", [FULL_GPU, FULL_HOST, FULL_PYTHON], ids=["gpu", "host", "python"])
-def test_half_the_slots_go_on_with_the_same_replies(engine, brisk_engine, monkeypatch, caplog, error) -> None:
-    right = ids_of(brisk_engine.reply(asks(14), cap=40))
+def test_half_the_slots_give_the_same_replies(engine, brisk_engine, monkeypatch, caplog, error) -> None:
+    right = ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, error, most=3))
+    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, error, max_rows=3))
     with caplog.at_level(logging.WARNING):
-        made = engine.reply(asks(14), cap=40)
+        made = engine.reply(make_requests(14), max_new_tokens=40)
     assert ids_of(made) == right
     assert engine.slots == 2
     assert engine.notes == (
@@ -76,58 +76,61 @@ def test_half_the_slots_go_on_with_the_same_replies(engine, brisk_engine, monkey
         "out of memory with 4 requests at a time; went on with 2",
     )
     assert all(note in caplog.text for note in engine.notes)
-    # What was learnt is kept.
-    assert ids_of(engine.reply(asks(3), cap=40)) == right[:3]
+    # The next call keeps the smaller number of slots.
+    assert ids_of(engine.reply(make_requests(3), max_new_tokens=40)) == right[:3]
     assert len(engine.notes) == 2
 
 
 @pytest.mark.parametrize("call", [1, 2, 5, 12, 30])
-def test_full_at_any_moment_no_reply_is_lost_doubled_or_changed(
+def test_a_full_memory_at_any_step_loses_doubles_or_changes_no_reply(
     engine, brisk_engine, monkeypatch, call: int
 ) -> None:
-    right = dict(enumerate(ids_of(brisk_engine.reply(asks(14), cap=40))))
+    right = dict(enumerate(ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))))
     decoder = engine.model.decoder
-    narrow = Narrow(decoder.forward, FULL_GPU, at=call)
-    monkeypatch.setattr(decoder, "forward", narrow)
-    made = [(number, reply.ids) for number, reply in engine.stream(enumerate(asks(14)), cap=40)]
+    forward = OutOfMemoryForward(decoder.forward, FULL_GPU, at=call)
+    monkeypatch.setattr(decoder, "forward", forward)
+    made = [
+        (number, reply.ids)
+        for number, reply in engine.stream(enumerate(make_requests(14)), max_new_tokens=40)
+    ]
     assert len(made) == 14
     assert dict(made) == right
-    assert narrow.calls > call
+    assert forward.calls > call
     assert engine.slots == 4
 
 
-def test_full_with_one_request_is_one_line(engine, monkeypatch) -> None:
+def test_a_full_memory_with_one_request_is_a_failure_in_one_line(engine, monkeypatch) -> None:
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, FULL_GPU, most=0))
+    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, FULL_GPU, max_rows=0))
     with pytest.raises(SystemFailure, match="out of memory with one request at a time") as failure:
-        engine.reply(asks(3), cap=40)
+        engine.reply(make_requests(3), max_new_tokens=40)
     assert "\n" not in str(failure.value)
     assert "Tried to allocate 20.00 MiB" in str(failure.value)
     assert "lower max_new" in str(failure.value)
 
 
-def test_another_failure_is_not_taken_for_a_full_memory(engine, monkeypatch) -> None:
+def test_another_error_is_not_treated_as_a_full_memory(engine, monkeypatch) -> None:
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", Narrow(decoder.forward, RuntimeError("a bug"), at=4))
+    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, RuntimeError("a bug"), at=4))
     with pytest.raises(RuntimeError, match="a bug"):
-        engine.reply(asks(3), cap=40)
+        engine.reply(make_requests(3), max_new_tokens=40)
     assert engine.notes == ()
 
 
-def test_fewer_are_heard_at_once(engine, brisk_engine, monkeypatch) -> None:
-    right, encoder = ids_of(brisk_engine.reply(asks(12), cap=20)), engine.model.encoder
-    monkeypatch.setattr(encoder, "forward", Narrow(encoder.forward, FULL_GPU, most=2))
-    made = engine.reply(asks(12), cap=20)
+def test_a_full_memory_in_the_encoder_leads_to_smaller_batches(engine, brisk_engine, monkeypatch) -> None:
+    right, encoder = ids_of(brisk_engine.reply(make_requests(12), max_new_tokens=20)), engine.model.encoder
+    monkeypatch.setattr(encoder, "forward", OutOfMemoryForward(encoder.forward, FULL_GPU, max_rows=2))
+    made = engine.reply(make_requests(12), max_new_tokens=20)
     assert ids_of(made) == right
-    assert "out of memory hearing" in engine.notes[0]
+    assert "out of memory encoding audio" in engine.notes[0]
     assert engine.slots == 8
-    monkeypatch.setattr(encoder, "forward", Narrow(encoder.forward, FULL_GPU, most=0))
-    with pytest.raises(SystemFailure, match="hearing one recording, the longest") as failure:
-        engine.reply(asks(12), cap=20)
+    monkeypatch.setattr(encoder, "forward", OutOfMemoryForward(encoder.forward, FULL_GPU, max_rows=0))
+    with pytest.raises(SystemFailure, match="encoding one recording, the longest") as failure:
+        engine.reply(make_requests(12), max_new_tokens=20)
     assert "\n" not in str(failure.value)
 
 
-def test_fewer_are_spoken_at_once(tmp_path: Path, monkeypatch) -> None:
+def test_a_full_memory_in_the_vocoder_leads_to_smaller_batches(tmp_path: Path, monkeypatch) -> None:
     write_tiny_release(tmp_path)
     speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
     rows, seeds = [list(range(n, 2 * n + 3)) for n in range(6)] + [[]], list(range(7))

@@ -1,7 +1,8 @@
-"""Features, sizes and arithmetic against other sources than the public code: numbers, transformers, formulae."""
+"""Features, sizes and arithmetic against known numbers, transformers and formulae."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import torch
 from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes, weight_map
 from echat_eval.osum.model.config import FULL, TINY, config_from_json, config_to_json
 from echat_eval.osum.model.decoder import Decoder
-from echat_eval.osum.model.encoder import Encoder, _sinusoids_in_halves, _sinusoids_in_turn, adapted_length
+from echat_eval.osum.model.encoder import Encoder, _interleaved_sinusoids, _split_sinusoids, adapted_length
 from echat_eval.osum.model.features import log_mel, mel_filters, resample
 from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.model import OsumModel
@@ -26,7 +27,7 @@ def tone(rate: int, seconds: float = 1.0) -> torch.Tensor:
     )
 
 
-def test_features_of_a_tone_are_the_known_numbers() -> None:
+def test_features_of_a_tone_match_known_values() -> None:
     mel = log_mel(tone(16000))
     assert mel.shape == (100, 80)
     assert torch.allclose(
@@ -41,7 +42,7 @@ def test_features_of_a_tone_are_the_known_numbers() -> None:
 
 
 @pytest.mark.parametrize("samples", [400, 801, 16001, 48160])
-def test_features_equal_whispers_without_padding(samples: int) -> None:
+def test_features_match_whisper_without_padding(samples: int) -> None:
     from transformers import WhisperFeatureExtractor
 
     wave = np.random.RandomState(samples).uniform(-1, 1, samples).astype(np.float32)
@@ -51,7 +52,7 @@ def test_features_equal_whispers_without_padding(samples: int) -> None:
     assert np.abs(log_mel(torch.from_numpy(wave)).numpy() - theirs.T).max() <= 1e-6
 
 
-def test_filters_equal_those_of_transformers() -> None:
+def test_mel_filters_match_transformers() -> None:
     from transformers.audio_utils import mel_filter_bank
 
     theirs = mel_filter_bank(201, 80, 0, 8000, 16000, norm="slaney", mel_scale="slaney").T
@@ -59,7 +60,7 @@ def test_filters_equal_those_of_transformers() -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 44100, 48000])
-def test_resampling_equals_torchaudio(rate: int) -> None:
+def test_resampling_matches_torchaudio(rate: int) -> None:
     with np.load(FOLDER / "torchaudio_resample.npz") as file:
         theirs = file[str(rate)]
     noise = torch.from_numpy(np.random.RandomState(rate).uniform(-1, 1, 1201).astype(np.float32))
@@ -67,19 +68,19 @@ def test_resampling_equals_torchaudio(rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [44100, 44101, 48000])
-def test_a_resampled_tone_is_the_tone_at_the_new_rate(rate: int) -> None:
-    """44,101 Hz shares no factor with 16,000: a table of all its phases times all old samples would be 11 GB."""
+def test_resampled_tone_equals_tone_at_new_rate(rate: int) -> None:
+    """44,101 Hz has no common factor with 16,000: a full table of phases by samples would take 11 GB."""
     ours = resample(tone(rate), rate)
     assert len(ours) == 16000
     assert (ours[100:-100] - tone(16000)[100:-100]).abs().max() < 2e-3
 
 
-def test_the_full_model_has_the_released_names_and_sizes() -> None:
+def test_full_model_has_released_names_and_sizes() -> None:
     shapes = official_shapes(FULL)
     counts = {"encoder.": 366, "speech_transformer.": 70, "llama_model.": 435, "down_sample_2.": 6}
     for prefix, count in counts.items():
         assert sum(name.startswith(prefix) for name in shapes) == count
-    # Two tables that are formulae and the unused ln_speech complete the 888 of the public code.
+    # The public code has 888: two computed tables and the unused ln_speech (2) are not loaded.
     assert len(shapes) + 4 == 888
     unique = sum(math.prod(s) for name, s in shapes.items() if name not in TIED[1:]) + 2048
     assert unique == 3_458_799_617
@@ -88,7 +89,7 @@ def test_the_full_model_has_the_released_names_and_sizes() -> None:
     assert shapes["speech_token_emded.weight"] == (4099, 2048)
 
 
-def test_joining_official_tensors_gives_every_one_of_ours() -> None:
+def test_joined_official_tensors_cover_all_of_ours() -> None:
     with torch.device("meta"):
         ours = {name: tuple(t.shape) for name, t in OsumModel(FULL).state_dict().items()}
     shapes, joined = official_shapes(FULL), {}
@@ -103,21 +104,21 @@ def test_joining_official_tensors_gives_every_one_of_ours() -> None:
     assert set(shapes) - used == set(TIED[1:])
 
 
-def test_positional_tables_are_the_known_numbers() -> None:
-    halves = _sinusoids_in_halves(2, 1024, torch.zeros(1))[1]
-    assert torch.allclose(halves[:4], torch.tensor([0.841471, 0.831686, 0.821818, 0.811879]), atol=1e-6)
-    assert torch.allclose(halves[512:515], torch.tensor([0.540302, 0.555246, 0.569751]), atol=1e-6)
-    turn = _sinusoids_in_turn(2, 1024, torch.zeros(1))[1]
+def test_positional_tables_match_known_values() -> None:
+    split = _split_sinusoids(2, 1024, torch.zeros(1))[1]
+    assert torch.allclose(split[:4], torch.tensor([0.841471, 0.831686, 0.821818, 0.811879]), atol=1e-6)
+    assert torch.allclose(split[512:515], torch.tensor([0.540302, 0.555246, 0.569751]), atol=1e-6)
+    interleaved = _interleaved_sinusoids(2, 1024, torch.zeros(1))[1]
     known = [0.841471, 0.540302, 0.831705, 0.555217, 0.821856, 0.569695]
-    assert torch.allclose(turn[:6], torch.tensor(known), atol=1e-6)
+    assert torch.allclose(interleaved[:6], torch.tensor(known), atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", range(1, 40))
-def test_lengths_follow_the_formula(frames: int) -> None:
+def test_adapted_lengths_follow_the_formula(frames: int) -> None:
     assert adapted_length(frames) == math.ceil(math.ceil(math.ceil(frames / 2) / 2) / 2)
 
 
-def test_the_encoder_is_whispers() -> None:
+def test_encoder_matches_whisper() -> None:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -148,7 +149,7 @@ def test_the_encoder_is_whispers() -> None:
         assert (mine - theirs(mel.transpose(1, 2)).last_hidden_state).abs().max() < 2e-6
 
 
-def test_the_decoder_is_qwen2s_step_by_step() -> None:
+def test_decoder_matches_qwen2_step_by_step() -> None:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     c = replace(TINY.decoder, kv_heads=1)
@@ -186,15 +187,21 @@ def test_the_decoder_is_qwen2s_step_by_step() -> None:
         ids = torch.randint(0, c.vocab, (1, 24), generator=torch.Generator().manual_seed(1))
         expected = theirs(ids).logits[0]
         x = ours.text_embedding(ids)
-        cache = KVCache.allocate(c, rows=1, slots=24, like=x)
-        states = ours(x[:, :10], torch.arange(10)[None], cache, slots=10)
+        cache = KVCache.allocate(c, rows=1, max_positions=24, like=x)
+        states = ours(x[:, :10], torch.arange(10)[None], cache, kv_length=10)
         logits = [ours.text_logits(states[0])]
         for t in range(10, 24):
-            states = ours(x[:, t : t + 1], torch.tensor([[t]]), cache, slots=t + 1)
+            states = ours(x[:, t : t + 1], torch.tensor([[t]]), cache, kv_length=t + 1)
             logits.append(ours.text_logits(states[0]))
     assert (torch.cat(logits) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_a_configuration_survives_json() -> None:
+def test_configuration_survives_json() -> None:
     for config in (FULL, TINY):
         assert config_from_json(config_to_json(config)) == config
+
+
+def test_configuration_files_keep_their_keys() -> None:
+    """Converted checkpoints carry these keys in their header."""
+    speech = json.loads(config_to_json(FULL))["speech"]
+    assert speech == {"tokens": 4097, "edge": 4096, "query_begin": 4097, "query_end": 4098, "silence": 1446}

@@ -1,4 +1,4 @@
-"""Think text, labels, the leading emotion tag, and understanding answers, taken apart."""
+"""Parsing of think text, labels, the leading emotion tag, and understanding answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TEMPLATE = (
 )
 
 
-def labels(**given: str) -> str:
-    slots = {
+def labels(**changes: str) -> str:
+    fields = {
         "words": "你好",
         "age": "<ADULT>",
         "gender": "<FEMALE>",
@@ -21,10 +21,10 @@ def labels(**given: str) -> str:
         "event": "<SIGH>",
         "reply": "<安慰鼓励>",
     }
-    return TEMPLATE.format(**slots | given)
+    return TEMPLATE.format(**fields | changes)
 
 
-def test_label_think_is_parsed_and_the_tag_is_no_word() -> None:
+def test_label_think_is_parsed_and_the_tag_removed() -> None:
     reading = read_reply(labels() + "<安慰鼓励>别难过,我陪着你。")
     assert reading.text == "别难过,我陪着你。"
     assert reading.reply_emotion == "comforting"
@@ -33,7 +33,7 @@ def test_label_think_is_parsed_and_the_tag_is_no_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("changes", "expected"),
     [
         ({"age": "<YOUTH>", "event": "<screaming>"}, {"age": "adult", "event": "scream"}),
         ({"emotion": "<&&>", "event": "<NONE>", "gender": "<null>"}, {"age": "adult"}),
@@ -42,15 +42,15 @@ def test_label_think_is_parsed_and_the_tag_is_no_word() -> None:
         ({"words": "我的年龄为:<CHILD>"}, {"age": "adult"}),
     ],
 )
-def test_slots_are_read_as_labels_or_left_out(given: dict[str, str], expected: dict[str, str]) -> None:
-    perceived = read_reply(labels(**given)).perceived
+def test_fields_without_a_known_label_are_omitted(changes: dict[str, str], expected: dict[str, str]) -> None:
+    perceived = read_reply(labels(**changes)).perceived
     assert expected.items() <= perceived.items()
-    for cue, tag in given.items():
+    for cue, tag in changes.items():
         if tag in ("<&&>", "<NONE>", "<null>", "<dragon>"):
             assert cue not in perceived
 
 
-def test_a_planned_emotion_counts_where_the_reply_bears_none() -> None:
+def test_planned_emotion_is_used_for_a_reply_without_a_tag() -> None:
     assert read_reply(labels() + "好的。").reply_emotion == "comforting"
 
 
@@ -71,7 +71,7 @@ def test_think_is_split_from_the_reply(text: str, think: str | None, reply: str)
     assert split_think(text) == (think, reply)
 
 
-def test_prose_is_searched_and_a_natural_reply_keeps_its_brackets() -> None:
+def test_prose_think_is_searched_and_unknown_tags_stay_in_the_reply() -> None:
     reading = read_reply("<think>一位老奶奶在咳嗽<think end><喝水>吧")
     assert reading.perceived == {"age": "old", "gender": "female", "event": "cough"}
     assert (reading.text, reading.reply_emotion) == ("<喝水>吧", None)
@@ -97,6 +97,8 @@ def test_prose_is_searched_and_a_natural_reply_keeps_its_brackets() -> None:
         ("一个自己的问题 ", "随便", "随便", {}),
     ],
 )
-def test_understanding_answers_give_words_and_labels(task: str, text: str, words: str, perceived) -> None:
+def test_understanding_answers_give_transcript_and_labels(
+    task: str, text: str, words: str, perceived
+) -> None:
     reading = read_answer(text, task=task)
     assert (reading.text, dict(reading.perceived)) == (words, perceived)

@@ -1,4 +1,4 @@
-"""One thread, and a tiny token2wav built once."""
+"""A single thread, and a tiny token2wav shared by the tests."""
 
 from __future__ import annotations
 

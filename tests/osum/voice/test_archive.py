@@ -1,4 +1,4 @@
-"""The released tar: what is written, and what makes it refused before anything is."""
+"""Unpacking the released tar: files written, and archives refused before anything is written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def release(**more: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_only_what_token2wav_reads_is_written(tmp_path: Path, mode: str) -> None:
+def test_only_needed_files_are_written(tmp_path: Path, mode: str) -> None:
     files = release(**{"cosyvoice.yaml": YAML, "llm.pt": b"unused", "asset/notes.md": b"unused"})
     unpack_release(
         write_tar(tmp_path / "a.tar", files, [member(ROOT, tarfile.DIRTYPE)], mode), tmp_path / "out"
@@ -51,7 +51,7 @@ def test_only_what_token2wav_reads_is_written(tmp_path: Path, mode: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("intruder", "message"),
+    ("suspicious", "message"),
     [
         (member("../flow.pt"), r"member '\.\./flow\.pt' would leave its folder"),
         (member(f"{ROOT}/../../x"), "would leave its folder"),
@@ -75,10 +75,10 @@ def test_only_what_token2wav_reads_is_written(tmp_path: Path, mode: str) -> None
         "twice",
     ],
 )
-def test_a_suspicious_member_refuses_the_archive(
-    intruder: tarfile.TarInfo, message: str, tmp_path: Path
+def test_archive_with_a_suspicious_member_is_refused(
+    suspicious: tarfile.TarInfo, message: str, tmp_path: Path
 ) -> None:
-    archive = write_tar(tmp_path / "a.tar", release(), [intruder])
+    archive = write_tar(tmp_path / "a.tar", release(), [suspicious])
     with pytest.raises(BadData, match=message):
         unpack_release(archive, tmp_path / "deep" / "out")
     assert [path.name for path in tmp_path.rglob("*")] == ["a.tar"]
@@ -87,12 +87,12 @@ def test_a_suspicious_member_refuses_the_archive(
 def test_missing_files_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
     files = release()
     del files[f"{ROOT}/hift.pt"], files[f"{ROOT}/campplus.onnx"]
-    with pytest.raises(BadData, match=r"lacks hift\.pt, campplus\.onnx"):
+    with pytest.raises(BadData, match=r"missing hift\.pt, campplus\.onnx"):
         unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_archive_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
+def test_truncated_archive_leaves_no_partial_file(tmp_path: Path) -> None:
     files = release() | {f"{ROOT}/speech_tokenizer_v1.onnx": bytes(100_000)}
     archive = write_tar(tmp_path / "a.tar", files)
     archive.write_bytes(archive.read_bytes()[:50_000])
@@ -102,26 +102,26 @@ def test_an_archive_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "speech_tokenizer_v1.onnx").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])
-def test_what_is_no_tar_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"not a tar" * 100])
+def test_other_content_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(BadData, match=r"a\.tar: "):
         unpack_release(tmp_path / "a.tar", tmp_path / "out")
 
 
-def test_the_release_of_another_frame_rate_is_refused(tmp_path: Path) -> None:
+def test_another_frame_rate_is_refused(tmp_path: Path) -> None:
     files = release(**{"cosyvoice.yaml": YAML.replace(b"25", b"50")})
     with pytest.raises(BadData, match="50 tokens a second; expected 25"):
         unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unpacked_release_is_checked(tmp_path: Path) -> None:
+def test_unpacked_release_is_checked(tmp_path: Path) -> None:
     unpack_release(write_tar(tmp_path / "a.tar", release(**{"cosyvoice.yaml": YAML})), tmp_path / "out")
     check_release(tmp_path / "out")
     (tmp_path / "out" / "cosyvoice.yaml").write_bytes(YAML.replace(b"25", b"50"))
     with pytest.raises(BadData, match="50 tokens a second"):
         check_release(tmp_path / "out")
     (tmp_path / "flow.pt").touch()
-    with pytest.raises(BadData, match=r"lacks hift\.pt, campplus\.onnx, speech_tokenizer_v1\.onnx"):
+    with pytest.raises(BadData, match=r"missing hift\.pt, campplus\.onnx, speech_tokenizer_v1\.onnx"):
         check_release(tmp_path)

@@ -1,4 +1,4 @@
-"""The features a voice is prepared from, against torchaudio, transformers, the public mel and a known vector."""
+"""Features of a voice recording, against torchaudio, transformers, the public mel and known values."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def waves() -> tuple[torch.Tensor, torch.Tensor]:
     return voice, resample(voice, 22_050, 16_000)
 
 
-def test_resampling_is_torchaudios(waves: tuple, golden: dict) -> None:
+def test_resampling_matches_torchaudio(waves: tuple, golden: dict) -> None:
     assert [len(wave) for wave in waves] == [22_050, 16_000]
     assert (waves[0][::8] - golden["resampled_22050"]).abs().max() <= 1e-6
     assert (waves[1][::8] - golden["resampled_16000"]).abs().max() <= 3e-6
 
 
 @pytest.mark.parametrize("rate", [24_000, 44_100, 44_101, 96_000])
-def test_a_tone_is_the_same_tone_at_another_rate(rate: int) -> None:
+def test_resampled_tone_equals_tone_at_new_rate(rate: int) -> None:
     """Rates with and without a common factor, through more than one chunk."""
     tone = np.sin(2 * np.pi * 440 * np.arange(4 * rate) / rate).astype(np.float32)
-    found = resample(torch.from_numpy(tone), rate, 22_050).numpy()
-    assert len(found) == math.ceil(len(tone) * 22_050 / rate)
-    expected = np.sin(2 * np.pi * 440 * np.arange(len(found)) / 22_050)
-    assert np.abs(found - expected)[100:-100].max() < 3e-3
+    resampled = resample(torch.from_numpy(tone), rate, 22_050).numpy()
+    assert len(resampled) == math.ceil(len(tone) * 22_050 / rate)
+    expected = np.sin(2 * np.pi * 440 * np.arange(len(resampled)) / 22_050)
+    assert np.abs(resampled - expected)[100:-100].max() < 3e-3
 
 
-def test_voice_mel_is_the_public_one(waves: tuple, golden: dict) -> None:
+def test_voice_mel_matches_the_public_code(waves: tuple, golden: dict) -> None:
     mel = voice_mel(waves[0])
     assert mel.shape == (86, 80)
     assert (mel[::8] - golden["mel"]).abs().max() <= 5e-4
 
 
-def test_voice_mel_of_a_tone_is_the_known_vector() -> None:
+def test_voice_mel_of_a_tone_matches_known_values() -> None:
     tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)).astype(np.float32)
     mel = voice_mel(torch.from_numpy(tone))
     assert float(mel.mean()) == pytest.approx(-9.195173, abs=1e-4)
@@ -61,13 +61,13 @@ def test_voice_mel_of_a_tone_is_the_known_vector() -> None:
     assert mel[40, 8:16].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_tokenizer_features_are_whispers(waves: tuple, golden: dict) -> None:
+def test_tokenizer_features_match_whisper(waves: tuple, golden: dict) -> None:
     features = tokenizer_features(waves[1])
     assert features.shape == (128, 100)
     assert (features[:, ::8] - golden["tokenizer"]).abs().max() <= 1e-4
 
 
-def test_speaker_features_are_kaldis(waves: tuple, golden: dict) -> None:
+def test_speaker_features_match_kaldi(waves: tuple, golden: dict) -> None:
     features = speaker_features(waves[1])
     assert features.shape == (98, 80)
     assert (features[::8] - golden["fbank"]).abs().max() <= 1e-3

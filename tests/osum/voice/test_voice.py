@@ -1,4 +1,4 @@
-"""A voice: heard through two tiny graphs, kept in a file, refused where the recording cannot serve."""
+"""Voices: preparation with two tiny graphs, storage in a file, and refused recordings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(1.0, 24_000), (1.0, 22_050), (0.1, 48_000), (30.0, 44_100)])
-def test_a_recording_becomes_a_voice(tmp_path: Path, graphs: dict, seconds: float, rate: int) -> None:
+def test_voice_is_prepared_from_a_recording(tmp_path: Path, graphs: dict, seconds: float, rate: int) -> None:
     voice = prepare_voice(record(tmp_path / "a.wav", seconds=seconds, rate=rate), **graphs)
     assert voice.mel.shape == (round(seconds * rate) * 22_050 // rate // 256, 80)
     assert voice.tokens.shape == (int(seconds * 100) // 4,)
@@ -30,8 +30,8 @@ def test_a_recording_becomes_a_voice(tmp_path: Path, graphs: dict, seconds: floa
     assert np.abs(voice.embedding).max() > 0
 
 
-def test_the_graphs_hear_whispers_and_kaldis_features(tmp_path: Path, graphs: dict) -> None:
-    """The stand-ins computed again with numpy, from features that other tests hold to their own oracles."""
+def test_graphs_receive_whisper_and_kaldi_features(tmp_path: Path, graphs: dict) -> None:
+    """Compute the stand-in graphs again with numpy, from features that other tests verify."""
     import torch
 
     from echat_eval.osum.model.features import resample
@@ -39,11 +39,11 @@ def test_the_graphs_hear_whispers_and_kaldis_features(tmp_path: Path, graphs: di
 
     path = record(tmp_path / "a.wav", seconds=1.3, rate=22_050)
     voice = prepare_voice(path, **graphs)
-    heard = resample(torch.from_numpy(soundfile.read(path, dtype="float32")[0]), 22_050, 16_000)
-    loud = tokenizer_features(heard).numpy().max(axis=0)
+    wave = resample(torch.from_numpy(soundfile.read(path, dtype="float32")[0]), 22_050, 16_000)
+    loud = tokenizer_features(wave).numpy().max(axis=0)
     ids = np.abs(loud[: len(loud) // 4 * 4].reshape(-1, 4).max(axis=1) * 1000).astype(int)
     assert np.abs(voice.tokens - ids).max() <= 1
-    bank = speaker_features(heard).numpy()
+    bank = speaker_features(wave).numpy()
     assert voice.embedding == pytest.approx((bank**2).mean(axis=0) @ MIX, rel=1e-3, abs=1e-3)
 
 
@@ -66,14 +66,14 @@ def test_channels_are_averaged(tmp_path: Path, graphs: dict) -> None:
         ({"seconds": 2, "rate": 16_000, "channels": 2}, "16000 Hz; a voice needs at least 22050 Hz"),
     ],
 )
-def test_a_recording_out_of_bounds_is_refused_with_the_limit(
+def test_recording_outside_the_limits_is_refused(
     settings: dict, message: str, tmp_path: Path, graphs: dict
 ) -> None:
     with pytest.raises(BadData, match=message):
         prepare_voice(record(tmp_path / "a.wav", **settings), **graphs)
 
 
-def test_what_is_no_recording_is_refused(tmp_path: Path, graphs: dict) -> None:
+def test_other_files_are_refused_as_recordings(tmp_path: Path, graphs: dict) -> None:
     (tmp_path / "a.wav").write_text("hello")
     for name in ("a.wav", "none.wav"):
         with pytest.raises(BadData, match="not a sound file"):
@@ -89,18 +89,18 @@ def test_wrong_graphs_are_refused(tmp_path: Path, graphs: dict) -> None:
         prepare_voice(path, tokenizer=graphs["speaker"], speaker=graphs["tokenizer"])
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     for name in ("broken.onnx", "none.onnx"):
-        with pytest.raises(BadData, match="does not run") as refused:
+        with pytest.raises(BadData, match="cannot be run") as refused:
             prepare_voice(path, tokenizer=tmp_path / name, speaker=graphs["speaker"])
         assert "\n" not in str(refused.value)
 
 
-def test_a_tokenizer_of_another_codebook_is_refused(tmp_path: Path, graphs: dict) -> None:
+def test_tokenizer_with_another_codebook_is_refused(tmp_path: Path, graphs: dict) -> None:
     path = record(tmp_path / "a.wav", seconds=1)
     with pytest.raises(BadData, match="expected 0 to 4095"):
         prepare_voice(path, tokenizer=write_tokenizer(tmp_path, scale=100_000), speaker=graphs["speaker"])
 
 
-def test_a_voice_file_gives_the_voice_back(tmp_path: Path) -> None:
+def test_saved_voice_loads_unchanged(tmp_path: Path) -> None:
     voice = random_voice(seed=3)
     save_voice(voice, tmp_path / "v.safetensors")
     loaded = load_voice(tmp_path / "v.safetensors")
@@ -130,7 +130,7 @@ FORMAT = {"format": "echat-eval voice 1"}
         ({"tokens": np.array([4096])}, FORMAT, "speech ids from 4096 to 4096; expected 0 to 4095"),
     ],
 )
-def test_a_voice_file_loads_whole_or_not_at_all(
+def test_incomplete_or_changed_voice_file_is_refused(
     change: dict, metadata: dict | None, message: str, tmp_path: Path
 ) -> None:
     voice = random_voice()
@@ -142,14 +142,14 @@ def test_a_voice_file_loads_whole_or_not_at_all(
         load_voice(tmp_path / "v.safetensors")
 
 
-def test_no_voice_file_is_refused(tmp_path: Path) -> None:
+def test_missing_or_damaged_voice_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v").write_bytes(b"no safetensors")
     for name in ("v", "none"):
         with pytest.raises(BadData, match="not a voice file"):
             load_voice(tmp_path / name)
 
 
-def test_a_voice_made_in_memory_is_checked_too() -> None:
+def test_voice_built_in_memory_is_checked() -> None:
     voice = random_voice()
     with pytest.raises(BadData, match="speech ids from -1"):
         Voice(tokens=np.array([-1, 3]), mel=voice.mel, embedding=voice.embedding)

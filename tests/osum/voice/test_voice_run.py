@@ -1,4 +1,4 @@
-"""With a voice: the whole main job and a single chat on tiny files in the official formats, and what goes wrong."""
+"""OSUM-EChat with a voice: complete runs, single chats and failures, on tiny files in the official formats."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,14 @@ from tests.support.tiny_graphs import record, write_speaker, write_tokenizer
 from tests.support.tiny_speaker import draw_ids
 
 
-def say(*arguments: object) -> str:
+def run_command(*arguments: object) -> str:
     result = CliRunner().invoke(command_line, [str(a) for a in arguments], standalone_mode=False)
     assert result.exception is None, result.exception
     return result.output
 
 
 def make_release(folder: Path) -> Path:
-    """Write a tar like the released one: a folder, weights, graphs, settings, and things nobody needs."""
+    """Write a tar like the released one: a folder with weights, graphs, settings and files that are not needed."""
     source = folder / "source"
     source.mkdir(parents=True)
     torch.save(random_flow_state(), source / "flow.pt")
@@ -57,7 +58,7 @@ def make_release(folder: Path) -> Path:
 
 
 def make_brisk(folder: Path) -> Path:
-    """Write the tiny checkpoint with endings made likelier, so that replies have text and speech."""
+    """Write the tiny checkpoint with likelier end tokens, so that replies have text and speech."""
     path = make_tiny(folder)
     tensors = torch.load(path, weights_only=True)
     tensors["speech_head.bias"][4096] += 3.0
@@ -68,12 +69,12 @@ def make_brisk(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings of a system with a voice, every file made by the commands a user types."""
+    """Return the settings of a system with a voice; its files are made with the commands of a user."""
     folder = tmp_path_factory.mktemp("prepared")
     voice, me = folder / "voice", folder / "me.safetensors"
-    assert "flow.pt" in say("osum", "unpack", make_release(folder), "--to", voice)
+    assert "flow.pt" in run_command("osum", "unpack", make_release(folder), "--to", voice)
     (voice / CONFIG_FILE).write_text(voice_config_to_json(TINY_VOICE), encoding="utf-8")
-    assert "25 speech tokens" in say(
+    assert "25 speech tokens" in run_command(
         "osum", "voice", record(folder / "me.wav", seconds=1.0), "--release", voice, "--out", me
     )
     return {"checkpoint": str(make_brisk(folder / "lm")), "token2wav": str(voice), "voice": str(me)}
@@ -81,30 +82,30 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def system(prepared) -> OsumEChat:
-    made = OsumEChat(**prepared, max_new=40, slots=2)
-    made.load()
-    return made
+    system = OsumEChat(**prepared, max_new=40, slots=2)
+    system.load()
+    return system
 
 
 def settings_of(prepared: dict[str, str], **more: object) -> list[str]:
     return [part for key, value in (prepared | more).items() for part in ("--set", f"{key}={value}")]
 
 
-def requests(folder: Path, count: int) -> list[Request]:
-    made = []
+def make_requests(folder: Path, count: int) -> list[Request]:
+    requests = []
     for n in range(count):
         path = folder / f"q{n}.wav"
         samples = 0.1 * np.random.RandomState(n).standard_normal(4000 + 2500 * n)
         soundfile.write(path, samples, 16_000, subtype="FLOAT")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         audio = AudioRef(path=path, sha256=digest, seconds=len(samples) / 16_000)
-        made.append(Request(id=path.stem, audio=audio, language="zh"))
-    return made
+        requests.append(Request(id=path.stem, audio=audio, language="zh"))
+    return requests
 
 
-def test_the_main_job_gives_audio_replies(prepared, tones: Path, tmp_path: Path) -> None:
+def test_run_writes_audio_replies(prepared, tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    output = say(
+    output = run_command(
         "run",
         "--system",
         "osum-echat",
@@ -127,33 +128,33 @@ def test_the_main_job_gives_audio_replies(prepared, tones: Path, tmp_path: Path)
     for reply in spoken:
         sound = soundfile.info(out / reply["audio"]["file"])
         assert sound.samplerate == 22_050
-        # A wav is written in PCM or float; its length is that of the speech tokens to the sample.
+        # The length of the wav matches the speech tokens to the sample.
         assert sound.frames == 256 * mel_frames(reply["usage"]["speech_tokens"])
-    heard = [
+    annotations = [
         json.loads(line) for line in (out / "annotations.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    assert len([row for row in heard if row["state"] == "value"]) >= len(spoken)
+    assert len([row for row in annotations if row["state"] == "value"]) >= len(spoken)
     settings = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["systems"]["osum-echat"]
     assert settings["settings"]["voice"] == "me.safetensors"
 
 
-def test_chat_writes_the_spoken_reply(prepared, system, tmp_path: Path) -> None:
-    request = next(r for r in requests(tmp_path, 6) if system.respond(r).audio is not None)
+def test_chat_writes_the_audio_reply(prepared, system, tmp_path: Path) -> None:
+    request = next(r for r in make_requests(tmp_path, 6) if system.respond(r).audio is not None)
     out = tmp_path / "out.wav"
     chat = ("chat", request.audio.path, "--checkpoint", prepared["checkpoint"], "--mode", "s2s")
     voice = {key: prepared[key] for key in ("token2wav", "voice")}
-    assert f"voice      {out}" in say(*chat, *settings_of(voice, max_new=40), "--out", out)
+    assert f"voice      {out}" in run_command(*chat, *settings_of(voice, max_new=40), "--out", out)
     samples, rate = soundfile.read(out, dtype="float32")
     assert rate == 22_050
     assert len(samples) == len(system.respond(request).audio.samples)
     assert np.abs(samples).max() > 0.01
-    bare = say(*chat, "--set", "max_new=40", "--out", tmp_path / "none.wav")
+    bare = run_command(*chat, "--set", "max_new=40", "--out", tmp_path / "none.wav")
     assert "none set" in bare
     assert "speech tokens" in bare
     assert not (tmp_path / "none.wav").exists()
 
 
-def same(ours: list, theirs: list) -> None:
+def assert_same_replies(ours: list, theirs: list) -> None:
     for a, b in zip(ours, theirs, strict=True):
         assert (a.text, a.usage, a.finish_reason) == (b.text, b.usage, b.finish_reason)
         assert (a.audio is None) == (b.audio is None)
@@ -163,115 +164,113 @@ def same(ours: list, theirs: list) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{"overlap": True}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": True}],
     ids=["overlap", "two devices", "both"],
 )
-def test_beside_and_side_by_side_the_replies_are_the_same(prepared, system, tmp_path, given) -> None:
-    asked = requests(tmp_path, 9)
-    plain = [system.respond(request) for request in asked]
+def test_overlap_and_devices_do_not_change_the_replies(prepared, system, tmp_path, options) -> None:
+    requests = make_requests(tmp_path, 9)
+    plain = [system.respond(request) for request in requests]
     assert sum(reply.audio is not None for reply in plain) >= 4
-    other = OsumEChat(**prepared, max_new=40, slots=2, **given)
-    same(other.respond_batch(asked), plain)
-    assert len(other._team.workers) == (2 if "device" in given else 1)
+    other = OsumEChat(**prepared, max_new=40, slots=2, **options)
+    assert_same_replies(other.respond_batch(requests), plain)
+    assert len(other._pool.workers) == (2 if "device" in options else 1)
 
 
 def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -> None:
-    import threading
-
     answered: dict[str, int] = {}
-    usual, both = EngineWorker._answer, threading.Barrier(2)
+    answer, both_started = EngineWorker._answer, threading.Barrier(2)
 
-    def counting(self, asks, **given):
-        both.wait(timeout=60)
-        made = usual(self, asks, **given)
-        answered[threading.current_thread().name] = len(made)
-        return made
+    def counting(self, requests, **options):
+        both_started.wait(timeout=60)
+        replies = answer(self, requests, **options)
+        answered[threading.current_thread().name] = len(replies)
+        return replies
 
     monkeypatch.setattr(EngineWorker, "_answer", counting)
-    OsumEChat(**prepared, max_new=40, slots=2, device="cpu,cpu").respond_batch(requests(tmp_path, 9))
+    OsumEChat(**prepared, max_new=40, slots=2, device="cpu,cpu").respond_batch(make_requests(tmp_path, 9))
     assert sum(answered.values()) == 9
     assert len(answered) == 2
 
 
-def test_replies_are_spoken_while_others_are_decoded(prepared, tmp_path: Path, monkeypatch) -> None:
+def test_replies_are_synthesised_while_others_are_decoded(prepared, tmp_path: Path, monkeypatch) -> None:
     system, spoken_before = OsumEChat(**prepared, max_new=40, slots=1, overlap=True), []
     system.load()
-    (worker,) = system._team.workers
-    usual, done = worker.speaker.synthesise, __import__("threading").Event()
+    (worker,) = system._pool.workers
+    synthesise, done = worker.speaker.synthesise, threading.Event()
 
-    def noting(tokens, *, seeds):
-        made = usual(tokens, seeds=seeds)
+    def signalling(tokens, *, seeds):
+        waves = synthesise(tokens, seeds=seeds)
         done.set()
-        return made
+        return waves
 
-    monkeypatch.setattr(worker.speaker, "synthesise", noting)
+    monkeypatch.setattr(worker.speaker, "synthesise", signalling)
     stream = worker.engine.stream
 
-    def waiting(asks, **given):
-        for number, reply in stream(asks, **given):
+    def waiting(requests, **options):
+        for number, reply in stream(requests, **options):
             yield number, reply
-            # The next reply is not decoded before this one is spoken: only a thread beside can do that.
+            # Block decoding until this reply is synthesised: only a background thread can do that.
             spoken_before.append(done.wait(timeout=60))
             done.clear()
 
     monkeypatch.setattr(worker.engine, "stream", waiting)
-    system.respond_batch(requests(tmp_path, 3))
+    system.respond_batch(make_requests(tmp_path, 3))
     assert spoken_before == [True] * 3
 
 
-def test_a_failure_of_the_voice_reaches_the_caller(prepared, tmp_path: Path, monkeypatch) -> None:
+def test_failure_of_the_voice_reaches_the_caller(prepared, tmp_path: Path, monkeypatch) -> None:
     system = OsumEChat(**prepared, max_new=40, overlap=True)
     system.load()
 
     def broken(tokens, *, seeds):
         raise BadData("reply 0: speech id 5000")
 
-    monkeypatch.setattr(system._team.workers[0].speaker, "synthesise", broken)
+    monkeypatch.setattr(system._pool.workers[0].speaker, "synthesise", broken)
     with pytest.raises(BadData, match="5000"):
-        system.respond_batch(requests(tmp_path, 3))
+        system.respond_batch(make_requests(tmp_path, 3))
 
 
-def test_a_full_memory_is_in_the_replies_record(prepared, tmp_path: Path, monkeypatch) -> None:
-    asked = requests(tmp_path, 5)
-    right = OsumEChat(**prepared, max_new=20, slots=4).respond_batch(asked)
+def test_out_of_memory_is_recorded_in_the_replies(prepared, tmp_path: Path, monkeypatch) -> None:
+    requests = make_requests(tmp_path, 5)
+    expected = OsumEChat(**prepared, max_new=20, slots=4).respond_batch(requests)
     system = OsumEChat(**prepared, max_new=20, slots=4)
     system.load()
-    decoder = system._team.workers[0].engine.model.decoder
-    usual = decoder.forward
+    decoder = system._pool.workers[0].engine.model.decoder
+    forward = decoder.forward
 
-    def narrow(x, *rest, **given):
+    def limited(x, *rest, **options):
         if x.shape[0] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return usual(x, *rest, **given)
+        return forward(x, *rest, **options)
 
-    monkeypatch.setattr(decoder, "forward", narrow)
-    made = system.respond_batch(asked)
-    assert [reply.usage["out_of_memory"] for reply in made] == [1] * 5
-    assert [reply.text for reply in made] == [reply.text for reply in right]
+    monkeypatch.setattr(decoder, "forward", limited)
+    replies = system.respond_batch(requests)
+    assert [reply.usage["out_of_memory"] for reply in replies] == [1] * 5
+    assert [reply.text for reply in replies] == [reply.text for reply in expected]
     assert system.notes == ("out of memory with 4 requests at a time; went on with 2",)
-    assert "out_of_memory" not in system.respond_batch(asked)[0].usage
-    monkeypatch.setattr(decoder, "forward", lambda *rest, **given: narrow(torch.zeros(9), **given))
+    assert "out_of_memory" not in system.respond_batch(requests)[0].usage
+    monkeypatch.setattr(decoder, "forward", lambda *rest, **options: limited(torch.zeros(9), **options))
     with pytest.raises(SystemFailure, match="one request at a time") as failure:
-        system.respond_batch(asked)
+        system.respond_batch(requests)
     assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 40, 41, 2000])
-def test_every_number_of_speech_tokens_is_spoken(system, tmp_path: Path, count: int, monkeypatch) -> None:
-    """From the ids of the language model to the wave, through the engine and the adapter."""
-    (worker,) = system._team.workers
+def test_any_number_of_speech_tokens_is_synthesised(system, tmp_path: Path, count: int, monkeypatch) -> None:
+    """From the ids of the language model to the waveform, through the engine and the system adapter."""
+    (worker,) = system._pool.workers
     script = [72, 105, 511, 4096, *draw_ids(count), 4096]
-    usual = worker.engine.stream
+    stream = worker.engine.stream
 
-    def scripted(asks, *, mode, sampling, cap):
+    def scripted(requests, *, mode, sampling, max_new_tokens):
         hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
-        return usual(asks, mode=mode, sampling=sampling, cap=len(script), hook=hook, slots=1)
+        return stream(requests, mode=mode, sampling=sampling, max_new_tokens=len(script), hook=hook, slots=1)
 
     monkeypatch.setattr(worker.engine, "stream", scripted)
-    if count == 2000:  # what 2,000 ids sound like is tested in test_voice_token2wav.py
+    if count == 2000:  # test_token2wav.py tests the audio of 2,000 ids
         monkeypatch.setattr(worker, "speaker", None)
-    (request,) = requests(tmp_path, 1)
+    (request,) = make_requests(tmp_path, 1)
     reply = system.respond(request)
     assert reply.usage["speech_tokens"] == count
     assert system.speech_tokens[request.id] == tuple(script[4:-1])
@@ -284,14 +283,14 @@ def test_every_number_of_speech_tokens_is_spoken(system, tmp_path: Path, count: 
 
 
 @pytest.mark.parametrize("wrong", [4096, 4098, -1, 10**9])
-def test_a_speech_id_out_of_range_is_refused_in_one_line(system, wrong: int) -> None:
-    (worker,) = system._team.workers
+def test_speech_id_out_of_range_is_refused_in_one_line(system, wrong: int) -> None:
+    (worker,) = system._pool.workers
     with pytest.raises(BadData, match=f"speech id {wrong} at position 2; expected 0 to 4095") as refusal:
         worker.speaker.synthesise([[1], [5, 6, wrong, 7]], seeds=[0, 1])
     assert "\n" not in str(refusal.value)
 
 
-def test_sizes_stand_beside_the_weights_or_are_the_released_ones(prepared, tmp_path: Path) -> None:
+def test_sizes_are_read_from_the_config_file_or_default_to_the_release(prepared, tmp_path: Path) -> None:
     assert read_voice_config(tmp_path) == FULL_VOICE
     assert read_voice_config(Path(prepared["token2wav"])) == TINY_VOICE
     for text, words in (
@@ -304,7 +303,7 @@ def test_sizes_stand_beside_the_weights_or_are_the_released_ones(prepared, tmp_p
         with pytest.raises(BadData, match=words) as refusal:
             read_voice_config(tmp_path)
         assert str(tmp_path / CONFIG_FILE) in str(refusal.value)
-    # Without the file, tiny weights are not taken for the released ones.
+    # Without the file, tiny weights are refused: the released sizes are expected.
     for name in ("flow.pt", "hift.pt"):
         (tmp_path / name).write_bytes((Path(prepared["token2wav"]) / name).read_bytes())
     (tmp_path / CONFIG_FILE).unlink()
@@ -312,10 +311,10 @@ def test_sizes_stand_beside_the_weights_or_are_the_released_ones(prepared, tmp_p
         OsumEChat(**prepared | {"token2wav": str(tmp_path)}).load()
 
 
-def test_five_minutes_and_two_channels_are_heard(system, tmp_path: Path) -> None:
+def test_five_minutes_of_stereo_audio_are_accepted(system, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    both = 0.05 * np.random.RandomState(0).standard_normal((300 * 8_000, 2)).astype(np.float32)
-    soundfile.write(path, both, 8_000, subtype="PCM_16")
+    stereo = 0.05 * np.random.RandomState(0).standard_normal((300 * 8_000, 2)).astype(np.float32)
+    soundfile.write(path, stereo, 8_000, subtype="PCM_16")
     audio = AudioRef(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), seconds=300.0)
     reply = system.respond(Request(id="long", audio=audio, language="zh"))
     assert reply.usage["prompt_tokens"] > 300 * 12.5
@@ -323,19 +322,19 @@ def test_five_minutes_and_two_channels_are_heard(system, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("options", "message"),
     [
         ({"device": "gpu"}, "device 'gpu'; expected auto, cpu, cuda"),
         ({"device": "cuda:7"}, "device 'cuda:7'; this machine has"),
         ({"device": "cpu,"}, "device ''"),
     ],
 )
-def test_a_device_that_is_not_there_is_named(prepared, given: dict[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        OsumEChat(**prepared, **given).load()
+def test_missing_device_is_reported(prepared, options: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        OsumEChat(**prepared, **options).load()
 
 
-def test_an_archive_that_lacks_a_graph_is_refused_on_the_command_line(tmp_path: Path) -> None:
+def test_archive_without_a_graph_is_refused_on_the_command_line(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     with tarfile.open(archive, "w") as tar:
         tar.addfile(tarfile.TarInfo("CosyVoice-300M-25Hz/flow.pt"), io.BytesIO())
@@ -344,7 +343,7 @@ def test_an_archive_that_lacks_a_graph_is_refused_on_the_command_line(tmp_path: 
     assert not (tmp_path / "v").exists()
 
 
-def test_an_early_block_passes_into_the_whole() -> None:
+def test_early_block_is_spliced_into_the_complete_reply() -> None:
     early = Waveform(samples=np.ones(22_050, np.float32), sample_rate=22_050)
     whole = Waveform(samples=np.zeros(44_100, np.float32), sample_rate=22_050)
     samples = splice(early, whole).samples

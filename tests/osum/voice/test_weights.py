@@ -1,4 +1,4 @@
-"""The released weights' names and shapes, and every way a file can be wrong."""
+"""Names and shapes of the released weights, and refusal of wrong or damaged files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from echat_eval.osum.voice.weights import build_flow, build_hift, load_flow, loa
 Shapes = dict[str, tuple[int, ...]]
 
 
-def both(name: str, *shape: int) -> Shapes:
+def weight_and_bias(name: str, *shape: int) -> Shapes:
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
@@ -31,59 +31,71 @@ def normed(name: str, *shape: int, bias: int) -> Shapes:
     return {f"{name}.bias": (bias,), f"{stem}0": (shape[0], 1, 1), f"{stem}1": shape}
 
 
-def flow_of_the_release() -> Shapes:
-    """The key list of CosyVoice-300M-25Hz's flow.pt, written out from its description."""
+def released_flow_shapes() -> Shapes:
+    """Return the keys of CosyVoice-300M-25Hz's flow.pt, from its description."""
     keys: Shapes = {"input_embedding.weight": (4096, 512)}
-    keys |= both("spk_embed_affine_layer", 80, 192) | both("encoder_proj", 80, 512)
+    keys |= weight_and_bias("spk_embed_affine_layer", 80, 192) | weight_and_bias("encoder_proj", 80, 512)
     keys |= (
-        both("encoder.embed.out.0", 512, 512)
-        | both("encoder.embed.out.1", 512)
-        | both("encoder.after_norm", 512)
+        weight_and_bias("encoder.embed.out.0", 512, 512)
+        | weight_and_bias("encoder.embed.out.1", 512)
+        | weight_and_bias("encoder.after_norm", 512)
     )
     for i in range(6):
         layer = f"encoder.encoders.{i}"
         for part in ("linear_q", "linear_k", "linear_v", "linear_out"):
-            keys |= both(f"{layer}.self_attn.{part}", 512, 512)
+            keys |= weight_and_bias(f"{layer}.self_attn.{part}", 512, 512)
         keys |= {f"{layer}.self_attn.linear_pos.weight": (512, 512)}
         keys |= {f"{layer}.self_attn.pos_bias_u": (8, 64), f"{layer}.self_attn.pos_bias_v": (8, 64)}
-        keys |= both(f"{layer}.feed_forward.w_1", 2048, 512) | both(f"{layer}.feed_forward.w_2", 512, 2048)
-        keys |= both(f"{layer}.norm_ff", 512) | both(f"{layer}.norm_mha", 512)
+        keys |= weight_and_bias(f"{layer}.feed_forward.w_1", 2048, 512) | weight_and_bias(
+            f"{layer}.feed_forward.w_2", 512, 2048
+        )
+        keys |= weight_and_bias(f"{layer}.norm_ff", 512) | weight_and_bias(f"{layer}.norm_mha", 512)
     for i in (0, 3, 6, 9):
-        keys |= both(f"length_regulator.model.{i}", 80, 80, 3) | both(f"length_regulator.model.{i + 1}", 80)
-    keys |= both("length_regulator.model.12", 80, 80, 1)
+        keys |= weight_and_bias(f"length_regulator.model.{i}", 80, 80, 3) | weight_and_bias(
+            f"length_regulator.model.{i + 1}", 80
+        )
+    keys |= weight_and_bias("length_regulator.model.12", 80, 80, 1)
     estimator = "decoder.estimator"
-    keys |= both(f"{estimator}.time_mlp.linear_1", 1024, 320) | both(
+    keys |= weight_and_bias(f"{estimator}.time_mlp.linear_1", 1024, 320) | weight_and_bias(
         f"{estimator}.time_mlp.linear_2", 1024, 1024
     )
     widths = {"down_blocks.0": 320, "down_blocks.1": 256, "up_blocks.0": 512, "up_blocks.1": 512}
     widths |= {f"mid_blocks.{i}": 256 for i in range(12)}
     for stage, width in widths.items():
         resnet = f"{estimator}.{stage}.0"
-        keys |= both(f"{resnet}.mlp.1", 256, 1024) | both(f"{resnet}.res_conv", 256, width, 1)
-        keys |= both(f"{resnet}.block1.block.0", 256, width, 3) | both(f"{resnet}.block1.block.1", 256)
-        keys |= both(f"{resnet}.block2.block.0", 256, 256, 3) | both(f"{resnet}.block2.block.1", 256)
+        keys |= weight_and_bias(f"{resnet}.mlp.1", 256, 1024) | weight_and_bias(
+            f"{resnet}.res_conv", 256, width, 1
+        )
+        keys |= weight_and_bias(f"{resnet}.block1.block.0", 256, width, 3) | weight_and_bias(
+            f"{resnet}.block1.block.1", 256
+        )
+        keys |= weight_and_bias(f"{resnet}.block2.block.0", 256, 256, 3) | weight_and_bias(
+            f"{resnet}.block2.block.1", 256
+        )
         for j in range(4):
             block = f"{estimator}.{stage}.1.{j}"
             keys |= {f"{block}.attn1.to_{letter}.weight": (512, 256) for letter in "qkv"}
-            keys |= both(f"{block}.attn1.to_out.0", 256, 512)
-            keys |= both(f"{block}.norm1", 256) | both(f"{block}.norm3", 256)
-            keys |= both(f"{block}.ff.net.0.proj", 1024, 256) | both(f"{block}.ff.net.2", 256, 1024)
-    keys |= both(f"{estimator}.down_blocks.0.2.conv", 256, 256, 3) | both(
+            keys |= weight_and_bias(f"{block}.attn1.to_out.0", 256, 512)
+            keys |= weight_and_bias(f"{block}.norm1", 256) | weight_and_bias(f"{block}.norm3", 256)
+            keys |= weight_and_bias(f"{block}.ff.net.0.proj", 1024, 256) | weight_and_bias(
+                f"{block}.ff.net.2", 256, 1024
+            )
+    keys |= weight_and_bias(f"{estimator}.down_blocks.0.2.conv", 256, 256, 3) | weight_and_bias(
         f"{estimator}.down_blocks.1.2", 256, 256, 3
     )
-    keys |= both(f"{estimator}.up_blocks.0.2.conv", 256, 256, 4) | both(
+    keys |= weight_and_bias(f"{estimator}.up_blocks.0.2.conv", 256, 256, 4) | weight_and_bias(
         f"{estimator}.up_blocks.1.2", 256, 256, 3
     )
-    keys |= both(f"{estimator}.final_block.block.0", 256, 256, 3) | both(
+    keys |= weight_and_bias(f"{estimator}.final_block.block.0", 256, 256, 3) | weight_and_bias(
         f"{estimator}.final_block.block.1", 256
     )
-    return keys | both(f"{estimator}.final_proj", 80, 256, 1)
+    return keys | weight_and_bias(f"{estimator}.final_proj", 80, 256, 1)
 
 
-def hift_of_the_release() -> Shapes:
-    """The key list of CosyVoice-300M-25Hz's hift.pt, written out from its description."""
-    keys = both("m_source.l_linear", 1, 9) | both("f0_predictor.classifier", 1, 512)
-    keys |= both("source_downs.0", 256, 18, 16) | both("source_downs.1", 128, 18, 1)
+def released_hift_shapes() -> Shapes:
+    """Return the keys of CosyVoice-300M-25Hz's hift.pt, from its description."""
+    keys = weight_and_bias("m_source.l_linear", 1, 9) | weight_and_bias("f0_predictor.classifier", 1, 512)
+    keys |= weight_and_bias("source_downs.0", 256, 18, 16) | weight_and_bias("source_downs.1", 128, 18, 1)
     keys |= normed("conv_pre", 512, 80, 7, bias=512) | normed("conv_post", 18, 128, 7, bias=18)
     keys |= normed("ups.0", 512, 256, 16, bias=256) | normed("ups.1", 256, 128, 16, bias=128)
     for i, width in enumerate([80, 512, 512, 512, 512]):
@@ -98,33 +110,33 @@ def hift_of_the_release() -> Shapes:
     return keys
 
 
-def test_the_full_flow_has_the_keys_and_shapes_of_the_release() -> None:
+def test_full_flow_has_the_released_keys_and_shapes() -> None:
     with torch.device("meta"):
         flow = FlowMatching(FULL_VOICE.flow)
-    expected = flow_of_the_release()
+    expected = released_flow_shapes()
     assert len(expected) == 1185
     assert sum(math.prod(shape) for shape in expected.values()) == 104_874_752
     assert official_shapes(flow_origins(flow)) == expected
     assert sum(value.numel() for value in flow.parameters()) == 104_874_752
 
 
-def test_the_full_vocoder_has_the_keys_and_shapes_of_the_release() -> None:
+def test_full_vocoder_has_the_released_keys_and_shapes() -> None:
     with torch.device("meta"):
         hift = Hift(FULL_VOICE.hift)
-    expected = hift_of_the_release()
+    expected = released_hift_shapes()
     assert len(expected) == 227
     assert sum(math.prod(shape) for shape in expected.values()) == 20_460_591
     assert official_shapes(hift_origins(hift)) == expected
 
 
 def test_weight_norm_is_folded_once() -> None:
-    """Against torch's own parametrised layer; no gain is left in the model."""
+    """The folded weight equals that of torch's parametrised layer; no gain remains in the model."""
     state = random_hift_state()
     layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.ConvTranspose1d(32, 16, 16, 8, 4))
     layer.load_state_dict(
         {name.removeprefix("ups.0."): value for name, value in state.items() if name.startswith("ups.0.")}
     )
-    hift = build_hift(state, TINY_VOICE.hift, where="tiny")
+    hift = build_hift(state, TINY_VOICE.hift, source="tiny")
     assert torch.equal(hift.ups[0].weight, layer.weight)
     assert not [name for name in hift.state_dict() if "original" in name]
 
@@ -148,14 +160,14 @@ def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ],
     ids=["old weight norm", "generator prefix", "both"],
 )
-def test_the_vocoder_loads_under_its_other_names(rename: Callable, tmp_path: Path) -> None:
+def test_vocoder_loads_with_alternative_names(rename: Callable, tmp_path: Path) -> None:
     torch.save(rename(random_hift_state()), tmp_path / "hift.pt")
     loaded = load_hift(tmp_path / "hift.pt", TINY_VOICE.hift).state_dict()
-    expected = build_hift(random_hift_state(), TINY_VOICE.hift, where="tiny").state_dict()
+    expected = build_hift(random_hift_state(), TINY_VOICE.hift, source="tiny").state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in loaded.items())
 
 
-def test_a_loaded_flow_has_every_number_of_the_file(tmp_path: Path) -> None:
+def test_loaded_flow_has_all_values_of_the_file(tmp_path: Path) -> None:
     state = random_flow_state()
     torch.save({name: value.half() for name, value in state.items()}, tmp_path / "flow.pt")
     flow = load_flow(tmp_path / "flow.pt", TINY_VOICE.flow)
@@ -191,7 +203,7 @@ def without(name: str) -> Callable:
     ],
     ids=["missing", "extra", "misshaped", "nan", "integers", "empty"],
 )
-def test_a_flow_with_a_wrong_key_is_refused_by_name(spoil: Callable, message: str, tmp_path: Path) -> None:
+def test_flow_with_a_wrong_key_is_refused(spoil: Callable, message: str, tmp_path: Path) -> None:
     torch.save(spoil(random_flow_state()), tmp_path / "flow.pt")
     with pytest.raises(BadData, match=message) as refused:
         load_flow(tmp_path / "flow.pt", TINY_VOICE.flow)
@@ -199,23 +211,23 @@ def test_a_flow_with_a_wrong_key_is_refused_by_name(spoil: Callable, message: st
     assert "\n" not in str(refused.value)
 
 
-def test_all_faults_stand_in_one_refusal() -> None:
+def test_all_faults_are_listed_in_one_message() -> None:
     state = without("encoder_proj.bias")(random_flow_state()) | {"x": torch.ones(1)}
     with pytest.raises(BadData, match=r"1 missing: encoder_proj.bias; 1 unexpected: x$"):
-        build_flow(state, TINY_VOICE.flow, where="flow.pt")
+        build_flow(state, TINY_VOICE.flow, source="flow.pt")
 
 
-def test_the_vocoder_is_refused_in_place_of_the_flow(tmp_path: Path) -> None:
+def test_vocoder_file_is_refused_as_flow(tmp_path: Path) -> None:
     torch.save(random_hift_state(), tmp_path / "flow.pt")
     with pytest.raises(BadData, match=r"191 missing.*227 unexpected"):
         load_flow(tmp_path / "flow.pt", TINY_VOICE.flow)
 
 
-def test_a_parameter_under_two_names_is_refused() -> None:
+def test_duplicate_parameter_is_refused() -> None:
     state = random_hift_state()
     state["generator.conv_pre.bias"] = state["conv_pre.bias"]
-    with pytest.raises(BadData, match=r"'generator\.conv_pre\.bias' names 'conv_pre\.bias' a second time"):
-        build_hift(state, TINY_VOICE.hift, where="hift.pt")
+    with pytest.raises(BadData, match=r"'generator\.conv_pre\.bias' is a duplicate of 'conv_pre\.bias'"):
+        build_hift(state, TINY_VOICE.hift, source="hift.pt")
 
 
 class Intruder:
@@ -223,7 +235,7 @@ class Intruder:
         return (Path.touch, (Path("intruder"),))
 
 
-def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_with_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Intruder()}, tmp_path / "flow.pt")
     with pytest.raises(BadData, match="not a plain file of tensors"):
@@ -234,7 +246,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "content", [b"", b"not a checkpoint", b"PK\x03\x04cut short", pickle.dumps([1], protocol=2)]
 )
-def test_a_damaged_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_damaged_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "hift.pt").write_bytes(content)
     with pytest.raises(BadData, match=r"hift\.pt: ") as refused:
         load_hift(tmp_path / "hift.pt", TINY_VOICE.hift)
@@ -243,15 +255,15 @@ def test_a_damaged_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_file_damaged_anywhere_is_refused_or_read(zipped: bool, tmp_path: Path) -> None:
+def test_randomly_damaged_file_is_refused_or_read(zipped: bool, tmp_path: Path) -> None:
     path = tmp_path / "hift.pt"
     torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
-    chance = random.Random(0)
+    rng = random.Random(0)
     refusals = []
     for _ in range(200):
-        damaged = bytearray(whole[: chance.choice([len(whole), chance.randrange(1, len(whole))])])
-        damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        damaged = bytearray(whole[: rng.choice([len(whole), rng.randrange(1, len(whole))])])
+        damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
             read_state(path)
@@ -261,7 +273,7 @@ def test_a_file_damaged_anywhere_is_refused_or_read(zipped: bool, tmp_path: Path
     assert not [message for message in refusals if "\n" in message]
 
 
-def test_no_file_and_no_tensors_are_refused(tmp_path: Path) -> None:
+def test_missing_file_and_file_without_tensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no such file"):
         load_flow(tmp_path / "flow.pt", TINY_VOICE.flow)
     torch.save({"epoch": 3}, tmp_path / "flow.pt")

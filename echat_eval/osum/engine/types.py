@@ -1,0 +1,51 @@
+"""Replies of the engine, and the interface of its vocoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from echat_eval.records import Waveform
+
+__all__ = ["OsumReply", "Token2Wav"]
+
+
+class Token2Wav(Protocol):
+    """Turns speech tokens into sound."""
+
+    def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
+        """Return one waveform per list of codec ids (0..4095, 25 per second); None for an empty list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsumReply:
+    """The reply to one request.
+
+    Attributes:
+        text: the text, without think text and without the leading emotion tag.
+        think: the text between the think marks, None if there is none.
+        perceived: cue name -> label that the model claims to perceive.
+        reply_emotion: the emotion that the model claims to reply in, one of the values of
+            `parse_reply.REPLY_EMOTIONS`.
+        speech: codec ids, 25 per second; empty in text modes.
+        finish_reason: "stop", or "length" if the reply reached the limit on new ids.
+        prompt_positions: positions of the prompt.
+        new_ids: number of generated ids.
+        raw: the whole text as decoded.
+        ids: all generated ids, for the history of the next turn.
+    """
+
+    text: str
+    think: str | None
+    perceived: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    reply_emotion: str | None = None
+    speech: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+    prompt_positions: int
+    new_ids: int
+    raw: str
+    ids: tuple[int, ...]
