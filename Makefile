@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: help demo test lint clean
 help:
 	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
-	@echo "make test   ruff, mypy and all tests (downloads packages once, more with a CUDA build of torch; no network at test time)"
+	@echo "make test   ruff, mypy, all tests and their coverage (downloads packages once, more with a CUDA build of torch; no network at test time)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make clean  remove the environments"
 
@@ -42,7 +42,9 @@ lint: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/mypy
 
 test: lint
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -q -n 2 --dist loadgroup -m "not gpu"
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -q -n 2 --dist loadgroup -m "not gpu" --cov --cov-report=
+	@$(TEST_VENV)/bin/coverage json -q -o .coverage.json
+	@$(TEST_VENV)/bin/python tools/coverage_by_package.py .coverage.json --at-least 85
 
 clean:
 	rm -rf .venv

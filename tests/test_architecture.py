@@ -1,111 +1,169 @@
-"""The shape of the house: floors, light imports, no code among the data, file and function sizes."""
+"""The shape of the package: rooms, floors, cycles, light imports, mirrored tests, no code among the data."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
+#: Everything that stands at the package's root: these modules, and the rooms named in FLOORS.
+LOOSE = {"__init__", "__main__", "api", "errors", "labels", "plugins", "ports", "records"}
+#: From the bottom up. A room imports rooms of lower floors only.
 FLOORS: list[set[str]] = [
     {"records", "errors"},
-    {
-        "labels",
-        "ports",
-        "jsonl",
-        "yaml_file",
-        "resources",
-        "csv_cells",
-        "setting_types",
-        "loop",
-        "threads",
-        "limits",
-        "progress",
-        "cache_sounds",
-    },
-    {"bounded_http", "flow", "prices", "executors"},
-    {"cost", "message_size"},
-    {
-        "chat_client",
-        "manifest",
-        "plugins",
-        "cache",
-        "audio",
-        "text",
-        "stats",
-        "assets",
-        "keys",
-        "ratings",
-    },
-    {"judge", "baseline", "cue_gain", "system_settings", "importers", "cache_upkeep"},
-    {"task"},
-    {"osum"},
-    {"systems", "annotators", "scorers"},
-    {"rows", "attempts"},
-    {"run_folder"},
-    {"ledger"},
-    {"tables"},
-    {"replies", "controls", "recall", "spending"},
-    {"testing"},
-    {"respond", "annotate", "score"},
-    {"pipeline", "earlier", "estimate"},
-    {"runner"},
-    {"leaderboard"},
-    {"leaderboard_files", "gate", "check", "checks"},
-    {"compare", "report"},
+    {"labels", "ports", "plugins", "io", "concurrency", "stats"},
+    {"cost", "executors", "osum", "task", "annotators"},
+    {"clients"},
+    {"importers", "systems"},
+    {"store"},
+    {"analysis", "judge"},
+    {"gate", "runner", "scorers"},
+    {"leaderboard", "testing"},
+    {"report"},
+    {"api", "checks"},
     {"cli"},
 ]
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)
+MAX_FLOORS = 12
+#: All that osum/, a tenant, may import of the rest.
+OSUM_IMPORTS = {"osum", "records", "errors", "labels", "io"}
+#: Folders of tests that mirror no room.
+TEST_FOLDERS = {"support", "bench"}
 
 
-def floor_of(part: str) -> int:
-    for number, names in enumerate(FLOORS):
-        if part in names:
-            return number
-    raise AssertionError(f"echat_eval.{part} stands on no floor; add it to FLOORS")
+def modules(package: Path) -> dict[str, Path]:
+    """Return dotted name -> file of every module of a package."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = (package.name, *path.relative_to(package).with_suffix("").parts)
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported_parts(tree: ast.AST) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        names = []
+def imports(path: Path, known: set[str]) -> Iterator[str]:
+    """Yield the modules of the package that a file imports anywhere, type checking and functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] + [
-                f"{node.module}.{a.name}" for a in node.names if node.module == "echat_eval"
-            ]
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known else node.module
         elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
-        found |= {n.split(".")[1] for n in names if n.startswith("echat_eval.")}
-    return {part for part in found if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file()}
+            yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_down_only(path: Path) -> None:
-    part = part_of(path)
-    if part in {"__init__", "__main__"}:
-        return
-    own = floor_of(part)
-    for other in imported_parts(ast.parse(path.read_text())):
-        assert other == part or floor_of(other) < own, (
-            f"{part} (floor {own}) imports {other} (floor {floor_of(other)})"
-        )
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
-def test_records_import_nothing_of_ours() -> None:
-    assert not imported_parts(ast.parse((PACKAGE / "records.py").read_text()))
+def structure_faults(package: Path) -> list[str]:
+    """Return loose modules, imports that do not go down, and import cycles, one line each."""
+    known = modules(package)
+    graph = {
+        name: {found for found in imports(path, set(known)) if found in known} for name, path in known.items()
+    }
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    faults = [
+        f"{path.name}: a loose module; move it into a room"
+        for path in sorted(package.glob("*.py"))
+        if path.stem not in LOOSE
+    ]
+    for name, targets in sorted(graph.items()):
+        room = room_of(name)
+        if room in {"__init__", "__main__"} or f"{room}.py" in {f.split(":")[0] for f in faults}:
+            continue
+        if room not in floor:
+            faults.append(f"{room}: on no floor; add it to FLOORS")
+            continue
+        for target in sorted(targets):
+            other = room_of(target)
+            if other not in {room, "__init__"} and floor.get(other, len(FLOORS)) >= floor[room]:
+                faults.append(f"{name} (floor {floor[room]}) imports {target} (floor {floor.get(other)})")
+    return [*faults, *(f"cycle: {' -> '.join(cycle)}" for cycle in cycles(graph))]
 
 
-def test_osum_knows_only_audio_refs_and_errors() -> None:
-    for path in (PACKAGE / "osum").rglob("*.py"):
-        assert imported_parts(ast.parse(path.read_text())) <= {"osum", "records", "errors", "labels"}, path
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected components of more than one module (Tarjan)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for target in graph[name]:
+            if target not in index:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in stack:
+                low[name] = min(low[name], index[target])
+        if low[name] == index[name]:
+            cycle = stack[stack.index(name) :]
+            del stack[-len(cycle) :]
+            if len(cycle) > 1:
+                found.append(sorted(cycle))
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_rooms_floors_and_cycles() -> None:
+    assert len(FLOORS) <= MAX_FLOORS
+    faults = structure_faults(PACKAGE)
+    assert not faults, "\n".join(faults)
+
+
+def test_every_room_exists() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} - {"_data"}
+    on_floors = set().union(*FLOORS)
+    assert rooms | (LOOSE & on_floors) == on_floors
+
+
+@pytest.fixture
+def copied_package(tmp_path: Path) -> Path:
+    copy = tmp_path / "echat_eval"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "_data"))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "fault"),
+    [
+        ("helpers.py", "", "helpers.py: a loose module"),
+        ("io/planted.py", "from echat_eval.cli import main\n", "echat_eval.io.planted (floor 1) imports"),
+        ("attic/__init__.py", "from echat_eval.errors import BadData\n", "attic: on no floor"),
+        (
+            "io/planted.py",
+            "def f():\n    from echat_eval.io.jsonl import planted\n",
+            "cycle: echat_eval.io.jsonl -> echat_eval.io.planted",
+        ),
+    ],
+)
+def test_a_planted_fault_is_found(copied_package: Path, file: str, source: str, fault: str) -> None:
+    planted = copied_package / file
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text(source)
+    if "cycle" in fault:
+        with (copied_package / "io" / "jsonl.py").open("a") as jsonl:
+            jsonl.write("\nfrom echat_eval.io import planted\n")
+    assert any(line.startswith(fault) for line in structure_faults(copied_package))
+
+
+def test_osum_is_a_tenant() -> None:
+    known = modules(PACKAGE)
+    for name, path in known.items():
+        if room_of(name) == "osum":
+            outside = {room_of(target) for target in imports(path, set(known)) if target in known}
+            assert outside <= OSUM_IMPORTS, f"{name} imports {outside - OSUM_IMPORTS}"
 
 
 def test_import_is_light() -> None:
@@ -123,11 +181,23 @@ def test_data_folders_hold_no_python(folder: str) -> None:
     assert not list((ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    source = path.read_text()
-    assert source.count("\n") <= 300, "over 300 lines: is it two ideas?"
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= 60, f"{node.name} has {length} lines"
+def test_tests_mirror_the_package() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder = path.parent.relative_to(ROOT / "tests")
+        if folder.parts and folder.parts[0] not in TEST_FOLDERS:
+            assert (PACKAGE / folder).is_dir(), f"tests/{folder} mirrors no folder of echat_eval/"
+
+
+def test_no_test_imports_a_test_module() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in getattr(node, "names", []) if isinstance(node, ast.Import)]
+            for name in names:
+                assert not name.split(".")[-1].startswith("test_"), f"{path} imports {name}"
+
+
+def test_formatter_exceptions_are_rare() -> None:
+    """Only tables of data may opt out of the formatter."""
+    count = sum(path.read_text().count("fmt: skip") for path in PACKAGE.rglob("*.py"))
+    assert count < 15

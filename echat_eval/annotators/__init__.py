@@ -1,4 +1,4 @@
-"""Automatic instruments that hear a reply. Names are looked up in the table here; nothing is imported."""
+"""Annotators: models and rules that analyse the audio of a reply. Importing this imports none of them."""
 
 from __future__ import annotations
 

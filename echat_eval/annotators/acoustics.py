@@ -1,4 +1,4 @@
-"""How a reply sounds, in numbers that numpy and scipy can tell: pitch, pauses, rate, energy."""
+"""Acoustic measures of a reply, computed with numpy and scipy: pitch, pauses, rate, energy."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Acoustics", "describe"]
 _RATE = 16000
 _HOP = 160  # samples, 10 ms
 _PITCH_FRAME = 800  # samples, 50 ms: two periods of the lowest voice and a window
-#: A frame is sound if it is within this many dB of the loud ones, and above the floor of hearing.
+#: A frame counts as sound if it is within this range (dB) of the loud frames and above the silence level.
 _RANGE_DB, _SILENCE_DB = 35.0, -70.0
-#: Seconds; a shorter gap belongs to a stop consonant.
+#: Seconds; shorter gaps belong to stop consonants.
 _PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acoustics:
-    """Measures any language. Values are None where there is nothing to measure, never NaN.
+    """Acoustic measures for any language. A value is None, never NaN, if there is nothing to measure.
 
     - seconds
     - f0_median_hz; f0_range_semitones: from the 10th to the 90th percentile of voiced frames
@@ -47,30 +47,30 @@ class Acoustics:
     version: str = field(default="1", init=False)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return the values above.
+        """Return the values listed in the class docstring.
 
         Raises:
-            BadData: the file is no sound.
+            BadData: the file is no readable audio.
         """
         mono, rate = read_mono(audio.path, rate=_RATE)
         return describe(mono.astype(np.float64), rate)
 
     def fingerprint(self) -> str:
-        """Hash of the rule's version and its constants."""
+        """Return the hash of the version and the constants."""
         rule = [self.name, self.version, RESAMPLER, _HOP, _PITCH_FRAME, _RANGE_DB, _SILENCE_DB]
         rule += [_PAUSE_SECONDS, FLOOR_HZ, CEILING_HZ]
         return hashlib.sha256(dumps(rule).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Nothing can be set."""
+        """Return no settings; there are none."""
         return {}
 
 
 def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | None]:
-    """Return the values `Acoustics` names.
+    """Return the values that `Acoustics` lists.
 
     Args:
-        mono: (samples,) full scale 1.0, at 16 kHz.
+        mono: (samples,), full scale 1.0, at 16 kHz.
         rate: Hz; 16000.
     """
     values: dict[str, float | None] = dict.fromkeys(
@@ -89,9 +89,9 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
     values["seconds"] = len(mono) / rate
     padded = np.pad(mono, (0, max(0, _PITCH_FRAME - len(mono))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _PITCH_FRAME)[::_HOP]
-    # Each frame by itself: a voice has an offset of its own, and taking the file's would fill pauses.
+    # Per frame: speech has its own DC offset; subtracting the file's mean would turn pauses into sound.
     frames = frames - frames.mean(axis=1, keepdims=True)
-    # The middle 25 ms of each frame for energy, so that pitch and energy speak of the same moment.
+    # Energy uses the middle 25 ms of each frame, so that pitch and energy describe the same moment.
     middle = frames[:, _PITCH_FRAME // 4 : 3 * _PITCH_FRAME // 4]
     decibels = 10 * np.log10(np.maximum((middle**2).mean(axis=1), 1e-12))
     loud = np.percentile(decibels, 95)
@@ -114,7 +114,7 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
 
 def _timing(sounding: NDArray[np.bool_], decibels: NDArray[np.float64], rate: int) -> dict[str, float]:
     """Return pauses and energy peaks between the first and the last sound."""
-    # Half a second to import, which a run that has nothing left to hear should not pay.
+    # Imported here: it takes half a second, and a run without replies to annotate does not need it.
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
 

@@ -1,4 +1,4 @@
-"""DNSMOS: how clean and pleasant a reply sounds, by Microsoft's P.835 and P.808 networks."""
+"""DNSMOS: speech quality of a reply, estimated by Microsoft's P.835 and P.808 networks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Dnsmos"]
 
 RATE = 16000
-#: The networks hear 9.01 s at once; shorter sound is repeated, longer is heard second by second.
+#: The networks take 9.01 s; shorter audio is repeated, longer audio is rated in windows that advance by 1 s.
 WINDOW = int(9.01 * RATE)
 FILES = ("sig_bak_ovr.onnx", "model_v8.onnx")
-#: From the networks' outputs to opinion scores, highest power first; published with the networks.
+#: Polynomials from network outputs to opinion scores, highest power first; published with the networks.
 _TO_MOS = {
     "signal": (-0.08397278, 1.22083953, 0.0052439),
     "background": (-0.13166888, 1.60915514, -0.39604546),
@@ -36,11 +36,11 @@ _TO_MOS = {
 
 
 class Dnsmos:
-    """Estimates mean opinion scores, 1 to 5.
+    """Estimator of mean opinion scores, 1 to 5.
 
     Args:
-        model: folder with both networks; None: those in the package speechmos, which is located and
-            never imported.
+        model: folder with both networks; None means the package speechmos, which is located but not
+            imported.
     """
 
     name = "dnsmos"
@@ -64,9 +64,10 @@ class Dnsmos:
             rows = []
             for start in range(0, len(mono) - WINDOW + 1, RATE):
                 window = mono[start : start + WINDOW]
-                rated = p835.run(None, {"input_1": window[None].astype(np.float32)})[0][0]
+                raw_scores = p835.run(None, {"input_1": window[None].astype(np.float32)})[0][0]
                 mos = [
-                    np.polyval(powers, value) for powers, value in zip(_TO_MOS.values(), rated, strict=True)
+                    np.polyval(powers, value)
+                    for powers, value in zip(_TO_MOS.values(), raw_scores, strict=True)
                 ]
                 spectrum = _mel_decibels(window[:-160])[None].astype(np.float32)
                 rows.append([*mos, p808.run(None, {"input_1": spectrum})[0][0][0]])
@@ -75,12 +76,12 @@ class Dnsmos:
         return {name: round(float(value), 4) for name, value in zip(names, means, strict=True)}
 
     def close(self) -> None:
-        """Let the networks go."""
+        """Release the networks."""
         with self._lock:
             self._sessions = None
 
     def fingerprint(self) -> str:
-        """Hash of both networks, the engine and the rule."""
+        """Return the hash of the networks, the engine and the version."""
         parts = {
             "weights": [file_sha256(self._folder() / name) for name in FILES],
             "rule": self.version,
@@ -90,7 +91,7 @@ class Dnsmos:
         return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {"model": self.model or "speechmos", "licence": "MIT"}
 
     def _folder(self) -> Path:
@@ -100,8 +101,8 @@ class Dnsmos:
             from importlib.util import find_spec
 
             spec = find_spec("speechmos")
-            places = list(spec.submodule_search_locations or []) if spec else []
-            folder = Path(places[0]) / "dnsmos_models" if places else Path("speechmos")
+            locations = list(spec.submodule_search_locations or []) if spec else []
+            folder = Path(locations[0]) / "dnsmos_models" if locations else Path("speechmos")
         for name in FILES:
             if not (folder / name).is_file():
                 raise NotInstalled(
@@ -129,7 +130,7 @@ class Dnsmos:
 
 
 def _mel_decibels(window: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return (frames, 120) mel powers in decibels under the loudest, scaled as the network was trained."""
+    """Return (frames, 120) mel powers in dB below the loudest, scaled as in the network's training."""
     padded = np.pad(window, 160)
     frames = np.lib.stride_tricks.sliding_window_view(padded, 321)[::160]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(321) / 321)
@@ -142,7 +143,7 @@ def _mel_decibels(window: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @cache
 def _mel_filters() -> NDArray[np.float64]:
-    """Return (120, 161) triangular filters on Slaney's mel scale, each of area 1, 0 to 8 kHz."""
+    """Return (120, 161) triangular filters of area 1 on Slaney's mel scale, 0 to 8 kHz."""
 
     def to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
         high = 15 + np.log(np.maximum(hertz, 1e-9) / 1000) / (np.log(6.4) / 27)

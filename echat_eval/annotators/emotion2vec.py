@@ -1,4 +1,4 @@
-"""emotion2vec+: which emotion a reply's voice carries, as the whole distribution and as a label."""
+"""emotion2vec+: the emotion of a reply's voice, as a distribution and as a label."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["Emotion2vec", "padded_distributions"]
 
 @dataclass(slots=True, kw_only=True)
 class Emotion2vec:
-    """Hears one of nine emotions through FunASR's own classes.
+    """Classifier of nine emotions, loaded by FunASR.
 
     Attributes:
-        threshold: below this probability the label is "unknown": the judge is then told "not heard".
-            The published tables suggest that wrong labels harm more than absent ones; 0.5 is a
-            starting value that nobody has validated.
-        batch_size: replies heard at once, in a padded forward of ours (FunASR's own loops).
+        threshold: below this probability the label is "unknown", and the judge gets no emotion. The
+            published tables suggest that wrong labels harm more than absent ones; 0.5 is an unvalidated
+            starting value.
+        batch_size: replies per padded forward pass; FunASR itself would process them one by one.
     """
 
     model: str = "iic/emotion2vec_plus_large"
@@ -45,22 +45,25 @@ class Emotion2vec:
         self._model = funasr_model(self.model, hub=self.hub, revision=self.revision, device=self.device)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return emotion, confidence, distribution (class -> probability) and threshold."""
+        """Return emotion, confidence and distribution (class -> probability)."""
         mono = mono_of(audio)
         with self._model.lock:
-            found = self._model.ready().generate(
+            result = self._model.ready().generate(
                 mono, fs=RATE, granularity="utterance", extract_embedding=False
             )[0]
-        return self._heard(dict(zip(found["labels"], found["scores"], strict=True)))
+        return self._values(dict(zip(result["labels"], result["scores"], strict=True)))
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies, heard in one padded forward."""
+        """Annotate several replies in one padded forward pass; see `annotate`."""
         monos = [mono_of(audio) for audio in audios]
         with self._model.lock:
-            return [self._heard(found) for found in padded_distributions(self._model.ready(), monos)]
+            return [
+                self._values(distribution)
+                for distribution in padded_distributions(self._model.ready(), monos)
+            ]
 
-    def _heard(self, distribution: Mapping[str, float]) -> Mapping[str, Any]:
-        # A custom class list may hold placeholders; the official one has the nine classes.
+    def _values(self, distribution: Mapping[str, float]) -> Mapping[str, Any]:
+        # The official class list has nine classes; a custom list may hold placeholders.
         labels = LabelMap.of("emotion", list(distribution))
         decision = decide(distribution, labels, threshold=self.threshold)
         return {
@@ -70,27 +73,27 @@ class Emotion2vec:
         }
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the package, the threshold and the rule."""
+        """Return the hash of the weights, the package, the threshold and the version."""
         return self._model.fingerprint(rule=self.version, threshold=self.threshold)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {**self._model.settings(), "threshold": self.threshold}
 
 
 def padded_distributions(loaded: Any, monos: Sequence[NDArray[np.float32]]) -> list[dict[str, float]]:
-    """Return class -> probability for each clip, heard together.
+    """Return class -> probability for each clip of one padded batch.
 
-    Every clip is normalised by itself and followed by zeros. Convolutions over time pad a lone clip
-    with zeros as well, so what stands behind a clip is set to zero again before each of them;
-    attention and the final mean leave it out.
+    Every clip is normalised separately and padded with zeros. Convolutions over time pad a single clip with
+    zeros as well, so the padding is set to zero again before each convolution. Attention and the final mean
+    exclude it, so that the result matches that of single clips.
 
     Args:
-        loaded: FunASR's AutoModel of an Emotion2vec.
+        loaded: FunASR's AutoModel of an Emotion2vec model.
         monos: (samples,) each, 16 kHz, at least 400 samples.
     """
     import torch
@@ -105,20 +108,20 @@ def padded_distributions(loaded: Any, monos: Sequence[NDArray[np.float32]]) -> l
         if model.cfg.normalize:
             clips = [layer_norm(clip, clip.shape) for clip in clips]
         batch = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (B, samples)
-        x, kept = _encoded(model, batch, [len(clip) for clip in clips])
-        mean = (x * kept.unsqueeze(-1)).sum(1) / kept.sum(1, keepdim=True)  # (B, D)
+        x, mask = _encode(model, batch, [len(clip) for clip in clips])
+        mean = (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)  # (B, D)
         logits = model.proj(mean)
         unused = [n for n, token in enumerate(tokens) if token.startswith("unuse")]
         logits[:, unused] = -torch.inf
-        shares = torch.softmax(logits, dim=-1).cpu().tolist()
+        probabilities = torch.softmax(logits, dim=-1).cpu().tolist()
     return [
         {token: p for token, p in zip(tokens, row, strict=True) if not token.startswith("unuse")}
-        for row in shares
+        for row in probabilities
     ]
 
 
-def _encoded(model: Any, batch: Any, lengths: Sequence[int]) -> tuple[Any, Any]:
-    """Return (B, T, D) features and (B, T) floats that are 1 where a clip still sounds."""
+def _encode(model: Any, batch: Any, lengths: Sequence[int]) -> tuple[Any, Any]:
+    """Return (B, T, D) features and a (B, T) float mask that is 0 in the padding."""
     import torch
 
     encoder = model.modality_encoders["AUDIO"]
@@ -127,9 +130,9 @@ def _encoded(model: Any, batch: Any, lengths: Sequence[int]) -> tuple[Any, Any]:
     for _, kernel, stride in encoder.feature_enc_layers:
         frames = torch.div(frames - kernel, stride, rounding_mode="floor") + 1
     padding = torch.arange(x.shape[1], device=x.device)[None] >= frames[:, None]  # (B, T)
-    kept = (~padding).to(x.dtype)
-    x = x * kept.unsqueeze(-1)
-    x = x + _positions(encoder.relative_positional_encoder, x, kept)
+    mask = (~padding).to(x.dtype)
+    x = x * mask.unsqueeze(-1)
+    x = x + _positions(encoder.relative_positional_encoder, x, mask)
     bias = scale = None
     if encoder.get_alibi_bias is not None:
         bias = encoder.get_alibi_bias(
@@ -150,25 +153,26 @@ def _encoded(model: Any, batch: Any, lengths: Sequence[int]) -> tuple[Any, Any]:
         bias = torch.nn.functional.pad(bias, (extra, 0, extra, 0)) if bias is not None else None
     depth = encoder.modality_cfg.prenet_depth
     x = encoder.context_encoder(x, padding, bias, scale[:depth] if scale is not None else None)
-    rest = scale[depth:] if scale is not None and scale.size(0) > 1 else scale
+    block_scale = scale[depth:] if scale is not None and scale.size(0) > 1 else scale
     for number, block in enumerate(model.blocks):
-        own = bias
-        if bias is not None and rest is not None:
-            own = bias * (rest[number] if rest.size(0) > 1 else rest.squeeze(0)).type_as(bias)
-        x, _ = block(x, padding_mask=padding, alibi_bias=own)
+        block_bias = bias
+        if bias is not None and block_scale is not None:
+            factor = block_scale[number] if block_scale.size(0) > 1 else block_scale.squeeze(0)
+            block_bias = bias * factor.type_as(bias)
+        x, _ = block(x, padding_mask=padding, alibi_bias=block_bias)
     if model.norm is not None:
         x = model.norm(x)
-    return x[:, extra:], kept
+    return x[:, extra:], mask
 
 
-def _positions(encoder: Any, x: Any, kept: Any) -> Any:
-    """Run the convolutional position encoder with zeros behind every clip before each convolution."""
+def _positions(encoder: Any, x: Any, mask: Any) -> Any:
+    """Run the convolutional position encoder, setting the padding to zero before each convolution."""
     from torch import nn
 
     for layer in encoder:
-        # Convolution blocks see (B, D, T); the layers around them turn (B, T, D) into that and back.
+        # Convolution blocks take (B, D, T); the layers around them transpose from and to (B, T, D).
         if isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Conv1d):
-            x = layer(x * kept.unsqueeze(1))
+            x = layer(x * mask.unsqueeze(1))
         else:
             x = layer(x)
-    return x * kept.unsqueeze(-1)
+    return x * mask.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Sound events in a reply, by any tagger of transformers, such as AST."""
+"""Sound events in a reply, by an audio tagger of transformers such as AST."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AUDIOSET", "EventTagger"]
 
-#: AudioSet's names of the benchmark's events; a tagger's other classes are unmapped and said.
+#: AudioSet's class -> event of the benchmark; a tagger's other classes are listed as unmapped.
 AUDIOSET: Mapping[str, str] = {
     "Laughter": "laugh",
     "Baby laughter": "laugh",
@@ -33,7 +33,7 @@ AUDIOSET: Mapping[str, str] = {
 
 
 class EventTagger:
-    """Hears events, each class by itself: a reply may laugh and cough, and speech is no event."""
+    """Tagger of sound events; classes are independent, so a reply can have several. Speech is no event."""
 
     name = "transformers-event"
     version = "1"
@@ -48,49 +48,49 @@ class EventTagger:
         batch_size: int = 8,
     ) -> None:
         self.batch_size = batch_size
-        self._heard = AudioClassifier(
+        self._classifier = AudioClassifier(
             cue="event",
             model=model,
             labels=read_map(labels),
-            known=AUDIOSET,
+            default_labels=AUDIOSET,
             revision=revision,
             device=device,
             threshold=threshold,
         )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return event (the likeliest, or "none"), events (label -> probability) and what is unmapped."""
+        """Return event (the likeliest, or "none"), events (label -> probability), unmapped and never."""
         return self.annotate_batch([audio], language=language)[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies."""
-        labels, heard = self._heard.heard(audios, independent=True)
-        # "none" is what is left when nothing is tagged, and "other" is no sound.
+        """Annotate several replies; see `annotate`."""
+        labels, distributions = self._classifier.predict(audios, independent=True)
+        # "none" applies if nothing is tagged; "other" is no specific sound.
         never = [label for label in labels.never if label not in ("none", "other")]
-        made = []
-        for shares in heard:
+        annotations = []
+        for distribution in distributions:
             events: dict[str, float] = {}
             for name, label in labels.labels.items():
-                events[label] = max(events.get(label, 0.0), shares[name])
+                events[label] = max(events.get(label, 0.0), distribution[name])
             best = max(events, key=lambda label: events[label])
-            made.append(
+            annotations.append(
                 {
-                    "event": best if events[best] >= self._heard.threshold else "none",
+                    "event": best if events[best] >= self._classifier.threshold else "none",
                     "events": {label: round(p, 6) for label, p in events.items()},
-                    **labels.lacks(),
+                    **labels.gaps(),
                     "never": never,
                 }
             )
-        return made
+        return annotations
 
     def close(self) -> None:
-        """Let the model go."""
-        self._heard.hears.close()
+        """Release the model."""
+        self._classifier.local_model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.fingerprint(rule=self.version)
+        """Return the hash of the weights, the packages, the map, the threshold and the version."""
+        return self._classifier.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
-        return {**self._heard.settings(), "labels": dict(self._heard.labels) or "AudioSet"}
+        """Return the settings."""
+        return {**self._classifier.settings(), "labels": dict(self._classifier.labels) or "AudioSet"}

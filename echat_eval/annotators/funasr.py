@@ -1,9 +1,10 @@
-"""FunASR's models: recognisers such as Paraformer and SenseVoice, loaded strictly and without remote code."""
+"""FunASR models such as Paraformer and SenseVoice, loaded strictly and without remote code."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,20 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["FunASR", "funasr_model"]
 
-#: Noise on the input, which is FunASR's default, would make the same audio give other labels twice. Set when
-#: the model is built: FunASR keeps a copy of its front end from then, and takes that one for every call.
-STILL = {"dither": 0.0}
+#: No noise on the input. FunASR's default dither would make labels differ between two runs on the same audio.
+#: Set when the model is built, because FunASR copies its front end then and uses the copy in every call.
+NO_DITHER = {"dither": 0.0}
 
 
 def funasr_model(
     model: str, *, hub: str = "ms", revision: str | None = None, device: str = "cpu", threads: int = 1
 ) -> LocalModel:
-    """Return one of FunASR's models, not yet loaded; ready, it is FunASR's AutoModel.
+    """Return a FunASR model that is not yet loaded; `ready` returns FunASR's AutoModel.
 
     Args:
         model: a folder with config.yaml and model.pt, or a hub name that is in the local cache.
         hub: "ms" (ModelScope) or "hf".
-        revision: of the hub.
+        revision: revision on the hub.
     """
     return LocalModel(
         model=model,
@@ -45,8 +46,8 @@ def funasr_model(
 
 
 def _build(folder: Path, device: str, threads: int) -> Any:
-    noise = io.StringIO()  # the package prints while it is imported
-    with contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+    output = io.StringIO()  # the package prints while it is imported
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             from funasr import AutoModel
         except ImportError as error:
@@ -54,7 +55,7 @@ def _build(folder: Path, device: str, threads: int) -> Any:
                 f"FunASR needs the package '{error.name}'; pip install 'echat-eval[funasr]'"
             ) from error
         try:
-            made = AutoModel(
+            loaded = AutoModel(
                 model=str(folder),
                 device=device,
                 ncpu=threads,
@@ -63,41 +64,41 @@ def _build(folder: Path, device: str, threads: int) -> Any:
                 disable_log=True,
                 trust_remote_code=False,
                 log_level="ERROR",
-                frontend_conf=STILL,
+                frontend_conf=NO_DITHER,
             )
         except (AssertionError, KeyError) as error:
             raise NotInstalled(
-                f"{folder}: FunASR does not know this model ({error}); a package it needs may be "
+                f"{folder}: FunASR does not support this model ({error}); a package it needs may be "
                 "missing: pip install 'echat-eval[funasr]'"
             ) from error
-    _check_loaded(made.model, folder)
-    return made
+    _check_loaded(loaded.model, folder)
+    return loaded
 
 
 def _check_loaded(model: Any, folder: Path) -> None:
-    """Raise BadData unless every weight came out of the file: FunASR itself leaves out what does not fit."""
+    """Raise BadData unless every weight is from the file; FunASR skips weights that do not fit."""
     import torch
 
-    found = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+    stored = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
     for name in ("state_dict", "model_state_dict", "model"):
-        found = found[name] if name in found and isinstance(found[name], Mapping) else found
+        stored = stored[name] if name in stored and isinstance(stored[name], Mapping) else stored
     for name, weight in model.state_dict().items():
-        fits = [w for key, w in found.items() if key == name or key.endswith("." + name)]
-        if not any(w.shape == weight.shape and torch.equal(w, weight.cpu()) for w in fits):
+        candidates = [w for key, w in stored.items() if key == name or key.endswith("." + name)]
+        if not any(w.shape == weight.shape and torch.equal(w, weight.cpu()) for w in candidates):
             raise BadData(
-                f"{folder / 'model.pt'}: weight '{name}' is missing or of another shape than the config's"
+                f"{folder / 'model.pt'}: weight '{name}' is missing or differs in shape from the config"
             )
 
 
 @dataclass(slots=True, kw_only=True)
 class FunASR:
-    """Hears words, with Paraformer-zh or any other recogniser of FunASR, one reply after the other.
+    """Recogniser: Paraformer-zh or another FunASR model, one reply at a time.
 
-    FunASR can pad several into one batch, but its Paraformer then writes other words than for each alone
-    (bench/annotators_batch.py counts them), so that is not done.
+    FunASR can pad several replies into one batch, but Paraformer's transcripts then differ from those of
+    single replies (bench/annotators/batch.py counts them), so batches are not used.
 
     Attributes:
-        languages: those it is asked to hear; others are not applicable, and another ear's business.
+        languages: languages to transcribe; replies in other languages are not applicable.
     """
 
     model: str = "iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
@@ -115,33 +116,31 @@ class FunASR:
         self._model = funasr_model(self.model, hub=self.hub, revision=self.revision, device=self.device)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return hypothesis (text, "" if nothing was heard) and language."""
+        """Return hypothesis (text, "" if no speech is recognised) and language."""
         if language not in self.languages:
-            raise NotApplicable(f"{self.model} is not asked to hear '{language}'")
+            raise NotApplicable(f"{self.model} is not set to transcribe '{language}'; add it to languages")
         mono = mono_of(audio)
         with self._model.lock:
-            found = self._model.ready().generate(mono, fs=RATE)
-        return {"hypothesis": _words(found[0].get("text", "")), "language": language}
+            results = self._model.ready().generate(mono, fs=RATE)
+        return {"hypothesis": _without_tags(results[0].get("text", "")), "language": language}
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the package and the rule."""
+        """Return the hash of the weights, the package and the version."""
         return self._model.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {**self._model.settings(), "languages": list(self.languages)}
 
 
-def _words(text: str) -> str:
+def _without_tags(text: str) -> str:
     """Return a recogniser's text without tags such as <|en|>.
 
-    >>> _words("<|en|><|SAD|><|Speech|><|woitn|>so sorry")
+    >>> _without_tags("<|en|><|SAD|><|Speech|><|woitn|>so sorry")
     'so sorry'
     """
-    import re
-
     return re.sub(r"<\|[^|>]*\|>", "", text).strip()

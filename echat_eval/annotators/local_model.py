@@ -1,4 +1,4 @@
-"""A model in this process that several annotators may share: found locally, its bytes hashed, loaded once."""
+"""A model in this process: located in a folder or a local cache, hashed, and loaded once."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from echat_eval.records import AudioRef
 
-__all__ = ["RATE", "SHORTEST", "LocalModel", "mono_of"]
+__all__ = ["MIN_SAMPLES", "RATE", "LocalModel", "mono_of"]
 
 RATE = 16000
-#: Samples (50 ms); the models' windows do not fit into less.
-SHORTEST = 800
+#: Samples (50 ms); the models need at least one window.
+MIN_SAMPLES = 800
 
 
 @dataclass(slots=True, kw_only=True)
 class LocalModel:
-    """Where a model lies and, once loaded, whatever its annotator needs of it.
+    """A model with its location and, once loaded, the objects that its annotator needs.
 
     Attributes:
         model: a folder, or a hub name that is in the local cache.
-        build: makes of the folder what `ready` returns; says itself which package is missing.
-        packages: whose versions can change what is heard.
-        files: each must be in the folder; alternatives are joined by "|".
+        build: function that loads a folder; raises NotInstalled if a package is missing.
+        packages: packages whose versions can change the annotations.
+        files: required files of the folder; alternatives are joined by "|".
         hub: "hf" (Hugging Face) or "ms" (ModelScope).
     """
 
@@ -52,30 +52,30 @@ class LocalModel:
     _loaded: Any = field(default=None, init=False, repr=False)
 
     def folder(self) -> Path:
-        """Return where the model lies."""
-        found = model_folder(self.model, hub=self.hub, revision=self.revision)
-        require_files(found, self.files)
-        return found
+        """Return the folder of the model."""
+        folder = model_folder(self.model, hub=self.hub, revision=self.revision)
+        require_files(folder, self.files)
+        return folder
 
     def ready(self) -> Any:
-        """Return what `build` made; hold `lock` while calling and using it."""
+        """Return the loaded model; hold `lock` while calling this and using the result."""
         if self._loaded is None:
             self._loaded = self.build(self.folder())
         return self._loaded
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         with self.lock:
             self._loaded = None
 
     def fingerprint(self, **more: Any) -> str:
-        """Return the hash of weights, configuration, package versions and whatever else matters."""
+        """Return the hash of weights, configuration, package versions and `more`."""
         versions = {package: installed_version(package) for package in self.packages}
         parts = {"weights": folder_sha256(self.folder()), "resampler": RESAMPLER, **versions, **more}
         return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """Return what was set, and the licence the model's card names."""
+        """Return the settings and the licence in the model card."""
         return {
             "model": self.model,
             "hub": self.hub,
@@ -86,14 +86,14 @@ class LocalModel:
 
 
 def mono_of(audio: AudioRef) -> NDArray[np.float32]:
-    """Return a reply's samples, (samples,) at 16 kHz.
+    """Return the samples of a reply, (samples,) at 16 kHz.
 
     Raises:
-        NotApplicable: shorter than a model's window.
+        NotApplicable: the reply is shorter than a window of the models.
     """
     mono, _ = read_mono(audio.path, rate=RATE)
-    if len(mono) < SHORTEST:
+    if len(mono) < MIN_SAMPLES:
         raise NotApplicable(
-            f"the reply has {len(mono) / RATE:.3f} s of audio; hearing needs {SHORTEST / RATE} s"
+            f"the reply has {len(mono) / RATE:.3f} s of audio; the model needs {MIN_SAMPLES / RATE} s"
         )
     return mono

@@ -1,8 +1,8 @@
 """Fundamental frequency by the cumulative mean normalised difference function, all frames at once.
 
-Rule of A. de Cheveigné and H. Kawahara, "YIN", JASA 111(4), 2002, steps 1 to 5, but for the
-threshold, which is relative to the deepest dip: an absolute one takes a strong second harmonic
-under a formant for the pitch.
+Method of A. de Cheveigné and H. Kawahara, "YIN", JASA 111(4), 2002, steps 1 to 5, except that the threshold
+is relative to the deepest dip. An absolute threshold mistakes a strong second harmonic under a formant for
+the pitch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["CEILING_HZ", "FLOOR_HZ", "track_pitch"]
 
 #: Hz; from a deep male voice to a scream.
 FLOOR_HZ, CEILING_HZ = 60.0, 600.0
-#: How near to the deepest dip a dip at a shorter lag must come to be the period, and how deep the
-#: dip of a frame that is called voiced must be.
+#: Largest distance from the deepest dip at which a dip at a shorter lag counts as the period, and largest
+#: value of the dip of a voiced frame.
 _NEAR, _VOICED = 0.05, 0.25
 _BLOCK = 512
 
 
 def track_pitch(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    """Return one pitch per frame, NaN where the frame is not periodic.
+    """Return one pitch per frame, NaN if the frame is not periodic.
 
     Args:
         frames: (count, length); length at least twice the longest period, `rate / FLOOR_HZ`.
@@ -37,7 +37,7 @@ def track_pitch(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     longest, shortest = int(rate / FLOOR_HZ) + 2, int(rate / CEILING_HZ)
     pitch = [_pitches(frames[k : k + _BLOCK], rate, shortest, longest) for k in range(0, len(frames), _BLOCK)]
     track = np.concatenate(pitch) if pitch else np.zeros(0)
-    return _without_lone_jumps(track)
+    return _without_outliers(track)
 
 
 def _pitches(frames: NDArray[np.float64], rate: int, shortest: int, longest: int) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def _pitches(frames: NDArray[np.float64], rate: int, shortest: int, longest: int
 
 
 def _first_dip(normal: NDArray[np.float64], shortest: int, longest: int) -> NDArray[np.intp]:
-    """Return the lag of the first local minimum that is nearly as deep as the deepest."""
+    """Return the lag of the first local minimum that is nearly as deep as the deepest one."""
     inner = normal[:, shortest:longest]
     left, right = normal[:, shortest - 1 : longest - 1], normal[:, shortest + 1 : longest + 1]
     near = inner < inner.min(axis=1, keepdims=True) + _NEAR
@@ -72,15 +72,15 @@ def _first_dip(normal: NDArray[np.float64], shortest: int, longest: int) -> NDAr
     return shortest + lag
 
 
-def _without_lone_jumps(track: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Drop frames that are a third or more away from the median of their voiced neighbours."""
+def _without_outliers(track: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Set frames to NaN that are a third of an octave or more from the median of their voiced neighbours."""
     from scipy.signal import medfilt
 
     voiced = ~np.isnan(track)
     if voiced.sum() < 5:
         return track
-    known = track[voiced]
-    smooth = medfilt(np.pad(known, 2, mode="edge"), 5)[2:-2]
-    kept = track.copy()
-    kept[voiced] = np.where(np.abs(np.log2(known / smooth)) < 1 / 3, known, np.nan)
-    return kept
+    hertz = track[voiced]
+    smooth = medfilt(np.pad(hertz, 2, mode="edge"), 5)[2:-2]
+    cleaned = track.copy()
+    cleaned[voiced] = np.where(np.abs(np.log2(hertz / smooth)) < 1 / 3, hertz, np.nan)
+    return cleaned

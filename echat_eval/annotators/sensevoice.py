@@ -1,4 +1,4 @@
-"""SenseVoice: words, language, emotion and sound events of a reply as tags; a second opinion."""
+"""SenseVoice: words, language, emotion and sound events of a reply; a second opinion."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["SenseVoice", "read_tags"]
 
 _TAG = re.compile(r"<\|([^|>]*)\|>")
-#: Tags that name what else is heard; they are no event of the benchmark.
+#: Tags of sounds that are no event of the benchmark; None leaves the event unchanged.
 _NO_EVENT = {"Speech": "none", "BGM": None, "Applause": None, "Breath": None}
 
 
 @dataclass(slots=True, kw_only=True)
 class SenseVoice:
-    """Hears tags. They carry no probability, so its emotion is an opinion beside another ear's."""
+    """Recogniser that adds tags. Tags have no probability; its emotion supplements another annotator's."""
 
     model: str = "iic/SenseVoiceSmall"
     hub: str = "ms"
@@ -38,43 +38,43 @@ class SenseVoice:
         self._model = funasr_model(self.model, hub=self.hub, revision=self.revision, device=self.device)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return hypothesis, emotion, event, the tags as they came, and those that map to nothing."""
+        """Return hypothesis, emotion, event, all tags, unmapped tags and never."""
         return self.annotate_batch([audio], language=language)[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies of one language, heard in one padded forward of FunASR's."""
+        """Annotate several replies in the same language in one padded forward pass; see `annotate`."""
         monos = [mono_of(audio) for audio in audios]
         with self._model.lock:
-            known = getattr(self._model.ready().model, "lid_dict", {})
-            found = self._model.ready().generate(
+            languages = getattr(self._model.ready().model, "lid_dict", {})
+            results = self._model.ready().generate(
                 monos,
                 fs=RATE,
-                language=language if language in known else "auto",
+                language=language if language in languages else "auto",
                 use_itn=False,
                 batch_size=len(monos),
             )
-        return [read_tags(one.get("text", "")) for one in found]
+        return [read_tags(result.get("text", "")) for result in results]
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the package and the rule."""
+        """Return the hash of the weights, the package and the version."""
         return self._model.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return self._model.settings()
 
 
 def read_tags(text: str) -> dict[str, Any]:
-    """Return what SenseVoice's text says.
+    """Return the values of a text with SenseVoice's tags.
 
-    Screams, sighs and throat clearing have no tag of its: that none was tagged says nothing of them.
+    SenseVoice has no tags for screams, sighs and throat clearing; a missing tag is no evidence against them.
 
-    >>> found = read_tags("<|en|><|SAD|><|Cough|><|woitn|>so sorry")
-    >>> found["hypothesis"], found["emotion"], found["event"], found["unmapped"]
+    >>> values = read_tags("<|en|><|SAD|><|Cough|><|woitn|>so sorry")
+    >>> values["hypothesis"], values["emotion"], values["event"], values["unmapped"]
     ('so sorry', 'sad', 'cough', [])
     """
     tags = _TAG.findall(text)

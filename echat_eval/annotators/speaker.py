@@ -1,4 +1,4 @@
-"""Who a voice sounds like: age group and gender, by a classifier with a declared map or by a regressor."""
+"""Age group and gender of a voice, by a classifier with a declared map or by a regressor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.local_model import RATE, mono_of
 from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
-from echat_eval.annotators.transformers_model import front_of, transformers_model
+from echat_eval.annotators.transformers_model import feature_extractor, transformers_model
 from echat_eval.errors import BadData, UsageError
 from echat_eval.labels import UNKNOWN
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHILD_BELOW", "OLD_FROM", "AgeGenderRegressor", "Speaker", "age_group"]
 
-#: Years. The benchmark names no boundaries; these are ours.
+#: Years. The benchmark defines no boundaries; these are the project's.
 CHILD_BELOW, OLD_FROM = 14, 60
 
 
@@ -32,11 +32,11 @@ def age_group(years: float) -> str:
 
 
 class Speaker:
-    """Hears the age group or the gender of a voice.
+    """Classifier of the age group or the gender of a voice.
 
     Args:
-        cue: "age" or "gender": what the classes are about.
-        labels: class=label;class=label; classes left out are looked up among the known spellings.
+        cue: cue of the classes, "age" or "gender".
+        labels: class=label;class=label; other classes are looked up among the known spellings.
     """
 
     name = "speaker"
@@ -54,9 +54,9 @@ class Speaker:
     ) -> None:
         self.batch_size = batch_size
         if cue not in ("age", "gender"):
-            raise UsageError(f"speaker hears age or gender, not {cue!r}")
+            raise UsageError(f"speaker: cue is {cue!r}; expected age or gender")
         self.cue = cue
-        self._heard = AudioClassifier(
+        self._classifier = AudioClassifier(
             cue=cue,
             model=model,
             labels=read_map(labels),
@@ -66,31 +66,31 @@ class Speaker:
         )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return the cue's label, confidence, distribution and what is unmapped."""
-        return self._heard.decided([audio])[0]
+        """Return the cue's label, confidence, distribution, unmapped and never."""
+        return self._classifier.classify([audio])[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies."""
-        return self._heard.decided(audios)
+        """Annotate several replies; see `annotate`."""
+        return self._classifier.classify(audios)
 
     def close(self) -> None:
-        """Let the model go."""
-        self._heard.hears.close()
+        """Release the model."""
+        self._classifier.local_model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.fingerprint(rule=self.version)
+        """Return the hash of the weights, the packages, the map, the threshold and the version."""
+        return self._classifier.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
-        return {**self._heard.settings(), "cue": self.cue}
+        """Return the settings."""
+        return {**self._classifier.settings(), "cue": self.cue}
 
 
 class AgeGenderRegressor:
-    """Hears age in years and gender with audeering's two-headed wav2vec2.
+    """Estimator of age in years and gender, with audeering's two-headed wav2vec2.
 
-    Never a default: its weights are CC BY-NC-SA 4.0, not for commercial use. `licence` is printed
-    where it is chosen.
+    It is never a default, because its weights are CC BY-NC-SA 4.0, not for commercial use. The command
+    line prints `licence`.
     """
 
     name = "age-gender"
@@ -114,21 +114,21 @@ class AgeGenderRegressor:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
 
         def head(outputs: int) -> Any:
-            made = torch.nn.Module()
-            made.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
-            made.out_proj = torch.nn.Linear(config.hidden_size, outputs)
-            return made
+            module = torch.nn.Module()
+            module.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
+            module.out_proj = torch.nn.Linear(config.hidden_size, outputs)
+            return module
 
         net = torch.nn.Module()
         net.wav2vec2, net.age, net.gender = Wav2Vec2Model(config), head(1), head(3)
-        # A vector for masked training, which hearing never reads and files may lack.
-        said = net.load_state_dict(_weights(folder), strict=False)
-        wrong = [
-            k for k in (*said.missing_keys, *said.unexpected_keys) if not k.endswith("masked_spec_embed")
+        # masked_spec_embed is used in training only, and files may omit it.
+        result = net.load_state_dict(_weights(folder), strict=False)
+        faults = [
+            k for k in (*result.missing_keys, *result.unexpected_keys) if not k.endswith("masked_spec_embed")
         ]
-        if wrong:
-            raise BadData(f"{folder}: weights do not fit an age-gender model: {', '.join(wrong[:3])}")
-        return net.to(self._model.device).eval(), front_of(folder)
+        if faults:
+            raise BadData(f"{folder}: weights do not fit an age-gender model: {', '.join(faults[:3])}")
+        return net.to(self._model.device).eval(), feature_extractor(folder)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return age (group), years, gender and distribution (female, male, child)."""
@@ -136,36 +136,36 @@ class AgeGenderRegressor:
 
         mono = mono_of(audio)
         with self._model.lock, torch.no_grad():
-            net, front = self._model.ready()
-            given = front(mono, sampling_rate=RATE, return_tensors="pt").to(self._model.device)
-            pooled = net.wav2vec2(given["input_values"]).last_hidden_state.mean(1)
+            net, extractor = self._model.ready()
+            inputs = extractor(mono, sampling_rate=RATE, return_tensors="pt").to(self._model.device)
+            pooled = net.wav2vec2(inputs["input_values"]).last_hidden_state.mean(1)
             years, logits = (
-                part.out_proj(torch.tanh(part.dense(pooled)))[0] for part in (net.age, net.gender)
+                head.out_proj(torch.tanh(head.dense(pooled)))[0] for head in (net.age, net.gender)
             )
-            shares = torch.softmax(logits, -1).cpu().tolist()
-        distribution = dict(zip(("female", "male", "child"), shares, strict=True))
+            probabilities = torch.softmax(logits, -1).cpu().tolist()
+        distribution = dict(zip(("female", "male", "child"), probabilities, strict=True))
         best = max(distribution, key=lambda name: distribution[name])
-        sure = distribution[best] >= self.threshold and best != "child"
+        certain = distribution[best] >= self.threshold and best != "child"
         return {
             "age": "child" if best == "child" else age_group(100 * float(years)),
             "years": round(100 * float(years), 3),
-            "gender": best if sure else UNKNOWN,
+            "gender": best if certain else UNKNOWN,
             "confidence": round(distribution[best], 6),
             "distribution": {name: round(p, 6) for name, p in distribution.items()},
         }
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the packages, the boundaries and the rule."""
+        """Return the hash of the weights, the packages, the boundaries and the version."""
         return self._model.fingerprint(
             rule=self.version, years=[CHILD_BELOW, OLD_FROM], threshold=self.threshold
         )
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {**self._model.settings(), "licence": self.licence, "threshold": self.threshold}
 
 

@@ -1,4 +1,4 @@
-"""Any recogniser of transformers: Whisper and its kind, or CTC models such as wav2vec2."""
+"""Recognisers of transformers: Whisper-like models, or CTC models such as wav2vec2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.local_model import RATE, mono_of
 from echat_eval.annotators.transformers_audio import FIXED_WINDOWS
-from echat_eval.annotators.transformers_model import front_of, loaded_whole, transformers_model
+from echat_eval.annotators.transformers_model import feature_extractor, load_completely, transformers_model
 from echat_eval.errors import NotApplicable
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["TransformersASR", "windows"]
 
-#: Samples: where a window may end (its last 5 s), and how long a silence is looked for (20 ms).
-_LAST, _SILENCE = 5 * RATE, RATE // 50
+#: Samples: a window ends within its last 5 s, at the quietest 20 ms.
+_CUT_RANGE, _CUT_FRAME = 5 * RATE, RATE // 50
 
 
 class TransformersASR:
-    """Hears words, greedily, so that equal audio gives equal words.
+    """Recogniser with greedy decoding, so that equal audio gives equal transcripts.
 
     Args:
-        languages: those it is asked to hear, such as "en+zh"; others are not applicable.
-        max_new_tokens: of a hypothesis, or of each window of a long reply; Whisper hears 30 s at once.
-        batch_size: replies heard at once, where the model can tell padding from sound.
+        languages: languages to transcribe, such as "en+zh"; others are not applicable.
+        max_new_tokens: limit for a hypothesis, or for each window of a long reply (30 s for Whisper).
+        batch_size: replies per forward pass, if the model can mask padding.
     """
 
     name = "transformers-asr"
@@ -55,44 +55,50 @@ class TransformersASR:
 
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
         ctc = any("CTC" in name for name in config.architectures or ())
-        net = loaded_whole(AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq, folder, self._model.device)
+        net = load_completely(
+            AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq, folder, self._model.device
+        )
         if not ctc:
-            net.generation_config.max_length = (
-                None  # `max_new_tokens` bounds it; two bounds are complained of
-            )
-        words = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        return net, front_of(folder), words, ctc
+            # `max_new_tokens` is the limit; transformers warns about two limits.
+            net.generation_config.max_length = None
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return net, feature_extractor(folder), tokenizer, ctc
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return hypothesis (text) and language."""
         return self.annotate_batch([audio], language=language)[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies."""
+        """Annotate several replies; see `annotate`."""
         if language not in self.languages:
-            raise NotApplicable(f"{self._model.model} is not asked to hear '{language}'")
+            raise NotApplicable(
+                f"{self._model.model} is not set to transcribe '{language}'; add it to languages"
+            )
         monos = [mono_of(audio) for audio in audios]
         with self._model.lock:
-            net, front, _, ctc = self._model.ready()
+            net, extractor, _, ctc = self._model.ready()
             fixed = net.config.model_type in FIXED_WINDOWS
-            parts = [windows(mono, front.n_samples) if fixed else [mono] for mono in monos]
-            whole = [part for its in parts for part in its]
-            together = fixed or (ctc and getattr(front, "return_attention_mask", False))
-            size = max(1, self.batch_size) if together else 1
+            parts_of_clips = [windows(mono, extractor.n_samples) if fixed else [mono] for mono in monos]
+            parts = [part for clip_parts in parts_of_clips for part in clip_parts]
+            batched = fixed or (ctc and getattr(extractor, "return_attention_mask", False))
+            size = max(1, self.batch_size) if batched else 1
             texts: list[str] = []
-            for start in range(0, len(whole), size):
-                texts += self._heard(whole[start : start + size], language)
-        said = iter(texts)
+            for start in range(0, len(parts), size):
+                texts += self._transcribe(parts[start : start + size], language)
+        remaining = iter(texts)
         return [
-            {"hypothesis": " ".join(next(said).strip() for _ in its).strip(), "language": language}
-            for its in parts
+            {
+                "hypothesis": " ".join(next(remaining).strip() for _ in clip_parts).strip(),
+                "language": language,
+            }
+            for clip_parts in parts_of_clips
         ]
 
-    def _heard(self, monos: Sequence[NDArray[np.float32]], language: str) -> list[str]:
+    def _transcribe(self, monos: Sequence[NDArray[np.float32]], language: str) -> list[str]:
         import torch
 
-        net, front, words, ctc = self._model.ready()
-        given = front(
+        net, extractor, tokenizer, ctc = self._model.ready()
+        inputs = extractor(
             list(monos),
             sampling_rate=RATE,
             return_tensors="pt",
@@ -100,38 +106,42 @@ class TransformersASR:
         ).to(net.device)
         with torch.no_grad():
             if ctc:
-                tokens = net(**given).logits.argmax(-1)
-                if "attention_mask" in given:
-                    # What a model says behind the end of a clip was never said.
-                    kept = net._get_feature_vector_attention_mask(tokens.shape[1], given["attention_mask"])
-                    tokens = tokens.masked_fill(~kept.bool(), words.pad_token_id)
+                tokens = net(**inputs).logits.argmax(-1)
+                if "attention_mask" in inputs:
+                    # Drop tokens from the padding behind a clip.
+                    mask = net._get_feature_vector_attention_mask(tokens.shape[1], inputs["attention_mask"])
+                    tokens = tokens.masked_fill(~mask.bool(), tokenizer.pad_token_id)
             else:
-                spoken = (
+                language_options = (
                     {"language": language, "task": "transcribe"}
                     if getattr(net.generation_config, "is_multilingual", False)
                     else {}
                 )
                 tokens = net.generate(
-                    **given, do_sample=False, num_beams=1, max_new_tokens=self._room(net), **spoken
+                    **inputs,
+                    do_sample=False,
+                    num_beams=1,
+                    max_new_tokens=self._token_limit(net),
+                    **language_options,
                 )
-        texts: list[str] = words.batch_decode(tokens, skip_special_tokens=True)
+        texts: list[str] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return texts
 
-    def _room(self, net: Any) -> int:
-        """Return how many tokens fit behind the prompt."""
-        whole = int(getattr(net.config, "max_target_positions", self.max_new_tokens + 8))
-        return max(1, min(self.max_new_tokens, whole - 8))
+    def _token_limit(self, net: Any) -> int:
+        """Return the number of tokens that fit behind the prompt."""
+        positions = int(getattr(net.config, "max_target_positions", self.max_new_tokens + 8))
+        return max(1, min(self.max_new_tokens, positions - 8))
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the packages and the rule."""
+        """Return the hash of the weights, the packages and the version."""
         return self._model.fingerprint(rule=self.version, max_new_tokens=self.max_new_tokens)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {
             **self._model.settings(),
             "languages": list(self.languages),
@@ -139,8 +149,8 @@ class TransformersASR:
         }
 
 
-def windows(mono: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]]:
-    """Return a clip in parts of at most `longest` samples, cut where it is quietest.
+def windows(mono: NDArray[np.float32], max_length: int) -> list[NDArray[np.float32]]:
+    """Return a clip in parts of at most `max_length` samples, cut at quiet places.
 
     >>> import numpy as np
     >>> [len(part) for part in windows(np.ones(480_000 + 1600, np.float32), 480_000)]
@@ -148,11 +158,11 @@ def windows(mono: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]
     """
     import numpy as np
 
-    parts, last = [], min(_LAST, longest // 2)
-    while len(mono) > longest:
-        tail = mono[longest - last : longest]
-        frames = np.abs(tail[: len(tail) // _SILENCE * _SILENCE]).reshape(-1, _SILENCE).max(axis=1)
-        end = longest - last + int(frames.argmin()) * _SILENCE
+    parts, cut_range = [], min(_CUT_RANGE, max_length // 2)
+    while len(mono) > max_length:
+        tail = mono[max_length - cut_range : max_length]
+        frames = np.abs(tail[: len(tail) // _CUT_FRAME * _CUT_FRAME]).reshape(-1, _CUT_FRAME).max(axis=1)
+        end = max_length - cut_range + int(frames.argmin()) * _CUT_FRAME
         parts.append(mono[:end])
         mono = mono[end:]
     return [*parts, mono]

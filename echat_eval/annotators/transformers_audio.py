@@ -1,4 +1,4 @@
-"""Any audio classifier of transformers, with a declared map from its classes to the benchmark's labels."""
+"""Audio classifiers of transformers, with a map from their classes to the benchmark's labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
-from echat_eval.annotators.transformers_model import front_of, loaded_whole, transformers_model
+from echat_eval.annotators.transformers_model import feature_extractor, load_completely, transformers_model
 from echat_eval.errors import BadData
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioClassifier", "EmotionClassifier", "read_map"]
 
-#: Model types that hear a window of one length, whatever is in it.
+#: Model types with an input window of fixed length.
 FIXED_WINDOWS = ("audio-spectrogram-transformer", "whisper")
 
 
 def read_map(text: str | Mapping[str, str]) -> dict[str, str]:
-    """Return a label map, also from the form the command line can write.
+    """Return a label map; text is parsed as on the command line.
 
     >>> read_map("LABEL_0=anger;LABEL_1=happy")
     {'LABEL_0': 'anger', 'LABEL_1': 'happy'}
@@ -41,108 +41,113 @@ def read_map(text: str | Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class AudioClassifier:
-    """What annotators made of one classifier share: the network, its label map, its threshold.
+    """A classifier shared by annotators: the network, its label map and its threshold.
 
     Attributes:
-        cue: which cue its classes are about.
-        labels: class -> label; classes left out are looked up among the known spellings.
-        known: class -> label for classes it may have or lack; used where `labels` is empty.
+        cue: cue of the classes.
+        labels: class -> label; other classes are looked up among the known spellings.
+        default_labels: class -> label, for the classes that the model has; used if `labels` is empty.
         threshold: below this probability the label is "unknown".
     """
 
     cue: str
     model: str
     labels: Mapping[str, str]
-    known: Mapping[str, str] = field(default_factory=dict)
+    default_labels: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     device: str = "cpu"
     threshold: float = 0.5
-    hears: LocalModel = field(init=False, repr=False)
+    local_model: LocalModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.hears = transformers_model(self.model, self._build, revision=self.revision, device=self.device)
+        self.local_model = transformers_model(
+            self.model, self._build, revision=self.revision, device=self.device
+        )
 
     def _build(self, folder: Path) -> Any:
         from transformers import AutoModelForAudioClassification
 
-        return loaded_whole(AutoModelForAudioClassification, folder, self.device), front_of(folder)
+        net = load_completely(AutoModelForAudioClassification, folder, self.device)
+        return net, feature_extractor(folder)
 
-    def heard(
+    def predict(
         self, audios: Sequence[AudioRef], *, independent: bool = False
     ) -> tuple[LabelMap, list[dict[str, float]]]:
         """Return the label map, and class -> probability for each clip.
 
         Args:
-            independent: each class by itself (a tagger's sigmoid), not one of all (softmax).
+            independent: classes are independent (sigmoid) instead of exclusive (softmax).
 
         Raises:
             NotApplicable: a clip is too short.
-            BadData: the map does not fit the model's classes.
+            BadData: the label map does not fit the model's classes.
         """
         monos = [mono_of(audio) for audio in audios]
-        with self.hears.lock:
-            net, front = self.hears.ready()
+        with self.local_model.lock:
+            net, extractor = self.local_model.ready()
             classes = [str(net.config.id2label[n]) for n in range(net.config.num_labels)]
-            declared = self.labels or {k: v for k, v in self.known.items() if k in classes}
+            declared = self.labels or {k: v for k, v in self.default_labels.items() if k in classes}
             labels = LabelMap.of(self.cue, classes, declared)
-            rows = _shares(net, front, monos, independent=independent)
+            rows = _probabilities(net, extractor, monos, independent=independent)
         return labels, [dict(zip(classes, row, strict=True)) for row in rows]
 
-    def decided(self, audios: Sequence[AudioRef]) -> list[dict[str, Any]]:
-        """Return, per clip, the cue's label, its confidence, the distribution and what the map lacks."""
-        labels, distributions = self.heard(audios)
-        made = []
+    def classify(self, audios: Sequence[AudioRef]) -> list[dict[str, Any]]:
+        """Return, per clip, the cue's label, its confidence, the distribution and the gaps of the map."""
+        labels, distributions = self.predict(audios)
+        annotations = []
         for distribution in distributions:
             decision = decide(distribution, labels, threshold=self.threshold)
-            made.append(
+            annotations.append(
                 {
                     self.cue: decision.label,
                     "confidence": round(decision.confidence, 6),
                     "distribution": {name: round(p, 6) for name, p in distribution.items()},
-                    **labels.lacks(),
+                    **labels.gaps(),
                 }
             )
-        return made
+        return annotations
 
     def fingerprint(self, **more: Any) -> str:
-        """Return the hash of the weights, the packages, the map, the threshold and whatever else matters."""
-        labels = dict(self.labels or self.known)
-        return self.hears.fingerprint(cue=self.cue, labels=labels, threshold=self.threshold, **more)
+        """Return the hash of the weights, the packages, the map, the threshold and `more`."""
+        labels = dict(self.labels or self.default_labels)
+        return self.local_model.fingerprint(cue=self.cue, labels=labels, threshold=self.threshold, **more)
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that was set."""
-        return {**self.hears.settings(), "labels": dict(self.labels), "threshold": self.threshold}
+        """Return the settings."""
+        return {**self.local_model.settings(), "labels": dict(self.labels), "threshold": self.threshold}
 
 
-def _shares(
-    net: Any, front: Any, monos: Sequence[NDArray[np.float32]], *, independent: bool
+def _probabilities(
+    net: Any, extractor: Any, monos: Sequence[NDArray[np.float32]], *, independent: bool
 ) -> list[list[float]]:
-    """Return (clips, classes) probabilities.
+    """Return probabilities, (clips, classes).
 
-    Clips are padded together only where the model can tell padding from sound, by a mask or by a
-    window of fixed length; otherwise they are heard one by one.
+    Clips are padded into one batch only if the model can ignore padding, by a mask or by a window of fixed
+    length. Otherwise they are processed one by one.
     """
     import torch
 
     fixed = net.config.model_type in FIXED_WINDOWS
-    together = fixed or getattr(front, "return_attention_mask", False)
-    batches = [list(monos)] if together else [[mono] for mono in monos]
+    batched = fixed or getattr(extractor, "return_attention_mask", False)
+    batches = [list(monos)] if batched else [[mono] for mono in monos]
     rows: list[list[float]] = []
     for batch in batches:
-        given = front(batch, sampling_rate=RATE, return_tensors="pt", padding="max_length" if fixed else True)
+        inputs = extractor(
+            batch, sampling_rate=RATE, return_tensors="pt", padding="max_length" if fixed else True
+        )
         with torch.no_grad():
-            logits = net(**{k: v.to(net.device) for k, v in given.items()}).logits
+            logits = net(**{k: v.to(net.device) for k, v in inputs.items()}).logits
         rows += (torch.sigmoid(logits) if independent else torch.softmax(logits, -1)).cpu().tolist()
     return rows
 
 
 class EmotionClassifier:
-    """Hears an emotion; a second opinion beside emotion2vec.
+    """Emotion classifier; a second opinion beside emotion2vec.
 
     Args:
         model: a folder, or a hub name that is in the local cache.
-        labels: class=label;class=label; classes left out are looked up among the known spellings.
-        batch_size: replies heard at once where the model can tell padding from sound.
+        labels: class=label;class=label; other classes are looked up among the known spellings.
+        batch_size: replies per forward pass, if the model can mask padding.
     """
 
     name = "transformers-emotion"
@@ -158,7 +163,7 @@ class EmotionClassifier:
         batch_size: int = 8,
     ) -> None:
         self.batch_size = batch_size
-        self._heard = AudioClassifier(
+        self._classifier = AudioClassifier(
             cue="emotion",
             model=model,
             labels=read_map(labels),
@@ -168,21 +173,21 @@ class EmotionClassifier:
         )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return emotion, confidence, distribution and the classes that map to no label."""
-        return self._heard.decided([audio])[0]
+        """Return emotion, confidence, distribution, unmapped and never."""
+        return self._classifier.classify([audio])[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Return the same for several replies."""
-        return self._heard.decided(audios)
+        """Annotate several replies; see `annotate`."""
+        return self._classifier.classify(audios)
 
     def close(self) -> None:
-        """Let the model go."""
-        self._heard.hears.close()
+        """Release the model."""
+        self._classifier.local_model.close()
 
     def fingerprint(self) -> str:
-        """Hash of the weights, the packages, the map, the threshold and the rule."""
-        return self._heard.fingerprint(rule=self.version)
+        """Return the hash of the weights, the packages, the map, the threshold and the version."""
+        return self._classifier.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
-        return self._heard.settings()
+        """Return the settings."""
+        return self._classifier.settings()

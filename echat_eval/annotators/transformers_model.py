@@ -1,4 +1,4 @@
-"""Models of transformers: loaded whole or refused, never with remote code."""
+"""Loading of transformers models: completely or not at all, never with remote code."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["front_of", "loaded_whole", "transformers_model"]
+__all__ = ["feature_extractor", "load_completely", "transformers_model"]
 
 
 def transformers_model(
     model: str, build: Callable[[Path], Any], *, revision: str | None = None, device: str = "cpu"
 ) -> LocalModel:
-    """Return a model of transformers, not yet loaded."""
+    """Return a transformers model that is not yet loaded."""
 
-    def built(folder: Path) -> Any:
+    def checked_build(folder: Path) -> Any:
         try:
-            import transformers  # noqa: F401  said here, before anything is built
+            import transformers  # noqa: F401  checked before anything is built
         except ImportError as error:
             raise NotInstalled(
                 "this annotator needs transformers and torch; pip install 'echat-eval[osum]'"
@@ -30,7 +30,7 @@ def transformers_model(
 
     return LocalModel(
         model=model,
-        build=built,
+        build=checked_build,
         packages=("transformers", "torch"),
         files=("config.json",),
         revision=revision,
@@ -38,30 +38,30 @@ def transformers_model(
     )
 
 
-def loaded_whole(kind: Any, folder: Path, device: str) -> Any:
-    """Return a network of an auto class, ready to hear.
+def load_completely(kind: Any, folder: Path, device: str) -> Any:
+    """Return a network of an auto class in evaluation mode.
 
     Raises:
-        BadData: weights are missing or of another shape, which transformers itself only warns of.
+        BadData: weights are missing or have another shape; transformers itself only warns.
     """
-    net, said = kind.from_pretrained(
+    net, info = kind.from_pretrained(
         str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
     )
-    wrong = sorted(said["missing_keys"]) + [str(key) for key in said["mismatched_keys"]]
-    if wrong:
-        raise BadData(f"{folder}: weights are missing or of another shape: {', '.join(wrong[:3])}")
+    faults = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
+    if faults:
+        raise BadData(f"{folder}: weights are missing or have another shape: {', '.join(faults[:3])}")
     return net.to(device).eval()
 
 
-def front_of(folder: Path) -> Any:
+def feature_extractor(folder: Path) -> Any:
     """Return the feature extractor of a folder.
 
     Raises:
-        BadData: it wants another sampling rate than 16 kHz.
+        BadData: its sampling rate is not 16 kHz.
     """
     from transformers import AutoFeatureExtractor
 
-    front = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
-    if front.sampling_rate != RATE:
-        raise BadData(f"{folder}: hears {front.sampling_rate} Hz; expected {RATE}")
-    return front
+    extractor = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+    if extractor.sampling_rate != RATE:
+        raise BadData(f"{folder}: the model takes {extractor.sampling_rate} Hz; expected {RATE}")
+    return extractor

@@ -1,4 +1,4 @@
-"""Where an annotator's model lies, which bytes it is, and under which licence. Nothing is downloaded."""
+"""Location, hash and licence of an annotator's model. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["folder_licence", "folder_sha256", "model_folder", "require_files"]
 
-#: Files that make a model what it is; a readme or a picture does not.
+#: Suffixes of files that determine a model's output, unlike readmes and pictures.
 _SUFFIXES = {
     ".pt",
     ".pth",
@@ -40,7 +40,7 @@ def model_folder(model: str, *, hub: str = "hf", revision: str | None = None) ->
         revision: commit, tag or branch on the hub.
 
     Raises:
-        NotInstalled: not in the cache, or the hub's package is missing; says how to fetch it once.
+        NotInstalled: not in the cache, or the hub's package is missing; the message names the command.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -51,13 +51,13 @@ def model_folder(model: str, *, hub: str = "hf", revision: str | None = None) ->
     if revision:
         fetch += f" --revision {revision}"
     missing = NotInstalled(
-        f"model '{model}' is neither a folder nor in the local {hub} cache; fetch it once: {fetch}"
+        f"model '{model}' is neither a folder nor in the local {hub} cache; download it once: {fetch}"
     )
     if hub == "ms":
-        found = _modelscope_snapshot(model, revision)
-        if found is None:
+        snapshot = _modelscope_snapshot(model, revision)
+        if snapshot is None:
             raise missing
-        return found
+        return snapshot
     try:
         from huggingface_hub import snapshot_download
 
@@ -71,10 +71,10 @@ def model_folder(model: str, *, hub: str = "hf", revision: str | None = None) ->
 
 
 def _modelscope_snapshot(model: str, revision: str | None) -> Path | None:
-    """Return a model's folder in ModelScope's cache, in any layout its versions have written; None: absent.
+    """Return a model's folder in ModelScope's cache, in the layout of any version; None if it is absent.
 
-    The package is not needed for it. A folder of one revision says which in a file `.mv`; one that does
-    not is not taken for a revision that was asked for.
+    The package modelscope is not needed. A flat folder states its revision in a file `.mv`; without that file
+    it never matches a requested revision.
 
     Source of the layouts: modelscope 1.40.2, hub/utils/utils.py and utils/file_utils.py.
     """
@@ -86,24 +86,24 @@ def _modelscope_snapshot(model: str, revision: str | None) -> Path | None:
     roots = (base / "models", base / "hub" / "models", base / "hub", base)
     for root in roots:
         snapshots = root / f"{owner}--{name}" / "snapshots"
-        found = sorted(p for p in snapshots.iterdir() if p.is_dir()) if snapshots.is_dir() else []
+        candidates = sorted(p for p in snapshots.iterdir() if p.is_dir()) if snapshots.is_dir() else []
         if revision is not None:
-            found = [path for path in found if path.name == revision]
-        if len(found) > 1:
-            several = ", ".join(path.name for path in found)
+            candidates = [path for path in candidates if path.name == revision]
+        if len(candidates) > 1:
+            several = ", ".join(path.name for path in candidates)
             raise UsageError(f"model '{model}' is cached in several revisions ({several}); set revision=...")
-        if found:
-            return found[0]
-    for folder in (root / owner / written for root in roots for written in names):
+        if candidates:
+            return candidates[0]
+    for folder in (root / owner / folder_name for root in roots for folder_name in names):
         if folder.is_dir() and any(folder.iterdir()) and revision in (None, _revision_of(folder)):
             return folder
     return None
 
 
 def _revision_of(folder: Path) -> str:
-    """Return the revision a flat ModelScope folder names, or "not stated"."""
-    mark = folder / ".mv"
-    text = mark.read_text(encoding="utf-8", errors="replace") if mark.is_file() else ""
+    """Return the revision of a flat ModelScope folder, or "not stated"."""
+    file = folder / ".mv"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     for part in text.split(","):
         key, _, value = part.strip().partition(":")
         if key == "Revision" and value:
@@ -112,10 +112,10 @@ def _revision_of(folder: Path) -> str:
 
 
 def require_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise BadData unless a model's folder holds each file, or one of several joined by "|"."""
+    """Raise BadData unless a folder holds each file; alternatives are joined by "|"."""
     for name in names:
-        if not any((folder / one).is_file() for one in name.split("|")):
-            raise BadData(f"{folder}: no {name.replace('|', ' or ')}; expected a whole model folder")
+        if not any((folder / alternative).is_file() for alternative in name.split("|")):
+            raise BadData(f"{folder}: no {name.replace('|', ' or ')}; expected a complete model folder")
 
 
 def folder_sha256(folder: Path) -> str:
@@ -123,14 +123,14 @@ def folder_sha256(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES)
     if not files:
         raise BadData(f"{folder}: holds no weights; expected a model folder")
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for path in files:
-        whole.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
-    return whole.hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    return total.hexdigest()
 
 
 def folder_licence(folder: Path) -> str:
-    """Return the licence a model's card names, or "not stated"."""
+    """Return the licence in the model card, or "not stated"."""
     card = folder / "README.md"
     if card.is_file():
         for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]:

@@ -1,4 +1,4 @@
-"""Whisper through CTranslate2: the words an English recogniser hears in a reply."""
+"""Whisper through CTranslate2: transcripts of replies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _RATE = 16000
 
 @dataclass(slots=True, kw_only=True)
 class Whisper:
-    """Hears words; greedy, without fallback, so that equal audio gives equal words.
+    """Recogniser with greedy decoding and no fallback, so that equal audio gives equal transcripts.
 
     Attributes:
-        model: a folder in CTranslate2's form, or a hub name that is already in the local cache;
-            None is the embedded English tiny model. Nothing is ever downloaded.
+        model: a folder in CTranslate2's format, or a hub name that is already in the local cache;
+            None is the embedded English tiny model. Nothing is downloaded.
         languages: None means English for the embedded model and for names that end in ".en",
-            English and Chinese for any other.
-        calls_at_once: replies heard side by side, each on `threads` of its own.
+            English and Chinese for any other model.
+        calls_at_once: replies transcribed in parallel, each with its own `threads`.
     """
 
     model: str | None = None
@@ -53,15 +53,15 @@ class Whisper:
             self.languages = ("en",) if english else ("en", "zh")
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return hypothesis (text, "" if no speech is heard), language, and seconds of audio.
+        """Return hypothesis (text, "" if no speech is recognised), language, and seconds of audio.
 
         Raises:
-            NotApplicable: the model does not know this language.
+            NotApplicable: the model does not support this language.
             NotInstalled: faster-whisper or the model is absent.
-            BadData: the file is no sound.
+            BadData: the file is no readable audio.
         """
         if language not in (self.languages or ()):
-            raise NotApplicable(f"{self.model or EMBEDDED} does not hear '{language}'")
+            raise NotApplicable(f"{self.model or EMBEDDED} does not transcribe '{language}'")
         mono, _ = read_mono(audio.path, rate=_RATE)
         with self._lock:
             model = self._ready()
@@ -69,7 +69,7 @@ class Whisper:
             mono,
             language=language,
             beam_size=self.beam_size,
-            # One temperature and no thresholds on the text: nothing is ever sampled or tried again.
+            # One temperature and no thresholds on the text: nothing is sampled or retried.
             temperature=0.0,
             compression_ratio_threshold=None,
             log_prob_threshold=None,
@@ -81,17 +81,17 @@ class Whisper:
         return {"hypothesis": hypothesis, "language": language, "seconds": len(mono) / _RATE}
 
     def load(self) -> None:
-        """Load the model now rather than at the first reply."""
+        """Load the model now instead of at the first reply."""
         with self._lock:
             self._ready()
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         with self._lock:
             self._loaded = None
 
     def fingerprint(self) -> str:
-        """Hash of the weights and the tokenizer, the engine's versions and the settings."""
+        """Return the hash of the weights and the tokenizer, the engine's versions and the settings."""
         import hashlib
 
         folder = self._folder()
@@ -107,7 +107,7 @@ class Whisper:
         return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return the settings."""
         return {
             "model": self.model or EMBEDDED,
             "beam_size": self.beam_size,
@@ -142,18 +142,18 @@ class Whisper:
         folder = Path(self.model).expanduser()
         if not folder.is_dir():
             folder = _cached(self.model)
-        # Without its tokenizer faster-whisper would ask the hub for one.
+        # Without a tokenizer, faster-whisper would download one.
         for file in ("model.bin", "tokenizer.json"):
             if not (folder / file).is_file():
-                raise NotInstalled(f"{folder}: no {file}; expected a Whisper model in CTranslate2's form")
+                raise NotInstalled(f"{folder}: no {file}; expected a Whisper model in CTranslate2's format")
         return folder
 
 
 def _cached(name: str) -> Path:
-    """Return the local hub cache's folder of a model, never asking the network."""
+    """Return a model's folder in the local hub cache, without network access."""
     missing = NotInstalled(
         f"whisper model '{name}' is neither a folder nor in the local hub cache; "
-        f"fetch it once with: python -c \"import faster_whisper as f; f.download_model('{name}')\""
+        f"download it once with: python -c \"import faster_whisper as f; f.download_model('{name}')\""
     )
     try:
         from faster_whisper import download_model

@@ -1,4 +1,4 @@
-"""Foreign data as task folders: every row becomes a sample or a named reason, and nothing is guessed."""
+"""Convert external data sets to task folders; each row becomes a sample or a refusal with its reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IMPORTERS", "importer"]
 
-#: Form -> "module:function", each `(folder, told) -> drafts and refusals, one a row`.
+#: Data format -> "module:function", each `(folder, options)` -> one draft or refusal per row.
 IMPORTERS: dict[str, str] = {
     "echat": "echat_eval.importers.echat:read_echat",
     "echomind": "echat_eval.importers.siblings:read_echomind",
@@ -26,13 +26,13 @@ IMPORTERS: dict[str, str] = {
 
 
 def importer(form: str) -> Callable[[Path, ImportOptions], Iterator[Draft | Refusal]]:
-    """Return the function that reads a form.
+    """Return the function that reads a data format.
 
     Raises:
-        UnknownName: nothing reads it.
+        UnknownName: no importer has this name.
     """
     if form not in IMPORTERS:
-        raise UnknownName("form of data", form, IMPORTERS)
+        raise UnknownName("data format", form, IMPORTERS)
     module, _, name = IMPORTERS[form].partition(":")
-    found: Callable[[Path, ImportOptions], Iterator[Draft | Refusal]] = getattr(import_module(module), name)
-    return found
+    read: Callable[[Path, ImportOptions], Iterator[Draft | Refusal]] = getattr(import_module(module), name)
+    return read

@@ -1,4 +1,4 @@
-"""What an importer reads of one row: a draft of a sample, or the reason why there is none."""
+"""The result of reading one row: the draft of a sample, or a refusal with its reason."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ __all__ = [
     "Draft",
     "DraftTurn",
     "ImportOptions",
-    "NoSample",
     "Refusal",
+    "RowRefused",
+    "find_audio",
     "label_of",
-    "located",
-    "objects",
+    "read_objects",
     "source_of",
 ]
 
-#: Spellings that say "not labelled".
-_NONE = frozenset({"", "none", "null", "nan", "n/a"})
-#: A larger file of rows is refused rather than read whole.
+#: Spellings that mean "not labelled".
+_UNLABELLED = frozenset({"", "none", "null", "nan", "n/a"})
+#: Larger files of rows are refused.
 MAX_JSON_BYTES = 2**30
 
 
-class NoSample(Exception):
-    """Why a row is no sample; becomes a Refusal."""
+class RowRefused(Exception):
+    """The reason why a row cannot become a sample; the importer turns it into a Refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """What the rows do not say and the person who imports does.
+    """Facts that the rows do not state; the user gives them.
 
     Attributes:
-        language: of every row that names none.
-        source: "real" or "synthetic", of every row that does not say.
-        real, synthetic: names of source corpora, where rows name theirs.
-        audio: where the audio lies; by default beside the rows.
+        language: of rows that name none.
+        source: "real" or "synthetic", for rows that do not state it.
+        real, synthetic: names of source corpora, for rows that name their corpus.
+        audio: folder of the audio; by default beside the rows.
     """
 
     language: str | None = None
@@ -54,7 +54,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftTurn:
-    """One earlier turn."""
+    """One earlier turn of the dialogue."""
 
     role: Literal["user", "assistant"]
     text: str | None = None
@@ -63,15 +63,15 @@ class DraftTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One sample, before its audio is copied and its group is known.
+    """One sample before its audio is copied and its contrast group is known.
 
     Attributes:
-        where: file and row, for reports.
-        audio: a file, or the bytes of one.
-        suffix: of the audio's name.
+        location: file and row, for reports.
+        audio: path of a file, or its content.
+        suffix: file name suffix of the audio.
     """
 
-    where: str
+    location: str
     id: str
     audio: Path | bytes
     suffix: str = ".wav"
@@ -87,80 +87,80 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A row that is no sample, and why."""
+    """A row that cannot become a sample, and the reason."""
 
-    where: str
+    location: str
     id: str | None
     reason: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def label_of(cue: str, said: Any) -> str | None:
-    """Return the benchmark's label for a row's spelling; None if the row does not say.
+def label_of(cue: str, value: Any) -> str | None:
+    """Return the benchmark's label for a row's spelling; None if the row is not labelled.
 
     Raises:
-        NoSample: it says something that is no label here.
+        RowRefused: the spelling is no label of the benchmark.
 
     >>> label_of("age", "<MIDDLE_AGE>"), label_of("gender", "<NONE>"), label_of("emotion", None)
     ('adult', None, None)
     """
-    if said is None or str(said).strip().strip("<>").strip().casefold() in _NONE:
+    if value is None or str(value).strip().strip("<>").strip().casefold() in _UNLABELLED:
         return None
-    label = to_label(cue, str(said))
+    label = to_label(cue, str(value))
     if label is None or label == UNKNOWN:
-        raise NoSample(f"{cue} {str(said)[:60]!r} is no label of the benchmark")
+        raise RowRefused(f"{cue} {str(value)[:60]!r} is no label of the benchmark")
     return label
 
 
-def source_of(told: ImportOptions, said: Any = None, corpus: Any = None) -> Literal["real", "synthetic"]:
-    """Return whether speech is real, as the row or the person who imports says.
+def source_of(options: ImportOptions, value: Any = None, corpus: Any = None) -> Literal["real", "synthetic"]:
+    """Return whether speech is real or synthetic, from the row or the options.
 
     Raises:
-        NoSample: nobody says.
+        RowRefused: neither states it.
     """
-    if said in ("real", "synthetic"):
-        return said  # type: ignore[no-any-return]
+    if value in ("real", "synthetic"):
+        return value  # type: ignore[no-any-return]
     name = str(corpus).casefold() if corpus else None
-    if name is not None and name in {c.casefold() for c in told.real}:
+    if name is not None and name in {c.casefold() for c in options.real}:
         return "real"
-    if name is not None and name in {c.casefold() for c in told.synthetic}:
+    if name is not None and name in {c.casefold() for c in options.synthetic}:
         return "synthetic"
-    if told.source is not None:
-        return told.source
+    if options.source is not None:
+        return options.source
     hint = f"--real {corpus} or --synthetic {corpus}" if corpus else "--source real or --source synthetic"
-    raise NoSample(f"nothing says whether it is a recording or synthetic speech; say {hint}")
+    raise RowRefused(f"does not state whether it is a recording or synthetic speech; set {hint}")
 
 
-def language_of(told: ImportOptions, said: Any = None) -> str:
-    """Return a row's language, as it or the person who imports says.
+def language_of(options: ImportOptions, value: Any = None) -> str:
+    """Return a row's language, from the row or the options.
 
     Raises:
-        NoSample: nobody says, or the benchmark does not know it.
+        RowRefused: neither states it, or the benchmark does not support it.
     """
-    tag = str(said or told.language or "").strip().strip("<>").casefold()
+    tag = str(value or options.language or "").strip().strip("<>").casefold()
     tag = {"cn": "zh", "chinese": "zh", "mandarin": "zh", "english": "en"}.get(tag, tag).partition("-")[0]
     if not tag:
-        raise NoSample("nothing says its language; say --language")
+        raise RowRefused("does not state its language; set --language")
     if tag not in ("en", "zh"):
-        raise NoSample(f"language '{tag}' is none of en, zh")
+        raise RowRefused(f"language '{tag}' is none of en, zh")
     return tag
 
 
-def located(name: Any, told: ImportOptions, *folders: Path) -> Path:
-    """Return the audio file a row names, below `--audio` or below one of the given folders.
+def find_audio(name: Any, options: ImportOptions, *folders: Path) -> Path:
+    """Return the audio file that a row names, below `--audio` or below one of the given folders.
 
-    Foreign rows often hold another machine's paths, so a path that is not there is looked for by its
-    ever shorter ends; it never leaves the folders.
+    Rows often hold paths of another machine. If a path does not exist, its leading parts are dropped one by
+    one until a file is found. The file never lies outside the folders.
 
     Raises:
-        NoSample: no such file there.
+        RowRefused: the row names no audio, or no folder holds the file.
     """
     if not isinstance(name, str) or not name.strip():
-        raise NoSample("names no audio")
+        raise RowRefused("names no audio")
     parts = [part for part in Path(name.strip().replace("\\", "/")).parts if part not in ("/", ".", "")]
     if ".." in parts:
-        raise NoSample(f"audio path {name[:80]!r} leaves its folder")
-    for root in (told.audio, *folders) if told.audio is not None else folders:
+        raise RowRefused(f"audio path {name[:80]!r} leaves its folder")
+    for root in (options.audio, *folders) if options.audio is not None else folders:
         for start in range(len(parts)):
             path = root.joinpath(*parts[start:])
             try:
@@ -168,23 +168,24 @@ def located(name: Any, told: ImportOptions, *folders: Path) -> Path:
                     return path
             except OSError:
                 continue
-    raise NoSample(f"audio {name[:80]!r} is not there; say where the audio lies with --audio")
+    raise RowRefused(f"audio {name[:80]!r} is not there; name the folder of the audio with --audio")
 
 
-def text_of(said: Any, what: str) -> str:
-    """Return non-blank text on its own, or raise NoSample."""
-    if not isinstance(said, str) or not said.strip():
-        raise NoSample(f"has no {what}")
-    return said.strip()
+def text_of(value: Any, description: str) -> str:
+    """Return text without surrounding white space; raise RowRefused if it is blank or missing."""
+    if not isinstance(value, str) or not value.strip():
+        raise RowRefused(f"has no {description}")
+    return value.strip()
 
 
-def objects(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (file:line or file:number, value) of a JSON Lines file, or of a JSON file that holds a list.
+def read_objects(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (location, value) for each row of a JSON Lines file, or of a JSON file that holds a list.
 
-    A line that is no JSON is yielded as the text it is, for its reason.
+    A location is `file:line` or `file[index]`. A line that is no JSON is yielded as text (its first 80
+    characters), so that the caller can refuse it.
 
     Raises:
-        BadData: the file cannot be read or is neither.
+        BadData: the file cannot be read or is too large.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:

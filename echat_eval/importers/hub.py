@@ -1,7 +1,7 @@
-"""A data set fetched from a hub that speaks Hugging Face's HTTP interface, every file checked by its hash.
+"""Fetch a data set from a hub with Hugging Face's HTTP interface and check every file by its hash.
 
-The tree of one commit is listed first, so that what is fetched cannot change half-way; large files come
-with a sha256, small ones with git's own hash, and a file that does not match is not kept.
+The files of one commit are listed first, so that the data set cannot change half-way. Large files are listed
+with a sha256, small files with git's hash. A file that does not match its hash is deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from echat_eval.clients.http import ask_once, check_url, client_settings, refuse_status, retry_after
+from echat_eval.clients.http import check_url, client_settings, get_once, raise_for_status, retry_after
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
 from echat_eval.io.files import write_atomically
@@ -30,12 +30,12 @@ _MAX_REDIRECTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What was fetched.
+    """The result of a fetch.
 
     Attributes:
         commit: of the data set.
         files: path -> sha256.
-        bytes: that came over the network now; what was there already is not fetched again.
+        bytes: downloaded by this call; files that were already there are not counted.
     """
 
     commit: str
@@ -52,56 +52,56 @@ def fetch_data_set(
     include: tuple[str, ...] = ("*",),
     token: str | None = None,
     timeout: float = 60.0,
-    progress: Callable[[str, int, int], None] = lambda _name, _done, _all: None,
+    on_progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Fetched:
-    """Fetch a data set's files into a folder; running it again fetches only what is not there.
+    """Fetch a data set's files into a folder; a second call fetches only missing files.
 
     Args:
         repo: owner/name.
         hub: base URL, such as https://huggingface.co.
-        include: patterns of paths.
+        include: patterns of the paths to fetch.
         token: for gated data; sent to the hub itself only, never along a redirect to another host.
-        timeout: seconds until a stalled transfer is given up.
-        progress: told a file's name and the bytes done and in all.
+        timeout: seconds after which a stalled transfer fails.
+        on_progress: called after each file with its name, the bytes done and the total.
 
     Raises:
-        UsageError: no such data set, or no right to it.
-        RunError: the network gave out, or a file is not what its hash says.
+        UsageError: no such data set, or access is denied.
+        RunError: a network error, or a file does not match its hash.
     """
     if not _REPO.fullmatch(repo):
         raise UsageError(f"data set {repo!r}: expected owner/name")
     hub = check_url(hub, "hub").rstrip("/")
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    commit, entries = _listed(hub, repo, revision, headers, timeout)
-    wanted = [e for e in entries if any(fnmatch(e["rfilename"], pattern) for pattern in include)]
-    if not wanted:
-        raise UsageError(f"{repo}: none of its {len(entries)} files is like {', '.join(include)}")
-    total = sum(int(e.get("size") or 0) for e in wanted)
-    done, came, files = 0, 0, {}
-    for entry in wanted:
+    commit, entries = _list_files(hub, repo, revision, headers, timeout)
+    selected = [e for e in entries if any(fnmatch(e["rfilename"], pattern) for pattern in include)]
+    if not selected:
+        raise UsageError(f"{repo}: none of its {len(entries)} files matches {', '.join(include)}")
+    total = sum(int(e.get("size") or 0) for e in selected)
+    done, downloaded, files = 0, 0, {}
+    for entry in selected:
         name = entry["rfilename"]
-        path = _place(out, name)
+        path = _target_path(out, name)
         if not _matches(path, entry):
             url = f"{hub}/datasets/{repo}/resolve/{commit}/{quote(name)}"
-            came += _download(url, path, entry, headers, timeout)
+            downloaded += _download(url, path, entry, headers, timeout)
         files[name] = _sha256(path)
         done += path.stat().st_size
-        progress(name, done, max(total, done))
-    return Fetched(commit=commit, files=files, bytes=came)
+        on_progress(name, done, max(total, done))
+    return Fetched(commit=commit, files=files, bytes=downloaded)
 
 
-def _listed(
+def _list_files(
     hub: str, repo: str, revision: str, headers: Mapping[str, str], timeout: float
 ) -> tuple[str, list[dict[str, Any]]]:
     url = f"{hub}/api/datasets/{repo}/revision/{quote(revision, safe='')}?blobs=true"
     try:
-        answer = event_loop.run(ask_once(url, headers=headers, timeout=timeout, max_bytes=256 * 2**20))
-        refuse_status(answer, url)
+        answer = event_loop.run(get_once(url, headers=headers, timeout=timeout, max_bytes=256 * 2**20))
+        raise_for_status(answer, url)
     except Unavailable as error:
         raise RunError(f"{error}; try again later") from error
     try:
-        found = loads(answer.body)
-        commit, entries = found["sha"], found["siblings"]
+        listing = loads(answer.body)
+        commit, entries = listing["sha"], listing["siblings"]
         names = [entry["rfilename"] for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise BadData(f"{url}: not the listing of a data set: {error}") from error
@@ -110,18 +110,18 @@ def _listed(
     return commit, entries
 
 
-def _place(out: Path, name: Any) -> Path:
+def _target_path(out: Path, name: Any) -> Path:
     pure = PurePosixPath(str(name))
     if not isinstance(name, str) or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
         raise BadData(f"the hub lists a file {str(name)[:80]!r}, which leaves the folder")
     path = out / pure
     if not path.parent.resolve().is_relative_to(out.resolve()):
-        raise BadData(f"the hub lists a file {name[:80]!r}, which leaves the folder by a link")
+        raise BadData(f"the hub lists a file {name[:80]!r}, which leaves the folder through a link")
     return path
 
 
 def _matches(path: Path, entry: Mapping[str, Any]) -> bool:
-    """Tell whether the file is there and is what the hub says it is."""
+    """Return whether the file exists and has the hash (or the size) that the hub lists."""
     if not path.is_file():
         return False
     large = entry.get("lfs")
@@ -129,9 +129,9 @@ def _matches(path: Path, entry: Mapping[str, Any]) -> bool:
         return _sha256(path) == str(large["sha256"])
     if entry.get("blobId"):
         content = path.read_bytes()
-        # git's name of a small file; sha1 is what git has, and the listing came over the same channel.
-        named = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
-        return named.hexdigest() == str(entry["blobId"])
+        # Small files have git's blob id, which is a sha1; the listing came over the same connection anyway.
+        blob_id = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
+        return blob_id.hexdigest() == str(entry["blobId"])
     return entry.get("size") is not None and path.stat().st_size == int(entry["size"])
 
 
@@ -147,10 +147,10 @@ def _download(
             for chunk in _chunks(url, headers, timeout):
                 size += len(chunk)
                 if size > limit:
-                    raise RunError(f"{path.name}: longer than the {limit:,} bytes the hub announced")
+                    raise RunError(f"{path.name}: longer than the {limit:,} bytes that the hub lists")
                 file.write(chunk)
         if not _matches(partial, entry):
-            raise RunError(f"{path.name}: {size:,} bytes came that are not what the hub announced; try again")
+            raise RunError(f"{path.name}: the {size:,} bytes received do not match the hub's hash; try again")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -158,34 +158,39 @@ def _download(
 
 
 def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[bytes]:
-    """Yield a file's bytes; hubs keep large files elsewhere, so other hosts are followed, tokenless."""
+    """Yield a file's bytes.
+
+    Hubs keep large files on other hosts. Redirects to them are followed without the token.
+    """
     import httpx
 
-    own = urlsplit(url).netloc
+    hub_host = urlsplit(url).netloc
     for _ in range(_MAX_REDIRECTS + 1):
-        here = urlsplit(url)
-        sent = {"accept-encoding": "identity"} | (dict(headers) if here.netloc == own else {})
+        current = urlsplit(url)
+        request_headers = {"accept-encoding": "identity"} | (
+            dict(headers) if current.netloc == hub_host else {}
+        )
         try:
             with (
                 httpx.Client(**client_settings(url, timeout)) as client,
-                client.stream("GET", url, headers=sent) as response,
+                client.stream("GET", url, headers=request_headers) as response,
             ):
                 if response.is_redirect and "location" in response.headers:
                     url = check_url(urljoin(url, response.headers["location"]), "redirect")
-                    if here.scheme == "https" and not url.startswith("https://"):
-                        raise RunError(f"{here.netloc} redirects from https to http; refused")
+                    if current.scheme == "https" and not url.startswith("https://"):
+                        raise RunError(f"{current.netloc} redirects from https to http; refused")
                     continue
                 if response.status_code != 200:
                     after = retry_after(response.headers)
-                    wait = f", asked to wait {after:g} s" if after else ""
+                    wait = f", Retry-After {after:g} s" if after else ""
                     raise RunError(
-                        f"{here.netloc}{here.path}: HTTP {response.status_code}{wait}; try again later"
+                        f"{current.netloc}{current.path}: HTTP {response.status_code}{wait}; try again later"
                     )
                 yield from response.iter_raw()
                 return
         except httpx.HTTPError as error:
             raise RunError(
-                f"{here.netloc}: {type(error).__name__}: {error}; the same command goes on"
+                f"{current.netloc}: {type(error).__name__}: {error}; run the same command again to continue"
             ) from error
     raise RunError(f"{url}: more than {_MAX_REDIRECTS} redirects")
 
@@ -196,7 +201,7 @@ def _sha256(path: Path) -> str:
 
 
 def write_record(out: Path, repo: str, hub: str, fetched: Fetched) -> None:
-    """Write beside the folder (not into it, where rows are looked for) which data set and hashes it holds."""
+    """Write the data set's name, commit and hashes beside the folder; inside it is searched for rows."""
     import json
 
     facts = {"data_set": repo, "hub": hub, "commit": fetched.commit, "sha256": dict(fetched.files)}

@@ -1,4 +1,4 @@
-"""HumDial's emotional-intelligence dialogues: the last turn is asked, the earlier ones are its history."""
+"""HumDial's emotional-intelligence dialogues: the last turn is the query, earlier turns are its history."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
     ImportOptions,
-    NoSample,
     Refusal,
+    RowRefused,
+    find_audio,
     label_of,
     language_of,
-    located,
-    objects,
+    read_objects,
     source_of,
     text_of,
 )
@@ -24,62 +24,65 @@ from echat_eval.importers.draft import (
 __all__ = ["read_humdial"]
 
 
-def read_humdial(folder: Path, told: ImportOptions) -> Iterator[Draft | Refusal]:
-    """Yield one draft per dialogue of every .jsonl; a folder named en or zh says the language.
+def read_humdial(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
+    """Yield one draft per dialogue of every .jsonl; a folder named en or zh gives the language.
 
-    Which turn the challenge judges differs between its text and its code; here it is the last one, whose
-    emotion is the sample's. Replies of an assistant are part of the history where rows hold them.
+    The challenge's text and code disagree on which turn is judged. Here it is the last turn, and its emotion
+    is the sample's label. The history includes replies of the assistant if the rows hold them.
 
     Raises:
-        UsageError: no .jsonl there.
+        UsageError: the folder holds no .jsonl.
     """
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.jsonl"))
     if not files:
         raise UsageError(f"{folder}: no .jsonl below it")
     for path in files:
         tag = next((part for part in reversed(path.parent.parts) if part in ("en", "zh")), None)
-        for where, row in objects(path):
-            name = row.get("dialogue_id") if isinstance(row, dict) else None
+        for location, row in read_objects(path):
+            dialogue = row.get("dialogue_id") if isinstance(row, dict) else None
             try:
                 if not isinstance(row, dict):
-                    raise NoSample("not a JSON object")
-                yield _draft(where, row, told, tag, path)
-            except NoSample as reason:
-                yield Refusal(where=where, id=None if name is None else str(name), reason=str(reason))
+                    raise RowRefused("not a JSON object")
+                yield _draft(location, row, options, tag, path)
+            except RowRefused as refused:
+                ident = None if dialogue is None else str(dialogue)
+                yield Refusal(location=location, id=ident, reason=str(refused))
 
 
-def _draft(where: str, row: Mapping[str, Any], told: ImportOptions, tag: str | None, path: Path) -> Draft:
+def _draft(
+    location: str, row: Mapping[str, Any], options: ImportOptions, tag: str | None, path: Path
+) -> Draft:
     turns = row.get("turns")
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
-        raise NoSample("has no turns")
+        raise RowRefused("has no turns")
     try:
         turns = sorted(turns, key=lambda turn: int(turn["turn_id"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise NoSample("a turn has no turn_id that is a number") from error
+        raise RowRefused("a turn has no turn_id that is a number") from error
     if len({int(turn["turn_id"]) for turn in turns}) != len(turns):
-        raise NoSample("two turns have one turn_id")
+        raise RowRefused("two turns have the same turn_id")
     folders = (path.parent, path.parent.parent, path.parent.parent.parent)
     *earlier, last = turns
     emotion = label_of("emotion", last.get("input_emotion") or last.get("emotion"))
     if emotion is None:
-        raise NoSample("its last turn names no emotion")
+        raise RowRefused("its last turn names no emotion")
     history: list[DraftTurn] = []
     for turn in earlier:
-        audio = located(turn.get("split_audio_file"), told, *folders)
-        history.append(DraftTurn(role="user", text=_words(turn), audio=audio))
+        audio = find_audio(turn.get("split_audio_file"), options, *folders)
+        history.append(DraftTurn(role="user", text=_transcript(turn), audio=audio))
         if isinstance(turn.get("response_text"), str) and turn["response_text"].strip():
             history.append(DraftTurn(role="assistant", text=turn["response_text"].strip()))
     return Draft(
-        where=where,
+        location=location,
         id=text_of(str(row.get("dialogue_id") or ""), "dialogue_id"),
-        audio=located(last.get("split_audio_file"), told, *folders),
-        transcript=_words(last),
+        audio=find_audio(last.get("split_audio_file"), options, *folders),
+        transcript=_transcript(last),
         cues={"emotion": emotion},
-        language=language_of(told, tag),
-        source=source_of(told),
+        language=language_of(options, tag),
+        source=source_of(options),
         history=tuple(history),
     )
 
 
-def _words(turn: Mapping[str, Any]) -> str:
+def _transcript(turn: Mapping[str, Any]) -> str:
     return text_of(turn.get("input_text") or turn.get("text"), "words of a turn (text)")

@@ -1,9 +1,10 @@
-"""Drafts become a task folder: audio named by hash, contrast groups by equal words, a report of every row."""
+"""Write drafts as a task folder: audio named by hash, contrast groups by equal words, and a report."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ __all__ = ["Imported", "write_task"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What became of the rows.
+    """The result of an import.
 
     Attributes:
-        rows: all that were read; samples + refused.
-        groups: contrast groups found.
-        reasons: reason -> rows, most frequent first.
+        rows: number of rows read; samples + refused.
+        groups: number of contrast groups.
+        reasons: reason -> number of rows, most frequent first.
     """
 
     rows: int
@@ -39,7 +40,7 @@ class Imported:
 
 
 def write_task(
-    found: Iterable[Draft | Refusal],
+    entries: Iterable[Draft | Refusal],
     out: Path,
     *,
     name: str,
@@ -48,72 +49,72 @@ def write_task(
     description: str,
     cues: Sequence[str] = (),
     origin: Mapping[str, Any] | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Imported:
-    """Write a task folder and the report `import.json` with `refused.jsonl` beside it.
+    """Write a task folder with its reports `import.json` and `refused.jsonl`.
 
     Args:
-        found: one entry per foreign row.
-        out: a folder that is empty or not there.
-        cues: what the task is about; by default every cue that all samples name.
-        origin: where the rows came from, for the report.
-        progress: told the number of rows so far.
+        entries: one draft or refusal per row.
+        out: a new or empty folder.
+        cues: cues of the task; by default those that all samples name.
+        origin: source of the rows, for the report.
+        on_progress: called with the number of rows so far.
 
     Raises:
-        UsageError: the folder holds something, or no cue is named by all samples.
-        BadData: not one row became a sample.
+        UsageError: the folder is not empty, or no cue is named by all samples.
+        BadData: no row became a sample.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not empty; choose another --out")
     (out / "audio").mkdir(parents=True, exist_ok=True)
     drafts: list[tuple[Draft, dict[str, Any]]] = []
     refused: list[Refusal] = []
-    seen: set[str] = set()
+    ids: set[str] = set()
     rows = 0
-    for entry in found:
+    for entry in entries:
         rows += 1
-        progress(rows)
-        outcome = _sample_row(entry, out, seen) if isinstance(entry, Draft) else entry
-        if isinstance(outcome, Refusal):
-            refused.append(outcome)
+        on_progress(rows)
+        row = _sample_row(entry, out, ids) if isinstance(entry, Draft) else entry
+        if isinstance(row, Refusal):
+            refused.append(row)
         else:
             assert isinstance(entry, Draft)
-            drafts.append((entry, outcome))
-    chosen = _cues(drafts, tuple(cues), rows, refused)
-    kept = _about(drafts, chosen, refused)
+            drafts.append((entry, row))
+    task_cues = _select_cues(drafts, tuple(cues), rows, refused)
+    kept = _with_enough_cues(drafts, task_cues, refused)
     if not kept:
         raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
-    groups = _group(kept, chosen)
+    groups = _group(kept, task_cues)
     samples = [row for _, row in kept]
     write_rows(out / "samples.jsonl", samples)
     _drop_unused_audio(out, samples)
-    write_atomically(out / "task.yaml", _task_yaml(name, title, licence, description, chosen))
-    write_rows(out / "refused.jsonl", ({"row": r.where, "id": r.id, "reason": r.reason} for r in refused))
-    reasons = dict(Counter(_kind(r.reason) for r in refused).most_common())
+    write_atomically(out / "task.yaml", _task_yaml(name, title, licence, description, task_cues))
+    write_rows(out / "refused.jsonl", ({"row": r.location, "id": r.id, "reason": r.reason} for r in refused))
+    reasons = dict(Counter(_reason_kind(r.reason) for r in refused).most_common())
     report = {
         "rows": rows,
         "samples": len(kept),
         "refused": len(refused),
         "groups": groups,
-        "cues": list(chosen),
+        "cues": list(task_cues),
         "reasons": reasons,
         "origin": dict(origin or {}),
     }
     write_atomically(out / "import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     return Imported(
-        rows=rows, samples=len(kept), refused=len(refused), groups=groups, cues=chosen, reasons=reasons
+        rows=rows, samples=len(kept), refused=len(refused), groups=groups, cues=task_cues, reasons=reasons
     )
 
 
-def _sample_row(draft: Draft, out: Path, seen: set[str]) -> dict[str, Any] | Refusal:
-    def no(reason: str) -> Refusal:
-        return Refusal(where=draft.where, id=draft.id, reason=reason)
+def _sample_row(draft: Draft, out: Path, ids: set[str]) -> dict[str, Any] | Refusal:
+    def refuse(reason: str) -> Refusal:
+        return Refusal(location=draft.location, id=draft.id, reason=reason)
 
-    if draft.id in seen:
-        return no("a second row with this id")
-    unfit = not draft.id.isprintable() or draft.id != draft.id.strip() or not 1 <= len(draft.id) <= 200
-    if unfit or any(len(text) > 20_000 for text in (draft.transcript, *draft.references)):
-        return no("its id or a text is longer than 200 or 20,000 characters, or not printable")
+    if draft.id in ids:
+        return refuse("a second row with this id")
+    bad_id = not draft.id.isprintable() or draft.id != draft.id.strip() or not 1 <= len(draft.id) <= 200
+    if bad_id or any(len(text) > 20_000 for text in (draft.transcript, *draft.references)):
+        return refuse("its id or a text is longer than 200 or 20,000 characters, or not printable")
     row: dict[str, Any] = {
         "id": draft.id,
         "transcript": draft.transcript,
@@ -122,17 +123,17 @@ def _sample_row(draft: Draft, out: Path, seen: set[str]) -> dict[str, Any] | Ref
         "source": draft.source,
     }
     try:
-        row["audio"], row["audio_sha256"] = _stored(draft.audio, draft.suffix, out)
+        row["audio"], row["audio_sha256"] = _store_audio(draft.audio, draft.suffix, out)
         turns = [_turn_row(turn, draft.suffix, out) for turn in draft.history]
     except BadData as error:
-        return no(f"audio: {error}")
+        return refuse(f"audio: {error}")
     optional = {
         "speaker": draft.speaker,
         "references": list(draft.references),
         "history": turns,
         "note": draft.note,
     }
-    seen.add(draft.id)
+    ids.add(draft.id)
     return row | {key: value for key, value in optional.items() if value}
 
 
@@ -141,12 +142,12 @@ def _turn_row(turn: Any, suffix: str, out: Path) -> dict[str, Any]:
     if turn.text:
         row["text"] = turn.text
     if turn.audio is not None:
-        row["audio"], row["audio_sha256"] = _stored(turn.audio, suffix, out)
+        row["audio"], row["audio_sha256"] = _store_audio(turn.audio, suffix, out)
     return row
 
 
-def _stored(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]:
-    """Copy sound in as it is, under its hash; raise BadData if it is none."""
+def _store_audio(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]:
+    """Copy audio unchanged under its hash; raise BadData if it cannot be decoded or is silent."""
     content = audio if isinstance(audio, bytes) else audio.read_bytes()
     suffix = suffix if isinstance(audio, bytes) else audio.suffix.lower()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -165,32 +166,32 @@ def _stored(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]:
     return name, sha256
 
 
-def _cues(
-    drafts: Sequence[tuple[Draft, Any]], wanted: tuple[str, ...], rows: int, refused: Sequence[Refusal]
+def _select_cues(
+    drafts: Sequence[tuple[Draft, Any]], requested: tuple[str, ...], rows: int, refused: Sequence[Refusal]
 ) -> tuple[str, ...]:
-    if unknown := [cue for cue in wanted if cue not in CUES]:
+    if unknown := [cue for cue in requested if cue not in CUES]:
         raise UsageError(f"unknown cue '{unknown[0]}'; cues are {', '.join(CUES)}")
     if not drafts:
         raise BadData(
             f"none of {rows} rows became a sample"
             + (f"; first reason: {refused[0].reason}" if refused else "")
         )
-    if wanted:
-        return tuple(cue for cue in CUES if cue in wanted)
+    if requested:
+        return tuple(cue for cue in CUES if cue in requested)
     shared = tuple(cue for cue in CUES if all(cue in draft.cues for draft, _ in drafts))
     if not shared:
         counts = Counter(cue for draft, _ in drafts for cue in draft.cues)
-        told = ", ".join(f"{cue} {count}" for cue, count in counts.most_common()) or "none at all"
+        rows_per_cue = ", ".join(f"{cue} {count}" for cue, count in counts.most_common()) or "none at all"
         raise UsageError(
-            f"no cue is named by all {len(drafts)} rows (rows per cue: {told}); choose with --cue"
+            f"no cue is named by all {len(drafts)} rows (rows per cue: {rows_per_cue}); choose with --cue"
         )
     return shared
 
 
-def _about(
+def _with_enough_cues(
     drafts: list[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...], refused: list[Refusal]
 ) -> list[tuple[Draft, dict[str, Any]]]:
-    """Keep the rows that name enough of the task's cues; the others become refusals."""
+    """Return the rows that name enough of the task's cues; refuse the others."""
     kept = []
     for draft, row in drafts:
         named = [cue for cue in cues if cue in draft.cues]
@@ -198,17 +199,17 @@ def _about(
             kept.append((draft, row))
         else:
             reason = f"names {len(named)} of the task's cues ({', '.join(cues)})"
-            refused.append(Refusal(where=draft.where, id=draft.id, reason=reason))
+            refused.append(Refusal(location=draft.location, id=draft.id, reason=reason))
     return kept
 
 
 def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) -> int:
-    """Put rows of equal words and different cues into contrast groups; return how many there are."""
+    """Put rows with equal words and different cues into contrast groups; return the number of groups."""
     buckets: dict[tuple[Any, ...], list[list[dict[str, Any]]]] = defaultdict(list)
     for draft, row in kept:
-        own = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
+        labels = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
         history = json.dumps(row.get("history"), sort_keys=True)
-        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in own), history]
+        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), history]
         for group in groups:
             if all(_differ(row, member, cues) for member in group):
                 group.append(row)
@@ -217,17 +218,17 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
             groups.append([row])
     count = 0
     for key, groups in buckets.items():
-        short = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
+        prefix = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
         for number, group in enumerate(g for g in groups if len(g) > 1):
             count += 1
             for row in group:
-                row["contrast_group"] = f"{short}-{number}"
+                row["contrast_group"] = f"{prefix}-{number}"
     return count
 
 
 def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, ...]) -> bool:
-    own = [row["cues"].get(cue) for cue in cues]
-    return own != [other["cues"].get(cue) for cue in cues] and row["audio_sha256"] != other["audio_sha256"]
+    labels, other_labels = ([r["cues"].get(cue) for cue in cues] for r in (row, other))
+    return labels != other_labels and row["audio_sha256"] != other["audio_sha256"]
 
 
 def _drop_unused_audio(out: Path, samples: Sequence[Mapping[str, Any]]) -> None:
@@ -248,8 +249,6 @@ def _task_yaml(name: str, title: str, licence: str, description: str, cues: tupl
     )
 
 
-def _kind(reason: str) -> str:
-    """Return a reason without what differs from row to row, for counting."""
-    import re
-
+def _reason_kind(reason: str) -> str:
+    """Return a reason without the parts that differ from row to row, for counting."""
     return re.sub(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\d+", "…", reason)[:160]

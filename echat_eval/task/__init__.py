@@ -1,4 +1,4 @@
-"""What is asked: a task is a folder of two data files and its audio, checked whole before use."""
+"""Tasks: a task is a folder with two data files and audio, checked completely before use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, UnknownName
 from echat_eval.io.data_folder import data_folder
-from echat_eval.task.faults import Faults, shown
+from echat_eval.task.faults import FaultList, display_path
 from echat_eval.task.folder import find_faults, read_contents
 from echat_eval.task.row import LANGUAGES
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LANGUAGES", "Task", "find_faults", "known_tasks", "load_task"]
 
-#: The benchmark's own tasks, in the order tables show them.
-_FIRST = ("emotion", "age", "gender", "event", "multi")
+#: The benchmark's own tasks, in the order of the tables.
+_BENCHMARK_TASKS = ("emotion", "age", "gender", "event", "multi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +29,17 @@ class Task:
     """One task and its samples.
 
     Attributes:
-        name: as on the command line.
-        version: raised whenever a sample or label changes.
-        cues: what the task is about, out of labels.CUES.
-        title: language -> title for tables; "en" is always there.
-        description: what is asked, and what the numbers may be used for.
-        licence: of the samples and their audio.
-        citation: how to cite the samples, if they are to be cited.
-        languages: those of `samples`, sorted.
-        samples: in the order of samples.jsonl.
-        sha256: hash of the whole folder's content, also where `samples` is only a part of it.
-        folder: where it was read.
+        name: name on the command line.
+        version: increased whenever a sample or label changes.
+        cues: cues of the task, out of labels.CUES.
+        title: language -> title for tables; always has "en".
+        description: content of the task and permitted use of its numbers.
+        licence: licence of the samples and their audio.
+        citation: how to cite the samples; None if not stated.
+        languages: languages of `samples`, sorted.
+        samples: samples in the order of samples.jsonl.
+        sha256: hash of the whole folder, even if `samples` holds only some of its languages.
+        folder: the folder that was read.
     """
 
     name: str
@@ -56,35 +56,39 @@ class Task:
 
 
 def known_tasks(data: Path | None = None) -> tuple[str, ...]:
-    """Return the names of the shipped tasks, or of those in a user's folder, the benchmark's five first.
+    """Return the names of the shipped tasks, or of the tasks in a folder, the benchmark's five first.
 
     >>> known_tasks()[:5]
     ('emotion', 'age', 'gender', 'event', 'multi')
     """
     root = data_folder("tasks") if data is None else data
     names = {path.parent.name for path in root.glob("*/task.yaml")}
-    return tuple(name for name in _FIRST if name in names) + tuple(sorted(names - set(_FIRST)))
+    return tuple(name for name in _BENCHMARK_TASKS if name in names) + tuple(
+        sorted(names - set(_BENCHMARK_TASKS))
+    )
 
 
 def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] | None = None) -> Task:
-    """Return a task, every row and every audio file's header and hash checked.
+    """Return a task after checking every row and the header and hash of every audio file.
 
     Args:
-        name: one of `known_tasks()`, or with `data` the name its task.yaml gives.
-        data: read from this folder instead: the task's own, or one that holds `<name>/`.
-        languages: keep only samples in these; all if left out.
+        name: one of `known_tasks()`; with `data`, the name in its task.yaml.
+        data: folder to read instead: the task's folder, or its parent.
+        languages: keep only samples in these languages; by default all.
 
     Raises:
         UnknownName: no such task or language.
-        BadData: the first fault, with file and line; `find_faults` lists all.
+        BadData: the first fault, with file and line; `find_faults` lists all of them.
     """
     folder = _find_folder(name, data)
-    contents = read_contents(folder, Faults(keep_going=False), decode=False)
-    assert contents is not None  # without keep_going every fault has raised
+    contents = read_contents(folder, FaultList(keep_going=False), decode=False)
+    assert contents is not None  # without keep_going every fault raises
     settings, samples = contents.settings, contents.samples
     if settings["name"] != name:
-        path = shown(folder / "task.yaml")
-        raise BadData(f"{path}: name is '{settings['name']}', expected '{name}'; point at that task's folder")
+        path = display_path(folder / "task.yaml")
+        raise BadData(
+            f"{path}: name is '{settings['name']}', expected '{name}'; name the folder of that task"
+        )
     if languages is not None:
         samples = _in_languages(samples, tuple(languages), name)
     return Task(
@@ -111,15 +115,15 @@ def _find_folder(name: str, data: Path | None) -> Path:
         if (folder / "task.yaml").is_file():
             return folder
     raise BadData(
-        f"{shown(data)}: no task.yaml there nor in {name}/; expected a folder of the form of tasks/{name}"
+        f"{display_path(data)}: no task.yaml there or in {name}/; expected a folder such as tasks/{name}"
     )
 
 
-def _in_languages(samples: tuple[Sample, ...], wanted: tuple[str, ...], task: str) -> tuple[Sample, ...]:
-    for language in wanted:
+def _in_languages(samples: tuple[Sample, ...], languages: tuple[str, ...], task: str) -> tuple[Sample, ...]:
+    for language in languages:
         if language not in LANGUAGES:
             raise UnknownName("language", language, LANGUAGES)
-    kept = tuple(sample for sample in samples if sample.language in wanted)
+    kept = tuple(sample for sample in samples if sample.language in languages)
     if not kept:
-        raise BadData(f"task '{task}' has no sample in {' or '.join(wanted)}")
+        raise BadData(f"task '{task}' has no sample in {' or '.join(languages)}")
     return kept

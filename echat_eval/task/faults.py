@@ -1,4 +1,4 @@
-"""Faults of a task folder: the first one raised, or all of them listed."""
+"""Faults of a task folder: raise the first one, or list all of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Faults", "shown"]
+__all__ = ["FaultList", "display_path"]
 
 
-def shown(path: Path) -> str:
-    """Return how messages name a path: relative to the current folder if it lies below it."""
+def display_path(path: Path) -> str:
+    """Return a path for messages: relative if it lies below the current folder."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
 
-class Faults:
-    """Takes faults as they are found.
+class FaultList:
+    """The faults found so far.
 
     Args:
         keep_going: list every fault; otherwise the first one raises BadData.
@@ -31,11 +31,13 @@ class Faults:
         self._keep_going = keep_going
 
     def add(self, path: Path, line: int | None, message: str) -> None:
-        """Take one fault; `line` counts from 1, None means the file as a whole."""
-        self.take(f"{shown(path)}:{line}: {message}" if line else f"{shown(path)}: {message}")
+        """Add a fault; `line` counts from 1, None means the file as a whole."""
+        self.add_line(
+            f"{display_path(path)}:{line}: {message}" if line else f"{display_path(path)}: {message}"
+        )
 
-    def take(self, text: str) -> None:
-        """Take one fault whose text already says where."""
+    def add_line(self, text: str) -> None:
+        """Add a fault whose text already holds the location."""
         text = " ".join(text.split())
         if not self._keep_going:
             raise BadData(text)

@@ -1,4 +1,4 @@
-"""A task folder read whole: task.yaml, samples.jsonl, the audio, and what binds the rows together."""
+"""Reading of a task folder: task.yaml, samples.jsonl, the audio, ids and contrast groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from echat_eval.errors import BadData
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES
-from echat_eval.task.faults import Faults, shown
+from echat_eval.task.faults import FaultList, display_path
 from echat_eval.task.row import LANGUAGES, RowReader, Rule, check_keys, is_text
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "find_faults", "read_contents"]
 
-#: A longer samples.jsonl is refused unread; 1,400 rows take about 1 MB.
+#: A larger samples.jsonl is refused unread; 1,400 rows take about 1 MB.
 MAX_SAMPLES_BYTES = 64 * 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a task folder holds.
+    """Content of a task folder.
 
     Attributes:
-        settings: task.yaml as read.
-        samples: in the order of the file.
-        sha256: hash of task.yaml's values and of every row and its audio; neither the folder,
-            the names of the audio files nor the order of the rows changes it.
+        settings: content of task.yaml.
+        samples: samples in the order of the file.
+        sha256: hash of task.yaml's values and of every row and its audio; it does not depend on the
+            folder, the names of the audio files or the order of the rows.
     """
 
     settings: Mapping[str, Any]
@@ -64,7 +64,7 @@ def _is_instruction(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and bool(value)
-        and all(t in LANGUAGES and is_text(w) for t, w in value.items())
+        and all(tag in LANGUAGES and is_text(question) for tag, question in value.items())
     )
 
 
@@ -84,40 +84,40 @@ _TASK_RULES: Mapping[str, Rule] = {
 
 
 def find_faults(folder: Path) -> list[str]:
-    """Return every fault of a task folder, one line each, `file:line: ...`; none means it is sound.
+    """Return every fault of a task folder, one line each, `file:line: ...`.
 
-    Unlike loading, this decodes all audio to its last sample.
+    Unlike loading, this decodes all audio completely.
     """
-    faults = Faults(keep_going=True)
+    faults = FaultList(keep_going=True)
     read_contents(folder, faults, decode=True)
     return faults.found
 
 
-def read_contents(folder: Path, faults: Faults, *, decode: bool) -> Contents | None:
-    """Return what a task folder holds, or None if task.yaml or samples.jsonl cannot be used.
+def read_contents(folder: Path, faults: FaultList, *, decode: bool) -> Contents | None:
+    """Return the content of a task folder, or None if it has faults.
 
     Args:
-        folder: holds task.yaml, samples.jsonl and the audio.
-        faults: takes what is wrong.
-        decode: decode all audio instead of reading its headers.
+        folder: folder with task.yaml, samples.jsonl and the audio.
+        faults: receives the faults.
+        decode: decode all audio instead of reading only its headers.
     """
     before = len(faults.found)
     settings = _settings(folder, faults)
     file = folder / "samples.jsonl"
-    named_cues = settings.get("cues") or []
-    cues = tuple(named_cues) if _is_cue_list(named_cues) else ()
+    declared_cues = settings.get("cues") or []
+    cues = tuple(declared_cues) if _is_cue_list(declared_cues) else ()
     reader = RowReader(folder, str(settings.get("name", folder.name)), cues, faults, decode=decode)
     asks, instruction = settings.get("asks"), settings.get("instruction") or {}
     ids: dict[str, int] = {}
     rows: list[Mapping[str, Any]] = []
-    torn: set[str] = set()
+    incomplete: set[str] = set()  # contrast groups with a faulty row
     samples: list[tuple[int, Sample]] = []
     for line, row in _rows(file, faults):
-        name = row.get("id")
-        if isinstance(name, str):
-            if name in ids:
-                faults.add(file, line, f"id '{name[:60]}' is already on line {ids[name]}")
-            ids.setdefault(name, line)
+        sample_id = row.get("id")
+        if isinstance(sample_id, str):
+            if sample_id in ids:
+                faults.add(file, line, f"id '{sample_id[:60]}' is already on line {ids[sample_id]}")
+            ids.setdefault(sample_id, line)
         sample = reader.read(line, row)
         if sample and asks is not None:
             if sample.language not in instruction:
@@ -127,11 +127,11 @@ def read_contents(folder: Path, faults: Faults, *, decode: bool) -> Contents | N
             samples.append((line, sample))
             rows.append(row)
         else:
-            torn.add(str(row.get("contrast_group")))
+            incomplete.add(str(row.get("contrast_group")))
     if not ids and len(faults.found) == before:
         faults.add(file, None, "holds no samples")
     if cues:
-        _check_groups(file, samples, cues, torn, faults)
+        _check_groups(file, samples, cues, incomplete, faults)
     if len(faults.found) > before:
         return None
     return Contents(
@@ -141,15 +141,15 @@ def read_contents(folder: Path, faults: Faults, *, decode: bool) -> Contents | N
     )
 
 
-def _settings(folder: Path, faults: Faults) -> Mapping[str, Any]:
+def _settings(folder: Path, faults: FaultList) -> Mapping[str, Any]:
     path = folder / "task.yaml"
     if not path.is_file():
         faults.add(path, None, "missing; a task is a folder with task.yaml, samples.jsonl and its audio")
         return {}
     try:
-        file: YamlFile = read_yaml(path, shown=shown(path))
+        file: YamlFile = read_yaml(path, shown=display_path(path))
     except BadData as error:
-        faults.take(str(error))
+        faults.add_line(str(error))
         return {}
     check_keys(
         file.content,
@@ -162,18 +162,18 @@ def _settings(folder: Path, faults: Faults) -> Mapping[str, Any]:
 
 
 def _family_faults(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, fault) of what makes a task one of dialogue or one of understanding."""
+    """Yield (key, fault) for keys that contradict each other in dialogue and understanding tasks."""
     asks, cues = settings.get("asks"), settings.get("cues")
     if ("asks" in settings) != ("instruction" in settings):
-        yield "asks", "'asks' and 'instruction' go together: what is wanted, and the question in words"
+        yield "asks", "'asks' and 'instruction' go together: the requested fact and the question in words"
     if cues == [] and asks != "transcript":
-        yield "cues", "'cues' is empty, which only a task that asks for the transcript may leave"
+        yield "cues", "'cues' is empty, which only a task that asks for the transcript may have"
     if isinstance(cues, list) and isinstance(asks, str) and asks in CUES and asks not in cues:
         yield "asks", f"asks for '{asks}', which is not among the task's cues"
 
 
-def _rows(path: Path, faults: Faults) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (line number, object); what is no object becomes a fault and is passed over."""
+def _rows(path: Path, faults: FaultList) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (line number, object); add a fault for lines that are no object and skip them."""
     try:
         size = path.stat().st_size
         if size > MAX_SAMPLES_BYTES:
@@ -183,7 +183,7 @@ def _rows(path: Path, faults: Faults) -> Iterator[tuple[int, Mapping[str, Any]]]
     except OSError as error:
         faults.add(path, None, f"cannot be read: {error.strerror or error}")
         return
-    torn = not raw.endswith(b"\n")
+    truncated = not raw.endswith(b"\n")
     lines = raw.removeprefix(b"\xef\xbb\xbf").splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -191,7 +191,7 @@ def _rows(path: Path, faults: Faults) -> Iterator[tuple[int, Mapping[str, Any]]]
         try:
             row = loads(line.decode())
         except ValueError as error:
-            hint = "; the file ends in the middle of a row" if torn and number == len(lines) else ""
+            hint = "; the file ends in the middle of a row" if truncated and number == len(lines) else ""
             faults.add(path, number, f"not strict JSON: {error}{hint}")
             continue
         if isinstance(row, dict):
@@ -201,15 +201,19 @@ def _rows(path: Path, faults: Faults) -> Iterator[tuple[int, Mapping[str, Any]]]
 
 
 def _check_groups(
-    file: Path, samples: list[tuple[int, Sample]], cues: tuple[str, ...], torn: set[str], faults: Faults
+    file: Path,
+    samples: list[tuple[int, Sample]],
+    cues: tuple[str, ...],
+    incomplete: set[str],
+    faults: FaultList,
 ) -> None:
-    """Hold the sound rows of each group against each other; `torn` groups miss a row that had faults."""
+    """Compare the valid rows of each contrast group; `incomplete` groups lack a row that has faults."""
     groups: dict[str, list[tuple[int, Sample]]] = defaultdict(list)
     for line, sample in samples:
         if sample.contrast_group is not None:
             groups[sample.contrast_group].append((line, sample))
     for name, members in groups.items():
-        if len(members) == 1 and name not in torn:
+        if len(members) == 1 and name not in incomplete:
             faults.add(file, members[0][0], f"contrast group '{name}' has one sample, expected at least two")
         for index, (line, sample) in enumerate(members):
             for other_line, other in members[:index]:
@@ -219,19 +223,19 @@ def _check_groups(
 
 
 def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | None:
-    """Return how two samples cannot be of one group, worded to be followed by the other's line."""
+    """Return why two samples cannot share a group; the caller appends the other sample's line."""
     if sample.language != other.language:
-        return "another language than"
+        return "language differs from"
     if sample.transcript.encode() != other.transcript.encode():
         return "transcript differs from"
-    own = {cue: sample.cues[cue] for cue in cues if cue in sample.cues}
-    their = {cue: other.cues[cue] for cue in cues if cue in other.cues}
-    if own.keys() != their.keys():
-        return f"names the cues {', '.join(own)}, not those of"
-    if own == their:
+    labels = {cue: sample.cues[cue] for cue in cues if cue in sample.cues}
+    other_labels = {cue: other.cues[cue] for cue in cues if cue in other.cues}
+    if labels.keys() != other_labels.keys():
+        return f"names the cues {', '.join(labels)}, not those of"
+    if labels == other_labels:
         return "every cue of the task is the same as on"
     if sample.audio.sha256 == other.audio.sha256:
-        return "other cues, yet the very audio of"
+        return "cues differ, but the audio is the same as on"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A dialogue task turned into a question: the same audio, asked about instead of replied to."""
+"""Probing questions: a dialogue task turned into one that asks about the audio."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ASKS", "QUESTIONS", "probed_name", "probing"]
 
-#: What may be asked for.
+#: Facts that a question can ask for.
 ASKS: tuple[str, ...] = ("transcript", *CUES)
-_ZH = {"emotion": "情感", "age": "年龄段", "gender": "性别", "event": "非语言声音"}
+_CUES_ZH = {"emotion": "情感", "age": "年龄段", "gender": "性别", "event": "非语言声音"}
 
-#: What is asked for -> language -> the question.
+#: Requested fact -> language -> question.
 QUESTIONS: Mapping[str, Mapping[str, str]] = {
     "transcript": {
         "en": "Write down word for word what is said in the recording, and nothing else.",
@@ -29,7 +29,7 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
         cue: {
             "en": f"Listen to the recording, not only to its words. Which {cue} do you hear? "
             f"Answer with one of these and nothing else: {', '.join(LABELS[cue])}.",
-            "zh": f"请听录音的声音,而不只是内容。你听到的{_ZH[cue]}是哪一种?"
+            "zh": f"请听录音的声音,而不只是内容。你听到的{_CUES_ZH[cue]}是哪一种?"
             f"只回答下列之一,不要写其他内容:{', '.join(LABELS[cue])}。",
         }
         for cue in CUES
@@ -38,7 +38,7 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
 
 
 def probed_name(task: str, asks: str) -> str:
-    """Return the name of a task whose samples are asked about; their ids stay.
+    """Return the name of the task that asks about the samples of another; the ids stay the same.
 
     >>> probed_name("multi", "age")
     'multi-asks-age'
@@ -47,19 +47,19 @@ def probed_name(task: str, asks: str) -> str:
 
 
 def probing(task: Task, asks: str) -> Task:
-    """Return the task with every sample asked about instead of replied to.
+    """Return a task that asks a question about every sample instead of expecting a reply.
 
-    Its name is `<task>-asks-<asks>`. Samples without that cue are left out; history stays, for it is what
-    came before the recording.
+    Its name is `<task>-asks-<asks>`. Samples without that cue are left out. The history stays, because it
+    precedes the recording.
 
     Raises:
-        UnknownName: that cannot be asked for.
-        UsageError: no sample has that label, or the task asks already.
+        UnknownName: no question asks for this.
+        UsageError: no sample has that cue, or the task already asks a question.
     """
     if asks not in ASKS:
         raise UnknownName("question", asks, ASKS)
     if any(sample.asks is not None for sample in task.samples):
-        raise UsageError(f"task '{task.name}' asks a question already")
+        raise UsageError(f"task '{task.name}' already asks a question")
     name = probed_name(task.name, asks)
     kept = tuple(
         replace(sample, task=name, asks=asks, instruction=QUESTIONS[asks][sample.language])

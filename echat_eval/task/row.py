@@ -1,4 +1,4 @@
-"""One row of samples.jsonl: its closed schema, its audio, and the Sample made of it."""
+"""Rows of samples.jsonl: the closed schema, the audio checks and the resulting Sample."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.records import AudioRef
-    from echat_eval.task.faults import Faults
+    from echat_eval.task.faults import FaultList
 
 __all__ = ["LANGUAGES", "RowReader", "Rule", "check_keys", "is_text"]
 
-#: BCP 47 primary tags that texts, judges and recognisers here know.
+#: BCP 47 primary tags of the languages supported by texts, judges and recognisers.
 LANGUAGES: tuple[str, ...] = ("en", "zh")
 MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 200
@@ -33,7 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one key must hold: a test, and the words for it."""
+    """Constraint on the value of one key: a test and its description."""
 
     holds: Callable[[Any], bool]
     expected: str
@@ -41,7 +41,7 @@ class Rule:
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether a value is non-blank text of bounded length that UTF-8 can hold."""
+    """Return whether a value is non-blank text of bounded length that UTF-8 can encode."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARACTERS:
         return False
     return value.isascii() or _SURROGATE.search(value) is None
@@ -70,11 +70,11 @@ def _is_objects(value: Any) -> bool:
 
 
 _TEXT = f"text of 1 to {MAX_TEXT_CHARACTERS:,} characters"
-_SHA_WORDS = "64 lower-case hexadecimal digits"
+_SHA256_TEXT = "64 lower-case hexadecimal digits"
 _ROW_RULES: Mapping[str, Rule] = {
     "id": Rule(_is_id, f"printable text of 1 to {MAX_ID_CHARACTERS} characters"),
     "audio": Rule(is_text, "a path inside the task's folder"),
-    "audio_sha256": Rule(_is_sha256, _SHA_WORDS),
+    "audio_sha256": Rule(_is_sha256, _SHA256_TEXT),
     "transcript": Rule(is_text, _TEXT),
     "cues": Rule(_is_cues, "an object of cue: label"),
     "language": Rule(lambda v: v in LANGUAGES, " or ".join(LANGUAGES)),
@@ -89,12 +89,12 @@ _TURN_RULES: Mapping[str, Rule] = {
     "role": Rule(lambda v: v in ("user", "assistant"), "user or assistant"),
     "text": Rule(is_text, _TEXT, required=False),
     "audio": Rule(is_text, "a path inside the task's folder", required=False),
-    "audio_sha256": Rule(_is_sha256, _SHA_WORDS, required=False),
+    "audio_sha256": Rule(_is_sha256, _SHA256_TEXT, required=False),
 }
 
 
 def check_keys(values: Mapping[str, Any], rules: Mapping[str, Rule], add: Callable[[str, str], None]) -> None:
-    """Hold a mapping against a closed schema; `add(key, message)` takes each fault."""
+    """Check a mapping against a closed schema; call `add(key, message)` for each fault."""
     for key in values:
         if key not in rules:
             add(key, f"unknown key '{_short(key)}'; keys are {', '.join(rules)}")
@@ -108,27 +108,27 @@ def check_keys(values: Mapping[str, Any], rules: Mapping[str, Rule], add: Callab
 
 
 def _short(value: Any) -> str:
-    words = value if isinstance(value, str) else repr(value)
-    return words if len(words) <= 60 else words[:57] + "..."
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class RowReader:
-    """Makes Samples of one task folder's rows.
+    """Converts the rows of one task folder to Samples.
 
     Args:
-        folder: the task's folder; audio paths cannot leave it.
-        task: the task's name.
-        cues: what the task is about.
-        faults: takes what is wrong.
-        decode: decode every sample of the audio instead of its header alone.
+        folder: the task's folder; audio paths must stay inside it.
+        task: name of the task.
+        cues: cues of the task.
+        faults: receives the faults.
+        decode: decode all audio instead of reading only its headers.
     """
 
     def __init__(
-        self, folder: Path, task: str, cues: tuple[str, ...], faults: Faults, *, decode: bool
+        self, folder: Path, task: str, cues: tuple[str, ...], faults: FaultList, *, decode: bool
     ) -> None:
         self._folder = folder
         self._root = folder.resolve()
-        self._inside: dict[Path, bool] = {}
+        self._inside_by_path: dict[Path, bool] = {}
         self._file = folder / "samples.jsonl"
         self._task = task
         self._cues = cues
@@ -136,7 +136,7 @@ class RowReader:
         self._decode = decode
 
     def read(self, line: int, row: Mapping[str, Any]) -> Sample | None:
-        """Return the row's Sample, or None if it has faults (which `faults` then holds)."""
+        """Return the row's Sample, or None after adding its faults."""
         before = len(self._faults.found)
         check_keys(row, _ROW_RULES, lambda _, message: self._add(line, message))
         if _is_cues(row.get("cues")):
@@ -169,29 +169,31 @@ class RowReader:
                 check_label(cue, label)
             except BadData as error:
                 self._add(line, str(error))
-        own = [cue for cue in self._cues if cue in cues]
+        named = [cue for cue in self._cues if cue in cues]
         needed = min(2, len(self._cues))
-        if len(own) < needed:
-            about = ", ".join(self._cues)
-            self._add(line, f"names {len(own)} of the task's cues ({about}), expected at least {needed}")
+        if len(named) < needed:
+            task_cues = ", ".join(self._cues)
+            self._add(
+                line, f"names {len(named)} of the task's cues ({task_cues}), expected at least {needed}"
+            )
 
     def _audio(self, line: int, name: Any, declared: Any) -> AudioRef | None:
-        """Return the audio file if its path, sound and hash are right; None leaves a fault behind."""
+        """Return the audio file, or None after adding a fault of its path, content or hash."""
         if not is_text(name) or not _is_sha256(declared):
             return None
         try:
             path = self._path_inside(name)
             audio = audio_ref(path)
             if self._decode:
-                _check_sound(path)
+                _check_decoded(path)
         except BadData as error:
             self._add(line, f"audio '{_short(name)}': {str(error).removeprefix(f'{self._folder / name}: ')}")
             return None
         if audio.sha256 != declared:
             self._add(
                 line,
-                f"audio '{_short(name)}': sha256 is {audio.sha256[:12]}..., the row says {declared[:12]}...; "
-                "fetch the file again, or write its true hash",
+                f"audio '{_short(name)}': sha256 is {audio.sha256[:12]}..., the row has {declared[:12]}...; "
+                "fetch the file again, or correct the hash",
             )
             return None
         return audio
@@ -202,22 +204,22 @@ class RowReader:
             raise BadData("leaves the task's folder; expected a relative path without '..'")
         path = self._folder / name
         try:
-            # Of files side by side only the folder is resolved, and that once.
+            # Resolving the folder is enough unless the file is a link; each folder is resolved once.
             linked = stat.S_ISLNK(path.lstat().st_mode)
             inside = self._is_inside(path if linked else path.parent)
         except (OSError, RuntimeError) as error:
             raise BadData("no such file in the task's folder") from error
         if not inside:
-            raise BadData("a link that leaves the task's folder; copy the file itself into it")
+            raise BadData("a link that leaves the task's folder; copy the file into it")
         return path
 
     def _is_inside(self, path: Path) -> bool:
-        if path not in self._inside:
-            self._inside[path] = path.resolve(strict=True).is_relative_to(self._root)
-        return self._inside[path]
+        if path not in self._inside_by_path:
+            self._inside_by_path[path] = path.resolve(strict=True).is_relative_to(self._root)
+        return self._inside_by_path[path]
 
     def _history(self, line: int, turns: list[dict[str, Any]]) -> tuple[Turn, ...]:
-        made = []
+        history = []
         for number, turn in enumerate(turns, 1):
 
             def add(_: str, message: str, number: int = number) -> None:
@@ -231,12 +233,12 @@ class RowReader:
                 add("text", "expected 'text', 'audio' or both")
             audio = self._audio(line, turn.get("audio"), turn.get("audio_sha256"))
             if len(self._faults.found) == before:
-                made.append(Turn(role=turn["role"], text=turn.get("text"), audio=audio))
-        return tuple(made)
+                history.append(Turn(role=turn["role"], text=turn.get("text"), audio=audio))
+        return tuple(history)
 
 
-def _check_sound(path: Path) -> None:
-    """Decode the whole file; raise BadData if it is torn, not finite or silent."""
-    sound, _ = read_mono(path, rate=None)
-    if not sound.any():
+def _check_decoded(path: Path) -> None:
+    """Decode the whole file; raise BadData if it is truncated, not finite or silent."""
+    samples, _ = read_mono(path, rate=None)
+    if not samples.any():
         raise BadData("holds only zeros; expected speech")

@@ -1,9 +1,9 @@
-"""A conformance suite for adapter authors, and the fakes it needs."""
+"""A conformance suite for authors of adapters, and the requests that it sends."""
 
 from __future__ import annotations
 
 from echat_eval.testing.finding import Finding
-from echat_eval.testing.questions import made_requests
+from echat_eval.testing.requests import tone_requests
 from echat_eval.testing.suite import check_system
 
-__all__ = ["Finding", "check_system", "made_requests"]
+__all__ = ["Finding", "check_system", "tone_requests"]

@@ -1,4 +1,4 @@
-"""Questions made of sound that nobody has to own: tones, silence and noise."""
+"""Requests with synthetic audio: tones and silence."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from echat_eval.io.audio import audio_ref, write_wav
 from echat_eval.records import Request, Waveform
 
-__all__ = ["made_request", "made_requests", "stereo_request"]
+__all__ = ["stereo_request", "tone_request", "tone_requests"]
 
 
-def made_requests(folder: Path, language: str = "en", count: int = 3) -> list[Request]:
-    """Write tones of different pitch and return them as requests."""
-    return [made_request(folder, f"check-{n}", 180.0 + 90.0 * n, 0.8, language) for n in range(count)]
+def tone_requests(folder: Path, language: str = "en", count: int = 3) -> list[Request]:
+    """Write tones of different pitch and return a request for each."""
+    return [tone_request(folder, f"check-{n}", 180.0 + 90.0 * n, 0.8, language) for n in range(count)]
 
 
-def made_request(folder: Path, name: str, hertz: float, seconds: float, language: str) -> Request:
-    """Write one tone (0 Hz: silence) and return it as a request."""
+def tone_request(folder: Path, name: str, hertz: float, seconds: float, language: str) -> Request:
+    """Write a tone (0 Hz: silence) and return a request for it."""
     import numpy as np
 
     time_axis = np.arange(int(seconds * 16_000)) / 16_000
@@ -26,7 +26,7 @@ def made_request(folder: Path, name: str, hertz: float, seconds: float, language
 
 
 def stereo_request(folder: Path, language: str) -> Request:
-    """Return a request of another format, rate and channel count."""
+    """Write a stereo FLAC file at 44.1 kHz and return a request for it."""
     import numpy as np
     import soundfile
 

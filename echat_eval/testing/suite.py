@@ -1,6 +1,6 @@
-"""A conformance suite for adapter authors: does a system keep to what the runner expects of it?
+"""A conformance suite for authors of adapters: does a system behave as the runner expects?
 
-Nothing is said of how good a reply is.
+It does not measure the quality of replies.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
 from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.testing.finding import Finding, check_facts, finding_of, parts_of
-from echat_eval.testing.questions import made_request, made_requests, stereo_request
+from echat_eval.testing.finding import Finding, check_facts, describe_reply, finding_from_error
+from echat_eval.testing.requests import stereo_request, tone_request, tone_requests
 
 if TYPE_CHECKING:
     from echat_eval.ports import Oracle, System
@@ -32,18 +32,18 @@ __all__ = ["check_system"]
 def check_system(
     system: System | Oracle, *, language: str = "en", seconds: float = 120.0
 ) -> Iterator[Finding]:
-    """Yield what was found of a system, check by check; it is loaded, asked and closed.
+    """Load a system, send it requests, close it, and yield a finding for each check.
 
     Args:
-        system: as `echat_eval.systems.build_system` makes it.
-        language: of the questions.
-        seconds: a call that takes longer fails the check.
+        system: a system or oracle, such as `echat_eval.systems.build_system` returns.
+        language: language of the requests.
+        seconds: time limit of a call; a slower call fails its check.
     """
     for fact in check_facts(system):
         yield fact
         if fact.final:
             yield Finding(
-                verdict="note", check="stopped", said="the other checks need a system that can be used"
+                outcome="note", check="stopped", message="the other checks need a system that can be used"
             )
             return
     with tempfile.TemporaryDirectory(prefix="echat-eval-check-") as scratch:
@@ -55,7 +55,7 @@ def check_system(
 
 
 class _Suite:
-    """Asks one system; `_call` bounds every call in time."""
+    """The checks of one system; `_call` limits the time of every call."""
 
     def __init__(self, system: Any, folder: Path, language: str, seconds: float) -> None:
         self.system = system
@@ -65,38 +65,40 @@ class _Suite:
         self.hung = False
 
     def run(self) -> Iterator[Finding]:
-        """Yield every check in turn; stop at what makes the others senseless."""
-        for found in self._load():
-            yield found
-            if found.final:
-                said = "the other checks need a system that can be loaded"
-                yield Finding(verdict="note", check="stopped", said=said)
+        """Yield the findings of all checks; stop when the remaining ones cannot succeed."""
+        for finding in self._load():
+            yield finding
+            if finding.final:
+                message = "the other checks need a system that can be loaded"
+                yield Finding(outcome="note", check="stopped", message=message)
                 return
-        requests = made_requests(self.folder, self.language)
-        first, finding = self._asked("a first request", requests[0])
+        requests = tone_requests(self.folder, self.language)
+        first, finding = self._request("first request", requests[0])
         yield finding
         if first is None:
-            said = "the other checks need a system that answers"
-            yield Finding(verdict="note", check="stopped", said=said)
+            message = "the other checks need a system that replies"
+            yield Finding(outcome="note", check="stopped", message=message)
             return
         checks: tuple[Callable[[], Iterator[Finding]], ...] = (
             lambda: self._repeat(first, requests[0]),
             lambda: self._other_id(first, requests[0]),
             lambda: self._batch(requests),
-            lambda: self._at_once(requests),
-            self._empty,
+            lambda: self._parallel(requests),
+            self._silence,
             self._long,
             self._other_format,
             self._history,
             self._question,
-            self._broken,
-            lambda: self._alive(requests[1]),
-            lambda: self._again(requests[2]),
+            self._truncated,
+            lambda: self._after_faults(requests[1]),
+            lambda: self._after_reload(requests[2]),
         )
         for check in checks:
             if self.hung:
                 yield Finding(
-                    verdict="note", check="stopped", said="a call still hangs; the other checks were left out"
+                    outcome="note",
+                    check="stopped",
+                    message="a call still hangs; the other checks were skipped",
                 )
                 return
             yield from check()
@@ -106,7 +108,7 @@ class _Suite:
         if not self.hung:
             getattr(self.system, "close", lambda: None)()
 
-    # -- asking ---------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------
 
     def _respond(self, request: Request) -> Reply:
         if not self.oracle:
@@ -126,51 +128,51 @@ class _Suite:
         )
         return event_loop.call(self.system.respond_to, sample)  # type: ignore[no-any-return]
 
-    def _settled(self, request: Request) -> Reply:
+    def _validated_reply(self, request: Request) -> Reply:
         reply = self._respond(request)
         if isinstance(reply, Reply) and isinstance(reply.audio, AudioRef):
             audio_ref(reply.audio.path)
         return validate_and_store_reply(reply, self.run_folder)
 
     def _call(self, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        """Return what a call gave or raised; a call that does not end is left behind on its thread."""
-        box: list[Any] = []
+        """Return the result of a call or its error; a call that does not end stays on its thread."""
+        results: list[Any] = []
 
         def work() -> None:
             try:
-                box.append((call(), None))
-            except BaseException as error:  # noqa: BLE001  the fault is the finding
-                box.append((None, error))
+                results.append((call(), None))
+            except BaseException as error:  # noqa: BLE001  the error becomes a finding
+                results.append((None, error))
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         thread.join(self.seconds)
-        if not box:
+        if not results:
             self.hung = True
-            return None, TimeoutError(
-                f"no answer in {self.seconds:g} s; give the adapter a time-out of its own"
+            return None, TimeoutError(f"no reply in {self.seconds:g} s; add a time-out to the adapter")
+        result: tuple[Any, BaseException | None] = results[0]
+        return result
+
+    def _request(self, check: str, request: Request) -> tuple[Reply | None, Finding]:
+        started = time.monotonic()
+        reply, error = self._call(lambda: self._validated_reply(request))
+        if error is None:
+            elapsed = time.monotonic() - started
+            message = " and ".join(describe_reply(reply)) + f" in {elapsed:.2f} s"
+            return reply, Finding(outcome="pass", check=check, message=message)
+        return None, finding_from_error(check, error)
+
+    def _reply_or_refusal(self, check: str, request: Request, *, refusable: bool = True) -> Finding:
+        """Return a finding for a request where a reply and a typed error are both correct."""
+        reply, error = self._call(lambda: self._validated_reply(request))
+        if error is None:
+            return Finding(
+                outcome="pass", check=check, message="replied with " + " and ".join(describe_reply(reply))
             )
-        found: tuple[Any, BaseException | None] = box[0]
-        return found
-
-    def _asked(self, check: str, request: Request) -> tuple[Reply | None, Finding]:
-        begun = time.monotonic()
-        reply, error = self._call(lambda: self._settled(request))
-        if error is None:
-            took = time.monotonic() - begun
-            said = " and ".join(parts_of(reply)) + f" in {took:.2f} s"
-            return reply, Finding(verdict="pass", check=check, said=said)
-        return None, finding_of(check, error)
-
-    def _tolerated(self, check: str, request: Request, *, refusable: bool = True) -> Finding:
-        """Return a finding where an answer and a named refusal are both right."""
-        reply, error = self._call(lambda: self._settled(request))
-        if error is None:
-            return Finding(verdict="pass", check=check, said="answered with " + " and ".join(parts_of(reply)))
         if isinstance(error, NotApplicable) or (refusable and isinstance(error, RowError)):
             kind = type(error).__name__
-            return Finding(verdict="pass", check=check, said=f"refused by name ({kind}): {error}")
-        return finding_of(check, error)
+            return Finding(outcome="pass", check=check, message=f"refused ({kind}): {error}")
+        return finding_from_error(check, error)
 
     # -- checks ---------------------------------------------------------------------
 
@@ -178,129 +180,133 @@ class _Suite:
         if hasattr(self.system, "load"):
             _, error = self._call(self.system.load)
             if error is not None:
-                yield finding_of("load", error)
+                yield finding_from_error("load", error)
             else:
-                yield Finding(verdict="pass", check="load", said="done")
+                yield Finding(outcome="pass", check="load", message="done")
 
     def _repeat(self, first: Reply, request: Request) -> Iterator[Finding]:
-        again, finding = self._asked("the same request again", request)
-        if again is None:
+        repeated, finding = self._request("same request again", request)
+        if repeated is None:
             yield finding
-        elif _content(again) == _content(first):
-            yield Finding(verdict="pass", check="the same request again", said="the same reply")
+        elif _content(repeated) == _content(first):
+            yield Finding(outcome="pass", check="same request again", message="same reply")
         else:
-            said = "another reply: it is not deterministic; ask it more than once, or set a seed"
-            yield Finding(verdict="note", check="the same request again", said=said)
+            message = "different reply: the system is not deterministic; repeat requests, or set a seed"
+            yield Finding(outcome="note", check="same request again", message=message)
 
     def _other_id(self, first: Reply, request: Request) -> Iterator[Finding]:
-        again, finding = self._asked("the same sound under another id", replace(request, id="another-id"))
+        repeated, finding = self._request("same audio, other id", replace(request, id="another-id"))
         yield (
             finding
-            if again is None or _content(again) == _content(first)
+            if repeated is None or _content(repeated) == _content(first)
             else Finding(
-                verdict="note",
-                check="the same sound under another id",
-                said="another reply; ids must not matter",
+                outcome="note",
+                check="same audio, other id",
+                message="different reply; replies must not depend on the id",
             )
         )
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Finding]:
         if not hasattr(self.system, "respond_batch"):
             yield Finding(
-                verdict="note", check="a batch", said="no respond_batch; requests are asked one by one"
+                outcome="note", check="batch", message="no respond_batch; requests are sent one by one"
             )
             return
         replies, error = self._call(lambda: list(self.system.respond_batch(list(requests))))
         if error is not None:
-            yield finding_of("a batch", error)
+            yield finding_from_error("batch", error)
             return
         if len(replies) != len(requests):
-            said = f"{len(replies)} replies to {len(requests)} requests"
-            yield Finding(verdict="fail", check="a batch", said=said)
+            message = f"{len(replies)} replies to {len(requests)} requests"
+            yield Finding(outcome="fail", check="batch", message=message)
             return
-        settled, error = self._call(
+        batched, error = self._call(
             lambda: [_content(validate_and_store_reply(r, self.run_folder)) for r in replies]
         )
-        alone, also = self._call(lambda: [_content(self._settled(r)) for r in requests])
-        if error is not None or also is not None:
-            yield finding_of("a batch", error or also or RuntimeError("unknown"))
-        elif settled == alone:
-            yield Finding(verdict="pass", check="a batch", said="the same replies as one by one, in order")
-        elif len(set(map(str, alone))) > 1 and sorted(map(str, settled)) == sorted(map(str, alone)):
-            yield Finding(verdict="fail", check="a batch", said="the right replies in the wrong order")
+        single, single_error = self._call(lambda: [_content(self._validated_reply(r)) for r in requests])
+        if error is not None or single_error is not None:
+            yield finding_from_error("batch", error or single_error or RuntimeError("unknown"))
+        elif batched == single:
+            yield Finding(outcome="pass", check="batch", message="same replies as one by one, in order")
+        elif len(set(map(str, single))) > 1 and sorted(map(str, batched)) == sorted(map(str, single)):
+            yield Finding(outcome="fail", check="batch", message="the right replies in the wrong order")
         else:
-            yield Finding(verdict="note", check="a batch", said="other replies than one by one")
+            yield Finding(outcome="note", check="batch", message="replies differ from those one by one")
 
-    def _at_once(self, requests: Sequence[Request]) -> Iterator[Finding]:
+    def _parallel(self, requests: Sequence[Request]) -> Iterator[Finding]:
         limit = getattr(self.system, "calls_at_once", 1)
         if limit == 1:
             return
         check = f"{min(limit, 4)} calls at once"
 
-        def together() -> list[Any]:
+        def run_all() -> list[Any]:
             with ThreadPoolExecutor(max_workers=min(limit, 4)) as pool:
-                return list(pool.map(lambda r: _content(self._settled(r)), [*requests, *requests]))
+                return list(pool.map(lambda r: _content(self._validated_reply(r)), [*requests, *requests]))
 
-        found, error = self._call(together)
+        contents, error = self._call(run_all)
         if error is not None:
-            yield finding_of(check, error)
-        elif found[: len(requests)] == found[len(requests) :]:
-            yield Finding(verdict="pass", check=check, said="the same replies to the same requests")
+            yield finding_from_error(check, error)
+        elif contents[: len(requests)] == contents[len(requests) :]:
+            yield Finding(outcome="pass", check=check, message="same replies to the same requests")
         else:
-            said = "other replies to the same requests: not deterministic, or calls get mixed up"
-            yield Finding(verdict="note", check=check, said=said)
+            message = "different replies to the same requests: not deterministic, or calls are mixed up"
+            yield Finding(outcome="note", check=check, message=message)
 
-    def _empty(self) -> Iterator[Finding]:
-        yield self._tolerated(
-            "10 ms of silence", made_request(self.folder, "empty", 0.0, 0.01, self.language)
+    def _silence(self) -> Iterator[Finding]:
+        yield self._reply_or_refusal(
+            "10 ms of silence", tone_request(self.folder, "silence", 0.0, 0.01, self.language)
         )
 
     def _long(self) -> Iterator[Finding]:
-        yield self._tolerated("60 s of sound", made_request(self.folder, "long", 220.0, 60.0, self.language))
+        yield self._reply_or_refusal(
+            "60 s of audio", tone_request(self.folder, "long", 220.0, 60.0, self.language)
+        )
 
     def _other_format(self) -> Iterator[Finding]:
         request = stereo_request(self.folder, self.language)
-        yield self._tolerated("stereo FLAC at 44.1 kHz", request)
+        yield self._reply_or_refusal("stereo FLAC at 44.1 kHz", request)
 
     def _history(self) -> Iterator[Finding]:
-        one, two = made_requests(self.folder, self.language, 2)
+        earlier, request = tone_requests(self.folder, self.language, 2)
         turns = (
-            Turn(role="user", audio=one.audio, text="Hello."),
+            Turn(role="user", audio=earlier.audio, text="Hello."),
             Turn(role="assistant", text="Hello, how are you?"),
         )
-        yield self._tolerated("earlier turns", replace(two, history=turns), refusable=False)
+        yield self._reply_or_refusal("earlier turns", replace(request, history=turns), refusable=False)
 
     def _question(self) -> Iterator[Finding]:
-        request = made_requests(self.folder, self.language, 1)[0]
-        asked = replace(request, instruction="Which emotion do you hear? Answer with one word: happy, sad.")
-        yield self._tolerated("a question about the sound", asked, refusable=False)
+        request = tone_requests(self.folder, self.language, 1)[0]
+        question = replace(
+            request, instruction="Which emotion do you hear? Answer with one word: happy, sad."
+        )
+        yield self._reply_or_refusal("question about the audio", question, refusable=False)
 
-    def _broken(self) -> Iterator[Finding]:
-        path = self.folder / "torn.wav"
+    def _truncated(self) -> Iterator[Finding]:
+        path = self.folder / "truncated.wav"
         path.write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
         audio = AudioRef(path=path, sha256="0" * 64, seconds=1.0)
-        request = Request(id="torn", audio=audio, language=self.language)
-        _, error = self._call(lambda: self._settled(request))
+        request = Request(id="truncated", audio=audio, language=self.language)
+        _, error = self._call(lambda: self._validated_reply(request))
         if isinstance(error, TimeoutError) and self.hung:
-            yield finding_of("a torn file", error)
+            yield finding_from_error("truncated file", error)
         elif error is None:
-            yield Finding(verdict="note", check="a torn file", said="answered nevertheless")
+            yield Finding(outcome="note", check="truncated file", message="replied nevertheless")
         else:
-            yield Finding(verdict="pass", check="a torn file", said=f"raised {type(error).__name__}")
+            yield Finding(outcome="pass", check="truncated file", message=f"raised {type(error).__name__}")
 
-    def _alive(self, request: Request) -> Iterator[Finding]:
-        _, finding = self._asked("a request after all that", request)
+    def _after_faults(self, request: Request) -> Iterator[Finding]:
+        _, finding = self._request("request after the other checks", request)
         yield finding
 
-    def _again(self, request: Request) -> Iterator[Finding]:
+    def _after_reload(self, request: Request) -> Iterator[Finding]:
         if not hasattr(self.system, "close"):
             return
         _, error = self._call(self.system.close)
         if error is not None:
-            yield finding_of("closing", error)
+            yield finding_from_error("closing", error)
             return
         yield from self._load()
-        _, finding = self._asked("a request after closing and loading again", request)
+        _, finding = self._request("request after closing and reloading", request)
         yield finding
 
 

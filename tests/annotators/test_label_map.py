@@ -1,4 +1,4 @@
-"""Labels, tags and abstaining: what needs no weights."""
+"""Label maps, SenseVoice tags and model folders; no weights are needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NINE = [
 ]
 
 
-def test_emotion2vecs_nine_classes_map_to_the_benchmarks_labels() -> None:
+def test_emotion2vec_classes_map_to_benchmark_labels() -> None:
     labels = LabelMap.of("emotion", NINE)
     assert list(labels.labels.values()) == [
         "anger",
@@ -44,7 +44,7 @@ def test_emotion2vecs_nine_classes_map_to_the_benchmarks_labels() -> None:
     assert labels.never == ()
 
 
-def test_a_distribution_decides_only_above_the_threshold() -> None:
+def test_decision_below_the_threshold_is_unknown() -> None:
     labels = LabelMap.of("emotion", NINE)
     shares = dict.fromkeys(NINE, 0.05) | {"难过/sad": 0.6}
     assert decide(shares, labels, threshold=0.6).label == "sad"
@@ -52,33 +52,33 @@ def test_a_distribution_decides_only_above_the_threshold() -> None:
     assert decide(shares, labels, threshold=0.61).confidence == pytest.approx(0.6)
 
 
-def test_two_classes_of_one_label_count_together() -> None:
+def test_probabilities_of_classes_with_the_same_label_add_up() -> None:
     labels = LabelMap.of("event", ["Laughter", "giggle", "Cough"], {"giggle": "laugh"})
-    found = decide({"Laughter": 0.3, "giggle": 0.3, "Cough": 0.4}, labels, threshold=0.5)
-    assert (found.label, found.confidence) == ("laugh", pytest.approx(0.6))
+    decision = decide({"Laughter": 0.3, "giggle": 0.3, "Cough": 0.4}, labels, threshold=0.5)
+    assert (decision.label, decision.confidence) == ("laugh", pytest.approx(0.6))
 
 
-def test_an_instrument_that_says_unknown_abstains() -> None:
+def test_class_mapped_to_unknown_abstains() -> None:
     labels = LabelMap.of("emotion", ["angry", "<unk>"])
     assert decide({"angry": 0.1, "<unk>": 0.9}, labels, threshold=0.5).label == "unknown"
 
 
-def test_unmapped_classes_and_labels_never_heard_are_said() -> None:
+def test_unmapped_classes_and_unreachable_labels_are_listed() -> None:
     labels = LabelMap.of("event", ["Laughter", "Speech", "Music"])
     assert labels.unmapped == ("Speech", "Music")
     assert "sigh" in labels.never
 
 
 @pytest.mark.parametrize(
-    ("classes", "declared", "told"),
+    ("classes", "declared", "message"),
     [
         (["a", "b"], {}, "none of the classes"),
         (["a"], {"b": "sad"}, "names class 'b'"),
         (["a"], {"a": "angry"}, "'angry' is no emotion"),
     ],
 )
-def test_a_map_that_does_not_fit_is_refused(classes: list[str], declared: dict[str, str], told: str) -> None:
-    with pytest.raises(BadData, match=told):
+def test_invalid_label_map_is_refused(classes: list[str], declared: dict[str, str], message: str) -> None:
+    with pytest.raises(BadData, match=message):
         LabelMap.of("emotion", classes, declared)
 
 
@@ -94,20 +94,20 @@ def test_a_map_that_does_not_fit_is_refused(classes: list[str], declared: dict[s
         ("<|en|><|WISTFUL|><|Cough|><|woitn|>so", "unknown", "cough", ["WISTFUL"]),
     ],
 )
-def test_sensevoices_tags(text: str, emotion: str, event: str, unmapped: list[str]) -> None:
-    found = read_tags(text)
-    assert (found["emotion"], found["event"], found["unmapped"]) == (emotion, event, unmapped)
-    assert "<|" not in found["hypothesis"]
-    assert set(found["never"]) < set(LABELS["event"])
+def test_sensevoice_tags_are_mapped(text: str, emotion: str, event: str, unmapped: list[str]) -> None:
+    values = read_tags(text)
+    assert (values["emotion"], values["event"], values["unmapped"]) == (emotion, event, unmapped)
+    assert "<|" not in values["hypothesis"]
+    assert set(values["never"]) < set(LABELS["event"])
 
 
-def test_a_label_map_of_the_command_line() -> None:
+def test_label_map_is_parsed_from_text() -> None:
     assert read_map("A=anger; B = sad") == {"A": "anger", "B": "sad"}
     with pytest.raises(BadData, match="class=label"):
         read_map("A:anger")
 
 
-def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_model_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(NotInstalled, match=r"nobody/no-such-model"):
         model_folder("nobody/no-such-model")
@@ -122,7 +122,7 @@ def snapshot(folder: Path, revision: str | None = None) -> Path:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "layout",
     [
         "hub/models/iic/Sense___Voice",
         "models/iic/Sense___Voice",
@@ -131,17 +131,17 @@ def snapshot(folder: Path, revision: str | None = None) -> Path:
         "models/iic--Sense.Voice/snapshots/v1",
     ],
 )
-def test_a_name_of_modelscopes_is_found_in_each_layout_of_its_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+def test_modelscope_model_is_found_in_each_cache_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     with pytest.raises(NotInstalled, match=r"modelscope download --model iic/Sense\.Voice"):
         model_folder("iic/Sense.Voice", hub="ms")
-    folder = snapshot(tmp_path / place)
+    folder = snapshot(tmp_path / layout)
     assert model_folder("iic/Sense.Voice", hub="ms") == folder
 
 
-def test_modelscopes_default_cache_lies_in_the_home_folder(
+def test_default_modelscope_cache_is_in_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MODELSCOPE_CACHE", raising=False)
@@ -150,9 +150,7 @@ def test_modelscopes_default_cache_lies_in_the_home_folder(
     assert model_folder("iic/x", hub="ms") == folder
 
 
-def test_a_revision_of_modelscopes_is_the_one_that_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modelscope_revision_is_the_requested_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     flat = snapshot(tmp_path / "hub/models/iic/x", "v2.0.4")
     assert model_folder("iic/x", hub="ms", revision="v2.0.4") == flat
@@ -160,7 +158,7 @@ def test_a_revision_of_modelscopes_is_the_one_that_was_asked_for(
         model_folder("iic/x", hub="ms", revision="v2.0.5")
     unmarked = snapshot(tmp_path / "hub/models/iic/y")
     assert model_folder("iic/y", hub="ms") == unmarked
-    with pytest.raises(NotInstalled):  # nobody knows which revision it is
+    with pytest.raises(NotInstalled):  # its revision is not stated
         model_folder("iic/y", hub="ms", revision="v1")
     one, two = (snapshot(tmp_path / f"models/iic--z/snapshots/v{n}") for n in (1, 2))
     assert model_folder("iic/z", hub="ms", revision="v1") == one != two
@@ -170,7 +168,7 @@ def test_a_revision_of_modelscopes_is_the_one_that_was_asked_for(
         model_folder("../x", hub="ms")
 
 
-def test_the_weights_hash_holds_weights_and_settings_and_no_readme(tmp_path: Path) -> None:
+def test_folder_hash_covers_weights_and_settings_but_no_readme(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"1")
     (tmp_path / "config.json").write_text("{}")
     first = folder_sha256(tmp_path)
@@ -183,7 +181,7 @@ def test_the_weights_hash_holds_weights_and_settings_and_no_readme(tmp_path: Pat
     assert len({first, second, folder_sha256(tmp_path)}) == 3
 
 
-def test_every_annotator_has_a_module() -> None:
+def test_every_annotator_module_exists() -> None:
     from importlib.util import find_spec
 
     for path in ANNOTATORS.values():

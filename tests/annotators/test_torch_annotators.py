@@ -1,4 +1,4 @@
-"""FunASR's and transformers' own classes, loading tiny checkpoints in the official formats."""
+"""Annotators of FunASR and transformers with tiny checkpoints in the official formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("transformers", reason="transformers is an extra: pip instal
 
 pytestmark = [
     pytest.mark.torch,
-    # The libraries' own notices; ours are still errors.
+    # Warnings of the libraries; the project's own are still errors.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def clip(path: Path, seed: int, seconds: float | None = None) -> AudioRef:
-    """Write a little voice-like sound: two moving tones and noise."""
+    """Write a short voice-like sound: two sweeping tones and noise."""
     rng = np.random.default_rng(seed)
     seconds = seconds if seconds is not None else float(rng.uniform(0.15, 0.9))
     time = np.arange(int(16000 * seconds)) / 16000
@@ -65,28 +65,30 @@ def e2v(folder: Path, funasr: None) -> Path:
 def test_emotion2vec_keeps_all_nine_classes(e2v: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.emotion2vec import Emotion2vec
 
-    ear = Emotion2vec(model=str(e2v), threshold=0.0)
-    found = [ear.annotate(c, language="en") for c in clips]
-    for values in found:
+    annotator = Emotion2vec(model=str(e2v), threshold=0.0)
+    annotations = [annotator.annotate(c, language="en") for c in clips]
+    for values in annotations:
         assert len(values["distribution"]) == 9
         assert sum(values["distribution"].values()) == pytest.approx(1, abs=1e-4)
         assert values["emotion"] in (*LABELS["emotion"], UNKNOWN)
-    assert len({values["emotion"] for values in found}) > 1
-    assert ear.annotate(clips[0], language="en") == found[0]  # heard twice, heard alike
-    shy = Emotion2vec(model=str(e2v), threshold=0.9999)
-    assert shy.annotate(clips[0], language="en")["emotion"] == UNKNOWN
-    assert shy.annotate(clips[0], language="en")["distribution"] == found[0]["distribution"]
-    assert shy.fingerprint() != ear.fingerprint()
+    assert len({values["emotion"] for values in annotations}) > 1
+    assert annotator.annotate(clips[0], language="en") == annotations[0]  # deterministic
+    strict = Emotion2vec(model=str(e2v), threshold=0.9999)
+    assert strict.annotate(clips[0], language="en")["emotion"] == UNKNOWN
+    assert strict.annotate(clips[0], language="en")["distribution"] == annotations[0]["distribution"]
+    assert strict.fingerprint() != annotator.fingerprint()
 
 
-def test_a_padded_batch_hears_what_each_clip_alone_is_heard_as(e2v: Path, clips: list[AudioRef]) -> None:
+def test_padded_batch_matches_single_clips(e2v: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.emotion2vec import Emotion2vec
 
-    ear = Emotion2vec(model=str(e2v), threshold=0.0)
-    alone = [ear.annotate(c, language="en") for c in clips]
+    annotator = Emotion2vec(model=str(e2v), threshold=0.0)
+    alone = [annotator.annotate(c, language="en") for c in clips]
     for size in (2, 7, 40):
         together = [
-            v for n in range(0, 40, size) for v in ear.annotate_batch(clips[n : n + size], language="en")
+            v
+            for n in range(0, 40, size)
+            for v in annotator.annotate_batch(clips[n : n + size], language="en")
         ]
         assert [v["emotion"] for v in together] == [v["emotion"] for v in alone]
         for a, b in zip(alone, together, strict=True):
@@ -129,26 +131,26 @@ def test_sensevoice_tags_and_paraformer_words(folder: Path, funasr: None, clips:
     assert together == alone
 
 
-def test_funasr_adds_no_noise_to_what_it_hears(
+def test_funasr_adds_no_noise_to_its_input(
     folder: Path, funasr: None, clips: list[AudioRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from echat_eval.annotators.sensevoice import SenseVoice
 
     sense = SenseVoice(model=str(tiny_models.sensevoice(folder / "still")))
     sense.annotate(clips[0], language="en")
-    network, heard = sense._model.ready().model.ctc, []
-    known = network.log_softmax
-    monkeypatch.setattr(network, "log_softmax", lambda x: heard.append(known(x)) or heard[-1])
+    network, outputs = sense._model.ready().model.ctc, []
+    log_softmax = network.log_softmax
+    monkeypatch.setattr(network, "log_softmax", lambda x: outputs.append(log_softmax(x)) or outputs[-1])
     for _ in range(3):
         sense.annotate(clips[0], language="en")
     sense.annotate_batch(clips[:3], language="en")
-    assert torch.equal(heard[0], heard[1])
-    assert torch.equal(heard[0], heard[2])
-    assert torch.allclose(heard[0][0], heard[3][0, : heard[0].shape[1]], atol=1e-5)
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
+    assert torch.allclose(outputs[0][0], outputs[3][0, : outputs[0].shape[1]], atol=1e-5)
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_any_classifier_hears_emotions_alone_and_together(
+def test_emotion_classifier_batch_matches_single_clips(
     folder: Path, clips: list[AudioRef], masked: bool
 ) -> None:
     from echat_eval.annotators.transformers_audio import EmotionClassifier
@@ -156,31 +158,33 @@ def test_any_classifier_hears_emotions_alone_and_together(
     model = tiny_models.classifier(
         folder / f"ser-{masked}", ["ang", "happy", "neu", "sad", "sing"], masked=masked
     )
-    ear = EmotionClassifier(str(model), labels="ang=anger;neu=neutral", threshold=0.0)
-    alone = [ear.annotate(c, language="en") for c in clips[:16]]
-    together = list(ear.annotate_batch(clips[:16], language="en"))
+    annotator = EmotionClassifier(str(model), labels="ang=anger;neu=neutral", threshold=0.0)
+    alone = [annotator.annotate(c, language="en") for c in clips[:16]]
+    together = list(annotator.annotate_batch(clips[:16], language="en"))
     assert [v["emotion"] for v in alone] == [v["emotion"] for v in together]
     assert {v["emotion"] for v in alone} <= {"anger", "happy", "neutral", "sad"}
     assert alone[0]["unmapped"] == ["sing"]
     assert "fear" in alone[0]["never"]
-    assert EmotionClassifier(str(model), labels="ang=anger;neu=sad").fingerprint() != ear.fingerprint()
+    assert EmotionClassifier(str(model), labels="ang=anger;neu=sad").fingerprint() != annotator.fingerprint()
 
 
-def test_events_are_tagged_each_by_itself_and_the_rest_is_said(folder: Path, clips: list[AudioRef]) -> None:
+def test_event_tagger_lists_independent_events_and_unmapped_classes(
+    folder: Path, clips: list[AudioRef]
+) -> None:
     from echat_eval.annotators.events import EventTagger
 
     model = tiny_models.tagger(folder / "ast", ["Speech", "Cough", "Laughter", "Crying, sobbing", "Sneeze"])
-    ear = EventTagger(str(model), threshold=0.999)
-    values = ear.annotate(clips[0], language="en")
+    annotator = EventTagger(str(model), threshold=0.999)
+    values = annotator.annotate(clips[0], language="en")
     assert values["event"] == "none"
     assert set(values["events"]) == {"cough", "laugh", "cry", "sneeze"}
     assert values["unmapped"] == ["Speech"]
     assert values["never"] == ["scream", "sigh", "throat clearing"]
-    together = ear.annotate_batch(clips[:5], language="en")
-    assert list(together) == [ear.annotate(c, language="en") for c in clips[:5]]
+    together = annotator.annotate_batch(clips[:5], language="en")
+    assert list(together) == [annotator.annotate(c, language="en") for c in clips[:5]]
 
 
-def test_speaker_by_classifier_and_by_regressor(folder: Path, clips: list[AudioRef]) -> None:
+def test_speaker_classifier_and_regressor(folder: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.speaker import AgeGenderRegressor, Speaker
 
     genders = Speaker(str(tiny_models.classifier(folder / "gender", ["female", "male"])), threshold=0.0)
@@ -203,59 +207,57 @@ def test_speaker_by_classifier_and_by_regressor(folder: Path, clips: list[AudioR
         AgeGenderRegressor(str(model)).annotate(clips[0], language="en")
 
 
-def test_a_ctc_model_hears_words(folder: Path, clips: list[AudioRef]) -> None:
+def test_ctc_model_transcribes(folder: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.transformers_asr import TransformersASR
 
-    ear = TransformersASR(str(tiny_models.ctc(folder / "ctc")), languages="en")
-    values = ear.annotate(clips[0], language="en")
+    annotator = TransformersASR(str(tiny_models.ctc(folder / "ctc")), languages="en")
+    values = annotator.annotate(clips[0], language="en")
     assert isinstance(values["hypothesis"], str)
-    assert values == ear.annotate(clips[0], language="en")
+    assert values == annotator.annotate(clips[0], language="en")
     with pytest.raises(NotApplicable):
-        ear.annotate(clips[0], language="zh")
-    assert ear.settings()["licence"] == "not stated"
+        annotator.annotate(clips[0], language="zh")
+    assert annotator.settings()["licence"] == "not stated"
 
 
-def test_whisper_hears_words_alone_together_and_beyond_its_window(
-    folder: Path, clips: list[AudioRef]
-) -> None:
+def test_whisper_transcribes_single_clips_batches_and_long_clips(folder: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.transformers_asr import TransformersASR
 
-    ear = TransformersASR(str(tiny_models.whisper(folder / "whisper")))
-    alone = [ear.annotate(c, language="en") for c in clips]
-    assert len({values["hypothesis"] for values in alone}) > 5  # what is said depends on what is heard
+    annotator = TransformersASR(str(tiny_models.whisper(folder / "whisper")))
+    alone = [annotator.annotate(c, language="en") for c in clips]
+    assert len({values["hypothesis"] for values in alone}) > 5  # the transcript depends on the audio
     assert not any("<|" in values["hypothesis"] for values in alone)
-    together = [v for n in range(0, 40, 7) for v in ear.annotate_batch(clips[n : n + 7], language="en")]
+    together = [v for n in range(0, 40, 7) for v in annotator.annotate_batch(clips[n : n + 7], language="en")]
     assert together == alone
-    # The language is told to the model: it hears other words, and none at all in one it is not asked about.
-    assert [ear.annotate(c, language="zh")["hypothesis"] for c in clips[:9]] != [
+    # The language is passed to the model and changes the transcript; other languages are not applicable.
+    assert [annotator.annotate(c, language="zh")["hypothesis"] for c in clips[:9]] != [
         v["hypothesis"] for v in alone[:9]
     ]
     with pytest.raises(NotApplicable):
-        ear.annotate(clips[0], language="de")
+        annotator.annotate(clips[0], language="de")
     long = clip(folder / "long.wav", 7, 4.5)  # the model's window is 2 s
     from echat_eval.annotators.local_model import mono_of
     from echat_eval.annotators.transformers_asr import windows
 
     parts = windows(mono_of(long), 32_000)
     assert len(parts) >= 3
-    heard = []
+    hypotheses = []
     for n, part in enumerate(parts):
         sf.write(folder / f"part{n}.wav", part, 16000, subtype="FLOAT")
-        heard.append(ear.annotate(audio_ref(folder / f"part{n}.wav"), language="en")["hypothesis"])
-    assert ear.annotate(long, language="en")["hypothesis"] == " ".join(heard).strip()
+        hypotheses.append(annotator.annotate(audio_ref(folder / f"part{n}.wav"), language="en")["hypothesis"])
+    assert annotator.annotate(long, language="en")["hypothesis"] == " ".join(hypotheses).strip()
 
 
-def test_an_english_whisper_is_told_no_language(folder: Path, clips: list[AudioRef]) -> None:
+def test_english_only_whisper_gets_no_language(folder: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.transformers_asr import TransformersASR
 
     model = tiny_models.whisper(folder / "whisper.en", multilingual=False)
-    ear = TransformersASR(str(model), languages="en")
-    assert ear.annotate(clips[0], language="en")["hypothesis"]
+    annotator = TransformersASR(str(model), languages="en")
+    assert annotator.annotate(clips[0], language="en")["hypothesis"]
     other = TransformersASR(str(tiny_models.whisper(folder / "whisper.many")), languages="en")
-    assert ear.fingerprint() != other.fingerprint()
+    assert annotator.fingerprint() != other.fingerprint()
 
 
-def test_a_long_clip_is_cut_where_it_is_quietest() -> None:
+def test_long_clip_is_cut_at_the_quietest_place() -> None:
     from echat_eval.annotators.transformers_asr import windows
 
     mono = np.ones(50_000, np.float32)
@@ -265,40 +267,42 @@ def test_a_long_clip_is_cut_where_it_is_quietest() -> None:
     assert np.array_equal(np.concatenate([first, second]), mono)
 
 
-def test_a_classifier_with_a_window_of_one_length(folder: Path, clips: list[AudioRef]) -> None:
+def test_classifier_with_a_fixed_window(folder: Path, clips: list[AudioRef]) -> None:
     from echat_eval.annotators.transformers_audio import EmotionClassifier
 
     model = tiny_models.whisper_classifier(folder / "whisper-ser", ["angry", "happy", "sad"])
-    ear = EmotionClassifier(str(model), threshold=0.0)
-    alone = [ear.annotate(c, language="en") for c in clips[:16]]
+    annotator = EmotionClassifier(str(model), threshold=0.0)
+    alone = [annotator.annotate(c, language="en") for c in clips[:16]]
     assert len({str(v["distribution"]) for v in alone}) == 16
-    for a, b in zip(alone, ear.annotate_batch(clips[:16], language="en"), strict=True):
+    for a, b in zip(alone, annotator.annotate_batch(clips[:16], language="en"), strict=True):
         assert a["emotion"] == b["emotion"]
         assert a["distribution"] == pytest.approx(b["distribution"], abs=1e-5)
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_ctc_and_speaker_batches_hear_what_single_clips_are_heard_as(
+def test_ctc_and_speaker_batches_match_single_clips(
     folder: Path, clips: list[AudioRef], masked: bool
 ) -> None:
     from echat_eval.annotators.speaker import Speaker
     from echat_eval.annotators.transformers_asr import TransformersASR
 
-    ears = [
+    annotators = [
         TransformersASR(str(tiny_models.ctc(folder / f"ctc-{masked}", masked=masked)), languages="en"),
         Speaker(
             str(tiny_models.classifier(folder / f"sex-{masked}", ["f", "m"], masked=masked)), threshold=0.0
         ),
     ]
-    for ear in ears:
-        alone = [ear.annotate(c, language="en") for c in clips]
-        together = [v for n in range(0, 40, 7) for v in ear.annotate_batch(clips[n : n + 7], language="en")]
+    for annotator in annotators:
+        alone = [annotator.annotate(c, language="en") for c in clips]
+        together = [
+            v for n in range(0, 40, 7) for v in annotator.annotate_batch(clips[n : n + 7], language="en")
+        ]
         for key in ("hypothesis", "gender"):
             assert [v.get(key) for v in together] == [v.get(key) for v in alone]
             assert len({v.get(key) for v in alone}) > 1 or key not in alone[0]
 
 
-def test_a_name_of_modelscopes_is_heard_with_from_its_cache(
+def test_modelscope_model_is_loaded_from_its_cache(
     folder: Path, e2v: Path, clips: list[AudioRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
@@ -309,4 +313,4 @@ def test_a_name_of_modelscopes_is_heard_with_from_its_cache(
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     named, local = Emotion2vec(threshold=0.0), Emotion2vec(model=str(e2v), threshold=0.0)
     assert named.annotate(clips[0], language="zh") == local.annotate(clips[0], language="zh")
-    assert named.fingerprint() == local.fingerprint()  # the weights count, not where they lie
+    assert named.fingerprint() == local.fingerprint()  # depends on the weights, not on their location

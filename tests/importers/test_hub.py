@@ -1,4 +1,4 @@
-"""Fetching from a hub: a stand-in of its HTTP interface on loopback, with its large files on another host."""
+"""Fetching from a hub: a local fake of its HTTP interface, with large files on another host."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from echat_eval.cli import command_line
 from echat_eval.errors import BadData, RunError, UsageError
 from echat_eval.importers.hub import fetch_data_set
 from echat_eval.task import find_faults
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 Serve = Callable[[Callable[[Any], None]], Any]
 COMMIT = "c0ffee" + "0" * 34
 
 
 class Hub:
-    """Lists and hands out files; those in `large` live at another host, as hubs keep them."""
+    """A fake hub that lists and serves files; those in `large` are on another host, as on real hubs."""
 
     def __init__(self, serve: Serve, files: dict[str, bytes], large: set[str] = frozenset()) -> None:
         self.files, self.large = files, large
@@ -69,39 +69,39 @@ def files() -> dict[str, bytes]:
     return {"README.md": b"# set\n", "shards/0.tar": b"\0" * 3000, "data/a.jsonl": b"{}\n"}
 
 
-def test_everything_is_fetched_once_and_recorded_by_hash(
+def test_files_are_fetched_once_and_hashed(
     serve: Serve, tmp_path: Path, files: dict[str, bytes]
 ) -> None:
     hub = Hub(serve, files, {"shards/0.tar"})
     seen: list[tuple[str, int, int]] = []
-    found = hub.fetch(tmp_path, token="t0ken", progress=lambda *what: seen.append(what))
+    fetched = hub.fetch(tmp_path, token="t0ken", on_progress=lambda *progress: seen.append(progress))
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
-    assert found.commit == COMMIT
-    assert found.files == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    assert found.bytes == sum(map(len, files.values())) == seen[-1][1] == seen[-1][2]
-    # The token is for the hub, not for wherever it keeps large files.
-    assert {got[2].get("authorization") for got in hub.hub.got} == {"Bearer t0ken"}
-    assert {got[2].get("authorization") for got in hub.store.got} == {None}
+    assert fetched.commit == COMMIT
+    assert fetched.files == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert fetched.bytes == sum(map(len, files.values())) == seen[-1][1] == seen[-1][2]
+    # The token goes to the hub only, not to the host of its large files.
+    assert {got[2].get("authorization") for got in hub.hub.received} == {"Bearer t0ken"}
+    assert {got[2].get("authorization") for got in hub.store.received} == {None}
     assert hub.fetch(tmp_path).bytes == 0
     (tmp_path / "README.md").write_bytes(b"# sat\n")
     assert hub.fetch(tmp_path).bytes == len(files["README.md"])
 
 
-def test_only_files_like_the_patterns_are_fetched(
+def test_only_files_that_match_the_patterns_are_fetched(
     serve: Serve, tmp_path: Path, files: dict[str, bytes]
 ) -> None:
     assert set(Hub(serve, files).fetch(tmp_path, include=("data/*",)).files) == {"data/a.jsonl"}
-    with pytest.raises(UsageError, match="none of its 3 files is like"):
+    with pytest.raises(UsageError, match="none of its 3 files matches"):
         Hub(serve, files).fetch(tmp_path, include=("*.zip",))
 
 
 @pytest.mark.parametrize("name", ["README.md", "shards/0.tar"])
-def test_a_file_that_is_not_what_its_hash_says_is_not_kept(
+def test_file_with_a_wrong_hash_is_deleted(
     serve: Serve, tmp_path: Path, files: dict[str, bytes], name: str
 ) -> None:
     hub = Hub(serve, files, {"shards/0.tar"})
     files[name] = files[name][:-1] + b"X"
-    with pytest.raises(RunError, match="not what the hub announced"):
+    with pytest.raises(RunError, match="do not match the hub's hash"):
         hub.fetch(tmp_path)
     assert not (tmp_path / name).exists()
     assert not list(tmp_path.rglob("*.part"))
@@ -111,7 +111,7 @@ def test_a_file_that_is_not_what_its_hash_says_is_not_kept(
 
 
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "a\\..\\out.txt"])
-def test_a_name_that_leaves_the_folder_is_refused(
+def test_file_name_that_leaves_the_folder_is_refused(
     serve: Serve, tmp_path: Path, files: dict[str, bytes], name: str
 ) -> None:
     hub = Hub(serve, files)
@@ -123,7 +123,7 @@ def test_a_name_that_leaves_the_folder_is_refused(
 @pytest.mark.parametrize(
     ("status", "error"), [(401, UsageError), (404, UsageError), (429, RunError), (503, RunError)]
 )
-def test_what_a_hub_may_answer_instead(
+def test_http_error_of_the_hub_is_reported(
     serve: Serve, tmp_path: Path, files: dict[str, bytes], status: int, error: type[Exception]
 ) -> None:
     hub = Hub(serve, files)
@@ -132,32 +132,30 @@ def test_what_a_hub_may_answer_instead(
         hub.fetch(tmp_path)
 
 
-def test_a_file_that_breaks_off_is_fetched_again(
-    serve: Serve, tmp_path: Path, files: dict[str, bytes]
-) -> None:
+def test_interrupted_download_is_fetched_again(serve: Serve, tmp_path: Path, files: dict[str, bytes]) -> None:
     hub = Hub(serve, files)
-    whole = hub._hub
-    broken = [True]
+    serve_normally = hub._hub
+    breaks = [True]
 
     def script(h: Any) -> None:
-        if "a.jsonl" in h.path and broken.pop():
-            broken.append(False)
+        if "a.jsonl" in h.path and breaks.pop():
+            breaks.append(False)
             h.send_response(200)
             h.send_header("content-length", "3")
             h.end_headers()
             h.wfile.write(b"{")
             h.close_connection = True
         else:
-            whole(h)
+            serve_normally(h)
 
     hub.hub = serve(script)
-    with pytest.raises(RunError, match="the same command goes on"):
+    with pytest.raises(RunError, match="run the same command again"):
         hub.fetch(tmp_path)
     assert not (tmp_path / "data" / "a.jsonl").exists()
     assert hub.fetch(tmp_path).files
 
 
-def test_a_data_set_becomes_a_task_in_one_command(serve: Serve, tmp_path: Path) -> None:
+def test_import_command_fetches_and_imports_a_data_set(serve: Serve, tmp_path: Path) -> None:
     rows, files = [], {}
     for n, label in enumerate(("<FEMALE>", "<MALE>")):
         write_tone(tmp_path / f"{n}.wav", 200 + 99 * n)
@@ -187,7 +185,7 @@ def test_a_data_set_becomes_a_task_in_one_command(serve: Serve, tmp_path: Path) 
     done = CliRunner().invoke(
         command_line, [*args, "--out", str(tmp_path / "gender")], catch_exceptions=False
     )
-    assert "2 samples about gender, 1 contrast groups, 0 refused" in done.output
+    assert "2 samples with cue gender, 1 contrast groups, 0 refused" in done.output
     assert find_faults(tmp_path / "gender") == []
     record = json.loads((tmp_path / "gender-source.fetched.json").read_text())
     assert (record["commit"], set(record["sha256"])) == (COMMIT, set(files))

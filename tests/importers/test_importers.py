@@ -1,4 +1,4 @@
-"""Foreign data: every row is a sample or a named reason, and what is written is a sound task."""
+"""Importers: every row becomes a sample or a refusal with a reason, and the task folder is valid."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from echat_eval.importers import IMPORTERS, importer
 from echat_eval.importers.draft import Draft, ImportOptions, Refusal
 from echat_eval.importers.writing import write_task
 from echat_eval.task import find_faults, load_task
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 ZH = ImportOptions(language="zh", real=("KeSpeech",), synthetic=("cosyvoice",))
 
 
 def record(key: str, wav: str, **extra: Any) -> dict[str, Any]:
-    """A row of the public form, without its speech tokens' length."""
-    said = {
+    """Return a row in the public format, with few speech tokens."""
+    fields = {
         "dataset": "KeSpeech",
         "age": "<ADULT>",
         "gender": "<FEMALE>",
@@ -40,22 +40,28 @@ def record(key: str, wav: str, **extra: Any) -> dict[str, Any]:
         "wav": wav,
         "tar_path_key": "s",
         "task": "<S2TCHAT> <TEXT2TOKEN> <THINK>",
-        "extra": said,
+        "extra": fields,
     }
 
 
-def raw(folder: Path, rows: list[Any]) -> Path:
+def write_rows(folder: Path, rows: list[Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
     (folder / "data.list").write_text("\n".join(lines) + "\n")
     return folder
 
 
-def brought_in(
-    form: str, folder: Path, out: Path, told: ImportOptions, **more: Any
+def run_import(
+    form: str, folder: Path, out: Path, options: ImportOptions, **more: Any
 ) -> tuple[Any, list[dict[str, Any]], dict[str, str]]:
     done = write_task(
-        importer(form)(folder, told), out, name=out.name, title="T", licence="L", description="D: 'x'", **more
+        importer(form)(folder, options),
+        out,
+        name=out.name,
+        title="T",
+        licence="L",
+        description="D: 'x'",
+        **more,
     )
     assert find_faults(out) == []
     assert done.rows == done.samples + done.refused
@@ -75,11 +81,13 @@ def test_raw_rows_become_samples_with_groups_speaker_and_source(tmp_path: Path) 
         record("a.3", "wav/2.wav", gender="MALE", question="另一句"),
         record("a.4", "wav/3.wav", gender="<FEMALE>", age="<YOUTH>") | {"speaker": "spk7"},
     ]
-    done, samples, refused = brought_in("echat", raw(source, rows), tmp_path / "gender", ZH, cues=["gender"])
+    done, samples, refused = run_import(
+        "echat", write_rows(source, rows), tmp_path / "gender", ZH, cues=["gender"]
+    )
     assert (done.samples, done.groups, refused) == (4, 1, {})
     by_id = {row["id"]: row for row in samples}
     assert by_id["a.1"]["contrast_group"] == by_id["a.2"]["contrast_group"]
-    # a.4 has the words and the label of a.1: in no group, but a sample.
+    # a.4 has the words and the label of a.1: a sample without a group.
     assert ["contrast_group" in by_id[k] for k in ("a.3", "a.4")] == [False, False]
     assert [by_id[k]["source"] for k in ("a.1", "a.2")] == ["real", "synthetic"]
     assert by_id["a.4"]["speaker"] == "spk7"
@@ -93,13 +101,13 @@ def test_raw_rows_become_samples_with_groups_speaker_and_source(tmp_path: Path) 
     assert task.cues == ("gender",)
 
 
-def test_every_row_that_is_no_sample_has_its_reason(tmp_path: Path) -> None:
+def test_every_refused_row_has_its_reason(tmp_path: Path) -> None:
     source = tmp_path / "src"
     write_tone(source / "ok.wav", 300)
     (source / "torn.wav").write_bytes((source / "ok.wav").read_bytes()[:400])
     (source / "text.wav").write_text("no sound")
     bad: dict[str, Any] = {
-        "gone": (record("gone", "nothing.wav"), "'nothing.wav' is not there; say where"),
+        "gone": (record("gone", "nothing.wav"), "'nothing.wav' is not there; name the folder"),
         "torn": (record("torn", "torn.wav"), "cut short"),
         "text": (record("text", "text.wav"), "not audio"),
         "out": (record("out", "../../etc/passwd"), "leaves its folder"),
@@ -107,7 +115,7 @@ def test_every_row_that_is_no_sample_has_its_reason(tmp_path: Path) -> None:
         "words": (record("words", "ok.wav", question=""), "has no words of the query"),
         "corpus": (
             record("corpus", "ok.wav", dataset="Mystery"),
-            "say --real Mystery or --synthetic Mystery",
+            "set --real Mystery or --synthetic Mystery",
         ),
         "asr": (
             record("asr", "ok.wav") | {"task": "<TRANSCRIBE>"},
@@ -123,7 +131,9 @@ def test_every_row_that_is_no_sample_has_its_reason(tmp_path: Path) -> None:
     }
     rows = [row for row, _ in bad.values()]
     rows += ["not json", ["a", "list"], {"txt": "no key"}, record("good", "ok.wav"), record("good", "ok.wav")]
-    done, samples, refused = brought_in("echat", raw(source, rows), tmp_path / "t", ZH, cues=["gender"])
+    done, samples, refused = run_import(
+        "echat", write_rows(source, rows), tmp_path / "t", ZH, cues=["gender"]
+    )
     assert [row["id"] for row in samples] == ["good"]
     for name, (_, reason) in bad.items():
         assert reason in refused["l" * 300 if name == "long" else name], name
@@ -147,16 +157,16 @@ def shard(path: Path, members: list[tuple[str, bytes]]) -> Path:
 
 def members_of(key: str, wav: bytes | None, **more: bytes) -> list[tuple[str, bytes]]:
     row = record(key, "")
-    found = [
+    members = [
         (f"{key}.txt", row["txt"].encode()),
         (f"{key}.task", row["task"].encode()),
         (f"{key}.extra", json.dumps(row["extra"]).encode()),
     ]
-    found += [(f"{key}.wav", wav)] if wav is not None else []
-    return found + [(f"{key}.{name}", content) for name, content in more.items()]
+    members += [(f"{key}.wav", wav)] if wav is not None else []
+    return members + [(f"{key}.{name}", content) for name, content in more.items()]
 
 
-def test_shards_hold_rows_sound_and_earlier_turns(tmp_path: Path) -> None:
+def test_shards_hold_rows_audio_and_earlier_turns(tmp_path: Path) -> None:
     for n in range(3):
         write_tone(tmp_path / f"{n}.wav", 200 + 50 * n)
     wavs = [(tmp_path / f"{n}.wav").read_bytes() for n in range(3)]
@@ -166,7 +176,7 @@ def test_shards_hold_rows_sound_and_earlier_turns(tmp_path: Path) -> None:
     members += members_of("k.2", None) + members_of("k.3", wavs[2])
     shard(tmp_path / "src" / "shards" / "0.tar", members)
     (tmp_path / "src" / "shards_list.txt").write_text("./shards/0.tar\n")
-    _, samples, refused = brought_in("echat", tmp_path / "src", tmp_path / "t", ZH)
+    _, samples, refused = run_import("echat", tmp_path / "src", tmp_path / "t", ZH)
     assert refused == {"k.2": "has no audio"}
     assert [row["id"] for row in samples] == ["k.1", "k.3"]
     turns = samples[0]["history"]
@@ -178,7 +188,7 @@ def test_shards_hold_rows_sound_and_earlier_turns(tmp_path: Path) -> None:
     assert turns[0]["audio_sha256"] == hashlib.sha256(wavs[1]).hexdigest()
 
 
-def test_combined_rows_take_their_sound_from_the_tar_of_the_same_name(tmp_path: Path) -> None:
+def test_combined_rows_take_their_audio_from_the_tar_with_the_same_name(tmp_path: Path) -> None:
     write_tone(tmp_path / "0.wav", 200)
     write_tone(tmp_path / "1.wav", 300)
     wavs = [(tmp_path / f"{n}.wav").read_bytes() for n in range(2)]
@@ -189,15 +199,15 @@ def test_combined_rows_take_their_sound_from_the_tar_of_the_same_name(tmp_path: 
         record("c", "only-meta"),
     ]
     (tmp_path / "src" / "x.list").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    done, samples, refused = brought_in("echat", tmp_path / "src", tmp_path / "t", ZH)
+    done, samples, refused = run_import("echat", tmp_path / "src", tmp_path / "t", ZH)
     assert refused == {"c": "x.tar holds no audio for this key"}
     assert [row["audio_sha256"] for row in samples] == [hashlib.sha256(w).hexdigest() for w in wavs]
     assert samples[1]["history"][0]["audio_sha256"] == hashlib.sha256(wavs[0]).hexdigest()
-    # The same words with another history are another question.
+    # Equal words with different histories form no contrast group.
     assert done.groups == 0
 
 
-def test_a_torn_tar_is_said_not_half_read(tmp_path: Path) -> None:
+def test_truncated_tar_is_an_error(tmp_path: Path) -> None:
     write_tone(tmp_path / "0.wav", 200)
     path = shard(tmp_path / "src" / "0.tar", members_of("k", (tmp_path / "0.wav").read_bytes()))
     path.write_bytes(path.read_bytes()[:1000])
@@ -205,11 +215,11 @@ def test_a_torn_tar_is_said_not_half_read(tmp_path: Path) -> None:
         list(importer("echat")(tmp_path / "src", ZH))
 
 
-def test_without_a_cue_that_all_rows_name_the_choice_is_asked_for(tmp_path: Path) -> None:
+def test_cue_is_required_when_rows_share_none(tmp_path: Path) -> None:
     write_tone(tmp_path / "src" / "0.wav", 200)
     rows = [record("a", "0.wav", age=None), record("b", "0.wav", gender=None)]
     with pytest.raises(UsageError, match=r"no cue is named by all 2 rows .*choose with --cue"):
-        brought_in("echat", raw(tmp_path / "src", rows), tmp_path / "t", ZH)
+        run_import("echat", write_rows(tmp_path / "src", rows), tmp_path / "t", ZH)
 
 
 def sibling(tmp_path: Path, names: list[str]) -> Path:
@@ -218,7 +228,7 @@ def sibling(tmp_path: Path, names: list[str]) -> Path:
     return tmp_path / "src"
 
 
-def test_echomind_scripts_give_up_to_three_voices(tmp_path: Path) -> None:
+def test_echomind_script_yields_up_to_three_voices(tmp_path: Path) -> None:
     folder = sibling(tmp_path, [f"audio/{c}/{v}.wav" for c in ("1", "2", "3", "4") for v in ("t", "n", "a")])
 
     def case(number: str, info: str, **alternative: Any) -> dict[str, Any]:
@@ -241,8 +251,8 @@ def test_echomind_scripts_give_up_to_three_voices(tmp_path: Path) -> None:
         case("4", "male"),
     ]
     (folder / "script_info_synthesis.json").write_text(json.dumps(rows))
-    told = ImportOptions(language="en")
-    done, samples, refused = brought_in("echomind", folder, tmp_path / "t", told, cues=["emotion"])
+    options = ImportOptions(language="en")
+    done, samples, refused = run_import("echomind", folder, tmp_path / "t", options, cues=["emotion"])
     assert {row["id"]: row["cues"]["emotion"] for row in samples} == {
         "1-target": "happy",
         "1-neutral": "neutral",
@@ -252,7 +262,7 @@ def test_echomind_scripts_give_up_to_three_voices(tmp_path: Path) -> None:
     assert len({row["contrast_group"] for row in samples}) == done.groups == 1
     assert done.rows == 12
     assert "'whisper' is none of the benchmark's cues" in refused["2-target"]
-    assert refused["3-alternative"] == "does not say which event its alternative voice has"
+    assert refused["3-alternative"] == "does not state which event its alternative voice has"
     assert refused["4-neutral"] == "a gender has no neutral voice"
     assert refused["3-target"].startswith("names 0 of the task's cues")
 
@@ -278,8 +288,8 @@ def test_vocalbench_emotions(tmp_path: Path) -> None:
     ]
     (folder / "json").mkdir()
     (folder / "json" / "emotion.json").write_text(json.dumps(rows))
-    told = ImportOptions(language="en", source="synthetic", audio=folder / "wav" / "emotion")
-    done, samples, refused = brought_in("vocalbench", folder, tmp_path / "t", told)
+    options = ImportOptions(language="en", source="synthetic", audio=folder / "wav" / "emotion")
+    done, samples, refused = run_import("vocalbench", folder, tmp_path / "t", options)
     assert [row["cues"]["emotion"] for row in samples] == ["anger", "surprise"]
     assert (done.groups, refused) == (1, {"knowledge-0000": "names no emotion (Question_emo)"})
 
@@ -302,8 +312,8 @@ def test_televal_sets(tmp_path: Path) -> None:
     for name, part in (("esd-zh", rows[:1]), ("age-zh", rows[1:2]), ("para_mix300-zh", rows[2:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in part))
     (folder / "noise.parquet").write_bytes(b"PAR1")
-    found = list(importer("televal")(folder, ImportOptions(source="synthetic")))
-    drafts = {d.id: d for d in found if isinstance(d, Draft)}
+    entries = list(importer("televal")(folder, ImportOptions(source="synthetic")))
+    drafts = {d.id: d for d in entries if isinstance(d, Draft)}
     assert {k: dict(d.cues) for k, d in drafts.items()} == {
         "1": {"emotion": "sad"},
         "2": {"age": "child"},
@@ -311,7 +321,7 @@ def test_televal_sets(tmp_path: Path) -> None:
     }
     assert drafts["2"].references == ("从前",)
     assert {d.language for d in drafts.values()} == {"zh"}
-    reasons = {d.id: d.reason for d in found if isinstance(d, Refusal)}
+    reasons = {d.id: d.reason for d in entries if isinstance(d, Refusal)}
     assert reasons["4"] == "names none of query_emo, age, para_name"
     assert "parquet" in reasons[None]
 
@@ -342,8 +352,8 @@ def test_sd_eval_sets(tmp_path: Path) -> None:
     )
     (folder / "test-age.json").write_text(json.dumps([row("c", "test-age/c.wav", "child", "synthesized")]))
     (folder / "test-env.json").write_text(json.dumps([row("d", "x.wav", "driving", "synthesized")]))
-    told = ImportOptions(language="en", real=("RAVDESS-Speech",))
-    done, samples, refused = brought_in("sd-eval", folder, tmp_path / "t", told, cues=["emotion"])
+    options = ImportOptions(language="en", real=("RAVDESS-Speech",))
+    done, samples, refused = run_import("sd-eval", folder, tmp_path / "t", options, cues=["emotion"])
     assert {row["id"]: (row["cues"]["emotion"], row["source"]) for row in samples} == {
         "a": ("sad", "real"),
         "b": ("anger", "real"),
@@ -373,7 +383,7 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
     (folder / "zh" / "task3.jsonl").write_text(
         "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
     )
-    _, samples, refused = brought_in("humdial", folder, tmp_path / "t", ImportOptions(source="real"))
+    _, samples, refused = run_import("humdial", folder, tmp_path / "t", ImportOptions(source="real"))
     (sample,) = samples
     assert (sample["id"], sample["language"], sample["transcript"], sample["cues"]) == (
         "d1",
@@ -387,13 +397,13 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
     ]
     assert "emotion 'relieved' is no label" in refused["d2"]
     assert refused["d3"] == "has no turns"
-    assert refused["d4"] == "two turns have one turn_id"
+    assert refused["d4"] == "two turns have the same turn_id"
     assert "none.wav" in refused["d5"]
     (loaded,) = load_task("t", data=tmp_path / "t").samples
     assert loaded.history[0].audio is not None
 
 
-def test_the_command_imports_and_the_task_runs(tmp_path: Path) -> None:
+def test_import_command_writes_a_valid_task(tmp_path: Path) -> None:
     source = tmp_path / "src"
     write_tone(source / "0.wav", 200)
     write_tone(source / "1.wav", 300)
@@ -401,7 +411,7 @@ def test_the_command_imports_and_the_task_runs(tmp_path: Path) -> None:
     args = [
         "import",
         "echat",
-        str(raw(source, rows)),
+        str(write_rows(source, rows)),
         "--language",
         "zh",
         "--real",
@@ -412,7 +422,7 @@ def test_the_command_imports_and_the_task_runs(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         command_line, [*args, "--out", str(tmp_path / "gender")], catch_exceptions=False
     )
-    assert "3 rows: 2 samples about gender, 1 contrast groups, 1 refused" in done.output
+    assert "3 rows: 2 samples with cue gender, 1 contrast groups, 1 refused" in done.output
     assert "no fault found" in done.output
     again = CliRunner().invoke(command_line, [*args, "--out", str(tmp_path / "gender")])
     assert isinstance(again.exception, UsageError)
@@ -420,7 +430,7 @@ def test_the_command_imports_and_the_task_runs(tmp_path: Path) -> None:
     assert [s.id for s in load_task("gender", data=tmp_path / "gender").samples] == ["a", "b"]
 
 
-def test_an_unknown_form_and_an_empty_folder_are_misuse(tmp_path: Path) -> None:
+def test_unknown_format_and_empty_folder_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="Did you mean 'echat'"):
         importer("ecaht")
     for form in IMPORTERS:

@@ -1,4 +1,4 @@
-"""Cases for scorers."""
+"""Scorer cases built from plain values."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def case(
     *,
     state: str = "value",
     group: str | None = "g",
-    heard: str | None = None,
-    heard_state: str = "value",
+    hypothesis: str | None = None,
+    annotation_state: str = "value",
     audio: bool = True,
     language: str = "en",
     seconds: float | None = 1.5,
@@ -35,7 +35,7 @@ def case(
         contrast_group=group,
         references=(reference,) if reference is not None else (),
     )
-    answer = Reply(text=reply, audio=SOUND if audio else None) if state == "value" else None
+    reply_record = Reply(text=reply, audio=SOUND if audio else None) if state == "value" else None
     response = Response(
         key="k",
         system="s",
@@ -43,19 +43,19 @@ def case(
         sample_id=id,
         state=state,
         reason=reason,
-        reply=answer,
+        reply=reply_record,
         seconds=seconds,
     )
-    notes: dict[str, Annotation] = {}
-    if heard is not None or heard_state != "value":
-        notes["whisper"] = Annotation(
+    annotations: dict[str, Annotation] = {}
+    if hypothesis is not None or annotation_state != "value":
+        annotations["whisper"] = Annotation(
             key="a",
             system="s",
             task="emotion",
             sample_id=id,
             annotator="whisper",
-            state=heard_state,
-            reason=None if heard_state == "value" else "why",
-            values={"hypothesis": heard} if heard is not None else {},
+            state=annotation_state,
+            reason=None if annotation_state == "value" else "why",
+            values={"hypothesis": hypothesis} if hypothesis is not None else {},
         )
-    return Case(sample=sample, response=response, annotations=notes)
+    return Case(sample=sample, response=response, annotations=annotations)

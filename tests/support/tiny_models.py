@@ -1,6 +1,6 @@
-"""Tiny checkpoints with random weights, written in the official formats through the libraries' own classes.
+"""Tiny checkpoints with random weights, written in the official formats by the libraries' own classes.
 
-They prove loading, shapes, labels and determinism. What they hear means nothing.
+They test loading, shapes, labels and determinism. Their predictions are meaningless.
 """
 
 from __future__ import annotations
@@ -173,10 +173,10 @@ def emotion2vec(folder: Path, dim: int = 48, heads: int = 4, depth: int = 2) -> 
     def build() -> Any:
         import torch
 
-        made = funasr_classes()["Emotion2vec"](model_conf=conf, vocab_size=len(EMOTIONS))
-        with torch.no_grad():  # so that clips do not all fall into one class
-            made.proj.weight.mul_(40)
-        return made
+        model = funasr_classes()["Emotion2vec"](model_conf=conf, vocab_size=len(EMOTIONS))
+        with torch.no_grad():  # so that clips get different classes
+            model.proj.weight.mul_(40)
+        return model
 
     return save(folder, config, build, {"tokens.txt": "\n".join(EMOTIONS) + "\n"})
 
@@ -302,7 +302,7 @@ def wav2vec2_config(**more: Any) -> Any:
 
 
 def classifier(folder: Path, classes: list[str], *, masked: bool = True) -> Path:
-    """A wav2vec2 classifier; `masked` ones (layer norm, attention mask) can be padded."""
+    """Save a wav2vec2 classifier; `masked` ones (layer norm, attention mask) can be padded."""
     import torch
     import transformers as t
 
@@ -382,8 +382,8 @@ def ctc(folder: Path, *, masked: bool = False) -> Path:
     return folder
 
 
-def loud(net: Any, factors: dict[str, float]) -> None:
-    """Enlarge weights by part of their name, so that what comes out depends on what is heard."""
+def scale_weights(net: Any, factors: dict[str, float]) -> None:
+    """Scale weights by a part of their name, so that the output depends on the input."""
     import torch
 
     with torch.no_grad():
@@ -394,16 +394,16 @@ def loud(net: Any, factors: dict[str, float]) -> None:
 
 
 def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2) -> Path:
-    """A Whisper with a byte-level vocabulary and a short window."""
+    """Save a Whisper model with a byte-level vocabulary and a short window."""
     import torch
     import transformers as t
     from tokenizers.pre_tokenizers import ByteLevel
 
-    spoken = ["<|en|>", "<|zh|>"] if multilingual else []
+    languages = ["<|en|>", "<|zh|>"] if multilingual else []
     special = [
         "<|endoftext|>",
         "<|startoftranscript|>",
-        *spoken,
+        *languages,
         "<|translate|>",
         "<|transcribe|>",
         "<|startofprev|>",
@@ -412,9 +412,9 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
     ]
     vocab = {token: n for n, token in enumerate([*sorted(ByteLevel.alphabet()), *special])}
     end, start = vocab["<|endoftext|>"], vocab["<|startoftranscript|>"]
-    words = t.WhisperTokenizer(vocab=vocab, merges=[])
-    words.add_special_tokens({"additional_special_tokens": special})
-    words.save_pretrained(folder)
+    tokenizer = t.WhisperTokenizer(vocab=vocab, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": special})
+    tokenizer.save_pretrained(folder)
     t.WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)
     config = t.WhisperConfig(
         vocab_size=len(vocab),
@@ -436,11 +436,11 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
     )
     torch.manual_seed(1)
     net = t.WhisperForConditionalGeneration(config)
-    loud(net, {"encoder_attn": 30, "embed_tokens": 3, "encoder.conv": 30})
-    told = {"is_multilingual": multilingual, "no_timestamps_token_id": vocab["<|notimestamps|>"]}
+    scale_weights(net, {"encoder_attn": 30, "embed_tokens": 3, "encoder.conv": 30})
+    language_settings = {"is_multilingual": multilingual, "no_timestamps_token_id": vocab["<|notimestamps|>"]}
     if multilingual:
-        told["lang_to_id"] = {token: vocab[token] for token in spoken}
-        told["task_to_id"] = {task: vocab[f"<|{task}|>"] for task in ("transcribe", "translate")}
+        language_settings["lang_to_id"] = {token: vocab[token] for token in languages}
+        language_settings["task_to_id"] = {task: vocab[f"<|{task}|>"] for task in ("transcribe", "translate")}
     net.generation_config = t.GenerationConfig(
         bos_token_id=end,
         eos_token_id=end,
@@ -449,14 +449,14 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
         max_length=32,
         suppress_tokens=[],
         begin_suppress_tokens=[end],
-        **told,
+        **language_settings,
     )
     net.save_pretrained(folder)
     return folder
 
 
 def whisper_classifier(folder: Path, classes: list[str]) -> Path:
-    """A classifier on Whisper's encoder, whose window has one length."""
+    """Save a classifier on Whisper's encoder, which has a window of fixed length."""
     import torch
     import transformers as t
 
@@ -481,7 +481,7 @@ def whisper_classifier(folder: Path, classes: list[str]) -> Path:
     )
     torch.manual_seed(0)
     net = t.WhisperForAudioClassification(config)
-    loud(net, {"classifier.weight": 200, "encoder.conv": 30})
+    scale_weights(net, {"classifier.weight": 200, "encoder.conv": 30})
     net.save_pretrained(folder)
     t.WhisperFeatureExtractor(chunk_length=2).save_pretrained(folder)
     return folder

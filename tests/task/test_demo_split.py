@@ -1,4 +1,4 @@
-"""The shipped demo split: sound, balanced, measurable, and telling nothing but by voice."""
+"""The shipped demo split: valid, balanced and measurable; only the voice reveals the label."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tasks() -> dict[str, Task]:
 
 
 @pytest.fixture(scope="module")
-def measuring() -> ModuleType:
+def measure_module() -> ModuleType:
     path = ROOT / "tools" / "demo_split" / "measure.py"
     spec = importlib.util.spec_from_file_location("demo_split_measure", path)
     assert spec
@@ -49,13 +49,13 @@ def measuring() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def measured(tasks: dict[str, Task], measuring: ModuleType) -> dict[str, object]:
+def measures(tasks: dict[str, Task], measure_module: ModuleType) -> dict[str, object]:
     """Audio hash -> measures of the clip."""
     samples = [sample for task in tasks.values() for sample in task.samples]
-    return {s.audio.sha256: measuring.measure(measuring.read_wav(s.audio.path)) for s in samples}
+    return {s.audio.sha256: measure_module.measure(measure_module.read_wav(s.audio.path)) for s in samples}
 
 
-def test_the_five_come_first() -> None:
+def test_benchmark_tasks_come_first() -> None:
     assert known_tasks()[:5] == FIVE
 
 
@@ -89,23 +89,23 @@ def test_multi_groups_differ_in_two_cues(tasks: dict[str, Task]) -> None:
 
 
 def test_no_sentence_is_in_two_groups(tasks: dict[str, Task]) -> None:
-    said = [members[0].transcript for task in tasks.values() for members in groups_of(task).values()]
-    assert len(set(said)) == len(said)
+    transcripts = [members[0].transcript for task in tasks.values() for members in groups_of(task).values()]
+    assert len(set(transcripts)) == len(transcripts)
 
 
-def test_no_reference_is_written_twice(tasks: dict[str, Task]) -> None:
+def test_references_are_unique(tasks: dict[str, Task]) -> None:
     replies = [reply for task in tasks.values() for sample in task.samples for reply in sample.references]
     assert len(set(replies)) == len(replies)
 
 
-def test_all_audio_is_small_together(tasks: dict[str, Task]) -> None:
+def test_total_audio_size_is_small(tasks: dict[str, Task]) -> None:
     assert sum(path.stat().st_size for path in (ROOT / "tasks").rglob("*.wav")) <= 16e6
 
 
 def test_every_file_belongs_to_a_sample(tasks: dict[str, Task]) -> None:
     for task in tasks.values():
-        held = {path.resolve() for path in (task.folder / "audio").iterdir()}
-        assert held == {sample.audio.path.resolve() for sample in task.samples}
+        files = {path.resolve() for path in (task.folder / "audio").iterdir()}
+        assert files == {sample.audio.path.resolve() for sample in task.samples}
 
 
 def test_no_label_word_in_ids_or_file_names(tasks: dict[str, Task]) -> None:
@@ -120,42 +120,42 @@ def test_no_label_word_in_ids_or_file_names(tasks: dict[str, Task]) -> None:
 
 
 def labels_and_others(task: Task) -> list[tuple[str, np.ndarray]]:
-    """Every label that enough samples have and enough have not, and which samples have it."""
+    """Return labels that enough samples have and enough do not have, and a mask of the samples that have it."""
     found = []
     for cue in task.cues:
         for label in LABELS[cue]:
-            own = np.array([sample.cues.get(cue) == label for sample in task.samples])
-            if 4 <= own.sum() <= len(own) - 4:
-                found.append((label, own))
+            mask = np.array([sample.cues.get(cue) == label for sample in task.samples])
+            if 4 <= mask.sum() <= len(mask) - 4:
+                found.append((label, mask))
     return found
 
 
-def area(ranks: np.ndarray, own: np.ndarray) -> float:
-    """Area under the ROC curve of telling a label by a rank."""
-    u = mannwhitneyu(ranks[own], ranks[~own]).statistic
-    return float(u / (own.sum() * (~own).sum()))
+def area(ranks: np.ndarray, mask: np.ndarray) -> float:
+    """Return the area under the ROC curve of predicting a label from a rank."""
+    u = mannwhitneyu(ranks[mask], ranks[~mask]).statistic
+    return float(u / (mask.sum() * (~mask).sum()))
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_order_and_id_do_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
+def test_order_and_id_do_not_reveal_the_label(name: str, tasks: dict[str, Task]) -> None:
     task = tasks[name]
     order = np.arange(len(task.samples))
     by_id = np.argsort(np.argsort([sample.id for sample in task.samples]))
     by_file = np.argsort(np.argsort([sample.audio.sha256 for sample in task.samples]))
     labels = labels_and_others(task)
     assert labels
-    for label, own in labels:
-        for what, ranks in (("order", order), ("id", by_id)):
-            assert 0.3 < area(ranks, own) < 0.7, (label, what)
-        assert mannwhitneyu(by_file[own], by_file[~own], method="exact").pvalue > 0.01, label
-    # The control: sorted by label, the order gives it away.
-    own = labels[0][1]
-    assert area(np.argsort(np.argsort(own, kind="stable")), own) == 1.0
+    for label, mask in labels:
+        for source, ranks in (("order", order), ("id", by_id)):
+            assert 0.3 < area(ranks, mask) < 0.7, (label, source)
+        assert mannwhitneyu(by_file[mask], by_file[~mask], method="exact").pvalue > 0.01, label
+    # The control: sorted by label, the order reveals it.
+    mask = labels[0][1]
+    assert area(np.argsort(np.argsort(mask, kind="stable")), mask) == 1.0
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_place_in_the_group_does_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
-    """Within pairs: the label that LABELS names first is not mostly the earlier row or smaller id."""
+def test_position_in_the_group_does_not_reveal_the_label(name: str, tasks: dict[str, Task]) -> None:
+    """Within pairs, the label that LABELS lists first is not mostly the earlier row or the smaller id."""
     earlier, smaller = [], []
     for members in groups_of(tasks[name]).values():
         cue = next(cue for cue in members[0].cues if members[0].cues[cue] != members[1].cues[cue])
@@ -166,7 +166,7 @@ def test_place_in_the_group_does_not_tell_the_label(name: str, tasks: dict[str, 
     assert 3 <= sum(smaller) <= 9
 
 
-def test_duration_size_and_header_are_the_same_everywhere(tasks: dict[str, Task]) -> None:
+def test_all_clips_have_the_same_duration_size_and_header(tasks: dict[str, Task]) -> None:
     facts = set()
     for task in tasks.values():
         for sample in task.samples:
@@ -187,7 +187,7 @@ def active_decibel(sound: np.ndarray) -> float:
     return float(10 * np.log10(power[power > power.max() * 10**-2.5].mean()))
 
 
-def test_clips_are_equally_loud_and_never_clip(tasks: dict[str, Task]) -> None:
+def test_clips_are_equally_loud_and_unclipped(tasks: dict[str, Task]) -> None:
     levels = []
     for task in tasks.values():
         for sample in task.samples:
@@ -198,53 +198,53 @@ def test_clips_are_equally_loud_and_never_clip(tasks: dict[str, Task]) -> None:
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_the_onset_does_not_tell_the_label(name: str, tasks: dict[str, Task]) -> None:
+def test_onset_does_not_reveal_the_label(name: str, tasks: dict[str, Task]) -> None:
     task = tasks[name]
     onsets = []
     for sample in task.samples:
         sound = np.abs(sound_of(sample))
         onsets.append(int(np.argmax(sound > 0.1 * sound.max())))
-    for label, own in labels_and_others(task):
+    for label, mask in labels_and_others(task):
         if label in LABELS["event"]:
-            continue  # what comes first is the event itself
-        chance = mannwhitneyu(np.array(onsets)[own], np.array(onsets)[~own]).pvalue
-        assert chance > 0.01, (label, chance)
+            continue  # the event itself may come first
+        p_value = mannwhitneyu(np.array(onsets)[mask], np.array(onsets)[~mask]).pvalue
+        assert p_value > 0.01, (label, p_value)
     assert len(set(onsets)) > len(onsets) * 0.9
 
 
 @pytest.mark.parametrize("name", FIVE)
 def test_labels_are_measurable_in_the_voice(
-    name: str, tasks: dict[str, Task], measured: dict[str, object], measuring: ModuleType
+    name: str, tasks: dict[str, Task], measures: dict[str, object], measure_module: ModuleType
 ) -> None:
     faults = {}
     swapped = 0
     groups = groups_of(tasks[name])
     for one, other in groups.values():
-        pair = measured[one.audio.sha256], measured[other.audio.sha256]
-        if found := measuring.unseen_cues(*pair, one.cues, other.cues):
+        pair = measures[one.audio.sha256], measures[other.audio.sha256]
+        if found := measure_module.unseen_cues(*pair, one.cues, other.cues):
             faults[one.transcript] = found
-        swapped += bool(measuring.unseen_cues(*pair, other.cues, one.cues))
+        swapped += bool(measure_module.unseen_cues(*pair, other.cues, one.cues))
     assert len(faults) <= 0.05 * len(groups), faults
     # The control: with the labels of each pair exchanged, no group passes.
     assert swapped == len(groups)
 
 
-def test_languages_are_chosen(tasks: dict[str, Task]) -> None:
+def test_languages_are_filtered(tasks: dict[str, Task]) -> None:
     chinese = load_task("event", languages=["zh"])
     assert {sample.language for sample in chinese.samples} == {"zh"}
     assert chinese.languages == ("zh",)
-    # The hash names the whole content: which part is used is a setting of the run.
+    # The hash covers the whole content; the languages in use are a setting of the run.
     assert chinese.sha256 == tasks["event"].sha256
     with pytest.raises(UnknownName, match="unknown language 'fr'"):
         load_task("event", languages=["fr"])
 
 
-def test_unknown_task_suggests_the_near_one() -> None:
+def test_unknown_task_suggests_a_similar_name() -> None:
     with pytest.raises(UnknownName, match=r"unknown task 'emotoin'. Did you mean 'emotion'\?"):
         load_task("emotoin")
 
 
-def test_data_points_at_the_folder_or_at_its_parent(tasks: dict[str, Task], tmp_path: Path) -> None:
+def test_data_is_the_task_folder_or_its_parent(tasks: dict[str, Task], tmp_path: Path) -> None:
     copied = tmp_path / "mine" / "emotion"
     subprocess.run(["cp", "-r", ROOT / "tasks" / "emotion", tmp_path], check=True)
     copied.parent.mkdir()
@@ -258,7 +258,7 @@ def test_data_points_at_the_folder_or_at_its_parent(tasks: dict[str, Task], tmp_
         load_task("age", data=copied)
 
 
-def test_the_hash_follows_the_content_and_nothing_else(tasks: dict[str, Task], tmp_path: Path) -> None:
+def test_hash_depends_on_the_content_only(tasks: dict[str, Task], tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", ROOT / "tasks" / "age", tmp_path], check=True)
     folder = tmp_path / "age"
     rows = (folder / "samples.jsonl").read_text().splitlines(keepends=True)

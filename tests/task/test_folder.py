@@ -1,4 +1,4 @@
-"""Every fault of a task folder is one line with file and line; none gets past."""
+"""Every fault of a task folder is found and reported as one line with file and line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def rows_of(count: int = 4) -> Rows:
     ]
 
 
-def write(folder: Path, rows: Rows, settings: str = YAML) -> Path:
+def write_folder(folder: Path, rows: Rows, settings: str = YAML) -> Path:
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     for number in range(4):
         (folder / "audio" / f"r{number}.wav").write_bytes(tone(200 + number))
@@ -73,11 +73,11 @@ def write(folder: Path, rows: Rows, settings: str = YAML) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return write(Path("mood"), rows_of())
+    return write_folder(Path("mood"), rows_of())
 
 
-def both(folder: Path) -> str:
-    """The one fault, which loading raises and the list holds."""
+def single_fault(folder: Path) -> str:
+    """Return the only fault, which loading raises and `find_faults` lists."""
     with pytest.raises(BadData) as caught:
         load_task("mood", data=folder)
     listed = find_faults(folder)
@@ -87,7 +87,7 @@ def both(folder: Path) -> str:
     return listed[0]
 
 
-def test_the_sound_folder_is_sound(folder: Path) -> None:
+def test_valid_folder_has_no_fault(folder: Path) -> None:
     assert find_faults(folder) == []
     task = load_task("mood", data=folder)
     assert [sample.id for sample in task.samples] == ["r0", "r1", "r2", "r3"]
@@ -162,7 +162,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "wrong hash": (
         changed(2, audio_sha256="0" * 64),
-        f"3: audio 'audio/r2.wav': sha256 is {sha(tone(202))[:12]}..., the row says 000000000000...; fetch the file again, or write its true hash",
+        f"3: audio 'audio/r2.wav': sha256 is {sha(tone(202))[:12]}..., the row has 000000000000...; fetch the file again, or correct the hash",
     ),
     "one-member group": (
         changed(3, contrast_group=None),
@@ -172,7 +172,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
         changed(3, transcript="Sentence 1!"),
         "4: contrast group 'g1': transcript differs from line 3",
     ),
-    "other language": (changed(3, language="zh"), "4: contrast group 'g1': another language than line 3"),
+    "other language": (changed(3, language="zh"), "4: contrast group 'g1': language differs from line 3"),
     "same cues": (
         changed(3, cues={"emotion": "happy"}),
         "4: contrast group 'g1': every cue of the task is the same as on line 3",
@@ -183,7 +183,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "same audio": (
         changed(3, audio="audio/r2.wav", audio_sha256=sha(tone(202))),
-        "4: contrast group 'g1': other cues, yet the very audio of line 3",
+        "4: contrast group 'g1': cues differ, but the audio is the same as on line 3",
     ),
     "references no list": (
         changed(0, references="Hello"),
@@ -209,13 +209,13 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
 
 
 @pytest.mark.parametrize("name", ROW_FAULTS)
-def test_bad_row_is_one_line_with_file_and_line(name: str, folder: Path) -> None:
+def test_bad_row_is_reported_with_file_and_line(name: str, folder: Path) -> None:
     rows = copy.deepcopy(rows_of())
     change, expected = ROW_FAULTS[name]
     change(rows)
-    write(folder, rows)
-    # A message is one line, so blanks inside a quoted value are shown as one.
-    assert both(folder) == " ".join(f"mood/samples.jsonl:{expected}".split())
+    write_folder(folder, rows)
+    # A message is one line, so white space inside a quoted value becomes one blank.
+    assert single_fault(folder) == " ".join(f"mood/samples.jsonl:{expected}".split())
 
 
 TITLE_FAULT = "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'en' and perhaps zh"
@@ -255,7 +255,7 @@ YAML_FAULTS: dict[str, tuple[str, str]] = {
     ),
     "deep": ("a: " + "[" * 5000 + "\n", "mood/task.yaml:1: nested deeper than 12 levels"),
     "twice": (YAML + "name: other\n", "mood/task.yaml:7: key 'name' twice"),
-    "number as key": (YAML + "1: x\n", "mood/task.yaml:7: keys are text; write '1' in quotes"),
+    "number as key": (YAML + "1: x\n", "mood/task.yaml:7: keys must be text; write '1' in quotes"),
     "no mapping": ("- a\n", "mood/task.yaml:1: expected a mapping of keys to values"),
     "empty": ("", "mood/task.yaml:1: expected a mapping of keys to values"),
     "no yaml": (
@@ -271,10 +271,10 @@ YAML_FAULTS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", YAML_FAULTS)
-def test_bad_task_yaml_is_one_line_with_file_and_line(name: str, folder: Path) -> None:
+def test_bad_task_yaml_is_reported_with_file_and_line(name: str, folder: Path) -> None:
     settings, expected = YAML_FAULTS[name]
     (folder / "task.yaml").write_text(settings)
-    assert both(folder) == expected
+    assert single_fault(folder) == expected
 
 
 LINE_FAULTS: dict[str, tuple[bytes, str]] = {
@@ -293,27 +293,29 @@ LINE_FAULTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", LINE_FAULTS)
-def test_line_that_is_no_row(name: str, folder: Path) -> None:
+def test_line_that_is_no_json_object(name: str, folder: Path) -> None:
     line, expected = LINE_FAULTS[name]
     with (folder / "samples.jsonl").open("ab") as file:
         file.write(line)
-    assert both(folder) == expected
+    assert single_fault(folder) == expected
 
 
-def test_bytes_that_are_no_utf_8(folder: Path) -> None:
+def test_invalid_utf_8_is_reported(folder: Path) -> None:
     with (folder / "samples.jsonl").open("ab") as file:
         file.write(b'{"id": "\xff"}\n')
-    assert both(folder).startswith("mood/samples.jsonl:5: not strict JSON: 'utf-8' codec can't decode")
+    assert single_fault(folder).startswith(
+        "mood/samples.jsonl:5: not strict JSON: 'utf-8' codec can't decode"
+    )
 
 
-def test_empty_samples(folder: Path) -> None:
+def test_empty_samples_file_is_reported(folder: Path) -> None:
     (folder / "samples.jsonl").write_text("")
-    assert both(folder) == "mood/samples.jsonl: holds no samples"
+    assert single_fault(folder) == "mood/samples.jsonl: holds no samples"
 
 
-def test_no_folder_says_what_a_task_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_folder_message_describes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadData, match=r"^none: no task.yaml there nor in mood/; expected a folder"):
+    with pytest.raises(BadData, match=r"^none: no task.yaml there or in mood/; expected a folder"):
         load_task("mood", data=Path("none"))
     assert find_faults(Path("none")) == [
         "none/task.yaml: missing; a task is a folder with task.yaml, samples.jsonl and its audio",
@@ -325,9 +327,9 @@ def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None
     (tmp_path / "outside.wav").write_bytes(tone(200))
     (folder / "audio" / "r0.wav").unlink()
     (folder / "audio" / "r0.wav").symlink_to(tmp_path / "outside.wav")
-    assert both(folder) == (
+    assert single_fault(folder) == (
         "mood/samples.jsonl:1: audio 'audio/r0.wav': a link that leaves the task's folder; "
-        "copy the file itself into it"
+        "copy the file into it"
     )
 
 
@@ -351,7 +353,7 @@ AUDIO_FAULTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "one sample": (lambda: as_wav(np.ones(1)), "1 sample(s) at 16000 Hz"),
     "two hours": (
         lambda: as_wav(np.zeros(7200 * 1000), "PCM_U8", 1000),
-        "7200 s long; at most 600 s is read",
+        "7200 s long; at most 600 s is supported",
     ),
 }
 
@@ -364,21 +366,19 @@ def test_bad_audio_is_refused_on_loading(name: str, folder: Path) -> None:
     write_row = rows_of()
     write_row[0]["audio_sha256"] = sha(content)
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in write_row))
-    assert both(folder).startswith(f"mood/samples.jsonl:1: audio 'audio/r0.wav': {expected}")
+    assert single_fault(folder).startswith(f"mood/samples.jsonl:1: audio 'audio/r0.wav': {expected}")
 
 
 @pytest.mark.parametrize(
     ("samples", "expected"),
     [
-        (np.array([0.1, np.nan] * 400), "holds NaN or infinite samples"),
-        (np.array([0.1, np.inf] * 400), "holds NaN or infinite samples"),
+        (np.array([0.1, np.nan] * 400), "contains NaN or infinite samples"),
+        (np.array([0.1, np.inf] * 400), "contains NaN or infinite samples"),
         (np.zeros(800), "holds only zeros; expected speech"),
     ],
     ids=["nan", "inf", "silent"],
 )
-def test_what_only_decoding_shows_is_found_by_the_check(
-    samples: np.ndarray, expected: str, folder: Path
-) -> None:
+def test_invalid_samples_are_found_by_decoding(samples: np.ndarray, expected: str, folder: Path) -> None:
     content = as_wav(samples)
     (folder / "audio" / "r0.wav").write_bytes(content)
     rows = rows_of()
@@ -387,7 +387,7 @@ def test_what_only_decoding_shows_is_found_by_the_check(
     assert find_faults(folder) == [f"mood/samples.jsonl:1: audio 'audio/r0.wav': {expected}"]
 
 
-def test_eight_channels_are_fine(folder: Path) -> None:
+def test_eight_channels_are_valid(folder: Path) -> None:
     content = as_wav(np.full((800, 8), 0.1))
     (folder / "audio" / "r0.wav").write_bytes(content)
     rows = rows_of()
@@ -396,7 +396,7 @@ def test_eight_channels_are_fine(folder: Path) -> None:
     assert find_faults(folder) == []
 
 
-def test_all_faults_are_told_at_once(folder: Path) -> None:
+def test_all_faults_are_listed(folder: Path) -> None:
     rows = rows_of()
     rows[0]["cues"] = {"emotion": "angry"}
     rows[1]["audio_sha256"] = "0" * 64
@@ -404,13 +404,13 @@ def test_all_faults_are_told_at_once(folder: Path) -> None:
     rows[3]["language"] = "xx"
     rows[3]["id"] = "r0"
     rows += [{**rows_of()[0], "id": name, "contrast_group": "g9"} for name in ("r4", "r5")]
-    write(folder, rows, YAML + "colour: red\n")
-    places = [fault.split(": ")[0] for fault in find_faults(folder)]
-    assert places == ["mood/task.yaml:7", *(f"mood/samples.jsonl:{line}" for line in (1, 2, 3, 4, 4, 6))]
+    write_folder(folder, rows, YAML + "colour: red\n")
+    locations = [fault.split(": ")[0] for fault in find_faults(folder)]
+    assert locations == ["mood/task.yaml:7", *(f"mood/samples.jsonl:{line}" for line in (1, 2, 3, 4, 4, 6))]
 
 
-def test_a_long_value_is_cut_and_stays_on_one_line(folder: Path) -> None:
+def test_long_value_is_shortened_to_one_line(folder: Path) -> None:
     rows = rows_of()
     rows[0]["language"] = "x\n" * 500_000
-    write(folder, rows)
-    assert len(both(folder)) < 200
+    write_folder(folder, rows)
+    assert len(single_fault(folder)) < 200

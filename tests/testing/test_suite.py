@@ -1,4 +1,4 @@
-"""The conformance suite finds what is wrong with an adapter, and nothing wrong with a right one."""
+"""The conformance suite finds the faults of an adapter, and none in a correct one."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from echat_eval.systems import build_system
 from echat_eval.testing import check_system
 
 
-class Right:
-    """Does everything as it should."""
+class Correct:
+    """A system without faults."""
 
-    name = "right"
+    name = "correct"
     calls_at_once = 2
 
     def respond(self, request: Request) -> Reply:
         request.audio.path.read_bytes()
         if request.audio.path.stat().st_size < 40:
-            raise SystemFailure("a torn file")
+            raise SystemFailure("truncated file")
         return Reply(text=request.audio.sha256[:8])
 
     def respond_batch(self, requests: list[Request]) -> list[Reply]:
         return [self.respond(request) for request in requests]
 
     def fingerprint(self) -> str | None:
-        return "right-1"
+        return "correct-1"
 
     def settings(self) -> dict[str, Any]:
         return {"speed": 1}
 
 
-def found(system: Any, **settings: Any) -> dict[str, tuple[str, str]]:
-    return {f.check: (f.verdict, f.said) for f in check_system(system, **settings)}
+def findings_of(system: Any, **settings: Any) -> dict[str, tuple[str, str]]:
+    return {f.check: (f.outcome, f.message) for f in check_system(system, **settings)}
 
 
-def test_a_right_system_has_no_fault() -> None:
-    findings = found(Right())
-    assert {verdict for verdict, _ in findings.values()} == {"pass"}, findings
-    assert {"a batch", "2 calls at once", "earlier turns", "60 s of sound", "a torn file"} <= set(findings)
+def test_correct_system_has_no_fault() -> None:
+    findings = findings_of(Correct())
+    assert {outcome for outcome, _ in findings.values()} == {"pass"}, findings
+    assert {"batch", "2 calls at once", "earlier turns", "60 s of audio", "truncated file"} <= set(findings)
 
 
 def changed(**methods: Any) -> Any:
-    return type("Changed", (Right,), methods)()
+    return type("Changed", (Correct,), methods)()
 
 
 def refuse_all(_: Any, request: Request) -> Reply:
@@ -63,7 +63,7 @@ COUNTER = iter(range(10_000))
 
 
 @pytest.mark.parametrize(
-    ("system", "check", "verdict", "said"),
+    ("system", "check", "outcome", "message"),
     [
         (
             changed(settings=lambda _: {"key": "sk-abcdefghijklmnopqrst"}),
@@ -78,47 +78,47 @@ COUNTER = iter(range(10_000))
             "fail",
             "differs between two calls",
         ),
-        (changed(fingerprint=lambda _: None), "fingerprint", "note", "ever reused"),
+        (changed(fingerprint=lambda _: None), "fingerprint", "note", "never reused"),
         (changed(fingerprint=lambda _: 5), "fingerprint", "fail", "is 5, a int; expected text"),
         (changed(calls_at_once=0), "calls at once", "fail", "expected a whole number"),
-        (changed(respond=lambda _, r: "hello"), "a first request", "fail", "expected a Reply"),
-        (changed(respond=lambda _, r: Reply(text="")), "a first request", "fail", "empty reply"),
-        (changed(respond=refuse_all), "a first request", "fail", "nothing is known"),
+        (changed(respond=lambda _, r: "hello"), "first request", "fail", "expected a Reply"),
+        (changed(respond=lambda _, r: Reply(text="")), "first request", "fail", "empty reply"),
+        (changed(respond=refuse_all), "first request", "fail", "nothing is known"),
         (
             changed(respond=lambda _, r: Reply(text=r.id)),
-            "the same sound under another id",
+            "same audio, other id",
             "note",
-            "ids must not matter",
+            "must not depend on the id",
         ),
         (
             changed(respond=lambda _, r: Reply(text=str(next(COUNTER)))),
-            "the same request again",
+            "same request again",
             "note",
             "not deterministic",
         ),
         (
             changed(respond_batch=lambda s, rs: [s.respond(r) for r in reversed(rs)]),
-            "a batch",
+            "batch",
             "fail",
             "wrong order",
         ),
         (
             changed(respond_batch=lambda s, rs: [s.respond(rs[0])]),
-            "a batch",
+            "batch",
             "fail",
             "1 replies to 3 requests",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_fault_is_found(system: Any, check: str, verdict: str, said: str) -> None:
-    findings = found(system)
-    assert findings[check][0] == verdict
-    assert said in findings[check][1]
+def test_fault_is_found(system: Any, check: str, outcome: str, message: str) -> None:
+    findings = findings_of(system)
+    assert findings[check][0] == outcome
+    assert message in findings[check][1]
 
 
-def test_a_system_that_breaks_on_odd_sound_or_stays_broken_is_found() -> None:
-    class Fragile(Right):
+def test_system_that_stays_broken_after_long_audio_is_found() -> None:
+    class Fragile(Correct):
         broken = False
 
         def respond(self, request: Request) -> Reply:
@@ -127,52 +127,52 @@ def test_a_system_that_breaks_on_odd_sound_or_stays_broken_is_found() -> None:
                 raise ValueError("index out of range")
             return super().respond(request)
 
-    findings = found(Fragile())
-    assert findings["60 s of sound"] == ("fail", "ValueError: index out of range")
-    assert findings["a request after all that"][0] == "fail"
+    findings = findings_of(Fragile())
+    assert findings["60 s of audio"] == ("fail", "ValueError: index out of range")
+    assert findings["request after the other checks"][0] == "fail"
 
 
-def test_a_call_that_hangs_is_found_and_left_behind() -> None:
+def test_hanging_call_is_found_and_abandoned() -> None:
     release = threading.Event()
 
-    class Hanging(Right):
+    class Hanging(Correct):
         def respond(self, request: Request) -> Reply:
             if request.audio.seconds > 30:
                 release.wait(20)
             return super().respond(request)
 
-    begun = time.monotonic()
-    findings = found(Hanging(), seconds=0.5)
+    started = time.monotonic()
+    findings = findings_of(Hanging(), seconds=0.5)
     release.set()
-    assert findings["60 s of sound"] == (
+    assert findings["60 s of audio"] == (
         "fail",
-        "TimeoutError: no answer in 0.5 s; give the adapter a time-out of its own",
+        "TimeoutError: no reply in 0.5 s; add a time-out to the adapter",
     )
     assert "still hangs" in findings["stopped"][1]
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("spec", ["echo", "canned", "reference"])
-def test_the_floors_and_oracles_pass(spec: str) -> None:
-    findings = found(build_system(spec))
+def test_floor_and_oracle_systems_pass(spec: str) -> None:
+    findings = findings_of(build_system(spec))
     assert not [f for f in findings.values() if f[0] == "fail"], findings
 
 
-def test_the_http_adapter_passes_with_a_right_server(serve: Callable[..., Any]) -> None:
+def test_http_adapter_passes_with_a_correct_server(serve: Callable[..., Any]) -> None:
     def script(h: Any) -> None:
         if h.command == "GET":
             h.reply("v1")
         elif len(h.body) < 60:
-            h.reply("a torn file", status=500)
+            h.reply("truncated file", status=500)
         else:
             h.reply(h.body, "audio/wav")
 
-    findings = found(build_system(serve(script).url, {"calls_at_once": 3, "timeout": 20}))
+    findings = findings_of(build_system(serve(script).url, {"calls_at_once": 3, "timeout": 20}))
     assert not [f for f in findings.values() if f[0] == "fail"], findings
     assert "set send=json" in findings["earlier turns"][1]
 
 
-def test_the_command_reports_readably_and_exits_with_what_it_found(tmp_path: Path) -> None:
+def test_command_prints_findings_and_sets_the_exit_code(tmp_path: Path) -> None:
     script = tmp_path / "infer.py"
     script.write_text(
         f"#!{sys.executable}\nimport sys, json\nfor line in sys.stdin:\n    q = json.loads(line)\n"
@@ -181,16 +181,16 @@ def test_the_command_reports_readably_and_exits_with_what_it_found(tmp_path: Pat
     script.chmod(0o755)
     done = CliRunner().invoke(command_line, ["check", "system", f"command:{script}"], standalone_mode=False)
     assert done.return_value == 0, done.output
-    assert "ok    a first request: 12 characters in " in done.output
+    assert "ok    first request: 12 characters in " in done.output
     assert "'infer' can be run" in done.output
     script.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no GPU found')\n")
     done = CliRunner().invoke(command_line, ["check", "system", f"command:{script}"], standalone_mode=False)
     assert done.return_value == 1
-    assert "FAIL  a first request: SystemFailure: the program ended with exit code 1" in done.output
+    assert "FAIL  first request: SystemFailure: the program ended with exit code 1" in done.output
     assert "no GPU found" in done.output
 
 
-def test_what_makes_a_system_unusable_is_said_once() -> None:
+def test_unusable_system_is_reported_once() -> None:
     done = CliRunner().invoke(
         command_line, ["check", "system", "command:./nothere.sh"], standalone_mode=False
     )

@@ -1,4 +1,4 @@
-"""Coughs, laughs, sighs and the like, built of noise and glottal pulses through formant filters."""
+"""Synthetic coughs, laughs, sighs and other sounds: noise and glottal pulses through formant filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_event(name: str, pitch: float, formants: float, random: Generator) -> F
         name: a label of the event cue.
         pitch: the speaker's median F0, Hz.
         formants: factor on the resonances, as in Manner.
-        random: makes no two alike.
+        random: source of variation between events.
     """
     sound = _MAKERS[name](pitch, formants, random)
     fade = OUT_RATE // 200
@@ -39,7 +39,7 @@ def _noise(seconds: float, low: float, high: float, random: Generator) -> Floats
 
 
 def _pulses(f0: Floats, random: Generator, jitter: float = 0.01) -> Floats:
-    """Return glottal pulses along an F0 track (Hz per sample), low-passed to a voice's slope."""
+    """Return glottal pulses along an F0 track (Hz per sample), low-passed to the slope of a voice."""
     phase = np.cumsum(f0 / OUT_RATE)
     if jitter:
         wander = random.standard_normal(int(phase[-1]) + 2) * jitter
@@ -65,7 +65,7 @@ def _mouth(
 def _breath(
     seconds: float, high: float, resonances: tuple[float, ...], formants: float, random: Generator
 ) -> Floats:
-    """Return air through an open mouth: resonances so wide that the noise does not whistle."""
+    """Return breath noise: the resonances are wide, so that the noise does not whistle."""
     return _mouth(_noise(seconds, 300, high, random), resonances, formants, narrowest=500.0)
 
 
@@ -76,7 +76,7 @@ def _hump(count: int, attack: float) -> Floats:
 
 
 def _joined(parts: list[tuple[float, Floats]]) -> Floats:
-    """Lay parts at their start seconds into one sound."""
+    """Return one sound with each part at its start, in seconds."""
     end = max(_count(start) + len(part) for start, part in parts)
     sound = np.zeros(end)
     for start, part in parts:

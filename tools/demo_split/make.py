@@ -1,4 +1,4 @@
-"""Make the audio and samples.jsonl of the five demo tasks; see README.md beside this file.
+"""Generate the audio and samples.jsonl of the five demo tasks; see README.md.
 
 Usage: python tools/demo_split/make.py [--out tasks] [--task emotion ...]
 """
@@ -24,15 +24,15 @@ from voice import MANNERS, OUT_RATE, Analysis, Manner, analyse, change
 HERE = Path(__file__).resolve().parent
 TASKS = ("emotion", "age", "gender", "event", "multi")
 SEED = 20_250
-#: Every clip has this length, so that neither duration nor size tells anything.
+#: Length of every clip, so that neither duration nor size reveals a label.
 CLIP_SECONDS = 3.6
-#: Level of the loud parts, dB relative to full scale, and of the noise that fills the rest.
+#: Level of the loud parts and of the background noise, dB relative to full scale.
 ACTIVE_DB, FLOOR_DB = -22.0, -68.0
-#: The first sound starts between these two, in seconds.
+#: Range of the onset, seconds.
 ONSET = (0.06, 0.26)
-#: A sentence with an event beside it is spoken faster if it lasts longer.
-MOST_BESIDE_EVENT = 1.55
-#: No vowels, so that no id spells a word.
+#: Longest sentence beside an event, seconds; a longer one is spoken faster.
+MAX_SECONDS_BESIDE_EVENT = 1.55
+#: Letters of ids: no vowels, so that no id spells a word.
 ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
 
 logger = logging.getLogger("demo_split")
@@ -41,7 +41,7 @@ Generator = np.random.Generator
 
 
 def main() -> None:
-    """Parse the command line and make what it names."""
+    """Parse the command line and generate the tasks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "tasks")
     parser.add_argument("--task", action="append", choices=TASKS)
@@ -73,18 +73,18 @@ def make_task(task: str, folder: Path) -> None:
                 }
             )
         logger.info("%s: %s", task, group["transcript"])
-    order, ids = _telling_nothing(rows, names, random)
+    order, ids = _uninformative_order(rows, names, random)
     audio = folder / "audio"
     audio.mkdir(parents=True, exist_ok=True)
     for old in audio.glob("*.wav"):
         old.unlink()
     lines = []
-    for place in order:
-        content = _wav(clips[place])
-        name = f"audio/{ids[place]}.wav"
+    for index in order:
+        content = _wav(clips[index])
+        name = f"audio/{ids[index]}.wav"
         (folder / name).write_bytes(content)
-        head = {"id": ids[place], "audio": name, "audio_sha256": hashlib.sha256(content).hexdigest()}
-        lines.append(json.dumps({**head, **rows[place]}, ensure_ascii=False) + "\n")
+        head = {"id": ids[index], "audio": name, "audio_sha256": hashlib.sha256(content).hexdigest()}
+        lines.append(json.dumps({**head, **rows[index]}, ensure_ascii=False) + "\n")
     (folder / "samples.jsonl").write_text("".join(lines))
 
 
@@ -96,81 +96,85 @@ def _names(count: int, random: Generator) -> list[str]:
     return [str(name) for name in random.permutation(sorted(names))]
 
 
-def _telling_nothing(
+def _uninformative_order(
     rows: list[dict[str, Any]], names: list[str], random: Generator
 ) -> tuple[list[int], list[str]]:
-    """Return an order of the rows and their ids, drawn until neither leans to a label."""
+    """Return an order of the rows and their ids, drawn again until neither correlates with a label."""
     while True:
-        order = [int(place) for place in random.permutation(len(rows))]
+        order = [int(index) for index in random.permutation(len(rows))]
         ids = [str(name) for name in random.permutation(names)[: len(rows)]]
-        place_of = np.argsort(order)
+        position_of = np.argsort(order)
         rank_of = np.argsort(np.argsort(ids))
-        if max(_lean(rows, place_of), _lean(rows, rank_of)) < 0.15:
+        if max(_bias(rows, position_of), _bias(rows, rank_of)) < 0.15:
             return order, ids
 
 
-def _lean(rows: list[dict[str, Any]], ranks: NDArray[np.int64]) -> float:
-    """Return the largest distance from one half of any label's area under the ROC curve."""
+def _bias(rows: list[dict[str, Any]], ranks: NDArray[np.int64]) -> float:
+    """Return the largest distance of a label's area under the ROC curve from one half."""
     worst = 0.0
     for cue, label in sorted({pair for row in rows for pair in row["cues"].items()}):
-        own = np.array([row["cues"].get(cue) == label for row in rows])
-        if 4 <= own.sum() <= len(rows) - 4:
-            wins = (ranks[own][:, None] > ranks[~own][None]).mean()
+        mask = np.array([row["cues"].get(cue) == label for row in rows])
+        if 4 <= mask.sum() <= len(rows) - 4:
+            wins = (ranks[mask][:, None] > ranks[~mask][None]).mean()
             worst = max(worst, abs(float(wins) - 0.5))
     return worst
 
 
 def _group_clips(group: dict[str, Any], seed: list[int]) -> list[Floats]:
-    """Return the members' clips: one sentence said once, then changed as each label asks."""
+    """Return the members' clips: one rendering of the sentence, changed for each label."""
     random = np.random.default_rng(seed)
     plain = analyse(speak(group["transcript"], group["language"]))
     speaker = Manner(pitch=random.uniform(-1.2, 1.2), formants=random.uniform(0.975, 1.025))
     if not any("gender" in member["cues"] or "age" in member["cues"] for member in group["members"]):
         speaker += Manner(pitch=random.choice([0.0, -3.0]))
     if any(member["cues"].get("event", "none") != "none" for member in group["members"]):
-        speaker += Manner(rate=max(1.0, plain.seconds / MOST_BESIDE_EVENT))
-    after = bool(random.integers(2))
+        speaker += Manner(rate=max(1.0, plain.seconds / MAX_SECONDS_BESIDE_EVENT))
+    event_last = bool(random.integers(2))
     clips = []
     for number, member in enumerate(group["members"]):
-        own = np.random.default_rng([*seed, number])
-        clips.append(_clip(plain, speaker, member["cues"], after, own))
+        member_random = np.random.default_rng([*seed, number])
+        clips.append(_clip(plain, speaker, member["cues"], event_last, member_random))
     return clips
 
 
-def _clip(plain: Analysis, speaker: Manner, cues: dict[str, str], after: bool, random: Generator) -> Floats:
+def _clip(
+    plain: Analysis, speaker: Manner, cues: dict[str, str], event_last: bool, random: Generator
+) -> Floats:
     manner = speaker + Manner(
         pitch=random.uniform(-0.3, 0.3), rate=random.uniform(0.98, 1.02), spread=random.uniform(0.95, 1.05)
     )
     for cue, label in cues.items():
         if cue != "event":
             manner += MANNERS[cue][label]
-    sound = change(plain, manner, random.uniform(0, 2 * np.pi))
-    sound /= _active_rms(sound)
+    audio = change(plain, manner, random.uniform(0, 2 * np.pi))
+    audio /= _active_rms(audio)
     event = cues.get("event", "none")
     if event != "none":
         pitch = 185 * 2 ** (manner.pitch / 12)
         burst = make_event(event, pitch, manner.formants, random)
         burst *= 10 ** (random.uniform(-2.0, 0.5) / 20) / _active_rms(burst)
         gap = np.zeros(round(random.uniform(0.27, 0.34) * OUT_RATE))
-        sound = np.concatenate([sound, gap, burst] if after else [burst, gap, sound])
-    return _padded(sound, random)
+        audio = np.concatenate([audio, gap, burst] if event_last else [burst, gap, audio])
+    return _padded(audio, random)
 
 
-def _active_rms(sound: Floats) -> float:
+def _active_rms(audio: Floats) -> float:
     """Return the root mean square of the 20 ms frames within 25 dB of the loudest."""
     step = OUT_RATE // 50
-    frames = sound[: len(sound) // step * step].reshape(-1, step)
+    frames = audio[: len(audio) // step * step].reshape(-1, step)
     power = (frames**2).mean(axis=1)
     return float(np.sqrt(power[power > power.max() * 10**-2.5].mean()))
 
 
-def _padded(sound: Floats, random: Generator) -> Floats:
+def _padded(audio: Floats, random: Generator) -> Floats:
     total = round(CLIP_SECONDS * OUT_RATE)
     start = round(random.uniform(*ONSET) * OUT_RATE)
-    if start + len(sound) > total:
-        raise ValueError(f"{(start + len(sound)) / OUT_RATE:.2f} s do not fit into {CLIP_SECONDS} s")
+    if start + len(audio) > total:
+        raise ValueError(
+            f"{(start + len(audio)) / OUT_RATE:.2f} s of audio; expected at most {CLIP_SECONDS} s"
+        )
     clip = np.zeros(total)
-    clip[start : start + len(sound)] = sound * (10 ** (ACTIVE_DB / 20) / _active_rms(sound))
+    clip[start : start + len(audio)] = audio * (10 ** (ACTIVE_DB / 20) / _active_rms(audio))
     clip += random.standard_normal(total) * 10 ** (FLOOR_DB / 20)
     if np.abs(clip).max() > 0.98:
         raise ValueError(f"clips: peak {np.abs(clip).max():.2f}")

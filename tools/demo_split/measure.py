@@ -1,7 +1,7 @@
-"""What can be measured of a clip, by numpy and scipy alone, and what each label should move.
+"""Acoustic measures of a clip, with numpy and scipy, and the change that each label should cause.
 
 Usage: python tools/demo_split/measure.py [tasks]
-prints, per task, in how many groups the labels can be measured.
+prints, per task, the number of groups in which the labels are measurable.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ RATE = 16_000
 _WINDOW, _HOP = 640, 160
 #: dB below the loudest frames at which a frame counts as silent.
 _SILENT_DB = 30.0
-#: A pause at least this long parts an event from the speech.
+#: Shortest pause between an event and the speech.
 _PAUSE_SECONDS = 0.19
 _LAGS = (RATE // 1100, RATE // 62)
-#: Where the envelopes of two clips are compared, Hz, and the step, as a share of an octave.
+#: Range in which envelopes of two clips are compared (Hz) and step (octaves).
 _ENVELOPE_HERTZ, _STEP = (250.0, 6000.0), 1 / 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """What one clip sounds like.
+    """Measures of one clip.
 
     Attributes:
         pitch: median F0 of the speech, semitones above 55 Hz.
         spread: 10 % to 90 % range of F0, semitones.
         seconds: length of the speech.
         slope: level at 2 to 6 kHz over that at 0.1 to 1 kHz in voiced frames, dB.
-        envelope: level of voiced frames on a logarithmic frequency axis, straightened, dB.
-        event_seconds: sound outside the speech.
-        event_voiced: share of it that has a pitch.
-        event_pitch: its upper F0, semitones above 55 Hz; 0 where less than a third has a pitch.
-        event_bursts: how many stretches of it have a pitch.
-        event_longest: seconds of its longest stretch within 15 dB of its loudest frame.
+        envelope: level of voiced frames on a logarithmic frequency axis, without its linear trend, dB.
+        event_seconds: sound outside the speech, seconds.
+        event_voiced: share of that sound that has a pitch.
+        event_pitch: its upper F0, semitones above 55 Hz; 0 if less than a third has a pitch.
+        event_bursts: number of its stretches that have a pitch.
+        event_longest: its longest stretch within 15 dB of its loudest frame, seconds.
     """
 
     pitch: float
@@ -61,7 +61,7 @@ class Measures:
 
 
 def read_wav(path: Path) -> Floats:
-    """Return a 16 kHz mono PCM16 file as float, its level set to one."""
+    """Return a 16 kHz mono PCM16 file as float with RMS 1."""
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
         sound = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
@@ -79,15 +79,15 @@ def measure(sound: Floats) -> Measures:
     voiced = active & certain
     inside = np.zeros(len(frames), bool)
     inside[speech[0] : speech[1]] = True
-    own = _steady(tones, voiced & inside)
+    speech_tones = _steady(tones, voiced & inside)
     outside = active & ~inside
     power = np.abs(np.fft.rfft((frames * np.hanning(_WINDOW))[voiced & inside], 2048)) ** 2
     hertz = np.fft.rfftfreq(2048, 1 / RATE)
     event_tones = _steady(tones, voiced & ~inside)
     event_voiced = float((voiced & ~inside).sum() / max(1, outside.sum()))
     return Measures(
-        pitch=float(np.median(own)),
-        spread=float(np.percentile(own, 90) - np.percentile(own, 10)),
+        pitch=float(np.median(speech_tones)),
+        spread=float(np.percentile(speech_tones, 90) - np.percentile(speech_tones, 10)),
         seconds=(speech[1] - speech[0]) * _HOP / RATE,
         slope=_band(power, hertz, 2000, 6000) - _band(power, hertz, 100, 1000),
         envelope=_envelope(power, hertz),
@@ -100,18 +100,18 @@ def measure(sound: Floats) -> Measures:
 
 
 def _islands(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return (first, last + 1) frames of stretches of sound, pauses shorter than the limit closed."""
-    places = np.flatnonzero(active)
+    """Return (first, last + 1) frames of stretches of sound; shorter pauses do not split a stretch."""
+    frames = np.flatnonzero(active)
     limit = _PAUSE_SECONDS * RATE / _HOP
-    cuts = np.flatnonzero(np.diff(places) > limit)
+    cuts = np.flatnonzero(np.diff(frames) > limit)
     starts = [0, *(cuts + 1)]
-    ends = [*cuts, len(places) - 1]
-    return [(int(places[a]), int(places[b]) + 1) for a, b in zip(starts, ends, strict=True)]
+    ends = [*cuts, len(frames) - 1]
+    return [(int(frames[a]), int(frames[b]) + 1) for a, b in zip(starts, ends, strict=True)]
 
 
-def _runs(wanted: NDArray[np.bool_]) -> int:
-    """Return how many runs of at least 30 ms are wanted."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(int), [0]])))
+def _runs(mask: NDArray[np.bool_]) -> int:
+    """Return the number of runs of at least 30 ms in a mask of frames."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
     return int((np.diff(ends)[::2] >= 3).sum())
 
 
@@ -124,31 +124,31 @@ def _longest(level: Floats, outside: NDArray[np.bool_]) -> float:
 
 
 def _pitches(frames: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return F0 in semitones above 55 Hz by autocorrelation, and where it is certain."""
+    """Return F0 in semitones above 55 Hz by autocorrelation, and a mask of the certain frames."""
     window = np.hanning(_WINDOW)
     weight = np.fft.irfft(np.abs(np.fft.rfft(window, 2048)) ** 2)[: _LAGS[1] + 2]
     spectra = np.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * window, 2048)
-    same = np.fft.irfft(np.abs(spectra) ** 2)[:, : _LAGS[1] + 2]
-    same = same / (same[:, :1] + 1e-12) / (weight / weight[0])
-    part = same[:, _LAGS[0] : _LAGS[1]]
-    # The shortest lag nearly as good as the best: an octave down is as periodic as the truth.
-    peak = (part >= np.roll(same, 1, 1)[:, _LAGS[0] : _LAGS[1]]) & (
-        part >= np.roll(same, -1, 1)[:, _LAGS[0] : _LAGS[1]]
+    correlation = np.fft.irfft(np.abs(spectra) ** 2)[:, : _LAGS[1] + 2]
+    correlation = correlation / (correlation[:, :1] + 1e-12) / (weight / weight[0])
+    inner = correlation[:, _LAGS[0] : _LAGS[1]]
+    # Take the shortest lag that is nearly as good as the best: an octave below is equally periodic.
+    peak = (inner >= np.roll(correlation, 1, 1)[:, _LAGS[0] : _LAGS[1]]) & (
+        inner >= np.roll(correlation, -1, 1)[:, _LAGS[0] : _LAGS[1]]
     )
-    best = part.max(axis=1)
-    good = peak & (part > 0.88 * best[:, None])
-    lag = np.where(good.any(axis=1), good.argmax(axis=1), part.argmax(axis=1)) + _LAGS[0]
+    best = inner.max(axis=1)
+    good = peak & (inner > 0.88 * best[:, None])
+    lag = np.where(good.any(axis=1), good.argmax(axis=1), inner.argmax(axis=1)) + _LAGS[0]
     return 12 * np.log2(RATE / lag / 55), best > 0.55
 
 
-def _steady(tones: Floats, wanted: NDArray[np.bool_]) -> Floats:
-    """Return the wanted F0 values, smoothed, leaps of more than an octave from the median left out."""
-    own = tones[wanted]
-    if len(own) < 5:
-        return own
-    own = median_filter(own, 5)
-    near = np.abs(own - np.median(own)) < 12
-    return own[near]
+def _steady(tones: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Return the smoothed F0 of the frames in `mask`, without values over an octave from the median."""
+    tones = tones[mask]
+    if len(tones) < 5:
+        return tones
+    tones = median_filter(tones, 5)
+    near = np.abs(tones - np.median(tones)) < 12
+    return tones[near]
 
 
 def _band(power: Floats, hertz: Floats, low: float, high: float) -> float:
@@ -157,7 +157,7 @@ def _band(power: Floats, hertz: Floats, low: float, high: float) -> float:
 
 def _envelope(power: Floats, hertz: Floats) -> Floats:
     level = (10 * np.log10(power + 1e-9)).mean(axis=0)
-    # A running mean over 300 Hz takes the harmonics out.
+    # A running mean over 300 Hz removes the harmonics.
     smooth = uniform_filter1d(level, round(300 / hertz[1]))
     low, high = _ENVELOPE_HERTZ
     octaves = np.arange(np.log2(low), np.log2(high), _STEP)
@@ -166,13 +166,13 @@ def _envelope(power: Floats, hertz: Floats) -> Floats:
 
 
 def formant_shift(one: Measures, other: Measures) -> float:
-    """Return by how many octaves the first clip's spectral envelope lies above the second's.
+    """Return the shift in octaves of the first clip's spectral envelope above the second's.
 
-    Both must say the same words; the shift is where the two curves agree best.
+    Both clips must have the same words. The shift is the one at which the two curves correlate best.
     """
-    most = round(0.6 / _STEP)
+    max_shift = round(0.6 / _STEP)
     best, best_fit = 0, -np.inf
-    for shift in range(-most, most + 1):
+    for shift in range(-max_shift, max_shift + 1):
         a = one.envelope[max(0, shift) : len(one.envelope) + min(0, shift)]
         b = other.envelope[max(0, -shift) : len(other.envelope) + min(0, -shift)]
         fit = np.corrcoef(a, b)[0, 1]
@@ -181,8 +181,8 @@ def formant_shift(one: Measures, other: Measures) -> float:
     return best * _STEP
 
 
-#: Label -> measure -> what it should move, in the measure's unit, against a plain voice. From what
-#: the labels mean, and never from what was measured: tests/task holds every clip against this.
+#: Cue -> label -> measure -> expected change against a plain voice, in the unit of the measure. Derived from
+#: the meaning of the labels, not from measurements; tests/task compares every clip with it.
 EXPECTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "emotion": {
         "neutral": {"spread": -1},
@@ -227,8 +227,8 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "sneeze": {"event_seconds": 0.5, "event_longest": 0.25},
     },
 }
-#: How much of a measure's expected move makes it worth asking for, and how much must be seen.
-SMALLEST: Mapping[str, float] = {
+#: Measure -> smallest expected change that is tested, and the share of it that must be measured.
+MIN_CHANGE: Mapping[str, float] = {
     "pitch": 2.0,
     "spread": 2.0,
     "seconds": 0.25,
@@ -240,18 +240,18 @@ SMALLEST: Mapping[str, float] = {
     "event_bursts": 2.0,
     "event_longest": 0.3,
 }
-SEEN_SHARE = 0.25
+MIN_SHARE = 0.25
 
 
 def cue_moves(cue: str, one: str, other: str) -> dict[str, float]:
-    """Return the measures that should differ between two labels of one cue, and by how much."""
+    """Return the measures that should differ between two labels of a cue, with the expected change."""
     a, b = EXPECTED[cue][one], EXPECTED[cue][other]
-    moves = {name: a.get(name, 0.0) - b.get(name, 0.0) for name in SMALLEST}
-    return {name: move for name, move in moves.items() if abs(move) >= SMALLEST[name]}
+    moves = {name: a.get(name, 0.0) - b.get(name, 0.0) for name in MIN_CHANGE}
+    return {name: move for name, move in moves.items() if abs(move) >= MIN_CHANGE[name]}
 
 
 def moved(one: Measures, other: Measures, name: str) -> float:
-    """Return how far a measure lies apart in two clips."""
+    """Return the difference of a measure between two clips."""
     if name == "formants":
         return formant_shift(one, other)
     return float(getattr(one, name) - getattr(other, name))
@@ -260,32 +260,31 @@ def moved(one: Measures, other: Measures, name: str) -> float:
 def unseen_cues(
     one: Measures, other: Measures, cues: Mapping[str, str], other_cues: Mapping[str, str]
 ) -> list[str]:
-    """Return what is not measurable about the labels of two clips with the same words; none is good.
+    """Return the faults in the measured differences between two clips with the same words.
 
-    Every measure that the labels together should move has to move that way, by at least a
-    quarter of what is expected; and each cue that differs must have such a measure, unless
-    another cue's move cancels it.
+    Every measure that the labels together should change must change in that direction, by at least a quarter
+    of the expected change. Each cue that differs must have such a measure.
     """
     total: dict[str, float] = defaultdict(float)
     differing = [cue for cue in cues if cues[cue] != other_cues[cue]]
     for cue in differing:
         a, b = EXPECTED[cue][cues[cue]], EXPECTED[cue][other_cues[cue]]
-        for name in SMALLEST:
+        for name in MIN_CHANGE:
             total[name] += a.get(name, 0.0) - b.get(name, 0.0)
     faults = []
     for name, move in total.items():
-        seen = moved(one, other, name)
-        if abs(move) >= SMALLEST[name] and seen * np.sign(move) < SEEN_SHARE * abs(move):
-            faults.append(f"{name}: {seen:+.2f} where about {move:+.2f} is expected")
+        change = moved(one, other, name)
+        if abs(move) >= MIN_CHANGE[name] and change * np.sign(move) < MIN_SHARE * abs(move):
+            faults.append(f"{name}: {change:+.2f}, expected about {move:+.2f}")
     for cue in differing:
-        own = cue_moves(cue, cues[cue], other_cues[cue])
-        if not any(abs(total[name]) >= SMALLEST[name] for name in own):
-            faults.append(f"{cue}: nothing measurable tells {cues[cue]} from {other_cues[cue]}")
+        moves = cue_moves(cue, cues[cue], other_cues[cue])
+        if not any(abs(total[name]) >= MIN_CHANGE[name] for name in moves):
+            faults.append(f"{cue}: no measure distinguishes {cues[cue]} from {other_cues[cue]}")
     return faults
 
 
 def groups_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return contrast group -> its rows, of one task folder."""
+    """Return contrast group -> rows, for one task folder."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in (folder / "samples.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -294,11 +293,11 @@ def groups_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def main() -> None:
-    """Print the share of measurable groups per task, and what is missing."""
+    """Print the number of measurable groups per task and the faults of the others."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "tasks"
     for folder in sorted(path.parent for path in root.glob("*/samples.jsonl")):
         groups = groups_of(folder)
-        bad = 0
+        faulty = 0
         for one, other in groups.values():
             faults = unseen_cues(
                 measure(read_wav(folder / one["audio"])),
@@ -306,10 +305,10 @@ def main() -> None:
                 one["cues"],
                 other["cues"],
             )
-            bad += bool(faults)
+            faulty += bool(faults)
             for fault in faults:
                 sys.stdout.write(f"  {one['transcript']} {one['cues']} {other['cues']} {fault}\n")
-        sys.stdout.write(f"{folder.name}: measurable in {len(groups) - bad} of {len(groups)} groups\n")
+        sys.stdout.write(f"{folder.name}: measurable in {len(groups) - faulty} of {len(groups)} groups\n")
 
 
 if __name__ == "__main__":

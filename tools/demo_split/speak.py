@@ -1,6 +1,6 @@
-"""Plain speech for the recipe: hibari for English, eSpeak NG for Chinese. Nothing here ships.
+"""Plain speech for the demo split: hibari for English, eSpeak NG for Chinese. Nothing here is shipped.
 
-eSpeak NG is a GPL program: it is run here to make sound and is no part of the package.
+eSpeak NG is a GPL program: it only generates audio here and is no part of the package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.signal import resample_poly
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Hz of what `speak` returns.
+#: Sampling rate of `speak`, Hz.
 RATE = 24_000
 _ESPEAK_RATE_WORDS = 205
 _MONO_SYNCHRONOUS, _UTF8_PHONEMES = 2, 1 | 0x1000
@@ -23,11 +23,11 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def speak(text: str, language: str) -> NDArray[np.float64]:
-    """Return (samples,) float in [-1, 1] at 24 kHz, silence at both ends cut off."""
+    """Return (samples,) float in [-1, 1] at 24 kHz, with silence at both ends removed."""
     sound = _english()(text, seed=0).astype(np.float64) if language == "en" else _chinese(text)
     loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
-    edge = RATE // 50
-    return sound[max(0, loud[0] - edge) : loud[-1] + edge]
+    margin = RATE // 50
+    return sound[max(0, loud[0] - margin) : loud[-1] + margin]
 
 
 @cache
@@ -47,7 +47,7 @@ def _espeak() -> tuple[Any, int]:
 
 
 def _chinese(text: str) -> NDArray[np.float64]:
-    # The sentence before leaves a trace in the next one: here it is always the same sentence.
+    # eSpeak NG carries state into the next sentence; speaking each sentence twice fixes that state.
     _chinese_once(text)
     return _chinese_once(text)
 

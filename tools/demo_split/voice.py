@@ -1,4 +1,4 @@
-"""A voice made to sound otherwise: pitch, range, formants, rate, tilt, breath and tremor by WORLD."""
+"""Voice conversion with WORLD: pitch, range, formants, rate, tilt, breath and tremor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from speak import RATE
 
-#: Hz of every clip.
+#: Sampling rate of every clip, Hz.
 OUT_RATE = 16_000
 _FRAME_MS = 5.0
 Floats = NDArray[np.float64]
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a voice differs from the plain one.
+    """Changes of a voice against the plain one.
 
     Attributes:
         pitch: semitones added.
@@ -30,7 +30,7 @@ class Manner:
         tremor: semitones of a slow wobble of F0.
         wobble: Hz of that wobble.
         rise: semitones F0 climbs over the last third.
-        punch: exponent on frame amplitude; above 1 the loud parts stand out.
+        punch: exponent on frame amplitude; above 1 it emphasises the loud parts.
     """
 
     pitch: float = 0.0
@@ -45,18 +45,18 @@ class Manner:
     punch: float = 1.0
 
     def __add__(self, other: Manner) -> Manner:
-        """Return both changes at once: what is a factor multiplies, what is an amount adds up."""
+        """Return both changes combined: factors multiply, amounts add up."""
         factors = {"spread", "formants", "rate", "punch"}
         values = {}
         for entry in fields(self):
-            own, their = getattr(self, entry.name), getattr(other, entry.name)
-            values[entry.name] = own * their if entry.name in factors else own + their
+            left, right = getattr(self, entry.name), getattr(other, entry.name)
+            values[entry.name] = left * right if entry.name in factors else left + right
         values["wobble"] = max(self.wobble, other.wobble)
         values["breath"] = min(values["breath"], 0.8)
         return Manner(**values)
 
 
-#: What each label does to the plain voice. Caricatures of findings on acted speech, not recordings.
+#: Cue -> label -> change of the plain voice. Caricatures of findings on acted speech, not of recordings.
 MANNERS: dict[str, dict[str, Manner]] = {
     "emotion": {
         "neutral": Manner(spread=0.75),
@@ -80,7 +80,7 @@ MANNERS: dict[str, dict[str, Manner]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What WORLD takes a voice apart into, one frame per 5 ms.
+    """WORLD's analysis of a voice, one frame per 5 ms.
 
     Attributes:
         f0: (frames,) Hz, 0 where unvoiced.
@@ -109,20 +109,20 @@ def analyse(sound: Floats) -> Analysis:
 
 
 def change(plain: Analysis, manner: Manner, phase: float) -> Floats:
-    """Return the voice changed, at 16 kHz; the tremor starts at `phase` radians."""
+    """Return the changed voice at 16 kHz; the tremor starts at `phase` radians."""
     f0, envelope, noise = _at_rate(plain.f0, plain.envelope, plain.noise, manner.rate)
-    made = pyworld.synthesize(
+    sound = pyworld.synthesize(
         _pitched(f0, manner, phase),
         np.ascontiguousarray(_shaped(envelope, manner)),
         np.ascontiguousarray(_breathy(noise, manner.breath)),
         RATE,
         frame_period=_FRAME_MS,
     )
-    return resample_poly(made, 2, 3)
+    return resample_poly(sound, 2, 3)
 
 
 def _at_rate(f0: Floats, envelope: Floats, noise: Floats, rate: float) -> tuple[Floats, Floats, Floats]:
-    """Return the three tracks on 1 / rate as many frames."""
+    """Return the three tracks with the number of frames divided by `rate`."""
     at = np.linspace(0, len(f0) - 1, round(len(f0) / rate))
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, len(f0) - 1)
@@ -138,10 +138,10 @@ def _pitched(f0: Floats, manner: Manner, phase: float) -> Floats:
     tones = 12 * np.log2(f0[voiced])
     middle = np.median(tones)
     seconds = np.flatnonzero(voiced) * _FRAME_MS / 1000
-    place = np.linspace(0, 1, len(f0))[voiced]
+    position = np.linspace(0, 1, len(f0))[voiced]
     tones = middle + (tones - middle) * manner.spread + manner.pitch
     tones += manner.tremor * np.sin(2 * np.pi * manner.wobble * seconds + phase)
-    tones += manner.rise * np.clip((place - 0.65) / 0.35, 0, 1)
+    tones += manner.rise * np.clip((position - 0.65) / 0.35, 0, 1)
     changed = np.zeros_like(f0)
     changed[voiced] = np.clip(2 ** (tones / 12), 60, 650)
     return changed
