@@ -97,6 +97,8 @@ PHRASES = {
 }
 #: Strings of prompts and stored rows, which must not change.
 STORED = {'"not heard"', '"heard shuffled"'}
+#: Prompts sent to models: part of a hash, so their words stay.
+ALLOWED = ("what is said in the recording",)
 TEST_NAMES = re.compile(
     r"^test_(what|who|nobody)_|_(nobody|anybody|everybody|says|said|tells|told|knows|heard|ears?|jury|surely)(_|$)"
 )
@@ -148,7 +150,7 @@ def faults_of(path: Path) -> list[str]:
         lines = [(number, line) for number, line in enumerate(outside.splitlines(), 1)]
     for number, line in lines:
         for pattern, advice in PHRASES.items():
-            if found := re.search(pattern, line):
+            if (found := re.search(pattern, line)) and not any(words in line for words in ALLOWED):
                 faults.append(f"{path}:{number}: '{found[0]}'; {advice}: {line[:90]}")
     return faults
 
