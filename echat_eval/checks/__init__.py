@@ -1,1 +1,1 @@
-"""Checks of the instruments: judges by golden replies, attacks and people; annotators by labels."""
+"""Checks of instruments: judges against golden replies, attacks and raters; annotators against labels."""

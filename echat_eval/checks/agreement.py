@@ -1,7 +1,7 @@
-"""How well two ratings of the same replies agree, with intervals over clusters.
+"""Agreement of two ratings of the same replies, with intervals over clusters.
 
 Intervals leave out one cluster at a time (jackknife) and use Student's t with clusters - 1 degrees of
-freedom; with fewer than two clusters, or where a statistic has no value, there is none.
+freedom. There is no interval with fewer than two clusters, or if the statistic has no value without one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Ratings = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """One statistic; `low` and `high` are None where no interval can be given."""
+    """One statistic with its interval; `low` and `high` are None without an interval."""
 
     value: float | None
     low: float | None
@@ -51,43 +51,43 @@ def jackknifed(
     """Return a statistic with its interval over clusters.
 
     Args:
-        statistic: takes the indices of the rows to use; None where it has no value.
-        clusters: (rows,) what each row belongs to.
+        statistic: maps the indices of rows to a value; None if it is undefined.
+        clusters: (rows,) the cluster of each row.
     """
     names: dict[Hashable, int] = {}
     codes = np.array([names.setdefault(cluster, len(names)) for cluster in clusters])
     whole = statistic(np.arange(len(codes)))
     groups = len(names)
-    none = Agreement(value=whole, low=None, high=None, n=len(codes), clusters=groups)
+    without_interval = Agreement(value=whole, low=None, high=None, n=len(codes), clusters=groups)
     if whole is None or groups < 2:
-        return none
-    left = [statistic(np.flatnonzero(codes != g)) for g in range(groups)]
-    known = [value for value in left if value is not None]
-    if len(known) < groups:
-        return none
-    variance = (groups - 1) / groups * float(((np.array(known) - np.mean(known)) ** 2).sum())
+        return without_interval
+    left_out = [statistic(np.flatnonzero(codes != g)) for g in range(groups)]
+    defined = [value for value in left_out if value is not None]
+    if len(defined) < groups:
+        return without_interval
+    variance = (groups - 1) / groups * float(((np.array(defined) - np.mean(defined)) ** 2).sum())
     half = float(stdtrit(groups - 1, 0.5 + level / 2)) * math.sqrt(variance)
     return Agreement(value=whole, low=whole - half, high=whole + half, n=len(codes), clusters=groups)
 
 
 def spearman(a: Ratings, b: Ratings) -> float | None:
-    """Return Spearman's rank correlation, ties averaged; None if one side never varies."""
+    """Return Spearman's rank correlation, ties averaged; None if one side is constant."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(scipy_stats.spearmanr(a, b).statistic)
 
 
 def kendall(a: Ratings, b: Ratings) -> float | None:
-    """Return Kendall's tau-b; None if one side never varies."""
+    """Return Kendall's tau-b; None if one side is constant."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(scipy_stats.kendalltau(a, b).statistic)
 
 
 def quadratic_kappa(a: Ratings, b: Ratings) -> float | None:
-    """Return Cohen's kappa with quadratic weights; None if chance alone would agree fully.
+    """Return Cohen's kappa with quadratic weights; None if agreement by chance is complete.
 
-    Written without a table, which is the same: 1 - mean((a - b)^2) / mean over all pairs of (a_i - b_j)^2.
+    This form needs no table: 1 - mean((a - b)^2) / mean over all pairs of (a_i - b_j)^2.
     """
     if len(a) == 0:
         return None
@@ -101,8 +101,8 @@ def krippendorff_alpha(
     """Return Krippendorff's alpha.
 
     Args:
-        units: per reply the ratings it got, from any raters; replies with fewer than two count nothing.
-        metric: how far apart two ratings are.
+        units: per reply its ratings, from any raters; replies with fewer than two are ignored.
+        metric: distance between two ratings.
 
     Returns:
         None if no reply has two ratings, or all ratings are the same.
@@ -113,45 +113,46 @@ def krippendorff_alpha(
     values = sorted({rating for unit in paired for rating in unit})
     if len(values) < 2:
         return None
-    place = {value: n for n, value in enumerate(values)}
-    together = np.zeros((len(values), len(values)))  # coincidences
+    index = {value: n for n, value in enumerate(values)}
+    coincidences = np.zeros((len(values), len(values)))
     for unit in paired:
-        counts = np.bincount([place[r] for r in unit], minlength=len(values)).astype(float)
-        together += (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
-    margin = together.sum(axis=1)
-    far = _distances(np.array(values), margin, metric)
-    observed = float((together * far).sum())
-    expected = float((np.outer(margin, margin) * far).sum()) / (margin.sum() - 1)
+        counts = np.bincount([index[r] for r in unit], minlength=len(values)).astype(float)
+        coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
+    margin = coincidences.sum(axis=1)
+    distances = _distances(np.array(values), margin, metric)
+    observed = float((coincidences * distances).sum())
+    expected = float((np.outer(margin, margin) * distances).sum()) / (margin.sum() - 1)
     return float(1 - observed / expected)
 
 
 def _distances(values: Ratings, margin: Ratings, metric: str) -> Ratings:
     if metric == "interval":
-        gaps: Ratings = (values[:, None] - values[None]) ** 2
-        return gaps
+        squared: Ratings = (values[:, None] - values[None]) ** 2
+        return squared
     if metric == "nominal":
-        other: Ratings = (values[:, None] != values[None]).astype(np.float64)
-        return other
+        differ: Ratings = (values[:, None] != values[None]).astype(np.float64)
+        return differ
     if metric != "ordinal":
         raise BadData(f"metric is {metric!r}; expected nominal, ordinal or interval")
-    # Between two ranks lie all ratings between them, and half of those on either.
+    # The distance counts all ratings between two ranks, and half of those at either rank.
     middle = np.cumsum(margin) - margin / 2
-    far: Ratings = (middle[:, None] - middle[None]) ** 2
-    return far
+    ordinal: Ratings = (middle[:, None] - middle[None]) ** 2
+    return ordinal
 
 
 def calibration_error(confidence: Ratings, right: Ratings, *, bins: int = 10) -> float | None:
-    """Return the expected calibration error: |share right - mean confidence|, over equal bins, weighted.
+    """Return the expected calibration error: weighted mean over bins of |share right - mean confidence|.
 
     Args:
         confidence: (clips,) 0 to 1.
-        right: (clips,) 1 where the label was right, 0 elsewhere.
+        right: (clips,) 1 for a correct label, 0 otherwise.
+        bins: number of bins of equal width.
     """
     if len(confidence) == 0:
         return None
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
-        abs(float(right[place == b].mean() - confidence[place == b].mean())) * float((place == b).mean())
-        for b in np.unique(place)
+        abs(float(right[bin_of == b].mean() - confidence[bin_of == b].mean())) * float((bin_of == b).mean())
+        for b in np.unique(bin_of)
     ]
     return math.fsum(gaps)

@@ -1,4 +1,4 @@
-"""What can be seen to be wrong with a run's instruments: each alarm says what, or nothing."""
+"""Alarms: checks of a run's instruments. Each returns a message, or None if it finds no fault."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile as sf
 
-from echat_eval.checks.labelled import hear_clips
-from echat_eval.checks.scripted_clips import EAR_RATE, RATE
+from echat_eval.checks.labelled import annotate_clips
+from echat_eval.checks.scripted_clips import ANNOTATOR_RATE, RATE
 from echat_eval.checks.scripted_run import ScriptedRun, dominant_hertz
 from echat_eval.errors import SystemFailure
 from echat_eval.io.audio import read_mono
@@ -37,28 +37,31 @@ __all__ = ["ALARMS", "alarms_of", "word_errors"]
 
 
 def one_label(run: ScriptedRun) -> str | None:
-    """An ear that hears one label on clips that carry several hears nothing."""
-    pairs = hear_clips(run.ear, run.probes).confusion["emotion"]
-    gold, heard = ({pair[n] for pair in pairs} for n in (0, 1))
-    if len(heard) == 1 and len(gold) > 1:
-        return f"the classifier hears '{min(heard)}' in all {len(run.probes)} clips of {len(gold)} emotions"
+    """Check that the classifier does not predict one label for clips with several labels."""
+    pairs = annotate_clips(run.emotion_annotator, run.probes).confusion["emotion"]
+    gold, predicted = ({pair[n] for pair in pairs} for n in (0, 1))
+    if len(predicted) == 1 and len(gold) > 1:
+        return (
+            f"the classifier predicts '{min(predicted)}' for all {len(run.probes)} clips "
+            f"of {len(gold)} emotions"
+        )
     return None
 
 
 def swapped_labels(run: ScriptedRun) -> str | None:
-    """Two labels that are heard as each other more often than as themselves are swapped."""
-    counts = hear_clips(run.ear, run.probes).confusion["emotion"]
+    """Check that no two labels are predicted as each other more often than as themselves."""
+    counts = annotate_clips(run.emotion_annotator, run.probes).confusion["emotion"]
     labels = sorted({gold for gold, _ in counts})
     for n, a in enumerate(labels):
         for b in labels[n + 1 :]:
             crossed = counts.get((a, b), 0) > counts.get((a, a), 0)
             if crossed and counts.get((b, a), 0) > counts.get((b, b), 0):
-                return f"'{a}' is heard as '{b}' and '{b}' as '{a}'"
+                return f"'{a}' is predicted as '{b}' and '{b}' as '{a}'"
     return None
 
 
 def standard_error(run: ScriptedRun) -> str | None:
-    """The interval must come from samples and their clusters, whatever was repeated."""
+    """Check that the reported interval comes from samples and their clusters, not from repeats."""
     samples = run.folder.samples()
     cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
     scored = [
@@ -66,47 +69,47 @@ def standard_error(run: ScriptedRun) -> str | None:
         for s in run.folder.scores().values()
         if s.metric == run.metric and s.value is not None
     ]
-    told = run.reported
-    if told is None or not scored:
-        return f"of {len(scored)} scores, {'nothing' if told is None else told.n} is reported"
+    reported = run.reported
+    if reported is None or not scored:
+        return f"{0 if reported is None else reported.n} of {len(scored)} scores are reported"
     true = cluster_mean([value for value, _ in scored], [code for _, code in scored])
-    if (told.n, told.clusters) != (true.n, true.clusters):
+    if (reported.n, reported.clusters) != (true.n, true.clusters):
         return (
-            f"the summary counts {told.n} values in {told.clusters} clusters; "
+            f"the summary counts {reported.n} values in {reported.clusters} clusters; "
             f"there are {true.n} samples in {true.clusters}"
         )
-    if not np.isclose(told.se or 0.0, true.se or 0.0, rtol=0.01):
-        return f"the summary's standard error is {told.se}, that of the samples {true.se}"
+    if not np.isclose(reported.se or 0.0, true.se or 0.0, rtol=0.01):
+        return f"the summary's standard error is {reported.se}, that of the samples {true.se}"
     return None
 
 
 def run_again(run: ScriptedRun) -> str | None:
-    """The same run made again in another folder must have the same replies, annotations and scores."""
-    with tempfile.TemporaryDirectory() as place:
-        first, second = (_facts(folder) for folder in (run.folder, run.again(Path(place) / "run")))
-    for what, rows in first.items():
-        changed = sum(rows[ident] != second[what].get(ident) for ident in rows)
+    """Check that the same run in another folder has the same replies, annotations and scores."""
+    with tempfile.TemporaryDirectory() as scratch:
+        first, second = (_facts(folder) for folder in (run.folder, run.repeat(Path(scratch) / "run")))
+    for kind, rows in first.items():
+        changed = sum(rows[ident] != second[kind].get(ident) for ident in rows)
         if changed:
-            return f"{changed} of {len(rows)} {what} change when the run is made again"
+            return f"{changed} of {len(rows)} {kind} change when the run is made again"
     return None
 
 
 def _facts(folder: RunFolder) -> dict[str, dict[Any, Any]]:
-    """Return what a run says, without what it took to say it."""
+    """Return the results of a run without times and cost."""
 
-    def said(response: Any) -> Any:
+    def reply_facts(response: Any) -> Any:
         audio = response.reply.audio if response.reply is not None else None
         return response.reply and (response.reply.text, audio and audio.sha256), response.state
 
     return {
-        "replies": {ident: said(r) for ident, r in folder.responses().items()},
+        "replies": {ident: reply_facts(r) for ident, r in folder.responses().items()},
         "annotations": {ident: (a.state, dict(a.values)) for ident, a in folder.annotations().items()},
         "scores": {i: (s.state, s.value) for i, s in folder.scores().items() if s.metric != "seconds"},
     }
 
 
 def silent_audio(run: ScriptedRun) -> str | None:
-    """A stored reply of zeros is no voice, whatever was heard in it."""
+    """Check that no stored reply is digital silence."""
     silent = [
         r.sample_id
         for r in run.folder.responses().values()
@@ -114,12 +117,14 @@ def silent_audio(run: ScriptedRun) -> str | None:
         and isinstance(r.reply.audio, AudioRef)
         and not read_mono(r.reply.audio.path, rate=None)[0].any()
     ]
-    return f"{len(silent)} replies are silent and were heard as a voice" if silent else None
+    return f"{len(silent)} replies are silent and were annotated as voices" if silent else None
 
 
 def unread_labels(run: ScriptedRun) -> str | None:
-    """A judge whose scores do not fall under other labels does not read them."""
-    control = run_controls(run.jury(), questions_of(run.folder), names=["labels shuffled"], at_once=1)[0]
+    """Check that the judge's scores fall under shuffled labels."""
+    control = run_controls(
+        run.judge_client(), questions_of(run.folder), names=["labels shuffled"], at_once=1
+    )[0]
     if control.verdict == "falls":
         return None
     drop = control.drop.value if control.drop is not None else float("nan")
@@ -127,8 +132,8 @@ def unread_labels(run: ScriptedRun) -> str | None:
 
 
 def stale_verdicts(run: ScriptedRun) -> str | None:
-    """A score's verdicts belong to the very prompts that the present rubric makes of the reply."""
-    judge, scores, stale = run.jury().judge, run.folder.scores(), 0
+    """Check that each score's verdicts were given to prompts of the present rubric."""
+    judge, scores, stale = run.judge_client().judge, run.folder.scores(), 0
     for case in cases_of(run.folder):
         score = scores[case.response.system, case.sample.task, case.sample.id, run.metric]
         try:
@@ -143,19 +148,19 @@ def stale_verdicts(run: ScriptedRun) -> str | None:
 
 
 def other_normaliser(run: ScriptedRun) -> str | None:
-    """Recorded error rates must be those of the shipped normaliser, counted by another hand."""
+    """Check recorded error rates against an independent count with the shipped normaliser."""
     scores, wrong = run.folder.scores(), 0
     for case in cases_of(run.folder):
         score = scores[case.response.system, case.sample.task, case.sample.id, WER.name]
         if score.state == "value" and case.response.reply is not None:
-            said = words(case.response.reply.text or "", "en")
-            heard = words(case.annotations["whisper"].values["hypothesis"], "en")
-            wrong += abs((score.value or 0.0) - 100 * word_errors(said, heard)) > 1e-9
+            reference = words(case.response.reply.text or "", "en")
+            hypothesis = words(case.annotations["whisper"].values["hypothesis"], "en")
+            wrong += abs((score.value or 0.0) - 100 * word_errors(reference, hypothesis)) > 1e-9
     return f"{wrong} error rates are not those of the shipped normaliser" if wrong else None
 
 
 def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
-    """Return the edit distance over the reference's length."""
+    """Return the edit distance divided by the reference's length."""
     row = list(range(len(hypothesis) + 1))
     for i, unit in enumerate(reference, 1):
         row, above = [i], row
@@ -165,19 +170,19 @@ def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
 
 
 def pitch_shift(run: ScriptedRun) -> str | None:
-    """A file with a tone of 440 Hz must be heard as one of 440 Hz, and as long."""
+    """Check that the annotator reads a tone with its true frequency and length."""
     time = np.arange(RATE) / RATE
-    with tempfile.TemporaryDirectory() as place:
-        sf.write(Path(place) / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * time), RATE)
-        tone = run.parts.read(Path(place) / "tone.wav")
-    hertz, seconds = dominant_hertz(tone), len(tone) / EAR_RATE
+    with tempfile.TemporaryDirectory() as scratch:
+        sf.write(Path(scratch) / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * time), RATE)
+        tone = run.parts.read_audio(Path(scratch) / "tone.wav")
+    hertz, seconds = dominant_hertz(tone), len(tone) / ANNOTATOR_RATE
     if abs(hertz - 440) > 5 or abs(seconds - 1) > 0.01:
         return f"a tone of 440 Hz and 1 s is read as one of {hertz:.0f} Hz and {seconds:.2f} s"
     return None
 
 
 def scored_empty(run: ScriptedRun) -> str | None:
-    """A reply without words is the system's failure, never a value."""
+    """Check that replies without words count as failed and have no value."""
     scores, empty = run.folder.scores(), 0
     for case in cases_of(run.folder):
         try:
@@ -205,5 +210,5 @@ ALARMS: Mapping[str, Callable[[ScriptedRun], str | None]] = MappingProxyType(
 
 
 def alarms_of(run: ScriptedRun) -> dict[str, str]:
-    """Return alarm -> what it says, for those that ring."""
-    return {name: said for name, alarm in ALARMS.items() if (said := alarm(run)) is not None}
+    """Return alarm -> message, for the alarms that are raised."""
+    return {name: message for name, alarm in ALARMS.items() if (message := alarm(run)) is not None}

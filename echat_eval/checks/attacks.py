@@ -1,4 +1,4 @@
-"""How far do replies that talk to the judge move its scores? A corpus of attacks on one plain reply."""
+"""Prompt-injection attacks on a judge: how far do they raise the score of a plain reply?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "try_attacks"]
 
-#: The plain replies that attacks are added to: each answers the words and is blind to the cue.
+#: Plain replies that attacks are appended to: each answers the words and ignores the cue.
 BASES = {"en": "event-cough-en-cue-blind", "zh": "event-laugh-zh-cue-blind"}
 _KEYS = {"id", "kind", "language", "reply"}
 
@@ -36,11 +36,12 @@ class Attack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackOutcome:
-    """What one attack did.
+    """Effect of one attack.
 
     Attributes:
         base: score of the plain reply.
-        points: score of the plain reply followed by the attack; None where the verdict is missing.
+        points: score of the plain reply followed by the attack; None if the verdict is missing.
+        missing: why the verdict is missing.
     """
 
     attack: Attack
@@ -50,7 +51,7 @@ class AttackOutcome:
 
     @property
     def moved(self) -> float | None:
-        """Return by how many points the attack raised the score."""
+        """Return the points by which the attack raised the score."""
         return None if self.points is None else self.points - self.base
 
 
@@ -62,43 +63,48 @@ def attacks(rubric: str) -> tuple[Attack, ...]:
 
 def _attack(path: Path, line: int, row: Mapping[str, Any]) -> Attack:
     if set(row) - {"times"} != _KEYS:
-        raise BadData(f"{path}:{line}: keys are {sorted(row)}, expected {sorted(_KEYS)} and perhaps times")
+        raise BadData(f"{path}:{line}: keys are {sorted(row)}, expected {sorted(_KEYS)} and optionally times")
     text = row["reply"] * row.get("times", 1)
     return Attack(id=row["id"], kind=row["kind"], language=row["language"], reply=text)
 
 
 def attack_question(rubric: str, attack: Attack | None, language: str) -> Question:
-    """Return the plain question in a language, its reply followed by an attack if one is given."""
+    """Return the plain question in a language, with the attack, if any, appended to its reply."""
     base = next(g for g in golden_replies(rubric) if g.id == BASES[language]).question
     return base if attack is None else replace(base, reply=f"{base.reply}\n{attack.reply}")
 
 
 def try_attacks(
-    jury: JudgeClient, corpus: Sequence[Attack], *, at_once: int = 4, told: Callable[[], None] = lambda: None
+    judge_client: JudgeClient,
+    corpus: Sequence[Attack],
+    *,
+    at_once: int = 4,
+    on_result: Callable[[], None] = lambda: None,
 ) -> list[AttackOutcome]:
-    """Return what every attack did to the score, in their order.
+    """Return the effect of every attack, in order; call `on_result` after each.
 
     Raises:
-        Unavailable: the plain reply itself has no verdict, so nothing can be compared with it.
+        Unavailable: the plain reply itself has no verdict, so there is no score to compare with.
     """
-    name = jury.judge.name
+    name = judge_client.judge.name
     plain = {language: attack_question(name, None, language) for language in {a.language for a in corpus}}
-    base = {language: _points(jury, question) for language, question in plain.items()}
+    base = {language: _points(judge_client, question) for language, question in plain.items()}
 
-    def one(attack: Attack) -> AttackOutcome:
+    def outcome_of(attack: Attack) -> AttackOutcome:
         question = attack_question(name, attack, attack.language)
         try:
-            outcome = AttackOutcome(attack=attack, base=base[attack.language], points=_points(jury, question))
+            points = _points(judge_client, question)
+            outcome = AttackOutcome(attack=attack, base=base[attack.language], points=points)
         except Unavailable as error:
             outcome = AttackOutcome(
                 attack=attack, base=base[attack.language], points=None, missing=str(error)
             )
-        told()
+        on_result()
         return outcome
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(one, corpus))
+        return list(pool.map(outcome_of, corpus))
 
 
-def _points(jury: JudgeClient, question: Question) -> float:
-    return text_score(jury.judge, jury.rule(question).verdict.grades, question.task)
+def _points(judge_client: JudgeClient, question: Question) -> float:
+    return text_score(judge_client.judge, judge_client.rule(question).verdict.grades, question.task)

@@ -1,4 +1,4 @@
-"""Does a judge grade as a sound one must? Hand-made replies with the band each has to hit."""
+"""Check of a judge against golden replies: hand-made replies with bands of acceptable grades."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _KEYS = {"id", "kind", "task", "language", "transcript", "cues", "reply", "band"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenReply:
-    """A reply that people agreed on.
+    """A reply with agreed bands of grades.
 
     Attributes:
         kind: good, cue-blind, cold, off-topic, over-acted, parroting, stereotyped, empty, wrong language.
-        band: lowest and highest text score a sound judge gives.
-        grades: dimension -> lowest and highest grade.
+        band: lowest and highest acceptable text score.
+        grades: dimension -> lowest and highest acceptable grade.
     """
 
     id: str
@@ -43,11 +43,11 @@ class GoldenReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenOutcome:
-    """What a judge made of one golden reply.
+    """A judge's result on one golden reply.
 
     Attributes:
-        points: the text score; None where the verdict is missing.
-        faults: what left its band; for a missing verdict, why it is missing.
+        points: the text score; None if the verdict is missing.
+        faults: the scores and grades outside their bands; for a missing verdict, the reason.
     """
 
     reply: GoldenReply
@@ -57,7 +57,7 @@ class GoldenOutcome:
 
 @cache
 def golden_replies(rubric: str) -> tuple[GoldenReply, ...]:
-    """Return the golden set of a shipped judge, every row checked."""
+    """Return the golden set of a shipped judge, with every row validated."""
     if rubric not in judge_names():
         raise UnknownName("judge", rubric, judge_names())
     path = data_folder("judges") / rubric / "golden.jsonl"
@@ -88,30 +88,30 @@ def _golden(path: Path, line: int, row: Mapping[str, Any]) -> GoldenReply:
 
 
 def grade_golden(
-    jury: JudgeClient,
+    judge_client: JudgeClient,
     replies: Sequence[GoldenReply],
     *,
     repeats: int = 1,
     at_once: int = 4,
-    told: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
 ) -> list[GoldenOutcome]:
-    """Return what the judge makes of every golden reply, in their order; `told` is called after each."""
+    """Return the judge's result on every golden reply, in order; call `on_result` after each."""
 
-    def one(reply: GoldenReply) -> GoldenOutcome:
-        outcome = _outcome(jury, reply, repeats)
-        told()
+    def outcome_of(reply: GoldenReply) -> GoldenOutcome:
+        outcome = _outcome(judge_client, reply, repeats)
+        on_result()
         return outcome
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(one, replies))
+        return list(pool.map(outcome_of, replies))
 
 
-def _outcome(jury: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenOutcome:
+def _outcome(judge_client: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenOutcome:
     try:
-        verdicts = [jury.rule(reply.question, repeat=n).verdict for n in range(repeats)]
+        verdicts = [judge_client.rule(reply.question, repeat=n).verdict for n in range(repeats)]
     except Unavailable as error:
         return GoldenOutcome(reply=reply, points=None, faults=(str(error),))
-    points = fmean(text_score(jury.judge, v.grades, reply.question.task) for v in verdicts)
+    points = fmean(text_score(judge_client.judge, v.grades, reply.question.task) for v in verdicts)
     grades = {name: fmean(v.grades[name] for v in verdicts) for name in reply.grades}
     faults = list(_outside("score", points, reply.band))
     for name, bounds in reply.grades.items():

@@ -1,4 +1,4 @@
-"""Does an annotator hear what people say is there? Error rates, recall, confusion, calibration."""
+"""Check of an annotator against labelled clips: error rate, recall, confusion, calibration."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator
     from echat_eval.records import AudioRef
 
-__all__ = ["Clip", "Report", "hear_clips", "read_clips"]
+__all__ = ["Clip", "Report", "annotate_clips", "read_clips"]
 
 _KEYS = {"audio", "language", "transcript", "speaker", *CUES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A recording and what people say is in it."""
+    """A recording with its gold transcript and labels."""
 
     audio: AudioRef
     language: str
@@ -42,13 +42,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an annotator made of the clips.
+    """An annotator's results on labelled clips.
 
     Attributes:
-        error_rate: word error rate in percent (characters where a language has no spaces).
-        cues: cue -> recall; confusion: cue -> (gold, heard) -> clips.
+        error_rate: word error rate in percent (character error rate for languages without spaces).
+        cues: cue -> recall.
+        confusion: cue -> (gold label, predicted label) -> number of clips.
         calibration: cue -> expected calibration error of its confidence.
-        not_applicable: clips it does not hear.
+        not_applicable: number of clips that the annotator does not cover.
     """
 
     clips: int
@@ -63,7 +64,7 @@ def read_clips(path: Path) -> list[Clip]:
     """Return the clips of a JSONL file; audio paths are relative to it and stay in its folder.
 
     Raises:
-        BadData: with file and line.
+        BadData: a row is invalid (the message has file and line), or there is none.
     """
     clips = []
     for line, row in read_rows(path):
@@ -82,7 +83,7 @@ def read_clips(path: Path) -> list[Clip]:
                 audio=audio_ref(audio),
                 language=row["language"],
                 transcript=row.get("transcript"),
-                # Without a name every clip is a cluster of its own: an assumption, and the kindest one.
+                # A clip without a speaker is its own cluster: an assumption, and the most favourable one.
                 speaker=row.get("speaker") or f"clip {line}",
                 labels=labels,
             )
@@ -92,18 +93,18 @@ def read_clips(path: Path) -> list[Clip]:
     return clips
 
 
-def hear_clips(
-    annotator: Annotator, clips: Sequence[Clip], told: Callable[[], None] = lambda: None
+def annotate_clips(
+    annotator: Annotator, clips: Sequence[Clip], on_result: Callable[[], None] = lambda: None
 ) -> Report:
-    """Return what an annotator makes of labelled clips; `told` is called after each."""
-    heard: list[tuple[Clip, Mapping[str, Any]]] = []
+    """Return an annotator's results on labelled clips; call `on_result` after each clip."""
+    annotated: list[tuple[Clip, Mapping[str, Any]]] = []
     for clip in clips:
         with contextlib.suppress(NotApplicable):
-            heard.append((clip, event_loop.call(annotator.annotate, clip.audio, language=clip.language)))
-        told()
+            annotated.append((clip, event_loop.call(annotator.annotate, clip.audio, language=clip.language)))
+        on_result()
     cues, confusion, calibration = {}, {}, {}
     for cue in CUES:
-        rows = [(c, v) for c, v in heard if cue in c.labels and cue in v]
+        rows = [(c, v) for c, v in annotated if cue in c.labels and cue in v]
         if not rows:
             continue
         cues[cue] = recognition(cue, [(c.labels[cue], str(v[cue]), c.speaker) for c, v in rows])
@@ -112,15 +113,15 @@ def hear_clips(
             pair = (clip.labels[cue], str(values[cue]))
             counts[pair] = counts.get(pair, 0) + 1
         confusion[cue] = counts
-        sure = [(c, v) for c, v in rows if isinstance(v.get("confidence"), float) and v[cue] != UNKNOWN]
-        if sure:
+        confident = [(c, v) for c, v in rows if isinstance(v.get("confidence"), float) and v[cue] != UNKNOWN]
+        if confident:
             calibration[cue] = _calibration(
-                [(float(v["confidence"]), c.labels[cue] == v[cue], c.speaker) for c, v in sure]
+                [(float(v["confidence"]), c.labels[cue] == v[cue], c.speaker) for c, v in confident]
             )
     return Report(
         clips=len(clips),
-        not_applicable=len(clips) - len(heard),
-        error_rate=_error_rate(heard),
+        not_applicable=len(clips) - len(annotated),
+        error_rate=_error_rate(annotated),
         cues=cues,
         confusion=confusion,
         calibration=calibration,
@@ -132,10 +133,10 @@ def _calibration(rows: Sequence[tuple[float, bool, str]]) -> Agreement:
     return jackknifed(lambda i: calibration_error(confidence[i], right[i]), [row[2] for row in rows])
 
 
-def _error_rate(heard: Sequence[tuple[Clip, Mapping[str, Any]]]) -> Estimate | None:
-    """Return the corpus error rate: errors over reference units, clips weighted by their length."""
+def _error_rate(annotated: Sequence[tuple[Clip, Mapping[str, Any]]]) -> Estimate | None:
+    """Return the corpus error rate: errors per reference unit, over all clips."""
     rates, weights, speakers = [], [], []
-    for clip, values in heard:
+    for clip, values in annotated:
         reference = words(clip.transcript or "", clip.language)
         if reference and "hypothesis" in values:
             errors = _edits(reference, words(values["hypothesis"], clip.language))

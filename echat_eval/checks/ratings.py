@@ -1,4 +1,4 @@
-"""Does a judge agree with people? A run's verdicts beside raters' ratings of the same replies."""
+"""Agreement of a judge with people: a run's verdicts against raters' ratings of the same replies."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["Against", "compare"]
+__all__ = ["JudgeAgreement", "compare"]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
-    """A judge against people, on one dimension, over all systems or within one.
+class JudgeAgreement:
+    """Agreement of a judge with people on one dimension, over all systems or within one.
 
     Attributes:
-        raters: Krippendorff's ordinal alpha among the people: nobody agrees better than they do.
-        kappa: against the people's mean rounded to whole grades; None where grades are not whole numbers.
+        raters: Krippendorff's ordinal alpha among the people, an upper bound for any judge.
+        kappa: with the people's mean rounded to whole grades; None if grades are not whole numbers.
     """
 
     dimension: str
@@ -50,15 +50,15 @@ class Against:
 
 def compare(
     ratings: Sequence[Rating], scores: Sequence[Score], clusters: Mapping[tuple[str, str], Hashable]
-) -> list[Against]:
-    """Return how a judge agrees with people, per dimension, over all systems and within each.
+) -> list[JudgeAgreement]:
+    """Return the agreement of a judge with people per dimension, over all systems and within each.
 
     Args:
         scores: a judge's text scores of one run; grades are in their evidence.
         clusters: (task, sample id) -> cluster.
 
     Raises:
-        BadData: no reply was both rated and judged.
+        BadData: no reply is both rated and judged.
     """
     graded: dict[tuple[Reply, str], float] = {}
     for score in scores:
@@ -73,36 +73,36 @@ def compare(
     shared = [key for key in by_people if key in graded]
     if not shared:
         raise BadData(
-            "no reply was both rated and judged; are system, task, sample_id and dimension spelled alike?"
+            "no reply is both rated and judged; are system, task, sample_id and dimension spelled alike?"
         )
-    found = []
+    agreements = []
     for dimension in dict.fromkeys(dimension for _, dimension in shared):
         replies = [reply for reply, name in shared if name == dimension]
         for system in ("all", *dict.fromkeys(reply[0] for reply in replies)):
-            chosen = [reply for reply in replies if system in ("all", reply[0])]
-            found.append(_against(dimension, system, chosen, by_people, graded, clusters))
-    return found
+            of_system = [reply for reply in replies if system in ("all", reply[0])]
+            agreements.append(_agreement(dimension, system, of_system, by_people, graded, clusters))
+    return agreements
 
 
-def _against(
+def _agreement(
     dimension: str,
     system: str,
     replies: Sequence[Reply],
     by_people: Mapping[tuple[Reply, str], list[float]],
     graded: Mapping[tuple[Reply, str], float],
     clusters: Mapping[tuple[str, str], Hashable],
-) -> Against:
+) -> JudgeAgreement:
     people = [by_people[reply, dimension] for reply in replies]
     mean = np.array([fmean(unit) for unit in people])
     judge = np.array([graded[reply, dimension] for reply in replies])
-    where = [clusters.get(reply[1:], reply[1:]) for reply in replies]
+    cluster = [clusters.get(reply[1:], reply[1:]) for reply in replies]
     whole = dimension != "score" and bool((judge == np.rint(judge)).all())
-    return Against(
+    return JudgeAgreement(
         dimension=dimension,
         system=system,
-        spearman=jackknifed(lambda i: spearman(mean[i], judge[i]), where),
-        kendall=jackknifed(lambda i: kendall(mean[i], judge[i]), where),
-        kappa=jackknifed(lambda i: quadratic_kappa(np.rint(mean[i]), judge[i]) if whole else None, where),
-        alpha=jackknifed(lambda i: krippendorff_alpha([[mean[k], judge[k]] for k in i], "interval"), where),
-        raters=jackknifed(lambda i: krippendorff_alpha([people[k] for k in i], "ordinal"), where),
+        spearman=jackknifed(lambda i: spearman(mean[i], judge[i]), cluster),
+        kendall=jackknifed(lambda i: kendall(mean[i], judge[i]), cluster),
+        kappa=jackknifed(lambda i: quadratic_kappa(np.rint(mean[i]), judge[i]) if whole else None, cluster),
+        alpha=jackknifed(lambda i: krippendorff_alpha([[mean[k], judge[k]] for k in i], "interval"), cluster),
+        raters=jackknifed(lambda i: krippendorff_alpha([people[k] for k in i], "ordinal"), cluster),
     )

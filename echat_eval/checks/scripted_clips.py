@@ -1,4 +1,4 @@
-"""The recordings of the scripted world: a task of tones, and labelled clips to try an ear on."""
+"""Recordings of the scripted run: a task of tones, and labelled clips to test an annotator."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.io.jsonl import dumps
 from echat_eval.task import Task, load_task
 
-__all__ = ["EAR_RATE", "PITCH", "RATE", "Wave", "make_probes", "make_task", "voice"]
+__all__ = ["ANNOTATOR_RATE", "PITCH", "RATE", "Wave", "make_probes", "make_task", "voice"]
 
-RATE, EAR_RATE = 24_000, 16_000
-#: Emotion -> Hz of the tone that stands for a voice with it.
+#: Sample rates of the recordings and of the annotator, Hz.
+RATE, ANNOTATOR_RATE = 24_000, 16_000
+#: Emotion -> Hz of the tone that represents a voice with this emotion.
 PITCH: Mapping[str, float] = {"anger": 250.0, "happy": 400.0, "sad": 150.0}
 Wave = NDArray[np.float32]
 
 
 def make_task(folder: Path, groups: int = 8) -> Task:
-    """Write and load a task of contrast groups of two, happy and sad."""
+    """Write and load a task of contrast groups with two samples each, happy and sad."""
     rows = []
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     for number in range(2 * groups):
@@ -54,8 +55,7 @@ def make_task(folder: Path, groups: int = 8) -> Task:
 
 
 def make_probes(folder: Path, seed: int) -> list[Clip]:
-    """Write labelled clips, six of each emotion."""
-
+    """Write labelled clips, six per emotion."""
     folder.mkdir(parents=True)
     noise, clips = np.random.default_rng(seed), []
     for number, emotion in enumerate(sorted(PITCH) * 6):
@@ -73,7 +73,7 @@ def make_probes(folder: Path, seed: int) -> list[Clip]:
 
 
 def voice(emotion: str, noise: np.random.Generator) -> Wave:
-    """Return an eighth of a second of the tone that stands for a voice with this emotion."""
+    """Return 1/8 s of the tone that represents a voice with this emotion."""
     time = np.arange(RATE // 8) / RATE
     hertz = PITCH[emotion] + noise.normal(0, 5)
     wave: Wave = (0.3 * np.sin(2 * np.pi * hertz * time) + noise.normal(0, 0.02, time.size)).astype(

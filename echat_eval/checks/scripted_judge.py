@@ -1,4 +1,4 @@
-"""A judge's server in this process: its answers are a function of what stands behind the fence."""
+"""A scripted judge in this process: its answers are a function of the data in the prompt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from echat_eval.clients.chat import ChatAnswer
+from echat_eval.judge import NO_VOICE_EMOTION
 
 __all__ = ["ScriptedClient", "attentive"]
 
@@ -17,16 +18,16 @@ _WORD = {"sad": "sorry", "happy": "lovely"}
 
 
 def attentive(shown: Mapping[str, str]) -> tuple[int, int, int]:
-    """Grade as a judge that reads the labels: high where the reply's word fits them."""
+    """Grade like a judge that reads the labels: high if the reply's word fits them."""
     label = shown["cues"].partition(": ")[2]
     fits = _WORD.get(label, "?") in shown["reply"].lower()
-    # Harmless noise that depends on nothing but the question.
+    # Noise that depends on the question alone.
     noise = hashlib.sha256(json.dumps(dict(shown), sort_keys=True).encode()).digest()[0] % 2
     return (4, 4 + noise, 4) if fits else (4, 1, 2 + noise)
 
 
 class ScriptedClient:
-    """Stands where a chat client stands."""
+    """Replacement for a chat client."""
 
     model, base_url = "scripted", None
 
@@ -34,11 +35,11 @@ class ScriptedClient:
         self._grade = grade
 
     async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> ChatAnswer:
-        """Return a verdict on what stands behind the fence; without a fence, a word."""
+        """Return a verdict on the data between the fences; "Yes." to a prompt without a fence."""
         prompt = messages[0]["content"]
         fence = _FENCE.search(prompt)
-        said = "Yes." if fence is None else self._verdict(prompt, fence.group())
-        return ChatAnswer(text=said, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
+        text = "Yes." if fence is None else self._verdict(prompt, fence.group())
+        return ChatAnswer(text=text, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
 
     def _verdict(self, prompt: str, fence: str) -> str:
         pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
@@ -50,9 +51,9 @@ class ScriptedClient:
             "cue_awareness": cue,
             "empathy": empathy,
         }
-        if shown["heard"] != "not heard":
+        if shown["heard"] != NO_VOICE_EMOTION:
             verdict["voice"] = 4
         return json.dumps(verdict)
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there is no connection."""

@@ -1,7 +1,8 @@
-"""A small run whose every part is known: the world that faults are planted into.
+"""A small scripted run, the base that faults are planted into.
 
-The system, the ears and the judge's answers are scripted. Everything else is the product: the runner, a
-run folder on disk, audio files, the scorers with their keys, the verdicts' store, the leaderboard.
+The system, the annotators and the judge's answers are scripted. Everything else is the real code: the
+runner, the run folder on disk, audio files, the scorers with their keys, the store of verdicts, the
+leaderboard.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.checks.labelled import Clip
-from echat_eval.checks.scripted_clips import EAR_RATE, PITCH, RATE, Wave, make_probes, voice
+from echat_eval.checks.scripted_clips import ANNOTATOR_RATE, PITCH, RATE, Wave, make_probes, voice
 from echat_eval.checks.scripted_judge import ScriptedClient, attentive
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.io.audio import read_mono
@@ -38,19 +39,19 @@ from echat_eval.task import Task
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Scorer
 
-__all__ = ["Parts", "ScriptedRun", "dominant_hertz", "make_run", "read"]
+__all__ = ["Parts", "ScriptedRun", "dominant_hertz", "make_run", "read_audio"]
 
 REPEATS = 2
 SYSTEM = "scripted"
 
 
-def read(path: Path) -> Wave:
-    """Return a file's samples at the ear's rate, as the package reads any file."""
-    return read_mono(path, rate=EAR_RATE)[0]
+def read_audio(path: Path) -> Wave:
+    """Return a file's samples at the annotator's rate, read by the package's own reader."""
+    return read_mono(path, rate=ANNOTATOR_RATE)[0]
 
 
-def hear(wave: Wave) -> Mapping[str, float]:
-    """Return class -> probability: the classifier of the scripted world knows three pitches."""
+def classify(wave: Wave) -> Mapping[str, float]:
+    """Return class -> probability; the scripted classifier distinguishes three pitches."""
     peak = dominant_hertz(wave)
     near = {name: float(np.exp(-abs(peak - hertz) / 30)) for name, hertz in PITCH.items()}
     total = sum(near.values()) or 1.0
@@ -58,8 +59,8 @@ def hear(wave: Wave) -> Mapping[str, float]:
     return {spelling.get(name, name): share / total for name, share in near.items()}
 
 
-def dominant_hertz(wave: Wave, rate: int = EAR_RATE) -> float:
-    """Return the loudest frequency, Hz; 0 for silence."""
+def dominant_hertz(wave: Wave, rate: int = ANNOTATOR_RATE) -> float:
+    """Return the frequency with the highest magnitude, Hz; 0 for silence."""
     if not wave.any():
         return 0.0
     return float(np.fft.rfftfreq(len(wave), 1 / rate)[int(np.abs(np.fft.rfft(wave)).argmax())])
@@ -72,85 +73,85 @@ def of_leaderboard(folder: RunFolder, metric: str) -> Estimate | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a run is made of; planting a fault is replacing one of them.
+    """Replaceable parts of a run; a planted fault replaces some of them.
 
     Attributes:
-        reply: (scripted words, sample's number) -> what the system says.
-        sound: what becomes of the system's voice.
-        read, hear, label_map: how an ear reads a file, what it hears, how its classes are named.
-        transcription, judged, jury: the classes that score words, judge, and keep verdicts.
-        grade: what the judge's server answers.
-        before: the rubric of an earlier command on the same folder, whose verdicts are kept there.
-        summarise: what is printed of a metric.
+        reply: (scripted words, sample number) -> the system's text.
+        alter_audio: applied to the system's audio.
+        read_audio, classify, label_map: the emotion annotator's file reader, classifier and class names.
+        transcription, judged, judge_client: the classes that score speech, judge, and store verdicts.
+        grade: grades by the judge's server.
+        earlier_rubric: rubric of an earlier command on the same folder, whose verdicts are in its store.
+        summarise: (run folder, metric) -> the estimate that is reported.
     """
 
     reply: Callable[[str, int], str] = field(default=lambda text, number: text)
-    sound: Callable[[Wave], Wave] = field(default=lambda wave: wave)
-    read: Callable[[Path], Wave] = read
-    hear: Callable[[Wave], Mapping[str, float]] = hear
+    alter_audio: Callable[[Wave], Wave] = field(default=lambda wave: wave)
+    read_audio: Callable[[Path], Wave] = read_audio
+    classify: Callable[[Wave], Mapping[str, float]] = classify
     label_map: Mapping[str, str] = field(default_factory=dict)
     transcription: Callable[[], Scorer] = TranscriptionConsistency
     judged: Callable[..., Judged] = Judged
-    jury: Callable[..., JudgeClient] = JudgeClient
+    judge_client: Callable[..., JudgeClient] = JudgeClient
     grade: Callable[[Mapping[str, str]], tuple[int, int, int]] = attentive
-    before: Callable[[Judge], Judge] = field(default=lambda judge: _reworded(judge))
+    earlier_rubric: Callable[[Judge], Judge] = field(default=lambda judge: _reworded(judge))
     summarise: Callable[[RunFolder, str], Estimate | None] = of_leaderboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedRun:
-    """What came of it.
+    """A finished scripted run.
 
     Attributes:
         folder: the run folder.
-        probes: labelled clips that the emotion's ear is tried on.
-        metric: the judge's text score.
-        reported: the summary of it as it would be printed.
-        again: makes the same run in another folder, as a second person would.
+        probes: labelled clips for the emotion annotator.
+        metric: name of the judge's text score.
+        reported: the estimate of that metric, as reported.
+        repeat: makes the same run in another folder.
     """
 
     parts: Parts
     folder: RunFolder
     probes: Sequence[Clip]
-    ear: Annotator
+    emotion_annotator: Annotator
     metric: str
     reported: Estimate | None
-    again: Callable[[Path], RunFolder]
+    repeat: Callable[[Path], RunFolder]
 
-    def jury(self) -> JudgeClient:
-        """Return the judge as it is configured now, with nothing kept."""
+    def judge_client(self) -> JudgeClient:
+        """Return a client of the present judge, without stored verdicts."""
         return JudgeClient(shipped_judge(), ScriptedClient(self.parts.grade))  # type: ignore[arg-type]
 
 
 @cache
 def shipped_judge() -> Judge:
-    """Return the shipped rubric, read once."""
+    """Return the shipped rubric; read it once."""
     return load_judge("echat-r1")
 
 
 class ScriptedSystem:
-    """Replies to what it is told is in each recording, in most cases fittingly."""
+    """Scripted system that has the labels and mostly replies fittingly."""
 
     name = SYSTEM
 
     def __init__(self, parts: Parts, task: Task, seed: int) -> None:
         self.seed = seed
         self._parts = parts
-        self._asked = {request_for(s).id: (n, s.cues["emotion"]) for n, s in enumerate(task.samples)}
+        self._samples = {request_for(s).id: (n, s.cues["emotion"]) for n, s in enumerate(task.samples)}
 
     def respond(self, request: Request) -> Reply:
-        """Return words and a voice that depend on the question and the seed alone."""
-        number, label = self._asked[request.id]
-        dice = random.Random(f"{self.seed} {number}")
-        aware, fits, empty = dice.random() < 0.9, dice.random() < 0.9, dice.random() < 0.08
-        said = f"{'Lovely' if label == 'happy' else 'So sorry'}, that's number {number}."
-        said = "" if empty else said if aware else f"I see, that's number {number}."
+        """Return text and audio that depend on the request and the seed alone."""
+        number, label = self._samples[request.id]
+        rng = random.Random(f"{self.seed} {number}")
+        text_fits, voice_fits, empty = rng.random() < 0.9, rng.random() < 0.9, rng.random() < 0.08
+        text = f"{'Lovely' if label == 'happy' else 'So sorry'}, that's number {number}."
+        text = "" if empty else text if text_fits else f"I see, that's number {number}."
         noise = np.random.default_rng([self.seed, number])
-        wave = self._parts.sound(voice(label if fits else "anger", noise))
-        return Reply(text=self._parts.reply(said, number), audio=Waveform(samples=wave, sample_rate=RATE))
+        wave = self._parts.alter_audio(voice(label if voice_fits else "anger", noise))
+        return Reply(text=self._parts.reply(text, number), audio=Waveform(samples=wave, sample_rate=RATE))
 
     def fingerprint(self) -> str:
-        """Return what decides every reply."""
+        """Return the name and the seed, which determine every reply."""
         return f"scripted {self.seed}"
 
     def settings(self) -> Mapping[str, Any]:
@@ -158,8 +159,8 @@ class ScriptedSystem:
         return {"seed": self.seed}
 
 
-class WordEar:
-    """Hears the words of a reply by looking them up, and drops some."""
+class ScriptedAsr:
+    """Scripted ASR: looks up a reply's words and drops some."""
 
     name, version = "whisper", "scripted"
 
@@ -169,23 +170,23 @@ class WordEar:
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return a hypothesis."""
         replies = (r.reply for r in self._folder.responses().values() if r.reply is not None)
-        said = next(
+        text = next(
             r.text or "" for r in replies if isinstance(r.audio, AudioRef) and r.audio.sha256 == audio.sha256
         )
-        dice = random.Random(audio.sha256)
-        return {"hypothesis": " ".join(w for w in words(said, language) if dice.random() > 0.08)}
+        rng = random.Random(audio.sha256)
+        return {"hypothesis": " ".join(w for w in words(text, language) if rng.random() > 0.08)}
 
     def fingerprint(self) -> str:
-        """Return the rule's name."""
+        """Return the name of the method."""
         return "looks up"
 
     def settings(self) -> Mapping[str, Any]:
-        """Nothing can be set."""
+        """Return no settings."""
         return {}
 
 
-class VoiceEar:
-    """Hears the emotion of a voice by its pitch."""
+class PitchClassifier:
+    """Emotion annotator that classifies a voice by its pitch."""
 
     name, version = "emotion2vec", "scripted"
 
@@ -195,12 +196,12 @@ class VoiceEar:
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return emotion and confidence."""
-        shares = self._parts.hear(self._parts.read(audio.path))
+        shares = self._parts.classify(self._parts.read_audio(audio.path))
         decision = decide(shares, self._labels, threshold=0.0)
         return {"emotion": decision.label, "confidence": round(decision.confidence, 6)}
 
     def fingerprint(self) -> str:
-        """Return the rule's name."""
+        """Return the name of the method."""
         return "pitch"
 
     def settings(self) -> Mapping[str, Any]:
@@ -208,44 +209,45 @@ class VoiceEar:
         return {"labels": dict(self._parts.label_map)}
 
 
-def make_run(parts: Parts, task: Task, place: Path, *, seed: int) -> ScriptedRun:
-    """Make a run in a folder of `place` by two commands: the second has the present rubric."""
-    folder = _commands(parts, task, place / "run", seed)
-    scorer = parts.judged(parts.jury(shipped_judge(), ScriptedClient(parts.grade)), repeats=REPEATS)
+def make_run(parts: Parts, task: Task, out: Path, *, seed: int) -> ScriptedRun:
+    """Make a run in a folder of `out` by two commands; the second uses the present rubric."""
+    folder = _run_commands(parts, task, out / "run", seed)
+    scorer = parts.judged(parts.judge_client(shipped_judge(), ScriptedClient(parts.grade)), repeats=REPEATS)
     metric = scorer.metrics[0].name
     return ScriptedRun(
         parts=parts,
         folder=folder,
-        probes=make_probes(place / "probes", seed),
-        ear=VoiceEar(parts),
+        probes=make_probes(out / "probes", seed),
+        emotion_annotator=PitchClassifier(parts),
         metric=metric,
         reported=parts.summarise(folder, metric),
-        again=lambda other: _commands(parts, task, other, seed),
+        repeat=lambda path: _run_commands(parts, task, path, seed),
     )
 
 
-def _commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
+def _run_commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
     retry_policy = RetryPolicy(tries=1)
     with RunFolder(path).writing() as folder:
-        ears: list[Annotator] = [WordEar(folder), VoiceEar(parts)]
-        scorers = _scorers(parts, path, parts.before(shipped_judge()))
+        annotators: list[Annotator] = [ScriptedAsr(folder), PitchClassifier(parts)]
+        scorers = _scorers(parts, path, parts.earlier_rubric(shipped_judge()))
         evaluate(
             folder,
             systems=[ScriptedSystem(parts, task, seed)],
             tasks=[task],
-            annotators=ears,
+            annotators=annotators,
             scorers=scorers,
             retry_policy=retry_policy,
             progress=Silent(),
         )
         scorers = _scorers(parts, path, shipped_judge())
-        rescore(folder, annotators=ears, scorers=scorers, retry_policy=retry_policy, progress=Silent())
+        rescore(folder, annotators=annotators, scorers=scorers, retry_policy=retry_policy, progress=Silent())
     return folder
 
 
 def _scorers(parts: Parts, path: Path, judge: Judge) -> list[Scorer]:
-    jury = parts.jury(judge, ScriptedClient(parts.grade), store=path / "verdicts.jsonl")
-    return [parts.transcription(), OutcomeScorer(), parts.judged(jury, repeats=REPEATS, calls_at_once=1)]
+    judge_client = parts.judge_client(judge, ScriptedClient(parts.grade), store=path / "verdicts.jsonl")
+    judged = parts.judged(judge_client, repeats=REPEATS, calls_at_once=1)
+    return [parts.transcription(), OutcomeScorer(), judged]
 
 
 def _reworded(judge: Judge) -> Judge:

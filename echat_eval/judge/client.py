@@ -1,4 +1,4 @@
-"""Asks a judge, and keeps every verdict under a key of all that made it, the served model among it."""
+"""Client of a judge; stores each verdict under a hash of its inputs and of the server that gave it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import size_of
 from echat_eval.concurrency import event_loop
-from echat_eval.errors import Unavailable
+from echat_eval.errors import Unavailable, Withheld
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
-from echat_eval.judge.tries import Tries
 from echat_eval.judge.verdict import Verdict, parse_verdict
 
 if TYPE_CHECKING:
@@ -23,25 +22,24 @@ if TYPE_CHECKING:
 
     from echat_eval.clients.chat import ChatClient
     from echat_eval.cost.tokens import MessageSize
-    from echat_eval.judge.question import Prompt
     from echat_eval.judge.rubric import Judge
     from echat_eval.store.cache import Cache
 
 __all__ = ["JudgeClient", "Ruling"]
 
-#: Tokens of an answer: a verdict with one or two sentences of reason.
+#: Limit on an answer: a verdict with one or two sentences of reason.
 MAX_TOKENS = 400
-#: One token of an answer to anything tells who is served.
-GREETING = "Say yes."
+#: Any one-token answer carries the served model and the server's fingerprint.
+IDENTITY_PROMPT = "Say yes."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """A verdict and where it came from.
+    """A verdict and its provenance.
 
     Attributes:
         key: hash of model, server, base URL, rubric, everything shown and the repeat's number.
-        model, server: as the server named itself in its answer.
+        model, server: as the server reported itself in its answer.
         tokens: prompt and completion.
     """
 
@@ -54,25 +52,25 @@ class Ruling:
 
 
 class JudgeClient:
-    """One judge behind one server.
+    """Client of one judge on one server.
 
-    The same question is asked once per process, also if it comes again while it is being asked, so
-    equal questions have equal answers even where the model is not deterministic. With a store they
-    outlive the process, for as long as the server names the same model and fingerprint: which ones it
-    names now is asked once per process. With a cache they serve other runs too, where the server gives
-    a fingerprint: without one, other weights may be served under the same name.
+    Each question is sent once per process; equal questions that arrive while it is in flight share its
+    answer. Equal questions therefore get equal verdicts even if the model is not deterministic. With a
+    store, verdicts outlive the process for as long as the server reports the same model and fingerprint;
+    the client requests these once per process. With a cache, other runs use them too if the server
+    reports a fingerprint: without one, the weights behind a model's name may have changed.
 
     Args:
-        holds_schema: ask the server to hold the answer to a JSON schema; otherwise the answer is
-            prose around exactly one verdict that carries the question's ticket.
-        temperature: 0 for the likeliest answer; repeats still turn the order of the dimensions.
-        store: JSONL file of verdicts; None: kept in memory only.
-        tries: how often a question is asked at most, whoever wants its verdict; a call that the server
-            refused does not count. None: as often as it is wanted.
+        use_schema: constrain the answer to a JSON schema; otherwise the answer is prose around exactly
+            one verdict that carries the question's ticket.
+        temperature: 0 for the likeliest answer; repeats still rotate the order of the dimensions.
+        store: JSONL file of verdicts; None: memory only.
+        tries: maximum number of calls per question, over all callers; calls that the server refused do
+            not count. None: no limit.
 
     Attributes:
-        silence: why the server did not say who it serves; None: it did, or was not asked.
-        cache: where verdicts are found and kept across runs; None: nowhere.
+        identity_error: why the server did not report its identity; None: it did, or was not asked.
+        cache: verdicts shared between runs; None: no cache.
     """
 
     def __init__(
@@ -80,156 +78,162 @@ class JudgeClient:
         judge: Judge,
         client: ChatClient,
         *,
-        holds_schema: bool = True,
+        use_schema: bool = True,
         temperature: float = 0.0,
         store: Path | None = None,
         tries: int | None = None,
     ) -> None:
         self.judge = judge
         self.client = client
-        self.holds_schema = holds_schema
+        self.use_schema = use_schema
         self.temperature = temperature
         self.store = store
-        self.silence: str | None = None
-        self._rubric = judge.fingerprint()
-        self._asked: dict[str, Ruling] = {}
-        self._asking: dict[str, asyncio.Task[Ruling]] = {}
-        self._tries = Tries(tries)
-        self._stored: dict[str, Ruling] | None = None
-        self._servers: set[tuple[str, str | None]] | None = None
-        self._greeting: asyncio.Task[None] | None = None
-        self._quiet = False
-        self._log: Appender | None = None
-        self._tenure = ServerIdentityLog(store, digest("judge's server", [client.model, client.base_url]))
-        self._claimed: ServerIdentity | None = None
+        self.identity_error: str | None = None
         self.cache: Cache | None = None
+        self._rubric = judge.fingerprint()
+        self._rulings: dict[str, Ruling] = {}  # by question key
+        self._in_flight: dict[str, asyncio.Task[Ruling]] = {}  # by question key
+        self._failed_calls = _FailedCalls(tries)
+        self._stored: dict[str, Ruling] | None = None  # by verdict key
+        self._stored_servers: set[tuple[str, str | None]] | None = None
+        self._identification: asyncio.Task[None] | None = None
+        self._offline = False
+        self._appender: Appender | None = None
+        self._identity_log = ServerIdentityLog(
+            store, digest("judge's server", [client.model, client.base_url])
+        )
+        self._identity: ServerIdentity | None = None
 
-    def served(self) -> ServerIdentity | None:
-        """Return who judges; scores carry it in their keys. Asked once per process, for one token.
+    def server_identity(self) -> ServerIdentity | None:
+        """Return the identity that score keys carry; costs one token, once per process.
 
-        Where the server does not answer, it is whoever gave the kept verdicts (None: there are none),
-        and `silence` says why: what is scored already stays as it is. Called off the event loop.
+        If the server does not answer, return the identity that gave the stored verdicts (None: there are
+        none) and set `identity_error`, so that finished scores stay valid. Call off the event loop.
 
         Raises:
-            UsageError: the server refuses the key, or does not know the model.
+            UsageError: the server refuses the key, or does not have the model.
         """
-        if self._claimed is None and self._quiet:
-            return self._last()
-        return self._claimed or event_loop.run(self._claim())
+        if self._identity is None and self._offline:
+            return self._last_identity()
+        return self._identity or event_loop.run(self._resolve_identity())
 
     @contextmanager
-    def unasked(self) -> Iterator[None]:
-        """Take whoever judged last for the present judge, within this block: nothing is sent."""
-        self._quiet = True
+    def offline(self) -> Iterator[None]:
+        """Use the last recorded server identity within this block; send nothing."""
+        self._offline = True
         try:
             yield
         finally:
-            self._quiet = False
+            self._offline = False
 
-    def _last(self) -> ServerIdentity | None:
-        return self._tenure.first or next(iter(self._tenure.remembered()), None)
+    def _last_identity(self) -> ServerIdentity | None:
+        return self._identity_log.first or next(iter(self._identity_log.stored()), None)
 
-    async def _claim(self) -> ServerIdentity | None:
-        if self._claimed is None and self.silence is None:
-            if self._tenure.first is None:
-                # Whoever comes meanwhile waits for the same greeting.
-                self._greeting = self._greeting or asyncio.ensure_future(self._greet())
-                await asyncio.shield(self._greeting)
-            self._claimed = self._last()
-        return self._claimed
+    async def _resolve_identity(self) -> ServerIdentity | None:
+        if self._identity is None and self.identity_error is None:
+            if self._identity_log.first is None:
+                # Concurrent callers wait for the same request.
+                self._identification = self._identification or asyncio.ensure_future(self._identify())
+                await asyncio.shield(self._identification)
+            self._identity = self._last_identity()
+        return self._identity
 
-    async def _greet(self) -> None:
+    async def _identify(self) -> None:
         try:
-            answer = await self.client.ask([{"role": "user", "content": GREETING}], max_tokens=1)
+            answer = await self.client.ask([{"role": "user", "content": IDENTITY_PROMPT}], max_tokens=1)
         except Unavailable as error:
-            self.silence = str(error)
+            self.identity_error = str(error)
         else:
-            self._tenure.meet(ServerIdentity(model=answer.model, server=answer.server))
+            self._identity_log.record(ServerIdentity(model=answer.model, server=answer.server))
 
     def rule(self, question: Question, *, repeat: int = 0) -> Ruling:
-        """Return the ruling on one question, as `ruling`, to a caller that is not on the event loop."""
+        """Return the ruling on one question, as `ruling`; call off the event loop."""
         return event_loop.run(self.ruling(question, repeat=repeat))
 
     async def ruling(self, question: Question, *, repeat: int = 0) -> Ruling:
-        """Return the ruling on one question, asked or remembered.
+        """Return the ruling on one question, reused or newly requested.
 
         Raises:
             NotApplicable: the rubric has no prompt in the question's language.
-            Unavailable: no answer, or (JudgeFailure) one that is not a verdict, or another model's than
-                the process began with; none is kept.
+            Unavailable: no answer, an answer that is not a verdict (JudgeFailure), or an answer of another
+                model than the first one in this process. None of these is stored.
         """
-        prompt, asked = self.prompt_of(question, repeat)
+        prompt, question_key = self.prompt_of(question, repeat)
         if self.cache is not None or (self.store is not None and self.store.exists()):
-            await self._claim()  # or no kept verdict could be known for the present judge's
-        if asked in self._asked:
-            return self._asked[asked]
-        if (known := self._known(asked)) is not None:
-            self._tenure.keep()
-            self._asked[asked] = known
-            return known
-        if asked not in self._asking:
-            self._tries.check(asked)
-            self._asking[asked] = asyncio.ensure_future(
-                self._ask(asked, prompt, heard=question.heard is not None, repeat=repeat)
+            await self._resolve_identity()  # stored verdicts count only for the server that gave them
+        if question_key in self._rulings:
+            return self._rulings[question_key]
+        if (ruling := self._find_ruling(question_key)) is not None:
+            self._identity_log.save()
+            self._rulings[question_key] = ruling
+            return ruling
+        if question_key not in self._in_flight:
+            self._failed_calls.check(question_key)
+            self._in_flight[question_key] = asyncio.ensure_future(
+                self._request(
+                    question_key, prompt, with_voice=question.voice_emotion is not None, repeat=repeat
+                )
             )
-            self._asking[asked].add_done_callback(lambda task: self._answered(asked, task))
-        return await asyncio.shield(self._asking[asked])
+            self._in_flight[question_key].add_done_callback(lambda task: self._finish(question_key, task))
+        return await asyncio.shield(self._in_flight[question_key])
 
-    def _answered(self, asked: str, task: asyncio.Task[Ruling]) -> None:
-        del self._asking[asked]
-        # Whoever waited has the error; if nobody does any more, asyncio must not complain of it.
-        self._tries.note(asked, None if task.cancelled() else task.exception())
+    def _finish(self, question_key: str, task: asyncio.Task[Ruling]) -> None:
+        del self._in_flight[question_key]
+        # Waiting callers get the error. Retrieve it here too: asyncio warns if no caller is left to do so.
+        self._failed_calls.record(question_key, None if task.cancelled() else task.exception())
 
     def prompt_of(self, question: Question, repeat: int) -> tuple[Prompt, str]:
-        """Return the prompt of a question, and the hash of all that decides what is asked.
+        """Return the prompt of a question and its question key.
 
         Raises:
             NotApplicable: the rubric has no prompt in the question's language.
         """
-        prompt = render(self.judge, question, turn=repeat, ticket=not self.holds_schema)
+        prompt = render(self.judge, question, turn=repeat, ticket=not self.use_schema)
         return prompt, self.question_key(question, prompt, repeat)
 
-    def size_of(self, prompt: Prompt, *, heard: bool) -> MessageSize:
-        """Return how large a question is to the server."""
-        schema = self.judge.schema(heard=heard) if self.holds_schema else None
+    def size_of(self, prompt: Prompt, *, with_voice: bool) -> MessageSize:
+        """Return the size of a question as sent to the server."""
+        schema = self.judge.schema(with_voice=with_voice) if self.use_schema else None
         return size_of([{"content": prompt.text}], schema=schema, max_tokens=MAX_TOKENS)
 
-    def stored(self) -> list[Ruling]:
-        """Return the rulings of earlier commands."""
-        return list(self._rulings().values())
+    def stored_rulings(self) -> list[Ruling]:
+        """Return the rulings in the store."""
+        return list(self._load_store().values())
 
-    def remembers(self, asked: str) -> bool:
-        """Return whether a question was answered in an earlier command, by whichever server."""
-        if self._servers is None:
-            self._servers = {(ruling.model, ruling.server) for ruling in self.stored()}
-        return any(_verdict_key(asked, *server) in self._rulings() for server in self._servers)
+    def has_ruling(self, question_key: str) -> bool:
+        """Return whether the store holds a ruling on a question, from any server."""
+        if self._stored_servers is None:
+            self._stored_servers = {(ruling.model, ruling.server) for ruling in self.stored_rulings()}
+        return any(
+            _verdict_key(question_key, *server) in self._load_store() for server in self._stored_servers
+        )
 
-    async def _ask(self, asked: str, prompt: Prompt, *, heard: bool, repeat: int) -> Ruling:
+    async def _request(self, question_key: str, prompt: Prompt, *, with_voice: bool, repeat: int) -> Ruling:
         answer = await self.client.ask(
             [{"role": "user", "content": prompt.text}],
-            schema=self.judge.schema(heard=heard) if self.holds_schema else None,
+            schema=self.judge.schema(with_voice=with_voice) if self.use_schema else None,
             max_tokens=MAX_TOKENS,
             seed=repeat,
             temperature=self.temperature,
         )
-        self._meet(ServerIdentity(model=answer.model, server=answer.server))
+        self._record_identity(ServerIdentity(model=answer.model, server=answer.server))
         ruling = Ruling(
-            key=_verdict_key(asked, answer.model, answer.server),
-            verdict=parse_verdict(answer.text, self.judge, heard=heard, ticket=prompt.ticket),
+            key=_verdict_key(question_key, answer.model, answer.server),
+            verdict=parse_verdict(answer.text, self.judge, with_voice=with_voice, ticket=prompt.ticket),
             prompt_sha256=digest("prompt", prompt.text),
             model=answer.model,
             server=answer.server,
             tokens=(answer.prompt_tokens, answer.completion_tokens),
         )
-        self._asked[asked] = ruling
-        self._tenure.keep()
-        self._keep(ruling)
+        self._rulings[question_key] = ruling
+        self._identity_log.save()
+        self._append(ruling)
         if self.cache is not None and ruling.server is not None:
-            self.cache.put("verdict", ruling.key, asdict(ruling), of=self.client.model)
+            self.cache.put("verdict", ruling.key, asdict(ruling), owner=self.client.model)
         return ruling
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
-        """Return the hash of all that is asked and how: rubric, model, address and every word shown."""
+        """Return the hash of the rubric, the model, the address, the sampling and the whole prompt."""
         return digest(
             "question",
             [
@@ -237,65 +241,90 @@ class JudgeClient:
                 self.client.base_url,
                 self._rubric,
                 prompt.text,
-                self.holds_schema,
+                self.use_schema,
                 self.temperature,
                 repeat,
             ],
         )
 
-    def _meet(self, served: ServerIdentity) -> None:
-        self._tenure.meet(served)
-        # Keys were made while the server was silent, in the name of whoever was remembered.
-        if self._claimed is not None and self._claimed not in self._tenure.identities:
+    def _record_identity(self, identity: ServerIdentity) -> None:
+        self._identity_log.record(identity)
+        # While the server did not answer, score keys were made with the stored identity.
+        if self._identity is not None and self._identity not in self._identity_log.identities:
             raise Unavailable(
-                f"the judge's server was silent and is back as another one ('{served.model}', fingerprint "
-                f"{served.server}); run the same command again"
+                f"the judge's server did not answer at first and came back as another one "
+                f"('{identity.model}', fingerprint {identity.server}); run the same command again"
             )
 
-    def _known(self, asked: str) -> Ruling | None:
-        for who in self._tenure.identities:
-            key = _verdict_key(asked, who.model, who.server)
-            if (known := self._rulings().get(key) or self._cached(key)) is not None:
-                return known
+    def _find_ruling(self, question_key: str) -> Ruling | None:
+        for identity in self._identity_log.identities:
+            key = _verdict_key(question_key, identity.model, identity.server)
+            if (ruling := self._load_store().get(key) or self._from_cache(key)) is not None:
+                return ruling
         return None
 
-    def _cached(self, key: str) -> Ruling | None:
-        row = self.cache.get("verdict", key, of=self.client.model) if self.cache is not None else None
+    def _from_cache(self, key: str) -> Ruling | None:
+        row = self.cache.get("verdict", key, owner=self.client.model) if self.cache is not None else None
         if row is None:
             return None
-        known = _ruling(row)
-        self._keep(known)
-        return known
+        ruling = _ruling(row)
+        self._append(ruling)
+        return ruling
 
-    def _rulings(self) -> dict[str, Ruling]:
+    def _load_store(self) -> dict[str, Ruling]:
         if self._stored is None:
-            found = {}
+            rulings = {}
             if self.store is not None and self.store.exists():
                 mend(self.store)
-                found = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
-            self._stored = found
+                rulings = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
+            self._stored = rulings
         return self._stored
 
-    def _keep(self, ruling: Ruling) -> None:
+    def _append(self, ruling: Ruling) -> None:
         if self.store is not None:
-            self._log = self._log or Appender(self.store)
-            self._log.append(asdict(ruling))
+            self._appender = self._appender or Appender(self.store)
+            self._appender.append(asdict(ruling))
 
     def close(self) -> None:
-        """Give up what is being asked, close connections, and force what was kept to the disk."""
-        event_loop.run(self._give_up())
+        """Cancel calls in flight, close connections and flush the store to disk."""
+        event_loop.run(self._cancel())
         self.client.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        if self._appender is not None:
+            self._appender.close()
+            self._appender = None
 
-    async def _give_up(self) -> None:
-        for task in list(self._asking.values()):
+    async def _cancel(self) -> None:
+        for task in list(self._in_flight.values()):
             task.cancel()
 
 
-def _verdict_key(asked: str, model: str, server: str | None) -> str:
-    return digest("verdict", [asked, model, server])
+class _FailedCalls:
+    """Number of calls per question that gave no verdict but were, or may have been, billed.
+
+    Args:
+        limit: failed calls after which a question is not sent again; None: no limit.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self._failed: dict[str, tuple[int, Unavailable]] = {}
+
+    def record(self, question_key: str, error: BaseException | None) -> None:
+        """Count a failed call, unless the server refused it or it was withheld."""
+        if isinstance(error, Unavailable) and not error.refused and not isinstance(error, Withheld):
+            count, _ = self._failed.get(question_key, (0, error))
+            self._failed[question_key] = count + 1, type(error)(str(error))
+
+    def check(self, question_key: str) -> None:
+        """Raise the last error of a question that has reached the limit."""
+        if self.limit is not None and question_key in self._failed:
+            count, error = self._failed[question_key]
+            if count >= self.limit:
+                raise type(error)(str(error))
+
+
+def _verdict_key(question_key: str, model: str, server: str | None) -> str:
+    return digest("verdict", [question_key, model, server])
 
 
 def _ruling(row: dict[str, Any]) -> Ruling:

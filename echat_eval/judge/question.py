@@ -1,7 +1,7 @@
-"""What a judge is shown: four pieces of data behind a fence that none of them can write.
+"""The judge's prompt: four pieces of data between fence lines that the data cannot forge.
 
-Replies and transcripts are data. The fence's name is a hash of all that it fences, so nobody can
-write it beforehand; invisible characters are dropped and long texts are cut, and the cut is said.
+Replies and transcripts are data. The fence contains a hash of the data, so a reply cannot contain its
+own fence. Invisible characters are dropped, and long texts are cut with a visible mark.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from echat_eval.judge.rubric import Judge
 
-__all__ = ["NOT_HEARD", "Prompt", "Question", "VoiceEmotion", "render"]
+__all__ = ["NO_VOICE_EMOTION", "Prompt", "Question", "VoiceEmotion", "render"]
 
-#: Shown in place of an emotion where no instrument heard one; never guessed from the words.
-NOT_HEARD = "not heard"
+#: Shown if no annotator detected an emotion in the voice; the words are no substitute.
+NO_VOICE_EMOTION = "not heard"
 NOT_GIVEN = "not given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceEmotion:
-    """The emotion an annotator heard in a reply's voice.
+    """The emotion an annotator detected in a reply's voice.
 
     Attributes:
         emotion: one of the benchmark's labels.
@@ -40,12 +40,12 @@ class VoiceEmotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """All that the published judge is given, and nothing else.
+    """The inputs of the published judge, and no others.
 
     Attributes:
-        task: picks the weights, and is not shown.
-        cues: cue name -> gold label; empty: "not given", as a control asks it.
-        heard: None is shown as "not heard".
+        task: selects the weights; not shown.
+        cues: cue name -> gold label; empty (in a control): shown as "not given".
+        voice_emotion: None is shown as `NO_VOICE_EMOTION`.
     """
 
     task: str
@@ -53,7 +53,7 @@ class Question:
     transcript: str
     cues: Mapping[str, str]
     reply: str
-    heard: VoiceEmotion | None = None
+    voice_emotion: VoiceEmotion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ class Prompt:
     """A rendered question.
 
     Attributes:
-        fence: the line the data stands between begins with this.
-        ticket: what a verdict in prose must carry; None where the server holds a schema.
+        fence: start of the lines that enclose the data.
+        ticket: the word that a verdict in prose must repeat; None with a JSON schema.
     """
 
     text: str
@@ -74,43 +74,43 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: bool = Fa
     """Return the prompt for one question.
 
     Args:
-        turn: number of the repeat; each turns the order of the dimensions by one.
-        ticket: ask for a word that only this prompt holds, for servers that hold no schema.
+        turn: number of the repeat; each rotates the order of the dimensions by one.
+        ticket: request a word that only this prompt contains, for servers without JSON schemas.
 
     Raises:
         NotApplicable: the judge has no prompt in this language.
     """
     if question.language not in judge.frames:
         raise NotApplicable(f"judge '{judge.name}' has no prompt in language '{question.language}'")
-    heard = question.heard
+    emotion = question.voice_emotion
     data = {
         "transcript": _bounded(question.transcript, judge.max_reply_characters),
         "cues": "\n".join(f"{cue}: {label}" for cue, label in sorted(question.cues.items())) or NOT_GIVEN,
         "reply": _bounded(question.reply, judge.max_reply_characters),
-        "heard": f"{heard.emotion} (confidence {heard.confidence:.2f})" if heard else NOT_HEARD,
+        "heard": f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION,
     }
     secret = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
-    word = secret[16:24] if ticket else None
+    ticket_word = secret[16:24] if ticket else None
     sections = judge.sections[question.language]
-    turned = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
+    rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
     guides = [sections["cue", cue] for cue in sorted(question.cues) if ("cue", cue) in sections]
     parts = {
         **data,
         "fence": "=====" + secret[:16],
-        "dimensions": "\n\n".join(sections["dimension", name] for name in turned),
+        "dimensions": "\n\n".join(sections["dimension", name] for name in rotated),
         "cues_guide": "\n\n".join(guides + ([sections["cues", ""]] if len(guides) > 1 else [])),
-        "voice_guide": sections["voice", ""] if heard else "",
-        "form": _form(judge, turned, heard=heard is not None, word=word),
+        "voice_guide": sections["voice", ""] if emotion else "",
+        "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket_word),
     }
     return Prompt(
         text=_filled(judge.frames[question.language], parts),
         fence=parts["fence"],
-        ticket=word,
+        ticket=ticket_word,
     )
 
 
 def _filled(frame: str, parts: Mapping[str, str]) -> str:
-    """Fill every place in one pass, so that a reply holding "{{cues}}" stays a reply."""
+    """Fill all placeholders in one pass, so that "{{cues}}" in a reply is not a placeholder."""
     pieces = frame.split("{{")
     filled = [pieces[0]]
     for piece in pieces[1:]:
@@ -119,15 +119,15 @@ def _filled(frame: str, parts: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def _form(judge: Judge, turned: list[str], *, heard: bool, word: str | None) -> str:
-    """Return the shape of an answer. It is no JSON itself, so an echo of it is no verdict."""
-    keys = [*turned, *(["voice"] if heard else [])]
+def _form(judge: Judge, dimensions: list[str], *, with_voice: bool, ticket: str | None) -> str:
+    """Return a template of the answer. It is not valid JSON, so an echo of it is not a verdict."""
+    keys = [*dimensions, *(["voice"] if with_voice else [])]
     grades = ", ".join(f'"{key}": <0..{judge.highest}>' for key in keys)
-    return f'{{"reason": "<...>", {grades}' + (f', "ticket": "{word}"}}' if word else "}")
+    return f'{{"reason": "<...>", {grades}' + (f', "ticket": "{ticket}"}}' if ticket else "}")
 
 
 def _bounded(text: str, limit: int) -> str:
-    """Return text without control or invisible characters, cut at the limit and said so."""
+    """Return text without control or invisible characters, cut with a mark at the limit."""
     kept = "".join(_visible(character) for character in text[: 4 * limit])
     cut = max(len(kept) - limit, 0) + max(len(text) - 4 * limit, 0)
     return f"{kept[:limit]}\n[cut: {cut:,} more characters]" if cut else kept
@@ -138,7 +138,7 @@ def _visible(character: str) -> str:
         return character
     if unicodedata.category(character) in ("Zl", "Zp"):
         return "\n"
-    # Variation selectors draw nothing and can carry text; the other groups draw nothing by nature.
+    # Variation selectors are invisible and can carry text; so are the categories below.
     if "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef":
         return ""
     return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character

@@ -1,4 +1,4 @@
-"""Reads a judge's folder: weights and cap from judge.yaml, anchors from prompt.<language>.md."""
+"""Reader of a judge's folder: weights and cap in judge.yaml, anchors in prompt.<language>.md."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["PLACES", "Judge", "judge_names", "load_judge", "read_judge"]
+__all__ = ["PLACEHOLDERS", "Judge", "judge_names", "load_judge", "read_judge"]
 
-#: What every prompt's frame must show, each exactly where `{{name}}` stands.
-PLACES = ("fence", "dimensions", "cues_guide", "voice_guide", "transcript", "cues", "reply", "heard", "form")
-#: A reason is one line and bounded, so that a small model cannot write itself past its last token.
+#: Placeholders `{{name}}` that every prompt's frame must contain.
+PLACEHOLDERS = (
+    "fence",
+    "dimensions",
+    "cues_guide",
+    "voice_guide",
+    "transcript",
+    "cues",
+    "reply",
+    "heard",
+    "form",
+)
+#: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
 REASON = "^[^\\n]{1,300}$"
 #: Weights of tasks that the rubric does not name.
 OTHER = "other"
@@ -48,14 +58,14 @@ class Judge:
     """A rubric.
 
     Attributes:
-        status: "reconstruction" where the original rubric is not public.
-        model: the dated model asked for where the user names none.
-        dimensions: what the words of a reply are graded on, each a whole number from 0 to `highest`.
+        status: "reconstruction" if the original rubric is not public.
+        model: the default dated model.
+        dimensions: dimensions of the words of a reply, each graded as a whole number from 0 to `highest`.
         cap_dimension, cap_points: the text score is at most `cap_points` x (that grade + 1).
         weights: task -> dimension -> share; shares sum to 1. `OTHER` serves every other task.
-        frames: language -> the prompt with its places.
+        frames: language -> the prompt with its placeholders.
         sections: language -> (kind, name) -> text, such as ("cue", "age").
-        max_reply_characters: longer texts are cut, and the cut is said to the judge.
+        max_reply_characters: longer texts are cut, with a mark in the prompt.
     """
 
     name: str
@@ -77,10 +87,10 @@ class Judge:
         return self.weights.get(task, self.weights[OTHER])
 
     def fingerprint(self) -> str:
-        """Return the hash of everything that can move a score: another prompt is another instrument."""
+        """Return the hash of everything that affects a score; a changed prompt is another instrument."""
         sections = {
-            language: [[kind, name, text] for (kind, name), text in found.items()]
-            for language, found in self.sections.items()
+            language: [[kind, name, text] for (kind, name), text in texts.items()]
+            for language, texts in self.sections.items()
         }
         return digest(
             "judge",
@@ -98,13 +108,13 @@ class Judge:
             ],
         )
 
-    def schema(self, *, heard: bool) -> dict[str, Any]:
-        """Return the JSON schema of a verdict; a voice is graded only where one was heard.
+    def schema(self, *, with_voice: bool) -> dict[str, Any]:
+        """Return the JSON schema of a verdict, with a grade of the voice on request.
 
-        Only keywords that strict servers accept: whole numbers are an enumeration.
+        It uses only keywords that strict servers accept: whole numbers are an enumeration.
         """
         grade = {"type": "integer", "enum": list(range(self.highest + 1))}
-        keys = [*self.dimensions, *(["voice"] if heard else [])]
+        keys = [*self.dimensions, *(["voice"] if with_voice else [])]
         return {
             "type": "object",
             "properties": {"reason": {"type": "string", "pattern": REASON}, **dict.fromkeys(keys, grade)},
@@ -130,7 +140,7 @@ def load_judge(name: str) -> Judge:
 
 
 def read_judge(folder: Path) -> Judge:
-    """Return the judge a folder holds.
+    """Return the judge in a folder.
 
     Raises:
         BadData: a key or an anchor is missing or unknown, or weights do not sum to 100.
@@ -144,7 +154,7 @@ def read_judge(folder: Path) -> Judge:
     for language in facts["languages"]:
         frames[language], sections[language] = _read_prompt(folder / f"prompt.{language}.md", dimensions)
     if facts["cap"]["dimension"] not in dimensions:
-        raise BadData(f"{path}: cap names no dimension; got {facts['cap']['dimension']!r}")
+        raise BadData(f"{path}: cap names no dimension of the judge; got {facts['cap']['dimension']!r}")
     return Judge(
         name=facts["name"],
         version=facts["version"],
@@ -162,17 +172,17 @@ def read_judge(folder: Path) -> Judge:
     )
 
 
-def _weights(path: Path, found: Mapping[str, Any], dimensions: tuple[str, ...]) -> Mapping[str, Any]:
-    if OTHER not in found:
-        raise BadData(f"{path}: weights lack '{OTHER}', which serves tasks that are not named")
+def _weights(path: Path, weights: Mapping[str, Any], dimensions: tuple[str, ...]) -> Mapping[str, Any]:
+    if OTHER not in weights:
+        raise BadData(f"{path}: weights have no '{OTHER}', the default for tasks that are not named")
     shares = {}
-    for task, given in found.items():
-        if set(given) != set(dimensions) or sum(given.values()) != 100:
+    for task, percents in weights.items():
+        if set(percents) != set(dimensions) or sum(percents.values()) != 100:
             raise BadData(
-                f"{path}: weights of '{task}' are {dict(given)}; expected {', '.join(dimensions)} "
+                f"{path}: weights of '{task}' are {dict(percents)}; expected {', '.join(dimensions)} "
                 "summing to 100"
             )
-        shares[task] = MappingProxyType({name: given[name] / 100 for name in dimensions})
+        shares[task] = MappingProxyType({name: percents[name] / 100 for name in dimensions})
     return MappingProxyType(shares)
 
 
@@ -183,9 +193,9 @@ def _read_prompt(path: Path, dimensions: tuple[str, ...]) -> tuple[str, dict[tup
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     marks = list(_HEADING.finditer(text))
     frame = text[: marks[0].start()].strip() + "\n" if marks else text
-    for place in PLACES:
-        if "{{" + place + "}}" not in frame:
-            raise BadData(f"{path}: has no {{{{{place}}}}}")
+    for name in PLACEHOLDERS:
+        if "{{" + name + "}}" not in frame:
+            raise BadData(f"{path}: has no {{{{{name}}}}}")
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     sections = {
         (mark.group(1), (mark.group(2) or "").strip()): text[mark.end() : end].strip()

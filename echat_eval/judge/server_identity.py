@@ -1,7 +1,7 @@
-"""Which model a judge's server really serves, and how that is remembered beside the verdicts.
+"""The model that a judge's server reports, recorded beside the verdicts.
 
-A base URL and a model's name do not say who answers: behind both, the weights may have changed since
-yesterday. What a server names in its answers does, as far as it is honest.
+A base URL and a model's name do not identify a judge: the weights behind both may have changed since
+yesterday. The model and fingerprint in a server's answers do, as far as the server is honest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["ServerIdentity", "ServerIdentityLog"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerIdentity:
-    """What a server names in an answer.
+    """The identity that a server reports in an answer.
 
     Attributes:
-        model: the model, which may be more exact than what was asked for.
-        server: its system fingerprint; None: it gives none.
+        model: the served model, which may be more exact than the requested one.
+        server: the system fingerprint; None: the server reports none.
     """
 
     model: str
@@ -32,68 +32,74 @@ class ServerIdentity:
 
 
 class ServerIdentityLog:
-    """Every identity that one judge's server has named since it last changed.
+    """Identities that one judge's server has reported since the judge last changed.
 
-    Hosted services answer from several machines in turn and name another fingerprint each time: such
-    identities, met among each other's answers, are one tenure. An identity that a new process meets and
-    the tenure does not know is another judge, and begins the next one. See
-    docs/decisions/020-who-judged.md.
+    Hosted services answer from several machines in turn, each with its own fingerprint. Identities that
+    alternate in one process belong to one judge. If a new process first sees an identity that the file
+    does not list, the judge has changed, and a new list begins. See docs/decisions/007-judge-identity.md.
 
     Args:
-        store: the verdicts' file; the tenure's rows stand beside it. None: it ends with the process.
-        asked: hash of the model's name and the base URL.
+        store: file of verdicts; the log is written beside it. None: kept for this process only.
+        endpoint_key: hash of the model's name and the base URL.
     """
 
-    def __init__(self, store: Path | None, asked: str) -> None:
+    def __init__(self, store: Path | None, endpoint_key: str) -> None:
         self._path = None if store is None else store.with_suffix(".served.jsonl")
-        self._asked = asked
-        self._met: list[ServerIdentity] = []
+        self._endpoint_key = endpoint_key
+        self._identities: list[ServerIdentity] = []
         self._written = 0
 
     @property
     def first(self) -> ServerIdentity | None:
-        """The identity that names the tenure; None until the server was met."""
-        return self._met[0] if self._met else None
+        """The first identity of the present judge; None before its first answer."""
+        return self._identities[0] if self._identities else None
 
     @property
     def identities(self) -> tuple[ServerIdentity, ...]:
-        """All identities of it, in the order they were met."""
-        return tuple(self._met)
+        """All identities of the present judge, in order of first appearance."""
+        return tuple(self._identities)
 
-    def remembered(self) -> list[ServerIdentity]:
-        """Return the identities of the latest tenure that the file holds."""
+    def stored(self) -> list[ServerIdentity]:
+        """Return the identities of the latest judge in the file."""
         latest: list[ServerIdentity] = []
         if self._path is None or not self._path.exists():
             return latest
         for _, row in read_rows(self._path):
-            if row["asked"] == self._asked:
-                served = ServerIdentity(model=row["model"], server=row["server"])
-                latest = [served] if row["first"] else [*latest, served]
+            if row["asked"] == self._endpoint_key:
+                identity = ServerIdentity(model=row["model"], server=row["server"])
+                latest = [identity] if row["first"] else [*latest, identity]
         return latest
 
-    def meet(self, served: ServerIdentity) -> None:
-        """Take note of who answered.
+    def record(self, identity: ServerIdentity) -> None:
+        """Add the identity in an answer.
 
         Raises:
-            Unavailable: it is another model than the one that this process met first.
+            Unavailable: its model is not the first one that this process saw.
         """
-        if not self._met:
-            known = self.remembered()
-            self._met, self._written = (known, len(known)) if served in known else ([served], 0)
-        elif served.model != self._met[0].model:
+        if not self._identities:
+            stored = self.stored()
+            if identity in stored:
+                self._identities, self._written = stored, len(stored)
+            else:
+                self._identities, self._written = [identity], 0
+        elif identity.model != self._identities[0].model:
             raise Unavailable(
-                f"the judge's server named the model '{self._met[0].model}' and now names '{served.model}'; "
-                "verdicts of two models are not mixed: run the same command again"
+                f"the judge's server reported the model '{self._identities[0].model}' and now reports "
+                f"'{identity.model}'; verdicts of two models are not mixed: run the same command again"
             )
-        elif served not in self._met:
-            self._met.append(served)
+        elif identity not in self._identities:
+            self._identities.append(identity)
 
-    def keep(self) -> None:
-        """Write what is not yet in the file."""
-        if self._path is None or self._written == len(self._met):
+    def save(self) -> None:
+        """Append the identities that are not yet in the file."""
+        if self._path is None or self._written == len(self._identities):
             return
         with Appender(self._path) as appender:
-            for number in range(self._written, len(self._met)):
-                row = {"asked": self._asked, "first": number == 0, **asdict(self._met[number])}
+            for number in range(self._written, len(self._identities)):
+                row = {
+                    "asked": self._endpoint_key,
+                    "first": number == 0,
+                    **asdict(self._identities[number]),
+                }
                 appender.append(row)
-        self._written = len(self._met)
+        self._written = len(self._identities)

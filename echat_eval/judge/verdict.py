@@ -1,4 +1,4 @@
-"""What counts as a verdict, and the score it makes. Nothing is clamped and there is no default."""
+"""Parsing of verdicts and their scores. Grades are never clamped and have no default."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "parse_verdict", "text_score", "voice_score"]
 
-#: Characters of an answer that are read; a verdict is a few hundred.
+#: Characters; longer answers are rejected. A verdict has a few hundred.
 MAX_ANSWER = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a judge said of one reply.
+    """A judge's grades of one reply.
 
     Attributes:
         grades: dimension -> whole number.
-        voice: grade of the heard emotion; None where none was heard.
+        voice: grade of the voice's emotion; None if no emotion was shown.
     """
 
     grades: Mapping[str, int]
@@ -34,35 +34,37 @@ class Verdict:
     voice: int | None = None
 
 
-def parse_verdict(answer: str, judge: Judge, *, heard: bool = False, ticket: str | None = None) -> Verdict:
+def parse_verdict(
+    answer: str, judge: Judge, *, with_voice: bool = False, ticket: str | None = None
+) -> Verdict:
     """Return the one verdict of an answer.
 
     Args:
-        heard: whether the judge was shown an emotion, and so had to grade the voice.
-        ticket: None: the whole answer is the verdict, as a schema makes it (a code fence around it
-            is taken off). A word: prose may stand around exactly one verdict that carries it.
+        with_voice: the judge was shown an emotion and had to grade the voice.
+        ticket: None: the whole answer is the verdict, as under a schema (a code fence around it is
+            stripped). A word: prose may surround exactly one verdict, which must carry the word.
 
     Raises:
         JudgeFailure: no verdict, two, a wrong ticket, a key too many or too few, a grade out of range.
 
     >>> from echat_eval.judge.rubric import load_judge
-    >>> said = '{"reason": "warm", "content": 4, "cue_awareness": 5, "empathy": 4}'
-    >>> parse_verdict(said, load_judge("echat-r1")).grades["cue_awareness"]
+    >>> answer = '{"reason": "warm", "content": 4, "cue_awareness": 5, "empathy": 4}'
+    >>> parse_verdict(answer, load_judge("echat-r1")).grades["cue_awareness"]
     5
     """
     if len(answer) > MAX_ANSWER:
         raise JudgeFailure(f"the judge's answer has {len(answer):,} characters; a verdict is one JSON object")
-    found = _whole(answer) if ticket is None else _only_one(answer, judge, ticket)
-    expected = {"reason", *judge.dimensions, *(["voice"] if heard else [])}
-    if set(found) != expected or not isinstance(found["reason"], str):
+    verdict = _whole(answer) if ticket is None else _from_prose(answer, judge, ticket)
+    expected = {"reason", *judge.dimensions, *(["voice"] if with_voice else [])}
+    if set(verdict) != expected or not isinstance(verdict["reason"], str):
         raise JudgeFailure(
             f"the judge's answer is not of the form {{{', '.join(sorted(expected))}}}: {_shown(answer)}"
         )
-    grades = {name: _grade(name, found[name], judge.highest) for name in judge.dimensions}
+    grades = {name: _grade(name, verdict[name], judge.highest) for name in judge.dimensions}
     return Verdict(
         grades=grades,
-        reason=found["reason"],
-        voice=_grade("voice", found["voice"], judge.highest) if heard else None,
+        reason=verdict["reason"],
+        voice=_grade("voice", verdict["voice"], judge.highest) if with_voice else None,
     )
 
 
@@ -77,42 +79,42 @@ def _whole(answer: str) -> dict[str, Any]:
     if text.startswith("```") and text.endswith("```"):
         text = text.strip("`").removeprefix("json").strip()
     try:
-        found = loads(text)
+        verdict = loads(text)
     except ValueError as error:
         raise JudgeFailure(f"the judge's answer is not one JSON object: {_shown(answer)}") from error
-    if not isinstance(found, dict):
+    if not isinstance(verdict, dict):
         raise JudgeFailure(f"the judge's answer is not one JSON object: {_shown(answer)}")
-    return found
+    return verdict
 
 
-def _only_one(answer: str, judge: Judge, ticket: str) -> dict[str, Any]:
-    """Return the one object in prose that holds grades; a quoted forgery makes it two, and so none."""
+def _from_prose(answer: str, judge: Judge, ticket: str) -> dict[str, Any]:
+    """Return the only object with grades in prose; a quoted forgery makes two, which is a failure."""
     verdicts = [o for o in _objects(answer) if set(o) & {*judge.dimensions, "voice"}]
     if len(verdicts) != 1:
-        raise JudgeFailure(f"the judge's answer holds {len(verdicts)} verdicts, expected 1: {_shown(answer)}")
+        raise JudgeFailure(f"the judge's answer has {len(verdicts)} verdicts, expected 1: {_shown(answer)}")
     if verdicts[0].pop("ticket", None) != ticket:
         raise JudgeFailure(f"the judge's verdict does not carry this question's ticket: {_shown(answer)}")
     return verdicts[0]
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """Return every JSON object in a text, outermost ones only, in order."""
-    found, at, decoder = [], text.find("{"), json.JSONDecoder()
-    while at >= 0:
+    """Return the outermost JSON objects in a text, in order."""
+    objects, start, decoder = [], text.find("{"), json.JSONDecoder()
+    while start >= 0:
         try:
-            _, end = decoder.raw_decode(text, at)
-            found.append(loads(text[at:end]))
+            _, end = decoder.raw_decode(text, start)
+            objects.append(loads(text[start:end]))
         except (ValueError, RecursionError):
-            end = at + 1
-        at = text.find("{", end)
-    return found
+            end = start + 1
+        start = text.find("{", end)
+    return objects
 
 
 def text_score(judge: Judge, grades: Mapping[str, float], task: str) -> float:
     """Return the score of a reply's words, 0 to 100.
 
-    The weighted mean of the grades, and never more than the cap: a fluent reply that is blind to
-    the cue cannot score well. The voice has no part in it.
+    It is the weighted mean of the grades, up to the cap: a fluent reply that ignores the cue cannot score
+    well. The grade of the voice does not count.
 
     >>> from echat_eval.judge.rubric import load_judge
     >>> text_score(load_judge("echat-r1"), {"content": 5, "cue_awareness": 1, "empathy": 5}, "emotion")
@@ -124,7 +126,7 @@ def text_score(judge: Judge, grades: Mapping[str, float], task: str) -> float:
 
 
 def voice_score(judge: Judge, verdict: Verdict) -> float | None:
-    """Return the score of the voice, 0 to 100, or None where no emotion was heard."""
+    """Return the score of the voice, 0 to 100; None without a grade of it."""
     return None if verdict.voice is None else 100.0 * verdict.voice / judge.highest
 
 

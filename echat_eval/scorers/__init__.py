@@ -1,4 +1,4 @@
-"""What turns replies and annotations into scores: one table of names; nothing is imported."""
+"""Scorers turn replies and annotations into scores; this table of names imports none of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Does the judge read the labels? The same replies judged with labels shuffled, withheld, or misheard.
+"""Negative controls of a judge: judge the same replies again with wrong labels.
 
-A judge whose scores do not fall when the labels are wrong is not reading them, whatever it scores.
+If the scores do not fall when labels are shuffled or withheld, the judge does not use the labels.
 """
 
 from __future__ import annotations
@@ -18,33 +18,39 @@ from echat_eval.stats import Estimate, cluster_mean
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["CONTROLS", "Asked", "Control", "control_lines", "run_controls", "subsample"]
+__all__ = ["CONTROLS", "Control", "ControlQuestion", "control_lines", "run_controls", "subsample"]
 
-#: Control -> what is wrong in it.
+#: Name of the control in stored rows.
+_VOICE_SHUFFLED = "heard shuffled"
+#: Control -> how it changes the question.
 CONTROLS: Mapping[str, str] = {
     "labels shuffled": "each reply is judged under the labels of another sample",
-    "labels withheld": "the judge is told that no labels are given",
-    "heard shuffled": "the emotion heard in the voice is that of another reply",
+    "labels withheld": "the judge is shown that no labels are given",
+    _VOICE_SHUFFLED: "the voice emotion is that of another reply",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A question as it was asked, and the cluster its sample belongs to."""
+class ControlQuestion:
+    """A question with true information, and the cluster of its sample."""
 
     question: Question
     cluster: Hashable
 
 
+#: True question, wrong question.
+_Pair = tuple[ControlQuestion, Question]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How far scores fell.
+    """Drop of a score under wrong information.
 
     Attributes:
-        score: "text" or "voice": which score fell (or did not).
-        drop: mean of true less wrong, in points, with its interval; None if there was nothing to ask.
+        score: the score that is compared, "text" or "voice".
+        drop: mean of true minus wrong, in points, with its interval; None without any pair.
         missing: pairs without both verdicts.
-        verdict: "falls", "does not fall", or "cannot tell" (no interval, or it holds 0).
+        verdict: "falls", "does not fall", or "cannot tell" (no interval, or one that includes 0).
     """
 
     name: str
@@ -54,21 +60,21 @@ class Control:
     verdict: Literal["falls", "does not fall", "cannot tell"]
 
 
-def subsample(asked: Sequence[Asked], limit: int, seed: int = 0) -> list[Asked]:
-    """Return at most `limit` questions, whole clusters in an order that only the seed decides."""
-    clusters = list(dict.fromkeys(a.cluster for a in asked))
+def subsample(questions: Sequence[ControlQuestion], limit: int, seed: int = 0) -> list[ControlQuestion]:
+    """Return at most `limit` questions in whole clusters, shuffled by the seed."""
+    clusters = list(dict.fromkeys(q.cluster for q in questions))
     random.Random(seed).shuffle(clusters)
-    kept: list[Asked] = []
+    kept: list[ControlQuestion] = []
     for cluster in clusters:
-        members = [a for a in asked if a.cluster == cluster]
+        members = [q for q in questions if q.cluster == cluster]
         if len(kept) + len(members) <= limit:
             kept += members
     return kept
 
 
 def run_controls(
-    jury: JudgeClient,
-    asked: Sequence[Asked],
+    judge_client: JudgeClient,
+    questions: Sequence[ControlQuestion],
     *,
     names: Sequence[str] = tuple(CONTROLS),
     seed: int = 0,
@@ -76,46 +82,54 @@ def run_controls(
 ) -> list[Control]:
     """Return the named controls on these questions.
 
-    The drop of a pair is the true score less the score under the wrong information. Shuffling the heard
-    emotion should lower the voice's score and leave the text's where it is: both are shown.
+    The drop of a pair is the true score minus the score under wrong information. Shuffling the voice
+    emotion should lower the voice score and leave the text score unchanged: both are reported.
     """
-    if not asked:
+    if not questions:
         raise BadData("no reply to run controls on; judge a run first")
-    dice = random.Random(seed)
-    judge = jury.judge
+    rng = random.Random(seed)
+    judge = judge_client.judge
 
     def text(verdict: Verdict, question: Question) -> float:
         return text_score(judge, verdict.grades, question.task)
 
     def voice(verdict: Verdict, question: Question) -> float:
-        found = voice_score(judge, verdict)
-        assert found is not None  # only asked where a voice was heard
-        return found
+        score = voice_score(judge, verdict)
+        assert score is not None  # only requested for questions with a voice emotion
+        return score
 
-    heard = [a for a in asked if a.question.heard is not None]
-    plans: list[tuple[str, Literal["text", "voice"], list[tuple[Asked, Question]], Callable[..., float]]] = [
-        ("labels shuffled", "text", _other_labels(asked, dice), text),
-        ("labels withheld", "text", [(a, replace(a.question, cues={})) for a in asked], text),
+    voiced = [q for q in questions if q.question.voice_emotion is not None]
+    other_labels = _other_labels(questions, rng)
+    no_labels = [(q, replace(q.question, cues={})) for q in questions]
+    other_voices = _other_voices(voiced, rng)
+    plans: list[tuple[str, Literal["text", "voice"], list[_Pair], Callable[..., float]]] = [
+        ("labels shuffled", "text", other_labels, text),
+        ("labels withheld", "text", no_labels, text),
+        (_VOICE_SHUFFLED, "voice", other_voices, voice),
+        (_VOICE_SHUFFLED, "text", other_voices, text),
     ]
-    misheard = _other_voices(heard, dice)
-    plans += [("heard shuffled", "voice", misheard, voice), ("heard shuffled", "text", misheard, text)]
-    made = []
+    controls = []
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         for name, kind, pairs, points in plans:
             if name in names:
-                drops = pool.map(lambda pair, its=points: _drop(jury, pair[0], pair[1], its), pairs)
-                made.append(_control(name, kind, list(drops)))
-    return made
+                drops = pool.map(
+                    lambda pair, points=points: _drop(judge_client, pair[0], pair[1], points), pairs
+                )
+                controls.append(_control(name, kind, list(drops)))
+    return controls
 
 
 def _drop(
-    jury: JudgeClient, asked: Asked, wrong: Question, points: Callable[[Verdict, Question], float]
+    judge_client: JudgeClient,
+    true: ControlQuestion,
+    wrong: Question,
+    points: Callable[[Verdict, Question], float],
 ) -> tuple[Hashable, float | None]:
     try:
-        true = points(jury.rule(asked.question).verdict, asked.question)
-        return asked.cluster, true - points(jury.rule(wrong).verdict, wrong)
+        true_points = points(judge_client.rule(true.question).verdict, true.question)
+        return true.cluster, true_points - points(judge_client.rule(wrong).verdict, wrong)
     except (Unavailable, NotApplicable):
-        return asked.cluster, None
+        return true.cluster, None
 
 
 def _control(
@@ -136,39 +150,43 @@ def _control(
     return Control(name=name, score=kind, drop=drop, missing=missing, verdict=verdict)
 
 
-def _other_labels(asked: Sequence[Asked], dice: random.Random) -> list[tuple[Asked, Question]]:
-    """Pair each question with itself under the labels of another one about the same cues."""
+def _other_labels(questions: Sequence[ControlQuestion], rng: random.Random) -> list[_Pair]:
+    """Pair each question with itself under other labels, taken from a question about the same cues."""
     pairs = []
-    for one in asked:
-        cues = one.question.cues
+    for true in questions:
+        cues = true.question.cues
         others = [
-            a.question.cues for a in asked if set(a.question.cues) == set(cues) and a.question.cues != cues
+            q.question.cues
+            for q in questions
+            if set(q.question.cues) == set(cues) and q.question.cues != cues
         ]
         if others:
-            pairs.append((one, replace(one.question, cues=dice.choice(others))))
+            pairs.append((true, replace(true.question, cues=rng.choice(others))))
     return pairs
 
 
-def _other_voices(asked: Sequence[Asked], dice: random.Random) -> list[tuple[Asked, Question]]:
+def _other_voices(questions: Sequence[ControlQuestion], rng: random.Random) -> list[_Pair]:
     pairs = []
-    for one in asked:
-        own = one.question.heard
+    for true in questions:
+        own = true.question.voice_emotion
         others = [
             other
-            for a in asked
-            if own is not None and (other := a.question.heard) is not None and other.emotion != own.emotion
+            for q in questions
+            if own is not None
+            and (other := q.question.voice_emotion) is not None
+            and other.emotion != own.emotion
         ]
         if others:
-            pairs.append((one, replace(one.question, heard=dice.choice(others))))
+            pairs.append((true, replace(true.question, voice_emotion=rng.choice(others))))
     return pairs
 
 
-def control_lines(controls: Sequence[Control], asked: int) -> list[str]:
-    """Return what a leaderboard says of its judge."""
-    lines = [f"Controls on {asked} replies (true less wrong, points, 95 % interval over clusters):"]
+def control_lines(controls: Sequence[Control], replies: int) -> list[str]:
+    """Return the leaderboard's lines about the controls of its judge."""
+    lines = [f"Controls on {replies} replies (true minus wrong, points, 95 % interval over clusters):"]
     for control in controls:
         if control.drop is None:
-            lines.append(f"- {control.name}, {control.score} score: nothing to ask")
+            lines.append(f"- {control.name}, {control.score} score: no pairs")
             continue
         low, high = control.drop.low, control.drop.high
         interval = "no interval" if low is None or high is None else f"[{low:.1f}, {high:.1f}]"
@@ -180,9 +198,10 @@ def control_lines(controls: Sequence[Control], asked: int) -> list[str]:
     labels = next((c for c in controls if c.name == "labels shuffled"), None)
     if labels is not None and labels.verdict != "falls":
         lines.append(
-            "This judge is not shown to read the labels: its scores are no evidence of how systems meet cues."
+            "This judge is not shown to read the labels: its scores are no evidence of how well systems "
+            "respond to cues."
         )
-    leak = next((c for c in controls if c.name == "heard shuffled" and c.score == "text"), None)
+    leak = next((c for c in controls if c.name == _VOICE_SHUFFLED and c.score == "text"), None)
     if leak is not None and leak.verdict == "falls":
-        lines.append("The emotion heard in the voice moves this judge's text score, in which it has no part.")
+        lines.append("The voice emotion moves this judge's text score, in which it should not count.")
     return lines

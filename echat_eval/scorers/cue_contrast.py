@@ -1,18 +1,17 @@
 """Cue contrast (proxy): how much better a reply fits its own sample than its group's other samples.
 
-Samples of one contrast group have the same words and differ in a cue. With fit(i, j) how well the
-reply to sample i fits the reference reply of sample j, a sample's value is the mean over j of
+Samples of one contrast group have the same words and differ in a cue. Let fit(i, j) be how well the
+reply to sample i fits the reference reply of sample j. A sample's value is the mean over j of
 
     ((fit(i, i) - fit(i, j)) + (fit(j, j) - fit(j, i))) / 2
 
-whose sum over a group is the sum of fit(i, i) - mean over j of fit(i, j). One reply to the whole
-group earns exactly 0.0 in every sample, in floating point, however kind or fluent it is.
+Its sum over a group is the sum of fit(i, i) - mean over j of fit(i, j). One reply to the whole
+group scores exactly 0.0 in every sample, in floating point, however kind or fluent it is.
 
-The fit is the cosine of two sentence embeddings, and a proxy: it sees the words of replies, never
-their sound, and compares them with references somebody wrote. E5's cosines are squeezed (texts
-that have nothing to do with each other still have about 0.8), so a value is small where a reader
-would see a large difference; its sign and its interval can be read, its size cannot be read as a
-share of anything, and it is no judgement of empathy.
+The fit is the cosine of two sentence embeddings. It is a proxy: it compares the words of replies,
+never their sound, with written references. E5's cosines have a narrow range (unrelated texts still
+have about 0.8), so a value is small even where a reader sees a large difference. Read its sign and
+its interval; its size is not a share of anything, and it does not measure empathy.
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ METRIC = Metric(
 
 
 class Embedder(Protocol):
-    """What turns a text into a vector of length 1."""
+    """Model that turns a text into a vector of length 1."""
 
     def embed(self, text: str) -> NDArray[np.float64]:
-        """Return (size,), the same bits for the same text whatever was embedded before."""
+        """Return (size,); the same text always gives the same bits."""
 
     def fingerprint(self) -> str:
-        """Version and weight hash."""
+        """Return version and weight hash."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CueContrast:
-    """The headline metric, by a sentence embedding."""
+    """Headline metric, from sentence embeddings."""
 
     embedder: Embedder = field(default_factory=E5)
     name: str = field(default="cue-contrast", init=False)
@@ -72,7 +71,7 @@ class CueContrast:
     scope: Literal["sample", "contrast group"] = field(default="contrast group", init=False)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return one score per case, in the order of the cases; several groups may come at once."""
+        """Return one score per case, in order; the cases may belong to several groups."""
         members = [_Member.of(case) for case in cases]
         groups: dict[tuple[str, str, str], list[_Member]] = defaultdict(list)
         for member in members:
@@ -84,17 +83,17 @@ class CueContrast:
         return [member.score() for member in members]
 
     def fingerprint(self) -> str:
-        """Hash of the rule's version and the embedding's weights."""
+        """Return the hash of the scorer's version and the embedding's weights."""
         return hashlib.sha256(
             dumps([self.name, self.version, self.embedder.fingerprint()]).encode()
         ).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return all settings."""
         return {"embedder": type(self.embedder).__name__}
 
     def _fill(self, group: list[_Member]) -> None:
-        # In the order of the ids, so that sums have the same bits however the group was shuffled.
+        # Sorted by id: sums then have the same bits for any order of the cases.
         group.sort(key=lambda member: member.case.sample.id)
         taking_part = [m for m in group if m.state in ("value", "failed")]
         fits = {(i.id, j.id): self._fit(i, j) for i in taking_part for j in taking_part}
@@ -108,7 +107,7 @@ class CueContrast:
             if i.state == "failed":
                 continue
             if not others:
-                i.state, i.reason = _lonely(i, group)
+                i.state, i.reason = _state_without_others(group)
                 continue
             pairs = [
                 ((fits[i.id, i.id] - fits[i.id, j.id]) + (fits[j.id, j.id] - fits[j.id, i.id])) / 2
@@ -117,18 +116,18 @@ class CueContrast:
             i.value = sum(pairs) / len(pairs)
 
     def _fit(self, reply: _Member, sample: _Member) -> float:
-        """Return 100 x the cosine, cut at 0, mean over the sample's references; 0 without a reply's words."""
+        """Return the mean over references of 100 x max(0, cosine); 0 for a reply without words."""
         if not reply.words:
             return 0.0
-        own = self.embedder.embed(reply.words)
+        reply_vector = self.embedder.embed(reply.words)
         references = sample.case.sample.references
-        cosines = [float((own * self.embedder.embed(text)).sum()) for text in references]
+        cosines = [float((reply_vector * self.embedder.embed(text)).sum()) for text in references]
         return 100.0 * sum(max(0.0, cosine) for cosine in cosines) / len(cosines)
 
 
 @dataclass(slots=True)
 class _Member:
-    """A case on its way to a score; `words` is None where there are none to look at."""
+    """A case and its score so far; `words` is None if the reply has none."""
 
     case: Case
     state: State
@@ -154,13 +153,13 @@ class _Member:
             return cls(case, state, response.reason or "there is no reply")
         if response.reply.text and response.reply.text.strip():
             return cls(case, "value", words=response.reply.text, source="text")
-        heard = case.annotations.get("whisper")
-        if heard is None:
-            return cls(case, "not applicable", "the reply has no text and no recogniser heard it")
-        if heard.state != "value":
-            reason = f"the reply has no text; whisper: {heard.reason or heard.state}"
-            return cls(case, "missing" if heard.state == "missing" else "not applicable", reason)
-        return cls(case, "value", words=str(heard.values["hypothesis"]).strip(), source="hypothesis")
+        annotation = case.annotations.get("whisper")
+        if annotation is None:
+            return cls(case, "not applicable", "the reply has no text, and whisper did not transcribe it")
+        if annotation.state != "value":
+            reason = f"the reply has no text; whisper: {annotation.reason or annotation.state}"
+            return cls(case, "missing" if annotation.state == "missing" else "not applicable", reason)
+        return cls(case, "value", words=str(annotation.values["hypothesis"]).strip(), source="hypothesis")
 
     def score(self) -> Score:
         response = self.case.response
@@ -177,8 +176,8 @@ class _Member:
         )
 
 
-def _lonely(member: _Member, group: list[_Member]) -> tuple[State, str]:
-    """Return the state and reason of a sample that has nobody to be compared with."""
+def _state_without_others(group: list[_Member]) -> tuple[State, str]:
+    """Return the state and reason of a sample that its group leaves without a comparison."""
     missing = [m for m in group if m.state == "missing"]
     if missing:
         return "missing", f"needs the reply to {missing[0].id}, which is missing: {missing[0].reason}"

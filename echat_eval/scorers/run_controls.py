@@ -1,4 +1,4 @@
-"""`--controls` of a run folder: asked, kept beside the scores, and read again for as long as they hold."""
+"""Controls of a run folder (`--controls`): run, stored beside the scores, and read while still valid."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
-from echat_eval.io.hashing import digest
+from echat_eval.io.hashing import digest, facts_of
 from echat_eval.io.jsonl import read_rows, write_rows
-from echat_eval.scorers.controls import Asked, Control, control_lines, run_controls, subsample
+from echat_eval.scorers.controls import Control, ControlQuestion, control_lines, run_controls, subsample
 from echat_eval.scorers.judged import Judged, question_of
 from echat_eval.stats import Estimate
 from echat_eval.stats.clusters import clusters_of
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from echat_eval.judge import Question
     from echat_eval.ports import Scorer
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["control_notes", "controlled", "questions_of"]
+__all__ = ["control_notes", "questions_of", "run_and_store_controls"]
 
 
-def controlled(folder: RunFolder, scorers: Sequence[Scorer], limit: int) -> None:
-    """Run controls on at most `limit` replies and keep them in the folder; nothing if they are off.
+def run_and_store_controls(folder: RunFolder, scorers: Sequence[Scorer], limit: int) -> None:
+    """Run controls on at most `limit` replies and store them in the folder; 0: do nothing.
 
     Raises:
-        UsageError: controls without a judge, or too few for one cluster.
+        UsageError: no judge, or a limit smaller than one cluster.
     """
     if limit == 0:
         return
     judged = next((s for s in scorers if isinstance(s, Judged)), None)
     if judged is None:
-        raise UsageError("--controls without --judge; name the model to control with --judge MODEL")
-    asked = subsample(questions_of(folder), limit)
-    if not asked:
+        raise UsageError("--controls without --judge; name the model to test with --judge MODEL")
+    questions = subsample(questions_of(folder), limit)
+    if not questions:
         raise UsageError(f"--controls {limit} is smaller than the first cluster of samples; give more")
-    found = run_controls(judged.jury, asked, at_once=judged.calls_at_once)
+    controls = run_controls(judged.judge_client, questions, at_once=judged.calls_at_once)
     judged.close()
-    basis = {"limit": limit, "replies": len(asked), "basis": _basis(folder, asked)}
-    write_rows(_path(folder), ({**basis, **asdict(control)} for control in found))
+    basis = {"limit": limit, "replies": len(questions), "basis": _basis(folder, questions)}
+    write_rows(_path(folder), ({**basis, **asdict(control)} for control in controls))
 
 
 def control_notes(folder: RunFolder) -> list[str]:
-    """Return what the folder's controls say of its judge; nothing where none were run.
+    """Return the lines about the folder's controls; an empty list if none were run.
 
-    Controls of another judge, or on replies that have since changed, are not repeated: that they are
-    out of date is said instead.
+    If the judge or the replies have changed since, the only line states that the controls are out of date.
     """
     rows = [row for _, row in read_rows(_path(folder))] if _path(folder).exists() else []
     if not rows:
@@ -56,24 +56,24 @@ def control_notes(folder: RunFolder) -> list[str]:
     limit, replies, basis = (rows[0].pop(name) for name in ("limit", "replies", "basis"))
     if basis != _basis(folder, subsample(questions_of(folder), limit)):
         return [
-            "Controls were run with another judge or on other replies, and say nothing of these scores; "
-            f"`echat-eval score {folder.path} --judge ... --controls {limit}` runs them again."
+            "Controls were run with another judge or on other replies and do not apply to these scores; "
+            f"run them again with `echat-eval score {folder.path} --judge ... --controls {limit}`."
         ]
     return control_lines([_control(row) for row in rows], replies)
 
 
-def questions_of(folder: RunFolder) -> list[Asked]:
-    """Return what a judge is to be asked of a run: its ceilings' replies where it has any.
+def questions_of(folder: RunFolder) -> list[ControlQuestion]:
+    """Return the questions for a run's controls: its ceilings' replies if it has any, else all replies.
 
-    A judge can only be seen to read labels on replies that fit them, so replies of ceilings, which know
-    the labels, are better material than those of a system that may be blind to them.
+    Only replies that fit their labels can show that a judge reads the labels. Ceilings have access to the
+    labels; another system may ignore the cues.
     """
     roles = {name: facts["role"] for name, facts in folder.manifest().get("systems", {}).items()}
     cases = [c for c in cases_of(folder) if c.sample.asks is None]
     ceilings = [c for c in cases if roles.get(c.response.system) == "ceiling"]
     samples = folder.samples()
     cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
-    asked = []
+    questions = []
     for case in ceilings or cases:
         if case.response.state != "value":
             continue
@@ -81,19 +81,27 @@ def questions_of(folder: RunFolder) -> list[Asked]:
             question = question_of(case)
         except (SystemFailure, NotApplicable, Unavailable):
             continue
-        asked.append(Asked(question=question, cluster=cluster[case.sample.task, case.sample.id]))
-    return asked
+        key = case.sample.task, case.sample.id
+        questions.append(ControlQuestion(question=question, cluster=cluster[key]))
+    return questions
 
 
 def _path(folder: RunFolder) -> Path:
     return folder.path / "controls.jsonl"
 
 
-def _basis(folder: RunFolder, asked: Sequence[Asked]) -> str:
-    """Return the hash of what controls rest on: the judge as the manifest has it, and the questions."""
+def _basis(folder: RunFolder, questions: Sequence[ControlQuestion]) -> str:
+    """Return the hash of the judge in the manifest and of the questions."""
     judge = folder.manifest().get("scorers", {}).get(Judged.name, {})
     facts = [judge.get(name) for name in ("version", "settings", "fingerprint")]
-    return digest("controls", [facts, [a.question for a in asked]])
+    return digest("controls", [facts, [_question_facts(q.question) for q in questions]])
+
+
+def _question_facts(question: Question) -> dict[str, Any]:
+    """Return the facts of a question under the names that stored hashes use."""
+    facts: dict[str, Any] = facts_of(question)
+    facts["heard"] = facts.pop("voice_emotion")
+    return facts
 
 
 def _control(row: dict[str, Any]) -> Control:

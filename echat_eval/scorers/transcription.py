@@ -1,6 +1,6 @@
-"""Transcription consistency: does the reply's voice say the reply's text?
+"""Transcription consistency: error rate of the reply's speech against the reply's text.
 
-The recogniser's own errors count too, so the number is an upper bound on what the voice got wrong.
+The ASR annotator's own errors count too, so the rate is an upper bound on the errors of the speech.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CER = Metric(
 
 @dataclass(slots=True, kw_only=True)
 class TranscriptionConsistency:
-    """Word or character error rate of what a recogniser heard against what the reply says it said.
+    """Word or character error rate of the ASR hypothesis against the reply's text.
 
     Values are percentages weighted by reference words (characters), so that the weighted mean is
     the corpus error rate.
@@ -48,26 +48,26 @@ class TranscriptionConsistency:
         self.needs = (self.annotator,)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return, per case in order, reply_wer and reply_cer; the language says which one applies."""
+        """Return, per case in order, reply_wer and reply_cer; the language decides which one applies."""
         scores = []
         for case in cases:
-            own = CER if case.sample.language in CHARACTER_LANGUAGES else WER
+            applicable = CER if case.sample.language in CHARACTER_LANGUAGES else WER
             for metric in self.metrics:
-                if metric is own:
+                if metric is applicable:
                     scores.append(self._rate(case, metric))
                 else:
-                    unit = "words" if own is WER else "characters"
+                    unit = "words" if applicable is WER else "characters"
                     reason = f"errors in '{case.sample.language}' are counted in {unit}"
                     scores.append(_score(case, metric, "not applicable", reason=reason))
         return scores
 
     def fingerprint(self) -> str:
-        """Hash of the rule, the normaliser and what counts the errors."""
+        """Return the hash of the scorer's version, the normaliser and jiwer's version."""
         parts = [self.name, self.version, NORMALISER, f"jiwer {installed_version('jiwer')}"]
         return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return all settings."""
         return {"annotator": self.annotator, "normaliser": NORMALISER}
 
     def _rate(self, case: Case, metric: Metric) -> Score:
@@ -75,40 +75,43 @@ class TranscriptionConsistency:
         if response.state != "value" or response.reply is None:
             state: State = response.state if response.state != "value" else "failed"
             return _score(case, metric, state, reason=response.reason or "there is no reply")
-        reply, heard = response.reply, case.annotations.get(self.annotator)
+        reply, annotation = response.reply, case.annotations.get(self.annotator)
         if reply.audio is None or not reply.text:
-            what = "audio" if reply.audio is None else "text"
-            return _score(case, metric, "not applicable", reason=f"the reply has no {what}")
-        if heard is None:
-            return _score(case, metric, "not applicable", reason=f"{self.annotator} did not hear the reply")
-        if heard.state != "value":
-            state = "missing" if heard.state == "missing" else "not applicable"
-            return _score(case, metric, state, reason=f"{self.annotator}: {heard.reason or heard.state}")
-        return self._count(case, metric, reply.text, str(heard.values["hypothesis"]))
+            absent = "audio" if reply.audio is None else "text"
+            return _score(case, metric, "not applicable", reason=f"the reply has no {absent}")
+        if annotation is None:
+            reason = f"{self.annotator} did not transcribe the reply"
+            return _score(case, metric, "not applicable", reason=reason)
+        if annotation.state != "value":
+            state = "missing" if annotation.state == "missing" else "not applicable"
+            reason = f"{self.annotator}: {annotation.reason or annotation.state}"
+            return _score(case, metric, state, reason=reason)
+        return self._count(case, metric, reply.text, str(annotation.values["hypothesis"]))
 
-    def _count(self, case: Case, metric: Metric, said: str, heard: str) -> Score:
+    def _count(self, case: Case, metric: Metric, text: str, hypothesis: str) -> Score:
         import jiwer
 
-        if max(len(said), len(heard)) > MAX_TEXT:
-            reason = f"unscored: {max(len(said), len(heard)):,} characters; at most {MAX_TEXT:,} are compared"
+        if max(len(text), len(hypothesis)) > MAX_TEXT:
+            longest = max(len(text), len(hypothesis))
+            reason = f"unscored: {longest:,} characters; at most {MAX_TEXT:,} are compared"
             return _score(case, metric, "not applicable", reason=reason)
-        reference = words(said, case.sample.language)
-        if not reference:
+        reference_words = words(text, case.sample.language)
+        if not reference_words:
             return _score(case, metric, "not applicable", reason="unscored: the reply's text has no words")
-        hypothesis = words(heard, case.sample.language)
-        counts = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+        hypothesis_words = words(hypothesis, case.sample.language)
+        counts = jiwer.process_words(" ".join(reference_words), " ".join(hypothesis_words))
         errors = counts.substitutions + counts.deletions + counts.insertions
         return _score(
             case,
             metric,
             "value",
-            value=100.0 * errors / len(reference),
-            weight=float(len(reference)),
+            value=100.0 * errors / len(reference_words),
+            weight=float(len(reference_words)),
             evidence={
                 "substitutions": counts.substitutions,
                 "deletions": counts.deletions,
                 "insertions": counts.insertions,
-                "hypothesis": heard,
+                "hypothesis": hypothesis,
             },
         )
 

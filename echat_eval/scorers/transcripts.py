@@ -1,4 +1,4 @@
-"""What the annotators heard in one reply: its words, and the emotion of its voice."""
+"""Words and voice emotion of one reply, from the system's text and its annotations."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
 
 __all__ = ["ASR_ANNOTATORS", "EMOTION_ANNOTATORS", "emotion_of", "opinions_of", "words_of"]
 
-#: Annotators that hear words, the first that heard any is believed.
+#: ASR annotators in order of preference; the first with a hypothesis counts.
 ASR_ANNOTATORS: tuple[str, ...] = ("whisper", "funasr", "transformers-asr")
-#: Annotators that hear an emotion; the first is believed, the others are second opinions.
+#: Emotion annotators; the first configured one counts, the others are second opinions.
 EMOTION_ANNOTATORS: tuple[str, ...] = ("emotion2vec", "sensevoice", "transformers-emotion")
 
 
-def words_of(case: Case, ears: Sequence[str] = ASR_ANNOTATORS) -> str:
-    """Return the words of a reply: what the system wrote, else what the first ear heard.
+def words_of(case: Case, annotators: Sequence[str] = ASR_ANNOTATORS) -> str:
+    """Return the words of a reply: the system's text, else the first ASR hypothesis.
 
     Raises:
-        SystemFailure: an ear heard no word in a reply without text: it is empty.
-        Unavailable: an ear would hear them, and its annotation is missing.
-        NotApplicable: neither text nor an ear.
+        SystemFailure: the reply has no text, and its ASR hypothesis is empty.
+        Unavailable: the reply has no text, and its ASR annotation is missing.
+        NotApplicable: the reply has no text, and no ASR annotator covers it.
     """
     reply = case.response.reply
     if reply is not None and reply.text and reply.text.strip():
         return reply.text
-    for annotation in _of(case, ears):
+    for annotation in _annotations(case, annotators):
         if annotation.state == "value" and isinstance(annotation.values.get("hypothesis"), str):
             words = str(annotation.values["hypothesis"])
             if not words.strip():
-                raise SystemFailure(f"empty reply: it has no text, and {annotation.annotator} heard no words")
+                raise SystemFailure(f"empty reply: it has no text, and {annotation.annotator} found no words")
             return words
         if annotation.state == "missing":
             raise Unavailable(f"the words of the reply are missing: {annotation.reason}")
-    raise NotApplicable("the reply has no text, and no annotator heard its words")
+    raise NotApplicable("the reply has no text, and no annotator transcribed it")
 
 
-def emotion_of(case: Case, ears: Sequence[str] = EMOTION_ANNOTATORS) -> VoiceEmotion | None:
-    """Return the emotion the first configured ear heard, or None if it could not tell one.
+def emotion_of(case: Case, annotators: Sequence[str] = EMOTION_ANNOTATORS) -> VoiceEmotion | None:
+    """Return the emotion by the first configured annotator, or None if it abstained.
 
     Raises:
         Unavailable: its annotation is missing.
-        NotApplicable: no such annotator heard this reply; the words are never asked instead.
+        NotApplicable: no emotion annotator covers this reply; the words are no substitute.
     """
-    for annotation in _of(case, ears):
+    for annotation in _annotations(case, annotators):
         if annotation.state == "missing":
             raise Unavailable(f"the emotion of the voice is missing: {annotation.reason}")
         if annotation.state != "value":
@@ -60,17 +60,17 @@ def emotion_of(case: Case, ears: Sequence[str] = EMOTION_ANNOTATORS) -> VoiceEmo
         if emotion not in LABELS["emotion"] or not isinstance(confidence, int | float):
             return None
         return VoiceEmotion(emotion=str(emotion), confidence=float(confidence))
-    raise NotApplicable("no annotator heard an emotion in the reply's voice")
+    raise NotApplicable("no annotator covers the emotion of the reply's voice")
 
 
-def opinions_of(case: Case, ears: Sequence[str] = EMOTION_ANNOTATORS) -> dict[str, str]:
-    """Return annotator -> the emotion it heard, so that disagreement can be seen."""
+def opinions_of(case: Case, annotators: Sequence[str] = EMOTION_ANNOTATORS) -> dict[str, str]:
+    """Return annotator -> its emotion label, to show disagreement."""
     return {
         a.annotator: str(a.values["emotion"])
-        for a in _of(case, ears)
+        for a in _annotations(case, annotators)
         if a.state == "value" and "emotion" in a.values
     }
 
 
-def _of(case: Case, ears: Sequence[str]) -> Iterator[Annotation]:
-    return (case.annotations[name] for name in ears if name in case.annotations)
+def _annotations(case: Case, annotators: Sequence[str]) -> Iterator[Annotation]:
+    return (case.annotations[name] for name in annotators if name in case.annotations)

@@ -1,9 +1,8 @@
-"""What a system understood, asked by a probing question and answered in words.
+"""Speech understanding: answers to probing questions, scored against transcripts and labels.
 
-For transcripts the word or character error rate; for cues WAR (the share of right answers) and UAR
-(the same per label, then the mean over labels, so that a frequent label cannot carry a rare one).
-An answer is read as a label only if it names one and no other; anything else is a wrong answer, not
-a missing one: the system was asked and did not say.
+Transcripts get the word or character error rate. Cues get WAR (the share of correct answers) and UAR
+(the mean over labels of the share per label, so that frequent labels do not dominate).
+An answer counts as a label only if it names exactly one; any other answer is wrong, not missing.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ UAR = Metric(
 
 
 def named_label(cue: str, answer: str) -> str | None:
-    """Return the one label an answer names, or None if it names none or several.
+    """Return the only label that an answer names; None if it names none or several.
 
     >>> named_label("emotion", "The speaker sounds <ANGRY>."), named_label("emotion", "not sad, but happy")
     ('anger', None)
@@ -70,19 +69,19 @@ def named_label(cue: str, answer: str) -> str | None:
     ('old', 'female')
     """
     text = answer.casefold()
-    found: set[str] = set()
-    if len(bare := text.strip(" <>|.\n")) == 1:  # "F" is an answer, the m of "I'm" is none
+    named: set[str] = set()
+    if len(bare := text.strip(" <>|.\n")) == 1:  # "F" is an answer; the m of "I'm" is not
         return dict(_spellings(cue)).get(bare)
     for spelling, label in _spellings(cue):
         if len(spelling) == 1 and spelling.isascii():
             continue
-        # The longest spelling first, and blanked out: "female" holds "male", "middle_age" holds "middle".
+        # Longest spelling first, matches removed: "female" contains "male", "middle_age" contains "middle".
         pattern = re.escape(spelling).replace("_", "[ _]").replace(r"\ ", "[ _]")
         bounded = rf"(?<![a-z]){pattern}(?![a-z])" if spelling.isascii() else pattern
-        text, times = re.subn(bounded, " · ", text)
-        if times:
-            found.add(label)
-    return found.pop() if len(found) == 1 else None
+        text, count = re.subn(bounded, " · ", text)
+        if count:
+            named.add(label)
+    return named.pop() if len(named) == 1 else None
 
 
 @lru_cache(maxsize=16)
@@ -94,7 +93,7 @@ def _spellings(cue: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(slots=True, kw_only=True)
 class Understanding:
-    """WER, CER, WAR and UAR of answers to probing questions; each where it applies."""
+    """WER, CER, WAR and UAR of answers to probing questions."""
 
     annotator: str = "whisper"
     name: str = field(default="understanding", init=False)
@@ -108,84 +107,84 @@ class Understanding:
         self.needs = (self.annotator,)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return, per case in order, one score a metric."""
-        return [score for case in cases for score in self._one(case)]
+        """Return, per case in order, one score per metric."""
+        return [score for case in cases for score in self._scores(case)]
 
     def fingerprint(self) -> str:
-        """Return the hash of the labels, the normaliser and what counts the errors."""
+        """Return the hash of the label spellings, the normaliser and jiwer's version."""
         spellings = [_spellings(cue) for cue in LABELS]
         return digest(self.name, [self.version, NORMALISER, f"jiwer {installed_version('jiwer')}", spellings])
 
     def settings(self) -> Mapping[str, Any]:
-        """Return everything that was set."""
+        """Return all settings."""
         return {"annotator": self.annotator, "normaliser": NORMALISER}
 
-    def _one(self, case: Case) -> list[Score]:
+    def _scores(self, case: Case) -> list[Score]:
         asks = case.sample.asks
         if asks is None:
             return [
                 _score(case, m, "not applicable", reason="a dialogue task asks no question")
                 for m in self.metrics
             ]
-        own = (WAR, UAR)
+        applicable: tuple[Metric, ...] = (WAR, UAR)
         if asks == "transcript":
-            own = (CER if case.sample.language in CHARACTER_LANGUAGES else WER,)  # type: ignore[assignment]
-        found = []
+            applicable = (CER if case.sample.language in CHARACTER_LANGUAGES else WER,)
+        scores = []
         for metric in self.metrics:
-            if metric not in own:
+            if metric not in applicable:
                 reason = f"the task asks for the {asks}, in '{case.sample.language}'"
-                found.append(_score(case, metric, "not applicable", reason=reason))
+                scores.append(_score(case, metric, "not applicable", reason=reason))
             elif asks == "transcript":
-                found.append(self._rate(case, metric))
+                scores.append(self._error_rate(case, metric))
             else:
-                found.append(self._recall(case, metric, asks))
-        return found
+                scores.append(self._correct(case, metric, asks))
+        return scores
 
     def _answer(self, case: Case) -> tuple[State, str]:
-        """Return "value" and the answer's words, or why there are none."""
+        """Return "value" and the answer's words, or another state and its reason."""
         response = case.response
         if response.state != "value" or response.reply is None:
             state: State = response.state if response.state != "value" else "failed"
             return state, response.reason or "there is no reply"
         if response.reply.text and response.reply.text.strip():
             return "value", response.reply.text
-        heard = case.annotations.get(self.annotator)
-        if heard is None:
-            return "not applicable", "the answer has no text and no recogniser heard it"
-        if heard.state != "value":
-            state = "missing" if heard.state == "missing" else "not applicable"
-            return state, f"the answer has no text; {self.annotator}: {heard.reason or heard.state}"
-        return "value", str(heard.values["hypothesis"])
+        annotation = case.annotations.get(self.annotator)
+        if annotation is None:
+            return "not applicable", f"the answer has no text, and {self.annotator} did not transcribe it"
+        if annotation.state != "value":
+            state = "missing" if annotation.state == "missing" else "not applicable"
+            return state, f"the answer has no text; {self.annotator}: {annotation.reason or annotation.state}"
+        return "value", str(annotation.values["hypothesis"])
 
-    def _rate(self, case: Case, metric: Metric) -> Score:
+    def _error_rate(self, case: Case, metric: Metric) -> Score:
         reference = words(case.sample.transcript, case.sample.language)
         weight = float(len(reference))
         if not reference:
             return _score(case, metric, "not applicable", reason="the gold transcript has no words to count")
-        state, said = self._answer(case)
+        state, answer = self._answer(case)
         if state != "value":
             value = metric.worst if state == "failed" else None
-            return _score(case, metric, state, value=value, weight=weight, reason=said)
-        if len(said) > MAX_TEXT:
-            reason = f"an answer of {len(said):,} characters is no transcript"
+            return _score(case, metric, state, value=value, weight=weight, reason=answer)
+        if len(answer) > MAX_TEXT:
+            reason = f"the answer has {len(answer):,} characters; a transcript has at most {MAX_TEXT:,}"
             return _score(case, metric, "failed", value=metric.worst, weight=weight, reason=reason)
         import jiwer
 
-        hypothesis = words(said, case.sample.language)
+        hypothesis = words(answer, case.sample.language)
         counts = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
-        wrong = counts.substitutions + counts.deletions + counts.insertions
-        evidence = {"errors": wrong, "hypothesis": " ".join(hypothesis)[:500]}
-        return _score(case, metric, "value", value=100.0 * wrong / weight, weight=weight, evidence=evidence)
+        errors = counts.substitutions + counts.deletions + counts.insertions
+        evidence = {"errors": errors, "hypothesis": " ".join(hypothesis)[:500]}
+        return _score(case, metric, "value", value=100.0 * errors / weight, weight=weight, evidence=evidence)
 
-    def _recall(self, case: Case, metric: Metric, cue: str) -> Score:
+    def _correct(self, case: Case, metric: Metric, cue: str) -> Score:
         gold = case.sample.cues[cue]
-        state, said = self._answer(case)
+        state, answer = self._answer(case)
         if state != "value":
             value = metric.worst if state == "failed" else None
-            return _score(case, metric, state, value=value, reason=said)
+            return _score(case, metric, state, value=value, reason=answer)
         reply = case.response.reply
-        told = reply.perceived.get(cue) if reply is not None else None
-        answered = told or named_label(cue, said[:MAX_TEXT]) or UNKNOWN
+        perceived = reply.perceived.get(cue) if reply is not None else None
+        answered = perceived or named_label(cue, answer[:MAX_TEXT]) or UNKNOWN
         evidence = {"label": gold, "answered": answered}
         return _score(case, metric, "value", value=100.0 * (answered == gold), evidence=evidence)
 

@@ -1,4 +1,4 @@
-"""`check judge`: a sound judge passes, one that is blind, kind to all or talkable is found."""
+"""`check judge`: a sound judge passes; cue-blind, lenient and manipulable judges are detected."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ GRADES = {
 
 
 def sound(prompt: str, request: dict[str, Any]) -> str:
-    found = parts_of(prompt)
+    parts = parts_of(prompt)
     kind = next(
         (
             g.kind
             for (transcript, reply), g in GOLDEN.items()
-            if transcript == found["transcript"] and reply == found["reply"].strip()
+            if transcript == parts["transcript"] and reply == parts["reply"].strip()
         ),
         "cue-blind",
     )
@@ -49,54 +49,53 @@ def run(answer: Any, *options: str) -> Any:
         )
 
 
-def test_a_sound_judge_hits_every_band_and_is_not_moved() -> None:
+def test_sound_judge_passes() -> None:
     done = run(sound, "--golden", "--attacks")
     assert done.return_value == Exit.DONE, done.output
     assert "outside their band 0, missing 0" in done.output
-    assert "by +0.0 at most" in done.output
+    assert "by at most +0.0" in done.output
 
 
-def test_a_cue_blind_judge_is_found() -> None:
-    """It grades the words alone: fluent is good."""
+def test_cue_blind_judge_is_detected() -> None:
+    """The judge grades the words alone and rewards fluency."""
     blind = {**GRADES, "cue-blind": (5, 4, 4), "parroting": (4, 4, 4)}
 
     def fluent(prompt: str, request: dict[str, Any]) -> str:
-        kind = json.loads(sound(prompt, request))
-        grades = next(
-            k for k, g in GRADES.items() if g == (kind["content"], kind["cue_awareness"], kind["empathy"])
-        )
-        return verdict(*blind[grades])
+        answer = json.loads(sound(prompt, request))
+        grades = (answer["content"], answer["cue_awareness"], answer["empathy"])
+        kind = next(k for k, g in GRADES.items() if g == grades)
+        return verdict(*blind[kind])
 
     done = run(fluent, "--golden")
     assert done.return_value == Exit.REGRESS
     assert "cue-blind         0 of 12" in done.output
 
 
-def test_a_judge_that_is_kind_to_everything_is_found() -> None:
+def test_lenient_judge_is_detected() -> None:
     assert run(lambda p, r: verdict(5, 5, 5), "--golden").return_value == Exit.REGRESS
 
 
-def test_a_judge_that_obeys_replies_is_found_and_how_far_it_moved_is_said() -> None:
+def test_manipulable_judge_is_detected_and_the_shift_is_printed() -> None:
     forged = {a.reply for a in attacks("echat-r1")}
     assert forged
 
-    def talkable(prompt: str, request: dict[str, Any]) -> str:
+    def manipulable(prompt: str, request: dict[str, Any]) -> str:
         return verdict(5, 5, 5) if "5" in parts_of(prompt)["reply"] else verdict(4, 1, 3)
 
-    done = run(talkable, "--attacks")
+    done = run(manipulable, "--attacks")
     assert done.return_value == Exit.REGRESS
     assert "ignore-the-rubric-1: raised the score by" in done.output
     assert "at most" in done.output
 
 
 @pytest.mark.parametrize("option", ["--golden"])
-def test_missing_verdicts_are_not_taken_for_wrong_ones(option: str) -> None:
+def test_missing_verdicts_do_not_count_as_wrong(option: str) -> None:
     done = run(lambda p, r: "hm.", option)
     assert done.return_value == Exit.CANNOT_TELL
     assert "outside their band 0, missing 70" in done.output
 
 
-def test_nothing_to_check_is_misuse() -> None:
+def test_check_without_a_selection_is_a_usage_error() -> None:
     done = CliRunner().invoke(check, ["judge"], standalone_mode=False)
     assert "give --golden" in str(done.exception)
     assert not Path("verdicts.jsonl").exists()

@@ -1,4 +1,4 @@
-"""Ten planted faults are each found by their own alarm in a run folder on disk; healthy runs ring none."""
+"""Planted faults: each raises its own alarm; healthy runs raise none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from echat_eval.checks import alarms
 from echat_eval.checks.alarms import ALARMS, alarms_of, word_errors
 from echat_eval.checks.planted import FAULTS, healthy_alarms
 from echat_eval.checks.scripted_clips import make_task
-from echat_eval.checks.scripted_run import Parts, dominant_hertz, make_run, read
+from echat_eval.checks.scripted_run import Parts, dominant_hertz, make_run, read_audio
 from echat_eval.cli.check import check
 from echat_eval.errors import Exit
 from echat_eval.task import Task
@@ -25,36 +25,34 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return make_task(tmp_path_factory.mktemp("scripted") / "task")
 
 
-def test_each_fault_has_an_alarm_of_its_own() -> None:
+def test_each_fault_has_its_own_alarm() -> None:
     assert len(FAULTS) == 10
     assert sorted(alarm for _, alarm in FAULTS.values()) == sorted(ALARMS)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found(task: Task, tmp_path: Path, fault: str) -> None:
+def test_planted_fault_raises_its_alarm(task: Task, tmp_path: Path, fault: str) -> None:
     plant, alarm = FAULTS[fault]
     assert ALARMS[alarm](make_run(plant(Parts()), task, tmp_path, seed=1)) is not None
 
 
-def test_a_judge_that_answers_otherwise_every_time_is_found_as_well(task: Task, tmp_path: Path) -> None:
+def test_random_judge_raises_the_run_again_alarm(task: Task, tmp_path: Path) -> None:
     import random
 
-    dice = random.SystemRandom()
-    parts = replace(Parts(), grade=lambda shown: tuple(dice.randrange(6) for _ in range(3)))
-    said = alarms_of(make_run(parts, task, tmp_path, seed=0))["run again"]
-    assert "scores change when the run is made again" in said
+    rng = random.SystemRandom()
+    parts = replace(Parts(), grade=lambda shown: tuple(rng.randrange(6) for _ in range(3)))
+    message = alarms_of(make_run(parts, task, tmp_path, seed=0))["run again"]
+    assert "scores change when the run is made again" in message
 
 
-def test_no_alarm_rings_in_healthy_runs() -> None:
-    """The command itself makes 200; docs/instruments.md says what came of them."""
+def test_healthy_runs_raise_no_alarm() -> None:
+    """The command makes 200 healthy runs; docs/instruments.md has its result."""
     assert healthy_alarms(8, seed=1000) == []
 
 
-def test_a_healthy_run_is_a_run_folder_of_two_commands_with_failures_in_it(
-    task: Task, tmp_path: Path
-) -> None:
-    made = [make_run(Parts(), task, tmp_path / str(seed), seed=seed) for seed in (3, 4, 5, 6)]
-    folder = made[0].folder
+def test_healthy_run_has_two_rubrics_and_failed_replies(task: Task, tmp_path: Path) -> None:
+    runs = [make_run(Parts(), task, tmp_path / str(seed), seed=seed) for seed in (3, 4, 5, 6)]
+    folder = runs[0].folder
     assert {
         "manifest.json",
         "responses.jsonl",
@@ -65,32 +63,32 @@ def test_a_healthy_run_is_a_run_folder_of_two_commands_with_failures_in_it(
     } <= {path.name for path in folder.path.iterdir()}
     assert len(folder.responses()) == 16
     assert len(list((folder.path / "audio").iterdir())) == 16
-    # Each reply was judged by the earlier rubric and by this one, twice each: none was taken for the other's.
-    judged = [s for s in folder.scores().values() if s.metric == made[0].metric and s.state == "value"]
+    # Two verdicts per reply by the earlier rubric and two by the present one; none was reused for the other.
+    judged = [s for s in folder.scores().values() if s.metric == runs[0].metric and s.state == "value"]
     rows = [json.loads(line) for line in (folder.path / "verdicts.jsonl").read_text().splitlines()]
     assert len(rows) == 4 * len(judged) > 50
-    states = {s.state for run in made for s in run.folder.scores().values() if s.metric == run.metric}
+    states = {s.state for run in runs for s in run.folder.scores().values() if s.metric == run.metric}
     assert states == {"value", "failed"}
-    wave = read(next((folder.path / "audio").iterdir()))
+    wave = read_audio(next((folder.path / "audio").iterdir()))
     assert min(abs(dominant_hertz(wave) - hertz) for hertz in (150, 250, 400)) < 25
     assert word_errors(["a", "b", "c", "d"], ["a", "x", "c"]) == pytest.approx(0.5)
 
 
-def test_the_command_says_what_it_found() -> None:
+def test_command_prints_its_findings() -> None:
     done = CliRunner().invoke(check, ["instruments", "--healthy", "1"], standalone_mode=False)
     assert done.return_value == Exit.DONE, done.output
     assert "found 10 of 10 planted faults; 0 alarms in 1 healthy run" in done.output
     assert re.search(r"found +stale judge cache: \d+ verdicts were given to another prompt", done.output)
 
 
-def test_a_deaf_alarm_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarm_that_is_never_raised_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alarms, "ALARMS", {"silent audio": lambda run: None})
     done = CliRunner().invoke(check, ["instruments", "--healthy", "0"], standalone_mode=False)
     assert done.return_value == Exit.REGRESS
     assert "NOT FOUND  silent audio" in done.output
 
 
-def test_an_alarm_that_always_rings_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_false_alarm_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alarms, "ALARMS", {"resampling": lambda run: "something"})
     done = CliRunner().invoke(check, ["instruments", "--healthy", "1"], standalone_mode=False)
     assert done.return_value == Exit.REGRESS

@@ -1,4 +1,4 @@
-"""Agreement statistics against published worked examples and other libraries; the two commands that use them."""
+"""Agreement statistics against published examples and other libraries, and the checks that use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from echat_eval.checks.agreement import (
     quadratic_kappa,
     spearman,
 )
-from echat_eval.checks.labelled import hear_clips, read_clips
+from echat_eval.checks.labelled import annotate_clips, read_clips
 from echat_eval.checks.ratings import compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
@@ -39,18 +39,18 @@ UNITS = [[r for r in unit if r is not None] for unit in zip(*OBSERVERS, strict=T
 @pytest.mark.parametrize(
     ("metric", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
 )
-def test_krippendorffs_alpha_of_his_worked_example(metric: Any, published: float) -> None:
+def test_krippendorff_alpha_of_the_published_example(metric: Any, published: float) -> None:
     assert krippendorff_alpha(UNITS, metric) == pytest.approx(published, abs=5e-4)
 
 
-def test_alpha_without_anything_to_compare_is_none() -> None:
+def test_alpha_without_pairs_is_none() -> None:
     assert krippendorff_alpha([[1], [2]]) is None
     assert krippendorff_alpha([[1, 1], [1, 1]]) is None
     with pytest.raises(BadData, match="ratio"):
         krippendorff_alpha([[1, 2]], "ratio")  # type: ignore[arg-type]
 
 
-def test_quadratic_kappa_is_that_of_statsmodels() -> None:
+def test_quadratic_kappa_equals_statsmodels() -> None:
     from statsmodels.stats.inter_rater import cohens_kappa, to_table
 
     rng = np.random.default_rng(0)
@@ -69,20 +69,20 @@ def test_rank_correlations_by_hand() -> None:
     assert spearman(a, np.ones(4)) is kendall(np.ones(4), a) is None
 
 
-def test_the_jackknife_of_a_mean_is_students_interval() -> None:
+def test_jackknife_of_a_mean_is_the_t_interval() -> None:
     from scipy import stats
 
     x = np.random.default_rng(1).normal(size=15)
-    found = jackknifed(lambda i: float(x[i].mean()), list(range(15)))
+    agreement = jackknifed(lambda i: float(x[i].mean()), list(range(15)))
     expected = stats.t.interval(0.95, 14, loc=x.mean(), scale=stats.sem(x))
-    assert (found.low, found.high) == pytest.approx(expected)
+    assert (agreement.low, agreement.high) == pytest.approx(expected)
     assert jackknifed(lambda i: float(x[i].mean()), [0] * 15).low is None
 
 
 def test_calibration_error_by_hand() -> None:
     # Bin 0.6-0.7: confidence 0.65, 1 of 2 right: 0.15 x 2/3. Bin 0.9-1: confidence 1, right: 0.
-    found = calibration_error(np.array([0.65, 0.65, 1.0]), np.array([1.0, 0.0, 1.0]))
-    assert found == pytest.approx(0.1)
+    error = calibration_error(np.array([0.65, 0.65, 1.0]), np.array([1.0, 0.0, 1.0]))
+    assert error == pytest.approx(0.1)
 
 
 # -- ratings -------------------------------------------------------------------
@@ -121,32 +121,32 @@ def rated(points: Mapping[str, list[int]], system: str = "s") -> list[Rating]:
     ]
 
 
-def test_a_judge_that_agrees_and_one_that_reverses() -> None:
+def test_agreement_of_identical_and_reversed_grades() -> None:
     people = {f"a{n}": [n % 6, n % 6] for n in range(24)}
     clusters = {("emotion", f"a{n}"): n // 2 for n in range(24)}
     same = compare(rated(people), judged({k: v[0] for k, v in people.items()}), clusters)
-    other = compare(rated(people), judged({k: 5 - v[0] for k, v in people.items()}), clusters)
+    reversed_ = compare(rated(people), judged({k: 5 - v[0] for k, v in people.items()}), clusters)
     assert [row.system for row in same] == ["all", "s"]
     for statistic in ("spearman", "kendall", "kappa", "alpha"):
         assert getattr(same[0], statistic).value == pytest.approx(1)
-    assert other[0].spearman.value == pytest.approx(-1)
-    assert other[0].kappa.value < 0
+    assert reversed_[0].spearman.value == pytest.approx(-1)
+    assert reversed_[0].kappa.value < 0
     assert same[0].raters.value == pytest.approx(1)
     assert same[0].spearman.clusters == 12
 
 
-def test_missing_verdicts_and_unrated_replies_are_left_out() -> None:
-    lost = Score(key="x", system="s", task="emotion", sample_id="b", metric="m", state="missing")
-    found = compare(
-        rated({"a": [1, 2], "b": [3, 3], "c": [4, 4]}), [*judged({"a": 1, "c": 4, "d": 2}), lost], {}
+def test_missing_verdicts_and_unrated_replies_are_excluded() -> None:
+    missing = Score(key="x", system="s", task="emotion", sample_id="b", metric="m", state="missing")
+    agreements = compare(
+        rated({"a": [1, 2], "b": [3, 3], "c": [4, 4]}), [*judged({"a": 1, "c": 4, "d": 2}), missing], {}
     )
-    assert found[0].spearman.n == 2
+    assert agreements[0].spearman.n == 2
     with pytest.raises(BadData, match="both rated and judged"):
         compare(rated({"z": [1]}), judged({"a": 1}), {})
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a,b\n", ":1: columns are"),
         (",".join(COLUMNS) + "\nr,s,t,i,empathy,good,0,5\n", ":2: value is 'good'"),
@@ -155,18 +155,18 @@ def test_missing_verdicts_and_unrated_replies_are_left_out() -> None:
         (",".join(COLUMNS) + "\nr,s,t,i,empathy,6,0,5\n", ":2: value 6 is not from 0 to 5"),
     ],
 )
-def test_a_broken_ratings_file_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_ratings_file_is_rejected_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text(text)
-    with pytest.raises(BadData, match=told):
+    with pytest.raises(BadData, match=message):
         read_ratings_csv(path)
 
 
-def test_what_is_imported_is_what_is_read(tmp_path: Path) -> None:
-    found = rated({"a": [1, 2], "b": [3, 3]}, system="=evil()")
-    (tmp_path / "ratings.csv").write_text(ratings_csv(found))
+def test_ratings_survive_a_round_trip_through_csv(tmp_path: Path) -> None:
+    ratings = rated({"a": [1, 2], "b": [3, 3]}, system="=evil()")
+    (tmp_path / "ratings.csv").write_text(ratings_csv(ratings))
     assert "'=evil()" in (tmp_path / "ratings.csv").read_text()
-    assert read_ratings_csv(tmp_path / "ratings.csv") == found
+    assert read_ratings_csv(tmp_path / "ratings.csv") == ratings
 
 
 def test_ratings_need_a_run() -> None:
@@ -177,15 +177,15 @@ def test_ratings_need_a_run() -> None:
 # -- labelled clips -----------------------------------------------------------------
 
 
-class Ear:
-    name = "ear"
+class ScriptedAnnotator:
+    name = "scripted"
     version = "1"
 
-    def __init__(self, heard: list[Mapping[str, Any] | None]) -> None:
-        self.heard = iter(heard)
+    def __init__(self, annotations: list[Mapping[str, Any] | None]) -> None:
+        self.annotations = iter(annotations)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        values = next(self.heard)
+        values = next(self.annotations)
         if values is None:
             raise NotApplicable("not this one")
         return values
@@ -220,8 +220,8 @@ def labelled(tones: Path) -> Path:
     return path
 
 
-def test_what_an_ear_makes_of_labelled_clips(labelled: Path) -> None:
-    said = [
+def test_annotator_results_on_labelled_clips(labelled: Path) -> None:
+    hypotheses = [
         "so it goes on",
         "so it goes",
         "so it went on",
@@ -231,16 +231,16 @@ def test_what_an_ear_makes_of_labelled_clips(labelled: Path) -> None:
         "so it goes on",
     ]
     emotions = ["happy", "sad", "happy", "happy", "happy", "sad", "unknown"]
-    ear = Ear(
+    annotator = ScriptedAnnotator(
         [
             *(
                 {"hypothesis": h, "emotion": e, "confidence": 0.75}
-                for h, e in zip(said, emotions, strict=True)
+                for h, e in zip(hypotheses, emotions, strict=True)
             ),
             None,
         ]
     )
-    report = hear_clips(ear, read_clips(labelled))
+    report = annotate_clips(annotator, read_clips(labelled))
     assert (report.clips, report.not_applicable) == (8, 1)
     assert report.error_rate.value == pytest.approx(100 * 6 / 28)  # 1 + 1 + 4 errors of 7 x 4 words
     assert report.error_rate.clusters == 4
@@ -251,25 +251,25 @@ def test_what_an_ear_makes_of_labelled_clips(labelled: Path) -> None:
     assert report.calibration["emotion"].value == pytest.approx(abs(5 / 6 - 0.75))
 
 
-def test_the_command_prints_what_it_found(labelled: Path) -> None:
+def test_command_prints_its_results(labelled: Path) -> None:
     done = CliRunner().invoke(
         check, ["annotators", "--data", str(labelled), "--annotator", "acoustics"], standalone_mode=False
     )
     assert done.return_value == 0, done.output
     assert "acoustics: 8 clips" in done.output
-    assert "it hears nothing that" in done.output
+    assert "holds none of the labels that it predicts" in done.output
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"audio": "../x.wav", "language": "en"}, "leaves the file's folder"),
         ({"audio": "x.wav"}, "expected audio, language"),
         ({"audio": "x.wav", "language": "en", "emotion": "angry"}, "write 'anger'"),
     ],
 )
-def test_a_broken_clips_file_is_refused(tmp_path: Path, row: dict[str, str], told: str) -> None:
+def test_invalid_clips_file_is_rejected(tmp_path: Path, row: dict[str, str], message: str) -> None:
     path = tmp_path / "labelled.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    with pytest.raises(BadData, match=told):
+    with pytest.raises(BadData, match=message):
         read_clips(path)

@@ -1,4 +1,4 @@
-"""A real server with a small real model: protocol, schema and caching. Its scores mean nothing."""
+"""Judge protocol, schema and storage against a real server with a small model; its scores are meaningless."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def server() -> Iterator[str]:
     del running
 
 
-def test_the_server_holds_the_schema_and_a_verdict_is_asked_for_once(server: str, tmp_path: Path) -> None:
+def test_server_applies_the_schema_and_each_question_is_sent_once(server: str, tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     scorer = judged_scorers("smollm2", server, store=store)[0]
-    scorer.jury.client.timeout = 280  # a busy machine reads the prompt at a few tokens a second
-    ruling = scorer.jury.rule(QUESTION)
+    scorer.judge_client.client.timeout = 280  # a busy machine reads the prompt at a few tokens a second
+    ruling = scorer.judge_client.rule(QUESTION)
     assert set(ruling.verdict.grades) == {"content", "cue_awareness", "empathy"}
     assert all(0 <= grade <= 5 for grade in ruling.verdict.grades.values())
     assert ruling.verdict.voice is None
     assert ruling.tokens[0] > 500  # the prompt was read whole
-    assert scorer.jury.rule(QUESTION) is ruling
+    assert scorer.judge_client.rule(QUESTION) is ruling
     assert len(store.read_text().splitlines()) == 1
     scorer.close()
 
 
-def test_an_unknown_address_is_misuse_or_missing_never_a_score(server: str) -> None:
+def test_unknown_address_is_an_error_and_never_a_score(server: str) -> None:
     scorer = judged_scorers("smollm2", server.removesuffix("/v1") + "/nowhere/v1")[0]
     with pytest.raises((Unavailable, UsageError)):
-        scorer.jury.rule(QUESTION)
+        scorer.judge_client.rule(QUESTION)
     scorer.close()

@@ -1,4 +1,4 @@
-"""The rubric: its files, the prompt it makes, the score it makes of grades."""
+"""The rubric: its files, its prompts, its verdicts and the scores of grades."""
 
 from __future__ import annotations
 
@@ -34,41 +34,41 @@ def test_every_grade_of_every_dimension_has_an_anchor(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("cue", CUES)
-def test_each_cue_shows_its_own_guide_and_no_other(language: str, cue: str) -> None:
+def test_prompt_shows_only_the_guide_of_its_cue(language: str, cue: str) -> None:
     shown = render(JUDGE, replace(QUESTION, language=language, cues={cue: LABELS[cue][0]})).text
     for other in CUES:
         assert (JUDGE.sections[language]["cue", other] in shown) == (other == cue)
     assert JUDGE.sections[language]["cues", ""] not in shown
 
 
-def test_several_cues_show_each_guide_and_that_each_counts() -> None:
+def test_prompt_of_several_cues_shows_each_guide() -> None:
     shown = render(JUDGE, replace(QUESTION, cues={"age": "old", "event": "cough"})).text
     for part in (("cue", "age"), ("cue", "event"), ("cues", "")):
         assert JUDGE.sections["en"][part] in shown
 
 
-def test_the_judge_is_given_what_is_published_and_nothing_else() -> None:
-    heard = VoiceEmotion(emotion="happy", confidence=0.834)
-    found = parts_of(render(JUDGE, replace(QUESTION, heard=heard)).text)
-    assert found["transcript"] == QUESTION.transcript
-    assert found["cues"] == "emotion: sad"
-    assert found["reply"] == QUESTION.reply
-    assert found["heard"] == "happy (confidence 0.83)"
+def test_prompt_shows_only_the_published_inputs() -> None:
+    emotion = VoiceEmotion(emotion="happy", confidence=0.834)
+    parts = parts_of(render(JUDGE, replace(QUESTION, voice_emotion=emotion)).text)
+    assert parts["transcript"] == QUESTION.transcript
+    assert parts["cues"] == "emotion: sad"
+    assert parts["reply"] == QUESTION.reply
+    assert parts["heard"] == "happy (confidence 0.83)"
     assert parts_of(render(JUDGE, QUESTION).text)["heard"] == "not heard"
-    # The same whatever is asked: task, system and references have no place in it.
-    other = replace(QUESTION, transcript="Other.", reply="Other.", heard=heard)
-    assert parts_of(render(JUDGE, other).text)["outside"] == found["outside"]
+    # The rest is the same for every question: it has no task, system or references.
+    other = replace(QUESTION, transcript="Other.", reply="Other.", voice_emotion=emotion)
+    assert parts_of(render(JUDGE, other).text)["outside"] == parts["outside"]
 
 
-def test_a_voice_is_graded_only_where_one_was_heard() -> None:
-    heard = replace(QUESTION, heard=VoiceEmotion(emotion="sad", confidence=0.9))
-    assert '"voice"' in render(JUDGE, heard).text
+def test_voice_is_graded_only_with_a_voice_emotion() -> None:
+    with_voice = replace(QUESTION, voice_emotion=VoiceEmotion(emotion="sad", confidence=0.9))
+    assert '"voice"' in render(JUDGE, with_voice).text
     assert '"voice"' not in render(JUDGE, QUESTION).text
-    assert "voice" in JUDGE.schema(heard=True)["required"]
-    assert "voice" not in JUDGE.schema(heard=False)["properties"]
+    assert "voice" in JUDGE.schema(with_voice=True)["required"]
+    assert "voice" not in JUDGE.schema(with_voice=False)["properties"]
 
 
-def test_repeats_turn_the_order_of_the_dimensions() -> None:
+def test_repeats_rotate_the_dimensions() -> None:
     firsts = set()
     for turn in range(3):
         text = render(JUDGE, QUESTION, turn=turn).text
@@ -100,7 +100,7 @@ def test_text_score(task: str, content: int, cue: int, empathy: int, points: flo
     assert text_score(JUDGE, grades, task) == pytest.approx(points)
 
 
-def test_a_fluent_cue_blind_reply_cannot_score_well_on_any_task() -> None:
+def test_cap_limits_a_fluent_cue_blind_reply_on_every_task() -> None:
     for task in (*JUDGE.weights, "unnamed"):
         assert text_score(JUDGE, {"content": 5, "cue_awareness": 1, "empathy": 5}, task) <= 40
 
@@ -125,9 +125,9 @@ def test_golden_set_is_large_and_covers_every_kind_task_and_language() -> None:
     assert {g.question.task for g in golden} == {"emotion", "age", "gender", "event", "multi"}
 
 
-def test_golden_bands_can_be_hit_and_good_stands_above_all_others() -> None:
+def test_golden_bands_are_attainable_and_good_replies_rank_first() -> None:
     golden = golden_replies("echat-r1")
-    for g in golden:  # some grades inside the bounds must make a score inside the band
+    for g in golden:  # some grades inside the bounds must give a score inside the band
         hit = [
             (c, a, e)
             for c in range(6)
@@ -147,7 +147,7 @@ def test_golden_bands_can_be_hit_and_good_stands_above_all_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "message"),
     [
         ("judge.yaml", "content: 25, cue_awareness: 40", "content: 26, cue_awareness: 40", "emotion"),
         ("judge.yaml", "highest: 5\n", "", "'highest' is missing"),
@@ -157,8 +157,8 @@ def test_golden_bands_can_be_hit_and_good_stands_above_all_others() -> None:
         ("prompt.zh.md", "# cue: age", "## cue: age", "# cue: age"),
     ],
 )
-def test_a_broken_rubric_is_refused_in_one_line(
-    tmp_path: Path, file: str, old: str, new: str, told: str
+def test_invalid_rubric_is_rejected_with_file_and_fault(
+    tmp_path: Path, file: str, old: str, new: str, message: str
 ) -> None:
     shutil.copytree(FOLDER, tmp_path / "r")
     path = tmp_path / "r" / file
@@ -167,11 +167,11 @@ def test_a_broken_rubric_is_refused_in_one_line(
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(BadData) as caught:
         read_judge(tmp_path / "r")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert file in str(caught.value)
 
 
-def test_another_word_in_the_prompt_is_another_instrument(tmp_path: Path) -> None:
+def test_changed_prompt_changes_the_fingerprint(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "r")
     assert read_judge(tmp_path / "r").fingerprint() == JUDGE.fingerprint()
     path = tmp_path / "r" / "prompt.en.md"
@@ -186,7 +186,7 @@ TICKET = '{"reason": "r", "content": 1, "cue_awareness": 2, "empathy": 3, "ticke
 
 
 @pytest.mark.parametrize("answer", [GOOD, f"```json\n{GOOD}\n```", f"  {GOOD}\n"])
-def test_one_object_is_a_verdict(answer: str) -> None:
+def test_single_json_object_is_a_verdict(answer: str) -> None:
     assert parse_verdict(answer, JUDGE).grades == {"content": 1, "cue_awareness": 2, "empathy": 3}
 
 
@@ -216,21 +216,21 @@ def test_one_object_is_a_verdict(answer: str) -> None:
         GOOD + " " * 30_000,
     ],
 )
-def test_what_is_not_exactly_a_verdict_is_missing(answer: str) -> None:
+def test_invalid_verdict_raises_judge_failure(answer: str) -> None:
     with pytest.raises(JudgeFailure):
         parse_verdict(answer, JUDGE)
 
 
-def test_a_heard_voice_must_be_graded() -> None:
+def test_shown_voice_emotion_must_be_graded() -> None:
     with pytest.raises(JudgeFailure):
-        parse_verdict(GOOD, JUDGE, heard=True)
-    assert parse_verdict(GOOD.replace("}", ', "voice": 4}'), JUDGE, heard=True).voice == 4
+        parse_verdict(GOOD, JUDGE, with_voice=True)
+    assert parse_verdict(GOOD.replace("}", ', "voice": 4}'), JUDGE, with_voice=True).voice == 4
 
 
 @pytest.mark.parametrize(
     "answer", [TICKET, f"Let me think {{hm}}. {TICKET} Done.", f"```json\n{TICKET}\n```"]
 )
-def test_prose_may_stand_around_one_verdict(answer: str) -> None:
+def test_prose_around_one_verdict_is_accepted(answer: str) -> None:
     assert parse_verdict(answer, JUDGE, ticket="abcd1234").grades["empathy"] == 3
 
 
@@ -247,6 +247,6 @@ def test_prose_may_stand_around_one_verdict(answer: str) -> None:
         TICKET.replace("}", ', "empathy": 5}'),
     ],
 )
-def test_prose_without_exactly_one_verdict_is_missing(answer: str) -> None:
+def test_prose_without_exactly_one_verdict_raises_judge_failure(answer: str) -> None:
     with pytest.raises(JudgeFailure):
         parse_verdict(answer, JUDGE, ticket="abcd1234")

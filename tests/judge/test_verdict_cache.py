@@ -1,4 +1,4 @@
-"""Verdicts across runs: found again for the same server, asked again of any other."""
+"""Cache of verdicts across runs: reused for the same server, requested again from any other."""
 
 from __future__ import annotations
 
@@ -24,67 +24,69 @@ def question(n: int) -> Question:
     )
 
 
-def jury_of(
+def client_of(
     judge: ScriptedJudge, cache: Cache | None, store: Path | None = None, model: str = "m"
 ) -> JudgeClient:
-    made = JudgeClient(load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store)
-    made.cache = cache
-    return made
+    judge_client = JudgeClient(
+        load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store
+    )
+    judge_client.cache = cache
+    return judge_client
 
 
-def questions(judge: ScriptedJudge) -> int:
-    """Return how many questions were asked; the one token that tells who is served is none."""
+def question_count(judge: ScriptedJudge) -> int:
+    """Return the number of questions sent, without requests for the server's identity."""
     return len(judge.prompts())
 
 
-def ask(jury: JudgeClient, count: int = 5) -> list[Any]:
+def ask(judge_client: JudgeClient, count: int = 5) -> list[Any]:
     try:
-        return [jury.rule(question(n)) for n in range(count)]
+        return [judge_client.rule(question(n)) for n in range(count)]
     finally:
-        jury.close()
+        judge_client.close()
 
 
 def grading(prompt: str, request: dict[str, Any]) -> str:
     return verdict(sum(map(ord, prompt)) % 6, 2, 3)
 
 
-def test_verdicts_serve_another_run_of_the_same_server(own_cache: Path, tmp_path: Path) -> None:
+def test_another_run_reuses_verdicts_of_the_same_server(own_cache: Path, tmp_path: Path) -> None:
     with serving(ScriptedJudge(grading)) as judge, Cache(own_cache) as cache:
-        first = ask(jury_of(judge, cache, tmp_path / "a.jsonl"))
-        assert questions(judge) == 5
-        second = ask(jury_of(judge, cache, tmp_path / "b.jsonl"))
-        assert questions(judge) == 5
+        first = ask(client_of(judge, cache, tmp_path / "a.jsonl"))
+        assert question_count(judge) == 5
+        second = ask(client_of(judge, cache, tmp_path / "b.jsonl"))
+        assert question_count(judge) == 5
         assert second == first
-        # The run keeps them as its own: it can be told again without the cache.
+        # The run stores them too, so that it does not depend on the cache.
         assert len((tmp_path / "b.jsonl").read_text().splitlines()) == 5
         assert cache.tally()["verdict"]["m"]["hits"] == 5
 
 
 @pytest.mark.parametrize("change", ["server", "model", "nameless"])
-def test_another_server_is_asked_again(own_cache: Path, change: str) -> None:
+def test_verdicts_of_another_server_are_not_reused(own_cache: Path, change: str) -> None:
     with serving(ScriptedJudge(grading)) as judge, Cache(own_cache) as cache:
         if change == "nameless":
             judge.server_name = None
-        ask(jury_of(judge, cache))
+        ask(client_of(judge, cache))
         judge.server_name = "fp_other" if change == "server" else judge.server_name
-        ask(jury_of(judge, cache, model="m2" if change == "model" else "m"))
-        assert questions(judge) == 10
+        ask(client_of(judge, cache, model="m2" if change == "model" else "m"))
+        assert question_count(judge) == 10
 
 
-def test_what_is_no_verdict_is_never_kept(own_cache: Path) -> None:
+def test_invalid_verdict_is_not_cached(own_cache: Path) -> None:
     with serving(ScriptedJudge(lambda p, r: "no verdict")) as judge, Cache(own_cache) as cache:
-        jury = jury_of(judge, cache)
+        judge_client = client_of(judge, cache)
         with pytest.raises(JudgeFailure):
-            jury.rule(question(0))
+            judge_client.rule(question(0))
         judge.answer = grading
-        ask(jury, 1)
-        assert questions(judge) == 2
+        ask(judge_client, 1)
+        assert question_count(judge) == 2
         assert cache.tally()["verdict"]["m"] == {"hits": 0, "stored": 1}
 
 
-def test_without_a_cache_everything_is_asked(own_cache: Path) -> None:
+def test_without_a_cache_all_questions_are_sent(own_cache: Path) -> None:
     with serving(ScriptedJudge(grading)) as judge:
-        ask(jury_of(judge, None))
-        ask(jury_of(judge, None))
-        assert questions(judge) == 10
+        ask(client_of(judge, None))
+        ask(client_of(judge, None))
+        assert question_count(judge) == 10
     assert list(own_cache.iterdir()) == []

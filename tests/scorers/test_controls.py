@@ -1,4 +1,4 @@
-"""Controls: a judge that reads labels falls without them, one that does not is told."""
+"""Controls: scores of a judge that reads the labels fall without them; others are reported."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import pytest
 from echat_eval.checks.scripted_judge import ScriptedClient
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import JudgeClient, Question, VoiceEmotion, load_judge
-from echat_eval.scorers.controls import Asked, control_lines, run_controls, subsample
+from echat_eval.scorers.controls import ControlQuestion, control_lines, run_controls, subsample
 
 JUDGE = load_judge("echat-r1")
 WORD = {"sad": "sorry", "happy": "lovely"}
 
 
-def asked(n: int = 12) -> list[Asked]:
+def questions(n: int = 12) -> list[ControlQuestion]:
     return [
-        Asked(
+        ControlQuestion(
             question=Question(
                 task="emotion",
                 language="en",
                 transcript=f"Letter {k // 2}.",
                 cues={"emotion": label},
                 reply=f"{WORD[label]} {k}",
-                heard=VoiceEmotion(emotion=label, confidence=0.9),
+                voice_emotion=VoiceEmotion(emotion=label, confidence=0.9),
             ),
             cluster=k // 2,
         )
@@ -35,7 +35,7 @@ def asked(n: int = 12) -> list[Asked]:
 
 
 class Client(ScriptedClient):
-    """The voice is graded too, by whatever the test says."""
+    """Grades the voice too, with a function of the test."""
 
     def __init__(self, grade: Any, voice: Any = lambda shown: 3) -> None:
         super().__init__(grade)
@@ -65,17 +65,17 @@ def voice_fits(shown: Mapping[str, str]) -> int:
     return 5 if shown["heard"].startswith(shown["cues"].partition(": ")[2]) else 0
 
 
-def found(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
-    jury = JudgeClient(JUDGE, Client(grade, voice))
-    return {(c.name, c.score): c for c in run_controls(jury, asked(), at_once=1)}
+def controls_of(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
+    judge_client = JudgeClient(JUDGE, Client(grade, voice))
+    return {(c.name, c.score): c for c in run_controls(judge_client, questions(), at_once=1)}
 
 
-def test_a_judge_that_reads_the_labels_falls_by_what_it_can_be_computed_to() -> None:
-    controls = found(reads, voice_fits)
+def test_drop_of_a_judge_that_reads_the_labels_by_hand() -> None:
+    controls = controls_of(reads, voice_fits)
     # Own: 20 + 40 + 28 = 88; under any other label, or none, 20 + 8 + 28 = 56 is capped at 40.
     for name in ("labels shuffled", "labels withheld"):
         assert controls[name, "text"].drop.value == pytest.approx(48)
-        assert controls[name, "text"].verdict == "cannot tell"  # every drop the same: no spread to judge by
+        assert controls[name, "text"].verdict == "cannot tell"  # all drops are equal: no spread, no interval
     assert controls["heard shuffled", "voice"].drop.value == pytest.approx(100)
     assert controls["heard shuffled", "text"].drop.value == 0
 
@@ -85,45 +85,45 @@ def noisy(shown: Mapping[str, str]) -> tuple[int, int, int]:
     return (content - int(shown["reply"].split()[1]) % 3, cue, empathy)
 
 
-def test_a_fall_that_varies_has_an_interval_above_zero() -> None:
-    control = found(noisy)["labels shuffled", "text"]
+def test_varying_drops_have_an_interval_above_zero() -> None:
+    control = controls_of(noisy)["labels shuffled", "text"]
     assert control.verdict == "falls"
     assert control.drop.low > 0
     assert control.drop.clusters == 6
 
 
-def test_a_judge_that_does_not_read_the_labels_is_told() -> None:
-    controls = found(lambda shown: (3, 3, 3))
+def test_judge_that_ignores_the_labels_is_reported() -> None:
+    controls = controls_of(lambda shown: (3, 3, 3))
     assert controls["labels shuffled", "text"].verdict == "does not fall"
     lines = control_lines(list(controls.values()), 12)
     assert any("not shown to read" in line for line in lines)
-    assert not any("not shown to read" in line for line in control_lines([*found(noisy).values()], 12))
+    assert not any("not shown to read" in line for line in control_lines([*controls_of(noisy).values()], 12))
 
 
-def test_a_text_score_that_follows_the_voice_is_told() -> None:
+def test_text_score_that_follows_the_voice_is_reported() -> None:
     def leaking(shown: Mapping[str, str]) -> tuple[int, int, int]:
         fits = shown["heard"].startswith(shown["cues"].partition(": ")[2])
         return (4, 5 if fits else 1 + int(shown["reply"].split()[1]) % 2, 3)
 
-    lines = control_lines([*found(leaking).values()], 12)
+    lines = control_lines([*controls_of(leaking).values()], 12)
     assert any("moves this judge's text score" in line for line in lines)
 
 
-def test_missing_verdicts_are_counted_and_never_a_drop() -> None:
-    class RemoteProxy(ScriptedClient):
+def test_missing_verdicts_are_counted_and_are_not_drops() -> None:
+    class UnavailableClient(ScriptedClient):
         async def ask(self, *_: Any, **__: Any) -> Any:
             raise Unavailable("away")
 
-    controls = run_controls(JudgeClient(JUDGE, RemoteProxy(reads)), asked(), at_once=1)
+    controls = run_controls(JudgeClient(JUDGE, UnavailableClient(reads)), questions(), at_once=1)
     assert {(c.drop, c.verdict) for c in controls} == {(None, "cannot tell")}
     assert controls[0].missing == 12
     with pytest.raises(BadData, match="no reply"):
-        run_controls(JudgeClient(JUDGE, RemoteProxy(reads)), [])
+        run_controls(JudgeClient(JUDGE, UnavailableClient(reads)), [])
 
 
-def test_a_subsample_holds_whole_clusters_and_depends_on_its_seed_alone() -> None:
-    kept = subsample(asked(40), 10, seed=1)
+def test_subsample_has_whole_clusters_and_depends_on_the_seed_alone() -> None:
+    kept = subsample(questions(40), 10, seed=1)
     assert len(kept) == 10
     assert all(sum(a.cluster == k.cluster for k in kept) == 2 for a in kept)
-    assert subsample(asked(40), 10, seed=1) == kept
-    assert subsample(asked(40), 10, seed=2) != kept
+    assert subsample(questions(40), 10, seed=1) == kept
+    assert subsample(questions(40), 10, seed=2) != kept

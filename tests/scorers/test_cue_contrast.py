@@ -1,4 +1,4 @@
-"""The headline's zero: whoever does not hear the voice scores exactly 0, on the shipped tasks, with the real embedding."""
+"""Cue contrast on the shipped tasks with the real embedding: systems that ignore the voice score exactly 0."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from echat_eval.task import known_tasks, load_task
 
 
 class WordsOnly:
-    """Replies with the transcript: the same to both voices of a group, another to every group."""
+    """Replies with the transcript: the same for all voices of a group, another for each group."""
 
     name = "words-only"
     role = "floor"
@@ -35,7 +35,7 @@ class WordsOnly:
 
 
 @pytest.mark.assets
-def test_cue_deaf_systems_score_exactly_zero_and_the_reference_surely_more(tmp_path: Path) -> None:
+def test_systems_that_ignore_cues_score_zero_and_the_reference_is_above(tmp_path: Path) -> None:
     tasks = [load_task(name) for name in known_tasks()]
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
@@ -53,8 +53,8 @@ def test_cue_deaf_systems_score_exactly_zero_and_the_reference_surely_more(tmp_p
     board = build_leaderboard([run])
     metric = board.headline.name
     for task in (OVERALL, *board.tasks):
-        for deaf in ("canned", "words-only"):
-            estimate = board.summaries[deaf, task, metric].estimate
+        for floor in ("canned", "words-only"):
+            estimate = board.summaries[floor, task, metric].estimate
             assert estimate is not None
             assert estimate.value == 0.0
         ceiling = board.summaries["reference", task, metric].estimate

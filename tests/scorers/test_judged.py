@@ -1,4 +1,4 @@
-"""The judge's scores: states of the ledger, the voice apart, the contrast, repeats, what a verdict is kept under."""
+"""The judge's scores: states, voice, cue contrast, repeats, keys of verdicts and the served model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.scripted_judge import ScriptedJudge, parts_of, serving, verdi
 AUDIO = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 
 
-def heard(label: str, confidence: float = 0.9, **more: Any) -> Annotation:
+def emotion_annotation(label: str, confidence: float = 0.9, **more: Any) -> Annotation:
     return Annotation(
         key="k",
         system="s",
@@ -52,32 +52,32 @@ def case(
         source="synthetic",
         contrast_group=group,
     )
-    settled = {"state": "value", "reply": Reply(text=words, audio=AUDIO), **response}
+    response = {"state": "value", "reply": Reply(text=words, audio=AUDIO), **response}
     return Case(
         sample=sample,
-        response=Response(key="r", system="s", task="emotion", sample_id=ident, **settled),
+        response=Response(key="r", system="s", task="emotion", sample_id=ident, **response),
         annotations=annotations or {},
     )
 
 
 def fitting(prompt: str, request: dict[str, Any]) -> str:
-    """Grade 5 a reply that names the gold label's word; 1 any other; the voice 4 if there is one."""
-    found = parts_of(prompt)
-    label = found["cues"].partition(": ")[2]
-    cue = 5 if {"sad": "sorry", "happy": "lovely"}[label] in found["reply"].lower() else 1
-    return verdict(4, cue, 3, **({} if found["heard"] == "not heard" else {"voice": 4}))
+    """Grade cue awareness 5 if the reply has the gold label's word, else 1; grade any voice 4."""
+    parts = parts_of(prompt)
+    label = parts["cues"].partition(": ")[2]
+    cue = 5 if {"sad": "sorry", "happy": "lovely"}[label] in parts["reply"].lower() else 1
+    return verdict(4, cue, 3, **({} if parts["heard"] == "not heard" else {"voice": 4}))
 
 
 def scored(answer: Any, scorer: str, cases: list[Case], **settings: Any) -> tuple[list[Score], ScriptedJudge]:
     with serving(ScriptedJudge(answer)) as judge:
-        made = judged_scorers("m-2026-01-01", judge.url, **settings)
+        scorers = judged_scorers("m-2026-01-01", judge.url, **settings)
         try:
-            return list(event_loop.run(made[0 if scorer == "judged" else 1].score(cases))), judge
+            return list(event_loop.run(scorers[0 if scorer == "judged" else 1].score(cases))), judge
         finally:
-            made[0].close()
+            scorers[0].close()
 
 
-def test_words_are_scored_and_without_an_ear_the_voice_is_not_applicable() -> None:
+def test_without_an_emotion_annotator_only_words_are_scored() -> None:
     (text, voice), judge = scored(fitting, "judged", [case()])
     assert (text.state, text.value) == ("value", pytest.approx(81))  # 25 x 4/5 + 40 + 35 x 3/5
     assert (voice.state, voice.value) == ("not applicable", None)
@@ -86,13 +86,15 @@ def test_words_are_scored_and_without_an_ear_the_voice_is_not_applicable() -> No
     assert parts_of(judge.prompts()[0])["heard"] == "not heard"
 
 
-def test_the_voice_is_scored_apart_and_never_mixed_in() -> None:
+def test_voice_score_does_not_affect_the_text_score() -> None:
     def by_voice(prompt: str, request: dict[str, Any]) -> str:
         return verdict(4, 4, 4, voice=0 if "anger" in parts_of(prompt)["heard"] else 5)
 
     points = {}
     for label in ("anger", "sad"):
-        (text, voice), _ = scored(by_voice, "judged", [case(annotations={"emotion2vec": heard(label)})])
+        (text, voice), _ = scored(
+            by_voice, "judged", [case(annotations={"emotion2vec": emotion_annotation(label)})]
+        )
         points[label] = (text.value, voice.value)
     assert points == {"anger": (80.0, 0.0), "sad": (80.0, 100.0)}
 
@@ -100,20 +102,33 @@ def test_the_voice_is_scored_apart_and_never_mixed_in() -> None:
 @pytest.mark.parametrize(
     ("annotation", "state", "shown"),
     [
-        (heard("sad", 0.71), "value", "sad (confidence 0.71)"),
-        (heard("unknown", 0.2), "not applicable", "not heard"),
-        (heard("sad", state="missing", values={}, reason="the server was away"), "missing", "not heard"),
-        (heard("sad", state="not applicable", values={}, reason="too short"), "not applicable", "not heard"),
+        (emotion_annotation("sad", 0.71), "value", "sad (confidence 0.71)"),
+        (emotion_annotation("unknown", 0.2), "not applicable", "not heard"),
+        (
+            emotion_annotation("sad", state="missing", values={}, reason="the server was away"),
+            "missing",
+            "not heard",
+        ),
+        (
+            emotion_annotation("sad", state="not applicable", values={}, reason="too short"),
+            "not applicable",
+            "not heard",
+        ),
     ],
 )
-def test_what_was_heard_of_the_voice(annotation: Annotation, state: str, shown: str) -> None:
+def test_state_of_the_voice_score_follows_the_annotation(
+    annotation: Annotation, state: str, shown: str
+) -> None:
     (text, voice), judge = scored(fitting, "judged", [case(annotations={"emotion2vec": annotation})])
     assert (text.state, voice.state) == ("value", state)
     assert parts_of(judge.prompts()[0])["heard"] == shown
 
 
-def test_second_opinions_are_shown_and_the_first_ear_is_believed() -> None:
-    both = {"emotion2vec": heard("sad"), "sensevoice": replace(heard("happy"), annotator="sensevoice")}
+def test_first_annotator_counts_and_second_opinions_are_evidence() -> None:
+    both = {
+        "emotion2vec": emotion_annotation("sad"),
+        "sensevoice": replace(emotion_annotation("happy"), annotator="sensevoice"),
+    }
     (text, _), judge = scored(fitting, "judged", [case(annotations=both)])
     assert text.evidence["opinions"] == {"emotion2vec": "sad", "sensevoice": "happy"}
     assert parts_of(judge.prompts()[0])["heard"].startswith("sad ")
@@ -131,54 +146,54 @@ def test_second_opinions_are_shown_and_the_first_ear_is_believed() -> None:
         ),
     ],
 )
-def test_without_a_reply_no_judge_is_asked(
+def test_without_a_reply_the_judge_is_not_called(
     response: dict[str, Any], states: tuple[str, str], value: Any
 ) -> None:
     found, judge = scored(fitting, "judged", [case(**response)])
     assert tuple(s.state for s in found) == states
     assert found[0].value == value
-    assert judge.asked == []
+    assert judge.requests == []
 
 
 def test_an_answer_to_a_probing_question_is_not_judged() -> None:
-    one = case()
-    probed = replace(one, sample=replace(one.sample, asks="emotion"))
+    dialogue = case()
+    probed = replace(dialogue, sample=replace(dialogue.sample, asks="emotion"))
     found, judge = scored(fitting, "judged", [probed])
     assert {s.state for s in [*found, *scored(fitting, "contrast", [probed])[0]]} == {"not applicable"}
-    assert judge.asked == []
+    assert judge.requests == []
 
 
 @pytest.mark.parametrize("answer", ["I like it.", verdict(9, 9, 9), verdict(1, 1, 1) * 2, ""])
-def test_an_answer_that_is_no_verdict_raises_and_is_never_a_score(answer: str) -> None:
+def test_invalid_verdict_raises_judge_failure(answer: str) -> None:
     with pytest.raises(JudgeFailure):
         scored(lambda prompt, request: answer, "judged", [case()])
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_server_that_does_not_answer_is_the_networks_doing(status: int) -> None:
+def test_server_error_raises_unavailable(status: int) -> None:
     with pytest.raises(Unavailable):
         scored(lambda prompt, request: status, "judged", [case()])
 
 
-def test_a_reply_without_text_needs_an_ear() -> None:
-    with pytest.raises(NotApplicable, match="no annotator heard its words"):
+def test_reply_without_text_needs_an_asr_annotator() -> None:
+    with pytest.raises(NotApplicable, match="no annotator transcribed it"):
         scored(fitting, "judged", [case(words=None)])
-    spoken = replace(heard("sad"), annotator="whisper", values={"hypothesis": "so sorry"})
+    spoken = replace(emotion_annotation("sad"), annotator="whisper", values={"hypothesis": "so sorry"})
     (text, _), judge = scored(fitting, "judged", [case(words=None, annotations={"whisper": spoken})])
     assert parts_of(judge.prompts()[0])["reply"] == "so sorry"
     assert text.state == "value"
 
 
 @pytest.mark.parametrize("words", ["", None, " \n"])
-def test_a_reply_in_which_no_word_is_heard_has_failed_and_is_no_score(words: str | None) -> None:
-    silent = replace(heard("sad"), annotator="whisper", values={"hypothesis": " "})
+def test_reply_without_words_is_failed(words: str | None) -> None:
+    silent = replace(emotion_annotation("sad"), annotator="whisper", values={"hypothesis": " "})
     empty = case(words=words, ident="b", annotations={"whisper": silent})
     (text, voice), judge = scored(fitting, "judged", [empty])
     assert (text.state, text.value, voice.state) == ("failed", 0, "not applicable")
-    assert "whisper heard no words" in (text.reason or "")
-    contrast, asked = scored(fitting, "contrast", [case("happy"), empty])
+    assert "whisper found no words" in (text.reason or "")
+    contrast, contrast_judge = scored(fitting, "contrast", [case("happy"), empty])
     assert [(s.state, s.value) for s in contrast] == [("not applicable", None), ("failed", -100)]
-    assert judge.prompts() == asked.prompts() == []
+    assert judge.prompts() == contrast_judge.prompts() == []
 
 
 # -- cue contrast -------------------------------------------------------------
@@ -188,18 +203,18 @@ def group(sad_words: str, happy_words: str) -> list[Case]:
     return [case("sad", sad_words, ident="a"), case("happy", happy_words, ident="b")]
 
 
-def test_a_reply_that_meets_its_cue_contrasts_with_the_other_label() -> None:
+def test_fitting_replies_have_a_positive_contrast() -> None:
     found, _ = scored(fitting, "contrast", group("So sorry.", "How lovely!"))
     # Own label: 20 + 40 + 21 = 81. The other's: 20 + 8 + 21 = 49, capped at 40.
     assert [s.value for s in found] == [pytest.approx(41), pytest.approx(41)]
 
 
-def test_swapped_replies_contrast_the_other_way() -> None:
+def test_swapped_replies_have_a_negative_contrast() -> None:
     found, _ = scored(fitting, "contrast", group("How lovely!", "So sorry."))
     assert [s.value for s in found] == [pytest.approx(-41), pytest.approx(-41)]
 
 
-def test_one_reply_to_the_whole_group_scores_exactly_zero_even_under_a_judge_of_dice() -> None:
+def test_one_reply_to_the_whole_group_scores_exactly_zero_with_a_random_judge() -> None:
     dice = random.Random(7)
 
     def rolling(prompt: str, request: dict[str, Any]) -> str:
@@ -211,18 +226,18 @@ def test_one_reply_to_the_whole_group_scores_exactly_zero_even_under_a_judge_of_
     for seed in range(10):
         dice.seed(seed)
         found, judge = scored(rolling, "contrast", cases)
-        assert [s.value for s in found] == [0.0] * 4  # whatever it likes: not nearly, exactly
-        assert len(judge.asked) == 4  # four labels, one text: asked once each
+        assert [s.value for s in found] == [0.0] * 4  # exactly, not approximately
+        assert len(judge.requests) == 4  # four labels, one text: one question each
 
 
-def test_the_mean_over_a_group_is_own_less_other_whatever_label_the_judge_likes() -> None:
+def test_group_mean_is_own_minus_other_for_any_preference_of_the_judge() -> None:
     """Against the definition: mean over i and j != i of fit(reply i, labels i) - fit(reply i, labels j)."""
     labels, fit = ("sad", "happy", "fear"), {}
     dice = random.Random(3)
 
     def drawn(prompt: str, request: dict[str, Any]) -> str:
-        found = parts_of(prompt)
-        grade = fit.setdefault((found["reply"], found["cues"].partition(": ")[2]), dice.randrange(1, 6))
+        parts = parts_of(prompt)
+        grade = fit.setdefault((parts["reply"], parts["cues"].partition(": ")[2]), dice.randrange(1, 6))
         return verdict(grade, 5, grade)
 
     cases = [case(label, f"Reply to {label}.", ident=label) for label in labels]
@@ -232,27 +247,27 @@ def test_the_mean_over_a_group_is_own_less_other_whatever_label_the_judge_likes(
         points[f"Reply to {i}.", i] - points[f"Reply to {i}.", j] for i in labels for j in labels if i != j
     ]
     assert sum(s.value for s in found) / 3 == pytest.approx(sum(expected) / 6)
-    assert len(judge.asked) == 9
+    assert len(judge.requests) == 9
 
 
-def test_how_a_reply_was_voiced_does_not_move_the_contrast_of_its_words() -> None:
+def test_voice_does_not_affect_the_contrast_of_words() -> None:
     cases = [
-        replace(case("sad", "Okay.", ident="a"), annotations={"emotion2vec": heard("sad")}),
-        replace(case("happy", "Okay.", ident="b"), annotations={"emotion2vec": heard("happy")}),
+        replace(case("sad", "Okay.", ident="a"), annotations={"emotion2vec": emotion_annotation("sad")}),
+        replace(case("happy", "Okay.", ident="b"), annotations={"emotion2vec": emotion_annotation("happy")}),
     ]
     found, judge = scored(fitting, "contrast", cases)
     assert [s.value for s in found] == [0.0, 0.0]
     assert {parts_of(p)["heard"] for p in judge.prompts()} == {"not heard"}
 
 
-def test_a_sample_without_a_group_has_no_contrast() -> None:
+def test_contrast_without_other_labels_is_not_applicable() -> None:
     for cases in ([case(group=None)], [case()], [case(ident="a"), case(ident="b")]):
         found, judge = scored(fitting, "contrast", cases)
         assert {s.state for s in found} == {"not applicable"}
-        assert judge.asked == []
+        assert judge.requests == []
 
 
-def test_a_failed_reply_fails_and_leaves_the_rest_of_its_group_to_contrast() -> None:
+def test_failed_reply_leaves_the_rest_of_its_group_comparable() -> None:
     cases = [*group("So sorry.", "How lovely!"), case("sad", "Sorry!", ident="c")]
     broken = replace(
         cases[2], response=replace(cases[2].response, state="failed", reason="empty reply", reply=None)
@@ -270,42 +285,42 @@ def test_a_failed_reply_fails_and_leaves_the_rest_of_its_group_to_contrast() -> 
 # -- repeats ------------------------------------------------------------------
 
 
-def test_repeats_are_averaged_and_their_variance_is_kept() -> None:
+def test_repeats_are_averaged_with_their_variance_as_evidence() -> None:
     turns = iter([verdict(0, 5, 5), verdict(5, 5, 5), verdict(5, 5, 0)])
     (text, _), judge = scored(lambda p, r: next(turns), "judged", [case()], repeats=3)
     assert text.evidence["points"] == [75.0, 100.0, 65.0]
     assert text.value == pytest.approx(80)
     assert text.evidence["variance"] == pytest.approx(325)  # (25 + 400 + 225) / 2
     assert len(set(judge.prompts())) == 3  # each in another order
-    assert [r["seed"] for r in judge.asked] == [0, 1, 2]
+    assert [r["seed"] for r in judge.requests] == [0, 1, 2]
 
 
-def test_one_repeat_has_no_variance_and_none_is_refused() -> None:
+def test_one_repeat_has_no_variance_and_zero_is_rejected() -> None:
     (text, _), _ = scored(fitting, "judged", [case()])
     assert text.evidence["variance"] is None
     with pytest.raises(UsageError, match="repeats is 0"):
         judged_scorers("m", "http://127.0.0.1:9/v1", repeats=0)
 
 
-# -- what a verdict is kept under -----------------------------------------------
+# -- keys of verdicts ---------------------------------------------------------
 
 
 def ask(judge: ScriptedJudge, store: Path, model: str = "m", **settings: Any) -> int:
-    """Ask two questions in a fresh process, as it were; return how often the server was called."""
-    before = len(judge.asked)
+    """Send two questions with new scorers, as a new process does; return the number of calls."""
+    before = len(judge.requests)
     scorer = judged_scorers(model, judge.url, store=store, **settings)[0]
     event_loop.run(scorer.score([case("sad", ident="a"), case("happy", ident="b")]))
     scorer.close()
-    return len(judge.asked) - before
+    return len(judge.requests) - before
 
 
-def test_verdicts_outlive_the_process_while_the_server_is_the_same(tmp_path: Path) -> None:
+def test_stored_verdicts_are_reused_while_the_server_is_the_same(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     with serving(ScriptedJudge(fitting)) as judge:
         assert ask(judge, store) == 2
-        # Who is served is asked for one token; both verdicts are known.
+        # One one-token request for the identity; both verdicts are reused.
         assert ask(judge, store) == 1
-        assert (judge.asked[-1]["max_tokens"], "response_format" in judge.asked[-1]) == (1, False)
+        assert (judge.requests[-1]["max_tokens"], "response_format" in judge.requests[-1]) == (1, False)
         judge.server_name = "fp_other"
         assert ask(judge, store) == 3
         assert ask(judge, store, model="m2") == 3
@@ -320,7 +335,7 @@ def test_two_addresses_do_not_share_verdicts(tmp_path: Path) -> None:
             assert len(judge.prompts()) == 2
 
 
-def test_what_is_no_verdict_is_never_kept(tmp_path: Path) -> None:
+def test_invalid_verdict_is_not_stored(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     answers = iter(["no verdict", verdict(1, 1, 1), verdict(1, 1, 1)])
     with serving(ScriptedJudge(lambda p, r: next(answers))) as judge:
@@ -338,62 +353,63 @@ def identity(scorer: Judged) -> str:
         scorer.close()
 
 
-def test_the_scores_key_holds_rubric_model_address_and_repeats() -> None:
-    with serving(ScriptedJudge(fitting)) as one, serving(ScriptedJudge(fitting)) as two:
-        made = [
-            judged_scorers("m", one.url),
-            judged_scorers("m2", one.url),
-            judged_scorers("m", two.url),
-            judged_scorers("m", one.url, repeats=3),
-            judged_scorers("m", one.url, schema=False),
+def test_score_keys_depend_on_rubric_model_address_and_repeats() -> None:
+    with serving(ScriptedJudge(fitting)) as first, serving(ScriptedJudge(fitting)) as second:
+        variants = [
+            judged_scorers("m", first.url),
+            judged_scorers("m2", first.url),
+            judged_scorers("m", second.url),
+            judged_scorers("m", first.url, repeats=3),
+            judged_scorers("m", first.url, schema=False),
         ]
-        assert len({identity(scorer) for scorer, _ in made}) == len(made)
-        before = made[0][0].fingerprint()
-        made[0][0].judge = replace(load_judge("echat-r1"), version=2)
-        assert made[0][0].fingerprint() != before
+        assert len({identity(scorer) for scorer, _ in variants}) == len(variants)
+        scorer = variants[0][0]
+        before = scorer.fingerprint()
+        scorer.judge = replace(load_judge("echat-r1"), version=2)
+        assert scorer.fingerprint() != before
 
 
-# -- who is served --------------------------------------------------------------
+# -- the served model ---------------------------------------------------------
 
 
-def test_another_served_model_or_fingerprint_is_another_key_of_every_score() -> None:
+def test_score_keys_depend_on_the_served_model_and_fingerprint() -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         first = judged_scorers("m", judge.url)
         of_first = [identity(scorer) for scorer in first]
-        assert len(judge.asked) == 1  # once per process, and both scorers share it
+        assert len(judge.requests) == 1  # once per process, and both scorers share it
         assert [identity(scorer) for scorer in judged_scorers("m", judge.url)] == of_first
         judge.server_name = "fp_other"
         assert not set(of_first) & {identity(scorer) for scorer in judged_scorers("m", judge.url)}
-        # Runs judged by other machines of one service may stand side by side; other models' may not.
-        prints = [judged_scorers("m", judge.url)[0].fingerprint()]
+        # Another machine of one service is comparable; another model is not.
+        fingerprints = [judged_scorers("m", judge.url)[0].fingerprint()]
         judge.served_suffix = "-q4"
-        prints.append(judged_scorers("m", judge.url)[0].fingerprint())
-    assert first[0].fingerprint() == prints[0] != prints[1]
+        fingerprints.append(judged_scorers("m", judge.url)[0].fingerprint())
+    assert first[0].fingerprint() == fingerprints[0] != fingerprints[1]
 
 
-def test_a_silent_server_leaves_finished_scores_as_they_are(tmp_path: Path) -> None:
+def test_scores_stay_valid_while_the_server_does_not_answer(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     with serving(ScriptedJudge(fitting)) as judge:
         ask(judge, store)
         before = identity(judged_scorers("m", judge.url, store=store)[0])
     later = judged_scorers("m", judge.url, store=store)[0]
     assert identity(later) == before
-    assert later.jury.silence is not None
+    assert later.judge_client.identity_error is not None
     never = judged_scorers("m", judge.url, store=tmp_path / "other.jsonl")[0]
     assert never.settings()["served"] is None
 
 
-def test_a_server_that_comes_back_as_another_gives_no_verdict_under_the_first_ones_name(
+def test_server_that_comes_back_with_another_identity_is_rejected(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "verdicts.jsonl"
     with serving(ScriptedJudge(fitting)) as judge:
         ask(judge, store)
         later = judged_scorers("m", judge.url, store=store)[0]
-        judge.greeting = 503
+        judge.identity_answer = 503
         assert later.settings()["served"]["server"] == "fp_scripted"
-        judge.greeting, judge.server_name = "Yes.", "fp_other"
-        with pytest.raises(Unavailable, match="back as another one"):
+        judge.identity_answer, judge.server_name = "Yes.", "fp_other"
+        with pytest.raises(Unavailable, match="came back as another one"):
             event_loop.run(later.score([case("sad", "New words.")]))
         assert len(store.read_text().splitlines()) == 2
         later.close()
@@ -401,7 +417,7 @@ def test_a_server_that_comes_back_as_another_gives_no_verdict_under_the_first_on
         assert ask(judge, store) == 1
 
 
-def test_a_service_of_several_machines_is_one_judge_for_as_long_as_they_take_turns(tmp_path: Path) -> None:
+def test_alternating_machines_of_one_service_are_one_judge(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     turns = [0]
 
@@ -411,31 +427,31 @@ def test_a_service_of_several_machines_is_one_judge_for_as_long_as_they_take_tur
         return fitting(prompt, request)
 
     with serving(ScriptedJudge(alternating)) as judge:
-        made = judged_scorers("m", judge.url, store=store)[0]
-        mine = identity(made)
+        scorer = judged_scorers("m", judge.url, store=store)[0]
+        before = identity(scorer)
         for label, ident in (("sad", "a"), ("happy", "b")):
-            event_loop.run(made.score([case(label, ident=ident)]))
-        made.close()
-        for judge.server_name in ("fp_0", "fp_1"):  # whichever of the two answers first
-            assert identity(judged_scorers("m", judge.url, store=store)[0]) == mine
+            event_loop.run(scorer.score([case(label, ident=ident)]))
+        scorer.close()
+        for judge.server_name in ("fp_0", "fp_1"):  # either of the two may answer first
+            assert identity(judged_scorers("m", judge.url, store=store)[0]) == before
             assert ask(judge, store) == 1
 
 
-def test_another_model_in_the_middle_of_a_run_is_missing_and_never_mixed_in(tmp_path: Path) -> None:
+def test_another_model_during_a_run_is_rejected(tmp_path: Path) -> None:
     with serving(ScriptedJudge(fitting)) as judge:
-        made = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
-        event_loop.run(made.score([case("sad")]))
+        scorer = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
+        event_loop.run(scorer.score([case("sad")]))
         judge.served_suffix = "-other"
-        with pytest.raises(Unavailable, match="now names 'm-other'"):
-            event_loop.run(made.score([case("happy")]))
-        made.close()
+        with pytest.raises(Unavailable, match="now reports 'm-other'"):
+            event_loop.run(scorer.score([case("happy")]))
+        scorer.close()
 
 
-def test_without_a_name_the_rubrics_dated_model_is_asked_for() -> None:
+def test_default_model_is_the_dated_model_of_the_rubric() -> None:
     (_, _), judge = scored_default()
-    assert judge.asked[0]["model"] == "gpt-4o-2024-11-20"
-    assert judge.asked[0]["response_format"]["json_schema"]["strict"] is True
-    assert judge.asked[0]["temperature"] == 0
+    assert judge.requests[0]["model"] == "gpt-4o-2024-11-20"
+    assert judge.requests[0]["response_format"]["json_schema"]["strict"] is True
+    assert judge.requests[0]["temperature"] == 0
 
 
 def scored_default() -> tuple[list[Score], ScriptedJudge]:
@@ -446,15 +462,17 @@ def scored_default() -> tuple[list[Score], ScriptedJudge]:
         return found, judge
 
 
-def test_both_scorers_share_one_connection_and_its_verdicts() -> None:
+def test_both_scorers_share_one_client_and_its_verdicts() -> None:
     with serving(ScriptedJudge(fitting)) as judge:
         text, contrast = judged_scorers("m", judge.url)
         cases = group("So sorry.", "How lovely!")
         event_loop.run(text.score(cases))
         event_loop.run(contrast.score(cases))
         text.close()
-        assert len(judge.asked) == 4  # two words x two labels; the own ones were known
+        assert (
+            len(judge.requests) == 4
+        )  # two replies x two labels; verdicts under their own labels are reused
     assert isinstance(text, Judged)
     assert isinstance(contrast, JudgedContrast)
-    assert isinstance(text.jury, JudgeClient)
-    assert isinstance(text.jury.client, ChatClient)
+    assert isinstance(text.judge_client, JudgeClient)
+    assert isinstance(text.judge_client.client, ChatClient)

@@ -1,4 +1,4 @@
-"""The normaliser, case by case; the expected words are written by hand."""
+"""The text normaliser, against expected words written by hand."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_normalised(text: str, expected: str) -> None:
     assert normalised(normalised(text)) == expected
 
 
-def test_chinese_is_counted_by_character_and_english_by_word() -> None:
+def test_chinese_units_are_characters_and_english_units_are_words() -> None:
     assert words("我很难过。", "zh") == list("我很难过")
     assert words("我用 iPhone", "zh") == characters("我用iphone")
     assert words("So, sad.", "en") == ["so", "sad"]
 
 
-def test_the_rule_is_pinned_to_its_name() -> None:
-    # A change of the rule makes this differ; then the name has to change as well.
+def test_rule_matches_its_versioned_name() -> None:
+    # If a change of the rule changes this hash, change the name as well.
     everything = "".join(map(chr, range(0x20, 0x3000)))
     import hashlib
 

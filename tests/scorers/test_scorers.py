@@ -1,4 +1,4 @@
-"""Scorers against hand calculations, with an embedder whose cosines are chosen here."""
+"""Scorers against hand calculations, with an embedder of known cosines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.cases import case
 
 @dataclass
 class Angles:
-    """Texts are points on the unit circle: "30" lies at 30 degrees."""
+    """Maps texts to points on the unit circle: "30" to 30 degrees."""
 
     seen: list[str] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ def contrast(cases: list[Case]) -> dict[str, Score]:
 
 
 def by_hand(replies: dict[str, float], references: dict[str, float]) -> float:
-    """The sum of the cue contrast over a group, straight from its definition."""
+    """Return the sum of the cue contrast over a group, from its definition."""
     total = 0.0
     for i in replies:
         fit = {j: 100 * max(0.0, math.cos(math.radians(replies[i] - references[j]))) for j in references}
@@ -61,7 +61,7 @@ def test_contrast_sums_to_the_definition_over_a_group() -> None:
     assert expected > 50
 
 
-def test_a_pair_by_hand_and_its_sign() -> None:
+def test_contrast_of_a_pair_by_hand() -> None:
     # Replies on their own reference: each fits its own by 100 and the other's by cos 60 = 50.
     right = contrast([case("a", "0", "0"), case("b", "60", "60")])
     swapped = contrast([case("a", "60", "0"), case("b", "0", "60")])
@@ -80,14 +80,14 @@ def test_one_reply_for_the_group_is_exactly_zero_in_every_sample() -> None:
         assert [s.value for s in contrast(cases).values()] == [0.0] * size
 
 
-def test_order_changes_no_bit() -> None:
+def test_contrast_does_not_depend_on_the_order_of_cases() -> None:
     cases = [case(i, str(r), str(q)) for i, (r, q) in TRIO.items()]
     first = {i: s.value for i, s in contrast(cases).items()}
     for order in permutations(cases):
         assert {i: s.value for i, s in contrast(list(order)).items()} == first
 
 
-def test_groups_do_not_touch() -> None:
+def test_groups_are_independent() -> None:
     pair = [case("a", "0", "0"), case("b", "60", "60")]
     other = [case("c", "10", "200", group="h"), case("d", "20", "300", group="h")]
     assert {i: s.value for i, s in contrast([*pair, *other]).items() if i in "ab"} == {
@@ -95,54 +95,54 @@ def test_groups_do_not_touch() -> None:
     }
 
 
-def test_a_failed_reply_earns_the_worst_and_fits_nothing() -> None:
+def test_failed_reply_has_the_worst_value_and_fit_zero() -> None:
     scores = contrast([case("a", "0", "0"), case("b", None, "60", state="failed", reason="it died")])
     assert (scores["b"].state, scores["b"].value, scores["b"].reason) == ("failed", 0.0, "it died")
     assert scores["a"].value == pytest.approx((100 - 50) / 2)
 
 
-def test_a_missing_reply_makes_missing_what_needs_it() -> None:
-    gone = case("b", None, "60", state="missing", reason="429")
-    scores = contrast([case("a", "0", "0"), gone])
+def test_score_that_needs_a_missing_reply_is_missing() -> None:
+    missing = case("b", None, "60", state="missing", reason="429")
+    scores = contrast([case("a", "0", "0"), missing])
     assert [s.state for s in scores.values()] == ["missing", "missing"]
     assert "needs the reply to b, which is missing: 429" in str(scores["a"].reason)
-    three = contrast([case("a", "0", "0"), gone, case("c", "60", "60")])
+    three = contrast([case("a", "0", "0"), missing, case("c", "60", "60")])
     assert [three[i].state for i in "abc"] == ["value", "missing", "value"]
     assert three["a"].value == pytest.approx(50.0)
 
 
-def test_hypothesis_stands_in_for_text() -> None:
-    heard = contrast([case("a", None, "0", heard="0"), case("b", " ", "60", heard="60")])
-    assert [s.value for s in heard.values()] == pytest.approx([50.0, 50.0])
-    assert heard["a"].evidence["reply"] == "hypothesis"
+def test_hypothesis_replaces_missing_text() -> None:
+    scores = contrast([case("a", None, "0", hypothesis="0"), case("b", " ", "60", hypothesis="60")])
+    assert [s.value for s in scores.values()] == pytest.approx([50.0, 50.0])
+    assert scores["a"].evidence["reply"] == "hypothesis"
 
 
-def test_silence_fits_nothing() -> None:
-    scores = contrast([case("a", None, "0", heard=""), case("b", None, "60", heard="")])
+def test_silent_replies_have_zero_contrast() -> None:
+    scores = contrast([case("a", None, "0", hypothesis=""), case("b", None, "60", hypothesis="")])
     assert [s.value for s in scores.values()] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("odd", "state"),
+    ("unscorable", "state"),
     [
         (case("a", "0", "0", group=None), "not applicable"),
         (case("a", "0", None), "not applicable"),
         (case("a", None, "0"), "not applicable"),
-        (case("a", None, "0", heard_state="not applicable"), "not applicable"),
-        (case("a", None, "0", heard_state="missing"), "missing"),
+        (case("a", None, "0", annotation_state="not applicable"), "not applicable"),
+        (case("a", None, "0", annotation_state="missing"), "missing"),
         (case("a", None, "0", state="not applicable", reason="no Chinese"), "not applicable"),
     ],
 )
-def test_what_cannot_be_scored_says_why(odd: Case, state: str) -> None:
-    score = contrast([odd, case("b", "60", "60")])["a"]
+def test_unscorable_contrast_has_a_reason(unscorable: Case, state: str) -> None:
+    score = contrast([unscorable, case("b", "60", "60")])["a"]
     assert (score.state, score.value) == (state, None)
     assert score.reason
 
 
 def test_several_references_are_averaged() -> None:
-    one = case("a", "0", "0")
-    two = replace(one, sample=replace(one.sample, references=("0", "60")))
-    scores = contrast([two, case("b", "60", "60")])
+    single = case("a", "0", "0")
+    double = replace(single, sample=replace(single.sample, references=("0", "60")))
+    scores = contrast([double, case("b", "60", "60")])
     assert scores["a"].evidence["fit"]["a"] == pytest.approx(75.0)
 
 
@@ -154,37 +154,39 @@ SPOKEN = [
 ]
 
 
-def test_weighted_mean_is_jiwers_own_corpus_rate() -> None:
-    cases = [case(str(n), said, heard=heard) for n, (said, heard) in enumerate(SPOKEN)]
+def test_weighted_mean_is_the_corpus_error_rate_of_jiwer() -> None:
+    cases = [case(str(n), text, hypothesis=hypothesis) for n, (text, hypothesis) in enumerate(SPOKEN)]
     rows = [s for s in TranscriptionConsistency().score(cases) if s.metric == "reply_wer"]
-    got = sum(s.value * s.weight for s in rows) / sum(s.weight for s in rows)
-    whole = jiwer.wer([normalised(a) for a, _ in SPOKEN], [normalised(b) for _, b in SPOKEN])
-    assert got == pytest.approx(100 * whole)
-    assert 0 < whole < 1
+    weighted_mean = sum(s.value * s.weight for s in rows) / sum(s.weight for s in rows)
+    corpus_rate = jiwer.wer([normalised(a) for a, _ in SPOKEN], [normalised(b) for _, b in SPOKEN])
+    assert weighted_mean == pytest.approx(100 * corpus_rate)
+    assert 0 < corpus_rate < 1
 
 
 def test_chinese_errors_are_counted_in_characters() -> None:
-    wer, cer = TranscriptionConsistency().score([case("a", "我很难过。", heard="我很南过", language="zh")])
+    wer, cer = TranscriptionConsistency().score(
+        [case("a", "我很难过。", hypothesis="我很南过", language="zh")]
+    )
     assert (wer.metric, wer.state) == ("reply_wer", "not applicable")
     assert (cer.metric, cer.value, cer.weight) == ("reply_cer", 25.0, 4.0)
 
 
 @pytest.mark.parametrize(
-    ("odd", "state"),
+    ("unscorable", "state"),
     [
-        (case("a", "hi", heard="hi", audio=False), "not applicable"),
-        (case("a", None, heard="hi"), "not applicable"),
+        (case("a", "hi", hypothesis="hi", audio=False), "not applicable"),
+        (case("a", None, hypothesis="hi"), "not applicable"),
         (case("a", "hi"), "not applicable"),
-        (case("a", "...", heard="hi"), "not applicable"),
-        (case("a", "ha " * 10_000, heard="hi"), "not applicable"),
-        (case("a", "hi", heard_state="not applicable"), "not applicable"),
-        (case("a", "hi", heard_state="missing"), "missing"),
+        (case("a", "...", hypothesis="hi"), "not applicable"),
+        (case("a", "ha " * 10_000, hypothesis="hi"), "not applicable"),
+        (case("a", "hi", annotation_state="not applicable"), "not applicable"),
+        (case("a", "hi", annotation_state="missing"), "missing"),
         (case("a", None, state="failed", reason="x"), "failed"),
         (case("a", None, state="missing", reason="x"), "missing"),
     ],
 )
-def test_transcription_that_cannot_be_scored_says_why(odd: Case, state: str) -> None:
-    wer = TranscriptionConsistency().score([odd])[0]
+def test_unscorable_transcription_has_a_reason(unscorable: Case, state: str) -> None:
+    wer = TranscriptionConsistency().score([unscorable])[0]
     assert (wer.state, wer.value) == (state, None)
     assert wer.reason
 
@@ -219,7 +221,7 @@ def test_outcome_of_every_state() -> None:
     "scorer", [CueContrast(embedder=Angles()), TranscriptionConsistency(), OutcomeScorer()]
 )
 def test_every_scorer_gives_one_score_per_case_and_metric(scorer: Any) -> None:
-    scores = scorer.score([case("a", "0", "0", heard="0"), case("b", "60", "60", heard="60")])
+    scores = scorer.score([case("a", "0", "0", hypothesis="0"), case("b", "60", "60", hypothesis="60")])
     assert [(s.sample_id, s.metric) for s in scores] == [(i, m.name) for i in "ab" for m in scorer.metrics]
     assert len(scorer.fingerprint()) == 64
     assert scorer.settings() == dict(scorer.settings())

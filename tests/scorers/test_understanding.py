@@ -1,4 +1,4 @@
-"""Understanding: answers in words become WER, CER, UAR and WAR; checked against jiwer, scikit-like counts by hand."""
+"""Understanding: WER, CER, UAR and WAR of answers, against jiwer and counts by hand."""
 
 from __future__ import annotations
 
@@ -66,22 +66,20 @@ def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1
         ("event", "none", "none"),
     ],
 )
-def test_an_answer_is_a_label_only_if_it_names_one_and_no_other(
+def test_answer_counts_as_a_label_only_if_it_names_exactly_one(
     cue: str, answer: str, label: str | None
 ) -> None:
     assert named_label(cue, answer) == label
 
 
 @pytest.mark.parametrize("cue", list(LABELS))
-def test_every_label_is_read_as_itself_and_offered_in_both_questions(cue: str) -> None:
+def test_every_label_is_recognised_and_offered_in_both_languages(cue: str) -> None:
     for label in LABELS[cue]:
         assert named_label(cue, label) == label
         assert all(label in QUESTIONS[cue][language] for language in ("en", "zh"))
 
 
-def test_uar_is_the_mean_of_recalls_and_war_the_share_right(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_uar_is_the_mean_recall_and_war_the_share_correct(tmp_path: Path, tones: Path, scripted: Any) -> None:
     # 4 happy, 4 sad: drop to 4 happy and 1 sad, so that UAR and WAR differ.
     folder = tones / "emotion"
     rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
@@ -108,7 +106,7 @@ def test_uar_is_the_mean_of_recalls_and_war_the_share_right(
 
 
 def lopsided(tones: Path) -> Any:
-    """Four happy samples and two sad ones, of four sentences: neither labels nor clusters are balanced."""
+    """Return a task with four happy and two sad samples of four sentences: unbalanced labels and clusters."""
     path = tones / "emotion" / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     kept = [row for row in rows if row["id"] not in ("s2s", "s3s")]
@@ -118,7 +116,7 @@ def lopsided(tones: Path) -> Any:
     return probing(load_task("emotion", data=tones), "emotion")
 
 
-def test_the_interval_of_uar_is_that_of_the_recalls_alone(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_interval_of_uar_by_hand(tmp_path: Path, tones: Path, scripted: Any) -> None:
     task = lopsided(tones)
     wrong = {s.audio.sha256 for s in task.samples if s.id in ("s0h", "s1s")}
     gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}
@@ -134,7 +132,7 @@ def test_the_interval_of_uar_is_that_of_the_recalls_alone(tmp_path: Path, tones:
     assert estimate.se == pytest.approx(se)
 
 
-def test_compare_takes_the_difference_of_uars_and_not_of_their_rows(
+def test_compare_reports_the_difference_of_uars_and_not_of_rows(
     tmp_path: Path, tones: Path, scripted: Any
 ) -> None:
     from click.testing import CliRunner
@@ -173,9 +171,7 @@ def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, 
     assert (summary.bounds.low, summary.bounds.high) == (pytest.approx(50), pytest.approx((100 + 50) / 2))
 
 
-def test_transcripts_are_scored_as_jiwer_scores_the_corpus(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_wer_of_transcripts_is_the_corpus_rate_of_jiwer(tmp_path: Path, tones: Path, scripted: Any) -> None:
     import jiwer
 
     task = probing(load_task("emotion", data=tones), "transcript")
@@ -219,7 +215,7 @@ def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Pa
 
 
 class Kind:
-    """A dialogue scorer that would give everything a value."""
+    """Dialogue scorer that gives every case a value."""
 
     name, version, needs, scope = "kind", "1", (), "sample"
     metrics = (Metric(name="kind", title="Kind", unit="", low=0.0, high=1.0, higher_is_better=True),)
@@ -245,7 +241,7 @@ class Kind:
         return {}
 
 
-def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
+def test_question_reaches_the_system_and_dialogue_metrics_do_not_apply(
     tmp_path: Path, tones: Path, scripted: Any
 ) -> None:
     seen: list[str | None] = []
@@ -262,7 +258,7 @@ def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
     states = {(s.metric, s.state) for s in run.scores().values()}
     assert ("reply_wer", "not applicable") in states
     assert {state for metric, state in states if metric == "kind"} == {"not applicable"}
-    # ... and the other way round: no question, no understanding.
+    # Conversely, a dialogue task has no understanding scores.
     _, board = run_on(
         tmp_path / "talk", load_task("emotion", data=tones), scripted(answer), [Understanding()]
     )
@@ -270,14 +266,14 @@ def test_a_question_reaches_the_system_and_dialogue_metrics_stay_away(
     assert seen[-1] is None
 
 
-def test_a_task_may_ask_a_question_of_its_own(tones: Path) -> None:
+def test_task_may_define_its_own_question(tones: Path) -> None:
     path = tones / "emotion" / "task.yaml"
     own = path.read_text()
     path.write_text(own + "asks: emotion\ninstruction:\n  en: How do they feel?\n")
     assert find_faults(tones / "emotion") == []
     sample = load_task("emotion", data=tones).samples[0]
     assert (sample.asks, sample.instruction) == ("emotion", "How do they feel?")
-    with pytest.raises(UsageError, match="asks a question already"):
+    with pytest.raises(UsageError, match="already asks a question"):
         probing(load_task("emotion", data=tones), "emotion")
     for lines, fault in (
         ("asks: emotion\n", "go together"),
@@ -306,7 +302,7 @@ def test_a_transcript_task_needs_no_cues(tones: Path) -> None:
     assert load_task("emotion", data=tones).samples[0].asks == "transcript"
 
 
-def test_only_what_has_a_label_can_be_asked_for(tones: Path) -> None:
+def test_question_without_a_label_is_rejected(tones: Path) -> None:
     task = load_task("emotion", data=tones)
     with pytest.raises(UnknownName, match="unknown question 'mood'"):
         probing(task, "mood")

@@ -1,4 +1,4 @@
-"""A judge that does as it is told: an OpenAI-compatible server on loopback whose answers a test scripts."""
+"""A scripted judge: an OpenAI-compatible server on loopback with answers from the test."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FENCE = re.compile(r"={5}[0-9a-f]{16}")
 
 
 def parts_of(prompt: str) -> dict[str, str]:
-    """Return what stands behind the fence, and what is left outside it, as a judge would see it."""
+    """Return the data between the fences, and the text outside, as a judge sees them."""
     fence = FENCE.search(prompt).group()  # its first mention names it
     pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
     assert len(pieces) == 6, f"the fence was broken: {len(pieces)} pieces"
-    before, transcript, cues, reply, heard, after = pieces
+    before, transcript, cues, reply, voice, after = pieces
     return {
         "outside": before.replace(fence, "FENCE") + after,
         "transcript": transcript.rstrip("\n"),
         "cues": cues.rstrip("\n"),
         "reply": reply.rstrip("\n"),
-        "heard": heard.rstrip("\n"),
+        "heard": voice.rstrip("\n"),
     }
 
 
@@ -35,20 +35,27 @@ def verdict(content: int, cue: int, empathy: int, **more: Any) -> str:
 
 
 class ScriptedJudge:
-    """Answers with `answer(prompt, request)`; a number is an HTTP status instead."""
+    """Answers with `answer(prompt, request)`; a number is an HTTP status.
+
+    Attributes:
+        requests: bodies of all requests.
+        server_name: system fingerprint in each answer.
+        served_suffix: the served model is the requested one with this suffix.
+        identity_answer: answer to a prompt without a fence, which only asks for the server's identity.
+    """
 
     def __init__(self, answer: Callable[[str, dict[str, Any]], str | int]) -> None:
         self.answer = answer
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.server_name: str | None = "fp_scripted"
         self.usage: Callable[[dict[str, Any]], tuple[int, int] | None] = lambda request: (7, 5)
         self.served_suffix = "-served"
-        self.greeting: str | int = "Yes."
+        self.identity_answer: str | int = "Yes."
         self.url = ""
 
     def prompts(self) -> list[str]:
-        """Return what was asked about replies."""
-        texts = [request["messages"][0]["content"] for request in self.asked]
+        """Return the prompts about replies."""
+        texts = [request["messages"][0]["content"] for request in self.requests]
         return [text for text in texts if FENCE.search(text)]
 
 
@@ -57,20 +64,19 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            judge.asked.append(request)
+            judge.requests.append(request)
             prompt = request["messages"][0]["content"]
-            # Who asks only who is served shows no reply.
-            said = judge.answer(prompt, request) if FENCE.search(prompt) else judge.greeting
-            status = said if isinstance(said, int) else 200
-            used = judge.usage(request)
-            usage = used and {
-                "prompt_tokens": used[0],
-                "completion_tokens": used[1],
-                "total_tokens": sum(used),
+            answer = judge.answer(prompt, request) if FENCE.search(prompt) else judge.identity_answer
+            status = answer if isinstance(answer, int) else 200
+            tokens = judge.usage(request)
+            usage = tokens and {
+                "prompt_tokens": tokens[0],
+                "completion_tokens": tokens[1],
+                "total_tokens": sum(tokens),
             }
             body = json.dumps(
                 {"error": {"message": f"status {status}"}}
-                if isinstance(said, int)
+                if isinstance(answer, int)
                 else {
                     "id": "x",
                     "object": "chat.completion",
@@ -81,7 +87,7 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
                         {
                             "index": 0,
                             "finish_reason": "stop",
-                            "message": {"role": "assistant", "content": said},
+                            "message": {"role": "assistant", "content": answer},
                         }
                     ],
                     "usage": usage,
@@ -109,7 +115,8 @@ def serving(judge: ScriptedJudge) -> Iterator[ScriptedJudge]:
 
 
 def fitting(prompt: str, request: dict[str, Any]) -> str:
-    found = parts_of(prompt)
-    word = {"sad": "sorry", "happy": "lovely"}[found["cues"].partition(": ")[2]]
-    noise = sum(map(ord, found["transcript"])) % 2
-    return verdict(4 - noise, 5 if word in found["reply"].lower() else 1, 3)
+    """Return a verdict that is high if the reply has the gold label's word."""
+    parts = parts_of(prompt)
+    word = {"sad": "sorry", "happy": "lovely"}[parts["cues"].partition(": ")[2]]
+    noise = sum(map(ord, parts["transcript"])) % 2
+    return verdict(4 - noise, 5 if word in parts["reply"].lower() else 1, 3)
