@@ -1,7 +1,8 @@
-"""What the documentation says to type can be typed."""
+"""Commands, code blocks and links of the documentation work."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -18,6 +19,8 @@ from echat_eval.ports import System
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "judges").rglob("README.md")),
 ]
@@ -28,7 +31,7 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```[a-z]*\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def typed() -> list[tuple[str, str]]:
+def documented_commands() -> list[tuple[str, str]]:
     return [
         (str(page.relative_to(ROOT)), line)
         for page in PAGES
@@ -37,8 +40,8 @@ def typed() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "line"), typed())
-def test_every_command_in_the_documentation_parses(page: str, line: str) -> None:
+@pytest.mark.parametrize(("page", "line"), documented_commands())
+def test_documented_command_parses(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     command: click.Command = command_line
     context = click.Context(command_line)
@@ -50,13 +53,32 @@ def test_every_command_in_the_documentation_parses(page: str, line: str) -> None
     command.parse_args(context, words)
 
 
-def test_the_readme_shows_every_command_that_is_there() -> None:
+def test_every_command_is_documented() -> None:
     text = (ROOT / "README.md").read_text()
-    told = {line.split()[1] for _, line in typed()} | set(re.findall(r"echat-eval ([a-z]+)", text))
-    assert told >= set(COMMANDS) - {"list"}, set(COMMANDS) - told
+    documented = {line.split()[1] for _, line in documented_commands()}
+    documented |= set(re.findall(r"echat-eval ([a-z]+)", text))
+    assert documented >= set(COMMANDS) - {"list"}, set(COMMANDS) - documented
 
 
-def test_the_readmes_class_is_a_system() -> None:
+def test_start_page_links_every_page() -> None:
+    docs = ROOT / "docs"
+    links = {
+        (page.parent / target).resolve()
+        for page in (docs / "index.md", docs / "decisions" / "README.md")
+        for target in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+    }
+    assert links >= set(docs.rglob("*.md")) - {docs / "index.md"}
+
+
+def test_gate_table_shows_the_committed_results() -> None:
+    from bench.gate.simulate import table
+
+    results = ROOT / "bench" / "results"
+    cells = json.loads((results / "gate_sim.json").read_text(encoding="utf-8"))["cells"]
+    assert table(cells) in (results / "gate_sim.md").read_text(encoding="utf-8")
+
+
+def test_readme_class_is_a_system() -> None:
     pytest.importorskip("numpy")
     (block,) = (b for b in blocks(ROOT / "README.md") if "class Mine" in b)
     names: dict[str, type] = {}
@@ -68,7 +90,7 @@ def test_the_readmes_class_is_a_system() -> None:
     assert (system.name, reply.text, system.settings()) == ("mine", "...", {"temperature": 0})
 
 
-def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
+def test_readme_policy_is_valid(tmp_path: Path) -> None:
     (block,) = (b for b in blocks(ROOT / "README.md") if b.startswith("margin:"))
     (tmp_path / "gate.yaml").write_text(block)
     known = {"cue_contrast_proxy": {"higher_is_better": True, "low": -100, "high": 100}}
@@ -78,12 +100,12 @@ def test_the_readmes_policy_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+def test_relative_links_exist(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)\s#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_nothing_of_a_machine_or_a_workplace_is_in_the_repository() -> None:
+def test_no_paths_of_a_machine_in_the_repository() -> None:
     words = re.compile(r"(?<![\w.])/(work|farm|root)/|/tmp/v/|files\.pythonhosted|pypi\.org/simple")
     suffixes = {
         ".py",

@@ -27,6 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Imported here, so that a forked run does not import them again.
+import numpy.random  # noqa: F401
+import openai  # noqa: F401
+import soundfile  # noqa: F401
+import yaml  # noqa: F401
+
 BENCH = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCH.parent))
 

@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are called, so that `--help` is quick."""
+"""The command line. Commands are imported only when called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -17,47 +17,53 @@ from echat_eval.errors import EChatError, Exit
 
 __all__ = ["COMMANDS", "command_line", "main"]
 
-#: Command -> where it is, and its line in the help.
+#: Command -> module and object that hold it, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("echat_eval.cli.demo:demo", "Evaluate four small systems on the demo split, start to end."),
+    "demo": ("echat_eval.cli.demo:demo", "Evaluate four small systems on the demo split, from start to end."),
     "list": (
         "echat_eval.cli.list_names:list_names",
-        "Tasks, systems, annotators, scorers, judges, published tables.",
+        "List tasks, systems, annotators, scorers, judges and published tables.",
     ),
-    "run": ("echat_eval.cli.run:run", "Ask systems, hear and score their replies, print the leaderboard."),
-    "score": ("echat_eval.cli.run:score", "Annotate and score the replies of a run again, asking no system."),
-    "leaderboard": ("echat_eval.cli.leaderboard:leaderboard", "The leaderboard of one or more runs."),
+    "run": ("echat_eval.cli.run:run", "Evaluate systems on tasks and print the leaderboard."),
+    "score": (
+        "echat_eval.cli.run:score",
+        "Annotate and score the replies of a run again, without calling a system.",
+    ),
+    "leaderboard": ("echat_eval.cli.leaderboard:leaderboard", "Print the leaderboard of one or more runs."),
     "compare": (
         "echat_eval.cli.compare_gate:compare_command",
-        "Paired differences of systems, or the trend of checkpoints.",
+        "Compare systems by paired differences, or checkpoints by their trend.",
     ),
     "gate": (
         "echat_eval.cli.compare_gate:gate_command",
-        "May a candidate pass? Pass, regress or cannot tell.",
+        "Decide whether a candidate may pass: pass, regress or cannot tell.",
     ),
-    "report": ("echat_eval.cli.report:report", "Tables, figures, provenance and a page to listen to."),
-    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their files."),
-    "export": ("echat_eval.cli.export:export", "Hand the questions out, to be answered by any program."),
+    "report": ("echat_eval.cli.report:report", "Make tables, figures, provenance and a page with audio."),
+    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their ratings."),
+    "export": ("echat_eval.cli.export:export", "Export requests, to be answered by any program."),
     "import": (
         "echat_eval.cli.import_:import_data",
-        "Turn foreign data into a task: EChat-200K, EchoMind and others.",
+        "Convert other data sets to a task: EChat-200K, EchoMind and others.",
     ),
     "check": (
         "echat_eval.cli.check:check",
-        "Find faults: of a task folder, a system, a judge, annotators, instruments.",
+        "Check a task folder, a system, a judge, annotators or the instruments.",
     ),
-    "osum": ("echat_eval.cli.osum:osum_group", "OSUM-EChat's checkpoints: inspect, convert, download."),
-    "chat": ("echat_eval.cli.osum:chat_command", "Let OSUM-EChat answer one recording."),
-    "cache": ("echat_eval.cli.cache:cache", "What earlier runs left to later ones: show, prune, clear."),
-    "doctor": ("echat_eval.cli.doctor:doctor", "What is installed, what is missing for what, how to get it."),
+    "osum": (
+        "echat_eval.cli.osum:osum_group",
+        "Inspect, convert and download OSUM-EChat checkpoints; prepare a voice.",
+    ),
+    "chat": ("echat_eval.cli.osum:chat_command", "Answer one recording with OSUM-EChat."),
+    "cache": ("echat_eval.cli.cache:cache", "Show, prune or clear the cache that runs share."),
+    "doctor": ("echat_eval.cli.doctor:doctor", "Show installed and missing parts, and how to install them."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are needed."""
+    """A command group that imports its commands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table."""
+        """Return the command names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -69,7 +75,7 @@ class LazyGroup(click.Group):
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
-        """Suggest the near name for an unknown one."""
+        """Suggest the closest name for an unknown command."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from echat_eval.errors import UnknownName
 
@@ -77,7 +83,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table without importing anything."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -99,62 +105,64 @@ Exit codes: 0 done or pass, 1 regress or faults found, 2 misuse or bad input,
 @click.version_option(__version__, prog_name="echat-eval")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command_line(debug: bool) -> None:
-    """Does a spoken-dialogue system hear how people speak, not only what they say?"""
+    """Does a spoken-dialogue system respond to how people speak, not only to what they say?"""
 
 
 def main() -> None:
-    """Run the command line and exit with a code that says what happened."""
+    """Run the command line and exit with one of the codes of `Exit`."""
     debug = "--debug" in sys.argv[1:]
     try:
         code = command_line.main(prog_name="echat-eval", standalone_mode=False)
         sys.exit(int(code) if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        _say("interrupted")
+        _print_error("interrupted")
         sys.exit(Exit.INTERRUPTED)
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where this one stopped")
+        _print_error("interrupted; run the same command to continue")
         sys.exit(Exit.INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        where = f"; see `{context.command_path} --help`" if context is not None else ""
-        _say(" ".join(error.format_message().split()).rstrip(".") + where)
+        advice = f"; see `{context.command_path} --help`" if context is not None else ""
+        _print_error(" ".join(error.format_message().split()).rstrip(".") + advice)
         sys.exit(error.exit_code)
     except EChatError as error:
         if debug:
             traceback.print_exc()
-        _say(" ".join(str(error).split("\n")))
+        _print_error(" ".join(str(error).split("\n")))
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("echat_eval"):
             raise
-        _say(f"this needs the package '{error.name}'; `echat-eval doctor` says how to get it")
+        _print_error(f"package '{error.name}' is not installed; `echat-eval doctor` shows how to install it")
         sys.exit(Exit.MISUSE)
     except BrokenPipeError:
-        # Whoever read our output has left; that is not an error.
+        # The reader of our output, such as `head`, has closed the pipe. That is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.DONE)
     except OSError as error:
         if debug:
             traceback.print_exc()
-        where = f": {error.filename}" if error.filename else ""
-        _say(f"{error.strerror or error}{where}; what was done is kept, the same command goes on")
+        path = f": {error.filename}" if error.filename else ""
+        _print_error(
+            f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue"
+        )
         sys.exit(Exit.CANNOT_TELL)
-    except Exception as error:  # noqa: BLE001  our bug: one line and a report, never a traceback
+    except Exception as error:  # noqa: BLE001  a bug: print one line and write a report, no traceback
         if debug:
             traceback.print_exc()
-        _say(f"a bug of ours: {type(error).__name__}: {error}. Report: {_report()}")
+        _print_error(f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
         sys.exit(Exit.BUG)
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     click.echo(f"echat-eval: {line}", err=True)
 
 
-def _report() -> Path:
-    """Write what happened to a file and return its path."""
+def _write_report() -> Path:
+    """Write version, command and traceback to a file; return its path."""
     handle, name = tempfile.mkstemp(prefix="echat-eval-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(f"echat-eval {__version__}\nPython {sys.version}\n{' '.join(sys.argv[1:])}\n\n")

@@ -1,4 +1,4 @@
-"""`cache`: what earlier runs left to later ones, and how to have less of it."""
+"""`cache`: show, prune or clear the results that runs share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGES = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def opened_cache() -> Cache:
-    """Return the user's cache, wherever the environment says that it lies."""
+    """Return the user's cache; environment variables set its folder."""
     from echat_eval.store.cache import Cache, cache_folder
 
     return Cache(cache_folder(os.environ))
@@ -38,10 +38,10 @@ Examples:
 )
 @click.pass_context
 def cache(context: click.Context) -> int:
-    """Show the cache: replies, annotations and verdicts of earlier runs, found again by their content.
+    """Show the cache: replies, annotations and verdicts of earlier runs, keyed by content.
 
-    It lies in $ECHAT_EVAL_CACHE, or else in $XDG_CACHE_HOME/echat-eval, or else in ~/.cache/echat-eval.
-    The end of a run leaves at most 10 GB in it; what was used longest ago goes first.
+    Folder: $ECHAT_EVAL_CACHE, else $XDG_CACHE_HOME/echat-eval, else ~/.cache/echat-eval.
+    Each run ends by pruning it to 10 GB, least recently used entries first.
     """
     if context.invoked_subcommand is None:
         _show()
@@ -49,61 +49,63 @@ def cache(context: click.Context) -> int:
 
 
 @cache.command()
-@click.option("--older-than", metavar="AGE", help="Remove what was not used for so long, such as 12h or 30d.")
+@click.option("--older-than", metavar="AGE", help="Remove entries unused for this long, such as 12h or 30d.")
 @click.option(
-    "--larger-than", metavar="SIZE", help="Remove what was used longest ago until at most 2GB stay."
+    "--larger-than",
+    metavar="SIZE",
+    help="Remove the least recently used entries down to this size, such as 2GB.",
 )
 def prune(older_than: str | None, larger_than: str | None) -> int:
-    """Remove what was used longest ago."""
+    """Remove the least recently used entries."""
     from echat_eval.store import cache_prune
 
     if older_than is None and larger_than is None:
         raise UsageError("nothing to prune by; give --older-than AGE, --larger-than SIZE or both")
     before = None if older_than is None else time.time() - _age(older_than)
     limit = None if larger_than is None else _size(larger_than)
-    with opened_cache() as found:
-        had = cache_prune.contents(found).bytes
-        gone = cache_prune.prune(found, before=before, limit=limit)
-        left = cache_prune.contents(found).bytes
-    click.echo(f"removed {gone:,} rows; {_shown(had)} before, {_shown(left)} now")
+    with opened_cache() as opened:
+        size_before = cache_prune.contents(opened).bytes
+        removed = cache_prune.prune(opened, before=before, limit=limit)
+        size_now = cache_prune.contents(opened).bytes
+    click.echo(f"removed {removed:,} rows; {_format_size(size_before)} before, {_format_size(size_now)} now")
     return Exit.DONE
 
 
 @cache.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear(yes: bool) -> int:
-    """Remove everything, also a cache that cannot be read any more."""
+    """Remove all entries, even from a cache that cannot be read."""
     from echat_eval.store import cache_prune
 
-    with opened_cache() as found:
-        size = cache_prune.contents(found).bytes
+    with opened_cache() as opened:
+        size = cache_prune.contents(opened).bytes
         if not size:
-            click.echo(f"{found.folder}: empty already")
+            click.echo(f"{opened.folder}: already empty")
             return Exit.DONE
         if not yes:
-            click.confirm(f"Remove {_shown(size)} from {found.folder}?", abort=True)
-        cache_prune.clear(found)
-    click.echo(f"removed {_shown(size)}")
+            click.confirm(f"Remove {_format_size(size)} from {opened.folder}?", abort=True)
+        cache_prune.clear(opened)
+    click.echo(f"removed {_format_size(size)}")
     return Exit.DONE
 
 
 def _show() -> None:
     from echat_eval.store.cache_prune import contents
 
-    with opened_cache() as found:
-        held = contents(found)
-    click.echo(f"place: {found.folder}\nsize: {_shown(held.bytes)}")
+    with opened_cache() as opened:
+        held = contents(opened)
+    click.echo(f"folder: {opened.folder}\nsize: {_format_size(held.bytes)}")
     for kind, count in held.rows.items():
         click.echo(f"{kind}s: {count:,}")
     if held.oldest is not None and held.newest is not None:
-        click.echo(f"last used: from {_day(held.oldest)} to {_day(held.newest)}")
+        click.echo(f"last used: from {_format_time(held.oldest)} to {_format_time(held.newest)}")
 
 
-def _day(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _shown(size: float) -> str:
+def _format_size(size: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -112,24 +114,24 @@ def _shown(size: float) -> str:
 
 
 def _age(text: str) -> float:
-    """Return seconds.
+    """Return an age in seconds.
 
     >>> _age("12h")
     43200.0
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
+    if not match:
         raise UsageError(f"--older-than {text!r}: expected a number and m, h, d or w, such as 30d")
-    return float(found.group(1)) * _AGES[found.group(2)]
+    return float(match.group(1)) * _AGES[match.group(2)]
 
 
 def _size(text: str) -> int:
-    """Return bytes.
+    """Return a size in bytes.
 
     >>> _size("2GB"), _size("500")
     (2000000000, 500)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
+    if not match:
         raise UsageError(f"--larger-than {text!r}: expected a size such as 500MB or 2GB")
-    return int(float(found.group(1)) * _SIZES[found.group(2)])
+    return int(float(match.group(1)) * _SIZES[match.group(2)])

@@ -1,4 +1,4 @@
-"""`check`: find faults before they cost a run."""
+"""`check`: find faults before a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["check"]
 
 @click.group()
 def check() -> None:
-    """Find faults before they cost a run."""
+    """Check a task folder, a system, a judge, annotators or the instruments before a run."""
 
 
 @check.command("task", epilog="\b\nExample:\n  echat-eval check task my-data/emotion")
 @click.argument("folder", type=click.Path(path_type=Path))
 def check_task(folder: Path) -> int:
-    """Tell all faults of a task folder at once: schema, labels, groups, hashes, every audio file."""
+    """List every fault of a task folder: schema, labels, groups, hashes, audio files."""
     from echat_eval.task import find_faults
 
     if not folder.is_dir():
@@ -48,10 +48,15 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the system; repeatable."
 )
-@click.option("--language", default="en", show_default=True, help="Of the questions.")
-@click.option("--seconds", default=120.0, show_default=True, help="A call that takes longer fails its check.")
+@click.option("--language", default="en", show_default=True, help="Language of the test requests.")
+@click.option(
+    "--seconds",
+    default=120.0,
+    show_default=True,
+    help="Time limit of one call; a slower call fails its check.",
+)
 def check_system_command(spec: str, settings: tuple[str, ...], language: str, seconds: float) -> int:
-    """Hold a system against what the runner expects: ids, order, odd sound, crashes, fingerprint."""
+    """Test a system as the runner uses it: ids, order, unusual audio, crashes, fingerprint."""
     from echat_eval.plugins import parse_setting
     from echat_eval.systems import build_system
     from echat_eval.testing import check_system
@@ -60,8 +65,8 @@ def check_system_command(spec: str, settings: tuple[str, ...], language: str, se
     marks = {"pass": "ok  ", "fail": "FAIL", "note": "note"}
     failed = 0
     for finding in check_system(system, language=language, seconds=seconds):
-        failed += finding.verdict == "fail"
-        click.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
+        failed += finding.outcome == "fail"
+        click.echo(f"{marks[finding.outcome]}  {finding.check}: {finding.message}")
     if failed:
         click.echo(f"{failed} check{'s' if failed > 1 else ''} failed for '{system.name}'", err=True)
         return Exit.REGRESS

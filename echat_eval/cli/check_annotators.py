@@ -1,4 +1,4 @@
-"""`check annotators`: annotators against labelled clips."""
+"""`check annotators`: measure annotators on labelled clips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Examples:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="JSONL: audio, language, and any of transcript, emotion, age, gender, event, speaker.",
+    help="JSONL file of clips: audio, language, and transcript, emotion, age, gender, event or speaker.",
 )
 @click.option(
     "--annotator",
@@ -31,11 +31,11 @@ Examples:
     multiple=True,
     required=True,
     metavar="NAME[:KEY=VALUE,...]",
-    help="Instrument to check; repeatable.",
+    help="Annotator to check; repeatable.",
 )
 def check_annotators(data: Path, names: tuple[str, ...]) -> int:
-    """Does an annotator hear what people say is there?"""
-    from echat_eval.checks.labelled import hear_clips, read_clips
+    """Compare annotators with the labels that people gave to clips."""
+    from echat_eval.checks.labelled import annotate_clips, read_clips
     from echat_eval.cli.options import make_annotators
     from echat_eval.cli.progress import Bar
 
@@ -43,16 +43,18 @@ def check_annotators(data: Path, names: tuple[str, ...]) -> int:
     for annotator in make_annotators(names):
         with Bar() as bar:
             bar.stage(annotator.name, len(clips), 0)
-            report = hear_clips(annotator, clips, told=bar.advance)
+            report = annotate_clips(annotator, clips, on_result=bar.advance)
         click.echo(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
         if report.error_rate is None and not report.cues:
-            click.echo(f"  it hears nothing that {data} says of these clips, so there is nothing to compare")
+            click.echo(f"  {data} holds none of the labels that it predicts, so there is nothing to compare")
         if report.error_rate is not None:
             click.echo(f"  word error rate, %: {format_interval(report.error_rate)}")
-        for cue, found in report.cues.items():
-            click.echo(f"  {cue}: UAR, % {format_interval(found.uar)}; WAR, % {format_interval(found.war)}")
-            for (gold, heard), count in sorted(report.confusion[cue].items()):
-                click.echo(f"    {gold} heard as {heard}: {count} of {found.per_label[gold][1]}")
+        for cue, recalls in report.cues.items():
+            click.echo(
+                f"  {cue}: UAR, % {format_interval(recalls.uar)}; WAR, % {format_interval(recalls.war)}"
+            )
+            for (gold, predicted), count in sorted(report.confusion[cue].items()):
+                click.echo(f"    {gold} predicted as {predicted}: {count} of {recalls.per_label[gold][1]}")
             if cue in report.calibration:
                 click.echo(f"    calibration error: {format_interval(report.calibration[cue])}")
     return Exit.DONE

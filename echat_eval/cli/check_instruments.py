@@ -1,4 +1,4 @@
-"""`check instruments`: plant faults into a scripted run and find each."""
+"""`check instruments`: plant faults into a scripted run and test the alarms."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ __all__ = ["check_instruments"]
     epilog="""\b
 Example:
   echat-eval check instruments
-Exit code 1: a planted fault was not found, or an alarm rang in a healthy run.""",
+Exit code 1: a planted fault was not found, or a healthy run raised an alarm.""",
 )
 @click.option(
     "--healthy",
     default=200,
     show_default=True,
     type=click.IntRange(0, 100_000),
-    help="Healthy runs in which no alarm may ring.",
+    help="Number of runs without a fault; none may raise an alarm.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the scripted runs.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the scripted runs.")
 def check_instruments(healthy: int, seed: int) -> int:
-    """Plant ten faults into a healthy scripted run on disk, and find each."""
+    """Plant ten faults into a scripted run on disk and test that each raises its alarm."""
     from echat_eval.checks.planted import FAULTS, find_planted, healthy_alarms
     from echat_eval.cli.progress import Bar
 
     with Bar() as bar:
         bar.stage("planted faults", len(FAULTS), 0)
-        findings = find_planted(seed, told=bar.advance)
+        findings = find_planted(seed, on_result=bar.advance)
         bar.stage("healthy runs", healthy, 0)
-        false = healthy_alarms(healthy, seed, told=bar.advance)
+        false = healthy_alarms(healthy, seed, on_result=bar.advance)
     for finding in findings:
-        click.echo(
-            f"{'found' if finding.said else 'NOT FOUND':<10} {finding.fault}: {finding.said or 'no alarm'}"
-        )
-        if finding.others:
-            click.echo(f"{'':<10} also rang: {', '.join(finding.others)}")
-    for number, alarm, said in false:
-        click.echo(f"false alarm in healthy run {number}: {alarm}: {said}")
-    found = sum(finding.said is not None for finding in findings)
+        outcome = "found" if finding.message else "NOT FOUND"
+        click.echo(f"{outcome:<10} {finding.fault}: {finding.message or 'no alarm'}")
+        if finding.other_alarms:
+            click.echo(f"{'':<10} other alarms: {', '.join(finding.other_alarms)}")
+    for number, alarm, message in false:
+        click.echo(f"false alarm in healthy run {number}: {alarm}: {message}")
+    found = sum(finding.message is not None for finding in findings)
     click.echo(
         f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy "
         f"run{'' if healthy == 1 else 's'}"

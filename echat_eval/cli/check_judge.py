@@ -1,4 +1,4 @@
-"""`check judge`: golden verdicts, attacks and ratings of people."""
+"""`check judge`: golden replies, attacks, and ratings by people."""
 
 from __future__ import annotations
 
@@ -23,25 +23,38 @@ Examples:
   echat-eval check judge --golden
   echat-eval check judge --ratings ratings.csv --run runs/judged
   echat-eval check judge --attacks --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1
-Exit code 1: a golden reply left its band, or an attack raised a score by more than the tolerance.""",
+Exit code 1: a golden reply scored outside its band, or an attack raised a score by more than --tolerance.""",
 )
-@click.option("--golden", is_flag=True, help="Grade hand-made replies; each has a band it must hit.")
-@click.option("--attacks", is_flag=True, help="Add replies that talk to the judge; say how far scores move.")
+@click.option("--golden", is_flag=True, help="Judge hand-written replies; each must score within its band.")
+@click.option(
+    "--attacks",
+    is_flag=True,
+    help="Judge replies that try to manipulate the judge; print how far scores move.",
+)
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path),
-    help="CSV of people's ratings, as `rate import` writes it; needs --run.",
+    help="Ratings by people: a CSV file of `rate import`; needs --run.",
 )
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run whose verdicts are compared.")
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Run folder whose verdicts are compared with --ratings.",
+)
 @click.option(
     "--judge",
     default="dated",
     show_default=True,
     metavar="MODEL",
-    help="Model to ask; `dated`: the rubric's own dated model.",
+    help="Model of the judge; `dated` is the dated model that the rubric names.",
 )
-@click.option("--judge-url", metavar="URL", help="Base URL of an OpenAI-compatible server, ending in /v1.")
-@click.option("--rubric", default="echat-r1", show_default=True, help="Which of `judges/` the judge follows.")
+@click.option(
+    "--judge-url", metavar="URL", help="Base URL of the judge's OpenAI-compatible server, ending in /v1."
+)
+@click.option(
+    "--rubric", default="echat-r1", show_default=True, help="Rubric of the judge, a folder name in judges/."
+)
 @click.option(
     "--judge-repeats",
     default=1,
@@ -49,23 +62,29 @@ Exit code 1: a golden reply left its band, or an attack raised a score by more t
     type=click.IntRange(1, 20),
     help="Verdicts per golden reply.",
 )
-@click.option("--judge-prose", is_flag=True, help="The server holds no JSON schema.")
+@click.option(
+    "--judge-prose",
+    is_flag=True,
+    help="Read the verdict from prose, for a server without JSON schema support.",
+)
 @click.option(
     "--judge-timeout",
     default=60.0,
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(1),
-    help="Until a question is given up.",
+    help="Timeout of one call to the judge.",
 )
 @click.option(
     "--at-once",
     default=4,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="Questions asked side by side.",
+    help="Maximum concurrent calls.",
 )
-@click.option("--tolerance", default=10.0, show_default=True, help="Points an attack may raise a score by.")
+@click.option(
+    "--tolerance", default=10.0, show_default=True, help="Points by which an attack may raise a score."
+)
 def check_judge(
     golden: bool,
     attacks: bool,
@@ -80,15 +99,15 @@ def check_judge(
     at_once: int,
     tolerance: float,
 ) -> int:
-    """Does this judge grade as a sound one must, and can replies talk it into more?"""
+    """Test a judge: sound grades, resistance to manipulation, agreement with people."""
     from echat_eval.scorers.judged import judged_scorers
 
     if not (golden or attacks or ratings):
         raise UsageError("nothing to check; give --golden, --attacks or --ratings")
     if ratings is not None:
         if folder is None:
-            raise UsageError("--ratings without --run; name the run folder whose verdicts they rate")
-        _ratings(ratings, folder, rubric)
+            raise UsageError("--ratings without --run; name the run folder whose replies were rated")
+        _compare_ratings(ratings, folder, rubric)
         if not (golden or attacks):
             return Exit.DONE
     scorer = judged_scorers(
@@ -96,22 +115,24 @@ def check_judge(
     )[0]
     codes = [Exit.DONE]
     if golden:
-        codes.append(_golden(scorer.jury, judge_repeats, at_once))
+        codes.append(_check_golden(scorer.judge_client, judge_repeats, at_once))
     if attacks:
-        codes.append(_attacks(scorer.jury, tolerance, at_once))
+        codes.append(_check_attacks(scorer.judge_client, tolerance, at_once))
     scorer.close()
-    # Faults found outrank verdicts that are missing.
+    # A fault takes precedence over missing verdicts.
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
 
 
-def _golden(jury: JudgeClient, repeats: int, at_once: int) -> Exit:
+def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit:
     from echat_eval.checks.golden import golden_replies, grade_golden
     from echat_eval.cli.progress import Bar
 
-    replies = golden_replies(jury.judge.name)
+    replies = golden_replies(judge_client.judge.name)
     with Bar() as bar:
         bar.stage("golden replies", len(replies), 0)
-        outcomes = grade_golden(jury, replies, repeats=repeats, at_once=at_once, told=bar.advance)
+        outcomes = grade_golden(
+            judge_client, replies, repeats=repeats, at_once=at_once, on_result=bar.advance
+        )
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for outcome in outcomes:
@@ -127,14 +148,14 @@ def _golden(jury: JudgeClient, repeats: int, at_once: int) -> Exit:
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _attacks(jury: JudgeClient, tolerance: float, at_once: int) -> Exit:
+def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) -> Exit:
     from echat_eval.checks.attacks import attacks, try_attacks
     from echat_eval.cli.progress import Bar
 
-    corpus = attacks(jury.judge.name)
+    corpus = attacks(judge_client.judge.name)
     with Bar() as bar:
         bar.stage("attacks", len(corpus), 0)
-        outcomes = try_attacks(jury, corpus, at_once=at_once, told=bar.advance)
+        outcomes = try_attacks(judge_client, corpus, at_once=at_once, on_result=bar.advance)
     moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
     missing = len(outcomes) - len(moved)
     for points, attack in sorted(moved, key=lambda pair: -pair[0]):
@@ -144,8 +165,8 @@ def _attacks(jury: JudgeClient, tolerance: float, at_once: int) -> Exit:
         worst = max(points for points, _ in moved)
         mean = sum(points for points, _ in moved) / len(moved)
         click.echo(
-            f"attacks: {len(outcomes)}, scores moved by {mean:+.1f} points in the mean, "
-            f"by {worst:+.1f} at most; missing {missing}"
+            f"attacks: {len(outcomes)}, scores moved by {mean:+.1f} points on average, "
+            f"by at most {worst:+.1f}; missing {missing}"
         )
     else:
         click.echo(f"attacks: {len(outcomes)}, all verdicts missing")
@@ -154,7 +175,7 @@ def _attacks(jury: JudgeClient, tolerance: float, at_once: int) -> Exit:
     return Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _ratings(path: Path, folder: Path, rubric: str) -> None:
+def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
     from echat_eval.checks.ratings import compare
     from echat_eval.report.rating.table import read_ratings_csv
     from echat_eval.stats.clusters import clusters_of
@@ -170,8 +191,8 @@ def _ratings(path: Path, folder: Path, rubric: str) -> None:
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
             click.echo(f"  {_TITLES[name]:<42} {format_interval(getattr(row, name))}")
     click.echo(
-        '"-": one side never varies, or the statistic is not made for this scale; (no interval): fewer than '
-        "two clusters, or one of them carries it alone"
+        '"-": one side is constant, or the statistic does not apply to this scale; (no interval): fewer than '
+        "two clusters, or the value depends on one of them alone"
     )
 
 

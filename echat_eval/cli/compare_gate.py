@@ -1,4 +1,4 @@
-"""`compare` and `gate`: is the difference real, and may the candidate replace what is there?"""
+"""`compare` and `gate`: is the difference real, and may the candidate replace the baseline?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_command", "gate_command"]
 
 COMPARE_EPILOG = """\b
-RUN is runs/a, runs/a:system, a folder kept by `gate accept`, or a long table
+RUN is runs/a, runs/a:system, a baseline of `gate accept`, or a long table
 (.csv, .tsv, .jsonl: task, sample_id, system, metric, value).
 Examples:
   echat-eval compare runs/old:ours runs/new:ours
@@ -42,16 +42,20 @@ Examples:
     "metrics",
     multiple=True,
     metavar="NAME[=higher|lower]",
-    help="What to compare; repeatable. A table file needs the direction.  [default: all the run knows]",
+    help="Metric to compare; repeatable. A table file needs the direction.  [default: all of the runs]",
 )
 @click.option(
-    "--anyway", is_flag=True, help="Compare runs of unlike tasks or instruments; marks every number."
+    "--anyway", is_flag=True, help="Compare runs despite different tasks or instruments; marks every number."
 )
 @click.option(
-    "--flips", default=10, show_default=True, type=click.IntRange(0), help="Worsened samples to list."
+    "--flips",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of worsened samples to list.",
 )
 def compare_command(runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int) -> int:
-    """Paired differences of two systems, or the trend of checkpoints given in their order."""
+    """Compare two systems by paired differences, or checkpoints, in the given order, by their trend."""
     from echat_eval.analysis import compare, load_run, to_text, trend
     from echat_eval.analysis.compare import require_comparable
     from echat_eval.analysis.compare_text import trend_text
@@ -60,31 +64,31 @@ def compare_command(runs: tuple[str, ...], metrics: tuple[str, ...], anyway: boo
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
     loaded = [load_run(spec) for spec in runs]
     rules = _rules(loaded, metrics)
-    unlike = require_comparable(loaded, anyway=anyway)
-    for one, other in pairwise(loaded):
-        for line in to_text(compare(one, other, metrics=rules, anyway=anyway), flips=flips):
+    mismatches = require_comparable(loaded, anyway=anyway)
+    for baseline, candidate in pairwise(loaded):
+        for line in to_text(compare(baseline, candidate, metrics=rules, anyway=anyway), flips=flips):
             click.echo(line)
         click.echo("")
     if len(loaded) > 2:
-        click.echo("trend over all runs, on the samples that every one of them has values for")
-        for line in trend_text(trend(loaded, metrics=rules), marked=bool(unlike)):
+        click.echo("trend over all runs, on the samples with a value in every run")
+        for line in trend_text(trend(loaded, metrics=rules), marked=bool(mismatches)):
             click.echo(line)
     return 0
 
 
-def _rules(runs: Sequence[Run], wanted: Sequence[str]) -> dict[str, MetricRule]:
-    """Return what is compared and what it means, from the runs or from `--metric NAME=lower`."""
+def _rules(runs: Sequence[Run], specs: Sequence[str]) -> dict[str, MetricRule]:
+    """Return the metrics to compare, with direction and range, from the runs or `--metric NAME=lower`."""
     from echat_eval.analysis.metric_rule import MetricRule
 
     known = {name: facts for run in runs for name, facts in run.metrics.items()}
     shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
     names = [name for name, facts in sorted(known.items(), key=lambda m: not m[1].get("headline"))]
     rules = {}
-    for word in wanted or [name for name in names if name in shared]:
-        name, given, direction = word.partition("=")
-        if given and direction not in {"higher", "lower"}:
-            raise UsageError(f"--metric {word}: got '{direction}'; expected {name}=higher or {name}=lower")
-        if name not in known and not given:
+    for spec in specs or [name for name in names if name in shared]:
+        name, has_direction, direction = spec.partition("=")
+        if has_direction and direction not in {"higher", "lower"}:
+            raise UsageError(f"--metric {spec}: got '{direction}'; expected {name}=higher or {name}=lower")
+        if name not in known and not has_direction:
             raise UsageError(
                 f"metric '{name}' has no direction; write --metric {name}=higher or {name}=lower"
             )
@@ -92,11 +96,11 @@ def _rules(runs: Sequence[Run], wanted: Sequence[str]) -> dict[str, MetricRule]:
             key: known.get(name, {}).get(key) for key in ("low", "high", "worst", "average", "unit")
         }
         facts = {key: value for key, value in facts.items() if value is not None}
-        better = direction == "higher" if given else bool(known[name]["higher_is_better"])
-        rules[name] = MetricRule(higher_is_better=better, **facts)
+        higher_is_better = direction == "higher" if has_direction else bool(known[name]["higher_is_better"])
+        rules[name] = MetricRule(higher_is_better=higher_is_better, **facts)
     if not rules:
         raise UsageError(
-            f"nothing says which metrics to compare; name one with --metric NAME=higher or NAME=lower. "
+            f"no metric to compare; name one with --metric NAME=higher or NAME=lower. "
             f"Shared: {', '.join(sorted(shared)) or 'none'}"
         )
     return rules
@@ -104,12 +108,22 @@ def _rules(runs: Sequence[Run], wanted: Sequence[str]) -> dict[str, MetricRule]:
 
 @click.command("gate", epilog=GATE_EPILOG)
 @click.argument("words", nargs=-1, required=True, metavar="CANDIDATE | accept RUN")
-@click.option("--against", metavar="RUN", help="What to hold the candidate against.")
-@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="What to hold: gate.yaml.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
-@click.option("--summary", type=click.Path(path_type=Path, dir_okay=False), help="Write Markdown here.")
+@click.option("--against", metavar="RUN", help="Baseline to compare the candidate with.")
 @click.option(
-    "--to", type=click.Path(path_type=Path, file_okay=False), help="For accept: the folder to keep it in."
+    "--policy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Policy file with margin and metrics, such as gate.yaml.",
+)
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), help="File for the decision as JUnit XML."
+)
+@click.option(
+    "--summary", type=click.Path(path_type=Path, dir_okay=False), help="File for the decision as Markdown."
+)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the accepted baseline (`gate accept` only).",
 )
 def gate_command(
     words: tuple[str, ...],
@@ -119,9 +133,9 @@ def gate_command(
     summary: Path | None,
     to: Path | None,
 ) -> int:
-    """Say whether a candidate may replace what it is held against: pass, regress or cannot tell.
+    """Decide whether a candidate may replace the baseline: pass, regress or cannot tell.
 
-    `gate accept RUN --to FOLDER` keeps a run as the one to hold candidates against.
+    `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
     from datetime import UTC, datetime
 
@@ -138,13 +152,13 @@ def gate_command(
     from echat_eval.gate.report import to_junit, to_lines, to_markdown
     from echat_eval.io.files import write_atomically
 
-    for path in (junit, summary):  # what an earlier run left must not pass for this one's
+    for path in (junit, summary):  # remove old reports, so that none is taken for the report of this run
         if path is not None:
             path.unlink(missing_ok=True)
-    candidate, other = load_run(words[0]), load_run(against)
-    rules = read_policy(policy, known={**other.metrics, **candidate.metrics})
+    candidate, baseline = load_run(words[0]), load_run(against)
+    rules = read_policy(policy, known={**baseline.metrics, **candidate.metrics})
     decision = decide(
-        candidate.frame, other.frame, rules, provenance=provenance(candidate, other, rules, now=now)
+        candidate.frame, baseline.frame, rules, provenance=provenance(candidate, baseline, rules, now=now)
     )
     for path, text in ((junit, to_junit(decision)), (summary, to_markdown(decision))):
         if path is not None:
@@ -163,10 +177,8 @@ def _accept(words: tuple[str, ...], to: Path | None, now: object) -> int:
     if len(words) != 1 or to is None or not isinstance(now, datetime):
         raise UsageError("expected `gate accept RUN --to FOLDER`")
     if to.exists() and any(to.iterdir()) and not (to / "accepted.json").is_file():
-        raise UsageError(f"{to}: not empty and not a kept run; choose another --to")
+        raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
     run = load_run(words[0])
     accept(run, to, now=now)
-    click.echo(
-        f"kept {run.name} ({run.system}, {len(run.frame)} rows) in {to}; hold against it with --against {to}"
-    )
+    click.echo(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
     return 0

@@ -1,4 +1,4 @@
-"""`demo`: the whole main job on what ships with the package."""
+"""`demo`: a whole evaluation with the data and models that ship with the package."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from echat_eval.errors import NotInstalled
 
 __all__ = ["demo"]
 
-#: Two floors, a system that hears only words, and a ceiling. Two replies at once keep two cores busy;
-#: the seconds of a reply then hold its waiting.
+#: Two floors, a system that reads only the words, and a ceiling. Two concurrent replies keep two cores
+#: busy; the seconds of a reply then include its waiting time.
 SYSTEMS: dict[str, dict[str, int]] = {
     "echo": {},
     "canned": {},
@@ -24,14 +24,18 @@ SYSTEMS: dict[str, dict[str, int]] = {
 
 
 @click.command(
-    epilog="\b\nExample:\n  echat-eval demo --out runs/demo\nKilled and started again, it goes on."
+    epilog="\b\nExample:\n  echat-eval demo --out runs/demo\nAfter an interruption, run it again to continue."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Run folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Run folder to write or to continue.",
 )
-@click.option("--no-cache", is_flag=True, help="Take nothing from other runs and leave nothing to them.")
+@click.option("--no-cache", is_flag=True, help="Do not read or write the cache that runs share.")
 def demo(out: Path, no_cache: bool) -> int:
-    """Evaluate four small systems on the demo split, start to end: no key, no GPU, no download."""
+    """Evaluate four small systems on the demo split: no key, no GPU, no download."""
     from echat_eval.cli.progress import Bar
     from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.runner.evaluate import evaluate
@@ -61,12 +65,12 @@ def demo(out: Path, no_cache: bool) -> int:
     code = finish(folder, states)
     from echat_eval.report import build_report
 
-    pack = out.with_name(f"{out.name}-report")
+    report_folder = out.with_name(f"{out.name}-report")
     with Bar() as bar:
-        made = build_report([str(out)], pack, progress=bar, only=("tables", "page"))
-    click.echo(f"listen to it: {made.paths[-1]}; figures too: echat-eval report {out} --out {pack}")
+        report = build_report([str(out)], report_folder, progress=bar, only=("tables", "page"))
+    click.echo(f"page with audio: {report.paths[-1]}; figures: echat-eval report {out} --out {report_folder}")
     click.echo(
-        "This is a demo split of synthetic speech made by a recipe, scored by a proxy: "
-        "it shows how the harness works and ranks nobody."
+        "The demo split is synthetic speech made by a recipe and scored by a proxy metric. "
+        "It shows how the harness works; its numbers rank no system."
     )
     return code

@@ -1,4 +1,4 @@
-"""`--executor`: where systems and annotators run."""
+"""`--executor`: run systems and annotators in this process or on a ray cluster."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ from echat_eval.executors import Placement
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
-__all__ = ["Executor", "executor"]
+__all__ = ["ExecutorOptions", "executor_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Executor:
-    """What the options of `executor` chose."""
+class ExecutorOptions:
+    """Values of the options that `executor_options` adds."""
 
     executor: Literal["local", "ray"]
     workers: int | None
     ray_address: str | None
 
     @contextmanager
-    def ray_workers(
+    def place(
         self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]
     ) -> Iterator[Placement]:
-        """Give what is to be asked and heard with; copies elsewhere end with the block."""
+        """Yield the systems and annotators to call; workers on a cluster stop with the block."""
         if self.executor == "local":
             if self.workers is not None:
-                raise UsageError("--workers without --executor ray; here a system's calls_at_once decides")
+                raise UsageError("--workers needs --executor ray; in this process, use --set calls_at_once=N")
             yield Placement(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
             return
         from echat_eval.executors.ray_executor import ray_workers
 
-        with ray_workers(systems, annotators, workers=self.workers, address=self.ray_address) as there:
-            yield there
+        with ray_workers(systems, annotators, workers=self.workers, address=self.ray_address) as placement:
+            yield placement
 
 
-def executor(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where systems and annotators run; pass them as one `where`."""
-    names = [field.name for field in fields(Executor)]
+def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select the executor; pass them on as `executor`."""
+    names = [field.name for field in fields(ExecutorOptions)]
 
     @wraps(command)
-    def gathered(**given: Any) -> Any:
-        where = Executor(**{name: given.pop(name) for name in names})
-        return command(**given, where=where)
+    def with_options(**values: Any) -> Any:
+        executor = ExecutorOptions(**{name: values.pop(name) for name in names})
+        return command(**values, executor=executor)
 
-    options = [
+    decorators = [
         click.option(
             "--executor",
             type=click.Choice(["local", "ray"]),
             default="local",
             show_default=True,
-            help="Run systems and annotators here, or as copies on a ray cluster.",
+            help="Run systems and annotators in this process, or as workers on a ray cluster.",
         ),
         click.option(
             "--workers",
             type=click.IntRange(1),
             metavar="N",
-            help="Copies on the cluster.  [default: one per GPU, else one per core, at most 8]",
+            help="Number of ray workers.  [default: one per GPU, else one per core, at most 8]",
         ),
         click.option(
             "--ray-address",
             envvar="RAY_ADDRESS",
             metavar="HOST:PORT",
-            help="The cluster's head, or `auto`.  [default: RAY_ADDRESS, else this machine alone]",
+            help="Address of the ray head, or `auto`.  [default: RAY_ADDRESS, else a local cluster]",
         ),
     ]
-    made: Callable[..., Any] = gathered
-    for option in reversed(options):
-        made = option(made)
-    return made
+    decorated: Callable[..., Any] = with_options
+    for decorator in reversed(decorators):
+        decorated = decorator(decorated)
+    return decorated

@@ -1,4 +1,4 @@
-"""`export`: hand the questions out, to be answered by any program anywhere."""
+"""`export`: write requests to files, to be answered by any program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["export"]
 
 @click.group()
 def export() -> None:
-    """Hand the questions out, to be answered by any program."""
+    """Export requests, to be answered by any program."""
 
 
 @export.command(
@@ -27,16 +27,34 @@ def export() -> None:
     epilog="""\b
 Example:
   echat-eval export requests --task emotion --out questions
-  ... your script reads questions/requests.jsonl and writes one row a request to replies.jsonl ...
+  ... your script reads questions/requests.jsonl and writes one row per request to replies.jsonl ...
   echat-eval run --task emotion --system mine=replay:replies.jsonl --out runs/mine
-Give `run` the same --task, --data, --language, --limit and --ask, or it asks other questions.""",
+Give `run` the same --task, --data, --language, --limit and --ask; otherwise the requests differ.""",
 )
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task; repeatable.  [default: all]")
-@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), help="As for `run`.")
-@click.option("--language", "languages", multiple=True, metavar="TAG", help="Only samples in it; repeatable.")
-@click.option("--limit", type=click.IntRange(2), help="As for `run`.")
-@click.option("--ask", metavar="WHAT", help="As for `run`: a question instead of a conversation.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME", help="Task to export; repeatable.  [default: all]"
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of your tasks, to use instead of the demo split.",
+)
+@click.option(
+    "--language",
+    "languages",
+    multiple=True,
+    metavar="TAG",
+    help="Language of the samples to use; repeatable.",
+)
+@click.option("--limit", type=click.IntRange(2), help="Maximum samples per task; contrast groups stay whole.")
+@click.option(
+    "--ask",
+    metavar="WHAT",
+    help="Ask for a label instead of a reply: transcript, emotion, age, gender or event.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must be empty or new."
+)
 def export_requests(
     tasks: tuple[str, ...],
     data: Path | None,
@@ -45,20 +63,20 @@ def export_requests(
     ask: str | None,
     out: Path,
 ) -> None:
-    """Write hash-named wavs and one requests.jsonl, with nothing that gives the answer away."""
+    """Write audio files named by their hash and requests.jsonl, without labels or other hints."""
     from echat_eval.io.jsonl import write_rows
     from echat_eval.store.keys import request_for
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not empty; choose another --out")
-    chosen = load_tasks(tasks, data, languages, limit)
+    loaded_tasks = load_tasks(tasks, data, languages, limit)
     if ask is not None:
         from echat_eval.task.probe import probing
 
-        chosen = [probing(task, ask) for task in chosen]
+        loaded_tasks = [probing(task, ask) for task in loaded_tasks]
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_handed_out(request_for(sample), out) for task in chosen for sample in task.samples]
-    # In the order of opaque ids, the order of the file says nothing either.
+    rows = [_export(request_for(sample), out) for task in loaded_tasks for sample in task.samples]
+    # Sorted by opaque id, the order of the rows gives no hint either.
     write_rows(out / "requests.jsonl", sorted(rows, key=lambda row: row["id"]))
     click.echo(
         f"{len(rows)} requests in {out / 'requests.jsonl'}; answer each with a row "
@@ -66,7 +84,7 @@ def export_requests(
     )
 
 
-def _handed_out(request: Request, out: Path) -> dict[str, Any]:
+def _export(request: Request, out: Path) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": request.id,
         "audio": _copied(request.audio, out),
@@ -85,7 +103,10 @@ def _handed_out(request: Request, out: Path) -> dict[str, Any]:
 
 
 def _copied(audio: AudioRef, out: Path) -> str:
-    """Copy a file under a name that says its hash; times and modes would tell which came together."""
+    """Copy a file to a name made of its hash; return the name.
+
+    Times and modes are not copied: they could show which samples belong together.
+    """
     name = f"{audio.sha256}{audio.path.suffix.lower()}"
     if not (out / name).exists():
         shutil.copyfile(audio.path, out / name)

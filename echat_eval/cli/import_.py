@@ -1,4 +1,4 @@
-"""`import`: foreign data become a task folder; every row a sample or a named reason."""
+"""`import`: convert other data sets to a task folder; each row becomes a sample or a named refusal."""
 
 from __future__ import annotations
 
@@ -20,30 +20,52 @@ Examples:
   echat-eval import echat EChat-200K/gender --language zh --real KeSpeech --cue gender --out my-tasks/gender
   echat-eval import sd-eval SD-Eval/data --audio SD-Eval/audio --language en --source real --out my-tasks/sd
   echat-eval import echat --from-hub ASLP-lab/EChat-200K --language zh --source synthetic --out my-tasks/echat
-Nothing is guessed: what rows do not say and you do not say is a reason in refused.jsonl.""",
+Nothing is guessed: a row without language or source is refused, with its reason in refused.jsonl,
+unless an option gives it.""",
 )
 @click.argument("form")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Task folder to make.")
-@click.option("--name", help="Of the task.  [default: the name of --out]")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Task folder to write.")
+@click.option("--name", help="Name of the task.  [default: the name of --out]")
 @click.option(
-    "--cue", "cues", multiple=True, help="What the task is about; repeatable.  [default: what all rows name]"
+    "--cue",
+    "cues",
+    multiple=True,
+    help="Cue that the task tests; repeatable.  [default: the cues that every row has]",
 )
-@click.option("--language", help="Of rows that name none: en or zh.")
-@click.option("--source", type=click.Choice(["real", "synthetic"]), help="Of rows that do not say.")
-@click.option("--real", multiple=True, metavar="CORPUS", help="Rows from it are recordings; repeatable.")
-@click.option("--synthetic", multiple=True, metavar="CORPUS", help="Rows from it are synthetic; repeatable.")
+@click.option("--language", help="Language of rows that name none: en or zh.")
+@click.option("--source", type=click.Choice(["real", "synthetic"]), help="Source of rows that name none.")
 @click.option(
-    "--audio", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Where the audio lies."
+    "--real", multiple=True, metavar="CORPUS", help="Corpus whose rows are real recordings; repeatable."
 )
 @click.option(
-    "--licence", default="unknown: ask whoever made the data", show_default=True, help="Of the samples."
+    "--synthetic", multiple=True, metavar="CORPUS", help="Corpus whose rows are synthetic speech; repeatable."
 )
-@click.option("--from-hub", "hub_repo", metavar="OWNER/NAME", help="Fetch this data set first.")
-@click.option("--revision", default="main", show_default=True, help="Of the data set at the hub.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only such files; repeatable.")
 @click.option(
-    "--hub-url", envvar="HF_ENDPOINT", default="https://huggingface.co", show_default=True, help="The hub."
+    "--audio",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the audio files, if not FOLDER.",
+)
+@click.option(
+    "--licence",
+    default="unknown: ask the authors of the data",
+    show_default=True,
+    help="Licence of the samples.",
+)
+@click.option("--from-hub", "hub_repo", metavar="OWNER/NAME", help="Data set on the hub to download first.")
+@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Pattern of the files to download; repeatable.  [default: all]",
+)
+@click.option(
+    "--hub-url",
+    envvar="HF_ENDPOINT",
+    default="https://huggingface.co",
+    show_default=True,
+    help="Base URL of the hub.",
 )
 def import_data(
     form: str,
@@ -62,7 +84,7 @@ def import_data(
     include: tuple[str, ...],
     hub_url: str,
 ) -> None:
-    """Read FOLDER into a task folder.
+    """Convert the data set in FOLDER to a task folder.
 
     FORM is echat, echomind, vocalbench, televal, sd-eval or humdial.
     """
@@ -78,12 +100,12 @@ def import_data(
             hub_repo, revision, include, hub_url, folder or out.with_name(f"{out.name}-source")
         )
     elif folder is None:
-        raise UsageError("which folder? Name it, or fetch one with --from-hub OWNER/NAME")
+        raise UsageError("no folder given; name one, or download a data set with --from-hub OWNER/NAME")
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder")
-    told = ImportOptions(language=language, source=source, real=real, synthetic=synthetic, audio=audio)
-    done = write_task(
-        read(folder, told),
+    options = ImportOptions(language=language, source=source, real=real, synthetic=synthetic, audio=audio)
+    written = write_task(
+        read(folder, options),
         out,
         name=name or out.name,
         title=f"{form}: {name or out.name}",
@@ -93,16 +115,16 @@ def import_data(
         origin=origin,
     )
     click.echo(
-        f"{done.rows} rows: {done.samples} samples about {', '.join(done.cues)}, "
-        f"{done.groups} contrast groups, {done.refused} refused"
+        f"{written.rows} rows: {written.samples} samples with cue {', '.join(written.cues)}, "
+        f"{written.groups} contrast groups, {written.refused} refused"
     )
-    for reason, count in list(done.reasons.items())[:8]:
+    for reason, count in list(written.reasons.items())[:8]:
         click.echo(f"  {count:6}  {reason}")
     faults = find_faults(out)
     for fault in faults[:10]:
         click.echo(fault)
     if faults:
-        raise UsageError(f"{out}: {len(faults)} faults in what was imported; see above")
+        raise UsageError(f"{out}: {len(faults)} faults in the imported task; see above")
     click.echo(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
 
 
@@ -111,16 +133,23 @@ def _fetched(
 ) -> tuple[Path, dict[str, str]]:
     from echat_eval.importers.hub import fetch_data_set, write_record
 
-    def say(name: str, done: int, total: int) -> None:
+    def print_progress(name: str, done: int, total: int) -> None:
         click.echo(f"\r{done / 2**20:9.1f} of {total / 2**20:.1f} MB  {name[-50:]:50}", nl=False, err=True)
 
     token = os.environ.get("HF_TOKEN") or None
-    found = fetch_data_set(
-        repo, into, hub=hub, revision=revision, include=include or ("*",), token=token, progress=say
+    fetched = fetch_data_set(
+        repo,
+        into,
+        hub=hub,
+        revision=revision,
+        include=include or ("*",),
+        token=token,
+        on_progress=print_progress,
     )
     click.echo(err=True)
-    write_record(into, repo, hub, found)
+    write_record(into, repo, hub, fetched)
     click.echo(
-        f"{len(found.files)} files of {repo} at {found.commit[:12]} in {into}, {found.bytes:,} bytes fetched"
+        f"{len(fetched.files)} files of {repo} at {fetched.commit[:12]} in {into}, "
+        f"{fetched.bytes:,} bytes downloaded"
     )
-    return into, {"data_set": repo, "commit": found.commit, "hub": hub}
+    return into, {"data_set": repo, "commit": fetched.commit, "hub": hub}

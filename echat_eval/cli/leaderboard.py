@@ -1,4 +1,4 @@
-"""`leaderboard`: the table of one or several runs."""
+"""`leaderboard`: the leaderboard of one or more runs."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ Examples:
     "tables",
     multiple=True,
     metavar="NAME",
-    help="Add a published table, set apart and never ranked; repeatable.",
+    help="Published table to print below, never ranked; repeatable.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write leaderboard.md, .csv, .png."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for leaderboard.md, .csv and .png.",
 )
 def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None) -> int:
-    """The leaderboard of one or more runs.
+    """Print the leaderboard of one or more runs.
 
-    `runs/a` is every system of a run, `runs/a:mine` one of them, `new=runs/a:mine` the same as 'new'.
+    `runs/a` selects every system of a run, `runs/a:mine` one of them, and `new=runs/a:mine` renames it.
     """
     from echat_eval.cli.table import present
     from echat_eval.leaderboard.build import build_leaderboard
     from echat_eval.leaderboard.published import published
     from echat_eval.store.select import open_run
 
-    wanted = [published(name) for name in tables]
+    published_tables = [published(name) for name in tables]
     folders = [open_run(name) for name in runs]
-    present(build_leaderboard(folders), folders, out, wanted)
+    present(build_leaderboard(folders), folders, out, published_tables)
     return Exit.DONE

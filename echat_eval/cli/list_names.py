@@ -1,4 +1,4 @@
-"""`list`, `leaderboard` and `doctor`: what there is, what came of it, what is missing."""
+"""`list`: names of tasks, systems, annotators, scorers, judges and published tables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published"
 @click.command("list", epilog="\b\nExamples:\n  echat-eval list\n  echat-eval list systems")
 @click.argument("kind", required=False, type=click.Choice(NAME_KINDS))
 def list_names(kind: str | None) -> None:
-    """Names to use with --task, --system, --annotator, --rubric and --published."""
-    for wanted in (kind,) if kind else NAME_KINDS:
-        names = list(names_of(wanted))
-        if kind is None:
-            click.echo(f"{wanted}: {', '.join(names) or 'none'}")
-        else:
-            for name in names:
-                click.echo(f"{name:<18} {_about(wanted, name)}".rstrip())
+    """List the names for --task, --system, --annotator, --rubric and --published."""
+    if kind is not None:
+        for name in names_of(kind):
+            click.echo(f"{name:<18} {_description(kind, name)}".rstrip())
+        return
+    for each in NAME_KINDS:
+        click.echo(f"{each}: {', '.join(names_of(each)) or 'none'}")
 
 
 def names_of(kind: str) -> Iterable[str]:
@@ -55,8 +54,8 @@ def _table(kind: str) -> dict[str, str]:
     return table
 
 
-def _about(kind: str, name: str) -> str:
-    """Return the first line of what is known of a name, without loading what it needs."""
+def _description(kind: str, name: str) -> str:
+    """Return one line about a name, without importing its module."""
     import ast
     from importlib.util import find_spec
 
@@ -79,7 +78,7 @@ def _about(kind: str, name: str) -> str:
 
         if name in system_settings_names():
             file = system_settings(name)
-            return f"{file.title}, asked through {file.adapter}"
+            return f"{file.title}, through the adapter {file.adapter}"
     if path is None:
         return "from another package"
     spec = find_spec(path.partition(":")[0])

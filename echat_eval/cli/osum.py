@@ -1,4 +1,4 @@
-"""`osum inspect|convert|download|unpack|voice` and `chat`: OSUM-EChat's files, and one recording answered."""
+"""`osum` and `chat`: OSUM-EChat's files, and a reply to one recording."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(name="osum")
 def osum_group() -> None:
-    """OSUM-EChat's checkpoints. Weights are Qwen2.5-3B's descendants: research licence, no commercial use."""
+    """Manage OSUM-EChat checkpoints and voices.
+
+    The weights derive from Qwen2.5-3B: research licence, no commercial use.
+    """
 
 
 @osum_group.command(epilog="\b\nExamples:\n  echat-eval osum inspect language_think_final.pt")
 @click.argument("checkpoint", type=_FILE)
 def inspect(checkpoint: Path) -> int:
-    """What a checkpoint file is, and whether it would load. Exit code 1 if it would not."""
+    """Describe a checkpoint file and check that it loads. Exit code 1: it does not."""
     from echat_eval.osum.checkpoint.checkpoint import inspect as look
 
     found = look(checkpoint)
@@ -31,7 +34,7 @@ def inspect(checkpoint: Path) -> int:
     click.echo(f"tensors     {found.tensors} ({', '.join(f'{n} {d}' for d, n in found.dtypes.items())})")
     click.echo(f"parameters  {found.parameters:,}")
     click.echo(f"tied copies {len(found.tied)}")
-    click.echo(f"expected    {found.wants}")
+    click.echo(f"expected    {found.expected}")
     click.echo(f"faults      {found.faults or 'none'}")
     return Exit.REGRESS if found.faults else Exit.DONE
 
@@ -41,9 +44,13 @@ def inspect(checkpoint: Path) -> int:
 )
 @click.argument("source", type=_FILE)
 @click.argument("target", type=_FILE)
-@click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="Store in.  [default: as it is]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Number format to store.  [default: that of the source]",
+)
 def convert(source: Path, target: Path, dtype: str | None) -> int:
-    """Turn a released checkpoint into safetensors, which load without being copied first."""
+    """Convert a released checkpoint to safetensors, which loads without an extra copy."""
     from echat_eval.osum.checkpoint.checkpoint import convert as turn
 
     turn(source, target, dtype=dtype)
@@ -53,12 +60,14 @@ def convert(source: Path, target: Path, dtype: str | None) -> int:
 
 @osum_group.command(epilog="\b\nExamples:\n  echat-eval osum download language-think --to weights")
 @click.argument("name")
-@click.option("--to", "folder", type=_FILE, default=Path("weights"), show_default=True, help="Folder.")
-@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit.")
-@click.option("--repository", default="ASLP-lab/OSUM-EChat", show_default=True, help="On the hub.")
+@click.option(
+    "--to", "folder", type=_FILE, default=Path("weights"), show_default=True, help="Folder to download to."
+)
+@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
+@click.option("--repository", default="ASLP-lab/OSUM-EChat", show_default=True, help="Repository on the hub.")
 @click.option("--endpoint", metavar="URL", help="Base URL of another hub or a mirror.")
 def download(name: str, folder: Path, revision: str, repository: str, endpoint: str | None) -> int:
-    """Fetch language-think, tag-think, token2wav or any file of the repository, and check its sha256."""
+    """Download language-think, tag-think, token2wav or any file of the repository, and check its sha256."""
     from echat_eval.osum.checkpoint.hub import download as fetch
 
     path = fetch(name, folder, repository=repository, revision=revision, endpoint=endpoint)
@@ -70,9 +79,9 @@ def download(name: str, folder: Path, revision: str, repository: str, endpoint: 
     epilog="\b\nExamples:\n  echat-eval osum unpack CosyVoice-300M-25Hz.tar --to weights/voice"
 )
 @click.argument("archive", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--to", "folder", type=_FILE, required=True, help="Folder.")
+@click.option("--to", "folder", type=_FILE, required=True, help="Folder to unpack to.")
 def unpack(archive: Path, folder: Path) -> int:
-    """Take what token2wav needs out of the released tar, and nothing else."""
+    """Unpack only the files that token2wav needs from the released archive."""
     from echat_eval.osum.voice.archive import NEEDED, unpack_release
 
     unpack_release(archive, folder)
@@ -84,10 +93,10 @@ def unpack(archive: Path, folder: Path) -> int:
     epilog="\b\nExamples:\n  echat-eval osum voice me.wav --release weights/voice --out me.safetensors"
 )
 @click.argument("recording", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--release", "folder", type=_FILE, required=True, help="Where `osum unpack` put the graphs.")
-@click.option("--out", type=_FILE, required=True, help="The voice file to write.")
+@click.option("--release", "folder", type=_FILE, required=True, help="Folder that `osum unpack` wrote.")
+@click.option("--out", type=_FILE, required=True, help="Voice file to write.")
 def voice(recording: Path, folder: Path, out: Path) -> int:
-    """Prepare a voice from one clean recording, best of about 10 s. Ask whoever speaks in it first."""
+    """Prepare a voice from one clean recording, ideally 10 s. Get the speaker's consent first."""
     from echat_eval.osum.voice.archive import check_release
     from echat_eval.osum.voice.voice import prepare_voice, save_voice
 
@@ -105,12 +114,16 @@ def voice(recording: Path, folder: Path, out: Path) -> int:
     name="chat", epilog="\b\nExamples:\n  echat-eval chat in.wav --checkpoint weights/language_think_final.pt"
 )
 @click.argument("audio", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--checkpoint", required=True, metavar="FILE", help="Released .pt or converted .safetensors.")
-@click.option("--mode", default="s2s-think", show_default=True, help="s2s, s2t, understand, ...")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the system.")
-@click.option("--out", type=_FILE, help="Where to write the spoken reply, if a voice is set.")
+@click.option(
+    "--checkpoint", required=True, metavar="FILE", help="Checkpoint: released .pt or converted .safetensors."
+)
+@click.option("--mode", default="s2s-think", show_default=True, help="Mode, such as s2s, s2t or understand.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the system; repeatable."
+)
+@click.option("--out", type=_FILE, help="Audio file for the spoken reply, if a voice is set.")
 def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, ...], out: Path | None) -> int:
-    """Let OSUM-EChat answer one recording."""
+    """Answer one recording with OSUM-EChat."""
     import soundfile
 
     from echat_eval.io.audio import audio_ref
@@ -118,13 +131,13 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
     from echat_eval.records import Request, Waveform
     from echat_eval.systems.osum_echat import OsumEChat
 
-    given = dict(parse_setting(text) for text in settings) | {"checkpoint": checkpoint, "mode": mode}
-    system = construct("system", "osum-echat", OsumEChat, given)
+    parsed = dict(parse_setting(text) for text in settings) | {"checkpoint": checkpoint, "mode": mode}
+    system = construct("system", "osum-echat", OsumEChat, parsed)
     reply = system.respond(Request(id="chat", audio=audio_ref(audio), language="und"))
     if reply.think is not None:
         click.echo(f"think      {reply.think}")
     for cue, label in reply.perceived.items():
-        click.echo(f"heard      {cue}: {label}")
+        click.echo(f"perceived  {cue}: {label}")
     if reply.reply_emotion:
         click.echo(f"answers in {reply.reply_emotion}")
     click.echo(f"reply      {reply.text}")
@@ -133,7 +146,7 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
         soundfile.write(out, reply.audio.samples, reply.audio.sample_rate)
         click.echo(f"voice      {out}")
     elif count:
-        click.echo(f"voice      none set; {count} speech tokens ({count / 25:.1f} s) were made")
+        click.echo(f"voice      none set; {count} speech tokens ({count / 25:.1f} s) were generated")
     if reply.finish_reason == "length":
-        click.echo("cut off: the reply reached its cap", err=True)
+        click.echo("cut off: the reply reached its length limit", err=True)
     return Exit.DONE

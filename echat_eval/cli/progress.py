@@ -1,4 +1,4 @@
-"""A progress bar: stage, counts, time left. Without a terminal, one line a stage."""
+"""A progress bar: stage, counts, time left. Without a terminal, one line per stage."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Draws what the runner tells; use it as a context manager.
+    """Progress of the runner's stages; a context manager.
 
     Args:
-        told: asked again and again for one more line, such as what was spent so far; "" for none.
+        last_line: called at every redraw for a line below the bars, such as the cost so far; "" for none.
     """
 
-    def __init__(self, told: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, last_line: Callable[[], str] = lambda: "") -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Left
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.text import Text
 
         self._console = Console(stderr=True)
-        self._drawn = sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty()
 
         class Bars(Progress):
             def get_renderables(self) -> Iterable[RenderableType]:
                 yield self.make_tasks_table(self.tasks)
-                if line := told():
+                if line := last_line():
                     yield Text(line)
 
         self._bars = Bars(
@@ -42,33 +48,33 @@ class Bar:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
-            Left(),
+            TimeRemainingColumn(),
             console=self._console,
         )
         self._current: TaskID | None = None
         self._stages: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bar:
-        if self._drawn:
+        if self._is_terminal:
             self._bars.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._drawn:
+        if self._is_terminal:
             self._bars.stop()
 
     def stage(self, name: str, total: int, done: int) -> None:
-        """Begin a line."""
-        if self._drawn:
-            # Rows that were there already do not count into the speed.
+        """Start a line for a stage of `total` rows, of which `done` exist already."""
+        if self._is_terminal:
+            # `completed` keeps existing rows out of the speed.
             self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
         else:
             self._console.print(f"{name}: {total - done} of {total} rows to do", highlight=False)
 
     def advance(self, count: int = 1, *, stage: str | None = None) -> None:
-        """Move a stage's line; by default the newest one's."""
+        """Advance the bar of a stage; by default the newest."""
         line = self._current if stage is None else self._stages.get(stage)
-        if self._drawn and line is not None:
+        if self._is_terminal and line is not None:
             self._bars.advance(line, count)
 
     def note(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`report`: tables, figures and a page to listen to."""
+"""`report`: tables, figures, provenance and a page with audio."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder to make, or an earlier report of ours.",
+    help="Folder to write; an earlier report there is replaced.",
 )
 @click.option(
-    "--only", metavar="PARTS", default="tables,figures,page", show_default=True, help="Parts to make."
+    "--only",
+    metavar="PARTS",
+    default="tables,figures,page",
+    show_default=True,
+    help="Parts to make, separated by commas.",
 )
-@click.option(
-    "--published", is_flag=True, help="Only the published tables, from `baselines/published/` alone."
-)
+@click.option("--published", is_flag=True, help="Make only the published tables, from baselines/published/.")
 @click.option(
     "--ablation",
     "base",
     metavar="SYSTEM",
-    help="Also a table of this system against its variants, all others.",
+    help="System for an ablation table; all other systems are its variants.",
 )
 @click.option(
-    "--trend", metavar="SYSTEMS", help="Also a figure over checkpoints: systems in order, with commas."
+    "--trend",
+    metavar="SYSTEMS",
+    help="Checkpoints for a trend figure: systems in order, separated by commas.",
 )
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="ratings.csv of `rate import`, for the table of people against the automatic measure.",
+    help="Ratings of `rate import`, for a table of people beside the automatic metric.",
 )
 def report(
     runs: tuple[str, ...],
@@ -56,7 +60,7 @@ def report(
     trend: str | None,
     ratings: Path | None,
 ) -> int:
-    """Tables, figures, provenance and a page to listen to, from one or more runs."""
+    """Make tables, figures, provenance and a page with audio from one or more runs."""
     from echat_eval.cli.progress import Bar
     from echat_eval.report.pack import PARTS, build_published, build_report
 
@@ -66,7 +70,7 @@ def report(
             raise UsageError(f"--only {only}: '{part}' is not a part; parts are {', '.join(PARTS)}")
     if published:
         if runs:
-            raise UsageError("--published takes no run: it is made of `baselines/published/` alone")
+            raise UsageError("--published takes no run: it reads only `baselines/published/`")
         with Bar() as bar:
             made = build_published(out, progress=bar)
     elif not runs:

@@ -1,4 +1,4 @@
-"""What a command takes from other runs, and what it may spend: `--no-cache`, `--estimate`, `--max-cost`."""
+"""Cache and cost of a command: `--no-cache`, `--estimate`, `--max-cost`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import click
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
-    from echat_eval.cli.options import Instruments
+    from echat_eval.cli.options import RunOptions
     from echat_eval.cost.meter import Meter
     from echat_eval.cost.prices import PriceTable
     from echat_eval.ports import Oracle, Scorer, System
     from echat_eval.records import Sample
-    from echat_eval.runner.estimate import Estimated
+    from echat_eval.runner.estimate import CostEstimate
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
 
@@ -27,12 +27,12 @@ __all__ = ["Plan", "cached", "print_estimate", "print_spent", "read_budget", "sp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a command is about to ask, and what it may cost.
+    """Calls that a command will make, and their cost limit.
 
     Attributes:
-        controls: replies that are judged again.
+        controls: number of replies that are judged again.
         limit: US dollars; None: no limit.
-        tries: how often a call is made at most.
+        tries: maximum number of tries per call.
     """
 
     systems: Sequence[System | Oracle]
@@ -44,30 +44,33 @@ class Plan:
     tries: int
 
 
-def read_budget(chosen: Instruments) -> tuple[PriceTable, Decimal | None]:
-    """Return the prices and the limit; what is wrong with them is told before anything is loaded.
+def read_budget(options: RunOptions) -> tuple[PriceTable, Decimal | None]:
+    """Return the price table and the limit in US dollars (None: no limit).
+
+    Call this before models are loaded, so that a bad value is reported at once.
 
     Raises:
-        UsageError, BadData: not an amount, or not a price table.
+        UsageError: `--max-cost` is not an amount above 0.
+        BadData: not a price table.
     """
     from echat_eval.cost.prices import read_prices
 
     limit = None
-    if chosen.max_cost is not None:
+    if options.max_cost is not None:
         try:
-            limit = Decimal(chosen.max_cost.strip().removeprefix("$"))
+            limit = Decimal(options.max_cost.strip().removeprefix("$"))
         except InvalidOperation:
             limit = Decimal(-1)
         if not limit.is_finite() or limit <= 0:
             raise UsageError(
-                f"--max-cost {chosen.max_cost!r}: expected US dollars above 0, such as 5 or 0.50"
+                f"--max-cost {options.max_cost!r}: expected US dollars above 0, such as 5 or 0.50"
             )
-    return read_prices(chosen.prices), limit
+    return read_prices(options.prices), limit
 
 
 @contextmanager
 def cached(no_cache: bool, scorers: Sequence[Scorer] = ()) -> Iterator[Cache | None]:
-    """Open the user's cache and show it to the judges; in the end it is brought back to its size."""
+    """Open the user's cache, attach it to the judges, and prune it to its default size at the end."""
     if no_cache:
         yield None
         return
@@ -76,29 +79,29 @@ def cached(no_cache: bool, scorers: Sequence[Scorer] = ()) -> Iterator[Cache | N
 
     with opened_cache() as cache:
         for scorer in scorers:
-            if (jury := getattr(scorer, "jury", None)) is not None:
-                jury.cache = cache
+            if (judge_client := getattr(scorer, "judge_client", None)) is not None:
+                judge_client.cache = cache
         yield cache
-        if cache.grew:
+        if cache.changed:
             prune(cache, limit=DEFAULT_LIMIT, compact=False)
 
 
 @contextmanager
 def spending(folder: RunFolder, plan: Plan, cache: Cache | None) -> Iterator[Meter]:
-    """Say what is still to be asked, then meter what is asked within this block."""
+    """Print the remaining calls and their cost, then meter the calls made in this block."""
     from echat_eval.runner.spending import billed_clients_of, metered
 
-    payers = billed_clients_of(plan.systems, plan.scorers)
-    with metered(folder, payers, plan.table, limit=plan.limit) as meter:
+    billed_clients = billed_clients_of(plan.systems, plan.scorers)
+    with metered(folder, billed_clients, plan.table, limit=plan.limit) as meter:
         print_estimate(folder, plan, cache)
         yield meter
 
 
 def print_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole: bool = False) -> None:
-    """Print what is still to be asked and what it may cost, before anything is sent.
+    """Print the remaining calls and what they may cost, before anything is sent.
 
     Args:
-        whole: to the screen, and also what costs nothing.
+        whole: print to standard output, including systems and judges without calls left.
     """
     from echat_eval.runner.spending import billed_clients_of
 
@@ -112,38 +115,39 @@ def print_estimate(folder: RunFolder, plan: Plan, cache: Cache | None, *, whole:
             systems=plan.systems,
             samples=plan.samples,
             scorers=plan.scorers,
-            recall=ReuseIndex(cache=cache, run=folder),
+            reuse=ReuseIndex(cache=cache, run=folder),
             table=plan.table,
             tries=plan.tries,
         )
-        lines = [_in_words(line) for line in found if line.calls or whole]
+        lines = [_estimate_line(line) for line in found if line.calls or whole]
         if any(line.calls for line in found):
             lines.append(PROXY)
         if plan.controls and any(line.role == "judge" for line in found):
-            lines.append(f"--controls asks up to {4 * plan.controls:,} questions more")
+            lines.append(f"--controls adds up to {4 * plan.controls:,} questions")
         for line in lines:
             click.echo(f"estimate: {line}", err=not whole)
     if whole:
-        others = [system.name for system in plan.systems if getattr(system, "billed_client", None) is None]
-        if others:
-            click.echo(f"estimate: not priced, as they tell no tokens: {', '.join(others)}")
+        unpriced = [system.name for system in plan.systems if getattr(system, "billed_client", None) is None]
+        if unpriced:
+            click.echo(f"estimate: not priced, no token counts: {', '.join(unpriced)}")
 
 
-def _in_words(line: Estimated) -> str:
+def _estimate_line(line: CostEstimate) -> str:
     from echat_eval.cost.prices import OPENAI_HOST
     from echat_eval.runner.estimate import tokens_in_words
 
-    asks = "questions" if line.role == "judge" else "calls"
+    unit = "questions" if line.role == "judge" else "calls"
     if not line.calls:
         return f"{line.role} {line.name}: nothing left to ask"
-    text = f"{line.role} {line.name}: {line.calls:,} {asks}, about {tokens_in_words(line.about)}"
+    text = f"{line.role} {line.name}: {line.calls:,} {unit}, about {tokens_in_words(line.tokens)}"
     if line.money is None:
-        place = line.billed_client.base_url or OPENAI_HOST
-        return f"{text}; money unknown: no price for '{line.billed_client.model}' at {place} (see --prices)"
-    most = (
-        f"at most {_amount(line.most)}" if line.most is not None else "no upper bound (it sets no max_tokens)"
-    )
-    return f"{text}; about {_amount(line.money)} {line.currency}, {most}"
+        host = line.billed_client.base_url or OPENAI_HOST
+        return f"{text}; money unknown: no price for '{line.billed_client.model}' at {host} (see --prices)"
+    if line.upper_bound is None:
+        bound = "no upper bound (max_tokens is not set)"
+    else:
+        bound = f"at most {_amount(line.upper_bound)}"
+    return f"{text}; about {_amount(line.money)} {line.currency}, {bound}"
 
 
 def _amount(money: Decimal) -> str:
@@ -151,12 +155,12 @@ def _amount(money: Decimal) -> str:
 
 
 def print_spent(meter: Meter) -> None:
-    """Print what this command spent, and whether it was stopped by its limit."""
+    """Print the cost of this command, and a note if `--max-cost` stopped calls."""
     if line := meter.line():
         click.echo(f"spent: {line}")
     if meter.withheld:
         click.echo(
-            f"note: what could have gone beyond --max-cost {meter.limit:f} was not asked; "
-            "the same command with a higher limit goes on",
+            f"note: calls that could have exceeded --max-cost {meter.limit:f} were not made; "
+            "run the same command with a higher limit to continue",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""The leaderboard in the terminal."""
+"""Print the leaderboard and intervals on the terminal."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["format_interval", "present", "print_leaderboard"]
 def present(
     board: Leaderboard, folders: Sequence[RunFolder], out: Path | None, published: Sequence[Published] = ()
 ) -> None:
-    """Print a leaderboard and all that stands under it; write the same to `out`, if one is given."""
+    """Print a leaderboard with its notes; write the same to the folder `out`, if given."""
     import click
 
-    from echat_eval.io.files import made_folder, write_atomically
+    from echat_eval.io.files import make_folder, write_atomically
     from echat_eval.leaderboard.notes import secondary_lines
     from echat_eval.leaderboard.render import published_lines, write_files
 
     if out is not None:
-        made_folder(out)
+        make_folder(out)
     notes = secondary_lines(folders)
     print_leaderboard(board)
     for line in notes:
@@ -54,12 +54,12 @@ def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
     from rich.console import Console
 
-    # A terminal wraps; a file or a pipe must not.
+    # Wrap lines on a terminal, but not in a file or a pipe.
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_by_task(board))
     console.print(_others(board))
     if board.headline.proxy:
-        console.print(f"What these numbers mean and do not mean: {PROXY_NOTE}", highlight=False, markup=False)
+        console.print(f"Meaning and limits of these numbers: {PROXY_NOTE}", highlight=False, markup=False)
 
 
 def _table(title: str) -> Table:
@@ -104,10 +104,10 @@ def _others(board: Leaderboard) -> Table:
     return table
 
 
-def format_interval(found: Agreement | Estimate) -> str:
-    """Return a value with its interval, three decimals each; "-" without a value."""
-    if found.value is None:
+def format_interval(estimate: Agreement | Estimate) -> str:
+    """Return a value with its interval, three decimals each; "-" if there is no value."""
+    if estimate.value is None:
         return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:.3f} (no interval)"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f} (no interval)"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

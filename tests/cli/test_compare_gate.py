@@ -1,4 +1,4 @@
-"""`compare` and `gate` as CI runs them: exit codes, files, kept runs, run folders."""
+"""`compare` and `gate` as CI runs them: exit codes, reports, baselines, run folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLICY = "margin: 3\nmetrics:\n  empathy: {higher_is_better: true, low: 0, high:
 
 
 def invoke(command: Any, *words: object) -> tuple[int, str]:
-    """Return exit code and output as `main` would give them."""
+    """Return exit code and output as `main` reports them."""
     result: Result = CliRunner().invoke(command, [str(word) for word in words], standalone_mode=False)
     if isinstance(result.exception, EChatError):
         return int(result.exception.exit_code), str(result.exception)
@@ -35,25 +35,25 @@ def invoke(command: Any, *words: object) -> tuple[int, str]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, table: Table) -> Path:
+def workspace(tmp_path: Path, table: Table) -> Path:
     (tmp_path / "gate.yaml").write_text(POLICY)
     table().to_csv(tmp_path / "main.csv", index=False)
     return tmp_path
 
 
-def gate(place: Path, candidate: pd.DataFrame, *more: object, against: object = None) -> tuple[int, str]:
-    candidate.to_csv(place / "candidate.csv", index=False)
+def gate(workspace: Path, candidate: pd.DataFrame, *more: object, against: object = None) -> tuple[int, str]:
+    candidate.to_csv(workspace / "candidate.csv", index=False)
     return invoke(
         gate_command,
-        place / "candidate.csv",
+        workspace / "candidate.csv",
         "--against",
-        against or place / "main.csv",
+        against or workspace / "main.csv",
         "--policy",
-        place / "gate.yaml",
+        workspace / "gate.yaml",
         "--junit",
-        place / "gate.xml",
+        workspace / "gate.xml",
         "--summary",
-        place / "gate.md",
+        workspace / "gate.md",
         *more,
     )
 
@@ -68,14 +68,20 @@ def gate(place: Path, candidate: pd.DataFrame, *more: object, against: object = 
     ],
     ids=["regressed", "equal", "improved", "30 % missing"],
 )
-def test_the_whole_ci_example(
-    place: Path, table: Table, candidate: dict[str, Any], code: int, title: str, failures: bool, errors: bool
+def test_ci_example_decision_and_reports(
+    workspace: Path,
+    table: Table,
+    candidate: dict[str, Any],
+    code: int,
+    title: str,
+    failures: bool,
+    errors: bool,
 ) -> None:
-    assert invoke(gate_command, "accept", place / "main.csv", "--to", place / "accepted")[0] == 0
-    got, output = gate(place, table(seed=2, **candidate), against=place / "accepted")
+    assert invoke(gate_command, "accept", workspace / "main.csv", "--to", workspace / "accepted")[0] == 0
+    got, output = gate(workspace, table(seed=2, **candidate), against=workspace / "accepted")
     assert got == code
     assert output.startswith(title)
-    suite = ElementTree.parse(place / "gate.xml").getroot().find("testsuite")
+    suite = ElementTree.parse(workspace / "gate.xml").getroot().find("testsuite")
     assert suite is not None
     assert (suite.get("failures") != "0", suite.get("errors") != "0") == (failures, errors)
     cases = suite.findall("testcase")
@@ -83,7 +89,7 @@ def test_the_whole_ci_example(
     assert suite.get("failures") == str(len(suite.findall("testcase/failure")))
     assert suite.get("errors") == str(len(suite.findall("testcase/error")))
     assert all(case.get("name") and case.get("classname") and case.get("time") for case in cases)
-    summary = (place / "gate.md").read_text()
+    summary = (workspace / "gate.md").read_text()
     assert summary.startswith("## ")
     assert f"EChat-eval gate: {title}" in summary.splitlines()[0]
     rows = [line for line in summary.splitlines() if line.startswith("| empathy")]
@@ -92,7 +98,7 @@ def test_the_whole_ci_example(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["runs/x"], "expected `gate CANDIDATE --against"),
         (["a", "b", "--against", "c", "--policy", "d"], "expected `gate CANDIDATE"),
@@ -100,72 +106,72 @@ def test_the_whole_ci_example(
         (["nothing.csv", "--against", "n", "--policy", "gate.yaml"], "no such run folder or table"),
     ],
 )
-def test_misuse_is_said(words: list[str], told: str) -> None:
+def test_gate_misuse_is_one_clear_message(words: list[str], message: str) -> None:
     code, output = invoke(gate_command, *words)
     assert code == Exit.MISUSE
-    assert told in output
+    assert message in output
 
 
-def test_an_old_report_does_not_pass_for_a_new_one(place: Path, table: Table) -> None:
-    assert gate(place, table(seed=2))[0] == 0
-    assert (place / "gate.xml").exists()
-    assert gate(place, table(seed=2).assign(metric="other"))[0] == Exit.MISUSE
-    assert not (place / "gate.xml").exists()
-    assert not (place / "gate.md").exists()
+def test_old_reports_are_removed_when_the_gate_fails(workspace: Path, table: Table) -> None:
+    assert gate(workspace, table(seed=2))[0] == 0
+    assert (workspace / "gate.xml").exists()
+    assert gate(workspace, table(seed=2).assign(metric="other"))[0] == Exit.MISUSE
+    assert not (workspace / "gate.xml").exists()
+    assert not (workspace / "gate.md").exists()
 
 
-def test_a_kept_run_that_was_changed_or_grew_old_cannot_tell(place: Path, table: Table) -> None:
-    kept = place / "accepted"
-    invoke(gate_command, "accept", place / "main.csv", "--to", kept)
-    assert gate(place, table(seed=2), against=kept)[0] == 0
-    with (place / "gate.yaml").open("a") as file:
+def test_baseline_changed_or_too_old_cannot_tell(workspace: Path, table: Table) -> None:
+    kept = workspace / "accepted"
+    invoke(gate_command, "accept", workspace / "main.csv", "--to", kept)
+    assert gate(workspace, table(seed=2), against=kept)[0] == 0
+    with (workspace / "gate.yaml").open("a") as file:
         file.write("max_age_days: 30\n")
-    assert gate(place, table(seed=2), against=kept)[0] == 0
-    assert gate(place, table(seed=2))[0] == 3, "a plain table does not say how old it is"
+    assert gate(workspace, table(seed=2), against=kept)[0] == 0
+    assert gate(workspace, table(seed=2))[0] == 3, "a plain table has no date"
     facts = json.loads((kept / "accepted.json").read_text())
-    for at, told in (("2020-01-01T00:00:00+00:00", "days ago"), ("2999-01-01T00:00:00+00:00", "future")):
+    for at, message in (("2020-01-01T00:00:00+00:00", "days ago"), ("2999-01-01T00:00:00+00:00", "future")):
         (kept / "accepted.json").write_text(json.dumps({**facts, "accepted_at": at}))
-        code, output = gate(place, table(seed=2), against=kept)
+        code, output = gate(workspace, table(seed=2), against=kept)
         assert code == 3
-        assert told in output
+        assert message in output
     (kept / "accepted.json").write_text(json.dumps(facts))
     lines = (kept / "table.jsonl").read_text().replace('"value":5', '"value":4')
     (kept / "table.jsonl").write_text(lines)
-    code, output = gate(place, table(seed=2), against=kept)
+    code, output = gate(workspace, table(seed=2), against=kept)
     assert code == 3
     assert "was changed since it was accepted" in output
 
 
-def test_accept_does_not_write_into_another_folder(place: Path) -> None:
-    code, output = invoke(gate_command, "accept", place / "main.csv", "--to", place)
+def test_accept_refuses_a_folder_that_is_no_baseline(workspace: Path) -> None:
+    code, output = invoke(gate_command, "accept", workspace / "main.csv", "--to", workspace)
     assert code == Exit.MISUSE
-    assert "not a kept run" in output
-    (place / "half").mkdir()
-    (place / "half" / "accepted.json").write_text("{}")
-    assert invoke(compare_command, place / "half", place / "main.csv")[0] == Exit.MISUSE
+    assert "not a baseline of `gate accept`" in output
+    (workspace / "half").mkdir()
+    (workspace / "half" / "accepted.json").write_text("{}")
+    assert invoke(compare_command, workspace / "half", workspace / "main.csv")[0] == Exit.MISUSE
 
 
-def test_names_from_data_cannot_break_the_reports(place: Path, table: Table) -> None:
+def test_names_from_data_are_escaped_in_reports(workspace: Path, table: Table) -> None:
     odd = 'a|b <script>\x00\x1b[2J `x` "&'
     rows = table(-9, seed=2).assign(task=odd)
-    table().assign(task=odd).to_json(place / "odd.jsonl", orient="records", lines=True)
-    rows.to_json(place / "candidate.jsonl", orient="records", lines=True)
+    table().assign(task=odd).to_json(workspace / "odd.jsonl", orient="records", lines=True)
+    rows.to_json(workspace / "candidate.jsonl", orient="records", lines=True)
     code, output = invoke(
         gate_command,
-        place / "candidate.jsonl",
+        workspace / "candidate.jsonl",
         "--against",
-        place / "odd.jsonl",
+        workspace / "odd.jsonl",
         "--policy",
-        place / "gate.yaml",
+        workspace / "gate.yaml",
         "--junit",
-        place / "gate.xml",
+        workspace / "gate.xml",
         "--summary",
-        place / "gate.md",
+        workspace / "gate.md",
     )
     assert code == 1
     assert "\x1b" not in output
-    ElementTree.parse(place / "gate.xml")
-    summary = (place / "gate.md").read_text()
+    ElementTree.parse(workspace / "gate.xml")
+    summary = (workspace / "gate.md").read_text()
     assert "<script>" not in summary
     assert "\x1b" not in summary
     assert all(
@@ -242,16 +248,16 @@ def write_run(folder: Path, shift: float, seed: int, *, judge: str = "j1", at_on
     return folder
 
 
-def test_run_folders_know_their_metrics_clusters_and_times(tmp_path: Path) -> None:
-    one, other = write_run(tmp_path / "a", 0, 1), write_run(tmp_path / "b", 0, 2)
+def test_gate_reads_metrics_clusters_and_latency_from_run_folders(tmp_path: Path) -> None:
+    baseline, candidate = write_run(tmp_path / "a", 0, 1), write_run(tmp_path / "b", 0, 2)
     (tmp_path / "gate.yaml").write_text(
         "margin: 3\nmetrics: {empathy: {}}\nlatency: {first_audio_seconds: {at_most: 1, quantile: 0.7}}\n"
     )
-    words = [gate_command, f"{other}:ours", "--against", one, "--policy", tmp_path / "gate.yaml"]
+    words = [gate_command, f"{candidate}:ours", "--against", baseline, "--policy", tmp_path / "gate.yaml"]
     code, output = invoke(*words)
     assert code == 0, output
     assert "80 shared samples" in output
-    assert load_run(str(other)).headline == "empathy"
+    assert load_run(str(candidate)).headline == "empathy"
     (tmp_path / "many").mkdir()
     parallel = write_run(tmp_path / "c", 0, 2, at_once=8)
     code, output = invoke(gate_command, parallel, *words[2:])
@@ -264,62 +270,62 @@ def test_run_folders_know_their_metrics_clusters_and_times(tmp_path: Path) -> No
     code, output = invoke(gate_command, beside, *words[2:])
     assert code == 3
     assert "--no-overlap" in output
-    manifest = json.loads((other / "manifest.json").read_text())
+    manifest = json.loads((candidate / "manifest.json").read_text())
     manifest["cache"] = {"response": {"ours": {"hits": 3, "stored": 77}}}
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    (candidate / "manifest.json").write_text(json.dumps(manifest))
     code, output = invoke(*words)
     assert code == 3
     assert "3 replies of" in output
     assert "came from the cache and were not timed" in output
 
 
-def test_another_rubric_cannot_tell_and_is_not_compared(tmp_path: Path) -> None:
-    one, other = write_run(tmp_path / "a", 0, 1), write_run(tmp_path / "b", 0, 2, judge="j2")
+def test_runs_with_different_rubrics_are_not_compared(tmp_path: Path) -> None:
+    baseline, candidate = write_run(tmp_path / "a", 0, 1), write_run(tmp_path / "b", 0, 2, judge="j2")
     (tmp_path / "gate.yaml").write_text("margin: 3\nmetrics: {empathy: {}}\n")
-    code, output = invoke(gate_command, other, "--against", one, "--policy", tmp_path / "gate.yaml")
+    code, output = invoke(gate_command, candidate, "--against", baseline, "--policy", tmp_path / "gate.yaml")
     assert code == 3
     assert "scorer 'judge' differs" in output
-    code, output = invoke(compare_command, one, other)
+    code, output = invoke(compare_command, baseline, candidate)
     assert code == Exit.MISUSE
     assert "--anyway" in output
-    code, output = invoke(compare_command, one, other, "--anyway", "--metric", "empathy")
+    code, output = invoke(compare_command, baseline, candidate, "--anyway", "--metric", "empathy")
     assert code == 0
     assert "†" in output
 
 
-def test_compare_shows_run_folders_and_a_trend(tmp_path: Path) -> None:
+def test_compare_prints_pairs_and_a_trend(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"stage{k}", 3.0 * k, k) for k in range(3)]
     code, output = invoke(compare_command, *runs, "--metric", "empathy", "--flips", 2)
     assert code == 0
     assert "trend over all runs" in output
     assert output.count("minus") == 2
-    assert "a step [+" in output
+    assert "per run [+" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["main.csv"], "expected two or more"),
-        (["main.csv", "main.csv"], "nothing says which metrics"),
+        (["main.csv", "main.csv"], "no metric to compare"),
         (["main.csv", "main.csv", "--metric", "empathy"], "has no direction"),
         (["main.csv", "main.csv", "--metric", "empathy=up"], "expected empathy=higher"),
         (["main.csv", "main.csv", "--metric", "wer=lower"], "no metric 'wer'"),
     ],
 )
-def test_compare_misuse_is_said(place: Path, words: list[str], told: str) -> None:
-    code, output = invoke(compare_command, *[place / w if w.endswith(".csv") else w for w in words])
+def test_compare_misuse_is_one_clear_message(workspace: Path, words: list[str], message: str) -> None:
+    code, output = invoke(compare_command, *[workspace / w if w.endswith(".csv") else w for w in words])
     assert code == Exit.MISUSE
-    assert told in output
+    assert message in output
 
 
-def test_the_program_exits_with_the_code(place: Path, table: Table) -> None:
-    table(-8, seed=2).to_csv(place / "bad.csv", index=False)
+def test_program_exits_with_the_code_of_the_decision(workspace: Path, table: Table) -> None:
+    table(-8, seed=2).to_csv(workspace / "bad.csv", index=False)
     words = ["gate", "bad.csv", "--against", "main.csv", "--policy", "gate.yaml"]
     code = "import sys; from echat_eval.cli import main; sys.argv[0] = 'echat-eval'; main()"
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        cwd=place,
+        cwd=workspace,
         env={"PYTHONPATH": str(root), "PATH": ""},
         capture_output=True,
         text=True,
@@ -328,7 +334,7 @@ def test_the_program_exits_with_the_code(place: Path, table: Table) -> None:
     assert done.stdout.startswith("regress")
 
 
-def test_accept_keeps_hashes_and_metrics(tmp_path: Path) -> None:
+def test_accept_stores_hashes_and_metrics(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
     run = load_run(str(write_run(tmp_path / "a", 0, 1)))

@@ -1,4 +1,4 @@
-"""The command line from outside: one clear line, the right exit code, nothing lost."""
+"""The command line as a subprocess: one clear line, the right exit code, no lost rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def call(*words: str | Path, cwd: Path | None = None, **env: str) -> subprocess.
     )
 
 
-def test_help_teaches_by_example_and_loads_nothing_heavy() -> None:
+def test_help_shows_examples_and_imports_no_heavy_package() -> None:
     code = (
         "import sys; from echat_eval.cli import command_line; command_line.main(['--help'], standalone_mode=False); "
         "print(sorted({'numpy', 'rich', 'yaml', 'pandas', 'torch', 'openai', 'scipy', 'soundfile'} & set(sys.modules)))"
@@ -65,7 +65,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("run", "--system", "echo", "--judge", "m", "--rubric", "echat-r9"), 2, "unknown judge 'echat-r9'"),
         (("run", "--system", "canned", "--set", "colour=red"), 2, "unknown setting of system 'canned':"),
         (("run", "--system", "canned", "--set", "text"), 2, "not of the form name=value"),
-        (("run", "--system", "echo:x"), 2, "takes nothing behind a colon"),
+        (("run", "--system", "echo:x"), 2, "takes no argument after a colon"),
         (("run", "--system", "replay"), 2, "needs replies"),
         (("run", "--system", "replay:none.jsonl"), 2, "none.jsonl: no such file or folder"),
         (("run", "--system", "echo", "--judge-url", "http://x"), 2, "--judge-url without --judge"),
@@ -87,14 +87,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: int, line: str) -> None:
     done = call(*words, cwd=tmp_path)
     assert (done.returncode, line in done.stderr + done.stdout) == (code, True), done.stderr
-    assert [said.startswith("echat-eval: ") for said in done.stderr.splitlines() if "note: " not in said] == [
+    assert [line.startswith("echat-eval: ") for line in done.stderr.splitlines() if "note: " not in line] == [
         True
     ]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_run_score_leaderboard_from_outside(tmp_path: Path, tones: Path) -> None:
+def test_run_score_leaderboard_compare_and_gate(tmp_path: Path, tones: Path) -> None:
     arguments = (
         "run",
         "--system",
@@ -146,7 +146,7 @@ def test_run_score_leaderboard_from_outside(tmp_path: Path, tones: Path) -> None
     assert "cannot tell" in gated.stdout or "pass" in gated.stdout
 
 
-def test_missing_rows_end_in_three_and_the_same_command_heals(tmp_path: Path, tones: Path) -> None:
+def test_missing_replies_exit_with_3_and_are_filled_by_the_same_command(tmp_path: Path, tones: Path) -> None:
     call("export", "requests", "--data", tones, "--task", "emotion", "--out", tmp_path / "q")
     rows = [json.loads(line) for line in (tmp_path / "q" / "requests.jsonl").read_text().splitlines()]
     assert {tuple(sorted(row)) for row in rows} == {("audio", "id", "language")}
@@ -176,7 +176,7 @@ def test_missing_rows_end_in_three_and_the_same_command_heals(tmp_path: Path, to
     assert call(*arguments).returncode == 0
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, tones: Path) -> None:
+def test_unwritable_run_folder_is_one_clear_line(tmp_path: Path, tones: Path) -> None:
     (tmp_path / "file").write_text("")
     done = call(
         "run", "--system", "canned", "--data", tones, "--task", "emotion", "--out", tmp_path / "file" / "run"
@@ -186,8 +186,8 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, tones: Path) ->
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_said_and_what_was_done_is_kept(tmp_path: Path, tones: Path) -> None:
-    """A limit on file sizes stands in for a full disk: the write that passes it fails half done."""
+def test_full_disk_keeps_finished_rows(tmp_path: Path, tones: Path) -> None:
+    """A limit on file sizes simulates a full disk: the write that exceeds it is torn."""
     words = [
         "run",
         "--system",
@@ -220,9 +220,9 @@ def test_a_full_disk_is_said_and_what_was_done_is_kept(tmp_path: Path, tones: Pa
     kept = (out / "responses.jsonl").read_text().splitlines()
     assert 1 <= len(kept) < 8
     assert all(json.loads(line) for line in kept)
-    healed = call(*words, "--out", out)
-    assert healed.returncode == 0, healed.stderr
-    assert f"respond: canned: {8 - len(kept)} of 8" in healed.stderr
+    resumed = call(*words, "--out", out)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"respond: canned: {8 - len(kept)} of 8" in resumed.stderr
 
 
 SLOW = """
@@ -251,9 +251,7 @@ def slow_program(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("kill", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
-    tmp_path: Path, tones: Path, kill: int, code: int
-) -> None:
+def test_run_continues_after_a_signal(tmp_path: Path, tones: Path, kill: int, code: int) -> None:
     words = [
         *slow_program(tmp_path),
         "run",
@@ -275,7 +273,7 @@ def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # A shell that runs us in the background has its children ignore Ctrl-C.
+        # Children of a shell in the background ignore Ctrl-C; restore the default.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     responses = tmp_path / "run" / "responses.jsonl"
@@ -295,7 +293,7 @@ def test_stopped_by_a_signal_it_keeps_what_was_done_and_goes_on(
     assert responses.read_text().count("\n") == 8
 
 
-def test_doctor_says_what_is_there(tmp_path: Path) -> None:
+def test_doctor_lists_hardware_and_optional_packages(tmp_path: Path) -> None:
     done = call("doctor")
     assert done.returncode == 0
     assert "cores" in done.stdout
