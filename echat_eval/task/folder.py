@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.schema import Rule, Schema, is_text, one_of, text, whole
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES
 from echat_eval.task.faults import FaultList, display_path
-from echat_eval.task.row import LANGUAGES, RowReader, Rule, check_keys, is_text
+from echat_eval.task.row import LANGUAGES, RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,19 +69,19 @@ def _is_instruction(value: Any) -> bool:
     )
 
 
-_TASK_RULES: Mapping[str, Rule] = {
-    "name": Rule(_is_name, "lower-case letters, digits, '-' and '_'"),
-    "version": Rule(lambda v: type(v) is int and v >= 1, "a whole number from 1"),
-    "title": Rule(_is_title, f"a title for 'en' and perhaps {', '.join(LANGUAGES[1:])}"),
-    "description": Rule(is_text, "a text"),
-    "cues": Rule(_is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
-    "licence": Rule(is_text, "a text, such as 'CC BY 4.0'"),
-    "citation": Rule(is_text, "a text", required=False),
-    "asks": Rule(
-        lambda v: v == "transcript" or v in CUES, f"transcript, {' or '.join(CUES)}", required=False
-    ),
-    "instruction": Rule(_is_instruction, "a question per language", required=False),
-}
+_TASK = Schema(
+    {
+        "name": Rule(_is_name, "lower-case letters, digits, '-' and '_'"),
+        "version": whole(1),
+        "title": Rule(_is_title, f"a title for 'en' and perhaps {', '.join(LANGUAGES[1:])}"),
+        "description": text("a text"),
+        "cues": Rule(_is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
+        "licence": text("a text, such as 'CC BY 4.0'"),
+        "citation": text("a text").optional(),
+        "asks": one_of(("transcript", *CUES)).optional(),
+        "instruction": Rule(_is_instruction, "a question per language", required=False),
+    }
+)
 
 
 def find_faults(folder: Path) -> list[str]:
@@ -151,12 +152,7 @@ def _settings(folder: Path, faults: FaultList) -> Mapping[str, Any]:
     except BadData as error:
         faults.add_line(str(error))
         return {}
-    check_keys(
-        file.content,
-        _TASK_RULES,
-        lambda key, message: faults.add(path, file.lines.get(key, 1), message),
-    )
-    for key, message in _family_faults(file.content):
+    for key, message in (*_TASK.faults(file.content), *_family_faults(file.content)):
         faults.add(path, file.lines.get(key, 1), message)
     return file.content
 

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-import re
 import stat
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.audio import audio_ref, read_mono
+from echat_eval.io.schema import (
+    ANYTHING,
+    SHA256,
+    STRING,
+    TEXT,
+    Rule,
+    Schema,
+    is_text,
+    list_of,
+    mapping_of,
+    one_of,
+    shorten,
+    text,
+)
 from echat_eval.labels import check_label
 from echat_eval.records import Sample, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from echat_eval.records import AudioRef
     from echat_eval.task.faults import FaultList
 
-__all__ = ["LANGUAGES", "RowReader", "Rule", "check_keys", "is_text"]
+__all__ = ["LANGUAGES", "RowReader"]
 
 #: BCP 47 primary tags of the languages supported by texts, judges and recognisers.
 LANGUAGES: tuple[str, ...] = ("en", "zh")
-MAX_TEXT_CHARACTERS = 20_000
 MAX_ID_CHARACTERS = 200
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Constraint on the value of one key: a test and its description."""
-
-    holds: Callable[[Any], bool]
-    expected: str
-    required: bool = True
-
-
-def is_text(value: Any) -> bool:
-    """Return whether a value is non-blank text of bounded length that UTF-8 can encode."""
-    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARACTERS:
-        return False
-    return value.isascii() or _SURROGATE.search(value) is None
 
 
 def _is_id(value: Any) -> bool:
@@ -53,63 +46,33 @@ def _is_id(value: Any) -> bool:
     )
 
 
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
-
-
-def _is_cues(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(label, str) for label in value.values())
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(is_text(entry) for entry in value)
-
-
-def _is_objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
-
-
-_TEXT = f"text of 1 to {MAX_TEXT_CHARACTERS:,} characters"
-_SHA256_TEXT = "64 lower-case hexadecimal digits"
-_ROW_RULES: Mapping[str, Rule] = {
-    "id": Rule(_is_id, f"printable text of 1 to {MAX_ID_CHARACTERS} characters"),
-    "audio": Rule(is_text, "a path inside the task's folder"),
-    "audio_sha256": Rule(_is_sha256, _SHA256_TEXT),
-    "transcript": Rule(is_text, _TEXT),
-    "cues": Rule(_is_cues, "an object of cue: label"),
-    "language": Rule(lambda v: v in LANGUAGES, " or ".join(LANGUAGES)),
-    "source": Rule(lambda v: v in ("real", "synthetic"), "real or synthetic"),
-    "speaker": Rule(is_text, _TEXT, required=False),
-    "contrast_group": Rule(is_text, _TEXT, required=False),
-    "references": Rule(_is_texts, "a list of texts", required=False),
-    "history": Rule(_is_objects, "a list of objects", required=False),
-    "note": Rule(is_text, _TEXT, required=False),
-}
-_TURN_RULES: Mapping[str, Rule] = {
-    "role": Rule(lambda v: v in ("user", "assistant"), "user or assistant"),
-    "text": Rule(is_text, _TEXT, required=False),
-    "audio": Rule(is_text, "a path inside the task's folder", required=False),
-    "audio_sha256": Rule(_is_sha256, _SHA256_TEXT, required=False),
-}
-
-
-def check_keys(values: Mapping[str, Any], rules: Mapping[str, Rule], add: Callable[[str, str], None]) -> None:
-    """Check a mapping against a closed schema; call `add(key, message)` for each fault."""
-    for key in values:
-        if key not in rules:
-            add(key, f"unknown key '{_short(key)}'; keys are {', '.join(rules)}")
-    for key, rule in rules.items():
-        value = values.get(key)
-        if value is None:
-            if rule.required:
-                add(key, f"key '{key}' is missing; expected {rule.expected}")
-        elif not rule.holds(value):
-            add(key, f"'{key}' is {_short(value)}, expected {rule.expected}")
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+_CUES = mapping_of(STRING, "an object of cue: label")
+_TURNS = list_of(mapping_of(ANYTHING, "an object"), "a list of objects").optional()
+_PATH = text("a path inside the task's folder")
+_ROW = Schema(
+    {
+        "id": Rule(_is_id, f"printable text of 1 to {MAX_ID_CHARACTERS} characters"),
+        "audio": _PATH,
+        "audio_sha256": SHA256,
+        "transcript": TEXT,
+        "cues": _CUES,
+        "language": one_of(LANGUAGES),
+        "source": one_of(("real", "synthetic")),
+        "speaker": TEXT.optional(),
+        "contrast_group": TEXT.optional(),
+        "references": list_of(TEXT, "a list of texts").optional(),
+        "history": _TURNS,
+        "note": TEXT.optional(),
+    }
+)
+_TURN = Schema(
+    {
+        "role": one_of(("user", "assistant")),
+        "text": TEXT.optional(),
+        "audio": _PATH.optional(),
+        "audio_sha256": SHA256.optional(),
+    }
+)
 
 
 class RowReader:
@@ -138,12 +101,13 @@ class RowReader:
     def read(self, line: int, row: Mapping[str, Any]) -> Sample | None:
         """Return the row's Sample, or None after adding its faults."""
         before = len(self._faults.found)
-        check_keys(row, _ROW_RULES, lambda _, message: self._add(line, message))
-        if _is_cues(row.get("cues")):
+        for _, message in _ROW.faults(row):
+            self._add(line, message)
+        if _CUES.holds(row.get("cues")):
             self._check_cues(line, row["cues"])
         audio = self._audio(line, row.get("audio"), row.get("audio_sha256"))
         turns = row.get("history") or []
-        history = self._history(line, turns) if _is_objects(turns) else ()
+        history = self._history(line, turns) if _TURNS.holds(turns) else ()
         if len(self._faults.found) > before or audio is None:
             return None
         return Sample(
@@ -179,7 +143,7 @@ class RowReader:
 
     def _audio(self, line: int, name: Any, declared: Any) -> AudioRef | None:
         """Return the audio file, or None after adding a fault of its path, content or hash."""
-        if not is_text(name) or not _is_sha256(declared):
+        if not is_text(name) or not SHA256.holds(declared):
             return None
         try:
             path = self._path_inside(name)
@@ -187,12 +151,12 @@ class RowReader:
             if self._decode:
                 _check_decoded(path)
         except BadData as error:
-            self._add(line, f"audio '{_short(name)}': {str(error).removeprefix(f'{self._folder / name}: ')}")
+            self._add(line, f"audio {shorten(name)}: {str(error).removeprefix(f'{self._folder / name}: ')}")
             return None
         if audio.sha256 != declared:
             self._add(
                 line,
-                f"audio '{_short(name)}': sha256 is {audio.sha256[:12]}..., the row has {declared[:12]}...; "
+                f"audio {shorten(name)}: sha256 is {audio.sha256[:12]}..., the row has {declared[:12]}...; "
                 "fetch the file again, or correct the hash",
             )
             return None
@@ -221,16 +185,14 @@ class RowReader:
     def _history(self, line: int, turns: list[dict[str, Any]]) -> tuple[Turn, ...]:
         history = []
         for number, turn in enumerate(turns, 1):
-
-            def add(_: str, message: str, number: int = number) -> None:
-                self._add(line, f"history turn {number}: {message}")
-
             before = len(self._faults.found)
-            check_keys(turn, _TURN_RULES, add)
+            found = [message for _, message in _TURN.faults(turn)]
             if ("audio" in turn) != ("audio_sha256" in turn):
-                add("audio", "'audio' and 'audio_sha256' go together")
+                found.append("'audio' and 'audio_sha256' go together")
             if turn.get("text") is None and turn.get("audio") is None:
-                add("text", "expected 'text', 'audio' or both")
+                found.append("expected 'text', 'audio' or both")
+            for message in found:
+                self._add(line, f"history turn {number}: {message}")
             audio = self._audio(line, turn.get("audio"), turn.get("audio_sha256"))
             if len(self._faults.found) == before:
                 history.append(Turn(role=turn["role"], text=turn.get("text"), audio=audio))

@@ -120,7 +120,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "blank transcript": (
         changed(0, transcript="  "),
-        "1: 'transcript' is   , expected text of 1 to 20,000 characters",
+        "1: 'transcript' is '  ', expected text of 1 to 20,000 characters",
     ),
     "alias": (changed(3, cues={"emotion": "angry"}), "4: emotion 'angry' is an alias; write 'anger'"),
     "unknown label": (
@@ -139,8 +139,8 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
         changed(3, cues={"age": "old"}),
         "4: names 0 of the task's cues (emotion), expected at least 1",
     ),
-    "unknown language": (changed(2, language="tlh"), "3: 'language' is tlh, expected en or zh"),
-    "unknown source": (changed(2, source="studio"), "3: 'source' is studio, expected real or synthetic"),
+    "unknown language": (changed(2, language="tlh"), "3: 'language' is 'tlh', expected en or zh"),
+    "unknown source": (changed(2, source="studio"), "3: 'source' is 'studio', expected real or synthetic"),
     "duplicate id": (changed(2, id="r0"), "3: id 'r0' is already on line 1"),
     "id no text": (changed(2, id=7), "3: 'id' is 7, expected printable text of 1 to 200 characters"),
     "path up": (
@@ -158,7 +158,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     "audio is a folder": (changed(2, audio="audio"), "3: audio 'audio': not a file"),
     "hash no hash": (
         changed(2, audio_sha256="XYZ"),
-        "3: 'audio_sha256' is XYZ, expected 64 lower-case hexadecimal digits",
+        "3: 'audio_sha256' is 'XYZ', expected 64 lower-case hexadecimal digits",
     ),
     "wrong hash": (
         changed(2, audio_sha256="0" * 64),
@@ -187,11 +187,11 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "references no list": (
         changed(0, references="Hello"),
-        "1: 'references' is Hello, expected a list of texts",
+        "1: 'references' is 'Hello', expected a list of texts",
     ),
     "history role": (
         changed(0, history=[{"role": "system", "text": "x"}]),
-        "1: history turn 1: 'role' is system, expected user or assistant",
+        "1: history turn 1: 'role' is 'system', expected user or assistant",
     ),
     "history empty": (
         changed(0, history=[{"role": "user"}]),
@@ -235,7 +235,7 @@ YAML_FAULTS: dict[str, tuple[str, str]] = {
     "title": (YAML.replace("{en: Mood}", "{zh: X}"), TITLE_FAULT),
     "name": (
         YAML.replace("name: mood", "name: ../mood"),
-        "mood/task.yaml:1: 'name' is ../mood, expected lower-case letters, digits, '-' and '_'",
+        "mood/task.yaml:1: 'name' is '../mood', expected lower-case letters, digits, '-' and '_'",
     ),
     "cue": (
         YAML.replace("[emotion]", "[mood]"),

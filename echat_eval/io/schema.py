@@ -1,0 +1,227 @@
+"""Closed schemas for YAML, JSON and JSON Lines: every key has a rule, and every fault has a place.
+
+A fault states what was found, what is expected and, through its reader, the file and the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.io.jsonl import read_rows
+from echat_eval.io.strict_yaml import YamlFile, read_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "ANYTHING",
+    "MAX_TEXT_CHARACTERS",
+    "SHA256",
+    "STRING",
+    "TEXT",
+    "Rule",
+    "Schema",
+    "is_number",
+    "is_text",
+    "is_whole",
+    "list_of",
+    "mapping_of",
+    "number",
+    "one_of",
+    "read_schema_rows",
+    "read_schema_yaml",
+    "shorten",
+    "text",
+    "whole",
+]
+
+#: Length limit of one text in a file, and of a transcript that scorers compare.
+MAX_TEXT_CHARACTERS = 20_000
+_MAX_SHOWN = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Constraint on the value of one key.
+
+    Attributes:
+        holds: test of a value; a null value counts as a missing key and is not tested.
+        expected: description of valid values, for messages.
+        required: whether the key must be there.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
+    required: bool = True
+
+    def optional(self) -> Rule:
+        """Return the rule for a key that may be missing."""
+        return replace(self, required=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Rules for the keys of a mapping.
+
+    Attributes:
+        rules: key -> rule, in the order in which messages list them.
+        closed: whether other keys are faults.
+    """
+
+    rules: Mapping[str, Rule]
+    closed: bool = True
+
+    def faults(self, values: Any) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each fault: unknown keys first, then missing keys and invalid values.
+
+        >>> schema = Schema({"version": whole(1), "note": text().optional()})
+        >>> list(schema.faults({"version": "2", "nota": "x"}))  # doctest: +NORMALIZE_WHITESPACE
+        [('nota', "unknown key 'nota'; did you mean 'note'? keys are version, note"),
+         ('version', "'version' is '2', expected a whole number from 1")]
+        """
+        keys = ", ".join(self.rules)
+        if not isinstance(values, Mapping):
+            yield "", f"is {shorten(values)}, expected a mapping of {keys}"
+            return
+        for key in values:
+            if self.closed and key not in self.rules:
+                similar = get_close_matches(str(key), self.rules, n=1)
+                hint = f"did you mean '{similar[0]}'? " if similar else ""
+                yield str(key), f"unknown key {shorten(key)}; {hint}keys are {keys}"
+        for key, rule in self.rules.items():
+            value = values.get(key)
+            if value is None:
+                if rule.required:
+                    yield key, f"key '{key}' is missing; expected {rule.expected}"
+            elif not rule.holds(value):
+                yield key, f"'{key}' is {shorten(value)}, expected {rule.expected}"
+
+    def holds(self, values: Any) -> bool:
+        """Return whether a mapping has no fault, as the `holds` of a rule for a nested mapping."""
+        return next(self.faults(values), None) is None
+
+    def check(self, values: Any, location: str | Callable[[str], str]) -> None:
+        """Raise BadData with the first fault.
+
+        Args:
+            location: place of the mapping, or a function from a key to the key's place.
+        """
+        for key, message in self.faults(values):
+            raise BadData(f"{location if isinstance(location, str) else location(key)}: {message}")
+
+
+def read_schema_yaml(path: Path, schema: Schema, *, shown: str | None = None) -> YamlFile:
+    """Return the content of a YAML file that follows a schema.
+
+    Args:
+        shown: name of the file in messages; the path by default.
+
+    Raises:
+        BadData: the file is invalid; the message names file and line.
+    """
+    file = read_yaml(path, shown=shown)
+    schema.check(file.content, lambda key: f"{shown or path}:{file.lines.get(key, 1)}")
+    return file
+
+
+def read_schema_rows(path: Path, schema: Schema) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file whose rows follow a schema.
+
+    Raises:
+        BadData: a row is invalid; the message names file and line.
+    """
+    for line, row in read_rows(path):
+        schema.check(row, f"{path}:{line}")
+        yield line, row
+
+
+def shorten(value: Any) -> str:
+    """Return a value for a message: its repr in at most 60 characters.
+
+    >>> shorten("happy"), len(shorten("x" * 1000))
+    ("'happy'", 60)
+    """
+    shown = repr(value[: _MAX_SHOWN + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value is non-blank text of bounded length that UTF-8 can encode."""
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT_CHARACTERS:
+        return False
+    return value.isascii() or _SURROGATE.search(value) is None
+
+
+def is_number(value: Any, *, low: float = -inf, high: float = inf) -> bool:
+    """Return whether a value is a finite number from `low` to `high`; booleans are no numbers.
+
+    >>> [is_number(value, low=0) for value in (0, 1.5, True, -1, float("nan"), float("inf"), "1")]
+    [True, True, False, False, False, False, False]
+    """
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and low <= value <= high and abs(value) != inf
+
+
+def is_whole(value: Any, *, low: float = -inf, high: float = inf) -> bool:
+    """Return whether a value is a whole number from `low` to `high`, written without a decimal point."""
+    return isinstance(value, int) and is_number(value, low=low, high=high)
+
+
+def text(expected: str = f"text of 1 to {MAX_TEXT_CHARACTERS:,} characters") -> Rule:
+    """Return the rule for a text; see `is_text`."""
+    return Rule(is_text, expected)
+
+
+def whole(low: int, high: float = inf) -> Rule:
+    """Return the rule for a whole number from `low` to `high`."""
+    return Rule(lambda v: is_whole(v, low=low, high=high), f"a whole number {_range(low, high)}")
+
+
+def number(low: float = -inf, high: float = inf) -> Rule:
+    """Return the rule for a finite number from `low` to `high`."""
+    return Rule(lambda v: is_number(v, low=low, high=high), f"a finite number {_range(low, high)}".rstrip())
+
+
+def _range(low: float, high: float) -> str:
+    return " ".join(
+        [f"from {low:g}"] * (low > -inf) + [f"{'to' if low > -inf else 'up to'} {high:g}"] * (high < inf)
+    )
+
+
+def one_of(values: tuple[str, ...]) -> Rule:
+    """Return the rule for one of several words."""
+    expected = " or ".join(part for part in (", ".join(values[:-1]), values[-1]) if part)
+    return Rule(lambda v: isinstance(v, str) and v in values, expected)
+
+
+def list_of(rule: Rule, expected: str) -> Rule:
+    """Return the rule for a list whose every entry follows `rule`."""
+    return Rule(lambda v: isinstance(v, list) and all(rule.holds(entry) for entry in v), expected)
+
+
+def mapping_of(rule: Rule, expected: str) -> Rule:
+    """Return the rule for a mapping from any texts to values that follow `rule`."""
+    return Rule(
+        lambda v: (
+            isinstance(v, Mapping)
+            and all(isinstance(key, str) and rule.holds(entry) for key, entry in v.items())
+        ),
+        expected,
+    )
+
+
+#: Rules that several schemas share; `STRING` also accepts empty text.
+TEXT = text()
+ANYTHING = Rule(lambda _: True, "any value")
+STRING = Rule(lambda v: isinstance(v, str), "text")
+SHA256 = Rule(
+    lambda v: isinstance(v, str) and _SHA256.fullmatch(v) is not None, "64 lower-case hexadecimal digits"
+)
