@@ -1,4 +1,4 @@
-"""Evaluate empathetic spoken dialogue: does a system hear how people speak, not only what they say?"""
+"""Evaluate empathetic spoken dialogue: does a system respond to how people speak, not only to their words?"""
 
 from echat_eval.records import (
     Annotation,

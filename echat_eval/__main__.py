@@ -1,4 +1,4 @@
-"""`python -m echat_eval` is `echat-eval`."""
+"""Run `echat-eval` as `python -m echat_eval`."""
 
 from echat_eval.cli import main
 

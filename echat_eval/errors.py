@@ -1,20 +1,21 @@
-"""Every error this package raises on purpose, and the exit code each one means.
+"""Errors that this package raises on purpose, and the exit code of each.
 
-    EChatError
-    ├── UsageError            2   the caller asked for something impossible
-    │   ├── UnknownName       2   no task, system, annotator, scorer or judge by that name
-    │   ├── BadData           2   a shipped or user file breaks its schema
+    EChatError               70   root
+    ├── UsageError            2   the request cannot be carried out as given
+    │   ├── UnknownName       2   no task, system, annotator, scorer or judge has this name
+    │   ├── BadData           2   a shipped file or a user's file violates its schema
     │   └── NotInstalled      2   an optional package, model or asset is missing
-    ├── RunError              3   the run started and could not go on
-    │   └── Busy              3   another process writes to the same place
-    └── RowError                  what happened to one row; the runner records it, nobody exits on it
-        ├── SystemFailure         the system's doing: the row has failed
-        ├── Unavailable           the network's, harness's or judge's doing: the row is missing
-        │   ├── JudgeFailure      the judge answered, but not in the agreed form
-        │   └── Withheld          we did not ask, and would not on another try
-        └── NotApplicable         this instrument or system does not do this kind of row
+    ├── RunError              3   the run started and cannot continue
+    │   └── Busy              3   another process is writing to the same folder or store
+    ├── RowError                  outcome of one row; the runner records it as a state and continues
+    │   ├── SystemFailure         the system is at fault: the row is "failed"
+    │   ├── Unavailable           the network, harness or judge is at fault: the row is "missing"
+    │   │   ├── JudgeFailure      the judge's answer does not have the required form
+    │   │   └── Withheld          the call was not made, and retrying would not change that
+    │   └── NotApplicable         the system or instrument does not support this kind of row
+    └── LedgerError          70   rows are lost or doubled: a bug of ours (in `store.ledger`)
 
-A message says what was got, what was expected, where, and what to do.
+A message states what was found, what was expected, where, and what to do.
 """
 
 from __future__ import annotations
@@ -56,19 +57,19 @@ class Exit(IntEnum):
 
 
 class EChatError(Exception):
-    """Root of the tree above."""
+    """The root of all errors of this package."""
 
     exit_code: Exit = Exit.BUG
 
 
 class UsageError(EChatError):
-    """The caller asked for something impossible."""
+    """The request cannot be carried out as given."""
 
     exit_code = Exit.MISUSE
 
 
 class UnknownName(UsageError):
-    """No task, system, annotator, scorer or judge goes by that name.
+    """No task, system, annotator, scorer or judge has this name.
 
     >>> print(UnknownName("system", "canend", ["canned", "echo"]))
     unknown system 'canend'. Did you mean 'canned'? Known: canned, echo.
@@ -76,45 +77,45 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = get_close_matches(name, names, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        similar = get_close_matches(name, names, n=1)
+        hint = f" Did you mean '{similar[0]}'?" if similar else ""
         super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
 
 
 class BadData(UsageError):
-    """A shipped or user file breaks its schema."""
+    """A shipped file or a user's file violates its schema."""
 
 
 class NotInstalled(UsageError):
-    """An optional package, model or asset is missing; the message says how to get it."""
+    """An optional package, model or asset is missing; the message gives the command that installs it."""
 
 
 class RunError(EChatError):
-    """The run started and could not go on."""
+    """The run started and cannot continue."""
 
     exit_code = Exit.CANNOT_TELL
 
 
 class Busy(RunError):
-    """Another process writes to the same run folder or store."""
+    """Another process is writing to the same run folder or store."""
 
 
 class RowError(EChatError):
-    """What happened to one row. The runner turns it into a ledger state."""
+    """The outcome of one row. The runner records it as a ledger state."""
 
 
 class SystemFailure(RowError):
-    """The system under evaluation did not do its work: the row has failed."""
+    """The system under evaluation is at fault: the row is "failed"."""
 
 
 class Unavailable(RowError):
-    """The network, the harness or a service did not do its work: the row is missing.
+    """The network, the harness or a service is at fault: the row is "missing".
 
     Args:
-        message: what happened.
-        retry_after: seconds a server asked us to wait, if it did.
-        crowded: fewer calls at once might have gone well: too many requests, or no answer in time.
-        refused: a server said no before it did anything, so nothing was paid.
+        message: description of the fault.
+        retry_after: seconds that the server asked to wait, if any.
+        overloaded: too many requests or a timeout; fewer concurrent calls may succeed.
+        refused: the server rejected the request without processing it, so nothing was billed.
     """
 
     def __init__(
@@ -132,12 +133,12 @@ class Unavailable(RowError):
 
 
 class JudgeFailure(Unavailable):
-    """The judge answered, but not in the agreed form: the verdict is missing."""
+    """The judge's answer does not have the required form: the verdict is "missing"."""
 
 
 class Withheld(Unavailable):
-    """We did not ask, and would not on another try: the row is missing at once."""
+    """The call was not made, and retrying would not change that: the row is "missing" at once."""
 
 
 class NotApplicable(RowError):
-    """This instrument or system does not do this kind of row."""
+    """The system or instrument does not support this kind of row."""

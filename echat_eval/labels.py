@@ -1,7 +1,7 @@
-"""The benchmark's cue labels, and the one table that maps other spellings to them.
+"""Cue labels of the benchmark, and the table that maps other spellings to them.
 
-The sets are those of OSUM-EChat's own label inventory; emotion2vec's, SenseVoice's and the
-training data's spellings are aliases of them.
+The label sets are those of OSUM-EChat. The spellings of emotion2vec, SenseVoice and the training data are
+aliases.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ALIASES", "CUES", "LABELS", "UNKNOWN", "check_label", "to_label"]
+__all__ = [
+    "ALIASES",
+    "CUES",
+    "LABELS",
+    "UNKNOWN",
+    "check_label",
+    "check_labels",
+    "gold_label",
+    "is_right",
+    "to_label",
+]
 
-#: Cue name -> its labels, in the order tables show them.
+#: Cue name -> labels, in the order of tables.
 LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "emotion": ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise", "other"),
@@ -27,10 +37,10 @@ LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 CUES: tuple[str, ...] = tuple(LABELS)
 
-#: What an instrument answers when it cannot say; never a gold label.
+#: Label of an undecided instrument; never a gold label.
 UNKNOWN = "unknown"
 
-#: Cue name -> (foreign spelling, lower case, without <> and <||>) -> label.
+#: Cue name -> other spelling (lower case, without <> and <||>) -> label.
 ALIASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "emotion": {
@@ -64,7 +74,7 @@ ALIASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def to_label(cue: str, spelling: str) -> str | None:
-    """Return the benchmark's label for a foreign spelling, or None if there is none.
+    """Return the benchmark's label for another spelling, or None if it is not in the table.
 
     >>> to_label("emotion", "<ANGRY>"), to_label("event", "<|Laughter|>"), to_label("age", "dragon")
     ('anger', 'laugh', None)
@@ -75,8 +85,33 @@ def to_label(cue: str, spelling: str) -> str | None:
     return ALIASES[cue].get(plain)
 
 
+def is_right(gold: str, named: str | None) -> bool:
+    """Return whether a named label is the gold label.
+
+    A reply that names no label (None or "unknown") is wrong, in every recall, accuracy and confusion.
+
+    >>> is_right("sad", "sad"), is_right("sad", "happy"), is_right("sad", None), is_right("sad", UNKNOWN)
+    (True, False, False, False)
+    """
+    return named is not None and named != UNKNOWN and named == gold
+
+
+def gold_label(cues: Mapping[str, str], asks: str | None) -> str | None:
+    """Return the gold label of a sample that macro means average over.
+
+    It is the label of the cue that the sample asks about, else of its only cue; None if it has several.
+
+    >>> gold_label({"age": "old", "emotion": "sad"}, "age"), gold_label({"emotion": "sad"}, None)
+    ('old', 'sad')
+    >>> gold_label({"age": "old", "emotion": "sad"}, None) is None
+    True
+    """
+    asked = cues.get(asks) if asks is not None else None
+    return asked or (next(iter(cues.values())) if len(cues) == 1 else None)
+
+
 def check_label(cue: str, label: str) -> None:
-    """Raise BadData unless `label` is spelled as the benchmark spells it.
+    """Raise BadData unless `label` is one of the benchmark's own spellings.
 
     >>> check_label("emotion", "angry")
     Traceback (most recent call last):
@@ -90,3 +125,12 @@ def check_label(cue: str, label: str) -> None:
     if alias and alias != UNKNOWN:
         raise BadData(f"{cue} '{label}' is an alias; write '{alias}'")
     raise BadData(f"unknown {cue} '{label}'; labels are {', '.join(LABELS[cue])}")
+
+
+def check_labels(labels: Mapping[str, str], location: str) -> None:
+    """Raise BadData, starting with the location, unless every cue and label is valid."""
+    for cue, label in labels.items():
+        try:
+            check_label(cue, label)
+        except BadData as error:
+            raise BadData(f"{location}: {error}") from error

@@ -1,6 +1,7 @@
-"""Names become objects: one visible table per port first, then entry points of other distributions.
+"""Look-up of systems, annotators and scorers by name, and construction from settings.
 
-A table's values are import paths ("package.module:Class"), so listing names imports nothing.
+Names come from one table per port, then from the entry points of other distributions. The values of a table
+are import paths ("package.module:Class"), so that listing names imports nothing.
 """
 
 from __future__ import annotations
@@ -18,31 +19,38 @@ from echat_eval.errors import NotInstalled, UnknownName, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COUNTS", "SECONDS", "checked", "construct", "known_names", "load_named", "parse_setting"]
+__all__ = ["COUNTS", "SECONDS", "check_setting", "construct", "known_names", "load_named", "parse_setting"]
+
+#: Settings with the same meaning in every adapter: counts, at least 1, and seconds, above 0.
+COUNTS = ("calls_at_once", "batch_size", "max_tokens", "max_new_tokens")
+SECONDS = ("timeout", "start_timeout")
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def _others(kind: str) -> dict[str, str]:
+def _entry_points(kind: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=f"echat_eval.{kind}s")}
 
 
 def known_names(kind: str, table: Mapping[str, str]) -> list[str]:
-    """Return every name of a kind, ours first, then those of entry points.
+    """Return all names of a kind: those of the table first, then those of entry points.
 
     Args:
         kind: "system", "annotator" or "scorer"; entry points are in the group "echat_eval.<kind>s".
-        table: name -> import path of what ships with the package.
+        table: name -> import path of the classes that ship with the package.
     """
-    return [*table, *sorted(set(_others(kind)) - set(table))]
+    return [*table, *sorted(set(_entry_points(kind)) - set(table))]
 
 
 def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
-    """Return the class a name stands for.
+    """Return the class with the given name.
 
     Raises:
-        UnknownName: nothing goes by that name.
-        NotInstalled: a package it needs is missing.
+        UnknownName: no class has this name.
+        NotInstalled: the class needs a package that is missing.
+        UsageError: an entry point names an attribute that does not exist.
     """
-    path = table.get(name) or _others(kind).get(name)
+    path = table.get(name) or _entry_points(kind).get(name)
     if path is None:
         raise UnknownName(kind, name, known_names(kind, table))
     module, _, attribute = path.partition(":")
@@ -50,7 +58,7 @@ def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise NotInstalled(
-            f"{kind} '{name}' needs the package '{error.name}'; `echat-eval doctor` says how to get it"
+            f"{kind} '{name}' needs the package '{error.name}'; `echat-eval doctor` shows how to install it"
         ) from error
     except AttributeError as error:
         raise UsageError(
@@ -59,38 +67,45 @@ def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
 
 
 def construct(kind: str, name: str, cls: Any, settings: Mapping[str, Any]) -> Any:
-    """Return an instance made with settings, and refuse settings it does not know."""
-    known = [p for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in known)
-    for given in settings:
-        if not open_ended and given not in {p.name for p in known}:
-            raise UnknownName(f"setting of {kind} '{name}':", given, (p.name for p in known))
-    lacking = [
+    """Return an instance of a class, with checked settings.
+
+    Raises:
+        UnknownName: the constructor has no parameter for a setting.
+        UsageError: a required setting is missing, or a value has the wrong type.
+    """
+    parameters = [p for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for setting in settings:
+        if not takes_any and setting not in {p.name for p in parameters}:
+            raise UnknownName(f"setting of {kind} '{name}':", setting, (p.name for p in parameters))
+    missing = [
         p.name
-        for p in known
+        for p in parameters
         if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in settings
     ]
-    if lacking:
-        raise UsageError(f"{kind} '{name}' needs {', '.join(lacking)}; give it as --set {lacking[0]}=VALUE")
-    module = vars(sys.modules[cls.__module__])
-    fit = {
-        p.name: checked(f"{kind} '{name}': {p.name}", p.name, settings[p.name], _hint(p.annotation, module))
-        for p in known
+    if missing:
+        raise UsageError(f"{kind} '{name}' needs {', '.join(missing)}; give it as --set {missing[0]}=VALUE")
+    namespace = vars(sys.modules[cls.__module__])
+    checked = {
+        p.name: check_setting(
+            f"{kind} '{name}': {p.name}", p.name, settings[p.name], _type_of(p.annotation, namespace)
+        )
+        for p in parameters
         if p.name in settings and p.kind is not p.VAR_KEYWORD
     }
-    return cls(**{**settings, **fit})
+    return cls(**{**settings, **checked})
 
 
-def _hint(annotation: Any, module: Mapping[str, Any]) -> Any:
-    """Return the type of a parameter; Any where only type checkers know it."""
+def _type_of(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    """Return the type of a parameter; Any if the annotation cannot be evaluated at run time."""
     try:
-        return eval(annotation, dict(module)) if isinstance(annotation, str) else annotation
-    except Exception:  # noqa: BLE001  somebody else's annotation may do anything
+        return eval(annotation, dict(namespace)) if isinstance(annotation, str) else annotation
+    except Exception:  # noqa: BLE001  evaluating a foreign annotation may raise anything
         return Any
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Return the name and value of `name=value`; the value is read as a YAML scalar.
+    """Return the name and value of `name=value`; the value is parsed as a YAML scalar.
 
     >>> parse_setting("max_tokens=40"), parse_setting("model=tiny.en")
     (('max_tokens', 40), ('model', 'tiny.en'))
@@ -107,78 +122,69 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name.strip(), parsed if isinstance(parsed, str | int | float | bool) else value
 
 
-#: Settings that every adapter means alike: numbers that count something, and seconds.
-COUNTS = ("calls_at_once", "batch_size", "max_tokens", "max_new_tokens")
+def check_setting(label: str, name: str, value: Any, annotation: Any) -> Any:
+    """Return a setting converted to the annotated type of its parameter.
 
-
-SECONDS = ("timeout", "start_timeout")
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def checked(where: str, name: str, value: Any, hint: Any) -> Any:
-    """Return a setting as the type its parameter is annotated with.
-
-    Only plain types are checked: numbers, text, true or false, `Literal` and unions of them. What is
-    annotated otherwise, or not at all, is left to whoever is built.
+    Only plain types are checked: numbers, text, true or false, `Literal` and unions of them. A value with
+    another annotation, or with none, is returned unchanged.
 
     Args:
-        where: whose setting it is, for the message.
+        label: owner and name of the setting, for the message.
         value: as read from the command line or a file.
 
     Raises:
-        UsageError: it is of another type, or a count below 1, or seconds that are not above 0.
+        UsageError: the value has another type, is a count below 1, or is not above 0 seconds.
 
-    >>> checked("system 'mine': timeout", "timeout", 30, float)
+    >>> check_setting("system 'mine': timeout", "timeout", 30, float)
     30.0
-    >>> checked("system 'mine': device", "device", None, str | None) is None
+    >>> check_setting("system 'mine': device", "device", None, str | None) is None
     True
     """
-    choices = _choices(hint)
-    if choices is None:
+    allowed = _plain_types(annotation)
+    if allowed is None:
         return value
-    for choice in choices:
-        if _fits(value, choice):
-            found = float(value) if choice is float else value
-            _check_size(where, name, found)
-            return found
-    words = [word for choice in choices if choice is not type(None) for word in _in_words(choice)]
-    expected = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
-    if str in choices and isinstance(value, int | float):
-        expected += f"""; in quotes, it is: --set {name}='"{value}"'"""
-    raise UsageError(f"{where}={value!r}: expected {expected}")
+    for plain_type in allowed:
+        if _matches(value, plain_type):
+            converted = float(value) if plain_type is float else value
+            _check_range(label, name, converted)
+            return converted
+    names = [word for plain_type in allowed if plain_type is not type(None) for word in _names_of(plain_type)]
+    expected = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    if str in allowed and isinstance(value, int | float):
+        expected += f"""; put text in quotes: --set {name}='"{value}"'"""
+    raise UsageError(f"{label}={value!r}: expected {expected}")
 
 
-def _choices(hint: Any) -> tuple[Any, ...] | None:
-    """Return the plain types that a hint allows; None if it allows anything else."""
-    if get_origin(hint) in (Union, types.UnionType):
-        parts = [_choices(part) for part in get_args(hint)]
+def _plain_types(annotation: Any) -> tuple[Any, ...] | None:
+    """Return the plain types that an annotation allows; None if it allows any other type."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [_plain_types(part) for part in get_args(annotation)]
         return None if any(part is None for part in parts) else sum((part or () for part in parts), ())
-    if hint in (int, float, bool, str):
-        return (hint,)
-    if hint in (None, type(None)):
+    if annotation in (int, float, bool, str):
+        return (annotation,)
+    if annotation in (None, type(None)):
         return (type(None),)
-    return (hint,) if get_origin(hint) is Literal else None
+    return (annotation,) if get_origin(annotation) is Literal else None
 
 
-def _fits(value: Any, choice: Any) -> bool:
-    if get_origin(choice) is Literal:
-        return any(value == known and type(value) is type(known) for known in get_args(choice))
+def _matches(value: Any, plain_type: Any) -> bool:
+    if get_origin(plain_type) is Literal:
+        return any(value == option and type(value) is type(option) for option in get_args(plain_type))
     if isinstance(value, bool):
-        return choice is bool
-    if choice is float:
+        return plain_type is bool
+    if plain_type is float:
         return isinstance(value, int | float) and isfinite(value)
-    return isinstance(value, choice)
+    return isinstance(value, plain_type)
 
 
-def _in_words(choice: Any) -> list[str]:
-    return list(map(str, get_args(choice))) if get_origin(choice) is Literal else [_WORDS[choice]]
+def _names_of(plain_type: Any) -> list[str]:
+    is_literal = get_origin(plain_type) is Literal
+    return list(map(str, get_args(plain_type))) if is_literal else [_TYPE_NAMES[plain_type]]
 
 
-def _check_size(where: str, name: str, value: Any) -> None:
+def _check_range(label: str, name: str, value: Any) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if name in COUNTS and value < 1:
-            raise UsageError(f"{where}={value!r}: expected 1 or more")
+            raise UsageError(f"{label}={value!r}: expected 1 or more")
         if name in SECONDS and value <= 0:
-            raise UsageError(f"{where}={value!r}: expected seconds above 0")
+            raise UsageError(f"{label}={value!r}: expected seconds above 0")

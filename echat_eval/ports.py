@@ -1,101 +1,177 @@
-"""The doors: what a system, an oracle, an annotator and a scorer have to offer."""
+"""Protocols that extensions implement: `System`, `Oracle`, `Annotator`, `Scorer` and `Progress`.
+
+`respond`, `respond_to`, `annotate` and `score` may be coroutine functions (`async def`). Coroutines run on
+the one event loop of the process, other functions on threads. Use a coroutine to wait for a network.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from echat_eval.records import Score
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from echat_eval.records import Annotation, AudioRef, Metric, Reply, Request, Response, Sample, Score
+    from echat_eval.records import Annotation, AudioRef, Metric, Reply, Request, Response, Sample, State
 
 __all__ = ["Annotator", "Case", "Oracle", "Progress", "Scorer", "Silent", "System"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """All that is known of one sample under one system, as a scorer gets it."""
+    """The input of a scorer: a sample, one system's response to it, and the annotations of the response.
+
+    Attributes:
+        annotations: annotator name -> annotation.
+    """
 
     sample: Sample
     response: Response
     annotations: Mapping[str, Annotation]
 
+    @property
+    def no_reply(self) -> tuple[State, str] | None:
+        """Return the state and the reason of a score without a reply; None if there is a reply.
+
+        A response of state "value" without a reply is the system's failure.
+        """
+        response = self.response
+        if response.state == "value" and response.reply is not None:
+            return None
+        state: State = "failed" if response.state == "value" else response.state
+        return state, response.reason or "there is no reply"
+
+    def score(
+        self,
+        metric: Metric,
+        state: State,
+        *,
+        value: float | None = None,
+        weight: float = 1.0,
+        reason: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> Score:
+        """Return the score of this case under a metric; the runner fills in its key.
+
+        Args:
+            metric: the metric.
+            state: state of the row; a failed row gets the metric's worst value.
+            value: value of a row whose state is "value".
+            weight: denominator of a ratio metric.
+            reason: why there is no value.
+            evidence: intermediate values that the score was computed from.
+        """
+        return Score(
+            key="",
+            system=self.response.system,
+            task=self.sample.task,
+            sample_id=self.sample.id,
+            metric=metric.name,
+            state=state,
+            value=metric.worst if state == "failed" else value,
+            weight=weight,
+            reason=reason,
+            evidence=evidence or {},
+        )
+
 
 @runtime_checkable
 class System(Protocol):
-    """What is evaluated.
+    """A dialogue system under evaluation.
 
-    `respond` may be a coroutine function (`async def`), as it best is where a network is waited for:
-    it runs on the process's one event loop, any other on threads. A system may also have
-    `respond_batch(requests) -> replies` with `batch_size: int`, `calls_at_once: int`, `load()` and
-    `close()`. Anything it raises is recorded, never scored. One whose fingerprint does not see all that
-    it answers by says `cached = False`; one that asks a paid server has a `billed_client` and
-    `size_of(request)` (see `echat_eval.cost.meter`). On a cluster it runs in copies: it must be picklable
-    before `load()`, gets a GPU if its `device` (or `wants_gpu`) says so, and stays with the driver if it
-    says `runs_here`.
+    An error that `respond` raises becomes the state of the row. Only a `UsageError` that is not `BadData`
+    stops the run.
+
+    Optional members:
+        respond_batch(requests) -> replies, batch_size: answer several requests in one call.
+        calls_at_once: maximum number of concurrent calls; 1 by default.
+        load(), close(): acquire and release models or connections.
+        cached: set to False if `fingerprint` does not cover everything that determines the replies.
+        billed_client, size_of(request): required of a system that calls a paid server; see
+            `echat_eval.cost.meter`.
+        device, wants_gpu, runs_here: placement on a cluster. Workers use a GPU if `wants_gpu` is true. If it
+            is absent, they use one if `device` is "cuda", or "auto" on a cluster that has GPUs. A system with
+            `runs_here = True` stays in the driver process; any other must be picklable before `load()`.
     """
 
     name: str
 
     def respond(self, request: Request) -> Reply | Awaitable[Reply]:
-        """Answer one request."""
+        """Return the reply to one request."""
 
     def fingerprint(self) -> str | None:
-        """Hash of what makes this system answer as it does; None if that cannot be known."""
+        """Return a hash of the weights, program or served model; None if it cannot be determined."""
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without secrets."""
+        """Return all settings, without secrets."""
 
 
 @runtime_checkable
 class Oracle(Protocol):
-    """A floor or a ceiling: it sees the whole sample, and every table marks it."""
+    """A reference system that receives the whole sample, gold labels included.
+
+    Attributes:
+        role: "floor" or "ceiling"; every table marks it.
+    """
 
     name: str
     role: Literal["floor", "ceiling"]
 
     def respond_to(self, sample: Sample) -> Reply | Awaitable[Reply]:
-        """Answer one sample; may be `async def`."""
+        """Return the reply to one sample."""
 
     def fingerprint(self) -> str | None:
-        """Hash of what makes this oracle answer as it does."""
+        """Return a hash of the weights, program or served model; None if it cannot be determined."""
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without secrets."""
+        """Return all settings, without secrets."""
 
 
 @runtime_checkable
 class Annotator(Protocol):
-    """An automatic instrument that hears a reply (people are raters).
+    """An automatic instrument that measures the audio of a reply, such as a recogniser or a classifier.
 
-    An annotator may also have `languages: tuple[str, ...]`: it is not applicable to others; and
-    `annotate_batch(audios, language=) -> values` with `batch_size`, `calls_at_once`, `load` and `close`.
+    Attributes:
+        version: increase it when the annotator's code changes its output.
+
+    Optional members:
+        languages: tuple of BCP 47 primary tags; the annotator is not applicable to other languages.
+        annotate_batch(audios, language=) -> values, batch_size: annotate several files in one call.
+        calls_at_once, load(), close(): as for `System`.
     """
 
     name: str
     version: str
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
-        """Return what was heard; raises NotApplicable where it cannot hear this. May be `async def`."""
+        """Return name -> value of one audio file.
+
+        Raises:
+            NotApplicable: the annotator does not support this audio.
+        """
 
     def fingerprint(self) -> str:
-        """Hash of the weights or of the rule."""
+        """Return a hash of the weights or the rule."""
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return all settings."""
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Turns replies and annotations into scores, one per case and metric.
+    """A function from responses and annotations to scores, one per case and metric.
 
     Attributes:
-        needs: names of annotators whose rows it reads.
-        scope: "sample", or "contrast group" if a score depends on its group's other replies.
+        version: increase it when the scorer's code changes its output.
+        metrics: definitions of the metrics it computes.
+        needs: names of the annotators whose rows it reads.
+        scope: "sample", or "contrast group" if a score depends on the other replies of its group.
 
-    A scorer may also have `families: tuple[str, ...]`, of "dialogue" (the default) and "understanding":
-    it is not applicable to samples of the other.
+    Optional members:
+        families: tuple of "dialogue" (the default) and "understanding"; the scorer is not applicable to
+            samples of another family.
     """
 
     name: str
@@ -105,36 +181,36 @@ class Scorer(Protocol):
     scope: Literal["sample", "contrast group"]
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score] | Awaitable[Sequence[Score]]:
-        """Score all cases of one scope; `key` may be left empty. May be `async def`."""
+        """Return the scores of all cases of one scope; their `key` may be left empty."""
 
     def fingerprint(self) -> str:
-        """Hash of the weights, prompt or rule."""
+        """Return a hash of the weights, prompt or rule."""
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set."""
+        """Return all settings."""
 
 
 class Progress(Protocol):
-    """Told what is going on; the command line draws it. Stages may overlap."""
+    """Receives the progress of a run; the command line displays it. Stages may overlap."""
 
     def stage(self, name: str, total: int, done: int) -> None:
-        """A stage begins: `total` rows, of which `done` were there already."""
+        """Start a stage of `total` rows, of which `done` exist already."""
 
     def advance(self, count: int = 1, *, stage: str | None = None) -> None:
-        """So many more rows of a stage are done; by default of the stage begun last."""
+        """Count further finished rows of a stage; by default of the stage started last."""
 
     def note(self, text: str) -> None:
-        """Something to know while it goes on."""
+        """Show a message while the run continues."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """A `Progress` that displays nothing."""
 
     def stage(self, name: str, total: int, done: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def advance(self, count: int = 1, *, stage: str | None = None) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""

@@ -1,4 +1,7 @@
-"""The records that pass between the stages. Imports nothing of ours; everything is frozen."""
+"""Records that pass between the stages: from a sample to a response, its annotations and its scores.
+
+All records are frozen. This module imports nothing else of the package.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,20 @@ __all__ = [
     "Waveform",
 ]
 
-#: The four states of the ledger.
+#: State of a row. "failed": the system is at fault. "missing": the network, the harness or the judge is.
+#: "not applicable": the system or instrument does not handle this kind of sample.
 State = Literal["value", "failed", "missing", "not applicable"]
 STATES: tuple[State, ...] = ("value", "failed", "missing", "not applicable")
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioRef:
-    """An audio file, named by its content.
+    """An audio file, identified by its content.
 
     Attributes:
-        path: where the file lies now; never part of a key.
+        path: current location; never part of a key.
         sha256: hex digest of the file's bytes.
         seconds: duration.
     """
@@ -52,7 +56,7 @@ class AudioRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waveform:
-    """Sound a system made and has not stored.
+    """Audio samples in memory, not yet stored.
 
     Attributes:
         samples: (frames,) float in [-1, 1], mono.
@@ -65,7 +69,7 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One earlier turn of a dialogue: `role` is "user" or "assistant"."""
+    """One earlier turn of a dialogue, as text, audio or both."""
 
     role: Literal["user", "assistant"]
     text: str | None = None
@@ -74,22 +78,22 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What is asked and what the answer is known to be about.
+    """One spoken query of a task, with its gold labels.
 
     Attributes:
-        task: the task's name.
+        task: name of the task.
         id: unique within the task; never shown to a system.
         audio: the spoken query.
         transcript: the gold words of the query.
         cues: cue name -> gold label.
         language: BCP 47 primary tag, "en" or "zh".
         source: "real" recording or "synthetic" speech.
-        speaker: who speaks, if known; the same name is the same person in every task.
-        contrast_group: samples of one group have the same words and differ in a cue.
-        references: cue-aware replies a person wrote.
+        speaker: identifier of the speaker, if known; the same across tasks.
+        contrast_group: samples in a group have the same words and differ in a cue.
+        references: cue-aware replies written by people.
         history: earlier turns, oldest first.
-        asks: what an understanding task wants to know: "transcript" or a cue; None: a reply, as in dialogue.
-        instruction: the probing question that goes with the audio, in words; None in dialogue.
+        asks: "transcript" or the cue that an understanding task asks for; None in dialogue tasks.
+        instruction: text of the question that goes with the audio; None in dialogue tasks.
     """
 
     task: str
@@ -109,14 +113,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """All that a system may know of a sample: no task, label or transcript.
+    """The part of a sample that a system receives: no task, label or transcript.
 
     Attributes:
         id: opaque.
         audio: the spoken query, at a path named by its hash.
         language: BCP 47 primary tag of the query.
         history: earlier turns, oldest first.
-        instruction: a question about the audio, in words; None: answer it as in a conversation.
+        instruction: text of a question about the audio; None: reply as in a conversation.
     """
 
     id: str
@@ -128,41 +132,41 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a system answers.
+    """A system's reply to a request.
 
     Attributes:
         text: the words, without think text.
         audio: the voice, as a file or as samples; None for a text-only system.
-        think: what the system wrote before replying, if it shows it.
-        perceived: cue name -> the label the system says it heard.
-        reply_emotion: the emotion the system says it answers in, if it says one.
-        first_audio_seconds: from the request to the first sound, if the system streams.
-        finish_reason: "stop", "length" or the system's own word.
-        usage: counted units, such as prompt_tokens and completion_tokens.
+        think: reasoning that precedes the reply, if the system returns it.
+        perceived: cue name -> label that the system reports for the query.
+        reply_emotion: emotion that the system reports for its reply.
+        first_audio_seconds: from the request to the first audio, if the system streams.
+        finish_reason: "stop", "length" or another value that the system returns.
+        usage: unit -> count, such as prompt_tokens and completion_tokens.
     """
 
     text: str | None = None
     audio: AudioRef | Waveform | None = None
     think: str | None = None
-    perceived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    perceived: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     reply_emotion: str | None = None
     first_audio_seconds: float | None = None
     finish_reason: str | None = None
-    usage: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    usage: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """One row of responses.jsonl: what happened when a system was asked.
+    """The outcome of one request to one system: a row of responses.jsonl.
 
     Attributes:
         key: hash of everything that determines the row.
-        state: "value" when there is a reply.
-        reason: why there is none.
-        reply: audio, if any, is stored and an AudioRef.
-        seconds: wall time of the successful try; None where nothing was measured.
-        tries: how often the system was asked.
-        cached: another run asked, and the reply was kept; nothing was measured then.
+        state: "value" if there is a reply.
+        reason: why there is no reply.
+        reply: its audio, if any, is a stored AudioRef.
+        seconds: wall time of the successful try; None if not measured.
+        tries: number of calls made.
+        cached: the reply comes from the cache of another run, so no time was measured.
     """
 
     key: str
@@ -179,9 +183,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One row of annotations.jsonl: what an instrument heard in one reply.
+    """The output of one annotator for one reply: a row of annotations.jsonl.
 
     Attributes:
+        key: hash of everything that determines the row.
+        annotator: name of the annotator.
+        reason: why there are no values.
         values: name -> number, text, list or mapping, as the annotator documents.
     """
 
@@ -192,25 +199,25 @@ class Annotation:
     annotator: str
     state: State
     reason: str | None = None
-    values: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    values: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What a number means; belongs to the metric, not to a report.
+    """The definition of a metric: range, direction, averaging and display.
 
     Attributes:
         name: as in scores.jsonl.
         title: as in tables.
         unit: "points", "%", "s" or "".
-        low, high: the range a value can take; None where it is open.
+        low, high: range of values; None where unbounded.
         higher_is_better: direction.
-        worst: what a failed row earns; None: a failed row is in no mean.
-        average: "mean" over samples, or "ratio": sum of value x weight over sum of weights,
-            as for a corpus word error rate whose weights are reference words, or "macro recall":
-            the mean per label of what was asked, then the mean over labels.
-        headline: shown first, and ranked by.
-        proxy: stands in for what cannot be measured here, and is named so everywhere.
+        worst: score of a failed row; None: failed rows are left out of the mean.
+        average: "mean" over samples; "ratio": sum of value x weight over sum of weights, as for a corpus
+            word error rate weighted by reference words; or "macro recall": the mean within each gold
+            label, then the mean over labels.
+        headline: shown first and used for ranking.
+        proxy: approximates a quantity that cannot be measured here; marked as a proxy in every output.
         digits: decimals in tables.
     """
 
@@ -229,12 +236,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One row of scores.jsonl.
+    """One metric of one response: a row of scores.jsonl.
 
     Attributes:
+        key: hash of everything that determines the row.
+        metric: name of the metric.
         value: None unless the state is "value", or "failed" under a metric with a worst value.
         weight: 1, or the denominator of a ratio metric.
-        evidence: what the number was made of.
+        reason: why there is no value.
+        evidence: intermediate values that the score was computed from.
     """
 
     key: str
@@ -246,4 +256,4 @@ class Score:
     value: float | None = None
     weight: float = 1.0
     reason: str | None = None
-    evidence: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    evidence: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)

@@ -1,4 +1,4 @@
-"""An adapter from a separate distribution: a wheel that is built here, unpacked elsewhere and found by its entry point."""
+"""Plugins: a system from another distribution, found by its entry point, and the shipped settings files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from echat_eval.records import Reply
 
 
 class Parrot:
-    """Says what it was set to say."""
+    """Replies with a fixed word."""
 
     def __init__(self, word="polly", name="parrot"):
         self.name, self.word = name, word
@@ -41,18 +41,20 @@ class Parrot:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Write a wheel by its specification (PEP 427): no build tool, no network."""
+    """Write a wheel according to PEP 427, without a build tool or a network."""
     info = "echat_parrot-1.0.dist-info"
     files = {
         "echat_parrot.py": MODULE,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: echat-parrot\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[echat_eval.systems]\nparrot = echat_parrot:Parrot\nlost = echat_parrot:Lost\n",
+        f"{info}/entry_points.txt": (
+            "[echat_eval.systems]\nparrot = echat_parrot:Parrot\nlost = echat_parrot:Lost\n"
+        ),
     }
-    record = "".join(
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text.encode())}\n"
-        for name, text in files.items()
-    )
+    record = ""
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(text.encode())}\n"
     path = folder / "echat_parrot-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for name, text in {**files, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
@@ -79,24 +81,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_system_of_another_distribution_runs_by_its_name(site: Path, tones: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; from echat_eval.cli import main; sys.argv = ['echat-eval', 'run', '--system', 'parrot', '--set', 'word=hello', "
-        f"'--data', {str(tones)!r}, '--task', 'emotion', '--out', {str(tmp_path / 'run')!r}, '--annotator', 'acoustics']; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+    arguments = ["run", "--system", "parrot", "--set", "word=hello", "--annotator", "acoustics"]
+    arguments += ["--data", str(tones), "--task", "emotion", "--out", str(tmp_path / "run")]
+    code = "from echat_eval.cli import main; main()"
+    completed = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env={"PYTHONPATH": f"{site}:{ROOT}", "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": str(tmp_path)},
         timeout=200,
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "responses.jsonl").read_text().splitlines()]
     assert {row["reply"]["text"] for row in rows} == {"hello"}
 
 
-def test_other_names_are_listed_and_a_wrong_entry_point_is_said(
+def test_plugins_are_listed_and_a_wrong_entry_point_is_reported(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(site))
@@ -108,11 +109,11 @@ def test_other_names_are_listed_and_a_wrong_entry_point_is_said(
         build_system("parot")
 
 
-def test_every_settings_file_makes_its_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "doubao-replies").mkdir()
     names = [name for name in system_settings_names() if not name.startswith("osum")]
-    rivals = {
+    expected = {
         "qwen2.5-omni",
         "freeze-omni",
         "glm-4-voice",
@@ -122,12 +123,12 @@ def test_every_settings_file_makes_its_adapter(tmp_path: Path, monkeypatch: pyte
         "doubao",
         "gpt-4o-audio",
     }
-    assert rivals <= set(names)
+    assert expected <= set(names)
     for name in names:
-        found = system_settings(name)
-        assert found.adapter in SYSTEMS
-        assert found.licence
-        assert found.source
+        settings = system_settings(name)
+        assert settings.adapter in SYSTEMS
+        assert settings.licence
+        assert settings.source
         assert build_system(name).name == name
     assert build_system("mine=kimi-audio", {"timeout": 9}).timeout == 9
 
@@ -141,10 +142,10 @@ def test_every_settings_file_makes_its_adapter(tmp_path: Path, monkeypatch: pyte
         ("licence: [MIT]\n", "'licence' is"),
     ],
 )
-def test_a_settings_file_with_a_fault_is_one_line(
+def test_a_fault_in_a_settings_file_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str
 ) -> None:
-    own = {
+    entries = {
         "title": "t",
         "adapter": "http",
         "settings": "{}",
@@ -153,10 +154,10 @@ def test_a_settings_file_with_a_fault_is_one_line(
         "untested": "u",
         "source": "s",
     }
-    own.pop(text.partition(":")[0], None)
+    entries.pop(text.partition(":")[0], None)
     (tmp_path / "systems").mkdir()
     path = tmp_path / "systems" / "bad.yaml"
-    path.write_text("".join(f"{k}: {v}\n" for k, v in own.items()) + text)
+    path.write_text("".join(f"{k}: {v}\n" for k, v in entries.items()) + text)
     monkeypatch.setattr("echat_eval.systems.settings_files.data_folder", lambda _: tmp_path)
     with pytest.raises(UsageError, match=r"bad\.yaml:\d+: ") as caught:
         system_settings("bad")

@@ -1,4 +1,4 @@
-"""The wheel, built and installed elsewhere without network, holds its data and nothing else at the top."""
+"""The wheel, built and installed without a network: one top-level package, with all data."""
 
 from __future__ import annotations
 
@@ -22,31 +22,39 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_nothing_but_the_package_is_at_the_top(wheel: Path) -> None:
+def test_the_package_is_the_only_top_level_folder(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"echat_eval"}
     assert not [name for name in names if "__pycache__" in name]
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 
-def test_every_data_folder_is_read_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+PRINT_DATA = """
+import echat_eval
+from echat_eval.io.data_folder import data_folder
+from echat_eval.judge import judge_names, load_judge
+from echat_eval.leaderboard.published import published, published_names
+from echat_eval.task import known_tasks, load_task
+
+print(echat_eval.__file__)
+print([len(load_task(name).samples) for name in known_tasks()])
+print([load_judge(name).name for name in judge_names()])
+print([published(name).name for name in published_names()])
+print(data_folder('reports').is_dir())
+"""
+
+
+def test_an_installed_wheel_finds_all_data_folders(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = (
-        "import echat_eval; from echat_eval.task import known_tasks, load_task; from echat_eval.judge import judge_names, load_judge; "
-        "from echat_eval.leaderboard.published import published_names, published; from echat_eval.io.data_folder import data_folder; "
-        "print(echat_eval.__file__); print([len(load_task(n).samples) for n in known_tasks()]); "
-        "print([load_judge(n).name for n in judge_names()]); print([published(n).name for n in published_names()]); "
-        "print(data_folder('reports').is_dir())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+    completed = subprocess.run(
+        [sys.executable, "-c", PRINT_DATA],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
     )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert completed.returncode == 0, completed.stderr
+    lines = completed.stdout.splitlines()
     assert lines[0].startswith(str(tmp_path))
     assert eval(lines[1])
     assert min(eval(lines[1])) >= 24

@@ -1,19 +1,19 @@
-"""One door to any OpenAI-compatible chat server; the only place that reads an API key."""
+"""Client for OpenAI-compatible chat servers; the only module that reads an API key."""
 
 from __future__ import annotations
 
 import os
 import re
 import weakref
-from concurrent.futures import TimeoutError as Waited
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.http import retry_after
 from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.limiter import endpoint
-from echat_eval.cost.meter import Account, call_of
+from echat_eval.concurrency.limiter import limiter_for
+from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import Unavailable, UsageError
 from echat_eval.io.jsonl import dumps, loads
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatAnswer", "ChatClient", "api_key", "is_dated", "size_of"]
 
-#: Seconds that closing connections may hold up whoever closes them.
-CLOSING = 2.0
+#: Seconds to wait for connections to close.
+CLOSE_TIMEOUT = 2.0
 
 
 def api_key() -> str | None:
-    """Return the key for a chat server, if one is set."""
+    """Return the API key for a chat server, or None if none is set."""
     return os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
 
 
 def is_dated(model: str) -> bool:
-    """Return whether a model's name holds a day, and so stands for one state of it.
+    """Return whether a model's name contains a date and therefore identifies a fixed version.
 
     >>> is_dated("gpt-4o-2024-11-20"), is_dated("gpt-4o")
     (True, False)
@@ -45,11 +45,11 @@ def is_dated(model: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatAnswer:
-    """What a server answered.
+    """The answer of a chat server.
 
     Attributes:
-        model: as the server names it, which may be more exact than what was asked for.
-        server: its system fingerprint, if it gives one.
+        model: as the server names it; may be more specific than the requested name.
+        server: system fingerprint, if the server returns one.
     """
 
     text: str
@@ -61,14 +61,14 @@ class ChatAnswer:
 
 @dataclass(kw_only=True)
 class ChatClient:
-    """Asks a chat server, once a call: tries and waiting are the runner's.
+    """A client that makes one request per call; the runner retries.
 
     Attributes:
-        model: the model to ask for.
-        base_url: such as http://127.0.0.1:8000/v1; None: OpenAI's own.
-        timeout: seconds until a call is given up.
-        calls_at_once: at most; fewer while the server says that they are too many.
-        account: where calls are counted, if anywhere.
+        model: name of the model to request.
+        base_url: such as http://127.0.0.1:8000/v1; None for OpenAI.
+        timeout: seconds per call.
+        calls_at_once: maximum number of concurrent calls; reduced while the server is overloaded.
+        account: counts the cost of calls; None: not counted.
     """
 
     model: str
@@ -86,7 +86,7 @@ class ChatClient:
             )
 
     def _open(self) -> AsyncOpenAI:
-        """Return the one client of this door; called on the loop only."""
+        """Return the underlying client; called on the event loop only."""
         if self._client is None:
             from openai import AsyncOpenAI, DefaultAioHttpClient
 
@@ -113,16 +113,16 @@ class ChatClient:
         seed: int = 0,
         temperature: float = 0.0,
     ) -> ChatAnswer:
-        """Return the answer to one conversation.
+        """Return the answer to a conversation.
 
         Args:
-            messages: role and content.
-            schema: a JSON schema the answer must follow, where the server can hold it.
-            temperature: 0 for the likeliest answer.
+            messages: role and content of each message.
+            schema: JSON schema of the answer, for servers that support it.
+            temperature: 0 for the most likely answer.
 
         Raises:
-            Unavailable: the network, a limit or the server kept us from an answer.
-            UsageError: the server refused the key or does not know the model.
+            Unavailable: the network or the server failed, or the cost limit is reached.
+            UsageError: the server rejected the key or the model.
         """
         extra: dict[str, Any] = {}
         if schema is not None:
@@ -135,67 +135,67 @@ class ChatClient:
         if self.account is not None:
             size = size_of(messages, schema=schema, max_tokens=max_tokens)
         async with (
-            call_of(self.account, size.most() if size is not None else None) as paying,
-            endpoint(str(client.base_url), self.calls_at_once).slot(),
+            metered_call(self.account, size.upper_bound() if size is not None else None) as call,
+            limiter_for(str(client.base_url), self.calls_at_once).slot(),
         ):
-            done = await self._asked(
+            completion = await self._post(
                 client,
-                paying.free,
+                call.report_unbilled,
                 messages=list(messages),
                 temperature=temperature,
                 seed=seed,
                 max_tokens=max_tokens,
                 **extra,
             )
-            usage = done.get("usage") or {}
-            paying.paid(size.used(usage) if size is not None and usage else None)
-        return self._answer(done, usage)
+            usage = completion.get("usage") or {}
+            call.report_usage(size.used(usage) if size is not None and usage else None)
+        return self._answer(completion, usage)
 
-    def _answer(self, done: Mapping[str, Any], usage: Mapping[str, Any]) -> ChatAnswer:
+    def _answer(self, completion: Mapping[str, Any], usage: Mapping[str, Any]) -> ChatAnswer:
         try:
             return ChatAnswer(
-                text=done["choices"][0]["message"].get("content") or "",
-                model=str(done.get("model") or self.model),
-                server=done.get("system_fingerprint"),
+                text=completion["choices"][0]["message"].get("content") or "",
+                model=str(completion.get("model") or self.model),
+                server=completion.get("system_fingerprint"),
                 prompt_tokens=int(usage.get("prompt_tokens") or 0),
                 completion_tokens=int(usage.get("completion_tokens") or 0),
             )
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise Unavailable("the server answered without a choice") from error
 
-    async def _asked(
-        self, client: AsyncOpenAI, refused: Callable[[], None], **asked: Any
+    async def _post(
+        self, client: AsyncOpenAI, report_unbilled: Callable[[], None], **body: Any
     ) -> Mapping[str, Any]:
         import openai
 
         try:
-            # Its typed method spends a quarter of a call's CPU time on models of what is asked and answered.
-            text = await client.post("/chat/completions", body={"model": self.model, **asked}, cast_to=str)
-            done = loads(text)
+            # The typed method spends a quarter of a call's CPU time on building models of the messages.
+            text = await client.post("/chat/completions", body={"model": self.model, **body}, cast_to=str)
+            completion = loads(text)
         except ValueError as error:
             raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not JSON: {error}") from error
         except openai.APIStatusError as error:
-            refused()
-            raise self._status(error) from error
+            report_unbilled()
+            raise self._status_error(error) from error
         except openai.APIError as error:
-            raise self._trouble(error) from error
-        if not isinstance(done, dict):
-            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is no JSON object")
-        return done
+            raise self._network_error(error) from error
+        if not isinstance(completion, dict):
+            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not a JSON object")
+        return completion
 
-    def _trouble(self, error: BaseException) -> Unavailable:
-        """Return what an error means that is no answer of the server's."""
-        # The transport calls a refused connection a time-out; what lies below it knows better.
+    def _network_error(self, error: BaseException) -> Unavailable:
+        """Return our error for a call that ended without an HTTP status."""
+        # The transport reports a refused connection as a timeout; the root cause is precise.
         while error.__cause__ is not None:
             error = error.__cause__
-        where, late = self.base_url or "OpenAI", isinstance(error, TimeoutError)
-        told = f"no answer within {self.timeout:g} s" if late else _short(error) or type(error).__name__
-        return Unavailable(f"{where}: {told}", overloaded=late)
+        timed_out = isinstance(error, TimeoutError)
+        fault = f"no answer within {self.timeout:g} s" if timed_out else _short(error) or type(error).__name__
+        return Unavailable(f"{self.base_url or 'OpenAI'}: {fault}", overloaded=timed_out)
 
-    def _status(self, error: Any) -> Exception:
-        """Return what a status other than 2xx means."""
+    def _status_error(self, error: Any) -> Exception:
+        """Return our error for a status other than 2xx."""
         if error.status_code in (401, 403, 404):
-            return UsageError(f"{self.base_url or 'OpenAI'} refused model '{self.model}': {_short(error)}")
+            return UsageError(f"{self.base_url or 'OpenAI'} rejected model '{self.model}': {_short(error)}")
         return Unavailable(
             _short(error),
             retry_after=retry_after(error.response.headers),
@@ -204,7 +204,7 @@ class ChatClient:
         )
 
     def close(self) -> None:
-        """Close connections."""
+        """Close all connections."""
         if self._closing is not None:
             self._closing()
             self._client = self._closing = None
@@ -213,7 +213,7 @@ class ChatClient:
 def size_of(
     messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, max_tokens: int
 ) -> MessageSize:
-    """Return how large a conversation is to a server that counts tokens."""
+    """Return the size of a conversation, for estimates of its tokens."""
     texts = [message["content"] for message in messages]
     if schema is not None:
         texts.append(dumps(schema))
@@ -221,11 +221,11 @@ def size_of(
 
 
 def _close(client: AsyncOpenAI) -> None:
-    """Close a client, also one that its owner forgot: its transport would complain of it."""
+    """Close a client, also one whose owner was garbage-collected: its transport would warn otherwise."""
     closing = event_loop.start(client.close())
     if not event_loop.is_here():
-        with suppress(Waited):
-            closing.result(timeout=CLOSING)
+        with suppress(FutureTimeout):
+            closing.result(timeout=CLOSE_TIMEOUT)
 
 
 def _short(error: BaseException) -> str:

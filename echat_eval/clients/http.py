@@ -1,4 +1,4 @@
-"""HTTP whose answer is bounded in size and time while it is read, and which never leaves its host."""
+"""HTTP client with limits on the size and duration of a response, and without redirects to other hosts."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HttpAnswer",
-    "Streamed",
-    "ask_once",
+    "StreamedAnswer",
     "check_url",
     "client_settings",
     "exchange",
+    "get_once",
     "open_client",
-    "refuse_status",
+    "open_stream",
+    "raise_for_status",
+    "read_body",
     "retry_after",
-    "streamed",
-    "whole",
 ]
 
-#: Statuses that say "not now": nobody's answer, so the row is missing.
-_NOT_NOW = frozenset({408, 425, 429, 502, 503, 504, 529})
-#: Statuses that say that the address or the key is wrong, which is wrong for every row.
-_WRONG_SET_UP = frozenset({401, 403, 404, 405, 407})
+#: Statuses of a busy or unreachable server: the row is "missing".
+_UNAVAILABLE = frozenset({408, 425, 429, 502, 503, 504, 529})
+#: Statuses of a wrong address or key, which affects every row.
+_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
 _MAX_REDIRECTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """A whole answer. Header names are lower case."""
+    """A complete response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,33 +51,35 @@ class HttpAnswer:
 
 
 @dataclass(slots=True, kw_only=True)
-class Streamed:
-    """An answer that is still coming; `chunks` raises Unavailable past the bounds."""
+class StreamedAnswer:
+    """A response whose body is still arriving; `chunks` raises an error when a limit is exceeded."""
 
     status: int
     headers: Mapping[str, str]
     chunks: AsyncIterator[bytes]
 
 
-def check_url(url: str, what: str) -> str:
-    """Return the URL, or raise UsageError unless it is http(s) with a host and without a password in it."""
+def check_url(url: str, label: str) -> str:
+    """Return the URL, or raise UsageError unless it is http(s) with a host and without credentials."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"{what} {url!r} is no URL: {error}") from error
+        raise UsageError(f"{label} {url!r} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{what} {url!r}: expected http://host:port/path or https://host/path")
+        raise UsageError(f"{label} {url!r}: expected http://host:port/path or https://host/path")
     if parts.username or parts.password:
-        raise UsageError(f"{what} holds a user name or password; those would end up in the manifest")
+        raise UsageError(
+            f"{label} contains a user name or password, which would be stored in the manifest; remove them"
+        )
     return url
 
 
 def client_settings(url: str, timeout: float) -> dict[str, Any]:
-    """Return what every client of ours is made with: it follows nothing by itself and takes no proxy.
+    """Return the arguments of every httpx client: no automatic redirects and no proxy.
 
     Args:
-        url: of the one host it will talk to.
+        url: a URL on the only host that the client connects to.
         timeout: seconds between two bytes.
     """
     import httpx
@@ -87,20 +89,20 @@ def client_settings(url: str, timeout: float) -> dict[str, Any]:
         "follow_redirects": False,
         "trust_env": False,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        # Certificates take long to load, and plain http has none to check.
+        # Loading certificates is slow, and plain http needs none.
         "verify": url.startswith("https://"),
     }
 
 
 def open_client(url: str, timeout: float) -> httpx.AsyncClient:
-    """Return a client for `streamed` and `exchange`; how many calls at once is a limiter's to say."""
+    """Return a client for `open_stream` and `exchange`; a `Limiter` limits its concurrent calls."""
     import httpx
 
     return httpx.AsyncClient(**client_settings(url, timeout))
 
 
 @asynccontextmanager
-async def streamed(
+async def open_stream(
     client: httpx.AsyncClient,
     method: str,
     url: str,
@@ -109,37 +111,40 @@ async def streamed(
     content: bytes | None = None,
     timeout: float,
     max_bytes: int,
-) -> AsyncIterator[Streamed]:
-    """Send one request and yield its answer while it comes.
+) -> AsyncIterator[StreamedAnswer]:
+    """Send one request and yield the response as it arrives.
 
     Args:
         timeout: seconds for the whole exchange, not only between two bytes.
-        max_bytes: an answer that goes on longer is given up.
+        max_bytes: limit on the body.
 
     Raises:
-        Unavailable: no connection, no answer in time, an answer that breaks off.
-        SystemFailure: too long, compressed, or redirected to another host.
+        Unavailable: no connection, a timeout, or an incomplete response.
+        SystemFailure: the response is too long, compressed, or redirects to another host.
+        UsageError: the URL is invalid.
     """
     import httpx
 
-    end = time.monotonic() + timeout
-    sent = {"accept-encoding": "identity", **headers}
+    deadline = time.monotonic() + timeout
+    sent_headers = {"accept-encoding": "identity", **headers}
     try:
         for _ in range(_MAX_REDIRECTS + 1):
-            async with client.stream(method, url, headers=sent, content=content) as response:
+            async with client.stream(method, url, headers=sent_headers, content=content) as response:
                 if response.is_redirect and "location" in response.headers:
                     url = _same_host(url, response.headers["location"], response.status_code, method)
                     continue
-                chunks = _bounded(response, end=end, timeout=timeout, max_bytes=max_bytes)
-                yield Streamed(status=response.status_code, headers=dict(response.headers), chunks=chunks)
+                chunks = _limited_chunks(response, deadline=deadline, timeout=timeout, max_bytes=max_bytes)
+                yield StreamedAnswer(
+                    status=response.status_code, headers=dict(response.headers), chunks=chunks
+                )
                 return
         raise SystemFailure(f"{url}: more than {_MAX_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
-        raise Unavailable(f"{_place(url)}: no answer in {timeout:g} s", overloaded=True) from error
+        raise Unavailable(f"{_without_query(url)}: no answer in {timeout:g} s", overloaded=True) from error
     except httpx.InvalidURL as error:
-        raise UsageError(f"{url!r} is no URL: {error}") from error
+        raise UsageError(f"{url!r} is not a URL: {error}") from error
     except httpx.HTTPError as error:
-        raise Unavailable(f"{_place(url)}: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"{_without_query(url)}: {type(error).__name__}: {error}") from error
 
 
 async def exchange(
@@ -152,89 +157,92 @@ async def exchange(
     timeout: float,
     max_bytes: int,
 ) -> HttpAnswer:
-    """Send one request and return its whole answer, whatever its status; errors as `streamed`."""
-    async with streamed(
+    """Send one request and return the complete response, whatever its status; errors as `open_stream`."""
+    async with open_stream(
         client, method, url, headers=headers, content=content, timeout=timeout, max_bytes=max_bytes
     ) as answer:
-        return await whole(answer)
+        return await read_body(answer)
 
 
-async def ask_once(url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> HttpAnswer:
-    """Get one URL over a connection of its own; errors as `streamed`."""
+async def get_once(url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> HttpAnswer:
+    """Get one URL over a new connection; errors as `open_stream`."""
     async with open_client(url, timeout) as client:
         return await exchange(client, "GET", url, headers=headers, timeout=timeout, max_bytes=max_bytes)
 
 
-async def whole(answer: Streamed) -> HttpAnswer:
-    """Read a streamed answer to its end."""
+async def read_body(answer: StreamedAnswer) -> HttpAnswer:
+    """Read a streamed response to its end."""
     body = b"".join([chunk async for chunk in answer.chunks])
     return HttpAnswer(status=answer.status, headers=answer.headers, body=body)
 
 
-def refuse_status(answer: HttpAnswer, url: str) -> None:
-    """Raise what a status other than 2xx means.
+def raise_for_status(answer: HttpAnswer, url: str) -> None:
+    """Raise our error for a status other than 2xx.
 
     Raises:
-        Unavailable: 429 and the statuses of an overloaded server, with Retry-After if it was said.
-        UsageError: the address or the key is wrong, for every row alike.
-        SystemFailure: any other, such as 500: the server could not do this request.
+        Unavailable: 429 and other statuses of an overloaded server, with the Retry-After header if present.
+        UsageError: the address or the key is wrong, which affects every row.
+        SystemFailure: any other status, such as 500: the server failed on this request.
     """
     if 200 <= answer.status < 300:
         return
-    said = " ".join(answer.body[:600].decode("utf-8", "replace").split())[:300]
-    text = f"{_place(url)}: HTTP {answer.status}" + (f": {said}" if said else "")
-    if answer.status in _NOT_NOW:
+    body = " ".join(answer.body[:600].decode("utf-8", "replace").split())[:300]
+    text = f"{_without_query(url)}: HTTP {answer.status}" + (f": {body}" if body else "")
+    if answer.status in _UNAVAILABLE:
         raise Unavailable(text, retry_after=retry_after(answer.headers), overloaded=True)
-    if answer.status in _WRONG_SET_UP:
+    if answer.status in _MISCONFIGURED:
         raise UsageError(f"{text}; check the URL, the model's name and the key")
     raise SystemFailure(text)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds a Retry-After header asks for, given as seconds or as a date.
+    """Return the seconds that a Retry-After header asks to wait, given as seconds or as a date.
 
     >>> retry_after({"retry-after": "3"}), retry_after({}), retry_after({"retry-after": "soon"})
     (3.0, None, None)
     """
-    said = headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
 
 
-def _place(url: str) -> str:
+def _without_query(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
 def _same_host(url: str, location: str, status: int, method: str) -> str:
     target = urljoin(url, location)
-    here, there = urlsplit(url), urlsplit(target)
-    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+    old, new = urlsplit(url), urlsplit(target)
+    if (old.scheme, old.netloc) != (new.scheme, new.netloc):
         raise SystemFailure(
-            f"refused a redirect from {here.netloc} to {there.scheme}://{there.netloc}; "
+            f"refused a redirect from {old.netloc} to {new.scheme}://{new.netloc}; "
             "give that server's own URL if you trust it"
         )
     if method != "GET" and status not in (307, 308):
-        raise SystemFailure(f"HTTP {status} redirects to {there.path}; give that URL")
+        raise SystemFailure(f"HTTP {status} redirects to {new.path}; give that URL")
     return target
 
 
-async def _bounded(response: Any, *, end: float, timeout: float, max_bytes: int) -> AsyncIterator[bytes]:
+async def _limited_chunks(
+    response: Any, *, deadline: float, timeout: float, max_bytes: int
+) -> AsyncIterator[bytes]:
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise SystemFailure("the answer is compressed, which was not asked for; send it plain")
+        raise SystemFailure("the answer is compressed, which was not requested; send it uncompressed")
     size = 0
     async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > max_bytes:
             raise SystemFailure(f"the answer is longer than {max_bytes:,} bytes")
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             raise Unavailable(
-                f"{_place(str(response.url))}: the answer took longer than {timeout:g} s", overloaded=True
+                f"{_without_query(str(response.url))}: the answer took longer than {timeout:g} s",
+                overloaded=True,
             )
         yield chunk

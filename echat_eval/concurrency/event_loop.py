@@ -1,7 +1,7 @@
-"""The one event loop of this process, on a thread of its own: every connection lives on it.
+"""The one event loop of this process, in its own thread; every connection belongs to it.
 
-So an open connection outlives the call that made it, whichever thread that call came from, and the
-main thread stays free to hear Ctrl-C.
+An open connection therefore outlives the call that opened it, whatever thread made that call, and the main
+thread stays free to receive Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ __all__ = ["call", "is_here", "run", "start"]
 T = TypeVar("T")
 
 NAME = "echat-eval-loop"
-_making = threading.Lock()
+_creation = threading.Lock()
 
 
 @cache
-def _made() -> asyncio.AbstractEventLoop:
+def _running_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    # A daemon: the process may end while a call is in flight.
+    # A daemon thread, so that the process can end while a call is in flight.
     threading.Thread(target=loop.run_forever, name=NAME, daemon=True).start()
     return loop
 
 
 def start(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Begin some work on the loop and return at once."""
-    with _making:
-        loop = _made()
+    """Start a coroutine on the loop and return its future at once."""
+    with _creation:
+        loop = _running_loop()
     return asyncio.run_coroutine_threadsafe(work, loop)
 
 
 def is_here() -> bool:
-    """Return whether the caller is on the loop."""
+    """Return whether the caller runs on the loop's thread."""
     return threading.current_thread().name == NAME
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do some work on the loop and wait for it.
+    """Run a coroutine on the loop and return its result.
 
     Raises:
-        RuntimeError: called on the loop itself, which would wait for ever.
+        RuntimeError: called on the loop's thread, which would deadlock.
 
     >>> async def seven(): return 7
     >>> run(seven())
@@ -60,7 +60,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return start(work).result()
 
 
-def call(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """Call a function that may be a coroutine function, and return what it gives."""
-    made = function(*given, **named)
-    return run(made) if inspect.iscoroutine(made) else made
+def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a plain function or a coroutine function, and return its result."""
+    result = function(*args, **kwargs)
+    return run(result) if inspect.iscoroutine(result) else result

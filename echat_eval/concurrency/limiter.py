@@ -1,4 +1,4 @@
-"""How many calls an endpoint bears at once: found out by asking it, and shared by all who ask it."""
+"""Adaptive limits on concurrent calls, one per server, shared by all its callers."""
 
 from __future__ import annotations
 
@@ -13,115 +13,114 @@ from urllib.parse import urlsplit
 
 from echat_eval.errors import Unavailable
 
-__all__ = ["Limiter", "Waited", "endpoint", "exclude_from_latency", "waiting"]
+__all__ = ["Limiter", "QueueTime", "exclude_from_latency", "limiter_for", "measure_queue_time"]
 
-#: A window's mean latency this many times the best window's says that calls queue at the server.
-#: Replies differ in length, so less would be noise.
-CROWDED = 2.0
-#: Calls in the shortest window; fewer have no mean worth acting on.
+#: A window whose mean latency is this multiple of the best window's means that calls queue at the server.
+#: Replies differ in length, so a smaller ratio is noise.
+OVERLOAD_RATIO = 2.0
+#: Calls in the shortest window; the mean of fewer is too noisy.
 WINDOW = 8
-#: Share of a window that the loop's own thread may have been working; beyond, the latency is its own.
+#: Largest share of a window that the loop's thread may be working; above it, the latency is our own.
 BUSY = 0.6
-#: Seconds of pause at most, whatever a server asks for.
+#: Seconds. Limit on the pause that a server's Retry-After can cause.
 LONGEST_PAUSE = 60.0
 
 
 @dataclass(slots=True)
-class Waited:
-    """Seconds that calls of one task spent in a queue of ours: they are no latency of the server's."""
+class QueueTime:
+    """Seconds that the calls of one task spent in our own queues; not part of the server's latency."""
 
     seconds: float = 0.0
 
 
-_waited: ContextVar[Waited | None] = ContextVar("waited", default=None)
+_queue_time: ContextVar[QueueTime | None] = ContextVar("queue_time", default=None)
 
 
 @contextmanager
-def waiting() -> Iterator[Waited]:
-    """Count what the calls made within this block wait for a limit."""
-    counted = Waited()
-    token = _waited.set(counted)
+def measure_queue_time() -> Iterator[QueueTime]:
+    """Measure the time that calls within this block wait for a limiter."""
+    measured = QueueTime()
+    token = _queue_time.set(measured)
     try:
-        yield counted
+        yield measured
     finally:
-        _waited.reset(token)
+        _queue_time.reset(token)
 
 
 def exclude_from_latency(seconds: float) -> None:
-    """Take seconds that this task's call spent on its way or in a queue off its latency."""
-    if (counted := _waited.get()) is not None:
-        counted.seconds += seconds
+    """Subtract seconds spent in transit or in a queue from the latency of this task's call."""
+    if (measured := _queue_time.get()) is not None:
+        measured.seconds += seconds
 
 
 class Limiter:
-    """Lets so many calls through at once, and learns how many are good.
+    """Limits concurrent calls to one server, and adapts the limit to the server's behaviour.
 
-    It begins with as many as were asked for. A server that says "not now", or does not answer in time,
-    halves them, once per round of calls; a Retry-After holds every call back, not only the one it was
-    said to. Latency that doubles over the best seen takes off a fifth, unless it was this process that was
-    busy. Every window without trouble adds one again. Used on one event loop.
+    The limit starts at the ceiling. An overloaded server or a timeout halves it, once per round of calls, and
+    a Retry-After pauses all calls. The limit drops by a fifth when latency doubles over the best window,
+    unless this process was busy itself. Every other window raises it by one. Use it on one event loop.
 
     Attributes:
-        most: never more than this.
-        limit: how many now; at least 1.
+        ceiling: maximum of the limit.
+        limit: calls allowed at present; at least 1.
     """
 
     def __init__(
         self,
-        most: int,
+        ceiling: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        worked: Callable[[], float] = time.thread_time,
+        cpu_time: Callable[[], float] = time.thread_time,
     ) -> None:
-        self.most = most
-        self.limit = float(most)
-        self._clock, self._worked = clock, worked
-        self._busy = 0
+        self.ceiling = ceiling
+        self.limit = float(ceiling)
+        self._clock, self._cpu_time = clock, cpu_time
+        self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
-        self._calmed_at = float("-inf")
+        self._halved_at = float("-inf")
         self._best: float | None = None
         self._window: list[float] = []
-        self._window_began = (float("-inf"), 0.0)
+        self._window_start = (float("-inf"), 0.0)
 
-    def raise_to(self, most: int) -> None:
-        """Allow more, where a second user of the endpoint asks for more."""
-        if most > self.most:
-            self.limit += most - self.most
-            self.most = most
+    def raise_to(self, ceiling: int) -> None:
+        """Raise the ceiling for a further user of the server; a lower one changes nothing."""
+        if ceiling > self.ceiling:
+            self.limit += ceiling - self.ceiling
+            self.ceiling = ceiling
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a place, and learn from how the call in it ends."""
-        came = self._clock()
+        """Wait until a call is allowed, and adapt the limit to its outcome."""
+        arrived = self._clock()
         await self._enter()
-        begun = self._clock()
-        exclude_from_latency(begun - came)
+        started = self._clock()
+        exclude_from_latency(started - arrived)
         try:
             yield
         except Unavailable as error:
             if error.overloaded:
-                self._trouble(begun, error.retry_after)
+                self._on_overload(started, error.retry_after)
             raise
         else:
-            self._went_well(self._clock() - begun)
+            self._on_success(self._clock() - started)
         finally:
-            self._busy -= 1
+            self._in_flight -= 1
             self._wake()
 
     async def _enter(self) -> None:
         while (pause := self._paused_until - self._clock()) > 0:
             await asyncio.sleep(pause)
-        if self._busy < int(self.limit) and not self._queue:
-            self._busy += 1
+        if self._in_flight < int(self.limit) and not self._queue:
+            self._in_flight += 1
             return
-        place = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
         try:
-            await place  # whoever wakes us has counted us as busy
+            await turn  # `_wake` has counted this call as in flight
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._busy -= 1
+            if turn.done() and not turn.cancelled():
+                self._in_flight -= 1
                 self._wake()
             raise
 
@@ -130,53 +129,53 @@ class Limiter:
         if pause > 0 and self._queue:
             asyncio.get_running_loop().call_later(pause, self._wake)
             return
-        while self._queue and self._busy < int(self.limit):
-            place = self._queue.popleft()
-            if not place.done():
-                self._busy += 1
-                place.set_result(None)
+        while self._queue and self._in_flight < int(self.limit):
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)
 
-    def _trouble(self, begun: float, retry_after: float | None) -> None:
+    def _on_overload(self, started: float, retry_after: float | None) -> None:
         now = self._clock()
         if retry_after:
             self._paused_until = max(self._paused_until, now + min(retry_after, LONGEST_PAUSE))
-        # Calls that were under way when it was halved say nothing about the new number.
-        if begun >= self._calmed_at:
+        # The outcome of a call that started before the last halving is no evidence about the new limit.
+        if started >= self._halved_at:
             self.limit = max(1.0, self.limit / 2)
-            self._calmed_at = now
+            self._halved_at = now
             self._window.clear()
 
-    def _went_well(self, seconds: float) -> None:
+    def _on_success(self, seconds: float) -> None:
         if not self._window:
-            self._window_began = self._clock(), self._worked()
+            self._window_start = self._clock(), self._cpu_time()
         self._window.append(seconds)
         if len(self._window) < max(WINDOW, int(self.limit)):
             return
         mean = sum(self._window) / len(self._window)
         self._window.clear()
-        wall, work = self._clock() - self._window_began[0], self._worked() - self._window_began[1]
-        if work > BUSY * wall:
-            return  # it says nothing of the server
-        if self._best is not None and mean > CROWDED * self._best:
+        wall, cpu = self._clock() - self._window_start[0], self._cpu_time() - self._window_start[1]
+        if cpu > BUSY * wall:
+            return  # the latency is our own, not the server's
+        if self._best is not None and mean > OVERLOAD_RATIO * self._best:
             self.limit = max(1.0, self.limit * 0.8)
-            # What is usual may change for good: the best fades, so that the limit can climb again.
+            # Latency may have changed for good, so the best is relaxed to let the limit rise again.
             self._best *= 1.1
         else:
             self._best = mean if self._best is None else min(self._best, mean)
-            self.limit = min(float(self.most), self.limit + 1)
+            self.limit = min(float(self.ceiling), self.limit + 1)
 
 
 _limiters: dict[str, Limiter] = {}
 
 
-def endpoint(url: str, most: int) -> Limiter:
-    """Return the limiter of a server, the same one for everybody who asks it.
+def limiter_for(url: str, ceiling: int) -> Limiter:
+    """Return the limiter of a server; all its callers share one.
 
     Args:
-        url: any on the server; only scheme, host and port count.
-        most: calls at once that this user would make.
+        url: any URL on the server; only scheme, host and port count.
+        ceiling: maximum of concurrent calls for this caller.
     """
     parts = urlsplit(url)
-    limiter = _limiters.setdefault(f"{parts.scheme}://{parts.netloc}", Limiter(most))
-    limiter.raise_to(most)
+    limiter = _limiters.setdefault(f"{parts.scheme}://{parts.netloc}", Limiter(ceiling))
+    limiter.raise_to(ceiling)
     return limiter

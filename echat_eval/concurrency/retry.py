@@ -1,6 +1,6 @@
-"""One guarded call: how it is made, how often it is tried, and which ledger state it ends in.
+"""Calls with retries: timing, retry policy, and the ledger state that a call ends in.
 
-This is the one place that catches whatever a system or an instrument raises.
+This is the only place that catches every error of a system or an instrument.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from echat_eval.concurrency.limiter import waiting
+from echat_eval.concurrency.limiter import measure_queue_time
 from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError, Withheld
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ __all__ = ["CallResult", "Interrupted", "RetryPolicy", "Timed", "call_with_retri
 
 T = TypeVar("T")
 
-#: A reason is for people to read; what a system printed may be endless.
+#: Characters. Reasons are for people, and a foreign message can have any length.
 MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a call is tried, and how long to wait between.
+    """The number of tries of a call, and the waits between them.
 
     Attributes:
-        tries: calls at most, per row.
-        first_wait: seconds before the second try; doubled for each further one, with jitter.
-        longest_wait: seconds at most, also where a server asks for more.
+        tries: maximum number of calls per row.
+        first_wait: seconds before the second try; doubled for each further try, with jitter.
+        longest_wait: maximum of seconds, even if a server asks for more.
     """
 
     tries: int = 3
@@ -54,7 +54,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResult(Generic[T]):
-    """What came of it."""
+    """The outcome of a call after all its tries.
+
+    Attributes:
+        seconds: duration of the successful try.
+    """
 
     state: State
     value: T | None = None
@@ -64,48 +68,48 @@ class CallResult(Generic[T]):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return one bounded line that names an error."""
-    known = isinstance(error, SystemFailure | Unavailable | NotApplicable | UsageError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
+    """Return an error as one line of at most `MAX_REASON` characters."""
+    ours = isinstance(error, SystemFailure | Unavailable | NotApplicable | UsageError)
+    text = str(error) if ours else f"{type(error).__name__}: {error}"
     line = " ".join(text.split()) or type(error).__name__
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 
 class Interrupted(BaseException):
-    """A call was interrupted from the keyboard. Not KeyboardInterrupt, which would end the event loop."""
+    """Stands in for KeyboardInterrupt, which would end the event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed(Generic[T]):
-    """What a call gave, and the seconds it took."""
+    """The result of a call and its duration in seconds."""
 
     value: T
     seconds: float
 
 
-async def timed(function: Callable[..., Any], *given: Any, threads: Executor, **named: Any) -> Timed[Any]:
-    """Call a coroutine function on the loop, any other on a thread.
+async def timed(function: Callable[..., Any], *args: Any, threads: Executor, **kwargs: Any) -> Timed[Any]:
+    """Call a coroutine function on the loop, or any other function on a thread, and measure its duration.
 
-    What is measured is the call alone: not its waiting for a thread, for the loop or for a limit.
+    Waiting for a thread or for a limiter is not part of the duration.
     """
     if inspect.iscoroutinefunction(function):
-        with waiting() as waited:
-            begun = time.monotonic()
+        with measure_queue_time() as queue_time:
+            started = time.monotonic()
             try:
-                value = await function(*given, **named)
+                value = await function(*args, **kwargs)
             except KeyboardInterrupt as error:
                 raise Interrupted from error
-            return Timed(value=value, seconds=time.monotonic() - begun - waited.seconds)
+            return Timed(value=value, seconds=time.monotonic() - started - queue_time.seconds)
 
     def call() -> Timed[Any]:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            value = function(*given, **named)
+            value = function(*args, **kwargs)
         except KeyboardInterrupt as error:
             raise Interrupted from error
-        except StopIteration as error:  # which no future can hold
+        except StopIteration as error:  # a future cannot carry it
             raise RuntimeError("StopIteration") from error
-        return Timed(value=value, seconds=time.monotonic() - begun)
+        return Timed(value=value, seconds=time.monotonic() - started)
 
     return await asyncio.get_running_loop().run_in_executor(threads, call)
 
@@ -117,11 +121,16 @@ async def call_with_retries(
     retry_policy: RetryPolicy,
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
 ) -> CallResult[T]:
-    """Call until it works or retry_policy ends.
+    """Call until a try succeeds or the retry policy is exhausted.
 
-    A system that ends every try in the same error has failed; one whose tries end differently,
-    or which the network kept from answering, leaves the row missing. An instrument's trouble is
-    never the system's: its rows are missing.
+    The row is "failed" if every try of a system ends in the same error. It is "missing" if the tries end
+    differently, if the network is at fault, or if an instrument fails.
+
+    Args:
+        blame: the party that `call` runs.
+
+    Raises:
+        UsageError: any but `BadData`; it would be the same for every row.
     """
     errors: list[BaseException] = []
     for tried in range(1, retry_policy.tries + 1):
@@ -130,11 +139,11 @@ async def call_with_retries(
         except NotApplicable as error:
             return CallResult(state="not applicable", reason=reason_of(error), tries=tried)
         except UsageError as error:
-            # A wrong key or a missing package is wrong for every row: stop and say so.
+            # A wrong key or a missing package affects every row, so the run must stop.
             if not isinstance(error, BadData):
                 raise
             errors.append(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  anything may fail in any way; the run must not
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code may raise anything; the run continues
             errors.append(error)
         else:
             return CallResult(state="value", value=done.value, tries=tried, seconds=done.seconds)
@@ -142,26 +151,26 @@ async def call_with_retries(
             break
         if tried < retry_policy.tries:
             await sleep(retry_policy.wait(tried, getattr(errors[-1], "retry_after", None)))
-    return CallResult(state=_verdict(errors, blame), reason=_summary(errors), tries=len(errors))
+    return CallResult(state=_state_of(errors, blame), reason=_summary(errors), tries=len(errors))
 
 
-def _verdict(errors: list[BaseException], blame: str) -> State:
-    outside = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
-    same = len(_distinct(errors)) == 1
-    return "failed" if blame == "system" and same and not outside else "missing"
+def _state_of(errors: list[BaseException], blame: str) -> State:
+    external = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
+    same = len(_distinct_reasons(errors)) == 1
+    return "failed" if blame == "system" and same and not external else "missing"
 
 
-def _distinct(errors: list[BaseException]) -> list[str]:
-    """Return the reasons, of those that are the same error the first."""
-    found: dict[str, str] = {}
+def _distinct_reasons(errors: list[BaseException]) -> list[str]:
+    """Return the reasons; of messages that differ only in numbers, the first."""
+    reasons: dict[str, str] = {}
     for error in errors:
-        # A process id, an address or a time in a message does not make it another error.
-        found.setdefault(re.sub(r"0x[0-9a-fA-F]+|\d+", "#", reason_of(error)), reason_of(error))
-    return list(found.values())
+        # Messages may hold a process id, an address or a time.
+        reasons.setdefault(re.sub(r"0x[0-9a-fA-F]+|\d+", "#", reason_of(error)), reason_of(error))
+    return list(reasons.values())
 
 
 def _summary(errors: list[BaseException]) -> str:
-    reasons = _distinct(errors)
+    reasons = _distinct_reasons(errors)
     text = (
         reasons[0] if len(reasons) == 1 else f"different errors in {len(errors)} tries: " + "; ".join(reasons)
     )

@@ -1,4 +1,4 @@
-"""Threads that do not outlive the process: a call that never returns cannot keep it from ending."""
+"""A thread pool of daemon threads: a call that never returns cannot keep the process from ending."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ T = TypeVar("T")
 
 
 class Threads(Executor):
-    """An executor of so many daemon threads, each begun when it is first needed.
+    """An executor of at most `limit` daemon threads, each started when first needed.
 
-    The standard pool joins its threads when the interpreter ends, so that the second Ctrl-C would
-    wait for whatever the first one was waiting for.
+    The standard pool joins its threads when the interpreter exits. A second Ctrl-C would then wait for the
+    same call as the first.
     """
 
-    def __init__(self, most: int, name: str) -> None:
-        self._most, self._name = most, name
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit, self._name = limit, name
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call a function on one of the threads."""
+        """Run a function on one of the threads."""
         future: Future[T] = Future()
         self._queue.put((future, lambda: fn(*args, **kwargs)))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._threads.append(thread)
             thread.start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let every thread end once it has done what is queued."""
+        """End every thread once the queued jobs are done."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads if wait else ():
@@ -53,6 +53,6 @@ class Threads(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
-                except BaseException as error:  # noqa: BLE001  whoever waits for the future gets it
+                except BaseException as error:  # noqa: BLE001  passed on through the future
                     future.set_exception(error)
             self._idle.release()

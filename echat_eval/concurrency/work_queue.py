@@ -1,7 +1,7 @@
-"""How work flows: lanes that feed one another on one event loop, and end together.
+"""Work queues that feed one another on one event loop and stop together.
 
-A lane is the queue of one system or instrument. The first error stops every lane: what is queued is
-dropped, what is in flight is finished and kept, and the error is raised.
+Each system, annotator and scorer has one queue. The first error stops all queues: queued jobs are dropped,
+jobs in flight finish and their results are kept, and the error is raised.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ __all__ = ["WorkQueue", "Workflow"]
 
 T = TypeVar("T")
 
-#: Seconds that closing may take once we were told to stop now.
-HASTE = 3.0
+#: Seconds that closing may take after the work is abandoned.
+ABANDON_TIMEOUT = 3.0
 
 
 class Workflow:
-    """All lanes of one piece of work.
+    """The queues of one run.
 
     Attributes:
-        stopped: nothing new is begun.
-        error: what stopped it, if anything but the caller did.
+        stopped: no further job is started.
+        error: the error that stopped the work; None if the caller stopped it.
     """
 
     def __init__(self) -> None:
         self.stopped = False
         self.error: BaseException | None = None
-        self._lanes: list[WorkQueue[Any]] = []
+        self._queues: list[WorkQueue[Any]] = []
 
-    def lane(
+    def queue(
         self,
         owner: Any,
         work: Callable[[list[T]], Awaitable[None]],
@@ -47,77 +47,85 @@ class Workflow:
         size: int = 1,
         held: bool = False,
     ) -> WorkQueue[T]:
-        """Open a lane.
+        """Open a queue.
 
         Args:
-            owner: who does the work; its `calls_at_once` is the lane's width, its `load` is called before
-                the first job and its `close` in the end.
-            work: does one batch of jobs.
-            size: jobs in a batch.
-            held: nothing is begun before `release`.
+            owner: the system, annotator or scorer that does the work. Its `calls_at_once` limits the batches
+                in flight, its `load` is called before the first job and its `close` at the end.
+            work: processes one batch of jobs.
+            size: jobs per batch.
+            held: start no job before `release`.
         """
-        made: WorkQueue[T] = WorkQueue(self, owner, work, size=size, held=held)
-        self._lanes.append(made)
-        return made
+        queue: WorkQueue[T] = WorkQueue(self, owner, work, size=size, held=held)
+        self._queues.append(queue)
+        return queue
 
-    async def drain(self, lane: WorkQueue[Any]) -> None:
-        """Wait until a lane has done all that was put into it; nothing more is.
+    async def drain(self, queue: WorkQueue[Any]) -> None:
+        """Wait until a queue, which receives no further jobs, has finished all of them.
 
         Raises:
-            whatever stopped the flow meanwhile.
+            BaseException: the error that stopped the work meanwhile.
         """
-        lane.release()
-        await lane.end()
+        queue.release()
+        await queue.end()
         if self.error is not None:
             raise self.error
 
     def stop(self) -> None:
-        """Begin nothing new; what is in flight goes on."""
+        """Start no further job; jobs in flight continue."""
         self.stopped = True
-        for lane in self._lanes:
-            lane.pump()
+        for queue in self._queues:
+            queue.pump()
 
     def fail(self, error: BaseException) -> None:
-        """Stop because of an error; the first one is the news."""
+        """Stop because of an error; only the first error is kept."""
         self.error = self.error or error
         self.stop()
 
     @property
     def in_flight(self) -> int:
-        """Return how many jobs are being done."""
-        return sum(lane.in_flight for lane in self._lanes)
+        """Return the number of jobs in flight."""
+        return sum(queue.in_flight for queue in self._queues)
 
     async def settle(self) -> None:
-        """Let every lane finish what is in flight, and close them all."""
-        for lane in self._lanes:
-            await lane.end()
-        for lane in self._lanes:
-            await lane.close()
+        """Finish all jobs in flight and close every queue."""
+        for queue in self._queues:
+            await queue.end()
+        for queue in self._queues:
+            await queue.close()
 
     async def abandon(self) -> None:
-        """Give up what is in flight, and close what can be closed quickly."""
+        """Cancel all jobs in flight and close every queue within `ABANDON_TIMEOUT`."""
         self.stop()
-        for lane in self._lanes:
-            lane.cancel()
-        closing = [asyncio.ensure_future(lane.close()) for lane in self._lanes]
+        for queue in self._queues:
+            queue.cancel()
+        closing = [asyncio.ensure_future(queue.close()) for queue in self._queues]
         if closing:
-            await asyncio.wait(closing, timeout=HASTE)
+            await asyncio.wait(closing, timeout=ABANDON_TIMEOUT)
 
 
 class WorkQueue(Generic[T]):
-    """A queue and the jobs in flight; see `Workflow.lane`. Used on the event loop only.
+    """The queued jobs of one owner and its batches in flight; see `Workflow.queue`.
+
+    Use it on the event loop only.
 
     Attributes:
-        threads: on which what is no coroutine is called.
+        threads: run functions that are not coroutine functions.
     """
 
     def __init__(
-        self, flow: Workflow, owner: Any, work: Callable[[list[T]], Awaitable[None]], *, size: int, held: bool
+        self,
+        workflow: Workflow,
+        owner: Any,
+        work: Callable[[list[T]], Awaitable[None]],
+        *,
+        size: int,
+        held: bool,
     ) -> None:
-        self._flow, self._owner, self._work, self._size, self._held = flow, owner, work, size, held
+        self._workflow, self._owner, self._work, self._size, self._held = workflow, owner, work, size, held
         self._width = max(1, getattr(owner, "calls_at_once", 1))
         self.threads = Threads(self._width, name=f"echat-eval {owner.name}")
-        self._first_come: deque[T] = deque()
+        self._unranked: deque[T] = deque()
         self._ranked: dict[str, list[tuple[float, int, T]]] = {}
         self._numbers = count()
         self._tasks: dict[asyncio.Task[None], int] = {}
@@ -126,49 +134,49 @@ class WorkQueue(Generic[T]):
         self._empty = asyncio.Event()
 
     def put(self, job: T) -> None:
-        """Queue a job; jobs are begun in the order they came."""
-        self._first_come.append(job)
+        """Queue a job; jobs start in the order of arrival."""
+        self._unranked.append(job)
         self.pump()
 
     def put_ranked(self, job: T, *, kind: str, rank: float) -> None:
-        """Queue a job that shares a batch only with its own kind, and with neighbours in rank."""
+        """Queue a job that shares a batch only with jobs of the same kind and of similar rank."""
         insort(self._ranked.setdefault(kind, []), (rank, next(self._numbers), job))
         self.pump()
 
     def release(self) -> None:
-        """Let a held lane begin."""
+        """Start a held queue."""
         self._held = False
         self.pump()
 
     async def end(self) -> None:
-        """Wait until everything is done; nothing more is put in, so batches need not be full."""
+        """Wait until all jobs are done; as no more will come, batches need not be full."""
         self._ended = True
         self.pump()
         await self._empty.wait()
 
     def pump(self) -> None:
-        """Begin what can be begun."""
-        while len(self._tasks) < self._width and (batch := self._next()):
-            task = asyncio.ensure_future(self._do(batch))
+        """Start as many batches as `calls_at_once` allows."""
+        while len(self._tasks) < self._width and (batch := self._next_batch()):
+            task = asyncio.ensure_future(self._process(batch))
             self._tasks[task] = len(batch)
-            task.add_done_callback(self._did)
-        if self._tasks or not (self._flow.stopped or (self._ended and not self._waiting())):
+            task.add_done_callback(self._finished)
+        if self._tasks or not (self._workflow.stopped or (self._ended and not self._has_jobs())):
             self._empty.clear()
         else:
             self._empty.set()
 
     @property
     def in_flight(self) -> int:
-        """Return how many jobs are being done."""
+        """Return the number of jobs in flight."""
         return sum(self._tasks.values())
 
     def cancel(self) -> None:
-        """Give up what is in flight; a call on a thread goes on, but nobody waits for it."""
+        """Cancel the batches in flight; a call on a thread continues, but its result is discarded."""
         for task in self._tasks:
             task.cancel()
 
     async def close(self) -> None:
-        """Close the owner, if it was loaded."""
+        """Close the owner if it was loaded."""
         if self._closed:
             return
         self._closed = True
@@ -176,24 +184,24 @@ class WorkQueue(Generic[T]):
             await self._call(getattr(self._owner, "close", None))
         self.threads.shutdown(wait=False)
 
-    def _waiting(self) -> bool:
-        return bool(self._first_come) or any(self._ranked.values())
+    def _has_jobs(self) -> bool:
+        return bool(self._unranked) or any(self._ranked.values())
 
-    def _next(self) -> list[T]:
-        if self._flow.stopped or self._held:
+    def _next_batch(self) -> list[T]:
+        if self._workflow.stopped or self._held:
             return []
-        queue = self._first_come
-        if len(queue) >= self._size or (queue and self._ended):
-            return [queue.popleft() for _ in range(min(self._size, len(queue)))]
+        jobs = self._unranked
+        if len(jobs) >= self._size or (jobs and self._ended):
+            return [jobs.popleft() for _ in range(min(self._size, len(jobs)))]
         ranked = max(self._ranked.values(), key=len, default=[])
         if not ranked or (len(ranked) < self._size and not self._ended):
             return []
-        # The highest first: what needs the most memory should fail early.
+        # Highest rank first: the job that needs the most memory should fail early.
         batch = ranked[-self._size :]
         del ranked[-self._size :]
         return [job for _, _, job in batch]
 
-    async def _do(self, batch: list[T]) -> None:
+    async def _process(self, batch: list[T]) -> None:
         try:
             if self._loading is None:
                 self._loading = asyncio.ensure_future(self._call(getattr(self._owner, "load", None)))
@@ -201,10 +209,10 @@ class WorkQueue(Generic[T]):
             await self._work(batch)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  the flow keeps it and whoever drains it raises it
-            self._flow.fail(error)
+        except BaseException as error:  # noqa: BLE001  stored, and raised by `drain`
+            self._workflow.fail(error)
 
-    def _did(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         self.pump()
 

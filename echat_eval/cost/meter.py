@@ -1,8 +1,8 @@
-"""Counts what calls cost while they are made, and lets none be made that could go beyond a limit.
+"""Meters the cost of calls while a run is in progress, and enforces a spending limit.
 
-A call is held for at the most it can cost before it is sent, and settled for what the server says it
-used. So the sum of what was paid and what is in flight is never above the limit, however many calls
-are in flight. Where only what is in flight stands in the way, a call waits for it to be settled.
+Before a call is sent, an upper bound of its cost is reserved. Afterwards the cost of the tokens that the
+server reports replaces the reservation. The sum of money spent and reserved therefore never exceeds the
+limit, whatever the number of concurrent calls. A call waits while only reservations prevent it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any, Literal, Protocol
 from echat_eval.cost.prices import OPENAI_HOST, TOKEN_KINDS, Price, PriceTable, Tokens
 from echat_eval.errors import UsageError, Withheld
 
-__all__ = ["CURRENCY", "Account", "BilledClient", "BilledRole", "Call", "Meter", "call_of", "totals"]
+__all__ = ["CURRENCY", "Account", "BilledClient", "BilledRole", "Call", "Meter", "metered_call", "totals"]
 
 BilledRole = Literal["judge", "system"]
-#: Of --max-cost. Prices in another one cannot be held against it: no rate of exchange is guessed.
+#: Currency of --max-cost. Prices in other currencies cannot be compared with it: there is no exchange rate.
 CURRENCY = "USD"
-#: Seconds between two looks whether a held-back call may be made.
-LOOK_AGAIN = 0.02
+#: Seconds between two attempts to reserve the cost of a waiting call.
+POLL_INTERVAL = 0.02
 
 
 class BilledClient(Protocol):
-    """Whoever asks a server that may want money: a chat client, or a system that asks by itself."""
+    """A client of a server that may charge: a chat client, or a system with its own client."""
 
     model: str
     base_url: str | None
@@ -36,12 +36,17 @@ class BilledClient(Protocol):
 
 
 class Meter:
-    """What one command spends.
+    """The money that one command spends.
 
     Args:
         table: prices.
-        limit: US dollars; None: no limit.
-        log: called with a row for every call that was paid or may have been.
+        limit: US dollars; None for no limit.
+        log: called with a row for every call that was billed or may have been.
+
+    Attributes:
+        calls: calls that were billed or may have been.
+        unpriced: of these, the calls whose cost is unknown.
+        withheld: calls that were not made because of the limit.
     """
 
     def __init__(
@@ -54,88 +59,89 @@ class Meter:
         self.table, self.limit = table, limit
         self._log = log
         self._lock = threading.Lock()
-        self._settled: dict[str, Decimal] = {}  # by currency; what may have been paid is in it
-        self._held = Decimal(0)
+        self._settled: dict[str, Decimal] = {}  # currency -> money, including calls that may have been billed
+        self._reserved = Decimal(0)
         self.calls = 0
         self.unpriced = 0
         self.withheld = 0
 
     def account(self, role: BilledRole, name: str, billed_client: BilledClient) -> Account:
-        """Open an account and give it to the billed_client.
+        """Open an account and assign it to the client.
 
         Raises:
-            UsageError: there is a limit, and no price to hold against it.
+            UsageError: there is a limit, but no price in its currency.
         """
         price = self.table.find(billed_client.model, billed_client.base_url)
         if self.limit is not None and (price is None or price.currency != CURRENCY):
-            place = billed_client.base_url or OPENAI_HOST
-            lacks = "has no price" if price is None else f"is priced in {price.currency}"
+            fault = "has no price" if price is None else f"is priced in {price.currency}"
             raise UsageError(
-                f"--max-cost: {role} '{name}' asks model '{billed_client.model}' at {place}, which {lacks} "
-                f"in {self.table.name}; give its price in {CURRENCY} in a file named by --prices "
-                "(0 where nothing is paid), or leave --max-cost out"
+                f"--max-cost: {role} '{name}' uses model '{billed_client.model}' at "
+                f"{billed_client.base_url or OPENAI_HOST}, which {fault} in {self.table.name}; "
+                f"add its price in {CURRENCY} to a file given with --prices (0 if it is free), "
+                "or omit --max-cost"
             )
-        made = Account(
+        account = Account(
             meter=self,
             role=role,
             name=name,
             model=billed_client.model,
-            place=billed_client.base_url,
+            base_url=billed_client.base_url,
             price=price,
         )
-        billed_client.account = made
-        return made
+        billed_client.account = account
+        return account
 
     def line(self) -> str:
-        """Return what was spent so far, for people who watch; empty where nothing was."""
+        """Return the money spent so far as one line for the display; empty before the first call."""
         with self._lock:
             spent = ", ".join(f"{money:.4f} {currency}" for currency, money in sorted(self._settled.items()))
             if not self.calls:
                 return ""
             known = spent or ("cost unknown" if self.unpriced else "")
-            some = f" and {self.unpriced:,} calls without a price" if spent and self.unpriced else ""
+            unpriced = f" and {self.unpriced:,} calls without a price" if spent and self.unpriced else ""
             limit = f" of at most {self.limit:f}" if self.limit is not None else ""
-            return f"{known}{limit}{some}, {self.calls:,} calls"
+            return f"{known}{limit}{unpriced}, {self.calls:,} calls"
 
     @property
     def spent(self) -> Decimal:
-        """Return the US dollars of this command, what may have been paid included."""
+        """Return the US dollars that this command spent, including calls that may have been billed."""
         with self._lock:
             return self._settled.get(CURRENCY, Decimal(0))
 
     # -- used by Call ---------------------------------------------------------
 
-    def reserve(self, most: Decimal) -> bool:
-        """Hold what a call may cost; False: wait until something in flight is settled.
+    def reserve(self, upper_bound: Decimal) -> bool:
+        """Reserve the cost of a call; return False if it must wait until other calls are settled.
 
         Raises:
-            Withheld: it may not be made.
+            Withheld: the call could exceed the limit even after all others are settled.
         """
         with self._lock:
             if self.limit is not None:
                 settled = self._settled.get(CURRENCY, Decimal(0))
-                if settled + most > self.limit:
+                if settled + upper_bound > self.limit:
                     self.withheld += 1
                     raise Withheld(
-                        f"not asked: its cost could go beyond --max-cost {self.limit:f}; "
-                        "the same command with a higher limit goes on"
+                        f"not called: the cost could exceed --max-cost {self.limit:f}; "
+                        "run the same command with a higher limit to continue"
                     )
-                if settled + self._held + most > self.limit:
+                if settled + self._reserved + upper_bound > self.limit:
                     return False
-            self._held += most
+            self._reserved += upper_bound
             return True
 
     def settle(
-        self, held: Decimal, account: Account, used: Tokens | None, *, unsettled: bool, bounded: bool
+        self, reserved: Decimal, account: Account, used: Tokens | None, *, unsettled: bool, bounded: bool
     ) -> None:
-        """Give back what was held, and count what was used or, of a lost call, what may have been.
+        """Release a reservation and count the tokens used.
 
         Args:
-            used: None: nothing can have been paid.
-            bounded: a lost call's `used` is its most; otherwise nobody knows it.
+            used: tokens used or, for an unsettled call, their upper bound; None: nothing was billed.
+            unsettled: the call ended without a report of its tokens.
+            bounded: the upper bound of an unsettled call is known.
         """
         with self._lock:
-            self._held -= held
+            self._reserved -= reserved
             if used is None:
                 return
             money = account.price.money(used) if account.price is not None else None
@@ -152,113 +158,122 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One judge or system, and what its tokens cost."""
+    """The account of one judge or system.
+
+    Attributes:
+        base_url: URL of the server; None for OpenAI.
+        price: None if unknown.
+    """
 
     meter: Meter
     role: BilledRole
     name: str
     model: str
-    place: str | None
+    base_url: str | None
     price: Price | None
 
-    def call(self, most: Tokens | None) -> Call:
-        """Return the context manager that a call is made in; see `Call`.
+    def call(self, upper_bound: Tokens | None) -> Call:
+        """Return the context manager for one call; see `Call`.
 
         Args:
-            most: tokens that it can use at most; None: nobody knows, so it bears no limit.
+            upper_bound: maximum of tokens; None if unknown, which a spending limit does not allow.
         """
-        return Call(account=self, most=most)
+        return Call(account=self, upper_bound=upper_bound)
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call: entered before it is sent, told what it used, settled on leaving.
+    """A context manager for one call: reserves its cost on entry and settles it on exit.
 
-    A call that ends without `paid` or `free` may have been paid for: its most is counted against the
-    limit, and it is told apart from what is known.
+    Report the tokens used with `report_usage`, or a call that was not billed with `report_unbilled`. A call
+    that ends without either is unsettled: its upper bound counts against the limit, and the log marks it.
 
     Raises:
-        Withheld: on entering, where it may not be made.
+        Withheld: on entry, if the call could exceed the limit.
     """
 
     account: Account
-    most: Tokens | None
-    _held: Decimal = Decimal(0)
+    upper_bound: Tokens | None
+    _reserved: Decimal = Decimal(0)
     _tokens: Tokens | None = None
-    _free: bool = False
-    _settled: bool = field(default=False)
+    _unbilled: bool = False
+    _closed: bool = field(default=False)
 
-    def paid(self, tokens: Tokens | None) -> None:
-        """Say what the server said that it used; None: it told nothing."""
+    def report_usage(self, tokens: Tokens | None) -> None:
+        """Record the tokens that the server reported; None if it reported none."""
         self._tokens = tokens
 
-    def free(self) -> None:
-        """Say that nothing can have been paid: the server refused, or was never reached."""
-        self._free = True
+    def report_unbilled(self) -> None:
+        """Record that nothing was billed: the server rejected the call or was never reached."""
+        self._unbilled = True
 
-    def _most_money(self) -> Decimal:
+    def _cost_bound(self) -> Decimal:
         price, limited = self.account.price, self.account.meter.limit is not None
-        if limited and self.most is None:
+        if limited and self.upper_bound is None:
             raise UsageError(
-                f"--max-cost: '{self.account.name}' sets no max_tokens, so a call may cost anything; "
+                f"--max-cost: '{self.account.name}' sets no max_tokens, so the cost of a call has no bound; "
                 "set it with --set max_tokens=N"
             )
-        money = price.money(self.most) if price is not None and self.most is not None else None
+        money = price.money(self.upper_bound) if price is not None and self.upper_bound is not None else None
         if limited and money is None:
             raise UsageError(
-                f"--max-cost: '{self.account.name}' uses tokens of a kind that has no price in "
+                f"--max-cost: '{self.account.name}' uses tokens of a kind without a price in "
                 f"{self.account.meter.table.name}; add it with --prices"
             )
         return money or Decimal(0)
 
     def __enter__(self) -> Call:
-        self._held = self._most_money()
-        while not self.account.meter.reserve(self._held):
-            time.sleep(LOOK_AGAIN)
+        self._reserved = self._cost_bound()
+        while not self.account.meter.reserve(self._reserved):
+            time.sleep(POLL_INTERVAL)
         return self
 
     async def __aenter__(self) -> Call:
-        self._held = self._most_money()
-        while not self.account.meter.reserve(self._held):
-            await asyncio.sleep(LOOK_AGAIN)
+        self._reserved = self._cost_bound()
+        while not self.account.meter.reserve(self._reserved):
+            await asyncio.sleep(POLL_INTERVAL)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not self._settled:
-            self._settled = True
-            unsettled = not self._free and not _never_sent(error) and self._tokens is None
-            used = (self.most or Tokens()) if unsettled else self._tokens
+        if not self._closed:
+            self._closed = True
+            unsettled = not self._unbilled and not _never_sent(error) and self._tokens is None
+            used = (self.upper_bound or Tokens()) if unsettled else self._tokens
             self.account.meter.settle(
-                self._held, self.account, used, unsettled=unsettled, bounded=self.most is not None
+                self._reserved,
+                self.account,
+                used,
+                unsettled=unsettled,
+                bounded=self.upper_bound is not None,
             )
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.__exit__(kind, error, trace)
 
 
-class _Unpaid:
-    """A call nobody counts."""
+class _UnmeteredCall:
+    """A call without an account: it counts nothing."""
 
-    def paid(self, tokens: Tokens | None) -> None:
-        """Count nothing."""
+    def report_usage(self, tokens: Tokens | None) -> None:
+        """Do nothing."""
 
-    def free(self) -> None:
-        """Count nothing."""
+    def report_unbilled(self) -> None:
+        """Do nothing."""
 
-    async def __aenter__(self) -> _Unpaid:
+    async def __aenter__(self) -> _UnmeteredCall:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
 
-def call_of(account: Account | None, most: Tokens | None) -> Call | _Unpaid:
-    """Return the context manager of a call, counted if there is an account; see `Call`."""
-    return account.call(most) if account is not None else _Unpaid()
+def metered_call(account: Account | None, upper_bound: Tokens | None) -> Call | _UnmeteredCall:
+    """Return the context manager for one call, which counts only if there is an account; see `Call`."""
+    return account.call(upper_bound) if account is not None else _UnmeteredCall()
 
 
 def _never_sent(error: BaseException | None) -> bool:
-    """Return whether a call failed before anything reached a server (named as httpx names it)."""
+    """Return whether a call failed before anything reached the server; class names are httpx's."""
     while error is not None:
         if type(error).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout"):
             return True
@@ -271,7 +286,7 @@ def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: 
         "role": account.role,
         "name": account.name,
         "model": account.model,
-        "place": account.place,
+        "place": account.base_url,
         "lost": unsettled,
         "tokens": {k: v for k, v in asdict(tokens).items() if v},
         "money": None if money is None else f"{money:f}",
@@ -280,14 +295,14 @@ def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: 
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return role -> name -> what all commands of a run spent, as its manifest keeps it.
+    """Return role -> name -> costs of all commands of a run, as stored in its manifest.
 
-    Tokens and money are of calls whose use the server told. `unsettled` are calls that broke off, of which
-    nobody told: `lost_at_most` is the most they can have cost.
+    "tokens" and "money" are of calls with a reported usage. "lost" counts the unsettled calls, and
+    "lost_at_most" is the upper bound of their cost.
     """
-    found: dict[str, dict[str, Any]] = {}
+    costs: dict[str, dict[str, Any]] = {}
     for row in rows:
-        entry = found.setdefault(f"{row['role']}s", {}).setdefault(
+        entry = costs.setdefault(f"{row['role']}s", {}).setdefault(
             row["name"],
             {
                 "model": row["model"],
@@ -300,7 +315,7 @@ def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
                 "lost_at_most": {},
             },
         )
-        # Another model or place under the same name is said, not summed up silently.
+        # The sums then mix several models or servers, which the manifest must show.
         for fact in ("model", "place"):
             if entry[fact] != row[fact]:
                 entry[fact] = "several"
@@ -314,4 +329,4 @@ def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         else:
             sums = entry[into]
             sums[row["currency"]] = f"{Decimal(sums.get(row['currency'], '0')) + Decimal(row['money']):f}"
-    return found
+    return costs

@@ -1,4 +1,4 @@
-"""What a million tokens cost: `baselines/prices.yaml`, or a table of the user's in the same form."""
+"""Prices per million tokens, from `baselines/prices.yaml` or a user's table of the same form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from echat_eval.errors import BadData
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.schema import Rule, Schema, is_number, text
 from echat_eval.io.strict_yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["OPENAI_HOST", "TOKEN_KINDS", "Price", "PriceTable", "Tokens", "read_prices"]
 
-#: Kinds of token that are priced apart; an answer says how many there were of each.
+#: Kinds of token with separate prices; a server reports a count of each.
 TOKEN_KINDS = ("text_in", "text_out", "audio_in", "audio_out")
-#: Where a client without a base URL goes.
+#: Host of a client without a base URL.
 OPENAI_HOST = "api.openai.com"
 _MILLION = Decimal(1_000_000)
-_FACTS = ("currency", "date", "source")
+_AMOUNT = Rule(
+    lambda v: is_number(v, low=0), "the price of a million tokens, a number from 0", required=False
+)
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """How many tokens of each kind."""
+    """Token counts of each kind."""
 
     text_in: int = 0
     text_out: int = 0
@@ -44,12 +47,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Of one model at one place.
+    """The price of one model at one server.
 
     Attributes:
-        text_in, text_out, audio_in, audio_out: per million tokens; None where there is no such price.
+        text_in, text_out, audio_in, audio_out: per million tokens; None if there is no such price.
         currency: three letters, such as USD.
-        date: when the source was looked up, as YYYY-MM-DD.
+        date: day on which the source was read, as YYYY-MM-DD.
     """
 
     currency: str
@@ -61,7 +64,7 @@ class Price:
     audio_out: Decimal | None = None
 
     def money(self, tokens: Tokens) -> Decimal | None:
-        """Return what tokens cost, exactly; None if there are some of a kind without a price.
+        """Return the exact cost of tokens; None if some of them have no price.
 
         >>> price = Price(currency="USD", date="2026-01-31", source="x", text_in=Decimal("2.5"))
         >>> price.money(Tokens(text_in=7)), price.money(Tokens(text_out=1))
@@ -76,18 +79,19 @@ class Price:
         return total
 
     def as_json(self) -> dict[str, str]:
-        """Return what a manifest keeps of it."""
+        """Return the price as stored in a manifest."""
         prices = {kind: str(value) for kind in TOKEN_KINDS if (value := getattr(self, kind)) is not None}
         return {**prices, "currency": self.currency, "date": self.date, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """All prices of one file.
+    """The prices in one file.
 
     Attributes:
-        name: of the file, without its folders.
-        sha256: of its bytes.
+        name: file name without folders.
+        sha256: hex digest of the file's bytes.
+        prices: "model @ host:port", "model @ host" or "model" -> price.
     """
 
     name: str
@@ -95,24 +99,24 @@ class PriceTable:
     prices: Mapping[str, Price]
 
     def find(self, model: str, base_url: str | None) -> Price | None:
-        """Return the price of a model where it is served; None if it is not known.
+        """Return the price of a model at a server; None if the table has none.
 
         Args:
-            base_url: None: OpenAI's own.
+            base_url: URL of the server; None for OpenAI.
         """
-        place = urlsplit(base_url).netloc if base_url else OPENAI_HOST
-        host = place.rpartition(":")[0] if re.search(r":\d+$", place) else place
-        for key in (f"{model} @ {place}", f"{model} @ {host}", model):
+        address = urlsplit(base_url).netloc if base_url else OPENAI_HOST
+        host = address.rpartition(":")[0] if re.search(r":\d+$", address) else address
+        for key in (f"{model} @ {address}", f"{model} @ {host}", model):
             if key in self.prices:
                 return self.prices[key]
         return None
 
 
 def read_prices(path: Path | None = None) -> PriceTable:
-    """Return the prices of a file, by default those that come with the package.
+    """Return the prices in a file, by default the one that ships with the package.
 
     Raises:
-        BadData: with file and line.
+        BadData: an entry is invalid; the message names file and line.
 
     >>> read_prices().find("gpt-4o-2024-11-20", None).text_out
     Decimal('10.0')
@@ -124,29 +128,29 @@ def read_prices(path: Path | None = None) -> PriceTable:
     return PriceTable(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), prices=prices)
 
 
-def _price(where: str, entry: Any) -> Price:
-    known = (*TOKEN_KINDS, *_FACTS)
-    if not isinstance(entry, dict):
-        raise BadData(f"{where}: is {entry!r}; expected a mapping of {', '.join(known)}")
-    for key in (*(k for k in entry if k not in known), *(k for k in _FACTS if k not in entry)):
-        fault = "unknown" if key in entry else "missing"
-        raise BadData(f"{where}: '{key}' is {fault}; keys are {', '.join(known)}")
-    if not any(kind in entry for kind in TOKEN_KINDS):
-        raise BadData(f"{where}: has no price; expected at least one of {', '.join(TOKEN_KINDS)}")
-    if not _CURRENCY.fullmatch(str(entry["currency"])):
-        raise BadData(f"{where}: currency is {entry['currency']!r}; expected three letters, such as USD")
-    day = str(entry["date"])
+def _price(location: str, entry: Any) -> Price:
+    _ENTRY.check(entry, location)
+    if not any(entry.get(kind) is not None for kind in TOKEN_KINDS):
+        raise BadData(f"{location}: has no price; expected at least one of {', '.join(TOKEN_KINDS)}")
+    amounts = {kind: Decimal(str(entry[kind])) for kind in TOKEN_KINDS if entry.get(kind) is not None}
+    return Price(currency=entry["currency"], date=str(entry["date"]), source=entry["source"], **amounts)
+
+
+def _is_day(value: Any) -> bool:
     try:
-        date.fromisoformat(day)
-    except ValueError as error:
-        raise BadData(f"{where}: date is {day!r}; expected YYYY-MM-DD") from error
-    if not isinstance(entry["source"], str) or not entry["source"].strip():
-        raise BadData(f"{where}: source is {entry['source']!r}; say where the price was read")
-    amounts = {kind: _amount(f"{where}: {kind}", entry[kind]) for kind in TOKEN_KINDS if kind in entry}
-    return Price(currency=entry["currency"], date=day, source=entry["source"], **amounts)
+        date.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return True
 
 
-def _amount(where: str, value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise BadData(f"{where} is {value!r}; expected what a million tokens cost, a number from 0")
-    return Decimal(str(value))
+_ENTRY = Schema(
+    {
+        **dict.fromkeys(TOKEN_KINDS, _AMOUNT),
+        "currency": Rule(
+            lambda v: isinstance(v, str) and _CURRENCY.fullmatch(v) is not None, "three letters, such as USD"
+        ),
+        "date": Rule(_is_day, "the day on which the source was read, YYYY-MM-DD"),
+        "source": text("where the price was read"),
+    }
+)

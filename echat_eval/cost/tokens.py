@@ -1,4 +1,4 @@
-"""How many tokens a question can be, before a server has counted them."""
+"""Token counts of a request before it is sent: an estimate and an upper bound."""
 
 from __future__ import annotations
 
@@ -10,87 +10,89 @@ from echat_eval.cost.prices import Tokens
 
 __all__ = ["PROXY", "MessageSize"]
 
-#: Tokens that a chat server may add around one message: roles and separators.
-PER_MESSAGE = 32
-#: Tokens a second of sound. Seen in use: 10 for what is heard and 20 for what is said (OpenAI's guide to the
-#: costs of its Realtime API), 25 for what is heard (Qwen2.5-Omni); the bound leaves room above them.
-HEARD_PER_SECOND, HEARD_BOUND = 10, 50
-SAID_PER_SECOND = 20
-#: A spoken answer of two sentences: tokens of its words, and seconds of its voice.
-TYPICAL_WORDS, TYPICAL_SECONDS = 60, 10.0
+#: Tokens that a chat server may add to one message for roles and separators.
+OVERHEAD_PER_MESSAGE = 32
+#: Tokens per second of audio. Sources: 10 for input and 20 for output (OpenAI's guide to the costs of its
+#: Realtime API), 25 for input (Qwen2.5-Omni). The bound leaves room above these.
+AUDIO_IN_PER_SECOND, AUDIO_IN_BOUND = 10, 50
+AUDIO_OUT_PER_SECOND = 20
+#: A spoken reply of two sentences: text tokens, and seconds of audio.
+TYPICAL_TEXT_TOKENS, TYPICAL_SECONDS = 60, 10.0
 
-#: How `about` comes to its numbers, for whoever prints them.
+#: How `MessageSize.estimate` counts tokens, for output.
 PROXY = (
-    "tokens are a proxy, as no tokenizer is asked: 4 characters of an alphabet or 1 of Chinese each, "
-    f"{HEARD_PER_SECOND} for a second of sound"
+    "token counts are estimates without a tokenizer: 1 token per 4 alphabetic characters or per Chinese "
+    f"character, {AUDIO_IN_PER_SECOND} per second of audio"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSize:
-    """One question.
+    """The size of one request.
 
     Attributes:
-        texts: of its messages and of a schema.
-        heard_seconds: of the sounds that go with it.
-        max_tokens: of the answer; None: the server's own limit.
-        speaks: the answer may be a voice.
+        texts: texts of the messages and of a schema.
+        audio_seconds: total duration of the input audio.
+        max_tokens: limit on the answer; None: the server's own limit.
+        spoken_reply: the answer may contain audio.
     """
 
     texts: tuple[str, ...]
-    heard_seconds: float = 0.0
+    audio_seconds: float = 0.0
     max_tokens: int | None = None
-    speaks: bool = False
+    spoken_reply: bool = False
 
-    def most(self) -> Tokens | None:
-        """Return the most it can cost in tokens; None if nothing bounds the answer.
+    def upper_bound(self) -> Tokens | None:
+        """Return an upper bound of the tokens of request and answer; None if the answer has no limit.
 
-        A token of a byte-level vocabulary stands for at least one byte. An answer may be all words or
-        all voice, so both are counted in full.
+        A token of a byte-level vocabulary covers at least one byte. An answer may be text only or audio only,
+        so each counts in full.
         """
         if self.max_tokens is None:
             return None
         return Tokens(
-            text_in=sum(len(text.encode("utf-8", "surrogatepass")) + PER_MESSAGE for text in self.texts),
+            text_in=sum(
+                len(text.encode("utf-8", "surrogatepass")) + OVERHEAD_PER_MESSAGE for text in self.texts
+            ),
             text_out=self.max_tokens,
-            audio_in=math.ceil(self.heard_seconds * HEARD_BOUND),
-            audio_out=self.max_tokens if self.speaks else 0,
+            audio_in=math.ceil(self.audio_seconds * AUDIO_IN_BOUND),
+            audio_out=self.max_tokens if self.spoken_reply else 0,
         )
 
     def used(self, usage: Mapping[str, float]) -> Tokens | None:
-        """Return the tokens that a server counted; None if it told nothing.
+        """Return the tokens that a server counted; None if it reported none.
 
-        Where it does not tell words from sound, all is sound if there was any: a sum is then rather too
-        large than too small.
+        If the server does not separate text from audio, all tokens count as audio where there is any, so that
+        the sum is too large rather than too small.
         """
-        asked, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if asked is None or said is None:
+        total_in, total_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if total_in is None or total_out is None:
             return None
-        heard = usage.get("prompt_audio_tokens", asked if self.heard_seconds else 0)
-        voice = usage.get("completion_audio_tokens", said if self.speaks else 0)
+        audio_in = usage.get("prompt_audio_tokens", total_in if self.audio_seconds else 0)
+        audio_out = usage.get("completion_audio_tokens", total_out if self.spoken_reply else 0)
         return Tokens(
-            text_in=max(0, int(asked - heard)),
-            text_out=max(0, int(said - voice)),
-            audio_in=int(heard),
-            audio_out=int(voice),
+            text_in=max(0, int(total_in - audio_in)),
+            text_out=max(0, int(total_out - audio_out)),
+            audio_in=int(audio_in),
+            audio_out=int(audio_out),
         )
 
-    def about(self, said: int = TYPICAL_WORDS) -> Tokens:
-        """Return what it will cost in tokens, roughly; see `PROXY`.
+    def estimate(self, reply_tokens: int = TYPICAL_TEXT_TOKENS) -> Tokens:
+        """Return an estimate of the tokens of request and answer; see `PROXY`.
 
         Args:
-            said: tokens of the words that are expected in answer.
+            reply_tokens: expected text tokens of the answer.
         """
-        limit = self.max_tokens if self.max_tokens is not None else said
+        limit = self.max_tokens if self.max_tokens is not None else reply_tokens
         return Tokens(
-            text_in=sum(map(_tokens, self.texts)),
-            text_out=min(said, limit),
-            audio_in=math.ceil(self.heard_seconds * HEARD_PER_SECOND),
-            audio_out=math.ceil(TYPICAL_SECONDS * SAID_PER_SECOND) if self.speaks else 0,
+            text_in=sum(map(_estimate_tokens, self.texts)),
+            text_out=min(reply_tokens, limit),
+            audio_in=math.ceil(self.audio_seconds * AUDIO_IN_PER_SECOND),
+            audio_out=math.ceil(TYPICAL_SECONDS * AUDIO_OUT_PER_SECOND) if self.spoken_reply else 0,
         )
 
 
-def _tokens(text: str) -> int:
-    # Chinese, Japanese and Korean begin at U+2E80; what comes before is written with alphabets.
+def _estimate_tokens(text: str) -> int:
+    # Chinese, Japanese and Korean scripts start at U+2E80; alphabets are below.
     wide = sum(character >= "\u2e80" for character in text)
     return math.ceil((len(text) - wide) / 4) + wide

@@ -1,6 +1,7 @@
-"""Where systems and annotators run: in this process, or as copies on the machines of a cluster.
+"""Placement of systems and annotators: in this process, or as copies on the machines of a cluster.
 
-The driver alone asks, scores and writes; a copy only answers. A local run imports nothing but this.
+The driver sends requests, scores and writes files; the copies only answer. A local run imports only this
+module.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ __all__ = ["Placement"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What a run is made with: its own, or what stands for copies elsewhere.
+    """The systems and annotators of a run: local objects, or proxies of remote copies.
 
     Attributes:
-        systems, annotators: in the order they were given.
-        facts: for the manifest: the executor's `name`, and what else is to be known of it.
+        systems, annotators: in the order of the arguments.
+        facts: for the manifest: `name` of the executor, and further facts about it.
     """
 
     systems: list[System | Oracle]

@@ -1,4 +1,4 @@
-"""A ray cluster, cut into equal places for workers."""
+"""A ray cluster, divided into equal places for workers."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from echat_eval.executors.pool import Pool
 from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
 
-__all__ = ["LOCAL", "Cluster", "connected"]
+__all__ = ["LOCAL", "Cluster", "connection"]
 
-#: The address of a cluster of this machine alone, begun and ended by the run.
+#: Address of a cluster on this machine only, which the run starts and ends.
 LOCAL = "local"
-#: Places by default where nobody wants a GPU: each holds its own copy of the models.
-MOST_PLACES = 8
-#: Seconds that a cluster at work for others may take to have room for us.
-ROOM = 300.0
-#: Bytes of shared memory of a cluster of our own; a call's sound is megabytes at most, and soon gone.
-STORE = 256 * 2**20
+#: Default limit on places without a GPU, because each place holds its own copy of the models.
+DEFAULT_MAX_PLACES = 8
+#: Seconds to wait until a busy cluster has room.
+PLACEMENT_TIMEOUT = 300.0
+#: Bytes of shared memory of a local cluster. The audio of a call is a few megabytes, and freed soon.
+OBJECT_STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def connected(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
-    """Be connected to a cluster; a cluster of our own ends with the block.
+def connection(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
+    """Connect to a cluster, or start a local one that ends with the block.
 
     Raises:
-        UsageError: there is none at that address.
+        UsageError: no cluster at that address.
+        RunError: the local cluster did not start.
     """
-    if ray.is_initialized():  # by whoever calls us, and theirs to end
+    if ray.is_initialized():  # by our caller, who also ends it
         yield
         return
-    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    own = address in (None, LOCAL)
-    if own:
-        quiet |= {"num_cpus": workers, "object_store_memory": STORE}
-    else:
-        del quiet["include_dashboard"]
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    local = address in (None, LOCAL)
+    if local:
+        options |= {
+            "include_dashboard": False,
+            "num_cpus": workers,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
     try:
-        ray.init(address=LOCAL if own else address, **quiet)
-    except Exception as error:  # ray raises a bare Exception where it took too long to begin
+        ray.init(address=LOCAL if local else address, **options)
+    except Exception as error:  # ray raises a bare Exception if it takes too long to start
         ray.shutdown()
-        said = " ".join(str(error).split())[:200]
-        if own:
+        fault = " ".join(str(error).split())[:200]
+        if local:
             raise RunError(
-                f"ray could not begin on this machine: {said}; see /tmp/ray/session_latest/logs"
+                f"ray could not start on this machine: {fault}; see /tmp/ray/session_latest/logs"
             ) from error
         raise UsageError(
-            f"no ray cluster at '{address}': {said}; "
-            "begin one with `ray start --head`, or leave --ray-address out"
+            f"no ray cluster at '{address}': {fault}; "
+            "start one with `ray start --head`, or omit --ray-address"
         ) from error
     try:
         yield
@@ -60,17 +63,17 @@ def connected(ray: Any, address: str | None, workers: int | None) -> Iterator[No
 
 
 class Cluster:
-    """Equal places on a cluster: one per GPU where anybody wants one, else one per core.
+    """Equal places on a cluster: one per GPU if a system or annotator uses one, otherwise one per core.
 
-    A place holds one copy of everybody at once: of the system that is being asked and of every annotator.
+    A place holds a copy of the system under evaluation and of every annotator at the same time.
 
     Args:
-        systems, annotators: who will have copies.
-        workers: places; see `MOST_PLACES` for the default.
-        joining: seconds to wait for more machines while there are fewer places than that.
+        systems, annotators: the objects to copy.
+        workers: number of places; by default all, or at most `DEFAULT_MAX_PLACES` without a GPU.
+        joining: seconds to wait for more machines while there are fewer places than `workers`.
 
     Attributes:
-        places: how many.
+        places: number of places.
     """
 
     def __init__(
@@ -84,98 +87,101 @@ class Cluster:
     ) -> None:
         self._ray = ray
         owners = (*systems, *annotators)
-        wishes = {id(owner): _gpu_wish(owner) for owner in owners}
+        preferences = {id(owner): _gpu_preference(owner) for owner in owners}
         deadline = time.monotonic() + joining
         while True:
-            have = ray.cluster_resources()
-            gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 0))
-            self._hungry = {key for key, wish in wishes.items() if wish or (wish is None and gpus)}
-            most = min(gpus, cores) if self._hungry else cores
-            if workers is None or workers <= most or time.monotonic() >= deadline:
+            resources = ray.cluster_resources()
+            gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+            self._gpu_owners = {
+                key for key, wants in preferences.items() if wants or (wants is None and gpus)
+            }
+            available = min(gpus, cores) if self._gpu_owners else cores
+            if workers is None or workers <= available or time.monotonic() >= deadline:
                 break
             time.sleep(1.0)
         for owner in owners:
-            if wishes[id(owner)] and not gpus:
-                raise UsageError(f"'{owner.name}' wants a GPU, and no machine of the ray cluster has one")
-        self.places = workers or (most if self._hungry else min(most, MOST_PLACES))
-        if self.places > most:
-            what = "GPUs" if self._hungry and gpus <= cores else "cores"
+            if preferences[id(owner)] and not gpus:
+                raise UsageError(f"'{owner.name}' needs a GPU, and no machine of the ray cluster has one")
+        self.places = workers or (available if self._gpu_owners else min(available, DEFAULT_MAX_PLACES))
+        if self.places > available:
+            unit = "GPUs" if self._gpu_owners and gpus <= cores else "cores"
             raise UsageError(
-                f"--workers {workers}: one worker per GPU or core, and the cluster has {most} {what}"
+                f"--workers {workers}: one worker per GPU or core, and the cluster has {available} {unit}"
             )
-        # Systems follow one another; the annotators are there all the time.
-        at_once = any(id(s) in self._hungry for s in systems) + sum(id(a) in self._hungry for a in annotators)
-        self._share = int(10_000 / at_once) / 10_000 if at_once else 0.0
+        # Systems run one after another, annotators all the time.
+        sharing = int(any(id(system) in self._gpu_owners for system in systems))
+        sharing += sum(id(annotator) in self._gpu_owners for annotator in annotators)
+        self._gpu_share = int(10_000 / sharing) / 10_000 if sharing else 0.0
 
     @contextmanager
-    def room(self) -> Iterator[None]:
-        """Hold the places.
+    def reserved(self) -> Iterator[None]:
+        """Reserve the places for the block.
 
         Raises:
-            RunError: others hold them.
+            RunError: other jobs occupy the cluster.
         """
         from ray.util import placement_group, remove_placement_group
 
-        place = {"CPU": 1.0, "GPU": 1.0} if self._hungry else {"CPU": 1.0}
-        self._room = placement_group([place] * self.places, strategy="SPREAD")
+        place = {"CPU": 1.0, "GPU": 1.0} if self._gpu_owners else {"CPU": 1.0}
+        self._group = placement_group([place] * self.places, strategy="SPREAD")
         try:
-            if not self._room.wait(ROOM):
+            if not self._group.wait(PLACEMENT_TIMEOUT):
                 raise RunError(
-                    f"the ray cluster has had no room for {self.places} workers in {ROOM:g} s; "
-                    "see `ray status`, or ask for fewer with --workers"
+                    f"the ray cluster had no room for {self.places} workers in {PLACEMENT_TIMEOUT:g} s; "
+                    "see `ray status`, or request fewer with --workers"
                 )
             yield
         finally:
-            remove_placement_group(self._room)
+            remove_placement_group(self._group)
 
-    def away(self, owner: Any, plan: Blueprint) -> Any:
-        """Return what stands here for the owner's copies."""
+    def proxy(self, owner: Any, blueprint: Blueprint) -> RemoteProxy:
+        """Return the proxy for the copies of a system or annotator."""
         calls = max(1, getattr(owner, "calls_at_once", 1))
-        sent = self._ray.put(plan)
+        stored = self._ray.put(blueprint)
+        gpus = self._gpu_share if id(owner) in self._gpu_owners else 0
         pool = Pool(
-            plan.what,
-            start=lambda place: self._worker(
-                sent, place, calls, self._share if id(owner) in self._hungry else 0
-            ),
+            blueprint.label,
+            start=lambda place: self._start_worker(stored, place, calls, gpus),
             stop=self._ray.kill,
             places=self.places,
             calls=calls,
         )
         return RemoteProxy(owner, pool=pool, calls_at_once=self.places * calls)
 
-    def _worker(self, plan: Any, place: int, calls: int, gpus: float) -> Any:
+    def _start_worker(self, blueprint: Any, place: int, calls: int, gpus: float) -> Any:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        where = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=place)
-        made = self._ray.remote(Worker).options(
+        actor = self._ray.remote(Worker).options(
             num_cpus=0,
             num_gpus=gpus,
-            scheduling_strategy=where,
-            # The pool begins another one itself, and knows which calls to make again.
+            scheduling_strategy=PlacementGroupSchedulingStrategy(
+                self._group, placement_group_bundle_index=place
+            ),
+            # The pool itself replaces workers and repeats calls.
             max_restarts=0,
             max_task_retries=0,
-            # Besides the calls: `watch` lasts as long as the worker, and `close` must not wait for a call.
+            # Two more than the calls: `watch` runs for the worker's lifetime, and `close` must not wait.
             max_concurrency=calls + 2,
         )
-        return made.remote(plan)
+        return actor.remote(blueprint)
 
 
-def _gpu_wish(owner: Any) -> bool | None:
-    """Say whether copies of a system or annotator go onto GPUs: its `wants_gpu`, or else its `device`.
+def _gpu_preference(owner: Any) -> bool | None:
+    """Return whether copies of a system or annotator use a GPU, from its `wants_gpu` or its `device`.
 
     Returns:
-        None: only where there are any.
+        True or False; None: use a GPU if the cluster has any.
 
     Raises:
-        UsageError: it names one GPU of several.
+        UsageError: `device` names a GPU by number.
     """
     device = str(getattr(owner, "device", None) or dict(owner.settings()).get("device") or "cpu")
     kind, _, number = device.partition(":")
     if number not in ("", "0"):
         raise UsageError(
-            f"'{owner.name}' asks for device {device}; every worker has one GPU of its own, so write {kind}"
+            f"'{owner.name}' requests device {device}; every worker has one GPU of its own, so write {kind}"
         )
-    said = getattr(owner, "wants_gpu", None)
-    if said is not None:
-        return bool(said)
+    wants_gpu = getattr(owner, "wants_gpu", None)
+    if wants_gpu is not None:
+        return bool(wants_gpu)
     return None if kind == "auto" else kind == "cuda"

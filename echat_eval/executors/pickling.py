@@ -1,7 +1,7 @@
-"""What travels between the driver and a copy: configurations, calls, answers and errors, as bytes.
+"""Serialisation of messages between the driver and its workers: configurations, calls, results and errors.
 
-Sound travels by its bytes, because the machines need not share a disk. Who unpacks a parcel is the
-driver or one of its own workers; nothing from outside is ever unpickled.
+A message contains the bytes of audio files, because the machines need not share a disk. Only the driver and
+its own workers unpack messages; data from elsewhere is never unpickled.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any, ClassVar
 from echat_eval import errors
 from echat_eval.records import AudioRef
 
-__all__ = ["Caught", "RemoteResult", "answer_of", "fresh_folder", "pack", "unpack"]
+__all__ = ["RemoteError", "RemoteResult", "fresh_folder", "pack", "run_captured", "unpack"]
 
-#: What pickle cannot take and what it becomes: a lock nobody holds is as good as a new one.
-_REDUCED: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+#: Types that pickle does not support, and how to rebuild them. A free lock is equivalent to a new one.
+_REDUCERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     type(threading.Lock()): lambda _: (threading.Lock, ()),
     type(threading.RLock()): lambda _: (threading.RLock, ()),
     MappingProxyType: lambda mapping: (MappingProxyType, (dict(mapping),)),
@@ -35,22 +35,22 @@ _REDUCED: dict[type, Callable[[Any], tuple[Any, ...]]] = {
 
 
 def pack(value: Any) -> bytes:
-    """Return a value as bytes; the files of its AudioRefs go with it.
+    """Return a value as bytes, including the files of its AudioRefs.
 
-    A file that cannot be read stays a reference, to be complained of where it is looked at.
+    A file that cannot be read stays a reference, so that the code that reads it reports the error.
 
     Raises:
-        whatever pickle says of what it cannot take.
+        Exception: any error of pickle, or of the value's own pickling hooks.
     """
     from ray import cloudpickle
 
     class Packer(cloudpickle.CloudPickler):  # type: ignore[misc]
-        dispatch_table: ClassVar[dict[Any, Any]] = {**cloudpickle.CloudPickler.dispatch_table, **_REDUCED}
+        dispatch_table: ClassVar[dict[Any, Any]] = {**cloudpickle.CloudPickler.dispatch_table, **_REDUCERS}
 
-        def persistent_id(self, found: Any) -> Any:
-            if isinstance(found, AudioRef) and found.path.is_file():
+        def persistent_id(self, item: Any) -> Any:
+            if isinstance(item, AudioRef) and item.path.is_file():
                 with suppress(OSError):
-                    return found.sha256, found.seconds, found.path.name, found.path.read_bytes()
+                    return item.sha256, item.seconds, item.path.name, item.path.read_bytes()
             return None
 
     buffer = io.BytesIO()
@@ -58,30 +58,27 @@ def pack(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(parcel: bytes, folder: Path) -> Any:
-    """Return what was packed; its files are put into the folder, each under the name it had.
-
-    A query's name is its hash.
-    """
+def unpack(message: bytes, folder: Path) -> Any:
+    """Return the packed value; write its files into the folder, under their original names."""
     numbers = count()
 
     class Unpacker(pickle.Unpickler):
-        def persistent_load(self, enclosed: Any) -> AudioRef:
-            sha256, seconds, name, content = enclosed
-            # Two replies of one batch may be named alike.
+        def persistent_load(self, packed: Any) -> AudioRef:
+            sha256, seconds, name, content = packed
+            # Files of two replies of a batch may have the same name.
             path = folder / str(next(numbers)) / Path(name).name
             path.parent.mkdir()
             path.write_bytes(content)
             return AudioRef(path=path, sha256=sha256, seconds=seconds)
 
-    return Unpacker(io.BytesIO(parcel)).load()
+    return Unpacker(io.BytesIO(message)).load()
 
 
 def fresh_folder() -> Path:
-    """Make a folder that differs from every other one's in digits alone.
+    """Create a temporary folder whose name differs from that of any other only in digits.
 
-    An error may name a file in it, and must be known for the same error on the next try, which may be
-    another worker's (see `attempts`).
+    Error messages may contain its path. They must compare equal between tries, which may run on different
+    workers; `concurrency.retry` ignores digits.
     """
     folder = Path(tempfile.gettempdir()) / f"echat-eval-{os.getpid()}{time.monotonic_ns()}"
     folder.mkdir(mode=0o700)
@@ -89,72 +86,73 @@ def fresh_folder() -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caught:
-    """An error as it is told to another process.
+class RemoteError:
+    """An error in a form that can be sent to another process.
 
     Attributes:
-        name: of its class.
-        base: the nearest class that every process knows, one of `echat_eval.errors` or of Python's own.
-        message: what it says.
-        facts: its plain attributes, such as `retry_after`.
+        name: name of its class.
+        base: nearest base class from `echat_eval.errors` or Python's builtins, which every process has.
+        message: text of the error.
+        attributes: plain attributes, such as `retry_after`.
     """
 
     name: str
     base: type[BaseException]
     message: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, error: BaseException) -> Caught:
-        """Return an error without its trace, and without anything that cannot travel.
+    def of(cls, error: BaseException) -> RemoteError:
+        """Return an error without its traceback and without attributes that cannot be pickled.
 
-        >>> Caught.of(errors.Unavailable("busy", retry_after=3.0)).again().retry_after
+        >>> RemoteError.of(errors.Unavailable("busy", retry_after=3.0)).rebuild().retry_after
         3.0
         """
-        known = (kind for kind in type(error).__mro__ if kind.__module__ in (errors.__name__, "builtins"))
-        facts = {k: v for k, v in vars(error).items() if v is None or isinstance(v, bool | int | float | str)}
-        return cls(name=type(error).__name__, base=next(known), message=str(error), facts=facts)
+        shared = (kind for kind in type(error).__mro__ if kind.__module__ in (errors.__name__, "builtins"))
+        plain = {k: v for k, v in vars(error).items() if v is None or isinstance(v, bool | int | float | str)}
+        return cls(name=type(error).__name__, base=next(shared), message=str(error), attributes=plain)
 
-    def again(self) -> BaseException:
-        """Return an error of the same class, or else of a class of the same name and the nearest base.
+    def rebuild(self) -> BaseException:
+        """Return an error of the same class, or of a new class with the same name and the nearest base.
 
-        >>> late = Caught.of(TimeoutError("late")).again()
+        >>> late = RemoteError.of(TimeoutError("late")).rebuild()
         >>> type(late).__name__, isinstance(late, TimeoutError), str(late)
         ('TimeoutError', True, 'late')
         """
         kind, message = self.base, self.message
         if self.name != kind.__name__ or kind.__module__ == builtins.__name__:
-            # Python's own classes make their text of other arguments than one message.
+            # Python's own classes build their text from other arguments than one message.
             kind = type(self.name, (self.base,), {"__str__": lambda _: message})
-        # Past the constructor, which may want to be called otherwise.
+        # Bypass the constructor, which may require other arguments.
         error = kind.__new__(kind)
         error.args = (message,)
-        vars(error).update(self.facts)
+        vars(error).update(self.attributes)
         return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteResult:
-    """What came of a call, and the seconds it took where it was made."""
+    """The result or the error of a call, and its duration in seconds in the worker."""
 
     value: Any = None
-    error: Caught | None = None
+    error: RemoteError | None = None
     seconds: float = 0.0
 
     def result(self) -> Any:
         """Return the value, or raise the error."""
         if self.error is not None:
-            raise self.error.again()
+            raise self.error.rebuild()
         return self.value
 
 
-def answer_of(call: Callable[[], Any]) -> RemoteResult:
-    """Call, and return what came of it, whatever that is."""
-    begun = time.monotonic()
+def run_captured(call: Callable[[], Any]) -> RemoteResult:
+    """Call a function and return its result or its error."""
+    started = time.monotonic()
     try:
         value = call()
-    except StopIteration:  # which no coroutine can raise
-        return RemoteResult(error=Caught.of(RuntimeError("StopIteration")), seconds=time.monotonic() - begun)
-    except BaseException as error:  # noqa: BLE001  it is raised again where the call was asked for
-        return RemoteResult(error=Caught.of(error), seconds=time.monotonic() - begun)
-    return RemoteResult(value=value, seconds=time.monotonic() - begun)
+    except StopIteration:  # a coroutine cannot raise it
+        error: BaseException = RuntimeError("StopIteration")
+        return RemoteResult(error=RemoteError.of(error), seconds=time.monotonic() - started)
+    except BaseException as error:  # noqa: BLE001  raised again in the driver
+        return RemoteResult(error=RemoteError.of(error), seconds=time.monotonic() - started)
+    return RemoteResult(value=value, seconds=time.monotonic() - started)

@@ -1,7 +1,7 @@
-"""Copies of systems and annotators as ray actors: on this machine's cores, or on every GPU of a cluster.
+"""The ray executor: copies of systems and annotators on the cores of this machine or the GPUs of a cluster.
 
-The cluster is cut into equal places, one per GPU where anybody wants one. Each place holds one copy of
-the system that is being asked and of every annotator, as the one GPU of a local run would.
+The cluster is divided into equal places; see `Cluster`. Each place holds a copy of the system under
+evaluation and of every annotator, as the single GPU of a local run does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.executors import Placement
-from echat_eval.executors.cluster import LOCAL, Cluster, connected
+from echat_eval.executors.cluster import LOCAL, Cluster, connection
 from echat_eval.executors.pickling import pack
 from echat_eval.executors.worker import Blueprint
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ray_workers"]
 
-#: Seconds that machines may take to join a cluster, where `workers` says that more will come.
-JOINING = 120.0
+#: Seconds to wait for machines to join a remote cluster while it has fewer places than `workers`.
+JOIN_TIMEOUT = 120.0
 
 
 @contextmanager
@@ -35,40 +35,45 @@ def ray_workers(
     workers: int | None = None,
     address: str | None = None,
 ) -> Iterator[Placement]:
-    """Make room on a cluster for copies; what was started here is ended with the block.
+    """Place copies on a cluster for the block, and stop them at its end.
 
-    Oracles, which see the answers, stay here; so does who waits for a network (a coroutine function:
-    its limits are of one process) and who says `runs_here`.
+    Some objects stay in the driver: oracles, because they see the gold labels; coroutine functions, because
+    their limits hold for one process; clients with a cost account; and systems with `runs_here`.
 
     Args:
-        workers: places; by default one per GPU where anybody wants one, else one per core, at most 8.
-        address: of a ray cluster; by default one of this machine alone.
+        workers: number of places; by default one per GPU if one is used, otherwise one per core, at most 8.
+        address: of a ray cluster; by default a local one is started.
 
     Raises:
-        NotInstalled: no ray.
-        UsageError: who cannot be pickled; no cluster there; a cluster that is too small.
-        RunError: the cluster had no room for us.
+        NotInstalled: ray is not installed.
+        UsageError: an object cannot be pickled, or the cluster does not exist or is too small.
+        RunError: the cluster did not start or had no room.
     """
-    ray = _ray()
-    plans = {id(owner): _blueprint(owner) for owner in (*systems, *annotators) if _movable(owner)}
-    with connected(ray, address, workers):
+    ray = _import_ray()
+    blueprints = {id(owner): _blueprint(owner) for owner in (*systems, *annotators) if _is_movable(owner)}
+
+    def place(owner: Any, cluster: Cluster) -> Any:
+        blueprint = blueprints.get(id(owner))
+        return owner if blueprint is None else cluster.proxy(owner, blueprint)
+
+    with connection(ray, address, workers):
         cluster = Cluster(
             ray,
-            [s for s in systems if id(s) in plans],
-            [a for a in annotators if id(a) in plans],
+            [system for system in systems if id(system) in blueprints],
+            [annotator for annotator in annotators if id(annotator) in blueprints],
             workers=workers,
-            joining=JOINING if address not in (None, LOCAL) else 0.0,
+            joining=JOIN_TIMEOUT if address not in (None, LOCAL) else 0.0,
         )
-        with cluster.room():
+        with cluster.reserved():
             yield Placement(
-                systems=[cluster.away(s, plans[id(s)]) if id(s) in plans else s for s in systems],
-                annotators=[cluster.away(a, plans[id(a)]) if id(a) in plans else a for a in annotators],
+                systems=[place(system, cluster) for system in systems],
+                annotators=[place(annotator, cluster) for annotator in annotators],
                 facts={"name": "ray", "workers": cluster.places, "version": ray.__version__},
             )
 
 
-def _ray() -> Any:
-    # Said before ray is imported: it reads them once.
+def _import_ray() -> Any:
+    # Set before the import, because ray reads them only once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -78,23 +83,23 @@ def _ray() -> Any:
     return ray
 
 
-def _movable(owner: Any) -> bool:
+def _is_movable(owner: Any) -> bool:
     if hasattr(owner, "respond_to") or getattr(owner, "runs_here", False):
         return False
-    if getattr(owner, "billed_client", None) is not None:  # what it spends is counted here
+    if getattr(owner, "billed_client", None) is not None:  # the driver counts its cost
         return False
     calls = [getattr(owner, name, None) for name in ("respond", "annotate")]
     return not any(inspect.iscoroutinefunction(call) for call in calls)
 
 
 def _blueprint(owner: Any) -> Blueprint:
-    what = f"{'system' if hasattr(owner, 'respond') else 'annotator'} '{owner.name}'"
+    label = f"{'system' if hasattr(owner, 'respond') else 'annotator'} '{owner.name}'"
     try:
         packed = pack(owner)
-    except Exception as error:  # what pickle raises is whatever the object's own hooks raise
+    except Exception as error:  # the object's own pickling hooks may raise anything
         raise UsageError(
-            f"{what} cannot be sent to another process: {' '.join(str(error).split())[:300]}; "
-            "keep what cannot be pickled out of it until load(), or use --executor local"
+            f"{label} cannot be sent to another process: {' '.join(str(error).split())[:300]}; "
+            "create what cannot be pickled in load(), or use --executor local"
         ) from error
-    # Asked after packing: what it remembers of its own weights must not stand in for another machine's.
-    return Blueprint(what=what, packed=packed, fingerprint=owner.fingerprint(), folder=os.getcwd())
+    # After packing: the object may cache its fingerprint, and a copy must compute it from its own weights.
+    return Blueprint(label=label, packed=packed, fingerprint=owner.fingerprint(), folder=os.getcwd())

@@ -1,4 +1,4 @@
-"""Stands for a system or an annotator whose copies answer elsewhere; the stages see no difference."""
+"""A proxy for a system or an annotator whose copies run on workers; the stages need not distinguish them."""
 
 from __future__ import annotations
 
@@ -20,49 +20,52 @@ __all__ = ["RemoteProxy"]
 
 
 class RemoteProxy:
-    """Has the name, settings, fingerprint and whatever else its owner has, so that rows have the same keys.
+    """A proxy with the name, settings, fingerprint and other attributes of its owner.
+
+    Rows therefore have the same keys as in a local run.
 
     Args:
-        owner: a system or annotator as it would run here; it is never loaded.
-        pool: of its copies.
-        calls_at_once: of all copies together.
+        owner: the local system or annotator; never loaded.
+        pool: the workers of its copies.
+        calls_at_once: limit for all copies together.
     """
 
     def __init__(self, owner: Any, *, pool: Pool, calls_at_once: int) -> None:
         self._owner, self._pool = owner, pool
         self.calls_at_once = calls_at_once
         self._numbers = count()
-        # Only what the owner offers, for the stages look whether it is there.
+        # Only the methods of the owner, because the stages test for them.
         for method in ("respond", "respond_batch", "annotate", "annotate_batch"):
             if hasattr(owner, method):
-                setattr(self, method, partial(self._ask, method))
+                setattr(self, method, partial(self._call, method))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._owner, name)
 
     async def load(self) -> None:
-        """Have the copies built and loaded."""
+        """Build and load the copies."""
         self._folder = fresh_folder()
         await self._pool.load()
 
     async def close(self) -> None:
-        """Let the copies go."""
+        """Close the copies."""
         await self._pool.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _ask(self, method: str, *given: Any, **named: Any) -> Any:
-        """Have a copy make a call, and return or raise what came of it.
+    async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of a copy, and return its result or raise its error.
 
-        Sound in a reply lies in a folder that goes when the task that asks is done: by then the stage
-        has stored it.
+        The audio of a reply is in a folder that is removed when the calling task ends; by then the stage has
+        stored it.
         """
-        begun = time.monotonic()
-        answer: RemoteResult = unpack(await self._pool.call(method, pack((given, named))), self._place())
-        # The way there and the wait for a free copy are no latency of the system's.
-        exclude_from_latency(time.monotonic() - begun - answer.seconds)
-        return answer.result()
+        started = time.monotonic()
+        message = await self._pool.call(method, pack((args, kwargs)))
+        result: RemoteResult = unpack(message, self._temporary_folder())
+        # Transfer and waiting for a free copy are not part of the system's latency.
+        exclude_from_latency(time.monotonic() - started - result.seconds)
+        return result.result()
 
-    def _place(self) -> Path:
+    def _temporary_folder(self) -> Path:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir()
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""One copy of a system or an annotator, in a process of its own."""
+"""A worker: one copy of a system or an annotator, in its own process."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any
 import echat_eval
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors.pickling import Caught, RemoteResult, answer_of, fresh_folder, pack, unpack
+from echat_eval.executors.pickling import RemoteError, RemoteResult, fresh_folder, pack, run_captured, unpack
 
 __all__ = ["Blueprint", "Worker"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """All that makes a copy.
+    """Everything that a worker needs to build its copy.
 
     Attributes:
-        what: "system" or "annotator" and its name, for messages.
-        packed: the owner, not loaded, as `parcel.pack` packs it.
-        fingerprint: what the driver's own says; a copy of other weights must not answer in its name.
-        folder: where the driver runs, and what relative paths are relative to.
-        version: of the driver's echat_eval.
+        label: "system" or "annotator" and its name, for messages.
+        packed: the owner before `load`, packed by `pickling.pack`.
+        fingerprint: of the driver's own object; a copy with another fingerprint is rejected.
+        folder: working directory of the driver, for relative paths.
+        version: of echat_eval in the driver.
     """
 
-    what: str
+    label: str
     packed: bytes
     fingerprint: str | None
     folder: str
@@ -40,53 +40,53 @@ class Blueprint:
 
 
 class Worker:
-    """Holds the copy and makes the calls that the driver sends; every method may run on its own thread."""
+    """Owns a copy and runs the calls that the driver sends; each method may run on its own thread."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._blueprint = blueprint
         self._owner: Any = None
-        self._over = threading.Event()
+        self._closed = threading.Event()
         self._folder = fresh_folder()
         self._numbers = count()
 
-    def where(self) -> tuple[str, int]:
-        """Return the machine's name and the process's id."""
+    def location(self) -> tuple[str, int]:
+        """Return the name of the machine and the process id."""
         return os.uname().nodename, os.getpid()
 
     def load(self) -> RemoteResult:
         """Build the copy and load it."""
-        answer = answer_of(self._load)
-        if answer.error is not None:
+        result = run_captured(self._load)
+        if result.error is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        return answer
+        return result
 
-    def call(self, method: str, parcel: bytes) -> bytes:
-        """Make one call of the copy and return its packed `RemoteResult`."""
-        with self._numbered() as folder:
-            answer = answer_of(lambda: unpack(parcel, folder))
-            if answer.error is None:
-                given, named = answer.value
-                answer = answer_of(lambda: event_loop.call(getattr(self._owner, method), *given, **named))
+    def call(self, method: str, message: bytes) -> bytes:
+        """Call a method of the copy and return its packed `RemoteResult`."""
+        with self._numbered_folder() as folder:
+            result = run_captured(lambda: unpack(message, folder))
+            if result.error is None:
+                args, kwargs = result.value
+                result = run_captured(lambda: event_loop.call(getattr(self._owner, method), *args, **kwargs))
             try:
-                # Before the folder goes: a reply may be the very sound that was asked with.
-                return pack(answer)
-            except Exception as error:  # noqa: BLE001  what an adapter returns may be anything
-                what = f"{self._blueprint.what} returned what cannot be sent back: {error}"
-                return pack(RemoteResult(error=Caught.of(TypeError(what)), seconds=answer.seconds))
+                # Inside the block: the reply may refer to the audio of the request.
+                return pack(result)
+            except Exception as error:  # noqa: BLE001  an adapter may return anything
+                fault = f"{self._blueprint.label} returned a value that cannot be sent back: {error}"
+                return pack(RemoteResult(error=RemoteError.of(TypeError(fault)), seconds=result.seconds))
 
     def watch(self) -> None:
-        """Return once the copy is closed: whoever waits for it learns at once if the process dies."""
-        self._over.wait()
+        """Return once the copy is closed; the pending call reveals at once if the process dies."""
+        self._closed.wait()
 
     def close(self) -> None:
         """Close the copy."""
         if self._owner is not None and hasattr(self._owner, "close"):
             event_loop.call(self._owner.close)
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._over.set()
+        self._closed.set()
 
     @contextmanager
-    def _numbered(self) -> Iterator[Path]:
+    def _numbered_folder(self) -> Iterator[Path]:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir()
         try:
@@ -95,32 +95,32 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _load(self) -> None:
-        plan = self._blueprint
-        if plan.version != echat_eval.__version__:
+        blueprint, machine = self._blueprint, os.uname().nodename
+        if blueprint.version != echat_eval.__version__:
             raise UsageError(
-                f"{os.uname().nodename} has echat-eval {echat_eval.__version__}, the driver {plan.version}; "
-                "install the same everywhere"
+                f"{machine} has echat-eval {echat_eval.__version__}, the driver {blueprint.version}; "
+                "install the same version everywhere"
             )
-        if os.path.isdir(plan.folder):
-            os.chdir(plan.folder)
+        if os.path.isdir(blueprint.folder):
+            os.chdir(blueprint.folder)
         try:
-            with_files = self._folder / str(next(self._numbers))
-            with_files.mkdir()  # for as long as the copy lives
-            owner = unpack(plan.packed, with_files)
-            self._check(owner.fingerprint())
+            folder = self._folder / str(next(self._numbers))
+            folder.mkdir()  # kept until the copy is closed
+            owner = unpack(blueprint.packed, folder)
+            self._check_fingerprint(owner.fingerprint())
             if hasattr(owner, "load"):
                 event_loop.call(owner.load)
         except ModuleNotFoundError as error:
             raise NotInstalled(
-                f"{plan.what} needs the package '{error.name}', which {os.uname().nodename} lacks; "
-                "install the same everywhere"
+                f"{blueprint.label} needs the package '{error.name}', which is not installed on {machine}; "
+                "install the same packages everywhere"
             ) from error
         self._owner = owner
 
-    def _check(self, found: str | None) -> None:
-        plan = self._blueprint
-        if found != plan.fingerprint:
+    def _check_fingerprint(self, fingerprint: str | None) -> None:
+        blueprint = self._blueprint
+        if fingerprint != blueprint.fingerprint:
             raise UsageError(
-                f"{plan.what} has another fingerprint on {os.uname().nodename} ({found}) than for the driver "
-                f"({plan.fingerprint}); every machine needs the same weights and packages"
+                f"{blueprint.label} has fingerprint {fingerprint} on {os.uname().nodename} and "
+                f"{blueprint.fingerprint} in the driver; every machine needs the same weights and packages"
             )

@@ -1,1 +1,1 @@
-"""Files: JSON Lines, strict YAML, CSV cells, audio, atomic writing, hashing, bundled models."""
+"""Files: JSON Lines, strict YAML, CSV cells, audio, atomic writes, hashing, data folders, bundled models."""

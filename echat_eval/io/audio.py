@@ -1,7 +1,6 @@
-"""Sound files: named by content, read as mono, written atomically; every bad one refused in one line.
+"""Audio files: named by content, read as mono, written atomically, and rejected with one line if invalid.
 
-A `BadData` from here is misuse when the file is a task's, and a failed reply when it is a system's:
-the caller knows which.
+`BadData` means misuse for a task's file and a failed reply for a system's file; the caller decides which.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ __all__ = [
     "write_wav",
 ]
 
-#: What changes the sample rate; goes into manifests, because its version can change a sample.
+#: Resampling function and version, for manifests: another version can change samples.
 RESAMPLER = f"scipy.signal.resample_poly {importlib.metadata.version('scipy')}"
 
-#: Shorter than this nobody can hear anything; longer than that it is no turn of a dialogue.
+#: Seconds. Shorter audio is inaudible; longer audio is not a turn of a dialogue.
 MIN_SECONDS, MAX_SECONDS = 0.01, 600.0
 MAX_CHANNELS = 64
 #: Hz.
 MIN_RATE, MAX_RATE = 1000, 768_000
-#: Above full scale a sample is clipped; above this it is not in [-1, 1] at all (int16 passed as float).
+#: Samples above full scale are clipped; a peak above this means another scale (int16 passed as float).
 MAX_PEAK = 2.0
 
 _BLOCK_FRAMES = 1 << 18
-#: How libsndfile's log says that a header promises more bytes than the file holds.
-_PROMISE = re.compile(r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
-#: Sizes that programs write when they stream and cannot know the length.
+#: Lines of libsndfile's log that state a size in the header and the actual size of the file.
+_HEADER_SIZE = re.compile(r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
+#: Programs that stream write sizes from this on, because the length is not known in advance.
 _UNKNOWN_SIZE = 0x7FFF_0000
 
 
 def audio_ref(path: Path) -> AudioRef:
-    """Return the file's hash and its duration as its header says; nothing is decoded.
+    """Return the file's hash, and its duration according to the header; nothing is decoded.
 
     Raises:
         BadData: missing, not a file, empty, not audio, cut short, no frames, or out of bounds.
@@ -76,70 +75,72 @@ def audio_ref(path: Path) -> AudioRef:
 
 
 def check_audio(path: Path) -> None:
-    """Decode the whole file and raise BadData if any of it is not sound."""
+    """Raise BadData unless the whole file can be decoded."""
     read_mono(path, rate=None)
 
 
 def read_mono(path: Path, *, rate: int | None = 16000) -> tuple[NDArray[np.float32], int]:
-    """Return the mean of the channels, and its sample rate.
+    """Return the mean of the channels, and the sample rate.
 
     Args:
         path: any format, rate and channel count that libsndfile reads.
-        rate: Hz to resample to; None keeps the file's.
+        rate: Hz to resample to; None keeps the file's rate.
 
     Returns:
         (frames,) float32, full scale 1.0, and Hz.
 
     Raises:
-        BadData: as `audio_ref`, and NaN, infinite or undecodable samples.
+        BadData: as `audio_ref`, and for NaN, infinite or undecodable samples.
     """
     import numpy as np
 
     with _opened(path) as file:
-        own_rate, promised = int(file.samplerate), int(file.frames)
+        file_rate, header_frames = int(file.samplerate), int(file.frames)
         blocks = []
-        # Block by block, so that 64 channels need no more memory than one.
+        # Read in blocks, so that 64 channels need no more memory than one.
         while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
             blocks.append(block.mean(axis=1))
-            if len(blocks) * _BLOCK_FRAMES > (MAX_SECONDS + 1) * own_rate + _BLOCK_FRAMES:
-                raise BadData(f"{path}: goes on longer than {MAX_SECONDS:g} s")
+            if len(blocks) * _BLOCK_FRAMES > (MAX_SECONDS + 1) * file_rate + _BLOCK_FRAMES:
+                raise BadData(f"{path}: longer than {MAX_SECONDS:g} s")
     mono = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    if len(mono) < promised:
-        raise BadData(f"{path}: cut short: header says {promised} frames, {len(mono)} could be decoded")
+    if len(mono) < header_frames:
+        raise BadData(
+            f"{path}: cut short: the header states {header_frames} frames, {len(mono)} could be decoded"
+        )
     if not np.isfinite(mono).all():
-        raise BadData(f"{path}: holds NaN or infinite samples")
-    if rate is None or rate == own_rate:
-        return mono, own_rate
-    return _resampled(mono, own_rate, rate), rate
+        raise BadData(f"{path}: contains NaN or infinite samples")
+    if rate is None or rate == file_rate:
+        return mono, file_rate
+    return _resample(mono, file_rate, rate), rate
 
 
 def check_waveform(waveform: Waveform) -> None:
-    """Raise BadData unless the waveform is mono float sound of a sensible length."""
+    """Raise BadData unless the waveform is mono float audio within the length limits."""
     import numpy as np
 
-    samples: Any = waveform.samples  # what a system handed over: not yet known to be an array
+    samples: Any = waveform.samples  # comes from a system, so it may not be an array
     rate: Any = waveform.sample_rate
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
         raise BadData(f"waveform: sample_rate is {rate!r}; expected whole Hz from {MIN_RATE} to {MAX_RATE}")
     if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f":
-        got = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise BadData(f"waveform: samples are {got}; expected a float array in [-1, 1] (int16 / 32768)")
+        actual = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
+        raise BadData(f"waveform: samples are {actual}; expected a float array in [-1, 1] (int16 / 32768)")
     if samples.ndim != 1:
         raise BadData(f"waveform: samples have shape {samples.shape}; expected (frames,), mono")
     _check_length("waveform", len(samples), int(rate))
     if not np.isfinite(samples).all():
-        raise BadData("waveform: holds NaN or infinite samples")
+        raise BadData("waveform: contains NaN or infinite samples")
     if (peak := float(np.abs(samples).max())) > MAX_PEAK:
         raise BadData(f"waveform: peak is {peak:g}; expected samples in [-1, 1] (int16 / 32768)")
 
 
 def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
-    """Store sound as 16-bit PCM at `folder/<sha256>.wav`, whole or not at all.
+    """Write audio as 16-bit PCM to `folder/<sha256>.wav`, atomically.
 
     Samples beyond full scale are clipped. Equal samples give equal bytes.
 
     Raises:
-        BadData: it is no mono float sound of a sensible length.
+        BadData: see `check_waveform`.
     """
     import numpy as np
 
@@ -159,29 +160,29 @@ def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
     return AudioRef(path=path, sha256=sha256, seconds=len(pcm) / waveform.sample_rate)
 
 
-def _resampled(mono: NDArray[np.float32], own_rate: int, rate: int) -> NDArray[np.float32]:
+def _resample(mono: NDArray[np.float32], file_rate: int, rate: int) -> NDArray[np.float32]:
     from math import gcd
 
     import numpy as np
     from scipy.signal import resample_poly
 
-    step = gcd(own_rate, rate)
-    resampled: NDArray[np.float32] = resample_poly(mono, rate // step, own_rate // step).astype(np.float32)
+    step = gcd(file_rate, rate)
+    resampled: NDArray[np.float32] = resample_poly(mono, rate // step, file_rate // step).astype(np.float32)
     return resampled
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file whose header has passed every check; decoding errors become BadData."""
+    """Open a file and check its header; decoding errors become BadData."""
     import soundfile
 
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise BadData(f"{path}: not a file")
-        if found.st_size == 0:
+        if status.st_size == 0:
             raise BadData(f"{path}: the file is empty")
-        if not os.access(path, os.R_OK):  # libsndfile calls every denial a "System error"
+        if not os.access(path, os.R_OK):  # libsndfile would report only "System error"
             path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadData(f"{path}: no such file") from error
@@ -197,20 +198,22 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _check_header(path: Path, file: Any) -> None:
-    for stated, held in _PROMISE.findall(file.extra_info):
-        if int(held) < int(stated) < _UNKNOWN_SIZE:
-            raise BadData(f"{path}: cut short: header says {stated} bytes of sound, the file holds {held}")
+    for stated, actual in _HEADER_SIZE.findall(file.extra_info):
+        if int(actual) < int(stated) < _UNKNOWN_SIZE:
+            raise BadData(
+                f"{path}: cut short: the header states {stated} bytes of audio, the file has {actual}"
+            )
     if not MIN_RATE <= file.samplerate <= MAX_RATE:
         raise BadData(f"{path}: sample rate is {file.samplerate} Hz; expected from {MIN_RATE} to {MAX_RATE}")
     if file.channels > MAX_CHANNELS:
-        raise BadData(f"{path}: {file.channels} channels; at most {MAX_CHANNELS} are read")
+        raise BadData(f"{path}: {file.channels} channels; at most {MAX_CHANNELS} are supported")
     _check_length(str(path), file.frames, file.samplerate)
 
 
-def _check_length(what: str, frames: int, rate: int) -> None:
+def _check_length(label: str, frames: int, rate: int) -> None:
     if frames <= 0:
-        raise BadData(f"{what}: no samples")
+        raise BadData(f"{label}: no samples")
     if frames < MIN_SECONDS * rate:
-        raise BadData(f"{what}: {frames} sample(s) at {rate} Hz; at least {MIN_SECONDS:g} s is needed")
+        raise BadData(f"{label}: {frames} sample(s) at {rate} Hz; at least {MIN_SECONDS:g} s is required")
     if frames > MAX_SECONDS * rate:
-        raise BadData(f"{what}: {frames / rate:.0f} s long; at most {MAX_SECONDS:g} s is read")
+        raise BadData(f"{label}: {frames / rate:.0f} s long; at most {MAX_SECONDS:g} s is supported")

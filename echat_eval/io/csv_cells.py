@@ -1,4 +1,4 @@
-"""CSV cells that no spreadsheet takes for a formula."""
+"""Protection of CSV cells against formula injection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["safe_cell"]
 
 
 def safe_cell(value: object) -> object:
-    """Return a CSV cell that no spreadsheet takes for a formula.
+    """Return a CSV cell that no spreadsheet interprets as a formula.
 
     >>> safe_cell("=1+1"), safe_cell(-1.5)
     ("'=1+1", -1.5)

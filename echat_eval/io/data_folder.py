@@ -1,4 +1,4 @@
-"""Where the shipped data folders are: in the wheel as `_data`, in a checkout at its root."""
+"""Locations of the shipped data folders: `_data` in an installed wheel, the root of a checkout."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def data_folder(name: str) -> Path:
     """Return the shipped folder `tasks`, `judges`, `baselines` or `reports`.
 
     Raises:
-        BadData: neither an installed wheel's `_data` nor a checkout was found.
+        BadData: neither `_data` of an installed wheel nor a checkout was found.
     """
     package = Path(__file__).resolve().parents[1]
     packaged = package / "_data"
     if packaged.is_dir():
         return packaged / name
     checkout = package.parent
-    # Without this test a wheel built without its data would read site-packages/tasks,
-    # which may belong to another distribution.
+    # Without this check, a wheel built without its data would read site-packages/tasks, which may belong
+    # to another distribution.
     if (checkout / "pyproject.toml").is_file():
         return checkout / name
     raise BadData(f"no data at {packaged} and no checkout at {checkout}; reinstall echat-eval")

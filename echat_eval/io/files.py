@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file has its old content or all of the new one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from echat_eval.errors import UsageError
 
-__all__ = ["made_folder", "write_atomically", "write_whole"]
+__all__ = ["make_folder", "write_atomically", "write_whole"]
+
+_numbers = itertools.count()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file as a whole: a reader sees the old content or the new, never a part."""
+    """Replace a file atomically, and force it to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -25,27 +27,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def made_folder(path: Path) -> Path:
-    """Make a folder that will be written to, so that one that cannot be is told before any work is done.
+def make_folder(path: Path) -> Path:
+    """Create an output folder before any work is done, so that a bad path is reported early.
 
     Raises:
-        UsageError: it cannot be made, or not be written to.
+        UsageError: the folder cannot be created or is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        why = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+        fault = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
     except OSError as error:
-        why = error.strerror or str(error)
-    if why:
-        raise UsageError(f"{path}: cannot be written: {why}; choose another --out")
+        fault = error.strerror or str(error)
+    if fault:
+        raise UsageError(f"{path}: cannot be written: {fault}; choose another --out")
     return path
 
 
-_numbers = itertools.count()
-
-
 def write_whole(target: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whoever else writes the same."""
+    """Write a file atomically; several threads and processes may write the same one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.{next(_numbers)}.tmp")
     try:

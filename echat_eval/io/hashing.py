@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["KEY_VERSION", "digest", "facts_of", "sha256_of_file"]
-#: Raised whenever a key's meaning changes, so that old rows are done again, never misread.
+
+#: Increased when the meaning of a key changes, so that old rows are computed again and never misread.
 KEY_VERSION = 1
+
+_FIELDS: dict[type, tuple[str, ...] | None] = {}
 
 
 def facts_of(value: Any) -> Any:
-    """Return what a value says, as plain JSON: records as mappings, audio as its hash."""
+    """Return a value as plain JSON: records become mappings, audio becomes its hash."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, list | tuple):
@@ -34,14 +37,14 @@ def facts_of(value: Any) -> Any:
 
 
 def _fields_of(kind: type) -> tuple[str, ...] | None:
-    """Return the names of a record's fields; None of what is no record."""
+    """Return the names of a record's fields; None for any other type."""
     if kind not in _FIELDS:
         _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
     return _FIELDS[kind]
 
 
 def digest(kind: str, facts: Any) -> str:
-    """Return the sha256 of a kind and its facts.
+    """Return the sha256 hex digest of a kind and its facts.
 
     >>> digest("x", {"a": 1, "b": 2}) == digest("x", {"b": 2, "a": 1}) != digest("y", {"a": 1, "b": 2})
     True
@@ -53,6 +56,3 @@ def sha256_of_file(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_FIELDS: dict[type, tuple[str, ...] | None] = {}

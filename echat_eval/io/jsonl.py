@@ -1,4 +1,4 @@
-"""Strict JSON Lines: appended row by row, a torn last line mended and said."""
+"""Strict JSON Lines: appended row by row; a torn last line is repaired and reported."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: A line longer than this is refused rather than read into memory.
+#: A longer line is rejected before it is read into memory.
 MAX_LINE_BYTES = 64 * 2**20
 
-
-#: Made once: a row is written and a key made of it several times a sample.
+#: Built once, because every sample encodes several rows and keys.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def dumps(value: Any) -> str:
-    """Return strict JSON on one line, keys sorted, so that equal values are equal bytes.
+    """Return strict JSON on one line with sorted keys, so that equal values give equal bytes.
 
     Raises:
-        BadData: NaN, an infinity, or something JSON cannot hold.
+        BadData: NaN, an infinity, or a type that JSON does not have.
 
     >>> dumps({"b": 1.5, "a": "é"})
     '{"a":"é","b":1.5}'
@@ -48,30 +47,30 @@ def dumps(value: Any) -> str:
         raise BadData(f"cannot write as strict JSON: {error}") from error
 
 
-def _refuse(token: str) -> Any:
+def _reject_constant(token: str) -> Any:
     raise ValueError(f"{token} is not JSON")
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) != len(pairs):
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
         raise ValueError("the same key twice in one object")
-    return seen
+    return row
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_no_twins)
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates)
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value of one strict JSON text: no NaN, no key twice.
+    """Return the value of one strict JSON text: no NaN, no duplicate keys.
 
     Raises:
-        ValueError: it is not strict JSON.
+        ValueError: the text is not strict JSON.
     """
     try:
         if isinstance(text, str) and not text.startswith("\ufeff"):
             return _DECODER.decode(text)
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_no_twins)
+        return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -80,7 +79,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for every non-empty line.
 
     Raises:
-        BadData: with file and line.
+        BadData: a line is not a strict JSON object; the message names file and line.
     """
     try:
         with path.open("rb") as file:
@@ -106,10 +105,9 @@ def _parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def mend(path: Path) -> int:
-    """Cut a torn last line (a write that was interrupted) and return how many bytes went.
+    """Remove a torn last line, left by an interrupted write, and return the number of bytes removed.
 
-    Only what follows the last line break can be torn; anything broken before it is damage,
-    and reading it raises.
+    Only the text after the last line break can be torn. A fault before it is damage, and reading it raises.
     """
     if not path.exists():
         return 0
@@ -128,15 +126,18 @@ def mend(path: Path) -> int:
         if torn:
             file.truncate(keep)
             logger.warning(
-                "%s: the last line was torn (%d bytes); it is cut and its row done again", path, torn
+                "%s: the last line was torn (%d bytes); it is removed and its row is computed again",
+                path,
+                torn,
             )
     return torn
 
 
 class Appender:
-    """Appends rows to one file; every row is in the kernel's hands before `append` returns.
+    """Appends rows to one file.
 
-    So a killed process loses no finished row. `close` also forces the file to the disk.
+    `append` returns after the kernel has the row, so that a killed process loses no finished row. `close`
+    also forces the file to the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -167,10 +168,10 @@ class Appender:
         if kind is None:
             self.close()
         else:
-            # What went wrong already is the news; a second error must not hide it.
+            # A second error must not hide the first one.
             self._file.close()
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Replace a JSONL file as a whole."""
+    """Replace a JSONL file atomically."""
     write_atomically(path, "".join(dumps(row) + "\n" for row in rows))

@@ -1,4 +1,4 @@
-"""Small YAML files read with suspicion: no anchors, no tags, no key twice, a size and a depth limit."""
+"""A strict reader for small YAML files: no anchors, tags or duplicate keys; limits on size and depth."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_DEPTH", "MAX_YAML_BYTES", "YamlFile", "read_yaml"]
 
-#: A larger file is refused unread.
+#: A larger file is rejected before parsing.
 MAX_YAML_BYTES = 256 * 1024
-#: Lists and mappings nested deeper than this are refused.
+#: Limit on the nesting of lists and mappings.
 MAX_DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlFile:
-    """What one file says and where.
+    """The content of one file, with line numbers.
 
     Attributes:
-        content: top-level key -> value, of the types `yaml.safe_load` makes.
+        content: top-level key -> value, of the types that `yaml.safe_load` returns.
         lines: top-level key -> line number, from 1.
     """
 
@@ -33,29 +33,29 @@ class YamlFile:
 
 
 def read_yaml(path: Path, *, shown: str | None = None) -> YamlFile:
-    """Return the mapping a YAML file holds.
+    """Return the mapping in a YAML file.
 
-    An alias lets a few bytes stand for gigabytes, and a tag can name a class to build, so
-    both are refused outright rather than bounded.
+    An alias can expand a few bytes to gigabytes, and a tag can name a class to construct, so both are
+    rejected.
 
     Args:
         path: the file, UTF-8.
-        shown: how messages name it; the path itself if left out.
+        shown: name of the file in messages; the path by default.
 
     Raises:
-        BadData: with file and line.
+        BadData: the file is invalid; the message names file and line.
     """
     name = shown or str(path)
     text = _read_text(path, name)
     import yaml
 
     try:
-        _refuse_tricks(text, name)
+        _reject_unsafe(text, name)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(node, yaml.MappingNode):
             raise BadData(f"{name}:1: expected a mapping of keys to values")
         lines: dict[str, int] = {}
-        _refuse_twins(node, name, lines)
+        _reject_duplicates(node, name, lines)
         return YamlFile(content=yaml.safe_load(text), lines=lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -80,8 +80,8 @@ def _read_text(path: Path, name: str) -> str:
         raise BadData(f"{name}:{line}: not UTF-8") from error
 
 
-def _refuse_tricks(text: str, name: str) -> None:
-    """Raise BadData on an anchor, an alias, a tag or too deep a nesting, without building anything."""
+def _reject_unsafe(text: str, name: str) -> None:
+    """Raise BadData for an anchor, an alias, a tag or too much nesting, without constructing any value."""
     import yaml
 
     depth = 0
@@ -99,15 +99,17 @@ def _refuse_tricks(text: str, name: str) -> None:
             raise BadData(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels")
 
 
-def _refuse_twins(node: Any, name: str, lines: dict[str, int]) -> None:
-    """Raise BadData if a mapping names a key twice or by something else than text; note the top lines."""
+def _reject_duplicates(node: Any, name: str, lines: dict[str, int]) -> None:
+    """Raise BadData for a key that is not text or appears twice; store the line of each key in `lines`."""
     import yaml
 
     seen: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.tag != "tag:yaml.org,2002:str":
-            raise BadData(f"{name}:{line}: keys are text; write '{getattr(key, 'value', key.tag)}' in quotes")
+            raise BadData(
+                f"{name}:{line}: keys must be text; write '{getattr(key, 'value', key.tag)}' in quotes"
+            )
         if key.value in seen:
             raise BadData(f"{name}:{line}: key '{key.value}' twice")
         seen.add(key.value)
@@ -116,4 +118,4 @@ def _refuse_twins(node: Any, name: str, lines: dict[str, int]) -> None:
         if isinstance(value, yaml.SequenceNode):
             nested = [child for child in value.value if isinstance(child, yaml.MappingNode)]
         for child in nested:
-            _refuse_twins(child, name, {})
+            _reject_duplicates(child, name, {})

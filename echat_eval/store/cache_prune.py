@@ -1,4 +1,4 @@
-"""How large the cache is, and how it becomes smaller."""
+"""Size of the cache, and removal of its oldest rows."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echat_eval.store.cache import ROW_KINDS, Cache
-from echat_eval.store.cache_audio import sound_paths
+from echat_eval.store.cache import ROW_KINDS, Cache, audio_paths
 
 if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["DEFAULT_LIMIT", "Contents", "clear", "contents", "prune"]
 
-#: Bytes that the end of a run leaves; what was used longest ago goes first.
+#: Bytes. Limit applied at the end of a run; the rows used longest ago are removed first.
 DEFAULT_LIMIT = 10 * 10**9
-#: Seconds. A younger sound that no row needs may belong to a row that is just being written.
-YOUNG = 3600.0
+#: Seconds. A younger audio file without a row may belong to a row that is still being written.
+MIN_ORPHAN_AGE = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a cache holds.
+    """A summary of a cache's contents.
 
     Attributes:
         rows: kind -> number of rows.
         bytes: on the disk, audio included.
-        oldest, newest: last uses, in seconds since 1970; None if it is empty.
+        oldest, newest: last uses, in seconds since 1970; None if the cache is empty.
     """
 
     rows: Mapping[str, int]
@@ -38,12 +37,12 @@ class Contents:
 
 
 def contents(cache: Cache) -> Contents:
-    """Return what is kept; a cache that cannot be read is told by its size alone."""
+    """Return a summary of the contents; of a cache that cannot be read, only the size."""
     cache.flush()
-    # Looked at first: opening a database makes its file.
+    # Measured first, because opening the database creates its file.
     size = _disk_bytes(cache)
     if size:
-        with cache.held() as database:
+        with cache.database() as database:
             if database is not None:
                 counted = dict(database.execute("SELECT kind, COUNT(*) FROM rows GROUP BY kind"))
                 oldest, newest = database.execute("SELECT MIN(used), MAX(used) FROM rows").fetchone()
@@ -55,71 +54,71 @@ def contents(cache: Cache) -> Contents:
 def prune(
     cache: Cache, *, before: float | None = None, limit: int | None = None, compact: bool = True
 ) -> int:
-    """Remove rows used longest ago, and sounds that no row needs any more; return how many rows went.
+    """Remove the rows used longest ago and audio without a row; return the number of rows removed.
 
     Args:
-        before: rows last used before this time, in seconds since 1970.
-        limit: bytes of values and sounds that may stay. A sound counts for every row that needs it.
-        compact: give the space back to the disk, which takes a while.
+        before: remove rows last used before this time, in seconds since 1970.
+        limit: bytes of values and audio to keep. An audio file counts for every row that refers to it.
+        compact: return the space to the file system, which is slow.
     """
     cache.flush()
-    gone = 0
-    with cache.held() as database:
+    removed = 0
+    with cache.database() as database:
         if database is not None:
             if before is not None:
-                gone += database.execute("DELETE FROM rows WHERE used < ?", (before,)).rowcount
+                removed += database.execute("DELETE FROM rows WHERE used < ?", (before,)).rowcount
             if limit is not None:
-                gone += _evict(database, limit)
-            if gone:
-                _sweep(cache, database, YOUNG)
+                removed += _evict(database, limit)
+            if removed:
+                _remove_orphans(cache, database, MIN_ORPHAN_AGE)
                 if compact:
                     database.execute("VACUUM")
                     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return gone
+    return removed
 
 
 def clear(cache: Cache) -> None:
-    """Remove everything, also what cannot be read any more."""
+    """Remove everything, even if the database cannot be read."""
     if cache.folder is None or not cache.folder.exists():
         return
     cache.flush()
-    with cache.held() as database:
+    with cache.database() as database:
         if database is not None:
             database.execute("DELETE FROM rows")
-            _sweep(cache, database, 0.0)
+            _remove_orphans(cache, database, 0.0)
             database.execute("VACUUM")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return
-    for path in [*cache.folder.glob("cache.sqlite3*"), *sound_paths(cache.folder)]:
+    for path in [*cache.folder.glob("cache.sqlite3*"), *audio_paths(cache.folder)]:
         path.unlink(missing_ok=True)
 
 
 def _evict(database: sqlite3.Connection, limit: int) -> int:
-    over = database.execute("SELECT TOTAL(bytes) FROM rows").fetchone()[0] - limit
-    doomed = []
-    if over > 0:
+    excess = database.execute("SELECT TOTAL(bytes) FROM rows").fetchone()[0] - limit
+    evicted = []
+    if excess > 0:
         for key, size in database.execute("SELECT key, bytes FROM rows ORDER BY used, key"):
-            doomed.append((key,))
-            over -= size
-            if over <= 0:
+            evicted.append((key,))
+            excess -= size
+            if excess <= 0:
                 break
         database.execute("BEGIN IMMEDIATE")
-        database.executemany("DELETE FROM rows WHERE key = ?", doomed)
+        database.executemany("DELETE FROM rows WHERE key = ?", evicted)
         database.execute("COMMIT")
-    return len(doomed)
+    return len(evicted)
 
 
-def _sweep(cache: Cache, database: sqlite3.Connection, age: float) -> None:
-    """Remove sounds that no row needs and that are at least so many seconds old."""
+def _remove_orphans(cache: Cache, database: sqlite3.Connection, min_age: float) -> None:
+    """Remove audio without a row that is at least `min_age` seconds old."""
     assert cache.folder is not None
-    needed = {audio for (audio,) in database.execute("SELECT DISTINCT audio FROM rows")}
-    for path in sound_paths(cache.folder):
-        if path.name not in needed and time.time() - path.stat().st_mtime >= age:
+    referenced = {audio for (audio,) in database.execute("SELECT DISTINCT audio FROM rows")}
+    for path in audio_paths(cache.folder):
+        if path.name not in referenced and time.time() - path.stat().st_mtime >= min_age:
             path.unlink(missing_ok=True)
 
 
 def _disk_bytes(cache: Cache) -> int:
     if cache.folder is None:
         return 0
-    files = [*cache.folder.glob("cache.sqlite3*"), *sound_paths(cache.folder)]
+    files = [*cache.folder.glob("cache.sqlite3*"), *audio_paths(cache.folder)]
     return sum(path.stat().st_size for path in files)

@@ -1,4 +1,4 @@
-"""The cases of a run: sample, reply and annotations side by side."""
+"""The cases of a run: each response with its sample and annotations."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ if TYPE_CHECKING:
 
 
 def cases_of(run: RunFolder) -> list[Case]:
-    """Return all that is known of every response of a run, as scorers get it."""
-    samples = {(s.task, s.id): s for s in run.samples()}
-    heard: dict[tuple[str, str, str], dict[str, Annotation]] = {}
+    """Return one case per response of a run, as scorers receive them."""
+    samples = {(sample.task, sample.id): sample for sample in run.samples()}
+    annotations: dict[tuple[str, str, str], dict[str, Annotation]] = {}
     for annotation in run.annotations().values():
-        heard.setdefault((annotation.system, annotation.task, annotation.sample_id), {})[
-            annotation.annotator
-        ] = annotation
+        ident = (annotation.system, annotation.task, annotation.sample_id)
+        annotations.setdefault(ident, {})[annotation.annotator] = annotation
     return [
         Case(
             sample=samples[task, sample_id],
             response=response,
-            annotations=heard.get((system, task, sample_id), {}),
+            annotations=annotations.get((system, task, sample_id), {}),
         )
         for (system, task, sample_id), response in run.responses().items()
     ]

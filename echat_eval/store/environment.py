@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, hardware. No path and no secret is among it."""
+"""The environment of a run: versions, commit and hardware, without paths or secrets."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PACKAGES = (
 
 @cache
 def environment() -> dict[str, Any]:
-    """Return the versions, the commit and the machine this process runs with."""
+    """Return the versions, the commit and the hardware of this process."""
     return {
         "echat_eval": echat_eval.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "hardware": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
@@ -61,7 +61,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> dict[str, Any] | None:
-    """Return the commit of a checkout and whether it was changed; None for an installed wheel."""
+    """Return the commit of a checkout and whether it has changes; None for an installed wheel."""
     root = Path(echat_eval.__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
         return None
@@ -72,11 +72,11 @@ def _commit() -> dict[str, Any] | None:
         return None
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+def _git(root: Path, *args: str) -> str:
+    completed = subprocess.run(
+        ["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def _cpu() -> str:
@@ -91,9 +91,9 @@ def _cpu() -> str:
 
 @cache
 def _gpus() -> list[str]:
-    # Asking the driver's own tool costs nothing where there is none, and does not import torch.
+    # The driver's own tool is quick and avoids an import of torch.
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
             capture_output=True,
             text=True,
@@ -102,4 +102,4 @@ def _gpus() -> list[str]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return [line.strip() for line in completed.stdout.splitlines() if line.strip()]

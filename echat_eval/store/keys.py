@@ -1,6 +1,6 @@
-"""Content keys: the hash of everything that determines a row, and of nothing else.
+"""Content keys: a hash of everything that determines a row, and of nothing else.
 
-A path, a time or a place in a file is never part of a key; audio counts by its bytes.
+Paths, times and positions in a file are never part of a key; audio is represented by the hash of its bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def request_for(sample: Sample) -> Request:
-    """Return what a system may know of a sample. The id says nothing, but is the same every time."""
+    """Return the part of a sample that a system may see. The id is opaque and reproducible."""
     opaque = digest("request", [sample.task, sample.id, sample.audio])[:16]
     return Request(
         id=opaque,
@@ -33,28 +33,28 @@ def request_for(sample: Sample) -> Request:
 
 
 def response_key(
-    name: str, settings: Mapping[str, Any], fingerprint: str | None, asked: Request | Sample
+    name: str, settings: Mapping[str, Any], fingerprint: str | None, request: Request | Sample
 ) -> str:
-    """Return the key of a response; an oracle is asked with the whole sample."""
-    # The id is opaque and the harness's own: the same audio asked twice is the same question.
-    question = {k: v for k, v in facts_of(asked).items() if k != "id"}
-    return digest("response", [name, settings, fingerprint, type(asked).__name__, question])
+    """Return the key of a response; for an oracle, `request` is the whole sample."""
+    # Without the harness's own id: two samples with equal content are the same request.
+    content = {k: v for k, v in facts_of(request).items() if k != "id"}
+    return digest("response", [name, settings, fingerprint, type(request).__name__, content])
 
 
 def annotation_key(
     name: str, version: str, settings: Mapping[str, Any], fingerprint: str, audio: AudioRef, language: str
 ) -> str:
-    """Return the key of an annotation: the instrument and the bytes it heard."""
+    """Return the key of an annotation: a hash of the annotator and the audio bytes."""
     return digest("annotation", [name, version, settings, fingerprint, audio, language])
 
 
 def case_digest(sample: Sample, response: Response) -> str:
-    """Return the hash of all that a scorer can see of one case but its annotations.
+    """Return a hash of everything that a scorer can see of a case except its annotations.
 
-    It holds what was said, not how its row is keyed: a system asked again may answer otherwise.
+    The hash covers the reply and not its key, because a system may answer the same request differently.
     """
-    said = [response.state, response.reason, response.reply, response.seconds]
-    return digest("case", [sample, said])
+    outcome = [response.state, response.reason, response.reply, response.seconds]
+    return digest("case", [sample, outcome])
 
 
 def score_key(scorer: Mapping[str, Any], metric: str, cases: list[Any], sample_id: str) -> str:
@@ -62,8 +62,8 @@ def score_key(scorer: Mapping[str, Any], metric: str, cases: list[Any], sample_i
 
     Args:
         scorer: name, version, settings and fingerprint.
-        metric: the metric's name.
-        cases: of every case the score may depend on, in order, its digest and its annotations' keys.
-        sample_id: whose score it is.
+        metric: name of the metric.
+        cases: digest and annotation keys of every case that the score may depend on, in order.
+        sample_id: sample that the score belongs to.
     """
     return digest("score", [scorer, metric, cases, sample_id])

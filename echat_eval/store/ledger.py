@@ -1,4 +1,4 @@
-"""The ledger must balance: every system has a row for every sample, every response for every metric."""
+"""The ledger check: one response per system and sample, and one score per response and metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from echat_eval.errors import BadData, EChatError
 if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["LedgerError", "check_ledger", "refuse_unfinished", "unfinished"]
+__all__ = ["LedgerError", "check_ledger", "require_finished", "unfinished"]
 
 
 class LedgerError(EChatError):
@@ -18,40 +18,42 @@ class LedgerError(EChatError):
 
 
 def unfinished(run: RunFolder, *, only: str | None = None) -> str | None:
-    """Return which system lacks responses; None: every one answered all samples of the tasks it was asked.
+    """Return a description of a system with missing responses; None if every system is complete.
+
+    A system is complete if it has a response to every sample of the tasks that it was run on.
 
     Args:
-        only: the system to look at; None: all of them.
+        only: name of the system to check; None for all.
     """
     samples = {(sample.task, sample.id) for sample in run.samples()}
-    asked: dict[str, set[tuple[str, str]]] = {}
+    answered: dict[str, set[tuple[str, str]]] = {}
     for system, task, sample_id in run.responses():
         if only in (None, system):
-            asked.setdefault(system, set()).add((task, sample_id))
-    for system, answered in asked.items():
-        # A system may have been run on fewer tasks than the folder holds, never on part of one.
-        tasks = {task for task, _ in answered}
+            answered.setdefault(system, set()).add((task, sample_id))
+    for system, idents in answered.items():
+        # A system may have been run on some of the folder's tasks, but never on part of a task.
+        tasks = {task for task, _ in idents}
         expected = {ident for ident in samples if ident[0] in tasks}
-        if answered != expected:
-            return f"'{system}' has {len(answered)} responses to {len(expected)} samples"
+        if idents != expected:
+            return f"'{system}' has {len(idents)} responses to {len(expected)} samples"
     return None
 
 
-def refuse_unfinished(run: RunFolder, *, only: str | None = None) -> None:
-    """Raise BadData if a system (`only` this one) has answered only part of a task: a part is no result."""
-    if lacking := unfinished(run, only=only):
-        raise BadData(f"{run.path}: {lacking}: it was broken off; finish it with the command that began it")
+def require_finished(run: RunFolder, *, only: str | None = None) -> None:
+    """Raise BadData if a system (or only the one named) has answered only part of a task."""
+    if fault := unfinished(run, only=only):
+        raise BadData(f"{run.path}: {fault}: the run was interrupted; finish it with the same command")
 
 
 def check_ledger(run: RunFolder) -> Counter[str]:
-    """Return how many scores are in each state.
+    """Return the number of scores in each state.
 
     Raises:
-        LedgerError: |responses| is not |samples| for a system, or |scores| not |responses| x |metrics|.
+        LedgerError: a system has not one response per sample, or a response not one score per metric.
     """
     responses = run.responses()
-    if lacking := unfinished(run):
-        raise LedgerError(f"{run.path}: {lacking}")
+    if fault := unfinished(run):
+        raise LedgerError(f"{run.path}: {fault}")
     metrics = [metric["name"] for metric in run.manifest().get("metrics", [])]
     scores = run.scores()
     if len(scores) != len(responses) * len(metrics):

@@ -1,7 +1,7 @@
-"""Rows that need not be made again, because another run made them: taken from the cache, and given to it.
+"""Reuse of responses and annotations of earlier runs through the cache.
 
-Only values are kept. An error is no result, and what is not applicable is found out again at no cost.
-What was measured elsewhere is not measured here: a reply from the cache has no seconds.
+Only rows with state "value" are stored: errors are not results, and "not applicable" costs nothing to
+determine again. Times of another run are dropped, so a reused reply has no `seconds`.
 """
 
 from __future__ import annotations
@@ -19,90 +19,95 @@ if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["ReuseIndex", "add_tally", "may_be_kept"]
+__all__ = ["ReuseIndex", "add_tally", "is_reusable"]
 
 
-def may_be_kept(system: Any, fingerprint: str | None) -> bool:
-    """Return whether a system's replies may answer another run.
+def is_reusable(system: Any, fingerprint: str | None) -> bool:
+    """Return whether another run may reuse a system's replies.
 
-    A system without a fingerprint may have changed behind its name. One says `cached = False` where its
-    fingerprint does not see all that it answers by, or where it is quicker than looking it up.
+    A system without a fingerprint may have changed under the same name. A system sets `cached = False` if its
+    fingerprint does not cover everything that determines its replies, or if it is faster than a look-up.
     """
     return fingerprint is not None and bool(getattr(system, "cached", True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseIndex:
-    """What one run may take from a cache, and gives to it.
+    """The rows that one run can reuse from the cache, and stores for other runs.
 
     Attributes:
-        cache: None: nothing is found and nothing is kept.
-        run: whose rows and audio they become.
+        cache: None: no row is found and none is stored.
+        run: receives the reused rows and their audio.
     """
 
     cache: Cache | None
     run: RunFolder
 
-    def knows(self, blank: Response) -> bool:
-        """Return whether a row is there, without taking it or counting it as a hit."""
-        return self.cache is not None and self.cache.has("response", blank.key)
+    def contains(self, pending: Response) -> bool:
+        """Return whether there is a row for a pending response, without counting a hit."""
+        return self.cache is not None and self.cache.has("response", pending.key)
 
-    def response(self, blank: Response) -> Response | None:
-        """Return the row of `blank.key`, its audio stored in the run folder; None if it is not known."""
-        if self.cache is None or (found := self.cache.get("response", blank.key, of=blank.system)) is None:
+    def response(self, pending: Response) -> Response | None:
+        """Return the response with the key of a pending one, its audio copied to the run folder, or None."""
+        if self.cache is None:
+            return None
+        row = self.cache.get("response", pending.key, owner=pending.system)
+        if row is None:
             return None
         try:
-            row = {
-                **found,
-                "key": blank.key,
-                "system": blank.system,
-                "task": blank.task,
-                "sample_id": blank.sample_id,
-                "state": "value",
-                "cached": True,
-            }
-            made = serialize.response_from(row, self.run.path)
+            response = serialize.response_from(
+                {
+                    **row,
+                    "key": pending.key,
+                    "system": pending.system,
+                    "task": pending.task,
+                    "sample_id": pending.sample_id,
+                    "state": "value",
+                    "cached": True,
+                },
+                self.run.path,
+            )
         except (TypeError, KeyError, ValueError):
-            self.cache.forget("response", blank.key, of=blank.system)
+            self.cache.forget("response", pending.key, owner=pending.system)
             return None
-        audio = made.reply.audio if made.reply is not None else None
+        audio = response.reply.audio if response.reply is not None else None
         if isinstance(audio, AudioRef) and not self.cache.take_audio(audio.sha256, audio.path):
-            self.cache.forget("response", blank.key, of=blank.system)
+            self.cache.forget("response", pending.key, owner=pending.system)
             return None
-        return made
+        return response
 
-    def keep_response(self, response: Response) -> None:
-        """Keep a reply, if it is one."""
+    def store_response(self, response: Response) -> None:
+        """Store a response if it has a reply of this run."""
         if self.cache is None or response.state != "value" or response.cached or response.reply is None:
             return
         row = serialize.row_of_response(response, self.run.path)
-        for own in ("key", "system", "task", "sample_id", "state", "seconds", "reason"):
-            row.pop(own, None)
+        for name in ("key", "system", "task", "sample_id", "state", "seconds", "reason"):
+            row.pop(name, None)
         row["reply"].pop("first_audio_seconds", None)
         audio = response.reply.audio
         if isinstance(audio, AudioRef):
             self.cache.put_audio(audio.path, audio.sha256)
-            self.cache.put("response", response.key, row, of=response.system, audio=audio.sha256)
+            self.cache.put("response", response.key, row, owner=response.system, audio=audio.sha256)
         else:
-            self.cache.put("response", response.key, row, of=response.system)
+            self.cache.put("response", response.key, row, owner=response.system)
 
-    def annotation(self, blank: Annotation) -> Annotation | None:
-        """Return what an annotator heard in these bytes before; None if it is not known."""
-        if self.cache is None or not blank.key:
+    def annotation(self, pending: Annotation) -> Annotation | None:
+        """Return the annotation with the key of a pending one, or None."""
+        if self.cache is None or not pending.key:
             return None
-        found = self.cache.get("annotation", blank.key, of=blank.annotator)
-        return None if found is None else replace(blank, state="value", reason=None, values=found)
+        values = self.cache.get("annotation", pending.key, owner=pending.annotator)
+        return None if values is None else replace(pending, state="value", reason=None, values=values)
 
-    def keep_annotation(self, annotation: Annotation) -> None:
-        """Keep what was heard, if something was."""
+    def store_annotation(self, annotation: Annotation) -> None:
+        """Store an annotation if it has values."""
         if self.cache is not None and annotation.state == "value":
-            self.cache.put("annotation", annotation.key, dict(annotation.values), of=annotation.annotator)
+            self.cache.put("annotation", annotation.key, dict(annotation.values), owner=annotation.annotator)
 
 
 def add_tally(manifest: dict[str, Any], tally: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
-    """Add one command's hits and stored rows to those of the commands before it."""
-    for kind, names in tally.items():
-        for name, counts in names.items():
-            known = manifest.setdefault("cache", {}).setdefault(kind, {}).setdefault(name, {})
-            for what, count in counts.items():
-                known[what] = known.get(what, 0) + count
+    """Add the hits and stored rows of one command to the totals in the manifest."""
+    for kind, owners in tally.items():
+        for owner, counts in owners.items():
+            totals = manifest.setdefault("cache", {}).setdefault(kind, {}).setdefault(owner, {})
+            for event, count in counts.items():
+                totals[event] = totals.get(event, 0) + count

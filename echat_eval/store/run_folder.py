@@ -1,8 +1,8 @@
-"""A run folder: what is in it, who may write to it, and how rows are found again.
+"""A run folder: its files, its lock, and access to its rows.
 
-runs/x/manifest.json                 what ran, with which versions, settings and hashes
-      samples.jsonl                  the samples as they were asked
-      requests/<sha256>.<ext>        query audio, at paths that say nothing
+runs/x/manifest.json                 systems, tasks, versions, settings and hashes
+      samples.jsonl                  snapshot of the samples
+      requests/<sha256>.<ext>        query audio, at paths that reveal nothing
       responses.jsonl  annotations.jsonl  scores.jsonl
       audio/<sha256>.wav             reply audio
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Logs", "RunFolder"]
 
-#: Raised when rows of an older layout could be misread.
+#: Increased when rows of an older layout could be misread.
 LAYOUT = 1
 
 ResponseId = tuple[str, str, str]  # system, task, sample id
@@ -39,7 +39,7 @@ ScoreId = tuple[str, str, str, str]  # ... metric
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """Where the rows of the three stages are appended."""
+    """The open files of the three stages."""
 
     responses: jsonl.Appender
     annotations: jsonl.Appender
@@ -47,8 +47,14 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    """A file as it was read: its mark, the last row of each identity, and whether any was replaced."""
+class _CachedTable:
+    """The rows of a file as last read.
+
+    Attributes:
+        mark: size, time and inode of the file when it was read.
+        table: identity -> last record with that identity.
+        replaced: a later row replaced an earlier one.
+    """
 
     mark: tuple[int, ...] | None
     table: dict[Any, Any]
@@ -56,7 +62,7 @@ class _Read:
 
 
 class RunFolder:
-    """Reads a run folder, and writes to it while it holds the folder's lock.
+    """Reads a run folder, and writes to it while holding its lock.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as tmp, RunFolder(Path(tmp) / "a").writing() as run:
@@ -67,24 +73,28 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
-        self._read: dict[str, _Read] = {}
+        self._tables: dict[str, _CachedTable] = {}
         self._folders: dict[str, Path] = {}
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
-        """Return a run folder that must be there already."""
+        """Return a run folder that exists already.
+
+        Raises:
+            BadData: the path is not a run folder.
+        """
         if not (path / "manifest.json").is_file():
             raise BadData(
-                f"{path}: not a run folder (no manifest.json); make one with `echat-eval run --out {path}`"
+                f"{path}: not a run folder (no manifest.json); create one with `echat-eval run --out {path}`"
             )
         return cls(path)
 
     def writing(self) -> RunFolder:
-        """Take the folder's lock; a second writer is told and stops.
+        """Acquire the folder's lock.
 
         Raises:
-            Busy: another process holds it.
-            UsageError: the folder cannot be written, or holds something else.
+            Busy: another process holds the lock.
+            UsageError: the folder cannot be written, or contains other files.
         """
         from filelock import FileLock, Timeout
 
@@ -92,14 +102,15 @@ class RunFolder:
             raise UsageError(f"{self.path}: is a file; --out names a folder")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = any(self.path.iterdir()) and not (self.path / "manifest.json").exists()
-            if foreign and {p.name for p in self.path.iterdir()} - {".lock", ".fonts"}:
+            is_run = (self.path / "manifest.json").exists()
+            if not is_run and {p.name for p in self.path.iterdir()} - {".lock", ".fonts"}:
                 raise UsageError(f"{self.path}: not empty and not a run folder; choose another --out")
             self._lock = FileLock(self.path / ".lock", timeout=0)
             self._lock.acquire()
-            # What a killed writer had half written; under the lock nobody is writing it now.
-            for half in (*self.path.glob(".*.tmp"), *self.path.glob("*/*.tmp"), *self.path.glob("*/.*.tmp")):
-                half.unlink(missing_ok=True)
+            # Left by killed writers; under the lock, no process is writing them.
+            for pattern in (".*.tmp", "*/*.tmp", "*/.*.tmp"):
+                for temporary in self.path.glob(pattern):
+                    temporary.unlink(missing_ok=True)
         except Timeout as error:
             raise Busy(
                 f"{self.path}: another process is writing to this run; wait for it or use another --out"
@@ -119,19 +130,19 @@ class RunFolder:
     # -- manifest ---------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest, or a fresh one."""
+        """Return the manifest, or an empty one if there is none yet."""
         path = self.path / "manifest.json"
         if not path.exists():
             return {"layout": LAYOUT}
         try:
-            found = jsonl.loads(path.read_bytes())
+            manifest = jsonl.loads(path.read_bytes())
         except (ValueError, OSError) as error:
             raise BadData(f"{path}: cannot be read: {error}") from error
-        if not isinstance(found, dict) or found.get("layout") != LAYOUT:
+        if not isinstance(manifest, dict) or manifest.get("layout") != LAYOUT:
             raise BadData(
                 f"{path}: not a manifest of layout {LAYOUT}; it was written by another version of echat-eval"
             )
-        return found
+        return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""
@@ -142,19 +153,19 @@ class RunFolder:
 
     # -- samples ----------------------------------------------------------------
 
-    def keep_samples(self, samples: Iterable[Sample]) -> list[Sample]:
-        """Copy samples in, audio at paths named by hash; return them as they now are.
+    def store_samples(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Store a snapshot of the samples and copies of their audio; return the stored samples.
 
-        The snapshot of a task named here replaces an earlier one of the same task.
+        The snapshot replaces earlier ones of the same tasks.
         """
-        kept = [self._adopt(sample) for sample in samples]
-        tasks = {sample.task for sample in kept}
+        stored = [self._adopt(sample) for sample in samples]
+        tasks = {sample.task for sample in stored}
         others = [sample for sample in self.samples() if sample.task not in tasks]
         jsonl.write_rows(
             self.path / "samples.jsonl",
-            (serialize.row_of_sample(sample, self.path) for sample in [*others, *kept]),
+            (serialize.row_of_sample(sample, self.path) for sample in [*others, *stored]),
         )
-        return kept
+        return stored
 
     def _adopt(self, sample: Sample) -> Sample:
         history = tuple(
@@ -164,16 +175,16 @@ class RunFolder:
         return replace(sample, audio=self.adopt_audio(sample.audio, "requests"), history=history)
 
     def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
-        """Copy an audio file in under a name that only says its hash.
+        """Copy an audio file into the run folder, named by its hash.
 
-        A copy is taken for whole if it is as long as the file: a killed copy is not.
+        A copy of the same length is taken as complete; an interrupted one is shorter.
         """
         suffix = audio.path.suffix.lower()
         name = f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
         target = self._folder(folder) / name
-        source, place = str(audio.path), str(target)
-        if source != place and _length(place) != os.stat(source).st_size:
-            shutil.copyfile(source, place)
+        source, copy = str(audio.path), str(target)
+        if source != copy and _size(copy) != os.stat(source).st_size:
+            shutil.copyfile(source, copy)
         return replace(audio, path=target)
 
     def _folder(self, name: str) -> Path:
@@ -183,7 +194,7 @@ class RunFolder:
         return self._folders[name]
 
     def samples(self) -> list[Sample]:
-        """Return the snapshot, in its order."""
+        """Return the samples of the snapshot, in order."""
         return list(
             self._table(
                 "samples.jsonl", lambda row: serialize.sample_from(row, self.path), lambda s: (s.task, s.id)
@@ -205,11 +216,11 @@ class RunFolder:
     ) -> dict[Any, Any]:
         """Return identity -> record; a later row replaces an earlier one.
 
-        A file that has not changed since it was read is not read again.
+        A file is read again only if it has changed.
         """
         path = self.path / name
         mark = self._mark(name)
-        if name not in self._read or self._read[name].mark != mark:
+        if name not in self._tables or self._tables[name].mark != mark:
             table, number = {}, 0
             for row in self._rows(name):
                 try:
@@ -218,9 +229,11 @@ class RunFolder:
                     raise BadData(f"{path}: a row of another version: {error}") from error
                 table[ident(record)] = record
                 number += 1
-            # Mending a torn line changes the file that was marked.
-            self._read[name] = _Read(mark=self._mark(name), table=table, replaced=number != len(table))
-        return dict(self._read[name].table)
+            # A new mark, because repairing a torn line changes the file.
+            self._tables[name] = _CachedTable(
+                mark=self._mark(name), table=table, replaced=number != len(table)
+            )
+        return dict(self._tables[name].table)
 
     def _mark(self, name: str) -> tuple[int, ...] | None:
         path = self.path / name
@@ -251,7 +264,7 @@ class RunFolder:
 
     @contextmanager
     def logs(self) -> Iterator[Logs]:
-        """Open the three logs for appending; see `jsonl.Appender`."""
+        """Open the files of the three stages for appending; see `jsonl.Appender`."""
         with ExitStack() as stack:
             yield Logs(
                 **{
@@ -266,27 +279,27 @@ class RunFolder:
         annotations: Mapping[AnnotationId, Annotation],
         scores: Mapping[ScoreId, Score],
     ) -> None:
-        """Rewrite the rows, one of each, system by system in the order of the samples.
+        """Rewrite the rows without duplicates, sorted by system and then by the order of the samples.
 
-        A file that is in order already is left as it is.
+        A file that is in order already is not written.
         """
-        place = {(s.task, s.id): n for n, s in enumerate(self.samples())}
+        position = {(sample.task, sample.id): n for n, sample in enumerate(self.samples())}
         order = sorted(
-            (ident for ident in responses if ident[1:] in place), key=lambda i: (i[0], place[i[1:]])
+            (ident for ident in responses if ident[1:] in position), key=lambda i: (i[0], position[i[1:]])
         )
         rank = {ident: n for n, ident in enumerate(order)}
-        heard = [ident for ident in annotations if ident[:3] in rank]
-        heard.sort(key=lambda i: (rank[i[:3]], i[3]))
+        annotated = [ident for ident in annotations if ident[:3] in rank]
+        annotated.sort(key=lambda i: (rank[i[:3]], i[3]))
         scored = [ident for ident in scores if ident[:3] in rank]
         scored.sort(key=lambda i: (rank[i[:3]], i[3]))
         self._rewrite("responses.jsonl", order, lambda i: serialize.row_of_response(responses[i], self.path))
-        self._rewrite("annotations.jsonl", heard, lambda i: serialize.row_of_annotation(annotations[i]))
+        self._rewrite("annotations.jsonl", annotated, lambda i: serialize.row_of_annotation(annotations[i]))
         self._rewrite("scores.jsonl", scored, lambda i: serialize.row_of_score(scores[i]))
 
     def _rewrite(self, name: str, idents: list[Any], row: Callable[[Any], dict[str, Any]]) -> None:
-        read = self._read.get(name)
-        unchanged = read is not None and read.mark == self._mark(name) and not read.replaced
-        if read is None or not unchanged or list(read.table) != idents:
+        cached = self._tables.get(name)
+        current = cached is not None and cached.mark == self._mark(name) and not cached.replaced
+        if cached is None or not current or list(cached.table) != idents:
             jsonl.write_rows(self.path / name, map(row, idents))
 
     @property
@@ -295,7 +308,7 @@ class RunFolder:
         return self._folder("audio")
 
 
-def _length(path: str) -> int:
+def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Select a run by `NAME=PATH:SYSTEM`."""
+"""Selection of a run, or of one of its systems, by `NAME=PATH:SYSTEM`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class SelectedRun(RunFolder):
-    """A run folder of which only one system is looked at, perhaps under another name.
+    """A view of one system of a run folder, optionally under another name.
 
     Args:
-        system: as the run names it.
-        shown: the name it goes by here; None: its own.
+        system: name of the system in the run.
+        shown: name of the system in this view; None for the same name.
     """
 
     def __init__(self, path: Path, system: str, shown: str | None = None) -> None:
@@ -31,14 +31,14 @@ class SelectedRun(RunFolder):
         self.shown = shown or system
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest with the one system in it."""
-        found = super().manifest()
-        systems = found.get("systems", {})
+        """Return the manifest, restricted to the system."""
+        manifest = super().manifest()
+        systems = manifest.get("systems", {})
         if self.system not in systems:
             raise UnknownName(f"system in {self.path}:", self.system, systems)
-        return {**found, "systems": {self.shown: systems[self.system]}}
+        return {**manifest, "systems": {self.shown: systems[self.system]}}
 
-    def _own(self, rows: Mapping[Any, Any]) -> dict[Any, Any]:
+    def _select(self, rows: Mapping[Any, Any]) -> dict[Any, Any]:
         return {
             (self.shown, *ident[1:]): replace(row, system=self.shown)
             for ident, row in rows.items()
@@ -46,25 +46,25 @@ class SelectedRun(RunFolder):
         }
 
     def responses(self) -> dict[tuple[str, str, str], Response]:
-        """Return the responses of the one system."""
-        return self._own(super().responses())
+        """Return the responses of the system."""
+        return self._select(super().responses())
 
     def annotations(self) -> dict[tuple[str, str, str, str], Annotation]:
-        """Return the annotations of the one system."""
-        return self._own(super().annotations())
+        """Return the annotations of the system."""
+        return self._select(super().annotations())
 
     def scores(self) -> dict[tuple[str, str, str, str], Score]:
-        """Return the scores of the one system."""
-        return self._own(super().scores())
+        """Return the scores of the system."""
+        return self._select(super().scores())
 
 
 def open_run(name: str) -> RunFolder:
-    """Return the run that `runs/a` or `runs/a:system` names; `other=` before it shows a system as `other`.
+    """Return the run named `runs/a`, or one of its systems: `runs/a:system`, or `label=runs/a:system`.
 
     Raises:
-        BadData: no run folder there.
-        UnknownName: the run has no such system.
-        UsageError: another name for a run of several systems.
+        BadData: no run folder at the path.
+        UnknownName: the run does not have the system.
+        UsageError: a label for a run of several systems.
     """
     shown = None
     label, equals, rest = name.partition("=")
@@ -78,10 +78,10 @@ def open_run(name: str) -> RunFolder:
             return whole
         systems = list(whole.manifest().get("systems", {}))
         if len(systems) != 1:
-            held = ", ".join(systems) or "none"
-            raise UsageError(f"{name} holds several systems ({held}); name one: {shown}={name}:SYSTEM")
+            names = ", ".join(systems) or "none"
+            raise UsageError(f"{name} has {len(systems)} systems ({names}); name one: {shown}={name}:SYSTEM")
         path, system = name, systems[0]
     RunFolder.existing(Path(path))
-    chosen = SelectedRun(Path(path), system, shown)
-    chosen.manifest()
-    return chosen
+    selected = SelectedRun(Path(path), system, shown)
+    selected.manifest()  # raises UnknownName if the run does not have the system
+    return selected

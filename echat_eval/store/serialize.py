@@ -1,4 +1,4 @@
-"""How records look as rows of a run folder's JSONL files, and back."""
+"""Conversion between records and the rows of a run folder's JSONL files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _audio_row(audio: AudioRef | Waveform | None, root: Path) -> dict[str, Any] 
     if audio is None:
         return None
     if isinstance(audio, Waveform):
-        raise TypeError("a waveform must be stored before its row is written")
+        raise TypeError("store a waveform before writing its row")
     return {"file": str(audio.path.relative_to(root)), "sha256": audio.sha256, "seconds": audio.seconds}
 
 
 def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
     if row is None:
         return None
-    # Checked by its parts alone: a run folder may be named by a relative path, and may be a link.
+    # Checked without resolving, because the run folder may be a relative path or a link.
     file = PurePosixPath(row["file"])
     if file.is_absolute() or ".." in file.parts:
         raise BadData(f"{root}: audio path {row['file']!r} leaves the run folder")
@@ -44,7 +44,7 @@ def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
 
 
 def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the fields of a record whose values are plain JSON already; None and empty ones left out."""
+    """Return the fields of a record as JSON values, without those that are None or empty."""
     row: dict[str, Any] = {}
     for name in _fields_of(type(record)):
         value = getattr(record, name)
@@ -71,7 +71,7 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:
-    """Return a response as a row; audio becomes a path inside the run folder."""
+    """Return a response as a row; audio becomes a path relative to the run folder."""
     row = _plain(response, skip=("reply",) if response.cached else ("reply", "cached"))
     if response.reply is not None:
         row["reply"] = _plain(response.reply, skip=("audio",))
@@ -81,7 +81,7 @@ def row_of_response(response: Response, root: Path) -> dict[str, Any]:
 
 
 def response_from(row: Mapping[str, Any], root: Path) -> Response:
-    """Return the response a row holds."""
+    """Return the response in a row."""
     reply = None
     if row.get("reply") is not None:
         inner = dict(row["reply"])
@@ -96,17 +96,17 @@ def row_of_annotation(annotation: Annotation) -> dict[str, Any]:
 
 
 def annotation_from(row: Mapping[str, Any]) -> Annotation:
-    """Return the annotation a row holds."""
+    """Return the annotation in a row."""
     return Annotation(**row)
 
 
 def row_of_score(score: Score) -> dict[str, Any]:
-    """Return a score as a row; `value` is always there, null where there is none."""
+    """Return a score as a row; `value` is always present, and null if there is none."""
     return {**_plain(score), "value": score.value}
 
 
 def score_from(row: Mapping[str, Any]) -> Score:
-    """Return the score a row holds."""
+    """Return the score in a row."""
     if row.get("state") not in STATES:
         raise BadData(
             f"score of {row.get('sample_id')!r}: state {row.get('state')!r}; states are {', '.join(STATES)}"
@@ -127,7 +127,7 @@ def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
 
 
 def sample_from(row: Mapping[str, Any], root: Path) -> Sample:
-    """Return the sample a row of the run's snapshot holds."""
+    """Return the sample in a row of the run's snapshot."""
     inner = dict(row)
     inner["audio"] = _audio_from(row["audio"], root)
     inner["references"] = tuple(row.get("references", ()))

@@ -1,4 +1,4 @@
-"""The chat client: what its transport must not do."""
+"""The chat client: clean shutdown of its transport, and the errors of unreachable and slow servers."""
 
 import signal
 import socket
@@ -13,68 +13,68 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import Unavailable
 from tests.support.scripted_judge import ScriptedJudge, serving
 
-ASKS = """
+ONE_CALL = """
 import signal, sys
 from echat_eval.concurrency import event_loop
 from echat_eval.clients.chat import ChatClient
 
 client = ChatClient(model="m", base_url=sys.argv[1])
 print(event_loop.run(client.ask([{"role": "user", "content": "Say yes."}])).text, flush=True)
-if sys.argv[2] == "forgets":
+if sys.argv[2] == "deleted":
     del client
 elif sys.argv[2] == "interrupted":
     signal.raise_signal(signal.SIGINT)
 """
 
 
-@pytest.mark.parametrize("end", ["ends", "forgets", "interrupted"])
-def test_a_client_that_nobody_closes_says_nothing_of_it(end: str) -> None:
+@pytest.mark.parametrize("end", ["exits", "deleted", "interrupted"])
+def test_an_unclosed_client_causes_no_warning(end: str) -> None:
     with serving(ScriptedJudge(lambda *_: "Yes.")) as judge:
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", ASKS, judge.url, end], capture_output=True, text=True
+        completed = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", ONE_CALL, judge.url, end], capture_output=True, text=True
         )
-    assert done.stdout.strip() == "Yes."
-    assert "nclosed" not in done.stderr
-    assert "destroyed" not in done.stderr
-    assert done.returncode == (-signal.SIGINT if end == "interrupted" else 0), done.stderr
+    assert completed.stdout.strip() == "Yes."
+    assert "nclosed" not in completed.stderr
+    assert "destroyed" not in completed.stderr
+    assert completed.returncode == (-signal.SIGINT if end == "interrupted" else 0), completed.stderr
 
 
-GIVES_UP = """
+CANCELLED_CALLS = """
 import sys, time
 from echat_eval.concurrency import event_loop
 from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import JudgeClient, Question, load_judge
 
-jury = JudgeClient(load_judge("echat-r1"), ChatClient(model="m", base_url=sys.argv[1], calls_at_once=1))
-asking = [
-    event_loop.start(jury.ruling(Question(
-        task="emotion", language="en", transcript=f"{n}", cues={"emotion": "sad"}, reply="Oh.", heard=None
+judge_client = JudgeClient(load_judge("echat-r1"), ChatClient(model="m", base_url=sys.argv[1], calls_at_once=1))
+calls = [
+    event_loop.start(judge_client.ruling(Question(
+        task="emotion", language="en", transcript=f"{n}", cues={"emotion": "sad"}, reply="Oh.", voice_emotion=None
     )))
     for n in range(3)
 ]
 time.sleep(0.5)
-for one in asking:
-    one.cancel()
-jury.close()
+for call in calls:
+    call.cancel()
+judge_client.close()
 time.sleep(2)
 """
 
 
-def test_what_is_asked_when_a_run_stops_at_once_is_given_up_silently() -> None:
+def test_cancelled_calls_cause_no_warning() -> None:
     def slowly(*_: object) -> str:
         time.sleep(1.5)
         return "Yes."
 
     with serving(ScriptedJudge(slowly)) as judge:
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", GIVES_UP, judge.url], capture_output=True, text=True
+        completed = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", CANCELLED_CALLS, judge.url], capture_output=True, text=True
         )
-    assert done.returncode == 0, done.stderr
-    assert "never retrieved" not in done.stderr
-    assert "destroyed" not in done.stderr
+    assert completed.returncode == 0, completed.stderr
+    assert "never retrieved" not in completed.stderr
+    assert "destroyed" not in completed.stderr
 
 
-def test_a_server_that_is_not_there_is_not_called_a_slow_one() -> None:
+def test_an_unreachable_server_is_not_overloaded() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         client = ChatClient(model="m", base_url=f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
@@ -83,7 +83,7 @@ def test_a_server_that_is_not_there_is_not_called_a_slow_one() -> None:
     assert not caught.value.overloaded
 
 
-def test_a_server_that_does_not_answer_in_time_is_a_crowded_one() -> None:
+def test_a_server_that_times_out_is_overloaded() -> None:
     scripted = ScriptedJudge(lambda *_: "Yes.")
     scripted.usage = lambda _: time.sleep(0.8)
     with serving(scripted) as judge:

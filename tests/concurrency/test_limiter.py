@@ -1,4 +1,4 @@
-"""The limit of an endpoint: found by trying, held by all, and forgiving once the trouble is over."""
+"""The limiter: it lowers the limit of an overloaded server, raises it again, and is shared by all callers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from echat_eval.concurrency.limiter import Limiter, endpoint, waiting
+from echat_eval.concurrency.limiter import Limiter, limiter_for, measure_queue_time
 from echat_eval.errors import Unavailable
 
 
-class Instant(asyncio.SelectorEventLoop):
-    """An event loop on which time passes only while all wait, and then at once: no machine is too busy for it."""
+class SimulatedTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop with simulated time, which advances only while all tasks wait."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,79 +32,79 @@ class Instant(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=Instant) as runner:
+    with asyncio.Runner(loop_factory=SimulatedTimeLoop) as runner:
         return runner.run(work)
 
 
-def limiter_of(most: int, busy: float = 0.0) -> Limiter:
-    """A limiter on the loop's time; `busy` is the share of it that this process works itself."""
+def limiter_of(ceiling: int, busy: float = 0.0) -> Limiter:
+    """Return a limiter on the loop's time; `busy` is the share of it that this process works itself."""
     time = lambda: asyncio.get_running_loop().time()  # noqa: E731
-    return Limiter(most, clock=time, worked=lambda: busy * time())
+    return Limiter(ceiling, clock=time, cpu_time=lambda: busy * time())
 
 
 class Server:
-    """Answers in `seconds`; more calls at once than it bears are refused, or queue for its one worker."""
+    """Answers in `seconds`; rejects calls beyond its capacity, or queues them for its one worker."""
 
-    def __init__(self, *, bears: int = 1000, seconds: float = 0.0, queues: bool = False) -> None:
-        self.bears, self.seconds, self.queues = bears, seconds, queues
-        self.busy = self.most = self.refused = 0
+    def __init__(self, *, capacity: int = 1000, seconds: float = 0.0, queues: bool = False) -> None:
+        self.capacity, self.seconds, self.queues = capacity, seconds, queues
+        self.in_flight = self.peak = self.rejected = 0
 
     async def call(self) -> None:
-        self.busy += 1
-        self.most = max(self.most, self.busy)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
         try:
             if self.queues:
-                await asyncio.sleep(self.seconds * max(1.0, self.busy / self.bears))
-            elif self.busy > self.bears:
-                self.refused += 1
+                await asyncio.sleep(self.seconds * max(1.0, self.in_flight / self.capacity))
+            elif self.in_flight > self.capacity:
+                self.rejected += 1
                 await asyncio.sleep(0)
                 raise Unavailable("429", overloaded=True)
             else:
                 await asyncio.sleep(self.seconds)
         finally:
-            self.busy -= 1
+            self.in_flight -= 1
 
 
-async def many(limiter: Limiter, call: Callable[[], Awaitable[None]], count: int) -> int:
-    """Make so many calls, each until it goes well; return how many went badly."""
-    bad = 0
+async def call_many(limiter: Limiter, call: Callable[[], Awaitable[None]], count: int) -> int:
+    """Make `count` calls, each repeated until it succeeds; return the number of failed tries."""
+    failures = 0
 
     async def one() -> None:
-        nonlocal bad
+        nonlocal failures
         while True:
             try:
                 async with limiter.slot():
                     return await call()
             except Unavailable:
-                bad += 1
+                failures += 1
                 await asyncio.sleep(0.001)
 
     await asyncio.gather(*(one() for _ in range(count)))
-    return bad
+    return failures
 
 
-def test_no_more_calls_than_asked_for_are_made_at_once() -> None:
+def test_concurrent_calls_never_exceed_the_ceiling() -> None:
     server, limiter = Server(seconds=0.001), limiter_of(5)
-    run(many(limiter, server.call, 60))
-    assert server.most == 5
+    run(call_many(limiter, server.call, 60))
+    assert server.peak == 5
     assert limiter.limit == 5
 
 
-def test_a_server_that_refuses_is_asked_less_at_once_and_more_once_it_bears_more() -> None:
-    server, limiter = Server(bears=4, seconds=0.002), limiter_of(64)
-    bad = run(many(limiter, server.call, 400))
+def test_the_limit_follows_the_capacity_of_a_server_that_rejects_calls() -> None:
+    server, limiter = Server(capacity=4, seconds=0.002), limiter_of(64)
+    failures = run(call_many(limiter, server.call, 400))
     assert limiter.limit < 10
-    # Asked 64 at once all the time, a server that bears 4 refuses most of what it gets.
-    assert bad < 400
-    server.bears = 64
-    run(many(limiter, server.call, 1500))
+    # At a constant 64 calls, a server with a capacity of 4 would reject most of them.
+    assert failures < 400
+    server.capacity = 64
+    run(call_many(limiter, server.call, 1500))
     assert limiter.limit > 20
 
 
-def test_halved_once_for_all_refusals_of_one_round() -> None:
+def test_all_rejections_of_one_round_halve_the_limit_once() -> None:
     limiter = limiter_of(32)
 
-    async def refused_together() -> None:
+    async def reject_together() -> None:
         async def one() -> None:
             async with limiter.slot():
                 await asyncio.sleep(0.001)
@@ -113,28 +113,28 @@ def test_halved_once_for_all_refusals_of_one_round() -> None:
         ends = await asyncio.gather(*(one() for _ in range(32)), return_exceptions=True)
         assert {type(end) for end in ends} == {Unavailable}
 
-    run(refused_together())
+    run(reject_together())
     assert limiter.limit == 16
 
 
-def test_latency_that_rises_lowers_the_limit() -> None:
+def test_rising_latency_lowers_the_limit() -> None:
     limiter = limiter_of(40)
-    steady, overloaded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
-    run(many(limiter, steady.call, 80))
+    steady, overloaded = Server(capacity=1000, seconds=0.004), Server(capacity=4, seconds=0.004, queues=True)
+    run(call_many(limiter, steady.call, 80))
     assert limiter.limit == 40
-    run(many(limiter, overloaded.call, 400))
+    run(call_many(limiter, overloaded.call, 400))
     assert limiter.limit < 30
 
 
-def test_latency_of_our_own_making_lowers_nothing() -> None:
+def test_latency_of_a_busy_client_does_not_lower_the_limit() -> None:
     limiter = limiter_of(40, busy=0.9)
-    steady, overloaded = Server(bears=1000, seconds=0.004), Server(bears=4, seconds=0.004, queues=True)
-    run(many(limiter, steady.call, 80))
-    run(many(limiter, overloaded.call, 400))
+    steady, overloaded = Server(capacity=1000, seconds=0.004), Server(capacity=4, seconds=0.004, queues=True)
+    run(call_many(limiter, steady.call, 80))
+    run(call_many(limiter, overloaded.call, 400))
     assert limiter.limit == 40
 
 
-def test_what_is_no_sign_of_crowding_lowers_nothing() -> None:
+def test_errors_without_overload_do_not_lower_the_limit() -> None:
     limiter = limiter_of(8)
 
     async def refuse() -> None:
@@ -147,8 +147,8 @@ def test_what_is_no_sign_of_crowding_lowers_nothing() -> None:
     assert limiter.limit == 8
 
 
-def test_retry_after_holds_everybody_back() -> None:
-    limiter, begun = limiter_of(4), []
+def test_retry_after_pauses_all_calls() -> None:
+    limiter, started = limiter_of(4), []
 
     async def go() -> float:
         with pytest.raises(Unavailable):
@@ -157,24 +157,24 @@ def test_retry_after_holds_everybody_back() -> None:
         now = asyncio.get_running_loop().time()
 
         async def call() -> None:
-            begun.append(asyncio.get_running_loop().time() - now)
+            started.append(asyncio.get_running_loop().time() - now)
 
-        await many(limiter, call, 3)
+        await call_many(limiter, call, 3)
         return now
 
     run(go())
-    assert min(begun) >= 0.19
+    assert min(started) >= 0.19
 
 
-def test_the_wait_for_a_place_is_told_apart_from_the_call() -> None:
+def test_queue_time_is_measured_apart_from_the_call() -> None:
     limiter = limiter_of(1)
 
     async def timed() -> list[float]:
         async def one() -> float:
-            with waiting() as waited:
+            with measure_queue_time() as queue_time:
                 async with limiter.slot():
                     await asyncio.sleep(0.05)
-            return waited.seconds
+            return queue_time.seconds
 
         return sorted(await asyncio.gather(*(one() for _ in range(3))))
 
@@ -183,28 +183,28 @@ def test_the_wait_for_a_place_is_told_apart_from_the_call() -> None:
     assert 0.03 < second < 0.09 < third
 
 
-def test_a_call_that_is_given_up_while_it_waits_leaves_its_place_to_others() -> None:
+def test_a_call_cancelled_in_the_queue_frees_its_turn() -> None:
     limiter = limiter_of(1)
 
     async def go() -> None:
-        async def hold() -> None:
+        async def call() -> None:
             async with limiter.slot():
                 await asyncio.sleep(0.02)
 
-        holder = asyncio.ensure_future(hold())
+        active = asyncio.ensure_future(call())
         await asyncio.sleep(0)
-        waiter = asyncio.ensure_future(hold())
+        queued = asyncio.ensure_future(call())
         await asyncio.sleep(0)
-        waiter.cancel()
-        await asyncio.gather(holder, waiter, return_exceptions=True)
-        await asyncio.wait_for(hold(), timeout=1)
+        queued.cancel()
+        await asyncio.gather(active, queued, return_exceptions=True)
+        await asyncio.wait_for(call(), timeout=1)
 
     run(go())
 
 
-def test_one_endpoint_has_one_limit_whoever_asks_it() -> None:
-    judge = endpoint("http://limits.test:81/v1", 4)
-    assert endpoint("http://limits.test:81/v1/chat/completions", 2) is judge
-    assert judge.most == 4
-    assert endpoint("http://limits.test:81/", 9).most == 9
-    assert endpoint("http://limits.test:82/", 4) is not judge
+def test_all_callers_of_a_server_share_one_limiter() -> None:
+    limiter = limiter_for("http://limits.test:81/v1", 4)
+    assert limiter_for("http://limits.test:81/v1/chat/completions", 2) is limiter
+    assert limiter.ceiling == 4
+    assert limiter_for("http://limits.test:81/", 9).ceiling == 9
+    assert limiter_for("http://limits.test:82/", 4) is not limiter

@@ -1,3 +1,5 @@
+"""Retries: the state that a call ends in, and the waits between tries."""
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -9,7 +11,7 @@ from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries
 from echat_eval.errors import JudgeFailure, NotApplicable, NotInstalled, SystemFailure, Unavailable, Withheld
 
-PATIENCE = RetryPolicy(tries=3, first_wait=0.01)
+RETRY_POLICY = RetryPolicy(tries=3, first_wait=0.01)
 
 
 async def no_sleep(_: float) -> None:
@@ -48,36 +50,38 @@ def raising(*errors: Exception | None) -> Callable[[], Awaitable[Timed[str]]]:
         ([Unavailable("429"), Withheld("--max-cost")], "instrument", "missing", 2),
     ],
 )
-def test_the_state_says_whose_doing_it_was(errors: list[Any], blame: Any, state: str, tries: int) -> None:
+def test_the_state_depends_on_who_is_at_fault(errors: list[Any], blame: Any, state: str, tries: int) -> None:
     done = event_loop.run(
-        call_with_retries(raising(*errors), blame=blame, retry_policy=PATIENCE, sleep=no_sleep)
+        call_with_retries(raising(*errors), blame=blame, retry_policy=RETRY_POLICY, sleep=no_sleep)
     )
     assert (done.state, done.tries) == (state, tries)
     assert (done.reason is None) == (state == "value")
     assert (done.seconds is not None) == (state == "value")
 
 
-def test_a_server_that_says_when_is_heeded_within_bounds() -> None:
+def test_retry_after_is_respected_up_to_the_longest_wait() -> None:
     slept: list[float] = []
     errors = [Unavailable("429", retry_after=7.0), Unavailable("429", retry_after=1e9), None]
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    event_loop.run(call_with_retries(raising(*errors), blame="system", retry_policy=PATIENCE, sleep=sleep))
-    assert slept == [7.0, PATIENCE.longest_wait]
+    event_loop.run(
+        call_with_retries(raising(*errors), blame="system", retry_policy=RETRY_POLICY, sleep=sleep)
+    )
+    assert slept == [7.0, RETRY_POLICY.longest_wait]
 
 
-def test_waits_grow_and_stay_bounded() -> None:
+def test_waits_double_up_to_the_longest_wait() -> None:
     retry_policy = RetryPolicy(tries=9, first_wait=1.0, longest_wait=20.0)
     for tried in range(1, 9):
         assert 0.5 * min(2 ** (tried - 1), 20) <= retry_policy.wait(tried, None) <= min(2 ** (tried - 1), 20)
 
 
-def test_what_is_wrong_for_every_row_stops_the_run() -> None:
+def test_an_error_that_affects_every_row_is_raised() -> None:
     with pytest.raises(NotInstalled):
         event_loop.run(
-            call_with_retries(raising(NotInstalled("no torch")), blame="system", retry_policy=PATIENCE)
+            call_with_retries(raising(NotInstalled("no torch")), blame="system", retry_policy=RETRY_POLICY)
         )
 
 
@@ -86,7 +90,7 @@ def test_a_reason_is_one_bounded_line() -> None:
         call_with_retries(
             raising(*[RuntimeError("a\nb" * 10_000)] * 3),
             blame="system",
-            retry_policy=PATIENCE,
+            retry_policy=RETRY_POLICY,
             sleep=no_sleep,
         )
     )

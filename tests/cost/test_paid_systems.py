@@ -1,4 +1,4 @@
-"""A system that asks a paid server: words and sound priced apart, a limit that holds, and what bears none."""
+"""Systems that call a paid server: prices of text and audio, the spending limit, and its preconditions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ words-2026-01-01: {currency: USD, text_in: 2.5, text_out: 10, date: 2026-01-31, 
 """
 
 
-class Paid:
-    """A chat server that counts words and sound apart, and what it charges."""
+class PaidServer:
+    """A chat server that counts text and audio tokens, and the money it charges."""
 
     def __init__(self, serve: Serve) -> None:
         self.lock = threading.Lock()
@@ -43,20 +43,22 @@ class Paid:
             return
         with self.lock:
             self.calls += 1
-            heard, words = 20 + self.calls, 10 + self.calls
-            self.charged += Fraction(40) * heard / 10**6 + Fraction("2.5") * 30 / 10**6
-            self.charged += Fraction(10) * words / 10**6
+            audio_in, text_out = 20 + self.calls, 10 + self.calls
+            self.charged += Fraction(40) * audio_in / 10**6 + Fraction("2.5") * 30 / 10**6
+            self.charged += Fraction(10) * text_out / 10**6
         usage = {
-            "prompt_tokens": 30 + heard,
-            "prompt_tokens_details": {"audio_tokens": heard},
-            "completion_tokens": words,
+            "prompt_tokens": 30 + audio_in,
+            "prompt_tokens_details": {"audio_tokens": audio_in},
+            "completion_tokens": text_out,
             "completion_tokens_details": {"audio_tokens": 0},
         }
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "I see."}}
         http.reply(json.dumps({"choices": [choice], "usage": usage}), "application/json")
 
 
-def go(tones: Path, tmp_path: Path, paid: Paid, *more: str, model: str = "omni-2026-01-01") -> Any:
+def run_command(
+    tones: Path, tmp_path: Path, server: PaidServer, *options: str, model: str = "omni-2026-01-01"
+) -> Any:
     (tmp_path / "prices.yaml").write_text(PRICES)
     return CliRunner().invoke(
         run,
@@ -70,7 +72,7 @@ def go(tones: Path, tmp_path: Path, paid: Paid, *more: str, model: str = "omni-2
             "--set",
             f"model={model}",
             "--set",
-            f"url={paid.url}",
+            f"url={server.url}",
             "--annotator",
             "acoustics",
             "--tries",
@@ -79,24 +81,24 @@ def go(tones: Path, tmp_path: Path, paid: Paid, *more: str, model: str = "omni-2
             str(tmp_path / "prices.yaml"),
             "--out",
             str(tmp_path / "run"),
-            *more,
+            *options,
         ],
         standalone_mode=False,
     )
 
 
-def omni(tmp_path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = RunFolder.existing(tmp_path / "run").manifest()["cost"]["systems"]["omni"]
-    return found
+def cost_of_omni(tmp_path: Path) -> dict[str, Any]:
+    cost: dict[str, Any] = RunFolder.existing(tmp_path / "run").manifest()["cost"]["systems"]["omni"]
+    return cost
 
 
-def test_words_and_sound_are_priced_apart(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    paid = Paid(serve)
-    done = go(tones, tmp_path, paid)
-    assert done.return_value == Exit.DONE, (done.output, done.exception)
-    found = omni(tmp_path)
-    assert Fraction(found["money"]["USD"]) == paid.charged
-    assert found["tokens"] == {
+def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, serve: Serve) -> None:
+    server = PaidServer(serve)
+    result = run_command(tones, tmp_path, server)
+    assert result.return_value == Exit.DONE, (result.output, result.exception)
+    cost = cost_of_omni(tmp_path)
+    assert Fraction(cost["money"]["USD"]) == server.charged
+    assert cost["tokens"] == {
         "text_in": 240,
         "text_out": sum(range(11, 19)),
         "audio_in": sum(range(21, 29)),
@@ -105,52 +107,52 @@ def test_words_and_sound_are_priced_apart(tones: Path, tmp_path: Path, serve: Se
 
 
 def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    paid = Paid(serve)
-    given = ("--set", "max_tokens=30")
-    done = go(tones, tmp_path, paid, *given, "--max-cost", "0.006")
-    assert done.return_value == Exit.CANNOT_TELL, (done.output, done.exception)
-    assert 0 < paid.charged <= Fraction("0.006")
+    server = PaidServer(serve)
+    options = ("--set", "max_tokens=30")
+    result = run_command(tones, tmp_path, server, *options, "--max-cost", "0.006")
+    assert result.return_value == Exit.CANNOT_TELL, (result.output, result.exception)
+    assert 0 < server.charged <= Fraction("0.006")
     states = [r.state for r in RunFolder.existing(tmp_path / "run").responses().values()]
-    assert states.count("value") == paid.calls
-    assert states.count("missing") == 8 - paid.calls
-    done = go(tones, tmp_path, paid, *given, "--max-cost", "1")
-    assert done.return_value == Exit.DONE
-    assert paid.calls == 8
-    assert Fraction(omni(tmp_path)["money"]["USD"]) == paid.charged
+    assert states.count("value") == server.calls
+    assert states.count("missing") == 8 - server.calls
+    result = run_command(tones, tmp_path, server, *options, "--max-cost", "1")
+    assert result.return_value == Exit.DONE
+    assert server.calls == 8
+    assert Fraction(cost_of_omni(tmp_path)["money"]["USD"]) == server.charged
 
 
-def test_what_bears_no_limit_is_refused_before_anything_is_sent(
+def test_a_limit_without_bound_or_price_is_rejected_before_any_call(
     tones: Path, tmp_path: Path, serve: Serve
 ) -> None:
-    paid = Paid(serve)
-    done = go(tones, tmp_path, paid, "--max-cost", "1")
-    assert isinstance(done.exception, UsageError)
-    assert "sets no max_tokens" in str(done.exception)
-    given = ("--set", "max_tokens=30", "--max-cost", "1")
-    done = go(tones, tmp_path, paid, *given, model="words-2026-01-01")
-    assert isinstance(done.exception, UsageError)
-    assert "a kind that has no price" in str(done.exception)
-    done = go(tones, tmp_path, paid, *given, model="other")
-    assert isinstance(done.exception, UsageError)
-    assert "system 'omni' asks model 'other'" in str(done.exception)
-    assert paid.calls == 0
+    server = PaidServer(serve)
+    result = run_command(tones, tmp_path, server, "--max-cost", "1")
+    assert isinstance(result.exception, UsageError)
+    assert "sets no max_tokens" in str(result.exception)
+    options = ("--set", "max_tokens=30", "--max-cost", "1")
+    result = run_command(tones, tmp_path, server, *options, model="words-2026-01-01")
+    assert isinstance(result.exception, UsageError)
+    assert "a kind without a price" in str(result.exception)
+    result = run_command(tones, tmp_path, server, *options, model="other")
+    assert isinstance(result.exception, UsageError)
+    assert "system 'omni' uses model 'other'" in str(result.exception)
+    assert server.calls == 0
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_a_refused_call_costs_nothing(tones: Path, tmp_path: Path, serve: Serve, status: int) -> None:
-    paid = Paid(serve)
-    paid.status = status
-    go(tones, tmp_path, paid, "--set", "max_tokens=30", "--max-cost", "0.01")
+def test_a_rejected_call_costs_nothing(tones: Path, tmp_path: Path, serve: Serve, status: int) -> None:
+    server = PaidServer(serve)
+    server.status = status
+    run_command(tones, tmp_path, server, "--set", "max_tokens=30", "--max-cost", "0.01")
     assert "cost" not in RunFolder.existing(tmp_path / "run").manifest()
 
 
-def test_the_estimate_of_a_system_counts_its_sound(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    paid = Paid(serve)
-    done = go(tones, tmp_path, paid, "--set", "max_tokens=30", "--estimate")
-    assert done.return_value == Exit.DONE
-    # Eight tones of half a second at ten tokens a second, and thirty tokens of answer at most.
+def test_the_estimate_of_a_system_includes_its_audio(tones: Path, tmp_path: Path, serve: Serve) -> None:
+    server = PaidServer(serve)
+    result = run_command(tones, tmp_path, server, "--set", "max_tokens=30", "--estimate")
+    assert result.return_value == Exit.DONE
+    # Eight tones of half a second, at ten tokens per second, and at most thirty tokens per answer.
     assert (
         "estimate: system omni: 8 calls, about 240 text out, 40 audio in; about 0.0040 USD, at most 0.0"
-        in done.output
+        in result.output
     )
-    assert paid.calls == 0
+    assert server.calls == 0

@@ -1,4 +1,4 @@
-"""What a copy and the pool of copies do, without a cluster: the workers here are this process's."""
+"""Workers, the pool and the proxy, without a cluster: all workers run in this process."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from echat_eval.errors import (
     UsageError,
 )
 from echat_eval.executors import pool, ray_executor
-from echat_eval.executors.cluster import Cluster, connected
-from echat_eval.executors.pickling import Caught, RemoteResult, fresh_folder, pack, unpack
+from echat_eval.executors.cluster import Cluster, connection
+from echat_eval.executors.pickling import RemoteError, RemoteResult, fresh_folder, pack, unpack
 from echat_eval.executors.pool import MAX_WORKER_RESTARTS, Pool
 from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
@@ -44,8 +44,8 @@ from echat_eval.systems.echo import Echo
 from echat_eval.systems.gold_labels import GoldLabels
 from echat_eval.systems.http import Http
 from echat_eval.systems.replay import Replay
-from echat_eval.testing import made_requests
-from tests.support import remote_parts as far
+from echat_eval.testing import tone_requests
+from tests.support import remote_parts
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 def blueprint(owner: Any, **changed: Any) -> Blueprint:
     return Blueprint(
         **{
-            "what": f"system '{owner.name}'",
+            "label": f"system '{owner.name}'",
             "packed": pack(owner),
             "fingerprint": owner.fingerprint(),
             "folder": str(Path.cwd()),
@@ -65,15 +65,15 @@ def blueprint(owner: Any, **changed: Any) -> Blueprint:
     )
 
 
-def answered(worker: Worker, folder: Path, *given: Any) -> Any:
-    return unpack(worker.call("respond", pack((given, {}))), folder).result()
+def respond(worker: Worker, folder: Path, *args: Any) -> Any:
+    return unpack(worker.call("respond", pack((args, {}))), folder).result()
 
 
-# -- parcels ---------------------------------------------------------------------
+# -- messages ----------------------------------------------------------------------
 
 
-class OurFailure(SystemFailure):
-    """A class that only an adapter knows."""
+class AdapterFailure(SystemFailure):
+    """An error class of an adapter, which other processes may not have."""
 
 
 @pytest.mark.parametrize(
@@ -94,60 +94,60 @@ class OurFailure(SystemFailure):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_comes_back_as_itself(error: BaseException, tmp_path: Path) -> None:
-    again = unpack(pack(Caught.of(error)), tmp_path).again()
-    assert type(again).__name__ == type(error).__name__
-    assert isinstance(again, type(error))
-    assert str(again) == str(error)
+def test_an_error_is_rebuilt_with_its_class(error: BaseException, tmp_path: Path) -> None:
+    rebuilt = unpack(pack(RemoteError.of(error)), tmp_path).rebuild()
+    assert type(rebuilt).__name__ == type(error).__name__
+    assert isinstance(rebuilt, type(error))
+    assert str(rebuilt) == str(error)
     if isinstance(error, EChatError):
-        assert vars(again) == vars(error)
+        assert vars(rebuilt) == vars(error)
 
 
-def test_an_error_nobody_else_knows_comes_back_as_its_nearest_kin(tmp_path: Path) -> None:
-    again = unpack(pack(Caught.of(OurFailure("burnt"))), tmp_path).again()
-    assert type(again) is not OurFailure
-    assert (type(again).__name__, str(again), isinstance(again, SystemFailure)) == (
-        "OurFailure",
+def test_an_error_of_an_adapter_is_rebuilt_with_its_nearest_base(tmp_path: Path) -> None:
+    rebuilt = unpack(pack(RemoteError.of(AdapterFailure("burnt"))), tmp_path).rebuild()
+    assert type(rebuilt) is not AdapterFailure
+    assert (type(rebuilt).__name__, str(rebuilt), isinstance(rebuilt, SystemFailure)) == (
+        "AdapterFailure",
         "burnt",
         True,
     )
 
 
-def test_sound_travels_by_its_bytes_and_under_its_name(tmp_path: Path) -> None:
-    (request,) = made_requests(tmp_path, count=1)
-    (tmp_path / "there").mkdir()
-    parcel = pack(request)
+def test_a_message_contains_audio_bytes_and_file_names(tmp_path: Path) -> None:
+    (request,) = tone_requests(tmp_path, count=1)
+    (tmp_path / "worker").mkdir()
+    message = pack(request)
     content = request.audio.path.read_bytes()
     request.audio.path.unlink()
-    found = unpack(parcel, tmp_path / "there")
-    assert found.audio.path.read_bytes() == content
-    assert found.audio.path.name == request.audio.path.name
-    assert (found.audio.sha256, found.id) == (request.audio.sha256, request.id)
+    unpacked = unpack(message, tmp_path / "worker")
+    assert unpacked.audio.path.read_bytes() == content
+    assert unpacked.audio.path.name == request.audio.path.name
+    assert (unpacked.audio.sha256, unpacked.id) == (request.audio.sha256, request.id)
 
 
-def test_a_reply_cannot_be_written_elsewhere_by_the_name_of_its_sound(tmp_path: Path) -> None:
-    (request,) = made_requests(tmp_path, count=1)
-    parcel = pack(Reply(audio=AudioRef(path=request.audio.path, sha256="../../up", seconds=1.0)))
-    (tmp_path / "there").mkdir()
-    assert unpack(parcel, tmp_path / "there").audio.path.is_relative_to(tmp_path / "there")
+def test_an_audio_hash_cannot_move_a_file_out_of_the_folder(tmp_path: Path) -> None:
+    (request,) = tone_requests(tmp_path, count=1)
+    message = pack(Reply(audio=AudioRef(path=request.audio.path, sha256="../../up", seconds=1.0)))
+    (tmp_path / "worker").mkdir()
+    assert unpack(message, tmp_path / "worker").audio.path.is_relative_to(tmp_path / "worker")
 
 
-# -- a copy -----------------------------------------------------------------------
+# -- workers ----------------------------------------------------------------------
 
 
-def test_a_copy_of_other_weights_does_not_answer() -> None:
-    found = Worker(blueprint(Echo(), fingerprint="other weights")).load()
-    with pytest.raises(UsageError, match=r"system 'echo' has another fingerprint on .* than for the driver"):
-        found.result()
+def test_a_copy_with_other_weights_is_rejected() -> None:
+    loaded = Worker(blueprint(Echo(), fingerprint="other weights")).load()
+    with pytest.raises(UsageError, match=r"system 'echo' has fingerprint .* and other weights in the driver"):
+        loaded.result()
 
 
-def test_a_machine_of_another_version_does_not_answer() -> None:
-    with pytest.raises(UsageError, match=r"the driver 9\.9; install the same everywhere"):
+def test_a_machine_with_another_version_is_rejected() -> None:
+    with pytest.raises(UsageError, match=r"the driver 9\.9; install the same version everywhere"):
         Worker(blueprint(Echo(), version="9.9")).load().result()
 
 
-class Lacking(Echo):
-    """Needs a package that is not there."""
+class NeedsPackage(Echo):
+    """A system that needs a package which is not installed."""
 
     def load(self) -> None:
         import no_such_package_at_all  # noqa: F401
@@ -155,42 +155,42 @@ class Lacking(Echo):
 
 def test_a_machine_without_a_package_is_named() -> None:
     with pytest.raises(NotInstalled, match="needs the package 'no_such_package_at_all'"):
-        Worker(blueprint(Lacking())).load().result()
+        Worker(blueprint(NeedsPackage())).load().result()
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "message"),
     [
         (Unavailable("busy", retry_after=7.0), Unavailable, "busy"),
         (StopIteration(), RuntimeError, "StopIteration"),
-        (None, TypeError, "system 'stubborn' returned what cannot be sent back"),
+        (None, TypeError, "system 'stubborn' returned a value that cannot be sent back"),
     ],
 )
-def test_whatever_a_copy_does_its_call_ends_in_an_answer(
-    error: BaseException | None, kind: type[BaseException], said: str, tmp_path: Path
+def test_a_call_that_fails_in_the_worker_raises_in_the_driver(
+    error: BaseException | None, kind: type[BaseException], message: str, tmp_path: Path
 ) -> None:
-    worker = Worker(blueprint(far.Stubborn(error)))
+    worker = Worker(blueprint(remote_parts.Stubborn(error)))
     worker.load().result()
-    with pytest.raises(kind, match=said):
-        answered(worker, tmp_path, made_requests(tmp_path, count=1)[0])
+    with pytest.raises(kind, match=message):
+        respond(worker, tmp_path, tone_requests(tmp_path, count=1)[0])
     worker.close()
 
 
-def test_two_copies_that_name_a_file_of_theirs_say_the_same_error(tmp_path: Path) -> None:
+def test_temporary_folders_differ_only_in_digits(tmp_path: Path) -> None:
     import re
 
     names = {re.sub(r"\d+", "#", str(fresh_folder())) for _ in range(3)}
     assert len(names) == 1
 
 
-def test_a_copy_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "asked").mkdir()
+    (tmp_path / "requests").mkdir()
     worker = Worker(blueprint(Echo()))
     worker.load().result()
-    request = made_requests(tmp_path / "asked", count=1)[0]
-    (tmp_path / "back").mkdir()
-    reply = answered(worker, tmp_path / "back", request)
+    request = tone_requests(tmp_path / "requests", count=1)[0]
+    (tmp_path / "replies").mkdir()
+    reply = respond(worker, tmp_path / "replies", request)
     assert reply.audio.path.read_bytes() == request.audio.path.read_bytes()
     (folder,) = tmp_path.glob("echat-eval-*")
     assert not [path for path in folder.rglob("*") if path.is_file()]
@@ -198,24 +198,24 @@ def test_a_copy_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.glob("echat-eval-*"))
 
 
-# -- who may go -------------------------------------------------------------------
+# -- placement ----------------------------------------------------------------------
 
 
-def test_who_stays_here(tmp_path: Path) -> None:
+def test_replays_network_clients_and_oracles_stay_in_the_driver(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    stays = [
+    local = [
         Replay(str(tmp_path)),
         Http(url="http://127.0.0.1:9/"),
         GoldLabels(model="m", url="http://127.0.0.1:9/v1"),
     ]
-    assert not [owner.name for owner in stays if ray_executor._movable(owner)]
-    goes = [Echo(), Command("cat"), far.Loudness()]
-    assert all(ray_executor._movable(owner) for owner in goes)
+    assert not [owner.name for owner in local if ray_executor._is_movable(owner)]
+    movable = [Echo(), Command("cat"), remote_parts.Loudness()]
+    assert all(ray_executor._is_movable(owner) for owner in movable)
 
 
-def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "connected", lambda *_: pytest.fail("ray was begun"))
-    system = far.Stubborn()
+def test_a_system_that_cannot_be_pickled_is_named_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_executor, "connection", lambda *_: pytest.fail("ray was started"))
+    system = remote_parts.Stubborn()
     system.thread = (number for number in ())
     with (
         pytest.raises(UsageError, match=r"system 'stubborn' cannot be sent to another process: .*generator"),
@@ -224,7 +224,7 @@ def test_who_cannot_be_pickled_is_named_before_anything_begins(monkeypatch: pyte
         pass
 
 
-GIVEN = {
+REQUIRED_SETTINGS = {
     "model": "/m",
     "checkpoint": "x.pt",
     "labels": "a=happy",
@@ -238,64 +238,66 @@ GIVEN = {
     [("annotator", ANNOTATORS, name) for name in ANNOTATORS]
     + [("system", SYSTEMS, name) for name in SYSTEMS if name != "replay"],
 )
-def test_all_of_ours_can_be_sent(kind: str, table: Mapping[str, str], name: str, tmp_path: Path) -> None:
+def test_every_shipped_part_can_be_pickled(
+    kind: str, table: Mapping[str, str], name: str, tmp_path: Path
+) -> None:
     cls = load_named(kind, name, table)
-    needed = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
-    again = unpack(pack(cls(**{key: GIVEN[key] for key in needed})), tmp_path)
-    assert type(again) is cls
+    required = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+    unpacked = unpack(pack(cls(**{key: REQUIRED_SETTINGS[key] for key in required})), tmp_path)
+    assert type(unpacked) is cls
 
 
-class Unreachable:
-    """A ray that finds no cluster, and remembers how it was asked."""
+class UnreachableRay:
+    """A ray module that finds no cluster and records the options of `init`."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
 
     def is_initialized(self) -> bool:
         return False
 
-    def init(self, **asked: Any) -> None:
-        self.asked = asked
-        raise ConnectionError("nobody answers")
+    def init(self, **options: Any) -> None:
+        self.options = options
+        raise ConnectionError("connection refused")
 
     def shutdown(self) -> None: ...
 
 
-def test_an_address_where_no_cluster_is() -> None:
-    ray = Unreachable()
+def test_an_address_without_a_cluster_is_reported() -> None:
+    ray = UnreachableRay()
     with (
         pytest.raises(
-            UsageError, match=r"no ray cluster at 'there:6379': nobody answers; begin one with `ray"
+            UsageError, match=r"no ray cluster at 'head:6379': connection refused; start one with `ray"
         ),
-        connected(ray, "there:6379", 2),
+        connection(ray, "head:6379", 2),
     ):
         pass
-    # How big it is is not ours to say.
-    assert not {"num_cpus", "object_store_memory", "include_dashboard"} & set(ray.asked)
+    # The size of a remote cluster is not set by the run.
+    assert not {"num_cpus", "object_store_memory", "include_dashboard"} & set(ray.options)
 
 
-def test_a_cluster_of_our_own_that_does_not_begin() -> None:
-    ray = Unreachable()
+def test_a_local_cluster_that_does_not_start_is_reported() -> None:
+    ray = UnreachableRay()
     with (
-        pytest.raises(RunError, match="ray could not begin on this machine: nobody answers"),
-        connected(ray, None, 2),
+        pytest.raises(RunError, match="ray could not start on this machine: connection refused"),
+        connection(ray, None, 2),
     ):
         pass
-    assert (ray.asked["address"], ray.asked["num_cpus"], ray.asked["include_dashboard"]) == (
+    assert (ray.options["address"], ray.options["num_cpus"], ray.options["include_dashboard"]) == (
         "local",
         2,
         False,
     )
 
 
-class Sized:
-    """A cluster of a size."""
+class SizedRay:
+    """A ray module that reports given resources."""
 
-    def __init__(self, **have: float) -> None:
-        self.have = have
+    def __init__(self, **resources: float) -> None:
+        self.resources = resources
 
     def cluster_resources(self) -> Mapping[str, float]:
-        return self.have
+        return self.resources
 
 
 class Device(Echo):
@@ -305,7 +307,7 @@ class Device(Echo):
 
 
 @pytest.mark.parametrize(
-    ("device", "have", "workers", "places"),
+    ("device", "resources", "workers", "places"),
     [
         ("cpu", {"CPU": 4}, None, 4),
         ("cpu", {"CPU": 64, "GPU": 4}, None, 8),
@@ -316,53 +318,55 @@ class Device(Echo):
         ("auto", {"CPU": 3}, None, 3),
     ],
 )
-def test_a_place_per_gpu_or_core(
-    device: str, have: dict[str, float], workers: int | None, places: int
+def test_there_is_one_place_per_gpu_or_core(
+    device: str, resources: dict[str, float], workers: int | None, places: int
 ) -> None:
-    assert Cluster(Sized(**have), [Device(device)], [], workers=workers).places == places
+    assert Cluster(SizedRay(**resources), [Device(device)], [], workers=workers).places == places
 
 
 @pytest.mark.parametrize(
-    ("device", "have", "said"),
+    ("device", "resources", "message"),
     [
-        ("cuda", {"CPU": 4}, "'echo' wants a GPU, and no machine of the ray cluster has one"),
+        ("cuda", {"CPU": 4}, "'echo' needs a GPU, and no machine of the ray cluster has one"),
         (
             "cuda:1",
             {"CPU": 4, "GPU": 2},
-            "asks for device cuda:1; every worker has one GPU of its own, so write cuda",
+            "requests device cuda:1; every worker has one GPU of its own, so write cuda",
         ),
     ],
 )
-def test_a_device_that_nobody_has(device: str, have: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        Cluster(Sized(**have), [Device(device)], [], workers=None)
+def test_an_unavailable_device_is_reported(device: str, resources: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Cluster(SizedRay(**resources), [Device(device)], [], workers=None)
 
 
-def test_a_program_gets_a_gpu_if_it_is_said() -> None:
-    have = Sized(CPU=8, GPU=2)
-    assert Cluster(have, [Command("cat", gpu=True)], [], workers=None).places == 2
-    assert Cluster(have, [Command("cat")], [], workers=None).places == 8
+def test_a_program_gets_a_gpu_if_its_settings_request_one() -> None:
+    ray = SizedRay(CPU=8, GPU=2)
+    assert Cluster(ray, [Command("cat", gpu=True)], [], workers=None).places == 2
+    assert Cluster(ray, [Command("cat")], [], workers=None).places == 8
 
 
 # -- the pool ---------------------------------------------------------------------
 
 
-class Hired:
-    """A worker's handle: `method.remote(...)` gives something with `future()`, as ray's do."""
+class WorkerHandle:
+    """A handle like ray's: `handle.method.remote(...).future()` is the future of a call."""
 
-    def __init__(self, number: int, load: Callable[[], RemoteResult], call: Callable[[Hired], bytes]) -> None:
+    def __init__(
+        self, number: int, load: Callable[[], RemoteResult], call: Callable[[WorkerHandle], bytes]
+    ) -> None:
         self.number, self._load, self._call = number, load, call
-        self.gone: Future[None] = Future()
+        self.closed: Future[None] = Future()
 
     def __getattr__(self, name: str) -> Any:
-        return Sending(self, name)
+        return RemoteMethod(self, name)
 
 
-class Sending:
-    def __init__(self, worker: Hired, name: str) -> None:
+class RemoteMethod:
+    def __init__(self, worker: WorkerHandle, name: str) -> None:
         self.worker, self.name = worker, name
 
-    def remote(self, *_: Any) -> Sending:
+    def remote(self, *_: Any) -> RemoteMethod:
         return self
 
     def future(self) -> Future[Any]:
@@ -371,41 +375,42 @@ class Sending:
         done: Future[Any] = Future()
         worker = self.worker
         if self.name == "watch":
-            return worker.gone
+            return worker.closed
         try:
             if self.name == "close":
-                worker.gone.set_result(None)
+                worker.closed.set_result(None)
             done.set_result(
                 {"load": worker._load, "call": lambda: worker._call(worker)}.get(self.name, str)()
             )
         except RayActorError as error:
-            worker.gone.set_exception(error)
+            worker.closed.set_exception(error)
             done.set_exception(error)
         return done
 
 
-def die(_: Hired) -> bytes:
+def die(_: WorkerHandle) -> bytes:
     from ray.exceptions import RayActorError
 
-    raise RayActorError(error_msg="The actor died.\nIts process was shot.")
+    raise RayActorError(error_msg="The actor died.\nIts process was killed.")
 
 
 def pool_of(
     places: int,
-    call: Callable[[Hired], bytes],
+    call: Callable[[WorkerHandle], bytes],
     load: Callable[[], RemoteResult] = RemoteResult,
     calls: int = 1,
-) -> tuple[Pool, list[Hired]]:
-    hired: list[Hired] = []
+) -> tuple[Pool, list[WorkerHandle]]:
+    """Return a pool, and the list of all workers that it starts."""
+    started: list[WorkerHandle] = []
 
-    def hire(place: int) -> Hired:
-        hired.append(Hired(place, load, call))
-        return hired[-1]
+    def start(place: int) -> WorkerHandle:
+        started.append(WorkerHandle(place, load, call))
+        return started[-1]
 
-    return Pool("system 'x'", start=hire, stop=lambda _: None, places=places, calls=calls), hired
+    return Pool("system 'x'", start=start, stop=lambda _: None, places=places, calls=calls), started
 
 
-async def made(pool: Pool, calls: int) -> list[Any]:
+async def call_many(pool: Pool, calls: int) -> list[Any]:
     await pool.load()
     try:
         return await asyncio.gather(
@@ -415,100 +420,100 @@ async def made(pool: Pool, calls: int) -> list[Any]:
         await pool.close()
 
 
-def test_calls_go_to_every_place() -> None:
-    pool, hired = pool_of(3, lambda worker: b"%d" % worker.number)
-    assert set(event_loop.run(made(pool, 30))) == {b"0", b"1", b"2"}
-    assert len(hired) == 3
+def test_calls_are_spread_over_all_places() -> None:
+    pool, started = pool_of(3, lambda worker: b"%d" % worker.number)
+    assert set(event_loop.run(call_many(pool, 30))) == {b"0", b"1", b"2"}
+    assert len(started) == 3
 
 
-def test_two_calls_at_once_go_to_two_workers() -> None:
+def test_two_concurrent_calls_go_to_two_workers() -> None:
     pool, _ = pool_of(2, lambda worker: b"%d" % worker.number, calls=3)
-    assert set(event_loop.run(made(pool, 2))) == {b"0", b"1"}
+    assert set(event_loop.run(call_many(pool, 2))) == {b"0", b"1"}
 
 
-def test_a_dead_worker_is_replaced_and_its_call_made_again() -> None:
-    shot: list[Hired] = []
+def test_a_dead_worker_is_replaced_and_its_call_repeated() -> None:
+    killed: list[WorkerHandle] = []
 
-    def call(worker: Hired) -> bytes:
-        if not shot:
-            shot.append(worker)
+    def call(worker: WorkerHandle) -> bytes:
+        if not killed:
+            killed.append(worker)
             die(worker)
         return b"fine"
 
-    pool, hired = pool_of(2, call)
-    assert event_loop.run(made(pool, 6)) == [b"fine"] * 6
-    assert sorted(worker.number for worker in hired) == sorted([0, 1, shot[0].number])
+    pool, started = pool_of(2, call)
+    assert event_loop.run(call_many(pool, 6)) == [b"fine"] * 6
+    assert sorted(worker.number for worker in started) == sorted([0, 1, killed[0].number])
 
 
-def test_no_call_costs_more_than_so_many_workers() -> None:
-    pool, hired = pool_of(MAX_WORKER_RESTARTS, die)  # one place alone would be given up before
-    (error,) = event_loop.run(made(pool, 1))
+def test_a_call_that_kills_several_workers_is_unavailable() -> None:
+    pool, _ = pool_of(MAX_WORKER_RESTARTS, die)  # a single place would be given up first
+    (error,) = event_loop.run(call_many(pool, 1))
     assert type(error) is Unavailable
-    assert (
-        str(error)
-        == f"{MAX_WORKER_RESTARTS} workers were lost while they answered this, the last one so: Its process was shot."
+    assert str(error) == (
+        f"{MAX_WORKER_RESTARTS} workers died during this call; "
+        "cause of the last death: Its process was killed."
     )
 
 
-def test_places_that_only_lose_workers_are_given_up() -> None:
-    pool, hired = pool_of(2, die)
-    found = event_loop.run(made(pool, 20))
-    assert {type(error) for error in found} == {Unavailable}
-    assert any("system 'x' has no worker any more" in str(error) for error in found)
-    assert len(hired) <= 2 * (MAX_WORKER_RESTARTS + 1)
+def test_places_that_lose_every_worker_are_given_up() -> None:
+    pool, started = pool_of(2, die)
+    errors = event_loop.run(call_many(pool, 20))
+    assert {type(error) for error in errors} == {Unavailable}
+    assert any("system 'x' has no worker left" in str(error) for error in errors)
+    assert len(started) <= 2 * (MAX_WORKER_RESTARTS + 1)
 
 
 @pytest.mark.parametrize(
-    ("error", "hirings"),
+    ("error", "starts"),
     [(NotInstalled("no weights"), 1), (RuntimeError("CUDA out of memory"), MAX_WORKER_RESTARTS)],
 )
-def test_loading_that_fails_is_the_runs_trouble(error: Exception, hirings: int) -> None:
-    pool, hired = pool_of(1, die, lambda: RemoteResult(error=Caught.of(error)))
+def test_an_error_of_loading_is_raised(error: Exception, starts: int) -> None:
+    pool, started = pool_of(1, die, lambda: RemoteResult(error=RemoteError.of(error)))
     with pytest.raises(type(error), match=str(error)):
-        event_loop.run(made(pool, 1))
-    assert len(hired) == hirings
+        event_loop.run(call_many(pool, 1))
+    assert len(started) == starts
 
 
-def test_a_cluster_that_begins_no_worker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "PLACING", 0.01)
-    never, _ = pool_of(1, die)
-    monkeypatch.setattr(Sending, "future", lambda self: Future())
-    with pytest.raises(Unavailable, match=r"the cluster began no worker in 0\.01 s"):
-        event_loop.run(made(never, 1))
+def test_a_cluster_that_starts_no_worker_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "START_TIMEOUT", 0.01)
+    stuck, _ = pool_of(1, die)
+    monkeypatch.setattr(RemoteMethod, "future", lambda self: Future())
+    with pytest.raises(Unavailable, match=r"the cluster started no worker in 0\.01 s"):
+        event_loop.run(call_many(stuck, 1))
 
 
-# -- what stands here for copies ----------------------------------------------------
+# -- the proxy --------------------------------------------------------------------
 
 
-class Distant:
-    """A pool whose only copy takes five seconds by its own clock."""
+class FiveSecondPool:
+    """A pool whose worker reports five seconds for every call."""
 
     async def load(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def call(self, method: str, parcel: bytes) -> bytes:
+    async def call(self, method: str, message: bytes) -> bytes:
         return pack(RemoteResult(value=Reply(text=method), seconds=5.0))
 
 
-def test_latency_is_the_copys_own(tmp_path: Path) -> None:
-    away = RemoteProxy(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
-    request = made_requests(tmp_path, count=1)[0]
+def test_latency_is_measured_by_the_worker(tmp_path: Path) -> None:
+    proxy = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
+    request = tone_requests(tmp_path, count=1)[0]
 
-    async def ask() -> Any:
-        await away.load()
-        done = await timed(away.respond, request, threads=Threads(1, "none"))
-        await away.close()
-        return done
+    async def call_once() -> Any:
+        await proxy.load()
+        result = await timed(proxy.respond, request, threads=Threads(1, "none"))
+        await proxy.close()
+        return result
 
-    done = event_loop.run(ask())
-    assert done.value == Reply(text="respond")
-    assert done.seconds == pytest.approx(5.0, abs=1.0)
+    result = event_loop.run(call_once())
+    assert result.value == Reply(text="respond")
+    assert result.seconds == pytest.approx(5.0, abs=1.0)
 
 
-def test_it_offers_what_its_owner_offers(tmp_path: Path) -> None:
-    plain = RemoteProxy(far.Motley(str(tmp_path)), pool=Distant(), calls_at_once=2)
-    batched = RemoteProxy(far.Batched(str(tmp_path)), pool=Distant(), calls_at_once=2)
+def test_a_proxy_has_the_methods_and_attributes_of_its_owner(tmp_path: Path) -> None:
+    plain = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
+    batched = RemoteProxy(remote_parts.Batched(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
     assert (hasattr(plain, "respond_batch"), hasattr(batched, "respond_batch")) == (False, True)
     assert (batched.batch_size, batched.name, batched.fingerprint()) == (2, "batched", "motley-1")
     assert not hasattr(plain, "annotate")
@@ -518,21 +523,21 @@ def test_it_offers_what_its_owner_offers(tmp_path: Path) -> None:
 # -- the command line ------------------------------------------------------------------
 
 
-def test_workers_without_a_cluster_are_refused(tmp_path: Path, tones: Path) -> None:
-    words = ["--system", "echo", "--task", "emotion", "--data", str(tones), "--annotator", "acoustics"]
-    found = CliRunner().invoke(cli_run.run, [*words, "--workers", "2", "--out", str(tmp_path / "run")])
-    assert "--workers without --executor ray" in str(found.exception)
+def test_workers_without_the_ray_executor_are_rejected(tmp_path: Path, tones: Path) -> None:
+    options = ["--system", "echo", "--task", "emotion", "--data", str(tones), "--annotator", "acoustics"]
+    result = CliRunner().invoke(cli_run.run, [*options, "--workers", "2", "--out", str(tmp_path / "run")])
+    assert "--workers needs --executor ray" in str(result.exception)
 
 
-def test_without_ray_its_extra_is_named(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
 
-    def absent(name: str, *given: Any, **named: Any) -> Any:
+    def without_ray(name: str, *args: Any, **kwargs: Any) -> Any:
         if name.partition(".")[0] == "ray":
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-        return real(name, *given, **named)
+        return original(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setattr(builtins, "__import__", without_ray)
     with (
         pytest.raises(NotInstalled, match=r"pip install 'echat-eval\[ray\]'"),
         ray_executor.ray_workers([Echo()], []),

@@ -1,4 +1,4 @@
-"""audio.py against files written by soundfile and broken by hand."""
+"""Audio files: valid ones written by soundfile, and invalid ones of every kind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def with_bytes(path: Path, content: bytes) -> Path:
 
 
 def two_hours(path: Path) -> Path:
-    """A sparse file: its header promises two hours and nobody writes them."""
+    """Write a sparse file whose header states two hours."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -79,7 +79,7 @@ BAD_SAMPLES = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_file_is_one_clear_line(case: str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_reported_in_one_line(case: str, tmp_path: Path) -> None:
     make, expected = BAD[case]
     path = make(tmp_path)
     for read in (audio_ref, read_mono, check_audio):
@@ -91,13 +91,13 @@ def test_bad_file_is_one_clear_line(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", BAD_SAMPLES)
-def test_non_finite_samples_are_refused_when_decoded(case: str, tmp_path: Path) -> None:
+def test_non_finite_samples_are_rejected_when_decoding(case: str, tmp_path: Path) -> None:
     path = wav(tmp_path / "x.wav", BAD_SAMPLES[case], subtype="FLOAT")
     with pytest.raises(BadData, match="NaN or infinite"):
         read_mono(path)
 
 
-def test_what_only_decoding_can_tell_is_told_when_decoded(tmp_path: Path) -> None:
+def test_faults_that_only_decoding_reveals_are_reported_when_decoding(tmp_path: Path) -> None:
     path = cut(wav(tmp_path / "x.flac"), 1500)
     audio_ref(path)
     for read in (read_mono, check_audio):
@@ -105,7 +105,7 @@ def test_what_only_decoding_can_tell_is_told_when_decoded(tmp_path: Path) -> Non
             read(path)
 
 
-def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = wav(tmp_path / "x.wav")
 
     def denied(*_: object, **__: object) -> None:
@@ -116,7 +116,7 @@ def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         audio_ref(path)
 
 
-def test_ref_is_the_hash_of_the_bytes(tmp_path: Path) -> None:
+def test_an_audio_ref_has_the_hash_of_the_bytes(tmp_path: Path) -> None:
     path = wav(tmp_path / "x.wav")
     ref = audio_ref(path)
     assert ref.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -162,13 +162,13 @@ def test_written_wav_is_named_by_its_bytes_and_reads_back(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_damaged_copy_is_written_again(tmp_path: Path) -> None:
+def test_a_truncated_file_is_written_again(tmp_path: Path) -> None:
     ref = write_wav(Waveform(samples=TONE, sample_rate=16000), tmp_path)
     cut(ref.path, 100)
     assert write_wav(Waveform(samples=TONE, sample_rate=16000), tmp_path) == audio_ref(ref.path)
 
 
-def test_a_full_disk_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(tmp_path.iterdir())
 
 
-def test_over_full_scale_is_clipped_not_wrapped(tmp_path: Path) -> None:
+def test_samples_beyond_full_scale_are_clipped(tmp_path: Path) -> None:
     ref = write_wav(Waveform(samples=np.full(1000, -1.2, np.float32), sample_rate=16000), tmp_path)
     assert read_mono(ref.path)[0].max() < -0.99
 
@@ -199,7 +199,7 @@ BAD_WAVEFORMS = {
 
 
 @pytest.mark.parametrize("case", BAD_WAVEFORMS)
-def test_bad_waveform_is_one_clear_line(case: str, tmp_path: Path) -> None:
+def test_an_invalid_waveform_is_reported_in_one_line(case: str, tmp_path: Path) -> None:
     samples, rate, expected = BAD_WAVEFORMS[case]
     with pytest.raises(BadData) as caught:
         check_waveform(Waveform(samples=samples, sample_rate=rate))

@@ -1,3 +1,5 @@
+"""Strict JSON Lines: round trips, torn lines, and rejection of invalid ones."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,7 +19,7 @@ def test_rows_come_back_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"a":2', b'{"a":2}', b"\xe4\xb8", b"x" * 70_000])
-def test_a_torn_last_line_is_cut_and_said(
+def test_a_torn_last_line_is_removed_and_reported(
     tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "x.jsonl"
@@ -38,7 +40,9 @@ def test_a_torn_last_line_is_cut_and_said(
         ("[" * 100_000, "not strict JSON"),
     ],
 )
-def test_what_is_not_strict_is_refused_with_its_line(tmp_path: Path, line: str, message: str) -> None:
+def test_a_line_that_is_not_strict_json_is_rejected_with_its_number(
+    tmp_path: Path, line: str, message: str
+) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"ok": 1}\n' + line + "\n")
     with pytest.raises(BadData, match=message) as caught:
@@ -51,12 +55,12 @@ def test_nan_is_never_written() -> None:
         jsonl.dumps({"score": float("nan")})
 
 
-def test_a_full_disk_is_an_error_and_not_a_lost_row() -> None:
+def test_a_full_disk_raises_an_error() -> None:
     with pytest.raises(OSError, match="No space left"), jsonl.Appender(Path("/dev/full")) as appender:
         appender.append({"a": 1})
 
 
-def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+def test_a_failed_atomic_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     jsonl.write_rows(path, [{"a": 1}])
 

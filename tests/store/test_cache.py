@@ -1,4 +1,4 @@
-"""The cache across runs: what it gives back, what it never keeps, and that its troubles stop nobody."""
+"""The cache: rows and audio that runs share, and errors of the cache that never stop a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.records import Annotation, Reply, Response
 from echat_eval.store import cache_prune
 from echat_eval.store.cache import Cache, cache_folder
-from echat_eval.store.reuse import ReuseIndex, add_tally, may_be_kept
+from echat_eval.store.reuse import ReuseIndex, add_tally, is_reusable
 from echat_eval.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,14 +35,14 @@ def store(tmp_path: Path) -> Path:
 
 
 def put(cache: Cache, key: str, value: dict[str, Any], **more: Any) -> None:
-    cache.put("verdict", key, value, of="judge", **more)
+    cache.put("verdict", key, value, owner="judge", **more)
 
 
 def get(cache: Cache, key: str) -> dict[str, Any] | None:
-    return cache.get("verdict", key, of="judge")
+    return cache.get("verdict", key, owner="judge")
 
 
-def as_if_old(store: Path, key: str, seconds: float) -> None:
+def set_age(store: Path, key: str, seconds: float) -> None:
     with sqlite3.connect(store / "cache.sqlite3") as database:
         database.execute("UPDATE rows SET used = ? WHERE key = ?", (time.time() - seconds, key))
     database.close()
@@ -50,18 +50,18 @@ def as_if_old(store: Path, key: str, seconds: float) -> None:
 
 def keys_in(store: Path) -> set[str]:
     with sqlite3.connect(store / "cache.sqlite3") as database:
-        found = {key for (key,) in database.execute("SELECT key FROM rows")}
+        keys = {key for (key,) in database.execute("SELECT key FROM rows")}
     database.close()
-    return found
+    return keys
 
 
-def test_a_row_is_found_by_another_process_later(store: Path) -> None:
+def test_a_row_is_found_after_the_cache_is_reopened(store: Path) -> None:
     with Cache(store) as first:
         put(first, "a", {"words": "né", "n": [1, 2.5, None]})
     with Cache(store) as second:
         assert get(second, "a") == {"words": "né", "n": [1, 2.5, None]}
         assert get(second, "b") is None
-        assert second.get("annotation", "a", of="judge") is None
+        assert second.get("annotation", "a", owner="judge") is None
         assert second.tally() == {"verdict": {"judge": {"hits": 1, "stored": 0}}}
 
 
@@ -78,21 +78,21 @@ from pathlib import Path
 from echat_eval.store.cache import Cache
 with Cache(Path(sys.argv[1])) as cache:
     for n in range(400):
-        cache.put("verdict", f"{sys.argv[2]}-{n}", {"by": sys.argv[2], "n": n}, of="judge")
-        cache.put("verdict", f"shared-{n}", {"n": n}, of="judge")
-        assert cache.get("verdict", f"shared-{n}", of="judge") == {"n": n}
+        cache.put("verdict", f"{sys.argv[2]}-{n}", {"by": sys.argv[2], "n": n}, owner="judge")
+        cache.put("verdict", f"shared-{n}", {"n": n}, owner="judge")
+        assert cache.get("verdict", f"shared-{n}", owner="judge") == {"n": n}
 """
 
 
-def test_several_processes_write_at_once(store: Path) -> None:
+def test_several_processes_write_concurrently(store: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(store), str(n)], stderr=subprocess.PIPE, env=env)
         for n in range(3)
     ]
-    said = [writer.communicate()[1].decode() for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0, 0], said
-    assert said == ["", "", ""]  # no warning: nobody was shut out
+    errors = [writer.communicate()[1].decode() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0], errors
+    assert errors == ["", "", ""]  # no warning: no process was locked out
     with Cache(store) as cache:
         assert cache_prune.contents(cache).rows["verdict"] == 3 * 400 + 400
         assert all(get(cache, f"{w}-{n}") == {"by": str(w), "n": n} for w in range(3) for n in range(400))
@@ -119,29 +119,27 @@ def test_threads_share_one_cache(store: Path) -> None:
 
 
 def answered(run: RunFolder, tones: Path, **more: Any) -> Response:
-    """Return a response whose voice lies in the run folder."""
-    sound = audio_ref(next((tones / "emotion" / "audio").glob("*.wav")))
-    reply = Reply(text="ja", audio=run.adopt_audio(sound, "audio"), first_audio_seconds=0.2, usage={"t": 3.0})
-    given = {"state": "value", "reply": reply, "seconds": 0.7, "tries": 2, **more}
-    return Response(key="k", system="s", task="emotion", sample_id="1", **given)
+    """Return a response whose audio is in the run folder."""
+    audio = audio_ref(next((tones / "emotion" / "audio").glob("*.wav")))
+    reply = Reply(text="ja", audio=run.adopt_audio(audio, "audio"), first_audio_seconds=0.2, usage={"t": 3.0})
+    facts = {"state": "value", "reply": reply, "seconds": 0.7, "tries": 2, **more}
+    return Response(key="k", system="s", task="emotion", sample_id="1", **facts)
 
 
-def blank_of(response: Response, **more: Any) -> Response:
-    given = {"key": response.key, "system": response.system, "task": response.task, **more}
-    return Response(sample_id=response.sample_id, state="missing", **given)
+def pending(response: Response, **more: Any) -> Response:
+    facts = {"key": response.key, "system": response.system, "task": response.task, **more}
+    return Response(sample_id=response.sample_id, state="missing", **facts)
 
 
-def test_a_reply_comes_back_without_the_times_of_another_run(
-    store: Path, tones: Path, tmp_path: Path
-) -> None:
+def test_a_reused_reply_has_no_times(store: Path, tones: Path, tmp_path: Path) -> None:
     with (
         Cache(store) as cache,
         RunFolder(tmp_path / "a").writing() as one,
         RunFolder(tmp_path / "b").writing() as two,
     ):
         response = answered(one, tones)
-        ReuseIndex(cache=cache, run=one).keep_response(response)
-        again = ReuseIndex(cache=cache, run=two).response(blank_of(response, task="age"))
+        ReuseIndex(cache=cache, run=one).store_response(response)
+        again = ReuseIndex(cache=cache, run=two).response(pending(response, task="age"))
         assert again is not None
         assert again.reply is not None
         assert (again.cached, again.seconds, again.reply.first_audio_seconds) == (True, None, None)
@@ -149,7 +147,7 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
         copy = again.reply.audio.path  # type: ignore[union-attr]
         assert copy.is_relative_to(two.path)
         assert copy.read_bytes() == response.reply.audio.path.read_bytes()  # type: ignore[union-attr]
-        # A copy, no link: a byte that changes in one run stays a matter of that run.
+        # A copy and not a link, so that a change in one run does not reach another.
         assert copy.stat().st_nlink == 1
         assert cache.tally()["response"]["s"] == {"hits": 1, "stored": 1}
 
@@ -158,30 +156,30 @@ def test_a_reply_comes_back_without_the_times_of_another_run(
     "broken",
     [
         {"state": "failed", "reply": None, "reason": "crash"},
-        {"state": "failed", "reason": "whatever it said, it failed"},
+        {"state": "failed", "reason": "a reply, but a failed row"},
         {"state": "missing", "reply": None, "reason": "429"},
         {"state": "not applicable", "reply": None, "reason": "text only"},
     ],
 )
-def test_errors_are_never_kept(store: Path, tones: Path, tmp_path: Path, broken: dict[str, Any]) -> None:
+def test_errors_are_never_stored(store: Path, tones: Path, tmp_path: Path, broken: dict[str, Any]) -> None:
     with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
-        recall = ReuseIndex(cache=cache, run=run)
-        recall.keep_response(answered(run, tones, **broken))
-        heard = Annotation(
-            key="h", system="s", task="t", sample_id="1", annotator="ear", state=broken["state"]
+        reuse = ReuseIndex(cache=cache, run=run)
+        reuse.store_response(answered(run, tones, **broken))
+        annotation = Annotation(
+            key="h", system="s", task="t", sample_id="1", annotator="a", state=broken["state"]
         )
-        recall.keep_annotation(heard)
+        reuse.store_annotation(annotation)
         assert cache_prune.contents(cache).rows == {"response": 0, "annotation": 0, "verdict": 0}
 
 
-def test_a_row_that_came_from_the_cache_is_not_kept_again(store: Path, tones: Path, tmp_path: Path) -> None:
+def test_a_reused_row_is_not_stored_again(store: Path, tones: Path, tmp_path: Path) -> None:
     with Cache(store) as cache, RunFolder(tmp_path / "a").writing() as run:
-        ReuseIndex(cache=cache, run=run).keep_response(answered(run, tones, cached=True))
+        ReuseIndex(cache=cache, run=run).store_response(answered(run, tones, cached=True))
         assert cache.tally() == {}
 
 
 @pytest.mark.parametrize("damage", ["missing", "one byte", "emptied"])
-def test_damaged_audio_is_a_miss_and_goes(
+def test_damaged_audio_is_a_miss_and_is_removed(
     store: Path, tones: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -190,26 +188,26 @@ def test_damaged_audio_is_a_miss_and_goes(
         RunFolder(tmp_path / "b").writing() as two,
     ):
         response = answered(one, tones)
-        ReuseIndex(cache=cache, run=one).keep_response(response)
-        kept = next(store.glob("audio/??/*"))
+        ReuseIndex(cache=cache, run=one).store_response(response)
+        stored = next(store.glob("audio/??/*"))
         if damage == "missing":
-            kept.unlink()
+            stored.unlink()
         else:
-            content = bytearray(kept.read_bytes())
+            content = bytearray(stored.read_bytes())
             content[100] ^= 1
-            kept.write_bytes(bytes(content) if damage == "one byte" else b"")
-        recall = ReuseIndex(cache=cache, run=two)
-        assert recall.response(blank_of(response)) is None
-        assert not kept.exists()
+            stored.write_bytes(bytes(content) if damage == "one byte" else b"")
+        reuse = ReuseIndex(cache=cache, run=two)
+        assert reuse.response(pending(response)) is None
+        assert not stored.exists()
         assert list((two.path).glob("audio/*")) == []
         assert cache.tally()["response"]["s"]["hits"] == 0
         assert ("damaged" in caplog.text) == (damage != "missing")
-        # Asked again and kept again, it is whole.
-        recall.keep_response(answered(two, tones))
-        assert recall.response(blank_of(response)) is not None
+        # Stored again, it is complete.
+        reuse.store_response(answered(two, tones))
+        assert reuse.response(pending(response)) is not None
 
 
-def test_a_changed_value_is_a_miss_and_goes(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_value_is_a_miss_and_is_removed(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Cache(store) as cache:
         put(cache, "a", {"grade": 4})
     with sqlite3.connect(store / "cache.sqlite3") as database:
@@ -221,31 +219,29 @@ def test_a_changed_value_is_a_miss_and_goes(store: Path, caplog: pytest.LogCaptu
     assert "damaged" in caplog.text
 
 
-def test_an_annotation_comes_back(store: Path, tmp_path: Path) -> None:
-    def blank(sample_id: str) -> Annotation:
-        return Annotation(
-            key="h", system="s", task="t", sample_id=sample_id, annotator="ear", state="missing"
-        )
+def test_an_annotation_is_reused(store: Path, tmp_path: Path) -> None:
+    def pending_annotation(sample_id: str) -> Annotation:
+        return Annotation(key="h", system="s", task="t", sample_id=sample_id, annotator="a", state="missing")
 
     with Cache(store) as cache:
-        recall = ReuseIndex(cache=cache, run=RunFolder(tmp_path / "a"))
-        assert recall.annotation(blank("1")) is None
-        heard = Annotation(
-            key="h", system="s", task="t", sample_id="1", annotator="ear", state="value", values={"x": [1]}
+        reuse = ReuseIndex(cache=cache, run=RunFolder(tmp_path / "a"))
+        assert reuse.annotation(pending_annotation("1")) is None
+        annotation = Annotation(
+            key="h", system="s", task="t", sample_id="1", annotator="a", state="value", values={"x": [1]}
         )
-        recall.keep_annotation(heard)
-        again = recall.annotation(blank("2"))
-        assert again is not None
-        assert (again.sample_id, again.state, again.values) == ("2", "value", {"x": [1]})
+        reuse.store_annotation(annotation)
+        reused = reuse.annotation(pending_annotation("2"))
+        assert reused is not None
+        assert (reused.sample_id, reused.state, reused.values) == ("2", "value", {"x": [1]})
 
 
-def test_whose_replies_are_kept() -> None:
+def test_replies_are_reusable_with_a_fingerprint_and_unless_the_system_opts_out() -> None:
     class Quick:
         cached = False
 
-    assert may_be_kept(object(), "f")
-    assert not may_be_kept(object(), None)
-    assert not may_be_kept(Quick(), "f")
+    assert is_reusable(object(), "f")
+    assert not is_reusable(object(), None)
+    assert not is_reusable(Quick(), "f")
 
 
 def test_tallies_of_several_commands_add_up() -> None:
@@ -260,15 +256,15 @@ def test_tallies_of_several_commands_add_up() -> None:
     }
 
 
-# -- trouble ------------------------------------------------------------------
+# -- errors of the cache ------------------------------------------------------
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def goes_on_without(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
-    """Everything works as if nothing were known, and one warning was given."""
+def assert_disabled(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    """Check that the cache behaves as an empty one and logs exactly one warning."""
     for _ in range(3):
         put(cache, "a", {"n": 1})
         cache.flush()
@@ -276,16 +272,16 @@ def goes_on_without(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
         assert not cache.take_audio("0" * 64, Path("nowhere.wav"))
     cache.close()
     assert len(warnings_of(caplog)) == 1, warnings_of(caplog)
-    assert "the run goes on without it" in warnings_of(caplog)[0]
+    assert "the run continues without it" in warnings_of(caplog)[0]
 
 
-def test_a_corrupted_database_stops_nobody(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_corrupted_database_disables_the_cache(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     store.mkdir()
     (store / "cache.sqlite3").write_bytes(b"not a database at all, " * 100)
-    goes_on_without(Cache(store), caplog)
+    assert_disabled(Cache(store), caplog)
 
 
-def test_a_database_that_breaks_on_the_way_stops_nobody(
+def test_a_database_with_damaged_pages_disables_the_cache(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Cache(store) as cache:
@@ -294,15 +290,17 @@ def test_a_database_that_breaks_on_the_way_stops_nobody(
     content = bytearray((store / "cache.sqlite3").read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     (store / "cache.sqlite3").write_bytes(content)
-    goes_on_without(Cache(store), caplog)
+    assert_disabled(Cache(store), caplog)
 
 
-def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_created_disables_the_cache(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
-    goes_on_without(Cache(tmp_path / "file" / "cache"), caplog)
+    assert_disabled(Cache(tmp_path / "file" / "cache"), caplog)
 
 
-def test_a_full_disk_stops_nobody(
+def test_a_full_disk_disables_the_cache(
     store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(target: Path, content: bytes) -> None:
@@ -312,27 +310,27 @@ def test_a_full_disk_stops_nobody(
     (tmp_path / "x.wav").write_bytes(b"x")
     cache = Cache(store)
     cache.put_audio(tmp_path / "x.wav", "0" * 64)
-    goes_on_without(cache, caplog)
+    assert_disabled(cache, caplog)
     assert "No space left" in caplog.text
 
 
-def test_no_home_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_home_folder_the_cache_is_disabled(caplog: pytest.LogCaptureFixture) -> None:
     assert cache_folder({}) is None
-    goes_on_without(Cache(None), caplog)
+    assert_disabled(Cache(None), caplog)
 
 
-def test_another_layout_stops_nobody(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_layout_disables_the_cache(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     store.mkdir()
     with sqlite3.connect(store / "cache.sqlite3") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    goes_on_without(Cache(store), caplog)
+    assert_disabled(Cache(store), caplog)
 
 
-def test_a_read_only_database_stops_nobody(
+def test_a_read_only_database_disables_the_cache(
     store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Root may write anywhere, so the database is opened as one that may not be written.
+    # The tests may run as root, who can write any file, so the database is opened read-only.
     with Cache(store) as cache:
         put(cache, "b", {"n": 2})
     plain = sqlite3.connect
@@ -348,34 +346,34 @@ def test_a_read_only_database_stops_nobody(
     assert "readonly" in warnings_of(caplog)[0]
 
 
-def test_a_lock_that_is_never_let_go_stops_nobody(
+def test_a_permanent_lock_disables_the_cache(
     store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("echat_eval.store.cache.BUSY", 50)
     Cache(store).close()
     with Cache(store) as cache:
         put(cache, "b", {"n": 2})
-    held = sqlite3.connect(store / "cache.sqlite3", isolation_level=None)
-    held.execute("BEGIN IMMEDIATE")
+    blocker = sqlite3.connect(store / "cache.sqlite3", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
     try:
         cache = Cache(store)
         put(cache, "a", {"n": 1})
         cache.close()
     finally:
-        held.close()
+        blocker.close()
     assert len(warnings_of(caplog)) == 1
     assert "locked" in warnings_of(caplog)[0]
 
 
-# -- keeping it small ---------------------------------------------------------
+# -- pruning --------------------------------------------------------------------
 
 
-def test_what_was_used_longest_ago_goes_first(store: Path) -> None:
+def test_the_rows_used_longest_ago_are_removed_first(store: Path) -> None:
     with Cache(store) as cache:
         for n in range(10):
             put(cache, f"{n}", {"pad": "x" * 990})  # {"pad":"..."} is 1,000 bytes
     for n in range(10):
-        as_if_old(store, f"{n}", 86_400 * (10 - n))
+        set_age(store, f"{n}", 86_400 * (10 - n))
     with Cache(store) as cache:
         assert get(cache, "0") is not None  # used now
         assert cache_prune.prune(cache, limit=3_000) == 7
@@ -384,24 +382,24 @@ def test_what_was_used_longest_ago_goes_first(store: Path) -> None:
         assert keys_in(store) == {"0", "9"}
 
 
-def test_sounds_go_with_their_last_row(store: Path, tmp_path: Path) -> None:
-    sound = tmp_path / "x.wav"
-    sound.write_bytes(b"x" * 5_000)
-    sha256 = hashlib.sha256(sound.read_bytes()).hexdigest()
+def test_audio_is_removed_with_its_last_row(store: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "x.wav"
+    audio.write_bytes(b"x" * 5_000)
+    sha256 = hashlib.sha256(audio.read_bytes()).hexdigest()
     with Cache(store) as cache:
-        cache.put_audio(sound, sha256)
-        cache.put("response", "1", {}, of="s", audio=sha256)
-        cache.put("response", "2", {}, of="s", audio=sha256)
-    kept = next(store.glob("audio/??/*"))
+        cache.put_audio(audio, sha256)
+        cache.put("response", "1", {}, owner="s", audio=sha256)
+        cache.put("response", "2", {}, owner="s", audio=sha256)
+    stored = next(store.glob("audio/??/*"))
     for key, days in (("1", 40), ("2", 1)):
-        as_if_old(store, key, days * 86_400)
-    os.utime(kept, (0, 0))
+        set_age(store, key, days * 86_400)
+    os.utime(stored, (0, 0))
     with Cache(store) as cache:
         assert cache_prune.contents(cache).bytes > 5_000
         assert cache_prune.prune(cache, before=time.time() - 30 * 86_400) == 1
-        assert kept.exists()
+        assert stored.exists()
         assert cache_prune.prune(cache, limit=100) == 1
-        assert not kept.exists()
+        assert not stored.exists()
 
 
 # -- the command --------------------------------------------------------------
@@ -414,13 +412,13 @@ def command(store: Path, *words: str, **more: Any) -> Any:
 
 def test_the_command_shows_prunes_and_clears(store: Path) -> None:
     assert "size: 0 bytes" in command(store).output
-    assert not store.exists()  # looking makes nothing
+    assert not store.exists()  # showing creates nothing
     with Cache(store) as cache:
         for n in range(3):
             put(cache, f"{n}", {"n": n})
-    as_if_old(store, "0", 40 * 86_400)
+    set_age(store, "0", 40 * 86_400)
     shown = command(store).output
-    assert f"place: {store}" in shown
+    assert f"folder: {store}" in shown
     assert "verdicts: 3" in shown
     assert "last used: from " in shown
     assert "removed 1 rows" in command(store, "prune", "--older-than", "30d").output
@@ -434,8 +432,8 @@ def test_the_command_shows_prunes_and_clears(store: Path) -> None:
 def test_a_broken_cache_can_be_cleared(store: Path) -> None:
     store.mkdir()
     (store / "cache.sqlite3").write_bytes(b"not a database at all, " * 100)
-    done = command(store, "clear", "--yes")
-    assert done.return_value == Exit.DONE
+    result = command(store, "clear", "--yes")
+    assert result.return_value == Exit.DONE
     with Cache(store) as cache:
         put(cache, "a", {"n": 1})
     with Cache(store) as cache:
@@ -443,17 +441,17 @@ def test_a_broken_cache_can_be_cleared(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["prune"], "nothing to prune by"),
         (["prune", "--older-than", "soon"], "expected a number and m, h, d or w"),
         (["prune", "--larger-than", "big"], "expected a size"),
     ],
 )
-def test_misuse_is_told(store: Path, words: list[str], said: str) -> None:
-    done = command(store, *words)
-    assert isinstance(done.exception, UsageError)
-    assert said in str(done.exception)
+def test_misuse_is_reported(store: Path, words: list[str], message: str) -> None:
+    result = command(store, *words)
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
 
 
 def test_rows_are_strict_json(store: Path) -> None:

@@ -1,3 +1,5 @@
+"""Content keys: every fact that determines a row is in its key, and nothing else."""
+
 from __future__ import annotations
 
 from dataclasses import fields, replace
@@ -23,14 +25,14 @@ SAMPLE = Sample(
 )
 
 
-def test_a_request_gives_nothing_away() -> None:
-    said = repr(request_for(SAMPLE))
+def test_a_request_reveals_no_gold_information() -> None:
+    shown = repr(request_for(SAMPLE))
     for secret in ("emotion", "happy", "secret", "ann", "reference", "real"):
-        assert secret not in said
+        assert secret not in shown
     assert {field.name for field in fields(Request)} == {"id", "audio", "language", "history", "instruction"}
 
 
-def test_a_request_id_is_the_same_every_time_and_different_for_every_sample() -> None:
+def test_a_request_id_is_reproducible_and_unique_per_sample() -> None:
     assert request_for(SAMPLE).id == request_for(replace(SAMPLE, transcript="other")).id
     assert request_for(SAMPLE).id != request_for(replace(SAMPLE, id="happy-2")).id
 
@@ -51,28 +53,33 @@ def test_a_request_id_is_the_same_every_time_and_different_for_every_sample() ->
 )
 def test_every_fact_is_in_a_response_key(change: dict[str, object]) -> None:
     def key(**facts: object) -> str:
-        now: dict[str, object] = {
+        merged: dict[str, object] = {
             "name": "a",
             "settings": {"t": 1},
             "fingerprint": "f",
             "audio": AUDIO,
             "language": "en",
         }
-        now |= {"history": ()} | facts
-        request = Request(id="x", audio=now["audio"], language=now["language"], history=now["history"])  # type: ignore[arg-type]
-        return response_key(now["name"], now["settings"], now["fingerprint"], request)  # type: ignore[arg-type]
+        merged |= {"history": ()} | facts
+        request = Request(
+            id="x",
+            audio=merged["audio"],  # type: ignore[arg-type]
+            language=merged["language"],  # type: ignore[arg-type]
+            history=merged["history"],  # type: ignore[arg-type]
+        )
+        return response_key(merged["name"], merged["settings"], merged["fingerprint"], request)  # type: ignore[arg-type]
 
     assert key() != key(**change)
     assert key() == key()
 
 
-def test_no_path_and_no_id_is_in_a_key() -> None:
+def test_paths_and_ids_are_not_part_of_a_key() -> None:
     request = request_for(SAMPLE)
     moved = replace(request, id="other", audio=replace(AUDIO, path=Path("/elsewhere/b.wav")))
     assert response_key("a", {}, "f", request) == response_key("a", {}, "f", moved)
 
 
-def test_another_version_of_an_annotator_is_another_key() -> None:
+def test_every_fact_is_in_an_annotation_key() -> None:
     keys = {
         annotation_key(name, version, settings, weights, audio, language)
         for name, version, settings, weights, audio, language in [

@@ -1,4 +1,4 @@
-"""Two run folders and one cache: what the second need not ask again, and what it must."""
+"""Reuse between two run folders with one cache: rows that are reused, and rows that must be made again."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from echat_eval.systems import build_system
 from echat_eval.task import load_task
 
 
-class Ear:
-    """An annotator that counts what it hears."""
+class Duration:
+    """An annotator that counts its calls."""
 
-    name = "ear"
+    name = "duration"
     version = "1"
 
     def __init__(self, weights: str = "w1") -> None:
         self.weights = weights
-        self.heard = 0
+        self.calls = 0
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        self.heard += 1
+        self.calls += 1
         return {"seconds": audio.seconds}
 
     def fingerprint(self) -> str:
@@ -55,15 +55,15 @@ def speaking(request: Request) -> Reply:
     return Reply(text=request.id, audio=Waveform(samples=noise, sample_rate=16_000))
 
 
-def go(
-    out: Path, tones: Path, systems: Sequence[Any], cache: Cache | None, ears: Sequence[Any] = ()
+def run_systems(
+    out: Path, tones: Path, systems: Sequence[Any], cache: Cache | None, annotators: Sequence[Any] = ()
 ) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
             run,
             systems=systems,
             tasks=[load_task("emotion", data=tones)],
-            annotators=ears,
+            annotators=annotators,
             scorers=[OutcomeScorer()],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
@@ -85,47 +85,47 @@ def cache(own_cache: Path) -> Cache:
     return Cache(own_cache)
 
 
-def test_a_second_folder_asks_nothing_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
-    system, ear = scripted(speaking), Ear()
-    first = go(tmp_path / "a", tones, [system], cache, [ear])
-    assert (len(system.asked), ear.heard) == (8, 8)
-    second = go(tmp_path / "b", tones, [system], cache, [ear])
-    assert (len(system.asked), ear.heard) == (8, 8)
+def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
+    system, annotator = scripted(speaking), Duration()
+    first = run_systems(tmp_path / "a", tones, [system], cache, [annotator])
+    assert (len(system.request_ids), annotator.calls) == (8, 8)
+    second = run_systems(tmp_path / "b", tones, [system], cache, [annotator])
+    assert (len(system.request_ids), annotator.calls) == (8, 8)
     assert rows_without_times(first) == rows_without_times(second)
     for response in second.responses().values():
         assert response.cached
         assert response.reply is not None
         assert isinstance(response.reply.audio, AudioRef)
         assert response.reply.audio.path.is_relative_to(second.path)
-    heard = {k: v.values for k, v in first.annotations().items()}
-    assert heard == {k: v.values for k, v in second.annotations().items()}
+    values = {k: v.values for k, v in first.annotations().items()}
+    assert values == {k: v.values for k, v in second.annotations().items()}
     assert first.manifest()["cache"] == {
-        "annotation": {"ear": {"hits": 0, "stored": 8}},
+        "annotation": {"duration": {"hits": 0, "stored": 8}},
         "response": {"scripted": {"hits": 0, "stored": 8}},
     }
     assert second.manifest()["cache"] == {
-        "annotation": {"ear": {"hits": 8, "stored": 0}},
+        "annotation": {"duration": {"hits": 8, "stored": 0}},
         "response": {"scripted": {"hits": 8, "stored": 0}},
     }
-    # Latency is what this run measured, and it measured none.
+    # The second run has measured no latency.
     seconds = [score for score in second.scores().values() if score.metric == "seconds"]
     assert {(score.state, score.value) for score in seconds} == {("not applicable", None)}
     assert {s.state for s in first.scores().values() if s.metric == "seconds"} == {"value"}
-    # And the same command a third time has nothing to do at all.
+    # The same command once more has nothing to do.
     before = (second.path / "manifest.json").read_text()
-    go(tmp_path / "b", tones, [system], cache, [ear])
+    run_systems(tmp_path / "b", tones, [system], cache, [annotator])
     assert json.loads(before)["cache"] == RunFolder(tmp_path / "b").manifest()["cache"]
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "settings", "name", "audio"])
-def test_whatever_could_change_an_answer_is_asked_again(
+def test_rows_are_made_again_if_the_system_or_the_audio_changes(
     tones: Path, tmp_path: Path, scripted: Any, cache: Cache, change: str
 ) -> None:
-    go(tmp_path / "a", tones, [scripted(speaking)], cache)
+    run_systems(tmp_path / "a", tones, [scripted(speaking)], cache)
     settings = {"heat": 1} if change == "settings" else {}
     system = scripted(speaking, name="other" if change == "name" else "scripted", **settings)
     if change == "fingerprint":
-        system.print = "scripted-2"
+        system.fingerprint_value = "scripted-2"
     data, expected = tones, 8
     if change == "audio":
         data = tmp_path / "louder"
@@ -139,31 +139,31 @@ def test_whatever_could_change_an_answer_is_asked_again(
         rows[3]["audio_sha256"] = hashlib.sha256(wav.read_bytes()).hexdigest()
         (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         expected = 1
-    go(tmp_path / "b", data, [system], cache)
-    assert len(system.asked) == expected
+    run_systems(tmp_path / "b", data, [system], cache)
+    assert len(system.request_ids) == expected
 
 
-def test_other_weights_of_an_annotator_hear_again(
+def test_annotations_are_made_again_with_other_weights(
     tones: Path, tmp_path: Path, scripted: Any, cache: Cache
 ) -> None:
-    go(tmp_path / "a", tones, [scripted(speaking)], cache, [Ear()])
-    ear = Ear("w2")
-    go(tmp_path / "b", tones, [scripted(speaking)], cache, [ear])
-    assert ear.heard == 8
+    run_systems(tmp_path / "a", tones, [scripted(speaking)], cache, [Duration()])
+    annotator = Duration("w2")
+    run_systems(tmp_path / "b", tones, [scripted(speaking)], cache, [annotator])
+    assert annotator.calls == 8
 
 
-def test_a_system_without_a_fingerprint_is_always_asked(
+def test_a_system_without_a_fingerprint_is_always_called(
     tones: Path, tmp_path: Path, scripted: Any, cache: Cache
 ) -> None:
     system = scripted(speaking)
-    system.print = None
-    go(tmp_path / "a", tones, [system], cache)
-    run = go(tmp_path / "b", tones, [system], cache)
-    assert len(system.asked) == 16
+    system.fingerprint_value = None
+    run_systems(tmp_path / "a", tones, [system], cache)
+    run = run_systems(tmp_path / "b", tones, [system], cache)
+    assert len(system.request_ids) == 16
     assert "cache" not in run.manifest()
 
 
-def test_errors_are_asked_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
+def test_rows_with_errors_are_made_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
     def failing(request: Request) -> Reply:
         seed = int(request.audio.sha256[:8], 16) % 3
         if seed == 0:
@@ -173,23 +173,23 @@ def test_errors_are_asked_again(tones: Path, tmp_path: Path, scripted: Any, cach
         return speaking(request)
 
     first = scripted(failing)
-    run = go(tmp_path / "a", tones, [first], cache)
+    run = run_systems(tmp_path / "a", tones, [first], cache)
     states = [response.state for response in run.responses().values()]
     assert len(set(states)) == 3
     second = scripted(speaking)
-    go(tmp_path / "b", tones, [second], cache)
-    assert len(second.asked) == 8 - states.count("value")
+    run_systems(tmp_path / "b", tones, [second], cache)
+    assert len(second.request_ids) == 8 - states.count("value")
 
 
-def test_without_a_cache_nothing_is_found_or_kept(
+def test_without_a_cache_no_row_is_found_or_stored(
     tones: Path, tmp_path: Path, scripted: Any, cache: Cache, own_cache: Path
 ) -> None:
-    go(tmp_path / "a", tones, [scripted(speaking)], None)
+    run_systems(tmp_path / "a", tones, [scripted(speaking)], None)
     assert list(own_cache.iterdir()) == []
-    go(tmp_path / "b", tones, [scripted(speaking)], cache)
+    run_systems(tmp_path / "b", tones, [scripted(speaking)], cache)
     system = scripted(speaking)
-    run = go(tmp_path / "c", tones, [system], None)
-    assert len(system.asked) == 8
+    run = run_systems(tmp_path / "c", tones, [system], None)
+    assert len(system.request_ids) == 8
     assert not any(response.cached for response in run.responses().values())
 
 
@@ -197,25 +197,25 @@ def test_a_broken_cache_stops_no_run(
     tones: Path, tmp_path: Path, scripted: Any, own_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (own_cache / "cache.sqlite3").write_bytes(b"no database, " * 1000)
-    run = go(tmp_path / "a", tones, [scripted(speaking)], Cache(own_cache), [Ear()])
+    run = run_systems(tmp_path / "a", tones, [scripted(speaking)], Cache(own_cache), [Duration()])
     assert {response.state for response in run.responses().values()} == {"value"}
-    assert len([r for r in caplog.records if "the run goes on without it" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "the run continues without it" in r.getMessage()]) == 1
 
 
 # -- weights that change behind the same path or URL ------------------------------
 
 
-class OfAFile:
+class WithWeights:
     """A system whose weights are a file."""
 
-    name = "of-a-file"
+    name = "with-weights"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked = 0
+        self.calls = 0
 
     def respond(self, request: Request) -> Reply:
-        self.asked += 1
+        self.calls += 1
         return Reply(text=self.path.read_text())
 
     def fingerprint(self) -> str:
@@ -229,18 +229,16 @@ def words_of(run: RunFolder) -> set[str]:
     return {str(r.reply.text) for r in run.responses().values() if r.reply is not None}
 
 
-def test_a_file_that_changed_is_not_answered_from_the_cache(
-    tones: Path, tmp_path: Path, cache: Cache
-) -> None:
+def test_replies_are_not_reused_after_the_weights_change(tones: Path, tmp_path: Path, cache: Cache) -> None:
     weights = tmp_path / "weights.bin"
     weights.write_text("old")
-    assert words_of(go(tmp_path / "a", tones, [OfAFile(weights)], cache)) == {"old"}
+    assert words_of(run_systems(tmp_path / "a", tones, [WithWeights(weights)], cache)) == {"old"}
     weights.write_text("new")
-    assert words_of(go(tmp_path / "b", tones, [OfAFile(weights)], cache)) == {"new"}
+    assert words_of(run_systems(tmp_path / "b", tones, [WithWeights(weights)], cache)) == {"new"}
     weights.write_text("old")
-    again = OfAFile(weights)
-    assert words_of(go(tmp_path / "c", tones, [again], cache)) == {"old"}
-    assert again.asked == 0
+    again = WithWeights(weights)
+    assert words_of(run_systems(tmp_path / "c", tones, [again], cache)) == {"old"}
+    assert again.calls == 0
 
 
 PROGRAM = """#!{python}
@@ -253,7 +251,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_program_that_changed_is_not_answered_from_the_cache(
+def test_replies_are_not_reused_after_the_program_changes(
     tones: Path, tmp_path: Path, cache: Cache, named: bool
 ) -> None:
     weights, program = tmp_path / "weights.bin", tmp_path / "infer.py"
@@ -263,11 +261,11 @@ def test_a_program_that_changed_is_not_answered_from_the_cache(
         weights.write_text(weight)
         program.write_text(PROGRAM.format(python=sys.executable, weights=str(weights), version=version))
         program.chmod(0o755)
-        return go(tmp_path / out, tones, [build_system(f"mine=command:{program}", settings)], cache)
+        return run_systems(tmp_path / out, tones, [build_system(f"mine=command:{program}", settings)], cache)
 
     assert words_of(answered("a", "w1", "v1")) == {"w1v1"}
     same = answered("b", "w1", "v1")
-    # Where nobody said which files decide the answer, none is taken from another run.
+    # Without a list of the files that determine the answers, no reply is reused.
     assert all(response.cached == named for response in same.responses().values())
     assert words_of(answered("c", "w1", "v2")) == {"w1v2"}
     assert words_of(answered("d", "w2", "v2")) == {"w2v2"}
@@ -296,21 +294,21 @@ def command(tones: Path, out: Path, system: str, *more: str) -> Any:
     )
 
 
-def test_the_command_uses_the_cache_unless_told_not_to(tones: Path, tmp_path: Path) -> None:
+def test_the_command_uses_the_cache_unless_disabled(tones: Path, tmp_path: Path) -> None:
     weights, program = tmp_path / "weights.bin", tmp_path / "infer.py"
     weights.write_text("w")
     program.write_text(PROGRAM.format(python=sys.executable, weights=str(weights), version=""))
     program.chmod(0o755)
-    given = ("--set", f"fingerprint_files={weights}")
+    options = ("--set", f"fingerprint_files={weights}")
     system = f"mine=command:{program}"
     for out, more, cached in (("a", (), False), ("b", (), True), ("c", ("--no-cache",), False)):
-        done = command(tones, tmp_path / out, system, *given, *more)
+        done = command(tones, tmp_path / out, system, *options, *more)
         assert done.exception is None, done.output
         responses = RunFolder(tmp_path / out).responses().values()
         assert {response.cached for response in responses} == {cached}, out
 
 
-def test_what_is_quicker_than_looking_it_up_is_not_kept(tones: Path, tmp_path: Path) -> None:
+def test_replies_of_the_canned_system_are_not_cached(tones: Path, tmp_path: Path) -> None:
     command(tones, tmp_path / "a", "canned")
     command(tones, tmp_path / "b", "canned")
     assert "response" not in RunFolder(tmp_path / "b").manifest().get("cache", {})

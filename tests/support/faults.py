@@ -1,7 +1,7 @@
-"""Servers and systems under fire: each call may go wrong, the more likely the sadder the sample.
+"""Servers and systems with random faults, which only sad samples have.
 
-Faults are drawn from a hash of what is asked and of how often it was asked, so that they are the same
-whatever the order of calls. Because they depend on the label, leaving the faulty rows out moves the mean.
+Faults are drawn from a hash of the request and the number of times it was made, so that they do not depend on the
+order of calls. Because they depend on the label, leaving out the faulty rows would move the mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,36 +22,36 @@ from echat_eval.errors import Unavailable
 from echat_eval.records import Reply, Request
 from tests.support.scripted_judge import FENCE, parts_of, verdict
 
-#: Fault -> its share of all calls.
+#: Fault -> share of all calls.
 SHARES = {"429": 0.10, "time-out": 0.05, "unparsable": 0.03}
 
 
-def share_of(*what: object) -> float:
-    """Return a number from 0 to 1 that depends on what is given alone."""
-    return int(hashlib.sha256(repr(what).encode()).hexdigest()[:12], 16) / 16**12
+def share_of(*parts: object) -> float:
+    """Return a reproducible number from 0 to 1 for the arguments."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
 class Faults:
-    """Says which call goes wrong, and counts.
+    """Draws the fault of each call and counts the faults.
 
     Args:
-        seed: None: nothing goes wrong.
-        kinds: which of `SHARES` may happen.
+        seed: None for no faults.
+        kinds: the kinds from `SHARES` to draw.
     """
 
     def __init__(self, seed: int | None, kinds: Sequence[str] = tuple(SHARES)) -> None:
         self.seed, self.kinds = seed, kinds
         self.happened: Counter[str] = Counter()
-        self._asked: Counter[object] = Counter()
+        self._calls: Counter[object] = Counter()
         self._lock = threading.Lock()
 
-    def draw(self, label: str, what: object) -> str | None:
-        """Return the fault of the next call about `what`; only a sad sample has any, so those twice as often."""
+    def draw(self, label: str, request: object) -> str | None:
+        """Return the fault of the next call with `request`: none or, for sad samples, one at twice its share."""
         with self._lock:
-            self._asked[what] += 1
+            self._calls[request] += 1
             if self.seed is None or label != "sad":
                 return None
-            left = share_of(self.seed, what, self._asked[what])
+            left = share_of(self.seed, request, self._calls[request])
             for kind in self.kinds:
                 left -= 2 * SHARES[kind]
                 if left < 0:
@@ -59,10 +60,11 @@ class Faults:
             return None
 
 
+@cache  # the same prompts come back for every seed
 def graded(prompt: str) -> tuple[str, str]:
-    """Return the label a prompt shows, and a verdict that depends on all it shows.
+    """Return the label in a prompt, and a verdict that depends on the whole prompt.
 
-    What shows nothing is the greeting that asks who serves; nothing goes wrong with it.
+    A prompt without a sample is the request that identifies the server; it has no faults.
     """
     if FENCE.search(prompt) is None:
         return "", "Yes."
@@ -70,14 +72,14 @@ def graded(prompt: str) -> tuple[str, str]:
     label = shown["cues"].partition(": ")[2]
     facts = shown["transcript"], shown["cues"], shown["reply"], shown["heard"]
     grades = [int(6 * share_of(name, *facts)) for name in ("content", "cue", "empathy")]
-    # Sad samples are judged lower: without them the mean would rise.
+    # Sad samples get lower grades: without them the mean would rise.
     if label == "sad":
         grades = [grade // 2 for grade in grades]
     return label, verdict(*grades)
 
 
 class FaultyClient:
-    """Stands where a chat client stands, in this process."""
+    """A chat client in this process, with faults."""
 
     model, base_url = "m-2026-01-01", None
 
@@ -101,7 +103,7 @@ class FaultyClient:
 
 
 class FaultySystem:
-    """Replies with words that depend on its name and the question's sound, unless the network fails it."""
+    """A system whose reply depends on its name and the query audio, with network faults."""
 
     calls_at_once = 4
 
@@ -127,8 +129,8 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
     """Serve a judge at /v1/chat/completions and a system at /speak; yield the address.
 
     Args:
-        labels: sha256 of a question's sound -> its gold label.
-        late: seconds after which a call that times out is answered.
+        labels: sha256 of the query audio -> gold label.
+        late: seconds until a call with a timeout is answered.
     """
 
     def judged(body: bytes) -> tuple[str | None, bytes]:
@@ -136,7 +138,7 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
         prompt = request["messages"][0]["content"]
         label, text = graded(prompt)
         fault = judge.draw(label, prompt)
-        said = "I would give this a 5." if fault == "unparsable" else text
+        content = "I would give this a 5." if fault == "unparsable" else text
         return fault, json.dumps(
             {
                 "id": "x",
@@ -145,7 +147,11 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
                 "model": "m",
                 "system_fingerprint": "1",
                 "choices": [
-                    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "message": {"role": "assistant", "content": content},
+                    }
                 ],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             }
@@ -159,9 +165,9 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            asked = self.rfile.read(int(self.headers["content-length"]))
+            request = self.rfile.read(int(self.headers["content-length"]))
             answer: Callable[[bytes], tuple[str | None, bytes]] = spoken if self.path == "/speak" else judged
-            fault, body = answer(asked)
+            fault, body = answer(request)
             if fault == "time-out":
                 time.sleep(late)
             status = 429 if fault == "429" else 200
@@ -174,7 +180,7 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
             self.end_headers()
             self.wfile.write(body)
 
-        def do_GET(self) -> None:  # the fingerprint of a server that says nothing of itself
+        def do_GET(self) -> None:  # the fingerprint request; this server does not support it
             self.send_response(404)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -187,7 +193,7 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
         block_on_close = False
 
         def handle_error(self, *_: object) -> None:
-            pass  # a client that gave up is what this is about
+            pass  # clients close the connection after a timeout
 
     server = Quiet(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -1,4 +1,4 @@
-"""A scripted HTTP server on loopback: each test says what it answers."""
+"""A scripted HTTP server on loopback; each test defines its answers."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ Handler = Callable[[Any], None]
 
 
 class Server:
-    """Answers with what `script` does; remembers what came in."""
+    """Answers every request by calling `script`, and records the requests.
+
+    Attributes:
+        received: method, path, headers and body of each request.
+    """
 
     def __init__(self, script: Handler) -> None:
-        self.got: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.received: list[tuple[str, str, dict[str, str], bytes]] = []
         outer = self
 
-        class Answering(BaseHTTPRequestHandler):
+        class ScriptedHandler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def _any(self) -> None:
+            def _answer(self) -> None:
                 self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {k.lower(): v for k, v in self.headers.items()}
-                outer.got.append((self.command, self.path, headers, self.body))
+                outer.received.append((self.command, self.path, headers, self.body))
                 script(self)
 
-            do_GET = do_POST = do_HEAD = _any  # noqa: N815
+            do_GET = do_POST = do_HEAD = _answer  # noqa: N815
 
             def reply(
                 self, body: bytes | str = b"", kind: str = "text/plain", status: int = 200, **more: str
@@ -60,9 +64,9 @@ class Server:
             block_on_close = False
 
             def handle_error(self, *_: object) -> None:
-                pass  # a client that gave up is what some tests are about
+                pass  # some tests close the connection early
 
-        self._server = Quiet(("127.0.0.1", 0), Answering)
+        self._server = Quiet(("127.0.0.1", 0), ScriptedHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -75,14 +79,14 @@ class Server:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Handler], Server]]:
-    made: list[Server] = []
+    servers: list[Server] = []
 
     def start(script: Handler) -> Server:
-        made.append(Server(script))
-        return made[-1]
+        servers.append(Server(script))
+        return servers[-1]
 
     yield start
-    for server in made:
+    for server in servers:
         server.close()
 
 

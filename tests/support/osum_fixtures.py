@@ -1,4 +1,4 @@
-"""A tiny OSUM-EChat checkpoint and engines over it."""
+"""Fixtures: a tiny OSUM-EChat checkpoint and engines that use it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tiny_engine(tiny_folder: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def qwen():
-    """The real Qwen vocabulary, out of an installed package's resources; the package is not imported."""
+    """Return the real Qwen tokenizer, from the resources of an installed package that is not imported."""
     from importlib.util import find_spec
 
     from echat_eval.osum.model.tokenizer import load_tokenizer
@@ -44,7 +44,7 @@ def qwen():
 
 @pytest.fixture(scope="session")
 def brisk_engine(tiny_folder: Path) -> Engine:
-    """The tiny model, made likelier to end a reply: of many requests some answer at length, some in a word."""
+    """Return the tiny model with likelier end tokens: some replies are long, some are a single word."""
     import torch
 
     from echat_eval.osum.checkpoint.checkpoint import load_model
@@ -55,7 +55,7 @@ def brisk_engine(tiny_folder: Path) -> Engine:
     model = load_model(tiny_folder, dtype="fp32")
     with torch.no_grad():
         bias = model.decoder.speech_head.bias.clone()
-        bias[model.config.speech.edge] += 3.0
+        bias[model.config.speech.bos_eos] += 3.0
         model.decoder.speech_head.bias.copy_(bias)
         table = model.decoder.text_embedding.weight.clone()
         table[model.config.text.end] *= 1.3

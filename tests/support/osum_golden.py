@@ -1,4 +1,4 @@
-"""The public code's numbers, and the inputs they were computed on."""
+"""Golden values of the public code, and their inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TEXT_IDS = np.unique(np.linspace(0, 151935, 64).astype(int))
 
 
 def golden_wave(seed: int, turn: int = 0) -> torch.Tensor:
-    chance = np.random.RandomState(1000 + 100 * turn + seed)
-    count = int(3200 + chance.randint(0, 8000))
+    random = np.random.RandomState(1000 + 100 * turn + seed)
+    count = int(3200 + random.randint(0, 8000))
     seconds = np.arange(count) / 16000
-    pitch = chance.uniform(80, 400)
+    pitch = random.uniform(80, 400)
     tone = 0.3 * np.sin(2 * np.pi * pitch * seconds) * np.sin(2 * np.pi * 3 * seconds) ** 2
-    return torch.from_numpy((tone + 0.05 * chance.standard_normal(count)).astype(np.float32))
+    return torch.from_numpy((tone + 0.05 * random.standard_normal(count)).astype(np.float32))
 
 
 def golden() -> dict[str, np.ndarray]:

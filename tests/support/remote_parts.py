@@ -1,4 +1,4 @@
-"""Systems and annotators for workers, which unpickle them by value: no worker has this folder on its path."""
+"""Systems and annotators for workers, pickled by value because workers do not have this folder on their path."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from echat_eval.records import AudioRef, Reply, Request, Waveform
 
 
 class Motley:
-    """Answers each request in one of eight ways, which its sound decides."""
+    """Answers each request in one of eight ways, chosen by the request id."""
 
     name = "motley"
     calls_at_once = 1
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.lock = threading.Lock()  # as many adapters have one
+        self.lock = threading.Lock()  # common in adapters, and not picklable by default
         self.table = MappingProxyType({"a": 1})
 
     def load(self) -> None:
@@ -34,20 +34,20 @@ class Motley:
     def respond(self, request: Request) -> Reply:
         assert self.loaded
         assert self.table["a"] == 1
-        way, seed = int(request.id[0], 16) % 8, int(request.audio.sha256[:6], 16)
-        if way == 0:
+        variant, seed = int(request.id[0], 16) % 8, int(request.audio.sha256[:6], 16)
+        if variant == 0:
             raise SystemFailure("out of memory")
-        if way == 1:
+        if variant == 1:
             raise LookupError("no such voice")
-        if way == 2:
+        if variant == 2:
             raise NotApplicable("does not answer tones")
-        if way == 3:
+        if variant == 3:
             return Reply(text="words only", perceived={"emotion": "happy"}, usage={"tokens": seed % 7})
-        if way == 4:
+        if variant == 4:
             return Reply(text="your own voice", audio=request.audio)
-        if way == 5:
+        if variant == 5:
             return Reply(audio=self._file(request, stereo=True))
-        if way == 6:
+        if variant == 6:
             return Reply(text="torn", audio=self._file(request, stereo=False))
         samples = np.random.default_rng(seed).normal(0, 0.1, 200_000).astype(np.float32)
         return Reply(text="m", audio=Waveform(samples=samples, sample_rate=24_000))
@@ -60,7 +60,7 @@ class Motley:
             soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, (4800, 2)), 48_000)
         else:
             path.write_bytes(b"no sound at all")
-        # What a system says of its own file is not evidence.
+        # A hash that a system reports for its own file must not be trusted.
         return AudioRef(path=path, sha256="../../escape", seconds=1.0)
 
     def fingerprint(self) -> str:
@@ -71,7 +71,7 @@ class Motley:
 
 
 class Batched(Motley):
-    """The same, two requests at a time."""
+    """The same system with batches of two requests."""
 
     name = "batched"
     batch_size = 2
@@ -81,7 +81,7 @@ class Batched(Motley):
 
 
 class Loudness:
-    """Hears how loud a reply is, two at a time."""
+    """Measures the loudness of a reply, in batches of two."""
 
     name, version = "loudness", "1"
     batch_size = 2
@@ -90,7 +90,7 @@ class Loudness:
         import soundfile
 
         if audio.seconds > 8:
-            raise NotApplicable("too long for this ear")
+            raise NotApplicable("too long for this annotator")
         return {"rms": round(float(np.sqrt(np.mean(soundfile.read(audio.path)[0] ** 2))), 6)}
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> list[Mapping[str, Any]]:
@@ -104,7 +104,7 @@ class Loudness:
 
 
 class Slow:
-    """Takes its time, and leaves word of every call: who began it, and whether it was finished."""
+    """A slow system that leaves a file per call, which shows its process and whether it finished."""
 
     name = "slow"
 
@@ -115,10 +115,10 @@ class Slow:
         (self.folder / f"loaded-{os.getpid()}").touch()
 
     def respond(self, request: Request) -> Reply:
-        begun = self.folder / f"call-{os.getpid()}-{request.id}"
-        begun.touch()
+        mark = self.folder / f"call-{os.getpid()}-{request.id}"
+        mark.touch()
         time.sleep(0.4)
-        begun.rename(self.folder / f"done-{os.getpid()}-{request.id}")
+        mark.rename(self.folder / f"done-{os.getpid()}-{request.id}")
         return Reply(text="I see." * (int(request.audio.sha256[:2], 16) % 3 + 1), audio=request.audio)
 
     def fingerprint(self) -> str:
@@ -129,19 +129,19 @@ class Slow:
 
 
 class Deadly(Slow):
-    """Takes its process with it when it is asked one particular thing."""
+    """Kills its own process on one particular request."""
 
     name = "deadly"
-    poison = ""
+    deadly_id = ""
 
     def respond(self, request: Request) -> Reply:
-        if request.id == self.poison:
+        if request.id == self.deadly_id:
             os.kill(os.getpid(), signal.SIGKILL)
         return Reply(text="fine")
 
 
 class OnGpu:
-    """Says which GPUs its process sees."""
+    """Replies with the GPUs that its process sees."""
 
     calls_at_once = 1
     version = "1"
@@ -161,7 +161,7 @@ class OnGpu:
 
 
 class Stubborn:
-    """Raises whatever it was made with, or returns what cannot travel."""
+    """Raises a given error, or returns a value that cannot be pickled."""
 
     name = "stubborn"
 

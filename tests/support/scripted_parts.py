@@ -1,4 +1,4 @@
-"""A scripted annotator, a scripted scorer and a scripted reply, shared by tests of the runner."""
+"""A scripted annotator, a scripted scorer and a scripted reply for tests of the runner."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
 
 
 class Loudness:
-    """An annotator that hears how loud a reply is, and counts."""
+    """An annotator of the loudness of a reply; it records its calls."""
 
     name = "loudness"
     version = "1"
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.annotated: list[str] = []
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         import soundfile as sf
 
-        self.heard.append(audio.sha256)
+        self.annotated.append(audio.sha256)
         return {"rms": round(float(np.sqrt(np.mean(sf.read(audio.path)[0] ** 2))), 6)}
 
     def fingerprint(self) -> str:
@@ -40,7 +40,7 @@ class Loudness:
 
 
 class Length:
-    """A scorer of one number: characters of the reply."""
+    """A scorer of the number of characters of the reply."""
 
     name = "length"
     version = "1"
@@ -61,14 +61,14 @@ class Length:
 
     def __init__(self) -> None:
         self.scored: list[str] = []
-        self.print = "characters"
+        self.fingerprint_value = "characters"
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         return [self._one(case) for case in cases]
 
     def _one(self, case: Case) -> Score:
         self.scored.append(case.sample.id)
-        blank = Score(
+        pending = Score(
             key="",
             system=case.response.system,
             task=case.sample.task,
@@ -77,20 +77,20 @@ class Length:
             state="missing",
         )
         if case.response.state == "failed":
-            return replace(blank, state="failed", value=0.0)
+            return replace(pending, state="failed", value=0.0)
         if case.response.reply is None:
-            return replace(blank, state=case.response.state)
-        return replace(blank, state="value", value=float(len(case.response.reply.text or "")))
+            return replace(pending, state=case.response.state)
+        return replace(pending, state="value", value=float(len(case.response.reply.text or "")))
 
     def fingerprint(self) -> str:
-        return self.print
+        return self.fingerprint_value
 
     def settings(self) -> Mapping[str, Any]:
         return {}
 
 
 def hum(request: Request) -> Reply:
-    """Reply with words and a voice that depend on the query alone."""
+    """Return text and audio that depend on the query only."""
     seed = int(request.audio.sha256[:6], 16)
     samples = np.random.default_rng(seed).normal(0, 0.1, 1600).astype(np.float32)
     return Reply(text="m" * (seed % 7 + 1), audio=Waveform(samples=samples, sample_rate=16_000))

@@ -1,4 +1,4 @@
-"""Run one task with scripted parts."""
+"""Runs one task with scripted parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.support.scripted_parts import IMPATIENT, Length
 
 
 def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
-    given = {"annotators": [], "scorers": [Length()], **more}
+    """Evaluate a system, or a list of systems; `more` overrides arguments of `evaluate`."""
+    parts = {"annotators": [], "scorers": [Length()], **more}
     with RunFolder(out).writing() as folder:
         evaluate(
             folder,
@@ -21,6 +22,6 @@ def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
             tasks=[load_task("emotion", data=data)],
             retry_policy=IMPATIENT,
             progress=Silent(),
-            **given,
+            **parts,
         )
     return folder

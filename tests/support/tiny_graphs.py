@@ -1,4 +1,4 @@
-"""The two graphs a voice is heard through, in a few nodes, and recordings for them."""
+"""Tiny stand-ins for the two graphs that prepare a voice, and recordings for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
-#: Fixed mixing weights of the speaker stand-in.
+#: Fixed mixing weights of the speaker graph.
 MIX = np.random.default_rng(0).normal(size=(80, 192)).astype(np.float32)
 
 
@@ -27,7 +27,7 @@ def save_graph(path: Path, nodes: list, inputs: list, output: str, kind: int, co
 
 
 def write_tokenizer(folder: Path, *, scale: float = 1000.0) -> Path:
-    """ids = 100 Hz log-mel, the loudest of 4 frames and 128 bins, times `scale`; the port names are the release's."""
+    """Write ids = maximum of the 100 Hz log-mel over 4 frames and 128 bands, times `scale`; released port names."""
     nodes = [
         helper.make_node("ReduceMax", ["feats"], ["loud"], axes=[1], keepdims=1),
         helper.make_node("MaxPool", ["loud"], ["pooled"], kernel_shape=[4], strides=[4]),
@@ -41,7 +41,7 @@ def write_tokenizer(folder: Path, *, scale: float = 1000.0) -> Path:
 
 
 def write_speaker(folder: Path) -> Path:
-    """embedding = mean over time of the squared filter bank, mixed to 192 values."""
+    """Write embedding = mean over time of the squared filter bank, mixed to 192 values."""
     nodes = [
         helper.make_node("Mul", ["input", "input"], ["squared"]),
         helper.make_node("ReduceMean", ["squared"], ["mean"], axes=[1], keepdims=0),

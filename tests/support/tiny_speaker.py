@@ -1,4 +1,4 @@
-"""What the voice tests share: the golden folder, ids by seed, a tiny token2wav."""
+"""Shared by the voice tests: the golden folder, random speech ids, and a tiny token2wav."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def draw_ids(count: int, *, seed: int | None = None) -> list[int]:
 
 def build_tiny(**settings: object) -> Token2Wav:
     return Token2Wav(
-        build_flow(random_flow_state(), TINY_VOICE.flow, where="tiny"),
-        build_hift(random_hift_state(), TINY_VOICE.hift, where="tiny"),
+        build_flow(random_flow_state(), TINY_VOICE.flow, source="tiny"),
+        build_hift(random_hift_state(), TINY_VOICE.hift, source="tiny"),
         random_voice(),
         **settings,
     )
