@@ -1,0 +1,51 @@
+"""A small task of tones, for tests that need audio and no speech."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+#: Hz.
+TONE_RATE = 16_000
+
+
+def write_tone(path: Path, hertz: float, seconds: float = 0.5, seed: int = 0) -> str:
+    """Write a tone with a little noise and return the sha256 of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(int(seconds * TONE_RATE)) / TONE_RATE
+    noise = np.random.default_rng(seed).normal(0, 1e-3, time.size)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time) + noise, TONE_RATE, subtype="PCM_16")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_task(root: Path, name: str = "emotion", groups: int = 4) -> Path:
+    """Write a task of contrast groups of two, a high tone for happy and a low one for sad; return its folder."""
+    folder = root / name
+    rows = []
+    for group in range(groups):
+        for cue, hertz in (("happy", 400 + group), ("sad", 150 + group)):
+            audio = f"audio/{group}-{cue[0]}.wav"
+            digest = write_tone(folder / audio, hertz, seed=group * 2 + (cue == "sad"))
+            rows.append(
+                {
+                    "id": f"s{group}{cue[0]}",
+                    "audio": audio,
+                    "audio_sha256": digest,
+                    "transcript": f"sentence number {group}",
+                    "cues": {"emotion": cue},
+                    "language": "en",
+                    "source": "synthetic",
+                    "contrast_group": f"g{group}",
+                    "references": [f"{'Lovely' if cue == 'happy' else 'I am sorry'}, {group}."],
+                }
+            )
+    (folder / "task.yaml").write_text(
+        f"name: {name}\nversion: 1\ntitle:\n  en: Tones\n  zh: 音\ndescription: Tones for tests.\n"
+        "cues: [emotion]\nlicence: CC0-1.0\n"
+    )
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return folder
