@@ -31,7 +31,7 @@ __all__ = [
 DEFAULT_ANNOTATORS = ("whisper", "acoustics")
 #: `--judge dated` selects the dated model that the rubric names.
 DATED = "dated"
-DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome")
+DEFAULT_SCORERS = ("cue-contrast", "transcription", "outcome", "readability")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

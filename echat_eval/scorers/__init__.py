@@ -17,5 +17,6 @@ SCORERS: Mapping[str, str] = MappingProxyType(
         "transcription": "echat_eval.scorers.transcription:TranscriptionConsistency",
         "understanding": "echat_eval.scorers.understanding:Understanding",
         "outcome": "echat_eval.scorers.outcome:OutcomeScorer",
+        "readability": "echat_eval.scorers.readability:Readability",
     }
 )
