@@ -8,20 +8,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.checks.golden import golden_replies
-from echat_eval.errors import BadData, Unavailable
+from echat_eval.errors import Unavailable
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.jsonl import read_rows
+from echat_eval.io.schema import TEXT, Schema, read_schema_rows, whole
 from echat_eval.judge import JudgeClient, Question, text_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "try_attacks"]
 
 #: Plain replies that attacks are appended to: each answers the words and ignores the cue.
 BASES = {"en": "event-cough-en-cue-blind", "zh": "event-laugh-zh-cue-blind"}
-_KEYS = {"id", "kind", "language", "reply"}
+_ROW = Schema({"id": TEXT, "kind": TEXT, "language": TEXT, "reply": TEXT, "times": whole(1).optional()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +57,10 @@ class AttackOutcome:
 def attacks(rubric: str) -> tuple[Attack, ...]:
     """Return the corpus of a shipped judge."""
     path = data_folder("judges") / rubric / "attacks.jsonl"
-    return tuple(_attack(path, line, row) for line, row in read_rows(path))
+    return tuple(_attack(row) for _, row in read_schema_rows(path, _ROW))
 
 
-def _attack(path: Path, line: int, row: Mapping[str, Any]) -> Attack:
-    if set(row) - {"times"} != _KEYS:
-        raise BadData(f"{path}:{line}: keys are {sorted(row)}, expected {sorted(_KEYS)} and optionally times")
+def _attack(row: Mapping[str, Any]) -> Attack:
     text = row["reply"] * row.get("times", 1)
     return Attack(id=row["id"], kind=row["kind"], language=row["language"], reply=text)
 

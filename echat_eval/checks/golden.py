@@ -9,11 +9,20 @@ from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData, Unavailable, UnknownName
+from echat_eval.errors import Unavailable, UnknownName
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.jsonl import read_rows
+from echat_eval.io.schema import (
+    STRING,
+    TEXT,
+    Rule,
+    Schema,
+    is_number,
+    is_whole,
+    mapping_of,
+    read_schema_rows,
+)
 from echat_eval.judge import JudgeClient, Question, judge_names, text_score
-from echat_eval.labels import check_label
+from echat_eval.labels import check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +30,30 @@ if TYPE_CHECKING:
 
 __all__ = ["GoldenOutcome", "GoldenReply", "golden_replies", "grade_golden"]
 
-_KEYS = {"id", "kind", "task", "language", "transcript", "cues", "reply", "band", "grades"}
+_ROW = Schema(
+    {
+        "id": TEXT,
+        "kind": TEXT,
+        "task": TEXT,
+        "language": TEXT,
+        "transcript": TEXT,
+        "cues": mapping_of(STRING, "an object of cue: label"),
+        "reply": STRING,
+        "band": Rule(lambda v: _is_range(v, is_number), "low and high within 0 to 100"),
+        "grades": mapping_of(
+            Rule(lambda v: _is_range(v, is_whole), ""), "an object of dimension: [lowest, highest grade]"
+        ),
+    }
+)
+
+
+def _is_range(value: Any, is_kind: Callable[..., bool]) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and is_kind(value[0], low=0)
+        and is_kind(value[1], low=value[0], high=100)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +93,11 @@ def golden_replies(rubric: str) -> tuple[GoldenReply, ...]:
     if rubric not in judge_names():
         raise UnknownName("judge", rubric, judge_names())
     path = data_folder("judges") / rubric / "golden.jsonl"
-    return tuple(_golden(path, line, row) for line, row in read_rows(path))
+    return tuple(_golden(path, line, row) for line, row in read_schema_rows(path, _ROW))
 
 
 def _golden(path: Path, line: int, row: Mapping[str, Any]) -> GoldenReply:
-    if set(row) != _KEYS:
-        raise BadData(f"{path}:{line}: keys are {sorted(row)}, expected {sorted(_KEYS)}")
-    for cue, label in row["cues"].items():
-        check_label(cue, label)
-    low, high = row["band"]
-    if not 0 <= low <= high <= 100:
-        raise BadData(f"{path}:{line}: band is {row['band']}; expected low and high within 0 to 100")
+    check_labels(row["cues"], f"{path}:{line}")
     return GoldenReply(
         id=row["id"],
         kind=row["kind"],
@@ -82,7 +108,7 @@ def _golden(path: Path, line: int, row: Mapping[str, Any]) -> GoldenReply:
             cues=row["cues"],
             reply=row["reply"],
         ),
-        band=(low, high),
+        band=(row["band"][0], row["band"][1]),
         grades={name: (bounds[0], bounds[1]) for name, bounds in row["grades"].items()},
     )
 

@@ -14,8 +14,8 @@ from echat_eval.checks.agreement import Agreement, calibration_error, jackknifed
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import audio_ref
-from echat_eval.io.jsonl import read_rows
-from echat_eval.labels import CUES, UNKNOWN, check_label
+from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, text
+from echat_eval.labels import CUES, UNKNOWN, check_labels
 from echat_eval.leaderboard.attribution import Recognition, recognition
 from echat_eval.scorers.normalize import words
 from echat_eval.stats import Estimate, cluster_mean
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Clip", "Report", "annotate_clips", "read_clips"]
 
-_KEYS = {"audio", "language", "transcript", "speaker", *CUES}
+_ROW = Schema(
+    {
+        "audio": text("a path inside the file's folder"),
+        "language": TEXT,
+        "transcript": STRING.optional(),
+        "speaker": STRING.optional(),
+        **dict.fromkeys(CUES, TEXT.optional()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +75,12 @@ def read_clips(path: Path) -> list[Clip]:
         BadData: a row is invalid (the message has file and line), or there is none.
     """
     clips = []
-    for line, row in read_rows(path):
-        if not {"audio", "language"} <= set(row) <= _KEYS:
-            raise BadData(
-                f"{path}:{line}: keys are {sorted(row)}, expected audio, language and any of {sorted(_KEYS)}"
-            )
+    for line, row in read_schema_rows(path, _ROW):
         audio = (path.parent / row["audio"]).resolve()
         if not audio.is_relative_to(path.parent.resolve()):
             raise BadData(f"{path}:{line}: audio '{row['audio']}' leaves the file's folder")
-        labels = {cue: row[cue] for cue in CUES if cue in row}
-        for cue, label in labels.items():
-            check_label(cue, label)
+        labels = {cue: row[cue] for cue in CUES if row.get(cue) is not None}
+        check_labels(labels, f"{path}:{line}")
         clips.append(
             Clip(
                 audio=audio_ref(audio),

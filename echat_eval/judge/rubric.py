@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData, UnknownName
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import digest
-from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.io.schema import TEXT, Rule, Schema, list_of, mapping_of, number, read_schema_yaml, whole
 from echat_eval.labels import CUES
 
 if TYPE_CHECKING:
@@ -36,20 +36,25 @@ REASON = "^[^\\n]{1,300}$"
 #: Weights of tasks that the rubric does not name.
 OTHER = "other"
 
-_KEYS = {
-    "name",
-    "version",
-    "status",
-    "title",
-    "description",
-    "languages",
-    "model",
-    "dimensions",
-    "highest",
-    "cap",
-    "weights",
-    "max_reply_characters",
-}
+_CAP = Schema({"dimension": TEXT, "points": number(0)})
+_FILE = Schema(
+    {
+        "name": TEXT,
+        "version": whole(1),
+        "status": TEXT,
+        "title": TEXT,
+        "description": TEXT,
+        "languages": list_of(TEXT, "a list of languages"),
+        "model": TEXT,
+        "dimensions": list_of(TEXT, "a list of names"),
+        "highest": whole(1),
+        "cap": Rule(_CAP.holds, "a mapping of dimension, a name, and points, a number from 0"),
+        "weights": mapping_of(
+            mapping_of(number(0, 100), ""), "a mapping of tasks to a percentage of each dimension"
+        ),
+        "max_reply_characters": whole(1),
+    }
+)
 _HEADING = re.compile(r"^# (dimension|cue|cues|voice)(?:: ([a-z_ ]+))?$", re.MULTILINE)
 
 
@@ -146,9 +151,7 @@ def read_judge(folder: Path) -> Judge:
         BadData: a key or an anchor is missing or unknown, or weights do not sum to 100.
     """
     path = folder / "judge.yaml"
-    facts = read_yaml(path).content
-    for key in (*sorted(_KEYS - set(facts)), *sorted(set(facts) - _KEYS)):
-        raise BadData(f"{path}: '{key}' is {'unknown' if key in facts else 'missing'}")
+    facts = read_schema_yaml(path, _FILE).content
     dimensions = tuple(facts["dimensions"])
     frames, sections = {}, {}
     for language in facts["languages"]:

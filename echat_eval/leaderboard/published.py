@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, UnknownName
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.io.schema import ANYTHING, TEXT, Rule, Schema, list_of, mapping_of, read_schema_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,18 @@ class Published:
     details: Mapping[str, Any]
 
 
+_FILE = Schema(
+    {
+        "title": TEXT,
+        "source": TEXT,
+        "unit": TEXT,
+        "columns": Rule(lambda v: isinstance(v, list) and bool(v), "a list with a name for each column"),
+        "rows": list_of(mapping_of(ANYTHING, ""), "a list of mappings with system and values"),
+    },
+    closed=False,
+)
+
+
 def published_names() -> list[str]:
     """Return the names of the shipped published tables."""
     return sorted(path.stem for path in (data_folder("baselines") / "published").glob("*.yaml"))
@@ -52,11 +64,7 @@ def published(name: str) -> Published:
     path = data_folder("baselines") / "published" / f"{name}.yaml"
     if name not in published_names():
         raise UnknownName("published table", name, published_names())
-    found = read_yaml(path).content
-    required = ("title", "source", "unit", "columns", "rows")
-    for key in required:
-        if key not in found:
-            raise BadData(f"{path}: no '{key}'; a published table has {', '.join(required)}")
+    found = read_schema_yaml(path, _FILE).content
     for number, row in enumerate(found["rows"], start=1):
         values, columns = len(row.get("values", ())), len(found["columns"])
         if values != columns:
@@ -68,5 +76,5 @@ def published(name: str) -> Published:
         unit=found["unit"],
         columns=tuple(found["columns"]),
         rows=tuple(found["rows"]),
-        details={k: v for k, v in found.items() if k not in required},
+        details={k: v for k, v in found.items() if k not in _FILE.rules},
     )

@@ -151,7 +151,12 @@ def test_golden_bands_are_attainable_and_good_replies_rank_first() -> None:
     [
         ("judge.yaml", "content: 25, cue_awareness: 40", "content: 26, cue_awareness: 40", "emotion"),
         ("judge.yaml", "highest: 5\n", "", "'highest' is missing"),
-        ("judge.yaml", "highest: 5\n", "highest: 5\nhighness: 5\n", "'highness' is unknown"),
+        (
+            "judge.yaml",
+            "highest: 5\n",
+            "highest: 5\nhighness: 5\n",
+            "unknown key 'highness'; did you mean 'highest'?",
+        ),
         ("judge.yaml", "dimension: cue_awareness,", "dimension: charm,", "charm"),
         ("prompt.en.md", "{{heard}}", "", "{{heard}}"),
         ("prompt.zh.md", "# cue: age", "## cue: age", "# cue: age"),
