@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from echat_eval.annotators.weights import folder_licence, folder_sha256, model_f
 from echat_eval.errors import NotApplicable
 from echat_eval.io.audio import RESAMPLER, read_mono
 from echat_eval.io.bundled_models import installed_version
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.hashing import fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +71,7 @@ class LocalModel:
         """Return the hash of weights, configuration, package versions and `more`."""
         versions = {package: installed_version(package) for package in self.packages}
         parts = {"weights": folder_sha256(self.folder()), "resampler": RESAMPLER, **versions, **more}
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings and the licence in the model card."""

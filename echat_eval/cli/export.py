@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from echat_eval.cli.options import load_tasks
 from echat_eval.errors import UsageError
+from echat_eval.io.files import copy_atomically
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef, Request
@@ -109,5 +109,5 @@ def _copied(audio: AudioRef, out: Path) -> str:
     """
     name = f"{audio.sha256}{audio.path.suffix.lower()}"
     if not (out / name).exists():
-        shutil.copyfile(audio.path, out / name)
+        copy_atomically(audio.path, out / name)
     return name
