@@ -15,7 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["LatencyRule", "Policy", "read_policy"]
+__all__ = [
+    "MAX_FAILED",
+    "MAX_MORE_FAILED",
+    "MAX_REPLY_WER",
+    "MAX_UNREADABLE",
+    "LatencyRule",
+    "Policy",
+    "build_policy",
+    "read_policy",
+]
+
+#: Built-in guards of every decision. A policy may change them; it cannot switch them off.
+MAX_FAILED = 0.02
+MAX_MORE_FAILED = 0.02
+MAX_UNREADABLE = 0.05
+#: Percent, as the metrics `reply_wer` and `reply_cer`.
+MAX_REPLY_WER = 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +56,15 @@ class Policy:
         power: power of the smallest detectable difference that is printed.
         min_clusters: with fewer clusters a difference is not tested. The error rates in docs/gate.md were
             measured with 6 and more.
-        max_failed, max_missing: limit on the share of the candidate's primary rows, 0 to 1. More failed rows
-            mean "regress", more missing rows "cannot tell".
+        max_failed: limit on the share of the candidate's replies that failed, 0 to 1. "Regress" if the share
+            is significantly above it, "cannot tell" if only the observed share is.
+        max_more_failed: limit on the candidate's share of failed replies minus the baseline's, on shared
+            samples; likewise.
+        max_unreadable: limit on the share of the candidate's replies that are empty or unreadable; likewise.
+        max_reply_wer: limit in percent on the candidate's `reply_wer` and `reply_cer`, if the baseline is not
+            above it; likewise.
+        max_missing: limit on the share of the candidate's primary rows that are missing, 0 to 1; above it
+            the outcome is "cannot tell".
         max_unshared: limit on the share of the baseline's samples that are not in the candidate; above it
             the outcome is "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
@@ -55,7 +78,10 @@ class Policy:
     family_error: float = 0.05
     power: float = 0.8
     min_clusters: int = 6
-    max_failed: float | None = None
+    max_failed: float = MAX_FAILED
+    max_more_failed: float = MAX_MORE_FAILED
+    max_unreadable: float = MAX_UNREADABLE
+    max_reply_wer: float = MAX_REPLY_WER
     max_missing: float | None = None
     max_unshared: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
@@ -81,7 +107,13 @@ class Policy:
             ("power", self.power),
         ):
             _check_share(name, share, exclusive=True)
-        for name in ("max_failed", "max_missing", "max_unshared"):
+        for name in ("max_failed", "max_more_failed", "max_unreadable"):
+            _check_guard(name, getattr(self, name))
+        if not _number(self.max_reply_wer, low=0):
+            raise UsageError(
+                f"policy: max_reply_wer is {self.max_reply_wer!r}; expected a number of percent from 0"
+            )
+        for name in ("max_missing", "max_unshared"):
             if getattr(self, name) is not None:
                 _check_share(name, getattr(self, name))
         if (
@@ -118,27 +150,44 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
 
     Args:
         path: gate.yaml; its keys are `Policy`'s fields.
-        known: metric -> facts from the run's manifest (direction, range, average); the file overrides them.
+        known: as in `build_policy`.
 
     Raises:
-        UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction that
-            differs from the run's.
+        UsageError: as in `build_policy`; the message starts with the path.
         BadData: not YAML.
     """
     from echat_eval.io.strict_yaml import read_yaml
 
-    content = dict(read_yaml(path).content)
+    content = read_yaml(path).content
     try:
-        metrics = content.get("metrics") or {}
-        if not isinstance(metrics, Mapping):
-            raise UsageError("policy: 'metrics' must be a mapping of names to rules")
-        content["metrics"] = {name: _merged(name, rule, known) for name, rule in metrics.items()}
-        if not isinstance(content.get("latency", {}), Mapping):
-            raise UsageError("policy: 'latency' must be a mapping of metrics to {at_most, quantile}")
-        built: Policy = _built(Policy, content, "policy")
-        return built
+        return build_policy(content, known=known)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def build_policy(
+    content: Mapping[str, Any], *, known: Mapping[str, Mapping[str, Any]] | None = None
+) -> Policy:
+    """Return the policy with these fields.
+
+    Args:
+        content: `Policy`'s fields.
+        known: metric -> facts from the run's manifest (direction, range, average); the content overrides
+            them.
+
+    Raises:
+        UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction that
+            differs from the run's.
+    """
+    content = dict(content)
+    metrics = content.get("metrics") or {}
+    if not isinstance(metrics, Mapping):
+        raise UsageError("policy: 'metrics' must be a mapping of names to rules")
+    content["metrics"] = {name: _merged(name, rule, known) for name, rule in metrics.items()}
+    if not isinstance(content.get("latency", {}), Mapping):
+        raise UsageError("policy: 'latency' must be a mapping of metrics to {at_most, quantile}")
+    built: Policy = _built(Policy, content, "policy")
+    return built
 
 
 def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
@@ -205,6 +254,15 @@ def _check_margin(name: str, value: Any) -> None:
 def _check_share(name: str, value: Any, *, exclusive: bool = False) -> None:
     if not _number(value, low=0) or value > 1 or (exclusive and value in {0, 1}):
         raise UsageError(f"policy: {name} is {value!r}; expected a share between 0 and 1, such as 0.05")
+
+
+def _check_guard(name: str, value: Any) -> None:
+    if value is None or isinstance(value, bool):
+        raise UsageError(
+            f"policy: {name} is {value!r}; this guard cannot be switched off. Leave the key out for the "
+            "built-in limit, or write a larger share, which is printed with every outcome"
+        )
+    _check_share(name, value)
 
 
 def _check_metric(name: str, rule: MetricRule) -> None:
