@@ -13,7 +13,7 @@ from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -82,6 +82,35 @@ class LocalModel:
             "device": self.device,
             "licence": folder_licence(self.folder()),
         }
+
+
+class ModelAnnotator:
+    """Base of annotators that use one `LocalModel`: release, fingerprint and settings.
+
+    Attributes:
+        version: version of the rules that turn the model's output into an annotation.
+    """
+
+    __slots__ = ()
+
+    version: str
+    _model: LocalModel
+
+    def rules(self) -> Mapping[str, Any]:
+        """Return further facts that determine the annotations, for the fingerprint."""
+        return {}
+
+    def close(self) -> None:
+        """Release the model."""
+        self._model.close()
+
+    def fingerprint(self) -> str:
+        """Return the hash of the weights, the packages, the version and the rules."""
+        return self._model.fingerprint(rule=self.version, **self.rules())
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings."""
+        return self._model.settings()
 
 
 def mono_of(audio: AudioRef) -> NDArray[np.float32]:
