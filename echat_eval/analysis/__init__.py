@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from echat_eval.analysis.compare import ComparedMetric, Comparison, Flip, compare
 from echat_eval.analysis.compare_text import to_text
-from echat_eval.analysis.frames import COLUMNS, check_table, one_system, read_table
+from echat_eval.analysis.frames import COLUMNS, check_table, has_states, one_system, read_table
 from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.analysis.pairs import Pairs, cluster_numbers, pair
 from echat_eval.analysis.runs import Run, differences, load_run
@@ -28,6 +28,7 @@ __all__ = [
     "cluster_numbers",
     "compare",
     "differences",
+    "has_states",
     "load_run",
     "one_system",
     "pair",

@@ -11,13 +11,16 @@ from echat_eval.analysis.differences import ImputedEstimates
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rule_result
 from echat_eval.gate.decision import Decision, Provenance
+from echat_eval.gate.failures import failures
 from echat_eval.gate.limits import latency, shares
+from echat_eval.gate.readability import readability
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
 from echat_eval.stats import Detectable, holm, samples_needed
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from echat_eval.gate.failures import GuardReport
     from echat_eval.gate.policy import Policy
 
 __all__ = ["blocks", "decide"]
@@ -64,7 +67,13 @@ def decide(
         )
         for i, test in enumerate(tests)
     ]
-    limits = [*shares(ours, pairs, policy), *latency(ours, policy, provenance)]
+    failed, readable = failures(ours, theirs, policy), readability(ours, theirs, policy)
+    limits = [
+        *failed.rules,
+        *readable.rules,
+        *shares(ours, pairs, policy),
+        *latency(ours, policy, provenance),
+    ]
     code = outcomes(
         holds=np.array([not blocks(rule) for rule in [*rules, *limits]]),
         drop_p=p.drop,
@@ -72,8 +81,11 @@ def decide(
         family_error=policy.family_error,
     )
     outcome = OUTCOMES[int(code)] if not provenance.blockers else "cannot tell"
+    if failed.total:  # no fact about the baseline, and no policy, can make up for it
+        outcome = "regress"
     drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
-    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance)
+    guards = (failed, readable)
+    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance, guards)
 
 
 def blocks(rule: RuleResult) -> bool:
@@ -89,6 +101,7 @@ def _decision(
     pairs: Pairs,
     policy: Policy,
     provenance: Provenance,
+    guards: tuple[GuardReport, GuardReport],
 ) -> Decision:
     """Return the outcome with its reasons, numbers and warnings."""
     detectable, needed = _design(first.imputations, policy)
@@ -113,7 +126,13 @@ def _decision(
         missing=first.imputations.missing,
         detectable=detectable,
         needed=needed,
-        warnings=(*provenance.notes, *_warnings(pairs, policy, detectable, needed)),
+        warnings=(
+            *(warning for guard in guards for warning in guard.warnings),
+            *provenance.notes,
+            *_warnings(pairs, policy, detectable, needed),
+        ),
+        failures=guards[0].text,
+        readability=guards[1].text,
     )
 
 

@@ -1,4 +1,4 @@
-"""Limits on the candidate alone: failed and missing shares, and latency."""
+"""Limits on the candidate alone: missing and unshared rows, and latency."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ __all__ = ["latency", "shares"]
 
 
 def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]:
-    """Return the rules on the shares of primary rows that failed, are missing or are not shared."""
+    """Return the rules on the shares of primary rows that are missing or not shared."""
     states = ours.loc[ours["metric"] == policy.primary, "state"]
     states = states[states != "not applicable"]
     theirs = pairs.shared + pairs.only_against
     limits = [
-        ("failed", policy.max_failed, int((states == "failed").sum()), len(states), "broken"),
-        ("missing", policy.max_missing, int((states == "missing").sum()), len(states), "open"),
-        ("not shared", policy.max_unshared, pairs.only_against, theirs, "open"),
+        ("missing", policy.max_missing, int((states == "missing").sum()), len(states)),
+        ("not shared", policy.max_unshared, pairs.only_against, theirs),
     ]
     return [
         RuleResult(
             name=f"{share}: at most {100 * limit:g} % of {policy.primary} rows",
             kind="share",
-            state="holds" if count <= limit * n else state,  # type: ignore[arg-type]
+            state="holds" if count <= limit * n else "open",
             value=count / max(n, 1),
             low=None,
             high=None,
@@ -42,7 +41,7 @@ def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]
             n=n,
             clusters=0,
         )
-        for share, limit, count, n, state in limits
+        for share, limit, count, n in limits
         if limit is not None
     ]
 
