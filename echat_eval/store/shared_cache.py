@@ -11,7 +11,12 @@ from echat_eval.store.cache_prune import DEFAULT_LIMIT, prune
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["shared_cache"]
+__all__ = ["open_cache", "shared_cache"]
+
+
+def open_cache(environ: Mapping[str, str]) -> Cache:
+    """Return the user's cache; environment variables set its folder."""
+    return Cache(cache_folder(environ))
 
 
 @contextmanager
@@ -25,7 +30,7 @@ def shared_cache(environ: Mapping[str, str], *, enabled: bool = True) -> Iterato
     if not enabled:
         yield None
         return
-    with Cache(cache_folder(environ)) as cache:
+    with open_cache(environ) as cache:
         yield cache
         if cache.changed:
             prune(cache, limit=DEFAULT_LIMIT, compact=False)
