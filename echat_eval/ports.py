@@ -31,7 +31,42 @@ if TYPE_CHECKING:
         SystemRole,
     )
 
-__all__ = ["Annotator", "Case", "Oracle", "Progress", "Scorer", "ShowsCost", "Silent", "System"]
+__all__ = [
+    "Annotator",
+    "BatchAnnotator",
+    "BatchSystem",
+    "Billed",
+    "CachedReplies",
+    "Case",
+    "Closable",
+    "Concurrent",
+    "Family",
+    "FamilyScorer",
+    "GpuUser",
+    "LanguageLimited",
+    "Licensed",
+    "Loadable",
+    "OnDevice",
+    "Oracle",
+    "Progress",
+    "RepliesByFile",
+    "RoleMarked",
+    "RunsInDriver",
+    "Scorer",
+    "ShowsCost",
+    "Silent",
+    "System",
+    "batch_size_of",
+    "calls_at_once_of",
+    "families_of",
+    "family_of",
+    "has_cached_replies",
+    "licence_of",
+    "role_of",
+]
+
+#: Kinds of task: "dialogue" asks for a reply, "understanding" asks a question about the audio.
+Family = Literal["dialogue", "understanding"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from echat_eval.errors import BadData
@@ -144,13 +144,15 @@ def read_prices(path: Path | None = None) -> PriceTable:
 
 def _price(location: str, entry: object) -> Price:
     _ENTRY.check(entry, location)
-    if not any(entry.get(kind) is not None for kind in TOKEN_KINDS):
+    facts: Mapping[str, object] = entry if isinstance(entry, dict) else {}
+    amounts = {k: Decimal(str(facts[k])) for k in TOKEN_KINDS if facts.get(k) is not None}
+    if not amounts:
         raise BadData(f"{location}: has no price; expected at least one of {', '.join(TOKEN_KINDS)}")
-    amounts = {kind: Decimal(str(entry[kind])) for kind in TOKEN_KINDS if entry.get(kind) is not None}
-    return Price(currency=entry["currency"], date=str(entry["date"]), source=entry["source"], **amounts)
+    currency, day, source = (str(facts[key]) for key in ("currency", "date", "source"))
+    return Price(currency=currency, date=day, source=source, **amounts)
 
 
-def _is_day(value: Any) -> bool:
+def _is_day(value: object) -> bool:
     try:
         date.fromisoformat(str(value))
     except ValueError:

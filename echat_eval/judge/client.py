@@ -105,10 +105,6 @@ class JudgeClient:
         )
         self._identity: ServerIdentity | None = None
 
-    def attach_cache(self, cache: Cache | None) -> None:
-        """Share verdicts between runs through a cache from now on; None: share none."""
-        self._cache = cache
-
     def server_identity(self) -> ServerIdentity | None:
         """Return the identity that score keys carry; costs one token, once per process.
 
