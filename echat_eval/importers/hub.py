@@ -15,7 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from echat_eval.clients.http import check_url, client_settings, get_once, raise_for_status, retry_after
+from echat_eval.clients.http import (
+    MAX_REDIRECTS,
+    check_url,
+    client_settings,
+    get_once,
+    raise_for_status,
+    retry_after,
+)
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
 from echat_eval.io.files import replacing, write_atomically
@@ -26,7 +33,6 @@ __all__ = ["Fetched", "fetch_data_set"]
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 MAX_FILES = 100_000
-_MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +167,7 @@ def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[by
     import httpx
 
     hub_host = urlsplit(url).netloc
-    for _ in range(_MAX_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         current = urlsplit(url)
         request_headers = {"accept-encoding": "identity"} | (
             dict(headers) if current.netloc == hub_host else {}
@@ -188,7 +194,7 @@ def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[by
             raise RunError(
                 f"{current.netloc}: {type(error).__name__}: {error}; run the same command again to continue"
             ) from error
-    raise RunError(f"{url}: more than {_MAX_REDIRECTS} redirects")
+    raise RunError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
 
 def write_record(out: Path, repo: str, hub: str, fetched: Fetched) -> None:

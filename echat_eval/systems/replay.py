@@ -18,13 +18,11 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.jsonl import read_rows
 from echat_eval.records import Reply, Request
-from echat_eval.systems.wire import fault_of, reply_from
+from echat_eval.systems.wire import MAX_TEXT_BYTES, fault_of, reply_from
 
 __all__ = ["Replay"]
 
 _SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au"}
-#: Longer texts are not read into memory; the runner refuses much shorter ones.
-_MAX_TEXT_BYTES = 4 * 2**20
 
 
 class Replay:
@@ -84,10 +82,10 @@ class Replay:
                     )
                 row["audio"] = path.name
             elif path.suffix.lower() == ".txt":
-                if path.stat().st_size > _MAX_TEXT_BYTES:
+                if path.stat().st_size > MAX_TEXT_BYTES:
                     raise BadData(
                         f"{path}: {path.stat().st_size:,} bytes; "
-                        f"the limit of a reply's text is {_MAX_TEXT_BYTES:,}"
+                        f"the limit of a reply's text is {MAX_TEXT_BYTES:,}"
                     )
                 row["text"] = path.read_text(encoding="utf-8", errors="replace").strip()
         replies = {name: row for name, row in replies.items() if len(row) > 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_AUDIO_BYTES",
+    "MAX_REPLY_BYTES",
+    "MAX_TEXT_BYTES",
+    "ReplyFolder",
     "fault_of",
     "inline_audio",
     "reply_from",
@@ -48,6 +52,10 @@ _REPLY = Schema(
 )
 #: Ten minutes of 16-bit mono PCM at 48 kHz are 58 MB.
 MAX_AUDIO_BYTES = 64 * 2**20
+#: A reply in one piece, as an HTTP body or a line of a program: base64 encodes three bytes as four.
+MAX_REPLY_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 2**20
+#: A reply that is text alone, as a file or the stdout of a program; the runner refuses much shorter ones.
+MAX_TEXT_BYTES = 4 * 2**20
 
 
 def request_row(request: Request, *, inline: bool = False) -> dict[str, Any]:
@@ -104,6 +112,36 @@ def reply_from(row: Mapping[str, Any], audio: AudioRef | Waveform | None) -> Rep
         finish_reason=row.get("finish_reason"),
         usage=row.get("usage") or {},
     )
+
+
+class ReplyFolder:
+    """A temporary folder for reply audio, created by `open` and deleted by `close`."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the folder exists."""
+        return self._folder is not None
+
+    @property
+    def path(self) -> Path:
+        """Return the folder, which is created if necessary."""
+        self.open()
+        assert self._folder is not None
+        return Path(self._folder.name)
+
+    def open(self) -> None:
+        """Create the folder, unless it exists."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="echat-eval-")
+
+    def close(self) -> None:
+        """Delete the folder, if there is one."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
 
 def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:

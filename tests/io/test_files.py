@@ -144,4 +144,4 @@ def test_no_other_module_replaces_files() -> None:
 )
 def test_a_copy_of_the_writer_is_found(code: str, tmp_path: Path) -> None:
     (tmp_path / "copy.py").write_text(f"text = text.replace('a', 'b')\n{code}\n")
-    assert _replaces(tmp_path / "copy.py") == [2]
+    assert set(_replaces(tmp_path / "copy.py")) == {2}
