@@ -24,9 +24,9 @@ FLOORS: list[set[str]] = [
     {"importers", "systems"},
     {"store"},
     {"analysis", "judge"},
-    {"gate", "scorers"},
-    {"leaderboard", "runner"},
-    {"report", "testing"},
+    {"gate", "runner", "scorers"},
+    {"leaderboard", "testing"},
+    {"report"},
     {"api", "checks"},
     {"cli"},
 ]

@@ -11,7 +11,7 @@ from echat_eval.analysis.compare import ComparedMetric, Comparison, Flip, compar
 from echat_eval.analysis.compare_text import to_text
 from echat_eval.analysis.frames import COLUMNS, check_table, has_states, one_system, read_table
 from echat_eval.analysis.metric_rule import MetricRule
-from echat_eval.analysis.pairs import Pairs, cluster_numbers, pair
+from echat_eval.analysis.pairs import Pairs, cluster_numbers, pair, table_units
 from echat_eval.analysis.runs import Run, differences, load_run
 from echat_eval.analysis.trend import Trend, trend
 
@@ -33,6 +33,7 @@ __all__ = [
     "one_system",
     "pair",
     "read_table",
+    "table_units",
     "to_text",
     "trend",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.analysis.runs import Run
-    from echat_eval.stats import Estimate
+    from echat_eval.stats import Estimate, Sentences
 
 __all__ = ["ComparedMetric", "Comparison", "Flip", "compare", "require_comparable"]
 
@@ -45,6 +45,7 @@ class ComparedMetric:
         won, lost, tied: shares of the shared samples with values, 0 to 1.
         n, clusters, missing: rows, clusters and missing rows behind the difference.
         why: reason for "cannot tell".
+        design: the clusters in words, such as "30 speakers x 10 sentences, crossed".
     """
 
     metric: str
@@ -62,6 +63,7 @@ class ComparedMetric:
     clusters: int
     missing: int
     why: str
+    design: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ def compare(
     level: float = 0.95,
     min_clusters: int = 2,
     anyway: bool = False,
+    sentences: Sentences = "random",
 ) -> Comparison:
     """Compare two systems on the samples they share.
 
@@ -131,13 +134,14 @@ def compare(
         level: coverage of the intervals.
         min_clusters: with fewer clusters a difference has no interval.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
+        sentences: "fixed" if results need hold for these sentences only (see `stats.factors`).
 
     Raises:
         UsageError: the runs are not comparable and `anyway` is not set.
         BadData: no shared samples, or a metric is absent from one run.
     """
     unlike = require_comparable([baseline, candidate], anyway=anyway)
-    pairs = pair(candidate.frame, baseline.frame, metrics=list(metrics))
+    pairs = pair(candidate.frame, baseline.frame, metrics=list(metrics), sentences=sentences)
     rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
     for name, rule in metrics.items():
@@ -150,7 +154,7 @@ def compare(
         flips=_flips(rows_of[first], metrics[first]),
         counts=pairs.counts,
         unlike=unlike,
-        notes=(*_notes(pairs), *_notes_on(cells, baseline, candidate)),
+        notes=(*_notes(pairs, cells[0].design, sentences), *_notes_on(cells, baseline, candidate)),
     )
 
 
@@ -217,6 +221,7 @@ def _cell(
         clusters=imputations.clusters,
         missing=imputations.missing,
         why=imputations.why,
+        design="" if imputations.design is None else str(imputations.design),
     )
 
 
@@ -239,8 +244,9 @@ def _flips(rows: pd.DataFrame, rule: MetricRule) -> tuple[Flip, ...]:
     )
 
 
-def _notes(pairs: Pairs) -> tuple[str, ...]:
-    notes = [f"compared on {pairs.counts}"]
+def _notes(pairs: Pairs, design: str, sentences: Sentences) -> tuple[str, ...]:
+    fixed = "; sentences are fixed: the result holds for these only" * (sentences == "fixed")
+    notes = [f"compared on {pairs.counts}", f"design: {design}{fixed}"]
     if not pairs.linked:
         notes.append(
             "no column (cluster, speaker, transcript, contrast_group) links samples that vary together; each "

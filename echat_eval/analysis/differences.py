@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import stdtrit
 
+from echat_eval.analysis.pairs import UNIT
 from echat_eval.errors import BadData
-from echat_eval.stats import Estimate, cluster_mean, macro_mean, ratio_difference
+from echat_eval.stats import Estimate, as_design, cluster_mean, macro_mean, ratio_difference
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from echat_eval.analysis.metric_rule import MetricRule
+    from echat_eval.stats.factors import Clusters, Design
 
     Floats = NDArray[np.float64]
 
@@ -32,6 +34,7 @@ class ImputedEstimates:
         clusters: clusters of those rows.
         missing: how many of those rows have no value on one side or the other.
         why: reason for "cannot tell"; empty if every estimate exists.
+        design: speakers and sentences of those rows; None without rows.
     """
 
     estimates: tuple[Estimate | None, Estimate | None, Estimate | None]
@@ -39,6 +42,7 @@ class ImputedEstimates:
     clusters: int
     missing: int
     why: str = ""
+    design: Design | None = None
 
     @property
     def observed(self) -> Estimate | None:
@@ -79,13 +83,13 @@ def difference(
     facts = _RowFacts(rows, counts, missing, min_clusters)
 
     def estimate(keep: NDArray[np.bool_], a: Floats, b: Floats) -> Estimate | None:
-        clusters, x, y = facts.clusters[keep], a[keep], b[keep]
+        design, x, y = facts.design.take(keep), a[keep], b[keep]
         if rule.average == "ratio":
-            found = ratio_difference(x, ours.weight[keep], y, theirs.weight[keep], clusters, level=coverage)
+            found = ratio_difference(x, ours.weight[keep], y, theirs.weight[keep], design, level=coverage)
         elif rule.average == "macro":
-            found = macro_mean(x - y, facts.labels(keep), clusters, level=coverage)
+            found = macro_mean(x - y, facts.labels(keep), design, level=coverage)
         else:
-            found = cluster_mean(x - y, clusters, level=coverage)
+            found = cluster_mean(x - y, design, level=coverage)
         constant = bool(np.ptp(x) == 0 and np.ptp(y) == 0)
         return _with_interval(found, constant, rule, min_clusters)
 
@@ -113,12 +117,12 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
     facts = _RowFacts(rows, side.counts, missing, min_clusters)
 
     def estimate(keep: NDArray[np.bool_], a: Floats) -> Estimate | None:
-        x, clusters = a[keep], facts.clusters[keep]
+        x, design = a[keep], facts.design.take(keep)
         if rule.average == "macro":
-            found = macro_mean(x, facts.labels(keep), clusters, level=coverage)
+            found = macro_mean(x, facts.labels(keep), design, level=coverage)
         else:
             weights = side.weight[keep] if rule.average == "ratio" else None
-            found = cluster_mean(x, clusters, weights=weights, level=coverage)
+            found = cluster_mean(x, design, weights=weights, level=coverage)
         return _with_interval(found, bool(np.ptp(x) == 0), rule, min_clusters)
 
     observed = estimate(side.counts & ~missing, side.value) if (side.counts & ~missing).any() else None
@@ -133,20 +137,21 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
     return facts.imputed([observed, *at_bounds], 1.0)
 
 
-def share_over(values: Floats, limit: float, clusters: NDArray[np.int64], *, coverage: float) -> Estimate:
+def share_over(values: Floats, limit: float, clusters: Clusters, *, coverage: float) -> Estimate:
     """Return the share of values above a limit; shares of 0 and 1 have an interval too (`_with_interval`)."""
     found = cluster_mean((values > limit).astype(float), clusters, level=coverage)
     return found if found.low is not None or found.se is None else _never_varied(found, 1.0)
 
 
 class _RowFacts:
-    """Clusters, labels and counts of the rows behind an estimate."""
+    """Design, labels and counts of the rows behind an estimate."""
 
     def __init__(self, rows: pd.DataFrame, counts: Any, missing: Any, min_clusters: int):
-        self.clusters = rows["cluster"].to_numpy()
+        self.design = as_design(rows[UNIT].to_numpy())
         self._labels, self._min_clusters = rows["label"], min_clusters
         self._n, self._missing = int(counts.sum()), int(missing.sum())
-        self._clusters = len(np.unique(self.clusters[counts]))
+        self._counted = self.design.take(counts) if counts.any() else None
+        self._clusters = 0 if self._counted is None else self._counted.clusters
 
     def labels(self, keep: NDArray[np.bool_]) -> NDArray[Any]:
         column = self._labels.to_numpy(dtype=object)[keep]
@@ -159,8 +164,11 @@ class _RowFacts:
         why = ""
         if self._n == self._missing:
             why = "no row has a value on both sides" if self._n else "no row is applicable"
-        elif self._clusters < self._min_clusters:
-            why = f"{self._clusters} clusters; {self._min_clusters} are needed"
+        elif self._counted is not None and self._clusters < self._min_clusters:
+            why = (
+                f"{self._counted}: {self._clusters} clusters; {self._min_clusters} are needed; "
+                f"{self._counted.remedy}"
+            )
         elif oriented[0] is None:
             why = "the values do not vary, or a label lies in one cluster"
         elif None in oriented:
@@ -169,6 +177,7 @@ class _RowFacts:
             estimates=(oriented[0], oriented[1], oriented[2]),
             n=self._n,
             clusters=self._clusters,
+            design=self._counted,
             missing=self._missing,
             why=why,
         )

@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from echat_eval.analysis.frames import LINKS, SLICES
 from echat_eval.errors import BadData
-from echat_eval.stats import connected_clusters
+from echat_eval.stats import STATED, connected_clusters, unit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Pairs", "cluster_numbers", "pair"]
+    from echat_eval.stats import Sentences
+
+__all__ = ["UNIT", "Pairs", "cluster_numbers", "pair", "table_units"]
 
 SAMPLE = ["task", "sample_id"]
 KEY = [*SAMPLE, "metric"]
+#: Columns of the numbers of speaker and sentence in a frame of pairs.
+UNIT = ["speaker", "sentence"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,8 @@ class Pairs:
 
     Attributes:
         frame: columns task, sample_id, metric, value, against, weight, against_weight, state,
-            against_state, cluster (a number, shared by samples that vary together), label, language, source.
+            against_state, speaker and sentence (numbers; samples that share one vary together), label,
+            language, source.
         shared: number of samples that both have.
         only_candidate, only_against: number of samples that only one of them has.
         linked: whether a column links samples that vary together; if not, each counts as independent.
@@ -52,13 +57,20 @@ class Pairs:
         return text
 
 
-def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[str]) -> Pairs:
+def pair(
+    candidate: pd.DataFrame,
+    against: pd.DataFrame,
+    *,
+    metrics: Sequence[str],
+    sentences: Sentences = "random",
+) -> Pairs:
     """Join two checked tables of one system each.
 
     Args:
         candidate: a checked table of one system.
         against: a checked table of the baseline.
         metrics: metrics to keep; others are dropped.
+        sentences: whether results should hold for other sentences (see `stats.factors`).
 
     Raises:
         BadData: a metric is absent from one of them, or they share no sample.
@@ -78,8 +90,9 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
     for name in (*LINKS, *SLICES):
         joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_against"])
     samples = joined.drop_duplicates(SAMPLE)
-    numbered = samples[SAMPLE].assign(cluster=cluster_numbers(samples))
-    clusters = joined[SAMPLE].merge(numbered, on=SAMPLE, how="left")["cluster"]
+    codes = table_units(samples, sentences=sentences)
+    numbered = samples[SAMPLE].assign(**dict(zip(UNIT, codes.T, strict=True)))
+    units = joined[SAMPLE].merge(numbered, on=SAMPLE, how="left")
     frame = pd.DataFrame(
         {
             **{name: joined[name] for name in KEY},
@@ -89,7 +102,7 @@ def pair(candidate: pd.DataFrame, against: pd.DataFrame, *, metrics: Sequence[st
             "against_weight": joined["weight_against"],
             "state": joined["state"],
             "against_state": joined["state_against"],
-            "cluster": clusters.to_numpy(),
+            **{name: units[name].to_numpy() for name in UNIT},
             **{name: joined[name] for name in SLICES},
         }
     )
@@ -108,12 +121,29 @@ def _samples(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(unique["task"].tolist(), unique["sample_id"].tolist(), strict=True))
 
 
-def cluster_numbers(samples: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the cluster of each sample of a checked table, shape (rows,).
+def table_units(samples: pd.DataFrame, *, sentences: Sentences = "random") -> NDArray[np.int64]:
+    """Return the speaker and the sentence of each sample of a checked table as numbers, (rows, 2).
 
-    Samples that share a cluster, speaker, transcript or, within a task, a contrast group vary together.
+    Samples have the same sentence if they share a transcript or, within a task, a contrast group. A column
+    `cluster` states the independent units itself and replaces the others in its rows; the design is then
+    one-way.
     """
-    columns = {name: samples[name].tolist() for name in LINKS}
-    groups = zip(samples["task"].tolist(), columns["contrast_group"], strict=True)
-    columns["contrast_group"] = [None if group is None else (task, group) for task, group in groups]
-    return connected_clusters(list(zip(*columns.values(), strict=True)))
+    speakers, transcripts, clusters = (
+        samples[name].tolist() for name in ("speaker", "transcript", "cluster")
+    )
+    groups = [
+        None if group is None else (task, group)
+        for task, group in zip(samples["task"].tolist(), samples["contrast_group"].tolist(), strict=True)
+    ]
+    if all(cluster is None for cluster in clusters):
+        return unit_codes(speakers, list(zip(transcripts, groups, strict=True)), kind=sentences)
+    links = zip(speakers, transcripts, groups, strict=True)
+    keys = [
+        (None, *link) if cluster is None else (cluster, None, None, None)
+        for cluster, link in zip(clusters, links, strict=True)
+    ]
+    codes = connected_clusters(keys)
+    return np.stack([codes, np.full_like(codes, STATED)], axis=1)
+
+
+cluster_numbers = table_units

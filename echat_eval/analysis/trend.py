@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from echat_eval.analysis.pairs import cluster_numbers
+from echat_eval.analysis.pairs import table_units
 from echat_eval.errors import BadData
 from echat_eval.stats import Estimate, cluster_mean
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.analysis.runs import Run
+    from echat_eval.stats import Sentences
 
 __all__ = ["Trend", "trend"]
 
@@ -40,7 +41,13 @@ class Trend:
     slope: Estimate
 
 
-def trend(runs: Sequence[Run], *, metrics: Mapping[str, MetricRule], level: float = 0.95) -> list[Trend]:
+def trend(
+    runs: Sequence[Run],
+    *,
+    metrics: Mapping[str, MetricRule],
+    level: float = 0.95,
+    sentences: Sentences = "random",
+) -> list[Trend]:
     """Return the trend of every metric, pooled and per task.
 
     Raises:
@@ -50,11 +57,11 @@ def trend(runs: Sequence[Run], *, metrics: Mapping[str, MetricRule], level: floa
         raise BadData(f"a trend needs two or more runs, got {len(runs)}")
     trends = []
     for name, rule in metrics.items():
-        wide, clusters = _wide(runs, name)
+        wide, units = _wide(runs, name, sentences)
         tasks = wide.index.get_level_values("task")
         for task in (None, *sorted(set(tasks))):
             keep = np.ones(len(wide), bool) if task is None else tasks == task
-            trends.append(_trend(name, task, runs, wide[keep], clusters[keep], rule, level))
+            trends.append(_trend(name, task, runs, wide[keep], units[keep], rule, level))
     return trends
 
 
@@ -63,7 +70,7 @@ def _trend(
     task: str | None,
     runs: Sequence[Run],
     wide: pd.DataFrame,
-    clusters: np.ndarray,
+    units: np.ndarray,
     rule: MetricRule,
     level: float,
 ) -> Trend:
@@ -75,12 +82,12 @@ def _trend(
         task=task,
         runs=tuple(run.name for run in runs),
         means=tuple(float(m) for m in values.mean(axis=0)),
-        slope=cluster_mean(slopes, clusters, level=level),
+        slope=cluster_mean(slopes, units, level=level),
     )
 
 
-def _wide(runs: Sequence[Run], metric: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the values of the shared samples, shape (samples, runs), and each sample's cluster."""
+def _wide(runs: Sequence[Run], metric: str, sentences: Sentences) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the values of the shared samples, shape (samples, runs), and each sample's unit."""
     columns = []
     for number, run in enumerate(runs):
         rows = run.frame[(run.frame["metric"] == metric) & run.frame["value"].notna()]
@@ -89,4 +96,4 @@ def _wide(runs: Sequence[Run], metric: str) -> tuple[pd.DataFrame, np.ndarray]:
     if wide.empty:
         raise BadData(f"no sample has a value of '{metric}' in all {len(runs)} runs")
     first = runs[0].frame[runs[0].frame["metric"] == metric].set_index(["task", "sample_id"], drop=False)
-    return wide, cluster_numbers(first.loc[wide.index])
+    return wide, table_units(first.loc[wide.index], sentences=sentences)

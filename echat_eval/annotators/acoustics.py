@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
 from echat_eval.io.audio import RESAMPLER, read_mono
-from echat_eval.io.hashing import fingerprint_of
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ class Acoustics:
         """Return the hash of the version and the constants."""
         rule = [self.name, self.version, RESAMPLER, _HOP, _PITCH_FRAME, _RANGE_DB, _SILENCE_DB]
         rule += [_PAUSE_SECONDS, FLOOR_HZ, CEILING_HZ]
-        return fingerprint_of(rule)
+        return hashlib.sha256(dumps(rule).encode()).hexdigest()
 
     def settings(self) -> Mapping[str, Any]:
         """Return no settings; there are none."""

@@ -17,6 +17,7 @@ from scipy import stats as scipy_stats
 from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
+from echat_eval.stats import as_design
 
 __all__ = [
     "Agreement",
@@ -52,22 +53,25 @@ def jackknifed(
 
     Args:
         statistic: maps the indices of rows to a value; None if it is undefined.
-        clusters: (rows,) the cluster of each row.
+        clusters: (rows,) the cluster of each row, or its `Unit`. Where speakers and sentences cross, the
+            variance is the sum of both factors', which is at least that of crossed data.
     """
-    names: dict[Hashable, int] = {}
-    codes = np.array([names.setdefault(cluster, len(names)) for cluster in clusters])
-    whole = statistic(np.arange(len(codes)))
-    groups = len(names)
-    without_interval = Agreement(value=whole, low=None, high=None, n=len(codes), clusters=groups)
+    design = as_design(clusters)
+    n, groups = len(design), design.clusters
+    whole = statistic(np.arange(n))
+    without_interval = Agreement(value=whole, low=None, high=None, n=n, clusters=groups)
     if whole is None or groups < 2:
         return without_interval
-    left_out = [statistic(np.flatnonzero(codes != g)) for g in range(groups)]
-    defined = [value for value in left_out if value is not None]
-    if len(defined) < groups:
-        return without_interval
-    variance = (groups - 1) / groups * float(((np.array(defined) - np.mean(defined)) ** 2).sum())
+    variance = 0.0
+    for codes in design.factors:
+        levels = int(codes.max()) + 1
+        left_out = [statistic(np.flatnonzero(codes != g)) for g in range(levels)]
+        defined = [value for value in left_out if value is not None]
+        if len(defined) < levels:
+            return without_interval
+        variance += (levels - 1) / levels * float(((np.array(defined) - np.mean(defined)) ** 2).sum())
     half = float(stdtrit(groups - 1, 0.5 + level / 2)) * math.sqrt(variance)
-    return Agreement(value=whole, low=whole - half, high=whole + half, n=len(codes), clusters=groups)
+    return Agreement(value=whole, low=whole - half, high=whole + half, n=n, clusters=groups)
 
 
 def spearman(a: Ratings, b: Ratings) -> float | None:

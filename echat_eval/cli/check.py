@@ -23,7 +23,10 @@ def check() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def check_task(folder: Path) -> int:
     """List every fault of a task folder: schema, labels, groups, hashes, audio files."""
+    from echat_eval.stats import as_design, units_of
     from echat_eval.task import find_faults
+    from echat_eval.task.faults import FaultList
+    from echat_eval.task.folder import read_contents
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
@@ -33,7 +36,10 @@ def check_task(folder: Path) -> int:
     if faults:
         click.echo(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}", err=True)
         return Exit.REGRESS
-    click.echo(f"{folder}: no fault found")
+    contents = read_contents(folder, FaultList(keep_going=True), decode=False)
+    assert contents is not None  # it has no fault
+    design = as_design(list(units_of(contents.samples).values()))
+    click.echo(f"{folder}: no fault found; design: {design}; to narrow intervals, {design.remedy}")
     return Exit.DONE
 
 

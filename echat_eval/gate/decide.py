@@ -51,7 +51,7 @@ def decide(
     provenance = provenance or Provenance()
     ours = one_system(check_table(candidate, location="candidate"), location="candidate")
     theirs = one_system(check_table(against, location="against"), location="against")
-    pairs = pair(ours, theirs, metrics=list(policy.metrics))
+    pairs = pair(ours, theirs, metrics=list(policy.metrics), sentences=policy.sentences)
     tests = critical_tests(pairs, policy)
     p = p_values(tests)
     adjusted = holm(p.drop)
@@ -129,7 +129,7 @@ def _decision(
         warnings=(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
-            *_warnings(pairs, policy, detectable, needed),
+            *_warnings(pairs, policy, first.imputations, detectable, needed),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
@@ -157,15 +157,25 @@ def _design(imputations: ImputedEstimates, policy: Policy) -> tuple[float | None
     return detectable, needed
 
 
-def _warnings(pairs: Pairs, policy: Policy, detectable: float | None, needed: Detectable | None) -> list[str]:
+def _warnings(
+    pairs: Pairs,
+    policy: Policy,
+    imputations: ImputedEstimates,
+    detectable: float | None,
+    needed: Detectable | None,
+) -> list[str]:
     warnings = []
+    if imputations.design is not None:
+        fixed = "; sentences are fixed: the decision holds for these only" * (policy.sentences == "fixed")
+        warnings.append(f"design: {imputations.design}{fixed}")
     if detectable is not None and detectable > policy.margin:
         sufficient = (
             f"; {needed.samples} samples in {needed.clusters} clusters would be enough" if needed else ""
         )
+        remedy = f"; {imputations.design.remedy}" if imputations.design is not None else ""
         warnings.append(
             f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
-            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}"
+            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}{remedy}"
         )
     if pairs.only_candidate or pairs.only_against:
         warnings.append(f"only part of the samples are shared: {pairs.counts}")

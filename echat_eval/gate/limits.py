@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.analysis import Pairs, cluster_numbers
+from echat_eval.analysis import Pairs, table_units
 from echat_eval.analysis.differences import share_over
 from echat_eval.gate.rules import RuleResult, State
+from echat_eval.stats import as_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,15 +55,16 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
     rules = []
     for metric, rule in policy.latency.items():
         rows = ours[(ours["metric"] == metric) & ours["value"].notna()]
-        why, clusters = provenance.latency, cluster_numbers(rows)
-        cluster_count = len(np.unique(clusters))
-        if rows.empty:
+        units = table_units(rows, sentences=policy.sentences)
+        why, design = provenance.latency, as_design(units) if len(rows) else None
+        cluster_count = 0 if design is None else design.clusters
+        if design is None:
             why = f"the candidate has no measured '{metric}'"
         elif cluster_count < policy.min_clusters:
-            why = why or f"{cluster_count} clusters; {policy.min_clusters} are needed"
+            why = why or f"{design}: {cluster_count} clusters; {policy.min_clusters} are needed"
         state: State = "open"
-        if not why:
-            over = share_over(rows["value"].to_numpy(), rule.at_most, clusters, coverage=policy.level)
+        if not why and design is not None:
+            over = share_over(rows["value"].to_numpy(), rule.at_most, design, coverage=policy.level)
             why = f"{100 * over.value:.1f} % of {over.n} samples are above the limit"
             if over.high is not None and over.high <= 1 - rule.quantile:
                 state = "holds"

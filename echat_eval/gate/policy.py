@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.errors import UsageError
+from echat_eval.stats import SENTENCES, Sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,9 @@ class Policy:
         family_error: accepted probability that any critical difference is called a drop if nothing changed.
         power: power of the smallest detectable difference that is printed.
         min_clusters: with fewer clusters a difference is not tested. The error rates in docs/gate.md were
-            measured with 6 and more.
+            measured with 6 and more. Where speakers and sentences cross, the smaller number counts.
+        sentences: "random", or "fixed" if the decision need hold for exactly these sentences only; clusters
+            are then speakers, and the decision says so.
         max_failed: limit on the share of the candidate's replies that failed, 0 to 1. "Regress" if the share
             is significantly above it, "cannot tell" if only the observed share is.
         max_more_failed: limit on the candidate's share of failed replies minus the baseline's, on shared
@@ -78,6 +81,7 @@ class Policy:
     family_error: float = 0.05
     power: float = 0.8
     min_clusters: int = 6
+    sentences: Sentences = "random"
     max_failed: float = MAX_FAILED
     max_more_failed: float = MAX_MORE_FAILED
     max_unreadable: float = MAX_UNREADABLE
@@ -122,6 +126,8 @@ class Policy:
             or self.min_clusters < 2
         ):
             raise UsageError(f"policy: min_clusters is {self.min_clusters!r}; expected a whole number from 2")
+        if self.sentences not in SENTENCES:
+            raise UsageError(f"policy: sentences is {self.sentences!r}; expected {' or '.join(SENTENCES)}")
         if self.max_age_days is not None and not _number(self.max_age_days, low=0):
             raise UsageError(f"policy: max_age_days is {self.max_age_days!r}; expected a number from 0")
         for name, rule in rules.items():

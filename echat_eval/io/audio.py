@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import io
 import os
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
-from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.records import AudioRef, Waveform
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ def audio_ref(path: Path) -> AudioRef:
     """
     with _opened(path) as file:
         seconds = file.frames / file.samplerate
+    digest = hashlib.sha256()
     try:
-        sha256 = file_sha256(path)
+        with path.open("rb") as raw:
+            while block := raw.read(1 << 20):
+                digest.update(block)
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
-    return AudioRef(path=path, sha256=sha256, seconds=seconds)
+    return AudioRef(path=path, sha256=digest.hexdigest(), seconds=seconds)
 
 
 def check_audio(path: Path) -> None:
@@ -150,7 +153,7 @@ def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
         file.setframerate(int(waveform.sample_rate))
         file.writeframes(pcm.tobytes())
     content = buffer.getvalue()
-    sha256 = sha256_of(content)
+    sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{sha256}.wav"
     if not path.is_file() or path.stat().st_size != len(content):
         write_atomically(path, content)

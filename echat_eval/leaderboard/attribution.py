@@ -167,6 +167,5 @@ def _outcome(row: AttributionRow) -> Attribution:
     )
 
 
-def _codes(clusters: Sequence[Hashable]) -> list[int]:
-    numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(cluster, len(numbers)) for cluster in clusters]
+def _codes(clusters: Sequence[Hashable]) -> list[Hashable]:
+    return list(clusters)

@@ -15,14 +15,20 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
-from echat_eval.stats import Estimate, cluster_mean
+from echat_eval.stats import Design, Estimate, as_design, cluster_mean
+
+if TYPE_CHECKING:
+    from echat_eval.stats.factors import Clusters
 
 __all__ = ["Gain", "cue_gain", "paired_gain"]
+
+Ident = TypeVar("Ident", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +54,10 @@ class Gain:
 
 
 def paired_gain(
-    system: Mapping[Hashable, float],
-    floor: Mapping[Hashable, float],
-    ceiling: Mapping[Hashable, float],
-    clusters: Mapping[Hashable, Hashable],
+    system: Mapping[Ident, float],
+    floor: Mapping[Ident, float],
+    ceiling: Mapping[Ident, float],
+    clusters: Mapping[Ident, Hashable],
     *,
     level: float = 0.95,
 ) -> Gain:
@@ -63,12 +69,11 @@ def paired_gain(
     shared = [ident for ident in system if ident in floor and ident in ceiling]
     if not shared:
         raise BadData("system, floor and ceiling share no sample with a value; run them on the same tasks")
-    names = {cluster: n for n, cluster in enumerate(dict.fromkeys(clusters[i] for i in shared))}
     return cue_gain(
         [system[i] for i in shared],
         [floor[i] for i in shared],
         [ceiling[i] for i in shared],
-        [names[clusters[i]] for i in shared],
+        [clusters[i] for i in shared],
         level=level,
     )
 
@@ -77,7 +82,7 @@ def cue_gain(
     system: Sequence[float],
     floor: Sequence[float],
     ceiling: Sequence[float],
-    clusters: Sequence[int],
+    clusters: Clusters,
     *,
     level: float = 0.95,
 ) -> Gain:
@@ -85,11 +90,12 @@ def cue_gain(
 
     Args:
         system, floor, ceiling: (samples,) scores of the same samples by the same judge.
-        clusters: (samples,) cluster numbers.
+        clusters: (samples,) labels or (samples, 2) units.
     """
     above = np.asarray(system, dtype=float) - np.asarray(floor, dtype=float)
     room = np.asarray(ceiling, dtype=float) - np.asarray(floor, dtype=float)
-    width = cluster_mean(room, clusters, level=level)
+    design = as_design(clusters)
+    width = cluster_mean(room, design, level=level)
 
     def undefined(reason: str) -> Gain:
         return Gain(
@@ -114,7 +120,7 @@ def cue_gain(
             "its interval includes 0"
         )
     value = float(above.mean() / room.mean())
-    low, high = _fieller(above, room, np.unique(clusters, return_inverse=True)[1], level)
+    low, high = _fieller(above, room, design, level)
     return Gain(
         value=value,
         low=low,
@@ -128,15 +134,15 @@ def cue_gain(
 
 
 def _fieller(
-    above: np.ndarray, room: np.ndarray, codes: np.ndarray, level: float
+    above: np.ndarray, room: np.ndarray, design: Design, level: float
 ) -> tuple[float | None, float | None]:
     """Return the roots of (N - g D)^2 = t^2 Var(N - g D), which is quadratic in g."""
 
     def variance(values: np.ndarray) -> float:
-        return float(cluster_mean(values, codes, level=level).se or 0.0) ** 2
+        return float(cluster_mean(values, design, level=level).se or 0.0) ** 2
 
     # The degrees of freedom of N - gD, taken at the gain itself.
-    df = cluster_mean(above - above.mean() / room.mean() * room, codes, level=level).df
+    df = cluster_mean(above - above.mean() / room.mean() * room, design, level=level).df
     if df is None:
         return None, None
     t2 = float(stdtrit(df, 0.5 + level / 2)) ** 2

@@ -6,16 +6,14 @@ Numbers in the index are rounded to four decimals; the details have full precisi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
-from echat_eval.store.serialize import json_of_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from echat_eval.leaderboard.build import Summary
     from echat_eval.leaderboard.published import Published
@@ -46,7 +44,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
         "total": len(found),
         "shard": SHARD,
         "tasks": [
-            {"name": name, "title": dict(facts.title), "samples": sum(s.task == name for s in found)}
+            {"name": name, "title": dict(facts["title"]), "samples": sum(s.task == name for s in found)}
             for name, facts in runs.tasks.items()
         ],
         "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
@@ -227,14 +225,14 @@ def _score_data(row: Score) -> dict[str, Any]:
         "value": row.value,
         "weight": row.weight,
         "reason": row.reason,
-        "evidence": _plain(json_of_evidence(row.evidence)),
+        "evidence": _plain(row.evidence),
         "key": row.key,
     }
 
 
 def _plain(value: Any) -> Any:
     """Return a value that JSON can represent; other numbers become strings."""
-    if isinstance(value, Mapping):
+    if hasattr(value, "keys"):
         return {str(name): _plain(value[name]) for name in value}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]

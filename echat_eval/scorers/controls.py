@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import BadData, NotApplicable, Unavailable
 from echat_eval.judge import JudgeClient, Question, Verdict, text_score, voice_score
-from echat_eval.stats import Estimate, cluster_mean
+from echat_eval.stats import Estimate, as_design, cluster_mean
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -62,11 +62,12 @@ class Control:
 
 def subsample(questions: Sequence[ControlQuestion], limit: int, seed: int = 0) -> list[ControlQuestion]:
     """Return at most `limit` questions in whole clusters, shuffled by the seed."""
-    clusters = list(dict.fromkeys(q.cluster for q in questions))
+    codes = as_design([q.cluster for q in questions]).factors[0].tolist() if questions else []
+    clusters = list(dict.fromkeys(codes))
     random.Random(seed).shuffle(clusters)
     kept: list[ControlQuestion] = []
     for cluster in clusters:
-        members = [q for q in questions if q.cluster == cluster]
+        members = [q for q, code in zip(questions, codes, strict=True) if code == cluster]
         if len(kept) + len(members) <= limit:
             kept += members
     return kept
@@ -139,8 +140,7 @@ def _control(
     missing = len(drops) - len(known)
     if not known:
         return Control(name=name, score=kind, drop=None, missing=missing, verdict="cannot tell")
-    codes = {cluster: n for n, cluster in enumerate(dict.fromkeys(c for c, _ in known))}
-    drop = cluster_mean([d for _, d in known], [codes[c] for c, _ in known])
+    drop = cluster_mean([d for _, d in known], [cluster for cluster, _ in known])
     same = all(d == 0 for _, d in known)
     verdict: Literal["falls", "does not fall", "cannot tell"] = "cannot tell"
     if same or (drop.high is not None and drop.high <= 0):

@@ -1,8 +1,9 @@
-"""What can be said of a mean over samples whose uncertainty is over clusters. Arrays only.
+"""Means over samples with uncertainty over clusters, on plain arrays.
 
-`means` estimates, `spread` says how uncertainly, `clusters` says what varies together, `families` keeps
-several tests honest, `design` says what a run of some size can see, `bootstrap` resamples clusters. Frames
-are `tables`' business.
+means       estimates and their intervals             families    adjustment for several tests
+spread      standard errors, degrees of freedom       design      detectable differences, sample sizes
+clusters    connected samples, bounds of means        bootstrap   resampling of clusters
+factors     speakers and sentences, nested or crossed
 """
 
 from __future__ import annotations
@@ -10,23 +11,35 @@ from __future__ import annotations
 from echat_eval.stats.bootstrap import cluster_bootstrap
 from echat_eval.stats.clusters import Bounds, connected_clusters, mean_bounds
 from echat_eval.stats.design import Detectable, detectable_difference, samples_needed, working_spread
-from echat_eval.stats.families import holm
-from echat_eval.stats.means import (
-    Estimate,
-    cluster_mean,
-    macro_mean,
-    ratio_difference,
+from echat_eval.stats.factors import (
+    SENTENCES,
+    STATED,
+    Design,
+    Sentences,
+    Unit,
+    as_design,
+    unit_codes,
+    units_of,
 )
-from echat_eval.stats.spread import Spread, spread
+from echat_eval.stats.families import holm
+from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
+from echat_eval.stats.spread import Spread, crossed_spread, spread
 
 __all__ = [
+    "SENTENCES",
+    "STATED",
     "Bounds",
+    "Design",
     "Detectable",
     "Estimate",
+    "Sentences",
     "Spread",
+    "Unit",
+    "as_design",
     "cluster_bootstrap",
     "cluster_mean",
     "connected_clusters",
+    "crossed_spread",
     "detectable_difference",
     "holm",
     "macro_mean",
@@ -34,5 +47,7 @@ __all__ = [
     "ratio_difference",
     "samples_needed",
     "spread",
+    "unit_codes",
+    "units_of",
     "working_spread",
 ]

@@ -1,10 +1,10 @@
-"""Which samples vary together, and where a mean may lie when some of its values are missing."""
+"""Clusters of samples that vary together, and bounds of a mean with missing values."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +22,13 @@ __all__ = ["Bounds", "clusters_of", "connected_clusters", "mean_bounds"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Where a mean may lie when some of its values are missing.
+    """Bounds of a mean with missing values.
 
     Attributes:
-        low: the mean if every missing value were the metric's lowest; None if the metric is open there.
-        high: the mean if every missing value were its highest; None if the metric is open there.
-        n: rows counted, missing ones included.
-        missing: how many of them are missing.
+        low: the mean if every missing value were the metric's lowest; None if the metric has no lowest.
+        high: the mean if every missing value were the metric's highest; None if it has no highest.
+        n: number of rows, including missing ones.
+        missing: number of missing rows.
     """
 
     low: float | None
@@ -38,12 +38,12 @@ class Bounds:
 
 
 def connected_clusters(keys: Sequence[Sequence[Hashable | None]]) -> NDArray[np.int64]:
-    """Return the cluster of every sample: connected components over what samples share.
+    """Return the cluster of every sample: connected components over shared keys.
 
     Args:
-        keys: per sample what may link it to others, in one order for all, such as (speaker, transcript,
-            contrast group). None and NaN link nothing; equal values at different positions link nothing.
-            Samples of all tasks go in together, so that a speaker joins tasks.
+        keys: per sample its keys in a fixed order, such as (speaker, transcript, contrast group). Equal
+            keys at the same position link two samples; None and NaN link nothing. Pass the samples of all
+            tasks together, so that a speaker links tasks.
 
     Returns:
         (samples,) cluster numbers from 0, in order of first appearance.
@@ -62,7 +62,7 @@ def connected_clusters(keys: Sequence[Sequence[Hashable | None]]) -> NDArray[np.
     first: dict[tuple[int, Hashable], int] = {}
     for i, row in enumerate(keys):
         for position, key in enumerate(row):
-            if key is None or key != key:  # NaN is how a frame spells None
+            if key is None or key != key:  # data frames have NaN for None
                 continue
             a, b = find(first.setdefault((position, key), i)), find(i)
             root[max(a, b)] = min(a, b)  # the root is the first member: numbers follow appearance
@@ -82,14 +82,14 @@ def mean_bounds(
 
     Args:
         values: (rows,) a number where the state is "value", or "failed" under a metric with a worst
-            value; None elsewhere.
-        states: (rows,) of the ledger. "not applicable", and "failed" without a value, are in no mean.
-        low: the metric's lowest value; None where it is open.
-        high: the metric's highest value; None where it is open.
+            value; None otherwise.
+        states: (rows,) states of the scores. "not applicable", and "failed" without a value, are in no mean.
+        low: the metric's lowest value; None if it has none.
+        high: the metric's highest value; None if it has none.
         weights: (rows,) for a ratio metric.
 
     Raises:
-        BadData: no row that could be in a mean, or a "value" without a finite number.
+        BadData: no row counts in the mean, or a "value" is not a finite number.
     """
     numbers, shares, missing = [], [], []
     for i, (value, state) in enumerate(zip(values, states, strict=True)):
@@ -114,10 +114,8 @@ def mean_bounds(
     return Bounds(low=filled(low), high=filled(high), n=len(numbers) + len(missing), missing=len(missing))
 
 
-def clusters_of(samples: Sequence[Sample]) -> list[int]:
-    """Return each sample's cluster: what shares a speaker, a transcript or a contrast group, across tasks."""
-    keys = [
-        (s.speaker, s.transcript, (s.task, s.contrast_group) if s.contrast_group is not None else None)
-        for s in samples
-    ]
-    return [int(code) for code in connected_clusters(keys)]
+def clusters_of(samples: Sequence[Sample]) -> list[Any]:
+    """Return the speaker and sentence of each sample, in order; see `factors.units_of`."""
+    from echat_eval.stats.factors import units_of
+
+    return list(units_of(samples).values())

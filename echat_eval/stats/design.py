@@ -1,4 +1,4 @@
-"""What a run of some size can see: smallest detectable differences and the samples that would do."""
+"""Design of runs: smallest detectable differences, and the samples that a margin needs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Detectable", "detectable_difference", "samples_needed", "working_spread"]
 
-#: Degrees of freedom from which Student's t is taken for normal here.
+#: Degrees of freedom above which Student's t is treated as normal.
 _MANY = 1e5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detectable:
-    """How many samples a margin needs.
+    """Number of samples that a margin needs.
 
     Attributes:
         samples: paired samples.
-        clusters: clusters, if new samples come in clusters of the sizes seen so far.
+        clusters: clusters, if new samples come in clusters of the same sizes.
     """
 
     samples: int
@@ -37,15 +37,15 @@ class Detectable:
 def detectable_difference(
     se: ArrayLike, df: ArrayLike, *, level: float = 0.95, power: float = 0.8, limit: float | None = None
 ) -> NDArray[np.float64]:
-    """Return the smallest difference that one bound of the interval will exclude with this power.
+    """Return the smallest difference that one bound of the interval excludes with this power.
 
     Args:
         se: (...,) standard error of the difference, assumed or from a run.
         df: (...,) its degrees of freedom.
-        level: coverage of the two-sided interval whose one bound decides.
-        power: chance to see a difference of the returned size.
-        limit: None takes `se` as known. 0.8 takes the upper 80 % limit of the spread that a run's `se` is
-            compatible with: a run that happened to vary little promises no more than it can keep.
+        level: coverage of the two-sided interval, one bound of which decides.
+        power: probability of detecting a difference of the returned size.
+        limit: None takes `se` as known. 0.8 takes the upper 80 % confidence limit of the spread behind a
+            run's `se`, so that a run with little variation by chance does not promise too much.
 
     Returns:
         (...,) in the units of `se`: the noncentral t's parameter times the standard error.
@@ -63,7 +63,7 @@ def detectable_difference(
 
 
 def working_spread(sd: float, sizes: ArrayLike, *, correlation: float = 0.0) -> Spread:
-    """Return the spread of a mean before there is a run, from assumed numbers.
+    """Return the spread of a mean from assumed numbers, before a run.
 
     Args:
         sd: standard deviation of one sample's (paired) value.
@@ -71,7 +71,7 @@ def working_spread(sd: float, sizes: ArrayLike, *, correlation: float = 0.0) -> 
         correlation: of values within a cluster, 0 to 1.
 
     Raises:
-        BadData: fewer than two clusters, or numbers outside their range.
+        BadData: fewer than two clusters, or a number outside its range.
     """
     counts = np.asarray(sizes, dtype=np.float64)
     if counts.ndim != 1 or counts.size < 2 or not (counts > 0).all():
@@ -101,31 +101,31 @@ def samples_needed(
     power: float = 0.8,
     limit: float | None = None,
 ) -> Detectable | None:
-    """Return how many samples bring the smallest detectable difference down to a margin.
+    """Return the samples that bring the smallest detectable difference down to a margin.
 
     Args:
         margin: above 0, in the units of `se`.
-        se: standard error seen (or assumed) with `n` samples in `clusters` clusters.
+        se: standard error, observed or assumed, with `n` samples in `clusters` clusters.
         df: its degrees of freedom.
-        n: samples.
-        clusters: clusters; more samples are taken to come in more clusters of the same sizes.
+        n: number of samples.
+        clusters: number of clusters; further samples are assumed to come in clusters of the same sizes.
         level: as in `detectable_difference`.
         power: as in `detectable_difference`.
         limit: as in `detectable_difference`.
 
     Returns:
-        None where no factor up to a million would do.
+        None if a factor of a million is not enough.
     """
-    if limit is not None:  # the doubt about the spread is that of the run at hand, not of the larger one
+    if limit is not None:  # the uncertainty of the spread is that of this run, not of the larger one
         se = se * math.sqrt(df / (2 * float(gammaincinv(df / 2, 1 - limit))))
 
-    def seen(factor: float) -> float:
+    def detectable(factor: float) -> float:
         return float(detectable_difference(se / math.sqrt(factor), df * factor, level=level, power=power))
 
     low, high = 1e-3, 1e6
-    if seen(high) > margin:
+    if detectable(high) > margin:
         return None
     for _ in range(60):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if seen(middle) > margin else (low, middle)
+        low, high = (middle, high) if detectable(middle) > margin else (low, middle)
     return Detectable(samples=math.ceil(n * high), clusters=max(2, math.ceil(clusters * high)))

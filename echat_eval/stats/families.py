@@ -1,4 +1,4 @@
-"""Several tests at once: Holm's step-down adjustment."""
+"""Adjustment of p-values for several tests: Holm's step-down method."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Return Holm-adjusted p-values along the last axis.
 
     Args:
-        p_values: (..., tests). NaN (a test that cannot be made) counts as 1 and stays in the family.
+        p_values: (..., tests). NaN (a test that is not possible) counts as 1 and stays in the family.
 
     Returns:
-        (..., tests) in [0, 1]; a test is rejected at family error alpha where the result is <= alpha.
+        (..., tests) in [0, 1]; reject a hypothesis at family-wise error alpha if its result is <= alpha.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6(2).
 

@@ -1,30 +1,37 @@
 """Means, ratios and macro means over samples, with intervals over clusters.
 
-The estimand is the mean over samples; what varies independently is the cluster (samples that share a
-speaker, a transcript or a contrast group). How the interval is made is told in `spread`.
+The estimand is the mean over samples; the independent units are clusters (samples that share a speaker,
+a transcript or a contrast group). Where speakers and sentences cross, both are sources of variation (see
+`factors.Design`). `spread` documents the interval.
 
-What cannot be told is None, never a width of zero: one cluster says nothing about the spread between
-clusters, and neither do values that are all the same (280 times 100 does not mean that 0 cannot happen).
-Values that differ but balance to the same sum in every cluster (+x and -x in each contrast group) do have
-an interval of no width: there the balance itself was seen in every cluster.
+An unknown bound is None, never an interval of zero width. One cluster carries no information about the
+spread between clusters, and neither do constant values (280 times 100 does not exclude 0).
+Values that differ but cancel to the same sum in every cluster (+x and -x in each contrast group) do have
+an interval of zero width, because every cluster confirms that they cancel.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
-from echat_eval.stats.spread import ALL_IN_ONE, spread
+from echat_eval.stats.factors import as_design, numbered
+from echat_eval.stats.spread import ALL_IN_ONE, crossed_spread, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
+    from echat_eval.stats.factors import Clusters, Design
+
     Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
 
 __all__ = ["Estimate", "cluster_mean", "macro_mean", "ratio_difference"]
 
@@ -35,11 +42,11 @@ class Estimate:
 
     Attributes:
         value: the mean, or the ratio sum(value x weight) / sum(weight).
-        low, high: two-sided interval at `level`; None: cannot tell (see the module's docstring).
-        se: standard error; None with one cluster, 0.0 where nothing varied.
+        low, high: two-sided interval at `level`; None: unknown (see the module's docstring).
+        se: standard error; None with one cluster, 0.0 for constant values.
         df: degrees of freedom; None with one cluster.
-        n: samples.
-        clusters: clusters.
+        n: number of samples.
+        clusters: number of clusters; of the smaller factor if speakers and sentences cross.
         level: coverage, such as 0.95.
     """
 
@@ -55,7 +62,7 @@ class Estimate:
 
 def cluster_mean(
     values: ArrayLike,
-    clusters: ArrayLike,
+    clusters: Clusters,
     *,
     weights: ArrayLike | None = None,
     level: float = 0.95,
@@ -64,76 +71,88 @@ def cluster_mean(
 
     Args:
         values: (samples,) finite.
-        clusters: (samples,) any labels; equal labels are one cluster.
-        weights: (samples,) not negative; the mean is then sum(values x weights) / sum(weights), as for a
-            corpus word error rate whose weights are reference words.
+        clusters: a design, (samples,) labels (equal labels are one cluster), or (samples, 2) units.
+        weights: (samples,) not negative; the mean is then sum(values x weights) / sum(weights), as in a
+            corpus word error rate, whose weights are reference words.
         level: coverage of the two-sided interval.
 
     Raises:
-        BadData: nothing to average, lengths that differ, a value that is not finite, a negative weight,
+        BadData: nothing to average, different lengths, a value that is not finite, a negative weight,
             weights that sum to 0, or a level outside (0, 1).
 
-    The point is summed exactly, so values that cancel give 0.0 and not a rounding error:
+    The sum is exact, so values that cancel give 0.0 and not a rounding error:
 
     >>> cluster_mean([0.1, 0.2, -0.2, -0.1], ["a", "a", "b", "b"]).value
     0.0
-    >>> cluster_mean([1.0, 0.0, 1.0], ["a", "a", "a"]).low is None  # one cluster: cannot tell
+    >>> cluster_mean([1.0, 0.0, 1.0], ["a", "a", "a"]).low is None  # one cluster: unknown
     True
     """
-    codes = _numbered(clusters)
-    x, w = _column("value", values, codes.size), _weights(weights, codes.size)
+    design = as_design(clusters)
+    x, w = _column("value", values, len(design)), _weights(weights, len(design))
     mean = math.fsum(x * w) / math.fsum(w)
     part = w / math.fsum(w) * len(x)
     constant = bool(np.ptp(x[w > 0]) == 0)
-    return _estimate(mean, part * (x - mean), _per_cluster(part, codes) / len(x), codes, constant, level)
+    residual = part * (x - mean)
+
+    def sums(codes: Codes) -> _Sums:
+        return _Sums(_per_cluster(residual, codes), _per_cluster(part, codes) / len(x))
+
+    return _estimate(mean, residual, sums, design, constant, level)
 
 
-def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Estimate:
+def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: Clusters, *, level: float = 0.95) -> Estimate:
     """Return the mean of the strata's means, with an interval over clusters.
 
-    With values 1 for a right answer and the gold label as stratum this is the macro recall (UAR); with the
-    paired differences of two systems' answers it is the difference of their macro recalls.
+    With 1 for a correct answer, 0 otherwise, and the gold label as stratum, it is the macro recall (UAR);
+    with paired differences of two systems' answers, it is the difference of their macro recalls.
 
     Args:
         values: (samples,) finite.
-        strata: (samples,) labels that are averaged within before they are averaged over.
-        clusters: (samples,) any labels.
+        strata: (samples,) labels; values are averaged within each label, then over labels.
+        clusters: as in `cluster_mean`.
         level: coverage.
 
     The variance is CR2's for a design of stratum means. The degrees of freedom use each cluster's mean share
-    of the strata. A stratum that lies in one cluster leaves the interval untold (low and high None).
+    of the strata. If one cluster contains a whole stratum, there is no interval (low and high None).
 
     Raises:
         BadData: as `cluster_mean`.
     """
-    codes, kinds = _numbered(clusters), _numbered(strata)
-    x = _column("value", values, codes.size)
-    groups, labels = int(codes.max()) + 1, int(kinds.max()) + 1
+    design, kinds = as_design(clusters), numbered(strata)
+    n = len(design)
+    x = _column("value", values, n)
+    if kinds.shape != (n,):
+        raise BadData(f"got {kinds.size} strata and {n} clusters; expected one of each per sample")
+    labels = int(kinds.max()) + 1
     sizes = np.bincount(kinds, minlength=labels)
     means = np.array([math.fsum(x[kinds == k]) / sizes[k] for k in range(labels)])
-    part = len(x) / (labels * sizes[kinds])
-    residual = part * (x - means[kinds])
-    cells = codes * labels + kinds
-    shares = np.bincount(cells, minlength=groups * labels).reshape(groups, labels) / sizes
-    told = bool((shares < ALL_IN_ONE).all())
-    # CR2 inflates each stratum's residuals by its own share; `spread` will inflate by the mean share.
-    mean_share = shares.mean(axis=1)
-    own = np.sqrt(1 - np.minimum(shares, ALL_IN_ONE))[codes, kinds]
-    scaled = residual / own * np.sqrt(1 - np.minimum(mean_share, ALL_IN_ONE))[codes]
+    residual = n / (labels * sizes[kinds]) * (x - means[kinds])
+
+    def shares(codes: Codes) -> Floats:
+        """Return each cluster's share of every stratum, (clusters, strata)."""
+        groups = int(codes.max()) + 1
+        counts = np.bincount(codes * labels + kinds, minlength=groups * labels)
+        return counts.reshape(groups, labels) / sizes
+
+    def sums(codes: Codes) -> _Sums:
+        # CR2 inflates each stratum's residuals by its own share; `spread` inflates by the mean share.
+        own, mean_share = shares(codes), shares(codes).mean(axis=1)
+        scale = np.sqrt(1 - np.minimum(own, ALL_IN_ONE))[codes, kinds]
+        scaled = residual / scale * np.sqrt(1 - np.minimum(mean_share, ALL_IN_ONE))[codes]
+        return _Sums(_per_cluster(scaled, codes), mean_share)
+
+    estimable = all((shares(codes) < ALL_IN_ONE).all() for codes in design.factors)
     mean = math.fsum(means) / labels
-    constant = bool(np.ptp(x) == 0) or not told
-    found = _estimate(mean, scaled, mean_share, codes, constant, level, squares=float((residual**2).sum()))
-    if told or found.se is None:
-        return found
-    return Estimate(value=mean, low=None, high=None, se=None, df=None, n=len(x), clusters=groups, level=level)
+    estimate = _estimate(mean, residual, sums, design, bool(np.ptp(x) == 0) or not estimable, level)
+    return estimate if estimable or estimate.se is None else replace(estimate, se=None, df=None)
 
 
 def ratio_difference(
     values: ArrayLike,
     weights: ArrayLike,
-    against_values: ArrayLike,
-    against_weights: ArrayLike,
-    clusters: ArrayLike,
+    baseline_values: ArrayLike,
+    baseline_weights: ArrayLike,
+    clusters: Clusters,
     *,
     level: float = 0.95,
 ) -> Estimate:
@@ -141,76 +160,71 @@ def ratio_difference(
 
     Args:
         values: (samples,) of the candidate.
-        weights: (samples,) of the candidate, such as the words of its own reply.
-        against_values: (samples,) of the other system.
-        against_weights: (samples,) of the other system.
-        clusters: (samples,) any labels.
+        weights: (samples,) of the candidate, such as the number of words in its reply.
+        baseline_values: (samples,) of the baseline.
+        baseline_weights: (samples,) of the baseline.
+        clusters: as in `cluster_mean`.
         level: coverage.
 
-    The interval is the delta method's: residuals of both ratios, differenced within samples.
+    The interval comes from the delta method: differences within samples of both ratios' residuals.
 
     Raises:
         BadData: as `cluster_mean`.
     """
-    codes = _numbered(clusters)
-    n = codes.size
-    difference, residual, shares = 0.0, np.zeros(n), np.zeros(int(codes.max()) + 1)
-    for sign, value, weight in ((1.0, values, weights), (-1.0, against_values, against_weights)):
+    design = as_design(clusters)
+    n = len(design)
+    difference, residual, parts = 0.0, np.zeros(n), []
+    for sign, value, weight in ((1.0, values, weights), (-1.0, baseline_values, baseline_weights)):
         x, w = _column("value", value, n), _weights(weight, n)
         ratio = math.fsum(x * w) / math.fsum(w)
-        part = w / math.fsum(w) * n
+        parts.append(w / math.fsum(w) * n)
         difference += sign * ratio
-        residual += sign * part * (x - ratio)
-        shares += _per_cluster(part, codes) / n / 2
+        residual += sign * parts[-1] * (x - ratio)
+
+    def sums(codes: Codes) -> _Sums:
+        first, second = (_per_cluster(part, codes) / n / 2 for part in parts)
+        return _Sums(_per_cluster(residual, codes), first + second)
+
     constant = bool((residual == 0).all()) and difference != 0
-    return _estimate(difference, residual, shares, codes, constant, level)
+    return _estimate(difference, residual, sums, design, constant, level)
+
+
+class _Sums(NamedTuple):
+    """Residual sums and shares of the weight of one partition's clusters, (clusters,) each."""
+
+    residuals: Floats
+    shares: Floats
 
 
 def _estimate(
     value: float,
     residual: Floats,
-    shares: Floats,
-    codes: NDArray[np.int64],
+    sums: Callable[[Codes], _Sums],
+    design: Design,
     constant: bool,
     level: float,
-    *,
-    squares: float | None = None,
 ) -> Estimate:
     """Return the estimate whose samples have these residuals (see `spread` for their units)."""
     if not 0 < level < 1:
         raise BadData(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    n, groups = len(residual), int(codes.max()) + 1
-    total = float((residual**2).sum()) if squares is None else squares
-    found = spread(_per_cluster(residual, codes), shares, squares=np.asarray(total), n=n)
-    if math.isnan(se := float(found.se)):
-        return Estimate(value=value, low=None, high=None, se=None, df=None, n=n, clusters=groups, level=level)
-    df = float(found.df)
-    half = float(stdtrit(df, 0.5 + level / 2)) * se
-    return Estimate(
-        value=value,
-        low=None if constant else value - half,
-        high=None if constant else value + half,
-        se=0.0 if constant else se,
-        df=df,
-        n=n,
-        clusters=groups,
-        level=level,
+    n, squares = len(residual), np.asarray(float((residual**2).sum()))
+    parts = [sums(codes) for codes in design.partitions]
+    spreads = [spread(part.residuals, part.shares, squares=squares, n=n) for part in parts]
+    uncertainty = crossed_spread(*spreads) if design.crossed else spreads[0]
+    known = Estimate(
+        value=value, low=None, high=None, se=None, df=None, n=n, clusters=design.clusters, level=level
     )
+    if math.isnan(se := float(uncertainty.se)):
+        return known
+    df = float(uncertainty.df)
+    if constant:
+        return replace(known, se=0.0, df=df)
+    half = float(stdtrit(df, 0.5 + level / 2)) * se
+    return replace(known, low=value - half, high=value + half, se=se, df=df)
 
 
-def _per_cluster(values: Floats, codes: NDArray[np.int64]) -> Floats:
+def _per_cluster(values: Floats, codes: Codes) -> Floats:
     return np.bincount(codes, weights=values).astype(np.float64)
-
-
-def _numbered(labels: ArrayLike) -> NDArray[np.int64]:
-    """Return labels of any kind as numbers from 0, or raise BadData."""
-    array = np.asarray(labels)
-    if array.ndim != 1 or array.size == 0:
-        raise BadData(f"got labels of shape {array.shape}; expected one per sample, at least one sample")
-    if array.dtype != object:
-        return np.unique(array, return_inverse=True)[1].astype(np.int64)
-    seen: dict[object, int] = {}
-    return np.array([seen.setdefault(label, len(seen)) for label in array], dtype=np.int64)
 
 
 def _column(name: str, values: ArrayLike, n: int) -> Floats:

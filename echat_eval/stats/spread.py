@@ -1,4 +1,4 @@
-"""What clusters say about the uncertainty of a mean.
+"""Uncertainty of a mean over clusters: standard error and degrees of freedom.
 
 With cluster shares h_g of the weight and residual sums S_g over clusters, the variance of a mean is CR2's,
 and its degrees of freedom are Satterthwaite's; both have a closed form for an intercept:
@@ -6,11 +6,11 @@ and its degrees of freedom are Satterthwaite's; both have a closed form for an i
     Var = sum_g S_g^2 / (1 - h_g) / n^2
     1 / df = sum_g h_g^2 + (sum_g a_g)^2 - sum_g a_g^2,   a_g = h_g^2 / (1 - h_g)
 
-Clusters of one size give Student's t on the cluster means. This df takes samples of a cluster for
-independent. Where they are not and the sizes differ it is too high, and a gate built on it passes too often
-(bench/gate_sim.py); the df that uses the within-cluster correlation estimated from the same data (Imbens and
-Kolesar) is too low. 1 / df here is the mean of the two, which is the published df wherever the data show no
-correlation within clusters, and wherever sizes are equal.
+Clusters of equal size give Student's t on the cluster means. This df assumes independent samples within a
+cluster. If they correlate and the sizes differ, it is too high, and a gate that uses it passes too often
+(bench/gate/simulate.py). The df that uses the within-cluster correlation estimated from the same data
+(Imbens and Kolesar) is too low. Here 1 / df is the mean of the two; it equals the published df if the data
+show no correlation within clusters, or if sizes are equal.
 
 Sources: Bell and McCaffrey (2002), Survey Methodology 28(2); Imbens and Kolesar (2016), Review of Economics
 and Statistics 98(4); Pustejovsky and Tipton (2018), Journal of Business & Economic Statistics 36(4).
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ALL_IN_ONE", "Spread", "satterthwaite", "spread", "working_variances"]
+__all__ = ["ALL_IN_ONE", "Spread", "crossed_spread", "satterthwaite", "spread", "working_variances"]
 
-#: Share of the weight in one cluster from which the others are too little to estimate a spread from.
+#: Share of the weight in one cluster above which the others are too small to estimate a spread.
 ALL_IN_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """What clusters say about the uncertainty of a mean, one number per batch entry.
+    """Uncertainty of a mean over clusters, one number per batch entry.
 
     Attributes:
-        se: (...,) standard error; NaN where one cluster has all the weight.
+        se: (...,) standard error; NaN if one cluster has all the weight.
         df: (...,) degrees of freedom; NaN likewise.
-        correlation: (...,) within-cluster correlation estimated on the way, in [0, 1].
+        correlation: (...,) estimated within-cluster correlation, in [0, 1].
     """
 
     se: Floats
@@ -53,13 +53,12 @@ def spread(sums: Floats, shares: Floats, *, squares: Floats, n: int) -> Spread:
     """Return CR2 standard errors and degrees of freedom of means, for a batch at once.
 
     Args:
-        sums: (..., clusters) residuals summed over each cluster, in units where the mean's error is their
-            total / n.
-        shares: (..., clusters) each cluster's share of the weight, summing to 1; one row may serve a batch.
+        sums: (..., clusters) residuals summed per cluster, in units where the mean's error is total / n.
+        shares: (..., clusters) each cluster's share of the weight, summing to 1; broadcast over a batch.
         squares: (...,) sum of the squared residuals of samples.
-        n: samples.
+        n: number of samples.
     """
-    told = (shares < ALL_IN_ONE).all(axis=-1)
+    estimable = (shares < ALL_IN_ONE).all(axis=-1)
     rest = np.where(shares < ALL_IN_ONE, 1.0 - shares, 1.0)
     variance = (sums**2 / rest).sum(axis=-1) / n**2
     rho = _correlation(sums, shares, squares, n)
@@ -67,19 +66,38 @@ def spread(sums: Floats, shares: Floats, *, squares: Floats, n: int) -> Spread:
     independent = satterthwaite(shares, sizes, rest)
     correlated = satterthwaite(shares, working_variances(sizes, rho[..., None]), rest)
     return Spread(
-        se=np.where(told, np.sqrt(variance), np.nan),
-        df=np.where(told, 2.0 / (1.0 / independent + 1.0 / correlated), np.nan),
+        se=np.where(estimable, np.sqrt(variance), np.nan),
+        df=np.where(estimable, 2.0 / (1.0 / independent + 1.0 / correlated), np.nan),
         correlation=rho,
     )
 
 
+def crossed_spread(speakers: Spread, sentences: Spread, cells: Spread) -> Spread:
+    """Return the spread of a mean over two crossed factors from the one-way spreads.
+
+    The variance is V_speakers + V_sentences - V_cells: what varies within cells counts once. It can
+    fall below what one factor alone shows, even below 0, so the larger one-way variance is its lower limit.
+    The degrees of freedom are those of the factor with fewer: min(speakers, sentences) - 1 if balanced.
+
+    Sources: Cameron, Gelbach and Miller (2011), Journal of Business & Economic Statistics 29(2); MacKinnon,
+    Nielsen and Webb (2021), the same journal 39(2); Menzel (2021), Econometrica 89(5).
+    """
+    both = speakers.se**2 + sentences.se**2 - cells.se**2
+    larger = np.maximum(speakers.se, sentences.se)
+    return Spread(
+        se=np.sqrt(np.maximum(both, larger**2)),
+        df=np.minimum(speakers.df, sentences.df),
+        correlation=np.maximum(speakers.correlation, sentences.correlation),
+    )
+
+
 def working_variances(sizes: Floats, rho: Floats) -> Floats:
-    """Return the variances of cluster sums if samples of one cluster correlate by `rho`."""
+    """Return the variances of cluster sums for a within-cluster correlation of `rho`."""
     return (1 - rho) * sizes + rho * sizes**2
 
 
 def _correlation(sums: Floats, shares: Floats, squares: Floats, n: int) -> Floats:
-    """Return the within-cluster correlation that makes the ANOVA ratio what it is, in [0, 1]."""
+    """Return the within-cluster correlation that matches the ANOVA ratio, in [0, 1]."""
     sizes = np.where(shares > 0, n * shares, 1.0)
 
     def expected(variances: Floats) -> tuple[Floats, Floats]:
@@ -96,7 +114,7 @@ def _correlation(sums: Floats, shares: Floats, squares: Floats, n: int) -> Float
 
 
 def satterthwaite(shares: Floats, variances: Floats, rest: Floats) -> Floats:
-    """Return the degrees of freedom of CR2's variance if cluster sums have these variances.
+    """Return the degrees of freedom of CR2's variance for these variances of cluster sums.
 
     It is trace(M)^2 / trace(M^2), M the covariance of the cluster sums' residuals over sqrt(1 - share);
     M is diagonal plus rank 2, so both traces cost one pass over the clusters.

@@ -19,10 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from echat_eval.io.files import copy_atomically, write_atomically
-from echat_eval.io.hashing import sha256_of
+from echat_eval.io.files import write_whole
 from echat_eval.io.jsonl import dumps, loads
-from echat_eval.store.manifest import CacheCounts, CacheTally
 
 __all__ = ["ROW_KINDS", "Cache", "Kind", "audio_paths", "cache_folder"]
 
@@ -174,7 +172,7 @@ class Cache:
             if database is not None and self.folder is not None:
                 target = _audio_path(self.folder, sha256)
                 if not target.exists():
-                    copy_atomically(path, target)
+                    write_whole(target, path.read_bytes())
 
     def take_audio(self, sha256: str, target: Path) -> bool:
         """Copy stored audio to `target`; return False if it is missing or damaged.
@@ -192,19 +190,17 @@ class Cache:
             return False
         # Outside the block: a run folder that cannot be written is not the cache's fault.
         if not target.exists():
-            write_atomically(target, content, durable=False)
+            write_whole(target, content)
         return True
 
     # -- counting and writing -------------------------------------------------
 
-    def tally(self) -> CacheTally:
+    def tally(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return kind -> owner -> hits and stored rows of this object, and reset the counts."""
-        tally: dict[str, dict[str, CacheCounts]] = {}
+        tally: dict[str, dict[str, dict[str, int]]] = {}
         with self._lock:
-            for kind, owner in sorted({(kind, owner) for kind, owner, _ in self._counts}):
-                tally.setdefault(kind, {})[owner] = CacheCounts(
-                    hits=self._counts[kind, owner, "hits"], stored=self._counts[kind, owner, "stored"]
-                )
+            for (kind, owner, event), count in sorted(self._counts.items()):
+                tally.setdefault(kind, {}).setdefault(owner, {"hits": 0, "stored": 0})[event] = count
             self._counts.clear()
         return tally
 
@@ -308,7 +304,7 @@ def _read_audio(folder: Path, sha256: str) -> bytes | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    if sha256_of(content) != sha256:
+    if hashlib.sha256(content).hexdigest() != sha256:
         logger.warning("%s: damaged, and removed from the cache", path)
         path.unlink(missing_ok=True)
         return None

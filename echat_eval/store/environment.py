@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import echat_eval
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Commit", "Environment", "Hardware", "environment"]
+__all__ = ["environment"]
 
 #: Packages whose version can change a number.
 PACKAGES = (
@@ -39,60 +35,22 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """The commit of a checkout.
-
-    Attributes:
-        dirty: tracked files have changes.
-    """
-
-    id: str
-    dirty: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """The hardware of a machine; latencies are comparable only on the same hardware."""
-
-    cpu: str | None = None
-    cores: int | None = None
-    gpus: tuple[str, ...] = ()
-    device: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """The environment of a run. A fact is None in a run that did not record it.
-
-    Attributes:
-        echat_eval: version of this package.
-        commit: None for an installed wheel.
-        packages: package whose version can change a number -> version.
-    """
-
-    echat_eval: str | None = None
-    commit: Commit | None = None
-    python: str | None = None
-    platform: str | None = None
-    packages: Mapping[str, str] = field(default_factory=dict)
-    hardware: Hardware | None = None
-
-
 @cache
-def environment() -> Environment:
+def environment() -> dict[str, Any]:
     """Return the versions, the commit and the hardware of this process."""
-    gpus = _gpus()
-    return Environment(
-        echat_eval=echat_eval.__version__,
-        commit=_commit(),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        packages={name: installed for name in PACKAGES if (installed := _version(name))},
-        hardware=Hardware(
-            cpu=_cpu(), cores=os.cpu_count(), gpus=tuple(gpus), device="cuda" if gpus else "cpu"
-        ),
-    )
+    return {
+        "echat_eval": echat_eval.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "gpus": _gpus(),
+            "device": "cuda" if _gpus() else "cpu",
+        },
+    }
 
 
 def _version(name: str) -> str | None:
@@ -102,14 +60,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> Commit | None:
+def _commit() -> dict[str, Any] | None:
     """Return the commit of a checkout and whether it has changes; None for an installed wheel."""
     root = Path(echat_eval.__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
         return None
     try:
         head = _git(root, "rev-parse", "HEAD")
-        return Commit(id=head, dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no")))
+        return {"id": head, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return None
 

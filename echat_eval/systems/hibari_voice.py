@@ -1,4 +1,4 @@
-"""hibari: a small English text-to-speech model whose weights are part of its package."""
+"""hibari: a small English text-to-speech model that comes inside its package."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echat_eval.errors import NotInstalled
-from echat_eval.io.bundled_models import asset_file, installed_version
-from echat_eval.io.hashing import unchanged_file_sha256
+from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
 from echat_eval.records import Waveform
 
 __all__ = ["HibariVoice"]
@@ -15,7 +14,7 @@ __all__ = ["HibariVoice"]
 
 @dataclass(slots=True, kw_only=True)
 class HibariVoice:
-    """Speaks English in the voice "heart" (synthetic, female) at 24 kHz; equal text gives equal audio."""
+    """Says English text in the voice "heart" (synthetic, female), 24 kHz; equal text, equal sound."""
 
     seed: int = 0
     speed: float = 1.0
@@ -25,7 +24,7 @@ class HibariVoice:
         """Load the model.
 
         Raises:
-            NotInstalled: hibari-tts is not installed.
+            NotInstalled: hibari-tts is absent.
         """
         if self._model is not None:
             return
@@ -36,11 +35,11 @@ class HibariVoice:
             raise NotInstalled(
                 "the cascade's voice needs hibari-tts; pip install hibari-tts==0.2.1"
             ) from error
-        # With a path, hibari does not look for the voice on a hub.
+        # With the path given it never looks for a voice on a hub.
         self._model = Hibari(model=str(path))
 
     def close(self) -> None:
-        """Free the model."""
+        """Let the model go."""
         self._model = None
 
     def say(self, text: str) -> Waveform:
@@ -49,7 +48,6 @@ class HibariVoice:
         return Waveform(samples=self._model(text, speed=self.speed, seed=self.seed), sample_rate=24000)
 
     def fingerprint(self) -> str:
-        """Return version, hash of the weights and settings."""
+        """Version, weight hash and settings."""
         version = installed_version("hibari-tts")
-        weights = unchanged_file_sha256(asset_file("hibari-heart"))
-        return f"hibari-tts {version} {weights} {self.seed} {self.speed:g}"
+        return f"hibari-tts {version} {file_sha256(asset_file('hibari-heart'))} {self.seed} {self.speed:g}"

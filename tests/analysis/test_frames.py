@@ -93,7 +93,7 @@ def test_a_colon_selects_one_of_several_systems(tmp_path: Path) -> None:
         load_run(str(tmp_path))
 
 
-def test_clusters_cross_tasks_but_contrast_groups_do_not() -> None:
+def test_speakers_cross_tasks_but_contrast_groups_do_not() -> None:
     def row(task: str, sample: str, **more: Any) -> dict[str, Any]:
         return {**ROW, "task": task, "sample_id": sample, **more}
 
@@ -106,14 +106,15 @@ def test_clusters_cross_tasks_but_contrast_groups_do_not() -> None:
     ]
     table = check_table(pd.DataFrame(rows))
     got = pair(table, table, metrics=["empathy"])
-    assert got.frame["cluster"].tolist() == [0, 0, 0, 1, 2]
+    assert got.frame["speaker"].tolist() == [0, 1, 0, 2, 3]
+    assert got.frame["sentence"].tolist() == [0, 0, 1, 2, 3]
     assert got.linked
 
 
 def test_empty_cells_of_the_candidate_are_taken_from_the_baseline() -> None:
     plain = check_table(pd.DataFrame([{**ROW, "sample_id": s} for s in "abc"]))
     linked = check_table(pd.DataFrame([{**ROW, "sample_id": s, "speaker": "ann"} for s in "abc"]))
-    assert set(pair(plain, linked, metrics=["empathy"]).frame["cluster"]) == {0}
+    assert set(pair(plain, linked, metrics=["empathy"]).frame["speaker"]) == {0}
 
 
 def test_a_metric_absent_from_a_table_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Clusters as connected components, bounds of means with missing values, and resampling of clusters."""
+"""Clusters as connected components, bounds of means with missing values, and the cluster bootstrap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = st.one_of(st.none(), st.integers(0, 6))
 
 
 def closure(keys: list[tuple[object, ...]]) -> np.ndarray:
-    """Return which samples are linked, by multiplying the graph with itself until nothing changes."""
+    """Return the transitive closure of shared keys, by powers of the adjacency matrix."""
     link = np.array(
         [
             [
@@ -37,13 +37,13 @@ def test_clusters_are_the_transitive_closure(keys: list[tuple[object, ...]]) -> 
     assert list(dict.fromkeys(codes.tolist())) == list(range(codes.max() + 1))
 
 
-def test_blank_keys_and_equal_keys_at_other_positions_link_nothing() -> None:
+def test_empty_keys_and_equal_keys_at_other_positions_do_not_link() -> None:
     nan = float("nan")  # one object, as frames share it
     keys = [("a", None, nan), (None, "a", None), (None, None, "a"), (None, None, nan)]
     assert connected_clusters(keys).tolist() == [0, 1, 2, 3]
 
 
-def test_a_speaker_joins_tasks() -> None:
+def test_shared_speaker_links_samples_of_two_tasks() -> None:
     emotion, age = [("ann", "t1"), ("bob", "t2")], [("ann", "t3"), ("cid", "t2")]
     assert connected_clusters(emotion + age).tolist() == [0, 1, 0, 1]
 
@@ -52,7 +52,7 @@ STATES = ["value", "failed", "missing", "not applicable"]
 
 
 @pytest.mark.parametrize(
-    ("values", "low", "high", "weights", "want"),
+    ("values", "low", "high", "weights", "expected"),
     [
         ([50.0, 0.0, None, None], 0, 100, None, (50 / 3, 50.0, 3, 1)),
         (
@@ -65,26 +65,26 @@ STATES = ["value", "failed", "missing", "not applicable"]
         ([0.5, 0.0, None, None], 0, None, [2, 6, 2, 1], (0.1, None, 3, 1)),
     ],
 )
-def test_missing_rows_widen_a_mean_to_its_bounds(values, low, high, weights, want) -> None:  # type: ignore[no-untyped-def]
-    got = mean_bounds(values, STATES, low, high, weights=weights)
-    assert (got.low, got.high, got.n, got.missing) == (pytest.approx(want[0]), want[1], want[2], want[3])
+def test_missing_rows_widen_a_mean_to_its_bounds(values, low, high, weights, expected) -> None:  # type: ignore[no-untyped-def]
+    bounds = mean_bounds(values, STATES, low, high, weights=weights)
+    assert (bounds.low, bounds.high, bounds.n, bounds.missing) == (pytest.approx(expected[0]), *expected[1:])
 
 
-def test_nothing_missing_is_a_point_even_on_an_open_range() -> None:
-    got = mean_bounds([1.0, 2.0], ["value", "value"], None, None)
-    assert (got.low, got.high) == (1.5, 1.5)
+def test_bounds_without_missing_rows_equal_the_mean() -> None:
+    bounds = mean_bounds([1.0, 2.0], ["value", "value"], None, None)
+    assert (bounds.low, bounds.high) == (1.5, 1.5)
 
 
 @pytest.mark.parametrize(
     ("values", "states"),
     [([None], ["not applicable"]), ([None], ["value"]), ([float("nan")], ["value"]), ([], [])],
 )
-def test_bounds_of_nothing_are_bad_data(values: list[float | None], states: list[str]) -> None:
+def test_bounds_without_rows_raise_bad_data(values: list[float | None], states: list[str]) -> None:
     with pytest.raises(BadData):
         mean_bounds(values, states, 0, 1)
 
 
-def test_bootstrap_se_is_the_analytic_one() -> None:
+def test_bootstrap_se_equals_the_analytic_se() -> None:
     rng = np.random.default_rng(1)
     cluster = np.repeat(np.arange(200), 4)
     x = rng.normal(size=800) + rng.normal(size=200)[cluster]
@@ -92,17 +92,17 @@ def test_bootstrap_se_is_the_analytic_one() -> None:
     assert drawn.std() == pytest.approx(cluster_mean(x, cluster).se, rel=0.05)
 
 
-def test_bootstrap_draws_whole_clusters_and_all_columns_alike() -> None:
+def test_bootstrap_draws_whole_clusters_and_shares_draws_between_columns() -> None:
     x = np.column_stack([[1.0, -1.0, 3.0, -3.0, 0.5, -0.5], [2.0, -2.0, 6.0, -6.0, 1.0, -1.0]])
     drawn = cluster_bootstrap(x, [0, 0, 1, 1, 2, 2], draws=50)
     assert np.allclose(drawn, 0)
     y = np.column_stack([np.arange(6.0), 2 * np.arange(6.0)])
-    one, two = cluster_bootstrap(y, list("aabbcd"), draws=50).T
-    assert np.allclose(two, 2 * one)
-    assert len(set(one)) > 5
-    assert np.array_equal(one, cluster_bootstrap(y[:, 0], list("aabbcd"), draws=50))
+    first, second = cluster_bootstrap(y, list("aabbcd"), draws=50).T
+    assert np.allclose(second, 2 * first)
+    assert len(set(first)) > 5
+    assert np.array_equal(first, cluster_bootstrap(y[:, 0], list("aabbcd"), draws=50))
 
 
-def test_bootstrap_refuses_nan() -> None:
+def test_bootstrap_rejects_nan() -> None:
     with pytest.raises(BadData):
         cluster_bootstrap([1.0, float("nan")], [0, 1], draws=10)
