@@ -1,9 +1,32 @@
-"""A conformance suite for authors of adapters, and the requests that it sends."""
+"""Scripted parts and conformance checks, to test systems, annotators, scorers and runs without models."""
 
 from __future__ import annotations
 
+from echat_eval.testing.annotator_suite import check_annotator
+from echat_eval.testing.fakes import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
 from echat_eval.testing.finding import Finding
 from echat_eval.testing.requests import tone_requests
+from echat_eval.testing.scorer_suite import check_scorer, scorer_cases
+from echat_eval.testing.scripted_judge import ScriptedChatClient, judge_verdict, shown_to_judge
+from echat_eval.testing.servers import ScriptedChatServer, ScriptedServer, chat_completion, prompt_of
 from echat_eval.testing.suite import check_system
 
-__all__ = ["Finding", "check_system", "tone_requests"]
+__all__ = [
+    "Finding",
+    "ScriptedAnnotator",
+    "ScriptedChatClient",
+    "ScriptedChatServer",
+    "ScriptedOracle",
+    "ScriptedScorer",
+    "ScriptedServer",
+    "ScriptedSystem",
+    "chat_completion",
+    "check_annotator",
+    "check_scorer",
+    "check_system",
+    "judge_verdict",
+    "prompt_of",
+    "scorer_cases",
+    "shown_to_judge",
+    "tone_requests",
+]

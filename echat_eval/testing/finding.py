@@ -1,4 +1,4 @@
-"""Findings of the conformance suite, and the checks that need no request."""
+"""Findings of the conformance checks, and the checks that need no call of the part's work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from echat_eval.errors import EChatError, NotInstalled, Unavailable, UsageError
 from echat_eval.records import AudioRef, Reply
 
-__all__ = ["Finding", "check_facts", "describe_reply", "finding_from_error"]
+__all__ = ["STOPPED", "Finding", "check_facts", "describe_reply", "fact", "finding_from_error"]
 
 CheckOutcome = Literal["pass", "fail", "note"]
 _SECRET = re.compile(r"sk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+", re.I)
@@ -34,44 +34,58 @@ class Finding:
     final: bool = False
 
 
-def check_facts(system: Any) -> Iterator[Finding]:
-    """Yield the findings on name, settings, fingerprint and concurrency."""
-    yield _fact("name", isinstance(system.name, str) and bool(system.name.strip()), repr(system.name))
+#: Name of the note that the remaining checks were not made.
+STOPPED = "stopped"
+
+
+def check_facts(part: Any, *, replies: bool = True) -> Iterator[Finding]:
+    """Yield the findings on name, version, settings, fingerprint and concurrency.
+
+    Args:
+        part: a system, an annotator or a scorer.
+        replies: the part is a system: it has no version, and its fingerprint may be unknown.
+    """
+    for attribute in ("name",) if replies else ("name", "version"):
+        value = getattr(part, attribute, None)
+        yield fact(attribute, isinstance(value, str) and bool(value.strip()), repr(value))
     try:
-        settings = dict(system.settings())
+        settings = dict(part.settings())
         text = json.dumps(settings, allow_nan=False)
         secret = _SECRET.search(text)
-        yield _fact(
+        yield fact(
             "settings", secret is None, "contain what looks like a key; remove it" if secret else text[:200]
         )
     except (TypeError, ValueError) as error:
         yield Finding(outcome="fail", check="settings", message=f"are not plain JSON: {error}")
     try:
-        first, second = system.fingerprint(), system.fingerprint()
+        first, second = part.fingerprint(), part.fingerprint()
     except (EChatError, OSError) as error:
         yield finding_from_error("fingerprint", error)
         return
-    if first is None:
+    if first is None and replies:
         message = "unknown, so replies of other runs are never reused; return one if you can"
         yield Finding(outcome="note", check="fingerprint", message=message)
     elif not isinstance(first, str):
-        message = f"is {first!r}, a {type(first).__name__}; expected text, or None if it is unknown"
-        yield _fact("fingerprint", False, message)
+        message = f"is {first!r}, a {type(first).__name__}; expected text" + (
+            ", or None if it is unknown" if replies else ""
+        )
+        yield fact("fingerprint", False, message)
     else:
         same = first == second
-        yield _fact(
+        yield fact(
             "fingerprint",
             same,
             f"{first[:16]}…" if same else f"differs between two calls: {first!r}, {second!r}",
         )
-    limit = getattr(system, "calls_at_once", 1)
+    limit = getattr(part, "calls_at_once", 1)
     valid = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1
-    yield _fact(
+    yield fact(
         "calls at once", valid, f"{limit}" if valid else f"is {limit!r}; expected a whole number from 1"
     )
 
 
-def _fact(check: str, passed: bool, message: str) -> Finding:
+def fact(check: str, passed: bool, message: str) -> Finding:
+    """Return a finding that passes or fails."""
     return Finding(outcome="pass" if passed else "fail", check=check, message=message)
 
 

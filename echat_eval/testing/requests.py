@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from echat_eval.io.audio import audio_ref, write_wav
-from echat_eval.records import Request, Waveform
+from echat_eval.records import AudioRef, Request, Waveform
 
-__all__ = ["stereo_request", "tone_request", "tone_requests"]
+__all__ = ["stereo_request", "tone_request", "tone_requests", "truncated_audio"]
 
 
 def tone_requests(folder: Path, language: str = "en", count: int = 3) -> list[Request]:
@@ -35,3 +35,10 @@ def stereo_request(folder: Path, language: str) -> Request:
     channels = [np.sin(1500 * time_axis), np.sin(900 * time_axis)]
     soundfile.write(path, np.stack(channels, axis=1) * 0.3, 44_100)
     return Request(id="stereo", audio=audio_ref(path), language=language)
+
+
+def truncated_audio(folder: Path) -> AudioRef:
+    """Write the first bytes of a WAV file, which nothing can read."""
+    path = folder / "truncated.wav"
+    path.write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+    return AudioRef(path=path, sha256="0" * 64, seconds=1.0)

@@ -1,12 +1,11 @@
-"""A conformance suite for authors of adapters: does a system behave as the runner expects?
+"""Conformance checks of systems: does a system behave as the runner expects?
 
-It does not measure the quality of replies.
+They do not measure the quality of replies.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,8 @@ from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
 from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing.finding import Finding, check_facts, describe_reply, finding_from_error
-from echat_eval.testing.requests import stereo_request, tone_request, tone_requests
+from echat_eval.testing.requests import stereo_request, tone_request, tone_requests, truncated_audio
+from echat_eval.testing.timed_calls import TimedCalls
 
 if TYPE_CHECKING:
     from echat_eval.ports import Oracle, System
@@ -55,14 +55,15 @@ def check_system(
 
 
 class _Suite:
-    """The checks of one system; `_call` limits the time of every call."""
+    """The checks of one system; the time of every call is limited."""
 
     def __init__(self, system: Any, folder: Path, language: str, seconds: float) -> None:
         self.system = system
-        self.folder, self.language, self.seconds = folder, language, seconds
+        self.folder, self.language = folder, language
         self.run_folder = RunFolder(folder / "run")
         self.oracle = hasattr(system, "respond_to")
-        self.hung = False
+        self.calls = TimedCalls(seconds)
+        self._call = self.calls.call
 
     def run(self) -> Iterator[Finding]:
         """Yield the findings of all checks; stop when the remaining ones cannot succeed."""
@@ -94,7 +95,7 @@ class _Suite:
             lambda: self._after_reload(requests[2]),
         )
         for check in checks:
-            if self.hung:
+            if self.calls.hung:
                 yield Finding(
                     outcome="note",
                     check="stopped",
@@ -105,7 +106,7 @@ class _Suite:
 
     def close(self) -> None:
         """Close the system, unless a call still hangs in it."""
-        if not self.hung:
+        if not self.calls.hung:
             getattr(self.system, "close", lambda: None)()
 
     # -- requests -------------------------------------------------------------------
@@ -133,25 +134,6 @@ class _Suite:
         if isinstance(reply, Reply) and isinstance(reply.audio, AudioRef):
             audio_ref(reply.audio.path)
         return validate_and_store_reply(reply, self.run_folder)
-
-    def _call(self, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        """Return the result of a call or its error; a call that does not end stays on its thread."""
-        results: list[Any] = []
-
-        def work() -> None:
-            try:
-                results.append((call(), None))
-            except BaseException as error:  # noqa: BLE001  the error becomes a finding
-                results.append((None, error))
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(self.seconds)
-        if not results:
-            self.hung = True
-            return None, TimeoutError(f"no reply in {self.seconds:g} s; add a time-out to the adapter")
-        result: tuple[Any, BaseException | None] = results[0]
-        return result
 
     def _request(self, check: str, request: Request) -> tuple[Reply | None, Finding]:
         started = time.monotonic()
@@ -282,12 +264,9 @@ class _Suite:
         yield self._reply_or_refusal("question about the audio", question, refusable=False)
 
     def _truncated(self) -> Iterator[Finding]:
-        path = self.folder / "truncated.wav"
-        path.write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
-        audio = AudioRef(path=path, sha256="0" * 64, seconds=1.0)
-        request = Request(id="truncated", audio=audio, language=self.language)
+        request = Request(id="truncated", audio=truncated_audio(self.folder), language=self.language)
         _, error = self._call(lambda: self._validated_reply(request))
-        if isinstance(error, TimeoutError) and self.hung:
+        if isinstance(error, TimeoutError) and self.calls.hung:
             yield finding_from_error("truncated file", error)
         elif error is None:
             yield Finding(outcome="note", check="truncated file", message="replied nevertheless")

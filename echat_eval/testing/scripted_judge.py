@@ -1,0 +1,85 @@
+"""Scripted judges: the data in a judge's prompt, verdicts, and a chat client without a server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from echat_eval.clients.chat import ChatAnswer
+from echat_eval.judge.client import IDENTITY_PROMPT
+from echat_eval.testing.servers import prompt_of
+
+__all__ = ["ScriptedChatClient", "judge_verdict", "shown_to_judge"]
+
+_FENCE = re.compile(r"={5}[0-9a-f]{16}")
+
+
+def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
+    """Return the parts of a judge's prompt, as a judge sees them.
+
+    Args:
+        question: the prompt, or the chat request that contains it.
+
+    Returns:
+        "transcript", "cues", "reply" and "heard": the data between the fences; "outside": the rest, with
+        "FENCE" for the fence.
+
+    Raises:
+        ValueError: the prompt has no fence, or its data broke it.
+    """
+    prompt = question if isinstance(question, str) else prompt_of(question)
+    first = _FENCE.search(prompt)
+    if first is None:
+        raise ValueError(f"not a judge's prompt: {prompt[:80]!r}")
+    fence = first.group()  # its first mention names it
+    pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
+    if len(pieces) != 6:
+        raise ValueError(f"the fence was broken: {len(pieces)} pieces")
+    before, transcript, cues, reply, heard, after = pieces
+    return {
+        "outside": before.replace(fence, "FENCE") + after,
+        "transcript": transcript.rstrip("\n"),
+        "cues": cues.rstrip("\n"),
+        "reply": reply.rstrip("\n"),
+        "heard": heard.rstrip("\n"),
+    }
+
+
+def judge_verdict(content: int, cue_awareness: int, empathy: int, **more: Any) -> str:
+    """Return a judge's answer with these grades; `more` holds further keys, such as `voice`."""
+    grades = {"content": content, "cue_awareness": cue_awareness, "empathy": empathy}
+    return json.dumps({"reason": "scripted", **grades, **more})
+
+
+class ScriptedChatClient:
+    """A chat client in this process, in place of `echat_eval.clients.chat.ChatClient`.
+
+    Args:
+        answer: a function of the prompt that returns the text of the answer, or raises.
+        model: name of the model.
+        identity: answer to the request for the server's identity.
+
+    Attributes:
+        prompts: first message of each call, in order, requests for the identity included.
+    """
+
+    base_url = None
+
+    def __init__(
+        self, answer: Callable[[str], str], *, model: str = "scripted", identity: str = "Yes."
+    ) -> None:
+        self.answer, self.identity = answer, identity
+        self.model = model
+        self.prompts: list[str] = []
+
+    async def ask(self, messages: Sequence[Mapping[str, Any]], **_: Any) -> ChatAnswer:
+        """Return the answer to the first message."""
+        prompt = messages[0]["content"]
+        self.prompts.append(prompt)
+        text = self.identity if prompt == IDENTITY_PROMPT else self.answer(prompt)
+        return ChatAnswer(text=text, model=self.model, server="1", prompt_tokens=1, completion_tokens=1)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
