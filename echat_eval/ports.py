@@ -1,5 +1,9 @@
 """Protocols that extensions implement: `System`, `Oracle`, `Annotator`, `Scorer` and `Progress`.
 
+Optional abilities are protocols of their own, such as `BatchSystem`: an object has the ability if it has the
+members. Abilities that concern money are in `echat_eval.cost.meter`; those of a judge's scorer are in
+`echat_eval.judge.scorer`.
+
 `respond`, `respond_to`, `annotate` and `score` may be coroutine functions (`async def`). Coroutines run on
 the one event loop of the process, other functions on threads. Use a coroutine to wait for a network.
 """
@@ -12,11 +16,57 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from echat_eval.records import Score
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from echat_eval.records import Annotation, AudioRef, Metric, Reply, Request, Response, Sample, State
+    from echat_eval.records import (
+        Annotation,
+        AudioRef,
+        JudgeEvidence,
+        Metric,
+        Reply,
+        Request,
+        Response,
+        Sample,
+        State,
+        SystemRole,
+    )
 
-__all__ = ["Annotator", "Case", "Oracle", "Progress", "Scorer", "Silent", "System"]
+__all__ = [
+    "Annotator",
+    "BatchAnnotator",
+    "BatchSystem",
+    "Billed",
+    "CachedReplies",
+    "Case",
+    "Closable",
+    "Concurrent",
+    "Family",
+    "FamilyScorer",
+    "GpuUser",
+    "LanguageLimited",
+    "Licensed",
+    "Loadable",
+    "OnDevice",
+    "Oracle",
+    "Progress",
+    "RepliesByFile",
+    "RoleMarked",
+    "RunsInDriver",
+    "Scorer",
+    "ShowsCost",
+    "Silent",
+    "System",
+    "batch_size_of",
+    "calls_at_once_of",
+    "families_of",
+    "family_of",
+    "has_cached_replies",
+    "licence_of",
+    "role_of",
+]
+
+#: Kinds of task: "dialogue" asks for a reply, "understanding" asks a question about the audio.
+Family = Literal["dialogue", "understanding"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +101,7 @@ class Case:
         value: float | None = None,
         weight: float = 1.0,
         reason: str | None = None,
-        evidence: Mapping[str, Any] | None = None,
+        evidence: Mapping[str, Any] | JudgeEvidence | None = None,
     ) -> Score:
         """Return the score of this case under a metric; the runner fills in its key.
 
@@ -84,16 +134,10 @@ class System(Protocol):
     An error that `respond` raises becomes the state of the row. Only a `UsageError` that is not `BadData`
     stops the run.
 
-    Optional members:
-        respond_batch(requests) -> replies, batch_size: answer several requests in one call.
-        calls_at_once: maximum number of concurrent calls; 1 by default.
-        load(), close(): acquire and release models or connections.
-        cached: set to False if `fingerprint` does not cover everything that determines the replies.
-        billed_client, size_of(request): required of a system that calls a paid server; see
-            `echat_eval.cost.meter`.
-        device, wants_gpu, runs_here: placement on a cluster. Workers use a GPU if `wants_gpu` is true. If it
-            is absent, they use one if `device` is "cuda", or "auto" on a cluster that has GPUs. A system with
-            `runs_here = True` stays in the driver process; any other must be picklable before `load()`.
+    Optional abilities: `BatchSystem`, `Concurrent`, `Loadable`, `Closable`, `CachedReplies`, `RoleMarked`,
+    `RepliesByFile`; `echat_eval.cost.meter.MeteredSystem`, required of a system that calls a paid server;
+    `RunsInDriver`, `GpuUser` and `OnDevice` for its place on a cluster. A system that does not run in the
+    driver must be picklable before `load()`.
     """
 
     name: str
@@ -136,10 +180,7 @@ class Annotator(Protocol):
     Attributes:
         version: increase it when the annotator's code changes its output.
 
-    Optional members:
-        languages: tuple of BCP 47 primary tags; the annotator is not applicable to other languages.
-        annotate_batch(audios, language=) -> values, batch_size: annotate several files in one call.
-        calls_at_once, load(), close(): as for `System`.
+    Optional abilities: `BatchAnnotator`, `LanguageLimited`, `Licensed`, `Concurrent`, `Loadable`, `Closable`.
     """
 
     name: str
@@ -169,9 +210,8 @@ class Scorer(Protocol):
         needs: names of the annotators whose rows it reads.
         scope: "sample", or "contrast group" if a score depends on the other replies of its group.
 
-    Optional members:
-        families: tuple of "dialogue" (the default) and "understanding"; the scorer is not applicable to
-            samples of another family.
+    Optional abilities: `FamilyScorer`, `Concurrent`, `Loadable`, `Closable`; of a judge's scorer,
+    `echat_eval.judge.scorer.JudgingScorer`.
     """
 
     name: str
@@ -190,6 +230,187 @@ class Scorer(Protocol):
         """Return all settings."""
 
 
+# -- optional abilities ----------------------------------------------------------
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """A system, annotator or scorer that takes several calls at once; others take one at a time."""
+
+    calls_at_once: int
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """Acquires models or connections before the first call. `load` may be a coroutine function."""
+
+    def load(self) -> object:
+        """Acquire them; the result is ignored."""
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """Releases models or connections after the last call. `close` may be a coroutine function."""
+
+    def close(self) -> object:
+        """Release them; the result is ignored. `load` may follow."""
+
+
+@runtime_checkable
+class BatchSystem(Protocol):
+    """A system that answers several requests in one call.
+
+    Attributes:
+        batch_size: maximum number of requests per call.
+    """
+
+    batch_size: int
+
+    def respond_batch(self, requests: Sequence[Request]) -> Sequence[Reply] | Awaitable[Sequence[Reply]]:
+        """Return one reply per request, in order."""
+
+
+@runtime_checkable
+class BatchAnnotator(Protocol):
+    """An annotator that measures several files in one call.
+
+    Attributes:
+        batch_size: maximum number of files per call.
+    """
+
+    batch_size: int
+
+    def annotate_batch(
+        self, audios: Sequence[AudioRef], *, language: str
+    ) -> Sequence[Mapping[str, Any]] | Awaitable[Sequence[Mapping[str, Any]]]:
+        """Return the values of each file, in order; all files are in one language."""
+
+
+@runtime_checkable
+class CachedReplies(Protocol):
+    """A system that states whether other runs may reuse its replies; by default they may.
+
+    Attributes:
+        cached: False if `fingerprint` does not cover everything that determines the replies, or if the system
+            is faster than a look-up.
+    """
+
+    cached: bool
+
+
+@runtime_checkable
+class RoleMarked(Protocol):
+    """A system with a role in tables, such as a floor that ignores the voice."""
+
+    role: SystemRole
+
+
+@runtime_checkable
+class RepliesByFile(Protocol):
+    """A system whose replies were made elsewhere and are matched to requests by name."""
+
+    def unclaimed(self, requests: Iterable[Request]) -> Sequence[str]:
+        """Return the names of replies that match no request."""
+
+
+@runtime_checkable
+class LanguageLimited(Protocol):
+    """An annotator for some languages; it raises `NotApplicable` for the others.
+
+    Attributes:
+        languages: BCP 47 primary tags.
+    """
+
+    languages: tuple[str, ...]
+
+
+@runtime_checkable
+class Licensed(Protocol):
+    """A part whose weights have a licence that users must know."""
+
+    licence: str | None
+
+
+@runtime_checkable
+class FamilyScorer(Protocol):
+    """A scorer that states which families of samples it scores; by default dialogue only."""
+
+    families: tuple[Family, ...]
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """A system or scorer whose calls may cost money; see `echat_eval.cost.meter.BilledPart`."""
+
+    @property
+    def billed_client(self) -> object:
+        """Return the client that makes the calls; None if they are free."""
+
+
+@runtime_checkable
+class RunsInDriver(Protocol):
+    """A system that stays in the driver's process even if others run on a cluster.
+
+    Attributes:
+        runs_here: whether it does.
+    """
+
+    runs_here: bool
+
+
+@runtime_checkable
+class GpuUser(Protocol):
+    """A part that states whether its copies on a cluster need a GPU.
+
+    Attributes:
+        wants_gpu: None: `device` decides.
+    """
+
+    wants_gpu: bool | None
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A part with a device: "cpu", "cuda", or "auto" for a GPU if there is one."""
+
+    device: str
+
+
+def calls_at_once_of(part: object) -> int:
+    """Return the maximum number of concurrent calls of a system, annotator or scorer; 1 by default."""
+    return max(1, part.calls_at_once) if isinstance(part, Concurrent) else 1
+
+
+def batch_size_of(part: object) -> int:
+    """Return the maximum number of requests or files per call; 1 for a part without batches."""
+    return max(1, part.batch_size) if isinstance(part, BatchSystem | BatchAnnotator) else 1
+
+
+def role_of(system: System | Oracle) -> SystemRole:
+    """Return the role of a system in tables; "system" by default."""
+    return system.role if isinstance(system, RoleMarked) else "system"
+
+
+def has_cached_replies(system: object) -> bool:
+    """Return whether other runs may reuse a system's replies; by default they may."""
+    return system.cached if isinstance(system, CachedReplies) else True
+
+
+def licence_of(part: object) -> str | None:
+    """Return the licence of a part's weights; None if there is nothing to know."""
+    return part.licence if isinstance(part, Licensed) else None
+
+
+def families_of(scorer: Scorer) -> tuple[Family, ...]:
+    """Return the families of samples that a scorer scores; by default dialogue only."""
+    return scorer.families if isinstance(scorer, FamilyScorer) else ("dialogue",)
+
+
+def family_of(sample: Sample) -> Family:
+    """Return the family of a sample."""
+    return "dialogue" if sample.asks is None else "understanding"
+
+
 class Progress(Protocol):
     """Receives the progress of a run; the command line displays it. Stages may overlap."""
 
@@ -201,6 +422,14 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Show a message while the run continues."""
+
+
+@runtime_checkable
+class ShowsCost(Protocol):
+    """A `Progress` that also shows the cost so far."""
+
+    def show_cost(self, line: Callable[[], str]) -> None:
+        """Show what `line` returns; it changes with every call that is billed."""
 
 
 class Silent:

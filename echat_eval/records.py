@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "AVERAGES",
+    "ROLES",
     "STATES",
     "Annotation",
     "AudioRef",
+    "Average",
+    "JudgeEvidence",
     "Metric",
     "Reply",
     "Request",
@@ -27,6 +31,7 @@ __all__ = [
     "Sample",
     "Score",
     "State",
+    "SystemRole",
     "Turn",
     "Waveform",
 ]
@@ -35,6 +40,12 @@ __all__ = [
 #: "not applicable": the system or instrument does not handle this kind of sample.
 State = Literal["value", "failed", "missing", "not applicable"]
 STATES: tuple[State, ...] = ("value", "failed", "missing", "not applicable")
+#: Role of a system in tables: a floor ignores the voice, a ceiling receives the gold labels.
+SystemRole = Literal["system", "floor", "ceiling"]
+ROLES: tuple[SystemRole, ...] = ("system", "floor", "ceiling")
+#: How the scores of a metric are averaged; see `Metric`.
+Average = Literal["mean", "ratio", "macro recall"]
+AVERAGES: tuple[Average, ...] = ("mean", "ratio", "macro recall")
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -228,10 +239,41 @@ class Metric:
     high: float | None
     higher_is_better: bool
     worst: float | None = None
-    average: Literal["mean", "ratio", "macro recall"] = "mean"
+    average: Average = "mean"
     headline: bool = False
     proxy: bool = False
     digits: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeEvidence:
+    """The verdicts behind a judge's score of one reply.
+
+    Attributes:
+        grades: dimension -> mean grade over the repeats.
+        points: score of each repeat.
+        variance: of the points; None for a single verdict.
+        reasons: the judge's reason in each repeat.
+        models, servers: that gave the verdicts, as they reported themselves; "" for a server without a
+            fingerprint.
+        verdicts: key of each verdict.
+        prompt_sha256: hash of each prompt.
+        heard: emotion of the voice and its confidence, as shown to the judge; None: not shown.
+        tokens: of prompts and answers, over the repeats.
+        opinions: annotator -> emotion of the voice; empty if none labelled it.
+    """
+
+    grades: Mapping[str, float]
+    points: tuple[float, ...]
+    variance: float | None
+    reasons: tuple[str, ...]
+    models: tuple[str, ...]
+    servers: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    prompt_sha256: tuple[str, ...]
+    heard: tuple[str, float] | None
+    tokens: tuple[int, int]
+    opinions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +286,7 @@ class Score:
         value: None unless the state is "value", or "failed" under a metric with a worst value.
         weight: 1, or the denominator of a ratio metric.
         reason: why there is no value.
-        evidence: intermediate values that the score was computed from.
+        evidence: intermediate values that the score was computed from; of a judge's score, its verdicts.
     """
 
     key: str
@@ -256,4 +298,4 @@ class Score:
     value: float | None = None
     weight: float = 1.0
     reason: str | None = None
-    evidence: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    evidence: Mapping[str, Any] | JudgeEvidence = field(default_factory=lambda: _EMPTY)

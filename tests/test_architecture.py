@@ -24,9 +24,9 @@ FLOORS: list[set[str]] = [
     {"importers", "systems"},
     {"store"},
     {"analysis", "judge"},
-    {"gate", "runner", "scorers"},
-    {"leaderboard", "testing"},
-    {"report"},
+    {"gate", "scorers"},
+    {"leaderboard", "runner"},
+    {"report", "testing"},
     {"api", "checks"},
     {"cli"},
 ]

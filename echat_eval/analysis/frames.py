@@ -15,7 +15,7 @@ from echat_eval.records import STATES
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["COLUMNS", "LINKS", "check_table", "one_system", "read_table"]
+__all__ = ["COLUMNS", "LINKS", "check_table", "has_states", "one_system", "read_table"]
 
 REQUIRED = ("task", "sample_id", "system", "metric", "value")
 #: Columns that link samples: rows with equal values vary together.
@@ -60,6 +60,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     """Return a long table with all `COLUMNS`, typed.
 
     `system` may be omitted if there is only one. A row without a value and without a state is missing.
+    Whether the table had states at all is kept in the frame's `attrs` (see `has_states`).
 
     Args:
         frame: at least task, sample_id, metric and value. Its index numbers the rows in messages.
@@ -93,6 +94,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     for name in (*LINKS, *SLICES):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
         out[name] = column.where(column.notna() & (column != ""), None)
+    out.attrs["has_states"] = has_states(frame)
     duplicated = out.duplicated(["task", "sample_id", "system", "metric"])
     if duplicated.any():
         first = out[duplicated].iloc[0]
@@ -102,6 +104,19 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
             f"metric '{first.metric}'"
         )
     return out
+
+
+def has_states(frame: pd.DataFrame) -> bool:
+    """Return whether a table had states; a checked table has the column in any case.
+
+    Without them, a failed reply looks like any other row.
+    """
+    if "state" not in frame.columns:
+        return False
+    state = frame["state"]
+    if state.isin(["failed", "not applicable"]).any():  # no such state is derived from a value
+        return True
+    return bool(frame.attrs.get("has_states", (state.notna() & (state != "")).any()))
 
 
 def one_system(frame: pd.DataFrame, system: str | None = None, *, location: str = "table") -> pd.DataFrame:

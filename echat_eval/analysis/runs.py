@@ -1,11 +1,9 @@
-"""Runs as tables: `runs/a`, `runs/a:system` or a table file, with the hashes and settings behind them."""
+"""Runs as tables: `[NAME=]PATH[:SYSTEM]`, with the hashes and settings behind them."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,14 +11,22 @@ import pandas as pd
 from echat_eval.analysis.frames import check_table, one_system, read_table
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
+from echat_eval.io.hashing import file_sha256
+from echat_eval.labels import gold_label
+from echat_eval.records import AudioRef
+from echat_eval.store.comparable import version_differences
+from echat_eval.store.manifest import RunManifest, environment_from
+from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from echat_eval.records import Metric
+    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["Run", "differences", "latency_not_comparable", "load_run"]
 
-#: Parts that a run's manifest hashes, and the key of the hash.
-HASHED = (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint"))
 SNAPSHOT = ("task", "id", "transcript", "language", "source", "speaker", "contrast_group")
 
 
@@ -29,12 +35,12 @@ class Run:
     """One system's scores and their origin.
 
     Attributes:
-        name: the spec it was loaded from.
+        name: the name that its spec gives it, else the spec.
         system: the one system in `frame`.
         frame: a checked long table.
         metrics: name -> direction, range, average, worst, unit, from the manifest; empty for a table file.
         hashes: (kind, name) -> hash of a task, scorer (with judge and rubric) or annotator.
-        manifest: the run's manifest; empty for a table file.
+        manifest: of the run; empty for a table file.
         accepted_at: ISO time, if `gate accept` wrote this run.
         changed: whether the table differs from the accepted one.
     """
@@ -44,7 +50,7 @@ class Run:
     frame: pd.DataFrame
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     hashes: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: RunManifest = field(default_factory=RunManifest)
     accepted_at: str | None = None
     changed: bool = False
 
@@ -58,42 +64,37 @@ def load_run(spec: str) -> Run:
     """Return one system of a run folder or of a table.
 
     Args:
-        spec: a path, or path:system if it holds several systems.
+        spec: `[NAME=]PATH[:SYSTEM]`, as `open_run` takes it; the path may also be a table file or a baseline
+            of `gate accept`.
 
     Raises:
         BadData: the path does not exist or cannot be read.
         UsageError: several systems and none named; UnknownName: no system has that name.
     """
-    path, system = Path(spec), None
-    if not path.exists() and ":" in spec:
-        head, _, system = spec.rpartition(":")
-        path = Path(head)
-    if not path.exists():
-        raise BadData(f"{path}: no such run folder or table")
-    if path.is_file():
-        frame = one_system(read_table(path), system, location=str(path))
-        return Run(name=spec, system=frame["system"].iloc[0], frame=frame)
-    return (_accepted if (path / "accepted.json").is_file() else _from_folder)(spec, path, system)
+    found = parse_spec(spec)
+    if not found.path.exists():
+        raise BadData(f"{found.path}: no such run folder or table")
+    if found.path.is_file():
+        frame = _named(read_table(found.path), found)
+        return Run(name=found.shown, system=frame["system"].iloc[0], frame=frame)
+    return _accepted(found) if is_baseline(found.path) else _from_folder(found)
 
 
-def differences(first: Run, second: Run) -> list[str]:
+def _named(table: pd.DataFrame, spec: RunSpec) -> pd.DataFrame:
+    """Return the rows of the system that a spec names, under the name that the spec gives it."""
+    frame = one_system(table, spec.system, location=str(spec.path))
+    return frame if spec.label is None else frame.assign(system=spec.label)
+
+
+def differences(*runs: Run) -> list[str]:
     """Return one sentence for every task, scorer and annotator whose version differs between two runs."""
-    sentences = []
-    for kind, name in sorted(set(first.hashes) & set(second.hashes)):
-        a, b = first.hashes[kind, name], second.hashes[kind, name]
-        if a != b:
-            sentences.append(
-                f"{kind.removesuffix('s')} '{name}' differs "
-                f"({a[:8]} in {first.name}, {b[:8]} in {second.name})"
-            )
-    return sentences
+    return version_differences([(run.name, run.hashes) for run in runs])
 
 
-def _from_folder(spec: str, path: Path, system: str | None) -> Run:
+def _from_folder(spec: RunSpec) -> Run:
     from echat_eval.store.ledger import require_finished
-    from echat_eval.store.run_folder import RunFolder
 
-    folder = RunFolder.existing(path)
+    folder, path = open_run(spec.text), spec.path
     manifest = folder.manifest()
     scores = [
         {
@@ -110,38 +111,33 @@ def _from_folder(spec: str, path: Path, system: str | None) -> Run:
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
     table = pd.DataFrame([*scores, *_timings(folder)])
-    frame = one_system(
-        check_table(_with_samples(table, path), location=str(path)), system, location=str(path)
-    )
+    frame = one_system(check_table(_with_samples(table, path), location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
-    hashes = {
-        (kind, name): str(facts[key])
-        for kind, key in HASHED
-        for name, facts in manifest.get(kind, {}).items()
-        if facts.get(key)
-    }
     return Run(
-        name=spec,
+        name=spec.shown,
         system=frame["system"].iloc[0],
         frame=frame,
-        metrics={m["name"]: _policy_facts(m) for m in manifest.get("metrics", [])},
-        hashes=hashes,
+        metrics={metric.name: _policy_facts(metric) for metric in manifest.metrics},
+        hashes=manifest.hashes(),
         manifest=manifest,
     )
 
 
-def _accepted(spec: str, path: Path, system: str | None) -> Run:
+def _accepted(spec: RunSpec) -> Run:
     """Return the run that `gate accept` wrote."""
+    path = spec.path
     try:
         facts = jsonl.loads((path / "accepted.json").read_bytes())
-        digest = hashlib.sha256((path / "table.jsonl").read_bytes()).hexdigest()
+        digest = file_sha256(path / "table.jsonl")
         return Run(
-            name=spec,
-            system=facts["system"],
-            frame=one_system(read_table(path / "table.jsonl"), system, location=str(path)),
+            name=spec.shown,
+            system=spec.label or facts["system"],
+            frame=_named(read_table(path / "table.jsonl"), spec),
             metrics={m["name"]: m for m in facts["metrics"]},
             hashes={(kind, name): value for kind, name, value in facts["hashes"]},
-            manifest={"environment": facts["environment"]},
+            manifest=RunManifest(
+                environment=environment_from(facts["environment"], f"{path / 'accepted.json'}: environment")
+            ),
             accepted_at=datetime.fromisoformat(facts["accepted_at"]).astimezone(UTC).isoformat(),
             changed=digest != facts["sha256"],
         )
@@ -151,12 +147,12 @@ def _accepted(spec: str, path: Path, system: str | None) -> Run:
         ) from error
 
 
-def _policy_facts(metric: Mapping[str, Any]) -> dict[str, Any]:
+def _policy_facts(metric: Metric) -> dict[str, Any]:
     """Return a metric with the average's name in policies: "macro recall" is "macro" there."""
-    return {**metric, "average": "macro"} if metric.get("average") == "macro recall" else dict(metric)
+    return {**asdict(metric), "average": "macro" if metric.average == "macro recall" else metric.average}
 
 
-def _timings(folder: Any) -> list[dict[str, Any]]:
+def _timings(folder: RunFolder) -> list[dict[str, Any]]:
     """Return first-audio seconds, seconds and real-time factor of every timed response as rows.
 
     Metrics that a scorer has written are not added again.
@@ -167,7 +163,7 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
         reply = response.reply
         if reply is None or response.seconds is None:
             continue
-        audio = getattr(reply.audio, "seconds", None)
+        audio = reply.audio.seconds if isinstance(reply.audio, AudioRef) else None
         measured = {
             "first_audio_seconds": reply.first_audio_seconds,
             "seconds": response.seconds,
@@ -190,14 +186,10 @@ def _timings(folder: Any) -> list[dict[str, Any]]:
 
 
 def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add the columns of the run's sample snapshot.
-
-    The label is the gold value of the cue that the sample asks about, or of its only cue.
-    """
+    """Add the columns of the run's sample snapshot, and the gold label."""
     rows = []
     for _, row in jsonl.read_rows(path / "samples.jsonl"):
-        cues = row.get("cues") or {}
-        label = cues.get(row.get("asks")) or (next(iter(cues.values())) if len(cues) == 1 else None)
+        label = gold_label(row.get("cues") or {}, row.get("asks"))
         rows.append({**{name: row.get(name) for name in SNAPSHOT}, "label": label})
     known = pd.DataFrame(rows, columns=[*SNAPSHOT, "label"]).rename(columns={"id": "sample_id"})
     return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
@@ -205,7 +197,8 @@ def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def latency_not_comparable(candidate: Run, against: Run) -> str:
     """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
-    calls_at_once = candidate.manifest.get("systems", {}).get(candidate.system, {}).get("calls_at_once")
+    system = candidate.manifest.systems.get(candidate.system)
+    calls_at_once = system.calls_at_once if system is not None else None
     if calls_at_once != 1:
         finding = (
             "does not record how many calls it made at once"
@@ -213,16 +206,20 @@ def latency_not_comparable(candidate: Run, against: Run) -> str:
             else f"made {calls_at_once} calls at once"
         )
         return f"{candidate.name} {finding}; measure latency with --calls-at-once 1"
-    if candidate.manifest.get("settings", {}).get("overlap"):
+    settings = candidate.manifest.settings
+    if settings is not None and settings.overlap:
         return (
             f"{candidate.name} was annotated and scored while it was responding; "
             "measure latency with --no-overlap"
         )
-    cached = candidate.manifest.get("cache", {}).get("response", {}).get(candidate.system, {}).get("hits", 0)
-    if cached:
+    cached = candidate.manifest.cache.get("response", {}).get(candidate.system)
+    if cached is not None and cached.hits:
         return (
-            f"{cached} replies of {candidate.name} came from the cache and were not timed; "
+            f"{cached.hits} replies of {candidate.name} came from the cache and were not timed; "
             "measure latency in a new folder with --no-cache"
         )
-    ours, theirs = (run.manifest.get("environment", {}).get("hardware") for run in (candidate, against))
-    return "" if ours and ours == theirs else "the two runs were not measured on the same hardware"
+    environments = (candidate.manifest.environment, against.manifest.environment)
+    ours, theirs = (found.hardware if found is not None else None for found in environments)
+    return (
+        "" if ours is not None and ours == theirs else "the two runs were not measured on the same hardware"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
 from echat_eval.io.audio import RESAMPLER, read_mono
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.hashing import fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +58,7 @@ class Acoustics:
         """Return the hash of the version and the constants."""
         rule = [self.name, self.version, RESAMPLER, _HOP, _PITCH_FRAME, _RANGE_DB, _SILENCE_DB]
         rule += [_PAUSE_SECONDS, FLOOR_HZ, CEILING_HZ]
-        return hashlib.sha256(dumps(rule).encode()).hexdigest()
+        return fingerprint_of(rule)
 
     def settings(self) -> Mapping[str, Any]:
         """Return no settings; there are none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -13,8 +12,8 @@ import numpy as np
 
 from echat_eval.errors import NotApplicable, NotInstalled
 from echat_eval.io.audio import RESAMPLER, read_mono
-from echat_eval.io.bundled_models import file_sha256, installed_version
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.bundled_models import installed_version
+from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,12 +82,12 @@ class Dnsmos:
     def fingerprint(self) -> str:
         """Return the hash of the networks, the engine and the version."""
         parts = {
-            "weights": [file_sha256(self._folder() / name) for name in FILES],
+            "weights": [unchanged_file_sha256(self._folder() / name) for name in FILES],
             "rule": self.version,
             "onnxruntime": installed_version("onnxruntime"),
             "resampler": RESAMPLER,
         }
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

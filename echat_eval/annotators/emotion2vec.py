@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.funasr import funasr_model
 from echat_eval.annotators.label_map import LabelMap, decide
-from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
+from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.errors import BadData
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["Emotion2vec", "padded_distributions"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Emotion2vec:
+class Emotion2vec(ModelAnnotator):
     """Classifier of nine emotions, loaded by FunASR.
 
     Attributes:
@@ -72,13 +72,9 @@ class Emotion2vec:
             "distribution": {name.rpartition("/")[2]: round(p, 6) for name, p in distribution.items()},
         }
 
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the package, the threshold and the version."""
-        return self._model.fingerprint(rule=self.version, threshold=self.threshold)
+    def rules(self) -> Mapping[str, Any]:
+        """Return the threshold."""
+        return {"threshold": self.threshold}
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

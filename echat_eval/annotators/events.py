@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
+from echat_eval.annotators.transformers_audio import ClassifierAnnotator
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef
@@ -32,38 +32,16 @@ AUDIOSET: Mapping[str, str] = {
 }
 
 
-class EventTagger:
+class EventTagger(ClassifierAnnotator):
     """Tagger of sound events; classes are independent, so a reply can have several. Speech is no event."""
 
     name = "transformers-event"
     version = "1"
-
-    def __init__(
-        self,
-        model: str,
-        labels: str | Mapping[str, str] = "",
-        revision: str | None = None,
-        device: str = "cpu",
-        threshold: float = 0.5,
-        batch_size: int = 8,
-    ) -> None:
-        self.batch_size = batch_size
-        self._classifier = AudioClassifier(
-            cue="event",
-            model=model,
-            labels=read_map(labels),
-            default_labels=AUDIOSET,
-            revision=revision,
-            device=device,
-            threshold=threshold,
-        )
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return event (the likeliest, or "none"), events (label -> probability), unmapped and never."""
-        return self.annotate_batch([audio], language=language)[0]
+    cue = "event"
+    default_labels = AUDIOSET
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Annotate several replies; see `annotate`."""
+        """Return, per reply, event (the likeliest, or "none"), events (label -> probability) and the gaps."""
         labels, distributions = self._classifier.predict(audios, independent=True)
         # "none" applies if nothing is tagged; "other" is no specific sound.
         never = [label for label in labels.never if label not in ("none", "other")]
@@ -82,14 +60,6 @@ class EventTagger:
                 }
             )
         return annotations
-
-    def close(self) -> None:
-        """Release the model."""
-        self._classifier.local_model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the packages, the map, the threshold and the version."""
-        return self._classifier.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
+from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.errors import BadData, NotApplicable, NotInstalled
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _check_loaded(model: Any, folder: Path) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class FunASR:
+class FunASR(ModelAnnotator):
     """Recogniser: Paraformer-zh or another FunASR model, one reply at a time.
 
     FunASR can pad several replies into one batch, but Paraformer's transcripts then differ from those of
@@ -123,14 +123,6 @@ class FunASR:
         with self._model.lock:
             results = self._model.ready().generate(mono, fs=RATE)
         return {"hypothesis": _without_tags(results[0].get("text", "")), "language": language}
-
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the package and the version."""
-        return self._model.fingerprint(rule=self.version)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

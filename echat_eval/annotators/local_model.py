@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,10 @@ from echat_eval.annotators.weights import folder_licence, folder_sha256, model_f
 from echat_eval.errors import NotApplicable
 from echat_eval.io.audio import RESAMPLER, read_mono
 from echat_eval.io.bundled_models import installed_version
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.hashing import fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -72,7 +71,7 @@ class LocalModel:
         """Return the hash of weights, configuration, package versions and `more`."""
         versions = {package: installed_version(package) for package in self.packages}
         parts = {"weights": folder_sha256(self.folder()), "resampler": RESAMPLER, **versions, **more}
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings and the licence in the model card."""
@@ -83,6 +82,35 @@ class LocalModel:
             "device": self.device,
             "licence": folder_licence(self.folder()),
         }
+
+
+class ModelAnnotator:
+    """Base of annotators that use one `LocalModel`: release, fingerprint and settings.
+
+    Attributes:
+        version: version of the rules that turn the model's output into an annotation.
+    """
+
+    __slots__ = ()
+
+    version: str
+    _model: LocalModel
+
+    def rules(self) -> Mapping[str, Any]:
+        """Return further facts that determine the annotations, for the fingerprint."""
+        return {}
+
+    def close(self) -> None:
+        """Release the model."""
+        self._model.close()
+
+    def fingerprint(self) -> str:
+        """Return the hash of the weights, the packages, the version and the rules."""
+        return self._model.fingerprint(rule=self.version, **self.rules())
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings."""
+        return self._model.settings()
 
 
 def mono_of(audio: AudioRef) -> NDArray[np.float32]:

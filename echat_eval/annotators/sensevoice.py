@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.funasr import funasr_model
-from echat_eval.annotators.local_model import RATE, LocalModel, mono_of
+from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.labels import LABELS, UNKNOWN, to_label
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _NO_EVENT = {"Speech": "none", "BGM": None, "Applause": None, "Breath": None}
 
 
 @dataclass(slots=True, kw_only=True)
-class SenseVoice:
+class SenseVoice(ModelAnnotator):
     """Recogniser that adds tags. Tags have no probability; its emotion supplements another annotator's."""
 
     model: str = "iic/SenseVoiceSmall"
@@ -54,18 +54,6 @@ class SenseVoice:
                 batch_size=len(monos),
             )
         return [read_tags(result.get("text", "")) for result in results]
-
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the package and the version."""
-        return self._model.fingerprint(rule=self.version)
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the settings."""
-        return self._model.settings()
 
 
 def read_tags(text: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.local_model import RATE, mono_of
-from echat_eval.annotators.transformers_audio import AudioClassifier, read_map
+from echat_eval.annotators.local_model import RATE, ModelAnnotator, mono_of
+from echat_eval.annotators.transformers_audio import ClassifierAnnotator
 from echat_eval.annotators.transformers_model import feature_extractor, transformers_model
 from echat_eval.errors import BadData, UsageError
 from echat_eval.labels import UNKNOWN
@@ -31,12 +31,12 @@ def age_group(years: float) -> str:
     return "child" if years < CHILD_BELOW else "adult" if years < OLD_FROM else "old"
 
 
-class Speaker:
+class Speaker(ClassifierAnnotator):
     """Classifier of the age group or the gender of a voice.
 
     Args:
         cue: cue of the classes, "age" or "gender".
-        labels: class=label;class=label; other classes are looked up among the known spellings.
+        model, labels, revision, device, threshold, batch_size: as `ClassifierAnnotator`.
     """
 
     name = "speaker"
@@ -52,41 +52,17 @@ class Speaker:
         threshold: float = 0.5,
         batch_size: int = 8,
     ) -> None:
-        self.batch_size = batch_size
         if cue not in ("age", "gender"):
             raise UsageError(f"speaker: cue is {cue!r}; expected age or gender")
         self.cue = cue
-        self._classifier = AudioClassifier(
-            cue=cue,
-            model=model,
-            labels=read_map(labels),
-            revision=revision,
-            device=device,
-            threshold=threshold,
-        )
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return the cue's label, confidence, distribution, unmapped and never."""
-        return self._classifier.classify([audio])[0]
-
-    def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Annotate several replies; see `annotate`."""
-        return self._classifier.classify(audios)
-
-    def close(self) -> None:
-        """Release the model."""
-        self._classifier.local_model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the packages, the map, the threshold and the version."""
-        return self._classifier.fingerprint(rule=self.version)
+        super().__init__(model, labels, revision, device, threshold, batch_size)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""
-        return {**self._classifier.settings(), "cue": self.cue}
+        return {**super().settings(), "cue": self.cue}
 
 
-class AgeGenderRegressor:
+class AgeGenderRegressor(ModelAnnotator):
     """Estimator of age in years and gender, with audeering's two-headed wav2vec2.
 
     It is never a default, because its weights are CC BY-NC-SA 4.0, not for commercial use. The command
@@ -154,15 +130,9 @@ class AgeGenderRegressor:
             "distribution": {name: round(p, 6) for name, p in distribution.items()},
         }
 
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the packages, the boundaries and the version."""
-        return self._model.fingerprint(
-            rule=self.version, years=[CHILD_BELOW, OLD_FROM], threshold=self.threshold
-        )
+    def rules(self) -> Mapping[str, Any]:
+        """Return the boundaries of the age groups and the threshold."""
+        return {"years": [CHILD_BELOW, OLD_FROM], "threshold": self.threshold}
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

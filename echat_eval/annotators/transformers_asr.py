@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.annotators.local_model import RATE, mono_of
+from echat_eval.annotators.local_model import RATE, ModelAnnotator, mono_of
 from echat_eval.annotators.transformers_audio import FIXED_WINDOWS
 from echat_eval.annotators.transformers_model import feature_extractor, load_completely, transformers_model
 from echat_eval.errors import NotApplicable
@@ -24,7 +24,7 @@ __all__ = ["TransformersASR", "windows"]
 _CUT_RANGE, _CUT_FRAME = 5 * RATE, RATE // 50
 
 
-class TransformersASR:
+class TransformersASR(ModelAnnotator):
     """Recogniser with greedy decoding, so that equal audio gives equal transcripts.
 
     Args:
@@ -132,13 +132,9 @@ class TransformersASR:
         positions = int(getattr(net.config, "max_target_positions", self.max_new_tokens + 8))
         return max(1, min(self.max_new_tokens, positions - 8))
 
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-    def fingerprint(self) -> str:
-        """Return the hash of the weights, the packages and the version."""
-        return self._model.fingerprint(rule=self.version, max_new_tokens=self.max_new_tokens)
+    def rules(self) -> Mapping[str, Any]:
+        """Return the limit of a hypothesis."""
+        return {"max_new_tokens": self.max_new_tokens}
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

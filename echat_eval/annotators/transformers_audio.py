@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.label_map import LabelMap, decide
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import AudioRef
 
-__all__ = ["AudioClassifier", "EmotionClassifier", "read_map"]
+__all__ = ["AudioClassifier", "ClassifierAnnotator", "EmotionClassifier", "read_map"]
 
 #: Model types with an input window of fixed length.
 FIXED_WINDOWS = ("audio-spectrogram-transformer", "whisper")
@@ -141,17 +142,23 @@ def _probabilities(
     return rows
 
 
-class EmotionClassifier:
-    """Emotion classifier; a second opinion beside emotion2vec.
+class ClassifierAnnotator:
+    """Base of annotators that use one `AudioClassifier`.
 
     Args:
         model: a folder, or a hub name that is in the local cache.
         labels: class=label;class=label; other classes are looked up among the known spellings.
         batch_size: replies per forward pass, if the model can mask padding.
+        threshold: below this probability the label is "unknown".
+
+    Attributes:
+        cue: cue of the classes.
+        default_labels: class -> label, used if `labels` is empty.
     """
 
-    name = "transformers-emotion"
-    version = "1"
+    version: str
+    cue: str
+    default_labels: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -164,20 +171,21 @@ class EmotionClassifier:
     ) -> None:
         self.batch_size = batch_size
         self._classifier = AudioClassifier(
-            cue="emotion",
+            cue=self.cue,
             model=model,
             labels=read_map(labels),
+            default_labels=self.default_labels,
             revision=revision,
             device=device,
             threshold=threshold,
         )
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return emotion, confidence, distribution, unmapped and never."""
-        return self._classifier.classify([audio])[0]
+        """Annotate one reply; see `annotate_batch`."""
+        return self.annotate_batch([audio], language=language)[0]
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
-        """Annotate several replies; see `annotate`."""
+        """Return, per reply, the cue's label, confidence, distribution, unmapped and never."""
         return self._classifier.classify(audios)
 
     def close(self) -> None:
@@ -191,3 +199,11 @@ class EmotionClassifier:
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""
         return self._classifier.settings()
+
+
+class EmotionClassifier(ClassifierAnnotator):
+    """Emotion classifier; a second opinion beside emotion2vec."""
+
+    name = "transformers-emotion"
+    version = "1"
+    cue = "emotion"

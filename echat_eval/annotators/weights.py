@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, NotInstalled, UsageError
-from echat_eval.io.bundled_models import file_sha256
+from echat_eval.io.hashing import sha256_of, unchanged_file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,10 +122,8 @@ def folder_sha256(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES)
     if not files:
         raise BadData(f"{folder}: holds no weights; expected a model folder")
-    total = hashlib.sha256()
-    for path in files:
-        total.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
-    return total.hexdigest()
+    lines = (f"{path.relative_to(folder).as_posix()}\0{unchanged_file_sha256(path)}\n" for path in files)
+    return sha256_of("".join(lines))
 
 
 def folder_licence(folder: Path) -> str:

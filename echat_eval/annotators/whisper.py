@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled
 from echat_eval.io.audio import RESAMPLER, read_mono
-from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.bundled_models import asset_file, installed_version
+from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,19 +92,17 @@ class Whisper:
 
     def fingerprint(self) -> str:
         """Return the hash of the weights and the tokenizer, the engine's versions and the settings."""
-        import hashlib
-
         folder = self._folder()
         parts = {
-            "weights": file_sha256(folder / "model.bin"),
-            "tokenizer": file_sha256(folder / "tokenizer.json"),
+            "weights": unchanged_file_sha256(folder / "model.bin"),
+            "tokenizer": unchanged_file_sha256(folder / "tokenizer.json"),
             "faster-whisper": installed_version("faster-whisper"),
             "ctranslate2": installed_version("ctranslate2"),
             "resampler": RESAMPLER,
             "rule": self.version,
             "settings": {k: v for k, v in self.settings().items() if k not in ("model", "threads")},
         }
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""

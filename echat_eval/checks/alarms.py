@@ -18,8 +18,9 @@ from echat_eval.errors import SystemFailure
 from echat_eval.io.audio import read_mono
 from echat_eval.io.hashing import digest
 from echat_eval.judge import render
-from echat_eval.records import AudioRef
+from echat_eval.records import AudioRef, JudgeEvidence
 from echat_eval.scorers.controls import run_controls
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.judge_scorer import question_of
 from echat_eval.scorers.normalize import words
 from echat_eval.scorers.run_controls import questions_of
@@ -29,11 +30,9 @@ from echat_eval.stats.clusters import clusters_of
 from echat_eval.store.cases import cases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["ALARMS", "alarms_of", "word_errors"]
+__all__ = ["ALARMS", "alarms_of"]
 
 
 def one_label(run: ScriptedRun) -> str | None:
@@ -140,33 +139,26 @@ def stale_verdicts(run: ScriptedRun) -> str | None:
             question = question_of(case)
         except SystemFailure:
             continue
-        stale += sum(
-            sha256 != digest("prompt", render(judge, question, turn=turn).text)
-            for turn, sha256 in enumerate(score.evidence.get("prompt_sha256", ()))
-        )
+        if isinstance(score.evidence, JudgeEvidence):
+            stale += sum(
+                sha256 != digest("prompt", render(judge, question, turn=turn).text)
+                for turn, sha256 in enumerate(score.evidence.prompt_sha256)
+            )
     return f"{stale} verdicts were given to another prompt than this rubric's" if stale else None
 
 
 def other_normaliser(run: ScriptedRun) -> str | None:
-    """Check recorded error rates against an independent count with the shipped normaliser."""
+    """Check recorded error rates against a count with the shipped normaliser."""
     scores, wrong = run.folder.scores(), 0
     for case in cases_of(run.folder):
         score = scores[case.response.system, case.sample.task, case.sample.id, WER.name]
         if score.state == "value" and case.response.reply is not None:
             reference = words(case.response.reply.text or "", "en")
             hypothesis = words(case.annotations["whisper"].values["hypothesis"], "en")
-            wrong += abs((score.value or 0.0) - 100 * word_errors(reference, hypothesis)) > 1e-9
+            wrong += not reference or (
+                abs((score.value or 0.0) - count_edits(reference, hypothesis).percent) > 1e-9
+            )
     return f"{wrong} error rates are not those of the shipped normaliser" if wrong else None
-
-
-def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
-    """Return the edit distance divided by the reference's length."""
-    row = list(range(len(hypothesis) + 1))
-    for i, unit in enumerate(reference, 1):
-        row, above = [i], row
-        for j, other in enumerate(hypothesis, 1):
-            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (unit != other)))
-    return row[-1] / max(1, len(reference))
 
 
 def pitch_shift(run: ScriptedRun) -> str | None:

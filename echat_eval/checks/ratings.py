@@ -18,14 +18,19 @@ from echat_eval.checks.agreement import (
     spearman,
 )
 from echat_eval.errors import BadData
+from echat_eval.records import JudgeEvidence
+from echat_eval.report.rating.table import read_ratings_csv
+from echat_eval.stats.clusters import clusters_of
+from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from pathlib import Path
 
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["JudgeAgreement", "compare"]
+__all__ = ["JudgeAgreement", "compare", "compare_run"]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
@@ -62,9 +67,9 @@ def compare(
     """
     graded: dict[tuple[Reply, str], float] = {}
     for score in scores:
-        if score.state == "value" and score.value is not None and "grades" in score.evidence:
+        if score.value is not None and isinstance(score.evidence, JudgeEvidence) and score.state == "value":
             reply = (score.system, score.task, score.sample_id)
-            graded |= {(reply, name): grade for name, grade in score.evidence["grades"].items()}
+            graded |= {(reply, name): grade for name, grade in score.evidence.grades.items()}
             graded[reply, "score"] = score.value
     by_people: dict[tuple[Reply, str], list[float]] = {}
     for rating in ratings:
@@ -82,6 +87,25 @@ def compare(
             of_system = [reply for reply in replies if system in ("all", reply[0])]
             agreements.append(_agreement(dimension, system, of_system, by_people, graded, clusters))
     return agreements
+
+
+def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
+    """Return the agreement of the judge of a run with people.
+
+    Args:
+        path: CSV file of `rate import`.
+        folder: the run folder whose replies were rated.
+        rubric: rubric of the judge.
+
+    Raises:
+        BadData: not a file of ratings, not a run folder, or no reply is both rated and judged.
+    """
+    run = RunFolder.existing(folder)
+    samples = run.samples()
+    clusters = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    metric = f"judge_{rubric}".replace("-", "_")
+    scores = [score for score in run.scores().values() if score.metric == metric]
+    return compare(read_ratings_csv(path), scores, clusters)
 
 
 def _agreement(

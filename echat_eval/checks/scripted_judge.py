@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from echat_eval.clients.chat import ChatAnswer
+from echat_eval.io.hashing import sha256_of
 from echat_eval.judge import NO_VOICE_EMOTION
 
 __all__ = ["ScriptedClient", "attentive"]
@@ -22,7 +22,7 @@ def attentive(shown: Mapping[str, str]) -> tuple[int, int, int]:
     label = shown["cues"].partition(": ")[2]
     fits = _WORD.get(label, "?") in shown["reply"].lower()
     # Noise that depends on the question alone.
-    noise = hashlib.sha256(json.dumps(dict(shown), sort_keys=True).encode()).digest()[0] % 2
+    noise = int(sha256_of(json.dumps(dict(shown), sort_keys=True))[:2], 16) % 2
     return (4, 4 + noise, 4) if fits else (4, 1, 2 + noise)
 
 

@@ -15,17 +15,16 @@ from echat_eval.errors import Exit, UsageError
 if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
 
-__all__ = ["cache", "opened_cache"]
+__all__ = ["cache"]
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _AGES = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
-def opened_cache() -> Cache:
-    """Return the user's cache; environment variables set its folder."""
-    from echat_eval.store.cache import Cache, cache_folder
+def _opened() -> Cache:
+    from echat_eval.store.shared_cache import open_cache
 
-    return Cache(cache_folder(os.environ))
+    return open_cache(os.environ)
 
 
 @click.group(
@@ -63,7 +62,7 @@ def prune(older_than: str | None, larger_than: str | None) -> int:
         raise UsageError("nothing to prune by; give --older-than AGE, --larger-than SIZE or both")
     before = None if older_than is None else time.time() - _age(older_than)
     limit = None if larger_than is None else _size(larger_than)
-    with opened_cache() as opened:
+    with _opened() as opened:
         size_before = cache_prune.contents(opened).bytes
         removed = cache_prune.prune(opened, before=before, limit=limit)
         size_now = cache_prune.contents(opened).bytes
@@ -77,7 +76,7 @@ def clear(yes: bool) -> int:
     """Remove all entries, even from a cache that cannot be read."""
     from echat_eval.store import cache_prune
 
-    with opened_cache() as opened:
+    with _opened() as opened:
         size = cache_prune.contents(opened).bytes
         if not size:
             click.echo(f"{opened.folder}: already empty")
@@ -92,7 +91,7 @@ def clear(yes: bool) -> int:
 def _show() -> None:
     from echat_eval.store.cache_prune import contents
 
-    with opened_cache() as opened:
+    with _opened() as opened:
         held = contents(opened)
     click.echo(f"folder: {opened.folder}\nsize: {_format_size(held.bytes)}")
     for kind, count in held.rows.items():

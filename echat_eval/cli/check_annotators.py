@@ -35,12 +35,12 @@ Examples:
 )
 def check_annotators(data: Path, names: tuple[str, ...]) -> int:
     """Compare annotators with the labels that people gave to clips."""
+    from echat_eval.annotators.select import select_annotators
     from echat_eval.checks.labelled import annotate_clips, read_clips
-    from echat_eval.cli.options import make_annotators
     from echat_eval.cli.progress import Bar
 
     clips = read_clips(data)
-    for annotator in make_annotators(names):
+    for annotator in select_annotators(list(names), lambda text: click.echo(f"note: {text}", err=True)):
         with Bar() as bar:
             bar.stage(annotator.name, len(clips), 0)
             report = annotate_clips(annotator, clips, on_result=bar.advance)

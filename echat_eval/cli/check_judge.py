@@ -100,7 +100,7 @@ def check_judge(
     tolerance: float,
 ) -> int:
     """Test a judge: sound grades, resistance to manipulation, agreement with people."""
-    from echat_eval.scorers.judged import judged_scorers
+    from echat_eval.checks.open_judge import JudgeSettings, open_judge
 
     if not (golden or attacks or ratings):
         raise UsageError("nothing to check; give --golden, --attacks or --ratings")
@@ -110,15 +110,16 @@ def check_judge(
         _compare_ratings(ratings, folder, rubric)
         if not (golden or attacks):
             return Exit.DONE
-    scorer = judged_scorers(
-        None if judge == "dated" else judge, judge_url, rubric, schema=not judge_prose, timeout=judge_timeout
-    )[0]
+    settings = JudgeSettings(
+        model=judge, url=judge_url, rubric=rubric, prose=judge_prose, timeout=judge_timeout
+    )
+    judge_client = open_judge(settings, lambda text: click.echo(f"note: {text}", err=True))
     codes = [Exit.DONE]
     if golden:
-        codes.append(_check_golden(scorer.judge_client, judge_repeats, at_once))
+        codes.append(_check_golden(judge_client, judge_repeats, at_once))
     if attacks:
-        codes.append(_check_attacks(scorer.judge_client, tolerance, at_once))
-    scorer.close()
+        codes.append(_check_attacks(judge_client, tolerance, at_once))
+    judge_client.close()
     # A fault takes precedence over missing verdicts.
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
 
@@ -176,17 +177,9 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
 
 
 def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
-    from echat_eval.checks.ratings import compare
-    from echat_eval.report.rating.table import read_ratings_csv
-    from echat_eval.stats.clusters import clusters_of
-    from echat_eval.store.run_folder import RunFolder
+    from echat_eval.checks.ratings import compare_run
 
-    run = RunFolder.existing(folder)
-    samples = run.samples()
-    clusters = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
-    metric = f"judge_{rubric}".replace("-", "_")
-    scores = [score for score in run.scores().values() if score.metric == metric]
-    for row in compare(read_ratings_csv(path), scores, clusters):
+    for row in compare_run(path, folder, rubric):
         click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
             click.echo(f"  {_TITLES[name]:<42} {format_interval(getattr(row, name))}")

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from echat_eval.cli.options import load_tasks, make_annotators, make_scorers
-from echat_eval.cli.run import finish
-from echat_eval.cli.spending import cached
+from echat_eval.cli.run import present_run
 from echat_eval.errors import NotInstalled
 
 __all__ = ["demo"]
@@ -36,35 +34,23 @@ SYSTEMS: dict[str, dict[str, int]] = {
 @click.option("--no-cache", is_flag=True, help="Do not read or write the cache that runs share.")
 def demo(out: Path, no_cache: bool) -> int:
     """Evaluate four small systems on the demo split: no key, no GPU, no download."""
+    from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
-    from echat_eval.concurrency.retry import RetryPolicy
-    from echat_eval.runner.evaluate import evaluate
-    from echat_eval.store.run_folder import RunFolder
-    from echat_eval.systems import build_system
-
-    tasks = load_tasks((), None, (), None)
-    try:
-        systems = [build_system(name, settings) for name, settings in SYSTEMS.items()]
-        for system in systems:
-            system.fingerprint()
-    except NotInstalled as error:
-        raise NotInstalled(f"the demo needs its embedded models: {error}") from error
-    samples = [sample for task in tasks for sample in task.samples]
-    with RunFolder(out).writing() as folder, cached(no_cache) as cache, Bar() as bar:
-        states = evaluate(
-            folder,
-            systems=systems,
-            tasks=tasks,
-            annotators=make_annotators(("whisper", "acoustics")),
-            scorers=make_scorers(samples),
-            retry_policy=RetryPolicy(),
-            progress=bar,
-            cache=cache,
-            overlap=False,
-        )
-    code = finish(folder, states)
     from echat_eval.report import build_report
 
+    try:
+        with Bar() as bar:
+            run = evaluate(
+                SYSTEMS,
+                annotators=["whisper", "acoustics"],
+                out=out,
+                overlap=False,
+                cache=not no_cache,
+                progress=bar,
+            )
+    except NotInstalled as error:
+        raise NotInstalled(f"the demo needs its embedded models: {error}") from error
+    code = present_run(run)
     report_folder = out.with_name(f"{out.name}-report")
     with Bar() as bar:
         report = build_report([str(out)], report_folder, progress=bar, only=("tables", "page"))

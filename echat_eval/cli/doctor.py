@@ -29,9 +29,10 @@ def doctor() -> int:
     from echat_eval.store.environment import environment
 
     facts = environment()
-    click.echo(f"echat-eval {facts['echat_eval']}, Python {facts['python']}, {facts['platform']}")
-    hardware = facts["hardware"]
-    click.echo(f"{hardware['cores']} cores, {hardware['cpu']}; GPUs: {', '.join(hardware['gpus']) or 'none'}")
+    click.echo(f"echat-eval {facts.echat_eval}, Python {facts.python}, {facts.platform}")
+    hardware = facts.hardware
+    if hardware is not None:
+        click.echo(f"{hardware.cores} cores, {hardware.cpu}; GPUs: {', '.join(hardware.gpus) or 'none'}")
     parts = [(module, use, remedy) for module, use, remedy in OPTIONAL]
     parts += [(a.module, f"{a.purpose} ({a.licence})", a.how_to_get) for a in ASSETS.values()]
     missing = [part for part in parts if find_spec(part[0]) is None]

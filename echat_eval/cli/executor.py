@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
-
-from echat_eval.errors import UsageError
-from echat_eval.executors import Placement
-
-if TYPE_CHECKING:
-    from echat_eval.ports import Annotator, Oracle, System
 
 __all__ = ["ExecutorOptions", "executor_options"]
 
@@ -27,20 +20,9 @@ class ExecutorOptions:
     workers: int | None
     ray_address: str | None
 
-    @contextmanager
-    def place(
-        self, systems: Sequence[System | Oracle], annotators: Sequence[Annotator]
-    ) -> Iterator[Placement]:
-        """Yield the systems and annotators to call; workers on a cluster stop with the block."""
-        if self.executor == "local":
-            if self.workers is not None:
-                raise UsageError("--workers needs --executor ray; in this process, use --set calls_at_once=N")
-            yield Placement(systems=list(systems), annotators=list(annotators), facts={"name": "local"})
-            return
-        from echat_eval.executors.ray_executor import ray_workers
-
-        with ray_workers(systems, annotators, workers=self.workers, address=self.ray_address) as placement:
-            yield placement
+    def settings(self) -> dict[str, Any]:
+        """Return the executor as `api.evaluate` takes it."""
+        return {"name": self.executor, "workers": self.workers, "address": self.ray_address}
 
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:

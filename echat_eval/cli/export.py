@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.cli.options import load_tasks
 from echat_eval.errors import UsageError
+from echat_eval.io.files import copy_atomically
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef, Request
@@ -66,16 +65,13 @@ def export_requests(
     """Write audio files named by their hash and requests.jsonl, without labels or other hints."""
     from echat_eval.io.jsonl import write_rows
     from echat_eval.store.keys import request_for
+    from echat_eval.task.select import select_tasks
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not empty; choose another --out")
-    loaded_tasks = load_tasks(tasks, data, languages, limit)
-    if ask is not None:
-        from echat_eval.task.probe import probing
-
-        loaded_tasks = [probing(task, ask) for task in loaded_tasks]
+    selected = select_tasks(tasks, data=data, languages=languages, limit=limit, ask=ask)
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_export(request_for(sample), out) for task in loaded_tasks for sample in task.samples]
+    rows = [_export(request_for(sample), out) for task in selected for sample in task.samples]
     # Sorted by opaque id, the order of the rows gives no hint either.
     write_rows(out / "requests.jsonl", sorted(rows, key=lambda row: row["id"]))
     click.echo(
@@ -109,5 +105,5 @@ def _copied(audio: AudioRef, out: Path) -> str:
     """
     name = f"{audio.sha256}{audio.path.suffix.lower()}"
     if not (out / name).exists():
-        shutil.copyfile(audio.path, out / name)
+        copy_atomically(audio.path, out / name)
     return name

@@ -36,12 +36,9 @@ def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None
 
     `runs/a` selects every system of a run, `runs/a:mine` one of them, and `new=runs/a:mine` renames it.
     """
+    from echat_eval import api
     from echat_eval.cli.table import present
-    from echat_eval.leaderboard.build import build_leaderboard
-    from echat_eval.leaderboard.published import published
-    from echat_eval.store.select import open_run
 
-    published_tables = [published(name) for name in tables]
-    folders = [open_run(name) for name in runs]
-    present(build_leaderboard(folders), folders, out, published_tables)
+    view = api.leaderboard(*runs, published=tables)
+    present(view, [] if out is None else view.write(out))
     return Exit.DONE

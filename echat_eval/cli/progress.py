@@ -15,13 +15,9 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Progress of the runner's stages; a context manager.
+    """Progress of the runner's stages, with the cost so far below the bars; a context manager."""
 
-    Args:
-        last_line: called at every redraw for a line below the bars, such as the cost so far; "" for none.
-    """
-
-    def __init__(self, last_line: Callable[[], str] = lambda: "") -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -36,10 +32,15 @@ class Bar:
         self._console = Console(stderr=True)
         self._is_terminal = sys.stderr.isatty()
 
+        self._cost_line: Callable[[], str] = lambda: ""
+
+        def cost_line() -> str:
+            return self._cost_line()
+
         class Bars(Progress):
             def get_renderables(self) -> Iterable[RenderableType]:
                 yield self.make_tasks_table(self.tasks)
-                if line := last_line():
+                if line := cost_line():
                     yield Text(line)
 
         self._bars = Bars(
@@ -79,4 +80,8 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def show_cost(self, line: Callable[[], str]) -> None:
+        """Show what `line` returns below the bars, at every redraw; "" for nothing."""
+        self._cost_line = line

@@ -6,7 +6,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import MARK, PROXY_NOTE, cell_text, metric_title, rows_of
+from echat_eval.leaderboard.render import (
+    MARK,
+    PROXY_NOTE,
+    cell_text,
+    metric_title,
+    other_rows,
+    other_titles,
+    published_lines,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,38 +25,23 @@ if TYPE_CHECKING:
 
     from echat_eval.checks.agreement import Agreement
     from echat_eval.leaderboard.build import Leaderboard
-    from echat_eval.leaderboard.published import Published
-    from echat_eval.records import Metric
+    from echat_eval.leaderboard.view import LeaderboardView
     from echat_eval.stats import Estimate
-    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["format_interval", "present", "print_leaderboard"]
 
 
-def present(
-    board: Leaderboard, folders: Sequence[RunFolder], out: Path | None, published: Sequence[Published] = ()
-) -> None:
-    """Print a leaderboard with its notes; write the same to the folder `out`, if given."""
+def present(view: LeaderboardView, files: Sequence[Path] = ()) -> None:
+    """Print a leaderboard with its notes, and the paths of the files that hold it."""
     import click
 
-    from echat_eval.io.files import make_folder, write_atomically
-    from echat_eval.leaderboard.notes import secondary_lines
-    from echat_eval.leaderboard.render import published_lines, write_files
-
-    if out is not None:
-        make_folder(out)
-    notes = secondary_lines(folders)
-    print_leaderboard(board)
-    for line in notes:
+    print_leaderboard(view.board)
+    for line in view.notes:
         click.echo(line)
-    for table in published:
+    for table in view.published:
         click.echo("\n" + "\n".join(published_lines(table)))
-    if out is None:
-        return
-    files = write_files(board, out, list(published))
-    if notes:
-        write_atomically(files[0], files[0].read_text(encoding="utf-8") + "\n" + "\n".join(notes) + "\n")
-    click.echo("written: " + ", ".join(str(path) for path in files))
+    if files:
+        click.echo("written: " + ", ".join(str(path) for path in files))
 
 
 def print_leaderboard(board: Leaderboard) -> None:
@@ -91,16 +85,11 @@ def _by_task(board: Leaderboard) -> Table:
 def _others(board: Leaderboard) -> Table:
     from rich.text import Text
 
-    metrics: list[Metric] = [m for m in board.metrics if m.name != board.headline.name]
     table = _table("Other measures, over all tasks")
-    table.add_column("system")
-    for title in ("scored", "failed", "missing", "n/a", *map(metric_title, metrics)):
-        table.add_column(title, justify="right")
-    for name, role, summaries in rows_of(board, board.headline):
-        counts = summaries[0].counts if summaries[0] is not None else {}
-        numbers = [counts.get(state, 0) for state in ("value", "failed", "missing", "not applicable")]
-        cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m, interval=False) for m in metrics]
-        table.add_row(Text(name + MARK[role]), *map(str, numbers), *cells)
+    for number, title in enumerate(other_titles(board)):
+        table.add_column(title, justify="right" if number else "left")
+    for name, role, cells in other_rows(board, interval=False):
+        table.add_row(Text(name + MARK[role]), *cells)
     return table
 
 

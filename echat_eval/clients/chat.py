@@ -68,14 +68,13 @@ class ChatClient:
         base_url: such as http://127.0.0.1:8000/v1; None for OpenAI.
         timeout: seconds per call.
         calls_at_once: maximum number of concurrent calls; reduced while the server is overloaded.
-        account: counts the cost of calls; None: not counted.
     """
 
     model: str
     base_url: str | None = None
     timeout: float = 60.0
     calls_at_once: int = 4
-    account: Account | None = field(default=None, repr=False)
+    _account: Account | None = field(default=None, init=False, repr=False)
     _client: AsyncOpenAI | None = field(default=None, repr=False)
     _closing: weakref.finalize[Any, Any] | None = field(default=None, repr=False)
 
@@ -84,6 +83,10 @@ class ChatClient:
             raise UsageError(
                 f"judge URL {self.base_url!r}: expected http://... or https://..., ending in /v1"
             )
+
+    def attach_account(self, account: Account | None) -> None:
+        """Count the cost of all further calls in an account; None: do not count it."""
+        self._account = account
 
     def _open(self) -> AsyncOpenAI:
         """Return the underlying client; called on the event loop only."""
@@ -132,10 +135,10 @@ class ChatClient:
             }
         client = self._open()
         size = None
-        if self.account is not None:
+        if self._account is not None:
             size = size_of(messages, schema=schema, max_tokens=max_tokens)
         async with (
-            metered_call(self.account, size.upper_bound() if size is not None else None) as call,
+            metered_call(self._account, size.upper_bound() if size is not None else None) as call,
             limiter_for(str(client.base_url), self.calls_at_once).slot(),
         ):
             completion = await self._post(

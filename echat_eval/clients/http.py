@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = [
+    "MAX_REDIRECTS",
     "HttpAnswer",
     "StreamedAnswer",
     "check_url",
@@ -33,7 +34,8 @@ __all__ = [
 _UNAVAILABLE = frozenset({408, 425, 429, 502, 503, 504, 529})
 #: Statuses of a wrong address or key, which affects every row.
 _MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
-_MAX_REDIRECTS = 3
+#: Redirects of one request, within a host for systems and from a hub to its storage for downloads.
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ async def open_stream(
     deadline = time.monotonic() + timeout
     sent_headers = {"accept-encoding": "identity", **headers}
     try:
-        for _ in range(_MAX_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             async with client.stream(method, url, headers=sent_headers, content=content) as response:
                 if response.is_redirect and "location" in response.headers:
                     url = _same_host(url, response.headers["location"], response.status_code, method)
@@ -138,7 +140,7 @@ async def open_stream(
                     status=response.status_code, headers=dict(response.headers), chunks=chunks
                 )
                 return
-        raise SystemFailure(f"{url}: more than {_MAX_REDIRECTS} redirects")
+        raise SystemFailure(f"{url}: more than {MAX_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
         raise Unavailable(f"{_without_query(url)}: no answer in {timeout:g} s", overloaded=True) from error
     except httpx.InvalidURL as error:

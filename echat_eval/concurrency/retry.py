@@ -11,7 +11,7 @@ import random
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from echat_eval.concurrency.limiter import measure_queue_time
 from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError, Withheld
@@ -87,31 +87,31 @@ class Timed(Generic[T]):
     seconds: float
 
 
-async def timed(function: Callable[..., Any], *args: Any, threads: Executor, **kwargs: Any) -> Timed[Any]:
+async def timed(call: Callable[[], T | Awaitable[T]], *, threads: Executor) -> Timed[T]:
     """Call a coroutine function on the loop, or any other function on a thread, and measure its duration.
 
     Waiting for a thread or for a limiter is not part of the duration.
     """
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(call):
         with measure_queue_time() as queue_time:
             started = time.monotonic()
             try:
-                value = await function(*args, **kwargs)
+                value: T = await call()
             except KeyboardInterrupt as error:
                 raise Interrupted from error
             return Timed(value=value, seconds=time.monotonic() - started - queue_time.seconds)
 
-    def call() -> Timed[Any]:
+    def call_and_time() -> Timed[T]:
         started = time.monotonic()
         try:
-            value = function(*args, **kwargs)
+            value = cast("T", call())  # not a coroutine function
         except KeyboardInterrupt as error:
             raise Interrupted from error
         except StopIteration as error:  # a future cannot carry it
             raise RuntimeError("StopIteration") from error
         return Timed(value=value, seconds=time.monotonic() - started)
 
-    return await asyncio.get_running_loop().run_in_executor(threads, call)
+    return await asyncio.get_running_loop().run_in_executor(threads, call_and_time)
 
 
 async def call_with_retries(
@@ -119,7 +119,7 @@ async def call_with_retries(
     *,
     blame: Literal["system", "instrument"],
     retry_policy: RetryPolicy,
-    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> CallResult[T]:
     """Call until a try succeeds or the retry policy is exhausted.
 
@@ -150,8 +150,13 @@ async def call_with_retries(
         if isinstance(errors[-1], Withheld):
             break
         if tried < retry_policy.tries:
-            await sleep(retry_policy.wait(tried, getattr(errors[-1], "retry_after", None)))
+            await sleep(retry_policy.wait(tried, _retry_after(errors[-1])))
     return CallResult(state=_state_of(errors, blame), reason=_summary(errors), tries=len(errors))
+
+
+def _retry_after(error: BaseException) -> float | None:
+    """Return the seconds that a server asked to wait, if any."""
+    return error.retry_after if isinstance(error, Unavailable) else None
 
 
 def _state_of(errors: list[BaseException], blame: str) -> State:

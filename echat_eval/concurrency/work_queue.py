@@ -37,26 +37,33 @@ class Workflow:
     def __init__(self) -> None:
         self.stopped = False
         self.error: BaseException | None = None
-        self._queues: list[WorkQueue[Any]] = []
+        self._queues: list[WorkQueue[Any]] = []  # of jobs of any type
 
     def queue(
         self,
-        owner: Any,
+        name: str,
         work: Callable[[list[T]], Awaitable[None]],
         *,
+        width: int = 1,
         size: int = 1,
         held: bool = False,
+        load: Callable[[], object] | None = None,
+        close: Callable[[], object] | None = None,
     ) -> WorkQueue[T]:
         """Open a queue.
 
         Args:
-            owner: the system, annotator or scorer that does the work. Its `calls_at_once` limits the batches
-                in flight, its `load` is called before the first job and its `close` at the end.
+            name: of the system, annotator or scorer that does the work, for its threads.
             work: processes one batch of jobs.
+            width: maximum number of batches in flight.
             size: jobs per batch.
             held: start no job before `release`.
+            load: called before the first job.
+            close: called at the end if `load` was due.
         """
-        queue: WorkQueue[T] = WorkQueue(self, owner, work, size=size, held=held)
+        queue: WorkQueue[T] = WorkQueue(
+            self, name, work, width=width, size=size, held=held, load=load, close=close
+        )
         self._queues.append(queue)
         return queue
 
@@ -116,15 +123,18 @@ class WorkQueue(Generic[T]):
     def __init__(
         self,
         workflow: Workflow,
-        owner: Any,
+        name: str,
         work: Callable[[list[T]], Awaitable[None]],
         *,
+        width: int,
         size: int,
         held: bool,
+        load: Callable[[], object] | None,
+        close: Callable[[], object] | None,
     ) -> None:
-        self._workflow, self._owner, self._work, self._size, self._held = workflow, owner, work, size, held
-        self._width = max(1, getattr(owner, "calls_at_once", 1))
-        self.threads = Threads(self._width, name=f"echat-eval {owner.name}")
+        self._workflow, self._work, self._width, self._size = workflow, work, width, size
+        self._held, self._load, self._close = held, load, close
+        self.threads = Threads(width, name=f"echat-eval {name}")
         self._unranked: deque[T] = deque()
         self._ranked: dict[str, list[tuple[float, int, T]]] = {}
         self._numbers = count()
@@ -155,7 +165,7 @@ class WorkQueue(Generic[T]):
         await self._empty.wait()
 
     def pump(self) -> None:
-        """Start as many batches as `calls_at_once` allows."""
+        """Start as many batches as the queue's width allows."""
         while len(self._tasks) < self._width and (batch := self._next_batch()):
             task = asyncio.ensure_future(self._process(batch))
             self._tasks[task] = len(batch)
@@ -181,7 +191,7 @@ class WorkQueue(Generic[T]):
             return
         self._closed = True
         if self._loading is not None:
-            await self._call(getattr(self._owner, "close", None))
+            await self._call(self._close)
         self.threads.shutdown(wait=False)
 
     def _has_jobs(self) -> bool:
@@ -204,7 +214,7 @@ class WorkQueue(Generic[T]):
     async def _process(self, batch: list[T]) -> None:
         try:
             if self._loading is None:
-                self._loading = asyncio.ensure_future(self._call(getattr(self._owner, "load", None)))
+                self._loading = asyncio.ensure_future(self._call(self._load))
             await asyncio.shield(self._loading)
             await self._work(batch)
         except asyncio.CancelledError:
@@ -216,7 +226,7 @@ class WorkQueue(Generic[T]):
         del self._tasks[task]
         self.pump()
 
-    async def _call(self, function: Callable[[], Any] | None) -> None:
+    async def _call(self, function: Callable[[], object] | None) -> None:
         if function is None:
             return
         if inspect.iscoroutinefunction(function):

@@ -10,15 +10,32 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from echat_eval.cost.prices import OPENAI_HOST, TOKEN_KINDS, Price, PriceTable, Tokens
+from echat_eval.cost.prices import OPENAI_HOST, Price, PriceTable, Tokens
 from echat_eval.errors import UsageError, Withheld
+from echat_eval.ports import Billed
 
-__all__ = ["CURRENCY", "Account", "BilledClient", "BilledRole", "Call", "Meter", "metered_call", "totals"]
+if TYPE_CHECKING:
+    from echat_eval.cost.tokens import MessageSize
+    from echat_eval.records import Request, Sample
+
+__all__ = [
+    "CURRENCY",
+    "Account",
+    "BilledClient",
+    "BilledPart",
+    "BilledRole",
+    "Call",
+    "Meter",
+    "MeteredSystem",
+    "SpendingRow",
+    "billed_client_of",
+    "metered_call",
+]
 
 BilledRole = Literal["judge", "system"]
 #: Currency of --max-cost. Prices in other currencies cannot be compared with it: there is no exchange rate.
@@ -32,7 +49,57 @@ class BilledClient(Protocol):
 
     model: str
     base_url: str | None
-    account: Account | None
+
+    def attach_account(self, account: Account | None) -> None:
+        """Count the cost of all further calls in an account; None: do not count it."""
+
+
+@runtime_checkable
+class BilledPart(Billed, Protocol):
+    """A system or scorer whose calls may cost money."""
+
+    @property
+    def billed_client(self) -> BilledClient | None:
+        """Return the client that makes the calls; None if they are free."""
+
+
+@runtime_checkable
+class MeteredSystem(BilledPart, Protocol):
+    """A system that calls a paid server. For an oracle, a request is the whole sample."""
+
+    def size_of(self, request: Request | Sample) -> MessageSize:
+        """Return the size of a request before it is sent.
+
+        Raises:
+            NotApplicable: the request cannot be sent.
+        """
+
+
+def billed_client_of(part: object) -> BilledClient | None:
+    """Return the client whose calls may cost money; None for a part that calls no paid server."""
+    return part.billed_client if isinstance(part, BilledPart) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRow:
+    """One call that was billed or may have been: a row of spending.jsonl.
+
+    Attributes:
+        place: base URL of the server; None for OpenAI.
+        lost: the call ended without a report of its tokens.
+        tokens: used or, of a lost call, at most.
+        money: None if the price is unknown.
+        currency: of the money; None if the price is unknown.
+    """
+
+    role: BilledRole
+    name: str
+    model: str
+    place: str | None
+    lost: bool
+    tokens: Tokens
+    money: Decimal | None
+    currency: str | None
 
 
 class Meter:
@@ -54,7 +121,7 @@ class Meter:
         table: PriceTable,
         *,
         limit: Decimal | None = None,
-        log: Callable[[Mapping[str, Any]], None] = lambda row: None,
+        log: Callable[[SpendingRow], None] = lambda row: None,
     ) -> None:
         self.table, self.limit = table, limit
         self._log = log
@@ -88,7 +155,7 @@ class Meter:
             base_url=billed_client.base_url,
             price=price,
         )
-        billed_client.account = account
+        billed_client.attach_account(account)
         return account
 
     def line(self) -> str:
@@ -281,52 +348,14 @@ def _never_sent(error: BaseException | None) -> bool:
     return False
 
 
-def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: bool) -> dict[str, Any]:
-    return {
-        "role": account.role,
-        "name": account.name,
-        "model": account.model,
-        "place": account.base_url,
-        "lost": unsettled,
-        "tokens": {k: v for k, v in asdict(tokens).items() if v},
-        "money": None if money is None else f"{money:f}",
-        "currency": account.price.currency if account.price is not None else None,
-    }
-
-
-def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return role -> name -> costs of all commands of a run, as stored in its manifest.
-
-    "tokens" and "money" are of calls with a reported usage. "lost" counts the unsettled calls, and
-    "lost_at_most" is the upper bound of their cost.
-    """
-    costs: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        entry = costs.setdefault(f"{row['role']}s", {}).setdefault(
-            row["name"],
-            {
-                "model": row["model"],
-                "place": row["place"],
-                "calls": 0,
-                "tokens": dict.fromkeys(TOKEN_KINDS, 0),
-                "unpriced": 0,
-                "money": {},
-                "lost": 0,
-                "lost_at_most": {},
-            },
-        )
-        # The sums then mix several models or servers, which the manifest must show.
-        for fact in ("model", "place"):
-            if entry[fact] != row[fact]:
-                entry[fact] = "several"
-        into = "lost_at_most" if row["lost"] else "money"
-        entry["lost" if row["lost"] else "calls"] += 1
-        if not row["lost"]:
-            for kind, count in row["tokens"].items():
-                entry["tokens"][kind] += count
-        if row["money"] is None:
-            entry["unpriced"] += 1
-        else:
-            sums = entry[into]
-            sums[row["currency"]] = f"{Decimal(sums.get(row['currency'], '0')) + Decimal(row['money']):f}"
-    return costs
+def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: bool) -> SpendingRow:
+    return SpendingRow(
+        role=account.role,
+        name=account.name,
+        model=account.model,
+        place=account.base_url,
+        lost=unsettled,
+        tokens=tokens,
+        money=money,
+        currency=account.price.currency if account.price is not None else None,
+    )

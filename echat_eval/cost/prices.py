@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from echat_eval.errors import BadData
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import file_sha256
 from echat_eval.io.schema import Rule, Schema, is_number, text
 from echat_eval.io.strict_yaml import read_yaml
 
@@ -42,7 +42,17 @@ class Tokens:
     audio_out: int = 0
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(**{kind: getattr(self, kind) + getattr(other, kind) for kind in TOKEN_KINDS})
+        counts, more = self.by_kind(), other.by_kind()
+        return Tokens(**{kind: counts[kind] + more[kind] for kind in TOKEN_KINDS})
+
+    def by_kind(self) -> dict[str, int]:
+        """Return kind -> count, in the order of `TOKEN_KINDS`."""
+        return {
+            "text_in": self.text_in,
+            "text_out": self.text_out,
+            "audio_in": self.audio_in,
+            "audio_out": self.audio_out,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +80,22 @@ class Price:
         >>> price.money(Tokens(text_in=7)), price.money(Tokens(text_out=1))
         (Decimal('0.0000175'), None)
         """
-        total = Decimal(0)
-        for kind in TOKEN_KINDS:
-            count, price = getattr(tokens, kind), getattr(self, kind)
+        total, prices = Decimal(0), self.by_kind()
+        for kind, count in tokens.by_kind().items():
+            price = prices[kind]
             if count and price is None:
                 return None
             total += count * (price or Decimal(0)) / _MILLION
         return total
 
-    def as_json(self) -> dict[str, str]:
-        """Return the price as stored in a manifest."""
-        prices = {kind: str(value) for kind in TOKEN_KINDS if (value := getattr(self, kind)) is not None}
-        return {**prices, "currency": self.currency, "date": self.date, "source": self.source}
+    def by_kind(self) -> dict[str, Decimal | None]:
+        """Return kind -> price, in the order of `TOKEN_KINDS`."""
+        return {
+            "text_in": self.text_in,
+            "text_out": self.text_out,
+            "audio_in": self.audio_in,
+            "audio_out": self.audio_out,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,18 +139,20 @@ def read_prices(path: Path | None = None) -> PriceTable:
     path = path or data_folder("baselines") / "prices.yaml"
     file = read_yaml(path, shown=shown)
     prices = {key: _price(f"{shown}:{file.lines[key]}: {key}", entry) for key, entry in file.content.items()}
-    return PriceTable(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), prices=prices)
+    return PriceTable(name=path.name, sha256=file_sha256(path), prices=prices)
 
 
-def _price(location: str, entry: Any) -> Price:
+def _price(location: str, entry: object) -> Price:
     _ENTRY.check(entry, location)
-    if not any(entry.get(kind) is not None for kind in TOKEN_KINDS):
+    facts: Mapping[str, object] = entry if isinstance(entry, dict) else {}
+    amounts = {k: Decimal(str(facts[k])) for k in TOKEN_KINDS if facts.get(k) is not None}
+    if not amounts:
         raise BadData(f"{location}: has no price; expected at least one of {', '.join(TOKEN_KINDS)}")
-    amounts = {kind: Decimal(str(entry[kind])) for kind in TOKEN_KINDS if entry.get(kind) is not None}
-    return Price(currency=entry["currency"], date=str(entry["date"]), source=entry["source"], **amounts)
+    currency, day, source = (str(facts[key]) for key in ("currency", "date", "source"))
+    return Price(currency=currency, date=day, source=source, **amounts)
 
 
-def _is_day(value: Any) -> bool:
+def _is_day(value: object) -> bool:
     try:
         date.fromisoformat(str(value))
     except ValueError:

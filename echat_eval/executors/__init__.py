@@ -7,12 +7,27 @@ module.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, System
 
-__all__ = ["Placement"]
+__all__ = ["ExecutorFacts", "Placement"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorFacts:
+    """Where systems and annotators run, for the manifest.
+
+    Attributes:
+        name: "local" for this process, or the name of an executor.
+        workers: number of copies; None in this process.
+        version: of the executor's package; None in this process.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +36,9 @@ class Placement:
 
     Attributes:
         systems, annotators: in the order of the arguments.
-        facts: for the manifest: `name` of the executor, and further facts about it.
+        facts: where they run, for the manifest.
     """
 
     systems: list[System | Oracle]
     annotators: list[Annotator]
-    facts: dict[str, Any]
+    facts: ExecutorFacts

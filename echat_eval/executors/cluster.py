@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from echat_eval.errors import RunError, UsageError
-from echat_eval.executors.pool import Pool
+from echat_eval.executors.pool import Pool, WorkerHandle
 from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
+from echat_eval.ports import GpuUser, OnDevice, calls_at_once_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from echat_eval.ports import Annotator, System
 
 __all__ = ["LOCAL", "Cluster", "connection"]
 
@@ -25,7 +31,7 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def connection(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
+def connection(ray: ModuleType, address: str | None, workers: int | None) -> Iterator[None]:
     """Connect to a cluster, or start a local one that ends with the block.
 
     Raises:
@@ -35,7 +41,7 @@ def connection(ray: Any, address: str | None, workers: int | None) -> Iterator[N
     if ray.is_initialized():  # by our caller, who also ends it
         yield
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": "ERROR"}
     local = address in (None, LOCAL)
     if local:
         options |= {
@@ -78,15 +84,15 @@ class Cluster:
 
     def __init__(
         self,
-        ray: Any,
-        systems: Sequence[Any],
-        annotators: Sequence[Any],
+        ray: ModuleType,
+        systems: Sequence[System],
+        annotators: Sequence[Annotator],
         *,
         workers: int | None,
         joining: float = 0.0,
     ) -> None:
         self._ray = ray
-        owners = (*systems, *annotators)
+        owners: list[System | Annotator] = [*systems, *annotators]
         preferences = {id(owner): _gpu_preference(owner) for owner in owners}
         deadline = time.monotonic() + joining
         while True:
@@ -134,9 +140,9 @@ class Cluster:
         finally:
             remove_placement_group(self._group)
 
-    def proxy(self, owner: Any, blueprint: Blueprint) -> RemoteProxy:
+    def proxy(self, owner: System | Annotator, blueprint: Blueprint) -> RemoteProxy:
         """Return the proxy for the copies of a system or annotator."""
-        calls = max(1, getattr(owner, "calls_at_once", 1))
+        calls = calls_at_once_of(owner)
         stored = self._ray.put(blueprint)
         gpus = self._gpu_share if id(owner) in self._gpu_owners else 0
         pool = Pool(
@@ -148,7 +154,7 @@ class Cluster:
         )
         return RemoteProxy(owner, pool=pool, calls_at_once=self.places * calls)
 
-    def _start_worker(self, blueprint: Any, place: int, calls: int, gpus: float) -> Any:
+    def _start_worker(self, blueprint: object, place: int, calls: int, gpus: float) -> WorkerHandle:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         actor = self._ray.remote(Worker).options(
@@ -163,10 +169,11 @@ class Cluster:
             # Two more than the calls: `watch` runs for the worker's lifetime, and `close` must not wait.
             max_concurrency=calls + 2,
         )
-        return actor.remote(blueprint)
+        handle: WorkerHandle = actor.remote(blueprint)
+        return handle
 
 
-def _gpu_preference(owner: Any) -> bool | None:
+def _gpu_preference(owner: System | Annotator) -> bool | None:
     """Return whether copies of a system or annotator use a GPU, from its `wants_gpu` or its `device`.
 
     Returns:
@@ -175,13 +182,13 @@ def _gpu_preference(owner: Any) -> bool | None:
     Raises:
         UsageError: `device` names a GPU by number.
     """
-    device = str(getattr(owner, "device", None) or dict(owner.settings()).get("device") or "cpu")
+    own = owner.device if isinstance(owner, OnDevice) else None
+    device = str(own or owner.settings().get("device") or "cpu")
     kind, _, number = device.partition(":")
     if number not in ("", "0"):
         raise UsageError(
             f"'{owner.name}' requests device {device}; every worker has one GPU of its own, so write {kind}"
         )
-    wants_gpu = getattr(owner, "wants_gpu", None)
-    if wants_gpu is not None:
-        return bool(wants_gpu)
+    if isinstance(owner, GpuUser) and owner.wants_gpu is not None:
+        return bool(owner.wants_gpu)
     return None if kind == "auto" else kind == "cuda"

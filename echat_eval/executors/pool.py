@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from echat_eval.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from echat_eval.executors.pickling import RemoteResult
 
-__all__ = ["MAX_WORKER_RESTARTS", "Pool"]
+__all__ = ["MAX_WORKER_RESTARTS", "Pool", "WorkerHandle"]
 
 #: Workers that one call may lose before its row is "missing", and that one place may lose in succession,
 #: without an answer, before it is given up.
@@ -25,12 +26,36 @@ START_TIMEOUT = 300.0
 CLOSE_TIMEOUT = 5.0
 
 
+class RemoteMethod(Protocol):
+    """A method of a remote worker."""
+
+    def remote(self, *args: object) -> RemoteAnswer:
+        """Start a call."""
+
+
+class RemoteAnswer(Protocol):
+    """The pending answer of a remote worker."""
+
+    def future(self) -> Future[object]:
+        """Return a future of the answer."""
+
+
+class WorkerHandle(Protocol):
+    """A remote `worker.Worker`, as ray refers to it."""
+
+    location: RemoteMethod
+    load: RemoteMethod
+    call: RemoteMethod
+    watch: RemoteMethod
+    close: RemoteMethod
+
+
 @dataclass(slots=True)
 class _Place:
     """One place for a worker on the cluster; a dead worker is replaced there."""
 
     number: int
-    worker: Any = None
+    worker: WorkerHandle | None = None
     free_calls: int = 0
     failures: int = 0  # workers lost in succession without an answer
     given_up: bool = False
@@ -53,8 +78,8 @@ class Pool:
         self,
         label: str,
         *,
-        start: Callable[[int], Any],
-        stop: Callable[[Any], None],
+        start: Callable[[int], WorkerHandle],
+        stop: Callable[[WorkerHandle], None],
         places: int,
         calls: int,
     ) -> None:
@@ -86,10 +111,9 @@ class Pool:
         from ray.exceptions import RayActorError, RayError
 
         for _ in range(MAX_WORKER_RESTARTS):
-            place = await self._take_place()
-            worker = place.worker
+            place, worker = await self._take_place()
             try:
-                answer: bytes = await _remote_call(worker.call, method, message)
+                answer = cast("bytes", await _remote_call(worker.call, method, message))
             except RayError as error:
                 cause = _last_line(error)
                 # The keeper replaces the worker; until then no other call may go there.
@@ -111,7 +135,8 @@ class Pool:
             if place.worker is None:  # still starting, and no call waits for it
                 keeper.cancel()
         # After a copy is closed, `watch` returns, and the keeper ends the worker.
-        closing: list[asyncio.Future[Any]] = [*map(_remote_call, (w.close for w in ready)), *self._keepers]
+        calls = [_remote_call(worker.close) for worker in ready]
+        closing: list[asyncio.Future[object] | asyncio.Task[None]] = [*calls, *self._keepers]
         for pending in (await asyncio.wait(closing, timeout=CLOSE_TIMEOUT))[1] if closing else ():
             pending.cancel()
         await asyncio.gather(*closing, return_exceptions=True)
@@ -120,7 +145,8 @@ class Pool:
         """Return whether a worker is free, or all are lost."""
         return self._fault is not None or any(place.free_calls for place in self._places)
 
-    async def _take_place(self) -> _Place:
+    async def _take_place(self) -> tuple[_Place, WorkerHandle]:
+        """Reserve a call on the worker with the most free calls, once one is ready."""
         async with self._changed:
             await self._changed.wait_for(self._is_ready)
             if isinstance(self._fault, UsageError):
@@ -130,9 +156,10 @@ class Pool:
                 raise Unavailable(f"{self._label} has no worker left: {self._fault}")
             place = max(self._places, key=lambda place: place.free_calls)
             place.free_calls -= 1
-            return place
+            assert place.worker is not None  # a place without a worker has no free calls
+            return place, place.worker
 
-    async def _release(self, place: _Place, worker: Any) -> None:
+    async def _release(self, place: _Place, worker: WorkerHandle) -> None:
         async with self._changed:
             if place.worker is worker:
                 place.free_calls += 1
@@ -155,7 +182,7 @@ class Pool:
                     )
                     break
                 started.result()
-                loaded: RemoteResult = await _remote_call(worker.load)
+                loaded = cast("RemoteResult", await _remote_call(worker.load))
                 if loaded.error is None:
                     await self._add_worker(place, worker)
                     await _remote_call(worker.watch)
@@ -177,13 +204,13 @@ class Pool:
                 self._fault = self._fault or last
                 self._changed.notify_all()
 
-    async def _add_worker(self, place: _Place, worker: Any) -> None:
+    async def _add_worker(self, place: _Place, worker: WorkerHandle) -> None:
         async with self._changed:
             place.worker, place.free_calls = worker, self._calls
             self._changed.notify_all()
 
 
-def _remote_call(method: Any, *args: Any) -> asyncio.Future[Any]:
+def _remote_call(method: RemoteMethod, *args: object) -> asyncio.Future[object]:
     answer = asyncio.wrap_future(method.remote(*args).future())
     # Retrieve the exception, as the caller may have stopped waiting.
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.executors import Placement
+from echat_eval.executors import ExecutorFacts, Placement
 from echat_eval.executors.cluster import LOCAL, Cluster, connection
 from echat_eval.executors.pickling import pack
 from echat_eval.executors.worker import Blueprint
+from echat_eval.ports import Billed, Oracle, RunsInDriver
 
 if TYPE_CHECKING:
-    from echat_eval.ports import Annotator, Oracle, System
+    from types import ModuleType
+
+    from echat_eval.ports import Annotator, System
 
 __all__ = ["ray_workers"]
 
@@ -50,50 +54,58 @@ def ray_workers(
         RunError: the cluster did not start or had no room.
     """
     ray = _import_ray()
-    blueprints = {id(owner): _blueprint(owner) for owner in (*systems, *annotators) if _is_movable(owner)}
-
-    def place(owner: Any, cluster: Cluster) -> Any:
-        blueprint = blueprints.get(id(owner))
-        return owner if blueprint is None else cluster.proxy(owner, blueprint)
+    # Oracles stay in the driver: they see the gold labels.
+    movable_systems = [s for s in systems if not isinstance(s, Oracle) and _is_movable(s, s.respond)]
+    movable_annotators = [a for a in annotators if _is_movable(a, a.annotate)]
+    system_blueprints = {id(s): _blueprint(f"system '{s.name}'", s) for s in movable_systems}
+    annotator_blueprints = {id(a): _blueprint(f"annotator '{a.name}'", a) for a in movable_annotators}
 
     with connection(ray, address, workers):
         cluster = Cluster(
             ray,
-            [system for system in systems if id(system) in blueprints],
-            [annotator for annotator in annotators if id(annotator) in blueprints],
+            movable_systems,
+            movable_annotators,
             workers=workers,
             joining=JOIN_TIMEOUT if address not in (None, LOCAL) else 0.0,
         )
         with cluster.reserved():
             yield Placement(
-                systems=[place(system, cluster) for system in systems],
-                annotators=[place(annotator, cluster) for annotator in annotators],
-                facts={"name": "ray", "workers": cluster.places, "version": ray.__version__},
+                systems=[
+                    system
+                    if isinstance(system, Oracle) or id(system) not in system_blueprints
+                    else cast("System", cluster.proxy(system, system_blueprints[id(system)]))
+                    for system in systems
+                ],
+                annotators=[
+                    annotator
+                    if id(annotator) not in annotator_blueprints
+                    else cast("Annotator", cluster.proxy(annotator, annotator_blueprints[id(annotator)]))
+                    for annotator in annotators
+                ],
+                facts=ExecutorFacts(name="ray", workers=cluster.places, version=ray.__version__),
             )
 
 
-def _import_ray() -> Any:
+def _import_ray() -> ModuleType:
     # Set before the import, because ray reads them only once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        import ray
+        return import_module("ray")
     except ImportError as error:
         raise NotInstalled("--executor ray needs ray: pip install 'echat-eval[ray]'") from error
-    return ray
 
 
-def _is_movable(owner: Any) -> bool:
-    if hasattr(owner, "respond_to") or getattr(owner, "runs_here", False):
+def _is_movable(owner: System | Annotator, call: Callable[..., object]) -> bool:
+    """Return whether copies of a system or annotator, called by `call`, may run on workers."""
+    if isinstance(owner, RunsInDriver) and owner.runs_here:
         return False
-    if getattr(owner, "billed_client", None) is not None:  # the driver counts its cost
+    if isinstance(owner, Billed) and owner.billed_client is not None:  # the driver counts its cost
         return False
-    calls = [getattr(owner, name, None) for name in ("respond", "annotate")]
-    return not any(inspect.iscoroutinefunction(call) for call in calls)
+    return not inspect.iscoroutinefunction(call)
 
 
-def _blueprint(owner: Any) -> Blueprint:
-    label = f"{'system' if hasattr(owner, 'respond') else 'annotator'} '{owner.name}'"
+def _blueprint(label: str, owner: System | Annotator) -> Blueprint:
     try:
         packed = pack(owner)
     except Exception as error:  # the object's own pickling hooks may raise anything
@@ -101,5 +113,5 @@ def _blueprint(owner: Any) -> Blueprint:
             f"{label} cannot be sent to another process: {' '.join(str(error).split())[:300]}; "
             "create what cannot be pickled in load(), or use --executor local"
         ) from error
-    # After packing: the object may cache its fingerprint, and a copy must compute it from its own weights.
+    # After packing, as the object may cache the fingerprint; a copy must compute it from its own weights.
     return Blueprint(label=label, packed=packed, fingerprint=owner.fingerprint(), folder=os.getcwd())

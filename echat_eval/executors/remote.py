@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["RemoteProxy"]
 
 
+#: Attributes of the optional abilities in `echat_eval.ports`, except those that the proxy has itself.
+_ABILITIES = (
+    "name",
+    "version",
+    "batch_size",
+    "cached",
+    "role",
+    "languages",
+    "licence",
+    "settings",
+    "fingerprint",
+)
+
+
 class RemoteProxy:
     """A proxy with the name, settings, fingerprint and other attributes of its owner.
 
@@ -34,7 +48,11 @@ class RemoteProxy:
         self._owner, self._pool = owner, pool
         self.calls_at_once = calls_at_once
         self._numbers = count()
-        # Only the methods of the owner, because the stages test for them.
+        # Reflection is the point here: the proxy has exactly the abilities of its owner, and the stages test
+        # for them. Instance attributes, because a test for a protocol need not call `__getattr__`.
+        for name in _ABILITIES:
+            if hasattr(owner, name):
+                setattr(self, name, getattr(owner, name))
         for method in ("respond", "respond_batch", "annotate", "annotate_batch"):
             if hasattr(owner, method):
                 setattr(self, method, partial(self._call, method))

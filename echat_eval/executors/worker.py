@@ -16,6 +16,7 @@ import echat_eval
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.executors.pickling import RemoteError, RemoteResult, fresh_folder, pack, run_captured, unpack
+from echat_eval.ports import Closable, Loadable
 
 __all__ = ["Blueprint", "Worker"]
 
@@ -66,6 +67,7 @@ class Worker:
             result = run_captured(lambda: unpack(message, folder))
             if result.error is None:
                 args, kwargs = result.value
+                # Reflection is the point here: the driver sends the name of the method.
                 result = run_captured(lambda: event_loop.call(getattr(self._owner, method), *args, **kwargs))
             try:
                 # Inside the block: the reply may refer to the audio of the request.
@@ -80,7 +82,7 @@ class Worker:
 
     def close(self) -> None:
         """Close the copy."""
-        if self._owner is not None and hasattr(self._owner, "close"):
+        if isinstance(self._owner, Closable):
             event_loop.call(self._owner.close)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._closed.set()
@@ -108,7 +110,7 @@ class Worker:
             folder.mkdir()  # kept until the copy is closed
             owner = unpack(blueprint.packed, folder)
             self._check_fingerprint(owner.fingerprint())
-            if hasattr(owner, "load"):
+            if isinstance(owner, Loadable):
                 event_loop.call(owner.load)
         except ModuleNotFoundError as error:
             raise NotInstalled(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.gate.decide import decide
 from echat_eval.gate.decision import Decision, Provenance
-from echat_eval.gate.policy import LatencyRule, Policy, read_policy
+from echat_eval.gate.policy import LatencyRule, Policy, build_policy, read_policy
 from echat_eval.gate.rules import RuleResult
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Policy",
     "Provenance",
     "RuleResult",
+    "build_policy",
     "decide",
     "read_policy",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from echat_eval.analysis import differences
+from echat_eval.analysis import differences, has_states
 from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.decision import Provenance
 from echat_eval.io import jsonl
 from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import file_sha256
+from echat_eval.store.manifest import to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,19 +37,21 @@ def accept(run: Run, to: Path, *, now: datetime) -> None:
         to: folder for `table.jsonl` and `accepted.json`; both are small enough to commit.
         now: current time, with a time zone.
     """
+    # Without states of its own, a table must not look as if it had some.
+    frame = run.frame if has_states(run.frame) else run.frame.drop(columns="state")
     rows = [
         {str(name): value for name, value in row.items() if value is not None and value == value}
-        for row in run.frame.to_dict("records")
+        for row in frame.to_dict("records")
     ]
     jsonl.write_rows(to / "table.jsonl", rows)
     facts = {
         "run": run.name,
         "system": run.system,
         "accepted_at": now.isoformat(timespec="seconds"),
-        "sha256": hashlib.sha256((to / "table.jsonl").read_bytes()).hexdigest(),
+        "sha256": file_sha256(to / "table.jsonl"),
         "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
         "metrics": list(run.metrics.values()),
-        "environment": run.manifest.get("environment", {}),
+        "environment": to_json(run.manifest.environment or {}),
     }
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
     write_atomically(to / "accepted.json", text + "\n")

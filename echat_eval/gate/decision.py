@@ -48,6 +48,9 @@ class Decision:
         detectable: the smallest detectable difference of a run like this one (see `stats.design`).
         needed: samples that would bring it down to the margin; None if it already is, or cannot tell.
         warnings: remarks that do not change the outcome.
+        failures: failed replies of the candidate and their limit, or that they are unknown.
+        readability: unreadable replies of the candidate and their limit, or that they are unknown; empty if
+            the tables have none and a metric of the policy grades the replies.
     """
 
     outcome: Outcome
@@ -64,6 +67,8 @@ class Decision:
     detectable: float | None
     needed: Detectable | None
     warnings: tuple[str, ...]
+    failures: str
+    readability: str
 
     @property
     def exit_code(self) -> Exit:

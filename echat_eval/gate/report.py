@@ -26,10 +26,12 @@ def to_junit(decision: Decision) -> str:
     """
     suite = ET.Element("testsuite", name="echat-eval gate")
     case = ET.SubElement(suite, "testcase", classname="gate", name="outcome", time="0")
+    headline = _xml(_headline(decision))
     if decision.outcome != "pass":
         kind = "failure" if decision.outcome == "regress" else "error"
         text = _xml("; ".join(decision.reasons) or decision.outcome)
         ET.SubElement(case, kind, type=decision.outcome, message=_xml(decision.outcome)).text = text
+    ET.SubElement(case, "system-out").text = headline
     for rule in decision.rules:
         case = ET.SubElement(suite, "testcase", classname=f"gate.{rule.kind}", name=_xml(rule.name), time="0")
         kind = "failure" if rule.state == "broken" else "error" if blocks(rule) else "skipped"
@@ -86,7 +88,8 @@ def _headline(decision: Decision) -> str:
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     return (
         f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
-        f"{decision.margin:g}, smallest detectable difference {detectable}"
+        f"{decision.margin:g}, smallest detectable difference {detectable}; "
+        + "; ".join(guard for guard in (decision.failures, decision.readability) if guard)
     )
 
 
@@ -98,7 +101,10 @@ def _numbers(rule: RuleResult) -> str:
     if rule.value is None:
         return "cannot tell"
     if rule.kind == "share":
-        return f"{100 * rule.value:.1f} %"
+        interval = ""
+        if rule.low is not None and rule.high is not None:
+            interval = f" [{100 * rule.low:.1f}, {100 * rule.high:.1f}]"
+        return f"{100 * rule.value:.1f} %{interval}"
     return (
         f"{rule.value:.3g}"
         if rule.kind == "latency"

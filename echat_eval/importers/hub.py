@@ -15,17 +15,24 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from echat_eval.clients.http import check_url, client_settings, get_once, raise_for_status, retry_after
+from echat_eval.clients.http import (
+    MAX_REDIRECTS,
+    check_url,
+    client_settings,
+    get_once,
+    raise_for_status,
+    retry_after,
+)
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
-from echat_eval.io.files import write_atomically
+from echat_eval.io.files import replacing, write_atomically
+from echat_eval.io.hashing import file_sha256
 from echat_eval.io.jsonl import loads
 
 __all__ = ["Fetched", "fetch_data_set"]
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 MAX_FILES = 100_000
-_MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,7 @@ def fetch_data_set(
         if not _matches(path, entry):
             url = f"{hub}/datasets/{repo}/resolve/{commit}/{quote(name)}"
             downloaded += _download(url, path, entry, headers, timeout)
-        files[name] = _sha256(path)
+        files[name] = file_sha256(path)
         done += path.stat().st_size
         on_progress(name, done, max(total, done))
     return Fetched(commit=commit, files=files, bytes=downloaded)
@@ -126,7 +133,7 @@ def _matches(path: Path, entry: Mapping[str, Any]) -> bool:
         return False
     large = entry.get("lfs")
     if isinstance(large, dict) and large.get("sha256"):
-        return _sha256(path) == str(large["sha256"])
+        return file_sha256(path) == str(large["sha256"])
     if entry.get("blobId"):
         content = path.read_bytes()
         # Small files have git's blob id, which is a sha1; the listing came over the same connection anyway.
@@ -138,11 +145,9 @@ def _matches(path: Path, entry: Mapping[str, Any]) -> bool:
 def _download(
     url: str, path: Path, entry: Mapping[str, Any], headers: Mapping[str, str], timeout: float
 ) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
     size = 0
     limit = int((entry.get("lfs") or {}).get("size") or entry.get("size") or 2**40)
-    try:
+    with replacing(path, durable=False) as partial:
         with partial.open("wb") as file:
             for chunk in _chunks(url, headers, timeout):
                 size += len(chunk)
@@ -151,9 +156,6 @@ def _download(
                 file.write(chunk)
         if not _matches(partial, entry):
             raise RunError(f"{path.name}: the {size:,} bytes received do not match the hub's hash; try again")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return size
 
 
@@ -165,7 +167,7 @@ def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[by
     import httpx
 
     hub_host = urlsplit(url).netloc
-    for _ in range(_MAX_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         current = urlsplit(url)
         request_headers = {"accept-encoding": "identity"} | (
             dict(headers) if current.netloc == hub_host else {}
@@ -192,12 +194,7 @@ def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[by
             raise RunError(
                 f"{current.netloc}: {type(error).__name__}: {error}; run the same command again to continue"
             ) from error
-    raise RunError(f"{url}: more than {_MAX_REDIRECTS} redirects")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    raise RunError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
 
 def write_record(out: Path, repo: str, hub: str, fetched: Fetched) -> None:

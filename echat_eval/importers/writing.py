@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter, defaultdict
@@ -15,6 +14,7 @@ from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import Draft, Refusal
 from echat_eval.io.audio import audio_ref, read_mono
 from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import write_rows
 from echat_eval.labels import CUES
 
@@ -150,11 +150,11 @@ def _store_audio(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]
     """Copy audio unchanged under its hash; raise BadData if it cannot be decoded or is silent."""
     content = audio if isinstance(audio, bytes) else audio.read_bytes()
     suffix = suffix if isinstance(audio, bytes) else audio.suffix.lower()
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = sha256_of(content)
     name = f"audio/{sha256}{suffix}"
     path = out / name
     if not path.exists():
-        path.write_bytes(content)
+        write_atomically(path, content, durable=False)
     try:
         audio_ref(path)
         sound, _ = read_mono(path, rate=None)
@@ -218,7 +218,7 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
             groups.append([row])
     count = 0
     for key, groups in buckets.items():
-        prefix = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
+        prefix = sha256_of(repr(key))[:12]
         for number, group in enumerate(g for g in groups if len(g) > 1):
             count += 1
             for row in group:

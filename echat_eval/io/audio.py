@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import io
 import os
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.records import AudioRef, Waveform
 
 if TYPE_CHECKING:
@@ -64,14 +64,11 @@ def audio_ref(path: Path) -> AudioRef:
     """
     with _opened(path) as file:
         seconds = file.frames / file.samplerate
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as raw:
-            while block := raw.read(1 << 20):
-                digest.update(block)
+        sha256 = file_sha256(path)
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
-    return AudioRef(path=path, sha256=digest.hexdigest(), seconds=seconds)
+    return AudioRef(path=path, sha256=sha256, seconds=seconds)
 
 
 def check_audio(path: Path) -> None:
@@ -153,7 +150,7 @@ def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
         file.setframerate(int(waveform.sample_rate))
         file.writeframes(pcm.tobytes())
     content = buffer.getvalue()
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = sha256_of(content)
     path = folder / f"{sha256}.wav"
     if not path.is_file() or path.stat().st_size != len(content):
         write_atomically(path, content)

@@ -5,10 +5,8 @@ The packages are located and never imported, because some of them import much th
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +17,7 @@ from echat_eval.errors import NotInstalled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ASSETS", "Asset", "asset_file", "file_sha256", "installed_version"]
+__all__ = ["ASSETS", "Asset", "asset_file", "installed_version"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +124,3 @@ def installed_version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise NotInstalled(f"{distribution} is not installed; pip install {distribution}") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hex digest of a file, cached in this process until the file changes."""
-    stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,30 +1,68 @@
-"""Atomic writes: a file has its old content or all of the new one."""
+"""Atomic writes: a file has its old content or all of the new one.
+
+Content is written to a temporary file beside the target, `.NAME.PID.NUMBER.tmp`, which then replaces it.
+Several threads and processes may write the same file; the last one to finish decides. After an error the
+target is unchanged and the temporary file is removed; after SIGKILL a temporary file may remain.
+
+A durable write forces the content to the disk before it replaces the target: after a power failure the target
+is old or new, never empty. Without it, only a power failure can leave an incomplete file; use it where the
+reader checks the content, or where the file can be made again.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from echat_eval.errors import UsageError
 
-__all__ = ["make_folder", "write_atomically", "write_whole"]
+__all__ = ["copy_atomically", "make_folder", "replacing", "write_atomically"]
 
+_BLOCK_BYTES = 1 << 20
 _numbers = itertools.count()
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file atomically, and force it to the disk."""
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write to; it replaces `path` if the block ends without an error.
+
+    The new file keeps the permissions of the old one; without an old one it gets those of any new file.
+    Missing folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        if path.is_file():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Replace a file by text (as UTF-8) or bytes."""
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def copy_atomically(source: Path | IO[bytes], target: Path, *, durable: bool = False) -> None:
+    """Replace a file by a copy of a file or stream, in blocks; times and permissions are not copied."""
+    with replacing(target, durable=durable) as temporary:
+        if isinstance(source, Path):
+            shutil.copyfile(source, temporary)
+        else:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(source, file, _BLOCK_BYTES)
 
 
 def make_folder(path: Path) -> Path:
@@ -41,14 +79,3 @@ def make_folder(path: Path) -> Path:
     if fault:
         raise UsageError(f"{path}: cannot be written: {fault}; choose another --out")
     return path
-
-
-def write_whole(target: Path, content: bytes) -> None:
-    """Write a file atomically; several threads and processes may write the same one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.{next(_numbers)}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,19 +1,26 @@
-"""Content hashes of records, settings and files."""
+"""Content hashes of records, settings and files: the only module that computes a sha256."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from echat_eval.io.jsonl import dumps
 from echat_eval.records import AudioRef
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["KEY_VERSION", "digest", "facts_of", "sha256_of_file"]
+__all__ = [
+    "KEY_VERSION",
+    "digest",
+    "facts_of",
+    "file_sha256",
+    "fingerprint_of",
+    "sha256_of",
+    "unchanged_file_sha256",
+]
 
 #: Increased when the meaning of a key changes, so that old rows are computed again and never misread.
 KEY_VERSION = 1
@@ -49,10 +56,54 @@ def digest(kind: str, facts: Any) -> str:
     >>> digest("x", {"a": 1, "b": 2}) == digest("x", {"b": 2, "a": 1}) != digest("y", {"a": 1, "b": 2})
     True
     """
-    return hashlib.sha256(dumps([KEY_VERSION, kind, facts_of(facts)]).encode()).hexdigest()
+    return fingerprint_of([KEY_VERSION, kind, facts_of(facts)])
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
+def fingerprint_of(parts: Any) -> str:
+    """Return the sha256 hex digest of plain JSON, with sorted keys and neither kind nor key version.
+
+    Fingerprints of scorers, annotators and tasks have this form: another form would invalidate every stored
+    score and annotation. Keys of new kinds of rows use `digest`.
+
+    >>> fingerprint_of(["outcome", "1"])[:12]
+    'e4a08973d801'
+    """
+    return sha256_of(dumps(parts))
+
+
+def sha256_of(content: str | bytes | Iterable[bytes]) -> str:
+    """Return the hex digest of text (as UTF-8), of bytes, or of blocks of bytes, one after the other.
+
+    >>> sha256_of("ab") == sha256_of(b"ab") == sha256_of([b"a", b"b"])
+    True
+    """
+    if isinstance(content, str):
+        content = content.encode()
+    hasher = hashlib.sha256()
+    for block in (content,) if isinstance(content, bytes) else content:
+        hasher.update(block)
+    return hasher.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex digest of a file's bytes, read in blocks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unchanged_file_sha256(path: Path) -> str:
+    """Return `file_sha256`, read again in this process only if the file's size or time changed.
+
+    For weights: a change of equal size within the resolution of the file system's clock is not seen.
+    """
+    stat = path.stat()
+    return _remembered_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _remembered_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    return file_sha256(path)

@@ -67,10 +67,10 @@ class JudgeClient:
         store: JSONL file of verdicts; None: memory only.
         tries: maximum number of calls per question, over all callers; calls that the server refused do
             not count. None: no limit.
+        cache: verdicts shared between runs; None: no cache.
 
     Attributes:
         identity_error: why the server did not report its identity; None: it did, or was not asked.
-        cache: verdicts shared between runs; None: no cache.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class JudgeClient:
         temperature: float = 0.0,
         store: Path | None = None,
         tries: int | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.judge = judge
         self.client = client
@@ -89,7 +90,7 @@ class JudgeClient:
         self.temperature = temperature
         self.store = store
         self.identity_error: str | None = None
-        self.cache: Cache | None = None
+        self._cache = cache
         self._rubric = judge.fingerprint()
         self._rulings: dict[str, Ruling] = {}  # by question key
         self._in_flight: dict[str, asyncio.Task[Ruling]] = {}  # by question key
@@ -159,7 +160,7 @@ class JudgeClient:
                 model than the first one in this process. None of these is stored.
         """
         prompt, question_key = self.prompt_of(question, repeat)
-        if self.cache is not None or (self.store is not None and self.store.exists()):
+        if self._cache is not None or (self.store is not None and self.store.exists()):
             await self._resolve_identity()  # stored verdicts count only for the server that gave them
         if question_key in self._rulings:
             return self._rulings[question_key]
@@ -228,8 +229,8 @@ class JudgeClient:
         self._rulings[question_key] = ruling
         self._identity_log.save()
         self._append(ruling)
-        if self.cache is not None and ruling.server is not None:
-            self.cache.put("verdict", ruling.key, asdict(ruling), owner=self.client.model)
+        if self._cache is not None and ruling.server is not None:
+            self._cache.put("verdict", ruling.key, asdict(ruling), owner=self.client.model)
         return ruling
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
@@ -264,7 +265,7 @@ class JudgeClient:
         return None
 
     def _from_cache(self, key: str) -> Ruling | None:
-        row = self.cache.get("verdict", key, owner=self.client.model) if self.cache is not None else None
+        row = self._cache.get("verdict", key, owner=self.client.model) if self._cache is not None else None
         if row is None:
             return None
         ruling = _ruling(row)

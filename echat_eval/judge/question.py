@@ -6,12 +6,12 @@ own fence. Invisible characters are dropped, and long texts are cut with a visib
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable
+from echat_eval.io.hashing import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: bool = Fa
         "reply": _bounded(question.reply, judge.max_reply_characters),
         "heard": f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION,
     }
-    secret = hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()
+    secret = sha256_of(repr(sorted(data.items())))
     ticket_word = secret[16:24] if ticket else None
     sections = judge.sections[question.language]
     rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]

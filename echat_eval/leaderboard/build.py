@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
-from echat_eval.records import Metric
-from echat_eval.stats import Bounds, Estimate, cluster_mean, mean_bounds
+from echat_eval.labels import gold_label
+from echat_eval.stats import (
+    Bounds,
+    Estimate,
+    cluster_mean,
+    label_strata,
+    macro_mean,
+    mean_bounds,
+    stratum_weights,
+)
 from echat_eval.stats.clusters import clusters_of
+from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from echat_eval.records import Sample, Score
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from echat_eval.records import Metric, Sample, Score, SystemRole
+    from echat_eval.store.manifest import RunManifest, SystemFacts, TaskFacts
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["OVERALL", "Leaderboard", "Summary", "build_leaderboard"]
 
 #: The column that pools every task.
 OVERALL = "all"
-
-SystemRole = Literal["system", "floor", "ceiling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,20 +84,21 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
     """
     manifests = [run.manifest() for run in runs]
     _require_comparable(runs, manifests)
-    merged: dict[str, dict[str, Any]] = {"tasks": {}, "systems": {}}
+    facts_of_task: dict[str, TaskFacts] = {}
+    facts_of_system: dict[str, SystemFacts] = {}
     scores: list[Score] = []
     samples: dict[tuple[str, str], Sample] = {}
     for run, manifest in zip(runs, manifests, strict=True):
-        for kind, found in merged.items():
-            found |= manifest.get(kind, {})
+        facts_of_task |= manifest.tasks
+        facts_of_system |= manifest.systems
         samples |= {(s.task, s.id): s for s in run.samples()}
         scores += run.scores().values()
     if not scores:
         raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval score {runs[0].path}`")
-    metrics = tuple({m["name"]: Metric(**m) for manifest in manifests for m in manifest["metrics"]}.values())
+    metrics = tuple({m.name: m for manifest in manifests for m in manifest.metrics}.values())
     answered = {score.system for score in scores}
     roles: dict[str, SystemRole] = {
-        name: facts["role"] for name, facts in merged["systems"].items() if name in answered
+        name: facts.role for name, facts in facts_of_system.items() if name in answered
     }
     summaries = _summarise(scores, samples, metrics)
     # In the order of the samples; a manifest sorts its keys.
@@ -98,29 +109,19 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
     return Leaderboard(
         metrics=metrics,
         tasks=tasks,
-        titles={name: facts["title"]["en"] for name, facts in merged["tasks"].items()},
+        titles={name: facts.title.get("en", name) for name, facts in facts_of_task.items()},
         roles=roles,
         summaries=summaries,
         ranks=_ranks([s for s, role in roles.items() if role == "system"], summaries, headline),
     )
 
 
-def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[Mapping[str, Any]]) -> None:
+def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManifest]) -> None:
     """Raise if systems overlap, or if tasks, scorers or annotators differ between runs."""
-    for run, manifest in zip(runs[1:], manifests[1:], strict=True):
-        if duplicates := set(manifests[0].get("systems", {})) & set(manifest.get("systems", {})):
-            raise BadData(
-                f"{runs[0].path} and {run.path} both have a system '{min(duplicates)}'; "
-                f"rename one of them: NEW={run.path}:{min(duplicates)}"
-            )
-        for kind, key in (("tasks", "sha256"), ("scorers", "fingerprint"), ("annotators", "fingerprint")):
-            ours, theirs = manifests[0].get(kind, {}), manifest.get(kind, {})
-            for name in sorted(set(ours) & set(theirs)):
-                if ours[name][key] != theirs[name][key]:
-                    raise BadData(
-                        f"{runs[0].path} and {run.path} used different {kind} '{name}' "
-                        f"({ours[name][key][:8]}… and {theirs[name][key][:8]}…); run one of them again"
-                    )
+    named = [(str(run.path), manifest) for run, manifest in zip(runs, manifests, strict=True)]
+    refuse_duplicate_systems((name, manifest.systems) for name, manifest in named)
+    if reasons := version_differences([(name, manifest.hashes()) for name, manifest in named]):
+        raise BadData(not_comparable(reasons))
 
 
 def _summarise(
@@ -132,7 +133,7 @@ def _summarise(
         cells.setdefault((score.system, score.task, score.metric), []).append(score)
         cells.setdefault((score.system, OVERALL, score.metric), []).append(score)
     by_name = {metric.name: metric for metric in metrics}
-    label = {ident: (ident[0], s.cues.get(s.asks)) for ident, s in samples.items() if s.asks is not None}
+    label = {ident: gold_label(s.cues, s.asks) for ident, s in samples.items()}
     return {cell: _summary(cell, found, by_name[cell[2]], cluster, label) for cell, found in cells.items()}
 
 
@@ -141,7 +142,7 @@ def _summary(
     scores: Sequence[Score],
     metric: Metric,
     cluster: Mapping[tuple[str, str], int],
-    label: Mapping[tuple[str, str], object],
+    label: Mapping[tuple[str, str], str | None],
 ) -> Summary:
     counts: dict[str, int] = {}
     for score in scores:
@@ -149,18 +150,20 @@ def _summary(
     counted = [score for score in scores if score.value is not None]
     estimate = bounds = None
     if counted:
-        estimate = cluster_mean(
-            _centred(metric, counted, label),
-            [cluster[score.task, score.sample_id] for score in counted],
-            weights=_weights(metric, counted, label),
-        )
+        values = [score.value for score in counted if score.value is not None]
+        clusters = [cluster[score.task, score.sample_id] for score in counted]
+        if metric.average == "macro recall":
+            estimate = macro_mean(values, _strata(counted, label), clusters)
+        else:
+            estimate = cluster_mean(values, clusters, weights=_weights(metric, counted, label))
     if counts.get("missing"):
+        rows = [s for s in scores if s.state in ("value", "missing") or s.value is not None]
         bounds = mean_bounds(
-            [score.value for score in scores],
-            [score.state for score in scores],
+            [score.value for score in rows],
+            [score.state for score in rows],
             metric.low,
             metric.high,
-            weights=_weights(metric, scores, label),
+            weights=_weights(metric, rows, label),
         )
     return Summary(
         system=cell[0], task=cell[1], metric=cell[2], estimate=estimate, bounds=bounds, counts=counts
@@ -168,38 +171,18 @@ def _summary(
 
 
 def _weights(
-    metric: Metric, scores: Sequence[Score], label: Mapping[tuple[str, str], object]
+    metric: Metric, scores: Sequence[Score], label: Mapping[tuple[str, str], str | None]
 ) -> list[float] | None:
     """Return the weight of each score; None if all are equal."""
     if metric.average == "ratio":
         return [score.weight for score in scores]
     if metric.average == "macro recall":
-        counted = [s for s in scores if s.state == "missing" or s.value is not None]
-        size = Counter(label.get((s.task, s.sample_id)) for s in counted)
-        return [1.0 / max(1, size[label.get((s.task, s.sample_id))]) for s in scores]
+        return stratum_weights(_strata(scores, label))
     return None
 
 
-def _centred(
-    metric: Metric, counted: Sequence[Score], label: Mapping[tuple[str, str], object]
-) -> list[float]:
-    """Return the values to average.
-
-    For a macro recall, the values of each label are centred on the mean over labels. The mean is unchanged,
-    and the interval covers the variation within labels, not between them.
-    """
-    values = [score.value for score in counted if score.value is not None]
-    if metric.average != "macro recall":
-        return values
-    of_label: dict[object, list[float]] = {}
-    for score, value in zip(counted, values, strict=True):
-        of_label.setdefault(label.get((score.task, score.sample_id)), []).append(value)
-    label_recall = {name: sum(found) / len(found) for name, found in of_label.items()}
-    mean_recall = sum(label_recall.values()) / len(label_recall)
-    return [
-        value - label_recall[label.get((score.task, score.sample_id))] + mean_recall
-        for score, value in zip(counted, values, strict=True)
-    ]
+def _strata(scores: Sequence[Score], label: Mapping[tuple[str, str], str | None]) -> NDArray[np.int64]:
+    return label_strata([label[score.task, score.sample_id] for score in scores])
 
 
 def _ranks(

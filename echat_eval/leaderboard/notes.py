@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from echat_eval.records import Score
+from echat_eval.labels import UNKNOWN
+from echat_eval.records import JudgeEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
+    from echat_eval.cost.totals import RunCosts
     from echat_eval.leaderboard.attribution import AttributionRow
     from echat_eval.leaderboard.cue_gain import Gain
     from echat_eval.records import Response, Sample, Score
     from echat_eval.stats import Estimate
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["CEILING", "FLOOR", "cost_lines", "gains_of", "scored_earlier", "secondary_lines"]
+__all__ = ["CEILING", "FLOOR", "cost_lines", "gains_of", "reply_notes", "scored_earlier", "secondary_lines"]
 
 #: The same language model with the transcript only, and with the gold labels.
 FLOOR, CEILING = "transcript-only", "gold-labels"
@@ -50,13 +53,13 @@ class _Runs:
         return dict(zip(self.samples, clusters_of(list(self.samples.values())), strict=True))
 
     @cached_property
-    def judged(self) -> list[Score]:
-        return [score for score in self.scores if "grades" in score.evidence]
+    def judged(self) -> list[tuple[Score, JudgeEvidence]]:
+        return [(s, s.evidence) for s in self.scores if isinstance(s.evidence, JudgeEvidence)]
 
     @cached_property
     def oracles(self) -> set[str]:
-        found = [folder.manifest().get("systems", {}) for folder in self.folders]
-        return {name for systems in found for name, facts in systems.items() if facts.get("oracle")}
+        found = [folder.manifest().systems for folder in self.folders]
+        return {name for systems in found for name, facts in systems.items() if facts.oracle}
 
 
 def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
@@ -76,15 +79,15 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
             )
     lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_attribution(runs)]
     lines += [line for folder in folders for line in control_notes(folder)]
-    return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest()))]
+    return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
 
 
-def _servers(judged: Iterable[Score]) -> list[str]:
+def _servers(judged: Iterable[tuple[Score, JudgeEvidence]]) -> list[str]:
     """Return one line per metric whose verdicts come from several servers."""
     servers_of: dict[str, set[tuple[str, str]]] = {}
-    for score in judged:
-        models, servers = score.evidence["models"], score.evidence["servers"]
-        servers_of.setdefault(score.metric, set()).update((m, s) for m in models for s in servers)
+    for score, evidence in judged:
+        found = servers_of.setdefault(score.metric, set())
+        found.update((model, server) for model in evidence.models for server in evidence.servers)
     return [
         f"- {metric}: verdicts from {len(found)} servers: "
         + ", ".join(f"{model} ({server or 'no fingerprint'})" for model, server in sorted(found))
@@ -93,14 +96,13 @@ def _servers(judged: Iterable[Score]) -> list[str]:
     ]
 
 
-def _opinions(judged: Iterable[Score]) -> list[str]:
+def _opinions(judged: Iterable[tuple[Score, JudgeEvidence]]) -> list[str]:
     """Return how often further emotion annotators agree with the one that is used for scores."""
-    from echat_eval.labels import UNKNOWN
     from echat_eval.scorers.transcripts import EMOTION_ANNOTATORS
 
     pairs: dict[tuple[str, str], list[bool]] = {}
-    for score in judged:
-        opinions = score.evidence.get("opinions", {})
+    for _, evidence in judged:
+        opinions = evidence.opinions
         annotators = [name for name in EMOTION_ANNOTATORS if name in opinions]
         for other in annotators[1:]:
             if UNKNOWN not in (opinions[annotators[0]], opinions[other]):
@@ -115,7 +117,7 @@ def _opinions(judged: Iterable[Score]) -> list[str]:
 
 def _gains(runs: _Runs) -> list[str]:
     lines = []
-    for metric in dict.fromkeys(score.metric for score in runs.judged):
+    for metric in dict.fromkeys(score.metric for score, _ in runs.judged):
         for system, gain in gains_of(runs.scores, metric, runs.clusters).items():
             text = (
                 f"undefined: {gain.reason}"
@@ -145,17 +147,21 @@ def gains_of(scores: Iterable[Score], metric: str, clusters: Mapping[Hashable, H
 
 def _attribution(runs: _Runs) -> list[str]:
     """Return recognition rates and error attribution, over all labels and per label."""
-    from echat_eval.leaderboard.attribution import recognition
+    from echat_eval.leaderboard.attribution import by_task, perceptions_of, recognition
 
+    found = perceptions_of(runs.samples, runs.responses, runs.scores, runs.clusters, oracles=runs.oracles)
     lines = []
-    for (system, cue, source), found in _rows(runs).items():
-        rates = recognition(cue, [(r.gold, r.perceived or "unknown", r.cluster) for r in found])
-        right = ", ".join(f"{label} {hits} of {count}" for label, (hits, count) in rates.per_label.items())
-        lines.append(
-            f"- {system} perceives {cue} ({source}): UAR {_estimate(rates.uar)} %, "
-            f"WAR {_estimate(rates.war)} %; right: {right}"
-        )
-        lines += _shares(found)
+    for (system, cue, source), rows in found.items():
+        tasks = by_task(rows)
+        for task, selected in tasks.items():
+            rates = recognition(cue, [(r.gold, r.perceived or UNKNOWN, r.cluster) for r in selected])
+            right = ", ".join(f"{label} {hits} of {n}" for label, (hits, n) in rates.per_label.items())
+            where = f" in {task}" if len(tasks) > 1 else ""
+            lines.append(
+                f"- {system} perceives {cue}{where} ({source}): UAR {_estimate(rates.uar)} %, "
+                f"WAR {_estimate(rates.war)} %; right: {right}"
+            )
+        lines += _shares(rows)
     return lines
 
 
@@ -172,62 +178,6 @@ def _shares(rows: Sequence[AttributionRow]) -> list[str]:
     return [f"  - error attribution, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
 
 
-def _rows(runs: _Runs) -> dict[tuple[str, str, str], list[AttributionRow]]:
-    """Return (system, cue, source of the label) -> attribution rows.
-
-    The label in the reply comes first, then the answer to `run --ask` about the same recording.
-    """
-    from echat_eval.leaderboard.attribution import AttributionRow
-
-    grades = {(s.system, s.task, s.sample_id): s.evidence["grades"] for s in runs.judged}
-    voice_metrics = {f"{metric}_voice" for metric in {s.metric for s in runs.judged}}
-    voices = {
-        (s.system, s.task, s.sample_id): s.value
-        for s in runs.scores
-        if s.metric in voice_metrics and s.state == "value"
-    }
-    answered = _answered(runs)
-    rows: dict[tuple[str, str, str], list[AttributionRow]] = {}
-    for ident, response in runs.responses.items():
-        sample = runs.samples[ident[1:]]
-        # An oracle is given the labels; its "perceived" is not a measurement.
-        if ident[0] in runs.oracles or sample.asks is not None:
-            continue
-        perceived = response.reply.perceived if response.reply is not None else {}
-        for cue, gold in sample.cues.items():
-            label, source = perceived.get(cue), "named in its replies"
-            if label is None:
-                label, source = answered.get((*ident, cue)), "asked afterwards"
-            if label is not None:
-                rows.setdefault((response.system, cue, source), []).append(
-                    AttributionRow(
-                        cue=cue,
-                        gold=gold,
-                        cluster=runs.clusters[ident[1:]],
-                        perceived=label,
-                        cue_awareness=grades.get(ident, {}).get("cue_awareness"),
-                        voice=voices.get(ident),
-                    )
-                )
-    return rows
-
-
-def _answered(runs: _Runs) -> dict[tuple[str, str, str, str], str]:
-    """Return (system, task, sample, cue) -> the label answered to a probing question about the recording."""
-    from echat_eval.scorers.understanding import WAR
-    from echat_eval.task.probe import probed_name
-
-    found = {}
-    for score in runs.scores:
-        asks = runs.samples[score.task, score.sample_id].asks
-        if asks is None or score.metric != WAR.name or "answered" not in score.evidence:
-            continue
-        for task in {name for name, _ in runs.samples}:
-            if score.task == probed_name(task, asks):
-                found[score.system, task, score.sample_id, asks] = str(score.evidence["answered"])
-    return found
-
-
 def _estimate(found: Estimate) -> str:
     return f"{found.value:.1f} {_interval(found.low, found.high, 1)}"
 
@@ -238,27 +188,61 @@ def _interval(low: float | None, high: float | None, digits: int) -> str:
 
 def scored_earlier(run: RunFolder) -> list[str]:
     """Return the names of scorers whose scores come from an earlier command than the last."""
-    return [name for name, facts in run.manifest().get("scorers", {}).items() if facts.get("earlier")]
+    return [name for name, facts in run.manifest().scorers.items() if facts.earlier]
 
 
-def cost_lines(manifest: Mapping[str, Any]) -> list[str]:
+def cost_lines(cost: RunCosts | None) -> list[str]:
     """Return the cost of a run over all its commands, one line per judge and system."""
-    cost = manifest.get("cost", {})
-    days = sorted({price["date"] for price in cost.get("prices", {}).values()})
+    if cost is None:
+        return []
+    days = sorted({price.date for price in cost.prices.values()})
     lines = []
-    for role in ("judge", "system"):
-        for name, entry in cost.get(f"{role}s", {}).items():
-            money = " and ".join(
-                f"{amount} {currency}" for currency, amount in sorted(entry["money"].items())
-            )
-            tokens = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in entry["tokens"].items() if n)
-            line = f"- cost of {role} {name}: {money or 'money unknown'}, {entry['calls']:,} calls"
+    for role, entries in (("judge", cost.judges), ("system", cost.systems)):
+        for name, entry in entries.items():
+            money = " and ".join(_amounts(entry.money))
+            counts = entry.tokens.by_kind().items()
+            tokens = ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in counts if n)
+            line = f"- cost of {role} {name}: {money or 'money unknown'}, {entry.calls:,} calls"
             line += f", tokens: {tokens}" if tokens else ""
-            if money and entry["unpriced"]:
-                line += f"; {entry['unpriced']:,} calls have no price"
-            if entry["lost"]:
-                upper_bound = " and ".join(f"{a} {c}" for c, a in sorted(entry["lost_at_most"].items()))
-                line += f"; {entry['lost']:,} calls were interrupted and may have been billed"
+            if money and entry.unpriced:
+                line += f"; {entry.unpriced:,} calls have no price"
+            if entry.lost:
+                upper_bound = " and ".join(_amounts(entry.lost_at_most))
+                line += f"; {entry.lost:,} calls were interrupted and may have been billed"
                 line += f", up to {upper_bound}" if upper_bound else ""
             lines.append(line + (f" (prices of {', '.join(days)})" if money else ""))
+    return lines
+
+
+def _amounts(money: Mapping[str, Decimal]) -> list[str]:
+    return [f"{amount:f} {currency}" for currency, amount in sorted(money.items())]
+
+
+def reply_notes(run: RunFolder) -> list[str]:
+    """Return one line per system whose replies were not timed, failed, or are missing, with the main reason.
+
+    A system whose replies are all there has a line per metric with missing scores.
+    """
+    responses = run.responses().values()
+    lines = [
+        f"{system}: {count} replies came from the cache, so their times were not measured; "
+        "use --no-cache and a new folder to measure them"
+        for system, count in Counter(r.system for r in responses if r.cached).items()
+    ]
+    reasons_of: dict[tuple[str, str], Counter[str]] = {}
+    for response in responses:
+        if response.state in ("failed", "missing"):
+            reasons_of.setdefault((response.system, f"replies {response.state}"), Counter())[
+                response.reason or "?"
+            ] += 1
+    without_replies = {system for system, kind in reasons_of if kind == "replies missing"}
+    for score in run.scores().values():
+        if score.state == "missing" and score.system not in without_replies:
+            reasons_of.setdefault((score.system, f"scores missing {score.metric}"), Counter())[
+                score.reason or "?"
+            ] += 1
+    for (system, kind), reasons in reasons_of.items():
+        reason, _ = reasons.most_common(1)[0]
+        more = f" ({len(reasons)} reasons; see {run.path})" if len(reasons) > 1 else ""
+        lines.append(f"{system}: {sum(reasons.values())} {kind}: {reason}{more}")
     return lines

@@ -10,6 +10,7 @@ from echat_eval.io.csv_cells import safe_cell
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
+from echat_eval.records import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,13 @@ __all__ = [
     "csv_text",
     "markdown",
     "metric_title",
+    "other_rows",
+    "other_titles",
     "plot",
     "published_lines",
+    "reading_notes",
     "rows_of",
+    "table_rows",
     "write_files",
 ]
 
@@ -122,21 +127,35 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     lines = ["# Leaderboard", ""]
     lines += _md_table(board, metric)
     lines += ["", "## Other measures, over all tasks", ""]
-    others = [m for m in board.metrics if m.name != metric.name]
-    lines.append(
-        "| system | scored | failed | missing | n/a | " + " | ".join(metric_title(m) for m in others) + " |"
-    )
-    lines.append("|---|--:|--:|--:|--:|" + "--:|" * len(others))
-    for name, role, _ in rows_of(board, metric):
-        head = board.summaries.get((name, OVERALL, metric.name))
-        counts = head.counts if head is not None else {}
-        cells = [cell_text(board.summaries.get((name, OVERALL, m.name)), m) for m in others]
-        numbers = [counts.get(state, 0) for state in ("value", "failed", "missing", "not applicable")]
-        lines.append(f"| {_md(name)}{MARK[role]} | " + " | ".join([*map(str, numbers), *cells]) + " |")
-    lines += ["", *_notes(board)]
+    titles = other_titles(board)
+    lines.append("| " + " | ".join(titles) + " |")
+    lines.append("|---|" + "--:|" * (len(titles) - 1))
+    for name, role, cells in other_rows(board):
+        lines.append(f"| {_md(name)}{MARK[role]} | " + " | ".join(cells) + " |")
+    lines += ["", *reading_notes(board)]
     for table in published or []:
         lines += ["", *published_lines(table)]
     return "\n".join(lines) + "\n"
+
+
+def other_titles(board: Leaderboard) -> list[str]:
+    """Return the column titles of the table of the other measures."""
+    others = [metric_title(metric) for metric in board.metrics if metric.name != board.headline.name]
+    return ["system", "scored", "failed", "missing", "n/a", *others]
+
+
+def other_rows(board: Leaderboard, *, interval: bool = True) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield system, role and cells of the other measures over all tasks: counts by state, then metrics."""
+    head = board.headline
+    for name, role, summaries in rows_of(board, head):
+        counts = summaries[0].counts if summaries[0] is not None else {}
+        numbers = [str(counts.get(state, 0)) for state in STATES]
+        cells = [
+            cell_text(board.summaries.get((name, OVERALL, metric.name)), metric, interval=interval)
+            for metric in board.metrics
+            if metric.name != head.name
+        ]
+        yield name, role, [*numbers, *cells]
 
 
 def metric_title(metric: Metric) -> str:
@@ -172,7 +191,8 @@ PROXY_NOTE = (
 )
 
 
-def _notes(board: Leaderboard) -> list[str]:
+def reading_notes(board: Leaderboard) -> list[str]:
+    """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
     notes = [READING]
     if board.headline.proxy:
         notes += ["", f"**Meaning and limits of these numbers.** {PROXY_NOTE}"]
@@ -195,23 +215,45 @@ def published_lines(table: Published) -> list[str]:
     return lines
 
 
-def csv_text(board: Leaderboard) -> str:
-    """Return one line per system, task and metric."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+def table_rows(board: Leaderboard) -> list[dict[str, object]]:
+    """Return one row per system, task and metric, with the columns `CSV_COLUMNS`; None where empty."""
+    rows: list[dict[str, object]] = []
     for metric in board.metrics:
         for name, role, summaries in rows_of(board, metric):
             for task, summary in zip((OVERALL, *board.tasks), summaries, strict=True):
                 if summary is None:
                     continue
                 e, b, counts = summary.estimate, summary.bounds, summary.counts
-                rank = board.ranks.get(name) if task == OVERALL and metric.headline else None
-                row: list[object] = [name, role, task, metric.name, metric.unit]
-                row += [getattr(e, field, None) for field in ("value", "low", "high", "n", "clusters")]
-                row += [counts.get(state, 0) for state in ("failed", "missing", "not applicable")]
-                row += [getattr(b, "low", None), getattr(b, "high", None), rank]
-                writer.writerow([safe_cell("" if cell is None else cell) for cell in row])
+                rows.append(
+                    {
+                        "system": name,
+                        "role": role,
+                        "task": task,
+                        "metric": metric.name,
+                        "unit": metric.unit,
+                        "value": None if e is None else e.value,
+                        "low": None if e is None else e.low,
+                        "high": None if e is None else e.high,
+                        "n": None if e is None else e.n,
+                        "clusters": None if e is None else e.clusters,
+                        "failed": counts.get("failed", 0),
+                        "missing": counts.get("missing", 0),
+                        "not_applicable": counts.get("not applicable", 0),
+                        "worst_case": None if b is None else b.low,
+                        "best_case": None if b is None else b.high,
+                        "rank": board.ranks.get(name) if task == OVERALL and metric.headline else None,
+                    }
+                )
+    return rows
+
+
+def csv_text(board: Leaderboard) -> str:
+    """Return one line per system, task and metric."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in table_rows(board):
+        writer.writerow([safe_cell("" if row[name] is None else row[name]) for name in CSV_COLUMNS])
     return out.getvalue()
 
 

@@ -3,100 +3,95 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.labels import LABELS
+from echat_eval.labels import LABELS, UNKNOWN
+from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
 from echat_eval.report.figure_style import legend_below, shown_name
 from echat_eval.report.tables import by_role
 
 if TYPE_CHECKING:
-    from echat_eval.records import Metric
+    from echat_eval.leaderboard.attribution import Share
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["draw_attribution", "draw_confusion"]
+__all__ = ["attributions_of", "confusion_of", "draw_attribution", "draw_confusion"]
 
-_OUTCOMES = (
-    ("perceived, good reply", "#0072B2", ""),
-    ("perceived, poor reply", "#56B4E9", "...."),
-    ("not perceived, good reply", "#F0E442", "////"),
-    ("not perceived, poor reply", "#D55E00", "xxxx"),
-    ("failed", "0.25", ""),
-)
+#: (cue perceived, words fit it) -> colour.
+_COLOURS = {
+    (True, True): "#0072B2",
+    (True, False): "#56B4E9",
+    (False, True): "#F0E442",
+    (False, False): "#D55E00",
+}
 
 
-def _outcomes(runs: MergedRuns, system: str, metric: Metric) -> list[int]:
-    """Return the number of samples per outcome, among replies that name a perceived cue."""
-    counts = [0] * len(_OUTCOMES)
-    threshold = 0.0 if metric.low is None or metric.high is None else (metric.low + metric.high) / 2
-    for key, sample in runs.samples.items():
-        response = runs.responses.get((system, *key))
-        score = runs.scores.get((system, *key), {}).get(metric.name)
-        if response is None or score is None:
-            continue
-        if response.state == "failed":
-            counts[4] += 1
-        elif (
-            response.reply is not None
-            and response.reply.perceived
-            and score.state == "value"
-            and score.value is not None
-        ):
-            cues = [cue for cue in sample.cues if cue in runs.tasks[sample.task].get("cues", sample.cues)]
-            perceived = all(response.reply.perceived.get(cue) == sample.cues[cue] for cue in cues)
-            good = score.value > threshold if metric.higher_is_better else score.value < threshold
-            counts[(0 if good else 1) if perceived else (2 if good else 3)] += 1
-    return counts
+def attributions_of(runs: MergedRuns) -> dict[str, list[Share]]:
+    """Return label of a bar -> shares of outcomes over all gold labels, as under the leaderboard."""
+    assert runs.board is not None
+    systems = by_role(runs.board, runs.board.headline)["system"]
+    found = {}
+    for system in systems:
+        for (name, cue, source), rows in runs.perceptions.items():
+            if name == system and any(row.cue_awareness is not None for row in rows):
+                label = f"{system}, {cue}" + (" (asked)" if source == ASKED else "")
+                found[label] = attribution_shares(rows)
+    return found
 
 
 def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
-    """Draw the shares of outcomes for systems whose replies name a perceived cue."""
-    board = runs.board
-    assert board is not None
-    metric = board.headline
-    systems = by_role(board, metric)["system"]
-    rows = [(s, c) for s in systems if sum((c := _outcomes(runs, s, metric))[:4])]
-    if not rows:
-        return "no reply names a perceived cue"
-    figure, panel = plt.subplots(layout="constrained", figsize=(width, 1.15 + 0.3 * len(rows)))
-    for y, (_, counts) in enumerate(rows):
+    """Draw where replies went wrong: the leaderboard's shares of outcomes, one bar per system and cue."""
+    bars = attributions_of(runs)
+    if not bars:
+        return "no reply has both a perceived cue and a verdict"
+    figure, panel = plt.subplots(layout="constrained", figsize=(width, 1.15 + 0.3 * len(bars)))
+    seen = set()
+    for y, shares in enumerate(bars.values()):
         left = 0.0
-        for (label, colour, hatch), count in zip(_OUTCOMES, counts, strict=True):
-            share = 100 * count / sum(counts)
+        for share in shares:
+            outcome, percent = share.outcome, share.estimate.value
+            if not percent:
+                continue
             panel.barh(
                 [y],
-                [share],
+                [percent],
                 left=left,
-                color=colour,
-                hatch=hatch,
+                color=_COLOURS[outcome.perceived, outcome.worded],
+                hatch="////" if outcome.voiced is False else "",
                 edgecolor="white",
                 linewidth=0.6,
                 height=0.68,
-                label=label if y == 0 else None,
+                label="" if outcome in seen else str(outcome),
             )
-            left += share
-    panel.set_yticks(range(len(rows)), [f"{shown_name(s, font)} (n={sum(c)})" for s, c in rows])
+            seen.add(outcome)
+            left += percent
+    names = [f"{shown_name(name, font)} (n={shares[0].estimate.n})" for name, shares in bars.items()]
+    panel.set_yticks(range(len(bars)), names)
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
-    panel.set_xlabel(f"% of samples (good: by {shown_name(metric.title, font)})")
+    panel.set_xlabel("% of the replies with a perceived label and a verdict")
     panel.grid(axis="y", visible=False)
     handles, labels = panel.get_legend_handles_labels()
-    legend_below(figure, handles, labels, 2 if width < 5 else 5)
+    legend_below(figure, handles, labels, 1 if width < 5 else 3)
     return figure
+
+
+def confusion_of(runs: MergedRuns, cue: str) -> dict[str, Counter[tuple[str, str]]]:
+    """Return system -> (gold, perceived) -> replies; "unknown" stands for replies that name no label."""
+    return {
+        system: Counter((row.gold, row.perceived or UNKNOWN) for row in rows)
+        for (system, name, source), rows in runs.perceptions.items()
+        if name == cue and source == NAMED
+    }
 
 
 def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *, cue: str) -> Any:
     """Draw the confusion of gold and perceived labels, one panel per system, as row shares with counts."""
-    counts: dict[str, dict[tuple[str, str], int]] = {}
-    for (system, task, sample_id), response in runs.responses.items():
-        gold = runs.samples[task, sample_id].cues.get(cue)
-        perceived = response.reply.perceived.get(cue) if response.reply is not None else None
-        if gold is not None and perceived is not None:
-            confusion = counts.setdefault(system, {})
-            confusion[gold, perceived] = confusion.get((gold, perceived), 0) + 1
+    counts = confusion_of(runs, cue)
     if not counts:
         return ""
     rows = [label for label in LABELS[cue] if any(g == label for c in counts.values() for g, _ in c)]
-    known = (*LABELS[cue], "unknown")
+    known = (*LABELS[cue], UNKNOWN)
     columns = [
         label for label in known if label in rows or any(p == label for c in counts.values() for _, p in c)
     ]
@@ -114,10 +109,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
         panel.set_visible(False)
     for panel, (system, confusion) in zip(panels.flat, sorted(counts.items()), strict=False):
         shares = [
-            [
-                confusion.get((g, p), 0) / max(1, sum(v for (h, _), v in confusion.items() if h == g))
-                for p in columns
-            ]
+            [confusion[g, p] / max(1, sum(v for (h, _), v in confusion.items() if h == g)) for p in columns]
             for g in rows
         ]
         panel.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
@@ -126,7 +118,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
                 panel.text(
                     x,
                     y,
-                    str(confusion.get((gold, perceived), 0)),
+                    str(confusion[gold, perceived]),
                     ha="center",
                     va="center",
                     fontsize=6,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
-from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.hashing import file_sha256
 from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
@@ -36,7 +36,7 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Tab
             raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")
         points.setdefault((r.system, r.task), []).append(100 * (r.value - r.low) / (r.high - r.low))
         groups.setdefault((r.system, r.task), []).append(cluster[r.task, r.sample_id])
-    sha256 = sha256_of_file(path)
+    sha256 = file_sha256(path)
     cells = {}
     for (system, task), found in points.items():
         e = cluster_mean(found, groups[system, task])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UsageError
-from echat_eval.io.files import make_folder, write_atomically
-from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.files import copy_atomically, make_folder, write_atomically
+from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.jsonl import loads
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class Outlet:
         path = self.folder / _inside(name)
         if path.is_symlink():
             raise UsageError(f"{path}: a symbolic link; expected a file or no file; choose another --out")
-        if path.exists() and (name not in self._known or sha256_of_file(path) != self._known[name]):
+        if path.exists() and (name not in self._known or file_sha256(path) != self._known[name]):
             raise UsageError(
                 f"{path}: not written by an earlier report, or changed since; "
                 "move it away or choose another --out"
@@ -88,7 +86,7 @@ class Outlet:
         data = content.encode() if isinstance(content, str) else content
         path = self.folder / _inside(name) if name in self._written else self._replaceable(name)
         write_atomically(path, data)
-        self._written[name] = hashlib.sha256(data).hexdigest()
+        self._written[name] = sha256_of(data)
 
     def copy(self, name: str, source: Path, sha256: str) -> None:
         """Copy a file with a known hash, unless the same bytes are already there."""
@@ -97,10 +95,7 @@ class Outlet:
         path = self.folder / _inside(name)
         if not (self._known.get(name) == sha256 and path.is_file()):
             self._replaceable(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            shutil.copyfile(source, temporary)
-            temporary.replace(path)
+            copy_atomically(source, path)
         self._written[name] = sha256
 
     def close(self) -> None:

@@ -6,14 +6,16 @@ Numbers in the index are rounded to four decimals; the details have full precisi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
+from echat_eval.store.serialize import json_of_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from echat_eval.leaderboard.build import Summary
     from echat_eval.leaderboard.published import Published
@@ -44,7 +46,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
         "total": len(found),
         "shard": SHARD,
         "tasks": [
-            {"name": name, "title": dict(facts["title"]), "samples": sum(s.task == name for s in found)}
+            {"name": name, "title": dict(facts.title), "samples": sum(s.task == name for s in found)}
             for name, facts in runs.tasks.items()
         ],
         "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
@@ -225,14 +227,14 @@ def _score_data(row: Score) -> dict[str, Any]:
         "value": row.value,
         "weight": row.weight,
         "reason": row.reason,
-        "evidence": _plain(row.evidence),
+        "evidence": _plain(json_of_evidence(row.evidence)),
         "key": row.key,
     }
 
 
 def _plain(value: Any) -> Any:
     """Return a value that JSON can represent; other numbers become strings."""
-    if hasattr(value, "keys"):
+    if isinstance(value, Mapping):
         return {str(name): _plain(value[name]) for name in value}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]

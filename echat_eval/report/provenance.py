@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval import __version__
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.hashing import digest, sha256_of_file
+from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
+from echat_eval.store.environment import Environment
+from echat_eval.store.manifest import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from echat_eval.report.cells import Table
     from echat_eval.report.runs import MergedRuns
+    from echat_eval.store.manifest import RunManifest
 
 __all__ = ["RESPONSE_COLUMNS", "SCORE_COLUMNS", "provenance", "provenance_text"]
 
@@ -172,7 +175,7 @@ def _traced(sources: Mapping[str, Any], rows: _Rows | None, files: dict[str, str
     if "published" in sources:
         name = f"baselines/published/{sources['published']['table']}.yaml"
         if name not in files:
-            files[name] = sha256_of_file(data_folder("baselines") / name.removeprefix("baselines/"))
+            files[name] = file_sha256(data_folder("baselines") / name.removeprefix("baselines/"))
         return {
             "published": dict(sources["published"]),
             "sha256": digest("cell", [files[name], dict(sources)]),
@@ -182,15 +185,16 @@ def _traced(sources: Mapping[str, Any], rows: _Rows | None, files: dict[str, str
     return {kind: _ranges(numbers), "sha256": digest("cell", [dict(sources), rows.hashes(kind, numbers)])}
 
 
-def _run_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _run_facts(manifest: RunManifest) -> dict[str, Any]:
     """Return the hashes of the tasks, systems, annotators and scorers of a run."""
+    environment = manifest.environment or Environment()
     return {
-        "tasks": {name: facts["sha256"] for name, facts in manifest.get("tasks", {}).items()},
-        "systems": {name: facts["fingerprint"] for name, facts in manifest.get("systems", {}).items()},
-        "annotators": {name: facts["fingerprint"] for name, facts in manifest.get("annotators", {}).items()},
-        "scorers": {name: facts["fingerprint"] for name, facts in manifest.get("scorers", {}).items()},
-        "echat_eval": manifest.get("environment", {}).get("echat_eval"),
-        "commit": manifest.get("environment", {}).get("commit"),
+        "tasks": {name: task.sha256 for name, task in manifest.tasks.items()},
+        "systems": {name: system.fingerprint for name, system in manifest.systems.items()},
+        "annotators": {name: facts.fingerprint for name, facts in manifest.annotators.items()},
+        "scorers": {name: scorer.fingerprint for name, scorer in manifest.scorers.items()},
+        "echat_eval": environment.echat_eval,
+        "commit": to_json(environment.commit),
     }
 
 

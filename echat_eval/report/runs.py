@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from echat_eval.errors import BadData
+from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
+from echat_eval.stats.clusters import clusters_of
+from echat_eval.store.comparable import refuse_duplicate_systems
 from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.records import Annotation, Response, Sample, Score
+    from echat_eval.records import Annotation, Response, Sample, Score, SystemRole
+    from echat_eval.store.manifest import RunManifest, TaskFacts
 
 __all__ = ["MergedRuns", "merge_runs"]
 
@@ -29,6 +32,7 @@ class MergedRuns:
         roles: system -> "system", "floor" or "ceiling".
         tasks: task -> facts from the manifest.
         board: the leaderboard; None if there are no scores yet.
+        perceptions: what each system perceived, as under the leaderboard.
         manifests: manifests of the runs, in order.
     """
 
@@ -36,10 +40,11 @@ class MergedRuns:
     responses: Mapping[tuple[str, str, str], Response]
     annotations: Mapping[tuple[str, str, str], Sequence[Annotation]]
     scores: Mapping[tuple[str, str, str], Mapping[str, Score]]
-    roles: Mapping[str, str]
-    tasks: Mapping[str, Mapping[str, Any]]
+    roles: Mapping[str, SystemRole]
+    tasks: Mapping[str, TaskFacts]
     board: Leaderboard | None
-    manifests: Sequence[Mapping[str, Any]]
+    perceptions: Perceptions
+    manifests: Sequence[RunManifest]
 
 
 def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
@@ -49,18 +54,18 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
         BadData: a system in two runs, different tasks or instruments, or a broken file.
     """
     manifests = [run.manifest() for run in runs]
+    refuse_duplicate_systems(
+        (str(run.path), manifest.systems) for run, manifest in zip(runs, manifests, strict=True)
+    )
     samples: dict[tuple[str, str], Sample] = {}
     responses: dict[tuple[str, str, str], Response] = {}
     annotations: dict[tuple[str, str, str], list[Annotation]] = {}
     scores: dict[tuple[str, str, str], dict[str, Score]] = {}
-    roles: dict[str, str] = {}
-    tasks: dict[str, Any] = {}
+    roles: dict[str, SystemRole] = {}
+    tasks: dict[str, TaskFacts] = {}
     for run, manifest in zip(runs, manifests, strict=True):
-        for name, facts in manifest.get("systems", {}).items():
-            if name in roles:
-                raise BadData(f"two runs have a system '{name}'; rename one of them: NEW={run.path}:{name}")
-            roles[name] = facts["role"]
-        tasks |= manifest.get("tasks", {})
+        roles |= {name: facts.role for name, facts in manifest.systems.items()}
+        tasks |= manifest.tasks
         for sample in run.samples():
             samples.setdefault((sample.task, sample.id), sample)
         responses |= run.responses()
@@ -78,5 +83,14 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
         roles=roles,
         tasks=tasks,
         board=build_leaderboard(runs) if scores else None,
+        perceptions=perceptions_of(
+            samples,
+            responses,
+            [score for found in scores.values() for score in found.values()],
+            dict(zip(samples, clusters_of(list(samples.values())), strict=True)),
+            oracles={
+                name for manifest in manifests for name, facts in manifest.systems.items() if facts.oracle
+            },
+        ),
         manifests=manifests,
     )

@@ -1,16 +1,20 @@
-"""Stage 2: let an annotator hear every reply it has not heard."""
+"""Stage 2: annotate every reply that has no annotation yet."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import CallResult, RetryPolicy, Timed, call_with_retries, timed
-from echat_eval.records import Annotation, AudioRef
+from echat_eval.ports import BatchAnnotator, batch_size_of
+from echat_eval.records import Annotation, AudioRef, State
+from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import annotation_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from echat_eval.concurrency.work_queue import Workflow
     from echat_eval.ports import Annotator
@@ -20,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AnnotationStage"]
 
-#: State of a response without a voice to hear -> what its annotation says of it.
-_UNHEARD = {
+#: Values of one annotation, as the annotator documents.
+Values = Mapping[str, object]
+#: State of a response without audio -> state and reason of its annotation. Both are part of a key.
+_WITHOUT_AUDIO: Mapping[State, tuple[State, str]] = {
     "value": ("not applicable", "the reply has no voice"),
     "failed": ("not applicable", "the system failed"),
     "missing": ("missing", "the response is missing"),
@@ -31,7 +37,7 @@ _UNHEARD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What is heard once, however many replies sound the same."""
+    """Audio that is annotated once, even if several replies share it."""
 
     key: str
     audio: AudioRef
@@ -39,64 +45,65 @@ class Recording:
 
 
 class AnnotationStage:
-    """Lets one annotator hear, and tells every annotation.
+    """Runs one annotator and reports every annotation.
 
     Args:
         known: annotations of earlier commands.
-        told: called with the annotation of every response, and whether it is new.
-        recall: what other runs heard in the same bytes.
+        on_result: called with the annotation of every response, and whether it is new.
+        reuse: annotations of the same bytes from other runs.
+        held: start only once the queue is released.
     """
 
     def __init__(
         self,
         annotator: Annotator,
         *,
-        flow: Workflow,
+        workflow: Workflow,
         known: Mapping[AnnotationId, Annotation],
         retry_policy: RetryPolicy,
-        told: Callable[[Annotation, bool], None],
-        recall: ReuseIndex,
+        on_result: Callable[[Annotation, bool], None],
+        reuse: ReuseIndex,
         held: bool,
     ) -> None:
-        self.annotator: Any = annotator
+        self.annotator = annotator
         self.name = f"annotate: {annotator.name}"
-        self._known, self._patience, self._told, self._recall = known, retry_policy, told, recall
+        self._known, self._retry_policy, self._on_result, self._reuse = known, retry_policy, on_result, reuse
         self._identity = (annotator.name, annotator.version, dict(annotator.settings()))
         self._fingerprint = annotator.fingerprint()
-        self._heard: dict[str, Annotation] = {}  # by key: the same bytes are heard once
-        self._listening: dict[str, list[Annotation]] = {}  # blanks that wait for a key
-        in_batches = hasattr(annotator, "annotate_batch")
-        self._size = max(1, getattr(annotator, "batch_size", 1)) if in_batches else 1
-        self.lane = flow.lane(annotator, self._hear, size=self._size, held=held)
+        self._finished: dict[str, Annotation] = {}  # by key: the same bytes are annotated once
+        self._pending: dict[str, list[Annotation]] = {}  # key -> rows that wait for its annotation
+        self._batches = annotator if isinstance(annotator, BatchAnnotator) else None
+        self._size = batch_size_of(annotator)
+        self.queue = queue_for(workflow, annotator, self._annotate, size=self._size, held=held)
 
-    def hear(self, response: Response, language: str) -> None:
-        """Have one response heard, unless that is done or under way."""
+    def add(self, response: Response, language: str) -> None:
+        """Annotate one response, unless that is done or in progress."""
         audio = _reply_audio(response)
-        blank = self._blank(response, audio, language)
-        have = self._known.get((response.system, response.task, response.sample_id, self.annotator.name))
-        if have is not None and have.key == blank.key and have.state != "missing":
-            self._heard.setdefault(have.key, have)
-            self._told(have, False)
+        pending = self._pending_row(response, audio, language)
+        known = self._known.get((response.system, response.task, response.sample_id, self.annotator.name))
+        if known is not None and known.key == pending.key and known.state != "missing":
+            self._finished.setdefault(known.key, known)
+            self._on_result(known, False)
         elif audio is None:
-            self._told(blank, True)
-        elif (heard := self._heard.get(blank.key)) is not None:
-            self._told(_as_heard(blank, heard), True)
-        elif (waiting := self._listening.get(blank.key)) is not None:
-            waiting.append(blank)
-        elif (heard := self._recall.annotation(blank)) is not None:
-            self._heard[blank.key] = heard
-            self._told(heard, True)
+            self._on_result(pending, True)
+        elif (finished := self._finished.get(pending.key)) is not None:
+            self._on_result(_filled(pending, finished), True)
+        elif (waiting := self._pending.get(pending.key)) is not None:
+            waiting.append(pending)
+        elif (reused := self._reuse.annotation(pending)) is not None:
+            self._finished[pending.key] = reused
+            self._on_result(reused, True)
         else:
-            self._listening[blank.key] = [blank]
-            recording = Recording(key=blank.key, audio=audio, language=language)
+            self._pending[pending.key] = [pending]
+            recording = Recording(key=pending.key, audio=audio, language=language)
             if self._size == 1:
-                self.lane.put(recording)
+                self.queue.put(recording)
             else:
-                # Of one language and of like lengths, so that little is padded.
-                self.lane.put_ranked(recording, kind=language, rank=audio.seconds)
+                # A batch holds one language and similar lengths, so that little is padded.
+                self.queue.put_ranked(recording, kind=language, rank=audio.seconds)
 
-    def _blank(self, response: Response, audio: AudioRef | None, language: str) -> Annotation:
-        blank = Annotation(
+    def _pending_row(self, response: Response, audio: AudioRef | None, language: str) -> Annotation:
+        pending = Annotation(
             key="",
             system=response.system,
             task=response.task,
@@ -105,26 +112,33 @@ class AnnotationStage:
             state="missing",
         )
         if audio is not None:
-            return replace(blank, key=annotation_key(*self._identity, self._fingerprint, audio, language))
-        # Nothing to hear is known without the instrument; the key says why, so that it is done again
-        # once there is a voice.
-        state, reason = _UNHEARD[response.state]
-        return replace(blank, key=f"{state}: {reason}", state=state, reason=reason)  # type: ignore[arg-type]
+            return replace(pending, key=annotation_key(*self._identity, self._fingerprint, audio, language))
+        # Without audio the instrument does not matter. The key holds the reason, so that the row is
+        # made again once there is audio.
+        state, reason = _WITHOUT_AUDIO[response.state]
+        return replace(pending, key=f"{state}: {reason}", state=state, reason=reason)
 
-    async def _hear(self, batch: list[Recording]) -> None:
-        """Hear a batch at once, and one by one whatever the batch did not hear."""
-        found: Sequence[Mapping[str, Any] | None] = [None] * len(batch)
-        if len(batch) > 1:
-            whole = await call_with_retries(
-                lambda: self._whole(batch), blame="instrument", retry_policy=replace(self._patience, tries=1)
+    async def _annotate(self, batch: list[Recording]) -> None:
+        """Annotate a batch in one call, then one by one if the call failed."""
+        results: Sequence[Values | None] = [None] * len(batch)
+        if self._batches is not None and len(batch) > 1:
+            annotate_batch = partial(
+                self._batches.annotate_batch,
+                [recording.audio for recording in batch],
+                language=batch[0].language,
             )
-            found = whole.value if whole.value is not None else found
-        for recording, values in zip(batch, found, strict=True):
-            if values is None:  # alone, so that one bad recording costs no other its place
-                outcome = await self._alone(recording)
+            call_result = await call_with_retries(
+                lambda: self._annotate_batch(annotate_batch, len(batch)),
+                blame="instrument",
+                retry_policy=replace(self._retry_policy, tries=1),
+            )
+            results = call_result.value if call_result.value is not None else results
+        for recording, values in zip(batch, results, strict=True):
+            if values is None:  # alone, so that one bad recording does not cost the others their values
+                outcome = await self._annotate_one(recording)
             else:
                 outcome = CallResult(state="value", value=dict(values))
-            heard = Annotation(
+            annotation = Annotation(
                 key=recording.key,
                 system="",
                 task="",
@@ -135,32 +149,28 @@ class AnnotationStage:
                 values=outcome.value or {},
             )
             if outcome.state != "missing":
-                self._heard[recording.key] = heard
-                self._recall.keep_annotation(heard)
-            for blank in self._listening.pop(recording.key):
-                self._told(_as_heard(blank, heard), True)
+                self._finished[recording.key] = annotation
+                self._reuse.store_annotation(annotation)
+            for pending in self._pending.pop(recording.key):
+                self._on_result(_filled(pending, annotation), True)
 
-    async def _whole(self, batch: list[Recording]) -> Timed[list[Any]]:
-        recordings = [recording.audio for recording in batch]
-        done = await timed(
-            self.annotator.annotate_batch, recordings, language=batch[0].language, threads=self.lane.threads
-        )
-        found = list(done.value)
-        if len(found) != len(batch):
-            raise ValueError(f"annotate_batch gave {len(found)} annotations of {len(batch)} recordings")
-        return Timed(value=found, seconds=done.seconds)
+    async def _annotate_batch(
+        self, annotate_batch: Callable[[], Sequence[Values] | Awaitable[Sequence[Values]]], count: int
+    ) -> Timed[list[Values]]:
+        done = await timed(annotate_batch, threads=self.queue.threads)
+        annotations = list(done.value)
+        if len(annotations) != count:
+            raise ValueError(f"annotate_batch returned {len(annotations)} annotations for {count} recordings")
+        return Timed(value=annotations, seconds=done.seconds)
 
-    async def _alone(self, recording: Recording) -> CallResult[dict[str, Any]]:
-        async def call() -> Timed[dict[str, Any]]:
-            done = await timed(
-                self.annotator.annotate,
-                recording.audio,
-                language=recording.language,
-                threads=self.lane.threads,
-            )
+    async def _annotate_one(self, recording: Recording) -> CallResult[Values]:
+        annotate = partial(self.annotator.annotate, recording.audio, language=recording.language)
+
+        async def call() -> Timed[Values]:
+            done = await timed(annotate, threads=self.queue.threads)
             return Timed(value=dict(done.value), seconds=done.seconds)
 
-        return await call_with_retries(call, blame="instrument", retry_policy=self._patience)
+        return await call_with_retries(call, blame="instrument", retry_policy=self._retry_policy)
 
 
 def _reply_audio(response: Response) -> AudioRef | None:
@@ -168,5 +178,5 @@ def _reply_audio(response: Response) -> AudioRef | None:
     return audio if isinstance(audio, AudioRef) else None
 
 
-def _as_heard(blank: Annotation, heard: Annotation) -> Annotation:
-    return replace(blank, state=heard.state, reason=heard.reason, values=heard.values)
+def _filled(pending: Annotation, finished: Annotation) -> Annotation:
+    return replace(pending, state=finished.state, reason=finished.reason, values=finished.values)

@@ -1,4 +1,4 @@
-"""Is a reply a reply? What a system gave is checked and stored before its row is written."""
+"""Checks and stores a reply before its row is written."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from echat_eval.records import AudioRef
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["MAX_TEXT", "validate_and_store_reply"]
+__all__ = ["MAX_REPLY_CHARACTERS", "validate_and_store_reply"]
 
-#: Characters. A reply somebody listens to is hundreds; what is longer is a fault, not an answer.
-MAX_TEXT = 100_000
+#: A spoken reply has hundreds of characters. A longer text than this is a fault.
+MAX_REPLY_CHARACTERS = 100_000
 
 
 def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
@@ -32,8 +32,10 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     for name, text in (("text", reply.text), ("think", reply.think)):
         if text is not None and not isinstance(text, str):
             raise SystemFailure(f"reply {name} is a {type(text).__name__}; expected text")
-        if text is not None and len(text) > MAX_TEXT:
-            raise SystemFailure(f"reply {name} of {len(text):,} characters; the limit is {MAX_TEXT:,}")
+        if text is not None and len(text) > MAX_REPLY_CHARACTERS:
+            raise SystemFailure(
+                f"reply {name} of {len(text):,} characters; the limit is {MAX_REPLY_CHARACTERS:,}"
+            )
         if text is not None and not text.isascii():
             _check_encodable(text, name)
     for cue, label in reply.perceived.items():
@@ -41,7 +43,7 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
             raise SystemFailure(f"perceived {cue} '{label}' is not one of the benchmark's labels")
     if reply.audio is None:
         if not (reply.text or "").strip():
-            raise SystemFailure("empty reply: neither words nor a voice")
+            raise SystemFailure("empty reply: neither text nor audio")
         return reply
     return replace(reply, audio=_stored(reply.audio, run))
 
@@ -58,12 +60,12 @@ def _stored(audio: AudioRef | Waveform, run: RunFolder) -> AudioRef:
         if isinstance(audio, Waveform):
             check_waveform(audio)
             return write_wav(audio, run.audio_folder)
-        # A file is read afresh: what a system says of its own file is not evidence.
-        found = audio_ref(audio.path)
+        # Read the file: the duration and hash that a system reports are not evidence.
+        stored = audio_ref(audio.path)
         read_mono(audio.path, rate=None)
-        return run.adopt_audio(found, "audio")
+        return run.adopt_audio(stored, "audio")
     except BadData as error:
         raise SystemFailure(f"broken reply audio: {error}") from error
     except OSError as error:
-        # A full disk here is ours: it must not make a good reply a failed one.
+        # A full disk is not the system's fault: a good reply must not become a failed one.
         raise Unavailable(f"the reply's audio could not be stored: {error.strerror or error}") from error

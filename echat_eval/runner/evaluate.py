@@ -1,33 +1,35 @@
-"""The whole flow in one folder: respond, annotate, score; the manifest says with what."""
+"""Runs respond, annotate and score in one run folder, and records how in the manifest."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import Interrupted
 from echat_eval.errors import UsageError
+from echat_eval.executors import ExecutorFacts
+from echat_eval.plugins import require_different_names, require_members
+from echat_eval.ports import Annotator, Oracle, Scorer, System
 from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
 from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
-from echat_eval.store.ledger import check_ledger, refuse_unfinished
-from echat_eval.store.reuse import ReuseIndex, add_tally
+from echat_eval.store.ledger import check_ledger, require_finished
+from echat_eval.store.manifest import AnnotatorFacts, RunSettings, ScorerFacts, SystemFacts, TaskFacts
+from echat_eval.store.reuse import ReuseIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Sequence, Set
 
     from echat_eval.concurrency.retry import RetryPolicy
-    from echat_eval.ports import Annotator, Oracle, Progress, Scorer, System
+    from echat_eval.ports import Progress
+    from echat_eval.records import Sample
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
 __all__ = ["evaluate", "rescore"]
-
-#: Systems and annotators run in this process.
-LOCAL: Mapping[str, Any] = {"name": "local"}
 
 
 def evaluate(
@@ -41,86 +43,42 @@ def evaluate(
     progress: Progress,
     cache: Cache | None = None,
     overlap: bool = True,
-    executor: Mapping[str, Any] | None = None,
+    executor: ExecutorFacts | None = None,
 ) -> Counter[str]:
-    """Ask, hear and score; return how many scores are in each state.
+    """Request replies, annotate and score them; return the number of scores in each state.
 
-    The run must be held for writing. Doing it again does only what is missing.
+    The run must be open for writing. A second call makes only the missing rows.
 
     Args:
-        cache: what other runs found out; None: nothing is taken from them or left to others.
-        overlap: hear and score replies while others are still being asked for; without it nothing runs
-            beside a system, so that its seconds are its own.
-        executor: where systems and annotators run, for the manifest; no key depends on it.
+        cache: rows of other runs; None to neither read nor write any.
+        overlap: annotate and score replies while others are still requested. If False, nothing else runs
+            while a system answers, so that its latency is not affected.
+        executor: where systems and annotators run, for the manifest; by default in this process. No key
+            depends on it.
+
+    Raises:
+        UsageError: an object that is no system, annotator or scorer, two systems with the same name, or
+            replies in the run that do not fit the tasks.
     """
-    twice = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
-    if twice:
-        raise UsageError(f"two systems are named '{twice[0]}'; name them apart with --system NAME=SPEC")
-    _check_fit(run, {system.name for system in systems}, tasks)
-    manifest = run.manifest()
-    manifest["environment"] = environment()
-    manifest["settings"] = {
-        "retry_policy": asdict(retry_policy),
-        "overlap": overlap,
-        "executor": dict(executor or LOCAL),
-    }
-    for task in tasks:
-        manifest.setdefault("tasks", {})[task.name] = {
-            "version": task.version,
-            "sha256": task.sha256,
-            "cues": list(task.cues),
-            "title": dict(task.title),
-            "samples": len(task.samples),
-            "languages": list(task.languages),
-        }
     for system in systems:
-        manifest.setdefault("systems", {})[system.name] = {
-            "role": getattr(system, "role", "system"),
-            "oracle": hasattr(system, "respond_to"),
-            "settings": dict(system.settings()),
-            "fingerprint": system.fingerprint(),
-            "seed": system.settings().get("seed"),
-            "calls_at_once": getattr(system, "calls_at_once", 1),
-        }
-    run.write_manifest(manifest)
-    samples = run.keep_samples(sample for task in tasks for sample in task.samples)
-    return _do(
+        require_members("system", system, System, Oracle)
+    require_different_names("system", systems, option=" with --system NAME=SPEC")
+    _check_instruments(annotators, scorers)
+    _check_fit(run, {system.name for system in systems}, tasks)
+    settings = RunSettings(retry_policy=retry_policy, overlap=overlap, executor=executor or ExecutorFacts())
+    _record_command(run, systems, tasks, settings)
+    _record_instruments(run, annotators, scorers)
+    samples = run.store_samples(sample for task in tasks for sample in task.samples)
+    return _respond_annotate_score(
         run,
         systems=systems,
         samples=samples,
         annotators=annotators,
         scorers=scorers,
-        retry_policy=retry_policy,
+        settings=settings,
         progress=progress,
         cache=cache,
-        overlap=overlap,
     )
-
-
-def _check_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
-    """Refuse a command that would drop replies of this run, or leave a system with part of a task.
-
-    Raises:
-        UsageError: the run holds replies to other samples of a task than those that the command names.
-    """
-    answered: dict[tuple[str, str], set[str]] = {}
-    for system, task, sample_id in run.responses():
-        answered.setdefault((system, task), set()).add(sample_id)
-    for (system, name), answers in answered.items():
-        named = {sample.id for task in tasks if task.name == name for sample in task.samples}
-        if not named:
-            continue
-        if dropped := answers - named:
-            raise UsageError(
-                f"{run.path}: holds {len(answers)} replies of '{system}' to '{name}', and this command "
-                f"leaves {len(dropped)} of those samples out, which would delete them; choose another "
-                "--out, or ask for all of them (--limit, --language, --data)"
-            )
-        if system not in systems and answers != named:
-            raise UsageError(
-                f"{run.path}: '{system}' has answered {len(answers)} of the {len(named)} samples of '{name}' "
-                f"that this command asks for; choose another --out, or name it as well: --system {system}"
-            )
 
 
 def rescore(
@@ -132,62 +90,140 @@ def rescore(
     progress: Progress,
     cache: Cache | None = None,
 ) -> Counter[str]:
-    """Annotate and score what was answered; return how many scores are in each state.
+    """Annotate and score the existing responses; return the number of scores in each state.
 
     Raises:
-        BadData: a system has answered only part of a task: the run was broken off.
+        BadData: the run is unfinished: a system has answered only part of a task.
+        UsageError: an object that is no annotator or scorer.
     """
-    refuse_unfinished(run)
-    return _do(
+    _check_instruments(annotators, scorers)
+    require_finished(run)
+    _record_instruments(run, annotators, scorers)
+    return _respond_annotate_score(
         run,
         systems=(),
         samples=(),
         annotators=annotators,
         scorers=scorers,
-        retry_policy=retry_policy,
+        settings=RunSettings(retry_policy=retry_policy, overlap=True),
         progress=progress,
         cache=cache,
-        overlap=True,
     )
 
 
-def _do(
+def _respond_annotate_score(
     run: RunFolder,
     *,
+    systems: Sequence[System | Oracle],
+    samples: Sequence[Sample],
     annotators: Sequence[Annotator],
     scorers: Sequence[Scorer],
+    settings: RunSettings,
+    progress: Progress,
     cache: Cache | None,
-    **how: Any,
 ) -> Counter[str]:
-    manifest = run.manifest()
-    for kind, instruments in (("annotators", annotators), ("scorers", scorers)):
-        for instrument in instruments:
-            manifest.setdefault(kind, {})[instrument.name] = _described(instrument)
-    metrics = {metric["name"]: metric for metric in manifest.get("metrics", [])}
-    metrics |= {metric.name: asdict(metric) for scorer in scorers for metric in scorer.metrics}
-    manifest["metrics"] = list(metrics.values())
-    run.write_manifest(manifest)
-    recall = ReuseIndex(cache=cache, run=run)
+    """Make all missing rows, remove stale ones, and check that none is lost."""
     try:
         drop_stale_annotations(run, annotators)
-        _carry_out(
-            Pipeline(run, annotators=annotators, scorers=scorers, recall=recall, **how), how["progress"]
+        pipeline = Pipeline(
+            run,
+            systems=systems,
+            samples=samples,
+            annotators=annotators,
+            scorers=scorers,
+            settings=settings,
+            progress=progress,
+            reuse=ReuseIndex(cache=cache, run=run),
         )
-        if how["systems"]:
+        _wait_for(pipeline, progress)
+        if systems:
             drop_stale_annotations(run, annotators)
         invalidate_stale_scores(run, scorers)
     finally:
         if cache is not None:
-            cache.flush()
-            if tally := cache.tally():
-                manifest = run.manifest()
-                add_tally(manifest, tally)
-                run.write_manifest(manifest)
+            _record_cache(run, cache)
     return check_ledger(run)
 
 
-def _carry_out(pipeline: Pipeline, progress: Progress) -> None:
-    """Wait for the pipeline; the first Ctrl-C lets it finish what is in flight, the second does not."""
+# -- checks before anything is sent ------------------------------------------------
+
+
+def _check_instruments(annotators: Sequence[Annotator], scorers: Sequence[Scorer]) -> None:
+    """Raise UsageError for an object that is no annotator or scorer."""
+    for annotator in annotators:
+        require_members("annotator", annotator, Annotator)
+    for scorer in scorers:
+        require_members("scorer", scorer, Scorer)
+
+
+def _check_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
+    """Refuse a command that would delete replies of this run, or leave a system with part of a task.
+
+    Raises:
+        UsageError: the run holds replies to samples of a task that the command does not include.
+    """
+    answered: dict[tuple[str, str], set[str]] = {}
+    for system, task, sample_id in run.responses():
+        answered.setdefault((system, task), set()).add(sample_id)
+    for (system, name), answers in answered.items():
+        requested = {sample.id for task in tasks if task.name == name for sample in task.samples}
+        if not requested:
+            continue
+        if dropped := answers - requested:
+            raise UsageError(
+                f"{run.path}: holds {len(answers)} replies of '{system}' to '{name}'. This command "
+                f"excludes {len(dropped)} of those samples, which would delete their replies; choose another "
+                "--out, or include all of them (--limit, --language, --data)"
+            )
+        if system not in systems and answers != requested:
+            raise UsageError(
+                f"{run.path}: '{system}' has answered {len(answers)} of the {len(requested)} samples of "
+                f"'{name}' in this command; choose another --out, or add --system {system}"
+            )
+
+
+# -- the manifest -----------------------------------------------------------------
+
+
+def _record_command(
+    run: RunFolder, systems: Sequence[System | Oracle], tasks: Sequence[Task], settings: RunSettings
+) -> None:
+    """Record where and how replies are requested, and the tasks and systems of the command."""
+    manifest = run.manifest()
+    run.write_manifest(
+        replace(
+            manifest,
+            environment=environment(),
+            settings=settings,
+            tasks={**manifest.tasks, **{task.name: TaskFacts.of(task) for task in tasks}},
+            systems={**manifest.systems, **{system.name: SystemFacts.of(system) for system in systems}},
+        )
+    )
+
+
+def _record_instruments(run: RunFolder, annotators: Sequence[Annotator], scorers: Sequence[Scorer]) -> None:
+    """Record the annotators, scorers and metrics of the command."""
+    manifest = run.manifest()
+    merged = replace(
+        manifest,
+        annotators={**manifest.annotators, **{a.name: AnnotatorFacts.of(a) for a in annotators}},
+        scorers={**manifest.scorers, **{scorer.name: ScorerFacts.of(scorer) for scorer in scorers}},
+    )
+    run.write_manifest(merged.with_metrics([metric for scorer in scorers for metric in scorer.metrics]))
+
+
+def _record_cache(run: RunFolder, cache: Cache) -> None:
+    """Store the cache's new rows, and record how often it was used."""
+    cache.flush()
+    if tally := cache.tally():
+        run.write_manifest(run.manifest().with_tally(tally))
+
+
+# -- waiting ----------------------------------------------------------------------
+
+
+def _wait_for(pipeline: Pipeline, progress: Progress) -> None:
+    """Run the pipeline; the first Ctrl-C lets the calls in flight finish, the second abandons them."""
     work = event_loop.start(pipeline.go())
     try:
         return work.result()
@@ -195,17 +231,11 @@ def _carry_out(pipeline: Pipeline, progress: Progress) -> None:
         raise KeyboardInterrupt from error
     except KeyboardInterrupt:
         try:
-            left = event_loop.run(pipeline.stop())
-            progress.note(f"stopping: {left} in flight are finished and kept; Ctrl-C again stops now")
+            in_flight = event_loop.run(pipeline.stop())
+            progress.note(
+                f"stopping: {in_flight} calls in flight finish and are kept; press Ctrl-C again to stop now"
+            )
             work.exception()
         except KeyboardInterrupt:
-            event_loop.run(pipeline.flow.abandon())
+            event_loop.run(pipeline.workflow.abandon())
         raise
-
-
-def _described(instrument: Annotator | Scorer) -> dict[str, Any]:
-    return {
-        "version": instrument.version,
-        "settings": dict(instrument.settings()),
-        "fingerprint": instrument.fingerprint(),
-    }

@@ -1,4 +1,4 @@
-"""The three stages side by side: a reply is heard and scored while others are still being asked."""
+"""Runs the three stages concurrently: replies are annotated and scored while others are still requested."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from echat_eval.store.serialize import row_of_annotation, row_of_response, row_o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.ports import Annotator, Oracle, Progress, Scorer, System
     from echat_eval.records import Sample, Score
+    from echat_eval.store.manifest import RunSettings
     from echat_eval.store.reuse import ReuseIndex
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
@@ -30,24 +30,24 @@ __all__ = ["Pipeline"]
 
 @dataclass(slots=True)
 class _Known:
-    """A response and what is heard of it so far."""
+    """A response and its annotations so far."""
 
     case: Case
     digest: str
-    heard: dict[str, Annotation] = field(default_factory=dict)
+    annotations: dict[str, Annotation] = field(default_factory=dict)
 
 
 class Pipeline:
-    """Asks systems in turn, and hears and scores what they answer.
+    """Requests replies from one system after the other, and annotates and scores them.
 
-    Made off the event loop (a fingerprint may ask a server), then run on it.
+    Construct it outside the event loop, because a fingerprint may need a server; then run it on the loop.
 
     Args:
-        systems: none where only what is there is heard and scored.
-        samples: what the systems are asked.
-        recall: what other runs found out.
-        overlap: hear and score while systems are being asked; otherwise only once all have answered, so
-            that nothing runs beside a system whose time is measured.
+        systems: empty to annotate and score the existing responses only.
+        samples: sent to every system.
+        reuse: rows of other runs.
+        settings: without `overlap`, annotators and scorers start once all systems have answered, so that
+            nothing else runs while latency is measured.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Pipeline:
         samples: Sequence[Sample],
         annotators: Sequence[Annotator],
         scorers: Sequence[Scorer],
-        retry_policy: RetryPolicy,
+        settings: RunSettings,
         progress: Progress,
-        recall: ReuseIndex,
-        overlap: bool,
+        reuse: ReuseIndex,
     ) -> None:
-        self.flow = Workflow()
-        self._run, self._progress, self._recall = run, progress, recall
+        retry_policy, held = settings.retry_policy, not settings.overlap
+        self.workflow = Workflow()
+        self._run, self._progress, self._reuse = run, progress, reuse
         self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
         self._responses = {
             ident: response for ident, response in run.responses().items() if ident[1:] in self._samples
@@ -72,117 +72,136 @@ class Pipeline:
         self._annotations, self._scores = run.annotations(), run.scores()
         self._open: dict[ResponseId, _Known] = {}
         self._done: Counter[str] = Counter()
-        self._begun = False
+        self._stages_shown = False
         configured = {annotator.name for annotator in annotators}
-        self._ears_before = {ident[3] for ident in self._annotations} - configured
+        self._earlier_annotators = {ident[3] for ident in self._annotations} - configured
         self._stage_of = {m.name: f"score: {scorer.name}" for scorer in scorers for m in scorer.metrics}
         self._expected = self._expected_of([system.name for system in systems], samples)
-        self._asking = [
-            ResponseStage(system, run=run, retry_policy=retry_policy, told=self._answered)
+        self._response_stages = [
+            ResponseStage(system, run=run, retry_policy=retry_policy, on_result=self._on_response)
             for system in systems
         ]
-        self._todo = [list(one.questions(samples, self._responses)) for one in self._asking]
-        questions = (row for rows in self._todo for row in rows if isinstance(row, PendingRequest))
-        self._kept = {question.blank.key for question in questions if question.kept}
-        self._hearing = [
+        #: For each system, the known response or the pending request of each sample.
+        self._work = [
+            list(stage.responses_and_requests(samples, self._responses)) for stage in self._response_stages
+        ]
+        requests = (item for items in self._work for item in items if isinstance(item, PendingRequest))
+        self._cacheable = {request.pending.key for request in requests if request.cacheable}
+        self._annotation_stages = [
             AnnotationStage(
                 annotator,
-                flow=self.flow,
+                workflow=self.workflow,
                 known=dict(self._annotations),
                 retry_policy=retry_policy,
-                told=self._was_heard,
-                recall=recall,
-                held=not overlap,
+                on_result=self._on_annotation,
+                reuse=reuse,
+                held=held,
             )
             for annotator in annotators
         ]
-        self._scoring = [
+        self._scoring_stages = [
             ScoringStage(
                 scorer,
-                flow=self.flow,
+                workflow=self.workflow,
                 expected=self._expected,
                 known=dict(self._scores),
-                heard_by=configured,
+                annotator_names=configured,
                 retry_policy=retry_policy,
-                told=self._was_scored,
-                held=not overlap,
+                on_result=self._on_score,
+                held=held,
             )
             for scorer in scorers
         ]
 
     async def go(self) -> None:
-        """Do all that is missing, then put the rows in order.
+        """Make all missing rows, then put the rows in order.
 
         Raises:
-            whatever is wrong for every row alike; all that was done is kept.
+            Any error that affects every row; finished rows are kept.
         """
         with self._run.logs() as self._logs:
             try:
-                await self._stages()
+                self._take_over_known_responses()
+                await self._respond()
+                await self._annotate()
+                await self._score()
             finally:
-                await self.flow.settle()
-        if not self.flow.stopped:
+                await self.workflow.settle()
+        if not self.workflow.stopped:
             self._run.put_in_order(self._responses, self._annotations, self._scores)
 
     async def stop(self) -> int:
-        """Begin nothing new; return how many jobs are still in flight."""
-        self.flow.stop()
-        return self.flow.in_flight
+        """Start no more jobs; return the number of jobs in flight."""
+        self.workflow.stop()
+        return self.workflow.in_flight
 
-    async def _stages(self) -> None:
-        questions = [row.blank for rows in self._todo for row in rows if isinstance(row, PendingRequest)]
-        again = {(blank.system, blank.task, blank.sample_id) for blank in questions}
+    def _take_over_known_responses(self) -> None:
+        """Hand the responses of earlier commands that still hold to the annotators and scorers."""
+        rows = [item.pending for items in self._work for item in items if isinstance(item, PendingRequest)]
+        requested = {(row.system, row.task, row.sample_id) for row in rows}
         for ident, response in list(self._responses.items()):
-            if ident not in again:
-                self._answered(response, new=False)
-        self._announce()
-        for one, known_or_not in zip(self._asking, self._todo, strict=True):
-            to_ask = [row for row in known_or_not if isinstance(row, PendingRequest)]
-            self._progress.stage(one.name, len(known_or_not), len(known_or_not) - len(to_ask))
-            lane = one.lane(self.flow)
-            for question in to_ask:
-                if (found := await self._recalled(question)) is not None:
-                    self._answered(found)
+            if ident not in requested:
+                self._on_response(response, new=False)
+        self._show_stages()
+
+    async def _respond(self) -> None:
+        """Request the missing replies from one system after the other.
+
+        Every reply goes to the annotators, and with its annotations to the scorers, as soon as it exists.
+        """
+        for stage, items in zip(self._response_stages, self._work, strict=True):
+            requests = [item for item in items if isinstance(item, PendingRequest)]
+            self._progress.stage(stage.name, len(items), len(items) - len(requests))
+            queue = stage.open_queue(self.workflow)
+            for request in requests:
+                if (reused := await self._reused(request)) is not None:
+                    self._on_response(reused)
                 else:
-                    lane.put(question)
-            await self.flow.drain(lane)
-            # One system's weights make room for the next one's.
-            await lane.close()
-        for hearing in self._hearing:
-            await self.flow.drain(hearing.lane)
-        for scoring in self._scoring:
-            await self.flow.drain(scoring.lane)
+                    queue.put(request)
+            await self.workflow.drain(queue)
+            # Free one system's weights before the next one's are loaded.
+            await queue.close()
 
-    async def _recalled(self, question: PendingRequest) -> Response | None:
-        """Return what another run was answered; copying its voice takes a thread, not the loop."""
-        if not question.kept or not self._recall.knows(question.blank):
+    async def _annotate(self) -> None:
+        """Start the annotators if they were held, and wait until every reply is annotated."""
+        for annotation_stage in self._annotation_stages:
+            await self.workflow.drain(annotation_stage.queue)
+
+    async def _score(self) -> None:
+        """Start the scorers if they were held, and wait until every reply is scored."""
+        for scoring_stage in self._scoring_stages:
+            await self.workflow.drain(scoring_stage.queue)
+
+    async def _reused(self, request: PendingRequest) -> Response | None:
+        """Return the response of another run; a thread copies its audio, so that the loop is not blocked."""
+        if not request.cacheable or not self._reuse.contains(request.pending):
             return None
-        return await asyncio.to_thread(self._recall.response, question.blank)
+        return await asyncio.to_thread(self._reuse.response, request.pending)
 
-    def _expected_of(self, systems: Sequence[str], asked: Sequence[Sample]) -> dict[ResponseId, Sample]:
-        """Return every response there will be, system by system, in the order of the samples."""
-        about = {(sample.task, sample.id) for sample in asked}
+    def _expected_of(self, systems: Sequence[str], samples: Sequence[Sample]) -> dict[ResponseId, Sample]:
+        """Return every response of the finished run, system by system, in the order of the samples."""
+        requested = {(sample.task, sample.id) for sample in samples}
         names = sorted({ident[0] for ident in self._responses} | set(systems))
         return {
             (name, *ident): sample
             for name in names
             for ident, sample in self._samples.items()
-            if (name in systems and ident in about) or (name, *ident) in self._responses
+            if (name in systems and ident in requested) or (name, *ident) in self._responses
         }
 
-    def _announce(self) -> None:
-        """Say how much there is to do, beyond what was there already."""
+    def _show_stages(self) -> None:
+        """Report the number of rows of each stage, and how many exist already."""
         total = len(self._expected)
-        for hearing in self._hearing:
-            self._progress.stage(hearing.name, total, self._done[hearing.name])
-        for scoring in self._scoring:
-            rows = total * len(scoring.scorer.metrics)
-            self._progress.stage(scoring.name, rows, self._done[scoring.name])
-        self._begun = True
+        for annotation_stage in self._annotation_stages:
+            self._progress.stage(annotation_stage.name, total, self._done[annotation_stage.name])
+        for scoring_stage in self._scoring_stages:
+            rows = total * len(scoring_stage.scorer.metrics)
+            self._progress.stage(scoring_stage.name, rows, self._done[scoring_stage.name])
+        self._stages_shown = True
 
-    # -- what the stages tell ------------------------------------------------------
+    # -- results of the stages -----------------------------------------------------
 
-    def _answered(self, response: Response, new: bool = True) -> None:
+    def _on_response(self, response: Response, new: bool = True) -> None:
         ident = response.system, response.task, response.sample_id
         sample = self._samples[ident[1:]]
         case = Case(sample=sample, response=response, annotations={})
@@ -190,43 +209,43 @@ class Pipeline:
         if new:
             self._logs.responses.append(row_of_response(response, self._run.path))
             self._responses[ident] = response
-            if response.key in self._kept:
-                self._recall.keep_response(response)
+            if response.key in self._cacheable:
+                self._reuse.store_response(response)
             self._advance(f"respond: {response.system}")
         else:
-            # Of an instrument that is not configured today, what it heard in an earlier command counts.
-            known.heard = {
+            # Annotations by unconfigured annotators still hold for an unchanged response.
+            known.annotations = {
                 name: self._annotations[*ident, name]
-                for name in self._ears_before
+                for name in self._earlier_annotators
                 if (*ident, name) in self._annotations
             }
-        self._grew(ident, known)
-        for hearing in self._hearing:
-            hearing.hear(response, sample.language)
+        self._update_scoring(ident, known)
+        for annotation_stage in self._annotation_stages:
+            annotation_stage.add(response, sample.language)
 
-    def _was_heard(self, annotation: Annotation, new: bool) -> None:
+    def _on_annotation(self, annotation: Annotation, new: bool) -> None:
         if new:
             self._logs.annotations.append(row_of_annotation(annotation))
         ident = annotation.system, annotation.task, annotation.sample_id
         self._annotations[*ident, annotation.annotator] = annotation
         self._advance(f"annotate: {annotation.annotator}")
         known = self._open[ident]
-        known.heard[annotation.annotator] = annotation
-        self._grew(ident, known)
+        known.annotations[annotation.annotator] = annotation
+        self._update_scoring(ident, known)
 
-    def _grew(self, ident: ResponseId, known: _Known) -> None:
-        case = replace(known.case, annotations=known.heard)
-        for scoring in self._scoring:
-            scoring.grew(ident, case, known.digest)
+    def _update_scoring(self, ident: ResponseId, known: _Known) -> None:
+        case = replace(known.case, annotations=known.annotations)
+        for scoring_stage in self._scoring_stages:
+            scoring_stage.update(ident, case, known.digest)
 
-    def _was_scored(self, score: Score, new: bool) -> None:
+    def _on_score(self, score: Score, new: bool) -> None:
         if new:
             self._logs.scores.append(row_of_score(score))
         self._scores[score.system, score.task, score.sample_id, score.metric] = score
         self._advance(self._stage_of[score.metric])
 
     def _advance(self, stage: str) -> None:
-        if self._begun:
+        if self._stages_shown:
             self._progress.advance(stage=stage)
         else:
             self._done[stage] += 1

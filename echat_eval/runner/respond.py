@@ -1,22 +1,25 @@
-"""Stage 1: ask a system every sample it has not answered."""
+"""Stage 1: request a reply to every sample that a system has not answered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
-from echat_eval.records import Reply, Response
+from echat_eval.ports import BatchSystem, Oracle, batch_size_of
+from echat_eval.records import Reply, Request, Response
 from echat_eval.runner.check_reply import validate_and_store_reply
+from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import request_for, response_key
-from echat_eval.store.reuse import may_be_kept
+from echat_eval.store.reuse import is_reusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from echat_eval.concurrency.work_queue import Workflow, WorkQueue
-    from echat_eval.ports import Oracle, System
-    from echat_eval.records import Request, Sample
+    from echat_eval.ports import System
+    from echat_eval.records import Sample
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
 __all__ = ["PendingRequest", "ResponseStage"]
@@ -24,23 +27,26 @@ __all__ = ["PendingRequest", "ResponseStage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingRequest:
-    """What a system is asked, and the row of it, still without an answer.
+    """A request without a reply, and the row that the reply will fill.
 
     Attributes:
-        kept: the answer of another run will do as well, and this one's may serve others.
+        request: a sample, if the system is an oracle.
+        send: calls the system with the request.
+        cacheable: the reply may come from another run, and may serve other runs.
     """
 
-    blank: Response
-    asked: Request | Sample
-    kept: bool
+    pending: Response
+    request: Request | Sample
+    send: Callable[[], Reply | Awaitable[Reply]]
+    cacheable: bool
 
 
 class ResponseStage:
-    """Asks one system, and tells every response.
+    """Sends requests to one system and reports every response.
 
     Args:
         run: where reply audio is stored.
-        told: called with every new response, as soon as it is there.
+        on_result: called with every new response, as soon as it exists.
     """
 
     def __init__(
@@ -49,81 +55,91 @@ class ResponseStage:
         *,
         run: RunFolder,
         retry_policy: RetryPolicy,
-        told: Callable[[Response], None],
+        on_result: Callable[[Response], None],
     ) -> None:
-        self.system: Any = system
+        self.system = system
         self.name = f"respond: {system.name}"
-        self._run, self._patience, self._told = run, retry_policy, told
-        self._oracle = hasattr(system, "respond_to")
+        self._run, self._retry_policy, self._on_result = run, retry_policy, on_result
+        self._batches = system if isinstance(system, BatchSystem) else None
 
-    def questions(
+    def responses_and_requests(
         self, samples: Sequence[Sample], known: Mapping[ResponseId, Response]
     ) -> Iterator[Response | PendingRequest]:
-        """Yield, sample by sample, the response that is there already, or else the question to ask."""
+        """Yield for each sample the known response if it still holds, else the request to send."""
         system = self.system
         settings, fingerprint = dict(system.settings()), system.fingerprint()
-        kept = may_be_kept(system, fingerprint)
+        cacheable = is_reusable(system, fingerprint)
         for sample in samples:
-            asked = sample if self._oracle else request_for(sample)
-            key = response_key(system.name, settings, fingerprint, asked)
-            have = known.get((system.name, sample.task, sample.id))
-            if have is not None and have.key == key and have.state != "missing":
-                yield have
+            request, send = self._request(sample)
+            key = response_key(system.name, settings, fingerprint, request)
+            response = known.get((system.name, sample.task, sample.id))
+            if response is not None and response.key == key and response.state != "missing":
+                yield response
             else:
-                blank = Response(
+                pending = Response(
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
-                yield PendingRequest(blank=blank, asked=asked, kept=kept)
+                yield PendingRequest(pending=pending, request=request, send=send, cacheable=cacheable)
 
-    def lane(self, flow: Workflow) -> WorkQueue[PendingRequest]:
-        """Open the system's lane."""
-        in_batches = hasattr(self.system, "respond_batch")
-        size = max(1, getattr(self.system, "batch_size", 1)) if in_batches else 1
-        self._lane = flow.lane(self.system, self._ask, size=size)
-        return self._lane
+    def _request(self, sample: Sample) -> tuple[Request | Sample, Callable[[], Reply | Awaitable[Reply]]]:
+        """Return what the system receives of a sample, and the call that sends it."""
+        if isinstance(self.system, Oracle):
+            return sample, partial(self.system.respond_to, sample)
+        request = request_for(sample)
+        return request, partial(self.system.respond, request)
 
-    async def _ask(self, batch: list[PendingRequest]) -> None:
-        """Ask a batch at once, and one by one whatever the batch did not answer."""
-        answered: Sequence[Reply | None] = [None] * len(batch)
-        if len(batch) > 1:
-            whole = await call_with_retries(
-                lambda: self._whole([question.asked for question in batch]),
+    def open_queue(self, workflow: Workflow) -> WorkQueue[PendingRequest]:
+        """Return a new queue of requests to the system."""
+        self._queue = queue_for(workflow, self.system, self._respond, size=batch_size_of(self._batches))
+        return self._queue
+
+    async def _respond(self, batch: list[PendingRequest]) -> None:
+        """Send a batch in one call, then one by one if the call failed."""
+        replies: Sequence[Reply | None] = [None] * len(batch)
+        if self._batches is not None and len(batch) > 1:
+            requests = [item.request for item in batch if isinstance(item.request, Request)]
+            respond_batch = partial(self._batches.respond_batch, requests)
+            call_result = await call_with_retries(
+                lambda: self._respond_batch(respond_batch, len(batch)),
                 blame="system",
-                retry_policy=replace(self._patience, tries=1),
+                retry_policy=replace(self._retry_policy, tries=1),
             )
-            answered = whole.value if whole.value is not None else answered
-        for question, ready in zip(batch, answered, strict=True):
-            self._told(await self._answer(question, ready))
+            replies = call_result.value if call_result.value is not None else replies
+        for item, reply in zip(batch, replies, strict=True):
+            self._on_result(await self._response(item, reply))
 
-    async def _whole(self, asked: list[Any]) -> Timed[list[Reply]]:
-        done = await timed(self.system.respond_batch, asked, threads=self._lane.threads)
+    async def _respond_batch(
+        self, respond_batch: Callable[[], Sequence[Reply] | Awaitable[Sequence[Reply]]], count: int
+    ) -> Timed[list[Reply]]:
+        done = await timed(respond_batch, threads=self._queue.threads)
         replies = list(done.value)
-        if len(replies) != len(asked):
-            raise ValueError(f"respond_batch gave {len(replies)} replies to {len(asked)} requests")
+        if len(replies) != count:
+            raise ValueError(f"respond_batch returned {len(replies)} replies for {count} requests")
         return Timed(value=replies, seconds=done.seconds)
 
-    async def _answer(self, question: PendingRequest, ready: Reply | None) -> Response:
+    async def _response(self, item: PendingRequest, batch_reply: Reply | None) -> Response:
         async def call() -> Timed[Reply]:
-            if ready is not None:
-                return await self._settled(Timed(value=ready, seconds=0.0))
-            ask = self.system.respond_to if self._oracle else self.system.respond
-            return await self._settled(await timed(ask, question.asked, threads=self._lane.threads))
+            if batch_reply is not None:
+                return await self._stored(Timed(value=batch_reply, seconds=0.0))
+            return await self._stored(await timed(item.send, threads=self._queue.threads))
 
-        outcome = await call_with_retries(call, blame="system", retry_policy=self._patience)
+        outcome = await call_with_retries(call, blame="system", retry_policy=self._retry_policy)
         return replace(
-            question.blank,
+            item.pending,
             state=outcome.state,
             reason=outcome.reason,
             reply=outcome.value,
-            # Inside a batch no single reply has a latency of its own.
-            seconds=outcome.seconds if ready is None else None,
+            # A reply of a batch has no latency of its own.
+            seconds=outcome.seconds if batch_reply is None else None,
             tries=outcome.tries,
         )
 
-    async def _settled(self, done: Timed[Reply]) -> Timed[Reply]:
-        """Check and store a reply; a voice is written on the lane's thread, and is no latency."""
+    async def _stored(self, done: Timed[Reply]) -> Timed[Reply]:
+        """Check and store a reply. Audio is written on the queue's thread; the time is not latency."""
         reply = done.value
-        if getattr(reply, "audio", None) is None:
-            return Timed(value=validate_and_store_reply(reply, self._run), seconds=done.seconds)
-        stored = await timed(validate_and_store_reply, reply, self._run, threads=self._lane.threads)
+        store = partial(validate_and_store_reply, reply, self._run)
+        # A foreign system may return anything; the check refuses what is no reply.
+        if not isinstance(reply, Reply) or reply.audio is None:
+            return Timed(value=store(), seconds=done.seconds)
+        stored = await timed(store, threads=self._queue.threads)
         return Timed(value=stored.value, seconds=done.seconds)

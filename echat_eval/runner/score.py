@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
-from echat_eval.ports import Case
+from echat_eval.ports import Case, families_of, family_of
 from echat_eval.records import Score
+from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import score_key
 
 if TYPE_CHECKING:
@@ -25,127 +27,126 @@ Scope = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judging:
-    """Cases that are scored together, and their rows, still without a value."""
+class ScoringJob:
+    """Cases that are scored together, and their rows without values."""
 
     cases: Sequence[Case]
-    blanks: Sequence[Score]
+    pending: Sequence[Score]
 
 
 class ScoringStage:
-    """Lets one scorer score, and tells every score.
+    """Runs one scorer and reports every score.
 
-    A scope (one case, or the cases of a contrast group) is scored as soon as all its responses are there
-    and have been heard by the annotators that the scorer needs.
+    A scope (one case, or the cases of a contrast group) is scored as soon as it has all its responses and
+    their annotations by the annotators that the scorer needs.
 
     Args:
-        expected: every response there will be, with its sample, in order.
-        heard_by: names of the annotators that will hear them in this run.
+        expected: every response of the finished run, with its sample, in order.
+        annotator_names: annotators of this run.
         known: scores of earlier commands.
-        told: called with every score, and whether it is new.
+        on_result: called with every score, and whether it is new.
+        held: start only once the queue is released.
     """
 
     def __init__(
         self,
         scorer: Scorer,
         *,
-        flow: Workflow,
+        workflow: Workflow,
         expected: Mapping[ResponseId, Sample],
-        heard_by: Iterable[str],
+        annotator_names: Iterable[str],
         known: Mapping[ScoreId, Score],
         retry_policy: RetryPolicy,
-        told: Callable[[Score, bool], None],
+        on_result: Callable[[Score, bool], None],
         held: bool,
     ) -> None:
-        self.scorer: Any = scorer
+        self.scorer = scorer
         self.name = f"score: {scorer.name}"
-        self._known, self._patience, self._told = known, retry_policy, told
+        self._known, self._retry_policy, self._on_result = known, retry_policy, on_result
         self._identity = {
             "name": scorer.name,
             "version": scorer.version,
             "settings": scorer.settings(),
             "fingerprint": scorer.fingerprint(),
         }
-        self._awaited = set(scorer.needs) & set(heard_by)
+        self._awaited = set(scorer.needs) & set(annotator_names)
         self._members: dict[Scope, list[ResponseId]] = {}
         for ident, sample in expected.items():
             self._members.setdefault(scope_of(ident, sample, scorer.scope), []).append(ident)
-        self._lacking = Counter({scope: len(members) for scope, members in self._members.items()})
+        self._outstanding = Counter({scope: len(members) for scope, members in self._members.items()})
         self._ready: dict[ResponseId, tuple[Case, str]] = {}
-        self.lane = flow.lane(scorer, self._score, held=held)
+        self.queue = queue_for(workflow, scorer, self._score, held=held)
 
-    def grew(self, ident: ResponseId, case: Case, digest: str) -> None:
-        """Take note that a response came, or one more annotation of it.
+    def update(self, ident: ResponseId, case: Case, digest: str) -> None:
+        """Take in a new response, or a new annotation of it.
 
         Args:
             digest: of the case without its annotations (`keys.case_digest`).
         """
         if ident in self._ready or not self._awaited <= case.annotations.keys():
             return
-        # A scorer sees what it says it needs, so that nothing else can change a score.
+        # A scorer sees only the annotations that it needs, so that no other one can change a score.
         needed = {name: case.annotations[name] for name in self.scorer.needs if name in case.annotations}
         self._ready[ident] = replace(case, annotations=needed), digest
         scope = scope_of(ident, case.sample, self.scorer.scope)
-        self._lacking[scope] -= 1
-        if self._lacking[scope] == 0:
+        self._outstanding[scope] -= 1
+        if self._outstanding[scope] == 0:
             self._complete([self._ready[member] for member in self._members.pop(scope)])
 
-    def _complete(self, found: list[tuple[Case, str]]) -> None:
-        cases = [case for case, _ in found]
-        facts = [[digest, {n: a.key for n, a in case.annotations.items()}] for case, digest in found]
-        blanks = self._blanks(cases, facts)
-        have = [self._known.get((b.system, b.task, b.sample_id, b.metric)) for b in blanks]
+    def _complete(self, members: list[tuple[Case, str]]) -> None:
+        cases = [case for case, _ in members]
+        facts: list[object] = [
+            [digest, {n: a.key for n, a in case.annotations.items()}] for case, digest in members
+        ]
+        pending = self._pending_rows(cases, facts)
+        known = [self._known.get((row.system, row.task, row.sample_id, row.metric)) for row in pending]
         if all(
-            old is not None and old.key == blank.key and old.state != "missing"
-            for old, blank in zip(have, blanks, strict=True)
+            score is not None and score.key == row.key and score.state != "missing"
+            for score, row in zip(known, pending, strict=True)
         ):
-            for old in have:
-                assert old is not None
-                self._told(old, False)
+            for score in known:
+                assert score is not None
+                self._on_result(score, False)
         else:
-            self.lane.put(Judging(cases=cases, blanks=blanks))
+            self.queue.put(ScoringJob(cases=cases, pending=pending))
 
-    def _blanks(self, cases: Sequence[Case], facts: list[Any]) -> list[Score]:
+    def _pending_rows(self, cases: Sequence[Case], facts: list[object]) -> list[Score]:
         return [
-            Score(
+            replace(
+                case.score(metric, "missing"),
                 key=score_key(self._identity, metric.name, facts, case.sample.id),
-                system=case.response.system,
-                task=case.sample.task,
-                sample_id=case.sample.id,
-                metric=metric.name,
-                state="missing",
             )
             for case in cases
             for metric in self.scorer.metrics
         ]
 
-    async def _score(self, batch: list[Judging]) -> None:
-        for judging in batch:
-            for score in await self._scored(judging):
-                self._told(score, True)
+    async def _score(self, batch: list[ScoringJob]) -> None:
+        for job in batch:
+            for score in await self._scores_of(job):
+                self._on_result(score, True)
 
-    async def _scored(self, judging: Judging) -> list[Score]:
-        family = "dialogue" if judging.cases[0].sample.asks is None else "understanding"
-        if family not in getattr(self.scorer, "families", ("dialogue",)):
-            reason = f"this is no metric of {family} tasks"
-            return [replace(blank, state="not applicable", reason=reason) for blank in judging.blanks]
+    async def _scores_of(self, job: ScoringJob) -> list[Score]:
+        family = family_of(job.cases[0].sample)
+        if family not in families_of(self.scorer):
+            reason = f"this metric does not apply to {family} tasks"
+            return [replace(row, state="not applicable", reason=reason) for row in job.pending]
+
+        score = partial(self.scorer.score, job.cases)
 
         async def call() -> Timed[list[Score]]:
-            done = await timed(self.scorer.score, judging.cases, threads=self.lane.threads)
+            done = await timed(score, threads=self.queue.threads)
             return Timed(value=list(done.value), seconds=done.seconds)
 
-        outcome = await call_with_retries(call, blame="instrument", retry_policy=self._patience)
+        outcome = await call_with_retries(call, blame="instrument", retry_policy=self._retry_policy)
         if outcome.value is None:
             state = outcome.state if outcome.state == "not applicable" else "missing"
-            return [replace(blank, state=state, reason=outcome.reason) for blank in judging.blanks]
-        found = {(s.sample_id, s.metric): s for s in outcome.value}
-        return [
-            replace(_checked(found, blank, self.scorer.metrics), key=blank.key) for blank in judging.blanks
-        ]
+            return [replace(row, state=state, reason=outcome.reason) for row in job.pending]
+        scores = {(s.sample_id, s.metric): s for s in outcome.value}
+        return [replace(_checked(scores, row, self.scorer.metrics), key=row.key) for row in job.pending]
 
 
 def scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
-    """Return the name of the scope a case is in; each case is in exactly one."""
+    """Return the name of the scope of a case. Each case is in exactly one scope."""
     if scope == "sample":
         return ident
     system, task, sample_id = ident
@@ -154,18 +155,18 @@ def scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
     return system, task, "group", sample.contrast_group
 
 
-def _checked(found: Mapping[tuple[str, str], Score], blank: Score, metrics: Sequence[Metric]) -> Score:
-    """Return the score a scorer gave for this row, or say that it gave none or one out of range."""
-    score = found.get((blank.sample_id, blank.metric))
+def _checked(scores: Mapping[tuple[str, str], Score], pending: Score, metrics: Sequence[Metric]) -> Score:
+    """Return the score of a row, or a missing row with the reason if there is none or it is out of range."""
+    score = scores.get((pending.sample_id, pending.metric))
     if score is None:
-        return replace(blank, reason="the scorer gave no score for this row")
-    metric = next(m for m in metrics if m.name == blank.metric)
+        return replace(pending, reason="the scorer returned no score for this row")
+    metric = next(m for m in metrics if m.name == pending.metric)
     value = score.value
-    inside = (
+    in_range = (
         value is not None
         and (metric.low is None or value >= metric.low)
         and (metric.high is None or value <= metric.high)
     )
-    if score.state == "value" and not inside:
-        return replace(blank, reason=f"the scorer gave {value}, outside {metric.low} to {metric.high}")
+    if score.state == "value" and not in_range:
+        return replace(pending, reason=f"the scorer returned {value}, outside {metric.low} to {metric.high}")
     return score

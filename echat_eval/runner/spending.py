@@ -1,21 +1,23 @@
-"""What a run has spent: a row per paid call, summed up in the manifest over all its commands.
+"""The cost of a run: `spending.jsonl` has one row per paid call; the manifest holds the sums of all commands.
 
-spending.jsonl                     a row per call that was paid, or that broke off and may have been
+A call that broke off has a row too, because it may have been billed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from echat_eval.cost.meter import Meter, totals
+from echat_eval.cost.meter import Meter, billed_client_of
+from echat_eval.cost.totals import TableFacts, json_of_spending, spending_from, totals
 from echat_eval.io.jsonl import Appender, read_rows
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from echat_eval.cost.meter import BilledClient, BilledRole
+    from echat_eval.cost.meter import BilledClient, BilledRole, SpendingRow
     from echat_eval.cost.prices import PriceTable
     from echat_eval.ports import Oracle, Scorer, System
     from echat_eval.store.run_folder import RunFolder
@@ -29,56 +31,57 @@ def billed_clients_of(
     systems: Sequence[System | Oracle], scorers: Sequence[Scorer]
 ) -> list[tuple[BilledRole, str, BilledClient]]:
     """Return (role, name, billed client) of every system and judge whose calls may cost money."""
-    found: list[tuple[BilledRole, str, BilledClient]] = [
+    clients: list[tuple[BilledRole, str, BilledClient]] = [
         ("system", system.name, billed_client)
         for system in systems
-        if (billed_client := getattr(system, "billed_client", None)) is not None
+        if (billed_client := billed_client_of(system)) is not None
     ]
     for scorer in scorers:
-        billed_client = getattr(scorer, "billed_client", None)
-        if billed_client is not None and all(billed_client is not known for _, _, known in found):
-            found.append(("judge", billed_client.model, billed_client))
-    return found
+        billed_client = billed_client_of(scorer)
+        if billed_client is not None and all(billed_client is not known for _, _, known in clients):
+            clients.append(("judge", billed_client.model, billed_client))
+    return clients
 
 
 @contextmanager
 def metered(
     run: RunFolder,
-    payers: Sequence[tuple[BilledRole, str, BilledClient]],
+    billed_clients: Sequence[tuple[BilledRole, str, BilledClient]],
     table: PriceTable,
     *,
     limit: Decimal | None = None,
 ) -> Iterator[Meter]:
-    """Meter what is asked within this block; the run must be held for writing.
+    """Meter the calls within this block; the run must be open for writing.
 
-    However the block ends, what was spent is in the manifest afterwards, with the prices it was counted by.
+    When the block ends, with or without an error, the manifest holds the sums and the prices used.
 
     Raises:
-        UsageError: there is a limit, and somebody without a price to hold against it.
+        UsageError: there is a limit, but a client has no price.
     """
-    opened: list[Appender] = []
+    appenders: list[Appender] = []  # opened with the first row
 
-    def log(row: Mapping[str, Any]) -> None:
-        if not opened:
-            opened.append(Appender(run.path / _FILE))
-        opened[0].append(row)
+    def log(row: SpendingRow) -> None:
+        if not appenders:
+            appenders.append(Appender(run.path / _FILE))
+        appenders[0].append(json_of_spending(row))
 
     meter = Meter(table, limit=limit, log=log)
-    accounts = [meter.account(role, name, billed_client) for role, name, billed_client in payers]
+    accounts = [meter.account(role, name, billed_client) for role, name, billed_client in billed_clients]
     try:
         yield meter
     finally:
-        for _, _, billed_client in payers:
-            billed_client.account = None
-        for appender in opened:
+        for _, _, billed_client in billed_clients:
+            billed_client.attach_account(None)
+        for appender in appenders:
             appender.close()
-        if (run.path / _FILE).exists():
+        file = run.path / _FILE
+        if file.exists():
             manifest = run.manifest()
-            used = {a.model: a.price.as_json() for a in accounts if a.price is not None}
-            known = manifest.get("cost", {}).get("prices", {})
-            manifest["cost"] = {
-                **totals(row for _, row in read_rows(run.path / _FILE)),
-                "prices": {**known, **used},
-                "table": {"name": table.name, "sha256": table.sha256},
-            }
-            run.write_manifest(manifest)
+            known = manifest.cost.prices if manifest.cost is not None else {}
+            used = {a.model: a.price for a in accounts if a.price is not None}
+            costs = replace(
+                totals(spending_from(row, f"{file}:{line}") for line, row in read_rows(file)),
+                prices={**known, **used},
+                table=TableFacts(name=table.name, sha256=table.sha256),
+            )
+            run.write_manifest(replace(manifest, cost=costs))

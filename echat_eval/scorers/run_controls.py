@@ -68,7 +68,7 @@ def questions_of(folder: RunFolder) -> list[ControlQuestion]:
     Only replies that fit their labels can show that a judge reads the labels. Ceilings have access to the
     labels; another system may ignore the cues.
     """
-    roles = {name: facts["role"] for name, facts in folder.manifest().get("systems", {}).items()}
+    roles = {name: facts.role for name, facts in folder.manifest().systems.items()}
     cases = [c for c in cases_of(folder) if c.sample.asks is None]
     ceilings = [c for c in cases if roles.get(c.response.system) == "ceiling"]
     samples = folder.samples()
@@ -92,8 +92,8 @@ def _path(folder: RunFolder) -> Path:
 
 def _basis(folder: RunFolder, questions: Sequence[ControlQuestion]) -> str:
     """Return the hash of the judge in the manifest and of the questions."""
-    judge = folder.manifest().get("scorers", {}).get(Judged.name, {})
-    facts = [judge.get(name) for name in ("version", "settings", "fingerprint")]
+    judge = folder.manifest().scorers.get(Judged.name)
+    facts = [None] * 3 if judge is None else [judge.version, judge.settings, judge.fingerprint]
     return digest("controls", [facts, [_question_facts(q.question) for q in questions]])
 
 

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from echat_eval.io.files import write_whole
+from echat_eval.io.files import copy_atomically, write_atomically
+from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.store.manifest import CacheCounts, CacheTally
 
 __all__ = ["ROW_KINDS", "Cache", "Kind", "audio_paths", "cache_folder"]
 
@@ -172,7 +174,7 @@ class Cache:
             if database is not None and self.folder is not None:
                 target = _audio_path(self.folder, sha256)
                 if not target.exists():
-                    write_whole(target, path.read_bytes())
+                    copy_atomically(path, target)
 
     def take_audio(self, sha256: str, target: Path) -> bool:
         """Copy stored audio to `target`; return False if it is missing or damaged.
@@ -190,17 +192,19 @@ class Cache:
             return False
         # Outside the block: a run folder that cannot be written is not the cache's fault.
         if not target.exists():
-            write_whole(target, content)
+            write_atomically(target, content, durable=False)
         return True
 
     # -- counting and writing -------------------------------------------------
 
-    def tally(self) -> dict[str, dict[str, dict[str, int]]]:
+    def tally(self) -> CacheTally:
         """Return kind -> owner -> hits and stored rows of this object, and reset the counts."""
-        tally: dict[str, dict[str, dict[str, int]]] = {}
+        tally: dict[str, dict[str, CacheCounts]] = {}
         with self._lock:
-            for (kind, owner, event), count in sorted(self._counts.items()):
-                tally.setdefault(kind, {}).setdefault(owner, {"hits": 0, "stored": 0})[event] = count
+            for kind, owner in sorted({(kind, owner) for kind, owner, _ in self._counts}):
+                tally.setdefault(kind, {})[owner] = CacheCounts(
+                    hits=self._counts[kind, owner, "hits"], stored=self._counts[kind, owner, "stored"]
+                )
             self._counts.clear()
         return tally
 
@@ -304,7 +308,7 @@ def _read_audio(folder: Path, sha256: str) -> bytes | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if sha256_of(content) != sha256:
         logger.warning("%s: damaged, and removed from the cache", path)
         path.unlink(missing_ok=True)
         return None

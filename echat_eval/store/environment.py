@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import echat_eval
 
-__all__ = ["environment"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Commit", "Environment", "Hardware", "environment"]
 
 #: Packages whose version can change a number.
 PACKAGES = (
@@ -35,22 +39,60 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The commit of a checkout.
+
+    Attributes:
+        dirty: tracked files have changes.
+    """
+
+    id: str
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The hardware of a machine; latencies are comparable only on the same hardware."""
+
+    cpu: str | None = None
+    cores: int | None = None
+    gpus: tuple[str, ...] = ()
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The environment of a run. A fact is None in a run that did not record it.
+
+    Attributes:
+        echat_eval: version of this package.
+        commit: None for an installed wheel.
+        packages: package whose version can change a number -> version.
+    """
+
+    echat_eval: str | None = None
+    commit: Commit | None = None
+    python: str | None = None
+    platform: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    hardware: Hardware | None = None
+
+
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Return the versions, the commit and the hardware of this process."""
-    return {
-        "echat_eval": echat_eval.__version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
-        "hardware": {
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "gpus": _gpus(),
-            "device": "cuda" if _gpus() else "cpu",
-        },
-    }
+    gpus = _gpus()
+    return Environment(
+        echat_eval=echat_eval.__version__,
+        commit=_commit(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: installed for name in PACKAGES if (installed := _version(name))},
+        hardware=Hardware(
+            cpu=_cpu(), cores=os.cpu_count(), gpus=tuple(gpus), device="cuda" if gpus else "cpu"
+        ),
+    )
 
 
 def _version(name: str) -> str | None:
@@ -60,14 +102,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> dict[str, Any] | None:
+def _commit() -> Commit | None:
     """Return the commit of a checkout and whether it has changes; None for an installed wheel."""
     root = Path(echat_eval.__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
         return None
     try:
         head = _git(root, "rev-parse", "HEAD")
-        return {"id": head, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+        return Commit(id=head, dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
         return None
 

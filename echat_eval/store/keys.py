@@ -5,7 +5,7 @@ Paths, times and positions in a file are never part of a key; audio is represent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echat_eval.io.hashing import digest, facts_of
@@ -42,7 +42,12 @@ def response_key(
 
 
 def annotation_key(
-    name: str, version: str, settings: Mapping[str, Any], fingerprint: str, audio: AudioRef, language: str
+    name: str,
+    version: str | None,
+    settings: Mapping[str, Any],
+    fingerprint: str | None,
+    audio: AudioRef,
+    language: str,
 ) -> str:
     """Return the key of an annotation: a hash of the annotator and the audio bytes."""
     return digest("annotation", [name, version, settings, fingerprint, audio, language])
@@ -57,7 +62,7 @@ def case_digest(sample: Sample, response: Response) -> str:
     return digest("case", [sample, outcome])
 
 
-def score_key(scorer: Mapping[str, Any], metric: str, cases: list[Any], sample_id: str) -> str:
+def score_key(scorer: Mapping[str, Any], metric: str, cases: Sequence[object], sample_id: str) -> str:
     """Return the key of a score.
 
     Args:

@@ -54,7 +54,7 @@ def check_ledger(run: RunFolder) -> Counter[str]:
     responses = run.responses()
     if fault := unfinished(run):
         raise LedgerError(f"{run.path}: {fault}")
-    metrics = [metric["name"] for metric in run.manifest().get("metrics", [])]
+    metrics = run.manifest().metrics
     scores = run.scores()
     if len(scores) != len(responses) * len(metrics):
         raise LedgerError(

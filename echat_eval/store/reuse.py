@@ -7,28 +7,27 @@ determine again. Times of another run are dropped, so a reused reply has no `sec
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from echat_eval.ports import has_cached_replies
 from echat_eval.records import AudioRef
 from echat_eval.store import serialize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from echat_eval.ports import Oracle, System
     from echat_eval.records import Annotation, Response
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["ReuseIndex", "add_tally", "is_reusable"]
+__all__ = ["ReuseIndex", "is_reusable"]
 
 
-def is_reusable(system: Any, fingerprint: str | None) -> bool:
+def is_reusable(system: System | Oracle, fingerprint: str | None) -> bool:
     """Return whether another run may reuse a system's replies.
 
-    A system without a fingerprint may have changed under the same name. A system sets `cached = False` if its
-    fingerprint does not cover everything that determines its replies, or if it is faster than a look-up.
+    A system without a fingerprint may have changed under the same name.
     """
-    return fingerprint is not None and bool(getattr(system, "cached", True))
+    return fingerprint is not None and has_cached_replies(system)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +101,3 @@ class ReuseIndex:
         """Store an annotation if it has values."""
         if self.cache is not None and annotation.state == "value":
             self.cache.put("annotation", annotation.key, dict(annotation.values), owner=annotation.annotator)
-
-
-def add_tally(manifest: dict[str, Any], tally: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
-    """Add the hits and stored rows of one command to the totals in the manifest."""
-    for kind, owners in tally.items():
-        for owner, counts in owners.items():
-            totals = manifest.setdefault("cache", {}).setdefault(kind, {}).setdefault(owner, {})
-            for event, count in counts.items():
-                totals[event] = totals.get(event, 0) + count

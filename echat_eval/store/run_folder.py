@@ -10,7 +10,6 @@ runs/x/manifest.json                 systems, tasks, versions, settings and hash
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, Busy, UsageError
 from echat_eval.io import jsonl
-from echat_eval.io.files import write_atomically
+from echat_eval.io.files import copy_atomically
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 from echat_eval.store import serialize
+from echat_eval.store.manifest import RunManifest, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 __all__ = ["Logs", "RunFolder"]
-
-#: Increased when rows of an older layout could be misread.
-LAYOUT = 1
 
 ResponseId = tuple[str, str, str]  # system, task, sample id
 AnnotationId = tuple[str, str, str, str]  # ... annotator
@@ -129,27 +126,17 @@ class RunFolder:
 
     # -- manifest ---------------------------------------------------------------
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the manifest, or an empty one if there is none yet."""
-        path = self.path / "manifest.json"
-        if not path.exists():
-            return {"layout": LAYOUT}
-        try:
-            manifest = jsonl.loads(path.read_bytes())
-        except (ValueError, OSError) as error:
-            raise BadData(f"{path}: cannot be read: {error}") from error
-        if not isinstance(manifest, dict) or manifest.get("layout") != LAYOUT:
-            raise BadData(
-                f"{path}: not a manifest of layout {LAYOUT}; it was written by another version of echat-eval"
-            )
-        return manifest
+    def manifest(self) -> RunManifest:
+        """Return the manifest, or an empty one if there is none yet.
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        Raises:
+            BadData: not a manifest, or one of another version.
+        """
+        return read_manifest(self.path / "manifest.json")
+
+    def write_manifest(self, manifest: RunManifest) -> None:
         """Replace the manifest."""
-        import json
-
-        text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
-        write_atomically(self.path / "manifest.json", text + "\n")
+        write_manifest(self.path / "manifest.json", manifest)
 
     # -- samples ----------------------------------------------------------------
 
@@ -177,14 +164,15 @@ class RunFolder:
     def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
         """Copy an audio file into the run folder, named by its hash.
 
-        A copy of the same length is taken as complete; an interrupted one is shorter.
+        A copy of the same length is taken as complete: an interrupted one is removed or, of earlier versions,
+        shorter.
         """
         suffix = audio.path.suffix.lower()
         name = f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
         target = self._folder(folder) / name
         source, copy = str(audio.path), str(target)
         if source != copy and _size(copy) != os.stat(source).st_size:
-            shutil.copyfile(source, copy)
+            copy_atomically(audio.path, target)
         return replace(audio, path=target)
 
     def _folder(self, name: str) -> Path:

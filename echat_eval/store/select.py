@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import UnknownName, UsageError
+from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import check_name
 
-__all__ = ["SelectedRun", "open_run"]
+__all__ = ["RunSpec", "SelectedRun", "is_baseline", "open_run", "parse_spec"]
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from echat_eval.records import Annotation, Response, Score
+    from echat_eval.store.manifest import RunManifest
 
 
 class SelectedRun(RunFolder):
@@ -30,13 +31,18 @@ class SelectedRun(RunFolder):
         self.system = system
         self.shown = shown or system
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> RunManifest:
         """Return the manifest, restricted to the system."""
         manifest = super().manifest()
-        systems = manifest.get("systems", {})
-        if self.system not in systems:
-            raise UnknownName(f"system in {self.path}:", self.system, systems)
-        return {**manifest, "systems": {self.shown: systems[self.system]}}
+        if self.system not in manifest.systems:
+            raise UnknownName(f"system in {self.path}:", self.system, manifest.systems)
+        replies = manifest.cache.get("response", {})
+        own = {self.shown: replies[self.system]} if self.system in replies else {}
+        return replace(
+            manifest,
+            systems={self.shown: manifest.systems[self.system]},
+            cache={**manifest.cache, "response": own},
+        )
 
     def _select(self, rows: Mapping[Any, Any]) -> dict[Any, Any]:
         return {
@@ -58,30 +64,83 @@ class SelectedRun(RunFolder):
         return self._select(super().scores())
 
 
-def open_run(name: str) -> RunFolder:
-    """Return the run named `runs/a`, or one of its systems: `runs/a:system`, or `label=runs/a:system`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A run as every command takes it: `[NAME=]PATH[:SYSTEM]`.
+
+    Attributes:
+        text: the spec as written.
+        label: name to show the system under; None: its own.
+        path: a run folder, a baseline of `gate accept`, or a table file.
+        system: the system to select; None: the only one, or all of them.
+    """
+
+    text: str
+    label: str | None
+    path: Path
+    system: str | None
+
+    @property
+    def shown(self) -> str:
+        """Return the name of the run in messages and tables."""
+        return self.label or self.text
+
+
+def parse_spec(text: str) -> RunSpec:
+    """Return the parts of `runs/a`, `runs/a:system`, `name=runs/a` or `name=runs/a:system`.
+
+    A path that exists is taken whole, whatever characters are in it.
+
+    Raises:
+        UsageError: the name cannot be the name of a system.
+
+    >>> spec = parse_spec("new=runs/b:mine")
+    >>> spec.label, str(spec.path), spec.system
+    ('new', 'runs/b', 'mine')
+    """
+    label, equals, rest = text.partition("=")
+    if not equals or "/" in label or Path(text).exists():
+        label, rest = "", text
+    else:
+        check_name(label)
+    path, colon, system = rest.rpartition(":")
+    if not colon or Path(rest).exists():
+        path, system = rest, ""
+    return RunSpec(text=text, label=label or None, path=Path(path), system=system or None)
+
+
+def is_baseline(path: Path) -> bool:
+    """Return whether `gate accept` wrote a folder."""
+    return (path / "accepted.json").is_file()
+
+
+def open_run(text: str) -> RunFolder:
+    """Return the run folder of a spec, or a view of the one system that it selects.
 
     Raises:
         BadData: no run folder at the path.
         UnknownName: the run does not have the system.
-        UsageError: a label for a run of several systems.
+        UsageError: a name for a run of several systems.
     """
-    shown = None
-    label, equals, rest = name.partition("=")
-    if equals and "/" not in label and not Path(name).exists():
-        shown, name = label, rest
-        check_name(shown)
-    path, colon, system = name.rpartition(":")
-    if not colon or (Path(name) / "manifest.json").is_file():
-        whole = RunFolder.existing(Path(name))
-        if shown is None:
+    spec = parse_spec(text)
+    if spec.path.is_file() or is_baseline(spec.path):
+        kind = "a table file" if spec.path.is_file() else "a baseline of `gate accept`"
+        raise BadData(
+            f"{spec.path}: {kind}, which holds scores alone; expected a run folder. `compare` and `gate` "
+            "read it"
+        )
+    whole = RunFolder.existing(spec.path)
+    system = spec.system
+    if system is None:
+        if spec.label is None:
             return whole
-        systems = list(whole.manifest().get("systems", {}))
+        systems = list(whole.manifest().systems)
         if len(systems) != 1:
             names = ", ".join(systems) or "none"
-            raise UsageError(f"{name} has {len(systems)} systems ({names}); name one: {shown}={name}:SYSTEM")
-        path, system = name, systems[0]
-    RunFolder.existing(Path(path))
-    selected = SelectedRun(Path(path), system, shown)
+            raise UsageError(
+                f"{spec.path} has {len(systems)} systems ({names}); name one: {spec.label}={spec.path}:SYSTEM"
+            )
+        system = systems[0]
+    selected = SelectedRun(spec.path, system, spec.label)
     selected.manifest()  # raises UnknownName if the run does not have the system
     return selected

@@ -8,13 +8,26 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
-from echat_eval.records import STATES, Annotation, AudioRef, Reply, Response, Sample, Score, Turn, Waveform
+from echat_eval.io.hashing import facts_of
+from echat_eval.records import (
+    STATES,
+    Annotation,
+    AudioRef,
+    JudgeEvidence,
+    Reply,
+    Response,
+    Sample,
+    Score,
+    Turn,
+    Waveform,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
     "annotation_from",
+    "json_of_evidence",
     "response_from",
     "row_of_annotation",
     "row_of_response",
@@ -62,6 +75,7 @@ def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {}
+_JUDGE_FIELDS = frozenset(field.name for field in fields(JudgeEvidence))
 
 
 def _fields_of(kind: type) -> tuple[str, ...]:
@@ -102,7 +116,37 @@ def annotation_from(row: Mapping[str, Any]) -> Annotation:
 
 def row_of_score(score: Score) -> dict[str, Any]:
     """Return a score as a row; `value` is always present, and null if there is none."""
-    return {**_plain(score), "value": score.value}
+    row = {**_plain(score, skip=("evidence",)), "value": score.value}
+    evidence = json_of_evidence(score.evidence)
+    return {**row, "evidence": evidence} if evidence else row
+
+
+def json_of_evidence(evidence: Mapping[str, Any] | JudgeEvidence) -> dict[str, Any]:
+    """Return the evidence of a score as plain JSON."""
+    if not isinstance(evidence, JudgeEvidence):
+        return dict(evidence)
+    facts: dict[str, Any] = facts_of(evidence)
+    return facts
+
+
+def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
+    """Return the evidence in a row; a judge's has the fields of `JudgeEvidence`."""
+    if not _JUDGE_FIELDS - {"opinions"} <= row.keys() <= _JUDGE_FIELDS:
+        return row
+    heard, (prompt_tokens, answer_tokens) = row["heard"], row["tokens"]
+    return JudgeEvidence(
+        grades=row["grades"],
+        points=tuple(row["points"]),
+        variance=row["variance"],
+        reasons=tuple(row["reasons"]),
+        models=tuple(row["models"]),
+        servers=tuple(row["servers"]),
+        verdicts=tuple(row["verdicts"]),
+        prompt_sha256=tuple(row["prompt_sha256"]),
+        heard=None if heard is None else (heard[0], heard[1]),
+        tokens=(prompt_tokens, answer_tokens),
+        opinions=row.get("opinions", {}),
+    )
 
 
 def score_from(row: Mapping[str, Any]) -> Score:
@@ -111,7 +155,7 @@ def score_from(row: Mapping[str, Any]) -> Score:
         raise BadData(
             f"score of {row.get('sample_id')!r}: state {row.get('state')!r}; states are {', '.join(STATES)}"
         )
-    return Score(**row)
+    return Score(**{**row, "evidence": _evidence_from(row.get("evidence", {}))})
 
 
 def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Systems under evaluation, by name. One line here, or an entry point `echat_eval.systems`, adds one."""
+"""The registry of systems. Add one to `SYSTEMS`, or with an entry point in the group `echat_eval.systems`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UnknownName, UsageError
-from echat_eval.plugins import construct, known_names, load_named
+from echat_eval.plugins import (
+    build_part,
+    construct,
+    is_file_spec,
+    known_names,
+    load_named,
+    renamed,
+    require_members,
+)
+from echat_eval.ports import Oracle, System
 from echat_eval.systems.settings_files import system_settings, system_settings_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from echat_eval.ports import Oracle, System
 
 __all__ = ["SYSTEMS", "build_system", "system_names"]
 
@@ -31,7 +38,7 @@ SYSTEMS: dict[str, str] = {
     "reference": "echat_eval.systems.reference:Reference",
 }
 
-#: What stands behind the colon of `adapter:argument`.
+#: Adapter -> the setting that `argument` in `adapter:argument` fills.
 ARGUMENT = {
     "replay": "replies",
     "command": "program",
@@ -42,47 +49,53 @@ ARGUMENT = {
 
 
 def system_names() -> list[str]:
-    """Return every name: adapters, entry points, and the files of baselines/systems."""
+    """Return the names of all adapters, entry points and files in baselines/systems."""
     return list(dict.fromkeys([*known_names("system", SYSTEMS), *system_settings_names()]))
 
 
 def build_system(spec: str, settings: Mapping[str, Any] | None = None) -> System | Oracle:
-    """Return the system that a `--system` value names.
+    """Return the system for a `--system` value.
 
     Args:
-        spec: `adapter`, `adapter:argument`, `http://host/path`, a file of baselines/systems, or any of
-            these with `name=` before it.
-        settings: passed to the adapter's constructor; they win over those of a file.
+        spec: `adapter`, `adapter:argument`, `http://host/path`, `my.py:Class`, or a file name in
+            baselines/systems; each may have the prefix `name=`.
+        settings: arguments of the adapter's constructor; they override those of a file.
 
     >>> build_system("echo").name, build_system("kind=canned").name
     ('echo', 'kind')
     >>> build_system("mine=http://127.0.0.1:9/speak?voice=a").settings()["url"]
     'http://127.0.0.1:9/speak?voice=a'
     """
-    given = dict(settings or {})
+    arguments = dict(settings or {})
     name, equals, rest = spec.partition("=")
     if equals and ":" not in name and "/" not in name and " " not in name:
-        given["name"], spec = name, rest
-    adapter, given = _resolved(spec, given)
-    system = construct("system", adapter, _class_of(adapter), given)
+        arguments["name"], spec = name, rest
+    if is_file_spec(spec):
+        given_name = arguments.pop("name", None)
+        system = build_part("system", spec, SYSTEMS, arguments)
+        require_members("system", system, System, Oracle)
+        system = system if given_name is None else renamed("system", system, given_name)
+    else:
+        adapter, arguments = _resolve(spec, arguments)
+        system = construct("system", adapter, _class_of(adapter), arguments)
     check_name(system.name)
     return system  # type: ignore[no-any-return]
 
 
-def _resolved(spec: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the adapter's name and its settings."""
+def _resolve(spec: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the adapter's name and the arguments of its constructor."""
     if spec.startswith(("http://", "https://")):
-        return "http", {**given, "url": spec}
+        return "http", {**arguments, "url": spec}
     if spec in system_settings_names():
         file = system_settings(spec)
-        return file.adapter, {"name": spec, **file.settings, **given}
+        return file.adapter, {"name": spec, **file.settings, **arguments}
     adapter, colon, argument = spec.partition(":")
     if not colon:
-        return adapter, given
+        return adapter, arguments
     if adapter not in ARGUMENT:
         _class_of(adapter)
-        raise UsageError(f"system '{adapter}' takes nothing behind a colon; got {argument!r}")
-    return adapter, {**given, ARGUMENT[adapter]: argument}
+        raise UsageError(f"system '{adapter}' takes no argument after a colon; got {argument!r}")
+    return adapter, {**arguments, ARGUMENT[adapter]: argument}
 
 
 def _class_of(adapter: str) -> Any:
@@ -93,7 +106,7 @@ def _class_of(adapter: str) -> Any:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError unless a system's name can stand in a row, a path and a table."""
+    """Raise UsageError if a system's name cannot be used in rows, paths and tables."""
     if (
         not name
         or len(name) > 120

@@ -1,8 +1,7 @@
-"""The cascade: a recogniser, a language model, a voice. It hears words only; that is its point here."""
+"""A cascade of recogniser, language model and voice. It loses every cue but the words, by design."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UnknownName, UsageError
 from echat_eval.io.bundled_models import installed_version
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.hashing import fingerprint_of
+from echat_eval.ports import Closable, Loadable
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from echat_eval.records import AudioRef, Request
 
-__all__ = ["EARS", "PROMPT", "PROMPT_VERSION", "VOICES", "Cascade"]
+__all__ = ["PROMPT", "PROMPT_VERSION", "RECOGNISERS", "VOICES", "Cascade"]
 
-#: Name -> "module:Class" of what hears: an annotator whose values hold "hypothesis".
-EARS: Mapping[str, str] = MappingProxyType({"whisper": "echat_eval.annotators.whisper:Whisper"})
-#: Name -> "module:Class" of what speaks: `say(text) -> Waveform`, `fingerprint()`, `load()`, `close()`.
+#: Name -> "module:Class" of a recogniser: an annotator whose values hold "hypothesis".
+RECOGNISERS: Mapping[str, str] = MappingProxyType({"whisper": "echat_eval.annotators.whisper:Whisper"})
+#: Name -> "module:Class" of a voice: `say(text) -> Waveform`, `fingerprint()`, `load()`, `close()`.
 VOICES: Mapping[str, str] = MappingProxyType({"hibari": "echat_eval.systems.hibari_voice:HibariVoice"})
 
 PROMPT_VERSION = "cascade-1"
@@ -32,23 +32,23 @@ PROMPT = (
     "You are a warm, caring friend in a spoken conversation. "
     "Answer what the user says in one or two short sentences of plain words."
 )
-#: Earlier turns shown to the language model.
+#: Maximum number of earlier turns in the language model's input.
 MAX_TURNS = 8
 
 
 @dataclass(slots=True, kw_only=True)
 class Cascade:
-    """Recogniser, language model, text to speech; every part can be replaced.
+    """Recogniser, language model and text to speech; every part can be replaced.
 
     Attributes:
-        asr: a name of `EARS` or "module:Class" of an annotator.
-        llm_url: base URL of an OpenAI-compatible server, ending in /v1; None starts the embedded one.
-        llm_model: the model to ask that server for; None is the embedded one.
-        llm_key: of that server; never in settings, fingerprints or logs.
-        tts: a name of `VOICES`, "module:Class", or "" for a text-only cascade.
-        languages: to which languages the parts are fit.
-        calls_at_once: requests answered side by side; more than one overlaps hearing and writing, and
-            the seconds of a reply then hold its waiting for the other's.
+        asr: a name in `RECOGNISERS`, or "module:Class" of an annotator.
+        llm_url: base URL of an OpenAI-compatible server, ending in /v1; None starts the embedded server.
+        llm_model: model on that server, or path of a GGUF file; None for the embedded model.
+        llm_key: API key of that server; never part of settings, fingerprints or logs.
+        tts: a name in `VOICES`, "module:Class", or "" for a text-only cascade.
+        languages: languages that all parts support.
+        calls_at_once: maximum number of concurrent requests. With more than one, recognition and generation
+            overlap, and the seconds of a reply include waiting for other requests.
     """
 
     name: str = "cascade"
@@ -63,7 +63,7 @@ class Cascade:
     threads: int = 1
     timeout_seconds: float = 60.0
     calls_at_once: int = 1
-    _ear: Any = field(default=None, init=False, repr=False)
+    _recogniser: Any = field(default=None, init=False, repr=False)
     _voice: Any = field(default=None, init=False, repr=False)
     _server: LlamaServer | None = field(default=None, init=False, repr=False)
     _client: Any = field(default=None, init=False, repr=False)
@@ -75,76 +75,76 @@ class Cascade:
             raise UsageError(f"cascade: llm_url is {self.llm_url}; set llm_model to the model it serves")
         if self.llm_model and self.llm_url is None and not Path(self.llm_model).is_file():
             raise UsageError(
-                f"cascade: llm_model '{self.llm_model}' is no GGUF file; give one, or set llm_url as well"
+                f"cascade: llm_model '{self.llm_model}' is not a GGUF file; give its path, or set llm_url"
             )
-        self._ear = _made("recogniser", self.asr, EARS)
-        self._voice = _made("voice", self.tts, VOICES) if self.tts else None
+        self._recogniser = _load_part("recogniser", self.asr, RECOGNISERS)
+        self._voice = _load_part("voice", self.tts, VOICES) if self.tts else None
         if self.llm_url is None:
             model = Path(self.llm_model) if self.llm_model else None
             self._server = LlamaServer(model=model, threads=self.threads)
 
     def respond(self, request: Request) -> Reply:
-        """Return the language model's words and their sound.
+        """Return the language model's text and its speech.
 
         Raises:
             NotApplicable: the language is not one of `languages`.
-            SystemFailure: nothing was recognised, or the language model said nothing.
-            Unavailable: its server did not answer.
+            SystemFailure: no words were recognised, or the language model returned no text.
+            Unavailable: the language model's server did not answer.
         """
         if request.language not in self.languages:
-            raise NotApplicable(f"{self.name} knows {', '.join(self.languages)}, not '{request.language}'")
-        heard = self._hear(request.audio, request.language)
-        if not heard:
-            raise SystemFailure(f"{self.asr} heard no words in the query")
+            raise NotApplicable(f"{self.name} supports {', '.join(self.languages)}, not '{request.language}'")
+        hypothesis = self._transcribe(request.audio, request.language)
+        if not hypothesis:
+            raise SystemFailure(f"{self.asr} recognised no words in the query")
         messages = [{"role": "system", "content": request.instruction or PROMPT}]
         for turn in request.history[-MAX_TURNS:]:
-            text = turn.text or (self._hear(turn.audio, request.language) if turn.audio else "")
+            text = turn.text or (self._transcribe(turn.audio, request.language) if turn.audio else "")
             if text:
                 messages.append({"role": turn.role, "content": text})
-        answer = self._ask([*messages, {"role": "user", "content": heard}])
+        answer = self._complete([*messages, {"role": "user", "content": hypothesis}])
         choice = answer.choices[0]
-        text = _spoken(choice.message.content or "", cut=choice.finish_reason == "length")
+        text = _one_line(choice.message.content or "", cut=choice.finish_reason == "length")
         if not text:
-            raise SystemFailure(f"the language model said nothing to {heard!r}")
+            raise SystemFailure(f"the language model returned no text for {hypothesis!r}")
         return Reply(
             text=text,
             audio=self._voice.say(text) if self._voice is not None else None,
             finish_reason=choice.finish_reason,
-            usage=_counted(answer.usage),
+            usage=_usage(answer.usage),
         )
 
     def load(self) -> None:
         """Load every part, so that the first reply is not slower than the others."""
         self._llm()
-        for part in (self._ear, self._voice):
-            if hasattr(part, "load"):
+        for part in (self._recogniser, self._voice):
+            if isinstance(part, Loadable):
                 part.load()
 
     def close(self) -> None:
-        """Stop the server and let every model go."""
+        """Stop the server and free every model."""
         if self._client is not None:
             self._client.close()
             self._client = None
-        parts: tuple[Any, ...] = (self._ear, self._voice, self._server)
+        parts: tuple[Any, ...] = (self._recogniser, self._voice, self._server)
         for part in parts:
-            if hasattr(part, "close"):
+            if isinstance(part, Closable):
                 part.close()
 
     def fingerprint(self) -> str | None:
-        """Hash of all weights, versions and the prompt; None if the server is not ours to look into."""
+        """Return the hash of weights, versions and prompt; None if the server is not the embedded one."""
         if self._server is None:
             return None
         parts = {
-            "ear": self._ear.fingerprint(),
+            "ear": self._recogniser.fingerprint(),
             "llm": self._server.fingerprint(),
             "voice": self._voice.fingerprint() if self._voice is not None else None,
             "prompt": [PROMPT_VERSION, PROMPT, MAX_TURNS],
             "openai": installed_version("openai").split(".")[0],
         }
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> Mapping[str, Any]:
-        """Everything that was set, without the key."""
+        """Return all settings, without the key."""
         return {
             "asr": self.asr,
             "llm_url": self.llm_url,
@@ -158,8 +158,8 @@ class Cascade:
             "prompt": PROMPT_VERSION,
         }
 
-    def _hear(self, audio: AudioRef, language: str) -> str:
-        return str(self._ear.annotate(audio, language=language)["hypothesis"]).strip()
+    def _transcribe(self, audio: AudioRef, language: str) -> str:
+        return str(self._recogniser.annotate(audio, language=language)["hypothesis"]).strip()
 
     def _llm(self) -> Any:
         if self._client is None:
@@ -170,11 +170,11 @@ class Cascade:
                 base_url=url,
                 api_key=self.llm_key or "none",
                 timeout=self.timeout_seconds,
-                max_retries=0,  # the runner tries again, and counts
+                max_retries=0,  # the runner retries and counts the tries
             )
         return self._client
 
-    def _ask(self, messages: list[dict[str, str]]) -> Any:
+    def _complete(self, messages: list[dict[str, str]]) -> Any:
         import openai
 
         try:
@@ -190,7 +190,7 @@ class Cascade:
             raise Unavailable(f"the language model at {self.llm_url or 'loopback'}: {reason}") from error
 
 
-def _made(kind: str, spec: str, table: Mapping[str, str]) -> Any:
+def _load_part(kind: str, spec: str, table: Mapping[str, str]) -> Any:
     path = table.get(spec, spec)
     module, colon, attribute = path.partition(":")
     if not colon:
@@ -201,8 +201,8 @@ def _made(kind: str, spec: str, table: Mapping[str, str]) -> Any:
         raise UsageError(f"cascade: {kind} '{spec}' cannot be loaded: {error}") from error
 
 
-def _spoken(text: str, *, cut: bool) -> str:
-    """Return the text on one line; if the token limit cut it, up to its last whole sentence."""
+def _one_line(text: str, *, cut: bool) -> str:
+    """Return the text on one line; if the token limit cut it, up to the end of its last whole sentence."""
     plain = " ".join(text.split())
     if cut:
         end = max(plain.rfind(sign) for sign in ".!?")
@@ -210,6 +210,6 @@ def _spoken(text: str, *, cut: bool) -> str:
     return plain
 
 
-def _counted(usage: Any) -> dict[str, float]:
+def _usage(usage: Any) -> dict[str, float]:
     names = ("prompt_tokens", "completion_tokens")
     return {name: float(getattr(usage, name)) for name in names if getattr(usage, name, None) is not None}

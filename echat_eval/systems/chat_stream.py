@@ -1,4 +1,4 @@
-"""What a chat server's answer says: whole JSON, or a stream of server-sent events."""
+"""Reads the answer of a chat server: one JSON object, or a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Collected", "collect"]
 
 @dataclass(slots=True, kw_only=True)
 class Collected:
-    """What was said.
+    """The parts of an answer.
 
     Attributes:
         text: the content.
-        transcript: the words of the voice, as the server wrote them.
-        pieces: of the voice, base64.
-        first_audio_seconds: since the request was sent; only a stream tells it.
+        transcript: the server's transcript of the audio.
+        pieces: the audio in pieces, base64.
+        first_audio_seconds: from sending the request to the first audio; None unless the answer is a stream.
     """
 
     text: str = ""
@@ -35,9 +35,9 @@ class Collected:
 
     @property
     def audio(self) -> bytes:
-        """Return the voice: a file, or bare 16-bit samples of a stream.
+        """Return the audio: the bytes of a file, or the bare 16-bit samples of a stream.
 
-        Some servers cut one base64 text into pieces, others encode every piece.
+        Some servers cut one base64 text into pieces; others encode every piece separately.
         """
         try:
             return base64.b64decode("".join(self.pieces), validate=True)
@@ -49,28 +49,28 @@ async def collect(chunks: AsyncIterator[bytes], *, streaming: bool, begun: float
     """Read an answer to its end.
 
     Args:
-        streaming: server-sent events, or one object.
+        streaming: the answer is server-sent events, not one object.
         begun: when the request was sent, on the monotonic clock.
 
     Raises:
-        Unavailable: a stream that breaks off before it says that it is done.
-        SystemFailure: not in the agreed form, or an error told in a stream.
+        Unavailable: the stream broke off before its end.
+        SystemFailure: the answer has an unexpected form, or reports an error.
     """
-    found = Collected()
+    answer = Collected()
     if not streaming:
-        _take(_object(b"".join([chunk async for chunk in chunks])), found, "message")
-        return found
+        _take(_object(b"".join([chunk async for chunk in chunks])), answer, "message")
+        return answer
     done = False
     async for event in _events(chunks):
         if event == b"[DONE]":
             done = True
             break
-        _take(_object(event), found, "delta")
-        if found.pieces and found.first_audio_seconds is None:
-            found.first_audio_seconds = time.monotonic() - begun
-    if not done and found.finish_reason is None:
-        raise Unavailable("the stream broke off before it was done")
-    return found
+        _take(_object(event), answer, "delta")
+        if answer.pieces and answer.first_audio_seconds is None:
+            answer.first_audio_seconds = time.monotonic() - begun
+    if not done and answer.finish_reason is None:
+        raise Unavailable("the stream broke off before its end")
+    return answer
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ def _object(raw: bytes) -> Mapping[str, Any]:
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of every server-sent event, wherever the chunks were cut."""
+    """Yield the data of every server-sent event; chunks may be cut anywhere."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -95,39 +95,43 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield rest[5:].strip()
 
 
-def _take(value: Mapping[str, Any], found: Collected, where: str) -> None:
-    """Add what one object says; several choices may each hold one modality (vLLM-omni)."""
+def _take(value: Mapping[str, Any], answer: Collected, part: str) -> None:
+    """Add one object to the answer; several choices may each hold one modality (vLLM-omni).
+
+    Args:
+        part: key of a choice's content: "message" or "delta".
+    """
     if value.get("error"):
-        raise SystemFailure(f"the server said: {str(value['error'])[:300]}")
+        raise SystemFailure(f"the server reported: {str(value['error'])[:300]}")
     choices = value.get("choices")
-    if not isinstance(choices, list) or (where == "message" and not choices):
+    if not isinstance(choices, list) or (part == "message" and not choices):
         raise SystemFailure("the server answered without a choice")
     for choice in choices:
-        said = choice.get(where) if isinstance(choice, dict) else None
-        if not isinstance(said, dict):
+        content = choice.get(part) if isinstance(choice, dict) else None
+        if not isinstance(content, dict):
             continue
-        found.text += _text(said.get("content"))
-        found.think += _text(said.get("reasoning_content") or said.get("reasoning"))
-        voice = said.get("audio")
-        if isinstance(voice, dict):
-            found.transcript += _text(voice.get("transcript"))
-            if piece := _text(voice.get("data")):
-                found.pieces.append(piece)
+        answer.text += _text(content.get("content"))
+        answer.think += _text(content.get("reasoning_content") or content.get("reasoning"))
+        audio = content.get("audio")
+        if isinstance(audio, dict):
+            answer.transcript += _text(audio.get("transcript"))
+            if piece := _text(audio.get("data")):
+                answer.pieces.append(piece)
         if isinstance(choice.get("finish_reason"), str):
-            found.finish_reason = choice["finish_reason"]
+            answer.finish_reason = choice["finish_reason"]
     usage = value.get("usage")
     if isinstance(usage, dict):
-        found.usage = _counts(usage)
+        answer.usage = _counts(usage)
 
 
 def _counts(usage: Mapping[str, Any]) -> dict[str, float]:
-    """Return what was counted, the share of sound among it under names of its own."""
+    """Return the token counts; audio tokens get separate names, such as `prompt_audio_tokens`."""
     counts = {k: v for k, v in usage.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for side in ("prompt", "completion"):
         details = usage.get(f"{side}_tokens_details")
-        sound = details.get("audio_tokens") if isinstance(details, Mapping) else None
-        if isinstance(sound, int) and not isinstance(sound, bool):
-            counts[f"{side}_audio_tokens"] = sound
+        audio_tokens = details.get("audio_tokens") if isinstance(details, Mapping) else None
+        if isinstance(audio_tokens, int) and not isinstance(audio_tokens, bool):
+            counts[f"{side}_audio_tokens"] = audio_tokens
     return counts
 
 

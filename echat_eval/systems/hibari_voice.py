@@ -1,4 +1,4 @@
-"""hibari: a small English text-to-speech model that comes inside its package."""
+"""hibari: a small English text-to-speech model whose weights are part of its package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echat_eval.errors import NotInstalled
-from echat_eval.io.bundled_models import asset_file, file_sha256, installed_version
+from echat_eval.io.bundled_models import asset_file, installed_version
+from echat_eval.io.hashing import unchanged_file_sha256
 from echat_eval.records import Waveform
 
 __all__ = ["HibariVoice"]
@@ -14,7 +15,7 @@ __all__ = ["HibariVoice"]
 
 @dataclass(slots=True, kw_only=True)
 class HibariVoice:
-    """Says English text in the voice "heart" (synthetic, female), 24 kHz; equal text, equal sound."""
+    """Speaks English in the voice "heart" (synthetic, female) at 24 kHz; equal text gives equal audio."""
 
     seed: int = 0
     speed: float = 1.0
@@ -24,7 +25,7 @@ class HibariVoice:
         """Load the model.
 
         Raises:
-            NotInstalled: hibari-tts is absent.
+            NotInstalled: hibari-tts is not installed.
         """
         if self._model is not None:
             return
@@ -35,11 +36,11 @@ class HibariVoice:
             raise NotInstalled(
                 "the cascade's voice needs hibari-tts; pip install hibari-tts==0.2.1"
             ) from error
-        # With the path given it never looks for a voice on a hub.
+        # With a path, hibari does not look for the voice on a hub.
         self._model = Hibari(model=str(path))
 
     def close(self) -> None:
-        """Let the model go."""
+        """Free the model."""
         self._model = None
 
     def say(self, text: str) -> Waveform:
@@ -48,6 +49,7 @@ class HibariVoice:
         return Waveform(samples=self._model(text, speed=self.speed, seed=self.seed), sample_rate=24000)
 
     def fingerprint(self) -> str:
-        """Version, weight hash and settings."""
+        """Return version, hash of the weights and settings."""
         version = installed_version("hibari-tts")
-        return f"hibari-tts {version} {file_sha256(asset_file('hibari-heart'))} {self.seed} {self.speed:g}"
+        weights = unchanged_file_sha256(asset_file("hibari-heart"))
+        return f"hibari-tts {version} {weights} {self.seed} {self.speed:g}"

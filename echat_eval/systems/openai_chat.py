@@ -1,60 +1,55 @@
-"""Any server that speaks OpenAI's chat protocol: audio in, words and a voice out.
+"""Any server with OpenAI's chat protocol as a system: audio in, text and audio out.
 
-Asked over HTTP directly, because the answer is bounded while it is read and the audio must not follow
-a redirect to another host. The form of the exchange: OpenAI's "Audio and speech" guide; vLLM-omni and
-Alibaba's Qwen-Omni follow it with the differences named at the settings.
+Uses HTTP directly, so that the size of an answer is limited while it is read and audio never follows a
+redirect to another host. The protocol is that of OpenAI's "Audio and speech" guide; vLLM-omni and Alibaba's
+Qwen-Omni follow it with the differences that the settings name.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat import api_key, is_dated
-from echat_eval.clients.http import ask_once, check_url, open_client, refuse_status, streamed, whole
-from echat_eval.concurrency import event_loop
-from echat_eval.concurrency.limiter import endpoint
-from echat_eval.cost.meter import Account, call_of
+from echat_eval.clients.http import raise_for_status, read_body
+from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
-from echat_eval.systems.wire import MAX_AUDIO_BYTES, inline_audio, sound_of
+from echat_eval.systems.server import ServerConnection
+from echat_eval.systems.wire import inline_audio, sound_of
 
 if TYPE_CHECKING:
-    import httpx
-
     from echat_eval.records import AudioRef
 
 __all__ = ["OpenAIChat"]
 
 OPENAI = "https://api.openai.com/v1"
-_MAX_BODY_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 2**20
 
 
 class OpenAIChat:
-    """Asks a chat server.
+    """A chat server with audio input and output.
 
     Args:
-        model: as the server names it.
+        model: the model's name on the server.
         url: base URL ending in /v1; OpenAI's own by default.
-        audio_in: "input_audio" (OpenAI, vLLM), "audio_url" (a data: URL, vLLM), or "none": a model that
-            gets words only: instruction and earlier turns, never this turn's words, a deaf floor.
-        audio_out: whether a voice is asked for.
+        audio_in: "input_audio" (OpenAI, vLLM), "audio_url" (a data: URL, vLLM), or "none" for a text-only
+            model. With "none" the model gets the instruction and earlier turns, but nothing of the current
+            turn, and is a floor.
+        audio_out: request audio.
         voice: the server's name of a voice.
-        stream: read the answer in pieces, which tells when the first sound came.
-        stream_rate: Hz of the 16-bit samples that a stream brings.
-        system_prompt: what the model is told first; nothing by default.
-        temperature: 0 by default; None: the server's own.
-        max_tokens: of the reply; None: the server's own.
+        stream: read the answer in pieces, which measures when the first audio arrives.
+        stream_rate: sample rate in Hz of the 16-bit samples of a stream.
+        system_prompt: the first message; none by default.
+        temperature: 0 by default; None for the server's default.
+        max_tokens: limit of the reply; None for the server's default.
         timeout: seconds per reply.
-        calls_at_once: requests in flight.
-        name: as in tables; by default the model's name.
+        calls_at_once: maximum number of requests in flight.
+        name: the system's name in tables; by default the model's name.
     """
 
     def __init__(
@@ -74,25 +69,24 @@ class OpenAIChat:
         calls_at_once: int = 4,
         name: str | None = None,
     ) -> None:
-        self.url = check_url(url, "url").rstrip("/")
+        self._server = ServerConnection(url.rstrip("/"), timeout=timeout, calls_at_once=calls_at_once)
+        self.url = self._server.url
         if audio_in not in ("input_audio", "audio_url", "none"):
             raise UsageError(f"audio_in={audio_in!r}: expected input_audio, audio_url or none")
         self.model, self.audio_in, self.audio_out, self.voice = model, audio_in, bool(audio_out), voice
         self.stream, self.stream_rate = bool(stream), int(stream_rate)
         self.system_prompt, self.temperature = system_prompt, temperature
         self.max_tokens, self.seed = max_tokens, seed
-        self.timeout, self.calls_at_once = float(timeout), int(calls_at_once)
+        self.timeout, self.calls_at_once = self._server.timeout, self._server.calls_at_once
         self.name = name or model.rstrip("/").rpartition("/")[2].replace(":", "-")
         if audio_in == "none":
             self.role = "floor"
-        # Elsewhere, and without a date, other weights may be served under the same name.
+        # Another server, or a name without a date, may refer to different weights later.
         self.cached = self.url == OPENAI and is_dated(model)
-        self.account: Account | None = None
-        self._client: httpx.AsyncClient | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._account: Account | None = None
 
     def settings(self) -> Mapping[str, Any]:
-        """Return everything that decides the answer; the key is not among it."""
+        """Return all settings that determine the reply, without the key."""
         return {
             "model": self.model,
             "url": self.url,
@@ -107,72 +101,60 @@ class OpenAIChat:
         }
 
     def fingerprint(self) -> str | None:
-        """Return the hash of what the server lists of its model, or None if it lists nothing.
+        """Return the hash of the server's list entry for the model, or None if there is none.
 
-        A hosted model may change behind its name: this is the name and what is listed with it (such as
-        a creation time, or the size llama.cpp tells), not the weights.
+        The entry holds the name and properties such as a creation time, or the size that llama.cpp reports.
+        It does not cover the weights: a hosted model may change behind its name.
         """
-        limit = min(10.0, self.timeout)
         try:
-            # This is asked before loading, and perhaps nothing is loaded after it.
-            answer = event_loop.run(
-                ask_once(f"{self.url}/models", headers=self._headers(), timeout=limit, max_bytes=2**22)
-            )
-            refuse_status(answer, self.url)
-            listed = loads(answer.body)["data"]
-            entry = next(e for e in listed if e.get("id") == self.model)
+            answer = self._server.get(f"{self.url}/models", headers=self._headers(), max_bytes=2**22)
+            raise_for_status(answer, self.url)
+            models = loads(answer.body)["data"]
+            entry = next(model for model in models if model.get("id") == self.model)
         except (EChatError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
             return None
-        # Local servers say the time they were started at as the time of creation.
-        passing = {"permission"} if self.url == OPENAI else {"permission", "created"}
-        return digest("openai-chat", {k: v for k, v in entry.items() if k not in passing})
+        # Local servers report the time of their start as the time of creation.
+        volatile = {"permission"} if self.url == OPENAI else {"permission", "created"}
+        return digest("openai-chat", {k: v for k, v in entry.items() if k not in volatile})
+
+    def attach_account(self, account: Account | None) -> None:
+        """Count the cost of all further calls in an account; None: do not count it."""
+        self._account = account
 
     @property
     def billed_client(self) -> OpenAIChat:
-        """Return who asks the server."""
+        """Return the client whose calls may cost money."""
         return self
 
     @property
     def base_url(self) -> str:
-        """Return where it is served."""
+        """Return the base URL of the server."""
         return self.url
 
     def size_of(self, request: Request) -> MessageSize:
-        """Return how large the question of a request is."""
-        sounds = [] if self.audio_in == "none" else [request.audio]
+        """Return the size of the message for a request."""
+        audios = [] if self.audio_in == "none" else [request.audio]
         texts = [self.system_prompt or "", request.instruction or ""]
         for turn in request.history:
-            if turn.audio is not None and self._hears(turn):
-                sounds.append(turn.audio)
+            if turn.audio is not None and self._takes_audio(turn):
+                audios.append(turn.audio)
             else:
                 texts.append(turn.text or "")
         return MessageSize(
             texts=tuple(texts),
-            heard_seconds=sum(sound.seconds for sound in sounds),
+            audio_seconds=sum(audio.seconds for audio in audios),
             max_tokens=self.max_tokens,
-            speaks=self.audio_out,
+            spoken_reply=self.audio_out,
         )
 
     def load(self) -> None:
-        """Open connections as they are needed, and a folder for reply audio."""
+        """Create the client and a folder for reply audio; connections open when needed."""
         self._headers()
-        self._open()
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="echat-eval-")
+        self._server.load()
 
     def close(self) -> None:
-        """Close connections and remove what was received."""
-        if self._client is not None:
-            event_loop.run(self._client.aclose())
-            self._client = None
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
-
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = open_client(self.url, self.timeout)
-        return self._client
+        """Close connections and delete the received audio."""
+        self._server.close()
 
     def _headers(self) -> dict[str, str]:
         key = api_key()
@@ -181,41 +163,35 @@ class OpenAIChat:
         return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
 
     async def respond(self, request: Request) -> Reply:
-        """Ask one request.
+        """Send one request.
 
         Raises:
-            NotApplicable: an earlier turn cannot be told, or nothing is left to tell.
-            Unavailable, SystemFailure, UsageError: as `echat_eval.clients.http.refuse_status`.
+            NotApplicable: an earlier turn cannot be sent, or there is nothing to send.
+            Unavailable, SystemFailure, UsageError: as `echat_eval.clients.http.raise_for_status`.
         """
         self.load()
         body = dumps(self._body(self._messages(request))).encode()
         size = self.size_of(request)
         async with (
-            call_of(self.account, size.most()) as paying,
-            endpoint(self.url, self.calls_at_once).slot(),
+            metered_call(self._account, size.upper_bound()) as call,
+            self._server.slot(),
         ):
             begun = time.monotonic()
-            async with streamed(
-                self._open(),
-                "POST",
-                f"{self.url}/chat/completions",
-                headers=self._headers(),
-                content=body,
-                timeout=self.timeout,
-                max_bytes=_MAX_BODY_BYTES,
+            async with self._server.post(
+                f"{self.url}/chat/completions", headers=self._headers(), content=body
             ) as answer:
                 if answer.status != 200:
-                    paying.free()
-                    refuse_status(await whole(answer), self.url)
-                found = await collect(answer.chunks, streaming=self.stream, begun=begun)
-            paying.paid(size.used(found.usage))
+                    call.report_unbilled()
+                    raise_for_status(await read_body(answer), self.url)
+                collected = await collect(answer.chunks, streaming=self.stream, begun=begun)
+            call.report_usage(size.used(collected.usage))
         return Reply(
-            text=found.text or found.transcript or None,
-            audio=self._voice(found, request),
-            think=found.think or None,
-            first_audio_seconds=found.first_audio_seconds,
-            finish_reason=found.finish_reason,
-            usage=found.usage,
+            text=collected.text or collected.transcript or None,
+            audio=self._audio(collected, request),
+            think=collected.think or None,
+            first_audio_seconds=collected.first_audio_seconds,
+            finish_reason=collected.finish_reason,
+            usage=collected.usage,
         )
 
     def _body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -238,50 +214,48 @@ class OpenAIChat:
         if self.system_prompt:
             messages.append({"role": "system", "content": self.system_prompt})
         messages += [self._turn(turn) for turn in request.history]
-        now = [{"type": "text", "text": request.instruction}] if request.instruction else []
+        content = [{"type": "text", "text": request.instruction}] if request.instruction else []
         if self.audio_in != "none":
-            now.append(self._part(request.audio))
-        if now:
-            messages.append({"role": "user", "content": now[0]["text"] if self.audio_in == "none" else now})
+            content.append(self._part(request.audio))
+        if content:
+            text_only = self.audio_in == "none"
+            messages.append({"role": "user", "content": content[0]["text"] if text_only else content})
         if not messages or messages[-1]["role"] != "user":
-            raise NotApplicable("nothing can be told to a model that gets words only: the turn is audio")
+            raise NotApplicable("a text-only model (audio_in=none) gets nothing of a turn that is audio")
         return messages
 
     def _turn(self, turn: Turn) -> dict[str, Any]:
-        if turn.audio is not None and self._hears(turn):
+        if turn.audio is not None and self._takes_audio(turn):
             return {"role": "user", "content": [self._part(turn.audio)]}
         if turn.text is None:
-            raise NotApplicable(
-                f"an earlier {turn.role} turn has no words, and this server takes none as audio"
-            )
+            raise NotApplicable(f"an earlier {turn.role} turn has no text, and it cannot be sent as audio")
         return {"role": turn.role, "content": turn.text}
 
-    def _hears(self, turn: Turn) -> bool:
+    def _takes_audio(self, turn: Turn) -> bool:
         return turn.role == "user" and turn.audio is not None and self.audio_in != "none"
 
     def _part(self, audio: AudioRef) -> dict[str, Any]:
-        ending = audio.path.suffix.lower().lstrip(".") or "wav"
+        extension = audio.path.suffix.lower().lstrip(".") or "wav"
         if self.audio_in == "audio_url":
             return {
                 "type": "audio_url",
-                "audio_url": {"url": f"data:audio/{ending};base64,{inline_audio(audio)}"},
+                "audio_url": {"url": f"data:audio/{extension};base64,{inline_audio(audio)}"},
             }
-        if ending not in ("wav", "mp3"):
+        if extension not in ("wav", "mp3"):
             raise NotApplicable(
-                f"input_audio takes wav and mp3, the query is {ending}; set audio_in=audio_url"
+                f"input_audio takes wav and mp3, and the query is {extension}; set audio_in=audio_url"
             )
-        return {"type": "input_audio", "input_audio": {"data": inline_audio(audio), "format": ending}}
+        return {"type": "input_audio", "input_audio": {"data": inline_audio(audio), "format": extension}}
 
-    def _voice(self, found: Collected, request: Request) -> AudioRef | Waveform | None:
-        content = found.audio
+    def _audio(self, collected: Collected, request: Request) -> AudioRef | Waveform | None:
+        content = collected.audio
         if not content:
             return None
-        assert self._scratch is not None
         if content.startswith(b"RIFF") or not self.stream:
-            return sound_of(content, Path(self._scratch.name), request.id)
+            return sound_of(content, self._server.folder, request.id)
         import numpy as np
 
         if len(content) % 2:
-            raise SystemFailure("broken reply audio: a stream of 16-bit samples with an odd number of bytes")
+            raise SystemFailure("broken reply audio: a stream of 16-bit samples has an odd number of bytes")
         samples = np.frombuffer(content, dtype="<i2").astype(np.float32) / 32768.0
         return Waveform(samples=samples, sample_rate=self.stream_rate)

@@ -5,13 +5,13 @@ Every released checkpoint builds on Qwen2.5-3B, whose research licence forbids c
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
+from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.records import Reply
 
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ class OsumEChat:
     def fingerprint(self) -> str:
         """Return a hash of the weights, the tokenizer, the voice and `RULES_VERSION`."""
         if self._fingerprint is None:
-            from echat_eval.osum.checkpoint.checkpoint import file_sha256, find_file
+            from echat_eval.osum.checkpoint.checkpoint import find_file
 
             worker = self._loaded().workers[0]
             parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
             parts += [worker.engine.tokenizer.fingerprint, str(getattr(worker.speaker, "fingerprint", ""))]
-            self._fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            self._fingerprint = sha256_of("\n".join(parts))
         return self._fingerprint
 
     def settings(self) -> Mapping[str, Any]:
@@ -279,12 +279,12 @@ class OsumEChat:
                 f"request audio lasts {request.audio.seconds:.1f} s; "
                 f"OSUM-EChat accepts at most {limit:.0f} s: cut it"
             )
-        digest = hashlib.sha256(f"{self.seed}:{request.audio.sha256}".encode()).digest()
+        hashed = sha256_of(f"{self.seed}:{request.audio.sha256}")
         return GenerationRequest(
             wave=read_wave(request.audio.path),
             task=self.task,
             history=tuple(past),
-            seed=int.from_bytes(digest[:8], "big"),
+            seed=int(hashed[:16], 16),
         )
 
 

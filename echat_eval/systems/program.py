@@ -1,4 +1,4 @@
-"""A program that is kept running and talked to line by line; stopped, bounded and started again."""
+"""Runs a program, exchanges lines with it, and limits its time and output."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from pathlib import Path
 from typing import IO
 
 from echat_eval.errors import SystemFailure, Unavailable, UsageError
+from echat_eval.systems.wire import MAX_REPLY_BYTES
 
 __all__ = ["Program", "scrubbed"]
 
-#: Names of environment variables that are not for a foreign program.
+#: Names of environment variables that a foreign program must not get.
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.I)
-#: A password inside a URL, as proxies and data bases have it.
+#: A password inside a URL, as in the address of a proxy or database.
 _SECRET_VALUE = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-#: A reply with ten minutes of inline sound has about 80 MB; with a path, a few hundred bytes.
-MAX_LINE_BYTES = 128 * 2**20
-#: Of what a program says on stderr, the end is kept.
+#: The part of stderr that is kept: its last lines and characters.
 TAIL_LINES, TAIL_CHARACTERS = 40, 400
-#: Seconds a program is given to end by itself when its input ends, and then after SIGTERM.
+#: Seconds that a program may take to exit after its input ends, and again after SIGTERM.
 GRACE = 5.0
 
 
 def scrubbed(environment: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
-    """Return an environment without anything that looks like a key.
+    """Return an environment without variables that look like secrets.
+
+    Args:
+        keep: names of variables to keep nevertheless.
 
     >>> sorted(scrubbed({"PATH": "/bin", "OPENAI_API_KEY": "x", "P": "http://me:pw@host", "HF_TOKEN": "t"},
     ...                 keep=["HF_TOKEN"]))
@@ -50,9 +52,9 @@ class Program:
     """One running program.
 
     Args:
-        words: the program and its arguments; no shell reads them.
-        folder: where it runs.
-        environment: all that it gets.
+        words: the program and its arguments; no shell is used.
+        folder: its working directory.
+        environment: its whole environment.
     """
 
     def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
@@ -71,7 +73,7 @@ class Program:
         except OSError as error:
             raise UsageError(
                 f"'{words[0]}' cannot be started: {error.strerror or error}; "
-                "is it there, executable (chmod +x), and does its first line name its interpreter?"
+                "check that it exists, is executable (chmod +x) and names its interpreter in its first line"
             ) from error
         self._writer: threading.Thread | None = None
         self._readers = [
@@ -83,13 +85,13 @@ class Program:
 
     @property
     def alive(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether the program is running."""
         return self._process.poll() is None
 
     def feed(self, lines: Sequence[bytes]) -> None:
-        """Send lines without waiting for the program to take them.
+        """Send lines without waiting for the program to read them.
 
-        A program that does not read would block a writer for ever; who waits for its reply is told in time.
+        A program that does not read would block the writer; `read` then ends with a time-out.
         """
 
         def write() -> None:
@@ -106,33 +108,33 @@ class Program:
         """Return the next line of stdout.
 
         Args:
-            end: on the monotonic clock, when waiting ends.
-            timeout: as it was set, for the message.
+            end: deadline, on the monotonic clock.
+            timeout: seconds for the error message.
 
         Raises:
-            Unavailable: none came in time.
-            SystemFailure: the program ended, or its line has no end.
+            Unavailable: there was no line before the deadline.
+            SystemFailure: the program ended, or the line is too long.
         """
         try:
             line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             raise Unavailable(
                 f"no reply in {timeout:g} s; does the program flush its output after every line?"
-                f"{self._said()}"
+                f"{self._stderr_tail()}"
             ) from None
         if line is None:
-            raise SystemFailure(self._obituary())
-        if len(line) > MAX_LINE_BYTES:
-            raise SystemFailure(f"a line longer than {MAX_LINE_BYTES:,} bytes")
+            raise SystemFailure(self._exit_reason())
+        if len(line) > MAX_REPLY_BYTES:
+            raise SystemFailure(f"a line longer than {MAX_REPLY_BYTES:,} bytes")
         return line
 
     def end_input(self) -> None:
-        """Tell the program that nothing more will be asked."""
+        """Close the program's stdin."""
         with suppress(OSError):
             self._stream(self._process.stdin).close()
 
     def read_or_end(self, end: float, timeout: float) -> bytes | None:
-        """Return the next line, or None once the program has ended well; raises as `read`."""
+        """Return the next line, or None once the program has exited with 0; raises as `read`."""
         try:
             return self.read(end, timeout)
         except SystemFailure:
@@ -141,17 +143,17 @@ class Program:
             raise
 
     def stop(self) -> None:
-        """End the program and everything it started."""
+        """Stop the program and all processes that it started."""
         self.end_input()
-        for sent in (None, signal.SIGTERM, signal.SIGKILL):
-            if sent is not None:
-                self._signal(sent)
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                self._signal(number)
             try:
                 self._process.wait(GRACE)
                 break
             except subprocess.TimeoutExpired:
                 continue
-        # What it started may still hold the pipes.
+        # Processes that it started may still hold the pipes.
         self._signal(signal.SIGKILL)
         self._drain()
         for reader in self._readers:
@@ -161,7 +163,7 @@ class Program:
                 stream.close()
 
     def kill(self) -> None:
-        """End the program without waiting for it to agree."""
+        """Stop the program with SIGKILL."""
         self._signal(signal.SIGKILL)
         if self._writer is not None:
             self._writer.join(GRACE)
@@ -172,28 +174,28 @@ class Program:
             os.killpg(self._process.pid, number)
 
     def _drain(self) -> None:
-        """Let a reader that waits for room in the queue go on to its end."""
+        """Empty the queue, so that a reader that waits for room in it can finish."""
         with suppress(queue.Empty):
             while True:
                 self._lines.get_nowait()
 
-    def _obituary(self) -> str:
+    def _exit_reason(self) -> str:
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            return f"the program closed its output and runs on{self._said()}"
+            return f"the program closed its output and is still running{self._stderr_tail()}"
         self._readers[1].join(1.0)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the program {how} before it replied{self._said()}"
+        return f"the program {how} before it replied{self._stderr_tail()}"
 
-    def _said(self) -> str:
+    def _stderr_tail(self) -> str:
         text = " ".join(" ".join(self._tail).split())
         return f"; its stderr ends: {text[-TAIL_CHARACTERS:]}" if text else ""
 
     def _read_replies(self) -> None:
         stdout = self._stream(self._process.stdout)
         with suppress(ValueError, OSError):
-            while line := stdout.readline(MAX_LINE_BYTES + 1):
+            while line := stdout.readline(MAX_REPLY_BYTES + 1):
                 self._lines.put(line)
         self._lines.put(None)
 
@@ -205,5 +207,5 @@ class Program:
 
     @staticmethod
     def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-        assert stream is not None  # all three were asked for as pipes
+        assert stream is not None  # all three are pipes
         return stream

@@ -1,13 +1,12 @@
-"""Qwen2.5-Omni in this process, by transformers' own classes: sound in, words and a voice out.
+"""Qwen2.5-Omni in this process, with the classes of transformers: audio in, text and audio out.
 
-The conversation is put together here rather than by a chat template, so that a checkpoint without one
-works and nothing depends on extra packages; the form is that of the published template (ChatML with an
-audio place per sound). Weights are read from this machine only.
+The prompt is built here and not by a chat template, so that a checkpoint without a template works and no
+extra packages are needed. Its form is that of the published template: ChatML with one placeholder per audio.
+Weights are read from this machine only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,32 +14,32 @@ from typing import Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UsageError
 from echat_eval.io.audio import read_mono
-from echat_eval.io.hashing import digest
+from echat_eval.io.hashing import digest, file_sha256, sha256_of
 from echat_eval.records import AudioRef, Reply, Request, Turn, Waveform
 
 __all__ = ["SYSTEM_PROMPT", "QwenOmni"]
 
-#: Without this very prompt the model's voice does not work as intended (its model card).
+#: The model card requires this exact prompt for audio output.
 SYSTEM_PROMPT = (
     "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, "
     "capable of perceiving auditory and visual inputs, as well as generating text and speech."
 )
-#: Hz of sound in and out.
+#: Sample rates in Hz of input and output.
 RATE_IN, RATE_OUT = 16_000, 24_000
-_PLACE = "<|AUDIO|>"
+_PLACEHOLDER = "<|AUDIO|>"
 
 
 class QwenOmni:
-    """Asks one checkpoint.
+    """A system that runs one checkpoint.
 
     Args:
-        model: folder of the checkpoint, or a name that lies in the local hub cache.
-        audio_out: whether the talker speaks; off, the thinker alone is loaded.
+        model: folder of the checkpoint, or a name in the local hub cache.
+        audio_out: generate speech with the talker; if False, only the thinker is loaded.
         speaker: name of a voice.
-        system_prompt: what the model is told first.
-        max_new_tokens: of the words.
-        device, dtype: as torch names them.
-        name: as in tables.
+        system_prompt: the first message.
+        max_new_tokens: limit of the text.
+        device, dtype: torch names.
+        name: the system's name in tables; by default the last part of `model`, in lower case.
     """
 
     calls_at_once = 1
@@ -62,10 +61,10 @@ class QwenOmni:
         self.name = name or Path(model).name.lower()
         self._model: Any = None
         self._tokenizer: Any = None
-        self._ear: Any = None
+        self._feature_extractor: Any = None
 
     def settings(self) -> Mapping[str, Any]:
-        """Return everything that decides the answer; the device and the folder do not, the type does."""
+        """Return all settings that determine the reply; device and folder are not among them."""
         return {
             "audio_out": self.audio_out,
             "speaker": self.speaker if self.audio_out else None,
@@ -75,23 +74,24 @@ class QwenOmni:
         }
 
     def fingerprint(self) -> str | None:
-        """Return the hash of every file of the checkpoint; None if it is not a folder on this machine."""
+        """Return the hash of all files of the checkpoint; None if it is not a folder on this machine."""
         folder = Path(self.model)
         if not folder.is_dir():
             return None
-        whole = hashlib.sha256()
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            whole.update(path.relative_to(folder).as_posix().encode())
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        return digest("qwen-omni", ["1", whole.hexdigest()])
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+        content = (
+            block
+            for path in files
+            for block in (path.relative_to(folder).as_posix().encode(), bytes.fromhex(file_sha256(path)))
+        )
+        return digest("qwen-omni", ["1", sha256_of(content)])
 
     def load(self) -> None:
         """Read the weights.
 
         Raises:
-            NotInstalled: torch or transformers is missing, or the checkpoint is not on this machine.
-            UsageError: the checkpoint is another model's.
+            NotInstalled: torch or transformers is not installed, or the checkpoint is not on this machine.
+            UsageError: the checkpoint belongs to another model.
         """
         if self._model is not None:
             return
@@ -104,36 +104,38 @@ class QwenOmni:
             ) from error
         kind = "ForConditionalGeneration" if self.audio_out else "ThinkerForConditionalGeneration"
         try:
-            made = getattr(transformers, f"Qwen2_5Omni{kind}").from_pretrained(
+            model = getattr(transformers, f"Qwen2_5Omni{kind}").from_pretrained(
                 self.model, dtype=getattr(torch, self.dtype), local_files_only=True
             )
-            here = {"local_files_only": True}
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, **here)
-            self._ear = transformers.WhisperFeatureExtractor.from_pretrained(self.model, **here)
+            local = {"local_files_only": True}
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, **local)
+            self._feature_extractor = transformers.WhisperFeatureExtractor.from_pretrained(
+                self.model, **local
+            )
         except OSError as error:
             raise NotInstalled(
                 f"no checkpoint of Qwen2.5-Omni at '{self.model}': {' '.join(str(error).split())[:200]}; "
-                "fetch it, and give its folder as model"
+                "download it and set model to its folder"
             ) from error
         except (ValueError, RuntimeError, AttributeError) as error:
             raise UsageError(
-                f"'{self.model}' is no Qwen2.5-Omni: {' '.join(str(error).split())[:200]}"
+                f"'{self.model}' is not a Qwen2.5-Omni checkpoint: {' '.join(str(error).split())[:200]}"
             ) from error
-        self._model = made.to(self.device).eval()
+        self._model = model.to(self.device).eval()
 
     def close(self) -> None:
-        """Let the weights go."""
-        self._model = self._tokenizer = self._ear = None
+        """Free the weights."""
+        self._model = self._tokenizer = self._feature_extractor = None
 
     def respond(self, request: Request) -> Reply:
-        """Answer one request, greedily: the same question has the same words."""
+        """Return the reply to one request; decoding is greedy, so that the text is reproducible."""
         self.load()
         import torch
 
         inputs = self._inputs(*self._conversation(request))
         with torch.inference_mode():
             if self.audio_out:
-                given = self._model.generate(
+                output = self._model.generate(
                     **inputs,
                     thinker_max_new_tokens=self.max_new_tokens,
                     thinker_do_sample=False,
@@ -141,72 +143,72 @@ class QwenOmni:
                     speaker=self.speaker,
                     return_audio=True,
                 )
-                tokens, sound = given if isinstance(given, tuple) else (given, None)
+                tokens, speech = output if isinstance(output, tuple) else (output, None)
             else:
-                tokens, sound = (
+                tokens, speech = (
                     self._model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False),
                     None,
                 )
-        asked = inputs["input_ids"].shape[1]
-        new = tokens[0, asked:]
+        prompt_length = inputs["input_ids"].shape[1]
+        new = tokens[0, prompt_length:]
         text = self._tokenizer.decode(new, skip_special_tokens=True).strip()
         return Reply(
             text=text or None,
-            audio=_voice(sound),
+            audio=_waveform(speech),
             finish_reason="length" if len(new) >= self.max_new_tokens else "stop",
-            usage={"prompt_tokens": float(asked), "completion_tokens": float(len(new))},
+            usage={"prompt_tokens": float(prompt_length), "completion_tokens": float(len(new))},
         )
 
-    def _inputs(self, prompt: str, sounds: list[Any]) -> dict[str, Any]:
-        """Return what `generate` takes: every place for a sound repeated once per frame of it."""
+    def _inputs(self, prompt: str, waves: list[Any]) -> dict[str, Any]:
+        """Return the arguments of `generate`; each audio placeholder is repeated once per frame."""
         import torch
 
         inputs: dict[str, Any] = {}
-        if sounds:
-            heard = self._ear(
-                sounds,
+        if waves:
+            features = self._feature_extractor(
+                waves,
                 sampling_rate=RATE_IN,
                 padding="max_length",
                 return_attention_mask=True,
                 return_tensors="pt",
             )
-            inputs["input_features"] = heard["input_features"].to(getattr(torch, self.dtype))
-            inputs["feature_attention_mask"] = heard["attention_mask"]
-            frames = iter(_frames(int(length)) for length in heard["attention_mask"].sum(-1))
-            prompt = re.sub(re.escape(_PLACE), lambda _: _PLACE * next(frames), prompt)
-        asked = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
-        inputs |= {"input_ids": asked["input_ids"], "attention_mask": asked["attention_mask"]}
+            inputs["input_features"] = features["input_features"].to(getattr(torch, self.dtype))
+            inputs["feature_attention_mask"] = features["attention_mask"]
+            frames = iter(_frames(int(length)) for length in features["attention_mask"].sum(-1))
+            prompt = re.sub(re.escape(_PLACEHOLDER), lambda _: _PLACEHOLDER * next(frames), prompt)
+        tokens = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
+        inputs |= {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
         return {name: value.to(self.device) for name, value in inputs.items()}
 
     def _conversation(self, request: Request) -> tuple[str, list[Any]]:
-        """Return the prompt, and the sounds in the order of their places."""
-        sounds: list[Any] = []
+        """Return the prompt, and the waveforms in the order of their placeholders."""
+        waves: list[Any] = []
 
-        def told(audio: AudioRef | None, text: str | None) -> str:
+        def content(audio: AudioRef | None, text: str | None) -> str:
             if audio is not None:
-                sounds.append(read_mono(audio.path, rate=RATE_IN)[0])
-            return (f"<|audio_bos|>{_PLACE}<|audio_eos|>" if audio is not None else "") + (text or "")
+                waves.append(read_mono(audio.path, rate=RATE_IN)[0])
+            return (f"<|audio_bos|>{_PLACEHOLDER}<|audio_eos|>" if audio is not None else "") + (text or "")
 
         parts = [_turn("system", self.system_prompt)]
         for turn in request.history:
-            parts.append(_turn(turn.role, told(*_content(turn))))
-        parts.append(_turn("user", told(request.audio, request.instruction)))
-        return "".join(parts) + "<|im_start|>assistant\n", sounds
+            parts.append(_turn(turn.role, content(*_audio_or_text(turn))))
+        parts.append(_turn("user", content(request.audio, request.instruction)))
+        return "".join(parts) + "<|im_start|>assistant\n", waves
 
 
-def _content(turn: Turn) -> tuple[AudioRef | None, str | None]:
-    """Return what of an earlier turn is told: of a user the sound if there is one, of the model its words."""
+def _audio_or_text(turn: Turn) -> tuple[AudioRef | None, str | None]:
+    """Return the content of an earlier turn: the audio of a user's turn if it has any, else the text."""
     if turn.role == "user" and turn.audio is not None:
         return turn.audio, None
     if turn.text is None:
         raise NotApplicable(
-            "an earlier assistant turn has no words, and the model is told its own turns in words"
+            "an earlier assistant turn has no text, and the model takes assistant turns as text only"
         )
     return None, turn.text
 
 
 def _frames(length: int) -> int:
-    """Return the places that a sound of so many 10 ms steps takes: it is halved twice."""
+    """Return the number of placeholders of an audio of `length` 10 ms steps, which are halved twice."""
     return ((length - 1) // 2 + 1 - 2) // 2 + 1
 
 
@@ -214,10 +216,10 @@ def _turn(role: str, content: str) -> str:
     return f"<|im_start|>{role}\n{content}<|im_end|>\n"
 
 
-def _voice(sound: Any) -> Waveform | None:
-    if sound is None:
+def _waveform(speech: Any) -> Waveform | None:
+    if speech is None:
         return None
-    samples = sound.reshape(-1).float().cpu().numpy()
+    samples = speech.reshape(-1).float().cpu().numpy()
     if samples.size == 0:
-        raise SystemFailure("the talker made no sound")
+        raise SystemFailure("the talker generated no audio")
     return Waveform(samples=samples, sample_rate=RATE_OUT)

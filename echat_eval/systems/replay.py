@@ -1,31 +1,28 @@
-"""Replays what somebody's own script answered: a JSONL file, or a folder of wav and txt files.
+"""Replays existing replies from a JSONL file, or from a folder of wav and txt files.
 
-A row is `{"id": ..., "text": ..., "audio": ...}`; `audio` is a path beside the file, and `think`,
-`perceived`, `error` and what else `echat_eval.systems.wire` names may be given too. Rows come in any
-order. In a folder, `<id>.wav` (or any format libsndfile reads) and `<id>.txt` are the reply to request
-`<id>`. An id is the request's id, or the query file's name without its ending.
+A row is `{"id": ..., "text": ..., "audio": ...}`. `audio` is a path relative to the file's folder; the other
+keys of `echat_eval.systems.wire`, such as `think`, `perceived` and `error`, are optional. Rows may have any
+order. In a folder, `<id>.wav` (or any format that libsndfile reads) and `<id>.txt` are the reply to request
+`<id>`. An id is the request's id, the stem of the query's file name, or the sha256 of the query's audio.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref
-from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.jsonl import read_rows
 from echat_eval.records import Reply, Request
-from echat_eval.systems.wire import fault_of, reply_from
+from echat_eval.systems.wire import MAX_TEXT_BYTES, fault_of, reply_from
 
 __all__ = ["Replay"]
 
 _SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au"}
-#: A reply longer than this is not read into memory; the runner refuses far shorter ones.
-_MAX_TEXT_BYTES = 4 * 2**20
 
 
 class Replay:
@@ -33,12 +30,12 @@ class Replay:
 
     Args:
         replies: the JSONL file or the folder.
-        name: as in tables; by default the file's or folder's name.
+        name: the system's name in tables; by default the name of the file or folder.
     """
 
-    #: Quicker than looking it up.
+    #: Answering is faster than a cache lookup.
     cached = False
-    #: The replies lie here; no executor asks for them elsewhere.
+    #: The replies are on this machine, so no executor runs the system elsewhere.
     runs_here = True
 
     def __init__(self, replies: str, name: str | None = None) -> None:
@@ -57,51 +54,53 @@ class Replay:
             self._rows = self._read_folder() if self.path.is_dir() else self._read_file()
 
     def _read_file(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        replies: dict[str, dict[str, Any]] = {}
         for number, row in read_rows(self.path):
-            where = f"{self.path}:{number}"
+            location = f"{self.path}:{number}"
             if fault := fault_of(row):
-                raise BadData(f"{where}: {fault}")
+                raise BadData(f"{location}: {fault}")
             if row.get("audio_base64"):
                 raise BadData(
-                    f"{where}: 'audio_base64' is for servers; write the sound to a file, as 'audio'"
+                    f"{location}: 'audio_base64' is for servers; give the path of an audio file as 'audio'"
                 )
             name = row.get("id")
             if not isinstance(name, str) or not name:
-                raise BadData(f"{where}: expected a non-empty text as 'id', got {name!r}")
-            if name in found:
-                raise BadData(f"{where}: a second reply for id '{name}'; one reply a request")
-            found[name] = row
-        return found
+                raise BadData(f"{location}: expected non-empty text as 'id', got {name!r}")
+            if name in replies:
+                raise BadData(f"{location}: a second reply for id '{name}'; expected one reply per request")
+            replies[name] = row
+        return replies
 
     def _read_folder(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        replies: dict[str, dict[str, Any]] = {}
         for path in sorted(self.path.iterdir()):
-            row = found.setdefault(path.stem, {"id": path.stem})
+            row = replies.setdefault(path.stem, {"id": path.stem})
             if path.suffix.lower() in _SOUNDS:
                 if "audio" in row:
-                    raise BadData(f"{path}: a second audio reply for id '{path.stem}'; one reply a request")
+                    raise BadData(
+                        f"{path}: a second audio reply for id '{path.stem}'; expected one reply per request"
+                    )
                 row["audio"] = path.name
             elif path.suffix.lower() == ".txt":
-                if path.stat().st_size > _MAX_TEXT_BYTES:
+                if path.stat().st_size > MAX_TEXT_BYTES:
                     raise BadData(
                         f"{path}: {path.stat().st_size:,} bytes; "
-                        f"a reply's words are at most {_MAX_TEXT_BYTES:,}"
+                        f"the limit of a reply's text is {MAX_TEXT_BYTES:,}"
                     )
                 row["text"] = path.read_text(encoding="utf-8", errors="replace").strip()
-        found = {name: row for name, row in found.items() if len(row) > 1}
-        if not found:
+        replies = {name: row for name, row in replies.items() if len(row) > 1}
+        if not replies:
             raise BadData(
                 f"{self.path}: no replies; expected files such as <request id>.wav or <request id>.txt"
             )
-        return found
+        return replies
 
     def respond(self, request: Request) -> Reply:
-        """Return the reply that was made for this request.
+        """Return the stored reply to this request.
 
         Raises:
-            Unavailable: there is none, or its sound is not there: the row is missing, and tried again.
-            SystemFailure: the row says that the system failed.
+            Unavailable: there is no reply, or its audio file is absent; the row is missing and tried again.
+            SystemFailure: the row reports an error of the system, or its audio is broken.
         """
         self.load()
         rows = self._rows or {}
@@ -118,7 +117,9 @@ class Replay:
             try:
                 path = self._inside(row["audio"])
                 if not path.exists():
-                    raise Unavailable(f"reply audio {row['audio']!r} of '{name}' is not beside {self.path}")
+                    raise Unavailable(
+                        f"reply audio {row['audio']!r} of '{name}' is not in the folder of {self.path}"
+                    )
                 audio = audio_ref(path)
             except BadData as error:
                 raise SystemFailure(f"broken reply audio: {error}") from error
@@ -132,24 +133,25 @@ class Replay:
         return path
 
     def unclaimed(self, requests: Iterable[Request]) -> list[str]:
-        """Return the ids that none of the requests has."""
+        """Return the ids of replies that match no request."""
         self.load()
         names = {name for r in requests for name in (r.id, r.audio.path.stem, r.audio.sha256)}
         return sorted(set(self._rows or {}) - names)
 
     def fingerprint(self) -> str:
-        """Return the hash of every reply, words and audio bytes."""
+        """Return the hash of all replies, text and audio bytes."""
         self.load()
-        whole = hashlib.sha256()
+        return sha256_of(self._content())
+
+    def _content(self) -> Iterator[bytes]:
         for name, row in sorted((self._rows or {}).items()):
-            whole.update(repr(sorted(row.items())).encode(errors="surrogatepass"))
+            yield repr(sorted(row.items())).encode(errors="surrogatepass")
             if not row.get("audio"):
                 continue
-            with suppress(BadData):  # a path that leaves the folder is not read here, and fails its row later
+            with suppress(BadData):  # a path that leaves the folder is not read; its row fails later
                 audio = self._inside(row["audio"])
-                whole.update(f"{name} {sha256_of_file(audio) if audio.is_file() else None}".encode())
-        return whole.hexdigest()
+                yield f"{name} {file_sha256(audio) if audio.is_file() else None}".encode()
 
     def settings(self) -> Mapping[str, Any]:
-        """Return no settings: what was replied is the fingerprint."""
+        """Return an empty mapping: the replies determine the fingerprint."""
         return {}

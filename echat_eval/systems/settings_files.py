@@ -1,4 +1,4 @@
-"""Reads `baselines/systems/*.yaml`: how a known system is run, under which licence, what was not tried."""
+"""Reads `baselines/systems/*.yaml`: how to run a known system, its licence, and untested parts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from echat_eval.errors import BadData, UnknownName
+from echat_eval.errors import UnknownName
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.io.schema import STRING, Rule, Schema, mapping_of, read_schema_yaml
 
 __all__ = ["SystemSettings", "system_settings", "system_settings_names"]
 
-_KEYS = ("title", "adapter", "settings", "served", "licence", "untested", "source")
-_VALUES = (str, int, float, bool, type(None))
+_VALUE = Rule(lambda v: v is None or isinstance(v, str | int | float), "a plain value")
+_FILE = Schema(
+    {
+        "title": STRING,
+        "adapter": STRING,
+        "settings": mapping_of(_VALUE, "a mapping of names to plain values"),
+        "served": STRING,
+        "licence": STRING,
+        "untested": STRING,
+        "source": STRING,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +31,14 @@ class SystemSettings:
     """One file.
 
     Attributes:
-        name: the file's name, and the system's in tables.
-        title: as its makers write it.
-        adapter: a name of `echat_eval.systems.SYSTEMS`.
-        settings: of the adapter; what differs from machine to machine is left to `--set`.
-        served: how to start what the adapter talks to.
-        licence: of the code and of the weights, or of the service.
-        untested: what could not be tried here; "" if all was.
-        source: where the facts were read.
+        name: the file's name, and the system's name in tables.
+        title: the name that the authors use.
+        adapter: a name in `echat_eval.systems.SYSTEMS`.
+        settings: settings of the adapter; `--set` adds those that depend on the machine.
+        served: how to start the server or program that the adapter uses.
+        licence: licence of code and weights, or of the service.
+        untested: parts that were not tested; "" if there are none.
+        source: source of these facts.
     """
 
     name: str
@@ -50,8 +60,8 @@ def system_settings(name: str) -> SystemSettings:
     """Return one file.
 
     Raises:
-        UnknownName: no such file.
-        BadData: a key is missing or unknown, or a value is of another form.
+        UnknownName: there is no such file.
+        BadData: a key is missing or unknown, or a value has the wrong type.
 
     >>> system_settings("glm-4-voice").adapter
     'http'
@@ -59,17 +69,5 @@ def system_settings(name: str) -> SystemSettings:
     if name not in system_settings_names():
         raise UnknownName("system file", name, system_settings_names())
     path = data_folder("baselines") / "systems" / f"{name}.yaml"
-    file = read_yaml(path, shown=f"baselines/systems/{name}.yaml")
-    found = file.content
-    for key in (*(k for k in found if k not in _KEYS), *(k for k in _KEYS if k not in found)):
-        fault = "unknown" if key in found else "missing"
-        raise BadData(f"{path}:{file.lines.get(key, 1)}: key '{key}' is {fault}; keys are {', '.join(_KEYS)}")
-    for key in _KEYS:
-        if key != "settings" and not isinstance(found[key], str):
-            raise BadData(f"{path}:{file.lines[key]}: '{key}' is {found[key]!r}; expected a text")
-    settings = found["settings"] or {}
-    if not isinstance(settings, dict) or not all(isinstance(v, _VALUES) for v in settings.values()):
-        raise BadData(
-            f"{path}:{file.lines['settings']}: 'settings' is not a mapping of names to plain values"
-        )
-    return SystemSettings(name=name, **{**found, "settings": settings})
+    file = read_schema_yaml(path, _FILE, shown=f"baselines/systems/{name}.yaml")
+    return SystemSettings(name=name, **file.content)

@@ -1,26 +1,30 @@
-"""How a request and a reply look as JSON, the same for a program, a server and a file of replies.
+"""The JSON form of requests and replies, shared by programs, servers and files of replies.
 
 A request: {"id", "audio", "language", "history": [{"role", "text", "audio"}], "instruction"}.
 A reply: {"id", "text", "audio" or "audio_base64", "think", "perceived", "first_audio_seconds",
-"finish_reason", "usage", "error"}, of which a voice or words are enough. What is left out is not known.
+"finish_reason", "usage", "error"}. A reply needs text or audio; absent keys mean unknown values.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import SystemFailure
+from echat_eval.io.schema import ANYTHING, STRING, Rule, Schema, is_number, mapping_of
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef, Reply, Request, Turn, Waveform
 
 __all__ = [
     "MAX_AUDIO_BYTES",
-    "REPLY_KEYS",
+    "MAX_REPLY_BYTES",
+    "MAX_TEXT_BYTES",
+    "ReplyFolder",
     "fault_of",
     "inline_audio",
     "reply_from",
@@ -28,29 +32,37 @@ __all__ = [
     "sound_of",
 ]
 
-REPLY_KEYS = frozenset(
+_LABELS = mapping_of(STRING, "")
+_COUNTS = mapping_of(Rule(lambda v: isinstance(v, int | float), ""), "")
+_REPLY = Schema(
     {
-        "id",
-        "text",
-        "audio",
-        "audio_base64",
-        "think",
-        "perceived",
-        "error",
-        "first_audio_seconds",
-        "finish_reason",
-        "usage",
+        "id": ANYTHING.optional(),
+        "text": STRING.optional(),
+        "audio": STRING.optional(),
+        "audio_base64": STRING.optional(),
+        "think": STRING.optional(),
+        "perceived": Rule(lambda v: not v or _LABELS.holds(v), "an object of cue: label", required=False),
+        "error": STRING.optional(),
+        "first_audio_seconds": Rule(
+            lambda v: is_number(v, low=0, high=86_400), "seconds from 0 to 86,400", required=False
+        ),
+        "finish_reason": STRING.optional(),
+        "usage": Rule(lambda v: not v or _COUNTS.holds(v), "an object of name: number", required=False),
     }
 )
-#: Ten minutes of 48 kHz mono PCM are 58 MB.
+#: Ten minutes of 16-bit mono PCM at 48 kHz are 58 MB.
 MAX_AUDIO_BYTES = 64 * 2**20
+#: A reply in one piece, as an HTTP body or a line of a program: base64 encodes three bytes as four.
+MAX_REPLY_BYTES = MAX_AUDIO_BYTES * 4 // 3 + 2**20
+#: A reply that is text alone, as a file or the stdout of a program; the runner refuses much shorter ones.
+MAX_TEXT_BYTES = 4 * 2**20
 
 
 def request_row(request: Request, *, inline: bool = False) -> dict[str, Any]:
     """Return a request as JSON.
 
     Args:
-        inline: put the audio's bytes in, as `audio_base64`, instead of its path.
+        inline: include the audio as `audio_base64` instead of its path.
     """
     row: dict[str, Any] = {"id": request.id, "language": request.language, **_audio(request.audio, inline)}
     if request.instruction is not None:
@@ -72,43 +84,25 @@ def _audio(audio: AudioRef, inline: bool) -> dict[str, str]:
 
 
 def inline_audio(audio: AudioRef) -> str:
-    """Return a file's bytes as base64."""
+    """Return the bytes of an audio file as base64."""
     return base64.b64encode(audio.path.read_bytes()).decode()
 
 
 def fault_of(row: Any) -> str | None:
-    """Return what is wrong with a reply's JSON, or None."""
-    if not isinstance(row, dict):
-        return f"the reply is a {type(row).__name__}; expected an object"
-    if unknown := sorted(set(row) - REPLY_KEYS):
-        return f"unknown key '{str(unknown[0])[:60]}'; keys are {', '.join(sorted(REPLY_KEYS))}"
-    for key in ("text", "think", "audio", "audio_base64", "error", "finish_reason"):
-        if row.get(key) is not None and not isinstance(row[key], str):
-            return f"'{key}' is a {type(row[key]).__name__}; expected text"
-    seconds = row.get("first_audio_seconds")
-    if seconds is not None and (
-        isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 86_400
-    ):
-        return f"'first_audio_seconds' is {seconds!r}; expected seconds"
-    perceived = row.get("perceived") or {}
-    if not isinstance(perceived, dict) or not all(isinstance(label, str) for label in perceived.values()):
-        return "'perceived' is not an object of cue: label"
-    usage = row.get("usage") or {}
-    if not isinstance(usage, dict) or not all(isinstance(n, int | float) for n in usage.values()):
-        return "'usage' is not an object of name: number"
-    return None
+    """Return the first fault in a reply's JSON, or None."""
+    return next((message for _, message in _REPLY.faults(row)), None)
 
 
 def reply_from(row: Mapping[str, Any], audio: AudioRef | Waveform | None) -> Reply:
-    """Return the reply a sound row describes.
+    """Return the reply of a row without faults.
 
     Raises:
-        SystemFailure: the row says that the system failed.
+        SystemFailure: the row reports an error of the system.
     """
     from echat_eval.records import Reply
 
     if row.get("error"):
-        raise SystemFailure(f"the system said: {row['error']}")
+        raise SystemFailure(f"the system reported: {row['error']}")
     return Reply(
         text=row.get("text"),
         audio=audio,
@@ -120,11 +114,41 @@ def reply_from(row: Mapping[str, Any], audio: AudioRef | Waveform | None) -> Rep
     )
 
 
+class ReplyFolder:
+    """A temporary folder for reply audio, created by `open` and deleted by `close`."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the folder exists."""
+        return self._folder is not None
+
+    @property
+    def path(self) -> Path:
+        """Return the folder, which is created if necessary."""
+        self.open()
+        assert self._folder is not None
+        return Path(self._folder.name)
+
+    def open(self) -> None:
+        """Create the folder, unless it exists."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="echat-eval-")
+
+    def close(self) -> None:
+        """Delete the folder, if there is one."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
 def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
-    """Return bytes (or base64) that claim to be sound, written to a file and read back.
+    """Write audio bytes (or base64) to a file and return a reference to it.
 
     Raises:
-        SystemFailure: they are no sound.
+        SystemFailure: the bytes are not audio, or too many.
     """
     from echat_eval.errors import BadData
     from echat_eval.io.audio import audio_ref

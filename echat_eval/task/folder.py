@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
-from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.hashing import fingerprint_of
+from echat_eval.io.jsonl import loads
 from echat_eval.io.schema import Rule, Schema, is_text, one_of, text, whole
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES
@@ -237,7 +237,7 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
 
 def _content_hash(settings: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     hashed = sorted((_without_paths(row) for row in rows), key=lambda row: str(row["id"]))
-    return hashlib.sha256(dumps({"task": dict(settings), "samples": hashed}).encode()).hexdigest()
+    return fingerprint_of({"task": dict(settings), "samples": hashed})
 
 
 def _without_paths(row: Mapping[str, Any]) -> dict[str, Any]:

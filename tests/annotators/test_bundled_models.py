@@ -28,7 +28,8 @@ from echat_eval.errors import (
     UsageError,
 )
 from echat_eval.io.audio import read_mono, write_wav
-from echat_eval.io.bundled_models import ASSETS, asset_file, file_sha256
+from echat_eval.io.bundled_models import ASSETS, asset_file
+from echat_eval.io.hashing import file_sha256
 from echat_eval.ports import Annotator, Scorer, System
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.scorers import SCORERS

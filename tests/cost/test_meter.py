@@ -9,13 +9,13 @@ from decimal import Decimal
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from echat_eval.cost.meter import Account, Meter, totals
+from echat_eval.cost.meter import Account, Meter, SpendingRow
 from echat_eval.cost.prices import Price, PriceTable, Tokens, read_prices
 from echat_eval.cost.tokens import MessageSize
+from echat_eval.cost.totals import json_of_spending, spending_from, totals
 from echat_eval.errors import BadData, Unavailable, UsageError, Withheld
 
 
@@ -23,6 +23,9 @@ class Client:
     def __init__(self, model: str = "m", base_url: str | None = "http://127.0.0.1:9/v1") -> None:
         self.model, self.base_url = model, base_url
         self.account: Account | None = None
+
+    def attach_account(self, account: Account | None) -> None:
+        self.account = account
 
 
 def price(**amounts: str) -> Price:
@@ -38,8 +41,8 @@ def table(**prices: Price) -> PriceTable:
 CHEAP = table(m=price(text_in="2.5", text_out="10"))
 
 
-def metered(limit: str | None, prices: PriceTable = CHEAP) -> tuple[Account, list[Any]]:
-    rows: list[Any] = []
+def metered(limit: str | None, prices: PriceTable = CHEAP) -> tuple[Account, list[SpendingRow]]:
+    rows: list[SpendingRow] = []
     meter = Meter(prices, limit=None if limit is None else Decimal(limit), log=rows.append)
     return meter.account("judge", "j", Client()), rows
 
@@ -135,13 +138,13 @@ def test_sums_are_exact_per_account() -> None:
     with other.call(Tokens(text_in=5)) as call:
         call.report_usage(Tokens(text_in=3, audio_out=2))
     costs = totals(rows)
-    judge = costs["judges"]["j"]
+    judge = costs.judges["j"]
     expected = Fraction("2.5") * (1000 * 1001 // 2) / 10**6 + Fraction(10) * 1000 / 10**6
-    assert Fraction(judge["money"]["USD"]) == expected == Fraction(account.meter.spent)
-    assert judge["tokens"] == {"text_in": 500_500, "text_out": 1000, "audio_in": 0, "audio_out": 0}
-    assert (judge["calls"], judge["lost"], judge["unpriced"]) == (1000, 0, 0)
-    system = costs["systems"]["s"]
-    assert (system["money"], system["unpriced"], system["tokens"]["audio_out"]) == ({}, 1, 2)
+    assert Fraction(judge.money["USD"]) == expected == Fraction(account.meter.spent)
+    assert judge.tokens == Tokens(text_in=500_500, text_out=1000)
+    assert (judge.calls, judge.lost, judge.unpriced) == (1000, 0, 0)
+    system = costs.systems["s"]
+    assert (system.money, system.unpriced, system.tokens.audio_out) == ({}, 1, 2)
     assert account.meter.line() == "1.2612 USD and 1 calls without a price, 1,001 calls"
 
 
@@ -156,10 +159,11 @@ def test_rejected_calls_cost_nothing_and_interrupted_ones_their_upper_bound() ->
     assert account.meter.spent == Decimal("0.0035")
     with account.call(upper_bound) as call:
         call.report_usage(Tokens(text_in=10))
-    judge = totals(rows)["judges"]["j"]
-    assert (judge["calls"], judge["lost"]) == (1, 1)
-    assert (judge["money"], judge["lost_at_most"]) == ({"USD": "0.000025"}, {"USD": "0.0035"})
-    assert judge["tokens"]["text_in"] == 10
+    judge = totals(rows).judges["j"]
+    assert (judge.calls, judge.lost) == (1, 1)
+    assert (judge.money, judge.lost_at_most) == ({"USD": Decimal("0.000025")}, {"USD": Decimal("0.0035")})
+    assert judge.tokens.text_in == 10
+    assert [spending_from(json_of_spending(row), "row") for row in rows] == rows
 
 
 class ServerLedger:
@@ -297,8 +301,8 @@ def test_a_limit_requires_an_upper_bound() -> None:
     unlimited, rows = metered(None)
     with pytest.raises(Unavailable), unlimited.call(None):
         raise Unavailable("time-out")
-    costs = totals(rows)["judges"]["j"]
-    assert (costs["lost"], costs["lost_at_most"], costs["unpriced"]) == (1, {}, 1)
+    costs = totals(rows).judges["j"]
+    assert (costs.lost, costs.lost_at_most, costs.unpriced) == (1, {}, 1)
 
 
 def test_the_progress_bar_shows_the_money_spent() -> None:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli.run import run
+from echat_eval.cost.totals import CallCosts
 from echat_eval.errors import Exit, UsageError
 from echat_eval.store.run_folder import RunFolder
 
@@ -87,9 +88,10 @@ def run_command(
     )
 
 
-def cost_of_omni(tmp_path: Path) -> dict[str, Any]:
-    cost: dict[str, Any] = RunFolder.existing(tmp_path / "run").manifest()["cost"]["systems"]["omni"]
-    return cost
+def cost_of_omni(tmp_path: Path) -> CallCosts:
+    cost = RunFolder.existing(tmp_path / "run").manifest().cost
+    assert cost is not None
+    return cost.systems["omni"]
 
 
 def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, serve: Serve) -> None:
@@ -97,8 +99,8 @@ def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, serve:
     result = run_command(tones, tmp_path, server)
     assert result.return_value == Exit.DONE, (result.output, result.exception)
     cost = cost_of_omni(tmp_path)
-    assert Fraction(cost["money"]["USD"]) == server.charged
-    assert cost["tokens"] == {
+    assert Fraction(cost.money["USD"]) == server.charged
+    assert cost.tokens.by_kind() == {
         "text_in": 240,
         "text_out": sum(range(11, 19)),
         "audio_in": sum(range(21, 29)),
@@ -118,7 +120,7 @@ def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, serve: Serve) -
     result = run_command(tones, tmp_path, server, *options, "--max-cost", "1")
     assert result.return_value == Exit.DONE
     assert server.calls == 8
-    assert Fraction(cost_of_omni(tmp_path)["money"]["USD"]) == server.charged
+    assert Fraction(cost_of_omni(tmp_path).money["USD"]) == server.charged
 
 
 def test_a_limit_without_bound_or_price_is_rejected_before_any_call(
@@ -143,7 +145,7 @@ def test_a_rejected_call_costs_nothing(tones: Path, tmp_path: Path, serve: Serve
     server = PaidServer(serve)
     server.status = status
     run_command(tones, tmp_path, server, "--set", "max_tokens=30", "--max-cost", "0.01")
-    assert "cost" not in RunFolder.existing(tmp_path / "run").manifest()
+    assert RunFolder.existing(tmp_path / "run").manifest().cost is None
 
 
 def test_the_estimate_of_a_system_includes_its_audio(tones: Path, tmp_path: Path, serve: Serve) -> None:

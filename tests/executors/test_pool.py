@@ -7,6 +7,7 @@ import builtins
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -502,7 +503,7 @@ def test_latency_is_measured_by_the_worker(tmp_path: Path) -> None:
 
     async def call_once() -> Any:
         await proxy.load()
-        result = await timed(proxy.respond, request, threads=Threads(1, "none"))
+        result = await timed(partial(proxy.respond, request), threads=Threads(1, "none"))
         await proxy.close()
         return result
 

@@ -118,8 +118,9 @@ def test_a_run_on_workers_writes_the_files_of_a_local_run(cluster: Any, tmp_path
     states = {row["state"] for row in rows(remote, "responses.jsonl")}
     assert states == {"value", "failed", "not applicable"}
     assert {Path(name).suffix for name in audio_files(remote)} == {".wav", ".flac"}
-    settings = RunFolder(remote).manifest()["settings"]["executor"]
-    assert (settings["name"], settings["workers"]) == ("ray", 2)
+    settings = RunFolder(remote).manifest().settings
+    assert settings is not None
+    assert (settings.executor.name, settings.executor.workers) == ("ray", 2)
 
 
 class WorkerKiller(Silent):
@@ -188,7 +189,7 @@ def test_the_copies_at_a_place_share_its_gpu(cluster: Any, tones: Path) -> None:
     system, annotator = remote_parts.OnGpu("system"), remote_parts.OnGpu("annotator")
     annotator.annotate = annotator.respond  # called as a system below: only its GPU matters
     with ray_workers([system], [annotator]) as placement:  # as many places as GPUs
-        assert placement.facts["workers"] == 2
+        assert placement.facts.workers == 2
         for owner in (*placement.systems, *placement.annotators):
             seen = event_loop.run(gpus_of_both_copies(owner, requests_of(tones)[:2]))
             assert sorted(gpu for gpu, _ in seen) == ["0", "1"]
@@ -254,7 +255,9 @@ def test_a_command_line_run_leaves_no_process(tmp_path: Path, tones: Path) -> No
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert completed.returncode == 0, completed.stderr
     assert "ray" not in completed.stderr.lower()
-    assert RunFolder(tmp_path / "run").manifest()["settings"]["executor"]["workers"] == 1
+    settings = RunFolder(tmp_path / "run").manifest().settings
+    assert settings is not None
+    assert settings.executor.workers == 1
     assert {row["state"] for row in rows(tmp_path / "run", "annotations.jsonl")} == {"value"}
     deadline = time.monotonic() + 20
     while (left := processes_of(str(tmp_path / "cache"))) and time.monotonic() < deadline:

@@ -140,7 +140,8 @@ def test_failures_count_as_the_worst_value(table: Table) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "state", "outcome"),
-    [("max_failed", "failed", "regress"), ("max_missing", "missing", "cannot tell")],
+    # 2 of 400 are not significantly above 0.1 %; tests/gate/test_gate_fails_closed.py has more failures.
+    [("max_failed", "failed", "cannot tell"), ("max_missing", "missing", "cannot tell")],
 )
 def test_shares_of_failed_and_missing_rows(table: Table, limit: str, state: str, outcome: str) -> None:
     rows = table(1, seed=2).assign(state="value")

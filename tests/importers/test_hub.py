@@ -104,7 +104,7 @@ def test_file_with_a_wrong_hash_is_deleted(
     with pytest.raises(RunError, match="do not match the hub's hash"):
         hub.fetch(tmp_path)
     assert not (tmp_path / name).exists()
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
     files[name] += b"and more"
     with pytest.raises(RunError, match="longer than"):
         hub.fetch(tmp_path)

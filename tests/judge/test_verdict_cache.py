@@ -11,7 +11,7 @@ from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import JudgeFailure
 from echat_eval.judge import JudgeClient, Question, load_judge
 from echat_eval.store.cache import Cache
-from tests.support.scripted_judge import ScriptedJudge, serving, verdict
+from echat_eval.testing import ScriptedChatServer, judge_verdict, prompt_of
 
 
 def question(n: int) -> Question:
@@ -25,18 +25,16 @@ def question(n: int) -> Question:
 
 
 def client_of(
-    judge: ScriptedJudge, cache: Cache | None, store: Path | None = None, model: str = "m"
+    judge: ScriptedChatServer, cache: Cache | None, store: Path | None = None, model: str = "m"
 ) -> JudgeClient:
-    judge_client = JudgeClient(
-        load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store
+    return JudgeClient(
+        load_judge("echat-r1"), ChatClient(model=model, base_url=judge.url), store=store, cache=cache
     )
-    judge_client.cache = cache
-    return judge_client
 
 
-def question_count(judge: ScriptedJudge) -> int:
+def question_count(judge: ScriptedChatServer) -> int:
     """Return the number of questions sent, without requests for the server's identity."""
-    return len(judge.prompts())
+    return len(judge.prompts)
 
 
 def ask(judge_client: JudgeClient, count: int = 5) -> list[Any]:
@@ -46,12 +44,12 @@ def ask(judge_client: JudgeClient, count: int = 5) -> list[Any]:
         judge_client.close()
 
 
-def grading(prompt: str, request: dict[str, Any]) -> str:
-    return verdict(sum(map(ord, prompt)) % 6, 2, 3)
+def grading(request: dict[str, Any]) -> str:
+    return judge_verdict(sum(map(ord, prompt_of(request))) % 6, 2, 3)
 
 
 def test_another_run_reuses_verdicts_of_the_same_server(own_cache: Path, tmp_path: Path) -> None:
-    with serving(ScriptedJudge(grading)) as judge, Cache(own_cache) as cache:
+    with ScriptedChatServer(grading) as judge, Cache(own_cache) as cache:
         first = ask(client_of(judge, cache, tmp_path / "a.jsonl"))
         assert question_count(judge) == 5
         second = ask(client_of(judge, cache, tmp_path / "b.jsonl"))
@@ -64,17 +62,17 @@ def test_another_run_reuses_verdicts_of_the_same_server(own_cache: Path, tmp_pat
 
 @pytest.mark.parametrize("change", ["server", "model", "nameless"])
 def test_verdicts_of_another_server_are_not_reused(own_cache: Path, change: str) -> None:
-    with serving(ScriptedJudge(grading)) as judge, Cache(own_cache) as cache:
+    with ScriptedChatServer(grading) as judge, Cache(own_cache) as cache:
         if change == "nameless":
-            judge.server_name = None
+            judge.fingerprint = None
         ask(client_of(judge, cache))
-        judge.server_name = "fp_other" if change == "server" else judge.server_name
+        judge.fingerprint = "fp_other" if change == "server" else judge.fingerprint
         ask(client_of(judge, cache, model="m2" if change == "model" else "m"))
         assert question_count(judge) == 10
 
 
 def test_invalid_verdict_is_not_cached(own_cache: Path) -> None:
-    with serving(ScriptedJudge(lambda p, r: "no verdict")) as judge, Cache(own_cache) as cache:
+    with ScriptedChatServer(lambda request: "no verdict") as judge, Cache(own_cache) as cache:
         judge_client = client_of(judge, cache)
         with pytest.raises(JudgeFailure):
             judge_client.rule(question(0))
@@ -85,7 +83,7 @@ def test_invalid_verdict_is_not_cached(own_cache: Path) -> None:
 
 
 def test_without_a_cache_all_questions_are_sent(own_cache: Path) -> None:
-    with serving(ScriptedJudge(grading)) as judge:
+    with ScriptedChatServer(grading) as judge:
         ask(client_of(judge, None))
         ask(client_of(judge, None))
         assert question_count(judge) == 10

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,22 @@ from click.testing import CliRunner
 from echat_eval.cli.run import run as run_command
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import SystemFailure, Unavailable
-from echat_eval.io.hashing import sha256_of_file
+from echat_eval.io.hashing import file_sha256
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.cache import Cache
+from echat_eval.store.manifest import CacheCounts
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
+from echat_eval.testing import ScriptedAnnotator, ScriptedSystem
 
 
-class Duration:
-    """An annotator that counts its calls."""
-
-    name = "duration"
-    version = "1"
-
-    def __init__(self, weights: str = "w1") -> None:
-        self.weights = weights
-        self.calls = 0
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        self.calls += 1
-        return {"seconds": audio.seconds}
-
-    def fingerprint(self) -> str:
-        return self.weights
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def duration(weights: str = "w1") -> ScriptedAnnotator:
+    """Return an annotator of the length of a reply."""
+    return ScriptedAnnotator(lambda audio, _: {"seconds": audio.seconds}, "duration", fingerprint=weights)
 
 
 def speaking(request: Request) -> Reply:
@@ -85,12 +71,12 @@ def cache(own_cache: Path) -> Cache:
     return Cache(own_cache)
 
 
-def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
-    system, annotator = scripted(speaking), Duration()
+def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, cache: Cache) -> None:
+    system, annotator = ScriptedSystem(speaking), duration()
     first = run_systems(tmp_path / "a", tones, [system], cache, [annotator])
-    assert (len(system.request_ids), annotator.calls) == (8, 8)
+    assert (len(system.requests), len(annotator.audios)) == (8, 8)
     second = run_systems(tmp_path / "b", tones, [system], cache, [annotator])
-    assert (len(system.request_ids), annotator.calls) == (8, 8)
+    assert (len(system.requests), len(annotator.audios)) == (8, 8)
     assert rows_without_times(first) == rows_without_times(second)
     for response in second.responses().values():
         assert response.cached
@@ -99,13 +85,17 @@ def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, scripted: Any
         assert response.reply.audio.path.is_relative_to(second.path)
     values = {k: v.values for k, v in first.annotations().items()}
     assert values == {k: v.values for k, v in second.annotations().items()}
-    assert first.manifest()["cache"] == {
+    assert first.manifest().cache == {
+        "annotation": {"duration": CacheCounts(hits=0, stored=8)},
+        "response": {"scripted": CacheCounts(hits=0, stored=8)},
+    }
+    assert second.manifest().cache == {
+        "annotation": {"duration": CacheCounts(hits=8, stored=0)},
+        "response": {"scripted": CacheCounts(hits=8, stored=0)},
+    }
+    assert json.loads((first.path / "manifest.json").read_text())["cache"] == {
         "annotation": {"duration": {"hits": 0, "stored": 8}},
         "response": {"scripted": {"hits": 0, "stored": 8}},
-    }
-    assert second.manifest()["cache"] == {
-        "annotation": {"duration": {"hits": 8, "stored": 0}},
-        "response": {"scripted": {"hits": 8, "stored": 0}},
     }
     # The second run has measured no latency.
     seconds = [score for score in second.scores().values() if score.metric == "seconds"]
@@ -114,16 +104,17 @@ def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, scripted: Any
     # The same command once more has nothing to do.
     before = (second.path / "manifest.json").read_text()
     run_systems(tmp_path / "b", tones, [system], cache, [annotator])
-    assert json.loads(before)["cache"] == RunFolder(tmp_path / "b").manifest()["cache"]
+    after = (second.path / "manifest.json").read_text()
+    assert json.loads(before)["cache"] == json.loads(after)["cache"]
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "settings", "name", "audio"])
 def test_rows_are_made_again_if_the_system_or_the_audio_changes(
-    tones: Path, tmp_path: Path, scripted: Any, cache: Cache, change: str
+    tones: Path, tmp_path: Path, cache: Cache, change: str
 ) -> None:
-    run_systems(tmp_path / "a", tones, [scripted(speaking)], cache)
+    run_systems(tmp_path / "a", tones, [ScriptedSystem(speaking)], cache)
     settings = {"heat": 1} if change == "settings" else {}
-    system = scripted(speaking, name="other" if change == "name" else "scripted", **settings)
+    system = ScriptedSystem(speaking, name="other" if change == "name" else "scripted", settings=settings)
     if change == "fingerprint":
         system.fingerprint_value = "scripted-2"
     data, expected = tones, 8
@@ -140,30 +131,26 @@ def test_rows_are_made_again_if_the_system_or_the_audio_changes(
         (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         expected = 1
     run_systems(tmp_path / "b", data, [system], cache)
-    assert len(system.request_ids) == expected
+    assert len(system.requests) == expected
 
 
-def test_annotations_are_made_again_with_other_weights(
-    tones: Path, tmp_path: Path, scripted: Any, cache: Cache
-) -> None:
-    run_systems(tmp_path / "a", tones, [scripted(speaking)], cache, [Duration()])
-    annotator = Duration("w2")
-    run_systems(tmp_path / "b", tones, [scripted(speaking)], cache, [annotator])
-    assert annotator.calls == 8
+def test_annotations_are_made_again_with_other_weights(tones: Path, tmp_path: Path, cache: Cache) -> None:
+    run_systems(tmp_path / "a", tones, [ScriptedSystem(speaking)], cache, [duration()])
+    annotator = duration("w2")
+    run_systems(tmp_path / "b", tones, [ScriptedSystem(speaking)], cache, [annotator])
+    assert len(annotator.audios) == 8
 
 
-def test_a_system_without_a_fingerprint_is_always_called(
-    tones: Path, tmp_path: Path, scripted: Any, cache: Cache
-) -> None:
-    system = scripted(speaking)
+def test_a_system_without_a_fingerprint_is_always_called(tones: Path, tmp_path: Path, cache: Cache) -> None:
+    system = ScriptedSystem(speaking)
     system.fingerprint_value = None
     run_systems(tmp_path / "a", tones, [system], cache)
     run = run_systems(tmp_path / "b", tones, [system], cache)
-    assert len(system.request_ids) == 16
-    assert "cache" not in run.manifest()
+    assert len(system.requests) == 16
+    assert run.manifest().cache == {}
 
 
-def test_rows_with_errors_are_made_again(tones: Path, tmp_path: Path, scripted: Any, cache: Cache) -> None:
+def test_rows_with_errors_are_made_again(tones: Path, tmp_path: Path, cache: Cache) -> None:
     def failing(request: Request) -> Reply:
         seed = int(request.audio.sha256[:8], 16) % 3
         if seed == 0:
@@ -172,32 +159,32 @@ def test_rows_with_errors_are_made_again(tones: Path, tmp_path: Path, scripted: 
             raise Unavailable("429")
         return speaking(request)
 
-    first = scripted(failing)
+    first = ScriptedSystem(failing)
     run = run_systems(tmp_path / "a", tones, [first], cache)
     states = [response.state for response in run.responses().values()]
     assert len(set(states)) == 3
-    second = scripted(speaking)
+    second = ScriptedSystem(speaking)
     run_systems(tmp_path / "b", tones, [second], cache)
-    assert len(second.request_ids) == 8 - states.count("value")
+    assert len(second.requests) == 8 - states.count("value")
 
 
 def test_without_a_cache_no_row_is_found_or_stored(
-    tones: Path, tmp_path: Path, scripted: Any, cache: Cache, own_cache: Path
+    tones: Path, tmp_path: Path, cache: Cache, own_cache: Path
 ) -> None:
-    run_systems(tmp_path / "a", tones, [scripted(speaking)], None)
+    run_systems(tmp_path / "a", tones, [ScriptedSystem(speaking)], None)
     assert list(own_cache.iterdir()) == []
-    run_systems(tmp_path / "b", tones, [scripted(speaking)], cache)
-    system = scripted(speaking)
+    run_systems(tmp_path / "b", tones, [ScriptedSystem(speaking)], cache)
+    system = ScriptedSystem(speaking)
     run = run_systems(tmp_path / "c", tones, [system], None)
-    assert len(system.request_ids) == 8
+    assert len(system.requests) == 8
     assert not any(response.cached for response in run.responses().values())
 
 
 def test_a_broken_cache_stops_no_run(
-    tones: Path, tmp_path: Path, scripted: Any, own_cache: Path, caplog: pytest.LogCaptureFixture
+    tones: Path, tmp_path: Path, own_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (own_cache / "cache.sqlite3").write_bytes(b"no database, " * 1000)
-    run = run_systems(tmp_path / "a", tones, [scripted(speaking)], Cache(own_cache), [Duration()])
+    run = run_systems(tmp_path / "a", tones, [ScriptedSystem(speaking)], Cache(own_cache), [duration()])
     assert {response.state for response in run.responses().values()} == {"value"}
     assert len([r for r in caplog.records if "the run continues without it" in r.getMessage()]) == 1
 
@@ -205,24 +192,14 @@ def test_a_broken_cache_stops_no_run(
 # -- weights that change behind the same path or URL ------------------------------
 
 
-class WithWeights:
-    """A system whose weights are a file."""
-
-    name = "with-weights"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.calls = 0
-
-    def respond(self, request: Request) -> Reply:
-        self.calls += 1
-        return Reply(text=self.path.read_text())
-
-    def fingerprint(self) -> str:
-        return sha256_of_file(self.path)
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"weights": self.path.name}
+def with_weights(path: Path) -> ScriptedSystem:
+    """Return a system whose weights are a file."""
+    return ScriptedSystem(
+        lambda _: path.read_text(),
+        "with-weights",
+        fingerprint=file_sha256(path),
+        settings={"weights": path.name},
+    )
 
 
 def words_of(run: RunFolder) -> set[str]:
@@ -232,13 +209,13 @@ def words_of(run: RunFolder) -> set[str]:
 def test_replies_are_not_reused_after_the_weights_change(tones: Path, tmp_path: Path, cache: Cache) -> None:
     weights = tmp_path / "weights.bin"
     weights.write_text("old")
-    assert words_of(run_systems(tmp_path / "a", tones, [WithWeights(weights)], cache)) == {"old"}
+    assert words_of(run_systems(tmp_path / "a", tones, [with_weights(weights)], cache)) == {"old"}
     weights.write_text("new")
-    assert words_of(run_systems(tmp_path / "b", tones, [WithWeights(weights)], cache)) == {"new"}
+    assert words_of(run_systems(tmp_path / "b", tones, [with_weights(weights)], cache)) == {"new"}
     weights.write_text("old")
-    again = WithWeights(weights)
+    again = with_weights(weights)
     assert words_of(run_systems(tmp_path / "c", tones, [again], cache)) == {"old"}
-    assert again.calls == 0
+    assert again.requests == []
 
 
 PROGRAM = """#!{python}
@@ -311,4 +288,4 @@ def test_the_command_uses_the_cache_unless_disabled(tones: Path, tmp_path: Path)
 def test_replies_of_the_canned_system_are_not_cached(tones: Path, tmp_path: Path) -> None:
     command(tones, tmp_path / "a", "canned")
     command(tones, tmp_path / "b", "canned")
-    assert "response" not in RunFolder(tmp_path / "b").manifest().get("cache", {})
+    assert "response" not in RunFolder(tmp_path / "b").manifest().cache

@@ -1,4 +1,4 @@
-"""A model that changed behind the same URL is asked again, whatever the cache holds of the one before."""
+"""Cached replies are not used if the model behind the same URL may have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from echat_eval.systems import build_system
 from echat_eval.task import load_task
 
 
-def go(out: Path, tones: Path, spec: str, settings: dict[str, Any], cache: Cache) -> RunFolder:
+def run_once(out: Path, tones: Path, spec: str, settings: dict[str, Any], cache: Cache) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
             run,
@@ -40,7 +40,7 @@ def cached_in(run: RunFolder) -> set[bool]:
     return {response.cached for response in run.responses().values()}
 
 
-def test_a_server_that_says_what_it_serves(
+def test_a_changed_server_fingerprint_invalidates_cached_replies(
     tones: Path, tmp_path: Path, serve: Callable[[Any], Any], own_cache: Path
 ) -> None:
     served = {"weights": "w1"}
@@ -52,21 +52,21 @@ def test_a_server_that_says_what_it_serves(
             http.reply(json.dumps({"text": f"from {served['weights']}"}), "application/json")
 
     server, cache = serve(script), Cache(own_cache)
-    asked = lambda: sum(method == "POST" for method, *_ in server.got)  # noqa: E731
-    assert words_of(go(tmp_path / "a", tones, f"mine={server.url}/", {}, cache)) == {"from w1"}
-    assert cached_in(go(tmp_path / "b", tones, f"mine={server.url}/", {}, cache)) == {True}
-    assert asked() == 8
+    posts = lambda: sum(method == "POST" for method, *_ in server.received)  # noqa: E731
+    assert words_of(run_once(tmp_path / "a", tones, f"mine={server.url}/", {}, cache)) == {"from w1"}
+    assert cached_in(run_once(tmp_path / "b", tones, f"mine={server.url}/", {}, cache)) == {True}
+    assert posts() == 8
     served["weights"] = "w2"
-    run = go(tmp_path / "c", tones, f"mine={server.url}/", {}, cache)
-    assert (words_of(run), cached_in(run), asked()) == ({"from w2"}, {False}, 16)
-    # One that does not say is asked every time.
+    run = run_once(tmp_path / "c", tones, f"mine={server.url}/", {}, cache)
+    assert (words_of(run), cached_in(run), posts()) == ({"from w2"}, {False}, 16)
+    # Without a fingerprint, every reply is requested.
     served["weights"] = ""
     for out in ("d", "e"):
-        assert cached_in(go(tmp_path / out, tones, f"mine={server.url}/", {}, cache)) == {False}
-    assert asked() == 32
+        assert cached_in(run_once(tmp_path / out, tones, f"mine={server.url}/", {}, cache)) == {False}
+    assert posts() == 32
 
 
-def test_a_chat_server_that_names_its_model_alone_is_asked_every_time(
+def test_replies_of_a_chat_server_without_version_are_not_cached(
     tones: Path, tmp_path: Path, serve: Callable[[Any], Any], own_cache: Path
 ) -> None:
     served = {"weights": "w1"}
@@ -81,10 +81,10 @@ def test_a_chat_server_that_names_its_model_alone_is_asked_every_time(
 
     server, cache = serve(script), Cache(own_cache)
     settings = {"model": "m-2026-01-01", "url": f"{server.url}/v1"}
-    first = go(tmp_path / "a", tones, "openai-chat", settings, cache)
+    first = run_once(tmp_path / "a", tones, "openai-chat", settings, cache)
     assert words_of(first) == {"from w1"}
-    # There is a fingerprint, so the run itself is not asked twice; but it is hardly more than a name.
-    assert first.manifest()["systems"]["m-2026-01-01"]["fingerprint"] is not None
+    # There is a fingerprint, so that the run is not repeated; but it is hardly more than a name.
+    assert first.manifest().systems["m-2026-01-01"].fingerprint is not None
     served["weights"] = "w2"
-    again = go(tmp_path / "b", tones, "openai-chat", settings, cache)
+    again = run_once(tmp_path / "b", tones, "openai-chat", settings, cache)
     assert (words_of(again), cached_in(again)) == ({"from w2"}, {False})

@@ -1,4 +1,4 @@
-"""Every part of the cascade can be replaced by one's own: ear, language model, voice."""
+"""Every part of the cascade can be replaced: recogniser, language model and voice."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import numpy as np
 from echat_eval.records import Waveform
 
 
-class Ear:
-    name, version = "ear", "1"
+class Recogniser:
+    name, version = "recogniser", "1"
 
     def annotate(self, audio, *, language):
         return {"hypothesis": "heard " + audio.sha256[:6]}
 
     def fingerprint(self):
-        return "ear-1"
+        return "recogniser-1"
 
     def settings(self):
         return {}
@@ -41,7 +41,7 @@ class Voice:
 """
 
 
-def test_ear_model_and_voice_of_ones_own(
+def test_recogniser_language_model_and_voice_can_be_replaced(
     tmp_path: Path, requests: list[Request], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_parts.py").write_text(PARTS)
@@ -58,18 +58,23 @@ def test_ear_model_and_voice_of_ones_own(
     server = serve(lambda h: h.reply(json.dumps(answer), "application/json"))
     system = build_system(
         "cascade",
-        {"asr": "my_parts:Ear", "tts": "my_parts:Voice", "llm_url": f"{server.url}/v1", "llm_model": "m"},
+        {
+            "asr": "my_parts:Recogniser",
+            "tts": "my_parts:Voice",
+            "llm_url": f"{server.url}/v1",
+            "llm_model": "m",
+        },
     )
     turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="Go on."))
     reply = system.respond(replace(requests[0], history=turns))
     assert (reply.text, reply.audio.samples.size, reply.audio.sample_rate) == ("So it is.", 2400, 8000)
-    messages = json.loads(server.got[-1][3])["messages"]
+    messages = json.loads(server.received[-1][3])["messages"]
     assert [m["content"] for m in messages[1:]] == [
         f"heard {requests[1].audio.sha256[:6]}",
         "Go on.",
         f"heard {requests[0].audio.sha256[:6]}",
     ]
-    # Asked a question, the model is asked that question instead of being told to converse.
+    # An instruction replaces the system prompt.
     system.respond(replace(requests[0], instruction="Which emotion?"))
-    assert json.loads(server.got[-1][3])["messages"][0]["content"] == "Which emotion?"
+    assert json.loads(server.received[-1][3])["messages"][0]["content"] == "Which emotion?"
     system.close()

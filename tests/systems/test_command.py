@@ -1,4 +1,4 @@
-"""A program as a system, by real programs: a shell script, and small Python scripts that misbehave."""
+"""A program as a system: a shell script, and small Python scripts with faults."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from echat_eval.systems import build_system
 from echat_eval.systems.command import Command
 from echat_eval.task import load_task
 
-HEAD = f"#!{sys.executable}\nimport sys, json, os, time\n"
+SHEBANG_AND_IMPORTS = f"#!{sys.executable}\nimport sys, json, os, time\n"
 
 
-def script(folder: Path, body: str, name: str = "infer.py", head: str = HEAD) -> Path:
+def script(folder: Path, body: str, name: str = "infer.py", head: str = SHEBANG_AND_IMPORTS) -> Path:
     path = folder / name
     path.write_text(head + body)
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -44,7 +44,7 @@ def opened(path: Path, **settings: Any) -> Command:
     return Command(str(path), **{"timeout": 20.0, **settings})
 
 
-def test_a_shell_script_is_a_system_from_the_command_line_on(tmp_path: Path, tones: Path) -> None:
+def test_a_shell_script_is_a_system(tmp_path: Path, tones: Path) -> None:
     path = script(
         tmp_path,
         'while IFS= read -r line; do\n  id=${line#*\\"id\\":\\"}; id=${id%%\\"*}\n'
@@ -65,13 +65,13 @@ def test_a_shell_script_is_a_system_from_the_command_line_on(tmp_path: Path, ton
             progress=Silent(),
         )
         found = run.responses()
-    asked = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
+    request_ids = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
     assert {sample: r.reply.text for (_, _, sample), r in found.items()} == {
-        sample: f"I hear you, {name}." for sample, name in asked.items()
+        sample: f"I hear you, {name}." for sample, name in request_ids.items()
     }
 
 
-def test_one_process_answers_all_and_ends_with_close(tmp_path: Path, requests: list[Request]) -> None:
+def test_one_process_answers_all_requests_and_stops_on_close(tmp_path: Path, requests: list[Request]) -> None:
     system = opened(script(tmp_path, ECHO))
     replies = [system.respond(request).text for request in requests]
     assert [text.split(" heard ")[1] for text in replies] == [r.audio.path.name for r in requests]
@@ -82,7 +82,7 @@ def test_one_process_answers_all_and_ends_with_close(tmp_path: Path, requests: l
         os.kill(pids.pop(), 0)
 
 
-def test_a_batch_may_come_back_in_any_order(tmp_path: Path, requests: list[Request]) -> None:
+def test_replies_of_a_batch_may_have_any_order(tmp_path: Path, requests: list[Request]) -> None:
     body = """
 import itertools
 while True:
@@ -96,7 +96,7 @@ while True:
     system.close()
 
 
-def test_a_program_that_dies_is_said_with_its_last_words_and_started_again(
+def test_a_crash_is_reported_with_stderr_and_the_program_restarts(
     tmp_path: Path, requests: list[Request]
 ) -> None:
     body = """
@@ -116,7 +116,7 @@ for line in sys.stdin:
     system.close()
 
 
-def test_a_program_that_ends_after_every_reply_costs_no_row(tmp_path: Path, requests: list[Request]) -> None:
+def test_a_program_may_exit_after_every_reply(tmp_path: Path, requests: list[Request]) -> None:
     body = """
 q = json.loads(sys.stdin.readline())
 print(json.dumps({"id": q["id"], "text": "once"}))
@@ -128,9 +128,7 @@ print(json.dumps({"id": q["id"], "text": "once"}))
     system.close()
 
 
-def test_a_crash_on_every_try_has_failed_whatever_the_process_is_called(
-    tmp_path: Path, tones: Path, impatient: RetryPolicy
-) -> None:
+def test_a_crash_on_every_try_is_a_failure(tmp_path: Path, tones: Path, quick_retry: RetryPolicy) -> None:
     body = 'sys.stdin.readline(); sys.stderr.write("[%d] died at %f" % (os.getpid(), time.time())); sys.exit(1)\n'
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
@@ -139,15 +137,13 @@ def test_a_crash_on_every_try_has_failed_whatever_the_process_is_called(
             tasks=[load_task("emotion", data=tones)],
             annotators=[],
             scorers=[],
-            retry_policy=impatient,
+            retry_policy=quick_retry,
             progress=Silent(),
         )
         assert {r.state for r in run.responses().values()} == {"failed"}
 
 
-def test_a_program_that_hangs_leaves_the_row_missing_and_no_process(
-    tmp_path: Path, requests: list[Request]
-) -> None:
+def test_a_hanging_program_is_killed_and_its_row_is_missing(tmp_path: Path, requests: list[Request]) -> None:
     body = 'open(sys.argv[0] + ".pid", "w").write(str(os.getpid())); time.sleep(600)\n'
     path = script(tmp_path, body)
     system = opened(path, timeout=0.5, start_timeout=0.5)
@@ -158,7 +154,7 @@ def test_a_program_that_hangs_leaves_the_row_missing_and_no_process(
     system.close()
 
 
-def test_a_program_that_reads_nothing_blocks_nobody(tmp_path: Path, requests: list[Request]) -> None:
+def test_a_program_that_reads_nothing_times_out(tmp_path: Path, requests: list[Request]) -> None:
     system = opened(script(tmp_path, "time.sleep(600)\n"), timeout=0.2, start_timeout=0.2)
     long = [replace(r, id=f"{r.id}-{n}", instruction="x" * 20_000) for n in range(2) for r in requests]
     begun = time.monotonic()
@@ -168,12 +164,12 @@ def test_a_program_that_reads_nothing_blocks_nobody(tmp_path: Path, requests: li
     system.close()
 
 
-def test_an_argument_that_is_no_file_name_is_only_hashed(tmp_path: Path) -> None:
+def test_a_long_argument_is_hashed_as_text(tmp_path: Path) -> None:
     path = script(tmp_path, ECHO)
     assert Command(f"{path} {'x' * 5000}").fingerprint() != Command(f"{path} {'y' * 5000}").fingerprint()
 
 
-def test_what_a_program_starts_ends_with_it(tmp_path: Path, requests: list[Request]) -> None:
+def test_child_processes_stop_with_the_program(tmp_path: Path, requests: list[Request]) -> None:
     body = f"""
 import subprocess
 child = subprocess.Popen([{sys.executable!r}, "-c", "import time; time.sleep(600)"])
@@ -189,10 +185,10 @@ for line in sys.stdin:
             break
         time.sleep(0.1)
     else:
-        pytest.fail("the child runs on")
+        pytest.fail("the child is still running")
 
 
-def test_keys_do_not_reach_the_program_unless_they_are_named(
+def test_secrets_reach_the_program_only_if_named(
     tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "HTTPS_PROXY", "PLAIN")
@@ -211,30 +207,30 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("statement", "reason"),
     [
-        ('print("{broken")', "begins like JSON and is not"),
-        ('print(json.dumps({"id": "other", "text": "x"}))', "id 'other', which was not asked"),
-        ('print(json.dumps({"id": q["id"], "text": 7}))', "'text' is a int; expected text"),
+        ('print("{broken")', "starts with '{' but is not JSON"),
+        ('print(json.dumps({"id": "other", "text": "x"}))', "id 'other', which matches no request"),
+        ('print(json.dumps({"id": q["id"], "text": 7}))', "'text' is 7, expected text"),
         ('print(json.dumps({"id": q["id"], "answer": "x"}))', "unknown key 'answer'"),
-        ('print(json.dumps({"id": q["id"], "error": "too loud"}))', "the system said: too loud"),
+        ('print(json.dumps({"id": q["id"], "error": "too loud"}))', "the system reported: too loud"),
         ('print(json.dumps({"id": q["id"], "audio": "gone.wav"}))', "broken reply audio: .*no such file"),
         ('print(json.dumps({"id": q["id"], "audio_base64": "!"}))', "broken reply audio: not base64"),
     ],
 )
-def test_a_reply_in_another_form_has_failed_with_the_reason(
-    tmp_path: Path, requests: list[Request], said: str, reason: str
+def test_a_malformed_reply_is_a_failure_with_a_reason(
+    tmp_path: Path, requests: list[Request], statement: str, reason: str
 ) -> None:
-    system = opened(script(tmp_path, f"for line in sys.stdin:\n    q = json.loads(line)\n    {said}\n"))
+    system = opened(script(tmp_path, f"for line in sys.stdin:\n    q = json.loads(line)\n    {statement}\n"))
     with pytest.raises(SystemFailure, match=reason):
         system.respond(requests[0])
     system.close()
 
 
-def test_a_line_without_end_is_given_up(
+def test_an_endless_line_is_a_failure(
     tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echat_eval.systems.program.MAX_LINE_BYTES", 10_000)
+    monkeypatch.setattr("echat_eval.systems.program.MAX_REPLY_BYTES", 10_000)
     system = opened(script(tmp_path, 'while True:\n    sys.stdout.write("{" * 4096)\n'))
     with pytest.raises(SystemFailure, match="a line longer than 10,000 bytes"):
         system.respond(requests[0])
@@ -278,7 +274,7 @@ def test_a_program_may_be_called_once_per_request(tmp_path: Path, requests: list
     system.close()
 
 
-def test_a_failing_call_is_no_reply(tmp_path: Path, requests: list[Request]) -> None:
+def test_a_failing_call_is_a_failure(tmp_path: Path, requests: list[Request]) -> None:
     path = script(tmp_path, 'print("half"); sys.exit("no GPU")\n')
     system = Command(f"{path} {{audio}}")
     with pytest.raises(SystemFailure, match=r"exit code 1 .*no GPU"):
@@ -303,6 +299,6 @@ def test_the_fingerprint_follows_program_arguments_and_named_files(tmp_path: Pat
 
 
 @pytest.mark.parametrize("program", ["", "'", "./nothing-here", "no-such-program-anywhere"])
-def test_a_program_that_is_not_there_is_misuse(program: str) -> None:
+def test_an_absent_program_is_a_usage_error(program: str) -> None:
     with pytest.raises(UsageError):
         Command(program).load()

@@ -1,4 +1,4 @@
-"""Samples with history reach every adapter that can take them; the others say not applicable."""
+"""Dialogue history reaches every adapter that supports it; for the others the row is not applicable."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Path:
+def dialogues(tmp_path: Path) -> Path:
     """A task of two dialogues of three turns, imported from HumDial's form."""
     rows = []
     for d in range(2):
@@ -40,13 +40,13 @@ def talk(tmp_path: Path) -> Path:
     (tmp_path / "src" / "en" / "task.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     write_task(
         importer("humdial")(tmp_path / "src", ImportOptions(source="real")),
-        tmp_path / "talk",
-        name="talk",
+        tmp_path / "dialogues",
+        name="dialogues",
         title="T",
         licence="L",
         description="D",
     )
-    return tmp_path / "talk"
+    return tmp_path / "dialogues"
 
 
 def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
@@ -54,7 +54,7 @@ def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
         evaluate(
             run,
             systems=[system],
-            tasks=[load_task("talk", data=data)],
+            tasks=[load_task("dialogues", data=data)],
             annotators=[],
             scorers=[],
             retry_policy=RetryPolicy(tries=1),
@@ -67,7 +67,7 @@ def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
 SEEN = [("user", "turn 1", True), ("assistant", "I see.", False), ("user", "turn 2", True)]
 
 
-def test_a_program_gets_the_whole_dialogue(talk: Path, tmp_path: Path) -> None:
+def test_a_program_gets_the_whole_dialogue(dialogues: Path, tmp_path: Path) -> None:
     script = tmp_path / "infer.py"
     script.write_text(
         f"#!{sys.executable}\nimport sys, json, os\nfor line in sys.stdin:\n    q = json.loads(line)\n"
@@ -75,39 +75,39 @@ def test_a_program_gets_the_whole_dialogue(talk: Path, tmp_path: Path) -> None:
         '    print(json.dumps({"id": q["id"], "text": json.dumps(seen)}), flush=True)\n'
     )
     script.chmod(0o755)
-    kinds, found = states(build_system(f"command:{script}"), talk, tmp_path / "run")
-    assert kinds == {"value"}
+    found_states, found = states(build_system(f"command:{script}"), dialogues, tmp_path / "run")
+    assert found_states == {"value"}
     assert all([tuple(t) for t in json.loads(r.reply.text)] == SEEN for r in found)
 
 
-def test_a_server_gets_it_as_json_and_says_so_where_it_cannot(
-    talk: Path, tmp_path: Path, serve: Callable[..., Any]
+def test_a_server_gets_history_as_json_only(
+    dialogues: Path, tmp_path: Path, serve: Callable[..., Any]
 ) -> None:
     server = serve(lambda h: h.reply("ok") if h.command == "POST" else h.reply(status=404))
-    assert states(build_system(server.url, {"send": "json"}), talk, tmp_path / "json")[0] == {"value"}
-    body = json.loads(next(got[3] for got in server.got if got[0] == "POST"))
+    assert states(build_system(server.url, {"send": "json"}), dialogues, tmp_path / "json")[0] == {"value"}
+    body = json.loads(next(got[3] for got in server.received if got[0] == "POST"))
     assert [(t["role"], t.get("text"), "audio_base64" in t) for t in body["history"]] == SEEN
-    kinds, found = states(build_system(server.url), talk, tmp_path / "audio")
-    assert kinds == {"not applicable"}
+    found_states, found = states(build_system(server.url), dialogues, tmp_path / "audio")
+    assert found_states == {"not applicable"}
     assert "set send=json" in found[0].reason
 
 
-def test_a_chat_server_gets_earlier_sounds_as_sounds(
-    talk: Path, tmp_path: Path, serve: Callable[..., Any]
+def test_a_chat_server_gets_earlier_user_turns_as_audio(
+    dialogues: Path, tmp_path: Path, serve: Callable[..., Any]
 ) -> None:
     answer = json.dumps({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
     server = serve(lambda h: h.reply(answer, "application/json"))
     system = build_system("openai-chat:omni", {"url": f"{server.url}/v1"})
-    assert states(system, talk, tmp_path / "run")[0] == {"value"}
-    messages = json.loads(next(got[3] for got in server.got if got[0] == "POST"))["messages"]
+    assert states(system, dialogues, tmp_path / "run")[0] == {"value"}
+    messages = json.loads(next(got[3] for got in server.received if got[0] == "POST"))["messages"]
     assert [m["role"] for m in messages] == ["user", "assistant", "user", "user"]
     assert [isinstance(m["content"], list) for m in messages] == [True, False, True, True]
 
 
-def test_another_history_is_another_request_and_is_handed_out(talk: Path, tmp_path: Path) -> None:
+def test_requests_differ_by_history_and_are_exported_with_it(dialogues: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         command_line,
-        ["export", "requests", "--data", str(talk), "--task", "talk", "--out", str(tmp_path / "q")],
+        ["export", "requests", "--data", str(dialogues), "--task", "dialogues", "--out", str(tmp_path / "q")],
         catch_exceptions=False,
     )
     assert "2 requests" in done.output

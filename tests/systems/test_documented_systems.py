@@ -1,4 +1,4 @@
-"""What docs/systems.md says is done as it says: its files are written, its commands typed, its answers scored."""
+"""The files and commands of docs/systems.md work as documented."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from echat_eval.cli import command_line
 from echat_eval.testing import check_system
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
@@ -37,8 +37,8 @@ def folder(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def typed(start: str) -> list[str]:
-    """Return the words of the page's only command that begins so."""
+def documented_command(start: str) -> list[str]:
+    """Return the arguments of the page's only command with this start."""
     (line,) = [line for line in COMMANDS if line.startswith(start)]
     return shlex.split(line)[1:]
 
@@ -57,7 +57,7 @@ def replies(path: str) -> dict[str, dict]:
     return {row["sample_id"]: row for row in rows}
 
 
-def test_no_example_is_longer_than_ten_lines_of_code() -> None:
+def test_examples_have_at_most_ten_lines() -> None:
     for name, text in FILES.items():
         code = [
             line
@@ -67,13 +67,13 @@ def test_no_example_is_longer_than_ten_lines_of_code() -> None:
         assert len(code) <= 10, name
 
 
-def test_a_strangers_output_is_scored_by_following_the_page(folder: Path, tones: Path) -> None:
-    run(typed("echat-eval export requests --task emotion --limit"), tones)
+def test_external_replies_are_scored_as_documented(folder: Path, tones: Path) -> None:
+    run(documented_command("echat-eval export requests --task emotion --limit"), tones)
     runpy.run_path("to_televal.py")
-    # The stranger's inference, of which only the output's form is imitated.
-    asked = [json.loads(line) for line in Path("ours.jsonl").read_text().splitlines()]
+    # The external inference, of which only the output's form is imitated.
+    request_rows = [json.loads(line) for line in Path("ours.jsonl").read_text().splitlines()]
     rows = []
-    for n, row in enumerate(asked):
+    for n, row in enumerate(request_rows):
         assert Path(row["audio"]).is_file()
         wav = Path("prediction/model/audio") / f"{row['key']}.wav"
         write_tone(folder / wav, 200 + n)
@@ -82,19 +82,21 @@ def test_a_strangers_output_is_scored_by_following_the_page(folder: Path, tones:
     random.Random(0).shuffle(rows)
     Path("prediction/model/ours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     runpy.run_path("from_televal.py")
-    said = run(typed("echat-eval run --task emotion --limit 8 --system mine=replay"), tones)
-    assert said.startswith("3 "), said
-    assert f"no reply for request '{lost['key']}'" in said
+    output = run(documented_command("echat-eval run --task emotion --limit 8 --system mine=replay"), tones)
+    assert output.startswith("3 "), output
+    assert f"no reply for request '{lost['key']}'" in output
     states = [row["state"] for row in replies("runs/mine").values()]
     assert (states.count("value"), states.count("missing")) == (7, 1)
     with open("replies.jsonl", "a") as file:
         print(json.dumps({"id": lost["key"], "text": "late", "audio": lost["pred_audio"]}), file=file)
-    assert run(typed("echat-eval run --task emotion --limit 8 --system mine=replay"), tones).startswith("0 ")
+    assert run(
+        documented_command("echat-eval run --task emotion --limit 8 --system mine=replay"), tones
+    ).startswith("0 ")
     assert {row["state"] for row in replies("runs/mine").values()} == {"value"}
 
 
-def test_questions_give_nothing_away(folder: Path, tones: Path) -> None:
-    run(typed("echat-eval export requests --task emotion --limit"), tones)
+def test_exported_requests_reveal_no_labels(folder: Path, tones: Path) -> None:
+    run(documented_command("echat-eval export requests --task emotion --limit"), tones)
     text = Path("questions/requests.jsonl").read_text()
     names = " ".join(path.name for path in Path("questions").iterdir())
     for word in ("happy", "sad", "emotion", "sentence", "s0h", "g0", "synthetic"):
@@ -102,28 +104,30 @@ def test_questions_give_nothing_away(folder: Path, tones: Path) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}\.wav", path.name) for path in Path("questions").glob("*.wav"))
     rows = [json.loads(line) for line in text.splitlines()]
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
-    run(typed("echat-eval export requests --task emotion --ask emotion"), tones)
+    run(documented_command("echat-eval export requests --task emotion --ask emotion"), tones)
     assert "instruction" in Path("probes/requests.jsonl").read_text()
 
 
-def test_the_program_runs(folder: Path, tones: Path) -> None:
+def test_the_documented_program_runs(folder: Path, tones: Path) -> None:
     (folder / "infer.py").chmod(0o755)
-    assert "'infer' can be run" in run(typed("echat-eval check system command:./infer.py"), tones)
+    assert "'infer' can be run" in run(
+        documented_command("echat-eval check system command:./infer.py"), tones
+    )
     assert run(
-        typed("echat-eval run --task emotion --limit 8 --system mine=command:./infer.py"), tones
+        documented_command("echat-eval run --task emotion --limit 8 --system mine=command:./infer.py"), tones
     ).startswith("0 ")
     assert {row["reply"]["text"] for row in replies("runs/program").values()} == {"I hear you."}
 
 
-def test_the_program_called_per_request_runs(folder: Path, tones: Path) -> None:
+def test_the_documented_program_per_request_runs(folder: Path, tones: Path) -> None:
     (folder / "once.sh").chmod(0o755)
-    words = typed('echat-eval run --task emotion --limit 8 --system "mine=command:./once.sh')
+    words = documented_command('echat-eval run --task emotion --limit 8 --system "mine=command:./once.sh')
     assert run(words, tones).startswith("0 ")
     found = replies("runs/once")
     assert {row["reply"]["text"] for row in found.values()} == {"I heard a sound in en."}
-    asked = [json.loads(line) for line in (tones / "emotion" / "samples.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (tones / "emotion" / "samples.jsonl").read_text().splitlines()]
     assert {n: row["reply"]["audio"]["sha256"] for n, row in found.items()} == {
-        row["id"]: row["audio_sha256"] for row in asked
+        row["id"]: row["audio_sha256"] for row in samples
     }
 
 
@@ -145,21 +149,21 @@ def port(folder: Path) -> Iterator[int]:
     server.wait()
 
 
-def test_the_server_runs(folder: Path, tones: Path, port: int) -> None:
-    words = [w.replace("9000", str(port)) for w in typed("echat-eval check system http")]
+def test_the_documented_server_runs(folder: Path, tones: Path, port: int) -> None:
+    words = [w.replace("9000", str(port)) for w in documented_command("echat-eval check system http")]
     assert "can be run" in run(words, tones)
     words = [
         w.replace("9000", str(port))
-        for w in typed("echat-eval run --task emotion --limit 8 --system mine=http")
+        for w in documented_command("echat-eval run --task emotion --limit 8 --system mine=http")
     ]
     assert run(words, tones).startswith("0 ")
     assert all("audio" in row["reply"] for row in replies("runs/server").values())
 
 
 @pytest.mark.parametrize(("module", "name"), [("echat_parrot", "Parrot"), ("echat_honest", "Honest")])
-def test_the_classes_conform(folder: Path, module: str, name: str) -> None:
+def test_the_documented_classes_conform(folder: Path, module: str, name: str) -> None:
     system = runpy.run_path(f"{module}.py")[name]()
-    assert not [f for f in check_system(system) if f.verdict == "fail"]
+    assert not [f for f in check_system(system) if f.outcome == "fail"]
 
 
 def test_the_page_names_every_way_to_connect() -> None:

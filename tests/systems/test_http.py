@@ -1,4 +1,4 @@
-"""A server as a system: a small real one, and scripted ones that misbehave in every way."""
+"""A server as a system: a small working one, and scripted ones with faults."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
 from echat_eval.task import load_task
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 Serve = Callable[[Callable[[Any], None]], Any]
 
 
-def asked(url: str, request: Request, **settings: Any) -> Any:
+def reply_of(url: str, request: Request, **settings: Any) -> Any:
     system = Http(url, **{"timeout": 5.0, **settings})
     try:
         return event_loop.call(system.respond, request)
@@ -35,9 +35,7 @@ def asked(url: str, request: Request, **settings: Any) -> Any:
         system.close()
 
 
-def test_a_small_server_is_a_system_from_the_command_line_on(
-    serve: Serve, tmp_path: Path, tones: Path
-) -> None:
+def test_a_small_server_is_a_system(serve: Serve, tmp_path: Path, tones: Path) -> None:
     server = serve(lambda h: h.reply(h.body, "audio/wav", x_echat_text="you%20said%20this"))
     system = build_system(f"parrot={server.url}/speak")
     with RunFolder(tmp_path / "run").writing() as run:
@@ -55,13 +53,13 @@ def test_a_small_server_is_a_system_from_the_command_line_on(
     assert {i[2]: (r.reply.text, r.reply.audio.sha256) for i, r in found.items()} == {
         name: ("you said this", sample.audio.sha256) for name, sample in samples.items()
     }
-    posts = [got for got in server.got if got[0] == "POST"]
+    posts = [got for got in server.received if got[0] == "POST"]
     assert {(path, headers["content-type"]) for _, path, headers, _ in posts} == {("/speak", "audio/wav")}
-    shown = " ".join(str(got) for got in server.got)
+    shown = " ".join(str(got) for got in server.received)
     assert not any(word in shown for word in ("emotion", "happy", "sentence number", "g0"))
 
 
-def test_json_carries_history_and_question_and_brings_everything_back(
+def test_json_transmits_history_and_instruction_and_all_reply_keys(
     serve: Serve, requests: list[Request]
 ) -> None:
     voice = base64.b64encode(requests[2].audio.path.read_bytes()).decode()
@@ -82,8 +80,8 @@ def test_json_carries_history_and_question_and_brings_everything_back(
         )
     )
     turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="and?"))
-    reply = asked(server.url, replace(requests[0], history=turns, instruction="What is it?"), send="json")
-    sent = json.loads(server.got[-1][3])
+    reply = reply_of(server.url, replace(requests[0], history=turns, instruction="What is it?"), send="json")
+    sent = json.loads(server.received[-1][3])
     assert base64.b64decode(sent["audio_base64"]) == requests[0].audio.path.read_bytes()
     assert sent["instruction"] == "What is it?"
     assert [sorted(turn) for turn in sent["history"]] == [["audio_base64", "role"], ["role", "text"]]
@@ -91,14 +89,14 @@ def test_json_carries_history_and_question_and_brings_everything_back(
     assert (reply.first_audio_seconds, reply.usage["tokens"]) == (0.25, 3)
 
 
-def test_a_bare_audio_file_carries_no_history(serve: Serve, requests: list[Request]) -> None:
+def test_send_audio_does_not_support_history(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply("hi"))
     with pytest.raises(NotApplicable, match="set send=json"):
-        asked(server.url, replace(requests[0], history=(Turn(role="user", text="hi"),)))
-    assert not server.got
+        reply_of(server.url, replace(requests[0], history=(Turn(role="user", text="hi"),)))
+    assert not server.received
 
 
-def test_the_first_sound_of_a_streamed_voice_is_timed(serve: Serve, requests: list[Request]) -> None:
+def test_first_audio_latency_of_a_chunked_answer(serve: Serve, requests: list[Request]) -> None:
     def slow(h: Any) -> None:
         h.send_response(200)
         h.send_header("content-type", "audio/wav")
@@ -112,21 +110,21 @@ def test_the_first_sound_of_a_streamed_voice_is_timed(serve: Serve, requests: li
         h.chunk(b"")
 
     begun = time.monotonic()
-    reply = asked(serve(slow).url, requests[0])
+    reply = reply_of(serve(slow).url, requests[0])
     assert 0.3 <= reply.first_audio_seconds <= time.monotonic() - begun - 0.25
 
 
-@pytest.mark.parametrize(("said", "seconds"), [({}, None), ({"retry_after": "7"}, 7.0)])
-def test_429_leaves_the_row_missing_and_waits_as_long_as_asked(
-    serve: Serve, requests: list[Request], said: dict[str, str], seconds: float | None
+@pytest.mark.parametrize(("headers", "seconds"), [({}, None), ({"retry_after": "7"}, 7.0)])
+def test_status_429_is_unavailable_with_retry_after(
+    serve: Serve, requests: list[Request], headers: dict[str, str], seconds: float | None
 ) -> None:
     with pytest.raises(Unavailable, match="HTTP 429: slow down") as caught:
-        asked(serve(lambda h: h.reply("slow down", status=429, **said)).url, requests[0])
+        reply_of(serve(lambda h: h.reply("slow down", status=429, **headers)).url, requests[0])
     assert caught.value.retry_after == seconds
 
 
-def test_500_on_every_try_has_failed_and_429_is_missing(
-    serve: Serve, tmp_path: Path, tones: Path, impatient: RetryPolicy
+def test_status_500_is_failed_and_429_is_missing(
+    serve: Serve, tmp_path: Path, tones: Path, quick_retry: RetryPolicy
 ) -> None:
     for status, state in ((500, "failed"), (429, "missing")):
         system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
@@ -137,20 +135,20 @@ def test_500_on_every_try_has_failed_and_429_is_missing(
                 tasks=[load_task("emotion", data=tones)],
                 annotators=[],
                 scorers=[],
-                retry_policy=impatient,
+                retry_policy=quick_retry,
                 progress=Silent(),
             )
             assert {r.state for r in run.responses().values()} == {state}
 
 
-def test_a_hang_ends_in_time(serve: Serve, requests: list[Request]) -> None:
+def test_a_hanging_server_times_out(serve: Serve, requests: list[Request]) -> None:
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
-        asked(serve(lambda h: time.sleep(3)).url, requests[0], timeout=0.3)
+        reply_of(serve(lambda h: time.sleep(3)).url, requests[0], timeout=0.3)
     assert time.monotonic() - begun < 2
 
 
-def test_a_reply_that_drips_for_ever_ends_in_time(serve: Serve, requests: list[Request]) -> None:
+def test_an_endless_slow_reply_times_out(serve: Serve, requests: list[Request]) -> None:
     def drip(h: Any) -> None:
         h.send_response(200)
         h.send_header("content-type", "audio/wav")
@@ -162,11 +160,11 @@ def test_a_reply_that_drips_for_ever_ends_in_time(serve: Serve, requests: list[R
 
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"took longer than 0\.4 s"):
-        asked(serve(drip).url, requests[0], timeout=0.4)
+        reply_of(serve(drip).url, requests[0], timeout=0.4)
     assert time.monotonic() - begun < 3
 
 
-def test_a_half_sent_body_is_no_reply(serve: Serve, requests: list[Request]) -> None:
+def test_an_incomplete_body_is_unavailable(serve: Serve, requests: list[Request]) -> None:
     def half(h: Any) -> None:
         h.send_response(200)
         h.send_header("content-type", "audio/wav")
@@ -176,13 +174,13 @@ def test_a_half_sent_body_is_no_reply(serve: Serve, requests: list[Request]) -> 
         h.close_connection = True
 
     with pytest.raises(Unavailable, match="RemoteProtocolError"):
-        asked(serve(half).url, requests[0])
+        reply_of(serve(half).url, requests[0])
 
 
-def test_an_endless_body_is_given_up_while_it_is_read(
+def test_an_oversized_body_is_refused_while_it_is_read(
     serve: Serve, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echat_eval.systems.http._MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr("echat_eval.systems.server.MAX_REPLY_BYTES", 100_000)
     sent = []
 
     def endless(h: Any) -> None:
@@ -195,7 +193,7 @@ def test_an_endless_body_is_given_up_while_it_is_read(
             sent.append(1)
 
     with pytest.raises(SystemFailure, match="longer than 100,000 bytes"):
-        asked(serve(endless).url, requests[0])
+        reply_of(serve(endless).url, requests[0])
     assert len(sent) < 9_000
 
 
@@ -209,76 +207,74 @@ def test_an_endless_body_is_given_up_while_it_is_read(
         ("audio/wav", "RIFF but not sound", "broken reply audio"),
     ],
 )
-def test_an_answer_in_another_form_has_failed(
+def test_a_malformed_answer_is_a_failure(
     serve: Serve, requests: list[Request], kind: str, body: str, reason: str
 ) -> None:
     with pytest.raises(SystemFailure, match=reason):
-        asked(serve(lambda h: h.reply(body, kind)).url, requests[0])
+        reply_of(serve(lambda h: h.reply(body, kind)).url, requests[0])
 
 
-def test_a_compressed_answer_is_refused_before_it_can_grow(serve: Serve, requests: list[Request]) -> None:
+def test_a_compressed_answer_is_refused(serve: Serve, requests: list[Request]) -> None:
     import gzip
 
     bomb = gzip.compress(b"0" * 10_000_000)
     with pytest.raises(SystemFailure, match="compressed"):
-        asked(serve(lambda h: h.reply(bomb, content_encoding="gzip")).url, requests[0])
+        reply_of(serve(lambda h: h.reply(bomb, content_encoding="gzip")).url, requests[0])
 
 
-def test_a_redirect_to_another_host_is_refused_and_the_audio_stays(
+def test_a_redirect_to_another_host_is_refused_without_sending_audio(
     serve: Serve, requests: list[Request]
 ) -> None:
     other = serve(lambda h: h.reply("stolen"))
     server = serve(lambda h: h.reply(status=307, location=f"{other.url}/take"))
     with pytest.raises(SystemFailure, match="refused a redirect"):
-        asked(server.url, requests[0])
-    assert not other.got
+        reply_of(server.url, requests[0])
+    assert not other.received
 
 
-def test_a_redirect_on_the_same_host_is_followed_with_the_body(serve: Serve, requests: list[Request]) -> None:
+def test_a_redirect_on_the_same_host_keeps_the_body(serve: Serve, requests: list[Request]) -> None:
     def script(h: Any) -> None:
         h.reply("here") if h.path == "/b" else h.reply(status=308, location="/b")
 
     server = serve(script)
-    assert asked(f"{server.url}/a", requests[0]).text == "here"
-    assert server.got[-1][3] == requests[0].audio.path.read_bytes()
+    assert reply_of(f"{server.url}/a", requests[0]).text == "here"
+    assert server.received[-1][3] == requests[0].audio.path.read_bytes()
 
 
-def test_a_redirect_in_a_circle_ends(serve: Serve, requests: list[Request]) -> None:
-    with pytest.raises(SystemFailure, match="more than 3 redirects"):
-        asked(serve(lambda h: h.reply(status=307, location="/again")).url, requests[0])
+def test_a_redirect_loop_is_a_failure(serve: Serve, requests: list[Request]) -> None:
+    with pytest.raises(SystemFailure, match="more than 5 redirects"):
+        reply_of(serve(lambda h: h.reply(status=307, location="/again")).url, requests[0])
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_wrong_address_or_key_stops_the_run(serve: Serve, requests: list[Request], status: int) -> None:
+def test_a_wrong_address_or_key_is_a_usage_error(serve: Serve, requests: list[Request], status: int) -> None:
     with pytest.raises(UsageError, match=f"HTTP {status}"):
-        asked(serve(lambda h: h.reply("no", status=status)).url, requests[0])
+        reply_of(serve(lambda h: h.reply("no", status=status)).url, requests[0])
 
 
-def test_nobody_there_leaves_the_row_missing(requests: list[Request]) -> None:
+def test_a_refused_connection_is_unavailable(requests: list[Request]) -> None:
     with pytest.raises(Unavailable, match="ConnectError"):
-        asked("http://127.0.0.1:9/", requests[0])
+        reply_of("http://127.0.0.1:9/", requests[0])
 
 
-def test_audio_of_another_rate_is_kept_as_it_is(
-    serve: Serve, requests: list[Request], tmp_path: Path
-) -> None:
+def test_audio_keeps_its_sample_rate(serve: Serve, requests: list[Request], tmp_path: Path) -> None:
     import soundfile
 
     sound, _ = soundfile.read(requests[0].audio.path)
     soundfile.write(tmp_path / "odd.wav", sound, 11_025)
     body = (tmp_path / "odd.wav").read_bytes()
-    reply = asked(serve(lambda h: h.reply(body, "audio/wav")).url, requests[0])
+    reply = reply_of(serve(lambda h: h.reply(body, "audio/wav")).url, requests[0])
     assert reply.audio.seconds == pytest.approx(len(sound) / 11_025)
 
 
-def test_audio_whose_rate_is_nonsense_has_failed(serve: Serve, requests: list[Request]) -> None:
+def test_an_implausible_sample_rate_is_a_failure(serve: Serve, requests: list[Request]) -> None:
     body = bytearray(requests[0].audio.path.read_bytes())
     body[24:28] = (5).to_bytes(4, "little")  # the wav header's sample rate
     with pytest.raises(SystemFailure, match="sample rate is 5 Hz"):
-        asked(serve(lambda h: h.reply(bytes(body), "audio/wav")).url, requests[0])
+        reply_of(serve(lambda h: h.reply(bytes(body), "audio/wav")).url, requests[0])
 
 
-def test_the_fingerprint_is_what_the_server_reports(serve: Serve) -> None:
+def test_the_fingerprint_is_reported_by_the_server(serve: Serve) -> None:
     version = ["a"]
 
     def script(h: Any) -> None:
@@ -293,14 +289,14 @@ def test_the_fingerprint_is_what_the_server_reports(serve: Serve) -> None:
     assert Http("http://127.0.0.1:9/").fingerprint() is None
 
 
-def test_a_server_that_changes_while_it_is_asked_is_noticed(serve: Serve, requests: list[Request]) -> None:
+def test_a_server_that_changes_during_the_run_is_detected(serve: Serve, requests: list[Request]) -> None:
     version = ["1"]
     server = serve(lambda h: h.reply("hi", x_echat_fingerprint=version[0]))
     system = Http(server.url, timeout=5)
     assert system.fingerprint()
     assert event_loop.call(system.respond, requests[0]).text == "hi"
     version[0] = "2"
-    with pytest.raises(Unavailable, match="the server changed while it was asked: 1 became 2"):
+    with pytest.raises(Unavailable, match="the server changed during the run: 1 became 2"):
         event_loop.call(system.respond, requests[0])
     system.close()
 
@@ -308,14 +304,12 @@ def test_a_server_that_changes_while_it_is_asked_is_noticed(serve: Serve, reques
 @pytest.mark.parametrize(
     "url", ["ftp://x/", "http://", "http://me:pw@host/", "http://[::1", "http://h:99999/"]
 )
-def test_a_url_that_is_none_is_misuse(url: str) -> None:
+def test_an_invalid_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError):
         Http(url)
 
 
-def test_a_voice_of_any_length_is_written_to_nowhere_else(
-    serve: Serve, requests: list[Request], tmp_path: Path
-) -> None:
+def test_reply_audio_is_deleted_on_close(serve: Serve, requests: list[Request], tmp_path: Path) -> None:
     write_tone(tmp_path / "long.wav", 200, seconds=20)
     body = (tmp_path / "long.wav").read_bytes()
     system = Http(serve(lambda h: h.reply(body, "audio/wav")).url)

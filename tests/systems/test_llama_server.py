@@ -1,4 +1,4 @@
-"""Real servers on loopback: llama.cpp with an embedded model, asked by the chat adapter and by the oracles."""
+"""Real servers on loopback: llama.cpp with an embedded model, used by the chat adapter and the oracles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from echat_eval.records import Request, Sample, Turn
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
-from echat_eval.systems.gold_labels import TOLD, GoldLabels
+from echat_eval.systems.gold_labels import CUE_PROMPTS, GoldLabels
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 from echat_eval.systems.openai_chat import OpenAIChat
 from echat_eval.systems.transcript_only import TranscriptOnly
@@ -42,49 +42,52 @@ def sample(tones: Path) -> Sample:
     return load_task("emotion", data=tones).samples[0]
 
 
-def test_the_chat_adapter_talks_to_llama_cpp(llama: str, requests: list[Request]) -> None:
+def test_the_chat_adapter_works_with_llama_cpp(llama: str, requests: list[Request]) -> None:
     system = OpenAIChat(EMBEDDED, url=llama, audio_in="none", max_tokens=8, seed=1)
-    asked = replace(
+    request = replace(
         requests[0],
         instruction="Say hello.",
         history=(Turn(role="user", text="Hi."), Turn(role="assistant", text="Hi!")),
     )
-    first, again = event_loop.call(system.respond, asked), event_loop.call(system.respond, asked)
+    first, again = event_loop.call(system.respond, request), event_loop.call(system.respond, request)
     assert first.text
     assert first.text == again.text
     assert first.usage["completion_tokens"] <= 8
     assert first.finish_reason in ("stop", "length")
     streamed = OpenAIChat(EMBEDDED, url=llama, audio_in="none", max_tokens=8, seed=1, stream=True)
-    assert event_loop.call(streamed.respond, asked).text.strip() == first.text.strip()
+    assert event_loop.call(streamed.respond, request).text.strip() == first.text.strip()
     for each in (system, streamed):
         each.close()
 
 
-def test_a_server_that_hears_nothing_says_so(llama: str, requests: list[Request]) -> None:
+def test_audio_for_a_text_only_server_is_a_failure(llama: str, requests: list[Request]) -> None:
     system = OpenAIChat(EMBEDDED, url=llama)
     with pytest.raises(SystemFailure, match="audio"):
         event_loop.call(system.respond, requests[0])
     system.close()
 
 
-def test_the_fingerprint_names_the_served_model(llama: str) -> None:
-    one = OpenAIChat(EMBEDDED, url=llama)
-    assert one.fingerprint() == OpenAIChat(EMBEDDED, url=llama).fingerprint()
-    assert one.fingerprint() is not None
+def test_the_fingerprint_depends_on_the_served_model(llama: str) -> None:
+    system = OpenAIChat(EMBEDDED, url=llama)
+    assert system.fingerprint() == OpenAIChat(EMBEDDED, url=llama).fingerprint()
+    assert system.fingerprint() is not None
     assert OpenAIChat("another", url=llama).fingerprint() is None
 
 
-def test_the_oracles_differ_in_the_cues_alone(llama: str, sample: Sample) -> None:
-    told: list[Any] = []
+def test_the_oracles_differ_only_in_the_cues(llama: str, sample: Sample) -> None:
+    turn_texts: list[Any] = []
     for kind in (TranscriptOnly, GoldLabels):
         oracle = kind(EMBEDDED, url=llama, max_tokens=12)
-        told.append(oracle.told(sample))
+        turn_texts.append(oracle.turn_text(sample))
         reply = event_loop.call(oracle.respond_to, sample)
         assert reply.text
         assert reply.text == event_loop.call(oracle.respond_to, sample).text
         assert dict(reply.perceived) == (dict(sample.cues) if kind is GoldLabels else {})
         oracle.close()
-    assert told == [sample.transcript, TOLD["en"].format(cues="emotion happy") + "\n" + sample.transcript]
+    assert turn_texts == [
+        sample.transcript,
+        CUE_PROMPTS["en"].format(cues="emotion happy") + "\n" + sample.transcript,
+    ]
     assert TranscriptOnly("m").fingerprint() != GoldLabels("m").fingerprint()
     assert (TranscriptOnly.role, GoldLabels.role) == ("floor", "ceiling")
 
@@ -104,26 +107,26 @@ def test_a_reply_without_the_cue_cannot_depend_on_it(llama: str, tones: Path, tm
             progress=Silent(),
         )
         replies = {i[2]: r.reply.text for i, r in run.responses().items()}
-        manifest = run.manifest()["systems"]["transcript-only"]
+        manifest = run.manifest().systems["transcript-only"]
     assert all(replies[f"s{n}h"] == replies[f"s{n}s"] for n in range(4))
     assert len(set(replies.values())) > 1
-    assert (manifest["role"], manifest["oracle"]) == ("floor", True)
+    assert (manifest.role, manifest.oracle) == ("floor", True)
 
 
-def test_oracles_read_history_and_say_what_they_cannot(llama: str, sample: Sample) -> None:
+def test_oracles_use_history_and_refuse_what_they_do_not_support(llama: str, sample: Sample) -> None:
     oracle = TranscriptOnly(EMBEDDED, url=llama, max_tokens=4)
     turns = (Turn(role="user", text="Hello."), Turn(role="assistant", text="Yes?"))
     assert (
         event_loop.call(oracle.respond_to, replace(sample, history=turns)).usage["prompt_tokens"]
         > event_loop.call(oracle.respond_to, sample).usage["prompt_tokens"]
     )
-    with pytest.raises(NotApplicable, match="an earlier turn has no words"):
+    with pytest.raises(NotApplicable, match="an earlier turn has no text"):
         event_loop.call(oracle.respond_to, replace(sample, history=(Turn(role="user", audio=sample.audio),)))
     with pytest.raises(NotApplicable, match="no prompt in language 'fr'"):
         event_loop.call(oracle.respond_to, replace(sample, language="fr"))
     oracle.close()
 
 
-def test_an_oracle_without_a_model_is_misuse() -> None:
+def test_an_oracle_without_a_model_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="needs model"):
         build_system("gold-labels")

@@ -1,4 +1,4 @@
-"""OpenAI's chat protocol with sound: scripted servers for its forms and faults; llama.cpp is in test_real_servers."""
+"""OpenAI's chat protocol with audio: scripted servers with its forms and faults; see also test_llama_server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def completion(*messages: dict[str, Any], **more: Any) -> str:
     return json.dumps({"choices": choices, "usage": {"prompt_tokens": 7, "completion_tokens": 2}, **more})
 
 
-def asked(server: Any, request: Request, **settings: Any) -> Any:
+def reply_of(server: Any, request: Request, **settings: Any) -> Any:
     system = OpenAIChat("omni", url=f"{server.url}/v1", **{"timeout": 5.0, **settings})
     try:
         return event_loop.call(system.respond, request)
@@ -34,14 +34,16 @@ def asked(server: Any, request: Request, **settings: Any) -> Any:
         system.close()
 
 
-def test_audio_goes_in_and_words_and_a_voice_come_out(serve: Serve, requests: list[Request]) -> None:
+def test_audio_in_text_and_audio_out(serve: Serve, requests: list[Request]) -> None:
     voice = base64.b64encode(requests[1].audio.path.read_bytes()).decode()
     said = {"content": None, "audio": {"data": voice, "transcript": "There, there."}}
     server = serve(lambda h: h.reply(completion(said), "application/json"))
-    reply = asked(server, requests[0], audio_out=True, voice="sage", system_prompt="Be kind.", max_tokens=50)
+    reply = reply_of(
+        server, requests[0], audio_out=True, voice="sage", system_prompt="Be kind.", max_tokens=50
+    )
     assert (reply.text, reply.finish_reason, reply.usage["completion_tokens"]) == ("There, there.", "stop", 2)
     assert reply.audio.seconds == requests[1].audio.seconds
-    method, path, _, body = server.got[-1]
+    method, path, _, body = server.received[-1]
     sent = json.loads(body)
     assert (method, path) == ("POST", "/v1/chat/completions")
     assert sent["modalities"] == ["text", "audio"]
@@ -53,21 +55,21 @@ def test_audio_goes_in_and_words_and_a_voice_come_out(serve: Serve, requests: li
     assert base64.b64decode(part["input_audio"]["data"]) == requests[0].audio.path.read_bytes()
 
 
-def test_one_answer_in_two_choices_is_joined(serve: Serve, requests: list[Request]) -> None:
+def test_two_choices_form_one_answer(serve: Serve, requests: list[Request]) -> None:
     voice = base64.b64encode(requests[1].audio.path.read_bytes()).decode()
     body = completion({"content": "Hello."}, {"content": None, "audio": {"data": voice}})
-    reply = asked(serve(lambda h: h.reply(body, "application/json")), requests[0], audio_out=True)
+    reply = reply_of(serve(lambda h: h.reply(body, "application/json")), requests[0], audio_out=True)
     assert (reply.text, reply.audio.seconds) == ("Hello.", requests[1].audio.seconds)
 
 
-def test_a_data_url_is_sent_where_it_is_wanted(serve: Serve, requests: list[Request]) -> None:
+def test_audio_url_sends_a_data_url(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply(completion({"content": "ok"}), "application/json"))
-    asked(server, requests[0], audio_in="audio_url")
-    part = json.loads(server.got[-1][3])["messages"][0]["content"][0]
+    reply_of(server, requests[0], audio_in="audio_url")
+    part = json.loads(server.received[-1][3])["messages"][0]["content"][0]
     assert part["audio_url"]["url"].startswith("data:audio/wav;base64,UklGR")
 
 
-def test_history_goes_along_as_sound_or_words(serve: Serve, requests: list[Request]) -> None:
+def test_history_is_sent_as_audio_or_text(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply(completion({"content": "ok"}), "application/json"))
     turns = (
         Turn(role="user", audio=requests[1].audio, text="words"),
@@ -75,22 +77,22 @@ def test_history_goes_along_as_sound_or_words(serve: Serve, requests: list[Reque
         Turn(role="user", text="Well."),
         Turn(role="assistant", text="Yes?"),
     )
-    asked(server, replace(requests[0], history=turns, instruction="Which emotion?"))
-    messages = json.loads(server.got[-1][3])["messages"]
+    reply_of(server, replace(requests[0], history=turns, instruction="Which emotion?"))
+    messages = json.loads(server.received[-1][3])["messages"]
     assert [m["role"] for m in messages] == ["user", "assistant", "user", "assistant", "user"]
     assert messages[0]["content"][0]["type"] == "input_audio"
     assert [m["content"] for m in messages[1:4]] == ["Go on.", "Well.", "Yes?"]
     assert [part["type"] for part in messages[4]["content"]] == ["text", "input_audio"]
-    with pytest.raises(NotApplicable, match="an earlier assistant turn has no words"):
-        asked(server, replace(requests[0], history=(Turn(role="assistant", audio=requests[1].audio),)))
+    with pytest.raises(NotApplicable, match="an earlier assistant turn has no text"):
+        reply_of(server, replace(requests[0], history=(Turn(role="assistant", audio=requests[1].audio),)))
 
 
-def test_a_model_that_gets_words_only_never_gets_this_turn(serve: Serve, requests: list[Request]) -> None:
+def test_a_text_only_model_gets_nothing_of_the_current_turn(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply(completion({"content": "sad"}), "application/json"))
-    with pytest.raises(NotApplicable, match="nothing can be told"):
-        asked(server, requests[0], audio_in="none")
-    asked(server, replace(requests[0], instruction="Which emotion?"), audio_in="none")
-    assert json.loads(server.got[-1][3])["messages"] == [{"role": "user", "content": "Which emotion?"}]
+    with pytest.raises(NotApplicable, match=r"a text-only model \(audio_in=none\) gets nothing"):
+        reply_of(server, requests[0], audio_in="none")
+    reply_of(server, replace(requests[0], instruction="Which emotion?"), audio_in="none")
+    assert json.loads(server.received[-1][3])["messages"] == [{"role": "user", "content": "Which emotion?"}]
     assert build_system("openai-chat:m", {"url": "http://127.0.0.1:9/v1", "audio_in": "none"}).role == "floor"
 
 
@@ -114,7 +116,7 @@ def stream(
     return script
 
 
-def test_a_stream_is_put_together_wherever_it_was_cut(serve: Serve, requests: list[Request]) -> None:
+def test_a_stream_may_be_cut_anywhere(serve: Serve, requests: list[Request]) -> None:
     samples = (np.sin(np.arange(4000) / 9) * 9000).astype("<i2")
     text = base64.b64encode(samples.tobytes()).decode()
     pieces = [text[:1001], text[1001:2002], text[2002:]]  # one base64 text cut anywhere
@@ -128,7 +130,7 @@ def test_a_stream_is_put_together_wherever_it_was_cut(serve: Serve, requests: li
         )
     )
     begun = time.monotonic()
-    reply = asked(server, requests[0], audio_out=True, stream=True, stream_rate=8000)
+    reply = reply_of(server, requests[0], audio_out=True, stream=True, stream_rate=8000)
     assert isinstance(reply.audio, Waveform)
     assert reply.audio.sample_rate == 8000
     np.testing.assert_array_equal(np.rint(reply.audio.samples * 32768), samples)
@@ -136,16 +138,16 @@ def test_a_stream_is_put_together_wherever_it_was_cut(serve: Serve, requests: li
     assert 0.09 <= reply.first_audio_seconds <= time.monotonic() - begun - 0.1
 
 
-def test_pieces_that_are_each_base64_are_put_together_too(serve: Serve, requests: list[Request]) -> None:
+def test_separately_encoded_pieces_are_joined(serve: Serve, requests: list[Request]) -> None:
     raw = [bytes([1, 0, 2, 0]), bytes([3, 0, 4, 0])]
     server = serve(stream(*({"audio": {"data": base64.b64encode(r).decode()}} for r in raw)))
-    reply = asked(server, requests[0], audio_out=True, stream=True)
+    reply = reply_of(server, requests[0], audio_out=True, stream=True)
     np.testing.assert_array_equal(np.rint(reply.audio.samples * 32768), [1, 2, 3, 4])
 
 
-def test_a_stream_that_breaks_off_is_missing(serve: Serve, requests: list[Request]) -> None:
+def test_a_broken_stream_is_unavailable(serve: Serve, requests: list[Request]) -> None:
     with pytest.raises(Unavailable, match="broke off"):
-        asked(serve(stream({"content": "Hel"}, done=False)), requests[0], stream=True)
+        reply_of(serve(stream({"content": "Hel"}, done=False)), requests[0], stream=True)
 
 
 @pytest.mark.parametrize(
@@ -163,40 +165,38 @@ def test_a_stream_that_breaks_off_is_missing(serve: Serve, requests: list[Reques
         (200, completion({"audio": {"data": "!"}}), SystemFailure, "not base64"),
     ],
 )
-def test_what_a_server_may_answer_instead(
+def test_faulty_answers_raise_the_right_error(
     serve: Serve, requests: list[Request], status: int, body: str, error: type[Exception], reason: str
 ) -> None:
     with pytest.raises(error, match=reason):
-        asked(serve(lambda h: h.reply(body, "application/json", status)), requests[0])
+        reply_of(serve(lambda h: h.reply(body, "application/json", status)), requests[0])
 
 
-def test_the_key_goes_to_the_server_and_nowhere_else(
+def test_the_key_is_sent_only_to_the_server(
     serve: Serve, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ECHAT_EVAL_API_KEY", "sesame-123")
     server = serve(lambda h: h.reply("key sesame-123 is over its limit", status=429))
     with pytest.raises(Unavailable):
-        asked(server, requests[0])
-    assert server.got[-1][2]["authorization"] == "Bearer sesame-123"
+        reply_of(server, requests[0])
+    assert server.received[-1][2]["authorization"] == "Bearer sesame-123"
     system = OpenAIChat("omni", url=f"{server.url}/v1")
     assert "sesame" not in json.dumps(dict(system.settings()))
     other = serve(lambda h: h.reply(completion({"content": "x"}), "application/json"))
     moved = serve(lambda h: h.reply(status=307, location=f"{other.url}/v1/chat/completions"))
     with pytest.raises(SystemFailure, match="refused a redirect"):
-        asked(moved, requests[0])
-    assert not other.got
+        reply_of(moved, requests[0])
+    assert not other.received
 
 
-def test_openai_itself_is_not_asked_without_a_key(
-    requests: list[Request], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openai_needs_a_key(requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ECHAT_EVAL_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UsageError, match="no API key"):
         event_loop.call(OpenAIChat("gpt-4o-audio-preview").respond, requests[0])
 
 
-def test_the_fingerprint_is_what_the_server_lists_of_the_model(serve: Serve) -> None:
+def test_the_fingerprint_is_the_server_list_entry_of_the_model(serve: Serve) -> None:
     listed = {"id": "omni", "created": 1, "meta": {"n_params": 10}}
 
     def script(h: Any) -> None:
@@ -211,7 +211,7 @@ def test_the_fingerprint_is_what_the_server_lists_of_the_model(serve: Serve) -> 
         return found
 
     first = fingerprint()
-    listed["created"] = 2  # a local server says when it was started
+    listed["created"] = 2  # a local server reports the time of its start
     assert fingerprint() == first
     assert first is not None
     listed["meta"] = {"n_params": 20}

@@ -1,4 +1,4 @@
-"""Qwen2.5-Omni by transformers' real classes, with a tiny checkpoint of random weights: loading and plumbing, not quality.
+"""Qwen2.5-Omni with transformers' classes and a tiny random checkpoint: loading and plumbing, not quality.
 
 Needs torch and transformers, which the extra `osum` brings; without them this file is not collected.
 """
@@ -21,7 +21,7 @@ from echat_eval.systems import build_system  # noqa: E402
 from echat_eval.systems.qwen_omni import QwenOmni, _frames  # noqa: E402
 from echat_eval.testing import check_system  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("default")  # transformers warns of its own ways
+pytestmark = pytest.mark.filterwarnings("default")  # transformers issues its own warnings
 SPECIAL = [
     "<|im_start|>",
     "<|im_end|>",
@@ -115,7 +115,7 @@ def opened(checkpoint: Path, **settings: Any) -> QwenOmni:
     return QwenOmni(str(checkpoint), **{"audio_out": False, "max_new_tokens": 6, **settings})
 
 
-def test_a_request_is_answered_the_same_every_time(checkpoint: Path, requests: list[Request]) -> None:
+def test_replies_are_reproducible(checkpoint: Path, requests: list[Request]) -> None:
     system = opened(checkpoint)
     first, again = system.respond(requests[0]), system.respond(requests[0])
     assert first.text == again.text
@@ -124,7 +124,7 @@ def test_a_request_is_answered_the_same_every_time(checkpoint: Path, requests: l
     system.close()
 
 
-def test_every_sound_has_its_frames_and_turns_keep_their_order(
+def test_placeholders_match_frames_and_turns_keep_their_order(
     checkpoint: Path, requests: list[Request]
 ) -> None:
     system = opened(checkpoint)
@@ -134,7 +134,7 @@ def test_every_sound_has_its_frames_and_turns_keep_their_order(
         Turn(role="assistant", text="Go on."),
         Turn(role="user", text="Well"),
     )
-    prompt, sounds = system._conversation(replace(requests[0], history=turns, instruction="Which emotion?"))
+    prompt, waves = system._conversation(replace(requests[0], history=turns, instruction="Which emotion?"))
     place = "<|audio_bos|><|AUDIO|><|audio_eos|>"
     assert prompt.split("<|im_start|>")[2:] == [
         f"user\n{place}<|im_end|>\n",
@@ -143,23 +143,23 @@ def test_every_sound_has_its_frames_and_turns_keep_their_order(
         f"user\n{place}Which emotion?<|im_end|>\n",
         "assistant\n",
     ]
-    inputs = system._inputs(prompt, sounds)
-    # Half a second is 50 steps of 10 ms; the model itself says how many places they take.
+    inputs = system._inputs(prompt, waves)
+    # Half a second is 50 steps of 10 ms; the model computes the number of placeholders.
     tower = next(
         m
         for m in system._model.modules()
         if hasattr(m, "_get_feat_extract_output_lengths") and hasattr(m, "conv1")
     )
     for steps in (50, 99, 100, 101, 3000):
-        own = tower._get_feat_extract_output_lengths(torch.tensor([steps]))[1]
-        assert _frames(steps) == int(own)
+        expected = tower._get_feat_extract_output_lengths(torch.tensor([steps]))[1]
+        assert _frames(steps) == int(expected)
     audio = system._tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     assert int((inputs["input_ids"] == audio).sum()) == 2 * _frames(50)
     assert inputs["input_features"].shape[:2] == (2, 128)
     system.close()
 
 
-def test_the_sound_reaches_the_model(checkpoint: Path, requests: list[Request]) -> None:
+def test_audio_changes_the_logits(checkpoint: Path, requests: list[Request]) -> None:
     system = opened(checkpoint)
     system.load()
     logits = []
@@ -180,7 +180,7 @@ def test_an_assistant_turn_without_words_is_not_applicable(checkpoint: Path, req
     system.close()
 
 
-def test_the_fingerprint_is_of_the_files(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_files(checkpoint: Path, tmp_path: Path) -> None:
     first = opened(checkpoint).fingerprint()
     assert first == opened(checkpoint, device="cpu").fingerprint() != None  # noqa: E711
     changed = checkpoint / "note.txt"
@@ -190,12 +190,12 @@ def test_the_fingerprint_is_of_the_files(checkpoint: Path, tmp_path: Path) -> No
     assert opened(tmp_path / "absent").fingerprint() is None
 
 
-def test_a_checkpoint_that_is_not_here_is_not_fetched(tmp_path: Path, requests: list[Request]) -> None:
+def test_an_absent_checkpoint_is_not_downloaded(tmp_path: Path, requests: list[Request]) -> None:
     with pytest.raises(NotInstalled, match=r"no checkpoint of Qwen2\.5-Omni at"):
         QwenOmni(str(tmp_path / "absent"), audio_out=False).respond(requests[0])
 
 
 def test_it_passes_the_conformance_suite(checkpoint: Path) -> None:
     system = build_system(f"tiny=qwen-omni:{checkpoint}", {"audio_out": False, "max_new_tokens": 4})
-    faults = [f for f in check_system(system) if f.verdict == "fail" and "empty reply" not in f.said]
+    faults = [f for f in check_system(system) if f.outcome == "fail" and "empty reply" not in f.message]
     assert faults == []

@@ -1,3 +1,5 @@
+"""Replies from a JSONL file or a folder as a system."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ from echat_eval.store.keys import request_for
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
-from tests.conftest import write_tone
+from tests.support.tones import write_tone
 
 
 def replay(out: Path, data: Path, replies: Path) -> Any:
@@ -32,7 +34,7 @@ def replay(out: Path, data: Path, replies: Path) -> Any:
     return run, system
 
 
-def questions(data: Path) -> list[Any]:
+def requests_of(data: Path) -> list[Any]:
     return [request_for(sample) for sample in load_task("emotion", data=data).samples]
 
 
@@ -41,37 +43,37 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_replies_in_any_order_find_their_requests(tmp_path: Path, tones: Path) -> None:
-    asked = questions(tones)
+def test_replies_may_have_any_order(tmp_path: Path, tones: Path) -> None:
+    requests = requests_of(tones)
     rows = [
         {"id": r.id, "text": f"to {r.audio.sha256[:6]}", "perceived": {"emotion": "sad"}}
-        for r in reversed(asked)
+        for r in reversed(requests)
     ]
     run, _ = replay(tmp_path / "run", tones, write(tmp_path / "r.jsonl", rows))
     assert sorted(r.reply.text for r in run.responses().values()) == sorted(row["text"] for row in rows)
 
 
-def test_a_folder_of_wavs_named_by_request_or_query_will_do(tmp_path: Path, tones: Path) -> None:
-    for n, request in enumerate(questions(tones)):
+def test_files_may_be_named_by_request_id_or_audio_hash(tmp_path: Path, tones: Path) -> None:
+    for n, request in enumerate(requests_of(tones)):
         write_tone(tmp_path / "out" / f"{request.id if n % 2 else request.audio.sha256}.wav", 300 + n)
         (tmp_path / "out" / f"{request.id if n % 2 else request.audio.sha256}.txt").write_text(f"reply {n}\n")
     run, system = replay(tmp_path / "run", tones, tmp_path / "out")
     assert {r.state for r in run.responses().values()} == {"value"}
-    assert not system.unclaimed(questions(tones))
+    assert not system.unclaimed(requests_of(tones))
 
 
-def test_what_is_missing_or_for_another_id_is_named(tmp_path: Path, tones: Path) -> None:
-    asked = questions(tones)
-    rows = [{"id": r.id, "text": "hello"} for r in asked[1:]] + [{"id": "stranger", "text": "hello"}]
+def test_missing_and_unmatched_replies_are_reported(tmp_path: Path, tones: Path) -> None:
+    requests = requests_of(tones)
+    rows = [{"id": r.id, "text": "hello"} for r in requests[1:]] + [{"id": "stranger", "text": "hello"}]
     run, system = replay(tmp_path / "run", tones, write(tmp_path / "r.jsonl", rows))
     missing = [r for r in run.responses().values() if r.state == "missing"]
     assert len(missing) == 1
-    assert asked[0].id in missing[0].reason
-    assert system.unclaimed(asked) == ["stranger"]
+    assert requests[0].id in missing[0].reason
+    assert system.unclaimed(requests) == ["stranger"]
 
 
-def test_sound_that_was_not_handed_in_is_missing_until_it_is(tmp_path: Path, tones: Path) -> None:
-    rows = [{"id": r.id, "audio": "late.wav"} for r in questions(tones)]
+def test_absent_audio_is_missing_until_it_is_added(tmp_path: Path, tones: Path) -> None:
+    rows = [{"id": r.id, "audio": "late.wav"} for r in requests_of(tones)]
     file = write(tmp_path / "r.jsonl", rows)
     run, _ = replay(tmp_path / "run", tones, file)
     assert {r.state for r in run.responses().values()} == {"missing"}
@@ -90,13 +92,11 @@ def test_sound_that_was_not_handed_in_is_missing_until_it_is(tmp_path: Path, ton
         ({"audio": "torn.wav"}, "broken reply audio"),
     ],
 )
-def test_a_bad_reply_is_the_systems_failure(
-    tmp_path: Path, tones: Path, row: dict[str, Any], reason: str
-) -> None:
+def test_a_bad_reply_is_a_failure(tmp_path: Path, tones: Path, row: dict[str, Any], reason: str) -> None:
     write_tone(tmp_path / "secret.wav", 300)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "torn.wav").write_bytes((tmp_path / "secret.wav").read_bytes()[:30])
-    rows = [{"id": r.id, **row} for r in questions(tones)]
+    rows = [{"id": r.id, **row} for r in requests_of(tones)]
     run, _ = replay(tmp_path / "run", tones, write(tmp_path / "in" / "r.jsonl", rows))
     assert {r.state for r in run.responses().values()} == {"failed"}
     assert all(reason in (r.reason or "") for r in run.responses().values())
@@ -106,23 +106,23 @@ def test_a_bad_reply_is_the_systems_failure(
     ("content", "message"),
     [
         ('{"id": "a", "txt": "x"}', "r.jsonl:1: unknown key 'txt'"),
-        ('{"text": "x"}', "r.jsonl:1: expected a non-empty text as 'id'"),
-        ('{"id": "a", "text": 3}', "r.jsonl:1: 'text' is a int"),
+        ('{"text": "x"}', "r.jsonl:1: expected non-empty text as 'id'"),
+        ('{"id": "a", "text": 3}', "r.jsonl:1: 'text' is 3, expected text"),
         ('{"id": "a"}\n{"id": "a"}', "r.jsonl:2: a second reply for id 'a'"),
         ('{"id": "a", "text": NaN}', "r.jsonl:1: not strict JSON"),
         ("hello", "r.jsonl:1: not strict JSON"),
     ],
 )
-def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, tones: Path, content: str, message: str) -> None:
+def test_a_bad_file_is_refused_with_the_line(tmp_path: Path, tones: Path, content: str, message: str) -> None:
     (tmp_path / "r.jsonl").write_text(content + "\n")
     with pytest.raises(BadData, match=r"r\.jsonl") as caught:
         replay(tmp_path / "run", tones, tmp_path / "r.jsonl")
     assert message in str(caught.value)
 
 
-def test_a_changed_reply_is_taken_up(tmp_path: Path, tones: Path) -> None:
-    asked = questions(tones)
-    path = write(tmp_path / "r.jsonl", [{"id": r.id, "text": "one"} for r in asked])
+def test_changed_replies_replace_the_earlier_ones(tmp_path: Path, tones: Path) -> None:
+    requests = requests_of(tones)
+    path = write(tmp_path / "r.jsonl", [{"id": r.id, "text": "one"} for r in requests])
     replay(tmp_path / "run", tones, path)
-    run, _ = replay(tmp_path / "run", tones, write(path, [{"id": r.id, "text": "two"} for r in asked]))
+    run, _ = replay(tmp_path / "run", tones, write(path, [{"id": r.id, "text": "two"} for r in requests]))
     assert {r.reply.text for r in run.responses().values()} == {"two"}

@@ -1,4 +1,4 @@
-"""Settings of a wrong type or size are told by name before anything is built."""
+"""Invalid settings are reported by name before the system is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echat_eval.systems import build_system
 
 
 @dataclass
-class Mine:
+class CustomSystem:
     temperature: float = 1.0
     device: str | None = None
     mode: Literal["fast", "good"] = "fast"
@@ -33,7 +33,7 @@ class Mine:
         ("command:true", "batch_size", "x", "a whole number"),
         ("command:true", "batch_size", -1, "1 or more"),
         ("command:true", "calls_at_once", 1.5, "a whole number"),
-        ("command:true", "keep_env", 3, "text; in quotes, it is: --set keep_env='\"3\"'"),
+        ("command:true", "keep_env", 3, "text; put text in quotes: --set keep_env='\"3\"'"),
         ("http://127.0.0.1:9/", "calls_at_once", 0, "1 or more"),
         ("http://127.0.0.1:9/", "send", "xml", "audio or json"),
         ("openai-chat:m", "max_tokens", "lots", "a whole number"),
@@ -42,24 +42,22 @@ class Mine:
         ("openai-chat:m", "stream", 2, "true or false"),
     ],
 )
-def test_a_setting_of_a_wrong_type_or_size_is_named(
-    spec: str, name: str, value: object, expected: str
-) -> None:
+def test_an_invalid_setting_is_named(spec: str, name: str, value: object, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
         build_system(spec, {name: value})
     assert f"{name}=" in str(caught.value)
     assert str(caught.value).endswith(f"expected {expected}")
 
 
-def test_a_class_of_the_users_gets_what_its_annotations_say() -> None:
-    made = construct(
-        "system", "mine", Mine, {"temperature": 2, "device": None, "mode": "good", "batch_size": 3}
+def test_settings_are_converted_by_the_annotations_of_the_class() -> None:
+    built = construct(
+        "system", "mine", CustomSystem, {"temperature": 2, "device": None, "mode": "good", "batch_size": 3}
     )
-    assert (made.temperature, type(made.temperature), made.mode) == (2.0, float, "good")
+    assert (built.temperature, type(built.temperature), built.mode) == (2.0, float, "good")
     with pytest.raises(UsageError, match="temperature='hot': expected a number"):
-        construct("system", "mine", Mine, {"temperature": "hot"})
+        construct("system", "mine", CustomSystem, {"temperature": "hot"})
 
 
-def test_what_is_annotated_otherwise_is_left_to_the_class() -> None:
-    made = construct("system", "mine", Mine, {"layers": "3+4", "unknown": "x"})
-    assert (made.layers, made.unknown) == ("3+4", "x")
+def test_settings_with_other_annotations_are_passed_unchanged() -> None:
+    built = construct("system", "mine", CustomSystem, {"layers": "3+4", "unknown": "x"})
+    assert (built.layers, built.unknown) == ("3+4", "x")

@@ -6,7 +6,6 @@ our names and the configuration in its header; it is memory-mapped and loads in 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
 import warnings
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from echat_eval.errors import BadData, NotInstalled
+from echat_eval.io.files import replacing, write_atomically
+from echat_eval.io.hashing import file_sha256
 from echat_eval.osum.checkpoint.tensor_names import TIED, rename
 from echat_eval.osum.checkpoint.weights import build, compare_copies, compare_names, fill, join
 from echat_eval.osum.model.config import config_from_json, config_to_json, read_config
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from echat_eval.osum.model.config import OsumConfig
     from echat_eval.osum.model.model import OsumModel
 
-__all__ = ["FORMAT", "Inspection", "convert", "file_sha256", "inspect", "load_model"]
+__all__ = ["FORMAT", "Inspection", "convert", "inspect", "load_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +67,6 @@ class Inspection:
     tied: tuple[str, ...]
     faults: str
     expected: str
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -197,11 +192,9 @@ def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
     if dtype is not None:
         tensors = {name: tensor.to(dtype_named(dtype)) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "config": config_to_json(config), "source_sha256": file_sha256(source)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(target.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, metadata=header)
-    unfinished.replace(target)
-    (target.parent / "config.json").write_text(header["config"] + "\n", encoding="utf-8")
+    with replacing(target) as unfinished:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, unfinished, metadata=header)
+    write_atomically(target.parent / "config.json", header["config"] + "\n")
     logger.info("wrote %s", target)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, NotInstalled
-from echat_eval.osum.checkpoint.checkpoint import file_sha256
+from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,5 +86,5 @@ def download(
         "size": path.stat().st_size,
     }
     note = path.with_name(path.name + ".source.json")
-    note.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(note, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return path

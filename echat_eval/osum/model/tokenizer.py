@@ -8,13 +8,13 @@ licence does not cover the tokenizer alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, NotInstalled
+from echat_eval.io.hashing import file_sha256, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,13 +85,6 @@ class TextTokenizer:
         return str(self._backend.decode(plain, errors="replace"))
 
 
-def _hash(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def _byte_level(model: Any) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 
@@ -143,17 +136,29 @@ def load_tokenizer(source: Path | str | None) -> TextTokenizer:
             # The library reports a truncated file as a bare Exception; json raises ValueError.
             json.loads(tokenizer_json.read_text(encoding="utf-8"))
             backend = Tokenizer.from_file(str(tokenizer_json))
-            return TextTokenizer(backend, source=str(source), fingerprint=_hash(tokenizer_json))
+            return TextTokenizer(
+                backend,
+                source=str(source),
+                fingerprint=file_sha256(tokenizer_json),
+            )
         if vocab_json.is_file() and merges_txt.is_file():
             vocabulary = json.loads(vocab_json.read_text(encoding="utf-8"))
             lines = merges_txt.read_text(encoding="utf-8").splitlines()
             merges = [line.partition(" ") for line in lines if line and not line.startswith("#version")]
             pairs = [(left, right) for left, _, right in merges]
             backend = _byte_level(models.BPE(vocab=vocabulary, merges=pairs))
-            return TextTokenizer(backend, source=str(source), fingerprint=_hash(vocab_json, merges_txt))
+            return TextTokenizer(
+                backend,
+                source=str(source),
+                fingerprint=sha256_of(vocab_json.read_bytes() + merges_txt.read_bytes()),
+            )
         if tiktoken_ranks.is_file():
             backend = _read_tiktoken(tiktoken_ranks)
-            return TextTokenizer(backend, source=str(source), fingerprint=_hash(tiktoken_ranks))
+            return TextTokenizer(
+                backend,
+                source=str(source),
+                fingerprint=file_sha256(tiktoken_ranks),
+            )
     except (ValueError, OSError, json.JSONDecodeError) as error:
         raise BadData(f"{folder}: broken tokenizer file: {error}") from error
     raise BadData(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
+from echat_eval.io.files import copy_atomically
 from echat_eval.osum.voice.config import TOKENS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -76,13 +75,8 @@ def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) ->
     """Copy the bytes of one member to the target, atomically."""
     source = tar.extractfile(member)
     assert source is not None  # a regular file: select_members refuses others
-    partial = target.with_name(f"{target.name}.part")
-    try:
-        with source, partial.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with source:
+        copy_atomically(source, target)
 
 
 def read_start(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from echat_eval.errors import BadData, SystemFailure, UsageError
+from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.osum.model.memory import free_memory, is_oom
 from echat_eval.osum.voice.config import HOP, MELS, SAMPLE_RATE, SPEECH_IDS, mel_frames, read_voice_config
 from echat_eval.osum.voice.vocoder import SourceNoise
@@ -139,11 +139,8 @@ class Token2Wav:
             estimator_dtype=estimator_dtype,
             noise_device=noise_device,
         )
-        digest = hashlib.sha256(token2wav.fingerprint.encode())
-        for name in ("flow.pt", "hift.pt"):
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        token2wav.fingerprint = digest.hexdigest()
+        weights = [bytes.fromhex(file_sha256(folder / name)) for name in ("flow.pt", "hift.pt")]
+        token2wav.fingerprint = sha256_of([token2wav.fingerprint.encode(), *weights])
         return token2wav
 
     def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:

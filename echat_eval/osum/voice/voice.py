@@ -6,7 +6,6 @@ Two graphs of the release process the recording: `speech_tokenizer_v1.onnx` retu
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from echat_eval.errors import BadData, NotInstalled
+from echat_eval.io.hashing import sha256_of
 from echat_eval.osum.model.features import resample
 from echat_eval.osum.voice.config import EMBEDDING_SIZE, MELS, SAMPLE_RATE, SPEECH_IDS
 from echat_eval.osum.voice.features import (
@@ -210,7 +210,4 @@ def load_voice(path: Path) -> Voice:
 
 def fingerprint(voice: Voice) -> str:
     """Return the sha256 of the arrays of a voice."""
-    digest = hashlib.sha256()
-    for name in LAYOUT:
-        digest.update(np.ascontiguousarray(getattr(voice, name)).tobytes())
-    return digest.hexdigest()
+    return sha256_of(np.ascontiguousarray(getattr(voice, name)).tobytes() for name in LAYOUT)

@@ -98,7 +98,7 @@ def test_truncated_archive_leaves_no_partial_file(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:50_000])
     with pytest.raises(BadData, match="cannot be unpacked"):
         unpack_release(archive, tmp_path / "out")
-    assert not list((tmp_path / "out").glob("*.part"))
+    assert not list((tmp_path / "out").glob(".*.tmp"))
     assert not (tmp_path / "out" / "speech_tokenizer_v1.onnx").exists()
 
 

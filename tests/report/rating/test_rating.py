@@ -57,7 +57,7 @@ def test_a_sheet_is_blind_and_its_key_is_outside(usual_run: RunFolder, tmp_path:
         p for p in (tmp_path / "sheet").rglob("*") if p.is_file() and p.suffix in {".js", ".html", ".json"}
     ]
     everything = "\n".join(p.read_text(encoding="utf-8") for p in texts)
-    for system in usual_run.manifest()["systems"]:
+    for system in usual_run.manifest().systems:
         assert system not in everything.replace("canned", "") or system == "canned"
     assert '"canned"' not in everything
     assert "g0-" not in everything, "a sample's id names its gold label"

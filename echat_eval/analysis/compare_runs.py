@@ -1,0 +1,155 @@
+"""Comparison of two runs, or of several in order, with the metrics that they share: as text and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.analysis.compare import Comparison, compare, require_comparable
+from echat_eval.analysis.compare_text import to_text, trend_text
+from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.trend import Trend, trend
+from echat_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from echat_eval.analysis.runs import Run
+
+__all__ = ["RunComparison", "compare_runs", "rules_of"]
+
+#: Words of a metric's direction -> `higher_is_better`.
+DIRECTIONS = {"higher": True, "lower": False}
+#: Facts of a run's metric that its rule takes over.
+FACTS = ("low", "high", "worst", "average", "unit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunComparison:
+    """Paired differences between each run and the next, and the trend over all of them.
+
+    Attributes:
+        comparisons: one per pair of neighbours.
+        trends: one per metric and task; empty for two runs.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    trends: tuple[Trend, ...] = ()
+
+    def lines(self, *, flips: int = 10) -> list[str]:
+        """Return the lines for a terminal.
+
+        Args:
+            flips: number of worsened samples to list per comparison.
+        """
+        lines = []
+        for comparison in self.comparisons:
+            lines += [*to_text(comparison, flips=flips), ""]
+        if self.trends:
+            marked = any(comparison.unlike for comparison in self.comparisons)
+            lines.append("trend over all runs, on the samples with a value in every run")
+            lines += trend_text(list(self.trends), marked=marked)
+        return lines
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per comparison, metric and part.
+
+        Columns: baseline, candidate, metric, part ("pooled", "task" or "slice"), name, difference (candidate
+        minus baseline; above 0 is better), low and high (95 % interval), p, adjusted, won, lost, tied (shares
+        of the samples), n, clusters, missing, why (reason for "cannot tell").
+        """
+        import pandas as pd
+
+        rows = []
+        for comparison in self.comparisons:
+            for cell in comparison.cells:
+                value = None if cell.difference is None else cell.difference.value
+                facts = {**asdict(cell), "difference": value}
+                rows.append({"baseline": comparison.baseline, "candidate": comparison.candidate, **facts})
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        # Indented lines are shown as they are; no name in them is read as markup.
+        return "\n".join(f"    {line}" for line in self.lines())
+
+
+def compare_runs(
+    runs: Sequence[Run],
+    *,
+    metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    anyway: bool = False,
+) -> RunComparison:
+    """Compare each run with the next, and three or more by their trend.
+
+    Args:
+        runs: two or more, in order; the earlier one is the baseline.
+        metrics: as in `rules_of`.
+        anyway: compare runs whose tasks or instruments differ, and mark every number.
+
+    Raises:
+        UsageError: fewer than two runs, runs that are not comparable, or a metric without a direction.
+        BadData: no shared samples, or a metric is absent from one run.
+    """
+    if len(runs) < 2:
+        raise UsageError(f"got {len(runs)} run; expected two or more to compare")
+    rules = rules_of(runs, metrics)
+    require_comparable(runs, anyway=anyway)
+    comparisons = tuple(compare(old, new, metrics=rules, anyway=anyway) for old, new in pairwise(runs))
+    trends = tuple(trend(runs, metrics=rules)) if len(runs) > 2 else ()
+    return RunComparison(comparisons=comparisons, trends=trends)
+
+
+def rules_of(
+    runs: Sequence[Run], metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None
+) -> dict[str, MetricRule]:
+    """Return the metrics to compare, with direction and range.
+
+    Args:
+        runs: their manifests define their metrics; those of tables have no direction.
+        metrics: names, each as `name` or `name=higher` or `name=lower`; or name -> "higher", "lower" or a
+            rule. By default all metrics that the runs share, the headline first.
+
+    Raises:
+        UsageError: no metric, an unknown direction, or a metric without one.
+    """
+    known = {name: facts for run in runs for name, facts in run.metrics.items()}
+    shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
+    if metrics is None:
+        names = sorted(known, key=lambda name: not known[name].get("headline"))
+        wanted: list[tuple[str, str | MetricRule]] = [(name, "") for name in names if name in shared]
+    elif isinstance(metrics, Mapping):
+        wanted = list(metrics.items())
+    else:
+        specs = [metrics] if isinstance(metrics, str) else metrics
+        wanted = [(spec.partition("=")[0], spec.partition("=")[2]) for spec in specs]
+    rules = {
+        name: rule if isinstance(rule, MetricRule) else _rule(name, rule, known.get(name))
+        for name, rule in wanted
+    }
+    if not rules:
+        raise UsageError(
+            f"no metric to compare; name one with --metric NAME=higher or NAME=lower. "
+            f"Shared: {', '.join(sorted(shared)) or 'none'}"
+        )
+    return rules
+
+
+def _rule(name: str, direction: str, facts: Mapping[str, Any] | None) -> MetricRule:
+    """Return the rule of a metric from its facts in a run, and a direction ("": that of the run)."""
+    if direction and direction not in DIRECTIONS:
+        raise UsageError(f"metric '{name}': got '{direction}'; expected {name}=higher or {name}=lower")
+    if not direction and facts is None:
+        raise UsageError(f"metric '{name}' has no direction; write --metric {name}=higher or {name}=lower")
+    facts = facts or {}
+    known = {key: facts[key] for key in FACTS if facts.get(key) is not None}
+    higher_is_better = DIRECTIONS[direction] if direction else bool(facts["higher_is_better"])
+    return MetricRule(higher_is_better=higher_is_better, **known)

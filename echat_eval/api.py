@@ -1,0 +1,408 @@
+"""The verbs: evaluate, score, estimate, compare, gate, accept, load_run, leaderboard.
+
+A notebook and the command line call the same functions. Arguments take names, specs or objects:
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     run = evaluate(
+...         "canned", tasks="emotion", limit=4, annotators="acoustics", scorers="outcome", out=folder
+...     )
+...     run.scores()[["sample_id", "metric", "state", "cue_emotion"]].head(2)
+x
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.analysis.compare_runs import compare_runs
+from echat_eval.analysis.frames import check_table, one_system
+from echat_eval.analysis.runs import Run as ScoredSystem
+from echat_eval.analysis.runs import load_run as load_scored_system
+from echat_eval.errors import UsageError
+from echat_eval.gate import Policy, build_policy, decide, read_policy
+from echat_eval.gate.accept import accept as accept_baseline
+from echat_eval.gate.accept import provenance
+from echat_eval.leaderboard.run import Run
+from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
+from echat_eval.ports import Silent
+from echat_eval.runner.carry_out import carry_out
+from echat_eval.runner.plan import planned, whole_number
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.select import SelectedRun, open_run
+from echat_eval.task.select import select_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from echat_eval.analysis.compare_runs import RunComparison
+    from echat_eval.analysis.metric_rule import MetricRule
+    from echat_eval.gate import Decision
+    from echat_eval.ports import Progress
+    from echat_eval.runner.cost_estimate import ExpectedCost
+    from echat_eval.runner.plan import Plan
+    from echat_eval.task import Task
+
+__all__ = [
+    "Run",
+    "accept",
+    "compare",
+    "estimate",
+    "evaluate",
+    "gate",
+    "leaderboard",
+    "load_run",
+    "score",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class Logged(Silent):
+    """The default `Progress`: notes go to the log, as warnings, so that nobody misses them."""
+
+    def note(self, text: str) -> None:
+        """Log a message."""
+        logger.warning("%s", text)
+
+
+def evaluate(
+    systems: Any,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    data: str | Path | None = None,
+    languages: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    ask: str | None = None,
+    annotators: Any = None,
+    scorers: Any = None,
+    judges: Any = None,
+    controls: int = 0,
+    out: str | Path = "runs/latest",
+    tries: int = 3,
+    overlap: bool = True,
+    cache: bool = True,
+    prices: str | Path | None = None,
+    max_cost: str | float | None = None,
+    executor: Any = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Evaluate systems on tasks; a second call with the same arguments makes only what is missing.
+
+    Ctrl-C keeps all finished rows.
+
+    Args:
+        systems: an object with the `System` or `Oracle` protocol; a name ("canned") or spec
+            ("mine=replay:replies.jsonl", "my.py:Class"); `{"use": spec, setting: value}`; a list of these; or
+            a mapping of names to these.
+        tasks: names of tasks; None: all.
+        data: folder of tasks to use instead of the demo split.
+        languages: languages of the samples to use; None: all.
+        limit: maximum samples per task; contrast groups stay whole.
+        ask: "transcript" or a cue: ask for it instead of a reply.
+        annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
+        scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
+        judges: name of a model; a mapping of settings (model, url, rubric, repeats, prose, calls, timeout);
+            or a mapping of one name to either. None: no judge.
+        controls: number of replies that the judge grades again with wrong labels.
+        out: run folder to write or to continue; it also gets leaderboard.md, .csv and .png.
+        tries: maximum calls per row; after that it counts as failed or missing.
+        overlap: annotate and score while the system replies; False to measure its speed.
+        cache: read and write the cache that runs share.
+        prices: price table to use instead of baselines/prices.yaml.
+        max_cost: US dollars; calls that could exceed it are not made.
+        executor: "local", "ray" or a mapping of name, workers, address.
+        progress: receives stages, rows and notes; None: notes are logged.
+
+    Raises:
+        UnknownName: no task, system, annotator, scorer, rubric or setting has this name.
+        UsageError: an argument of the wrong type, or the folder's replies do not fit the tasks.
+        BadData: a fault in the tasks, or a manifest of another version.
+        NotInstalled: an optional package or model is missing.
+        Busy: another process is writing to the folder.
+    """
+    display = progress or Logged()
+    selected = select_tasks(
+        _names("tasks", tasks),
+        data=None if data is None else Path(data),
+        languages=_names("languages", languages),
+        limit=None if limit is None else whole_number("limit", limit, low=1),
+        ask=ask,
+    )
+    with planned(
+        RunFolder(Path(out)),
+        systems=systems,
+        tasks=selected,
+        annotators=annotators,
+        scorers=scorers,
+        judges=judges,
+        controls=controls,
+        tries=tries,
+        overlap=overlap,
+        cache=cache,
+        prices=prices,
+        max_cost=max_cost,
+        executor=executor,
+        note=display.note,
+    ) as plan:
+        return _carried_out(plan, display)
+
+
+def score(
+    run: Run | str | Path,
+    *,
+    annotators: Any = None,
+    scorers: Any = None,
+    judges: Any = None,
+    controls: int = 0,
+    tries: int = 3,
+    cache: bool = True,
+    prices: str | Path | None = None,
+    max_cost: str | float | None = None,
+    executor: Any = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Annotate and score the replies of a run again, without calling a system.
+
+    Args:
+        run: a run, or the path of its folder. The other arguments are those of `evaluate`.
+
+    Raises:
+        BadData: not a run folder, a manifest of another version, or an unfinished run.
+        UsageError, UnknownName, NotInstalled, Busy: as for `evaluate`.
+    """
+    display = progress or Logged()
+    with planned(
+        _folder_with_replies(run),
+        systems=None,
+        tasks=(),
+        annotators=annotators,
+        scorers=scorers,
+        judges=judges,
+        controls=controls,
+        tries=tries,
+        overlap=True,
+        cache=cache,
+        prices=prices,
+        max_cost=max_cost,
+        executor=executor,
+        note=display.note,
+    ) as plan:
+        return _carried_out(plan, display)
+
+
+def estimate(
+    systems: Any = None,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    data: str | Path | None = None,
+    languages: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    ask: str | None = None,
+    annotators: Any = None,
+    scorers: Any = None,
+    judges: Any = None,
+    controls: int = 0,
+    out: str | Path = "runs/latest",
+    tries: int = 3,
+    cache: bool = True,
+    prices: str | Path | None = None,
+    progress: Progress | None = None,
+) -> ExpectedCost:
+    """Return the calls that `evaluate` with these arguments has left to make, and what they may cost.
+
+    Sends nothing. With `systems=None`, the calls of `score` on the run in `out`.
+
+    Raises:
+        UsageError, UnknownName, BadData, NotInstalled: as for `evaluate`.
+    """
+    display = progress or Logged()
+    selected: Sequence[Task] = ()
+    if systems is not None:
+        selected = select_tasks(
+            _names("tasks", tasks),
+            data=None if data is None else Path(data),
+            languages=_names("languages", languages),
+            limit=None if limit is None else whole_number("limit", limit, low=1),
+            ask=ask,
+        )
+    with planned(
+        _folder_with_replies(out) if systems is None else RunFolder(Path(out)),
+        systems=systems,
+        tasks=selected,
+        annotators=annotators,
+        scorers=scorers,
+        judges=judges,
+        controls=controls,
+        tries=tries,
+        overlap=True,
+        cache=cache,
+        prices=prices,
+        max_cost=None,
+        executor=None,
+        note=display.note,
+    ) as plan:
+        return plan.expected_cost()
+
+
+def load_run(spec: str | Path) -> Run:
+    """Return a run, or one of its systems.
+
+    Args:
+        spec: path of a run folder; `path:system` for one system, `name=path:system` to rename it.
+
+    Raises:
+        BadData: no run folder at the path, or a manifest of another version.
+        UnknownName: the run does not have the system.
+    """
+    folder = open_run(str(spec))
+    folder.manifest()  # raises BadData if another version has written it
+    return Run(folder=folder, name=folder.shown if isinstance(folder, SelectedRun) else str(spec))
+
+
+def leaderboard(*runs: Run | str | Path, published: Sequence[str] = ()) -> LeaderboardView:
+    """Return the leaderboard of one or more runs.
+
+    Args:
+        runs: runs or specs as in `load_run`.
+        published: names of published tables to show below, never ranked.
+
+    Raises:
+        UsageError: no run; UnknownName: no published table has this name.
+        BadData: no scores, a system in two runs, or runs whose tasks or instruments differ.
+    """
+    if not runs:
+        raise UsageError("no run; give one or more runs, or their paths")
+    folders = [run.folder if isinstance(run, Run) else open_run(str(run)) for run in runs]
+    return view_leaderboard(folders, tables=published)
+
+
+def compare(
+    *runs: Run | str | Path | pd.DataFrame,
+    metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    anyway: bool = False,
+) -> RunComparison:
+    """Compare two runs by paired differences, or several, in the given order, by their trend.
+
+    Args:
+        runs: two or more, of one system each, the baseline first: runs, specs as in `load_run`, paths of
+            tables, or long tables.
+        metrics: names, each as `name` or `name=higher` or `name=lower`; or name -> direction. By default all
+            metrics that the runs share.
+        anyway: compare runs whose tasks or instruments differ, and mark every number.
+
+    Raises:
+        UsageError: fewer than two runs, several systems in one, or runs that are not comparable.
+        BadData: no shared samples, or a metric is absent from one run.
+    """
+    loaded = [_one_system(run, f"run {number}") for number, run in enumerate(runs, 1)]
+    return compare_runs(loaded, metrics=metrics, anyway=anyway)
+
+
+def gate(
+    candidate: Run | str | Path | pd.DataFrame,
+    against: Run | str | Path | pd.DataFrame,
+    policy: Policy | Mapping[str, Any] | str | Path,
+    *,
+    now: datetime | None = None,
+) -> Decision:
+    """Decide whether a candidate may replace a baseline: pass, regress or cannot tell.
+
+    Args:
+        candidate: a run of one system, a spec as in `load_run`, the path of a table, or a long table.
+        against: likewise; also the folder of a baseline that `accept` wrote.
+        policy: the requirements, or their fields, or the path of a policy file.
+        now: current time, with a time zone, for the baseline's age; None: the clock.
+
+    Raises:
+        UsageError: several systems in one run, or a wrong policy.
+        BadData: no shared samples, or a metric of the policy is absent from one run.
+    """
+    ours, theirs = _one_system(candidate, "candidate"), _one_system(against, "against")
+    known = {**theirs.metrics, **ours.metrics}
+    if isinstance(policy, Policy):
+        rules = policy
+    elif isinstance(policy, Mapping):
+        rules = build_policy(policy, known=known)
+    else:
+        rules = read_policy(Path(policy), known=known)
+    facts = provenance(ours, theirs, rules, now=now or datetime.now(UTC))
+    return decide(ours.frame, theirs.frame, rules, provenance=facts)
+
+
+def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None) -> ScoredSystem:
+    """Keep the scores of a run as the baseline of later candidates, in a folder small enough to commit.
+
+    Args:
+        run: a run of one system, a spec as in `load_run`, or the path of a table.
+        to: folder to write; an earlier baseline there is replaced.
+        now: current time, with a time zone; None: the clock.
+
+    Raises:
+        UsageError: several systems in the run, or a folder with other contents.
+        BadData: no scores.
+    """
+    target = Path(to)
+    if target.exists() and any(target.iterdir()) and not (target / "accepted.json").is_file():
+        raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
+    scored = _one_system(run, "run")
+    accept_baseline(scored, target, now=now or datetime.now(UTC))
+    return scored
+
+
+def _carried_out(plan: Plan, progress: Progress) -> Run:
+    """Carry out a plan; return the run, with its leaderboard on disk."""
+    spent = carry_out(plan, progress)
+    run = Run(folder=plan.folder, name=str(plan.folder.path), spent=spent)
+    run.leaderboard().write(run.path)
+    return run
+
+
+def _folder_with_replies(run: Run | str | Path) -> RunFolder:
+    """Return the folder of a finished run, to score its replies.
+
+    Raises:
+        BadData: not a run folder; UsageError: no replies yet, or a single system of a run.
+    """
+    if isinstance(run, Run) and isinstance(run.folder, SelectedRun):
+        raise UsageError(f"{run.name} is one system of a run; score the whole run: {run.path}")
+    path = run.path if isinstance(run, Run) else Path(run)
+    folder = RunFolder.existing(path)
+    if not folder.responses():
+        raise UsageError(f"{path}: no responses yet; make them with `echat-eval run --out {path}`")
+    return folder
+
+
+def _one_system(run: Run | str | Path | pd.DataFrame, location: str) -> ScoredSystem:
+    """Return the scores of one system of a run, a spec or a table.
+
+    Raises:
+        UsageError: several systems; BadData: no scores.
+    """
+    if isinstance(run, Run):
+        return load_scored_system(run.spec)
+    if isinstance(run, str | Path):
+        return load_scored_system(str(run))
+    if not hasattr(run, "columns"):
+        raise UsageError(f"{location}: got {type(run).__name__}; expected a run, a path or a data frame")
+    extra = [name for name in run.columns if name == "reason" or str(name).startswith("cue_")]
+    frame = one_system(check_table(run.drop(columns=extra), location=location), location=location)
+    return ScoredSystem(name=location, system=frame["system"].iloc[0], frame=frame)
+
+
+def _names(argument: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return names as a tuple; empty for None.
+
+    >>> _names("tasks", "emotion"), _names("tasks", ["age", "multi"])
+    (('emotion',), ('age', 'multi'))
+    """
+    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{argument}: got {given!r}; expected a name or a list of names")
+    return names

@@ -1,0 +1,96 @@
+"""A run as a user reads it: its leaderboard, and its rows as data frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from echat_eval.analysis.run_tables import (
+    annotations_table,
+    responses_table,
+    samples_table,
+    scores_table,
+    verdicts_table,
+)
+from echat_eval.leaderboard.notes import reply_notes
+from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
+from echat_eval.store.select import SelectedRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from echat_eval.store.run_folder import RunFolder
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run folder, or one of its systems.
+
+    Attributes:
+        folder: the files.
+        name: as in comparisons: a path, or a path and a system.
+        spent: cost of the command that returned this run; "" if nothing was billed.
+    """
+
+    folder: RunFolder
+    name: str
+    spent: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the run folder."""
+        return self.folder.path
+
+    @property
+    def spec(self) -> str:
+        """Return the spec that selects this run again: `path`, or `name=path:system`."""
+        if isinstance(self.folder, SelectedRun):
+            return f"{self.folder.shown}={self.path}:{self.folder.system}"
+        return str(self.path)
+
+    @property
+    def systems(self) -> list[str]:
+        """Return the names of the systems."""
+        return list(self.folder.manifest().systems)
+
+    @property
+    def states(self) -> Counter[str]:
+        """Return state -> number of scores; "missing" scores are filled by the same command."""
+        return Counter(score.state for score in self.folder.scores().values())
+
+    def leaderboard(self) -> LeaderboardView:
+        """Return the leaderboard; a notebook shows it as a table, `to_frame()` returns its numbers.
+
+        Raises:
+            BadData: no scores.
+        """
+        return view_leaderboard([self.folder])
+
+    def notes(self) -> list[str]:
+        """Return one line per system and kind of reply that failed, is missing or was not timed."""
+        return reply_notes(self.folder)
+
+    def samples(self) -> pd.DataFrame:
+        """Return one row per sample; see `echat_eval.analysis.run_tables` for the columns of all tables."""
+        return samples_table(self.folder)
+
+    def responses(self) -> pd.DataFrame:
+        """Return one row per system and sample: state, words, audio and times of the reply."""
+        return responses_table(self.folder)
+
+    def annotations(self) -> pd.DataFrame:
+        """Return one row per reply, annotator and value."""
+        return annotations_table(self.folder)
+
+    def scores(self) -> pd.DataFrame:
+        """Return one row per reply and metric: state and value, with labels and clusters."""
+        return scores_table(self.folder)
+
+    def verdicts(self) -> pd.DataFrame:
+        """Return one row per reply and verdict of a judge: grades, explanation, model and server."""
+        return verdicts_table(self.folder)

@@ -1,0 +1,135 @@
+"""A leaderboard with its notes: as text, as a data frame, in a notebook, and as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from echat_eval.io.files import make_folder, write_atomically
+from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.leaderboard.notes import secondary_lines
+from echat_eval.leaderboard.published import published
+from echat_eval.leaderboard.render import (
+    CSV_COLUMNS,
+    MARK,
+    cell_text,
+    markdown,
+    metric_title,
+    other_rows,
+    other_titles,
+    reading_notes,
+    rows_of,
+    table_rows,
+    write_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.leaderboard.published import Published
+    from echat_eval.store.run_folder import RunFolder
+
+__all__ = ["LeaderboardView", "view_leaderboard"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LeaderboardView:
+    """A leaderboard as a user reads it; a notebook shows it as a table.
+
+    Attributes:
+        board: the summaries.
+        notes: lines below the tables, such as servers, cue gains and cost.
+        published: published tables to show below, never ranked.
+    """
+
+    board: Leaderboard
+    notes: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per system, task ("all": every task) and metric.
+
+        Columns: system, role, task, metric, unit, value, low and high (95 % interval), n, clusters; failed,
+        missing, not_applicable (numbers of rows); worst_case and best_case (the mean with the missing rows
+        at their worst and best); rank. The numbers are those of leaderboard.csv.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(table_rows(self.board), columns=list(CSV_COLUMNS))
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write leaderboard.md, .csv and .png; return their paths."""
+        make_folder(folder)
+        files = write_files(self.board, folder, list(self.published))
+        if self.notes:
+            write_atomically(files[0], self._repr_markdown_())
+        return files
+
+    def _repr_markdown_(self) -> str:
+        text = markdown(self.board, list(self.published))
+        return text + "\n" + "\n".join(self.notes) + "\n" if self.notes else text
+
+    def _repr_html_(self) -> str:
+        metric = self.board.headline
+        parts = [f"<p><b>{escape(metric_title(metric))}</b>, mean and 95 % interval</p>"]
+        parts.append(self._headline_frame().to_html(index=False, escape=True, border=0))
+        parts.append("<p>Other measures, over all tasks</p>")
+        parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
+        parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes) if note]
+        # The class keeps dollar signs in names from being shown as formulas.
+        return "\n".join(['<div class="tex2jax_ignore mathjax_ignore">', *parts, "</div>"])
+
+    def __str__(self) -> str:
+        metric = self.board.headline
+        tables = [
+            f"{metric_title(metric)}, mean and 95 % interval",
+            self._headline_frame().to_string(index=False),
+            "",
+            "Other measures, over all tasks",
+            self._others_frame().to_string(index=False),
+        ]
+        return "\n".join([*tables, "", *reading_notes(self.board), *self.notes])
+
+    __repr__ = __str__
+
+    def _headline_frame(self) -> pd.DataFrame:
+        """Return the cells of the headline metric by task, as shown."""
+        import pandas as pd
+
+        board, metric = self.board, self.board.headline
+        rows = [
+            [
+                str(board.ranks.get(name, "?")) if role == "system" else "",
+                name + MARK[role],
+                *(cell_text(summary, metric) for summary in summaries),
+            ]
+            for name, role, summaries in rows_of(board, metric)
+        ]
+        return pd.DataFrame(rows, columns=["rank", "system", OVERALL, *board.tasks])
+
+    def _others_frame(self) -> pd.DataFrame:
+        """Return the counts of rows by state and the cells of the other metrics, as shown."""
+        import pandas as pd
+
+        rows = [[name + MARK[role], *cells] for name, role, cells in other_rows(self.board)]
+        return pd.DataFrame(rows, columns=other_titles(self.board))
+
+
+def view_leaderboard(runs: Sequence[RunFolder], *, tables: Sequence[str] = ()) -> LeaderboardView:
+    """Return the leaderboard of one or more run folders with its notes.
+
+    Args:
+        runs: run folders, or single systems of them.
+        tables: names of published tables to show below.
+
+    Raises:
+        UnknownName: no published table has this name.
+        BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
+    """
+    shown = tuple(published(name) for name in tables)
+    return LeaderboardView(board=build_leaderboard(runs), notes=tuple(secondary_lines(runs)), published=shown)

@@ -1,0 +1,81 @@
+"""Carries out a plan: makes its missing rows under its budget, and runs its controls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.executors.place import place
+from echat_eval.ports import RepliesByFile, ShowsCost
+from echat_eval.runner.evaluate import evaluate, rescore
+from echat_eval.runner.spending import metered
+from echat_eval.scorers.judge_settings import identify
+from echat_eval.scorers.run_controls import run_and_store_controls
+from echat_eval.store.keys import request_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from echat_eval.ports import Progress
+    from echat_eval.runner.plan import Plan
+
+__all__ = ["carry_out"]
+
+
+def carry_out(plan: Plan, progress: Progress) -> str:
+    """Make the missing rows of a plan; return what that cost, "" if nothing was billed.
+
+    What it may cost is noted before anything is sent.
+
+    Raises:
+        UsageError: the folder's replies do not fit the tasks, or the judge's server refuses the key.
+        Busy: another process is writing to the folder.
+    """
+    table, limit = plan.budget.table, plan.budget.limit
+    with plan.folder.writing() as folder, metered(folder, plan.billed_clients, table, limit=limit) as meter:
+        for line in plan.expected_cost().lines(whole=False):
+            progress.note(f"estimate: {line}")
+        if plan.judge is not None:
+            identify(plan.judge, lambda text: progress.note(f"note: {text}"))
+        if isinstance(progress, ShowsCost):
+            progress.show_cost(meter.line)
+        with place(plan.executor, plan.systems, plan.annotators) as placement:
+            if plan.systems:
+                evaluate(
+                    folder,
+                    systems=placement.systems,
+                    tasks=plan.tasks,
+                    annotators=placement.annotators,
+                    scorers=plan.scorers,
+                    retry_policy=plan.retry_policy,
+                    progress=progress,
+                    cache=plan.cache,
+                    overlap=plan.overlap,
+                    executor=placement.facts,
+                )
+            else:
+                rescore(
+                    folder,
+                    annotators=placement.annotators,
+                    scorers=plan.scorers,
+                    retry_policy=plan.retry_policy,
+                    progress=progress,
+                    cache=plan.cache,
+                )
+        run_and_store_controls(folder, plan.scorers, plan.controls)
+    for line in _unclaimed(plan):
+        progress.note(f"note: {line}")
+    if meter.withheld:
+        progress.note(
+            f"note: calls that could have exceeded --max-cost {meter.limit:f} were not made; run the same "
+            "command with a higher limit to continue"
+        )
+    return meter.line()
+
+
+def _unclaimed(plan: Plan) -> Iterator[str]:
+    """Yield a line per system with replies that match no request of the run."""
+    requests = [request_for(sample) for sample in plan.samples]
+    for system in plan.systems:
+        if isinstance(system, RepliesByFile) and (names := system.unclaimed(requests)):
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            yield f"{len(names)} replies of '{system.name}' match no request of this run: {shown}"

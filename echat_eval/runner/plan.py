@@ -1,0 +1,181 @@
+"""A command that is ready to start: what it calls, where it writes, and what that may cost."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.annotators.select import select_annotators
+from echat_eval.concurrency.retry import RetryPolicy
+from echat_eval.cost.budget import read_budget
+from echat_eval.cost.meter import billed_client_of
+from echat_eval.errors import UsageError
+from echat_eval.executors.place import parse_executor
+from echat_eval.runner.cost_estimate import ExpectedCost
+from echat_eval.runner.estimate import estimate
+from echat_eval.runner.spending import billed_clients_of
+from echat_eval.scorers.judge_settings import parse_judge, scorers_of_judge
+from echat_eval.scorers.select import select_scorers
+from echat_eval.store.reuse import ReuseIndex
+from echat_eval.store.shared_cache import shared_cache
+from echat_eval.systems.select import select_systems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from echat_eval.cost.budget import Budget
+    from echat_eval.cost.meter import BilledClient, BilledRole
+    from echat_eval.executors.place import ExecutorSettings
+    from echat_eval.judge import JudgeClient
+    from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.records import Sample
+    from echat_eval.store.cache import Cache
+    from echat_eval.store.run_folder import RunFolder
+    from echat_eval.task import Task
+
+__all__ = ["MAX_TRIES", "Plan", "planned", "whole_number"]
+
+#: Limit of `tries`.
+MAX_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that one command uses.
+
+    Attributes:
+        folder: where it writes.
+        systems: empty: annotate and score the existing replies.
+        tasks: with the samples to send to each system.
+        scorers: including those of the judge.
+        judge: the judge's client; None without a judge.
+        controls: number of replies that are judged again with wrong labels; 0: none.
+        budget: prices, and limit of the cost.
+        retry_policy: how often a call is made.
+        overlap: annotate and score while systems are answering.
+        executor: where systems and annotators run.
+        cache: rows of other runs; None: no cache.
+    """
+
+    folder: RunFolder
+    systems: Sequence[System | Oracle]
+    tasks: Sequence[Task]
+    annotators: Sequence[Annotator]
+    scorers: Sequence[Scorer]
+    judge: JudgeClient | None
+    controls: int
+    budget: Budget
+    retry_policy: RetryPolicy
+    overlap: bool
+    executor: ExecutorSettings
+    cache: Cache | None
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Return the samples that each system answers."""
+        return [sample for task in self.tasks for sample in task.samples]
+
+    @property
+    def billed_clients(self) -> list[tuple[BilledRole, str, BilledClient]]:
+        """Return (role, name, billed client) of every system and judge whose calls may cost money."""
+        return billed_clients_of(self.systems, self.scorers)
+
+    def expected_cost(self) -> ExpectedCost:
+        """Return the calls left to make and what they may cost; sends nothing."""
+        unpriced = tuple(system.name for system in self.systems if billed_client_of(system) is None)
+        if not self.billed_clients:
+            return ExpectedCost(estimates=(), controls=self.controls, unpriced=unpriced)
+        found = estimate(
+            self.folder,
+            systems=self.systems,
+            samples=self.samples,
+            scorers=self.scorers,
+            reuse=ReuseIndex(cache=self.cache, run=self.folder),
+            table=self.budget.table,
+            tries=self.retry_policy.tries,
+        )
+        return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced)
+
+
+@contextmanager
+def planned(
+    folder: RunFolder,
+    *,
+    systems: Any,
+    tasks: Sequence[Task],
+    annotators: Any,
+    scorers: Any,
+    judges: Any,
+    controls: int,
+    tries: int,
+    overlap: bool,
+    cache: bool,
+    prices: str | Path | None,
+    max_cost: str | float | None,
+    executor: Any,
+    note: Callable[[str], None],
+) -> Iterator[Plan]:
+    """Check the arguments of `api.evaluate` or `api.score` and yield the plan; nothing is written or sent.
+
+    The cache is open within the block.
+
+    Args:
+        folder: where to write.
+        systems: None: score the existing replies.
+        tasks: with the samples to send.
+        note: called with remarks on what is left out, and on licences.
+        (others): as in `api.evaluate`.
+
+    Raises:
+        UsageError, UnknownName, BadData, NotInstalled: as in `api.evaluate`.
+    """
+
+    def remark(text: str) -> None:
+        note(f"note: {text}")
+
+    loaded = [] if systems is None else select_systems(systems)
+    samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
+    budget = read_budget(None if prices is None else Path(prices), max_cost)
+    tries = whole_number("tries", tries, low=1, high=MAX_TRIES)
+    placement = parse_executor(executor)
+    judge = parse_judge(judges)
+    if whole_number("controls", controls, low=0) and judge is None:
+        raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
+    with shared_cache(os.environ, enabled=cache) as opened:
+        chosen = select_annotators(annotators, remark)
+        all_scorers = select_scorers(scorers, samples, remark)
+        judge_client = None
+        if judge is not None:
+            store = folder.path / "verdicts.jsonl"
+            judged = scorers_of_judge(judge, note=remark, store=store, tries=tries, cache=opened)
+            judge_client = judged[0].judge_client
+            all_scorers = [*all_scorers, *judged]
+        yield Plan(
+            folder=folder,
+            systems=loaded,
+            tasks=tasks,
+            annotators=chosen,
+            scorers=all_scorers,
+            judge=judge_client,
+            controls=controls,
+            budget=budget,
+            retry_policy=RetryPolicy(tries=tries),
+            overlap=overlap,
+            executor=placement,
+            cache=opened,
+        )
+
+
+def whole_number(argument: str, given: int, *, low: int, high: int | None = None) -> int:
+    """Return an argument that is a whole number within limits.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(given, bool) or not isinstance(given, int) or given < low or (high and given > high):
+        limits = f"{low} to {high}" if high else f"from {low}"
+        raise UsageError(f"{argument}={given!r}: expected a whole number {limits}")
+    return given

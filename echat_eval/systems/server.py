@@ -1,0 +1,96 @@
+"""The connection of an adapter to its server: one client, a limit of calls, a folder for reply audio."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from echat_eval.clients.http import check_url, get_once, open_client, open_stream
+from echat_eval.concurrency import event_loop
+from echat_eval.concurrency.limiter import limiter_for
+from echat_eval.systems.wire import MAX_REPLY_BYTES, ReplyFolder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    import httpx
+
+    from echat_eval.clients.http import HttpAnswer, StreamedAnswer
+
+__all__ = ["ServerConnection"]
+
+#: Seconds for a fingerprint, which must not delay a run by the time-out of a reply.
+_MAX_FINGERPRINT_SECONDS = 10.0
+
+
+class ServerConnection:
+    """A client for one server. Connections open when needed, and again after `close`.
+
+    Args:
+        url: address of the server, http or https, without credentials.
+        timeout: seconds per call, from the first byte sent to the last byte read.
+        calls_at_once: maximum number of calls in flight.
+
+    Raises:
+        UsageError: the URL is invalid.
+    """
+
+    def __init__(self, url: str, *, timeout: float, calls_at_once: int) -> None:
+        self.url = check_url(url, "url")
+        self.timeout = float(timeout)
+        self.calls_at_once = int(calls_at_once)
+        self._client: httpx.AsyncClient | None = None
+        self._replies = ReplyFolder()
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder for reply audio, which `close` deletes."""
+        return self._replies.path
+
+    def load(self) -> None:
+        """Create the client and the folder."""
+        self._open()
+        self._replies.open()
+
+    def close(self) -> None:
+        """Close connections and delete the received audio."""
+        if self._client is not None:
+            event_loop.run(self._client.aclose())
+            self._client = None
+        self._replies.close()
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = open_client(self.url, self.timeout)
+        return self._client
+
+    def slot(self) -> AbstractAsyncContextManager[object]:
+        """Return a context that waits until a call may start."""
+        return limiter_for(self.url, self.calls_at_once).slot()
+
+    @asynccontextmanager
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], content: bytes
+    ) -> AsyncIterator[StreamedAnswer]:
+        """Post one request and yield the answer as it arrives; errors as `clients.http.open_stream`."""
+        async with open_stream(
+            self._open(),
+            "POST",
+            url,
+            headers=headers,
+            content=content,
+            timeout=self.timeout,
+            max_bytes=MAX_REPLY_BYTES,
+        ) as answer:
+            yield answer
+
+    def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> HttpAnswer:
+        """Get facts about the server over a connection of its own, as `fingerprint` may run before `load`.
+
+        Raises:
+            RowError, UsageError: as `clients.http.open_stream`.
+        """
+        limit = min(_MAX_FINGERPRINT_SECONDS, self.timeout)
+        return event_loop.run(get_once(url, headers=headers, timeout=limit, max_bytes=max_bytes))
