@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
+from echat_eval.errors import NotApplicable, NotInstalled, UnknownName, UsageError
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.records import Reply
 
@@ -255,8 +255,8 @@ class OsumEChat:
         )
 
     def _generation_request(self, request: Request) -> GenerationRequest:
-        from echat_eval.osum.model.features import read_wave
-        from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
+        from echat_eval.osum.model.features import check_seconds, read_wave
+        from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn, history_fault, mode_named
 
         config = self._loaded().workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":
@@ -270,15 +270,10 @@ class OsumEChat:
             ):
                 raise NotApplicable("osum-echat needs past turns as user audio, then assistant text")
             past.append(PastTurn(wave=read_wave(user.audio.path), text=assistant.text))
-        if past and self.mode != "s2s":
-            raise NotApplicable(f"mode '{self.mode}' takes no past turns; use mode 's2s'")
-        limit = config.max_audio_seconds
-        if request.audio.seconds > limit:
-            # Check before reading the file: ten hours of audio would fill the memory.
-            raise SystemFailure(
-                f"request audio lasts {request.audio.seconds:.1f} s; "
-                f"OSUM-EChat accepts at most {limit:.0f} s: cut it"
-            )
+        if past and (fault := history_fault(mode_named(self.mode))):
+            raise NotApplicable(fault)
+        # Check before reading the file: ten hours of audio would fill the memory.
+        check_seconds(request.audio.seconds, max_seconds=config.max_audio_seconds, name="request audio")
         hashed = sha256_of(f"{self.seed}:{request.audio.sha256}")
         return GenerationRequest(
             wave=read_wave(request.audio.path),

@@ -7,12 +7,9 @@ our names and the configuration in its header; it is memory-mapped and loads in 
 from __future__ import annotations
 
 import logging
-import pickle
-import warnings
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +17,7 @@ from echat_eval.errors import BadData, NotInstalled
 from echat_eval.io.files import replacing, write_atomically
 from echat_eval.io.hashing import file_sha256
 from echat_eval.osum.checkpoint.tensor_names import TIED, rename
+from echat_eval.osum.checkpoint.torch_file import first_line, read_tensors
 from echat_eval.osum.checkpoint.weights import build, compare_copies, compare_names, fill, join
 from echat_eval.osum.model.config import config_from_json, config_to_json, read_config
 
@@ -80,40 +78,6 @@ def dtype_named(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a torch file, memory-mapped, without running code from it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old file formats; the content is checked below
-            content = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadData(
-            f"{path}: not a plain file of tensors: it would run code, or is not a checkpoint "
-            f"({_first_line(error)}); refused"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise BadData(
-            f"{path}: truncated or not a checkpoint ({_first_line(error)}); download it again"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("module"), dict):
-        content = content["module"]  # DeepSpeed's form
-    return _only_tensors(path, content)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:160]
-
-
-def _only_tensors(path: Path, content: Any) -> dict[str, Tensor]:
-    if not isinstance(content, dict) or not content:
-        raise BadData(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
-    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise BadData(f"{path}: {len(others)} entries are not tensors, such as '{others[0]}'")
-    return {str(name): value for name, value in content.items()}
-
-
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the header of a safetensors file."""
     try:
@@ -124,7 +88,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadData(f"{path}: truncated or not a safetensors file ({_first_line(error)})") from error
+        raise BadData(f"{path}: truncated or not a safetensors file ({first_line(error)})") from error
 
 
 def find_file(path: Path) -> Path:
@@ -159,7 +123,9 @@ def load_model(path: Path, *, dtype: str = "bf16", device: str = "cpu") -> OsumM
     """
     path, torch_dtype = find_file(path), dtype_named(dtype)
     if path.suffix != ".safetensors":
-        return fill(_read_torch(path), read_config(path), dtype=torch_dtype, source=str(path)).to(device)
+        return fill(read_tensors(path, mmap=True), read_config(path), dtype=torch_dtype, source=str(path)).to(
+            device
+        )
     tensors, header = _read_safetensors(path)
     if header.get("format") != FORMAT:
         return fill(tensors, read_config(path), dtype=torch_dtype, source=str(path)).to(device)
@@ -188,7 +154,7 @@ def convert(source: Path, target: Path, *, dtype: str | None = None) -> None:
     if source.suffix == ".safetensors" and _read_safetensors(source)[1].get("format") == FORMAT:
         raise BadData(f"{source}: already converted")
     config = read_config(source)
-    tensors = join(_read_torch(source), config, source=str(source))
+    tensors = join(read_tensors(source, mmap=True), config, source=str(source))
     if dtype is not None:
         tensors = {name: tensor.to(dtype_named(dtype)) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "config": config_to_json(config), "source_sha256": file_sha256(source)}
@@ -209,7 +175,7 @@ def inspect(path: Path) -> Inspection:
     if path.suffix == ".safetensors":
         tensors, header = _read_safetensors(path)
     else:
-        tensors = _read_torch(path)
+        tensors = read_tensors(path, mmap=True)
     config = config_from_json(header["config"]) if header.get("format") == FORMAT else read_config(path)
     if header.get("format") == FORMAT:
         kind, faults = "converted", ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["RESAMPLER", "check_wave", "log_mel", "mel_filters", "read_wave", "resample"]
+__all__ = ["RESAMPLER", "check_seconds", "check_wave", "log_mel", "mel_filters", "read_wave", "resample"]
 
 #: Recorded in every manifest: another resampler gives other samples.
 RESAMPLER = "windowed sinc, Hann, 6 zero crossings, roll-off 0.99"
@@ -117,13 +117,18 @@ def resample(wave: Tensor, rate: int, new_rate: int = SAMPLE_RATE) -> Tensor:
     return torch.cat(pieces)
 
 
-def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str = "audio") -> None:
-    """Raise SystemFailure unless the model accepts this 16 kHz waveform."""
-    seconds = len(wave) / SAMPLE_RATE
+def check_seconds(seconds: float, *, max_seconds: float, name: str = "audio") -> None:
+    """Raise SystemFailure if audio is too long for the model; callable before the file is read."""
     if seconds > max_seconds:
         raise SystemFailure(
             f"{name} lasts {seconds:.1f} s; OSUM-EChat accepts at most {max_seconds:.0f} s: cut it"
         )
+
+
+def check_wave(wave: Tensor, *, min_samples: int, max_seconds: float, name: str = "audio") -> None:
+    """Raise SystemFailure unless the model accepts this 16 kHz waveform."""
+    seconds = len(wave) / SAMPLE_RATE
+    check_seconds(seconds, max_seconds=max_seconds, name=name)
     if len(wave) < min_samples:
         raise SystemFailure(
             f"{name} lasts {1000 * seconds:.1f} ms; OSUM-EChat needs at least "

@@ -36,6 +36,7 @@ __all__ = [
     "SpeechIdPrompt",
     "TextIdPrompt",
     "TextPrompt",
+    "history_fault",
     "layout",
     "mode_named",
     "rules_of",
@@ -195,6 +196,13 @@ def mode_named(name: str) -> Mode:
     return MODES[name]
 
 
+def history_fault(mode: Mode) -> str | None:
+    """Return why a mode takes no past turns, or None if it takes them."""
+    if mode.name == "s2s":
+        return None
+    return f"mode '{mode.name}' takes no past turns; use mode 's2s', which was trained with them"
+
+
 def rules_of(mode: Mode, profile: Profile, *, max_new_tokens: int | None = None) -> DecodingRules:
     """Return the decoding rules of a mode; `max_new_tokens` replaces the limit of the profile."""
     if max_new_tokens is None:
@@ -223,10 +231,8 @@ def layout(mode: Mode, request: GenerationRequest, *, profile: Profile, config: 
     if not mode.takes_audio and not request.text:
         raise UsageError(f"mode '{mode.name}' needs text")
     if request.history:
-        if mode.name != "s2s":
-            raise UsageError(
-                f"mode '{mode.name}' takes no past turns; use mode 's2s', which was trained with them"
-            )
+        if fault := history_fault(mode):
+            raise UsageError(fault)
         return _dialogue(mode, request, profile=profile, config=config)
     opening = system(mode.prompt) + USER
     if profile == "upstream":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
 from typing import TYPE_CHECKING
 
 import torch
 
 from echat_eval.errors import BadData
+from echat_eval.osum.checkpoint.torch_file import read_tensors
 from echat_eval.osum.voice.flow_matching import FlowMatching
 from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, join, official_shapes
 from echat_eval.osum.voice.vocoder import Hift
@@ -23,24 +22,14 @@ if TYPE_CHECKING:
     from echat_eval.osum.voice.config import FlowConfig, HiftConfig
     from echat_eval.osum.voice.tensor_names import Origin
 
-__all__ = ["build_flow", "build_hift", "load_flow", "load_hift", "read_state"]
+__all__ = ["build_flow", "build_hift", "load_flow", "load_hift"]
 
+#: What to do about a missing or damaged file.
+_SOURCE = "unpack CosyVoice-300M-25Hz.tar there"
 #: Maximum of names per kind of fault in a message.
 MAX_SHOWN = 3
 #: Suffixes of weight norm before torch 2.0, X.weight_g and X.weight_v -> their present names.
 OLD_NORM = {"g": "original0", "v": "original1"}
-#: Exceptions of torch.load on damaged files, besides pickle.UnpicklingError.
-READ_ERRORS = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 def load_flow(path: Path, config: FlowConfig) -> FlowMatching:
@@ -50,7 +39,7 @@ def load_flow(path: Path, config: FlowConfig) -> FlowMatching:
         BadData: the file is unreadable or not a plain mapping of tensors, or keys are missing, unexpected or
             of a wrong shape.
     """
-    return build_flow(read_state(path), config, source=str(path))
+    return build_flow(read_tensors(path, source=_SOURCE), config, source=str(path))
 
 
 def load_hift(path: Path, config: HiftConfig) -> Hift:
@@ -61,7 +50,7 @@ def load_hift(path: Path, config: HiftConfig) -> Hift:
     Raises:
         BadData: as in `load_flow`.
     """
-    return build_hift(read_state(path), config, source=str(path))
+    return build_hift(read_tensors(path, source=_SOURCE), config, source=str(path))
 
 
 def build_flow(state: Mapping[str, Tensor], config: FlowConfig, *, source: str) -> FlowMatching:
@@ -88,31 +77,6 @@ def build_hift(state: Mapping[str, Tensor], config: HiftConfig, *, source: str) 
     check(renamed, origins, source=source, expected_model="the HiFT vocoder of CosyVoice-300M-25Hz")
     hift.load_state_dict({name: join(o, renamed) for name, o in origins.items()}, strict=True)
     return hift.eval().requires_grad_(False)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .pt file by name, on the CPU.
-
-    Raises:
-        BadData: the file is missing or damaged, holds anything other than named tensors, or would run code.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BadData(f"{path}: no such file; unpack CosyVoice-300M-25Hz.tar there") from None
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise BadData(f"{path}: not a plain file of tensors ({reason}); refused, no code was run") from None
-    except READ_ERRORS as error:
-        reason = (str(error).splitlines() or ["empty"])[0]
-        raise BadData(f"{path}: cannot be read as a torch file ({reason}); download it again") from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise BadData(
-            f"{path}: holds a {type(state).__name__} with more than named tensors; expected a state dict"
-        )
-    return state
 
 
 def check(

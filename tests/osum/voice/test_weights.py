@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from echat_eval.errors import BadData
+from echat_eval.osum.checkpoint.torch_file import read_tensors
 from echat_eval.osum.voice.config import FULL_VOICE, TINY_VOICE
 from echat_eval.osum.voice.flow_matching import FlowMatching
 from echat_eval.osum.voice.tensor_names import flow_origins, hift_origins, official_shapes
 from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
 from echat_eval.osum.voice.vocoder import Hift
-from echat_eval.osum.voice.weights import build_flow, build_hift, load_flow, load_hift, read_state
+from echat_eval.osum.voice.weights import build_flow, build_hift, load_flow, load_hift
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -266,7 +267,7 @@ def test_randomly_damaged_file_is_refused_or_read(zipped: bool, tmp_path: Path) 
         damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
-            read_state(path)
+            read_tensors(path)
         except BadData as error:
             refusals.append(str(error))
     assert len(refusals) > 100
