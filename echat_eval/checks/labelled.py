@@ -17,6 +17,7 @@ from echat_eval.io.audio import audio_ref
 from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, text
 from echat_eval.labels import CUES, UNKNOWN, check_labels
 from echat_eval.leaderboard.attribution import Recognition, recognition
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.normalize import words
 from echat_eval.stats import Estimate, cluster_mean
 
@@ -107,16 +108,21 @@ def annotate_clips(
         on_result()
     cues, confusion, calibration = {}, {}, {}
     for cue in CUES:
-        rows = [(c, v) for c, v in annotated if cue in c.labels and cue in v]
-        if not rows:
+        rows = [(c, v) for c, v in annotated if cue in c.labels]
+        if not any(cue in values for _, values in rows):
             continue
-        cues[cue] = recognition(cue, [(c.labels[cue], str(v[cue]), c.speaker) for c, v in rows])
+        # A clip for which the annotator names no label is wrong, as a reply that names none is.
+        cues[cue] = recognition(cue, [(c.labels[cue], str(v.get(cue, UNKNOWN)), c.speaker) for c, v in rows])
         counts: dict[tuple[str, str], int] = {}
         for clip, values in rows:
-            pair = (clip.labels[cue], str(values[cue]))
+            pair = (clip.labels[cue], str(values.get(cue, UNKNOWN)))
             counts[pair] = counts.get(pair, 0) + 1
         confusion[cue] = counts
-        confident = [(c, v) for c, v in rows if isinstance(v.get("confidence"), float) and v[cue] != UNKNOWN]
+        confident = [
+            (c, v)
+            for c, v in rows
+            if isinstance(v.get("confidence"), float) and v.get(cue, UNKNOWN) != UNKNOWN
+        ]
         if confident:
             calibration[cue] = _calibration(
                 [(float(v["confidence"]), c.labels[cue] == v[cue], c.speaker) for c, v in confident]
@@ -142,20 +148,11 @@ def _error_rate(annotated: Sequence[tuple[Clip, Mapping[str, Any]]]) -> Estimate
     for clip, values in annotated:
         reference = words(clip.transcript or "", clip.language)
         if reference and "hypothesis" in values:
-            errors = _edits(reference, words(values["hypothesis"], clip.language))
-            rates.append(100.0 * errors / len(reference))
-            weights.append(float(len(reference)))
+            counts = count_edits(reference, words(values["hypothesis"], clip.language))
+            rates.append(counts.percent)
+            weights.append(float(counts.reference))
             speakers.append(clip.speaker)
     if not rates:
         return None
     codes = {name: n for n, name in enumerate(dict.fromkeys(speakers))}
     return cluster_mean(rates, [codes[s] for s in speakers], weights=weights)
-
-
-def _edits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    row = list(range(len(hypothesis) + 1))
-    for i, unit in enumerate(reference, 1):
-        row, above = [i], row
-        for j, other in enumerate(hypothesis, 1):
-            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (unit != other)))
-    return row[-1]

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import jiwer
 import numpy as np
 import soundfile as sf
 
@@ -19,6 +18,8 @@ from echat_eval.checks.scripted_clips import make_task
 from echat_eval.checks.scripted_run import Parts, make_run
 from echat_eval.io.hashing import digest
 from echat_eval.judge import JudgeClient, Prompt, Question
+from echat_eval.records import JudgeEvidence
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.judge_scorer import build_question, voice_emotion_of
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.transcription import TranscriptionConsistency
@@ -37,7 +38,8 @@ __all__ = ["FAULTS", "PlantedFaultResult", "find_planted", "healthy_alarms"]
 def _of_replicates(folder: RunFolder, metric: str) -> Estimate:
     """Estimate as if every repeat of a verdict were an independent sample."""
     scores = [s for s in folder.scores().values() if s.metric == metric]
-    flat = [points for score in scores for points in score.evidence.get("points", ())]
+    judged = [score.evidence for score in scores if isinstance(score.evidence, JudgeEvidence)]
+    flat = [points for evidence in judged for points in evidence.points]
     return cluster_mean(flat, list(range(len(flat))))
 
 
@@ -63,14 +65,11 @@ class _SplitAtSpaces(TranscriptionConsistency):
     """Counts differences in case and punctuation as errors."""
 
     def _count(self, case: Case, metric: Metric, text: str, hypothesis: str) -> Score:
-        from echat_eval.scorers.transcription import _score
-
         units = text.split()
         if not units:
-            return _score(case, metric, "not applicable")
-        counts = jiwer.process_words(" ".join(units), " ".join(hypothesis.split()))
-        errors = counts.substitutions + counts.deletions + counts.insertions
-        return _score(case, metric, "value", value=100.0 * errors / len(units), weight=float(len(units)))
+            return case.score(metric, "not applicable")
+        counts = count_edits(units, hypothesis.split())
+        return case.score(metric, "value", value=counts.percent, weight=float(counts.reference))
 
 
 class _JudgesEmptyReplies(Judged):

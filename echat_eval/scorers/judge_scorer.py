@@ -128,15 +128,7 @@ def voice_emotion_of(case: Case) -> tuple[VoiceEmotion | None, dict[str, Any] | 
 
 def pending_score(case: Case, metric: Metric) -> Score:
     """Return the score of a case before it is judged."""
-    return Score(
-        key="",
-        system=case.response.system,
-        task=case.sample.task,
-        sample_id=case.sample.id,
-        metric=metric.name,
-        state="missing",
-        reason="the response is missing",
-    )
+    return case.score(metric, "missing", reason="the response is missing")
 
 
 def scores_without_judge(case: Case, pending: Sequence[tuple[Score, Metric]]) -> list[Score]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.io.jsonl import dumps
-from echat_eval.records import Metric, Score
+from echat_eval.io.hashing import fingerprint_of
+from echat_eval.records import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.ports import Case
+    from echat_eval.records import Score
 
 __all__ = ["FAILED", "SECONDS", "OutcomeScorer"]
 
@@ -41,7 +41,7 @@ class OutcomeScorer:
 
     def fingerprint(self) -> str:
         """Return the hash of the scorer's version."""
-        return hashlib.sha256(dumps([self.name, self.version]).encode()).hexdigest()
+        return fingerprint_of([self.name, self.version])
 
     def settings(self) -> Mapping[str, Any]:
         """Return no settings."""
@@ -50,25 +50,13 @@ class OutcomeScorer:
 
 def _failed(case: Case) -> Score:
     state = case.response.state
-    value = {"value": 0.0, "failed": FAILED.worst}.get(state)
-    return _score(case, FAILED, state=state, value=value, reason=case.response.reason)
+    return case.score(FAILED, state, value=0.0 if state == "value" else None, reason=case.response.reason)
 
 
 def _seconds(case: Case) -> Score:
     response = case.response
     if response.state != "value":
-        return _score(case, SECONDS, state=response.state, reason=response.reason)
+        return case.score(SECONDS, response.state, reason=response.reason)
     if response.seconds is None:
-        return _score(case, SECONDS, state="not applicable", reason="no time was measured")
-    return _score(case, SECONDS, state="value", value=response.seconds)
-
-
-def _score(case: Case, metric: Metric, **rest: Any) -> Score:
-    return Score(
-        key="",
-        system=case.response.system,
-        task=case.sample.task,
-        sample_id=case.sample.id,
-        metric=metric.name,
-        **rest,
-    )
+        return case.score(SECONDS, "not applicable", reason="no time was measured")
+    return case.score(SECONDS, "value", value=response.seconds)

@@ -5,19 +5,20 @@ The ASR annotator's own errors count too, so the rate is an upper bound on the e
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
-from echat_eval.io.jsonl import dumps
-from echat_eval.records import Metric, Score, State
+from echat_eval.io.hashing import fingerprint_of
+from echat_eval.records import Metric
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.ports import Case
+    from echat_eval.records import Score
 
 __all__ = ["CER", "WER", "TranscriptionConsistency"]
 
@@ -58,55 +59,50 @@ class TranscriptionConsistency:
                 else:
                     unit = "words" if applicable is WER else "characters"
                     reason = f"errors in '{case.sample.language}' are counted in {unit}"
-                    scores.append(_score(case, metric, "not applicable", reason=reason))
+                    scores.append(case.score(metric, "not applicable", reason=reason))
         return scores
 
     def fingerprint(self) -> str:
         """Return the hash of the scorer's version, the normaliser and jiwer's version."""
         parts = [self.name, self.version, NORMALISER, f"jiwer {installed_version('jiwer')}"]
-        return hashlib.sha256(dumps(parts).encode()).hexdigest()
+        return fingerprint_of(parts)
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings."""
         return {"annotator": self.annotator, "normaliser": NORMALISER}
 
     def _rate(self, case: Case, metric: Metric) -> Score:
-        response = case.response
-        if response.state != "value" or response.reply is None:
-            state: State = response.state if response.state != "value" else "failed"
-            return _score(case, metric, state, reason=response.reason or "there is no reply")
-        reply, annotation = response.reply, case.annotations.get(self.annotator)
+        if case.no_reply is not None:
+            state, reason = case.no_reply
+            return case.score(metric, state, reason=reason)
+        reply, annotation = case.response.reply, case.annotations.get(self.annotator)
+        assert reply is not None
         if reply.audio is None or not reply.text:
             absent = "audio" if reply.audio is None else "text"
-            return _score(case, metric, "not applicable", reason=f"the reply has no {absent}")
+            return case.score(metric, "not applicable", reason=f"the reply has no {absent}")
         if annotation is None:
             reason = f"{self.annotator} did not transcribe the reply"
-            return _score(case, metric, "not applicable", reason=reason)
+            return case.score(metric, "not applicable", reason=reason)
         if annotation.state != "value":
-            state = "missing" if annotation.state == "missing" else "not applicable"
             reason = f"{self.annotator}: {annotation.reason or annotation.state}"
-            return _score(case, metric, state, reason=reason)
+            state = "missing" if annotation.state == "missing" else "not applicable"
+            return case.score(metric, state, reason=reason)
         return self._count(case, metric, reply.text, str(annotation.values["hypothesis"]))
 
     def _count(self, case: Case, metric: Metric, text: str, hypothesis: str) -> Score:
-        import jiwer
-
         if max(len(text), len(hypothesis)) > MAX_TEXT:
             longest = max(len(text), len(hypothesis))
             reason = f"unscored: {longest:,} characters; at most {MAX_TEXT:,} are compared"
-            return _score(case, metric, "not applicable", reason=reason)
+            return case.score(metric, "not applicable", reason=reason)
         reference_words = words(text, case.sample.language)
         if not reference_words:
-            return _score(case, metric, "not applicable", reason="unscored: the reply's text has no words")
-        hypothesis_words = words(hypothesis, case.sample.language)
-        counts = jiwer.process_words(" ".join(reference_words), " ".join(hypothesis_words))
-        errors = counts.substitutions + counts.deletions + counts.insertions
-        return _score(
-            case,
+            return case.score(metric, "not applicable", reason="unscored: the reply's text has no words")
+        counts = count_edits(reference_words, words(hypothesis, case.sample.language))
+        return case.score(
             metric,
             "value",
-            value=100.0 * errors / len(reference_words),
-            weight=float(len(reference_words)),
+            value=counts.percent,
+            weight=float(counts.reference),
             evidence={
                 "substitutions": counts.substitutions,
                 "deletions": counts.deletions,
@@ -114,15 +110,3 @@ class TranscriptionConsistency:
                 "hypothesis": hypothesis,
             },
         )
-
-
-def _score(case: Case, metric: Metric, state: State, **rest: Any) -> Score:
-    return Score(
-        key="",
-        system=case.response.system,
-        task=case.sample.task,
-        sample_id=case.sample.id,
-        metric=metric.name,
-        state=state,
-        **rest,
-    )

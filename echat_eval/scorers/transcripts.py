@@ -12,9 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from echat_eval.ports import Case
-    from echat_eval.records import Annotation
+    from echat_eval.records import Annotation, State
 
-__all__ = ["ASR_ANNOTATORS", "EMOTION_ANNOTATORS", "emotion_of", "opinions_of", "words_of"]
+__all__ = [
+    "ASR_ANNOTATORS",
+    "EMOTION_ANNOTATORS",
+    "emotion_of",
+    "opinions_of",
+    "words_of",
+    "words_or_state",
+]
 
 #: ASR annotators in order of preference; the first with a hypothesis counts.
 ASR_ANNOTATORS: tuple[str, ...] = ("whisper", "funasr", "transformers-asr")
@@ -42,6 +49,23 @@ def words_of(case: Case, annotators: Sequence[str] = ASR_ANNOTATORS) -> str:
         if annotation.state == "missing":
             raise Unavailable(f"the words of the reply are missing: {annotation.reason}")
     raise NotApplicable("the reply has no text, and no annotator transcribed it")
+
+
+def words_or_state(case: Case) -> tuple[State, str]:
+    """Return "value" and the words of a reply, or the state and reason of a score without them.
+
+    For scorers that turn every case into a score; the words are those of `words_of`.
+    """
+    if case.no_reply is not None:
+        return case.no_reply
+    try:
+        return "value", words_of(case)
+    except SystemFailure as error:
+        return "failed", str(error)
+    except Unavailable as error:
+        return "missing", str(error)
+    except NotApplicable as error:
+        return "not applicable", str(error)
 
 
 def emotion_of(case: Case, annotators: Sequence[str] = EMOTION_ANNOTATORS) -> VoiceEmotion | None:

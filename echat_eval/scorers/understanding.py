@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import digest
-from echat_eval.labels import ALIASES, LABELS, UNKNOWN
-from echat_eval.records import Metric, Score, State
+from echat_eval.labels import ALIASES, LABELS, UNKNOWN, is_right
+from echat_eval.records import Metric
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.ports import Case
+    from echat_eval.records import Score
 
 __all__ = ["CER", "UAR", "WAR", "WER", "Understanding", "named_label"]
 
@@ -95,16 +98,13 @@ def _spellings(cue: str) -> tuple[tuple[str, str], ...]:
 class Understanding:
     """WER, CER, WAR and UAR of answers to probing questions."""
 
-    annotator: str = "whisper"
     name: str = field(default="understanding", init=False)
-    version: str = field(default="1", init=False)
+    #: 2: an answer without words is failed, and any ASR annotator may supply the words.
+    version: str = field(default="2", init=False)
     families: tuple[str, ...] = field(default=("understanding",), init=False)
     metrics: tuple[Metric, ...] = field(default=(WER, CER, WAR, UAR), init=False)
-    needs: tuple[str, ...] = field(default=(), init=False)
+    needs: tuple[str, ...] = field(default=ASR_ANNOTATORS, init=False)
     scope: Literal["sample", "contrast group"] = field(default="sample", init=False)
-
-    def __post_init__(self) -> None:
-        self.needs = (self.annotator,)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return, per case in order, one score per metric."""
@@ -117,15 +117,13 @@ class Understanding:
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings."""
-        return {"annotator": self.annotator, "normaliser": NORMALISER}
+        return {"annotators": list(ASR_ANNOTATORS), "normaliser": NORMALISER}
 
     def _scores(self, case: Case) -> list[Score]:
         asks = case.sample.asks
         if asks is None:
-            return [
-                _score(case, m, "not applicable", reason="a dialogue task asks no question")
-                for m in self.metrics
-            ]
+            reason = "a dialogue task asks no question"
+            return [case.score(m, "not applicable", reason=reason) for m in self.metrics]
         applicable: tuple[Metric, ...] = (WAR, UAR)
         if asks == "transcript":
             applicable = (CER if case.sample.language in CHARACTER_LANGUAGES else WER,)
@@ -133,81 +131,36 @@ class Understanding:
         for metric in self.metrics:
             if metric not in applicable:
                 reason = f"the task asks for the {asks}, in '{case.sample.language}'"
-                scores.append(_score(case, metric, "not applicable", reason=reason))
+                scores.append(case.score(metric, "not applicable", reason=reason))
             elif asks == "transcript":
                 scores.append(self._error_rate(case, metric))
             else:
                 scores.append(self._correct(case, metric, asks))
         return scores
 
-    def _answer(self, case: Case) -> tuple[State, str]:
-        """Return "value" and the answer's words, or another state and its reason."""
-        response = case.response
-        if response.state != "value" or response.reply is None:
-            state: State = response.state if response.state != "value" else "failed"
-            return state, response.reason or "there is no reply"
-        if response.reply.text and response.reply.text.strip():
-            return "value", response.reply.text
-        annotation = case.annotations.get(self.annotator)
-        if annotation is None:
-            return "not applicable", f"the answer has no text, and {self.annotator} did not transcribe it"
-        if annotation.state != "value":
-            state = "missing" if annotation.state == "missing" else "not applicable"
-            return state, f"the answer has no text; {self.annotator}: {annotation.reason or annotation.state}"
-        return "value", str(annotation.values["hypothesis"])
-
     def _error_rate(self, case: Case, metric: Metric) -> Score:
         reference = words(case.sample.transcript, case.sample.language)
         weight = float(len(reference))
         if not reference:
-            return _score(case, metric, "not applicable", reason="the gold transcript has no words to count")
-        state, answer = self._answer(case)
+            return case.score(metric, "not applicable", reason="the gold transcript has no words to count")
+        state, answer = words_or_state(case)
         if state != "value":
-            value = metric.worst if state == "failed" else None
-            return _score(case, metric, state, value=value, weight=weight, reason=answer)
+            return case.score(metric, state, weight=weight, reason=answer)
         if len(answer) > MAX_TEXT:
             reason = f"the answer has {len(answer):,} characters; a transcript has at most {MAX_TEXT:,}"
-            return _score(case, metric, "failed", value=metric.worst, weight=weight, reason=reason)
-        import jiwer
-
+            return case.score(metric, "failed", weight=weight, reason=reason)
         hypothesis = words(answer, case.sample.language)
-        counts = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
-        errors = counts.substitutions + counts.deletions + counts.insertions
-        evidence = {"errors": errors, "hypothesis": " ".join(hypothesis)[:500]}
-        return _score(case, metric, "value", value=100.0 * errors / weight, weight=weight, evidence=evidence)
+        counts = count_edits(reference, hypothesis)
+        evidence = {"errors": counts.errors, "hypothesis": " ".join(hypothesis)[:500]}
+        return case.score(metric, "value", value=counts.percent, weight=weight, evidence=evidence)
 
     def _correct(self, case: Case, metric: Metric, cue: str) -> Score:
         gold = case.sample.cues[cue]
-        state, answer = self._answer(case)
+        state, answer = words_or_state(case)
         if state != "value":
-            value = metric.worst if state == "failed" else None
-            return _score(case, metric, state, value=value, reason=answer)
+            return case.score(metric, state, reason=answer)
         reply = case.response.reply
         perceived = reply.perceived.get(cue) if reply is not None else None
         answered = perceived or named_label(cue, answer[:MAX_TEXT]) or UNKNOWN
         evidence = {"label": gold, "answered": answered}
-        return _score(case, metric, "value", value=100.0 * (answered == gold), evidence=evidence)
-
-
-def _score(
-    case: Case,
-    metric: Metric,
-    state: State,
-    *,
-    value: float | None = None,
-    weight: float = 1.0,
-    reason: str | None = None,
-    evidence: Mapping[str, Any] | None = None,
-) -> Score:
-    return Score(
-        key="",
-        system=case.response.system,
-        task=case.sample.task,
-        sample_id=case.sample.id,
-        metric=metric.name,
-        state=state,
-        value=value,
-        weight=weight,
-        reason=reason,
-        evidence=evidence or {},
-    )
+        return case.score(metric, "value", value=100.0 * is_right(gold, answered), evidence=evidence)

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.checks import alarms
-from echat_eval.checks.alarms import ALARMS, alarms_of, word_errors
+from echat_eval.checks.alarms import ALARMS, alarms_of
 from echat_eval.checks.planted import FAULTS, healthy_alarms
 from echat_eval.checks.scripted_clips import make_task
 from echat_eval.checks.scripted_run import Parts, dominant_hertz, make_run, read_audio
 from echat_eval.cli.check import check
 from echat_eval.errors import Exit
+from echat_eval.scorers.error_rate import count_edits
 from echat_eval.task import Task
 
 
@@ -71,7 +72,7 @@ def test_healthy_run_has_two_rubrics_and_failed_replies(task: Task, tmp_path: Pa
     assert states == {"value", "failed"}
     wave = read_audio(next((folder.path / "audio").iterdir()))
     assert min(abs(dominant_hertz(wave) - hertz) for hertz in (150, 250, 400)) < 25
-    assert word_errors(["a", "b", "c", "d"], ["a", "x", "c"]) == pytest.approx(0.5)
+    assert count_edits(["a", "b", "c", "d"], ["a", "x", "c"]).percent == pytest.approx(50)
 
 
 def test_command_prints_its_findings() -> None:
