@@ -13,6 +13,7 @@ from echat_eval.analysis.pairs import Pairs, pair
 from echat_eval.analysis.runs import differences, latency_not_comparable
 from echat_eval.errors import UsageError
 from echat_eval.stats import holm
+from echat_eval.store.comparable import not_comparable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,11 +107,10 @@ def require_comparable(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
     Raises:
         UsageError: their tasks, judges, rubrics or annotators differ, and `anyway` is not set.
     """
-    reasons = tuple(line for run in runs[1:] for line in differences(runs[0], run))
+    reasons = tuple(differences(*runs))
     if reasons and not anyway:
         raise UsageError(
-            f"not comparable: {'; '.join(reasons)}. Run one of them again, or add --anyway to compare them "
-            "with every number marked"
+            f"{not_comparable(reasons)}, or add --anyway to compare them with every number marked"
         )
     return reasons
 

@@ -10,7 +10,14 @@ from scipy.special import stdtrit
 
 from echat_eval.analysis.pairs import UNIT
 from echat_eval.errors import BadData
-from echat_eval.stats import Estimate, as_design, cluster_mean, macro_mean, ratio_difference
+from echat_eval.stats import (
+    Estimate,
+    as_design,
+    cluster_mean,
+    label_strata,
+    macro_mean,
+    ratio_difference,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +94,7 @@ def difference(
         if rule.average == "ratio":
             found = ratio_difference(x, ours.weight[keep], y, theirs.weight[keep], design, level=coverage)
         elif rule.average == "macro":
-            found = macro_mean(x - y, facts.labels(keep), design, level=coverage)
+            found = macro_mean(x - y, facts.strata(keep), design, level=coverage)
         else:
             found = cluster_mean(x - y, design, level=coverage)
         constant = bool(np.ptp(x) == 0 and np.ptp(y) == 0)
@@ -119,7 +126,7 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
     def estimate(keep: NDArray[np.bool_], a: Floats) -> Estimate | None:
         x, design = a[keep], facts.design.take(keep)
         if rule.average == "macro":
-            found = macro_mean(x, facts.labels(keep), design, level=coverage)
+            found = macro_mean(x, facts.strata(keep), design, level=coverage)
         else:
             weights = side.weight[keep] if rule.average == "ratio" else None
             found = cluster_mean(x, design, weights=weights, level=coverage)
@@ -153,11 +160,8 @@ class _RowFacts:
         self._counted = self.design.take(counts) if counts.any() else None
         self._clusters = 0 if self._counted is None else self._counted.clusters
 
-    def labels(self, keep: NDArray[np.bool_]) -> NDArray[Any]:
-        column = self._labels.to_numpy(dtype=object)[keep]
-        if any(label is None or label != label for label in column):
-            raise BadData("average 'macro' needs a label in every row; add a column 'label' or use 'mean'")
-        return column
+    def strata(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return label_strata(self._labels[keep].tolist())
 
     def imputed(self, estimates: list[Estimate | None], sign: float) -> ImputedEstimates:
         oriented = [_oriented(estimate, sign) for estimate in estimates]

@@ -1,7 +1,8 @@
 """Error attribution: was the cue perceived, do the words fit it, does the voice fit it?
 
 For systems whose replies name the cue (`Reply.perceived`), or that answered a probing question about the same
-recording (`run --ask CUE`).
+recording (`run --ask CUE`). `perceptions_of` returns the rows behind every recall, confusion and attribution,
+on the leaderboard and in reports.
 """
 
 from __future__ import annotations
@@ -12,20 +13,30 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
-from echat_eval.labels import LABELS, UNKNOWN
-from echat_eval.stats import Estimate, cluster_mean
+from echat_eval.labels import LABELS, UNKNOWN, is_right
+from echat_eval.records import JudgeEvidence
+from echat_eval.scorers.understanding import WAR
+from echat_eval.stats import Estimate, cluster_mean, macro_mean
+from echat_eval.task.probe import probed_name
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Collection, Hashable, Iterable
+
+    from echat_eval.records import Response, Sample, Score
 
 __all__ = [
+    "ASKED",
+    "NAMED",
     "VOICED_FROM",
     "WORDED_FROM",
     "Attribution",
     "AttributionRow",
+    "Perceptions",
     "Recognition",
     "Share",
     "attribution_shares",
+    "by_task",
+    "perceptions_of",
     "recognition",
 ]
 
@@ -33,6 +44,8 @@ __all__ = [
 WORDED_FROM = 4
 #: A voice score, of 100, from which the voice fits (the rubric's anchor for 4 of 5).
 VOICED_FROM = 80.0
+#: Sources of a perceived label: the reply itself, or the answer to a probing question.
+NAMED, ASKED = "named in its replies", "asked afterwards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +53,9 @@ class AttributionRow:
     """Perception and grades of one reply for one cue.
 
     Attributes:
-        perceived: the label that the system named; None: it named none.
+        task: the sample's task.
+        perceived: the label that the system named; "unknown": it named none, which is wrong; None: not
+            measured.
         cue_awareness: grade of the words, 0 to 5; None: no verdict.
         voice: voice score, 0 to 100; None: the voice was not scored.
     """
@@ -48,9 +63,14 @@ class AttributionRow:
     cue: str
     gold: str
     cluster: Hashable
+    task: str = ""
     perceived: str | None = None
     cue_awareness: float | None = None
     voice: float | None = None
+
+
+#: (system, cue, source) -> rows, in the order of the samples.
+Perceptions = Mapping[tuple[str, str, str], Sequence[AttributionRow]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +113,92 @@ class Recognition:
     per_label: Mapping[str, tuple[int, int]]
 
 
-def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognition:
-    """Return UAR and WAR with intervals over clusters.
+def perceptions_of(
+    samples: Mapping[tuple[str, str], Sample],
+    responses: Mapping[tuple[str, str, str], Response],
+    scores: Iterable[Score],
+    clusters: Mapping[tuple[str, str], Hashable],
+    *,
+    oracles: Collection[str] = (),
+) -> Perceptions:
+    """Return what each system perceived of each cue, with the grades of the replies.
 
-    UAR is a weighted mean over samples with weights of one over the label's count, so it has the interval of
-    a mean. The values of each label are first centred on the mean over labels: differences between labels
-    are not uncertainty. "unknown" counts as wrong. A label without samples is excluded, so two checkpoints
-    are comparable if they answered the same samples.
+    A system that names a cue in one of its replies has a row for every sample with that cue: a reply that
+    names no label and a failed reply are wrong. Missing replies are in no row. The answers to `run --ask CUE`
+    about the same recordings are rows of their own, by the same rule.
+
+    Args:
+        samples: (task, sample id) -> sample.
+        responses: (system, task, sample id) -> response.
+        scores: all scores; a judge's evidence has the grades, `understanding_war` the answers.
+        clusters: (task, sample id) -> cluster.
+        oracles: systems that are given the labels; what they "perceive" is not a measurement.
+    """
+    found = list(scores)
+    grades = {
+        (s.system, s.task, s.sample_id): s.evidence.grades
+        for s in found
+        if isinstance(s.evidence, JudgeEvidence)
+    }
+    voice_metrics = {f"{s.metric}_voice" for s in found if isinstance(s.evidence, JudgeEvidence)}
+    voices = {
+        (s.system, s.task, s.sample_id): s.value
+        for s in found
+        if s.metric in voice_metrics and s.state == "value"
+    }
+    rows: dict[tuple[str, str, str], list[AttributionRow]] = {}
+
+    def add(ident: tuple[str, str, str], cue: str, source: str, label: str | None) -> None:
+        row = AttributionRow(
+            cue=cue,
+            gold=samples[ident[1:]].cues[cue],
+            cluster=clusters[ident[1:]],
+            task=ident[1],
+            perceived=label or UNKNOWN,
+            cue_awareness=grades.get(ident, {}).get("cue_awareness"),
+            voice=voices.get(ident),
+        )
+        rows.setdefault((ident[0], cue, source), []).append(row)
+
+    replies = {
+        ident: response.reply.perceived if response.reply is not None else {}
+        for ident, response in responses.items()
+        if ident[0] not in oracles
+        and samples[ident[1:]].asks is None
+        and response.state in ("value", "failed")
+    }
+    names = {(ident[0], cue) for ident, perceived in replies.items() for cue in perceived}
+    for ident, perceived in replies.items():
+        for cue in samples[ident[1:]].cues:
+            if (ident[0], cue) in names:
+                add(ident, cue, NAMED, perceived.get(cue))
+    talked = {ident[:2] for ident in replies}
+    task_of = {probed_name(task, cue): task for task in {task for task, _ in samples} for cue in LABELS}
+    for score in found:
+        asks, task = samples[score.task, score.sample_id].asks, task_of.get(score.task, "")
+        if asks in LABELS and score.metric == WAR.name and (score.system, task) in talked:
+            ident = (score.system, task, score.sample_id)
+            if score.state in ("value", "failed") and ident[1:] in samples:
+                answered = (
+                    None if isinstance(score.evidence, JudgeEvidence) else score.evidence.get("answered")
+                )
+                add(ident, str(asks), ASKED, answered)
+    return rows
+
+
+def by_task(rows: Sequence[AttributionRow]) -> dict[str, list[AttributionRow]]:
+    """Return task -> its rows."""
+    tasks: dict[str, list[AttributionRow]] = {}
+    for row in rows:
+        tasks.setdefault(row.task, []).append(row)
+    return tasks
+
+
+def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognition:
+    """Return UAR and WAR of one task with intervals over clusters.
+
+    "unknown" counts as wrong. A label without samples is excluded, so two checkpoints are comparable if they
+    answered the same samples.
 
     Args:
         rows: (gold, perceived, cluster).
@@ -114,17 +213,16 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
             if label not in (*LABELS[cue], UNKNOWN):
                 raise BadData(f"'{label}' is not a label of {cue}; labels are {', '.join(LABELS[cue])}")
     counts = {label: sum(gold == label for gold, _, _ in rows) for label in LABELS[cue]}
-    right = [100.0 * (gold == perceived) for gold, perceived, _ in rows]
+    right = [100.0 * is_right(gold, perceived) for gold, perceived, _ in rows]
     codes = _codes([cluster for _, _, cluster in rows])
-    hits = {label: sum(g == label == p for g, p, _ in rows) for label, count in counts.items() if count}
-    label_recall = {label: 100.0 * hit / counts[label] for label, hit in hits.items()}
-    mean_recall = sum(label_recall.values()) / len(label_recall)
-    centred = [
-        value - label_recall[gold] + mean_recall for value, (gold, _, _) in zip(right, rows, strict=True)
-    ]
+    hits = {
+        label: sum(g == label and is_right(g, p) for g, p, _ in rows)
+        for label, count in counts.items()
+        if count
+    }
     return Recognition(
         cue=cue,
-        uar=cluster_mean(centred, codes, weights=[1 / counts[gold] for gold, _, _ in rows]),
+        uar=macro_mean(right, [gold for gold, _, _ in rows], codes),
         war=cluster_mean(right, codes),
         per_label={label: (hit, counts[label]) for label, hit in hits.items()},
     )
@@ -133,7 +231,7 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
 def attribution_shares(rows: Sequence[AttributionRow], *, by_label: bool = False) -> list[Share]:
     """Return the share of every outcome, over all labels and, with `by_label`, per gold label.
 
-    Rows without a perceived label or without a verdict on the words are excluded: missing is not wrong.
+    Rows that were not measured and rows without a verdict on the words are excluded: missing is not wrong.
 
     Raises:
         BadData: no row has both.
@@ -161,7 +259,7 @@ def attribution_shares(rows: Sequence[AttributionRow], *, by_label: bool = False
 def _outcome(row: AttributionRow) -> Attribution:
     assert row.cue_awareness is not None
     return Attribution(
-        perceived=row.perceived == row.gold,
+        perceived=is_right(row.gold, row.perceived),
         worded=row.cue_awareness >= WORDED_FROM,
         voiced=None if row.voice is None else row.voice >= VOICED_FROM,
     )

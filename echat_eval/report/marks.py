@@ -1,9 +1,9 @@
 """Marks of the best and second-best numbers of a table, if paired tests support them.
 
 Every pair of systems in every column is one test: the difference on shared samples, with cluster-robust
-standard error and degrees of freedom (`stats.cluster_mean`, for ratios `stats.ratio_difference`). All tests
-of one table are one family, adjusted by Holm's step-down method. A pair with a missing row has no test, so no
-mark depends on the value of a missing row.
+standard error and degrees of freedom (`stats.cluster_mean`, for ratios `stats.ratio_difference`, for macro
+recalls `stats.macro_mean`). All tests of one table are one family, adjusted by Holm's step-down method. A
+pair with a missing row has no test, so no mark depends on the value of a missing row.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from echat_eval.labels import gold_label
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.stats import cluster_mean, holm, ratio_difference
+from echat_eval.stats import cluster_mean, holm, label_strata, macro_mean, ratio_difference
 from echat_eval.stats.clusters import clusters_of
 
 if TYPE_CHECKING:
@@ -115,12 +116,15 @@ def _test(
     if metric.average == "ratio":
         ours, theirs = ([s.weight for s in side] for side in zip(*shared, strict=True))
         estimate = ratio_difference(first, ours, second, theirs, groups)
+    elif metric.average == "macro recall":
+        samples = [runs.samples[a.task, a.sample_id] for a, _ in shared]
+        strata = label_strata([gold_label(s.cues, s.asks) for s in samples])
+        estimate = macro_mean(first - second, strata, groups)
     else:
         estimate = cluster_mean(first - second, groups)
     gain = estimate.value if metric.higher_is_better else -estimate.value
     better, worse = pair if gain >= 0 else pair[::-1]
-    testable = not missing and metric.average in ("mean", "ratio")  # no test for a mean over labels
-    p = None if not testable else t_test_p(estimate.value, estimate.se, estimate.df)
+    p = None if missing else t_test_p(estimate.value, estimate.se, estimate.df)
     return PairTest(
         column=column,
         better=better,

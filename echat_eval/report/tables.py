@@ -6,13 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from echat_eval.labels import LABELS
+from echat_eval.labels import LABELS, UNKNOWN
+from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import MARK, cell_text, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
-from echat_eval.stats import cluster_mean
-from echat_eval.stats.clusters import clusters_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.records import Metric
     from echat_eval.report.runs import MergedRuns
+    from echat_eval.stats import Estimate
 
 __all__ = [
     "ablation_table",
@@ -184,18 +184,20 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
 
 def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Table | None:
     """Return perceived labels against gold labels; None if no reply names a label."""
-    cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
     systems = list(runs.roles)
     rows = []
     for task in tasks_of(runs) or list(runs.tasks):
         for cue in LABELS:
-            cells = [_recognition(runs, system, task, cue, cluster) for system in systems]
+            cells = [_recognition(runs, system, task, cue) for system in systems]
             if any(accuracy.state == "value" for accuracy, _ in cells):
                 rows.append(TableRow(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
                 rows.append(TableRow(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
     if not rows:
         return None
-    note = "A reply that names no label counts as wrong; a system that never names one has no number."
+    note = (
+        "A reply that names no label and a failed reply count as wrong; a system that never names one has no "
+        "number."
+    )
     return Table(
         name="understanding",
         caption="Perceived cues against gold labels",
@@ -206,34 +208,22 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
     )
 
 
-def _recognition(
-    runs: MergedRuns, system: str, task: str, cue: str, cluster: Mapping[tuple[str, str], int]
-) -> tuple[TableCell, TableCell]:
+def _recognition(runs: MergedRuns, system: str, task: str, cue: str) -> tuple[TableCell, TableCell]:
     """Return accuracy and unweighted average recall of the labels that a system perceived."""
     sources = {"replies": {"system": system, "task": task, "cue": cue}}
-    hits: list[float] = []
-    groups: list[int] = []
-    by_label: dict[str, list[float]] = {}
-    named = False
-    for key, sample in runs.samples.items():
-        response = runs.responses.get((system, *key))
-        if key[0] != task or cue not in sample.cues or response is None or response.reply is None:
-            continue
-        label = response.reply.perceived.get(cue)
-        named = named or label is not None
-        hits.append(100.0 * (label == sample.cues[cue]))
-        groups.append(cluster[key])
-        by_label.setdefault(sample.cues[cue], []).append(hits[-1])
-    if not named:
+    rows = by_task(runs.perceptions.get((system, cue, NAMED), ())).get(task, ())
+    if not rows:
         nothing = TableCell(text=NOT_APPLICABLE, state="not applicable", sources=sources)
         return nothing, nothing
-    e = cluster_mean(hits, groups)
-    interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
-    uar = sum(sum(found) / len(found) for found in by_label.values()) / len(by_label)
-    accuracy = TableCell(
-        text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
-    )
-    return accuracy, TableCell(text=f"{uar:.1f}", value=uar, sources=sources)
+    found = recognition(cue, [(row.gold, row.perceived or UNKNOWN, row.cluster) for row in rows])
+
+    def cell(e: Estimate) -> TableCell:
+        interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
+        return TableCell(
+            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
+        )
+
+    return cell(found.war), cell(found.uar)
 
 
 def _has_values(board: Leaderboard, metric: Metric) -> bool:

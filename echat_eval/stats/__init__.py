@@ -4,6 +4,7 @@ means       estimates and their intervals             families    adjustment for
 spread      standard errors, degrees of freedom       design      detectable differences, sample sizes
 clusters    connected samples, bounds of means        bootstrap   resampling of clusters
 factors     speakers and sentences, nested or crossed
+strata      tasks and labels that a macro mean averages over
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from echat_eval.stats.factors import (
 from echat_eval.stats.families import holm
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
 from echat_eval.stats.spread import Spread, crossed_spread, spread
+from echat_eval.stats.strata import label_strata, stratum_weights
 
 __all__ = [
     "SENTENCES",
@@ -42,11 +44,13 @@ __all__ = [
     "crossed_spread",
     "detectable_difference",
     "holm",
+    "label_strata",
     "macro_mean",
     "mean_bounds",
     "ratio_difference",
     "samples_needed",
     "spread",
+    "stratum_weights",
     "unit_codes",
     "units_of",
     "working_spread",

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from scipy import stats as scipy_stats
@@ -15,11 +14,12 @@ from echat_eval.errors import BadData, Unavailable
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
 from echat_eval.leaderboard.render import csv_text, markdown, plot
-from echat_eval.ports import Case, Silent
-from echat_eval.records import Metric, Reply, Request, Score
+from echat_eval.ports import Silent
+from echat_eval.records import Metric, Reply, Request
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
+from echat_eval.testing import ScriptedScorer, ScriptedSystem
 
 METRIC = Metric(
     name="points",
@@ -33,42 +33,13 @@ METRIC = Metric(
 )
 
 
-class NumberScorer:
-    """Scores a reply by the number in its text."""
-
-    name = "said"
-    version = "1"
-    metrics = (METRIC,)
-    needs: tuple[str, ...] = ()
-    scope: Literal["sample", "contrast group"] = "sample"
-
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        found = []
-        for case in cases:
-            unscored = Score(
-                key="",
-                system=case.response.system,
-                task=case.sample.task,
-                sample_id=case.sample.id,
-                metric="points",
-                state=case.response.state,
-            )
-            reply = case.response.reply
-            value = (
-                float(reply.text or 0)
-                if reply is not None
-                else 0.0
-                if case.response.state == "failed"
-                else None
-            )
-            found.append(replace(unscored, value=value))
-        return found
-
-    def fingerprint(self) -> str:
-        return "said"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def number_scorer() -> ScriptedScorer:
+    """Return a scorer by the number in the text of a reply."""
+    return ScriptedScorer(
+        lambda case: float(case.response.reply.text or 0),  # type: ignore[union-attr]
+        "said",
+        metrics=[METRIC],
+    )
 
 
 def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
@@ -78,7 +49,7 @@ def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
             systems=systems,
             tasks=[load_task("emotion", data=data)],
             annotators=[],
-            scorers=[NumberScorer()],
+            scorers=[number_scorer()],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
         )
@@ -93,8 +64,8 @@ def by_audio(request: Request) -> Reply:
     return Reply(text=str(int(request.audio.sha256[:4], 16) % 100))
 
 
-def test_mean_and_interval_match_the_cluster_means(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    run = run_of(tmp_path / "run", tones, scripted(by_audio))
+def test_mean_and_interval_match_the_cluster_means(tmp_path: Path, tones: Path) -> None:
+    run = run_of(tmp_path / "run", tones, ScriptedSystem(by_audio))
     summary = build_leaderboard([run]).summaries["scripted", "emotion", "points"]
     groups: dict[str, list[float]] = {}
     for score in run.scores().values():
@@ -107,18 +78,16 @@ def test_mean_and_interval_match_the_cluster_means(tmp_path: Path, tones: Path, 
     assert (summary.estimate.n, summary.estimate.clusters) == (8, 4)
 
 
-def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(tmp_path: Path, tones: Path) -> None:
     def sometimes(request: Request) -> Reply:
-        number = len(system.request_ids)
+        number = len(system.requests)
         if number == 1:
             return Reply()
         if number == 2:
             raise Unavailable("429")
         return Reply(text="80")
 
-    system = scripted(sometimes)
+    system = ScriptedSystem(sometimes)
     summary = build_leaderboard([run_of(tmp_path / "run", tones, system)]).summaries[
         "scripted", OVERALL, "points"
     ]
@@ -129,16 +98,14 @@ def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(
     assert (summary.bounds.low, summary.bounds.high) == (6 * 80 / 8, (6 * 80 + 100) / 8)
 
 
-def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(tmp_path: Path, tones: Path) -> None:
     def with_gap(value: float) -> Any:
         def answer(request: Request) -> Reply:
-            if len(system.request_ids) == 1:
+            if len(system.requests) == 1:
                 raise Unavailable("429")
             return Reply(text=str(value))
 
-        system = scripted(answer, name=f"gap{value}")
+        system = ScriptedSystem(answer, name=f"gap{value}")
         return system
 
     board = build_leaderboard(
@@ -147,8 +114,8 @@ def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
                 tmp_path / "run",
                 tones,
                 with_gap(50),
-                scripted(constant(55), name="near"),
-                scripted(constant(90), name="far"),
+                ScriptedSystem(constant(55), name="near"),
+                ScriptedSystem(constant(90), name="far"),
             ),
         ]
     )
@@ -156,26 +123,23 @@ def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(
     assert board.ranks == {"far": 1}
 
 
-def test_ties_share_a_rank(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    systems = [scripted(constant(v), name=n) for n, v in (("a", 5), ("b", 5), ("c", 1))]
+def test_ties_share_a_rank(tmp_path: Path, tones: Path) -> None:
+    systems = [ScriptedSystem(constant(v), name=n) for n, v in (("a", 5), ("b", 5), ("c", 1))]
     assert build_leaderboard([run_of(tmp_path / "run", tones, *systems)]).ranks == {"a": 1, "b": 1, "c": 3}
 
 
-def test_floors_and_ceilings_are_listed_apart_and_not_ranked(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    floor = scripted(constant(99), name="kind")
-    floor.role = "floor"
-    board = build_leaderboard([run_of(tmp_path / "run", tones, floor, scripted(constant(10), name="mine"))])
+def test_floors_and_ceilings_are_listed_apart_and_not_ranked(tmp_path: Path, tones: Path) -> None:
+    floor = ScriptedSystem(constant(99), name="kind", role="floor")
+    board = build_leaderboard(
+        [run_of(tmp_path / "run", tones, floor, ScriptedSystem(constant(10), name="mine"))]
+    )
     assert board.ranks == {"mine": 1}
     text = markdown(board)
     assert text.index("| 1 | mine |") < text.index("kind (floor)")
 
 
-def test_published_rows_are_never_ranked_among_measured_ones(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(constant(1)))])
+def test_published_rows_are_never_ranked_among_measured_ones(tmp_path: Path, tones: Path) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(constant(1)))])
     text = markdown(board, [published("echat-automatic")])
     block = text[text.index("## Published, not measured here") :]
     assert "| OSUM-EChat † | 58.0 | 63.1 | 62.7 | 87.1 | 72.0 |" in block
@@ -183,19 +147,19 @@ def test_published_rows_are_never_ranked_among_measured_ones(
     assert "†" not in text[: text.index("## Published")]
 
 
-def test_runs_of_different_tasks_are_refused(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    first = run_of(tmp_path / "a", tones, scripted(constant(1), name="x"))
+def test_runs_of_different_tasks_are_refused(tmp_path: Path, tones: Path) -> None:
+    first = run_of(tmp_path / "a", tones, ScriptedSystem(constant(1), name="x"))
     (index := tones / "emotion" / "samples.jsonl").write_text(
         index.read_text().replace("sentence number 1", "another one")
     )
-    second = run_of(tmp_path / "b", tones, scripted(constant(1), name="y"))
-    with pytest.raises(BadData, match="used different tasks 'emotion'"):
+    second = run_of(tmp_path / "b", tones, ScriptedSystem(constant(1), name="y"))
+    with pytest.raises(BadData, match="not comparable: task 'emotion' differs"):
         build_leaderboard([first, second])
 
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "a|b", "<script>x</script>", "$x_1$", "x" * 120])
-def test_markup_in_a_name_is_escaped(tmp_path: Path, tones: Path, scripted: Any, name: str) -> None:
-    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio, name=name))])
+def test_markup_in_a_name_is_escaped(tmp_path: Path, tones: Path, name: str) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(by_audio, name=name))])
     text = markdown(board)
     assert "<script" not in text
     header = next(line for line in text.splitlines() if line.startswith("| rank"))
@@ -207,8 +171,8 @@ def test_markup_in_a_name_is_escaped(tmp_path: Path, tones: Path, scripted: Any,
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_plot_is_redrawn_only_if_the_board_changes(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
+def test_the_plot_is_redrawn_only_if_the_board_changes(tmp_path: Path, tones: Path) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(by_audio))])
     picture = tmp_path / "plot.png"
     plot(board, picture)
     first, inode = picture.read_bytes(), picture.stat().st_ino
@@ -216,12 +180,12 @@ def test_the_plot_is_redrawn_only_if_the_board_changes(tmp_path: Path, tones: Pa
     assert picture.stat().st_ino == inode
     plot(replace(board, titles={**board.titles, "emotion": "Other tones"}), picture)
     assert picture.read_bytes() != first
-    plot(build_leaderboard([run_of(tmp_path / "other", tones, scripted(constant(3)))]), picture)
+    plot(build_leaderboard([run_of(tmp_path / "other", tones, ScriptedSystem(constant(3)))]), picture)
     assert picture.read_bytes() != first
 
 
-def test_the_csv_matches_the_summary(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    board = build_leaderboard([run_of(tmp_path / "run", tones, scripted(by_audio))])
+def test_the_csv_matches_the_summary(tmp_path: Path, tones: Path) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(by_audio))])
     rows = list(csv.DictReader(io.StringIO(csv_text(board))))
     estimate = board.summaries["scripted", "emotion", "points"].estimate
     row = next(row for row in rows if row["task"] == "emotion")

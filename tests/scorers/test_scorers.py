@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -17,21 +17,7 @@ from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.normalize import normalised
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
-from tests.support.cases import case
-
-
-@dataclass
-class Angles:
-    """Maps texts to points on the unit circle: "30" to 30 degrees."""
-
-    seen: list[str] = field(default_factory=list)
-
-    def embed(self, text: str) -> np.ndarray:
-        self.seen.append(text)
-        return np.array([math.cos(math.radians(float(text))), math.sin(math.radians(float(text)))])
-
-    def fingerprint(self) -> str:
-        return "angles 1"
+from tests.support.cases import Angles, case
 
 
 def contrast(cases: list[Case]) -> dict[str, Score]:
@@ -95,10 +81,11 @@ def test_groups_are_independent() -> None:
     }
 
 
-def test_failed_reply_has_the_worst_value_and_fit_zero() -> None:
+def test_failed_reply_has_the_worst_value_and_counts_as_the_worst_reply() -> None:
     scores = contrast([case("a", "0", "0"), case("b", None, "60", state="failed", reason="it died")])
-    assert (scores["b"].state, scores["b"].value, scores["b"].reason) == ("failed", 0.0, "it died")
-    assert scores["a"].value == pytest.approx((100 - 50) / 2)
+    assert (scores["b"].state, scores["b"].value, scores["b"].reason) == ("failed", -100.0, "it died")
+    assert scores["a"].value == pytest.approx(((100 - 50) - 100) / 2)
+    assert scores["a"].evidence["failed"] == ["b"]
 
 
 def test_score_that_needs_a_missing_reply_is_missing() -> None:
@@ -117,9 +104,9 @@ def test_hypothesis_replaces_missing_text() -> None:
     assert scores["a"].evidence["reply"] == "hypothesis"
 
 
-def test_silent_replies_have_zero_contrast() -> None:
+def test_silent_replies_are_failed() -> None:
     scores = contrast([case("a", None, "0", hypothesis=""), case("b", None, "60", hypothesis="")])
-    assert [s.value for s in scores.values()] == [0.0, 0.0]
+    assert [(s.state, s.value) for s in scores.values()] == [("failed", -100.0)] * 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.ports import Silent
-from echat_eval.records import Metric, Reply, Score
+from echat_eval.records import Reply
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
@@ -22,6 +22,7 @@ from echat_eval.scorers.understanding import Understanding, named_label
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import find_faults, load_task
 from echat_eval.task.probe import QUESTIONS, probing
+from echat_eval.testing import ScriptedScorer, ScriptedSystem
 
 
 def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1) -> Any:
@@ -79,7 +80,7 @@ def test_every_label_is_recognised_and_offered_in_both_languages(cue: str) -> No
         assert all(label in QUESTIONS[cue][language] for language in ("en", "zh"))
 
 
-def test_uar_is_the_mean_recall_and_war_the_share_correct(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_uar_is_the_mean_recall_and_war_the_share_correct(tmp_path: Path, tones: Path) -> None:
     # 4 happy, 4 sad: drop to 4 happy and 1 sad, so that UAR and WAR differ.
     folder = tones / "emotion"
     rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
@@ -92,7 +93,7 @@ def test_uar_is_the_mean_recall_and_war_the_share_correct(tmp_path: Path, tones:
     # Right on 3 of 4 happy, wrong on the only sad one.
     wrong = {"s0s": "happy", "s3h": "sad"}
     by_audio = {s.audio.sha256: wrong.get(s.id, s.cues["emotion"]) for s in task.samples}
-    system = scripted(lambda r: Reply(text=f"It is {by_audio[r.audio.sha256]}."))
+    system = ScriptedSystem(lambda r: Reply(text=f"It is {by_audio[r.audio.sha256]}."))
     run, board = run_on(tmp_path / "run", task, system, [Understanding(), OutcomeScorer()])
     name = "emotion-asks-emotion"
     cells = {m: board.summaries["scripted", name, m] for m in ("understanding_war", "understanding_uar")}
@@ -116,25 +117,29 @@ def lopsided(tones: Path) -> Any:
     return probing(load_task("emotion", data=tones), "emotion")
 
 
-def test_interval_of_uar_by_hand(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_interval_of_uar_by_hand(tmp_path: Path, tones: Path) -> None:
     task = lopsided(tones)
     wrong = {s.audio.sha256 for s in task.samples if s.id in ("s0h", "s1s")}
     gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}
-    system = scripted(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
+    system = ScriptedSystem(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
     _, board = run_on(tmp_path / "run", task, system, [Understanding()])
-    # By hand: recalls 3/4 and 1/2; residuals y - recall, weight 1 / (labels x samples of the label), and
-    # one cluster a sentence, since a sentence's two voices share a transcript.
-    residuals = {"s0": [-0.75 / 8, 0.5 / 4], "s1": [0.25 / 8, -0.5 / 4], "s2": [0.25 / 8], "s3": [0.25 / 8]}
-    shares = {"s0": 1 / 8 + 1 / 4, "s1": 1 / 8 + 1 / 4, "s2": 1 / 8, "s3": 1 / 8}
-    se = 100 * np.sqrt(sum(sum(residuals[c]) ** 2 / (1 - shares[c]) for c in residuals))
+    # By hand: recalls 3/4 and 1/2; residuals y - recall, weight 1 / (labels x samples of the label), each
+    # inflated by CR2 for the cluster's share of the label's samples (1 of 4 happy, 1 of 2 sad), and one
+    # cluster a sentence, since a sentence's two voices share a transcript.
+    happy, sad = 1 / np.sqrt(1 - 1 / 4), 1 / np.sqrt(1 - 1 / 2)
+    residuals = {
+        "s0": [-0.75 / 8 * happy, 0.5 / 4 * sad],
+        "s1": [0.25 / 8 * happy, -0.5 / 4 * sad],
+        "s2": [0.25 / 8 * happy],
+        "s3": [0.25 / 8 * happy],
+    }
+    se = 100 * np.sqrt(sum(sum(residuals[c]) ** 2 for c in residuals))
     estimate = board.summaries["scripted", task.name, "understanding_uar"].estimate
     assert estimate.value == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
     assert estimate.se == pytest.approx(se)
 
 
-def test_compare_reports_the_difference_of_uars_and_not_of_rows(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_compare_reports_the_difference_of_uars_and_not_of_rows(tmp_path: Path, tones: Path) -> None:
     from click.testing import CliRunner
 
     from echat_eval.cli.compare_gate import compare_command
@@ -142,8 +147,8 @@ def test_compare_reports_the_difference_of_uars_and_not_of_rows(
     task = lopsided(tones)
     gold = {s.audio.sha256: s.cues["emotion"] for s in task.samples}
     wrong = {s.audio.sha256 for s in task.samples if s.id in ("s0h", "s1s")}
-    right = scripted(lambda r: Reply(text=gold[r.audio.sha256]), name="right")
-    worse = scripted(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
+    right = ScriptedSystem(lambda r: Reply(text=gold[r.audio.sha256]), name="right")
+    worse = ScriptedSystem(lambda r: Reply(text="fear" if r.audio.sha256 in wrong else gold[r.audio.sha256]))
     run_on(tmp_path / "a", task, worse, [Understanding()])
     run_on(tmp_path / "b", task, right, [Understanding()])
     done = CliRunner().invoke(
@@ -156,7 +161,7 @@ def test_compare_reports_the_difference_of_uars_and_not_of_rows(
     assert "+33.3" in done.output
 
 
-def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path) -> None:
     task = lopsided(tones)
     lost = next(s for s in task.samples if s.id == "s0s").audio.sha256
 
@@ -165,13 +170,13 @@ def test_missing_answers_bound_uar_by_their_labels(tmp_path: Path, tones: Path, 
             raise Unavailable("429")
         return Reply(text="happy")
 
-    _, board = run_on(tmp_path / "run", task, scripted(answer), [Understanding()])
+    _, board = run_on(tmp_path / "run", task, ScriptedSystem(answer), [Understanding()])
     summary = board.summaries["scripted", task.name, "understanding_uar"]
     assert summary.counts["missing"] == 1
     assert (summary.bounds.low, summary.bounds.high) == (pytest.approx(50), pytest.approx((100 + 50) / 2))
 
 
-def test_wer_of_transcripts_is_the_corpus_rate_of_jiwer(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_wer_of_transcripts_is_the_corpus_rate_of_jiwer(tmp_path: Path, tones: Path) -> None:
     import jiwer
 
     task = probing(load_task("emotion", data=tones), "transcript")
@@ -186,7 +191,7 @@ def test_wer_of_transcripts_is_the_corpus_rate_of_jiwer(tmp_path: Path, tones: P
         "sentence number 3",
     ]
     by_audio = {s.audio.sha256: text for s, text in zip(task.samples, said, strict=True)}
-    system = scripted(lambda r: Reply(text=by_audio[r.audio.sha256]))
+    system = ScriptedSystem(lambda r: Reply(text=by_audio[r.audio.sha256]))
     run, board = run_on(tmp_path / "run", task, system, [Understanding()], tries=2)
     states = [r.state for r in run.responses().values()]
     assert states.count("failed") == 1  # the empty reply
@@ -197,7 +202,7 @@ def test_wer_of_transcripts_is_the_corpus_rate_of_jiwer(tmp_path: Path, tones: P
     assert board.summaries["scripted", task.name, "understanding_cer"].counts == {"not applicable": 8}
 
 
-def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Path) -> None:
     folder = tones / "emotion"
     text = (folder / "samples.jsonl").read_text()
     for n in range(4):
@@ -207,43 +212,14 @@ def test_a_chinese_transcript_is_counted_in_characters(tmp_path: Path, tones: Pa
     (folder / "samples.jsonl").write_text(text.replace('"language": "en"', '"language": "zh"'))
     task = probing(load_task("emotion", data=tones), "transcript")
     _, board = run_on(
-        tmp_path / "run", task, scripted(lambda _: Reply(text="今天天气好。")), [Understanding()]
+        tmp_path / "run", task, ScriptedSystem(lambda _: Reply(text="今天天气好。")), [Understanding()]
     )
     assert board.summaries["scripted", task.name, "understanding_cer"].estimate.value == pytest.approx(
         100 * 2 / 7
     )
 
 
-class Kind:
-    """Dialogue scorer that gives every case a value."""
-
-    name, version, needs, scope = "kind", "1", (), "sample"
-    metrics = (Metric(name="kind", title="Kind", unit="", low=0.0, high=1.0, higher_is_better=True),)
-
-    def score(self, cases: Any) -> list[Score]:
-        return [
-            Score(
-                key="",
-                system=c.response.system,
-                task=c.sample.task,
-                sample_id=c.sample.id,
-                metric="kind",
-                state="value",
-                value=1.0,
-            )
-            for c in cases
-        ]
-
-    def fingerprint(self) -> str:
-        return "kind-1"
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-
-def test_question_reaches_the_system_and_dialogue_metrics_do_not_apply(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
+def test_question_reaches_the_system_and_dialogue_metrics_do_not_apply(tmp_path: Path, tones: Path) -> None:
     seen: list[str | None] = []
 
     def answer(request: Any) -> Reply:
@@ -252,7 +228,10 @@ def test_question_reaches_the_system_and_dialogue_metrics_do_not_apply(
 
     task = probing(load_task("emotion", data=tones), "emotion")
     run, board = run_on(
-        tmp_path / "run", task, scripted(answer), [Understanding(), TranscriptionConsistency(), Kind()]
+        tmp_path / "run",
+        task,
+        ScriptedSystem(answer),
+        [Understanding(), TranscriptionConsistency(), ScriptedScorer(1.0, "kind")],
     )
     assert set(seen) == {QUESTIONS["emotion"]["en"]}
     states = {(s.metric, s.state) for s in run.scores().values()}
@@ -260,7 +239,7 @@ def test_question_reaches_the_system_and_dialogue_metrics_do_not_apply(
     assert {state for metric, state in states if metric == "kind"} == {"not applicable"}
     # Conversely, a dialogue task has no understanding scores.
     _, board = run_on(
-        tmp_path / "talk", load_task("emotion", data=tones), scripted(answer), [Understanding()]
+        tmp_path / "talk", load_task("emotion", data=tones), ScriptedSystem(answer), [Understanding()]
     )
     assert board.summaries["scripted", "emotion", "understanding_war"].counts == {"not applicable": 8}
     assert seen[-1] is None

@@ -1,13 +1,31 @@
-"""Scorer cases built from plain values."""
+"""Scorer cases built from plain values, and an embedder of known cosines."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample
 
 SOUND = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
+
+
+@dataclass
+class Angles:
+    """Maps texts to points on the unit circle: "30" to 30 degrees."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def embed(self, text: str) -> np.ndarray:
+        self.seen.append(text)
+        return np.array([math.cos(math.radians(float(text))), math.sin(math.radians(float(text)))])
+
+    def fingerprint(self) -> str:
+        return "angles 1"
 
 
 def case(

@@ -1,0 +1,60 @@
+"""Which runs may be compared: one set of conditions and one wording for every command."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["not_comparable", "refuse_duplicate_systems", "version_differences"]
+
+
+def version_differences(runs: Sequence[tuple[str, Mapping[tuple[str, str], str]]]) -> list[str]:
+    """Return one sentence for every task, scorer and annotator whose version differs between two runs.
+
+    Args:
+        runs: name of each run, and (kind, name) -> hash of its tasks, scorers and annotators. What only one
+            of two runs has does not make them differ.
+
+    >>> version_differences([("old", {("tasks", "age"): "0123"}), ("new", {("tasks", "age"): "abcd"})])
+    ["task 'age' differs (0123 in old, abcd in new)"]
+    """
+    sentences = {}
+    for (first, ours), (second, theirs) in combinations(runs, 2):
+        for kind, name in sorted(set(ours) & set(theirs)):
+            a, b = ours[kind, name], theirs[kind, name]
+            if a != b and (kind, name, a, b) not in sentences:
+                part = kind.removesuffix("s")
+                sentences[kind, name, a, b] = (
+                    f"{part} '{name}' differs ({a[:8]} in {first}, {b[:8]} in {second})"
+                )
+    return list(sentences.values())
+
+
+def not_comparable(differences: Sequence[str]) -> str:
+    """Return the sentence that refuses to compare runs, without its full stop."""
+    return f"not comparable: {'; '.join(differences)}. Run one of them again"
+
+
+def refuse_duplicate_systems(runs: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """Raise if two runs have a system of the same name.
+
+    Args:
+        runs: spec of each run, such as its path, and the names of its systems.
+
+    Raises:
+        BadData: they have; the message has the spec that renames one.
+    """
+    found: dict[str, str] = {}
+    for spec, systems in runs:
+        for system in systems:
+            if system in found:
+                raise BadData(
+                    f"two runs have a system '{system}': {found[system]} and {spec}; rename one of them: "
+                    f"NEW={spec}:{system}"
+                )
+            found[system] = spec
