@@ -33,6 +33,10 @@ FLOORS: list[set[str]] = [
 MAX_FLOORS = 12
 #: All that osum/, a tenant, may import of the rest.
 OSUM_IMPORTS = {"osum", "records", "errors", "labels", "io"}
+#: The stages of a run, and what counts and places their calls: typed end to end, without reflection.
+STAGES = ("runner", "cost", "executors", "store/reuse.py")
+#: Reflection is the point of these: they send objects and calls of any type to other processes.
+REFLECTIVE = {"executors/pickling.py", "executors/remote.py", "executors/worker.py"}
 #: Folders of tests that mirror no room.
 TEST_FOLDERS = {"support", "bench"}
 
@@ -68,6 +72,8 @@ def structure_faults(package: Path) -> list[str]:
     graph = {
         name: {found for found in imports(path, set(known)) if found in known} for name, path in known.items()
     }
+    # The package hands on the API's names when they are first used; see `__getattr__` there.
+    graph[package.name].discard(f"{package.name}.api")
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     faults = [
         f"{path.name}: a loose module; move it into a room"
@@ -85,7 +91,41 @@ def structure_faults(package: Path) -> list[str]:
             other = room_of(target)
             if other not in {room, "__init__"} and floor.get(other, len(FLOORS)) >= floor[room]:
                 faults.append(f"{name} (floor {floor[room]}) imports {target} (floor {floor.get(other)})")
+        faults += [
+            f"{name} imports {taken} from the package's top; import it from its module"
+            for taken in taken_from_top(known[name], set(known))
+        ]
     return [*faults, *(f"cycle: {' -> '.join(cycle)}" for cycle in cycles(graph))]
+
+
+def untyped_places(package: Path) -> list[str]:
+    """Return every `Any`, `getattr`, `hasattr` and `setattr` in the stages, one line each."""
+    names = {"Any", "getattr", "hasattr", "setattr"}
+    files = [
+        path
+        for stage in STAGES
+        for path in sorted(
+            (package / stage).rglob("*.py") if (package / stage).is_dir() else [package / stage]
+        )
+        if path.relative_to(package).as_posix() not in REFLECTIVE
+    ]
+    return [
+        f"{path.relative_to(package).as_posix()}:{node.lineno}: {node.id}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id in names
+    ]
+
+
+def taken_from_top(path: Path, known: set[str]) -> list[str]:
+    """Return the names, other than modules and the version, that a file takes from the package itself."""
+    return [
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in known and alias.name != "__version__"
+    ]
 
 
 def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -140,6 +180,7 @@ def copied_package(tmp_path: Path) -> Path:
     [
         ("helpers.py", "", "helpers.py: a loose module"),
         ("io/planted.py", "from echat_eval.cli import main\n", "echat_eval.io.planted (floor 1) imports"),
+        ("io/planted.py", "from echat_eval import evaluate\n", "echat_eval.io.planted imports evaluate"),
         ("attic/__init__.py", "from echat_eval.errors import BadData\n", "attic: on no floor"),
         (
             "io/planted.py",
@@ -156,6 +197,29 @@ def test_a_planted_fault_is_found(copied_package: Path, file: str, source: str, 
         with (copied_package / "io" / "jsonl.py").open("a") as jsonl:
             jsonl.write("\nfrom echat_eval.io import planted\n")
     assert any(line.startswith(fault) for line in structure_faults(copied_package))
+
+
+def test_stages_are_typed_without_reflection() -> None:
+    faults = untyped_places(PACKAGE)
+    assert not faults, "declare a protocol in ports.py:\n" + "\n".join(faults)
+    assert all((PACKAGE / file).is_file() for file in REFLECTIVE)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "fault"),
+    [
+        (
+            "runner/planted.py",
+            "def f(x):\n    return getattr(x, 'y', None)\n",
+            "runner/planted.py:2: getattr",
+        ),
+        ("cost/planted.py", "def f(x: Mapping[str, Any]) -> None: ...\n", "cost/planted.py:1: Any"),
+        ("store/reuse.py", "found = hasattr(object(), 'load')\n", "store/reuse.py:1: hasattr"),
+    ],
+)
+def test_planted_reflection_is_found(copied_package: Path, file: str, source: str, fault: str) -> None:
+    (copied_package / file).write_text(source)
+    assert fault in untyped_places(copied_package)
 
 
 def test_osum_is_a_tenant() -> None:
@@ -201,3 +265,101 @@ def test_formatter_exceptions_are_rare() -> None:
     """Only tables of data may opt out of the formatter."""
     count = sum(path.read_text().count("fmt: skip") for path in PACKAGE.rglob("*.py"))
     assert count < 15
+
+
+#: What a command may import beside `api`, `cli` and `errors`: what it prints, and, for a command that no verb
+#: covers, the rooms that do its work. None may hold the runner, a judge's wiring, a cache or a budget.
+CLI_IMPORTS: dict[str, set[str]] = {
+    "__init__": {"__init__"},
+    "cache": {"store"},
+    "check": {"plugins", "stats", "systems", "task", "testing"},
+    "check_annotators": {"annotators", "checks"},
+    "check_instruments": {"checks"},
+    "check_judge": {"checks", "judge"},
+    "compare_gate": {"gate", "io"},
+    "demo": {"report"},
+    "doctor": {"io", "store"},
+    "executor": set(),
+    "export": {"io", "records", "store", "task"},
+    "import_": {"importers", "task"},
+    "leaderboard": set(),
+    "list_names": {"judge", "leaderboard", "plugins", "systems", "task"},
+    "options": {"plugins"},
+    "osum": {"io", "osum", "plugins", "records", "systems"},
+    "progress": set(),
+    "rate": {"checks", "io", "judge", "report", "store"},
+    "report": {"report"},
+    "run": {"leaderboard", "runner"},
+    "table": {"checks", "leaderboard", "stats"},
+}
+#: Modules of these rooms that a command may import; of other rooms above, any.
+CLI_MODULES = {
+    "gate": {"gate.report"},
+    "runner": {"runner.cost_estimate"},
+    "stats": {"stats"},
+    "store": {
+        "store.cache",
+        "store.cache_prune",
+        "store.environment",
+        "store.keys",
+        "store.select",
+        "store.shared_cache",
+    },
+}
+
+
+def cli_faults(package: Path) -> list[str]:
+    """Return imports of the command line that do the API's work, one line each."""
+    known = modules(package)
+    faults = []
+    for path in sorted((package / "cli").glob("*.py")):
+        for target in sorted({found for found in imports(path, set(known)) if found in known}):
+            room = room_of(target)
+            allowed = CLI_IMPORTS.get(path.stem, set()) | {"api", "cli", "errors"}
+            module = target.removeprefix(f"{package.name}.")
+            if room not in allowed or module not in CLI_MODULES.get(room, {module}):
+                faults.append(f"cli/{path.name} imports {target}")
+    return faults
+
+
+def test_the_command_line_only_parses_calls_the_api_and_prints() -> None:
+    assert not cli_faults(PACKAGE)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("run.py", "from echat_eval.runner.evaluate import evaluate\n"),
+        ("run.py", "def f():\n    from echat_eval.store.run_folder import RunFolder\n"),
+        ("compare_gate.py", "from echat_eval.gate.decide import decide\n"),
+        ("planted.py", "from echat_eval.cost.meter import Meter\n"),
+    ],
+)
+def test_a_planted_import_of_the_command_line_is_found(copied_package: Path, file: str, source: str) -> None:
+    with (copied_package / "cli" / file).open("a") as planted:
+        planted.write(source)
+    assert [fault for fault in cli_faults(copied_package) if fault.startswith(f"cli/{file}")]
+
+
+def test_public_names_are_there_and_listed() -> None:
+    code = (
+        "import sys, types, echat_eval as ev; "
+        "from echat_eval.gate import Policy; "  # the package `gate` does not hide the verb
+        "assert callable(ev.gate) and not isinstance(ev.gate, types.ModuleType); "
+        "missing = [name for name in ev.__all__ if not hasattr(ev, name)]; "
+        "hidden = [name for name, value in vars(ev).items() if name[0] != '_' and name not in ev.__all__ "
+        "and not isinstance(value, types.ModuleType) and name not in {'annotations', 'TYPE_CHECKING', 'Any', "
+        "'ModuleType'}]; "
+        "print(missing, hidden)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.strip() == "[] []"
+
+
+def test_import_takes_less_than_150_ms() -> None:
+    code = "import time; start = time.perf_counter(); import echat_eval; print(time.perf_counter() - start)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout)
+        for _ in range(5)
+    ]
+    assert min(seconds) < 0.15

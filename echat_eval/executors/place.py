@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.executors import ExecutorFacts, Placement
@@ -43,7 +44,7 @@ class ExecutorSettings:
             raise UsageError("--workers needs --executor ray; in this process, use --set calls_at_once=N")
 
 
-def parse_executor(given: Any) -> ExecutorSettings:
+def parse_executor(given: object) -> ExecutorSettings:
     """Return the settings of an executor.
 
     Args:
@@ -58,6 +59,8 @@ def parse_executor(given: Any) -> ExecutorSettings:
     """
     if isinstance(given, ExecutorSettings):
         return given
+    if given is not None and not isinstance(given, str | Mapping):
+        raise UsageError(f"executor {given!r}: expected 'local', 'ray' or a mapping of settings")
     settings = {} if given is None else {"name": given} if isinstance(given, str) else dict(given)
     found: ExecutorSettings = construct("executor", str(settings.get("name")), ExecutorSettings, settings)
     return found

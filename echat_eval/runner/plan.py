@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echat_eval.annotators.select import select_annotators
 from echat_eval.concurrency.retry import RetryPolicy
@@ -104,18 +104,18 @@ class Plan:
 def planned(
     folder: RunFolder,
     *,
-    systems: Any,
+    systems: object,
     tasks: Sequence[Task],
-    annotators: Any,
-    scorers: Any,
-    judges: Any,
+    annotators: object,
+    scorers: object,
+    judges: object,
     controls: int,
     tries: int,
     overlap: bool,
     cache: bool,
     prices: str | Path | None,
     max_cost: str | float | None,
-    executor: Any,
+    executor: object,
     note: Callable[[str], None],
 ) -> Iterator[Plan]:
     """Check the arguments of `api.evaluate` or `api.score` and yield the plan; nothing is written or sent.
@@ -126,8 +126,7 @@ def planned(
         folder: where to write.
         systems: None: score the existing replies.
         tasks: with the samples to send.
-        note: called with remarks on what is left out, and on licences.
-        (others): as in `api.evaluate`.
+        note: called with remarks on what is left out, and on licences. All others are as in `api.evaluate`.
 
     Raises:
         UsageError, UnknownName, BadData, NotInstalled: as in `api.evaluate`.

@@ -23,8 +23,9 @@ from echat_eval.checks.labelled import annotate_clips, read_clips
 from echat_eval.checks.ratings import compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
-from echat_eval.records import AudioRef, Score
+from echat_eval.records import Score
 from echat_eval.report.rating.table import COLUMNS, Rating, ratings_csv, read_ratings_csv
+from echat_eval.testing import ScriptedAnnotator
 
 # Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example C: 4 observers, 12 units.
 OBSERVERS = [
@@ -98,7 +99,18 @@ def judged(points: Mapping[str, int], system: str = "s") -> list[Score]:
             metric="judge_echat_r1",
             state="value",
             value=20.0 * grade,
-            evidence={"grades": {"empathy": float(grade)}},
+            evidence=JudgeEvidence(
+                grades={"empathy": float(grade)},
+                points=(float(grade),),
+                variance=None,
+                reasons=("",),
+                models=("m",),
+                servers=("",),
+                verdicts=("k",),
+                prompt_sha256=("p",),
+                heard=None,
+                tokens=(0, 0),
+            ),
         )
         for ident, grade in points.items()
     ]
@@ -177,26 +189,6 @@ def test_ratings_need_a_run() -> None:
 # -- labelled clips -----------------------------------------------------------------
 
 
-class ScriptedAnnotator:
-    name = "scripted"
-    version = "1"
-
-    def __init__(self, annotations: list[Mapping[str, Any] | None]) -> None:
-        self.annotations = iter(annotations)
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        values = next(self.annotations)
-        if values is None:
-            raise NotApplicable("not this one")
-        return values
-
-    def fingerprint(self) -> str:
-        return "e"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-
 @pytest.fixture
 def labelled(tones: Path) -> Path:
     folder = tones / "emotion"
@@ -237,7 +229,7 @@ def test_annotator_results_on_labelled_clips(labelled: Path) -> None:
                 {"hypothesis": h, "emotion": e, "confidence": 0.75}
                 for h, e in zip(hypotheses, emotions, strict=True)
             ),
-            None,
+            NotApplicable("not this one"),
         ]
     )
     report = annotate_clips(annotator, read_clips(labelled))

@@ -1,27 +1,29 @@
-"""The three stages over a small task: what is done once, done again, kept, and named."""
+"""The three stages on a small task: which rows are made once, made again or kept."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from echat_eval.errors import Busy, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import BadData, Busy, SystemFailure, Unavailable, UsageError
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.ledger import check_ledger
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
-from tests.support.scripted_parts import IMPATIENT, Length, Loudness, hum, lines
+from echat_eval.testing import ScriptedSystem
+from tests.support.scripted_parts import hum, length, lines, loudness, scored_ids
+from tests.support.scripted_run import QUICK_RETRY
 
 
-def go(
+def run_once(
     out: Path, data: Path, *systems: Any, annotators: Sequence[Any] = (), scorers: Sequence[Any] | None = None
 ) -> Any:
     with RunFolder(out).writing() as run:
@@ -30,16 +32,20 @@ def go(
             systems=systems,
             tasks=[load_task("emotion", data=data)],
             annotators=annotators,
-            scorers=[Length()] if scorers is None else scorers,
-            retry_policy=IMPATIENT,
+            scorers=[length()] if scorers is None else scorers,
+            retry_policy=QUICK_RETRY,
             progress=Silent(),
         )
     return run, states
 
 
-def test_every_sample_has_its_rows(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    run, states = go(
-        tmp_path / "run", tones, scripted(hum), scripted(hum, name="again"), annotators=[Loudness()]
+def test_every_sample_has_its_rows(tmp_path: Path, tones: Path) -> None:
+    run, states = run_once(
+        tmp_path / "run",
+        tones,
+        ScriptedSystem(hum),
+        ScriptedSystem(hum, name="again"),
+        annotators=[loudness()],
     )
     assert len(run.responses()) == len(run.annotations()) == len(run.scores()) == 16
     assert states == {"value": 16}
@@ -50,63 +56,61 @@ def test_every_sample_has_its_rows(tmp_path: Path, tones: Path, scripted: Any) -
     assert check_ledger(run) == states
 
 
-def test_doing_it_again_does_nothing_again(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    first, ears, scorer = scripted(hum), Loudness(), Length()
-    go(tmp_path / "run", tones, first, annotators=[ears], scorers=[scorer])
+def test_a_second_run_repeats_nothing(tmp_path: Path, tones: Path) -> None:
+    first, annotator, scorer = ScriptedSystem(hum), loudness(), length()
+    run_once(tmp_path / "run", tones, first, annotators=[annotator], scorers=[scorer])
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").glob("*.jsonl")}
-    asked, heard, scored = len(first.asked), len(ears.heard), len(scorer.scored)
-    go(tmp_path / "run", tones, first, annotators=[ears], scorers=[scorer])
-    assert (len(first.asked), len(ears.heard), len(scorer.scored)) == (asked, heard, scored) == (8, 8, 8)
+    counts = len(first.requests), len(annotator.audios), len(scorer.cases)
+    run_once(tmp_path / "run", tones, first, annotators=[annotator], scorers=[scorer])
+    assert (len(first.requests), len(annotator.audios), len(scorer.cases)) == counts == (8, 8, 8)
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").glob("*.jsonl")} == before
 
 
-def test_another_system_in_the_same_folder_leaves_the_first_alone(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    first = scripted(hum)
-    go(tmp_path / "run", tones, first)
-    run, _ = go(tmp_path / "run", tones, scripted(hum, name="second"))
-    assert len(first.asked) == 8
+def test_another_system_in_the_same_folder_leaves_the_first_alone(tmp_path: Path, tones: Path) -> None:
+    first = ScriptedSystem(hum)
+    run_once(tmp_path / "run", tones, first)
+    run, _ = run_once(tmp_path / "run", tones, ScriptedSystem(hum, name="second"))
+    assert len(first.requests) == 8
     assert {system for system, _, _ in run.responses()} == {"scripted", "second"}
 
 
-def test_stopped_in_the_middle_it_goes_on(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_an_interrupted_run_continues(tmp_path: Path, tones: Path) -> None:
     def stop_at_fifth(request: Request) -> Reply:
-        if len(system.asked) == 5:
+        if len(system.requests) == 5:
             raise KeyboardInterrupt
         return hum(request)
 
-    system = scripted(stop_at_fifth)
+    system = ScriptedSystem(stop_at_fifth)
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "run", tones, system)
+        run_once(tmp_path / "run", tones, system)
     assert len(lines(tmp_path / "run" / "responses.jsonl")) == 4
-    run, states = go(tmp_path / "run", tones, healthy := scripted(hum))
-    assert len(healthy.asked) == 4
+    run, states = run_once(tmp_path / "run", tones, healthy := ScriptedSystem(hum))
+    assert len(healthy.requests) == 4
     assert states == {"value": 8}
     assert len(run.responses()) == 8
 
 
 @pytest.mark.parametrize("cut", [1, 9, 40])
-def test_a_torn_row_is_done_again(tmp_path: Path, tones: Path, scripted: Any, cut: int) -> None:
-    go(tmp_path / "run", tones, scripted(hum))
+def test_a_truncated_row_is_made_again(tmp_path: Path, tones: Path, cut: int) -> None:
+    run_once(tmp_path / "run", tones, ScriptedSystem(hum))
     path = tmp_path / "run" / "responses.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
-    run, states = go(tmp_path / "run", tones, again := scripted(hum))
-    assert len(again.asked) == 1
+    run, states = run_once(tmp_path / "run", tones, again := ScriptedSystem(hum))
+    assert len(again.requests) == 1
     assert states == {"value": 8}
 
 
-def test_the_number_of_workers_changes_no_row(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_the_number_of_workers_changes_no_row(tmp_path: Path, tones: Path) -> None:
     def slow(request: Request) -> Reply:
         time.sleep(int(request.audio.sha256[:2], 16) / 10_000)
         return hum(request)
 
     found = []
     for workers in (1, 2, 3, 8):
-        system = scripted(slow)
+        system = ScriptedSystem(slow)
         system.calls_at_once = workers
         out = tmp_path / str(workers)
-        go(out, tones, system, annotators=[Loudness()])
+        run_once(out, tones, system, annotators=[loudness()])
         rows = lines(out / "responses.jsonl")
         for row in rows:
             del row["seconds"]
@@ -116,9 +120,9 @@ def test_the_number_of_workers_changes_no_row(tmp_path: Path, tones: Path, scrip
     assert found[1:] == found[:1] * 3
 
 
-def test_one_byte_of_one_wav_redoes_exactly_its_rows(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    system = scripted(hum)
-    go(tmp_path / "run", tones, system, annotators=[ears := Loudness()])
+def test_a_changed_byte_of_audio_remakes_only_its_rows(tmp_path: Path, tones: Path) -> None:
+    system = ScriptedSystem(hum)
+    run_once(tmp_path / "run", tones, system, annotators=[annotator := loudness()])
     index = tones / "emotion" / "samples.jsonl"
     rows = lines(index)
     wav = tones / "emotion" / rows[3]["audio"]
@@ -129,31 +133,29 @@ def test_one_byte_of_one_wav_redoes_exactly_its_rows(tmp_path: Path, tones: Path
 
     rows[3]["audio_sha256"] = hashlib.sha256(data).hexdigest()
     index.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked, heard = list(system.asked), len(ears.heard)
-    go(tmp_path / "run", tones, system, annotators=[ears], scorers=[scorer := Length()])
-    assert len(system.asked) == len(asked) + 1
-    assert len(ears.heard) == heard + 1
-    assert scorer.scored == [rows[3]["id"]]
+    requests, annotations = len(system.requests), len(annotator.audios)
+    run_once(tmp_path / "run", tones, system, annotators=[annotator], scorers=[scorer := length()])
+    assert len(system.requests) == requests + 1
+    assert len(annotator.audios) == annotations + 1
+    assert scored_ids(scorer) == [rows[3]["id"]]
 
 
-def test_other_settings_or_weights_are_another_system(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    go(tmp_path / "run", tones, scripted(hum))
-    go(tmp_path / "run", tones, warmer := scripted(hum, temperature=1))
-    assert len(warmer.asked) == 8
-    retrained = scripted(hum, temperature=1)
-    retrained.print = "scripted-2"
-    go(tmp_path / "run", tones, retrained)
-    assert len(retrained.asked) == 8
+def test_changed_settings_or_weights_request_all_replies_again(tmp_path: Path, tones: Path) -> None:
+    run_once(tmp_path / "run", tones, ScriptedSystem(hum))
+    run_once(tmp_path / "run", tones, warmer := ScriptedSystem(hum, settings={"temperature": 1}))
+    assert len(warmer.requests) == 8
+    retrained = ScriptedSystem(hum, settings={"temperature": 1})
+    retrained.fingerprint_value = "scripted-2"
+    run_once(tmp_path / "run", tones, retrained)
+    assert len(retrained.requests) == 8
 
 
-def test_a_new_scorer_version_scores_again_and_asks_nobody(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    go(tmp_path / "run", tones, system := scripted(hum), annotators=[ears := Loudness()])
-    changed = Length()
-    changed.print = "letters"
-    go(tmp_path / "run", tones, system, annotators=[ears], scorers=[changed])
-    assert (len(system.asked), len(ears.heard), len(changed.scored)) == (8, 8, 8)
+def test_a_new_scorer_version_repeats_only_scoring(tmp_path: Path, tones: Path) -> None:
+    run_once(tmp_path / "run", tones, system := ScriptedSystem(hum), annotators=[annotator := loudness()])
+    changed = length()
+    changed.fingerprint_value = "letters"
+    run_once(tmp_path / "run", tones, system, annotators=[annotator], scorers=[changed])
+    assert (len(system.requests), len(annotator.audios), len(changed.cases)) == (8, 8, 8)
 
 
 LONG = "x" * 100_001
@@ -190,10 +192,10 @@ NAN = Waveform(samples=np.array([0.0, np.nan] * 800, dtype=np.float32), sample_r
         (lambda r: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_systems_faults_are_failures_with_a_reason(
-    tmp_path: Path, tones: Path, scripted: Any, answer: Any, reason: str
+def test_faulty_replies_are_failures_with_a_reason(
+    tmp_path: Path, tones: Path, answer: Any, reason: str
 ) -> None:
-    run, states = go(tmp_path / "run", tones, scripted(answer))
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(answer))
     assert states == {"failed": 8}
     for response in run.responses().values():
         assert response.state == "failed"
@@ -201,135 +203,151 @@ def test_a_systems_faults_are_failures_with_a_reason(
         assert "\n" not in (response.reason or "")
 
 
-def test_a_failed_row_is_counted_and_not_asked_again(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    go(tmp_path / "run", tones, broken := scripted(lambda r: Reply()))
-    asked = len(broken.asked)
-    go(tmp_path / "run", tones, broken)
-    assert len(broken.asked) == asked == 16  # eight rows, two tries each
+def test_a_failed_row_is_not_requested_again(tmp_path: Path, tones: Path) -> None:
+    run_once(tmp_path / "run", tones, broken := ScriptedSystem(lambda r: Reply()))
+    requests = len(broken.requests)
+    run_once(tmp_path / "run", tones, broken)
+    assert len(broken.requests) == requests == 16  # eight rows, two tries each
 
 
-def test_a_missing_row_is_tried_again_and_heals(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_a_missing_row_is_requested_again(tmp_path: Path, tones: Path) -> None:
     def limited(request: Request) -> Reply:
         raise Unavailable("429 too many requests")
 
-    run, states = go(tmp_path / "run", tones, scripted(limited))
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(limited))
     assert states == {"missing": 8}
     assert {score.value for score in run.scores().values()} == {None}
-    run, states = go(tmp_path / "run", tones, scripted(hum))
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(hum))
     assert states == {"value": 8}
 
 
-def test_an_annotators_fault_is_never_the_systems(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    class Deaf(Loudness):
-        def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-            raise RuntimeError("out of memory")
-
-    run, _ = go(tmp_path / "run", tones, scripted(hum), annotators=[Deaf()])
+def test_an_annotator_error_is_not_a_failure_of_the_system(tmp_path: Path, tones: Path) -> None:
+    failing = loudness()
+    failing.values = RuntimeError("out of memory")
+    run, _ = run_once(tmp_path / "run", tones, ScriptedSystem(hum), annotators=[failing])
     assert {a.state for a in run.annotations().values()} == {"missing"}
-    run, _ = go(tmp_path / "run", tones, scripted(hum), annotators=[Loudness()])
+    run, _ = run_once(tmp_path / "run", tones, ScriptedSystem(hum), annotators=[loudness()])
     assert {a.state for a in run.annotations().values()} == {"value"}
 
 
-def test_the_same_sound_is_heard_once(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_identical_audio_is_annotated_once(tmp_path: Path, tones: Path) -> None:
     same = Waveform(samples=np.full(1600, 0.1, np.float32), sample_rate=16_000)
-    run, _ = go(
-        tmp_path / "run", tones, scripted(lambda r: Reply(audio=same)), annotators=[ears := Loudness()]
+    run, _ = run_once(
+        tmp_path / "run",
+        tones,
+        ScriptedSystem(lambda r: Reply(audio=same)),
+        annotators=[annotator := loudness()],
     )
-    assert len(ears.heard) == 1
+    assert len(annotator.audios) == 1
     assert len(run.annotations()) == 8
     assert len(list((tmp_path / "run" / "audio").iterdir())) == 1
 
 
-class InBatches:
-    name = "batched"
-    batch_size = 3
-
-    def __init__(self, wrong: bool = False) -> None:
-        self.sizes: list[int] = []
-        self.wrong = wrong
-
-    def respond(self, request: Request) -> Reply:
-        self.sizes.append(1)
-        return hum(request)
-
-    def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
-        self.sizes.append(len(requests))
-        return [hum(r) for r in requests][: 1 if self.wrong else None]
-
-    def fingerprint(self) -> str:
-        return "b"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-
-def test_batches_answer_as_singles_do(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    run, _ = go(tmp_path / "a", tones, system := InBatches())
-    assert system.sizes == [3, 3, 2]
-    alone, _ = go(tmp_path / "b", tones, scripted(hum, name="batched"))
+def test_batches_give_the_same_replies_as_single_calls(tmp_path: Path, tones: Path) -> None:
+    run, _ = run_once(tmp_path / "a", tones, system := ScriptedSystem(hum, "batched", batch_size=3))
+    assert system.call_sizes == [3, 3, 2]
+    alone, _ = run_once(tmp_path / "b", tones, ScriptedSystem(hum, name="batched"))
     assert [r.reply.text for r in run.responses().values()] == [
         r.reply.text for r in alone.responses().values()
     ]
     assert all(r.seconds is None for r in run.responses().values())
 
 
-def test_a_batch_of_the_wrong_size_is_asked_one_by_one(tmp_path: Path, tones: Path) -> None:
-    _, states = go(tmp_path / "a", tones, system := InBatches(wrong=True))
+def test_a_batch_reply_of_wrong_size_is_repeated_one_by_one(tmp_path: Path, tones: Path) -> None:
+    class Short(ScriptedSystem):
+        def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:  # type: ignore[override]
+            return [hum(requests[0])]
+
+    _, states = run_once(tmp_path / "a", tones, system := Short(hum, batch_size=3))
     assert states == {"value": 8}
-    assert system.sizes.count(1) == 8
+    assert system.call_sizes == [1] * 8
 
 
-def test_a_second_writer_is_told_and_stops(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path, tones: Path) -> None:
     with RunFolder(tmp_path / "run").writing(), pytest.raises(Busy, match="another process is writing"):
-        go(tmp_path / "run", tones, scripted(hum))
+        run_once(tmp_path / "run", tones, ScriptedSystem(hum))
 
 
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_a_folder_that_is_not_a_run_is_not_changed(tmp_path: Path, tones: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="not empty and not a run folder"):
-        go(tmp_path, tones, scripted(hum))
+        run_once(tmp_path, tones, ScriptedSystem(hum))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_two_systems_of_one_name_are_refused(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_two_systems_with_the_same_name_are_refused(tmp_path: Path, tones: Path) -> None:
     with pytest.raises(UsageError, match="two systems are named 'scripted'"):
-        go(tmp_path / "run", tones, scripted(hum), scripted(hum))
+        run_once(tmp_path / "run", tones, ScriptedSystem(hum), ScriptedSystem(hum))
 
 
-def test_a_score_out_of_its_range_is_missing_and_never_clamped(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    run, states = go(tmp_path / "run", tones, scripted(lambda r: Reply(text="y" * 2000)))
+def test_a_score_out_of_range_is_missing_and_not_clamped(tmp_path: Path, tones: Path) -> None:
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(lambda r: Reply(text="y" * 2000)))
     assert states == {"missing": 8}
     assert "outside 0 to 1000" in str({s.reason for s in run.scores().values()})
 
 
-def test_a_system_that_fails_once_is_not_a_failure(tmp_path: Path, tones: Path, scripted: Any) -> None:
+def test_an_error_on_the_first_try_is_not_a_failure(tmp_path: Path, tones: Path) -> None:
     seen: set[str] = set()
 
-    def first_time_unlucky(request: Request) -> Reply:
+    def fail_first_try(request: Request) -> Reply:
         if request.id not in seen:
             seen.add(request.id)
             raise SystemFailure("hiccup")
         return hum(request)
 
-    run, states = go(tmp_path / "run", tones, scripted(first_time_unlucky))
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(fail_first_try))
     assert states == {"value": 8}
     assert {r.tries for r in run.responses().values()} == {2}
 
 
-def test_a_run_folder_may_be_named_by_a_relative_path(
-    tmp_path: Path, tones: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_run_folder_may_be_a_relative_path(
+    tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    go(Path("runs/x"), tones, system := scripted(hum), annotators=[Loudness()])
-    _, states = go(Path("runs/x"), tones, system, annotators=[Loudness()])
+    run_once(Path("runs/x"), tones, system := ScriptedSystem(hum), annotators=[loudness()])
+    _, states = run_once(Path("runs/x"), tones, system, annotators=[loudness()])
     assert states == {"value": 8}
-    assert len(system.asked) == 8
+    assert len(system.requests) == 8
 
 
-def test_a_run_folder_can_be_moved(tmp_path: Path, tones: Path, scripted: Any) -> None:
-    go(tmp_path / "here", tones, system := scripted(hum))
+def test_a_run_folder_can_be_moved(tmp_path: Path, tones: Path) -> None:
+    run_once(tmp_path / "here", tones, system := ScriptedSystem(hum))
     (tmp_path / "here").rename(tmp_path / "there")
-    go(tmp_path / "there", tones, system)
-    assert len(system.asked) == 8
+    run_once(tmp_path / "there", tones, system)
+    assert len(system.requests) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"systems": [{"name": "mine"}]}, r"system: got dict without name, respond, fingerprint, settings"),
+        ({"systems": [ScriptedSystem]}, r"system: got the class ScriptedSystem; expected an object"),
+        (
+            {"systems": [ScriptedSystem(), ScriptedSystem()]},
+            r"two systems are named 'scripted'; .*--system NAME=",
+        ),
+        ({"annotators": [ScriptedSystem()]}, r"annotator: got ScriptedSystem without version, annotate"),
+        ({"scorers": [loudness()]}, r"scorer: got ScriptedAnnotator without metrics, needs, scope, score"),
+    ],
+)
+def test_an_object_without_the_members_is_refused_before_anything_is_written(
+    tmp_path: Path, tones: Path, given: dict[str, list[Any]], message: str
+) -> None:
+    parts: dict[str, list[Any]] = {"systems": [ScriptedSystem()], "annotators": [], "scorers": [length()]}
+    with RunFolder(tmp_path / "run").writing() as run, pytest.raises(UsageError, match=message):
+        evaluate(
+            run,
+            tasks=[load_task("emotion", data=tones)],
+            retry_policy=QUICK_RETRY,
+            progress=Silent(),
+            **{**parts, **given},
+        )
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_a_run_folder_of_another_version_is_refused(tmp_path: Path, tones: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "manifest.json").write_text('{"format": 9, "layout": 1}')
+    with pytest.raises(BadData, match=r"manifest.json: not a manifest of format 1: its format is 9"):
+        run_once(out, tones, ScriptedSystem(hum))

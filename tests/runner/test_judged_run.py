@@ -11,11 +11,18 @@ from click.testing import CliRunner
 
 from echat_eval.cli.run import run
 from echat_eval.errors import Exit
+from echat_eval.records import JudgeEvidence
 from echat_eval.store.run_folder import RunFolder
-from tests.support.scripted_judge import ScriptedJudge, fitting, serving, verdict
+from echat_eval.testing import ScriptedChatServer, judge_verdict
+from tests.support.scripted_judge import fitting
 
 
-def evaluate(tones: Path, out: Path, judge: ScriptedJudge, *more: str) -> Any:
+def judge_evidence(out: Path) -> list[JudgeEvidence]:
+    scores = RunFolder.existing(out).scores().values()
+    return [score.evidence for score in scores if isinstance(score.evidence, JudgeEvidence)]
+
+
+def evaluate(tones: Path, out: Path, judge: ScriptedChatServer, *more: str) -> Any:
     return CliRunner().invoke(
         run,
         [
@@ -45,13 +52,13 @@ def evaluate(tones: Path, out: Path, judge: ScriptedJudge, *more: str) -> Any:
 
 def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         done = evaluate(tones, out, judge, "--controls", "8")
         assert done.return_value == Exit.DONE, (done.output, done.exception)
-        asked = len(judge.prompts())
+        calls = len(judge.prompts)
         again = evaluate(tones, out, judge)
         assert again.return_value == Exit.DONE
-        assert len(judge.prompts()) == asked  # nothing is judged twice
+        assert len(judge.prompts) == calls  # nothing is judged twice
     scores = RunFolder.existing(out).scores()
     of = lambda system, metric: [s.value for k, s in scores.items() if k[0] == system and k[3] == metric]  # noqa: E731
     assert min(of("reference", "judge_echat_r1")) > 70
@@ -69,21 +76,21 @@ def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
     assert {row["name"] for row in rows} == {"labels shuffled", "labels withheld", "heard shuffled"}
 
 
-def test_a_judge_that_does_not_read_labels_is_told_under_the_leaderboard(tones: Path, tmp_path: Path) -> None:
-    with serving(ScriptedJudge(lambda p, r: verdict(4, 4, 4))) as judge:
+def test_a_judge_that_ignores_labels_is_noted_under_the_leaderboard(tones: Path, tmp_path: Path) -> None:
+    with ScriptedChatServer(lambda request: judge_verdict(4, 4, 4)) as judge:
         done = evaluate(tones, tmp_path / "run", judge, "--controls", "8")
     assert "not shown to read the labels" in done.output
     assert "not shown to read the labels" in (tmp_path / "run" / "leaderboard.md").read_text()
 
 
-def test_verdicts_that_fail_are_missing_and_come_back(tones: Path, tmp_path: Path) -> None:
+def test_failed_verdicts_are_missing_and_requested_again(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     broken = {"now": True}
 
-    def sometimes(prompt: str, request: dict[str, Any]) -> str | int:
-        return 429 if broken["now"] else fitting(prompt, request)
+    def sometimes(request: dict[str, Any]) -> str | int:
+        return 429 if broken["now"] else fitting(request)
 
-    with serving(ScriptedJudge(sometimes)) as judge:
+    with ScriptedChatServer(sometimes) as judge:
         assert evaluate(tones, out, judge).return_value == Exit.CANNOT_TELL
         states = {s.state for k, s in RunFolder.existing(out).scores().items() if k[3] == "judge_echat_r1"}
         assert states == {"missing"}
@@ -91,11 +98,11 @@ def test_verdicts_that_fail_are_missing_and_come_back(tones: Path, tmp_path: Pat
         assert evaluate(tones, out, judge).return_value == Exit.DONE
 
 
-def test_another_judge_is_another_instrument(tones: Path, tmp_path: Path) -> None:
+def test_another_judge_model_judges_everything_again(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         evaluate(tones, out, judge)
-        before = len(judge.asked)
+        before = len(judge.requests)
         CliRunner().invoke(
             run,
             [
@@ -118,45 +125,39 @@ def test_another_judge_is_another_instrument(tones: Path, tmp_path: Path) -> Non
             ],
             standalone_mode=False,
         )
-        models = {request["model"] for request in judge.asked[before:]}
+        models = {request["model"] for request in judge.requests[before:]}
     assert models == {"other-2026-02-02"}
-    evidence = [s.evidence for s in RunFolder.existing(out).scores().values() if "models" in s.evidence]
-    assert {tuple(e["models"]) for e in evidence} == {("other-2026-02-02-served",)}
+    assert {evidence.models for evidence in judge_evidence(out)} == {("other-2026-02-02-served",)}
 
 
-@pytest.mark.parametrize("changed", ["server_name", "served_suffix"])
-def test_scores_made_by_another_served_model_are_made_again(
-    tones: Path, tmp_path: Path, changed: str
-) -> None:
+@pytest.mark.parametrize("changed", ["fingerprint", "served_suffix"])
+def test_scores_of_another_served_model_are_made_again(tones: Path, tmp_path: Path, changed: str) -> None:
     out = tmp_path / "run"
     served = lambda: {  # noqa: E731
-        (m, s)
-        for score in RunFolder.existing(out).scores().values()
-        for m in score.evidence.get("models", ())
-        for s in score.evidence["servers"]
+        (m, s) for evidence in judge_evidence(out) for m in evidence.models for s in evidence.servers
     }
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         evaluate(tones, out, judge)
-        before = len(judge.prompts())
+        before = len(judge.prompts)
         assert served() == {("m-2026-01-01-served", "fp_scripted")}
         setattr(judge, changed, "-q4")
         assert evaluate(tones, out, judge).return_value == Exit.DONE
-        assert len(judge.prompts()) == 2 * before
+        assert len(judge.prompts) == 2 * before
         assert served() == {
             ("m-2026-01-01-q4", "fp_scripted")
             if changed == "served_suffix"
             else ("m-2026-01-01-served", "-q4")
         }
-        # And back: the first one's verdicts were kept, so nothing is asked.
-        setattr(judge, changed, "fp_scripted" if changed == "server_name" else "-served")
+        # And back: the first one's verdicts were kept, so nothing is requested.
+        setattr(judge, changed, "fp_scripted" if changed == "fingerprint" else "-served")
         assert evaluate(tones, out, judge).return_value == Exit.DONE
-        assert len(judge.prompts()) == 2 * before
+        assert len(judge.prompts) == 2 * before
         assert served() == {("m-2026-01-01-served", "fp_scripted")}
 
 
-def test_a_judge_that_is_away_is_told_and_costs_no_finished_score(tones: Path, tmp_path: Path) -> None:
+def test_an_unreachable_judge_is_reported_and_finished_scores_stay(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         evaluate(tones, out, judge)
         before = RunFolder.existing(out).scores()
     done = evaluate(tones, out, judge)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ import pytest
 from echat_eval.clients.chat import ChatClient
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import JudgeFailure, NotApplicable, Unavailable, UsageError
-from echat_eval.judge import JudgeClient, load_judge
+from echat_eval.io.hashing import digest
+from echat_eval.judge import JudgeClient, Question, Ruling, Verdict, load_judge
 from echat_eval.ports import Case
-from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, Score
+from echat_eval.records import Annotation, AudioRef, JudgeEvidence, Reply, Response, Sample, Score
 from echat_eval.scorers.judged import Judged, JudgedContrast, judged_scorers
-from tests.support.scripted_judge import ScriptedJudge, parts_of, serving, verdict
+from echat_eval.store.serialize import row_of_score, score_from
+from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 
 AUDIO = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 
@@ -60,16 +64,23 @@ def case(
     )
 
 
-def fitting(prompt: str, request: dict[str, Any]) -> str:
+def fitting(request: dict[str, Any]) -> str:
     """Grade cue awareness 5 if the reply has the gold label's word, else 1; grade any voice 4."""
-    parts = parts_of(prompt)
+    parts = shown_to_judge(request)
     label = parts["cues"].partition(": ")[2]
     cue = 5 if {"sad": "sorry", "happy": "lovely"}[label] in parts["reply"].lower() else 1
-    return verdict(4, cue, 3, **({} if parts["heard"] == "not heard" else {"voice": 4}))
+    return judge_verdict(4, cue, 3, **({} if parts["heard"] == "not heard" else {"voice": 4}))
 
 
-def scored(answer: Any, scorer: str, cases: list[Case], **settings: Any) -> tuple[list[Score], ScriptedJudge]:
-    with serving(ScriptedJudge(answer)) as judge:
+def evidence_of(score: Score) -> JudgeEvidence:
+    assert isinstance(score.evidence, JudgeEvidence)
+    return score.evidence
+
+
+def scored(
+    answer: Any, scorer: str, cases: list[Case], **settings: Any
+) -> tuple[list[Score], ScriptedChatServer]:
+    with ScriptedChatServer(answer) as judge:
         scorers = judged_scorers("m-2026-01-01", judge.url, **settings)
         try:
             return list(event_loop.run(scorers[0 if scorer == "judged" else 1].score(cases))), judge
@@ -81,14 +92,14 @@ def test_without_an_emotion_annotator_only_words_are_scored() -> None:
     (text, voice), judge = scored(fitting, "judged", [case()])
     assert (text.state, text.value) == ("value", pytest.approx(81))  # 25 x 4/5 + 40 + 35 x 3/5
     assert (voice.state, voice.value) == ("not applicable", None)
-    assert text.evidence["models"] == ["m-2026-01-01-served"]
-    assert text.evidence["servers"] == ["fp_scripted"]
-    assert parts_of(judge.prompts()[0])["heard"] == "not heard"
+    assert evidence_of(text).models == ("m-2026-01-01-served",)
+    assert evidence_of(text).servers == ("fp_scripted",)
+    assert shown_to_judge(judge.prompts[0])["heard"] == "not heard"
 
 
 def test_voice_score_does_not_affect_the_text_score() -> None:
-    def by_voice(prompt: str, request: dict[str, Any]) -> str:
-        return verdict(4, 4, 4, voice=0 if "anger" in parts_of(prompt)["heard"] else 5)
+    def by_voice(request: dict[str, Any]) -> str:
+        return judge_verdict(4, 4, 4, voice=0 if "anger" in shown_to_judge(request)["heard"] else 5)
 
     points = {}
     for label in ("anger", "sad"):
@@ -121,7 +132,7 @@ def test_state_of_the_voice_score_follows_the_annotation(
 ) -> None:
     (text, voice), judge = scored(fitting, "judged", [case(annotations={"emotion2vec": annotation})])
     assert (text.state, voice.state) == ("value", state)
-    assert parts_of(judge.prompts()[0])["heard"] == shown
+    assert shown_to_judge(judge.prompts[0])["heard"] == shown
 
 
 def test_first_annotator_counts_and_second_opinions_are_evidence() -> None:
@@ -130,8 +141,8 @@ def test_first_annotator_counts_and_second_opinions_are_evidence() -> None:
         "sensevoice": replace(emotion_annotation("happy"), annotator="sensevoice"),
     }
     (text, _), judge = scored(fitting, "judged", [case(annotations=both)])
-    assert text.evidence["opinions"] == {"emotion2vec": "sad", "sensevoice": "happy"}
-    assert parts_of(judge.prompts()[0])["heard"].startswith("sad ")
+    assert evidence_of(text).opinions == {"emotion2vec": "sad", "sensevoice": "happy"}
+    assert shown_to_judge(judge.prompts[0])["heard"].startswith("sad ")
 
 
 @pytest.mark.parametrize(
@@ -163,16 +174,16 @@ def test_an_answer_to_a_probing_question_is_not_judged() -> None:
     assert judge.requests == []
 
 
-@pytest.mark.parametrize("answer", ["I like it.", verdict(9, 9, 9), verdict(1, 1, 1) * 2, ""])
+@pytest.mark.parametrize("answer", ["I like it.", judge_verdict(9, 9, 9), judge_verdict(1, 1, 1) * 2, ""])
 def test_invalid_verdict_raises_judge_failure(answer: str) -> None:
     with pytest.raises(JudgeFailure):
-        scored(lambda prompt, request: answer, "judged", [case()])
+        scored(lambda request: answer, "judged", [case()])
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_server_error_raises_unavailable(status: int) -> None:
     with pytest.raises(Unavailable):
-        scored(lambda prompt, request: status, "judged", [case()])
+        scored(lambda request: status, "judged", [case()])
 
 
 def test_reply_without_text_needs_an_asr_annotator() -> None:
@@ -180,7 +191,7 @@ def test_reply_without_text_needs_an_asr_annotator() -> None:
         scored(fitting, "judged", [case(words=None)])
     spoken = replace(emotion_annotation("sad"), annotator="whisper", values={"hypothesis": "so sorry"})
     (text, _), judge = scored(fitting, "judged", [case(words=None, annotations={"whisper": spoken})])
-    assert parts_of(judge.prompts()[0])["reply"] == "so sorry"
+    assert shown_to_judge(judge.prompts[0])["reply"] == "so sorry"
     assert text.state == "value"
 
 
@@ -192,8 +203,13 @@ def test_reply_without_words_is_failed(words: str | None) -> None:
     assert (text.state, text.value, voice.state) == ("failed", 0, "not applicable")
     assert "whisper found no words" in (text.reason or "")
     contrast, contrast_judge = scored(fitting, "contrast", [case("happy"), empty])
-    assert [(s.state, s.value) for s in contrast] == [("not applicable", None), ("failed", -100)]
-    assert judge.prompts() == contrast_judge.prompts() == []
+    # The other reply says sorry to happy news: 40 under its own labels, 81 under the failed reply's.
+    assert [(s.state, s.value) for s in contrast] == [
+        ("value", pytest.approx((40 - 81 - 100) / 2)),
+        ("failed", -100),
+    ]
+    assert judge.prompts == []
+    assert {shown_to_judge(prompt)["reply"] for prompt in contrast_judge.prompts} == {"I'm sorry."}
 
 
 # -- cue contrast -------------------------------------------------------------
@@ -217,8 +233,8 @@ def test_swapped_replies_have_a_negative_contrast() -> None:
 def test_one_reply_to_the_whole_group_scores_exactly_zero_with_a_random_judge() -> None:
     dice = random.Random(7)
 
-    def rolling(prompt: str, request: dict[str, Any]) -> str:
-        return verdict(*(dice.randrange(6) for _ in range(3)))
+    def rolling(request: dict[str, Any]) -> str:
+        return judge_verdict(*(dice.randrange(6) for _ in range(3)))
 
     cases = [
         case(label, "Thank you for telling me.", ident=label) for label in ("sad", "happy", "anger", "fear")
@@ -235,10 +251,10 @@ def test_group_mean_is_own_minus_other_for_any_preference_of_the_judge() -> None
     labels, fit = ("sad", "happy", "fear"), {}
     dice = random.Random(3)
 
-    def drawn(prompt: str, request: dict[str, Any]) -> str:
-        parts = parts_of(prompt)
+    def drawn(request: dict[str, Any]) -> str:
+        parts = shown_to_judge(request)
         grade = fit.setdefault((parts["reply"], parts["cues"].partition(": ")[2]), dice.randrange(1, 6))
-        return verdict(grade, 5, grade)
+        return judge_verdict(grade, 5, grade)
 
     cases = [case(label, f"Reply to {label}.", ident=label) for label in labels]
     found, judge = scored(drawn, "contrast", cases)
@@ -257,7 +273,7 @@ def test_voice_does_not_affect_the_contrast_of_words() -> None:
     ]
     found, judge = scored(fitting, "contrast", cases)
     assert [s.value for s in found] == [0.0, 0.0]
-    assert {parts_of(p)["heard"] for p in judge.prompts()} == {"not heard"}
+    assert {shown_to_judge(p)["heard"] for p in judge.prompts} == {"not heard"}
 
 
 def test_contrast_without_other_labels_is_not_applicable() -> None:
@@ -267,37 +283,59 @@ def test_contrast_without_other_labels_is_not_applicable() -> None:
         assert judge.requests == []
 
 
-def test_failed_reply_leaves_the_rest_of_its_group_comparable() -> None:
+def test_failed_reply_counts_as_the_worst_reply_in_the_terms_of_its_group() -> None:
     cases = [*group("So sorry.", "How lovely!"), case("sad", "Sorry!", ident="c")]
     broken = replace(
         cases[2], response=replace(cases[2].response, state="failed", reason="empty reply", reply=None)
     )
     found, _ = scored(fitting, "contrast", [*cases[:2], broken])
+    with_failed = (41 - 100) / 2
     assert [(s.state, s.value) for s in found] == [
-        ("value", pytest.approx(41)),
-        ("value", pytest.approx(41)),
+        ("value", pytest.approx(41)),  # the failed sample has its labels
+        ("value", pytest.approx((41 + with_failed) / 2)),
         ("failed", -100),
     ]
-    alone, _ = scored(fitting, "contrast", [cases[1], broken])
-    assert [s.state for s in alone] == ["not applicable", "failed"]
+    assert [s.evidence for s in found[:2]] == [{"against": 1, "failed": 0}, {"against": 2, "failed": 1}]
+    alone, judge = scored(fitting, "contrast", [cases[1], broken])
+    assert [(s.state, s.value) for s in alone] == [("value", pytest.approx(with_failed)), ("failed", -100)]
+    assert len(judge.prompts) == 2
+
+
+def test_contrast_that_needs_a_missing_reply_is_missing() -> None:
+    away = case("sad", None, ident="b", state="missing", reason="429", reply=None)
+    found, judge = scored(fitting, "contrast", [case("happy"), away])
+    assert [s.state for s in found] == ["missing", "missing"]
+    assert "needs the reply to b, which is missing: 429" in str(found[0].reason)
+    assert judge.prompts == []
+
+
+def test_contrast_has_its_own_version_in_the_fingerprint() -> None:
+    scorers = judged_scorers("m-2026-01-01", "http://127.0.0.1:9/v1")
+    try:
+        contrast, before = scorers[1], scorers[1].fingerprint()
+        assert before != scorers[0].fingerprint()
+        contrast.version = "1"
+        assert contrast.fingerprint() != before
+    finally:
+        scorers[0].close()
 
 
 # -- repeats ------------------------------------------------------------------
 
 
 def test_repeats_are_averaged_with_their_variance_as_evidence() -> None:
-    turns = iter([verdict(0, 5, 5), verdict(5, 5, 5), verdict(5, 5, 0)])
-    (text, _), judge = scored(lambda p, r: next(turns), "judged", [case()], repeats=3)
-    assert text.evidence["points"] == [75.0, 100.0, 65.0]
+    turns = iter([judge_verdict(0, 5, 5), judge_verdict(5, 5, 5), judge_verdict(5, 5, 0)])
+    (text, _), judge = scored(lambda request: next(turns), "judged", [case()], repeats=3)
+    assert evidence_of(text).points == (75.0, 100.0, 65.0)
     assert text.value == pytest.approx(80)
-    assert text.evidence["variance"] == pytest.approx(325)  # (25 + 400 + 225) / 2
-    assert len(set(judge.prompts())) == 3  # each in another order
+    assert evidence_of(text).variance == pytest.approx(325)  # (25 + 400 + 225) / 2
+    assert len(set(judge.prompts)) == 3  # each in another order
     assert [r["seed"] for r in judge.requests] == [0, 1, 2]
 
 
 def test_one_repeat_has_no_variance_and_zero_is_rejected() -> None:
     (text, _), _ = scored(fitting, "judged", [case()])
-    assert text.evidence["variance"] is None
+    assert evidence_of(text).variance is None
     with pytest.raises(UsageError, match="repeats is 0"):
         judged_scorers("m", "http://127.0.0.1:9/v1", repeats=0)
 
@@ -305,7 +343,7 @@ def test_one_repeat_has_no_variance_and_zero_is_rejected() -> None:
 # -- keys of verdicts ---------------------------------------------------------
 
 
-def ask(judge: ScriptedJudge, store: Path, model: str = "m", **settings: Any) -> int:
+def ask(judge: ScriptedChatServer, store: Path, model: str = "m", **settings: Any) -> int:
     """Send two questions with new scorers, as a new process does; return the number of calls."""
     before = len(judge.requests)
     scorer = judged_scorers(model, judge.url, store=store, **settings)[0]
@@ -316,12 +354,12 @@ def ask(judge: ScriptedJudge, store: Path, model: str = "m", **settings: Any) ->
 
 def test_stored_verdicts_are_reused_while_the_server_is_the_same(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         assert ask(judge, store) == 2
         # One one-token request for the identity; both verdicts are reused.
         assert ask(judge, store) == 1
         assert (judge.requests[-1]["max_tokens"], "response_format" in judge.requests[-1]) == (1, False)
-        judge.server_name = "fp_other"
+        judge.fingerprint = "fp_other"
         assert ask(judge, store) == 3
         assert ask(judge, store, model="m2") == 3
         assert ask(judge, store, temperature=0.5) == 3
@@ -330,15 +368,15 @@ def test_stored_verdicts_are_reused_while_the_server_is_the_same(tmp_path: Path)
 def test_two_addresses_do_not_share_verdicts(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
     for _ in range(2):
-        with serving(ScriptedJudge(fitting)) as judge:
+        with ScriptedChatServer(fitting) as judge:
             ask(judge, store)
-            assert len(judge.prompts()) == 2
+            assert len(judge.prompts) == 2
 
 
 def test_invalid_verdict_is_not_stored(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
-    answers = iter(["no verdict", verdict(1, 1, 1), verdict(1, 1, 1)])
-    with serving(ScriptedJudge(lambda p, r: next(answers))) as judge:
+    answers = iter(["no verdict", judge_verdict(1, 1, 1), judge_verdict(1, 1, 1)])
+    with ScriptedChatServer(lambda request: next(answers)) as judge:
         with pytest.raises(JudgeFailure):
             ask(judge, store)
         assert not store.exists()
@@ -354,7 +392,7 @@ def identity(scorer: Judged) -> str:
 
 
 def test_score_keys_depend_on_rubric_model_address_and_repeats() -> None:
-    with serving(ScriptedJudge(fitting)) as first, serving(ScriptedJudge(fitting)) as second:
+    with ScriptedChatServer(fitting) as first, ScriptedChatServer(fitting) as second:
         variants = [
             judged_scorers("m", first.url),
             judged_scorers("m2", first.url),
@@ -373,12 +411,12 @@ def test_score_keys_depend_on_rubric_model_address_and_repeats() -> None:
 
 
 def test_score_keys_depend_on_the_served_model_and_fingerprint() -> None:
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         first = judged_scorers("m", judge.url)
         of_first = [identity(scorer) for scorer in first]
         assert len(judge.requests) == 1  # once per process, and both scorers share it
         assert [identity(scorer) for scorer in judged_scorers("m", judge.url)] == of_first
-        judge.server_name = "fp_other"
+        judge.fingerprint = "fp_other"
         assert not set(of_first) & {identity(scorer) for scorer in judged_scorers("m", judge.url)}
         # Another machine of one service is comparable; another model is not.
         fingerprints = [judged_scorers("m", judge.url)[0].fingerprint()]
@@ -389,7 +427,7 @@ def test_score_keys_depend_on_the_served_model_and_fingerprint() -> None:
 
 def test_scores_stay_valid_while_the_server_does_not_answer(tmp_path: Path) -> None:
     store = tmp_path / "verdicts.jsonl"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         ask(judge, store)
         before = identity(judged_scorers("m", judge.url, store=store)[0])
     later = judged_scorers("m", judge.url, store=store)[0]
@@ -403,17 +441,17 @@ def test_server_that_comes_back_with_another_identity_is_rejected(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "verdicts.jsonl"
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         ask(judge, store)
         later = judged_scorers("m", judge.url, store=store)[0]
-        judge.identity_answer = 503
+        judge.identity = 503
         assert later.settings()["served"]["server"] == "fp_scripted"
-        judge.identity_answer, judge.server_name = "Yes.", "fp_other"
+        judge.identity, judge.fingerprint = "Yes.", "fp_other"
         with pytest.raises(Unavailable, match="came back as another one"):
             event_loop.run(later.score([case("sad", "New words.")]))
         assert len(store.read_text().splitlines()) == 2
         later.close()
-        judge.server_name = "fp_scripted"
+        judge.fingerprint = "fp_scripted"
         assert ask(judge, store) == 1
 
 
@@ -421,24 +459,24 @@ def test_alternating_machines_of_one_service_are_one_judge(tmp_path: Path) -> No
     store = tmp_path / "verdicts.jsonl"
     turns = [0]
 
-    def alternating(prompt: str, request: dict[str, Any]) -> str:
+    def alternating(request: dict[str, Any]) -> str:
         turns[0] += 1
-        judge.server_name = f"fp_{turns[0] % 2}"
-        return fitting(prompt, request)
+        judge.fingerprint = f"fp_{turns[0] % 2}"
+        return fitting(request)
 
-    with serving(ScriptedJudge(alternating)) as judge:
+    with ScriptedChatServer(alternating) as judge:
         scorer = judged_scorers("m", judge.url, store=store)[0]
         before = identity(scorer)
         for label, ident in (("sad", "a"), ("happy", "b")):
             event_loop.run(scorer.score([case(label, ident=ident)]))
         scorer.close()
-        for judge.server_name in ("fp_0", "fp_1"):  # either of the two may answer first
+        for judge.fingerprint in ("fp_0", "fp_1"):  # either of the two may answer first
             assert identity(judged_scorers("m", judge.url, store=store)[0]) == before
             assert ask(judge, store) == 1
 
 
 def test_another_model_during_a_run_is_rejected(tmp_path: Path) -> None:
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         scorer = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
         event_loop.run(scorer.score([case("sad")]))
         judge.served_suffix = "-other"
@@ -454,8 +492,8 @@ def test_default_model_is_the_dated_model_of_the_rubric() -> None:
     assert judge.requests[0]["temperature"] == 0
 
 
-def scored_default() -> tuple[list[Score], ScriptedJudge]:
-    with serving(ScriptedJudge(fitting)) as judge:
+def scored_default() -> tuple[list[Score], ScriptedChatServer]:
+    with ScriptedChatServer(fitting) as judge:
         scorer = judged_scorers(None, judge.url)[0]
         found = list(event_loop.run(scorer.score([case()])))
         scorer.close()
@@ -463,7 +501,7 @@ def scored_default() -> tuple[list[Score], ScriptedJudge]:
 
 
 def test_both_scorers_share_one_client_and_its_verdicts() -> None:
-    with serving(ScriptedJudge(fitting)) as judge:
+    with ScriptedChatServer(fitting) as judge:
         text, contrast = judged_scorers("m", judge.url)
         cases = group("So sorry.", "How lovely!")
         event_loop.run(text.score(cases))
@@ -476,3 +514,88 @@ def test_both_scorers_share_one_client_and_its_verdicts() -> None:
     assert isinstance(contrast, JudgedContrast)
     assert isinstance(text.judge_client, JudgeClient)
     assert isinstance(text.judge_client.client, ChatClient)
+
+
+class _CountingJudge(JudgeClient):
+    """Records every question that is asked, and gives the lowest grades."""
+
+    def __init__(self) -> None:
+        super().__init__(load_judge("echat-r1"), ChatClient(model="m", base_url="http://127.0.0.1:9/v1"))
+        self.asked: list[tuple[Question, int]] = []
+
+    async def ruling(self, question: Question, *, repeat: int = 0) -> Ruling:
+        self.asked.append((question, repeat))
+        lowest = dict.fromkeys(self.judge.dimensions, 0)
+        verdict = Verdict(grades=lowest, reason="", voice=0 if question.voice_emotion else None)
+        return Ruling(key="", verdict=verdict, prompt_sha256="", model="m", server=None, tokens=(1, 1))
+
+
+CASES_TO_COUNT = {
+    "replies": [case(), case("happy", "Lovely.", ident="b")],
+    "one reply": [case()],
+    "three labels": [case(), case("happy", "Lovely.", ident="b"), case("angry", "Calm down.", ident="c")],
+    "same labels": [case(), case(ident="b")],
+    "no group": [case(group=None), case("happy", group=None, ident="b")],
+    "an empty reply": [case(words=" "), case("happy", "Lovely.", ident="b")],
+    "no text and no annotator": [case(words=None), case("happy", "Lovely.", ident="b")],
+    "failed and missing": [
+        case(state="failed", reply=None, reason="crash"),
+        case("happy", state="missing", reply=None, ident="b"),
+        case("angry", "Calm down.", ident="c"),
+    ],
+    "a voice": [case(annotations={"emotion2vec": emotion_annotation("sad")}), case("happy", ident="b")],
+    "a probing question": [replace(case(), sample=replace(case().sample, asks="emotion"))],
+}
+
+
+@pytest.mark.parametrize("scorer_class", [Judged, JudgedContrast])
+@pytest.mark.parametrize("cases", CASES_TO_COUNT.values(), ids=CASES_TO_COUNT.keys())
+def test_questions_are_those_that_scoring_asks(scorer_class: Any, cases: list[Case]) -> None:
+    """An estimate counts `questions`; it must not differ from what `score` sends."""
+    judge_client = _CountingJudge()
+    scorer = scorer_class(judge_client, repeats=2)
+    scopes = [cases] if scorer.scope == "contrast group" else [[one] for one in cases]
+    for scope in scopes:
+        judge_client.asked.clear()
+        with suppress(NotApplicable, Unavailable):
+            event_loop.run(scorer.score(scope))
+        expected = [(question, repeat) for question in scorer.questions(scope) for repeat in range(2)]
+        assert judge_client.asked == expected
+
+
+def test_the_evidence_of_a_judge_survives_its_row() -> None:
+    (text, voice), _ = scored(
+        fitting, "judged", [case(annotations={"emotion2vec": emotion_annotation("sad")})], repeats=2
+    )
+    evidence = evidence_of(text)
+    assert (evidence.heard, evidence.opinions) == (("sad", 0.9), {"emotion2vec": "sad"})
+    assert len(evidence.points) == len(evidence.verdicts) == len(evidence.reasons) == 2
+    row = json.loads(json.dumps(row_of_score(text)))
+    # The JSON form is that of a mapping, whatever is None or empty.
+    assert set(row["evidence"]) == {
+        "grades",
+        "points",
+        "variance",
+        "reasons",
+        "models",
+        "servers",
+        "verdicts",
+        "prompt_sha256",
+        "heard",
+        "tokens",
+        "opinions",
+    }
+    assert score_from(row) == text
+    assert digest("score row", score_from(row)) == digest(
+        "score row", {**row, "reason": None, "evidence": row["evidence"]}
+    )
+    single, _ = scored(fitting, "judged", [case()])
+    row = row_of_score(single[0])
+    assert (row["evidence"]["variance"], row["evidence"]["heard"], row["evidence"]["opinions"]) == (
+        None,
+        None,
+        {},
+    )
+    assert score_from(row) == single[0]
+    # Evidence of another scorer that also has grades stays a mapping.
+    assert score_from({**row, "evidence": {"grades": {"a": 1}}}).evidence == {"grades": {"a": 1}}
