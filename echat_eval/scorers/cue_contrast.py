@@ -7,6 +7,7 @@ reply to sample i fits the reference reply of sample j. A sample's value is the 
 
 Its sum over a group is the sum of fit(i, i) - mean over j of fit(i, j). One reply to the whole
 group scores exactly 0.0 in every sample, in floating point, however kind or fluent it is.
+`echat_eval.scorers.contrast` has the term and its rule for failed replies.
 
 The fit is the cosine of two sentence embeddings. It is a proxy: it compares the words of replies,
 never their sound, with written references. E5's cosines have a narrow range (unrelated texts still
@@ -16,14 +17,15 @@ its interval; its size is not a share of anything, and it does not measure empat
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from echat_eval.io.jsonl import dumps
-from echat_eval.records import Metric, Score, State
+from echat_eval.io.hashing import fingerprint_of
+from echat_eval.records import Metric
+from echat_eval.scorers.contrast import WORST, pair_term
 from echat_eval.scorers.embedding import E5
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from echat_eval.ports import Case
+    from echat_eval.records import Score, State
 
 __all__ = ["METRIC", "CueContrast", "Embedder"]
 
@@ -42,7 +45,7 @@ METRIC = Metric(
     low=-100.0,
     high=100.0,
     higher_is_better=True,
-    worst=0.0,
+    worst=WORST,
     headline=True,
     proxy=True,
     digits=2,
@@ -65,9 +68,11 @@ class CueContrast:
 
     embedder: Embedder = field(default_factory=E5)
     name: str = field(default="cue-contrast", init=False)
-    version: str = field(default="1", init=False)
+    #: 2: a reply without words is failed, and any ASR annotator may supply the words.
+    #: 3: the failure rule of `echat_eval.scorers.contrast`.
+    version: str = field(default="3", init=False)
     metrics: tuple[Metric, ...] = field(default=(METRIC,), init=False)
-    needs: tuple[str, ...] = field(default=("whisper",), init=False)
+    needs: tuple[str, ...] = field(default=ASR_ANNOTATORS, init=False)
     scope: Literal["sample", "contrast group"] = field(default="contrast group", init=False)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
@@ -84,9 +89,7 @@ class CueContrast:
 
     def fingerprint(self) -> str:
         """Return the hash of the scorer's version and the embedding's weights."""
-        return hashlib.sha256(
-            dumps([self.name, self.version, self.embedder.fingerprint()]).encode()
-        ).hexdigest()
+        return fingerprint_of([self.name, self.version, self.embedder.fingerprint()])
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings."""
@@ -95,30 +98,34 @@ class CueContrast:
     def _fill(self, group: list[_Member]) -> None:
         # Sorted by id: sums then have the same bits for any order of the cases.
         group.sort(key=lambda member: member.case.sample.id)
-        taking_part = [m for m in group if m.state in ("value", "failed")]
-        fits = {(i.id, j.id): self._fit(i, j) for i in taking_part for j in taking_part}
-        for i in taking_part:
-            others = [j for j in taking_part if j is not i]
-            i.evidence = {
-                "reply": i.source,
-                "fit": {j.id: fits[i.id, j.id] for j in taking_part},
-                "fit_of_others": {j.id: fits[j.id, i.id] for j in others},
-            }
+        known = [m for m in group if m.state in ("value", "failed")]
+        replied = [m for m in known if m.state == "value"]
+        fits = {(i.id, j.id): self._fit(i, j) for i in replied for j in known}
+        for i in known:
             if i.state == "failed":
                 continue
+            others = [j for j in known if j is not i]
             if not others:
                 i.state, i.reason = _state_without_others(group)
                 continue
-            pairs = [
-                ((fits[i.id, i.id] - fits[i.id, j.id]) + (fits[j.id, j.id] - fits[j.id, i.id])) / 2
+            i.evidence = {
+                "reply": i.source,
+                "fit": {j.id: fits[i.id, j.id] for j in known},
+                "fit_of_others": {j.id: fits[j.id, i.id] for j in others if j.state == "value"},
+                "failed": [j.id for j in others if j.state == "failed"],
+            }
+            terms = [
+                pair_term(
+                    (fits[i.id, i.id], fits[i.id, j.id]),
+                    (fits[j.id, j.id], fits[j.id, i.id]) if j.state == "value" else None,
+                )
                 for j in others
             ]
-            i.value = sum(pairs) / len(pairs)
+            i.value = sum(terms) / len(terms)
 
     def _fit(self, reply: _Member, sample: _Member) -> float:
-        """Return the mean over references of 100 x max(0, cosine); 0 for a reply without words."""
-        if not reply.words:
-            return 0.0
+        """Return the mean over references of 100 x max(0, cosine)."""
+        assert reply.words is not None
         reply_vector = self.embedder.embed(reply.words)
         references = sample.case.sample.references
         cosines = [float((reply_vector * self.embedder.embed(text)).sum()) for text in references]
@@ -143,36 +150,25 @@ class _Member:
 
     @classmethod
     def of(cls, case: Case) -> _Member:
-        sample, response = case.sample, case.response
+        sample = case.sample
         if sample.contrast_group is None:
             return cls(case, "not applicable", "the sample is in no contrast group")
         if not sample.references:
             return cls(case, "not applicable", "the sample has no reference reply")
-        if response.state != "value" or response.reply is None:
-            state: State = response.state if response.state != "value" else "failed"
-            return cls(case, state, response.reason or "there is no reply")
-        if response.reply.text and response.reply.text.strip():
-            return cls(case, "value", words=response.reply.text, source="text")
-        annotation = case.annotations.get("whisper")
-        if annotation is None:
-            return cls(case, "not applicable", "the reply has no text, and whisper did not transcribe it")
-        if annotation.state != "value":
-            reason = f"the reply has no text; whisper: {annotation.reason or annotation.state}"
-            return cls(case, "missing" if annotation.state == "missing" else "not applicable", reason)
-        return cls(case, "value", words=str(annotation.values["hypothesis"]).strip(), source="hypothesis")
+        state, text = words_or_state(case)
+        if state != "value":
+            return cls(case, state, text)
+        reply = case.response.reply
+        return cls(
+            case,
+            "value",
+            words=text,
+            source="text" if reply is not None and text == reply.text else "hypothesis",
+        )
 
     def score(self) -> Score:
-        response = self.case.response
-        return Score(
-            key="",
-            system=response.system,
-            task=self.case.sample.task,
-            sample_id=self.case.sample.id,
-            metric=METRIC.name,
-            state=self.state,
-            value=METRIC.worst if self.state == "failed" else self.value,
-            reason=self.reason,
-            evidence=self.evidence,
+        return self.case.score(
+            METRIC, self.state, value=self.value, reason=self.reason, evidence=self.evidence
         )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.clients.chat import ChatClient
-from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
+from echat_eval.io.hashing import digest
 from echat_eval.judge import Judge, JudgeClient, Question, Ruling, load_judge, text_score, voice_score
 from echat_eval.ports import Case
 from echat_eval.records import JudgeEvidence, Metric, Score, State
+from echat_eval.scorers.contrast import WORST, pair_term
 from echat_eval.scorers.judge_scorer import (
     JudgeScorer,
     build_question,
@@ -23,7 +25,7 @@ from echat_eval.scorers.judge_scorer import (
     scores_without_judge,
     voice_emotion_of,
 )
-from echat_eval.scorers.transcripts import ASR_ANNOTATORS, EMOTION_ANNOTATORS, opinions_of, words_of
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, EMOTION_ANNOTATORS, opinions_of, words_or_state
 
 if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
@@ -124,11 +126,12 @@ class JudgedContrast(JudgeScorer):
 
     Its mean over the group is the mean of fit(own, own) - fit(own, other). A judge's preference for one
     label cancels: one reply to the whole group is exactly 0 in every row. The emotion of the voice is
-    withheld, so that only words count.
+    withheld, so that only words count. `echat_eval.scorers.contrast` has the rule for failed replies.
     """
 
     name = "judged-contrast"
-    version = "1"
+    #: 2: the failure rule of `echat_eval.scorers.contrast`.
+    version = "2"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
     def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
@@ -141,47 +144,58 @@ class JudgedContrast(JudgeScorer):
                 low=-100,
                 high=100,
                 higher_is_better=True,
-                worst=-100,
+                worst=WORST,
             ),
         )
 
+    def fingerprint(self) -> str:
+        """Return the hash of the judge as served and of the contrast's rules."""
+        return digest("judged contrast", [super().fingerprint(), self.version])
+
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return one score per case of one contrast group."""
-        words = _words_of_replies(cases)
-        return [await self._one(case, cases, words) for case in cases]
+        replies = [_Member(case, *words_or_state(case)) for case in cases]
+        return [await self._one(reply, replies) for reply in replies]
 
     def questions(self, cases: Sequence[Case]) -> Iterator[Question]:
         """Yield the questions about every pair of replies of one contrast group."""
-        words = _words_of_replies(cases)
-        for case in cases:
-            own_words = words.get(case.sample.id)
-            if isinstance(own_words, str) and not scores_without_judge(case, self._pending(case)):
-                for other, other_words in _others(case, cases, words):
-                    yield from _pair_questions(case, own_words, other, other_words)
+        replies = [_Member(case, *words_or_state(case)) for case in cases]
+        for reply in replies:
+            sample = reply.case.sample
+            if reply.state == "value" and sample.asks is None and sample.contrast_group is not None:
+                for other in _others(reply, replies):
+                    if other.state in {"value", "failed"}:
+                        yield from _pair_questions(reply, other)
 
-    def _pending(self, case: Case) -> list[tuple[Score, Metric]]:
-        return [(pending_score(case, self.metrics[0]), self.metrics[0])]
+    async def _one(self, reply: _Member, replies: Sequence[_Member]) -> Score:
+        case, metric, others = reply.case, self.metrics[0], _others(reply, replies)
+        if case.sample.asks is not None:
+            reason = "the sample asks a probing question, not for a reply"
+            return case.score(metric, "not applicable", reason=reason)
+        if case.sample.contrast_group is None:
+            return case.score(metric, "not applicable", reason="the sample is in no contrast group")
+        if reply.state != "value":
+            return case.score(metric, reply.state, reason=reply.text)
+        known = [other for other in others if other.state in {"value", "failed"}]
+        if not known:
+            state, reason = _without_others(others)
+            return case.score(metric, state, reason=reason)
+        terms = [await self._term(reply, other) for other in known]
+        evidence = {"against": len(terms), "failed": sum(other.state == "failed" for other in known)}
+        return case.score(metric, "value", value=fmean(terms), evidence=evidence)
 
-    async def _one(self, case: Case, cases: Sequence[Case], words: Mapping[str, str | RowError]) -> Score:
-        ((pending, metric),) = self._pending(case)
-        if scores := scores_without_judge(case, [(pending, metric)]):
-            return scores[0]
-        own_words = words[case.sample.id]
-        if isinstance(own_words, SystemFailure):
-            return failed_scores([(pending, metric)], str(own_words))[0]
-        if not isinstance(own_words, str):
-            state: State = "not applicable" if isinstance(own_words, NotApplicable) else "missing"
-            return replace(pending, state=state, reason=str(own_words))
-        others = _others(case, cases, words)
-        if not others:
-            reason = "no other reply in its contrast group answers other labels"
-            return replace(pending, state="not applicable", reason=reason)
-        value = fmean([await self._pair(case, own_words, *other) for other in others])
-        return replace(pending, state="value", value=value, reason=None, evidence={"against": len(others)})
+    async def _term(self, reply: _Member, other: _Member) -> float:
+        fits = [await self._points(question) for question in _pair_questions(reply, other)]
+        return pair_term((fits[0], fits[1]), (fits[2], fits[3]) if other.state == "value" else None)
 
-    async def _pair(self, case: Case, own_words: str, other: Case, other_words: str) -> float:
-        fits = [await self._points(q) for q in _pair_questions(case, own_words, other, other_words)]
-        return (fits[0] - fits[1] + fits[2] - fits[3]) / 2
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A case of a contrast group with its words; `text` is the reason in another state than "value"."""
+
+    case: Case
+    state: State
+    text: str
 
 
 def judged_scorers(
@@ -229,33 +243,25 @@ def _stem(judge: Judge) -> str:
     return f"judge_{judge.name}".replace("-", "_")
 
 
-def _words_of_replies(cases: Sequence[Case]) -> dict[str, str | RowError]:
-    """Return sample id -> the words of its reply, or why there are none, for every case with a reply."""
-    words: dict[str, str | RowError] = {}
-    for case in cases:
-        if case.response.state == "value":
-            try:
-                words[case.sample.id] = words_of(case)
-            except (SystemFailure, NotApplicable, Unavailable) as error:
-                words[case.sample.id] = error
-    return words
+def _others(reply: _Member, replies: Sequence[_Member]) -> list[_Member]:
+    """Return the samples of the contrast group with other labels."""
+    return [other for other in replies if _labels(other.case) != _labels(reply.case)]
 
 
-def _others(case: Case, cases: Sequence[Case], words: Mapping[str, str | RowError]) -> list[tuple[Case, str]]:
-    """Return the cases of the contrast group with words and with other labels."""
-    return [
-        (other, other_words)
-        for other in cases
-        if case.sample.contrast_group is not None
-        and _labels(other) != _labels(case)
-        and isinstance(other_words := words.get(other.sample.id), str)
-    ]
+def _without_others(others: Sequence[_Member]) -> tuple[State, str]:
+    """Return the state and reason of a reply whose group has no other reply to compare it with."""
+    for other in others:
+        if other.state == "missing":
+            return "missing", f"needs the reply to {other.case.sample.id}, which is missing: {other.text}"
+    return "not applicable", "no other reply in its contrast group answers other labels"
 
 
-def _pair_questions(case: Case, own_words: str, other: Case, other_words: str) -> list[Question]:
-    """Return (own words, own labels), (own, other), (other words, other labels), (other, own)."""
-    pairs = [(own_words, case), (own_words, other), (other_words, other), (other_words, case)]
-    return [build_question(case, words, labels.sample.cues, None) for words, labels in pairs]
+def _pair_questions(reply: _Member, other: _Member) -> list[Question]:
+    """Return words and labels (own, own), (own, other); (other, other), (other, own) unless it failed."""
+    pairs = [(reply.text, reply.case), (reply.text, other.case)]
+    if other.state == "value":
+        pairs += [(other.text, other.case), (other.text, reply.case)]
+    return [build_question(reply.case, words, labels.sample.cues, None) for words, labels in pairs]
 
 
 def _labels(case: Case) -> str:
