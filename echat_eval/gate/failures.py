@@ -140,20 +140,19 @@ def _against(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[R
         return [_unknown("failed replies beside the baseline", "no shared sample has a reply or a failure")]
     mine, other = shared["failed"].to_numpy(dtype=float), shared["failed_against"].to_numpy(dtype=float)
     found = cluster_mean(mine - other, cluster_numbers(shared), level=policy.level)
-    low, high = found.low, found.high
-    if low is None and found.se == 0:  # the same difference in every sample
-        low = high = found.value
+    # The same difference in every sample has no interval; one above the limit is then beyond doubt.
+    lowest = found.value if found.se == 0 else found.low
     state: State = "holds"
     if found.value > limit:
-        state = "broken" if low is not None and low > limit else "open"
+        state = "broken" if lowest is not None and lowest > limit else "open"
     return [
         RuleResult(
             name=f"failed replies: at most {_percent(limit)} points more than the baseline",
             kind="share",
             state=state,
             value=found.value,
-            low=low,
-            high=high,
+            low=found.low if found.se else None,
+            high=found.high if found.se else None,
             p=None,
             detail=f"{int(mine.sum())} of {found.n}, baseline {int(other.sum())} of {found.n}",
             n=found.n,
