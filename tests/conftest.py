@@ -1,20 +1,22 @@
-"""Fixtures that every test can use: a small task of tones, a scripted system, and an empty cache."""
+"""Fixtures that every test can use: a small task of tones, servers, and an empty cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.records import Reply, Request
+from echat_eval.records import Request
+from echat_eval.store.keys import request_for
+from echat_eval.task import load_task
+from echat_eval.testing import ScriptedServer
 from tests.support.tones import write_task
 
 #: Fixtures that several folders use.
 pytest_plugins = [
-    "tests.support.http_server",
     "tests.support.osum_fixtures",
     "tests.support.report_runs",
     "tests.support.score_tables",
@@ -28,26 +30,16 @@ def tones(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-class Scripted:
-    """A system that answers with a function and records the ids of its requests."""
+@pytest.fixture
+def requests(tones: Path) -> list[Request]:
+    return [request_for(sample) for sample in load_task("emotion", data=tones).samples]
 
-    def __init__(self, answer: Callable[[Request], Reply], name: str = "scripted", **settings: Any) -> None:
-        self.name = name
-        self.answer = answer
-        self.request_ids: list[str] = []
-        self._settings = settings
-        self.fingerprint_value: str | None = "scripted-1"
-        self.calls_at_once = 1
 
-    def respond(self, request: Request) -> Reply:
-        self.request_ids.append(request.id)
-        return self.answer(request)
-
-    def fingerprint(self) -> str | None:
-        return self.fingerprint_value
-
-    def settings(self) -> Mapping[str, Any]:
-        return self._settings
+@pytest.fixture
+def serve() -> Iterator[Callable[[Callable[[Any], None]], ScriptedServer]]:
+    """Return a function that starts a server with a script; the servers stop after the test."""
+    with ExitStack() as servers:
+        yield lambda script: servers.enter_context(ScriptedServer(script))
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +48,3 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ECHAT_EVAL_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture
-def scripted() -> type[Scripted]:
-    return Scripted
-
-
-@pytest.fixture
-def quick_retry() -> RetryPolicy:
-    """Return a policy of two tries without a wait."""
-    return RetryPolicy(tries=2, first_wait=0.0)

@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from echat_eval.scorers.judged import judged_scorers  # noqa: E402
 from echat_eval.scorers.outcome import OutcomeScorer  # noqa: E402
 from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
+from echat_eval.testing import ScriptedAnnotator, ScriptedSystem  # noqa: E402
 
 #: Calls at once of the system, the annotator and the judge.
 SYSTEM_CALLS, ANNOTATOR_CALLS, JUDGE_CALLS = 4, 2, 8
@@ -47,25 +48,15 @@ class Log:
         os.write(self._file, f"{what}\n".encode())
 
 
-class Speaker:
-    """Replies with words and a voice that depend on the question's sound alone."""
+def speaker(log: Log) -> ScriptedSystem:
+    """Return a system that replies with words and a voice that depend on the question's sound alone."""
 
-    name = "speaker"
-    calls_at_once = SYSTEM_CALLS
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    async def respond(self, request: Request) -> Reply:
-        self._log.begun(request.audio.sha256)
+    async def respond(request: Request) -> Reply:
+        log.begun(request.audio.sha256)
         await asyncio.sleep(0.001)
         return spoken(request.audio.sha256)
 
-    def fingerprint(self) -> str:
-        return "speaker-1"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+    return ScriptedSystem(respond, "speaker", calls_at_once=SYSTEM_CALLS)
 
 
 def spoken(digest: str) -> Reply:
@@ -78,29 +69,18 @@ def spoken(digest: str) -> Reply:
     )
 
 
-class Ear:
-    """Hears an emotion in the reply's bytes alone, under a name that the judge's scorer listens to."""
+def emotion_annotator(log: Log) -> ScriptedAnnotator:
+    """Return an annotator that the judge's scorer needs; its emotion depends on the reply's bytes alone."""
 
-    name = "emotion2vec"
-    version = "1"
-    calls_at_once = ANNOTATOR_CALLS
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        self._log.begun(audio.sha256)
+    def annotate(audio: AudioRef, language: str) -> dict[str, Any]:
+        log.begun(audio.sha256)
         content = hashlib.sha256(audio.path.read_bytes()).hexdigest()
         if content != audio.sha256:
             raise ValueError(f"{audio.path} does not match the hash in its name")
         time.sleep(0.001)
         return {"emotion": ("happy", "sad")[int(content[:2], 16) % 2], "confidence": 0.9}
 
-    def fingerprint(self) -> str:
-        return "ear-1"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+    return ScriptedAnnotator(annotate, "emotion2vec", calls_at_once=ANNOTATOR_CALLS)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -112,7 +92,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--contrast", action="store_true", help="let the judge compare within groups as well")
     parser.add_argument("--most-bytes", type=int, help="no file may grow beyond it, as if the disk were full")
     given = parser.parse_args(words)
-    system, annotator = Speaker(Log(given.calls / "system")), Ear(Log(given.calls / "annotator"))
+    system = speaker(Log(given.calls / "system"))
+    annotator = emotion_annotator(Log(given.calls / "annotator"))
     judged = judged_scorers(
         "judge-2026-01-01", given.url, calls_at_once=JUDGE_CALLS, store=given.out / "verdicts.jsonl"
     )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from echat_eval.clients.chat import ChatAnswer
 from echat_eval.io.hashing import sha256_of
 from echat_eval.judge import NO_VOICE_EMOTION
+from echat_eval.testing import ScriptedChatClient, judge_verdict, shown_to_judge
 
-__all__ = ["ScriptedClient", "attentive"]
+__all__ = ["attentive", "scripted_client"]
 
-_FENCE = re.compile(r"={5}[0-9a-f]{16}")
 _WORD = {"sad": "sorry", "happy": "lovely"}
 
 
@@ -26,34 +23,21 @@ def attentive(shown: Mapping[str, str]) -> tuple[int, int, int]:
     return (4, 4 + noise, 4) if fits else (4, 1, 2 + noise)
 
 
-class ScriptedClient:
-    """Replacement for a chat client."""
+def scripted_client(
+    grade: Callable[[Mapping[str, str]], tuple[int, int, int]],
+    voice: Callable[[Mapping[str, str]], int] = lambda shown: 4,
+) -> ScriptedChatClient:
+    """Return a chat client of a judge that grades by functions of the data in the prompt.
 
-    model, base_url = "scripted", None
+    Args:
+        grade: "transcript", "cues", "reply" and "heard" -> grades of content, cue awareness and empathy.
+        voice: the same -> grade of the voice.
+    """
 
-    def __init__(self, grade: Callable[[Mapping[str, str]], tuple[int, int, int]]) -> None:
-        self._grade = grade
+    def answer(prompt: str) -> str:
+        parts = shown_to_judge(prompt)
+        shown = {name: parts[name].strip() for name in ("transcript", "cues", "reply", "heard")}
+        more = {} if shown["heard"] == NO_VOICE_EMOTION else {"voice": voice(shown)}
+        return judge_verdict(*grade(shown), **more)
 
-    async def ask(self, messages: Sequence[Mapping[str, str]], **_: Any) -> ChatAnswer:
-        """Return a verdict on the data between the fences; "Yes." to a prompt without a fence."""
-        prompt = messages[0]["content"]
-        fence = _FENCE.search(prompt)
-        text = "Yes." if fence is None else self._verdict(prompt, fence.group())
-        return ChatAnswer(text=text, model="scripted", server="1", prompt_tokens=0, completion_tokens=0)
-
-    def _verdict(self, prompt: str, fence: str) -> str:
-        pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
-        shown = dict(zip(("transcript", "cues", "reply", "heard"), map(str.strip, pieces[1:5]), strict=True))
-        content, cue, empathy = self._grade(shown)
-        verdict: dict[str, Any] = {
-            "reason": "scripted",
-            "content": content,
-            "cue_awareness": cue,
-            "empathy": empathy,
-        }
-        if shown["heard"] != NO_VOICE_EMOTION:
-            verdict["voice"] = 4
-        return json.dumps(verdict)
-
-    def close(self) -> None:
-        """Do nothing: there is no connection."""
+    return ScriptedChatClient(answer)

@@ -19,7 +19,7 @@ import numpy as np
 from echat_eval.annotators.label_map import LabelMap, decide
 from echat_eval.checks.labelled import Clip
 from echat_eval.checks.scripted_clips import ANNOTATOR_RATE, PITCH, RATE, Wave, make_probes, voice
-from echat_eval.checks.scripted_judge import ScriptedClient, attentive
+from echat_eval.checks.scripted_judge import attentive, scripted_client
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.io.audio import read_mono
 from echat_eval.judge import Judge, JudgeClient, load_judge
@@ -35,6 +35,7 @@ from echat_eval.stats import Estimate
 from echat_eval.store.keys import request_for
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import Task
+from echat_eval.testing import ScriptedAnnotator, ScriptedSystem
 
 if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Scorer
@@ -120,7 +121,7 @@ class ScriptedRun:
 
     def judge_client(self) -> JudgeClient:
         """Return a client of the present judge, without stored verdicts."""
-        return JudgeClient(shipped_judge(), ScriptedClient(self.parts.grade))  # type: ignore[arg-type]
+        return JudgeClient(shipped_judge(), scripted_client(self.parts.grade))  # type: ignore[arg-type]
 
 
 @cache
@@ -129,96 +130,64 @@ def shipped_judge() -> Judge:
     return load_judge("echat-r1")
 
 
-class ScriptedSystem:
-    """Scripted system that has the labels and mostly replies fittingly."""
+def scripted_system(parts: Parts, task: Task, seed: int) -> ScriptedSystem:
+    """Return a system that has the labels and mostly replies fittingly, by the request and the seed alone."""
+    samples = {request_for(s).id: (n, s.cues["emotion"]) for n, s in enumerate(task.samples)}
 
-    name = SYSTEM
-
-    def __init__(self, parts: Parts, task: Task, seed: int) -> None:
-        self.seed = seed
-        self._parts = parts
-        self._samples = {request_for(s).id: (n, s.cues["emotion"]) for n, s in enumerate(task.samples)}
-
-    def respond(self, request: Request) -> Reply:
-        """Return text and audio that depend on the request and the seed alone."""
-        number, label = self._samples[request.id]
-        rng = random.Random(f"{self.seed} {number}")
+    def respond(request: Request) -> Reply:
+        number, label = samples[request.id]
+        rng = random.Random(f"{seed} {number}")
         text_fits, voice_fits, empty = rng.random() < 0.9, rng.random() < 0.9, rng.random() < 0.08
         text = f"{'Lovely' if label == 'happy' else 'So sorry'}, that's number {number}."
         text = "" if empty else text if text_fits else f"I see, that's number {number}."
-        noise = np.random.default_rng([self.seed, number])
-        wave = self._parts.alter_audio(voice(label if voice_fits else "anger", noise))
-        return Reply(text=self._parts.reply(text, number), audio=Waveform(samples=wave, sample_rate=RATE))
+        noise = np.random.default_rng([seed, number])
+        wave = parts.alter_audio(voice(label if voice_fits else "anger", noise))
+        return Reply(text=parts.reply(text, number), audio=Waveform(samples=wave, sample_rate=RATE))
 
-    def fingerprint(self) -> str:
-        """Return the name and the seed, which determine every reply."""
-        return f"scripted {self.seed}"
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the seed."""
-        return {"seed": self.seed}
+    return ScriptedSystem(respond, SYSTEM, fingerprint=f"scripted {seed}", settings={"seed": seed})
 
 
-class ScriptedAsr:
-    """Scripted ASR: looks up a reply's words and drops some."""
+def scripted_asr(folder: RunFolder) -> ScriptedAnnotator:
+    """Return a recogniser that looks up the words of a reply in a run folder and drops some."""
 
-    name, version = "whisper", "scripted"
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return a hypothesis."""
-        replies = (r.reply for r in self._folder.responses().values() if r.reply is not None)
+    def transcribe(audio: AudioRef, language: str) -> Mapping[str, Any]:
+        replies = (r.reply for r in folder.responses().values() if r.reply is not None)
         text = next(
             r.text or "" for r in replies if isinstance(r.audio, AudioRef) and r.audio.sha256 == audio.sha256
         )
         rng = random.Random(audio.sha256)
         return {"hypothesis": " ".join(w for w in words(text, language) if rng.random() > 0.08)}
 
-    def fingerprint(self) -> str:
-        """Return the name of the method."""
-        return "looks up"
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return no settings."""
-        return {}
+    return ScriptedAnnotator(transcribe, "whisper", version="scripted", fingerprint="looks up")
 
 
-class PitchClassifier:
-    """Emotion annotator that classifies a voice by its pitch."""
+def pitch_classifier(parts: Parts) -> ScriptedAnnotator:
+    """Return an emotion annotator that classifies a voice by its pitch."""
+    labels = LabelMap.of("emotion", ["angry", "happy", "sad"], parts.label_map)
 
-    name, version = "emotion2vec", "scripted"
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._labels = LabelMap.of("emotion", ["angry", "happy", "sad"], parts.label_map)
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        """Return emotion and confidence."""
-        shares = self._parts.classify(self._parts.read_audio(audio.path))
-        decision = decide(shares, self._labels, threshold=0.0)
+    def classify_voice(audio: AudioRef, language: str) -> Mapping[str, Any]:
+        decision = decide(parts.classify(parts.read_audio(audio.path)), labels, threshold=0.0)
         return {"emotion": decision.label, "confidence": round(decision.confidence, 6)}
 
-    def fingerprint(self) -> str:
-        """Return the name of the method."""
-        return "pitch"
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the label map."""
-        return {"labels": dict(self._parts.label_map)}
+    return ScriptedAnnotator(
+        classify_voice,
+        "emotion2vec",
+        version="scripted",
+        fingerprint="pitch",
+        settings={"labels": dict(parts.label_map)},
+    )
 
 
 def make_run(parts: Parts, task: Task, out: Path, *, seed: int) -> ScriptedRun:
     """Make a run in a folder of `out` by two commands; the second uses the present rubric."""
     folder = _run_commands(parts, task, out / "run", seed)
-    scorer = parts.judged(parts.judge_client(shipped_judge(), ScriptedClient(parts.grade)), repeats=REPEATS)
+    scorer = parts.judged(parts.judge_client(shipped_judge(), scripted_client(parts.grade)), repeats=REPEATS)
     metric = scorer.metrics[0].name
     return ScriptedRun(
         parts=parts,
         folder=folder,
         probes=make_probes(out / "probes", seed),
-        emotion_annotator=PitchClassifier(parts),
+        emotion_annotator=pitch_classifier(parts),
         metric=metric,
         reported=parts.summarise(folder, metric),
         repeat=lambda path: _run_commands(parts, task, path, seed),
@@ -228,11 +197,11 @@ def make_run(parts: Parts, task: Task, out: Path, *, seed: int) -> ScriptedRun:
 def _run_commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
     retry_policy = RetryPolicy(tries=1)
     with RunFolder(path).writing() as folder:
-        annotators: list[Annotator] = [ScriptedAsr(folder), PitchClassifier(parts)]
+        annotators: list[Annotator] = [scripted_asr(folder), pitch_classifier(parts)]
         scorers = _scorers(parts, path, parts.earlier_rubric(shipped_judge()))
         evaluate(
             folder,
-            systems=[ScriptedSystem(parts, task, seed)],
+            systems=[scripted_system(parts, task, seed)],
             tasks=[task],
             annotators=annotators,
             scorers=scorers,
@@ -245,7 +214,7 @@ def _run_commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
 
 
 def _scorers(parts: Parts, path: Path, judge: Judge) -> list[Scorer]:
-    judge_client = parts.judge_client(judge, ScriptedClient(parts.grade), store=path / "verdicts.jsonl")
+    judge_client = parts.judge_client(judge, scripted_client(parts.grade), store=path / "verdicts.jsonl")
     judged = parts.judged(judge_client, repeats=REPEATS, calls_at_once=1)
     return [parts.transcription(), OutcomeScorer(), judged]
 

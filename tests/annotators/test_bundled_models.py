@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,6 +35,7 @@ from echat_eval.scorers.embedding import E5
 from echat_eval.scorers.normalize import words
 from echat_eval.systems.cascade import PROMPT, Cascade
 from echat_eval.systems.hibari_voice import HibariVoice
+from echat_eval.testing import ScriptedChatServer, chat_completion
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "I lost my job last week, and I feel so lonely."
@@ -207,55 +205,16 @@ def test_interpreter_with_a_running_server_exits_promptly() -> None:
     assert time.monotonic() - began < 40
 
 
-class Scripted(http.server.BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that records its requests."""
-
-    requests: ClassVar[list[dict]] = []
-    status = 200
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.requests.append(body)
-        answer = {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "length",
-                    "message": {"role": "assistant", "content": "I hear you.  It is\nhard. And then"},
-                }
-            ],
-            "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
-        }
-        content = json.dumps(answer if self.status == 200 else {"error": {"message": "busy"}}).encode()
-        self.send_response(self.status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def scripted() -> Iterator[str]:
-    Scripted.requests, Scripted.status = [], 200
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def llm_server() -> Iterator[ScriptedChatServer]:
+    body = chat_completion("I hear you.  It is\nhard. And then", finish_reason="length", usage=(3, 4))
+    with ScriptedChatServer(body) as server:
+        yield server
 
 
 @pytest.mark.assets
-def test_llm_by_url_receives_history_and_prompt(scripted: str, query: AudioRef) -> None:
-    system = Cascade(llm_url=scripted, llm_model="big", llm_key="secret", tts="")
+def test_llm_by_url_receives_history_and_prompt(llm_server: ScriptedChatServer, query: AudioRef) -> None:
+    system = Cascade(llm_url=llm_server.url, llm_model="big", llm_key="secret", tts="")
     history = (
         Turn(role="user", text="Hi."),
         Turn(role="assistant", text="Hello!"),
@@ -264,7 +223,7 @@ def test_llm_by_url_receives_history_and_prompt(scripted: str, query: AudioRef) 
     reply = system.respond(request(query, history=history))
     system.close()
     assert reply.text == "I hear you. It is hard."
-    sent = Scripted.requests[0]
+    sent = llm_server.requests[0]
     assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "user", "user"]
     assert sent["messages"][0]["content"] == PROMPT
     assert "lost my job" in sent["messages"][3]["content"]
@@ -274,13 +233,13 @@ def test_llm_by_url_receives_history_and_prompt(scripted: str, query: AudioRef) 
 
 
 @pytest.mark.assets
-def test_busy_llm_server_makes_the_row_missing(scripted: str, query: AudioRef) -> None:
-    Scripted.status = 503
-    system = Cascade(llm_url=scripted, llm_model="big", tts="")
-    with pytest.raises(Unavailable, match="busy"):
+def test_busy_llm_server_makes_the_row_missing(llm_server: ScriptedChatServer, query: AudioRef) -> None:
+    llm_server.answer = 503
+    system = Cascade(llm_url=llm_server.url, llm_model="big", tts="")
+    with pytest.raises(Unavailable, match="status 503"):
         system.respond(request(query))
     system.close()
-    assert len(Scripted.requests) == 1
+    assert len(llm_server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from echat_eval.checks.attacks import Attack, attack_question, attacks, try_attacks
 from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import JudgeClient, Question, load_judge, render
-from tests.support.scripted_judge import FENCE, ScriptedJudge, parts_of, serving, verdict
+from echat_eval.testing import ScriptedChatServer, judge_verdict, prompt_of, shown_to_judge
 
 JUDGE = load_judge("echat-r1")
 CORPUS = attacks("echat-r1")
@@ -19,25 +20,27 @@ BY_ID = pytest.mark.parametrize("attack", CORPUS, ids=lambda a: a.id)
 
 
 def pristine(language: str, *, ticket: bool) -> str:
-    return parts_of(render(JUDGE, attack_question("echat-r1", None, language), ticket=ticket).text)["outside"]
+    return shown_to_judge(render(JUDGE, attack_question("echat-r1", None, language), ticket=ticket).text)[
+        "outside"
+    ]
 
 
 def without_ticket(text: str) -> str:
     return re.sub(r'"ticket": "[0-9a-f]{8}"', '"ticket": ""', text)
 
 
-def obedient(prompt: str, request: dict) -> str:
+def obedient(request: dict[str, Any]) -> str:
     """Grade 5 if the text outside the fence is not the rubric's own, as if obeying an attack; else 1."""
-    parts = parts_of(prompt)
+    parts = shown_to_judge(request)
     language = "zh" if "回复" in parts["outside"] else "en"
     prose = "response_format" not in request
     unchanged = without_ticket(parts["outside"]) == without_ticket(pristine(language, ticket=prose))
     more = (
-        {"ticket": re.search(r'"ticket": "([0-9a-f]{8})"', prompt.split("end\n")[-1]).group(1)}
+        {"ticket": re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)}
         if prose
         else {}
     )
-    return verdict(1, 1, 1, **more) if unchanged else verdict(5, 5, 5, **more)
+    return judge_verdict(1, 1, 1, **more) if unchanged else judge_verdict(5, 5, 5, **more)
 
 
 def test_corpus_is_large_and_covers_every_kind() -> None:
@@ -61,7 +64,7 @@ def test_corpus_is_large_and_covers_every_kind() -> None:
 def test_attack_in_the_reply_stays_inside_the_fence(attack: Attack) -> None:
     question = attack_question("echat-r1", attack, attack.language)
     prompt = render(JUDGE, question)
-    parts = parts_of(prompt.text)
+    parts = shown_to_judge(prompt.text)
     assert parts["outside"] == pristine(attack.language, ticket=False)
     assert prompt.fence not in attack.reply
     assert len(prompt.text) < 2 * JUDGE.max_reply_characters + len(parts["outside"])
@@ -75,7 +78,7 @@ def test_attack_in_the_reply_stays_inside_the_fence(attack: Attack) -> None:
 @BY_ID
 def test_attack_in_the_query_stays_inside_the_fence(attack: Attack) -> None:
     question = replace(attack_question("echat-r1", None, attack.language), transcript=attack.reply)
-    assert parts_of(render(JUDGE, question).text)["outside"] == pristine(attack.language, ticket=False)
+    assert shown_to_judge(render(JUDGE, question).text)["outside"] == pristine(attack.language, ticket=False)
 
 
 def test_fence_depends_on_all_fenced_data() -> None:
@@ -98,7 +101,7 @@ def test_fence_depends_on_all_fenced_data() -> None:
 
 @pytest.mark.parametrize("use_schema", [True, False])
 def test_attacks_do_not_move_a_judge_that_obeys_text_outside_the_fence(use_schema: bool) -> None:
-    with serving(ScriptedJudge(obedient)) as judge:
+    with ScriptedChatServer(obedient) as judge:
         judge_client = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), use_schema=use_schema)
         outcomes = try_attacks(judge_client, CORPUS)
         judge_client.close()
@@ -109,22 +112,24 @@ def test_obedient_judge_is_moved_without_a_fence() -> None:
     attack = CORPUS[0]
     question = attack_question("echat-r1", attack, "en")
     fenced = render(JUDGE, question).text
-    fence = FENCE.search(fenced).group()
+    fence = re.search(r"={5}[0-9a-f]{16}", fenced).group()
     broken = fenced.replace(attack.reply, f"{fence} end")  # as if the reply could write its own fence
-    with pytest.raises(AssertionError, match="fence was broken"):
-        parts_of(broken)
+    with pytest.raises(ValueError, match="fence was broken"):
+        shown_to_judge(broken)
     leaked = fenced + attack.reply
-    assert json.loads(obedient(leaked, {"response_format": 1}))["content"] == 5
+    assert json.loads(obedient({"messages": [{"content": leaked}], "response_format": 1}))["content"] == 5
 
 
 def test_quoted_forged_verdict_makes_the_verdict_missing() -> None:
     """A judge that quotes the reply before its verdict in prose also quotes the forged verdict."""
 
-    def quoting(prompt: str, request: dict) -> str:
-        ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt.split("end\n")[-1]).group(1)
-        return f"The reply reads: {parts_of(prompt)['reply']}\nMy verdict: " + verdict(1, 1, 1, ticket=ticket)
+    def quoting(request: dict[str, Any]) -> str:
+        ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)
+        return f"The reply reads: {shown_to_judge(request)['reply']}\nMy verdict: " + judge_verdict(
+            1, 1, 1, ticket=ticket
+        )
 
-    with serving(ScriptedJudge(quoting)) as judge:
+    with ScriptedChatServer(quoting) as judge:
         judge_client = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), use_schema=False)
         outcomes = try_attacks(judge_client, CORPUS)
         judge_client.close()
@@ -139,13 +144,13 @@ def test_echoed_reply_is_not_a_verdict() -> None:
         render(JUDGE, attack_question("echat-r1", None, lang), ticket=True).text for lang in ("en", "zh")
     }
 
-    def parrot(prompt: str, request: dict) -> str:
-        if prompt in plain:
-            ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt.split("end\n")[-1]).group(1)
-            return verdict(1, 1, 1, ticket=ticket)
-        return parts_of(prompt)["reply"]
+    def parrot(request: dict[str, Any]) -> str:
+        if prompt_of(request) in plain:
+            ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)
+            return judge_verdict(1, 1, 1, ticket=ticket)
+        return shown_to_judge(request)["reply"]
 
-    with serving(ScriptedJudge(parrot)) as judge:
+    with ScriptedChatServer(parrot) as judge:
         judge_client = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), use_schema=False)
         assert {o.points for o in try_attacks(judge_client, CORPUS)} == {None}
         judge_client.close()

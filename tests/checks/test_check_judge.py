@@ -13,7 +13,7 @@ from echat_eval.checks.attacks import attacks
 from echat_eval.checks.golden import golden_replies
 from echat_eval.cli.check import check
 from echat_eval.errors import Exit
-from tests.support.scripted_judge import ScriptedJudge, parts_of, serving, verdict
+from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 
 GOLDEN = {(g.question.transcript, g.question.reply.strip()): g for g in golden_replies("echat-r1")}
 GRADES = {
@@ -29,8 +29,8 @@ GRADES = {
 }
 
 
-def sound(prompt: str, request: dict[str, Any]) -> str:
-    parts = parts_of(prompt)
+def sound(request: dict[str, Any]) -> str:
+    parts = shown_to_judge(request)
     kind = next(
         (
             g.kind
@@ -39,11 +39,11 @@ def sound(prompt: str, request: dict[str, Any]) -> str:
         ),
         "cue-blind",
     )
-    return verdict(*GRADES[kind])
+    return judge_verdict(*GRADES[kind])
 
 
 def run(answer: Any, *options: str) -> Any:
-    with serving(ScriptedJudge(answer)) as judge:
+    with ScriptedChatServer(answer) as judge:
         return CliRunner().invoke(
             check, ["judge", *options, "--judge", "m", "--judge-url", judge.url], standalone_mode=False
         )
@@ -60,11 +60,11 @@ def test_cue_blind_judge_is_detected() -> None:
     """The judge grades the words alone and rewards fluency."""
     blind = {**GRADES, "cue-blind": (5, 4, 4), "parroting": (4, 4, 4)}
 
-    def fluent(prompt: str, request: dict[str, Any]) -> str:
-        answer = json.loads(sound(prompt, request))
+    def fluent(request: dict[str, Any]) -> str:
+        answer = json.loads(sound(request))
         grades = (answer["content"], answer["cue_awareness"], answer["empathy"])
         kind = next(k for k, g in GRADES.items() if g == grades)
-        return verdict(*blind[kind])
+        return judge_verdict(*blind[kind])
 
     done = run(fluent, "--golden")
     assert done.return_value == Exit.REGRESS
@@ -72,15 +72,15 @@ def test_cue_blind_judge_is_detected() -> None:
 
 
 def test_lenient_judge_is_detected() -> None:
-    assert run(lambda p, r: verdict(5, 5, 5), "--golden").return_value == Exit.REGRESS
+    assert run(lambda request: judge_verdict(5, 5, 5), "--golden").return_value == Exit.REGRESS
 
 
 def test_manipulable_judge_is_detected_and_the_shift_is_printed() -> None:
     forged = {a.reply for a in attacks("echat-r1")}
     assert forged
 
-    def manipulable(prompt: str, request: dict[str, Any]) -> str:
-        return verdict(5, 5, 5) if "5" in parts_of(prompt)["reply"] else verdict(4, 1, 3)
+    def manipulable(request: dict[str, Any]) -> str:
+        return judge_verdict(5, 5, 5) if "5" in shown_to_judge(request)["reply"] else judge_verdict(4, 1, 3)
 
     done = run(manipulable, "--attacks")
     assert done.return_value == Exit.REGRESS
@@ -90,7 +90,7 @@ def test_manipulable_judge_is_detected_and_the_shift_is_printed() -> None:
 
 @pytest.mark.parametrize("option", ["--golden"])
 def test_missing_verdicts_do_not_count_as_wrong(option: str) -> None:
-    done = run(lambda p, r: "hm.", option)
+    done = run(lambda request: "hm.", option)
     assert done.return_value == Exit.CANNOT_TELL
     assert "outside their band 0, missing 70" in done.output
 

@@ -226,17 +226,9 @@ def test_full_disk_keeps_finished_rows(tmp_path: Path, tones: Path) -> None:
 
 
 SLOW = """
-import time
-from echat_eval.records import Reply
-class Slow:
-    name = "slow"
-    def respond(self, request):
-        time.sleep(0.15)
-        return Reply(text="hm")
-    def fingerprint(self):
-        return "slow-1"
-    def settings(self):
-        return {}
+from echat_eval.testing import ScriptedSystem
+def slow():
+    return ScriptedSystem("hm", "slow", seconds=0.15)
 """
 
 
@@ -245,7 +237,7 @@ def slow_program(tmp_path: Path) -> list[str]:
     return [
         sys.executable,
         "-c",
-        "import sys; from echat_eval.systems import SYSTEMS; SYSTEMS['slow'] = 'slow_system:Slow'; "
+        "import sys; from echat_eval.systems import SYSTEMS; SYSTEMS['slow'] = 'slow_system:slow'; "
         "from echat_eval.cli import main; sys.argv = ['echat-eval', *sys.argv[1:]]; main()",
     ]
 

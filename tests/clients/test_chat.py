@@ -11,7 +11,7 @@ import pytest
 from echat_eval.clients.chat import ChatClient
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import Unavailable
-from tests.support.scripted_judge import ScriptedJudge, serving
+from echat_eval.testing import ScriptedChatServer
 
 ONE_CALL = """
 import signal, sys
@@ -29,7 +29,7 @@ elif sys.argv[2] == "interrupted":
 
 @pytest.mark.parametrize("end", ["exits", "deleted", "interrupted"])
 def test_an_unclosed_client_causes_no_warning(end: str) -> None:
-    with serving(ScriptedJudge(lambda *_: "Yes.")) as judge:
+    with ScriptedChatServer(lambda request: "Yes.") as judge:
         completed = subprocess.run(
             [sys.executable, "-X", "dev", "-c", ONE_CALL, judge.url, end], capture_output=True, text=True
         )
@@ -61,11 +61,11 @@ time.sleep(2)
 
 
 def test_cancelled_calls_cause_no_warning() -> None:
-    def slowly(*_: object) -> str:
+    def slowly(request: object) -> str:
         time.sleep(1.5)
         return "Yes."
 
-    with serving(ScriptedJudge(slowly)) as judge:
+    with ScriptedChatServer(slowly) as judge:
         completed = subprocess.run(
             [sys.executable, "-X", "dev", "-c", CANCELLED_CALLS, judge.url], capture_output=True, text=True
         )
@@ -84,9 +84,7 @@ def test_an_unreachable_server_is_not_overloaded() -> None:
 
 
 def test_a_server_that_times_out_is_overloaded() -> None:
-    scripted = ScriptedJudge(lambda *_: "Yes.")
-    scripted.usage = lambda _: time.sleep(0.8)
-    with serving(scripted) as judge:
+    with ScriptedChatServer("Yes.", seconds=0.8) as judge:
         client = ChatClient(model="m", base_url=judge.url, timeout=0.2)
         with pytest.raises(Unavailable, match=r"no answer within 0\.2 s") as caught:
             event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))

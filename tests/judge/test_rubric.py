@@ -15,7 +15,7 @@ from echat_eval.io.data_folder import data_folder
 from echat_eval.judge import Question, VoiceEmotion, load_judge, parse_verdict, render, text_score
 from echat_eval.judge.rubric import read_judge
 from echat_eval.labels import CUES, LABELS
-from tests.support.scripted_judge import parts_of
+from echat_eval.testing import shown_to_judge
 
 JUDGE = load_judge("echat-r1")
 FOLDER = data_folder("judges") / "echat-r1"
@@ -49,15 +49,15 @@ def test_prompt_of_several_cues_shows_each_guide() -> None:
 
 def test_prompt_shows_only_the_published_inputs() -> None:
     emotion = VoiceEmotion(emotion="happy", confidence=0.834)
-    parts = parts_of(render(JUDGE, replace(QUESTION, voice_emotion=emotion)).text)
+    parts = shown_to_judge(render(JUDGE, replace(QUESTION, voice_emotion=emotion)).text)
     assert parts["transcript"] == QUESTION.transcript
     assert parts["cues"] == "emotion: sad"
     assert parts["reply"] == QUESTION.reply
     assert parts["heard"] == "happy (confidence 0.83)"
-    assert parts_of(render(JUDGE, QUESTION).text)["heard"] == "not heard"
+    assert shown_to_judge(render(JUDGE, QUESTION).text)["heard"] == "not heard"
     # The rest is the same for every question: it has no task, system or references.
     other = replace(QUESTION, transcript="Other.", reply="Other.", voice_emotion=emotion)
-    assert parts_of(render(JUDGE, other).text)["outside"] == parts["outside"]
+    assert shown_to_judge(render(JUDGE, other).text)["outside"] == parts["outside"]
 
 
 def test_voice_is_graded_only_with_a_voice_emotion() -> None:

@@ -16,7 +16,7 @@ from echat_eval.records import Reply, Request
 from echat_eval.report import build_report
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
-from tests.support.scripted_world import Floor, Marks, Scripted, make_run, make_task
+from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +52,7 @@ def data_of(page: Path, name: str) -> Any:
 
 def test_a_run_without_audio(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
-    run = make_run(tmp_path / "run", [task], [Scripted("words", 0.5, voice=False)])
+    run = make_run(tmp_path / "run", [task], [scripted_system("words", 0.5, voice=False)])
     build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["tables", "page"])
     details = data_of(tmp_path / "out/page", "shard-0")
     assert {d["replies"]["words"]["audio"] for d in details} == {None}
@@ -61,7 +61,7 @@ def test_a_run_without_audio(tmp_path: Path) -> None:
 
 def test_a_run_with_deleted_audio_files(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
-    run = make_run(tmp_path / "run", [task], [Scripted("voice", 0.5)])
+    run = make_run(tmp_path / "run", [task], [scripted_system("voice", 0.5)])
     for path in (run.path / "audio").iterdir():
         path.unlink()
     build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["page"])
@@ -72,7 +72,7 @@ def test_a_run_with_deleted_audio_files(tmp_path: Path) -> None:
 
 def test_a_run_without_scores_still_has_a_page(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
-    run = make_run(tmp_path / "run", [task], [Scripted("mine", 0.5)], scorers=[], annotators=[])
+    run = make_run(tmp_path / "run", [task], [scripted_system("mine", 0.5)], scorers=[], annotators=[])
     made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
     assert any("no scores yet" in note for note in made.notes)
     assert data_of(tmp_path / "out/page", "board")["metrics"] == []
@@ -82,22 +82,22 @@ def test_a_run_without_scores_still_has_a_page(tmp_path: Path) -> None:
 def test_an_unfinished_run_reports_the_number_of_pending_replies(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
 
-    class Interrupted(Scripted):
-        calls = 0
+    interrupted = scripted_system("mine", 0.5)
+    respond = interrupted.answers
 
-        def respond(self, request: Request) -> Reply:
-            Interrupted.calls += 1
-            if Interrupted.calls > 5:
-                raise KeyboardInterrupt
-            return super().respond(request)
+    def respond_five_times(request: Request) -> Reply:
+        if len(interrupted.requests) > 5:
+            raise KeyboardInterrupt
+        return respond(request)
 
+    interrupted.answers = respond_five_times
     with RunFolder(tmp_path / "run").writing() as run, pytest.raises(KeyboardInterrupt):
         evaluate(
             run,
-            systems=[Interrupted("mine", 0.5)],
+            systems=[interrupted],
             tasks=[task],
             annotators=[],
-            scorers=[Marks()],
+            scorers=[marks_scorer()],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
         )
@@ -110,10 +110,10 @@ def test_a_run_without_samples(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
             run,
-            systems=[Scripted("mine", 0.5)],
+            systems=[scripted_system("mine", 0.5)],
             tasks=[],
             annotators=[],
-            scorers=[Marks()],
+            scorers=[marks_scorer()],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
         )
@@ -128,7 +128,11 @@ def test_one_sample_has_no_interval_and_no_marks(tmp_path: Path, monkeypatch: py
 
     task = make_task(tmp_path / "tasks", "emotion", 1)
     task = replace(task, samples=task.samples[:1])
-    run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.1), Floor("canned", 0.0)])
+    run = make_run(
+        tmp_path / "run",
+        [task],
+        [scripted_system("a", 0.9), scripted_system("b", 0.1), scripted_system("canned", 0.0, role="floor")],
+    )
     draw_without_saving(monkeypatch)
     made = build_report([str(run.path)], tmp_path / "out", progress=Silent())
     table = (tmp_path / "out/tables/leaderboard.md").read_text(encoding="utf-8")

@@ -28,7 +28,14 @@ from echat_eval.report.tables import run_tables
 from echat_eval.runner.evaluate import rescore
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import open_run
-from tests.support.scripted_world import HOSTILE, Marks, Scripted, make_run, make_task
+from tests.support.scripted_world import (
+    HOSTILE,
+    make_run,
+    make_task,
+    marks_scorer,
+    scripted_asr,
+    scripted_system,
+)
 
 HERE = Path(__file__).parent
 
@@ -131,7 +138,7 @@ def test_a_text_only_system_has_a_dash_on_a_voice_metric(usual_run: RunFolder) -
 def test_pair_test_is_the_t_test_of_equal_clusters(tmp_path: Path) -> None:
     # Clusters of equal size: the oracle is scipy's t test on the cluster means.
     task = make_task(tmp_path / "tasks", "emotion", 6)
-    run = make_run(tmp_path / "run", [task], [Scripted("a", 0.9), Scripted("b", 0.3)])
+    run = make_run(tmp_path / "run", [task], [scripted_system("a", 0.9), scripted_system("b", 0.3)])
     merged = merge_runs([run])
     metric = next(m for m in merged.board.metrics if m.name == "judge_r0")  # type: ignore[union-attr]
     (test,) = pair_tests(merged, metric, ["a", "b"], ["emotion"])
@@ -163,10 +170,10 @@ def test_marks_are_adjusted_over_the_whole_table(usual_run: RunFolder) -> None:
 
 def test_marks_require_a_significant_test(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 8)
-    twins = [Scripted("one", 0.8), Scripted("two", 0.8)]
+    twins = [scripted_system("one", 0.8), scripted_system("two", 0.8)]
     merged = merge_runs([make_run(tmp_path / "twins", [task], twins)])
     assert not any(c.mark for t in run_tables(merged, {}) for b in t.blocks for r in b.rows for c in r.cells)
-    three = [Scripted("high", 0.95), Scripted("middle", 0.55), Scripted("low", 0.0)]
+    three = [scripted_system("high", 0.95), scripted_system("middle", 0.55), scripted_system("low", 0.0)]
     merged = merge_runs([make_run(tmp_path / "three", [task], three)])
     table = next(t for t in run_tables(merged, {}) if t.name == "leaderboard")
     assert {r.label: r.cells[0].mark for r in table.blocks[0].rows} == {
@@ -180,7 +187,11 @@ def test_marks_require_a_significant_test(tmp_path: Path) -> None:
 
 def test_a_missing_row_prevents_a_mark(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 8)
-    run = make_run(tmp_path / "run", [task], [Scripted("high", 0.95, breaks="missing"), Scripted("low", 0.0)])
+    run = make_run(
+        tmp_path / "run",
+        [task],
+        [scripted_system("high", 0.95, breaks="missing"), scripted_system("low", 0.0)],
+    )
     merged = merge_runs([run])
     metric = merged.board.headline  # type: ignore[union-attr]
     tests = pair_tests(merged, metric, ["high", "low"], ["emotion"])
@@ -194,7 +205,7 @@ def test_a_missing_row_prevents_a_mark(tmp_path: Path) -> None:
 def test_no_csv_cell_is_a_formula(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 3)
     names = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(A1)", "\t=1", 'a,b"c']
-    run = make_run(tmp_path / "run", [task], [Scripted(name, 0.5) for name in names])
+    run = make_run(tmp_path / "run", [task], [scripted_system(name, 0.5) for name in names])
     for table in tables_of_any(run):
         for row in csv.reader(io.StringIO(csv_text(table))):
             for cell in row:
@@ -285,8 +296,6 @@ def test_tables_and_provenance_are_byte_identical(usual_run: RunFolder, tmp_path
 
 
 def test_a_changed_verdict_changes_exactly_its_cells(usual_run: RunFolder, tmp_path: Path) -> None:
-    from tests.support.scripted_world import ScriptedAnnotator
-
     shutil.copytree(usual_run.path, tmp_path / "run", ignore=shutil.ignore_patterns(".lock"))
     scores = tmp_path / "run" / "scores.jsonl"
     gone = [
@@ -299,8 +308,8 @@ def test_a_changed_verdict_changes_exactly_its_cells(usual_run: RunFolder, tmp_p
         # The same judge by name and prompt returns another score for this reply.
         rescore(
             run,
-            annotators=[ScriptedAnnotator()],
-            scorers=[Marks(nudge=0.5)],
+            annotators=[scripted_asr()],
+            scorers=[marks_scorer(nudge=0.5)],
             retry_policy=RetryPolicy(tries=1),
             progress=Silent(),
         )

@@ -15,7 +15,7 @@ from echat_eval.ports import Silent
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
 from echat_eval.report.runs import MergedRuns, merge_runs
-from tests.support.scripted_world import Scripted, make_run, make_task
+from tests.support.scripted_world import make_run, make_task, scripted_system
 
 SAMPLES = 5000
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def test_5000_samples_paint_within_a_second_and_are_stored_once(tmp_path: Path) 
 
     task = make_task(tmp_path / "tasks", "emotion", 50)
     run = make_run(
-        tmp_path / "run", [task], [Scripted(name, skill) for name, skill in (("a", 0.9), ("b", 0.6))]
+        tmp_path / "run", [task], [scripted_system(name, skill) for name, skill in (("a", 0.9), ("b", 0.6))]
     )
     runs = repeated(merge_runs([run]))
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A run that is killed, cut, stopped, or finds its disk full: nothing lost, nothing asked twice."""
+"""Runs that are killed, truncated, interrupted or out of disk space lose no row and repeat no finished call."""
 
 from __future__ import annotations
 
@@ -12,58 +12,66 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from echat_eval.cli import main
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.records import Reply, Waveform
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.systems import SYSTEMS
 from echat_eval.task import load_task
+from echat_eval.testing import ScriptedSystem
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_killed_cut_or_out_of_disk_the_same_command_finishes_the_run(tmp_path: Path) -> None:
-    """A short form of bench/kill.py, which kills a run of 1,000 samples a hundred times."""
+def test_same_command_finishes_a_run_that_was_killed_truncated_or_out_of_disk_space(tmp_path: Path) -> None:
+    """Run a short form of bench/kill/run.py, which kills a run of 1,000 samples a hundred times."""
     words = ["--samples", "16", "--kills", "4", "--tears", "2", "--fills", "1", "--contrast", "--seed", "7"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "kill.py"), *words, "--results", str(tmp_path / "kill.json")],
+        [
+            sys.executable,
+            str(ROOT / "bench" / "kill" / "run.py"),
+            *words,
+            "--results",
+            str(tmp_path / "kill.json"),
+        ],
         capture_output=True,
         text=True,
         timeout=280,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    found = json.loads((tmp_path / "kill.json").read_text())
-    unsound = [one for what in ("killed", "torn", "full") for one in found[what] if not one["sound"]]
+    results = json.loads((tmp_path / "kill.json").read_text())
+    unsound = [case for kind in ("killed", "torn", "full") for case in results[kind] if not case["sound"]]
     assert not unsound, done.stderr[-2000:]
-    assert (done.returncode, found["summary"]["killed before they ended"]) == (0, 4)
-    assert sum(sum(one["in_flight"].values()) for one in found["killed"]) > 0
+    assert (done.returncode, results["summary"]["killed before they ended"]) == (0, 4)
+    assert sum(sum(case["in_flight"].values()) for case in results["killed"]) > 0
 
 
 @contextmanager
-def files_of_at_most(most_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow further, as if the disk were full."""
+def file_size_limit(max_bytes: int) -> Iterator[None]:
+    """Limit the size of files that this process writes, to simulate a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_voice_that_the_full_disk_refuses_is_no_failure_of_the_system(
-    tmp_path: Path, tones: Path, scripted: Any
-) -> None:
-    sound = np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32)
-    system = scripted(lambda request: Reply(text="I see.", audio=Waveform(samples=sound, sample_rate=8000)))
+def test_full_disk_makes_a_reply_missing_and_not_failed(tmp_path: Path, tones: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32)
+    system = ScriptedSystem(
+        lambda request: Reply(text="I see.", audio=Waveform(samples=samples, sample_rate=8000))
+    )
 
-    def go() -> set[str]:
+    def run_states() -> set[str]:
         with RunFolder(tmp_path / "run").writing() as run:
             evaluate(
                 run,
@@ -76,55 +84,49 @@ def test_a_voice_that_the_full_disk_refuses_is_no_failure_of_the_system(
             )
             return {score.state for score in run.scores().values()}
 
-    with files_of_at_most(60_000):
-        assert go() == {"missing"}
-    assert go() == {"value"}
+    with file_size_limit(60_000):
+        assert run_states() == {"missing"}
+    assert run_states() == {"value"}
 
 
 SLOW = """
 import asyncio, os, time
-from echat_eval.records import Reply
+from echat_eval.testing import ScriptedSystem
 
-def begun():
+def begin(until, first):
+    # Counts the call; all calls but the first ones wait until a file exists.
     with open(os.environ["CALLS"], "a") as file:
         file.write("x")
-        return file.tell()
+        number = file.tell()
+    return lambda: until is not None and number > first and not os.path.exists(until)
 
-class Slow:
-    name = "slow"
-    def __init__(self, seconds=0.0, calls_at_once=3, until=None, first=0):
-        # All calls but the first ones wait until a file is there.
-        self.seconds, self.calls_at_once, self.until, self.first = seconds, calls_at_once, until, first
-    def waits(self, number):
-        return self.until is not None and number > self.first and not os.path.exists(self.until)
-    def respond(self, request):
-        number = begun()
-        time.sleep(self.seconds)
-        while self.waits(number):
+def slow(seconds=0.0, calls_at_once=3, until=None, first=0):
+    def respond(request):
+        waits = begin(until, first)
+        time.sleep(seconds)
+        while waits():
             time.sleep(0.01)
-        return Reply(text="hm")
-    def fingerprint(self):
-        return "slow-1"
-    def settings(self):
-        return {}
+        return "hm"
+    return ScriptedSystem(respond, "slow", calls_at_once=calls_at_once)
 
-class SlowAsync(Slow):
-    async def respond(self, request):
-        number = begun()
-        await asyncio.sleep(self.seconds)
-        while self.waits(number):
+def slow_async(seconds=0.0, calls_at_once=3, until=None, first=0):
+    async def respond(request):
+        waits = begin(until, first)
+        await asyncio.sleep(seconds)
+        while waits():
             await asyncio.sleep(0.01)
-        return Reply(text="hm")
+        return "hm"
+    return ScriptedSystem(respond, "slow", calls_at_once=calls_at_once)
 """
 PROGRAM = (
     "import sys; from echat_eval.systems import SYSTEMS; "
-    "SYSTEMS.update({'slow': 'slow_system:Slow', 'slow-async': 'slow_system:SlowAsync'}); "
+    "SYSTEMS.update({'slow': 'slow_system:slow', 'slow-async': 'slow_system:slow_async'}); "
     "from echat_eval.cli import main; sys.argv = ['echat-eval', *sys.argv[1:]]; main()"
 )
 
 
 class Command:
-    """`echat-eval run` of a slow system in a process of its own, whose calls can be counted."""
+    """`echat-eval run` with a slow system in a separate process; its calls are counted."""
 
     def __init__(self, tmp_path: Path, tones: Path, system: str, *settings: str) -> None:
         (tmp_path / "slow_system.py").write_text(SLOW)
@@ -162,20 +164,24 @@ class Command:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def begun(self) -> int:
+    def started_calls(self) -> int:
         return self.calls.stat().st_size
 
     def wait_for(self, calls: int) -> None:
         deadline = time.monotonic() + 120
-        while self.begun() < calls:
+        while self.started_calls() < calls:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.005)
 
-    def hear(self, words: str) -> None:
+    def wait_for_message(self, words: str) -> None:
         assert self.process.stderr is not None
-        said = iter(self.process.stderr.readline, "")
-        assert any(words in line for line in said)
+        assert any(words in line for line in iter(self.process.stderr.readline, ""))
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C and wait until the command reports it."""
+        self.process.send_signal(signal.SIGINT)
+        self.wait_for_message("in flight finish and are kept")
 
     def rows(self) -> int:
         return (self.out / "responses.jsonl").read_bytes().count(b"\n")
@@ -186,42 +192,47 @@ class Command:
 
 
 @pytest.mark.parametrize("system", ["slow", "slow-async"])
-def test_one_ctrl_c_finishes_and_keeps_what_is_in_flight(tmp_path: Path, tones: Path, system: str) -> None:
-    command = Command(tmp_path, tones, system, "first=3", f"until={tmp_path / 'told'}")
-    command.wait_for(6)  # three were answered, and the next three are in flight
-    command.process.send_signal(signal.SIGINT)
-    command.hear("in flight are finished and kept")
-    (tmp_path / "told").touch()
+def test_first_ctrl_c_finishes_and_keeps_calls_in_flight(tmp_path: Path, tones: Path, system: str) -> None:
+    command = Command(tmp_path, tones, system, "first=3", f"until={tmp_path / 'continue'}")
+    command.wait_for(6)  # three are finished, and the next three are in flight
+    command.interrupt()
+    (tmp_path / "continue").touch()
     code, errors = command.end()
     assert code == 130, errors
     assert "Traceback" not in errors
-    assert command.begun() == command.rows() == 6
+    assert command.started_calls() == command.rows() == 6
 
 
 @pytest.mark.parametrize("system", ["slow", "slow-async"])
-def test_a_second_ctrl_c_stops_now(tmp_path: Path, tones: Path, system: str) -> None:
+def test_second_ctrl_c_stops_at_once(tmp_path: Path, tones: Path, system: str) -> None:
     command = Command(tmp_path, tones, system, "seconds=600")
     command.wait_for(3)
-    command.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    command.interrupt()
+    time.sleep(0.1)
     assert command.process.poll() is None
     command.process.send_signal(signal.SIGINT)
-    code, errors = command.end()  # long before the calls would have ended
+    code, errors = command.end()  # long before the calls would have finished
     assert code == 130, errors
     assert "Traceback" not in errors
     assert command.rows() == 0
 
 
-def test_a_second_process_is_told_and_the_first_goes_on(tmp_path: Path, tones: Path) -> None:
-    command = Command(tmp_path, tones, "slow", "seconds=0", f"until={tmp_path / 'told'}")
+def test_second_process_is_refused_and_the_first_continues(
+    tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, tones, "slow", "seconds=0", f"until={tmp_path / 'continue'}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SYSTEMS, "slow", "slow_system:Slow")
+    monkeypatch.setattr(sys, "argv", ["echat-eval", *command.words[command.words.index("run") :]])
     command.wait_for(1)
-    second = subprocess.run(
-        command.words, env=command.environment, capture_output=True, text=True, timeout=120
-    )
-    assert second.returncode == 3, second.stderr
-    assert "another process is writing to this run" in second.stderr
-    assert "Traceback" not in second.stderr
-    (tmp_path / "told").touch()
+    with pytest.raises(SystemExit) as exit_of_second:  # this process is the second one
+        main()
+    monkeypatch.delitem(sys.modules, "slow_system")
+    errors = capsys.readouterr().err
+    assert exit_of_second.value.code == 3, errors
+    assert "another process is writing to this run" in errors
+    assert "Traceback" not in errors
+    (tmp_path / "continue").touch()
     code, errors = command.end()
     assert code == 0, errors
-    assert (command.begun(), command.rows()) == (8, 8)
+    assert (command.started_calls(), command.rows()) == (8, 8)

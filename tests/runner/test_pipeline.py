@@ -1,4 +1,4 @@
-"""The stages side by side: when what happens, what stops it, and that no order of events changes a row."""
+"""Concurrent stages: the order of events, errors that stop them, and rows that do not depend on the order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,173 +21,85 @@ from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.threads import Threads
 from echat_eval.concurrency.work_queue import Workflow
 from echat_eval.errors import NotInstalled, UsageError
-from echat_eval.ports import Case
-from echat_eval.records import AudioRef, Reply, Request, Score
-from tests.support.scripted_parts import Length, Loudness, hum, lines
+from echat_eval.records import AudioRef
+from echat_eval.testing import ScriptedScorer, ScriptedSystem
+from tests.support.scripted_parts import hum, length, lines, loudness, rms
 from tests.support.scripted_run import run
 
 
-class Diary:
-    """What happened, in order."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self._lock = threading.Lock()
-
-    def write(self, event: str) -> None:
-        with self._lock:
-            self.events.append(event)
+def calls_in(events: list[str]) -> list[str]:
+    """Return the stages of the calls of scripted parts, in order."""
+    stages = [event.split()[0] for event in events]
+    return [stage for stage in stages if stage not in ("load", "close")]
 
 
-class SlowSystem:
-    name = "slow"
-
-    def __init__(self, diary: Diary, seconds: float = 0.05) -> None:
-        self.diary, self.seconds = diary, seconds
-
-    def respond(self, request: Request) -> Reply:
-        time.sleep(self.seconds)
-        self.diary.write("respond")
-        return hum(request)
-
-    def fingerprint(self) -> str:
-        return "slow"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def test_replies_are_annotated_and_scored_while_others_are_requested(tmp_path: Path, tones: Path) -> None:
+    events: list[str] = []
+    run(
+        tmp_path / "r",
+        tones,
+        ScriptedSystem(hum, "slow", seconds=0.05, events=events),
+        annotators=[loudness(events=events)],
+        scorers=[length(events=events)],
+    )
+    calls = calls_in(events)
+    last = max(n for n, stage in enumerate(calls) if stage == "respond")
+    assert calls.index("annotate") < last
+    assert calls.index("score") < last
 
 
-class DiaryEar(Loudness):
-    def __init__(self, diary: Diary) -> None:
-        super().__init__()
-        self.diary = diary
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        self.diary.write("annotate")
-        return super().annotate(audio, language=language)
-
-
-class DiaryScorer(Length):
-    def __init__(self, diary: Diary) -> None:
-        super().__init__()
-        self.diary = diary
-
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        self.diary.write("score")
-        return super().score(cases)
-
-
-def test_a_reply_is_heard_and_scored_while_others_are_still_asked_for(tmp_path: Path, tones: Path) -> None:
-    diary = Diary()
-    run(tmp_path / "r", tones, SlowSystem(diary), annotators=[DiaryEar(diary)], scorers=[DiaryScorer(diary)])
-    last = max(n for n, event in enumerate(diary.events) if event == "respond")
-    assert diary.events.index("annotate") < last
-    assert diary.events.index("score") < last
-
-
-def test_without_overlap_nothing_runs_beside_a_system(tmp_path: Path, tones: Path) -> None:
-    diary = Diary()
+def test_without_overlap_stages_start_after_the_last_reply(tmp_path: Path, tones: Path) -> None:
+    events: list[str] = []
     folder = run(
         tmp_path / "r",
         tones,
-        SlowSystem(diary, 0.0),
-        annotators=[DiaryEar(diary)],
-        scorers=[DiaryScorer(diary)],
+        ScriptedSystem(hum, "slow", events=events),
+        annotators=[loudness(events=events)],
+        scorers=[length(events=events)],
         overlap=False,
     )
-    assert diary.events[:8] == ["respond"] * 8
-    assert folder.manifest()["settings"]["overlap"] is False
+    assert calls_in(events)[:8] == ["respond"] * 8
+    settings = folder.manifest().settings
+    assert settings is not None
+    assert settings.overlap is False
 
 
-class Async:
-    """A system on the event loop; says how many of its calls were in flight at most."""
-
-    name = "async"
-
-    def __init__(self, calls_at_once: int = 4) -> None:
-        self.calls_at_once = calls_at_once
-        self.busy = self.most = 0
-
-    async def respond(self, request: Request) -> Reply:
-        self.busy += 1
-        self.most = max(self.most, self.busy)
-        await asyncio.sleep(0.02)
-        self.busy -= 1
-        return hum(request)
-
-    def fingerprint(self) -> str:
-        return "async"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def asynchronous_system(name: str = "async", calls_at_once: int = 4) -> ScriptedSystem:
+    """Return a system on the event loop."""
+    return ScriptedSystem(hum, name, asynchronous=True, calls_at_once=calls_at_once, seconds=0.02)
 
 
-def test_an_asynchronous_system_is_asked_as_often_at_once_as_it_bears(tmp_path: Path, tones: Path) -> None:
-    folder = run(tmp_path / "r", tones, system := Async(4))
-    assert system.most == 4
+def test_an_async_system_gets_calls_at_once_concurrent_calls(tmp_path: Path, tones: Path) -> None:
+    folder = run(tmp_path / "r", tones, system := asynchronous_system(), scorers=[length()])
+    assert system.max_busy == 4
     assert all(r.seconds is not None and 0.015 < r.seconds < 1 for r in folder.responses().values())
 
 
-class AsyncLength(Length):
-    """Ends its scopes in another order than they came."""
-
-    calls_at_once = 8
-
-    async def score(self, cases: Sequence[Case]) -> Sequence[Score]:  # type: ignore[override]
-        await asyncio.sleep(int(cases[0].sample.id[1]) % 3 / 200)
-        return super().score(cases)
-
-
-class Batched(Loudness):
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.batch_size = size
-
-    def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> list[Mapping[str, Any]]:
-        return [self.annotate(audio, language=language) for audio in audios]
-
-
-class Shuffling:
-    """Answers after a time that its seed decides, so that replies come in another order each time."""
-
-    name = "scripted"
-
-    def __init__(self, seed: int, workers: int, asynchronous: bool) -> None:
-        self.dice, self.calls_at_once = np.random.default_rng(seed), workers
-        if asynchronous:
-            self.respond = self._respond_async  # type: ignore[method-assign,assignment]
-
-    def respond(self, request: Request) -> Reply:
-        time.sleep(float(self.dice.uniform(0, 0.01)))
-        return hum(request)
-
-    async def _respond_async(self, request: Request) -> Reply:
-        await asyncio.sleep(float(self.dice.uniform(0, 0.01)))
-        return hum(request)
-
-    def fingerprint(self) -> str:
-        return "shuffling"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def out_of_order(**settings: Any) -> ScriptedScorer:
+    """Return a scorer that finishes scopes in another order than they arrived."""
+    return length(
+        asynchronous=True,
+        calls_at_once=8,
+        seconds=lambda cases: int(cases[0].sample.id[1]) % 3 / 200,
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_workers_batches_and_order_change_no_row(tmp_path: Path, tones: Path, asynchronous: bool) -> None:
-    class Grouped(Length):
-        scope = "contrast group"
-
     found = []
     for seed, (workers, size) in enumerate([(1, 1), (2, 3), (3, 8), (8, 2), (8, 5)]):
-        for scorer in (Length(), Grouped()) if seed == 0 else (AsyncLength(), Grouped()):
+        grouped = length(scope="contrast group")
+        for scorer in (length(), grouped) if seed == 0 else (out_of_order(), grouped):
             out = tmp_path / f"{seed}-{scorer.scope}"
-            run(
-                out,
-                tones,
-                Shuffling(seed, workers, asynchronous),
-                annotators=[Batched(size)],
-                scorers=[scorer],
+            dice = np.random.default_rng(seed)
+            shuffling = ScriptedSystem(
+                hum,
+                asynchronous=asynchronous,
+                calls_at_once=workers,
+                seconds=lambda _, dice=dice: float(dice.uniform(0, 0.01)),  # type: ignore[misc]
             )
+            run(out, tones, shuffling, annotators=[loudness(batch_size=size)], scorers=[scorer])
             rows = {name: lines(out / f"{name}.jsonl") for name in ("responses", "annotations", "scores")}
             for row in rows["responses"]:
                 del row["seconds"]
@@ -197,69 +107,50 @@ def test_workers_batches_and_order_change_no_row(tmp_path: Path, tones: Path, as
                 del row["key"]  # holds the measured seconds
             found.append((scorer.scope, rows))
     for scope in ("sample", "contrast group"):
-        rows = [rows for its, rows in found if its == scope]
+        rows = [rows for row_scope, rows in found if row_scope == scope]
         assert len(rows) == 5
         assert all(one == rows[0] for one in rows)
 
 
-def test_what_is_wrong_for_every_row_stops_all_lanes_and_keeps_what_is_done(
-    tmp_path: Path, tones: Path
-) -> None:
-    class Broken(Loudness):
-        def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-            if len(self.heard) == 2:
-                raise NotInstalled("no weights at /x; download them")
-            return super().annotate(audio, language=language)
+def test_an_error_of_every_row_stops_all_queues_and_keeps_finished_rows(tmp_path: Path, tones: Path) -> None:
+    def fail_at_third(audio: AudioRef, language: str) -> dict[str, float]:
+        if len(failing.audios) == 3:
+            raise NotInstalled("no weights at /x; download them")
+        return rms(audio, language)
 
-    diary = Diary()
+    failing = loudness()
+    failing.values = fail_at_third
+    system = ScriptedSystem(hum, "slow", seconds=0.05)
     with pytest.raises(NotInstalled, match="no weights"):
-        run(tmp_path / "r", tones, SlowSystem(diary), annotators=[Broken()])
+        run(tmp_path / "r", tones, system, annotators=[failing], scorers=[length()])
     answered = len(lines(tmp_path / "r" / "responses.jsonl"))
-    assert answered == diary.events.count("respond")
-    assert answered < 8  # nothing new was begun
+    assert answered == len(system.requests)
+    assert answered < 8  # no further request was started
     assert len(lines(tmp_path / "r" / "annotations.jsonl")) == 2
-    run(tmp_path / "r", tones, SlowSystem(diary), annotators=[Loudness()])
-    assert diary.events.count("respond") == 8
+    run(tmp_path / "r", tones, system, annotators=[loudness()], scorers=[length()])
+    assert len(system.requests) == 8
 
 
-def test_an_owner_is_loaded_once_and_closed_once_and_only_if_there_was_work(
-    tmp_path: Path, tones: Path
-) -> None:
-    class Counting(Async):
-        def __init__(self) -> None:
-            super().__init__()
-            self.events: list[str] = []
-
+def test_a_system_is_loaded_and_closed_once_and_only_if_needed(tmp_path: Path, tones: Path) -> None:
+    class LoadedOnTheLoop(ScriptedSystem):
         async def load(self) -> None:
-            self.events.append("load")
+            super().load()
 
-        def close(self) -> None:
-            self.events.append("close")
-
-    run(tmp_path / "r", tones, first := Counting())
-    run(tmp_path / "r", tones, again := Counting())
-    assert (first.events, again.events) == (["load", "close"], [])
-
-
-def test_systems_are_closed_before_the_next_one_is_asked(tmp_path: Path, tones: Path) -> None:
-    diary = Diary()
-
-    class Named(SlowSystem):
-        def __init__(self, name: str) -> None:
-            super().__init__(diary, 0.0)
-            self.name = name
-
-        def load(self) -> None:
-            diary.write(f"load {self.name}")
-
-        def close(self) -> None:
-            diary.write(f"close {self.name}")
-
-    run(tmp_path / "r", tones, [Named("a"), Named("b")])
-    assert [e for e in diary.events if e != "respond"] == ["load a", "close a", "load b", "close b"]
+    first, again = LoadedOnTheLoop(hum, "async"), LoadedOnTheLoop(hum, "async")
+    run(tmp_path / "r", tones, first, scorers=[length()])
+    run(tmp_path / "r", tones, again, scorers=[length()])
+    assert [event for event in first.events if "respond" not in event] == ["load async", "close async"]
+    assert again.events == []
 
 
-def test_the_loop_cannot_wait_for_itself() -> None:
+def test_a_system_is_closed_before_the_next_is_loaded(tmp_path: Path, tones: Path) -> None:
+    events: list[str] = []
+    systems = [ScriptedSystem(hum, name, events=events) for name in ("a", "b")]
+    run(tmp_path / "r", tones, systems, scorers=[length()])
+    assert [e for e in events if "respond" not in e] == ["load a", "close a", "load b", "close b"]
+
+
+def test_the_event_loop_cannot_wait_for_itself() -> None:
     async def inner() -> None:
         pass
 
@@ -270,14 +161,14 @@ def test_the_loop_cannot_wait_for_itself() -> None:
         event_loop.run(outer())
 
 
-def test_threads_do_as_many_things_at_once_as_they_are_and_no_more() -> None:
-    pool, busy, most, lock = Threads(3, "test"), 0, 0, threading.Lock()
+def test_threads_run_at_most_their_number_of_calls_at_once() -> None:
+    pool, busy, max_busy, lock = Threads(3, "test"), 0, 0, threading.Lock()
 
     def work() -> None:
-        nonlocal busy, most
+        nonlocal busy, max_busy
         with lock:
             busy += 1
-            most = max(most, busy)
+            max_busy = max(max_busy, busy)
         time.sleep(0.01)
         with lock:
             busy -= 1
@@ -286,13 +177,10 @@ def test_threads_do_as_many_things_at_once_as_they_are_and_no_more() -> None:
     for future in futures:
         future.result()
     pool.shutdown()
-    assert most == 3
+    assert max_busy == 3
 
 
-def test_a_full_batch_is_begun_at_once_and_the_rest_when_nothing_more_comes() -> None:
-    class Owner:
-        name = "owner"
-
+def test_a_full_batch_starts_at_once_and_the_rest_at_the_end() -> None:
     sizes: list[int] = []
 
     async def go() -> list[list[int]]:
@@ -300,35 +188,32 @@ def test_a_full_batch_is_begun_at_once_and_the_rest_when_nothing_more_comes() ->
             sizes.append(len(batch))
             await asyncio.sleep(0)
 
-        flow = Workflow()
-        lane = flow.lane(Owner(), work, size=4)
+        workflow = Workflow()
+        queue = workflow.queue("owner", work, size=4)
         for n in range(6):
-            lane.put(n)
+            queue.put(n)
         await asyncio.sleep(0.01)
         early = list(sizes)
-        await flow.drain(lane)
-        await flow.settle()
+        await workflow.drain(queue)
+        await workflow.settle()
         return [early, list(sizes)]
 
     assert event_loop.run(go()) == [[4], [4, 2]]
 
 
-def test_a_batch_holds_one_kind_and_neighbours_in_rank() -> None:
-    class Owner:
-        name = "owner"
-
+def test_a_batch_holds_one_kind_and_similar_ranks() -> None:
     batches: list[list[Any]] = []
 
     async def go() -> None:
         async def work(batch: list[Any]) -> None:
             batches.append(batch)
 
-        flow = Workflow()
-        lane = flow.lane(Owner(), work, size=3, held=True)
+        workflow = Workflow()
+        queue = workflow.queue("owner", work, size=3, held=True)
         for n, (kind, rank) in enumerate([("en", 5), ("zh", 1), ("en", 1), ("en", 4), ("zh", 2), ("en", 2)]):
-            lane.put_ranked((kind, rank, n), kind=kind, rank=rank)
-        await flow.drain(lane)
-        await flow.settle()
+            queue.put_ranked((kind, rank, n), kind=kind, rank=rank)
+        await workflow.drain(queue)
+        await workflow.settle()
 
     event_loop.run(go())
     assert [[(kind, rank) for kind, rank, _ in batch] for batch in batches] == [
@@ -346,91 +231,74 @@ from pathlib import Path
 sys.path[:0] = [{root!r}]
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from echat_eval.testing import ScriptedSystem
 from tests.support.scripted_run import run
-from tests.support.scripted_parts import hum, Length
+from tests.support.scripted_parts import hum, length
 
-class Slow:
-    name = "slow"
-    calls_at_once = 2
-    def respond(self, request):
-        Path({out!r}, "begun").open("a").write("x")
-        time.sleep({seconds})
-        return hum(request)
-    def fingerprint(self): return "slow"
-    def settings(self): return {{}}
+def slow(request):
+    Path({out!r}, "started").open("a").write("x")
+    time.sleep({seconds})
+    return hum(request)
 
 Path({out!r}).mkdir(exist_ok=True)
 try:
-    run(Path({out!r}) / "r", Path({data!r}), Slow())
+    run(
+        Path({out!r}) / "r", Path({data!r}), ScriptedSystem(slow, "slow", calls_at_once=2), scorers=[length()]
+    )
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
-def interrupted(tmp_path: Path, data: Path, *, seconds: float, presses: int) -> tuple[int, float, Path]:
+def interrupt(tmp_path: Path, data: Path, *, seconds: float, presses: int) -> tuple[int, float, Path]:
     """Return the exit code, the seconds from the first press to the end, and the run folder."""
     root = Path(__file__).resolve().parents[2]
     out = tmp_path / "out"
     script = textwrap.dedent(CHILD).format(root=str(root), out=str(out), data=str(data), seconds=seconds)
     child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, start_new_session=True)
-    begun = out / "begun"
-    while not begun.exists() or len(begun.read_text()) < 2:
+    started = out / "started"
+    while not started.exists() or len(started.read_text()) < 2:
         assert child.poll() is None, child.stderr.read() if child.stderr else ""
         time.sleep(0.01)
-    pressed = time.monotonic()
+    first_press = time.monotonic()
     for press in range(presses):
         if press:
             time.sleep(0.5)
         os.kill(child.pid, signal.SIGINT)
     child.communicate(timeout=60)
-    return child.returncode, time.monotonic() - pressed, out
+    return child.returncode, time.monotonic() - first_press, out
 
 
 def test_ctrl_c_once_finishes_and_keeps_what_is_in_flight(tmp_path: Path, tones: Path) -> None:
-    code, _, out = interrupted(tmp_path, tones, seconds=1.0, presses=1)
+    code, _, out = interrupt(tmp_path, tones, seconds=1.0, presses=1)
     assert code == 130
-    assert len((out / "begun").read_text()) == 2
+    assert len((out / "started").read_text()) == 2
     assert [row["state"] for row in lines(out / "r" / "responses.jsonl")] == ["value", "value"]
 
 
 def test_ctrl_c_twice_stops_now(tmp_path: Path, tones: Path) -> None:
-    code, took, out = interrupted(tmp_path, tones, seconds=50.0, presses=2)
+    code, took, out = interrupt(tmp_path, tones, seconds=50.0, presses=2)
     assert code == 130
     assert took < 20
     assert lines(out / "r" / "responses.jsonl") == []
 
 
-def test_a_system_that_is_interrupted_itself_interrupts_the_run(tmp_path: Path, tones: Path) -> None:
-    class Impatient(Async):
-        async def respond(self, request: Request) -> Reply:
-            raise KeyboardInterrupt
-
+def test_an_interrupt_inside_a_system_interrupts_the_run(tmp_path: Path, tones: Path) -> None:
+    interrupted = ScriptedSystem(KeyboardInterrupt(), "async", asynchronous=True, calls_at_once=4)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "r", tones, Impatient())
+        run(tmp_path / "r", tones, interrupted, scorers=[length()])
 
 
-def test_a_wrong_key_is_told_whichever_lane_learns_it_first(tmp_path: Path, tones: Path) -> None:
-    class Refused(Length):
-        async def score(self, cases: Sequence[Case]) -> Sequence[Score]:  # type: ignore[override]
-            raise UsageError("the server refused the key")
-
+def test_an_error_of_a_scorer_stops_the_run(tmp_path: Path, tones: Path) -> None:
+    refused = length(asynchronous=True, failures=[UsageError("the server refused the key")] * 8)
     with pytest.raises(UsageError, match="refused the key"):
-        run(tmp_path / "r", tones, Async(), scorers=[Refused()])
+        run(tmp_path / "r", tones, asynchronous_system(), scorers=[refused])
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["layout"] == 1
 
 
-def test_an_unconfigured_scorers_rows_are_there_and_say_so(tmp_path: Path, tones: Path) -> None:
-    class Other(Length):
-        name = "other"
-        metrics = (replace(Length.metrics[0], name="other", headline=False),)
-
-        def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-            return [replace(s, metric="other") for s in super().score(cases)]
-
-    run(tmp_path / "r", tones, Async(), scorers=[Length(), Other()])
-    second = Async()
-    second.name = "second"
-    folder = run(tmp_path / "r", tones, second, scorers=[Length()])
+def test_rows_of_an_unconfigured_scorer_are_not_applicable(tmp_path: Path, tones: Path) -> None:
+    run(tmp_path / "r", tones, asynchronous_system(), scorers=[length(), length("other")])
+    folder = run(tmp_path / "r", tones, asynchronous_system("second"), scorers=[length()])
     states = {(i[0], i[3]): s.state for i, s in folder.scores().items()}
     assert states == {
         ("async", "length"): "value",

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from echat_eval.checks.scripted_judge import ScriptedClient
+from echat_eval.checks.scripted_judge import scripted_client
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import JudgeClient, Question, VoiceEmotion, load_judge
 from echat_eval.scorers.controls import ControlQuestion, control_lines, run_controls, subsample
+from echat_eval.testing import ScriptedChatClient
 
 JUDGE = load_judge("echat-r1")
 WORD = {"sad": "sorry", "happy": "lovely"}
@@ -34,28 +35,6 @@ def questions(n: int = 12) -> list[ControlQuestion]:
     ]
 
 
-class Client(ScriptedClient):
-    """Grades the voice too, with a function of the test."""
-
-    def __init__(self, grade: Any, voice: Any = lambda shown: 3) -> None:
-        super().__init__(grade)
-        self.voice = voice
-
-    async def ask(self, messages: Any, **more: Any) -> Any:
-        import json
-        import re
-        from dataclasses import replace
-
-        answer = await super().ask(messages, **more)
-        fence = re.search(r"={5}[0-9a-f]{16}", messages[0]["content"]).group()
-        pieces = re.split(rf"^{fence} [^\n]*\n", messages[0]["content"], flags=re.MULTILINE)
-        shown = {"cues": pieces[2].strip(), "heard": pieces[4].strip()}
-        verdict = json.loads(answer.text)
-        if "voice" in verdict:
-            verdict["voice"] = self.voice(shown)
-        return replace(answer, text=json.dumps(verdict))
-
-
 def reads(shown: Mapping[str, str]) -> tuple[int, int, int]:
     label = shown["cues"].partition(": ")[2]
     return (4, 5 if WORD.get(label, "?") in shown["reply"] else 1, 4)
@@ -66,7 +45,7 @@ def voice_fits(shown: Mapping[str, str]) -> int:
 
 
 def controls_of(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
-    judge_client = JudgeClient(JUDGE, Client(grade, voice))
+    judge_client = JudgeClient(JUDGE, scripted_client(grade, voice))
     return {(c.name, c.score): c for c in run_controls(judge_client, questions(), at_once=1)}
 
 
@@ -110,15 +89,15 @@ def test_text_score_that_follows_the_voice_is_reported() -> None:
 
 
 def test_missing_verdicts_are_counted_and_are_not_drops() -> None:
-    class UnavailableClient(ScriptedClient):
-        async def ask(self, *_: Any, **__: Any) -> Any:
-            raise Unavailable("away")
+    def unavailable(prompt: str) -> str:
+        raise Unavailable("away")
 
-    controls = run_controls(JudgeClient(JUDGE, UnavailableClient(reads)), questions(), at_once=1)
+    client = ScriptedChatClient(unavailable)
+    controls = run_controls(JudgeClient(JUDGE, client), questions(), at_once=1)
     assert {(c.drop, c.verdict) for c in controls} == {(None, "cannot tell")}
     assert controls[0].missing == 12
     with pytest.raises(BadData, match="no reply"):
-        run_controls(JudgeClient(JUDGE, UnavailableClient(reads)), [])
+        run_controls(JudgeClient(JUDGE, client), [])
 
 
 def test_subsample_has_whole_clusters_and_depends_on_the_seed_alone() -> None:

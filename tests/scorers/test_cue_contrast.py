@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.ports import Silent
-from echat_eval.records import Reply, Sample
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import known_tasks, load_task
+from echat_eval.testing import ScriptedOracle
 
 
-class WordsOnly:
-    """Replies with the transcript: the same for all voices of a group, another for each group."""
-
-    name = "words-only"
-    role = "floor"
-
-    def respond_to(self, sample: Sample) -> Reply:
-        return Reply(text=f"You said: {sample.transcript}")
-
-    def fingerprint(self) -> str:
-        return "words"
-
-    def settings(self) -> dict[str, Any]:
-        return {}
+def words_only() -> ScriptedOracle:
+    """Return a floor that replies with the transcript: the same for all voices of a group."""
+    return ScriptedOracle(lambda sample: f"You said: {sample.transcript}", "words-only", role="floor")
 
 
 @pytest.mark.assets
@@ -40,7 +28,7 @@ def test_systems_that_ignore_cues_score_zero_and_the_reference_is_above(tmp_path
     with RunFolder(tmp_path / "run").writing() as run:
         evaluate(
             run,
-            systems=[build_system("canned"), WordsOnly(), build_system("reference")],
+            systems=[build_system("canned"), words_only(), build_system("reference")],
             tasks=tasks,
             annotators=[],
             scorers=[CueContrast()],

@@ -72,7 +72,6 @@ WRITER = """
 import sys
 from pathlib import Path
 from echat_eval.store.cache import Cache
-from echat_eval.testing import ScriptedSystem
 with Cache(Path(sys.argv[1])) as cache:
     for n in range(400):
         cache.put("verdict", f"{sys.argv[2]}-{n}", {"by": sys.argv[2], "n": n}, owner="judge")

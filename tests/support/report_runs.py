@@ -11,7 +11,14 @@ from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
-from tests.support.scripted_world import HOSTILE, Marks, Scripted, make_run, make_task, usual_systems
+from tests.support.scripted_world import (
+    HOSTILE,
+    make_run,
+    make_task,
+    marks_scorer,
+    scripted_system,
+    usual_systems,
+)
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +34,10 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return a run whose names, transcripts, replies and verdicts contain HTML, script and LaTeX."""
     root = tmp_path_factory.mktemp("hostile")
     task = make_task(root / "tasks", "emotion", 3, hostile=True)
-    hostile = Scripted(HOSTILE, 0.5, text=HOSTILE)
-    longest = Scripted("a/b\\c " + "长" * 294, 0.5)
-    proto = Scripted("__proto__", 0.5)
-    return make_run(root / "run", [task], [hostile, longest, proto], scorers=[Marks(reason=HOSTILE)])
+    hostile = scripted_system(HOSTILE, 0.5, text=HOSTILE)
+    longest = scripted_system("a/b\\c " + "长" * 294, 0.5)
+    proto = scripted_system("__proto__", 0.5)
+    return make_run(root / "run", [task], [hostile, longest, proto], scorers=[marks_scorer(reason=HOSTILE)])
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:

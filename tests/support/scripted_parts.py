@@ -1,92 +1,50 @@
-"""A scripted annotator, a scripted scorer and a scripted reply for tests of the runner."""
+"""An annotator of loudness, a scorer of length and a humming reply for tests of the runner."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.ports import Case
-from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
-
-IMPATIENT = RetryPolicy(tries=2, first_wait=0.0)
+from echat_eval.records import AudioRef, Metric, Reply, Request, Waveform
+from echat_eval.testing import ScriptedAnnotator, ScriptedScorer
 
 
-class Loudness:
-    """An annotator of the loudness of a reply; it records its calls."""
-
-    name = "loudness"
-    version = "1"
-
-    def __init__(self) -> None:
-        self.annotated: list[str] = []
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        import soundfile as sf
-
-        self.annotated.append(audio.sha256)
-        return {"rms": round(float(np.sqrt(np.mean(sf.read(audio.path)[0] ** 2))), 6)}
-
-    def fingerprint(self) -> str:
-        return "rms"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def loudness(**settings: Any) -> ScriptedAnnotator:
+    """Return an annotator of the loudness of a reply."""
+    return ScriptedAnnotator(rms, "loudness", **{"fingerprint": "rms", **settings})
 
 
-class Length:
-    """A scorer of the number of characters of the reply."""
+def rms(audio: AudioRef, language: str) -> dict[str, float]:
+    import soundfile as sf
 
-    name = "length"
-    version = "1"
-    metrics = (
-        Metric(
-            name="length",
-            title="Length",
-            unit="",
-            low=0,
-            high=1000,
-            higher_is_better=True,
-            worst=0,
-            headline=True,
-        ),
+    return {"rms": round(float(np.sqrt(np.mean(sf.read(audio.path)[0] ** 2))), 6)}
+
+
+def length(name: str = "length", **settings: Any) -> ScriptedScorer:
+    """Return a scorer of the number of characters of the reply, which needs the loudness."""
+    metric = Metric(
+        name=name,
+        title="Length",
+        unit="",
+        low=0,
+        high=1000,
+        higher_is_better=True,
+        worst=0,
+        headline=name == "length",
     )
-    needs: tuple[str, ...] = ("loudness",)
-    scope: Literal["sample", "contrast group"] = "sample"
+    return ScriptedScorer(
+        lambda case: len(case.response.reply.text or ""),  # type: ignore[union-attr]
+        name,
+        **{"metrics": (metric,), "needs": ("loudness",), "fingerprint": "characters", **settings},
+    )
 
-    def __init__(self) -> None:
-        self.scored: list[str] = []
-        self.fingerprint_value = "characters"
 
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        return [self._one(case) for case in cases]
-
-    def _one(self, case: Case) -> Score:
-        self.scored.append(case.sample.id)
-        pending = Score(
-            key="",
-            system=case.response.system,
-            task=case.sample.task,
-            sample_id=case.sample.id,
-            metric="length",
-            state="missing",
-        )
-        if case.response.state == "failed":
-            return replace(pending, state="failed", value=0.0)
-        if case.response.reply is None:
-            return replace(pending, state=case.response.state)
-        return replace(pending, state="value", value=float(len(case.response.reply.text or "")))
-
-    def fingerprint(self) -> str:
-        return self.fingerprint_value
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+def scored_ids(scorer: ScriptedScorer) -> list[str]:
+    """Return the ids of the samples that a scorer received."""
+    return [case.sample.id for case in scorer.cases]
 
 
 def hum(request: Request) -> Reply:

@@ -1,27 +1,50 @@
-"""Runs one task with scripted parts."""
+"""Runs a task with scripted parts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.task import load_task
-from tests.support.scripted_parts import IMPATIENT, Length
+from echat_eval.task import Task, load_task
+
+#: Two tries without a wait.
+QUICK_RETRY = RetryPolicy(tries=2, first_wait=0.0)
 
 
-def run(out: Path, data: Path, system: Any, **more: Any) -> RunFolder:
-    """Evaluate a system, or a list of systems; `more` overrides arguments of `evaluate`."""
-    parts = {"annotators": [], "scorers": [Length()], **more}
+def run(
+    out: Path,
+    tasks: Path | Task | Sequence[Task],
+    systems: Any,
+    *,
+    annotators: Sequence[Any] = (),
+    scorers: Sequence[Any] = (),
+    retry_policy: RetryPolicy = QUICK_RETRY,
+    **more: Any,
+) -> RunFolder:
+    """Evaluate and return the closed run folder.
+
+    Args:
+        out: the run folder.
+        tasks: one task or several, or the data folder of the task `emotion`.
+        systems: one system, or a list.
+        annotators, scorers, retry_policy, more: arguments of `evaluate`.
+    """
+    if isinstance(tasks, Path):
+        tasks = load_task("emotion", data=tasks)
     with RunFolder(out).writing() as folder:
         evaluate(
             folder,
-            systems=[system] if not isinstance(system, list) else system,
-            tasks=[load_task("emotion", data=data)],
-            retry_policy=IMPATIENT,
+            systems=systems if isinstance(systems, list) else [systems],
+            tasks=[tasks] if isinstance(tasks, Task) else list(tasks),
+            annotators=annotators,
+            scorers=scorers,
+            retry_policy=retry_policy,
             progress=Silent(),
-            **parts,
+            **more,
         )
     return folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ import numpy as np
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref, write_wav
-from echat_eval.ports import Case, Silent
-from echat_eval.records import AudioRef, Metric, Reply, Request, Sample, Score, Waveform
-from echat_eval.runner.evaluate import evaluate
+from echat_eval.ports import Case
+from echat_eval.records import AudioRef, JudgeEvidence, Metric, Reply, Request, Score, Waveform
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
+from echat_eval.testing import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
+from tests.support.scripted_run import run
 
 HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>$\\input{/etc/passwd}\\textbf{x}_%&#~^{}'
 LABELS = {"emotion": ("anger", "happy", "sad", "neutral"), "age": ("child", "adult", "old")}
@@ -74,83 +75,59 @@ def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) 
     return load_task(name, data=folder)
 
 
-class Scripted:
-    """A system that perceives the cue of a share `skill` of the samples, by a hash of the audio."""
+def scripted_system(
+    name: str,
+    skill: float,
+    *,
+    voice: bool = True,
+    text: str | None = None,
+    names_cues: bool = True,
+    breaks: str | None = None,
+    role: Literal["floor"] | None = None,
+) -> ScriptedSystem:
+    """Return a system that perceives the cue of a share `skill` of the samples, by a hash of the audio."""
 
-    def __init__(
-        self,
-        name: str,
-        skill: float,
-        *,
-        voice: bool = True,
-        text: str | None = None,
-        names_cues: bool = True,
-        breaks: str | None = None,
-    ) -> None:
-        self.name, self.skill, self.voice, self.text, self.names_cues, self.breaks = (
-            name,
-            skill,
-            voice,
-            text,
-            names_cues,
-            breaks,
-        )
-
-    def respond(self, request: Request) -> Reply:
+    def respond(request: Request) -> Reply:
         chance = number_of(request.audio.sha256, "hears")
-        if self.breaks == "failed" and chance < 0.15:
+        if breaks == "failed" and chance < 0.15:
             raise SystemFailure("no answer from the vocoder")
-        if self.breaks == "missing" and chance < 0.15:
+        if breaks == "missing" and chance < 0.15:
             raise Unavailable("429 from the server")
-        right = chance < self.skill
+        right = chance < skill
         return Reply(
-            text=self.text or ("I hear how you feel." if right else "All right."),
-            audio=tone(300 if right else 200, 0.4) if self.voice else None,
-            think="The voice trembles; the words do not say so." if self.names_cues else None,
+            text=text or ("I hear how you feel." if right else "All right."),
+            audio=tone(300 if right else 200, 0.4) if voice else None,
+            think="The voice trembles; the words do not say so." if names_cues else None,
             perceived={
                 "emotion": "sad" if chance < 0.6 else "happy",
                 "age": "old" if chance < 0.5 else "adult",
             }
-            if self.names_cues
+            if names_cues
             else {},
-            first_audio_seconds=0.2 + self.skill if self.voice else None,
+            first_audio_seconds=0.2 + skill if voice else None,
         )
 
-    def fingerprint(self) -> str:
-        return f"scripted {self.skill} {self.text} {self.breaks}"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"skill": self.skill}
-
-
-class Gold:
-    """A ceiling."""
-
-    name: str = "gold-labels"
-    role: Literal["floor", "ceiling"] = "ceiling"
-
-    def respond_to(self, sample: Sample) -> Reply:
-        return Reply(text=f"You sound {next(iter(sample.cues.values()))}.", audio=tone(500, 0.4))
-
-    def fingerprint(self) -> str:
-        return "gold"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+    return ScriptedSystem(
+        respond,
+        name,
+        role=role,
+        fingerprint=f"scripted {skill} {text} {breaks}",
+        settings={"skill": skill},
+    )
 
 
-class Floor(Scripted):
-    """A floor with a fixed reply."""
+def gold_labels() -> ScriptedOracle:
+    """Return a ceiling."""
+    return ScriptedOracle(
+        lambda sample: Reply(text=f"You sound {next(iter(sample.cues.values()))}.", audio=tone(500, 0.4)),
+        "gold-labels",
+    )
 
-    role = "floor"
 
+def scripted_asr() -> ScriptedAnnotator:
+    """Return a recogniser of English that also names emotions."""
 
-class ScriptedAnnotator:
-    """An annotator with fixed values."""
-
-    name, version = "scripted-asr", "1"
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+    def transcribe(audio: AudioRef, language: str) -> dict[str, Any]:
         if language == "zh":
             raise NotApplicable("supports English only")
         seconds = audio_ref(audio.path).seconds
@@ -159,11 +136,7 @@ class ScriptedAnnotator:
             "emotion": {"sad": 0.6, "happy": 0.3, "anger": 0.1},
         }
 
-    def fingerprint(self) -> str:
-        return "scripted-asr"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+    return ScriptedAnnotator(transcribe, "scripted-asr")
 
 
 CONTRAST = Metric(
@@ -185,67 +158,46 @@ WER = Metric(
 )
 
 
-class Marks:
-    """A scorer by the words of a reply, with the evidence that a judge writes."""
+def marks_scorer(reason: str = "Warm, and takes up the voice.", nudge: float = 0.0) -> ScriptedScorer:
+    """Return a scorer by the words of a reply, with the evidence that a judge writes."""
 
-    name, version, scope = "marks", "1", "sample"
-    needs: tuple[str, ...] = ("scripted-asr",)
-    metrics = (CONTRAST, JUDGE, WER)
-
-    def __init__(self, reason: str = "Warm, and takes up the voice.", nudge: float = 0.0) -> None:
-        self.reason, self.nudge = reason, nudge
-
-    def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        return [score for case in cases for score in self._one(case)]
-
-    def _one(self, case: Case) -> list[Score]:
-        response, sample = case.response, case.sample
-
-        def row(metric: Metric, state: str, value: float | None = None, **rest: Any) -> Score:
-            return Score(
-                key="",
-                system=response.system,
-                task=sample.task,
-                sample_id=sample.id,
-                metric=metric.name,
-                state=state,
-                value=value,
-                **rest,
-            )  # type: ignore[arg-type]
-
-        if response.reply is None:
-            state = response.state
-            return [
-                row(m, state, m.worst if state == "failed" else None, reason=response.reason)
-                for m in self.metrics
-            ]
-        words = response.reply.text or ""
+    def score(case: Case) -> list[Score]:
+        reply, sample = case.response.reply, case.sample
+        assert reply is not None
+        words = reply.text or ""
         kind = words.startswith("You") + 0.6 * words.startswith("I hear")
         wobble = number_of(sample.id, sample.task, words) - 0.5
-        quality = 20 + 70 * kind + 8 * wobble + self.nudge
+        quality = 20 + 70 * kind + 8 * wobble + nudge
         contrast = 0.0 if "for you" in words else 40 * (kind - 0.3) + 10 * wobble
+        evidence = JudgeEvidence(
+            grades={"cue_awareness": float(math.floor(quality / 20))},
+            points=(quality,),
+            variance=None,
+            reasons=(reason, "Second opinion."),
+            models=("scripted",),
+            servers=("",),
+            verdicts=("some-key",),
+            prompt_sha256=("0" * 64,),
+            heard=None,
+            tokens=(0, 0),
+        )
         return [
-            row(CONTRAST, "value", contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}),
-            row(
-                JUDGE,
-                "value",
-                quality,
-                evidence={
-                    "reasons": [self.reason, "Second opinion."],
-                    "verdicts": ["some-key"],
-                    "score": math.floor(quality / 20),
-                },
+            case.score(
+                CONTRAST, "value", value=contrast, evidence={"fit": {"own": 0.61, "others": [0.5, 0.55]}}
             ),
-            row(WER, "not applicable", reason="a text reply")
-            if response.reply.audio is None
-            else row(WER, "value", 10 * (1 + wobble), weight=float(len(words.split()))),
+            case.score(JUDGE, "value", value=quality, evidence=evidence),
+            case.score(WER, "not applicable", reason="a text reply")
+            if reply.audio is None
+            else case.score(WER, "value", value=10 * (1 + wobble), weight=float(len(words.split()))),
         ]
 
-    def fingerprint(self) -> str:
-        return f"marks {self.reason}"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
+    return ScriptedScorer(
+        score,
+        "marks",
+        metrics=(CONTRAST, JUDGE, WER),
+        needs=("scripted-asr",),
+        fingerprint=f"marks {reason}",
+    )
 
 
 def make_run(
@@ -256,24 +208,22 @@ def make_run(
     annotators: Sequence[Any] | None = None,
 ) -> RunFolder:
     """Run with the real runner and return the closed run folder."""
-    with RunFolder(path).writing() as run:
-        evaluate(
-            run,
-            systems=systems,
-            tasks=tasks,
-            annotators=[ScriptedAnnotator()] if annotators is None else annotators,
-            scorers=[Marks()] if scorers is None else scorers,
-            retry_policy=RetryPolicy(tries=1, first_wait=0.0),
-            progress=Silent(),
-        )
+    run(
+        path,
+        tasks,
+        list(systems),
+        annotators=[scripted_asr()] if annotators is None else annotators,
+        scorers=[marks_scorer()] if scorers is None else scorers,
+        retry_policy=RetryPolicy(tries=1, first_wait=0.0),
+    )
     return RunFolder(path)
 
 
 def usual_systems() -> list[Any]:
     return [
-        Scripted("careful", 0.9),
-        Scripted("average", 0.55, breaks="failed"),
-        Scripted("text-only", 0.5, voice=False, names_cues=False),
-        Floor("canned", 0.0, text="I am here for you.", names_cues=False),
-        Gold(),
+        scripted_system("careful", 0.9),
+        scripted_system("average", 0.55, breaks="failed"),
+        scripted_system("text-only", 0.5, voice=False, names_cues=False),
+        scripted_system("canned", 0.0, text="I am here for you.", names_cues=False, role="floor"),
+        gold_labels(),
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echat_eval.records import Request, Turn
 from echat_eval.systems import build_system
+from echat_eval.testing import ScriptedChatServer
 
 if TYPE_CHECKING:
     import pytest
@@ -42,33 +41,24 @@ class Voice:
 
 
 def test_recogniser_language_model_and_voice_can_be_replaced(
-    tmp_path: Path, requests: list[Request], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_parts.py").write_text(PARTS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    answer = {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "So it is."}, "finish_reason": "stop"}
-        ],
-    }
-    server = serve(lambda h: h.reply(json.dumps(answer), "application/json"))
+    server = ScriptedChatServer("So it is.")
     system = build_system(
         "cascade",
         {
             "asr": "my_parts:Recogniser",
             "tts": "my_parts:Voice",
-            "llm_url": f"{server.url}/v1",
+            "llm_url": server.url,
             "llm_model": "m",
         },
     )
     turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="Go on."))
     reply = system.respond(replace(requests[0], history=turns))
     assert (reply.text, reply.audio.samples.size, reply.audio.sample_rate) == ("So it is.", 2400, 8000)
-    messages = json.loads(server.received[-1][3])["messages"]
+    messages = server.requests[-1]["messages"]
     assert [m["content"] for m in messages[1:]] == [
         f"heard {requests[1].audio.sha256[:6]}",
         "Go on.",
@@ -76,5 +66,6 @@ def test_recogniser_language_model_and_voice_can_be_replaced(
     ]
     # An instruction replaces the system prompt.
     system.respond(replace(requests[0], instruction="Which emotion?"))
-    assert json.loads(server.received[-1][3])["messages"][0]["content"] == "Which emotion?"
+    assert server.requests[-1]["messages"][0]["content"] == "Which emotion?"
     system.close()
+    server.close()

@@ -22,6 +22,7 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.command import Command
 from echat_eval.task import load_task
+from tests.support.scripted_run import run
 
 SHEBANG_AND_IMPORTS = f"#!{sys.executable}\nimport sys, json, os, time\n"
 
@@ -128,19 +129,10 @@ print(json.dumps({"id": q["id"], "text": "once"}))
     system.close()
 
 
-def test_a_crash_on_every_try_is_a_failure(tmp_path: Path, tones: Path, quick_retry: RetryPolicy) -> None:
+def test_a_crash_on_every_try_is_a_failure(tmp_path: Path, tones: Path) -> None:
     body = 'sys.stdin.readline(); sys.stderr.write("[%d] died at %f" % (os.getpid(), time.time())); sys.exit(1)\n'
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[opened(script(tmp_path, body))],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=[],
-            scorers=[],
-            retry_policy=quick_retry,
-            progress=Silent(),
-        )
-        assert {r.state for r in run.responses().values()} == {"failed"}
+    folder = run(tmp_path / "run", tones, opened(script(tmp_path, body)))
+    assert {r.state for r in folder.responses().values()} == {"failed"}
 
 
 def test_a_hanging_program_is_killed_and_its_row_is_missing(tmp_path: Path, requests: list[Request]) -> None:

@@ -22,6 +22,7 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
 from echat_eval.task import load_task
+from tests.support.scripted_run import run
 from tests.support.tones import write_tone
 
 Serve = Callable[[Callable[[Any], None]], Any]
@@ -123,22 +124,11 @@ def test_status_429_is_unavailable_with_retry_after(
     assert caught.value.retry_after == seconds
 
 
-def test_status_500_is_failed_and_429_is_missing(
-    serve: Serve, tmp_path: Path, tones: Path, quick_retry: RetryPolicy
-) -> None:
+def test_status_500_is_failed_and_429_is_missing(serve: Serve, tmp_path: Path, tones: Path) -> None:
     for status, state in ((500, "failed"), (429, "missing")):
         system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
-        with RunFolder(tmp_path / str(status)).writing() as run:
-            evaluate(
-                run,
-                systems=[system],
-                tasks=[load_task("emotion", data=tones)],
-                annotators=[],
-                scorers=[],
-                retry_policy=quick_retry,
-                progress=Silent(),
-            )
-            assert {r.state for r in run.responses().values()} == {state}
+        folder = run(tmp_path / str(status), tones, system)
+        assert {r.state for r in folder.responses().values()} == {state}
 
 
 def test_a_hanging_server_times_out(serve: Serve, requests: list[Request]) -> None:
