@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from echat_eval.errors import NotInstalled, UsageError
@@ -18,12 +17,12 @@ from echat_eval.executors import ExecutorFacts, Placement
 from echat_eval.executors.cluster import LOCAL, Cluster, connection
 from echat_eval.executors.pickling import pack
 from echat_eval.executors.worker import Blueprint
-from echat_eval.ports import Billed, Oracle, RunsInDriver
+from echat_eval.ports import Billed, Oracle, RunsInDriver, System
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from echat_eval.ports import Annotator, System
+    from echat_eval.ports import Annotator
 
 __all__ = ["ray_workers"]
 
@@ -54,9 +53,8 @@ def ray_workers(
         RunError: the cluster did not start or had no room.
     """
     ray = _import_ray()
-    # Oracles stay in the driver: they see the gold labels.
-    movable_systems = [s for s in systems if not isinstance(s, Oracle) and _is_movable(s, s.respond)]
-    movable_annotators = [a for a in annotators if _is_movable(a, a.annotate)]
+    movable_systems = [s for s in systems if not isinstance(s, Oracle) and _is_movable(s)]
+    movable_annotators = [a for a in annotators if _is_movable(a)]
     system_blueprints = {id(s): _blueprint(f"system '{s.name}'", s) for s in movable_systems}
     annotator_blueprints = {id(a): _blueprint(f"annotator '{a.name}'", a) for a in movable_annotators}
 
@@ -91,17 +89,20 @@ def _import_ray() -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        return import_module("ray")
+        import ray
     except ImportError as error:
         raise NotInstalled("--executor ray needs ray: pip install 'echat-eval[ray]'") from error
+    module: ModuleType = ray
+    return module
 
 
-def _is_movable(owner: System | Annotator, call: Callable[..., object]) -> bool:
-    """Return whether copies of a system or annotator, called by `call`, may run on workers."""
-    if isinstance(owner, RunsInDriver) and owner.runs_here:
-        return False
+def _is_movable(owner: System | Oracle | Annotator) -> bool:
+    """Return whether copies of a system or annotator may run on workers."""
+    if isinstance(owner, Oracle) or (isinstance(owner, RunsInDriver) and owner.runs_here):
+        return False  # an oracle sees the gold labels
     if isinstance(owner, Billed) and owner.billed_client is not None:  # the driver counts its cost
         return False
+    call = owner.respond if isinstance(owner, System) else owner.annotate
     return not inspect.iscoroutinefunction(call)
 
 
