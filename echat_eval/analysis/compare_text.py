@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from echat_eval.io.display import printable
+
 if TYPE_CHECKING:
     from echat_eval.analysis.compare import ComparedMetric, Comparison
     from echat_eval.analysis.trend import Trend
@@ -22,12 +24,15 @@ def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
         flips: how many worsened samples to list.
     """
     mark = MARK if comparison.unlike else ""
-    lines = [f"{_plain(comparison.candidate)} minus {_plain(comparison.baseline)}; above 0 is better{mark}"]
+    lines = [
+        f"{printable(comparison.candidate)} minus {printable(comparison.baseline)}; above 0 is better{mark}"
+    ]
     for metric in dict.fromkeys(cell.metric for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.metric == metric]
         lines += [
             "",
-            f"{_plain(metric):<28} difference  95 % interval       p adj.  won  lost  tied     n  clusters",
+            f"{printable(metric):<28} difference  95 % interval       p adj."
+            "  won  lost  tied     n  clusters",
         ]
         lines += [_line(cell, mark) for cell in cells if cell.part != "slice"]
         if any(cell.part == "slice" for cell in cells):
@@ -40,12 +45,13 @@ def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
             f"{len(worse)} samples are worse, {len(comparison.flips) - len(worse)} better; worst first",
         ]
         lines += [
-            f"  {_plain(flip.task)}/{_plain(flip.sample_id)}  {flip.before:g} -> {flip.after:g}{mark}"
+            f"  {printable(flip.task)}/{printable(flip.sample_id)}  {flip.before:g} -> {flip.after:g}{mark}"
             for flip in worse[:flips]
         ]
-    lines += ["", *(f"note: {_plain(note)}" for note in comparison.notes)]
+    lines += ["", *(f"note: {printable(note)}" for note in comparison.notes)]
     lines += [
-        f"†  not comparable, shown because --anyway is set: {_plain(reason)}" for reason in comparison.unlike
+        f"†  not comparable, shown because --anyway is set: {printable(reason)}"
+        for reason in comparison.unlike
     ]
     return lines
 
@@ -55,19 +61,19 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
     mark, lines = MARK if marked else "", []
     for trend in trends:
         if trend.task is None:
-            lines += ["", f"{_plain(trend.metric)}: {' -> '.join(_plain(name) for name in trend.runs)}"]
+            lines += ["", f"{printable(trend.metric)}: {' -> '.join(printable(name) for name in trend.runs)}"]
         slope = trend.slope
         interval = "cannot tell" if slope.low is None else f"[{slope.low:+.2f}, {slope.high:+.2f}]"
         means = " -> ".join(f"{mean:.2f}" for mean in trend.means)
         lines.append(
-            f"  {_plain(trend.task or 'all tasks'):<24} {means}; {slope.value:+.2f} per run {interval}, "
+            f"  {printable(trend.task or 'all tasks'):<24} {means}; {slope.value:+.2f} per run {interval}, "
             f"{slope.n} samples, {slope.clusters} clusters{mark}"
         )
     return lines
 
 
 def _line(cell: ComparedMetric, mark: str) -> str:
-    name = f"  {_plain(cell.name):<26}"
+    name = f"  {printable(cell.name):<26}"
     if cell.difference is None or cell.low is None or cell.high is None:
         value = "" if cell.difference is None else f"{cell.difference.value:+10.2f}"
         return f"{name} {value:>10}  cannot tell: {cell.why or 'missing values'}{mark}"
@@ -79,8 +85,3 @@ def _line(cell: ComparedMetric, mark: str) -> str:
         f"{name} {cell.difference.value:+10.2f}  {span:<18} {p:>7} {shares} {cell.n:6d} {cell.clusters:6d}"
         f"{gap}{mark}"
     )
-
-
-def _plain(text: str) -> str:
-    """Return text without control characters; names come from data."""
-    return "".join(c if c.isprintable() else "�" for c in text)

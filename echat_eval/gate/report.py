@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from echat_eval.gate.decide import blocks
+from echat_eval.io.display import markdown_text, printable
 
 if TYPE_CHECKING:
     from echat_eval.gate.decision import Decision
@@ -54,19 +55,20 @@ def to_junit(decision: Decision) -> str:
 def to_markdown(decision: Decision) -> str:
     """Return the summary for a pull request."""
     lines = [f"## {_MARK[decision.outcome]} EChat-eval gate: {decision.title}", ""]
-    lines += [_cell(_headline(decision)), ""]
+    lines += [markdown_text(_headline(decision)), ""]
     if decision.reasons:
-        lines += ["**Why**", "", *(f"- {_cell(reason)}" for reason in decision.reasons), ""]
+        lines += ["**Why**", "", *(f"- {markdown_text(reason)}" for reason in decision.reasons), ""]
     if decision.warnings:
-        lines += ["**Notes**", "", *(f"- {_cell(warning)}" for warning in decision.warnings), ""]
+        lines += ["**Notes**", "", *(f"- {markdown_text(warning)}" for warning in decision.warnings), ""]
     lines += [
         "| rule | state | difference or level | adjusted p | samples | clusters |",
         "|---|---|---|---|---|---|",
     ]
     for rule in decision.rules:
         p = "" if rule.p is None else f"{rule.p:.2g}"
+        numbers = markdown_text(_numbers(rule) + _detail(rule))
         lines.append(
-            f"| {_cell(rule.name)} | {rule.state} | {_cell(_numbers(rule) + _detail(rule))} | {p} "
+            f"| {markdown_text(rule.name)} | {rule.state} | {numbers} | {p} "
             f"| {rule.n} | {rule.clusters or ''} |"
         )
     return "\n".join(lines) + "\n"
@@ -75,8 +77,8 @@ def to_markdown(decision: Decision) -> str:
 def to_lines(decision: Decision) -> list[str]:
     """Return the lines for a terminal: outcome, primary difference, reasons, warnings."""
     lines = [f"{decision.title}: {_headline(decision)}"]
-    lines += [f"  because  {_plain(reason)}" for reason in decision.reasons]
-    lines += [f"  note     {_plain(warning)}" for warning in decision.warnings]
+    lines += [f"  because  {printable(reason)}" for reason in decision.reasons]
+    lines += [f"  note     {printable(warning)}" for warning in decision.warnings]
     return lines
 
 
@@ -118,13 +120,3 @@ def _detail(rule: RuleResult) -> str:
 
 def _xml(text: str) -> str:
     return _NOT_XML.sub("�", text)
-
-
-def _plain(text: str) -> str:
-    """Return text without control characters; names come from data."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
-def _cell(text: str) -> str:
-    """Return text escaped for a Markdown cell."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(_plain(text).split()))

@@ -16,7 +16,9 @@ from echat_eval.io.audio import audio_ref, read_mono
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import write_rows
+from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.labels import CUES
+from echat_eval.task.row import MAX_ID_CHARACTERS, is_id
 
 __all__ = ["Imported", "write_task"]
 
@@ -112,9 +114,12 @@ def _sample_row(draft: Draft, out: Path, ids: set[str]) -> dict[str, Any] | Refu
 
     if draft.id in ids:
         return refuse("a second row with this id")
-    bad_id = not draft.id.isprintable() or draft.id != draft.id.strip() or not 1 <= len(draft.id) <= 200
-    if bad_id or any(len(text) > 20_000 for text in (draft.transcript, *draft.references)):
-        return refuse("its id or a text is longer than 200 or 20,000 characters, or not printable")
+    texts = (draft.transcript, *draft.references)
+    if not is_id(draft.id) or any(len(text) > MAX_TEXT_CHARACTERS for text in texts):
+        return refuse(
+            f"its id or a text is longer than {MAX_ID_CHARACTERS} or {MAX_TEXT_CHARACTERS:,} characters, "
+            "or not printable"
+        )
     row: dict[str, Any] = {
         "id": draft.id,
         "transcript": draft.transcript,

@@ -41,7 +41,8 @@ __all__ = [
     "whole",
 ]
 
-#: Length limit of one text in a file, and of a transcript that scorers compare.
+#: Length limit of one text in a file, and of a text that scorers compare: counting the errors of a longer
+#: one would take hours.
 MAX_TEXT_CHARACTERS = 20_000
 _MAX_SHOWN = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")

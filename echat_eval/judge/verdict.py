@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import JudgeFailure
+from echat_eval.io.display import one_line
 from echat_eval.io.jsonl import loads
 
 if TYPE_CHECKING:
@@ -131,5 +132,4 @@ def voice_score(judge: Judge, verdict: Verdict) -> float | None:
 
 
 def _shown(answer: str) -> str:
-    line = " ".join(answer.split())
-    return repr(line if len(line) <= 80 else line[:79] + "…")
+    return repr(one_line(answer, 80))

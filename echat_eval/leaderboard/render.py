@@ -7,21 +7,24 @@ import io
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, one_line
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
-from echat_eval.records import STATES
+from echat_eval.records import ROLES, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from echat_eval.leaderboard.published import Published
-    from echat_eval.records import Metric
+    from echat_eval.records import Metric, SystemRole
 
 __all__ = [
     "MARK",
     "PROXY_NOTE",
+    "PROXY_TITLE",
+    "by_role",
     "cell_text",
     "csv_text",
     "markdown",
@@ -94,31 +97,31 @@ def _number(value: float, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def by_role(board: Leaderboard, metric: Metric) -> dict[SystemRole, list[str]]:
+    """Return role -> systems, best mean over all tasks first, systems without a mean last."""
+
+    def sort_key(system: str) -> tuple[float, str]:
+        summary = board.summaries.get((system, OVERALL, metric.name))
+        if summary is None or summary.estimate is None:
+            return float("inf"), system
+        return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
+
+    return {
+        role: sorted((s for s, board_role in board.roles.items() if board_role == role), key=sort_key)
+        for role in ROLES
+    }
+
+
 def rows_of(board: Leaderboard, metric: Metric) -> Iterator[tuple[str, str, list[Summary | None]]]:
     """Yield system, role and one summary per column (all, then each task), best first within a role."""
-    for role in MARK:
-        systems = [name for name, board_role in board.roles.items() if board_role == role]
-        for name in sorted(systems, key=lambda s: _sort_key(board, s, metric)):
+    for role, systems in by_role(board, metric).items():
+        for name in systems:
             columns = (OVERALL, *board.tasks)
             yield name, role, [board.summaries.get((name, task, metric.name)) for task in columns]
 
 
-def _sort_key(board: Leaderboard, system: str, metric: Metric) -> tuple[float, str]:
-    summary = board.summaries.get((system, OVERALL, metric.name))
-    if summary is None or summary.estimate is None:
-        return float("inf"), system
-    return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
-
-
 def _heading(board: Leaderboard) -> list[str]:
     return ["all", *(board.titles.get(task, task) for task in board.tasks)]
-
-
-def _md(text: str) -> str:
-    """Return text escaped for a Markdown table."""
-    for character in "\\`*_{}[]#|~$":
-        text = text.replace(character, "\\" + character)
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
 
 
 def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
@@ -131,8 +134,10 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     lines.append("| " + " | ".join(titles) + " |")
     lines.append("|---|" + "--:|" * (len(titles) - 1))
     for name, role, cells in other_rows(board):
-        lines.append(f"| {_md(name)}{MARK[role]} | " + " | ".join(cells) + " |")
-    lines += ["", *reading_notes(board)]
+        lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
+    lines += ["", READING]
+    if board.headline.proxy:
+        lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
     for table in published or []:
         lines += ["", *published_lines(table)]
     return "\n".join(lines) + "\n"
@@ -166,12 +171,12 @@ def metric_title(metric: Metric) -> str:
 
 def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
     lines = [f"**{metric_title(metric)}**, mean and 95 % interval", ""]
-    lines.append("| rank | system | " + " | ".join(map(_md, _heading(board))) + " |")
+    lines.append("| rank | system | " + " | ".join(map(markdown_text, _heading(board))) + " |")
     lines.append("|--:|---|" + "--:|" * (len(board.tasks) + 1))
     for name, role, summaries in rows_of(board, metric):
         rank = str(board.ranks.get(name, "?")) if role == "system" else ""
         cells = [cell_text(summary, metric) for summary in summaries]
-        lines.append(f"| {rank} | {_md(name)}{MARK[role]} | " + " | ".join(cells) + " |")
+        lines.append(f"| {rank} | {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -181,6 +186,7 @@ READING = (
     "{a..b}: the mean with the missing rows at their worst and best. [no spread]: every value is the same, "
     "so the variation is unknown."
 )
+PROXY_TITLE = "Meaning and limits of these numbers"
 #: Meaning and limits of a proxy headline; printed under every leaderboard with one.
 PROXY_NOTE = (
     "Cue contrast is how much better a reply fits its own sample than the samples with the same words in "
@@ -193,10 +199,7 @@ PROXY_NOTE = (
 
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
-    notes = [READING]
-    if board.headline.proxy:
-        notes += ["", f"**Meaning and limits of these numbers.** {PROXY_NOTE}"]
-    return notes
+    return [READING, *([f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else [])]
 
 
 def published_lines(table: Published) -> list[str]:
@@ -211,7 +214,7 @@ def published_lines(table: Published) -> list[str]:
     lines += ["| system † | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
     for row in table.rows:
         cells = ["-" if value is None else str(value) for value in row["values"]]
-        lines.append(f"| {_md(row['system'])} † | " + " | ".join(cells) + " |")
+        lines.append(f"| {markdown_text(row['system'])} † | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -301,7 +304,9 @@ def plot(board: Leaderboard, path: Path) -> None:
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # "$" would start a formula.
-    labels = [_shortened(name.replace("$", r"\$")) + MARK[role] for name, role, _ in rows]
+    labels = [
+        one_line(name, FIGURE_NAME_CHARACTERS).replace("$", r"\$") + MARK[role] for name, role, _ in rows
+    ]
     panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
     panels[0][0].invert_yaxis()
     figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)
@@ -314,10 +319,6 @@ def plot(board: Leaderboard, path: Path) -> None:
 def _digest(board: Leaderboard) -> str:
     """Return the hash of everything that the plot of a board shows."""
     return digest("plot", [csv_text(board), _heading(board), metric_title(board.headline)])
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
 
 
 def write_files(board: Leaderboard, folder: Path, published: list[Published] | None = None) -> list[Path]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
+from echat_eval.leaderboard.render import by_role
 from echat_eval.report.figure_style import legend_below, shown_name
-from echat_eval.report.tables import by_role
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.attribution import Share

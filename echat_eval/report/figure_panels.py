@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import MARK, metric_title
+from echat_eval.leaderboard.render import MARK, by_role, metric_title
 from echat_eval.report.figure_style import legend_below, look_of, shown_name
-from echat_eval.report.tables import by_role, tasks_of
+from echat_eval.report.tables import tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

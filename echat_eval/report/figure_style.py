@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,8 +41,6 @@ _COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "++++", "----")
-#: Maximum characters of a name in a figure.
-MAX_NAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +82,11 @@ def shown_name(name: str, font: str | None) -> str:
     >>> shown_name("系统 one", None)
     'U+7CFB U+7EDF one'
     """
-    line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    short = line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+    short = one_line("".join(c if c.isprintable() else " " for c in name), FIGURE_NAME_CHARACTERS)
     if font is not None or not needs_chinese(short):
         return short
     escaped = "".join(f"U+{ord(c):04X} " if needs_chinese(c) else c for c in short)
-    escaped = " ".join(escaped.split())
-    return escaped if len(escaped) <= MAX_NAME else escaped[: MAX_NAME - 1] + "…"
+    return one_line(escaped, FIGURE_NAME_CHARACTERS)
 
 
 @contextmanager

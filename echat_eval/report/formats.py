@@ -8,14 +8,12 @@ import re
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.display import TABLE_NAME_CHARACTERS, markdown_text, one_line
 
 if TYPE_CHECKING:
     from echat_eval.report.cells import Table, TableCell
 
-__all__ = ["MAX_NAME", "csv_text", "latex", "latex_text", "markdown", "shortened"]
-
-#: Maximum characters of a name in a printed table; CSV keeps the full name.
-MAX_NAME = 48
+__all__ = ["csv_text", "latex", "latex_text", "markdown", "shortened"]
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -61,9 +59,8 @@ _HEAD = r"""% Made by echat-eval report. Compiles alone, or by \input under book
 
 
 def shortened(name: str) -> str:
-    """Return a name on one line, of at most MAX_NAME characters."""
-    line = " ".join(name.split())
-    return line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+    """Return a name for a printed table."""
+    return one_line(name, TABLE_NAME_CHARACTERS)
 
 
 def latex_text(text: str) -> str:
@@ -118,31 +115,25 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}", r"\EChatEnd", ""])
 
 
-def _md(text: str) -> str:
-    for character in "\\`*_{}[]<>#|~$":
-        text = text.replace(character, "\\" + character)
-    return " ".join(text.split())
-
-
 def _md_cell(cell: TableCell) -> str:
     number, space, rest = cell.text.partition(" ")
-    text = _md(number)
+    text = markdown_text(number)
     text = f"**{text}**" if cell.mark == "best" else f"<u>{text}</u>" if cell.mark == "second" else text
-    return text + space + _md(rest)
+    return text + space + markdown_text(rest)
 
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown; the title of a block is a separate row."""
-    lines = [f"**{_md(table.caption)}**", ""]
-    lines.append("| " + " | ".join(_md(c) for c in (table.stub, *table.columns)) + " |")
+    lines = [f"**{markdown_text(table.caption)}**", ""]
+    lines.append("| " + " | ".join(markdown_text(c) for c in (table.stub, *table.columns)) + " |")
     lines.append("|---|" + "--:|" * len(table.columns))
     for block in table.blocks:
         if block.title:
-            lines.append(f"| *{_md(block.title)}* |" + " |" * len(table.columns))
+            lines.append(f"| *{markdown_text(block.title)}* |" + " |" * len(table.columns))
         for row in block.rows:
-            label = _md(shortened(row.label)) + (" †" if block.published else "")
+            label = markdown_text(shortened(row.label)) + (" †" if block.published else "")
             lines.append("| " + " | ".join([label, *map(_md_cell, row.cells)]) + " |")
-    return "\n".join([*lines, "", *(line for note in table.notes for line in (_md(note), ""))])
+    return "\n".join([*lines, "", *(line for note in table.notes for line in (markdown_text(note), ""))])
 
 
 def csv_text(table: Table) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.io.display import one_line
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
@@ -124,7 +125,7 @@ def index_data(runs: MergedRuns) -> dict[str, Any]:
             [
                 tasks[sample.task],
                 sample.id,
-                _short(sample.transcript),
+                one_line(sample.transcript, PREVIEW),
                 dict(sample.cues),
                 sample.language,
                 sample.source,
@@ -149,11 +150,6 @@ def index_data(runs: MergedRuns) -> dict[str, Any]:
 
 def _letters(rows: Sequence[Score | Response | None]) -> str:
     return "".join("." if row is None else LETTERS[row.state] for row in rows)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= PREVIEW else line[: PREVIEW - 1] + "…"
 
 
 def detail_data(

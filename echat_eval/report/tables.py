@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import MARK, cell_text, metric_title
+from echat_eval.leaderboard.render import MARK, by_role, cell_text, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 
@@ -29,10 +29,6 @@ __all__ = [
     "text_judge",
     "understanding_table",
 ]
-
-#: Roles of systems, in the order of blocks.
-ROLES = ("system", "floor", "ceiling")
-
 
 MARK_NOTE = (
     "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
@@ -55,21 +51,6 @@ def summary_cell(summary: Summary | None, metric: Metric, system: str, column: s
         return TableCell(text=text, state=state, sources=sources)
     e = summary.estimate
     return TableCell(text=text, value=e.value, low=e.low, high=e.high, sources=sources)
-
-
-def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
-    """Return role -> systems, best mean over all tasks first, systems without a mean last."""
-
-    def sort_key(system: str) -> tuple[float, str]:
-        summary = board.summaries.get((system, OVERALL, metric.name))
-        if summary is None or summary.estimate is None:
-            return float("inf"), system
-        return (-1 if metric.higher_is_better else 1) * summary.estimate.value, system
-
-    return {
-        role: sorted((s for s, board_role in board.roles.items() if board_role == role), key=sort_key)
-        for role in ROLES
-    }
 
 
 def tasks_of(runs: MergedRuns) -> list[str]:

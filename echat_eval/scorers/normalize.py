@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["CHARACTER_LANGUAGES", "MAX_TEXT", "NORMALISER", "characters", "normalised", "words"]
+__all__ = ["CHARACTER_LANGUAGES", "NORMALISER", "characters", "normalised", "words"]
 
 #: Part of fingerprints and reports; rename it with any change of the rule below.
 NORMALISER = "echat-norm-1"
 #: Languages written without spaces: error rates count characters.
 CHARACTER_LANGUAGES = frozenset({"zh", "yue", "ja", "th"})
-#: Characters; counting the errors of a longer text would take hours.
-MAX_TEXT = 20_000
 
 _APOSTROPHES = frozenset("'’‘ʼ`´")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import fingerprint_of
+from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.records import Metric
 from echat_eval.scorers.error_rate import count_edits
-from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
+from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, NORMALISER, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +91,9 @@ class TranscriptionConsistency:
         return self._count(case, metric, reply.text, str(annotation.values["hypothesis"]))
 
     def _count(self, case: Case, metric: Metric, text: str, hypothesis: str) -> Score:
-        if max(len(text), len(hypothesis)) > MAX_TEXT:
+        if max(len(text), len(hypothesis)) > MAX_TEXT_CHARACTERS:
             longest = max(len(text), len(hypothesis))
-            reason = f"unscored: {longest:,} characters; at most {MAX_TEXT:,} are compared"
+            reason = f"unscored: {longest:,} characters; at most {MAX_TEXT_CHARACTERS:,} are compared"
             return case.score(metric, "not applicable", reason=reason)
         reference_words = words(text, case.sample.language)
         if not reference_words:

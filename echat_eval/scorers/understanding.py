@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import digest
+from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.labels import ALIASES, LABELS, UNKNOWN, is_right
 from echat_eval.records import Metric
 from echat_eval.scorers.error_rate import count_edits
-from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, MAX_TEXT, NORMALISER, words
+from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, NORMALISER, words
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:
@@ -146,8 +147,10 @@ class Understanding:
         state, answer = words_or_state(case)
         if state != "value":
             return case.score(metric, state, weight=weight, reason=answer)
-        if len(answer) > MAX_TEXT:
-            reason = f"the answer has {len(answer):,} characters; a transcript has at most {MAX_TEXT:,}"
+        if len(answer) > MAX_TEXT_CHARACTERS:
+            reason = (
+                f"the answer has {len(answer):,} characters; a transcript has at most {MAX_TEXT_CHARACTERS:,}"
+            )
             return case.score(metric, "failed", weight=weight, reason=reason)
         hypothesis = words(answer, case.sample.language)
         counts = count_edits(reference, hypothesis)
@@ -161,6 +164,6 @@ class Understanding:
             return case.score(metric, state, reason=answer)
         reply = case.response.reply
         perceived = reply.perceived.get(cue) if reply is not None else None
-        answered = perceived or named_label(cue, answer[:MAX_TEXT]) or UNKNOWN
+        answered = perceived or named_label(cue, answer[:MAX_TEXT_CHARACTERS]) or UNKNOWN
         evidence = {"label": gold, "answered": answered}
         return case.score(metric, "value", value=100.0 * is_right(gold, answered), evidence=evidence)

@@ -33,14 +33,15 @@ if TYPE_CHECKING:
     from echat_eval.records import AudioRef
     from echat_eval.task.faults import FaultList
 
-__all__ = ["LANGUAGES", "RowReader"]
+__all__ = ["LANGUAGES", "MAX_ID_CHARACTERS", "RowReader", "is_id"]
 
 #: BCP 47 primary tags of the languages supported by texts, judges and recognisers.
 LANGUAGES: tuple[str, ...] = ("en", "zh")
 MAX_ID_CHARACTERS = 200
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
+    """Return whether a value is printable text of at most `MAX_ID_CHARACTERS`, without outer spaces."""
     return (
         is_text(value) and len(value) <= MAX_ID_CHARACTERS and value.isprintable() and value == value.strip()
     )
@@ -51,7 +52,7 @@ _TURNS = list_of(mapping_of(ANYTHING, "an object"), "a list of objects").optiona
 _PATH = text("a path inside the task's folder")
 _ROW = Schema(
     {
-        "id": Rule(_is_id, f"printable text of 1 to {MAX_ID_CHARACTERS} characters"),
+        "id": Rule(is_id, f"printable text of 1 to {MAX_ID_CHARACTERS} characters"),
         "audio": _PATH,
         "audio_sha256": SHA256,
         "transcript": TEXT,

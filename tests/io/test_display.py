@@ -1,0 +1,56 @@
+"""Names from data are escaped and shortened by one function each, whatever prints them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import echat_eval
+from echat_eval.analysis.compare_text import printable as compare_printable
+from echat_eval.gate import report as gate_report
+from echat_eval.io.display import (
+    FIGURE_NAME_CHARACTERS,
+    TABLE_NAME_CHARACTERS,
+    markdown_text,
+    one_line,
+    printable,
+)
+from echat_eval.leaderboard import render
+from echat_eval.report import figure_style, formats
+
+PACKAGE = Path(echat_eval.__file__).parent
+HOSTILE = "a|b\n\x1b[31m<script>*x*_y_[z](u)`q`~s~ $m$ & #1 {}\\ ![i](j)"
+
+
+def test_markdown_text_is_one_cell_without_markup_or_control_characters() -> None:
+    escaped = markdown_text(HOSTILE)
+    assert "\n" not in escaped
+    assert "\x1b" not in escaped
+    assert "<" not in escaped
+    assert not re.search(r"(?<!\\)[|*_`~\[\]$#{}]", escaped.replace("\\\\", ""))
+
+
+def test_every_markdown_writer_uses_it() -> None:
+    assert gate_report.markdown_text is render.markdown_text is formats.markdown_text is markdown_text  # type: ignore[attr-defined]
+    assert gate_report.printable is compare_printable is printable  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("length", [1, 23, 24, 25, 47, 48, 49, 500])
+def test_names_have_the_same_limit_in_every_figure_and_table(length: int) -> None:
+    name = "n" * length
+    assert figure_style.shown_name(name, None) == one_line(name, FIGURE_NAME_CHARACTERS)
+    assert formats.shortened(name) == one_line(name, TABLE_NAME_CHARACTERS)
+    assert len(one_line(name, FIGURE_NAME_CHARACTERS)) == min(length, FIGURE_NAME_CHARACTERS)
+
+
+# concurrency/retry.py is on the floor of io and may not import it.
+def test_no_other_module_cuts_text_with_an_ellipsis() -> None:
+    copies = [
+        f"{path.relative_to(PACKAGE)}:{number}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"\[:.*\] \+ \"…\"", line) and path.name not in {"display.py", "retry.py"}
+    ]
+    assert copies == []
