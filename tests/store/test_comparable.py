@@ -1,0 +1,77 @@
+"""Which runs may be compared: `leaderboard`, `report`, `compare` and `gate` ask one function."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.analysis import load_run
+from echat_eval.analysis.compare import require_comparable
+from echat_eval.errors import BadData, UsageError
+from echat_eval.gate.accept import provenance
+from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.report.runs import merge_runs
+from echat_eval.store.comparable import refuse_duplicate_systems, version_differences
+from echat_eval.store.run_folder import RunFolder
+from tests.support.scripted_world import make_run, make_task, scripted_system
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
+    """Return three runs of one task; the second and third have scorers of other versions."""
+    root = tmp_path_factory.mktemp("comparable")
+    task = make_task(root / "tasks", "emotion", 2)
+    found = [make_run(root / name, [task], [scripted_system(name, 0.5)]) for name in ("a", "b", "c")]
+    for folder, fingerprint in zip(found[1:], ("1" * 64, "2" * 64), strict=True):
+        path = folder.path / "manifest.json"
+        manifest = json.loads(path.read_text())
+        (scorer,) = manifest["scorers"].values()
+        scorer["fingerprint"] = fingerprint
+        path.write_text(json.dumps(manifest))
+    return found
+
+
+def sentences(error: BaseException | str) -> set[str]:
+    text = str(error).partition("not comparable: ")[2].partition(". Run one of them again")[0]
+    assert text, error
+    return set(text.split("; "))
+
+
+def test_every_command_gives_the_same_reasons(folders: list[RunFolder]) -> None:
+    runs = [load_run(str(folder.path)) for folder in folders]
+    expected = set(version_differences([(run.name, run.hashes) for run in runs]))
+    assert len(expected) == 3  # a and b, a and c, and b and c, which differ from each other
+    with pytest.raises(BadData) as on_leaderboard:
+        build_leaderboard(folders)
+    with pytest.raises(BadData) as in_report:
+        merge_runs(folders)
+    with pytest.raises(UsageError) as in_compare:
+        require_comparable(runs, anyway=False)
+    assert sentences(on_leaderboard.value) == sentences(in_report.value) == expected
+    assert sentences(in_compare.value) == expected
+    assert set(require_comparable(runs, anyway=True)) == expected
+
+
+def test_the_gate_blocks_for_the_same_reason(folders: list[RunFolder]) -> None:
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    candidate, baseline = (load_run(str(folder.path)) for folder in folders[:2])
+    policy: Any = SimpleNamespace(max_age_days=None, metrics={}, latency={})
+    blockers = provenance(candidate, baseline, policy, now=datetime.now(UTC)).blockers
+    assert list(blockers) == version_differences(
+        [(candidate.name, candidate.hashes), (baseline.name, baseline.hashes)]
+    )
+
+
+def test_what_only_one_run_has_does_not_make_them_differ() -> None:
+    assert version_differences([("a", {("tasks", "x"): "1"}), ("b", {("tasks", "y"): "2"})]) == []
+    assert version_differences([("a", {("tasks", "x"): "1"}), ("b", {("scorers", "x"): "2"})]) == []
+
+
+def test_a_system_in_two_runs_is_refused_with_the_spec_that_renames_it(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"two runs have a system 'mine': a and c; .*NEW=c:mine"):
+        refuse_duplicate_systems([("a", ["mine"]), ("b", ["yours"]), ("c", ["mine"])])
