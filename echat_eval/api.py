@@ -8,7 +8,9 @@ A notebook and the command line call the same functions. Arguments take names, s
 ...         "canned", tasks="emotion", limit=4, annotators="acoustics", scorers="outcome", out=folder
 ...     )
 ...     run.scores()[["sample_id", "metric", "state", "cue_emotion"]].head(2)
-x
+  sample_id   metric  state cue_emotion
+0    563r7x   failed  value       happy
+1    563r7x  seconds  value       happy
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare_runs import compare_runs
 from echat_eval.analysis.frames import check_table, one_system
+from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import Run as ScoredSystem
 from echat_eval.analysis.runs import load_run as load_scored_system
 from echat_eval.errors import UsageError
@@ -391,8 +394,7 @@ def _one_system(run: Run | str | Path | pd.DataFrame, location: str) -> ScoredSy
         return load_scored_system(str(run))
     if not hasattr(run, "columns"):
         raise UsageError(f"{location}: got {type(run).__name__}; expected a run, a path or a data frame")
-    extra = [name for name in run.columns if name == "reason" or str(name).startswith("cue_")]
-    frame = one_system(check_table(run.drop(columns=extra), location=location), location=location)
+    frame = one_system(check_table(long_table(run), location=location), location=location)
     return ScoredSystem(name=location, system=frame["system"].iloc[0], frame=frame)
 
 

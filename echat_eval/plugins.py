@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
-from echat_eval.io.hashing import sha256_of
 
 __all__ = [
     "COUNTS",
@@ -153,7 +152,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 
 def _import_file(kind: str, spec: str, path: Path) -> types.ModuleType:
-    name = f"{path.stem}_{sha256_of(str(path))[:8]}"
+    name = "file_" + re.sub(r"\W", lambda match: f"_{ord(match[0]):x}_", str(path))
     if name in sys.modules:
         return sys.modules[name]
     found = importlib.util.spec_from_file_location(name, path)

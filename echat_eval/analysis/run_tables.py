@@ -4,10 +4,11 @@ Every table but `samples_table` starts with `system`, `task` and `sample_id`, an
 facts of the sample, `SAMPLE_COLUMNS`, and one column `cue_<name>` per cue with the gold label (None if the
 sample does not have the cue):
 
-    cluster         samples with the same number vary together: they share a speaker, a transcript or a
-                    contrast group
+    speaker_cluster     samples with the same number have the same speaker
+    sentence_cluster    samples with the same number share a transcript or, within a task, a contrast group;
+                        samples that share either cluster vary together
     speaker, transcript, contrast_group, language, source       as in `Sample`
-    label           the gold label that macro means average over; None if the sample has several cues
+    label               the gold label that macro means average over; None if the sample has several cues
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pandas as pd
 from echat_eval.io.jsonl import read_rows
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, JudgeEvidence
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import units_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,13 +31,23 @@ if TYPE_CHECKING:
 __all__ = [
     "SAMPLE_COLUMNS",
     "annotations_table",
+    "long_table",
     "responses_table",
     "samples_table",
     "scores_table",
     "verdicts_table",
 ]
 
-SAMPLE_COLUMNS = ("cluster", "speaker", "transcript", "contrast_group", "language", "source", "label")
+SAMPLE_COLUMNS = (
+    "speaker_cluster",
+    "sentence_cluster",
+    "speaker",
+    "transcript",
+    "contrast_group",
+    "language",
+    "source",
+    "label",
+)
 _IDENT = ("system", "task", "sample_id")
 
 
@@ -155,6 +166,13 @@ def scores_table(run: RunFolder) -> pd.DataFrame:
     return frame.astype({"value": float, "weight": float})
 
 
+def long_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns that `scores_table` adds to those of a long table (see `frames`)."""
+    own = ("reason", "speaker_cluster", "sentence_cluster")
+    added = [name for name in frame.columns if name in own or str(name).startswith("cue_")]
+    return frame.drop(columns=added)
+
+
 def verdicts_table(run: RunFolder) -> pd.DataFrame:
     """Return one row per score that a judge gave on a reply, and repeat; one row for a score without verdict.
 
@@ -230,9 +248,11 @@ def _frame(
     """Return rows as a frame with the columns `ident` and `own`, and the facts of the samples."""
     samples = run.samples()
     cues = list(dict.fromkeys(cue for sample in samples for cue in sample.cues))
+    units = units_of(samples)
     facts = {
         (sample.task, sample.id): {
-            "cluster": cluster,
+            "speaker_cluster": unit.speaker,
+            "sentence_cluster": unit.sentence,
             "speaker": sample.speaker,
             "transcript": sample.transcript,
             "contrast_group": sample.contrast_group,
@@ -241,7 +261,8 @@ def _frame(
             "label": gold_label(sample.cues, sample.asks),
             **{f"cue_{cue}": sample.cues.get(cue) for cue in cues},
         }
-        for sample, cluster in zip(samples, clusters_of(samples), strict=True)
+        for sample in samples
+        for unit in (units[sample.task, sample.id],)
     }
     columns = [*ident, *own, *SAMPLE_COLUMNS, *(f"cue_{cue}" for cue in cues)]
     merged = [{**row, **facts[row["task"], row["sample_id"]]} for row in rows]

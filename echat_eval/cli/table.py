@@ -9,6 +9,7 @@ from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import (
     MARK,
     PROXY_NOTE,
+    PROXY_TITLE,
     cell_text,
     metric_title,
     other_rows,
@@ -53,7 +54,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     console.print(_by_task(board))
     console.print(_others(board))
     if board.headline.proxy:
-        console.print(f"Meaning and limits of these numbers: {PROXY_NOTE}", highlight=False, markup=False)
+        console.print(f"{PROXY_TITLE}: {PROXY_NOTE}", highlight=False, markup=False)
 
 
 def _table(title: str) -> Table:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.leaderboard.published import Published
-    from echat_eval.records import Metric, SystemRole
+    from echat_eval.records import Metric
 
 __all__ = [
     "MARK",
@@ -97,7 +97,7 @@ def _number(value: float, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def by_role(board: Leaderboard, metric: Metric) -> dict[SystemRole, list[str]]:
+def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
     """Return role -> systems, best mean over all tasks first, systems without a mean last."""
 
     def sort_key(system: str) -> tuple[float, str]:

@@ -80,7 +80,7 @@ class LeaderboardView:
         parts.append(self._headline_frame().to_html(index=False, escape=True, border=0))
         parts.append("<p>Other measures, over all tasks</p>")
         parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
-        parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes) if note]
+        parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes)]
         # The class keeps dollar signs in names from being shown as formulas.
         return "\n".join(['<div class="tex2jax_ignore mathjax_ignore">', *parts, "</div>"])
 

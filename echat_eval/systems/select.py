@@ -38,7 +38,7 @@ def select_systems(given: Any) -> list[System | Oracle]:
 
 def _system(spec: PartSpec) -> System | Oracle:
     if isinstance(spec.part, str):
-        if spec.part.endswith((".yaml", ".yml")):
+        if spec.part.endswith((".yaml", ".yml")) and ":" not in spec.part:
             raise UsageError(
                 f"{spec.part}: experiment files cannot be read yet; give systems, tasks and judges as "
                 "arguments"
