@@ -106,8 +106,9 @@ def gold_label(cues: Mapping[str, str], asks: str | None) -> str | None:
     >>> gold_label({"age": "old", "emotion": "sad"}, None) is None
     True
     """
-    asked = cues.get(asks) if asks is not None else None
-    return asked or (next(iter(cues.values())) if len(cues) == 1 else None)
+    if asks is not None and asks in cues:
+        return cues[asks]
+    return next(iter(cues.values())) if len(cues) == 1 else None
 
 
 def check_label(cue: str, label: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.labels import LABELS, UNKNOWN, is_right
@@ -117,7 +117,7 @@ def perceptions_of(
     samples: Mapping[tuple[str, str], Sample],
     responses: Mapping[tuple[str, str, str], Response],
     scores: Iterable[Score],
-    clusters: Mapping[tuple[str, str], Hashable],
+    clusters: Mapping[Any, Hashable],
     *,
     oracles: Collection[str] = (),
 ) -> Perceptions:

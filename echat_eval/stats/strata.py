@@ -21,7 +21,7 @@ def label_strata(labels: Sequence[str | None]) -> NDArray[np.int64]:
 
     Samples with the same gold label are one stratum, in whichever task they are. So a macro recall over
     several tasks is the mean over labels of the recall within each label, and a label counts once, however
-    many tasks have it. Labels of several cues are told apart by their names alone: "other" is one label.
+    many tasks have it. Labels of several cues with the same name, such as "other", are one label.
 
     Args:
         labels: (samples,) gold labels.

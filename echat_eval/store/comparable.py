@@ -17,8 +17,8 @@ def version_differences(runs: Sequence[tuple[str, Mapping[tuple[str, str], str]]
     """Return one sentence for every task, scorer and annotator whose version differs between two runs.
 
     Args:
-        runs: name of each run, and (kind, name) -> hash of its tasks, scorers and annotators. What only one
-            of two runs has does not make them differ.
+        runs: name of each run, and (kind, name) -> hash of its tasks, scorers and annotators. Parts
+            that only one of two runs has are not compared.
 
     >>> version_differences([("old", {("tasks", "age"): "0123"}), ("new", {("tasks", "age"): "abcd"})])
     ["task 'age' differs (0123 in old, abcd in new)"]

@@ -41,7 +41,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     places = {
         "one": make_run(root / "one", [task], [scripted_system("mine", 0.8)]).path,
         "two": make_run(
-            root / "two", [task], [scripted_system("mine", 0.8), scripted_system("unchosen", 0.2)]
+            root / "two", [task], [scripted_system("mine", 0.8), scripted_system("unselected", 0.2)]
         ).path,
         "base": make_run(root / "base", [task], [scripted_system("base", 0.5)]).path,
         "table": root / "base.csv",
@@ -65,17 +65,17 @@ def words_of(command: Any, spec: str, places: dict[str, Path], base: object) -> 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("command", [leaderboard, report, compare_command, gate_command])
 def test_every_command_takes_every_spec(command: Any, spec: str, places: dict[str, Path]) -> None:
-    chosen = spec.format(**places)
-    code, output = invoke(command, *words_of(command, chosen, places, places["base"]))
+    full_spec = spec.format(**places)
+    code, output = invoke(command, *words_of(command, full_spec, places, places["base"]))
     assert code == Exit.DONE, output
     name = "new" if spec.startswith("new=") else "mine"
     if command is leaderboard:
         assert name in output
-        assert "unchosen" not in output
+        assert "unselected" not in output
     elif command is report:
         written = (places["out"] / "tables" / "overview.md").read_text()
         assert f"| {name} |" in written
-        assert "unchosen" not in written
+        assert "unselected" not in written
     elif command is compare_command and name == "new":
         assert "new minus" in output
 
@@ -111,7 +111,7 @@ def test_a_table_file_and_a_baseline_have_no_leaderboard(
     ("spec", "message"),
     [
         ("{one}:nobody", "nobody"),
-        ("new={two}", "2 systems (mine, unchosen); name one: new="),
+        ("new={two}", "2 systems (mine, unselected); name one: new="),
         ("{one}/nowhere", "nowhere"),
         ("x:y={one}", "x:y"),
     ],

@@ -51,8 +51,8 @@ def by_cue_contrast(found: Case) -> tuple[str, str | None]:
 
 def by_understanding(found: Case) -> tuple[str, str | None]:
     """Return state and words by the answer that is compared with the transcript."""
-    asked = replace(found, sample=replace(found.sample, asks="transcript", transcript="30"))
-    score = next(s for s in Understanding().score([asked]) if s.metric == "understanding_wer")
+    probe = replace(found, sample=replace(found.sample, asks="transcript", transcript="30"))
+    score = next(s for s in Understanding().score([probe]) if s.metric == "understanding_wer")
     return score.state, score.evidence.get("hypothesis")
 
 

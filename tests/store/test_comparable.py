@@ -67,7 +67,7 @@ def test_the_gate_blocks_for_the_same_reason(folders: list[RunFolder]) -> None:
     )
 
 
-def test_what_only_one_run_has_does_not_make_them_differ() -> None:
+def test_parts_of_only_one_run_are_not_compared() -> None:
     assert version_differences([("a", {("tasks", "x"): "1"}), ("b", {("tasks", "y"): "2"})]) == []
     assert version_differences([("a", {("tasks", "x"): "1"}), ("b", {("scorers", "x"): "2"})]) == []
 
