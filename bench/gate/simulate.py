@@ -1,7 +1,7 @@
 """How often the gate is wrong on dialogue-shaped scores, cell by cell.
 
     python bench/gate/simulate.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
-    python bench/gate/simulate.py --table                          the cells as Markdown, for bench/results/gate_sim.md
+    python bench/gate/simulate.py --table                          the cells as Markdown (gate_sim.md)
 
 Cells that are in the result file with as many runs are not drawn again. Every run goes through
 `echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
@@ -37,33 +37,38 @@ from echat_eval.analysis.bounds import Tests, drop_p_values, worst_case_bounds  
 from echat_eval.errors import Exit  # noqa: E402
 from echat_eval.gate.rules import outcomes  # noqa: E402
 from echat_eval.stats import detectable_difference, spread  # noqa: E402
+from echat_eval.stats.tails import Moves, one_sided_errors  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_sim.json"
 Count = Callable[[str, "np.ndarray | float"], None]
-LEVEL, FAMILY_ERROR, POWER = 0.95, 0.05, 0.8
+LEVEL, FAMILY_ERROR, POWER, WIDTH = 0.95, 0.05, 0.8, 100.0
 CHUNK = 40_000  # samples drawn at once; keeps the arrays in cache
 
 
-def cell_sums(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(4, runs, parts) sums and sums of squares over parts (a cluster's samples of one task)."""
-    sums = np.add.reduceat(values, starts, axis=-1)
-    squares = np.add.reduceat(values * values, starts, axis=-1)
-    return sums.astype(np.float64), squares.astype(np.float64)
+def cell_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """(4, 4, runs, parts): moves up and down and their squares, summed over parts, for each metric.
+
+    A part is a cluster's samples of one task.
+    """
+    up, down = np.maximum(values, 0), np.maximum(-values, 0)
+    sums = [np.add.reduceat(v, starts, axis=-1) for v in (up, down, up * up, down * down)]
+    return np.stack(sums).astype(np.float64)
 
 
-def tests_of(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray) -> Tests:
-    """Return (1, ..., ) tests of means from (..., clusters) sums, squares and (clusters,) sizes."""
+def tests_of(sums: np.ndarray, sizes: np.ndarray, width: float) -> Tests:
+    """Return (1, ...) tests of means from (4, ..., clusters) sums as in `cell_sums` and (clusters,) sizes."""
     kept = sizes > 0
-    sums, squares, sizes = sums[..., kept], squares[..., kept], sizes[kept]
-    n = sizes.sum()
-    mean = sums.sum(axis=-1) / n
-    found = spread(
-        sums - mean[..., None] * sizes,
-        sizes / n,
-        squares=np.maximum(squares.sum(axis=-1) - n * mean**2, 0.0),
-        n=int(n),
-    )
-    return Tests(value=mean[None], se=found.se[None], df=np.broadcast_to(found.df, mean.shape)[None])
+    up, down, up_squares, down_squares = sums[..., kept]
+    sizes = sizes[kept]
+    n = int(sizes.sum())
+    mean = (up - down).sum(axis=-1) / n
+    residuals, shares = up - down - mean[..., None] * sizes, sizes / n
+    squares = up_squares.sum(axis=-1), down_squares.sum(axis=-1)
+    found = spread(residuals, shares, squares=np.maximum(sum(squares) - n * mean**2, 0.0), n=n)
+    moves = Moves(up=up, down=down, squares=squares)
+    low, high = one_sided_errors(residuals, shares, found, n=n, level=LEVEL, moves=moves, width=width)
+    df = np.broadcast_to(found.df, mean.shape)
+    return Tests(value=mean[None], se=found.se[None], df=df[None], se_low=low[None], se_high=high[None])
 
 
 class Layout:
@@ -85,14 +90,14 @@ class Layout:
             out[..., self.code[here] // 5] += parts[..., here]
         return out
 
-    def tests(self, sums: np.ndarray, squares: np.ndarray, task: int | None) -> Tests:
+    def tests(self, sums: np.ndarray, task: int | None) -> Tests:
         sizes = self.grouped(self.counts.astype(float), task)
-        return tests_of(self.grouped(sums, task), self.grouped(squares, task), sizes)
+        return tests_of(self.grouped(sums, task), sizes, WIDTH)
 
 
-def task_p_values(layout: Layout, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def task_p_values(layout: Layout, sums: np.ndarray) -> np.ndarray:
     """(runs, 20) p-values of the critical differences of every task and metric."""
-    found = [drop_p_values(layout.tests(sums, squares, task)) for task in range(5)]
+    found = [drop_p_values(layout.tests(sums, task)) for task in range(5)]
     return np.concatenate(found, axis=0).T
 
 
@@ -120,12 +125,10 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
         now = min(step, runs - done)
         drawn = draw(cell, rng, now)
         for name, candidate in (("equal", drawn.equal), ("lower", drawn.lower)):
-            sums, squares = cell_sums(candidate - drawn.against, layout.starts)
-            kept.setdefault(name, []).append(sums)
-            kept.setdefault(name + "²", []).append(squares)
+            kept.setdefault(name, []).append(cell_sums(candidate - drawn.against, layout.starts))
         done += now
-        if sum(part.shape[1] for part in kept["equal"]) >= 2000 or done >= runs:
-            whole = {name: np.concatenate(parts, axis=1) for name, parts in kept.items()}
+        if sum(part.shape[2] for part in kept["equal"]) >= 2000 or done >= runs:
+            whole = {name: np.concatenate(parts, axis=2) for name, parts in kept.items()}
             weigh(layout, whole, count)
             kept = {}
     row: dict[str, object] = {
@@ -144,23 +147,23 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
 
 def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
     """Judge a batch of runs and count what came out."""
-    p_tasks = task_p_values(layout, drawn["equal"], drawn["equal²"])
+    p_tasks = task_p_values(layout, drawn["equal"])
     for primary in PRIMARIES:
         name = METRICS[primary]
-        pooled = layout.tests(drawn["equal"][primary], drawn["equal²"][primary], None)
+        pooled = layout.tests(drawn["equal"][:, primary], None)
         p_values = np.column_stack([drop_p_values(pooled), p_tasks])
         codes = outcome_codes(pooled, p_values)
         count(f"false drop {name}", outcome_codes_any_drop(p_values))
         count(f"false regress {name}", codes == Exit.REGRESS)
         count(f"pass when equal {name}", codes == Exit.DONE)
-        value, se, df = pooled.value[0], pooled.se[0], pooled.df[0]
+        value, se, df = pooled.value[0], pooled.of_bounds[0][0], pooled.df[0]
         seen = detectable_difference(se, df, level=LEVEL, power=POWER, limit=0.8)
         # Each run's promise is kept or broken by the next run, moved to to the promised difference.
         moved = Tests(value=(value + np.roll(seen, 1) - MARGIN)[None], se=se[None], df=df[None])
         count(f"power {name}", worst_case_bounds(moved, level=LEVEL)[0] > -MARGIN)
         count(f"mean detectable {name}", seen)
         count(f"mean df {name}", df)
-        lower = layout.tests(drawn["lower"][primary], drawn["lower²"][primary], None)
+        lower = layout.tests(drawn["lower"][:, primary], None)
         count(f"false pass {name}", outcome_codes(lower, drop_p_values(lower)[:, None]) == Exit.DONE)
 
 

@@ -25,16 +25,37 @@ class Tests:
 
     Attributes:
         value, se, df: (imputations, ..., tests). NaN in `se` or `df`: cannot tell. `se` 0: nothing varied.
+        se_low, se_high: standard errors of the lower and the upper bound, likewise; None: both are `se`.
     """
 
     value: Floats
     se: Floats
     df: Floats
+    se_low: Floats | None = None
+    se_high: Floats | None = None
+
+    @property
+    def of_bounds(self) -> tuple[Floats, Floats]:
+        """Return the standard errors of the lower and the upper bound."""
+        low = self.se if self.se_low is None else self.se_low
+        return low, self.se if self.se_high is None else self.se_high
+
+    def turned(self) -> Tests:
+        """Return the tests of the negated values."""
+        low, high = self.of_bounds
+        return Tests(value=-self.value, se=self.se, df=self.df, se_low=high, se_high=low)
 
     def imputation(self, number: int) -> Tests:
         """Return the tests under one imputation only."""
         only = slice(number, number + 1)
-        return Tests(value=self.value[only], se=self.se[only], df=self.df[only])
+        low, high = self.of_bounds
+        return Tests(
+            value=self.value[only],
+            se=self.se[only],
+            df=self.df[only],
+            se_low=low[only],
+            se_high=high[only],
+        )
 
 
 def to_tests(estimates: Sequence[Sequence[Estimate | None]]) -> Tests:
@@ -50,7 +71,14 @@ def to_tests(estimates: Sequence[Sequence[Estimate | None]]) -> Tests:
             dtype=np.float64,
         )
 
-    return Tests(value=column("value"), se=column("se"), df=column("df"))
+    se, low, high = column("se"), column("se_low"), column("se_high")
+    return Tests(
+        value=column("value"),
+        se=se,
+        df=column("df"),
+        se_low=np.where(np.isnan(low), se, low),
+        se_high=np.where(np.isnan(high), se, high),
+    )
 
 
 def worst_case_bounds(tests: Tests, *, level: float) -> tuple[Floats, Floats]:
@@ -58,8 +86,8 @@ def worst_case_bounds(tests: Tests, *, level: float) -> tuple[Floats, Floats]:
 
     Both have shape (..., tests); NaN: cannot tell.
     """
-    half = stdtrit(tests.df, 0.5 + level / 2) * tests.se
-    return (tests.value - half).min(axis=0), (tests.value + half).max(axis=0)
+    q, (low, high) = stdtrit(tests.df, 0.5 + level / 2), tests.of_bounds
+    return (tests.value - q * low).min(axis=0), (tests.value + q * high).max(axis=0)
 
 
 def drop_p_values(tests: Tests, *, tolerance: Floats | float = 0.0) -> Floats:
@@ -68,8 +96,9 @@ def drop_p_values(tests: Tests, *, tolerance: Floats | float = 0.0) -> Floats:
     Shape (..., tests); 1 where the test cannot be made.
     """
     shifted = tests.value + tolerance
-    constant = tests.se == 0
-    t = shifted / np.where(constant, 1.0, tests.se)
+    se = tests.of_bounds[1]
+    constant = se == 0
+    t = shifted / np.where(constant, 1.0, se)
     p = np.where(constant, np.where(shifted < 0, 0.0, 1.0), stdtr(tests.df, t))
     return np.asarray(np.nan_to_num(p, nan=1.0).max(axis=0))
 

@@ -201,7 +201,7 @@ def _cell(
     p = None
     if low is not None:
         down = float(drop_p_values(tests)[0])
-        up = float(drop_p_values(replace(tests, value=-tests.value))[0])
+        up = float(drop_p_values(tests.turned())[0])
         p = min(1.0, 2 * min(down, up))
     change = rule.sign * (rows["value"] - rows["against"]).dropna().to_numpy()
     n = max(len(change), 1)

@@ -92,13 +92,17 @@ def difference(
     def estimate(keep: NDArray[np.bool_], a: Floats, b: Floats) -> Estimate | None:
         design, x, y = facts.design.take(keep), a[keep], b[keep]
         if rule.average == "ratio":
-            found = ratio_difference(x, ours.weight[keep], y, theirs.weight[keep], design, level=coverage)
+            found = ratio_difference(
+                x, ours.weight[keep], y, theirs.weight[keep], design, level=coverage, width=rule.width
+            )
         elif rule.average == "macro":
-            found = macro_mean(x - y, facts.strata(keep), design, level=coverage)
+            found = macro_mean(
+                x - y, facts.strata(keep), design, level=coverage, change=True, width=rule.width
+            )
         else:
-            found = cluster_mean(x - y, design, level=coverage)
-        constant = bool(np.ptp(x) == 0 and np.ptp(y) == 0)
-        return _with_interval(found, constant, rule, min_clusters)
+            found = cluster_mean(x - y, design, level=coverage, change=True, width=rule.width)
+        same = bool(facts.same_reply[keep].all() and (x == y).all())
+        return _with_interval(found, rule, min_clusters, same_replies=same)
 
     observed = estimate(counts & ~missing, ours.value, theirs.value) if (counts & ~missing).any() else None
     at_bounds = (
@@ -130,7 +134,7 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
         else:
             weights = side.weight[keep] if rule.average == "ratio" else None
             found = cluster_mean(x, design, weights=weights, level=coverage)
-        return _with_interval(found, bool(np.ptp(x) == 0), rule, min_clusters)
+        return _with_interval(found, rule, min_clusters)
 
     observed = estimate(side.counts & ~missing, side.value) if (side.counts & ~missing).any() else None
     at_bounds = (
@@ -154,6 +158,7 @@ class _RowFacts:
     """Design, labels and counts of the rows behind an estimate."""
 
     def __init__(self, rows: pd.DataFrame, counts: Any, missing: Any, min_clusters: int):
+        self.same_reply = rows["same_reply"].to_numpy(dtype=bool)
         self.design = as_design(rows[UNIT].to_numpy())
         self._labels, self._min_clusters = rows["label"], min_clusters
         self._n, self._missing = int(counts.sum()), int(missing.sum())
@@ -174,7 +179,7 @@ class _RowFacts:
                 f"{self._counted.remedy}"
             )
         elif oriented[0] is None:
-            why = "the values do not vary, or a label lies in one cluster"
+            why = "the differences do not vary and the metric's range is open, or a label lies in one cluster"
         elif None in oriented:
             why = "missing values and a metric without a closed range"
         return ImputedEstimates(
@@ -213,20 +218,21 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
     return _Side(value, np.where(missing, other_weight, weight), missing, missing | ~np.isnan(value))
 
 
-def _with_interval(found: Estimate, constant: bool, rule: MetricRule, min_clusters: int) -> Estimate | None:
+def _with_interval(
+    found: Estimate, rule: MetricRule, min_clusters: int, *, same_replies: bool = False
+) -> Estimate | None:
     """Return an estimate with an interval, or None.
 
-    If the difference is the same in every sample while the scores vary, its interval has no width: nothing
-    changed, or everything moved together. If the scores are constant too (a stuck judge, a saturated metric),
-    the spread is unknown, and the interval is the one that this number of clusters can exclude on the
-    metric's range.
+    Constant differences have no spread of their own, whether nothing moved or all moved together: the
+    interval is what this number of clusters excludes on the metric's range. Only if all replies are the same
+    bytes, and so are their scores, is it certain that nothing changed.
     """
     if found.se is None or found.clusters < min_clusters:
         return None
+    if same_replies:
+        return replace(found, low=0.0, high=0.0, se=0.0, se_low=0.0, se_high=0.0)
     if found.low is not None:
         return found
-    if not constant:
-        return replace(found, low=found.value, high=found.value)
     return None if rule.width is None else _never_varied(found, rule.width)
 
 
@@ -235,9 +241,8 @@ def _never_varied(found: Estimate, width: float) -> Estimate:
     tail = (1 - found.level) / 2
     half = width * (1 - tail ** (1 / found.clusters))
     df = found.df or 1.0
-    return replace(
-        found, low=found.value - half, high=found.value + half, se=half / float(stdtrit(df, 1 - tail))
-    )
+    se = half / float(stdtrit(df, 1 - tail))
+    return replace(found, low=found.value - half, high=found.value + half, se=se, se_low=se, se_high=se)
 
 
 def _oriented(estimate: Estimate | None, sign: float) -> Estimate | None:
@@ -245,4 +250,11 @@ def _oriented(estimate: Estimate | None, sign: float) -> Estimate | None:
         return estimate
     low = None if estimate.high is None else -estimate.high
     high = None if estimate.low is None else -estimate.low
-    return replace(estimate, value=0.0 - estimate.value, low=low, high=high)
+    return replace(
+        estimate,
+        value=0.0 - estimate.value,
+        low=low,
+        high=high,
+        se_low=estimate.se_high,
+        se_high=estimate.se_low,
+    )

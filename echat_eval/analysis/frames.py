@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.errors import BadData, UnknownName, UsageError, did_you_mean
 from echat_eval.io import jsonl
 from echat_eval.records import STATES
 
@@ -22,7 +21,9 @@ REQUIRED = ("task", "sample_id", "system", "metric", "value")
 LINKS = ("cluster", "speaker", "transcript", "contrast_group")
 SLICES = ("label", "language", "source")
 #: Every column a table may have.
-COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES)
+#: Hash of a reply: the same hash is the same reply, byte for byte.
+REPLY = "reply"
+COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -72,8 +73,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     """
     for name in frame.columns:
         if name not in COLUMNS:
-            near = get_close_matches(str(name), COLUMNS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " Drop it or rename it."
+            hint = did_you_mean(str(name), COLUMNS) or " Drop it or rename it."
             raise BadData(f"{location}: unknown column '{name}'.{hint} Known: {', '.join(COLUMNS)}.")
     absent = [name for name in REQUIRED if name not in frame.columns and name != "system"]
     if absent:
@@ -91,7 +91,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     _refuse(location, out["weight"] < 0, "a weight below 0")
     out["state"] = _states(frame, out["value"], location)
     out.loc[out["state"].isin(["missing", "not applicable"]), "value"] = np.nan
-    for name in (*LINKS, *SLICES):
+    for name in (*LINKS, *SLICES, REPLY):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
         out[name] = column.where(column.notna() & (column != ""), None)
     out.attrs["has_states"] = has_states(frame)

@@ -33,8 +33,8 @@ class Pairs:
 
     Attributes:
         frame: columns task, sample_id, metric, value, against, weight, against_weight, state,
-            against_state, speaker and sentence (numbers; samples that share one vary together), label,
-            language, source.
+            against_state, speaker and sentence (numbers; samples that share one vary together), same_reply
+            (both replies are known to be the same bytes), label, language, source.
         shared: number of samples that both have.
         only_candidate, only_against: number of samples that only one of them has.
         linked: whether a column links samples that vary together; if not, each counts as independent.
@@ -103,6 +103,7 @@ def pair(
             "state": joined["state"],
             "against_state": joined["state_against"],
             **{name: units[name].to_numpy() for name in UNIT},
+            "same_reply": joined["reply"].notna() & (joined["reply"] == joined["reply_against"]),
             **{name: joined[name] for name in SLICES},
         }
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from echat_eval.analysis.frames import check_table, one_system, read_table
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
+from echat_eval.io.hashing import digest as hash_of
 from echat_eval.io.hashing import file_sha256
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef
@@ -111,6 +112,10 @@ def _from_folder(spec: RunSpec) -> Run:
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
     table = pd.DataFrame([*scores, *_timings(folder)])
+    replies = _reply_hashes(folder)
+    table["reply"] = [
+        replies.get(key) for key in zip(table["system"], table["task"], table["sample_id"], strict=True)
+    ]
     frame = one_system(check_table(_with_samples(table, path), location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
     return Run(
@@ -121,6 +126,16 @@ def _from_folder(spec: RunSpec) -> Run:
         hashes=manifest.hashes(),
         manifest=manifest,
     )
+
+
+def _reply_hashes(folder: RunFolder) -> dict[tuple[str, str, str], str]:
+    """Return (system, task, sample id) -> hash of the reply: its words, sound and perceived labels."""
+    hashes = {}
+    for ident, response in folder.responses().items():
+        if (reply := response.reply) is not None:
+            sound = getattr(reply.audio, "sha256", None)
+            hashes[ident] = hash_of("reply", [reply.text, sound, dict(reply.perceived)])
+    return hashes
 
 
 def _accepted(spec: RunSpec) -> Run:

@@ -109,7 +109,14 @@ def p_values(tests: list[CriticalTest]) -> PValues:
     found = to_tests([[test.imputations.estimates[i] for test in tests] for i in range(3)])
     sign = np.array([-1.0 if test.kind == "at_most" else 1.0 for test in tests])
     floor = np.array([test.bound if test.is_level else 0.0 for test in tests])
-    centred = Tests(value=(found.value - floor) * sign, se=found.se, df=found.df)
+    low, high = found.of_bounds
+    centred = Tests(
+        value=(found.value - floor) * sign,
+        se=found.se,
+        df=found.df,
+        se_low=np.where(sign > 0, low, high),
+        se_high=np.where(sign > 0, high, low),
+    )
     beyond = np.array([0.0 if test.is_level else test.bound for test in tests])
     possible = np.min([drop_p_values(centred.imputation(i), tolerance=beyond) for i in range(3)], axis=0)
     possible[[test.imputations.widened for test in tests]] = 0.0

@@ -106,7 +106,8 @@ def _decision(
     """Return the outcome with its reasons, numbers and warnings."""
     detectable, needed = _design(first.imputations, policy)
     reasons = [*provenance.blockers]
-    reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in rules if blocks(r)]
+    blocking = sorted((rule for rule in rules if blocks(rule)), key=lambda rule: rule.kind != "share")
+    reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
     reasons += [
         f"{r.name.partition(':')[0]}: significant drop (adjusted p = {r.p:.2g})"
         for r in drops
@@ -140,13 +141,13 @@ def _design(imputations: ImputedEstimates, policy: Policy) -> tuple[float | None
     """Return the smallest detectable difference, and the samples needed if it exceeds the margin."""
     observed = imputations.observed
     detectable = min_detectable(observed, level=policy.level, power=policy.power)
-    if observed is None or not observed.se or observed.df is None:
+    if observed is None or not (se := observed.se_low or observed.se) or observed.df is None:
         return detectable, None
     if detectable is None or detectable <= policy.margin:
         return detectable, None
     needed = samples_needed(
         policy.margin,
-        se=observed.se,
+        se=se,
         df=observed.df,
         n=observed.n,
         clusters=observed.clusters,
@@ -165,6 +166,8 @@ def _warnings(
     needed: Detectable | None,
 ) -> list[str]:
     warnings = []
+    if bool(pairs.frame["same_reply"].all()):
+        warnings.append("every shared reply is the same as the baseline's, byte for byte")
     if imputations.design is not None:
         fixed = "; sentences are fixed: the decision holds for these only" * (policy.sentences == "fixed")
         warnings.append(f"design: {imputations.design}{fixed}")

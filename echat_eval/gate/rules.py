@@ -85,6 +85,6 @@ def outcomes(
 
 def min_detectable(estimate: Estimate | None, *, level: float, power: float) -> float | None:
     """Return the smallest detectable difference of a run like this one; None: cannot tell."""
-    if estimate is None or not estimate.se or estimate.df is None:
+    if estimate is None or not (se := estimate.se_low or estimate.se) or estimate.df is None:
         return None
-    return float(detectable_difference(estimate.se, estimate.df, level=level, power=power, limit=0.8))
+    return float(detectable_difference(se, estimate.df, level=level, power=power, limit=0.8))

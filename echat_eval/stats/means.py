@@ -22,6 +22,7 @@ from scipy.special import stdtrit
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design, numbered
 from echat_eval.stats.spread import ALL_IN_ONE, crossed_spread, spread
+from echat_eval.stats.tails import Moves, one_sided_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,8 @@ class Estimate:
         low, high: two-sided interval at `level`; None: unknown (see the module's docstring).
         se: standard error; None with one cluster, 0.0 for constant values.
         df: degrees of freedom; None with one cluster.
+        se_low, se_high: standard errors of the lower and the upper bound; they exceed `se` where a difference
+            is skewed or few clusters moved (see `tails`).
         n: number of samples.
         clusters: number of clusters; of the smaller factor if speakers and sentences cross.
         level: coverage, such as 0.95.
@@ -58,6 +61,8 @@ class Estimate:
     n: int
     clusters: int
     level: float = 0.95
+    se_low: float | None = None
+    se_high: float | None = None
 
 
 def cluster_mean(
@@ -66,6 +71,8 @@ def cluster_mean(
     *,
     weights: ArrayLike | None = None,
     level: float = 0.95,
+    change: bool = False,
+    width: float | None = None,
 ) -> Estimate:
     """Return the mean over samples, with an interval over clusters.
 
@@ -75,6 +82,8 @@ def cluster_mean(
         weights: (samples,) not negative; the mean is then sum(values x weights) / sum(weights), as in a
             corpus word error rate, whose weights are reference words.
         level: coverage of the two-sided interval.
+        change: the values are paired differences: bounds allow for skew and for few clusters that moved.
+        width: of the metric's range, for differences; None if it has none.
 
     Raises:
         BadData: nothing to average, different lengths, a value that is not finite, a negative weight,
@@ -97,10 +106,19 @@ def cluster_mean(
     def sums(codes: Codes) -> _Sums:
         return _Sums(_per_cluster(residual, codes), _per_cluster(part, codes) / len(x))
 
-    return _estimate(mean, residual, sums, design, constant, level)
+    moves = _Moves(part * x, width) if change else None
+    return _estimate(mean, residual, sums, design, constant, level, moves)
 
 
-def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: Clusters, *, level: float = 0.95) -> Estimate:
+def macro_mean(
+    values: ArrayLike,
+    strata: ArrayLike,
+    clusters: Clusters,
+    *,
+    level: float = 0.95,
+    change: bool = False,
+    width: float | None = None,
+) -> Estimate:
     """Return the mean of the strata's means, with an interval over clusters.
 
     With 1 for a correct answer, 0 otherwise, and the gold label as stratum, it is the macro recall (UAR);
@@ -111,6 +129,8 @@ def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: Clusters, *, leve
         strata: (samples,) labels; values are averaged within each label, then over labels.
         clusters: as in `cluster_mean`.
         level: coverage.
+        change: as in `cluster_mean`.
+        width: as in `cluster_mean`.
 
     The variance is CR2's for a design of stratum means. The degrees of freedom use each cluster's mean share
     of the strata. If one cluster contains a whole stratum, there is no interval (low and high None).
@@ -126,7 +146,8 @@ def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: Clusters, *, leve
     labels = int(kinds.max()) + 1
     sizes = np.bincount(kinds, minlength=labels)
     means = np.array([math.fsum(x[kinds == k]) / sizes[k] for k in range(labels)])
-    residual = n / (labels * sizes[kinds]) * (x - means[kinds])
+    part = n / (labels * sizes[kinds])
+    residual = part * (x - means[kinds])
 
     def shares(codes: Codes) -> Floats:
         """Return each cluster's share of every stratum, (clusters, strata)."""
@@ -143,7 +164,8 @@ def macro_mean(values: ArrayLike, strata: ArrayLike, clusters: Clusters, *, leve
 
     estimable = all((shares(codes) < ALL_IN_ONE).all() for codes in design.factors)
     mean = math.fsum(means) / labels
-    estimate = _estimate(mean, residual, sums, design, bool(np.ptp(x) == 0) or not estimable, level)
+    moves = _Moves(part * x, width) if change else None
+    estimate = _estimate(mean, residual, sums, design, bool(np.ptp(x) == 0) or not estimable, level, moves)
     return estimate if estimable or estimate.se is None else replace(estimate, se=None, df=None)
 
 
@@ -155,6 +177,7 @@ def ratio_difference(
     clusters: Clusters,
     *,
     level: float = 0.95,
+    width: float | None = None,
 ) -> Estimate:
     """Return the difference of two ratios over the same samples, such as two corpus word error rates.
 
@@ -165,6 +188,7 @@ def ratio_difference(
         baseline_weights: (samples,) of the baseline.
         clusters: as in `cluster_mean`.
         level: coverage.
+        width: as in `cluster_mean`; the bounds allow for skew and for few clusters that moved.
 
     The interval comes from the delta method: differences within samples of both ratios' residuals.
 
@@ -173,20 +197,24 @@ def ratio_difference(
     """
     design = as_design(clusters)
     n = len(design)
-    difference, residual, parts = 0.0, np.zeros(n), []
+    difference, residual, contributions, parts = 0.0, np.zeros(n), np.zeros(n), []
+    columns = []
     for sign, value, weight in ((1.0, values, weights), (-1.0, baseline_values, baseline_weights)):
         x, w = _column("value", value, n), _weights(weight, n)
         ratio = math.fsum(x * w) / math.fsum(w)
         parts.append(w / math.fsum(w) * n)
         difference += sign * ratio
         residual += sign * parts[-1] * (x - ratio)
+        contributions += sign * parts[-1] * x
+        columns.append((x, w))
 
     def sums(codes: Codes) -> _Sums:
         first, second = (_per_cluster(part, codes) / n / 2 for part in parts)
         return _Sums(_per_cluster(residual, codes), first + second)
 
-    constant = bool((residual == 0).all()) and difference != 0
-    return _estimate(difference, residual, sums, design, constant, level)
+    moved = (columns[0][0] != columns[1][0]) | (columns[0][1] != columns[1][1])
+    moves = _Moves(np.where(moved, contributions, 0.0), width)
+    return _estimate(difference, residual, sums, design, bool((residual == 0).all()), level, moves)
 
 
 class _Sums(NamedTuple):
@@ -196,6 +224,21 @@ class _Sums(NamedTuple):
     shares: Floats
 
 
+class _Moves(NamedTuple):
+    """Weighted paired differences of samples, (samples,), and the width of the metric's range."""
+
+    values: Floats
+    width: float | None
+
+    def of(self, codes: Codes) -> Moves:
+        up, down = np.maximum(self.values, 0.0), np.maximum(-self.values, 0.0)
+        return Moves(
+            up=_per_cluster(up, codes),
+            down=_per_cluster(down, codes),
+            squares=(np.asarray((up**2).sum()), np.asarray((down**2).sum())),
+        )
+
+
 def _estimate(
     value: float,
     residual: Floats,
@@ -203,6 +246,7 @@ def _estimate(
     design: Design,
     constant: bool,
     level: float,
+    moves: _Moves | None = None,
 ) -> Estimate:
     """Return the estimate whose samples have these residuals (see `spread` for their units)."""
     if not 0 < level < 1:
@@ -218,9 +262,30 @@ def _estimate(
         return known
     df = float(uncertainty.df)
     if constant:
-        return replace(known, se=0.0, df=df)
-    half = float(stdtrit(df, 0.5 + level / 2)) * se
-    return replace(known, low=value - half, high=value + half, se=se, df=df)
+        return replace(known, se=0.0, df=df, se_low=0.0, se_high=0.0)
+    se_low = se_high = se
+    if moves is not None:
+        for codes, part in zip(design.factors, parts, strict=False):
+            low, high = one_sided_errors(
+                part.residuals,
+                part.shares,
+                uncertainty,
+                n=n,
+                level=level,
+                moves=moves.of(codes),
+                width=moves.width,
+            )
+            se_low, se_high = max(se_low, float(low)), max(se_high, float(high))
+    q = float(stdtrit(df, 0.5 + level / 2))
+    return replace(
+        known,
+        low=value - q * se_low,
+        high=value + q * se_high,
+        se=se,
+        df=df,
+        se_low=se_low,
+        se_high=se_high,
+    )
 
 
 def _per_cluster(values: Floats, codes: Codes) -> Floats:

@@ -37,9 +37,9 @@ def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
 def test_batched_simulation_agrees_with_decide(cell: Cell, side: str) -> None:
     drawn: Draw = draw(cell, np.random.default_rng(9), 4)
     candidate, layout = getattr(drawn, side), gate_sim.Layout(cell)
-    sums, squares = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
-    pooled = layout.tests(sums[0], squares[0], None)
-    p = np.column_stack([drop_p_values(pooled), gate_sim.task_p_values(layout, sums, squares)])
+    sums = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
+    pooled = layout.tests(sums[:, 0], None)
+    p = np.column_stack([drop_p_values(pooled), gate_sim.task_p_values(layout, sums)])
     low, high = worst_case_bounds(pooled, level=gate_sim.LEVEL)
     codes, adjusted = gate_sim.outcome_codes(pooled, p), holm(p)
     rule = Policy(margin=gate_sim.MARGIN, metrics=dict.fromkeys(METRICS, SCORE))

@@ -191,9 +191,11 @@ def test_too_few_clusters_cannot_tell(table: Table, per_cluster: int) -> None:
     assert "6 are needed" in got.reasons[0]
 
 
-def test_an_identical_candidate_passes(table: Table) -> None:
-    got = decide(table(), table(), policy())
+def test_a_candidate_with_identical_replies_passes(table: Table) -> None:
+    same = table().assign(reply=lambda t: t["sample_id"])
+    got = decide(same, same, policy())
     assert got.outcome == "pass"
+    assert "every shared reply is the same as the baseline's, byte for byte" in got.warnings
     assert not got.with_drop
     assert got.difference is not None
     assert got.difference.value == 0.0

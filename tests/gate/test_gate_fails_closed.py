@@ -73,6 +73,7 @@ def rows(
             "metric": name,
             "value": np.where(state == "failed", worst, value + shift),
             "state": state,
+            "reply": [f"hash {i}" for i in place],
             "label": np.where(place % 2 == 0, "happy", "sad"),
             "speaker": [f"p{i // 4}" for i in place],
         }
@@ -235,6 +236,14 @@ def test_languages_without_a_list_are_judged_for_emptiness_only() -> None:
     readable.loc[:39, ["state", "value"]] = ["not applicable", np.nan]
     got = decide(pd.concat([rows(), readable, instrument("empty_reply", 0.0)]), rows(), policy())
     assert found(got, "unreadable replies").detail == "0 of 120; of 40 only whether they are empty is known"
+
+
+def test_failed_replies_are_not_judged_for_readability_and_come_first_among_the_reasons() -> None:
+    nothing = pd.concat([rows(failed=range(N)), rows("unreadable_reply", range(N))])
+    got = decide(nothing, rows(), policy())
+    assert got.readability == "readability: no reply to judge"
+    assert not any("readability" in text for text in got.warnings)
+    assert got.reasons[0] == "failed replies: at most 2 %: broken (120 of 120)"
 
 
 def test_contrasts_alone_without_readability_report_that_it_is_unknown() -> None:
