@@ -68,7 +68,7 @@ logger = logging.getLogger(__name__)
 
 
 class Logged(Silent):
-    """The default `Progress`: notes go to the log, as warnings, so that nobody misses them."""
+    """The default `Progress`: it logs notes as warnings, which Python shows by default."""
 
     def note(self, text: str) -> None:
         """Log a message."""
@@ -112,7 +112,7 @@ def evaluate(
         annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
         scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
         judges: name of a model; a mapping of settings (model, url, rubric, repeats, prose, calls, timeout);
-            or a mapping of one name to either. None: no judge.
+            or `{name: either}`. None: no judge.
         controls: number of replies that the judge grades again with wrong labels.
         out: run folder to write or to continue; it also gets leaderboard.md, .csv and .png.
         tries: maximum calls per row; after that it counts as failed or missing.

@@ -284,9 +284,9 @@ def test_annotations_and_verdicts_are_rows(tones: Path, tmp_path: Path) -> None:
         run = evaluate(["echo", "reference"], tones, tmp_path / "run", annotators=annotator, judges=judges)
         assert len(run.annotations().query("system == 'echo' and name == 'loud'")) == 8
         verdicts = run.verdicts().query("system == 'reference' and metric == 'judge_echat_r1'")
-        asked = len(server.prompts)
+        sent = len(server.prompts)
         again = ev.score(run, annotators=annotator, judges=judges)
-        assert len(server.prompts) == asked
+        assert len(server.prompts) == sent
     assert sorted(verdicts["repeat"].unique()) == [0, 1]
     assert len(verdicts) == 16
     assert {"grade_content", "grade_cue_awareness", "model", "cue_emotion"} <= set(verdicts.columns)

@@ -134,7 +134,7 @@ def annotations_table(run: RunFolder) -> pd.DataFrame:
     """
     rows = []
     for annotation in run.annotations().values():
-        values: Mapping[str | None, Any] = dict(annotation.values) or {None: None}
+        values: list[tuple[str | None, Any]] = [*annotation.values.items()] or [(None, None)]
         rows += [
             {
                 "system": annotation.system,
@@ -146,7 +146,7 @@ def annotations_table(run: RunFolder) -> pd.DataFrame:
                 "name": name,
                 "value": value,
             }
-            for name, value in values.items()
+            for name, value in values
         ]
     return _frame(run, rows, ("annotator", "state", "reason", "name", "value"))
 

@@ -24,7 +24,7 @@ __all__ = ["carry_out"]
 def carry_out(plan: Plan, progress: Progress) -> str:
     """Make the missing rows of a plan; return what that cost, "" if nothing was billed.
 
-    What it may cost is noted before anything is sent.
+    The expected cost is noted before anything is sent.
 
     Raises:
         UsageError: the folder's replies do not fit the tasks, or the judge's server refuses the key.

@@ -144,7 +144,7 @@ def planned(
     if whole_number("controls", controls, low=0) and judge is None:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
     with shared_cache(os.environ, enabled=cache) as opened:
-        chosen = select_annotators(annotators, remark)
+        selected = select_annotators(annotators, remark)
         all_scorers = select_scorers(scorers, samples, remark)
         judge_client = None
         if judge is not None:
@@ -156,7 +156,7 @@ def planned(
             folder=folder,
             systems=loaded,
             tasks=tasks,
-            annotators=chosen,
+            annotators=selected,
             scorers=all_scorers,
             judge=judge_client,
             controls=controls,

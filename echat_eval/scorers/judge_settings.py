@@ -59,7 +59,7 @@ def parse_judge(given: Any) -> JudgeSettings | None:
     """Return the settings of the judge that a caller describes; None for None.
 
     Args:
-        given: name of a model; a mapping of settings; or a mapping of one name to either.
+        given: name of a model; a mapping of settings; or `{name: either}`.
 
     Raises:
         UnknownName: no setting has this name.
