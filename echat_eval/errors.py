@@ -42,7 +42,18 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "Withheld",
+    "did_you_mean",
 ]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return a question that names the most similar known name, with a space before it, or "".
+
+    >>> did_you_mean("canend", ["canned", "echo"]), did_you_mean("x", ["canned"])
+    (" Did you mean 'canned'?", '')
+    """
+    similar = get_close_matches(name, list(names), n=1)
+    return f" Did you mean '{similar[0]}'?" if similar else ""
 
 
 class Exit(IntEnum):
@@ -77,9 +88,9 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        similar = get_close_matches(name, names, n=1)
-        hint = f" Did you mean '{similar[0]}'?" if similar else ""
-        super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
+        super().__init__(
+            f"unknown {kind} '{name}'.{did_you_mean(name, names)} Known: {', '.join(names) or 'none'}."
+        )
 
 
 class BadData(UsageError):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.metric_rule import MetricRule
-from echat_eval.errors import UsageError
+from echat_eval.errors import UsageError, did_you_mean
+from echat_eval.io.schema import is_number, is_whole
 from echat_eval.stats import SENTENCES, Sentences
 
 if TYPE_CHECKING:
@@ -113,28 +112,24 @@ class Policy:
             _check_share(name, share, exclusive=True)
         for name in ("max_failed", "max_more_failed", "max_unreadable"):
             _check_guard(name, getattr(self, name))
-        if not _number(self.max_reply_wer, low=0):
+        if not is_number(self.max_reply_wer, low=0):
             raise UsageError(
                 f"policy: max_reply_wer is {self.max_reply_wer!r}; expected a number of percent from 0"
             )
         for name in ("max_missing", "max_unshared"):
             if getattr(self, name) is not None:
                 _check_share(name, getattr(self, name))
-        if (
-            isinstance(self.min_clusters, bool)
-            or not isinstance(self.min_clusters, int)
-            or self.min_clusters < 2
-        ):
+        if not is_whole(self.min_clusters, low=2):
             raise UsageError(f"policy: min_clusters is {self.min_clusters!r}; expected a whole number from 2")
         if self.sentences not in SENTENCES:
             raise UsageError(f"policy: sentences is {self.sentences!r}; expected {' or '.join(SENTENCES)}")
-        if self.max_age_days is not None and not _number(self.max_age_days, low=0):
+        if self.max_age_days is not None and not is_number(self.max_age_days, low=0):
             raise UsageError(f"policy: max_age_days is {self.max_age_days!r}; expected a number from 0")
         for name, rule in rules.items():
             _check_metric(name, rule)
         for name, timing in timings.items():
             _check_share(f"latency '{name}': quantile", timing.quantile, exclusive=True)
-            if not _number(timing.at_most, low=0):
+            if not is_number(timing.at_most, low=0):
                 raise UsageError(
                     f"policy: latency '{name}': at_most is {timing.at_most!r}; expected a number from 0"
                 )
@@ -239,18 +234,11 @@ def _keys(kind: Any) -> list[str]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{kind} '{name}' is not known.{hint} Known: {', '.join(known)}."
-
-
-def _number(value: Any, *, low: float = -math.inf) -> bool:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and math.isfinite(value) and value >= low
+    return f"{kind} '{name}' is not known.{did_you_mean(name, known)} Known: {', '.join(known)}."
 
 
 def _check_margin(name: str, value: Any) -> None:
-    if not _number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise UsageError(
             f"policy: {name} is {value!r}; expected a number above 0: the size of a drop that is too small "
             "to block, in the metric's units, for either direction"
@@ -258,7 +246,7 @@ def _check_margin(name: str, value: Any) -> None:
 
 
 def _check_share(name: str, value: Any, *, exclusive: bool = False) -> None:
-    if not _number(value, low=0) or value > 1 or (exclusive and value in {0, 1}):
+    if not is_number(value, low=0) or value > 1 or (exclusive and value in {0, 1}):
         raise UsageError(f"policy: {name} is {value!r}; expected a share between 0 and 1, such as 0.05")
 
 
@@ -273,7 +261,7 @@ def _check_guard(name: str, value: Any) -> None:
 
 def _check_metric(name: str, rule: MetricRule) -> None:
     for key in ("low", "high", "worst", "at_least", "at_most"):
-        if getattr(rule, key) is not None and not _number(getattr(rule, key)):
+        if getattr(rule, key) is not None and not is_number(getattr(rule, key)):
             raise UsageError(
                 f"policy: metric '{name}': {key} is {getattr(rule, key)!r}; expected a finite number"
             )

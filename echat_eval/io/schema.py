@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, did_you_mean
 from echat_eval.io.jsonl import read_rows
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
 
@@ -94,9 +93,8 @@ class Schema:
             return
         for key in values:
             if self.closed and key not in self.rules:
-                similar = get_close_matches(str(key), self.rules, n=1)
-                hint = f"did you mean '{similar[0]}'? " if similar else ""
-                yield str(key), f"unknown key {shorten(key)}; {hint}keys are {keys}"
+                hint = did_you_mean(str(key), self.rules) or ";"
+                yield str(key), f"unknown key {shorten(key)}{hint.replace(' Did', '; did')} keys are {keys}"
         for key, rule in self.rules.items():
             value = values.get(key)
             if value is None:
