@@ -95,9 +95,9 @@ class Layout:
         return tests_of(self.grouped(sums, task), sizes, WIDTH)
 
 
-def task_p_values(layout: Layout, sums: np.ndarray) -> np.ndarray:
-    """(runs, 20) p-values of the critical differences of every task and metric."""
-    found = [drop_p_values(layout.tests(sums, task)) for task in range(5)]
+def task_p_values(layout: Layout, sums: np.ndarray, tolerance: float) -> np.ndarray:
+    """(runs, 20) p-values of a drop beyond the tolerance, of every task and metric."""
+    found = [drop_p_values(layout.tests(sums, task), tolerance=tolerance) for task in range(5)]
     return np.concatenate(found, axis=0).T
 
 
@@ -147,13 +147,13 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
 
 def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
     """Judge a batch of runs and count what came out."""
-    p_tasks = task_p_values(layout, drawn["equal"])
+    p_tasks, p_beyond = (task_p_values(layout, drawn["equal"], tolerance) for tolerance in (0.0, MARGIN))
     for primary in PRIMARIES:
         name = METRICS[primary]
         pooled = layout.tests(drawn["equal"][:, primary], None)
-        p_values = np.column_stack([drop_p_values(pooled), p_tasks])
-        codes = outcome_codes(pooled, p_values)
-        count(f"false drop {name}", outcome_codes_any_drop(p_values))
+        codes = outcome_codes(pooled, np.column_stack([drop_p_values(pooled, tolerance=MARGIN), p_beyond]))
+        dropped = np.column_stack([drop_p_values(pooled), p_tasks])
+        count(f"false drop {name}", outcome_codes_any_drop(dropped))
         count(f"false regress {name}", codes == Exit.REGRESS)
         count(f"pass when equal {name}", codes == Exit.DONE)
         value, se, df = pooled.value[0], pooled.of_bounds[0][0], pooled.df[0]
@@ -164,7 +164,10 @@ def weigh(layout: Layout, drawn: dict[str, np.ndarray], count: Count) -> None:
         count(f"mean detectable {name}", seen)
         count(f"mean df {name}", df)
         lower = layout.tests(drawn["lower"][:, primary], None)
-        count(f"false pass {name}", outcome_codes(lower, drop_p_values(lower)[:, None]) == Exit.DONE)
+        count(
+            f"false pass {name}",
+            outcome_codes(lower, drop_p_values(lower, tolerance=MARGIN)[:, None]) == Exit.DONE,
+        )
 
 
 def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:

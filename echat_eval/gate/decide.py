@@ -76,7 +76,7 @@ def decide(
     ]
     code = outcomes(
         holds=np.array([not blocks(rule) for rule in [*rules, *limits]]),
-        drop_p=p.drop,
+        drop_p=p.beyond,
         broken=np.array([rule.state == "broken" for rule in limits], dtype=bool),
         family_error=policy.family_error,
     )
@@ -109,9 +109,10 @@ def _decision(
     blocking = sorted((rule for rule in rules if blocks(rule)), key=lambda rule: rule.kind != "share")
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
     reasons += [
-        f"{r.name.partition(':')[0]}: significant drop (adjusted p = {r.p:.2g})"
+        f"{r.name.partition(':')[0]}: significant drop (adjusted p = {r.p:.2g}), "
+        "not shown to be larger than the tolerance"
         for r in drops
-        if not blocks(r)
+        if r.state != "broken"
     ]
     return Decision(
         outcome=outcome,

@@ -1,8 +1,8 @@
 """The outcome from tests and limits: the arithmetic of the gate, for one run or a batch of runs.
 
     pass         every rule holds: the lower bound of the pooled primary difference is above -margin, etc.
-    regress      not pass, and a critical difference is significantly below 0 (Holm over the family), or a
-                 hard limit is broken
+    regress      not pass, and a critical difference is significantly below its tolerance (Holm over the
+                 family), or a hard limit is broken
     cannot tell  anything else
 
 The first axis of every estimate is the *imputation*: observed values only, every missing value at its worst,
@@ -73,7 +73,7 @@ def outcomes(
 
     Args:
         holds: (..., rules) every rule that must hold for a pass.
-        drop_p: (..., tests) p-values of the critical differences, not yet adjusted.
+        drop_p: (..., tests) p-values of drops beyond the tolerance, not yet adjusted.
         broken: (..., limits) hard limits that are broken.
         family_error: accepted probability of any false alarm among the critical differences.
     """

@@ -39,9 +39,14 @@ def test_batched_simulation_agrees_with_decide(cell: Cell, side: str) -> None:
     candidate, layout = getattr(drawn, side), gate_sim.Layout(cell)
     sums = gate_sim.cell_sums(candidate - drawn.against, layout.starts)
     pooled = layout.tests(sums[:, 0], None)
-    p = np.column_stack([drop_p_values(pooled), gate_sim.task_p_values(layout, sums)])
     low, high = worst_case_bounds(pooled, level=gate_sim.LEVEL)
-    codes, adjusted = gate_sim.outcome_codes(pooled, p), holm(p)
+    drops, beyond = (
+        np.column_stack(
+            [drop_p_values(pooled, tolerance=t), gate_sim.task_p_values(layout, sums, tolerance=t)]
+        )
+        for t in (0.0, gate_sim.MARGIN)
+    )
+    codes, adjusted = gate_sim.outcome_codes(pooled, beyond), holm(drops)
     rule = Policy(margin=gate_sim.MARGIN, metrics=dict.fromkeys(METRICS, SCORE))
     seen = set()
     for run in range(4):

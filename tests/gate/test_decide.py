@@ -290,3 +290,32 @@ def test_all_missing_cannot_tell(table: Table) -> None:
 def test_a_value_outside_the_range_is_bad_data(table: Table) -> None:
     with pytest.raises(BadData, match="outside the range"):
         decide(table().assign(value=101.0), table(), policy())
+
+
+def test_a_tolerated_drop_that_lacks_power_never_regresses(table: Table) -> None:
+    """A word error rate that rises by 1 point under a margin of 2: significant in most runs, regress in none."""
+    words, titles = np.full(400, 25.0), []
+    rule = {"higher_is_better": False, "low": 0, "average": "ratio", "margin": 2.0}
+    against = table()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+
+        def errors(rate: float, rng: np.random.Generator = rng) -> pd.DataFrame:
+            value = 100 * rng.binomial(25, rate, 400) / 25
+            return table(metric="wer").assign(value=value, weight=words)
+
+        ours = pd.concat([table(seed=2), errors(0.06)])
+        got = decide(
+            ours, pd.concat([against, errors(0.05)]), policy(metrics={"empathy": SCORE, "wer": rule})
+        )
+        titles.append(got.title)
+    assert set(titles) <= {"cannot tell", "pass, with a drop", "pass"}
+    assert titles.count("cannot tell") > 6
+
+
+def test_a_drop_beyond_the_tolerance_regresses_and_a_significant_tolerated_one_passes(table: Table) -> None:
+    rule = {"empathy": {**SCORE, "margin": 6.0}}
+    got = decide(table(-3, seed=2, noise=2), table(noise=2), policy(6.0, metrics=rule))
+    assert (got.outcome, got.with_drop) == ("pass", True)
+    assert any("not shown to be larger than the tolerance" in reason for reason in got.reasons)
+    assert decide(table(-9, seed=2, noise=2), table(noise=2), policy(6.0, metrics=rule)).outcome == "regress"
