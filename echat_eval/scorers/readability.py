@@ -19,13 +19,12 @@ gibberish with a common word in it, or sentences without meaning. Other language
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
-from echat_eval.io.jsonl import dumps
+from echat_eval.io.hashing import fingerprint_of
 from echat_eval.records import Metric
 from echat_eval.scorers.normalize import NORMALISER, characters, normalised
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
@@ -130,7 +129,7 @@ class Readability:
         """Return the hash of the rules and the lists."""
         lists = {language: sorted(words) for language, words in COMMON.items()}
         rules = [lists, dict(LEAST_UNITS), LEAST_LETTERS, NORMALISER]
-        return hashlib.sha256(dumps([self.name, self.version, rules]).encode()).hexdigest()
+        return fingerprint_of([self.name, self.version, rules])
 
     def settings(self) -> Mapping[str, Any]:
         """Return no settings."""
