@@ -33,7 +33,10 @@ WHAT = "unreadable replies"
 def readability(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardReport:
     """Return the rules on unreadable replies, for checked tables of the candidate and of the baseline."""
     rates = _error_rates(ours, theirs, policy)
-    rows = ours[ours["metric"].isin([EMPTY, UNREADABLE]) & (ours["state"] == "value")]
+    measured = ours[ours["metric"].isin([EMPTY, UNREADABLE])]
+    rows = measured[measured["state"] == "value"]
+    if rows.empty and not measured.empty:
+        return GuardReport(rules=tuple(rates), text="readability: no reply to judge")
     if rows.empty:
         if rates or not all(is_contrast(name, rule) for name, rule in policy.metrics.items()):
             return GuardReport(rules=tuple(rates))
