@@ -258,7 +258,7 @@ class JudgeEvidence:
             fingerprint.
         verdicts: key of each verdict.
         prompt_sha256: hash of each prompt.
-        heard: emotion of the voice and its confidence, as shown to the judge; None: not shown.
+        voice_emotion: emotion of the voice and its confidence, as shown to the judge; None: not shown.
         tokens: of prompts and answers, over the repeats.
         opinions: annotator -> emotion of the voice; empty if none labelled it.
     """
@@ -271,7 +271,7 @@ class JudgeEvidence:
     servers: tuple[str, ...]
     verdicts: tuple[str, ...]
     prompt_sha256: tuple[str, ...]
-    heard: tuple[str, float] | None
+    voice_emotion: tuple[str, float] | None
     tokens: tuple[int, int]
     opinions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 

@@ -16,6 +16,7 @@ from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
 from echat_eval.store.environment import Environment
 from echat_eval.store.manifest import to_json
+from echat_eval.store.serialize import content_of_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,7 @@ class _Rows:
                         score.value,
                         score.weight,
                         score.key,
-                        digest("score row", score),
+                        digest("score row", content_of_score(score)),
                     ]
                 )
 

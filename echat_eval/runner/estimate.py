@@ -114,8 +114,8 @@ def estimate(
         rulings = judge_client.stored_rulings()
         verdict_tokens = _mean([ruling.tokens[1] for ruling in rulings], TYPICAL_VERDICT)
         client = judge_client.client
-        asked = list(calls.sizes.values())
-        estimates.append(_total("judge", client.model, client, asked, verdict_tokens, table, tries))
+        sizes_of_calls = list(calls.sizes.values())
+        estimates.append(_total("judge", client.model, client, sizes_of_calls, verdict_tokens, table, tries))
     return estimates
 
 

@@ -282,7 +282,7 @@ def _evidence(
         servers=tuple(sorted({r.server or "" for r in rulings})),
         verdicts=tuple(r.key for r in rulings),
         prompt_sha256=tuple(r.prompt_sha256 for r in rulings),
-        heard=(emotion.emotion, emotion.confidence) if emotion else None,
+        voice_emotion=(emotion.emotion, emotion.confidence) if emotion else None,
         tokens=(sum(r.tokens[0] for r in rulings), sum(r.tokens[1] for r in rulings)),
         opinions=opinions,
     )

@@ -50,6 +50,8 @@ FORMAT = 1
 #: Increased when rows of an older layout could be misread.
 LAYOUT = 1
 
+#: Name of the retry policy in older manifests of this format.
+_OLD_RETRY_POLICY = "patience"
 #: Settings of a system, annotator or scorer: plain JSON.
 Settings = Mapping[str, object]
 _NONE: Mapping[str, object] = {}
@@ -198,7 +200,7 @@ CacheTally = Mapping[str, Mapping[str, CacheCounts]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """What was run, over all commands of a run folder.
+    """The parts, versions and settings of a run, over all commands on its folder.
 
     Attributes:
         format: version of this record's JSON form.
@@ -446,8 +448,7 @@ def environment_from(row: Mapping[str, object], location: str) -> Environment | 
 
 
 def _settings_from(row: Mapping[str, object], location: str) -> RunSettings:
-    # "patience" is the name of the retry policy in older manifests of this format.
-    retry_policy = _mapping(row.get("retry_policy", row.get("patience")))
+    retry_policy = _mapping(row.get("retry_policy", row.get(_OLD_RETRY_POLICY)))
     return _record(
         RunSettings,
         row,

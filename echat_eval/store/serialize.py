@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "annotation_from",
+    "content_of_score",
     "json_of_evidence",
     "response_from",
     "row_of_annotation",
@@ -75,7 +76,9 @@ def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {}
-_JUDGE_FIELDS = frozenset(field.name for field in fields(JudgeEvidence))
+#: Field of a judge's evidence -> its name in rows.
+_NAME_IN_ROWS = {"voice_emotion": "heard"}
+_JUDGE_FIELDS = frozenset(_NAME_IN_ROWS.get(field.name, field.name) for field in fields(JudgeEvidence))
 
 
 def _fields_of(kind: type) -> tuple[str, ...]:
@@ -126,14 +129,19 @@ def json_of_evidence(evidence: Mapping[str, Any] | JudgeEvidence) -> dict[str, A
     if not isinstance(evidence, JudgeEvidence):
         return dict(evidence)
     facts: dict[str, Any] = facts_of(evidence)
-    return facts
+    return {_NAME_IN_ROWS.get(name, name): value for name, value in facts.items()}
+
+
+def content_of_score(score: Score) -> dict[str, Any]:
+    """Return all facts of a score as plain JSON, to be hashed."""
+    return {**facts_of(score), "evidence": json_of_evidence(score.evidence)}
 
 
 def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
     """Return the evidence in a row; a judge's has the fields of `JudgeEvidence`."""
     if not _JUDGE_FIELDS - {"opinions"} <= row.keys() <= _JUDGE_FIELDS:
         return row
-    heard, (prompt_tokens, answer_tokens) = row["heard"], row["tokens"]
+    emotion, (prompt_tokens, answer_tokens) = row["heard"], row["tokens"]
     return JudgeEvidence(
         grades=row["grades"],
         points=tuple(row["points"]),
@@ -143,7 +151,7 @@ def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
         servers=tuple(row["servers"]),
         verdicts=tuple(row["verdicts"]),
         prompt_sha256=tuple(row["prompt_sha256"]),
-        heard=None if heard is None else (heard[0], heard[1]),
+        voice_emotion=None if emotion is None else (emotion[0], emotion[1]),
         tokens=(prompt_tokens, answer_tokens),
         opinions=row.get("opinions", {}),
     )

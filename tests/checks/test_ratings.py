@@ -23,7 +23,7 @@ from echat_eval.checks.labelled import annotate_clips, read_clips
 from echat_eval.checks.ratings import compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
-from echat_eval.records import Score
+from echat_eval.records import JudgeEvidence, Score
 from echat_eval.report.rating.table import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.testing import ScriptedAnnotator
 
@@ -108,7 +108,7 @@ def judged(points: Mapping[str, int], system: str = "s") -> list[Score]:
                 servers=("",),
                 verdicts=("k",),
                 prompt_sha256=("p",),
-                heard=None,
+                voice_emotion=None,
                 tokens=(0, 0),
             ),
         )

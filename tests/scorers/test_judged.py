@@ -20,7 +20,7 @@ from echat_eval.judge import JudgeClient, Question, Ruling, Verdict, load_judge
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, AudioRef, JudgeEvidence, Reply, Response, Sample, Score
 from echat_eval.scorers.judged import Judged, JudgedContrast, judged_scorers
-from echat_eval.store.serialize import row_of_score, score_from
+from echat_eval.store.serialize import content_of_score, row_of_score, score_from
 from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 
 AUDIO = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
@@ -69,7 +69,7 @@ def fitting(request: dict[str, Any]) -> str:
     parts = shown_to_judge(request)
     label = parts["cues"].partition(": ")[2]
     cue = 5 if {"sad": "sorry", "happy": "lovely"}[label] in parts["reply"].lower() else 1
-    return judge_verdict(4, cue, 3, **({} if parts["heard"] == "not heard" else {"voice": 4}))
+    return judge_verdict(4, cue, 3, **({} if parts["voice_emotion"] == "not heard" else {"voice": 4}))
 
 
 def evidence_of(score: Score) -> JudgeEvidence:
@@ -94,12 +94,12 @@ def test_without_an_emotion_annotator_only_words_are_scored() -> None:
     assert (voice.state, voice.value) == ("not applicable", None)
     assert evidence_of(text).models == ("m-2026-01-01-served",)
     assert evidence_of(text).servers == ("fp_scripted",)
-    assert shown_to_judge(judge.prompts[0])["heard"] == "not heard"
+    assert shown_to_judge(judge.prompts[0])["voice_emotion"] == "not heard"
 
 
 def test_voice_score_does_not_affect_the_text_score() -> None:
     def by_voice(request: dict[str, Any]) -> str:
-        return judge_verdict(4, 4, 4, voice=0 if "anger" in shown_to_judge(request)["heard"] else 5)
+        return judge_verdict(4, 4, 4, voice=0 if "anger" in shown_to_judge(request)["voice_emotion"] else 5)
 
     points = {}
     for label in ("anger", "sad"):
@@ -132,7 +132,7 @@ def test_state_of_the_voice_score_follows_the_annotation(
 ) -> None:
     (text, voice), judge = scored(fitting, "judged", [case(annotations={"emotion2vec": annotation})])
     assert (text.state, voice.state) == ("value", state)
-    assert shown_to_judge(judge.prompts[0])["heard"] == shown
+    assert shown_to_judge(judge.prompts[0])["voice_emotion"] == shown
 
 
 def test_first_annotator_counts_and_second_opinions_are_evidence() -> None:
@@ -142,7 +142,7 @@ def test_first_annotator_counts_and_second_opinions_are_evidence() -> None:
     }
     (text, _), judge = scored(fitting, "judged", [case(annotations=both)])
     assert evidence_of(text).opinions == {"emotion2vec": "sad", "sensevoice": "happy"}
-    assert shown_to_judge(judge.prompts[0])["heard"].startswith("sad ")
+    assert shown_to_judge(judge.prompts[0])["voice_emotion"].startswith("sad ")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_voice_does_not_affect_the_contrast_of_words() -> None:
     ]
     found, judge = scored(fitting, "contrast", cases)
     assert [s.value for s in found] == [0.0, 0.0]
-    assert {shown_to_judge(p)["heard"] for p in judge.prompts} == {"not heard"}
+    assert {shown_to_judge(p)["voice_emotion"] for p in judge.prompts} == {"not heard"}
 
 
 def test_contrast_without_other_labels_is_not_applicable() -> None:
@@ -568,7 +568,7 @@ def test_the_evidence_of_a_judge_survives_its_row() -> None:
         fitting, "judged", [case(annotations={"emotion2vec": emotion_annotation("sad")})], repeats=2
     )
     evidence = evidence_of(text)
-    assert (evidence.heard, evidence.opinions) == (("sad", 0.9), {"emotion2vec": "sad"})
+    assert (evidence.voice_emotion, evidence.opinions) == (("sad", 0.9), {"emotion2vec": "sad"})
     assert len(evidence.points) == len(evidence.verdicts) == len(evidence.reasons) == 2
     row = json.loads(json.dumps(row_of_score(text)))
     # The JSON form is that of a mapping, whatever is None or empty.
@@ -586,9 +586,9 @@ def test_the_evidence_of_a_judge_survives_its_row() -> None:
         "opinions",
     }
     assert score_from(row) == text
-    assert digest("score row", score_from(row)) == digest(
-        "score row", {**row, "reason": None, "evidence": row["evidence"]}
-    )
+    # Its hash in provenance is that of a score whose evidence is the mapping.
+    as_mapping = replace(text, evidence=row["evidence"])
+    assert digest("score row", content_of_score(text)) == digest("score row", as_mapping)
     single, _ = scored(fitting, "judged", [case()])
     row = row_of_score(single[0])
     assert (row["evidence"]["variance"], row["evidence"]["heard"], row["evidence"]["opinions"]) == (

@@ -312,7 +312,9 @@ def test_a_fact_of_the_wrong_type_is_refused_with_its_place(
         (SystemFacts(fingerprint=3), r"systems: mine: 'fingerprint' is 3, expected text"),  # type: ignore[arg-type]
     ],
 )
-def test_what_could_not_be_read_again_is_not_written(path: Path, facts: SystemFacts, message: str) -> None:
+def test_facts_that_are_no_valid_json_form_are_not_written(
+    path: Path, facts: SystemFacts, message: str
+) -> None:
     write_manifest(path, FULL)
     before = path.read_bytes()
     with pytest.raises(UsageError, match=message):

@@ -22,7 +22,7 @@ from echat_eval.records import AudioRef, JudgeEvidence, Metric, Reply, Request, 
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 
 HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>$\\input{/etc/passwd}\\textbf{x}_%&#~^{}'
 LABELS = {"emotion": ("anger", "happy", "sad", "neutral"), "age": ("child", "adult", "old")}
@@ -178,7 +178,7 @@ def marks_scorer(reason: str = "Warm, and takes up the voice.", nudge: float = 0
             servers=("",),
             verdicts=("some-key",),
             prompt_sha256=("0" * 64,),
-            heard=None,
+            voice_emotion=None,
             tokens=(0, 0),
         )
         return [
@@ -208,7 +208,7 @@ def make_run(
     annotators: Sequence[Any] | None = None,
 ) -> RunFolder:
     """Run with the real runner and return the closed run folder."""
-    run(
+    evaluated(
         path,
         tasks,
         list(systems),
