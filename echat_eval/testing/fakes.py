@@ -108,7 +108,7 @@ class ScriptedSystem(_ScriptedPart):
         name: name of the system.
         role: role in tables, "floor" or "ceiling"; None: an ordinary system.
         asynchronous: make `respond` a coroutine function.
-        batch_size: offer `respond_batch`, with at most so many requests; None: the system has no batches.
+        batch_size: offer `respond_batch`, for at most this number of requests; None: no batches.
         seconds: time that a call takes.
         failures: errors of the first calls, one each, before the answers begin.
         calls_at_once, fingerprint, settings: see `System`; without a fingerprint no reply is reused.
@@ -258,7 +258,7 @@ class ScriptedAnnotator(_ScriptedPart):
         values: values of every recording, an error to raise, a list of these in the order of the calls, or a
             function of the recording and its language.
         languages: languages that it states; None: it states none.
-        batch_size: offer `annotate_batch`, with at most so many files; None: the annotator has no batches.
+        batch_size: offer `annotate_batch`, for at most this number of files; None: no batches.
         seconds: time that a call takes.
         failures: errors of the first calls, one each, before the values begin.
         name, version, calls_at_once, fingerprint, settings: see `Annotator`.

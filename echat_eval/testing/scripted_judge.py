@@ -23,8 +23,8 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
         question: the prompt, or the chat request that contains it.
 
     Returns:
-        "transcript", "cues", "reply" and "heard": the data between the fences; "outside": the rest, with
-        "FENCE" for the fence.
+        "transcript", "cues", "reply" and "voice_emotion": the data between the fences; "outside": the rest,
+        with "FENCE" for the fence.
 
     Raises:
         ValueError: the prompt has no fence, or its data broke it.
@@ -37,13 +37,13 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
-    before, transcript, cues, reply, heard, after = pieces
+    before, transcript, cues, reply, voice_emotion, after = pieces
     return {
         "outside": before.replace(fence, "FENCE") + after,
         "transcript": transcript.rstrip("\n"),
         "cues": cues.rstrip("\n"),
         "reply": reply.rstrip("\n"),
-        "heard": heard.rstrip("\n"),
+        "voice_emotion": voice_emotion.rstrip("\n"),
     }
 
 

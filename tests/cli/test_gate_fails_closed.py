@@ -16,7 +16,7 @@ from echat_eval.cli.compare_gate import gate_command
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import EChatError, SystemFailure
 from echat_eval.ports import Silent
-from echat_eval.records import AudioRef, Reply, Request, Waveform
+from echat_eval.records import Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.judged import judged_scorers
@@ -25,7 +25,13 @@ from echat_eval.scorers.readability import Readability
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
-from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
+from echat_eval.testing import (
+    ScriptedAnnotator,
+    ScriptedChatServer,
+    ScriptedSystem,
+    judge_verdict,
+    shown_to_judge,
+)
 from tests.support.tones import write_task
 
 GROUPS = 20
@@ -37,48 +43,32 @@ class Letters:
     """An embedding by the letters and digits of a text, so that other words have another vector."""
 
     def embed(self, text: str) -> np.ndarray:
-        counts = np.array([text.lower().count(letter) + 0.1 for letter in "abcdefghijklmnopqrstuvwxyz0123456789"])
+        counts = np.array(
+            [text.lower().count(letter) + 0.1 for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+        )
         return counts / np.linalg.norm(counts)
 
     def fingerprint(self) -> str:
         return "letters"
 
 
-class Deaf:
-    """An ASR annotator that finds no words in any voice."""
-
-    name = "whisper"
-    version = "1"
-
-    def annotate(self, audio: AudioRef, *, language: str) -> dict[str, Any]:
-        return {"hypothesis": ""}
-
-    def fingerprint(self) -> str:
-        return "deaf"
-
-    def settings(self) -> dict[str, Any]:
-        return {}
+def deaf() -> ScriptedAnnotator:
+    """Return a recogniser that finds no words in any voice."""
+    return ScriptedAnnotator({"hypothesis": ""}, "whisper")
 
 
-class Planned:
-    """A system with a planned reply to each query; None is a failure."""
+def planned(name: str, replies: dict[str, str | None]) -> ScriptedSystem:
+    """Return a system with a planned reply to each query; None is a failure."""
 
-    def __init__(self, name: str, replies: dict[str, str | None]) -> None:
-        self.name, self.replies = name, replies
-
-    def respond(self, request: Request) -> Reply:
-        words = self.replies[request.audio.sha256]
+    def respond(request: Request) -> Reply:
+        words = replies[request.audio.sha256]
         if words is None:
             raise SystemFailure("CUDA out of memory")
         if not words:
             return Reply(audio=Waveform(samples=np.zeros(1600, np.float32), sample_rate=16_000))
         return Reply(text=words)
 
-    def fingerprint(self) -> str:
-        return json.dumps(list(self.replies.values()))
-
-    def settings(self) -> dict[str, Any]:
-        return {}
+    return ScriptedSystem(respond, name, fingerprint=json.dumps(list(replies.values())))
 
 
 def grade(request: dict[str, Any]) -> str:
@@ -116,9 +106,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with RunFolder(folder / "run").writing() as run:
             evaluate(
                 run,
-                systems=[Planned(name, replies) for name, replies in plans(task.samples).items()],
+                systems=[planned(name, replies) for name, replies in plans(task.samples).items()],
                 tasks=[task],
-                annotators=[Deaf()],
+                annotators=[deaf()],
                 scorers=[
                     CueContrast(embedder=Letters()),
                     TranscriptionConsistency(),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from echat_eval.cli.run import run
 from echat_eval.cost.totals import CallCosts
 from echat_eval.errors import Exit, UsageError
 from echat_eval.store.run_folder import RunFolder
-
-Serve = Callable[[Callable[[Any], None]], Any]
+from echat_eval.testing import ScriptedChatServer, chat_completion
 
 PRICES = """
 omni-2026-01-01: {currency: USD, text_in: 2.5, text_out: 10, audio_in: 40, audio_out: 80, date: 2026-01-31,
@@ -26,23 +24,16 @@ words-2026-01-01: {currency: USD, text_in: 2.5, text_out: 10, date: 2026-01-31, 
 """
 
 
-class PaidServer:
+class PaidServer(ScriptedChatServer):
     """A chat server that counts text and audio tokens, and the money it charges."""
 
-    def __init__(self, serve: Serve) -> None:
-        self.lock = threading.Lock()
+    def __init__(self) -> None:
         self.charged, self.calls = Fraction(0), 0
-        self.status = 200
-        self.url = f"{serve(self.script).url}/v1"
+        self.counting = threading.Lock()
+        super().__init__(self.charge, models=())
 
-    def script(self, http: Any) -> None:
-        if http.command == "GET":
-            http.reply(json.dumps({"data": []}), "application/json")
-            return
-        if self.status != 200:
-            http.reply("busy", status=self.status)
-            return
-        with self.lock:
+    def charge(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self.counting:
             self.calls += 1
             audio_in, text_out = 20 + self.calls, 10 + self.calls
             self.charged += Fraction(40) * audio_in / 10**6 + Fraction("2.5") * 30 / 10**6
@@ -53,8 +44,13 @@ class PaidServer:
             "completion_tokens": text_out,
             "completion_tokens_details": {"audio_tokens": 0},
         }
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "I see."}}
-        http.reply(json.dumps({"choices": [choice], "usage": usage}), "application/json")
+        return {**chat_completion("I see."), "usage": usage}
+
+
+@pytest.fixture
+def server() -> Iterator[PaidServer]:
+    with PaidServer() as paid:
+        yield paid
 
 
 def run_command(
@@ -94,8 +90,7 @@ def cost_of_omni(tmp_path: Path) -> CallCosts:
     return cost.systems["omni"]
 
 
-def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    server = PaidServer(serve)
+def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, server: PaidServer) -> None:
     result = run_command(tones, tmp_path, server)
     assert result.return_value == Exit.DONE, (result.output, result.exception)
     cost = cost_of_omni(tmp_path)
@@ -108,8 +103,7 @@ def test_text_and_audio_have_separate_prices(tones: Path, tmp_path: Path, serve:
     }
 
 
-def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    server = PaidServer(serve)
+def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, server: PaidServer) -> None:
     options = ("--set", "max_tokens=30")
     result = run_command(tones, tmp_path, server, *options, "--max-cost", "0.006")
     assert result.return_value == Exit.CANNOT_TELL, (result.output, result.exception)
@@ -124,9 +118,8 @@ def test_a_limit_holds_for_a_system(tones: Path, tmp_path: Path, serve: Serve) -
 
 
 def test_a_limit_without_bound_or_price_is_rejected_before_any_call(
-    tones: Path, tmp_path: Path, serve: Serve
+    tones: Path, tmp_path: Path, server: PaidServer
 ) -> None:
-    server = PaidServer(serve)
     result = run_command(tones, tmp_path, server, "--max-cost", "1")
     assert isinstance(result.exception, UsageError)
     assert "sets no max_tokens" in str(result.exception)
@@ -141,15 +134,13 @@ def test_a_limit_without_bound_or_price_is_rejected_before_any_call(
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_a_rejected_call_costs_nothing(tones: Path, tmp_path: Path, serve: Serve, status: int) -> None:
-    server = PaidServer(serve)
-    server.status = status
+def test_a_rejected_call_costs_nothing(tones: Path, tmp_path: Path, server: PaidServer, status: int) -> None:
+    server.answer = status
     run_command(tones, tmp_path, server, "--set", "max_tokens=30", "--max-cost", "0.01")
     assert RunFolder.existing(tmp_path / "run").manifest().cost is None
 
 
-def test_the_estimate_of_a_system_includes_its_audio(tones: Path, tmp_path: Path, serve: Serve) -> None:
-    server = PaidServer(serve)
+def test_the_estimate_of_a_system_includes_its_audio(tones: Path, tmp_path: Path, server: PaidServer) -> None:
     result = run_command(tones, tmp_path, server, "--set", "max_tokens=30", "--estimate")
     assert result.return_value == Exit.DONE
     # Eight tones of half a second, at ten tokens per second, and at most thirty tokens per answer.

@@ -53,8 +53,8 @@ def test_prompt_shows_only_the_published_inputs() -> None:
     assert parts["transcript"] == QUESTION.transcript
     assert parts["cues"] == "emotion: sad"
     assert parts["reply"] == QUESTION.reply
-    assert parts["heard"] == "happy (confidence 0.83)"
-    assert shown_to_judge(render(JUDGE, QUESTION).text)["heard"] == "not heard"
+    assert parts["voice_emotion"] == "happy (confidence 0.83)"
+    assert shown_to_judge(render(JUDGE, QUESTION).text)["voice_emotion"] == "not heard"
     # The rest is the same for every question: it has no task, system or references.
     other = replace(QUESTION, transcript="Other.", reply="Other.", voice_emotion=emotion)
     assert shown_to_judge(render(JUDGE, other).text)["outside"] == parts["outside"]

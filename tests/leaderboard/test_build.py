@@ -14,12 +14,10 @@ from echat_eval.errors import BadData, Unavailable
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
 from echat_eval.leaderboard.render import csv_text, markdown, plot
-from echat_eval.ports import Silent
 from echat_eval.records import Metric, Reply, Request
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.task import load_task
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
+from tests.support.scripted_run import evaluated
 
 METRIC = Metric(
     name="points",
@@ -43,17 +41,9 @@ def number_scorer() -> ScriptedScorer:
 
 
 def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=systems,
-            tasks=[load_task("emotion", data=data)],
-            annotators=[],
-            scorers=[number_scorer()],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-    return run
+    return evaluated(
+        out, data, list(systems), scorers=[number_scorer()], retry_policy=RetryPolicy(tries=1)
+    )
 
 
 def constant(value: float) -> Any:

@@ -16,6 +16,7 @@ from echat_eval.records import Reply, Request
 from echat_eval.report import build_report
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.run_folder import RunFolder
+from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,16 +108,13 @@ def test_an_unfinished_run_reports_the_number_of_pending_replies(tmp_path: Path)
 
 
 def test_a_run_without_samples(tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[scripted_system("mine", 0.5)],
-            tasks=[],
-            annotators=[],
-            scorers=[marks_scorer()],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
+    evaluated(
+        tmp_path / "run",
+        [],
+        scripted_system("mine", 0.5),
+        scorers=[marks_scorer()],
+        retry_policy=RetryPolicy(tries=1),
+    )
     made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent())
     assert made.notes[0] == "the runs hold no samples"
     assert data_of(tmp_path / "out/page", "board")["total"] == 0

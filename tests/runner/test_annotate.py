@@ -12,7 +12,7 @@ from echat_eval.records import AudioRef
 from echat_eval.systems.echo import Echo
 from echat_eval.task import load_task
 from echat_eval.testing import ScriptedAnnotator
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 
 
 def batched(bad: str | None = None, batch_size: int = 3) -> ScriptedAnnotator:
@@ -27,7 +27,7 @@ def batched(bad: str | None = None, batch_size: int = 3) -> ScriptedAnnotator:
 
 
 def annotations(out: Path, tones: Path, annotator: ScriptedAnnotator) -> dict[str, tuple[str, Any]]:
-    folder = run(out, tones, Echo(), annotators=[annotator])
+    folder = evaluated(out, tones, Echo(), annotators=[annotator])
     return {k[2]: (a.state, dict(a.values)) for k, a in folder.annotations().items()}
 
 

@@ -15,14 +15,13 @@ from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import Exit
-from echat_eval.ports import Silent
 from echat_eval.records import Reply, Waveform
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import ScriptedAnnotator, ScriptedChatServer, ScriptedSystem, judge_verdict
 from tests.support.scripted_judge import fitting
+from tests.support.scripted_run import evaluated
 
 JUDGE = "judge_echat_r1"
 
@@ -101,38 +100,23 @@ def constant_voice(level: float) -> ScriptedSystem:
     return ScriptedSystem(constant_reply(level), "voice", fingerprint=str(level))
 
 
-def evaluated(tones: Path, out: Path, system: Any, annotators: list[Any], scorers: list[Any]) -> RunFolder:
-    with RunFolder(out).writing() as folder:
-        evaluate(
-            folder,
-            systems=[system],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=annotators,
-            scorers=scorers,
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-    return RunFolder.existing(out)
-
-
 def test_annotations_of_a_replaced_voice_are_dropped(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert (
-        len(
-            evaluated(tones, out, constant_voice(0.1), [emotion_annotator()], [OutcomeScorer()]).annotations()
-        )
-        == 8
+    first = evaluated(
+        out, tones, constant_voice(0.1), annotators=[emotion_annotator()], scorers=[OutcomeScorer()]
     )
+    assert len(first.annotations()) == 8
     # The voice is the same, so its annotations still hold without the annotator.
-    assert len(evaluated(tones, out, constant_voice(0.1), [], [OutcomeScorer()]).annotations()) == 8
-    assert evaluated(tones, out, constant_voice(0.2), [], [OutcomeScorer()]).annotations() == {}
+    same_voice = evaluated(out, tones, constant_voice(0.1), scorers=[OutcomeScorer()])
+    assert len(same_voice.annotations()) == 8
+    assert evaluated(out, tones, constant_voice(0.2), scorers=[OutcomeScorer()]).annotations() == {}
 
 
 def test_a_metric_without_a_scorer_is_removed_with_its_rows(tones: Path, tmp_path: Path) -> None:
     out, fewer = tmp_path / "run", OutcomeScorer()
     fewer.metrics = fewer.metrics[:1]
-    evaluated(tones, out, constant_voice(0.1), [], [OutcomeScorer()])
-    folder = evaluated(tones, out, constant_voice(0.1), [], [fewer])
+    evaluated(out, tones, constant_voice(0.1), scorers=[OutcomeScorer()])
+    folder = evaluated(out, tones, constant_voice(0.1), scorers=[fewer])
     assert [m.name for m in folder.manifest().metrics] == ["failed"]
     assert {ident[3] for ident in folder.scores()} == {"failed"}
 
@@ -207,11 +191,11 @@ def test_agreement_of_secondary_emotion_annotators_is_printed(tones: Path, tmp_p
     voice = ScriptedSystem([constant_reply(0.1 + 0.01 * n) for n in range(1, 9)], "voice")
     with ScriptedChatServer(judge_verdict(3, 3, 3, voice=3)) as judge:
         folder = evaluated(
-            tones,
             tmp_path / "run",
+            tones,
             voice,
-            [emotion_annotator(), second],
-            [judged_scorers("m", judge.url)[0]],
+            annotators=[emotion_annotator(), second],
+            scorers=[judged_scorers("m", judge.url)[0]],
         )
     assert (
         "- emotion of the voice: sensevoice agrees with emotion2vec in 4 of 6 replies that both label; "
@@ -270,17 +254,10 @@ def test_floor_and_ceiling_may_be_in_another_run(tones: Path, tmp_path: Path) ->
         made = lambda: [OutcomeScorer(), *judged_scorers("m", judge.url)]  # noqa: E731
         floor, ceiling = Canned(), Reference()
         floor.name, ceiling.name = "transcript-only", "gold-labels"
-        with RunFolder(tmp_path / "ends").writing() as folder:
-            evaluate(
-                folder,
-                systems=[floor, ceiling],
-                tasks=[load_task("emotion", data=tones)],
-                annotators=[],
-                scorers=made(),
-                retry_policy=RetryPolicy(tries=1),
-                progress=Silent(),
-            )
-        evaluated(tones, tmp_path / "mine", Canned(), [], made())
+        evaluated(
+            tmp_path / "ends", tones, [floor, ceiling], scorers=made(), retry_policy=RetryPolicy(tries=1)
+        )
+        evaluated(tmp_path / "mine", tones, Canned(), scorers=made())
     shown = CliRunner().invoke(
         leaderboard, [str(tmp_path / "mine"), str(tmp_path / "ends")], standalone_mode=False
     )

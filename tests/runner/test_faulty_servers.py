@@ -16,13 +16,12 @@ from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.judge import JudgeClient, load_judge
 from echat_eval.judge.question import Prompt, Question
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
-from echat_eval.ports import Silent
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.judged import Judged, JudgedContrast
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems.http import Http
 from echat_eval.task import Task, load_task
 from tests.support.faults import Faults, faulty_client, faulty_server, faulty_system
+from tests.support.scripted_run import evaluated
 from tests.support.tones import write_task
 
 JUDGE = load_judge("echat-r1")
@@ -32,17 +31,13 @@ NAMES = ("ash", "birch", "cedar")
 def run_of(
     out: Path, task: Task, systems: Sequence[Any], judge_client: JudgeClient, *, tries: int
 ) -> RunFolder:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=systems,
-            tasks=[task],
-            annotators=[],
-            scorers=[Judged(judge_client), JudgedContrast(judge_client)],
-            retry_policy=RetryPolicy(tries=tries, first_wait=0.0),
-            progress=Silent(),
-        )
-    return run
+    return evaluated(
+        out,
+        task,
+        list(systems),
+        scorers=[Judged(judge_client), JudgedContrast(judge_client)],
+        retry_policy=RetryPolicy(tries=tries, first_wait=0.0),
+    )
 
 
 def values_of(run: RunFolder) -> dict[Any, Any]:

@@ -17,15 +17,11 @@ import numpy as np
 import pytest
 
 from echat_eval.cli import main
-from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.ports import Silent
 from echat_eval.records import Reply, Waveform
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import SYSTEMS
-from echat_eval.task import load_task
 from echat_eval.testing import ScriptedSystem
+from tests.support.scripted_run import evaluated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,17 +68,8 @@ def test_full_disk_makes_a_reply_missing_and_not_failed(tmp_path: Path, tones: P
     )
 
     def run_states() -> set[str]:
-        with RunFolder(tmp_path / "run").writing() as run:
-            evaluate(
-                run,
-                systems=[system],
-                tasks=[load_task("emotion", data=tones)],
-                annotators=[],
-                scorers=[OutcomeScorer()],
-                retry_policy=RetryPolicy(tries=2, first_wait=0.0),
-                progress=Silent(),
-            )
-            return {score.state for score in run.scores().values()}
+        run = evaluated(tmp_path / "run", tones, system, scorers=[OutcomeScorer()])
+        return {score.state for score in run.scores().values()}
 
     with file_size_limit(60_000):
         assert run_states() == {"missing"}

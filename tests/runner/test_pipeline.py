@@ -24,7 +24,7 @@ from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.records import AudioRef
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
 from tests.support.scripted_parts import hum, length, lines, loudness, rms
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 
 
 def calls_in(events: list[str]) -> list[str]:
@@ -35,7 +35,7 @@ def calls_in(events: list[str]) -> list[str]:
 
 def test_replies_are_annotated_and_scored_while_others_are_requested(tmp_path: Path, tones: Path) -> None:
     events: list[str] = []
-    run(
+    evaluated(
         tmp_path / "r",
         tones,
         ScriptedSystem(hum, "slow", seconds=0.05, events=events),
@@ -50,7 +50,7 @@ def test_replies_are_annotated_and_scored_while_others_are_requested(tmp_path: P
 
 def test_without_overlap_stages_start_after_the_last_reply(tmp_path: Path, tones: Path) -> None:
     events: list[str] = []
-    folder = run(
+    folder = evaluated(
         tmp_path / "r",
         tones,
         ScriptedSystem(hum, "slow", events=events),
@@ -70,7 +70,7 @@ def asynchronous_system(name: str = "async", calls_at_once: int = 4) -> Scripted
 
 
 def test_an_async_system_gets_calls_at_once_concurrent_calls(tmp_path: Path, tones: Path) -> None:
-    folder = run(tmp_path / "r", tones, system := asynchronous_system(), scorers=[length()])
+    folder = evaluated(tmp_path / "r", tones, system := asynchronous_system(), scorers=[length()])
     assert system.max_busy == 4
     assert all(r.seconds is not None and 0.015 < r.seconds < 1 for r in folder.responses().values())
 
@@ -99,7 +99,7 @@ def test_workers_batches_and_order_change_no_row(tmp_path: Path, tones: Path, as
                 calls_at_once=workers,
                 seconds=lambda _, dice=dice: float(dice.uniform(0, 0.01)),  # type: ignore[misc]
             )
-            run(out, tones, shuffling, annotators=[loudness(batch_size=size)], scorers=[scorer])
+            evaluated(out, tones, shuffling, annotators=[loudness(batch_size=size)], scorers=[scorer])
             rows = {name: lines(out / f"{name}.jsonl") for name in ("responses", "annotations", "scores")}
             for row in rows["responses"]:
                 del row["seconds"]
@@ -122,12 +122,12 @@ def test_an_error_of_every_row_stops_all_queues_and_keeps_finished_rows(tmp_path
     failing.values = fail_at_third
     system = ScriptedSystem(hum, "slow", seconds=0.05)
     with pytest.raises(NotInstalled, match="no weights"):
-        run(tmp_path / "r", tones, system, annotators=[failing], scorers=[length()])
+        evaluated(tmp_path / "r", tones, system, annotators=[failing], scorers=[length()])
     answered = len(lines(tmp_path / "r" / "responses.jsonl"))
     assert answered == len(system.requests)
     assert answered < 8  # no further request was started
     assert len(lines(tmp_path / "r" / "annotations.jsonl")) == 2
-    run(tmp_path / "r", tones, system, annotators=[loudness()], scorers=[length()])
+    evaluated(tmp_path / "r", tones, system, annotators=[loudness()], scorers=[length()])
     assert len(system.requests) == 8
 
 
@@ -137,8 +137,8 @@ def test_a_system_is_loaded_and_closed_once_and_only_if_needed(tmp_path: Path, t
             super().load()
 
     first, again = LoadedOnTheLoop(hum, "async"), LoadedOnTheLoop(hum, "async")
-    run(tmp_path / "r", tones, first, scorers=[length()])
-    run(tmp_path / "r", tones, again, scorers=[length()])
+    evaluated(tmp_path / "r", tones, first, scorers=[length()])
+    evaluated(tmp_path / "r", tones, again, scorers=[length()])
     assert [event for event in first.events if "respond" not in event] == ["load async", "close async"]
     assert again.events == []
 
@@ -146,7 +146,7 @@ def test_a_system_is_loaded_and_closed_once_and_only_if_needed(tmp_path: Path, t
 def test_a_system_is_closed_before_the_next_is_loaded(tmp_path: Path, tones: Path) -> None:
     events: list[str] = []
     systems = [ScriptedSystem(hum, name, events=events) for name in ("a", "b")]
-    run(tmp_path / "r", tones, systems, scorers=[length()])
+    evaluated(tmp_path / "r", tones, systems, scorers=[length()])
     assert [e for e in events if "respond" not in e] == ["load a", "close a", "load b", "close b"]
 
 
@@ -232,7 +232,7 @@ sys.path[:0] = [{root!r}]
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from echat_eval.testing import ScriptedSystem
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 from tests.support.scripted_parts import hum, length
 
 def slow(request):
@@ -242,7 +242,7 @@ def slow(request):
 
 Path({out!r}).mkdir(exist_ok=True)
 try:
-    run(
+    evaluated(
         Path({out!r}) / "r", Path({data!r}), ScriptedSystem(slow, "slow", calls_at_once=2), scorers=[length()]
     )
 except KeyboardInterrupt:
@@ -286,19 +286,19 @@ def test_ctrl_c_twice_stops_now(tmp_path: Path, tones: Path) -> None:
 def test_an_interrupt_inside_a_system_interrupts_the_run(tmp_path: Path, tones: Path) -> None:
     interrupted = ScriptedSystem(KeyboardInterrupt(), "async", asynchronous=True, calls_at_once=4)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "r", tones, interrupted, scorers=[length()])
+        evaluated(tmp_path / "r", tones, interrupted, scorers=[length()])
 
 
 def test_an_error_of_a_scorer_stops_the_run(tmp_path: Path, tones: Path) -> None:
     refused = length(asynchronous=True, failures=[UsageError("the server refused the key")] * 8)
     with pytest.raises(UsageError, match="refused the key"):
-        run(tmp_path / "r", tones, asynchronous_system(), scorers=[refused])
+        evaluated(tmp_path / "r", tones, asynchronous_system(), scorers=[refused])
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["layout"] == 1
 
 
 def test_rows_of_an_unconfigured_scorer_are_not_applicable(tmp_path: Path, tones: Path) -> None:
-    run(tmp_path / "r", tones, asynchronous_system(), scorers=[length(), length("other")])
-    folder = run(tmp_path / "r", tones, asynchronous_system("second"), scorers=[length()])
+    evaluated(tmp_path / "r", tones, asynchronous_system(), scorers=[length(), length("other")])
+    folder = evaluated(tmp_path / "r", tones, asynchronous_system("second"), scorers=[length()])
     states = {(i[0], i[3]): s.state for i, s in folder.scores().items()}
     assert states == {
         ("async", "length"): "value",

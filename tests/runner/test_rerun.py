@@ -15,15 +15,14 @@ import pytest
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.judge import Judge, JudgeClient, load_judge
-from echat_eval.ports import Case, Silent
+from echat_eval.ports import Case
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score, Waveform
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.judged import Judged, JudgedContrast
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.task import load_task
 from echat_eval.testing import ScriptedAnnotator, ScriptedScorer, ScriptedSystem
 from tests.support.faults import Faults, faulty_client, share_of
 from tests.support.scripted_parts import scored_ids
+from tests.support.scripted_run import evaluated
 from tests.support.tones import write_task
 
 JUDGE = load_judge("echat-r1")
@@ -112,17 +111,14 @@ class Experiment:
             log.clear()
         judge_client = JudgeClient(self.judge, self.client, store=self.out.with_suffix(".verdicts"))  # type: ignore[arg-type]
         judged = [cls(judge_client, calls_at_once=self.workers) for cls in (Judged, JudgedContrast)]
-        with RunFolder(self.out).writing() as run:
-            evaluate(
-                run,
-                systems=[self.system],
-                tasks=[load_task("emotion", data=self.data)],
-                annotators=self.annotators,
-                scorers=[*self.scorers, *judged],
-                retry_policy=RetryPolicy(tries=1),
-                progress=Silent(),
-            )
-        return run
+        return evaluated(
+            self.out,
+            self.data,
+            self.system,
+            annotators=self.annotators,
+            scorers=[*self.scorers, *judged],
+            retry_policy=RetryPolicy(tries=1),
+        )
 
     def verdicts(self) -> list[str]:
         return [prompt for prompt in self.client.prompts if "=====" in prompt]

@@ -41,7 +41,7 @@ def reads(shown: Mapping[str, str]) -> tuple[int, int, int]:
 
 
 def voice_fits(shown: Mapping[str, str]) -> int:
-    return 5 if shown["heard"].startswith(shown["cues"].partition(": ")[2]) else 0
+    return 5 if shown["voice_emotion"].startswith(shown["cues"].partition(": ")[2]) else 0
 
 
 def controls_of(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
@@ -81,7 +81,7 @@ def test_judge_that_ignores_the_labels_is_reported() -> None:
 
 def test_text_score_that_follows_the_voice_is_reported() -> None:
     def leaking(shown: Mapping[str, str]) -> tuple[int, int, int]:
-        fits = shown["heard"].startswith(shown["cues"].partition(": ")[2])
+        fits = shown["voice_emotion"].startswith(shown["cues"].partition(": ")[2])
         return (4, 5 if fits else 1 + int(shown["reply"].split()[1]) % 2, 3)
 
     lines = control_lines([*controls_of(leaking).values()], 12)

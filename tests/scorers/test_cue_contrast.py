@@ -8,13 +8,11 @@ import pytest
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
-from echat_eval.ports import Silent
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.cue_contrast import CueContrast
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import known_tasks, load_task
 from echat_eval.testing import ScriptedOracle
+from tests.support.scripted_run import evaluated
 
 
 def words_only() -> ScriptedOracle:
@@ -25,16 +23,13 @@ def words_only() -> ScriptedOracle:
 @pytest.mark.assets
 def test_systems_that_ignore_cues_score_zero_and_the_reference_is_above(tmp_path: Path) -> None:
     tasks = [load_task(name) for name in known_tasks()]
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[build_system("canned"), words_only(), build_system("reference")],
-            tasks=tasks,
-            annotators=[],
-            scorers=[CueContrast()],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
+    run = evaluated(
+        tmp_path / "run",
+        tasks,
+        [build_system("canned"), words_only(), build_system("reference")],
+        scorers=[CueContrast()],
+        retry_policy=RetryPolicy(tries=1),
+    )
     for score in run.scores().values():
         if score.system != "reference":
             assert score.value == 0.0, score

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from echat_eval.checks.labelled import Clip, annotate_clips
 from echat_eval.errors import BadData
-from echat_eval.records import AudioRef
 from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding
+from echat_eval.testing import ScriptedAnnotator
 from tests.support.cases import SOUND, case
 
 
@@ -41,24 +40,6 @@ def test_edits_equal_the_textbook_distance() -> None:
         count_edits([], ["a"])
 
 
-class Echo:
-    """An ASR annotator with a fixed hypothesis."""
-
-    name, version = "whisper", "1"
-
-    def __init__(self, hypothesis: str) -> None:
-        self.hypothesis = hypothesis
-
-    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
-        return {"hypothesis": self.hypothesis}
-
-    def fingerprint(self) -> str:
-        return "echo"
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "language"),
     [
@@ -81,6 +62,6 @@ def test_scorers_and_the_check_of_annotators_print_one_rate(
         for score in scorer.score([found])
         if score.state == "value"
     }
-    error_rate = annotate_clips(Echo(hypothesis), [clip]).error_rate
+    error_rate = annotate_clips(ScriptedAnnotator({"hypothesis": hypothesis}, "whisper"), [clip]).error_rate
     assert error_rate is not None
     assert rates == {error_rate.value}

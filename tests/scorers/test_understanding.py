@@ -13,29 +13,18 @@ from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import build_leaderboard
-from echat_eval.ports import Silent
 from echat_eval.records import Reply
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding, named_label
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import find_faults, load_task
 from echat_eval.task.probe import QUESTIONS, probing
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
+from tests.support.scripted_run import evaluated
 
 
 def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1) -> Any:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[task],
-            annotators=[],
-            scorers=scorers,
-            retry_policy=RetryPolicy(tries=tries, first_wait=0.0),
-            progress=Silent(),
-        )
+    run = evaluated(out, task, system, scorers=scorers, retry_policy=RetryPolicy(tries=tries, first_wait=0.0))
     return run, build_leaderboard([run])
 
 

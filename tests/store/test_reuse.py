@@ -18,16 +18,14 @@ from echat_eval.cli.run import run as run_command
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.hashing import file_sha256
-from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.cache import Cache
 from echat_eval.store.manifest import CacheCounts
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
-from echat_eval.task import load_task
 from echat_eval.testing import ScriptedAnnotator, ScriptedSystem
+from tests.support.scripted_run import evaluated
 
 
 def duration(weights: str = "w1") -> ScriptedAnnotator:
@@ -44,18 +42,15 @@ def speaking(request: Request) -> Reply:
 def run_systems(
     out: Path, tones: Path, systems: Sequence[Any], cache: Cache | None, annotators: Sequence[Any] = ()
 ) -> RunFolder:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=systems,
-            tasks=[load_task("emotion", data=tones)],
-            annotators=annotators,
-            scorers=[OutcomeScorer()],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-            cache=cache,
-        )
-    return RunFolder(out)
+    return evaluated(
+        out,
+        tones,
+        list(systems),
+        annotators=annotators,
+        scorers=[OutcomeScorer()],
+        retry_policy=RetryPolicy(tries=1),
+        cache=cache,
+    )
 
 
 def rows_without_times(run: RunFolder) -> list[Any]:

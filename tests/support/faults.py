@@ -77,7 +77,7 @@ def graded(prompt: str) -> tuple[str, str]:
         return "", "Yes."
     shown = shown_to_judge(prompt)
     label = shown["cues"].partition(": ")[2]
-    facts = shown["transcript"], shown["cues"], shown["reply"], shown["heard"]
+    facts = shown["transcript"], shown["cues"], shown["reply"], shown["voice_emotion"]
     grades = [int(6 * share_of(name, *facts)) for name in ("content", "cue", "empathy")]
     # Sad samples get lower grades: without them the mean would rise.
     if label == "sad":

@@ -16,7 +16,7 @@ from echat_eval.task import Task, load_task
 QUICK_RETRY = RetryPolicy(tries=2, first_wait=0.0)
 
 
-def run(
+def evaluated(
     out: Path,
     tasks: Path | Task | Sequence[Task],
     systems: Any,

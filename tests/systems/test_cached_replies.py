@@ -8,28 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.ports import Silent
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.cache import Cache
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
-from echat_eval.task import load_task
+from tests.support.scripted_run import evaluated
 
 
 def run_once(out: Path, tones: Path, spec: str, settings: dict[str, Any], cache: Cache) -> RunFolder:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=[build_system(spec, settings)],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=[],
-            scorers=[OutcomeScorer()],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-            cache=cache,
-        )
-    return RunFolder(out)
+    return evaluated(
+        out,
+        tones,
+        build_system(spec, settings),
+        scorers=[OutcomeScorer()],
+        retry_policy=RetryPolicy(tries=1),
+        cache=cache,
+    )
 
 
 def words_of(run: RunFolder) -> set[str]:

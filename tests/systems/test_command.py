@@ -14,15 +14,12 @@ import pytest
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
-from echat_eval.ports import Silent
 from echat_eval.records import Request, Turn
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.keys import request_for
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.command import Command
 from echat_eval.task import load_task
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 
 SHEBANG_AND_IMPORTS = f"#!{sys.executable}\nimport sys, json, os, time\n"
 
@@ -55,17 +52,8 @@ def test_a_shell_script_is_a_system(tmp_path: Path, tones: Path) -> None:
     )
     system = build_system(f"command:{path}")
     assert system.name == "infer"
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=[],
-            scorers=[],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-        found = run.responses()
+    run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
+    found = run.responses()
     request_ids = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
     assert {sample: r.reply.text for (_, _, sample), r in found.items()} == {
         sample: f"I hear you, {name}." for sample, name in request_ids.items()
@@ -131,7 +119,7 @@ print(json.dumps({"id": q["id"], "text": "once"}))
 
 def test_a_crash_on_every_try_is_a_failure(tmp_path: Path, tones: Path) -> None:
     body = 'sys.stdin.readline(); sys.stderr.write("[%d] died at %f" % (os.getpid(), time.time())); sys.exit(1)\n'
-    folder = run(tmp_path / "run", tones, opened(script(tmp_path, body)))
+    folder = evaluated(tmp_path / "run", tones, opened(script(tmp_path, body)))
     assert {r.state for r in folder.responses().values()} == {"failed"}
 
 

@@ -16,11 +16,9 @@ from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.importers import importer
 from echat_eval.importers.draft import ImportOptions
 from echat_eval.importers.writing import write_task
-from echat_eval.ports import Silent
-from echat_eval.runner.evaluate import evaluate
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
+from tests.support.scripted_run import evaluated
 from tests.support.tones import write_tone
 
 
@@ -50,17 +48,8 @@ def dialogues(tmp_path: Path) -> Path:
 
 
 def states(system: Any, data: Path, out: Path) -> tuple[set[str], list[Any]]:
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[load_task("dialogues", data=data)],
-            annotators=[],
-            scorers=[],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-        found = list(run.responses().values())
+    run = evaluated(out, [load_task("dialogues", data=data)], system, retry_policy=RetryPolicy(tries=1))
+    found = list(run.responses().values())
     return {r.state for r in found}, found
 
 

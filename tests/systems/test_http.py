@@ -15,14 +15,11 @@ import pytest
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
-from echat_eval.ports import Silent
 from echat_eval.records import Request, Turn
-from echat_eval.runner.evaluate import evaluate
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
 from echat_eval.task import load_task
-from tests.support.scripted_run import run
+from tests.support.scripted_run import evaluated
 from tests.support.tones import write_tone
 
 Serve = Callable[[Callable[[Any], None]], Any]
@@ -39,17 +36,8 @@ def reply_of(url: str, request: Request, **settings: Any) -> Any:
 def test_a_small_server_is_a_system(serve: Serve, tmp_path: Path, tones: Path) -> None:
     server = serve(lambda h: h.reply(h.body, "audio/wav", x_echat_text="you%20said%20this"))
     system = build_system(f"parrot={server.url}/speak")
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=[],
-            scorers=[],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-        found = run.responses()
+    run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
+    found = run.responses()
     samples = {s.id: s for s in load_task("emotion", data=tones).samples}
     assert {i[2]: (r.reply.text, r.reply.audio.sha256) for i, r in found.items()} == {
         name: ("you said this", sample.audio.sha256) for name, sample in samples.items()
@@ -127,7 +115,7 @@ def test_status_429_is_unavailable_with_retry_after(
 def test_status_500_is_failed_and_429_is_missing(serve: Serve, tmp_path: Path, tones: Path) -> None:
     for status, state in ((500, "failed"), (429, "missing")):
         system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
-        folder = run(tmp_path / str(status), tones, system)
+        folder = evaluated(tmp_path / str(status), tones, system)
         assert {r.state for r in folder.responses().values()} == {state}
 
 

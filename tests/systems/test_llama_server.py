@@ -14,16 +14,14 @@ from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import NotApplicable, SystemFailure, UsageError
 from echat_eval.io.bundled_models import asset_file
-from echat_eval.ports import Silent
 from echat_eval.records import Request, Sample, Turn
-from echat_eval.runner.evaluate import evaluate
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.systems.gold_labels import CUE_PROMPTS, GoldLabels
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 from echat_eval.systems.openai_chat import OpenAIChat
 from echat_eval.systems.transcript_only import TranscriptOnly
 from echat_eval.task import load_task
+from tests.support.scripted_run import evaluated
 
 pytestmark = pytest.mark.assets
 
@@ -96,18 +94,9 @@ def test_a_reply_without_the_cue_cannot_depend_on_it(llama: str, tones: Path, tm
     system = build_system(
         "transcript-only", {"model": EMBEDDED, "url": llama, "max_tokens": 12, "calls_at_once": 1}
     )
-    with RunFolder(tmp_path / "run").writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[load_task("emotion", data=tones)],
-            annotators=[],
-            scorers=[],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
-        replies = {i[2]: r.reply.text for i, r in run.responses().items()}
-        manifest = run.manifest().systems["transcript-only"]
+    run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
+    replies = {i[2]: r.reply.text for i, r in run.responses().items()}
+    manifest = run.manifest().systems["transcript-only"]
     assert all(replies[f"s{n}h"] == replies[f"s{n}s"] for n in range(4))
     assert len(set(replies.values())) > 1
     assert (manifest.role, manifest.oracle) == ("floor", True)

@@ -10,27 +10,16 @@ import pytest
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData
-from echat_eval.ports import Silent
-from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.keys import request_for
-from echat_eval.store.run_folder import RunFolder
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
+from tests.support.scripted_run import evaluated
 from tests.support.tones import write_tone
 
 
 def replay(out: Path, data: Path, replies: Path) -> Any:
     system = build_system(f"mine=replay:{replies}")
-    with RunFolder(out).writing() as run:
-        evaluate(
-            run,
-            systems=[system],
-            tasks=[load_task("emotion", data=data)],
-            annotators=[],
-            scorers=[],
-            retry_policy=RetryPolicy(tries=1),
-            progress=Silent(),
-        )
+    run = evaluated(out, data, system, retry_policy=RetryPolicy(tries=1))
     return run, system
 
 

@@ -204,7 +204,7 @@ def test_annotator_gives_the_prescribed_values(queries: list[Request]) -> None:
 
 
 def test_scorer_scores_replies_and_passes_states_on() -> None:
-    scorer = ScriptedScorer(lambda case: len(case.response.reply.text or ""), "length")
+    scorer = ScriptedScorer(lambda case: len(str(getattr(case.response.reply, "text", ""))), "length")
     for state, expected in (("value", 11), ("failed", 0), ("missing", None), ("not applicable", None)):
         case = scorer_cases(state=state)[0]  # type: ignore[arg-type]
         (score,) = scorer.score([case])

@@ -16,29 +16,20 @@ from echat_eval.cli import command_line
 from echat_eval.errors import NotApplicable, SystemFailure
 from echat_eval.records import Reply, Request
 from echat_eval.systems import build_system
-from echat_eval.testing import check_system
+from echat_eval.testing import ScriptedSystem, check_system
 
 
-class Correct:
-    """A system without faults."""
+class Correct(ScriptedSystem):
+    """A system without faults, with batches and two calls at once."""
 
-    name = "correct"
-    calls_at_once = 2
+    def __init__(self) -> None:
+        super().__init__(self.reply, "correct", calls_at_once=2, batch_size=3, settings={"speed": 1})
 
-    def respond(self, request: Request) -> Reply:
+    def reply(self, request: Request) -> Any:
         request.audio.path.read_bytes()
         if request.audio.path.stat().st_size < 40:
             raise SystemFailure("truncated file")
         return Reply(text=request.audio.sha256[:8])
-
-    def respond_batch(self, requests: list[Request]) -> list[Reply]:
-        return [self.respond(request) for request in requests]
-
-    def fingerprint(self) -> str | None:
-        return "correct-1"
-
-    def settings(self) -> dict[str, Any]:
-        return {"speed": 1}
 
 
 def findings_of(system: Any, **settings: Any) -> dict[str, tuple[str, str]]:
@@ -80,7 +71,12 @@ COUNTER = iter(range(10_000))
         ),
         (changed(fingerprint=lambda _: None), "fingerprint", "note", "never reused"),
         (changed(fingerprint=lambda _: 5), "fingerprint", "fail", "is 5, a int; expected text"),
-        (changed(calls_at_once=0), "calls at once", "fail", "expected a whole number"),
+        (
+            changed(calls_at_once=property(lambda _: 0, lambda *_: None)),
+            "calls at once",
+            "fail",
+            "expected a whole number",
+        ),
         (changed(respond=lambda _, r: "hello"), "first request", "fail", "expected a Reply"),
         (changed(respond=lambda _, r: Reply(text="")), "first request", "fail", "empty reply"),
         (changed(respond=refuse_all), "first request", "fail", "nothing is known"),
@@ -121,11 +117,11 @@ def test_system_that_stays_broken_after_long_audio_is_found() -> None:
     class Fragile(Correct):
         broken = False
 
-        def respond(self, request: Request) -> Reply:
+        def reply(self, request: Request) -> Any:
             if self.broken or request.audio.seconds > 30:
                 self.broken = True
                 raise ValueError("index out of range")
-            return super().respond(request)
+            return super().reply(request)
 
     findings = findings_of(Fragile())
     assert findings["60 s of audio"] == ("fail", "ValueError: index out of range")
@@ -136,10 +132,10 @@ def test_hanging_call_is_found_and_abandoned() -> None:
     release = threading.Event()
 
     class Hanging(Correct):
-        def respond(self, request: Request) -> Reply:
+        def reply(self, request: Request) -> Any:
             if request.audio.seconds > 30:
                 release.wait(20)
-            return super().respond(request)
+            return super().reply(request)
 
     started = time.monotonic()
     findings = findings_of(Hanging(), seconds=0.5)
