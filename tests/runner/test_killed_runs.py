@@ -209,7 +209,7 @@ def test_second_process_is_refused_and_the_first_continues(
 ) -> None:
     command = Command(tmp_path, tones, "slow", "seconds=0", f"until={tmp_path / 'continue'}")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(SYSTEMS, "slow", "slow_system:Slow")
+    monkeypatch.setitem(SYSTEMS, "slow", "slow_system:slow")
     monkeypatch.setattr(sys, "argv", ["echat-eval", *command.words[command.words.index("run") :]])
     command.wait_for(1)
     with pytest.raises(SystemExit) as exit_of_second:  # this process is the second one

@@ -246,7 +246,7 @@ def test_task_may_define_its_own_question(tones: Path) -> None:
     for lines, fault in (
         ("asks: emotion\n", "go together"),
         ("asks: age\ninstruction:\n  en: How old?\n", "not among the task's cues"),
-        ("asks: mood\ninstruction:\n  en: How?\n", "'asks' is mood, expected transcript"),
+        ("asks: mood\ninstruction:\n  en: How?\n", "'asks' is 'mood', expected transcript"),
         ("asks: emotion\ninstruction:\n  zh: 什么情感?\n", "no instruction in language 'en'"),
     ):
         path.write_text(own + lines)
