@@ -15,6 +15,7 @@ from echat_eval.stats import (
     as_design,
     cluster_mean,
     label_strata,
+    level_mean,
     macro_mean,
     ratio_difference,
 )
@@ -129,11 +130,15 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
 
     def estimate(keep: NDArray[np.bool_], a: Floats) -> Estimate | None:
         x, design = a[keep], facts.design.take(keep)
-        if rule.average == "macro":
-            found = macro_mean(x, facts.strata(keep), design, level=coverage)
-        else:
-            weights = side.weight[keep] if rule.average == "ratio" else None
-            found = cluster_mean(x, design, weights=weights, level=coverage)
+        found = level_mean(
+            x,
+            design,
+            low=rule.low,
+            high=rule.high,
+            weights=side.weight[keep] if rule.average == "ratio" else None,
+            strata=facts.strata(keep) if rule.average == "macro" else None,
+            level=coverage,
+        )
         return _with_interval(found, rule, min_clusters)
 
     observed = estimate(side.counts & ~missing, side.value) if (side.counts & ~missing).any() else None
@@ -149,9 +154,8 @@ def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters
 
 
 def share_over(values: Floats, limit: float, clusters: Clusters, *, coverage: float) -> Estimate:
-    """Return the share of values above a limit; shares of 0 and 1 have an interval too (`_with_interval`)."""
-    found = cluster_mean((values > limit).astype(float), clusters, level=coverage)
-    return found if found.low is not None or found.se is None else _never_varied(found, 1.0)
+    """Return the share of values above a limit, with an interval in 0 to 1."""
+    return level_mean((values > limit).astype(float), clusters, low=0.0, high=1.0, level=coverage)
 
 
 class _RowFacts:

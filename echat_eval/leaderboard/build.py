@@ -10,9 +10,8 @@ from echat_eval.labels import gold_label
 from echat_eval.stats import (
     Bounds,
     Estimate,
-    cluster_mean,
     label_strata,
-    macro_mean,
+    level_mean,
     mean_bounds,
     stratum_weights,
 )
@@ -152,10 +151,15 @@ def _summary(
     if counted:
         values = [score.value for score in counted if score.value is not None]
         clusters = [cluster[score.task, score.sample_id] for score in counted]
-        if metric.average == "macro recall":
-            estimate = macro_mean(values, _strata(counted, label), clusters)
-        else:
-            estimate = cluster_mean(values, clusters, weights=_weights(metric, counted, label))
+        macro = metric.average == "macro recall"
+        estimate = level_mean(
+            values,
+            clusters,
+            low=metric.low,
+            high=metric.high,
+            weights=None if macro else _weights(metric, counted, label),
+            strata=_strata(counted, label) if macro else None,
+        )
     if counts.get("missing"):
         rows = [s for s in scores if s.state in ("value", "missing") or s.value is not None]
         bounds = mean_bounds(

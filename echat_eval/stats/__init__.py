@@ -3,7 +3,8 @@
 means       estimates and their intervals             families    adjustment for several tests
 spread      standard errors, degrees of freedom       design      detectable differences, sample sizes
 clusters    connected samples, bounds of means        bootstrap   resampling of clusters
-factors     speakers and sentences, nested or crossed
+factors     speakers and sentences, nested or crossed  tails     skewed and sparse differences
+levels      means inside the metric's range           shares      shares of samples
 strata      tasks and labels that a macro mean averages over
 """
 
@@ -23,6 +24,7 @@ from echat_eval.stats.factors import (
     units_of,
 )
 from echat_eval.stats.families import holm
+from echat_eval.stats.levels import level_mean
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
 from echat_eval.stats.spread import Spread, crossed_spread, spread
 from echat_eval.stats.strata import label_strata, stratum_weights
@@ -45,6 +47,7 @@ __all__ = [
     "detectable_difference",
     "holm",
     "label_strata",
+    "level_mean",
     "macro_mean",
     "mean_bounds",
     "ratio_difference",

@@ -24,7 +24,7 @@ from echat_eval.stats.means import cluster_mean
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Share", "clustered_share"]
+__all__ = ["Share", "clustered_share", "share_limits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +73,13 @@ def clustered_share(events: ArrayLike, clusters: ArrayLike, *, level: float = 0.
     found = cluster_mean(x, clusters, level=level)
     n, count = found.n, int(x.sum())
     share = count / n
-    effective: float | None = float(n)
-    if 0 < count < n:
-        effective = None
-        if found.se is not None and found.df is not None:
-            variance = found.se**2
-            independent = share * (1 - share) / (n - 1)  # so that samples of their own clusters have effect 1
-            raw = n / max(variance / independent, 1.0)
-            tail = 0.5 + level / 2
-            effective = float(raw * (stdtrit(n - 1, tail) / stdtrit(min(found.df, n - 1), tail)) ** 2)
-    low, high = (None, None) if effective is None else _clopper_pearson(share, effective, level)
+    low: float | None = None
+    high: float | None = None
+    effective: float | None = None
+    if count in {0, n}:
+        low, high, effective = share_limits(share, 0.0, 1.0, n, level=level)
+    elif found.se is not None and found.df is not None:
+        low, high, effective = share_limits(share, found.se, found.df, n, level=level)
     return Share(
         count=count,
         n=n,
@@ -93,6 +90,27 @@ def clustered_share(events: ArrayLike, clusters: ArrayLike, *, level: float = 0.
         clusters=found.clusters,
         level=level,
     )
+
+
+def share_limits(
+    share: float, se: float, df: float, n: int, *, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the limits of a share and the number of independent samples that has the same limits.
+
+    Args:
+        share: of the samples, 0 to 1.
+        se: its standard error over clusters; not used for a share of 0 or 1.
+        df: degrees of freedom of `se`.
+        n: number of samples.
+        level: coverage of the two-sided interval.
+    """
+    effective = float(n)
+    if 0 < share < 1 and n > 1:
+        independent = share * (1 - share) / (n - 1)  # so that samples of their own clusters have effect 1
+        tail = 0.5 + level / 2
+        effective = n / max(se**2 / independent, 1.0)
+        effective *= float((stdtrit(n - 1, tail) / stdtrit(min(df, n - 1), tail)) ** 2)
+    return *_clopper_pearson(share, effective, level), effective
 
 
 def _clopper_pearson(share: float, n: float, level: float) -> tuple[float, float]:

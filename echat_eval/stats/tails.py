@@ -107,7 +107,7 @@ def one_sided_errors(
 def share_limit(count: Floats, n: Floats, tail: float) -> Floats:
     """Return the upper limit of a share, by Clopper and Pearson; neither number need be whole."""
     rest = np.maximum(n - count, 1e-9)
-    return np.where(n - count <= 1e-9, 1.0, betaincinv(count + 1, rest, 1 - tail))
+    return np.asarray(np.where(n - count <= 1e-9, 1.0, betaincinv(count + 1, rest, 1 - tail)))
 
 
 def _distance(
@@ -135,4 +135,4 @@ def _distance(
     residuals = up - mean_up[..., None] * n * shares
     part = spread(residuals, shares, squares=np.maximum(squares - n * mean_up**2, 0.0), n=n)
     half_up = np.minimum(np.nan_to_num(stdtrit(part.df, 0.5 + level / 2) * part.se), mean_up)
-    return np.sqrt(half_up**2 + (np.maximum(limit, mean_down) - mean_down) ** 2)
+    return np.asarray(np.sqrt(half_up**2 + (np.maximum(limit, mean_down) - mean_down) ** 2))

@@ -1,0 +1,106 @@
+"""Means of bounded values, with intervals that stay in the metric's range and keep their level near its ends.
+
+    right or wrong      only the two ends of the range occur: Korn and Graubard's limits (see `shares`)
+    one open end        such as a word error rate: Student's t on the log of the distance to the closed end
+    anything else       the interval of the mean, cut at the ends of the range
+
+Source of the second: the delta method, as for any ratio scale; Korn and Graubard (1998) for the first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import stdtrit
+
+from echat_eval.stats.means import cluster_mean, macro_mean
+from echat_eval.stats.shares import share_limits
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from echat_eval.stats.factors import Clusters
+    from echat_eval.stats.means import Estimate
+
+__all__ = ["level_mean"]
+
+
+def level_mean(
+    values: ArrayLike,
+    clusters: Clusters,
+    *,
+    low: float | None,
+    high: float | None,
+    weights: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the mean of one system's values, with an interval inside the metric's range.
+
+    Args:
+        values: (samples,) finite.
+        clusters: as in `cluster_mean`.
+        low, high: the metric's range; None where it is open.
+        weights: (samples,) for a ratio.
+        strata: (samples,) for a macro mean.
+        level: coverage.
+
+    Raises:
+        BadData: as `cluster_mean`.
+
+    >>> estimate = level_mean([0, 0, 0, 0, 1], range(5), low=0, high=1)
+    >>> round(estimate.low, 4), round(estimate.high, 4)  # Clopper and Pearson: 1 of 5
+    (0.0051, 0.7164)
+    """
+    if strata is not None:
+        found = macro_mean(values, strata, clusters, level=level)
+    else:
+        found = cluster_mean(values, clusters, weights=weights, level=level)
+    x = np.asarray(values, dtype=np.float64)
+    if found.se is None or found.df is None:
+        return found
+    if low is not None and high is not None:
+        if np.isin(x, (low, high)).all():
+            return _of_share(found, low, high)
+        return _bounded(found, *(_cut(bound, low, high) for bound in (found.low, found.high)))
+    if found.low is None or (low is None) == (high is None):
+        return found
+    end, sign = (low, 1.0) if low is not None else (high, -1.0)
+    assert end is not None
+    distance = sign * (found.value - end)
+    if not distance > 0:
+        return found
+    factor = math.exp(float(stdtrit(found.df, 0.5 + level / 2)) * found.se / distance)
+    near, far = end + sign * distance / factor, end + sign * distance * factor
+    return _bounded(found, min(near, far), max(near, far))
+
+
+def _of_share(found: Estimate, low: float, high: float) -> Estimate:
+    """Return the mean of values at both ends of a range with the limits of a share."""
+    assert found.se is not None
+    assert found.df is not None
+    width = high - low
+    share = min(max((found.value - low) / width, 0.0), 1.0)
+    # Nothing but one value: the clusters are all that is known to be independent.
+    n = found.n if 0 < share < 1 else found.clusters
+    limits = share_limits(share, found.se / width, found.df, n, level=found.level)
+    return _bounded(found, *(low + width * limit for limit in limits[:2]))
+
+
+def _bounded(found: Estimate, low: float | None, high: float | None) -> Estimate:
+    """Return the estimate with these bounds, and the standard errors that lead to them."""
+    if low is None or high is None:
+        return found
+    assert found.df is not None
+    q = float(stdtrit(found.df, 0.5 + found.level / 2))
+    se_low, se_high = (found.value - low) / q, (high - found.value) / q
+    return replace(
+        found, low=low, high=high, se=found.se or max(se_low, se_high), se_low=se_low, se_high=se_high
+    )
+
+
+def _cut(bound: float | None, low: float, high: float) -> float | None:
+    return None if bound is None else min(max(bound, low), high)
