@@ -1,4 +1,4 @@
-"""Answers everything with one kind sentence: kind, fluent, and deaf to every cue."""
+"""A floor that gives the same kind sentence as every reply, whatever the cue."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SENTENCES: dict[str, str] = {
 
 
 class Canned:
-    """Text only; the same words whatever was heard.
+    """Replies with a fixed sentence, as text only.
 
     Args:
-        text: one sentence for every language; by default one of ours for each.
+        text: the sentence for all languages; by default the one in `SENTENCES` for the query's language.
     """
 
-    #: Quicker than looking it up.
+    #: Answering is faster than a cache lookup.
     cached = False
 
     def __init__(self, text: str | None = None, name: str = "canned") -> None:
         if text is not None and not text.strip():
-            raise UsageError("canned text is empty; give a sentence")
+            raise UsageError("text is empty; give the sentence that canned replies with")
         self.name = name
         self.role = "floor"
         self.text = text
@@ -37,13 +37,13 @@ class Canned:
         """Return the sentence."""
         text = self.text or SENTENCES.get(request.language)
         if text is None:
-            raise NotApplicable(f"no canned sentence in language '{request.language}'; set text=...")
+            raise NotApplicable(f"no canned sentence for language '{request.language}'; set text=...")
         return Reply(text=text)
 
     def fingerprint(self) -> str:
-        """Return the rule's version; the words are settings."""
+        """Return the version of the rule; the sentence is a setting."""
         return "canned-1"
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the words."""
+        """Return the sentence."""
         return {"text": self.text or SENTENCES}

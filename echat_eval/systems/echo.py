@@ -1,4 +1,4 @@
-"""Answers with the question's own sound: the floor of every voice metric."""
+"""A floor for voice metrics that replies with the query's audio."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Echo"]
 
 
 class Echo:
-    """Says back what it heard."""
+    """Returns the query's audio as the reply."""
 
-    #: Quicker than looking it up.
+    #: Answering is faster than a cache lookup.
     cached = False
 
     def __init__(self, name: str = "echo") -> None:
@@ -25,9 +25,9 @@ class Echo:
         return Reply(audio=request.audio)
 
     def fingerprint(self) -> str:
-        """Return the rule's version."""
+        """Return the version of the rule."""
         return "echo-1"
 
     def settings(self) -> Mapping[str, Any]:
-        """Return no settings: there are none."""
+        """Return an empty mapping: there are no settings."""
         return {}

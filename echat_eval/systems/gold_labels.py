@@ -1,4 +1,4 @@
-"""The ceiling of perception: the same LLM as `transcript-only`, told the gold cues as well."""
+"""A ceiling for perception: the LLM of `transcript-only` with the gold cues in addition."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from echat_eval.systems.transcript_only import TranscriptOnly
 
 __all__ = ["GoldLabels"]
 
-#: How the cues are told, before the words.
-TOLD: dict[str, str] = {
+#: The text that gives the cues, before the transcript; by language.
+CUE_PROMPTS: dict[str, str] = {
     "en": "(You hear from the voice: {cues}. Do not recite this; let it shape your answer.)",
     "zh": "(你从对方的声音中听出:{cues}。不要复述这些信息,让它影响你的回答。)",
 }
 
 
 class GoldLabels(TranscriptOnly):
-    """An oracle: it sees the gold transcript and the gold cues. Text only.
+    """An oracle that replies to the gold transcript and the gold cues; text only.
 
-    What a system falls short of it is perception, or the use of what was perceived; what it falls
-    short of `reference` is the LLM's own doing. Arguments as `TranscriptOnly`.
+    A system's distance to this oracle is due to perception, or to the use of perceived cues. The oracle's
+    distance to `reference` is due to the LLM. Takes the arguments of `TranscriptOnly`.
     """
 
     role: Literal["floor", "ceiling"] = "ceiling"
@@ -39,15 +39,17 @@ class GoldLabels(TranscriptOnly):
         )
 
     async def respond_to(self, sample: Sample) -> Reply:
-        """Return what the LLM says to the words and the cues; it has perceived what it was told."""
+        """Return the LLM's reply to transcript and cues; `perceived` holds the cues."""
         from dataclasses import replace
 
         return replace(await super().respond_to(sample), perceived=dict(sample.cues))
 
-    def told(self, sample: Sample) -> str:
-        """Return the cues and the words."""
+    def turn_text(self, sample: Sample) -> str:
+        """Return the cues and the transcript."""
         cues = ", ".join(f"{cue} {label}" for cue, label in sorted(sample.cues.items()))
-        return TOLD.get(sample.language, TOLD["en"]).format(cues=cues) + "\n" + sample.transcript
+        return (
+            CUE_PROMPTS.get(sample.language, CUE_PROMPTS["en"]).format(cues=cues) + "\n" + sample.transcript
+        )
 
     @classmethod
     def name_of_rule(cls) -> str:
@@ -55,7 +57,7 @@ class GoldLabels(TranscriptOnly):
         return "gold-labels-1"
 
     def fingerprint(self) -> str:
-        """Return the hash of the prompts and of how the cues are told."""
+        """Return the hash of the prompts, the cue prompts included."""
         from echat_eval.io.hashing import digest
 
-        return digest(super().fingerprint(), TOLD)
+        return digest(super().fingerprint(), CUE_PROMPTS)

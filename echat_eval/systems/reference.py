@@ -1,4 +1,4 @@
-"""The ceiling: a cue-aware reply that a person wrote for this very sample."""
+"""A ceiling that replies with the sample's reference reply, which a person wrote for its cue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Reference"]
 
 
 class Reference:
-    """An oracle: it sees the sample, and says its first reference reply. Text only."""
+    """An oracle that replies with the first reference reply, as text only."""
 
     role: Literal["floor", "ceiling"] = "ceiling"
 
-    #: Quicker than looking it up.
+    #: Answering is faster than a cache lookup.
     cached = False
 
     def __init__(self, name: str = "reference") -> None:
@@ -29,9 +29,9 @@ class Reference:
         return Reply(text=sample.references[0], perceived=sample.cues)
 
     def fingerprint(self) -> str:
-        """Return the rule's version; the words are part of the sample."""
+        """Return the version of the rule; the reply is part of the sample."""
         return "reference-1"
 
     def settings(self) -> Mapping[str, Any]:
-        """Return no settings: there are none."""
+        """Return an empty mapping: there are no settings."""
         return {}

@@ -1,4 +1,4 @@
-"""The floor of hearing: an LLM that is given the gold words of the turn and hears nothing."""
+"""A floor for perception: an LLM that gets the gold transcript and no audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echat_eval.records import Reply, Sample
 
 __all__ = ["PROMPTS", "TranscriptOnly", "conversation"]
 
-#: What the LLM is told first; the same for the floor and for the ceiling, so that only the cues differ.
+#: System prompt by language; floor and ceiling share it, so that they differ in the cues only.
 PROMPTS: dict[str, str] = {
     "en": "You are a kind partner in a spoken conversation. Answer what was said to you in one to three "
     "sentences that can be spoken aloud, without lists, headings or emoji.",
@@ -22,18 +22,18 @@ PROMPTS: dict[str, str] = {
 
 
 class TranscriptOnly:
-    """An oracle: it sees the gold transcript, which no system does. Text only.
+    """An oracle that replies to the gold transcript, which no system receives; text only.
 
     Args:
-        model: the LLM's name at its server.
+        model: the LLM's name on its server.
         url: base URL of an OpenAI-compatible server, ending in /v1; OpenAI's own by default.
-        max_tokens: of the reply.
+        max_tokens: limit of the reply.
         timeout: seconds per reply.
-        calls_at_once: requests in flight.
+        calls_at_once: maximum number of requests in flight.
     """
 
     role: Literal["floor", "ceiling"] = "floor"
-    #: The model may change behind its name.
+    #: The server may change the model behind its name.
     cached = False
 
     def __init__(
@@ -53,26 +53,27 @@ class TranscriptOnly:
 
     @property
     def billed_client(self) -> ChatClient:
-        """Return who asks the server."""
+        """Return the client whose calls may cost money."""
         return self.client
 
     def size_of(self, sample: Sample) -> MessageSize:
-        """Return how large the question of a sample is."""
-        said = conversation(sample, self.told(sample))
-        return MessageSize(texts=tuple(m["content"] for m in said), max_tokens=self.max_tokens)
+        """Return the size of the request for a sample."""
+        messages = conversation(sample, self.turn_text(sample))
+        return MessageSize(texts=tuple(m["content"] for m in messages), max_tokens=self.max_tokens)
 
     async def respond_to(self, sample: Sample) -> Reply:
-        """Return what the LLM says to the words."""
-        answer = await self.client.ask(conversation(sample, self.told(sample)), max_tokens=self.max_tokens)
+        """Return the LLM's reply to the transcript."""
+        messages = conversation(sample, self.turn_text(sample))
+        answer = await self.client.ask(messages, max_tokens=self.max_tokens)
         usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         return Reply(text=answer.text.strip(), usage=usage)
 
-    def told(self, sample: Sample) -> str:
-        """Return what is told of this turn besides the earlier ones: the words."""
+    def turn_text(self, sample: Sample) -> str:
+        """Return the LLM's input for the current turn: the transcript."""
         return sample.transcript
 
     def fingerprint(self) -> str:
-        """Return the hash of the prompts; which model answers is a setting, its weights are not known."""
+        """Return the hash of the prompts; the model is a setting, and its weights are unknown."""
         return digest(self.name_of_rule(), PROMPTS)
 
     @classmethod
@@ -89,17 +90,17 @@ class TranscriptOnly:
         self.client.close()
 
 
-def conversation(sample: Sample, told: str) -> list[dict[str, str]]:
-    """Return the messages of a sample, its last turn told as `told`.
+def conversation(sample: Sample, turn_text: str) -> list[dict[str, str]]:
+    """Return the messages of a sample, with `turn_text` as the current turn.
 
     Raises:
-        NotApplicable: no prompt in this language, or an earlier turn without words.
+        NotApplicable: there is no prompt in this language, or an earlier turn has no text.
     """
     if sample.language not in PROMPTS:
         raise NotApplicable(f"no prompt in language '{sample.language}'")
     messages = [{"role": "system", "content": sample.instruction or PROMPTS[sample.language]}]
     for turn in sample.history:
         if turn.text is None:
-            raise NotApplicable("an earlier turn has no words, and this oracle hears nothing")
+            raise NotApplicable("an earlier turn has no text, and this oracle takes no audio")
         messages.append({"role": turn.role, "content": turn.text})
-    return [*messages, {"role": "user", "content": told}]
+    return [*messages, {"role": "user", "content": turn_text}]
