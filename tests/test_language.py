@@ -28,7 +28,6 @@ NAMES = {
     "discount": "exclude_from_latency",
     "crowded": "overloaded",
     "Recall": "ReuseIndex",
-    "recall": "reuse",
     "knows": "contains",
     "blank": "pending",
     "blanks": "pending",
@@ -98,7 +97,11 @@ PHRASES = {
 #: Strings of prompts and stored rows, which must not change.
 STORED = {'"not heard"', '"heard shuffled"'}
 #: Prompts sent to models: part of a hash, so their words stay.
-ALLOWED = ("what is said in the recording",)
+ALLOWED = (
+    "what is said in the recording",
+    "Answer what the user says",
+    "Answer what was said to you",
+)
 TEST_NAMES = re.compile(
     r"^test_(what|who|nobody)_|_(nobody|anybody|everybody|says|said|tells|told|knows|heard|ears?|jury|surely)(_|$)"
 )

@@ -57,7 +57,7 @@ class Policy:
         min_clusters: with fewer clusters a difference is not tested. The error rates in docs/gate.md were
             measured with 6 and more. Where speakers and sentences cross, the smaller number counts.
         sentences: "random", or "fixed" if the decision need hold for exactly these sentences only; clusters
-            are then speakers, and the decision says so.
+            are then speakers, and the decision states this.
         max_failed: limit on the share of the candidate's replies that failed, 0 to 1. "Regress" if the share
             is significantly above it, "cannot tell" if only the observed share is.
         max_more_failed: limit on the candidate's share of failed replies minus the baseline's, on shared

@@ -156,9 +156,9 @@ def _attribution(runs: _Runs) -> list[str]:
         for task, selected in tasks.items():
             rates = recognition(cue, [(r.gold, r.perceived or UNKNOWN, r.cluster) for r in selected])
             right = ", ".join(f"{label} {hits} of {n}" for label, (hits, n) in rates.per_label.items())
-            where = f" in {task}" if len(tasks) > 1 else ""
+            suffix = f" in {task}" if len(tasks) > 1 else ""
             lines.append(
-                f"- {system} perceives {cue}{where} ({source}): UAR {_estimate(rates.uar)} %, "
+                f"- {system} perceives {cue}{suffix} ({source}): UAR {_estimate(rates.uar)} %, "
                 f"WAR {_estimate(rates.war)} %; right: {right}"
             )
         lines += _shares(rows)

@@ -36,7 +36,7 @@ def test_the_exact_bound_ends_where_more_than_half_of_the_clusters_moved(down: i
     assert (change(x).high > plain.high + 1) == exact
 
 
-def test_what_no_cluster_showed_is_bounded_by_the_range() -> None:
+def test_a_direction_without_moved_clusters_is_bounded_by_the_range() -> None:
     # Nothing moved up in 100 clusters: at most 3.6 % of them do, each by at most the range.
     estimate = change(moved(100, down=5, by=10.0))
     unseen = WIDTH * (1 - 0.025 ** (1 / 100))

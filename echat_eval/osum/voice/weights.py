@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_flow", "build_hift", "load_flow", "load_hift"]
 
-#: What to do about a missing or damaged file.
+#: Advice for a missing or damaged file.
 _SOURCE = "unpack CosyVoice-300M-25Hz.tar there"
 #: Maximum of names per kind of fault in a message.
 MAX_SHOWN = 3
