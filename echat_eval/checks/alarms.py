@@ -26,7 +26,7 @@ from echat_eval.scorers.normalize import words
 from echat_eval.scorers.run_controls import questions_of
 from echat_eval.scorers.transcription import WER
 from echat_eval.stats import cluster_mean
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import units_of
 from echat_eval.store.cases import cases_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def swapped_labels(run: ScriptedRun) -> str | None:
 def standard_error(run: ScriptedRun) -> str | None:
     """Check that the reported interval comes from samples and their clusters, not from repeats."""
     samples = run.folder.samples()
-    cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    cluster = units_of(samples)
     scored = [
         (s.value, cluster[s.task, s.sample_id])
         for s in run.folder.scores().values()

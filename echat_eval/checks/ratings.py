@@ -20,7 +20,7 @@ from echat_eval.checks.agreement import (
 from echat_eval.errors import BadData
 from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.table import read_ratings_csv
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import units_of
 from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
     """
     run = RunFolder.existing(folder)
     samples = run.samples()
-    clusters = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    clusters = units_of(samples)
     metric = f"judge_{rubric}".replace("-", "_")
     scores = [score for score in run.scores().values() if score.metric == metric]
     return compare(read_ratings_csv(path), scores, clusters)

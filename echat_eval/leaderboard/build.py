@@ -15,7 +15,7 @@ from echat_eval.stats import (
     mean_bounds,
     stratum_weights,
 )
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManife
 def _summarise(
     scores: Iterable[Score], samples: Mapping[tuple[str, str], Sample], metrics: Sequence[Metric]
 ) -> dict[tuple[str, str, str], Summary]:
-    cluster = dict(zip(samples, clusters_of(list(samples.values())), strict=True))
+    cluster = units_of(list(samples.values()))
     cells: dict[tuple[str, str, str], list[Score]] = {}
     for score in scores:
         cells.setdefault((score.system, score.task, score.metric), []).append(score)
@@ -140,7 +140,7 @@ def _summary(
     cell: tuple[str, str, str],
     scores: Sequence[Score],
     metric: Metric,
-    cluster: Mapping[tuple[str, str], int],
+    cluster: Mapping[tuple[str, str], Unit],
     label: Mapping[tuple[str, str], str | None],
 ) -> Summary:
     counts: dict[str, int] = {}

@@ -47,10 +47,10 @@ class _Runs:
         return {(s.task, s.id): s for folder in self.folders for s in folder.samples()}
 
     @cached_property
-    def clusters(self) -> Mapping[Hashable, Hashable]:
-        from echat_eval.stats.clusters import clusters_of
+    def clusters(self) -> Mapping[tuple[str, str], Hashable]:
+        from echat_eval.stats.factors import units_of
 
-        return dict(zip(self.samples, clusters_of(list(self.samples.values())), strict=True))
+        return units_of(list(self.samples.values()))
 
     @cached_property
     def judged(self) -> list[tuple[Score, JudgeEvidence]]:
@@ -128,11 +128,13 @@ def _gains(runs: _Runs) -> list[str]:
     return lines
 
 
-def gains_of(scores: Iterable[Score], metric: str, clusters: Mapping[Hashable, Hashable]) -> dict[str, Gain]:
+def gains_of(
+    scores: Iterable[Score], metric: str, clusters: Mapping[tuple[str, str], Hashable]
+) -> dict[str, Gain]:
     """Return system -> cue gain on a metric; empty unless the floor and the ceiling have scores."""
     from echat_eval.leaderboard.cue_gain import paired_gain
 
-    values: dict[str, dict[Hashable, float]] = {}
+    values: dict[str, dict[tuple[str, str], float]] = {}
     for score in scores:
         if score.metric == metric and score.value is not None:
             values.setdefault(score.system, {})[score.task, score.sample_id] = score.value

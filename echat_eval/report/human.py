@@ -10,7 +10,7 @@ from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
 from echat_eval.stats import cluster_mean
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import Unit, units_of
 
 __all__ = ["human_cells"]
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Tab
     board = runs.board
     assert board is not None
     metric = text_judge(board) or board.headline
-    cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
+    cluster = units_of(list(runs.samples.values()))
     points: dict[tuple[str, str], list[float]] = {}
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[Unit]] = {}
     for r in read_ratings_csv(path):
         if (r.task, r.sample_id) not in cluster:
             raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")

@@ -18,7 +18,7 @@ import numpy as np
 from echat_eval.labels import gold_label
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.stats import cluster_mean, holm, label_strata, macro_mean, ratio_difference
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import Unit, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def pair_tests(
     runs: MergedRuns, metric: Metric, systems: Sequence[str], columns: Sequence[str]
 ) -> list[PairTest]:
     """Return every test of one table, adjusted as one family."""
-    cluster = dict(zip(runs.samples, clusters_of(list(runs.samples.values())), strict=True))
+    cluster = units_of(list(runs.samples.values()))
     tests = [
         test
         for column in columns
@@ -97,7 +97,7 @@ def _test(
     metric: Metric,
     column: str,
     pair: tuple[str, str],
-    cluster: Mapping[tuple[str, str], int],
+    cluster: Mapping[tuple[str, str], Unit],
 ) -> PairTest | None:
     """Return one unadjusted test; None if the two systems share no sample."""
     shared: list[tuple[Score, Score]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import units_of
 from echat_eval.store.comparable import refuse_duplicate_systems
 from echat_eval.store.run_folder import RunFolder
 
@@ -87,7 +87,7 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
             samples,
             responses,
             [score for found in scores.values() for score in found.values()],
-            dict(zip(samples, clusters_of(list(samples.values())), strict=True)),
+            units_of(list(samples.values())),
             oracles={
                 name for manifest in manifests for name, facts in manifest.systems.items() if facts.oracle
             },

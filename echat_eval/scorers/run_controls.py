@@ -11,7 +11,7 @@ from echat_eval.io.jsonl import read_rows, write_rows
 from echat_eval.scorers.controls import Control, ControlQuestion, control_lines, run_controls, subsample
 from echat_eval.scorers.judged import Judged, question_of
 from echat_eval.stats import Estimate
-from echat_eval.stats.clusters import clusters_of
+from echat_eval.stats.factors import units_of
 from echat_eval.store.cases import cases_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def questions_of(folder: RunFolder) -> list[ControlQuestion]:
     cases = [c for c in cases_of(folder) if c.sample.asks is None]
     ceilings = [c for c in cases if roles.get(c.response.system) == "ceiling"]
     samples = folder.samples()
-    cluster = dict(zip(((s.task, s.id) for s in samples), clusters_of(samples), strict=True))
+    cluster = units_of(samples)
     questions = []
     for case in ceilings or cases:
         if case.response.state != "value":

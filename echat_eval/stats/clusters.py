@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from echat_eval.records import Sample
-
-__all__ = ["Bounds", "clusters_of", "connected_clusters", "mean_bounds"]
+__all__ = ["Bounds", "connected_clusters", "mean_bounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +110,3 @@ def mean_bounds(
         return None if bound is None else (known + gap * bound) / total
 
     return Bounds(low=filled(low), high=filled(high), n=len(numbers) + len(missing), missing=len(missing))
-
-
-def clusters_of(samples: Sequence[Sample]) -> list[Any]:
-    """Return the speaker and sentence of each sample, in order; see `factors.units_of`."""
-    from echat_eval.stats.factors import units_of
-
-    return list(units_of(samples).values())
