@@ -56,11 +56,11 @@ def nemo_clustered_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, see
 
 
 def ours_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
-    return (cluster_mean(c - b, cluster).low or -np.inf) > -MARGIN
+    return (cluster_mean(c - b, cluster, change=True, width=100.0).low or -np.inf) > -MARGIN
 
 
 def ours_drop(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
-    return (cluster_mean(c - b, cluster).high or 0.0) < 0
+    return (cluster_mean(c - b, cluster, change=True, width=100.0).high or 0.0) < 0
 
 
 def evalproof_fails(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
