@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from echat_eval.ports import Progress
     from echat_eval.runner.cost_estimate import ExpectedCost
     from echat_eval.runner.plan import Plan
+    from echat_eval.stats import Sentences
     from echat_eval.task import Task
 
 __all__ = [
@@ -290,6 +291,7 @@ def compare(
     *runs: Run | str | Path | pd.DataFrame,
     metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
     anyway: bool = False,
+    sentences: Sentences = "random",
 ) -> RunComparison:
     """Compare two runs by paired differences, or several, in the given order, by their trend.
 
@@ -299,13 +301,14 @@ def compare(
         metrics: names, each as `name` or `name=higher` or `name=lower`; or name -> direction. By default all
             metrics that the runs share.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
+        sentences: "fixed" if results need hold for exactly these sentences only.
 
     Raises:
         UsageError: fewer than two runs, several systems in one, or runs that are not comparable.
         BadData: no shared samples, or a metric is absent from one run.
     """
     loaded = [_one_system(run, f"run {number}") for number, run in enumerate(runs, 1)]
-    return compare_runs(loaded, metrics=metrics, anyway=anyway)
+    return compare_runs(loaded, metrics=metrics, anyway=anyway, sentences=sentences)
 
 
 def gate(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from echat_eval.analysis.runs import Run
+    from echat_eval.stats import Sentences
 
 __all__ = ["RunComparison", "compare_runs", "rules_of"]
 
@@ -87,6 +88,7 @@ def compare_runs(
     *,
     metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
     anyway: bool = False,
+    sentences: Sentences = "random",
 ) -> RunComparison:
     """Compare each run with the next, and three or more by their trend.
 
@@ -94,6 +96,7 @@ def compare_runs(
         runs: two or more, in order; the earlier one is the baseline.
         metrics: as in `rules_of`.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
+        sentences: "fixed" if results need hold for exactly these sentences only.
 
     Raises:
         UsageError: fewer than two runs, runs that are not comparable, or a metric without a direction.
@@ -103,8 +106,10 @@ def compare_runs(
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
     rules = rules_of(runs, metrics)
     require_comparable(runs, anyway=anyway)
-    comparisons = tuple(compare(old, new, metrics=rules, anyway=anyway) for old, new in pairwise(runs))
-    trends = tuple(trend(runs, metrics=rules)) if len(runs) > 2 else ()
+    comparisons = tuple(
+        compare(old, new, metrics=rules, anyway=anyway, sentences=sentences) for old, new in pairwise(runs)
+    )
+    trends = tuple(trend(runs, metrics=rules, sentences=sentences)) if len(runs) > 2 else ()
     return RunComparison(comparisons=comparisons, trends=trends)
 
 
