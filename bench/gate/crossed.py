@@ -136,9 +136,10 @@ def draws(cell: Cell, design: Design, rng: np.random.Generator, runs: int) -> np
 
     rest = np.sqrt(1 - cell.by_speaker - cell.by_sentence)
     noise = rng.normal(0, rest, (runs, len(design)))
-    return SD * (
+    latent: np.ndarray = SD * (
         effects(design.speakers, cell.by_speaker) + effects(design.sentences, cell.by_sentence) + noise
     )
+    return latent
 
 
 def table(cells: list[dict[str, object]]) -> str:

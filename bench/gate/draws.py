@@ -42,7 +42,7 @@ class Cell:
             np.exp(0.8 * norm.ppf((ranks - 0.5) / self.clusters)) if self.shape == "lognormal" else 1 / ranks
         )
         ideal = weights / weights.sum() * self.samples
-        sizes = np.maximum(1, np.floor(ideal)).astype(int)
+        sizes: np.ndarray = np.maximum(1, np.floor(ideal)).astype(int)
         while sizes.sum() < self.samples:
             sizes[np.argmax(ideal - sizes)] += 1
         while sizes.sum() > self.samples:
@@ -70,9 +70,9 @@ def all_cells() -> list[Cell]:
 
 def scored(latent: np.ndarray, metric: int) -> np.ndarray:
     """Return what the latent quality looks like in metric 0 to 3."""
-    if metric < 2:
-        return np.clip(np.rint(latent), 0, 100)
-    return (latent > 50) * latent.dtype.type(100)
+    rounded: np.ndarray = np.clip(np.rint(latent), 0, 100)
+    binary: np.ndarray = (latent > 50) * latent.dtype.type(100)
+    return rounded if metric < 2 else binary
 
 
 @cache

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from echat_eval.analysis import read_table  # noqa: E402
-from echat_eval.gate import Policy, decide  # noqa: E402
+from echat_eval.gate import MetricRule, Policy, decide  # noqa: E402
 from echat_eval.stats import cluster_bootstrap  # noqa: E402
 
 
@@ -62,11 +62,11 @@ def main() -> None:
         for seed, path in enumerate(paths):
             write(path, rows, seed)
         began = time.perf_counter()
-        tables = [read_table(path) for path in paths]
+        candidate, against = (read_table(path) for path in paths)
         found["read_seconds"] = round(time.perf_counter() - began, 1)
-    score = {"higher_is_better": True, "low": 0, "high": 100}
+    score = MetricRule(higher_is_better=True, low=0, high=100)
     began = time.perf_counter()
-    got = decide(*tables, Policy(margin=3, metrics={f"m{m}": score for m in range(4)}))
+    got = decide(candidate, against, Policy(margin=3, metrics={f"m{m}": score for m in range(4)}))
     found["decide_seconds"] = round(time.perf_counter() - began, 1)
     found["outcome"] = got.title
     found["peak_memory_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)

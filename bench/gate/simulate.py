@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -178,7 +179,8 @@ def outcome_codes_any_drop(p_values: np.ndarray) -> np.ndarray:
         broken=np.zeros((len(p_values), 0), bool),
         family_error=FAMILY_ERROR,
     )
-    return codes == Exit.REGRESS
+    regressed: np.ndarray = codes == Exit.REGRESS
+    return regressed
 
 
 def main() -> None:
@@ -218,7 +220,7 @@ def key(row: dict[str, object]) -> tuple[object, ...]:
     return row["shape"], row["clusters"], row["icc"], row["samples"]
 
 
-def table(cells: list[dict[str, object]]) -> str:
+def table(cells: list[dict[str, Any]]) -> str:
     lines = [
         "| sizes | clusters | largest | ICC | samples | runs | false pass, score / binary | false drop | "
         "false regress | power, score / binary |",
@@ -226,8 +228,8 @@ def table(cells: list[dict[str, object]]) -> str:
     ]
     for c in sorted(cells, key=lambda c: (str(c["shape"]), c["clusters"], c["icc"], c["samples"])):
 
-        def worst(name: str, c: dict = c) -> float:  # type: ignore[type-arg]
-            return max(c[f"{name} score"], c[f"{name} binary"])
+        def worst(name: str, c: dict[str, Any] = c) -> float:
+            return max(float(c[f"{name} score"]), float(c[f"{name} binary"]))
 
         false_pass = f"{c['false pass score']:.2f} / {c['false pass binary']:.2f}"
         power = f"{c['power score']:.0f} / {c['power binary']:.0f}"

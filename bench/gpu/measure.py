@@ -17,11 +17,11 @@ from bench.osum.forced import Length
 from bench.osum.sides import CONFIGS
 from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes
 from echat_eval.osum.checkpoint.weights import build, join
-from echat_eval.osum.decoding.cuda_graphs import compile_layers, graph_capture
+from echat_eval.osum.decoding.cuda_graphs import Steps, compile_layers, graph_capture
 from echat_eval.osum.model.config import OsumConfig
 
 #: Ways to do a step, from the safest to the fastest.
-WAYS = ("plain", "recorded", "compiled")
+WAYS: tuple[Steps, ...] = ("plain", "recorded", "compiled")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Bench:
         return build(join(tensors, self.config, source="bench"), self.config)
 
     @property
-    def way(self) -> str:
+    def way(self) -> Steps:
         """The fastest way of doing steps that worked; "plain" before any was tried."""
         rates = {way: self.results.get(f"steps {way}", {}).get("tokens_per_second", 0) for way in WAYS}
         return max(rates, key=lambda way: rates[way])
@@ -146,7 +146,7 @@ class Bench:
         )
         return known or measured
 
-    def capture_graph(self, way: str) -> Any:
+    def capture_graph(self, way: Steps) -> Any:
         """Return what captures steps as CUDA graphs; on a CPU, fixed steps run without."""
         if way == "plain":
             return None

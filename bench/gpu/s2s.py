@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.gpu.voice import USUAL, make_speaker
 from bench.osum.forced import Length, forced, make_waves
 from bench.osum.sides import Words
+from echat_eval.osum.decoding.cuda_graphs import Steps
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EngineWorker
 from echat_eval.osum.prompts.modes import GenerationRequest
@@ -29,7 +30,7 @@ def length_of(bench: Bench, seed: int) -> Length:
 
 def make_worker(bench: Bench, kind: str, *, slots: int) -> EngineWorker:
     """Return the engine with its voice, steps done in the fastest way that worked."""
-    steps: Any = bench.way if bench.cuda else "plain"
+    steps: Steps = bench.way if bench.cuda else "plain"
     engine = Engine(bench.model, Words(), slots=slots, steps=steps)
     return EngineWorker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)
 

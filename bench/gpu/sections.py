@@ -9,12 +9,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bench.osum.bounds import Head, bound, card_named
 from bench.osum.forced import NEVER, Length, forced, make_waves
+from echat_eval.osum.decoding.cuda_graphs import Steps
 from echat_eval.osum.decoding.loop import DecodeLoop, Job
 from echat_eval.osum.decoding.state import DecodingRules
 from echat_eval.osum.prompts.modes import mode_named
@@ -54,7 +56,7 @@ def one_phase(head: Head, new: int, most: int) -> tuple[DecodingRules, Length]:
     return replace(rules, starts_in_speech=True, bos_eos_count=1), Length(-NEVER, NEVER + new - 3)
 
 
-def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[tuple[int, ...]]:
+def decode(bench: Bench, *, rows: int, head: Head, new: int, way: Steps) -> list[tuple[int, ...]]:
     """Decode `new` ids of one phase after random prompts; return the rows' ids."""
     model, scale = bench.model, bench.scale
     if way != "compiled":
@@ -86,7 +88,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: str) -> list[t
     return [made[number] for number in range(rows)]
 
 
-def steps(bench: Bench, way: str) -> dict[str, Any]:
+def steps(bench: Bench, way: Steps) -> dict[str, Any]:
     """One way of doing steps at batch 1: does it work, how fast, and are its ids those of plain steps?"""
     rates = decode_rate(bench, rows=1, head="speech", way=way)
     ids = decode(bench, rows=1, head="speech", new=bench.scale.long, way=way)[0]
@@ -95,14 +97,14 @@ def steps(bench: Bench, way: str) -> dict[str, Any]:
     return rates | {"ids_like_plain": same.index(False) if False in same else len(same), "of": len(same)}
 
 
-def decode_rate(bench: Bench, *, rows: int, head: Head, way: str) -> dict[str, Any]:
+def decode_rate(bench: Bench, *, rows: int, head: Head, way: Steps) -> dict[str, Any]:
     """Tokens a second of decoding alone: what a long run takes more than a short one, by its further ids."""
     scale = bench.scale
     warm = bench.seconds(lambda: decode(bench, rows=rows, head=head, new=scale.long, way=way))
     decode(bench, rows=rows, head=head, new=scale.short, way=way)
     taken = {
         new: statistics.median(
-            bench.seconds(lambda new=new: decode(bench, rows=rows, head=head, new=new, way=way))
+            bench.seconds(partial(decode, bench, rows=rows, head=head, new=new, way=way))
             for _ in range(scale.repeats)
         )
         for new in (scale.short, scale.long)
@@ -151,7 +153,7 @@ def hear(bench: Bench) -> dict[str, Any]:
     for rows in (1, bench.scale.rows):
         waves = make_waves(rows, seconds=bench.scale.seconds)
         bench.forget_peak()
-        taken = bench.median(lambda waves=waves: bench.model.embed_audio(waves))
+        taken = bench.median(partial(bench.model.embed_audio, waves))
         audio = sum(len(wave) for wave in waves) / 16_000
         found[f"batch {rows}"] = {
             "seconds_per_request": taken / rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,7 @@ def token2wav(bench: Bench) -> dict[str, Any]:
         for size in dict.fromkeys(sizes):
             bench.forget_peak()
             ids = [row.tolist() for row in rows[:size]]
-            taken = bench.median(
-                lambda ids=ids, speaker=speaker: speaker.synthesise(ids, seeds=range(len(ids)))
-            )
+            taken = bench.median(partial(speaker.synthesise, ids, seeds=range(len(ids))))
             audio = mel_frames(found["tokens"]) * 256 / 22_050
             here[f"batch {size}"] = {
                 "seconds_per_reply": taken / size,
@@ -96,7 +94,7 @@ def prompt(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {"positions": bench.scale.prompt}
     for rows in (1, bench.scale.rows):
         bench.forget_peak()
-        taken = bench.median(lambda rows=rows: decode(bench, rows=rows, head="speech", new=1, way="plain"))
+        taken = bench.median(partial(decode, bench, rows=rows, head="speech", new=1, way="plain"))
         found[f"batch {rows}"] = {
             "seconds_per_request": taken / rows,
             "positions_per_second": rows * bench.scale.prompt / taken,
@@ -129,7 +127,7 @@ def public(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     ours: dict[Any, list[float]] = {"text": [], "speech": []}
     for _ in range(bench.scale.repeats):
         for name, length in lengths.items():
-            taken[name].append(bench.seconds(lambda length=length: model.answer(wave, length)))
+            taken[name].append(bench.seconds(partial(model.answer, wave, length)))
         for head in ours:
             ours[head].append(decode_rate(bench, rows=1, head=head, way=bench.way)["tokens_per_second"])
     base = statistics.median(taken["none"])

@@ -64,19 +64,19 @@ def load_language_model(case: dict[str, Any]) -> Round:
     else:
         side = PublicModel(Path(case["public"]), tensors, config, compiled=case["side"] != PLAIN)
         hearer, name = side.model, "_get_embedding_from_wav"
-    waves = timed(hearer, name)
+    hearing = timed(hearer, name)
     waves = make_waves(case["batch"])
     length = split(case["tokens"])
 
     def answer(number: int) -> dict[str, Any]:
-        waves.clear()
+        hearing.clear()
         requests = waves if case["side"] == "ours" else share(waves, number)
         if number < 0:
             side.answer(requests[:1], Length(4, 4))
             return {}
         ids = side.answer(requests, length)
         assert all(len(row) == length.ids for row in ids), [len(row) for row in ids]
-        return {"requests": len(requests), "hear_cpu_seconds": sum(waves)}
+        return {"requests": len(requests), "hear_cpu_seconds": sum(hearing)}
 
     return answer
 
@@ -85,7 +85,8 @@ def load_token2wav(case: dict[str, Any]) -> Round:
     """Return one round of token2wav: speech tokens to waves."""
     torch.set_num_threads(case["threads"])
     voice = random_voice(tokens=case["voice_tokens"], frames=mel_frames(case["voice_tokens"]))
-    side = {"ours": Ours, "public": Public}[case["side"]](SIZES[case["size"]], voice, f"{case['public']}/tts")
+    sides: dict[str, Callable[..., Ours | Public]] = {"ours": Ours, "public": Public}
+    side = sides[case["side"]](SIZES[case["size"]], voice, f"{case['public']}/tts")
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(0, 4096, (case["tokens"],), generator=generator) for _ in range(case["batch"])]
 

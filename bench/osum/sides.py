@@ -27,6 +27,7 @@ from echat_eval.osum.model.config import (
     OsumConfig,
 )
 from echat_eval.osum.model.features import log_mel
+from echat_eval.osum.model.tokenizer import TextTokenizer
 from echat_eval.osum.prompts.modes import GenerationRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,14 +40,15 @@ BENCH = OsumConfig(
 CONFIGS = {"bench": BENCH, "full": FULL, "tiny": TINY_REAL_VOCABULARY}
 
 
-class Words:
+class Words(TextTokenizer):
     """A tokenizer for the one prompt of a bench and reads no reply: no vocabulary file is needed."""
 
     def __init__(self) -> None:
         ids = json.loads((ROOT / "tests" / "osum" / "model" / "prompt_ids.json").read_text(encoding="utf-8"))
         self.opening = [int(word) for word in ids["s2s"].split()]
         self.assistant = [151645, 198, 151644, 77091, 198]
-        self.eos_token_id, self.fingerprint, self.source = 151645, "bench", "bench"
+        self.eos_token_id = 151645
+        super().__init__(None, source="bench", fingerprint="bench")
 
     def encode(self, text: str) -> list[int]:
         return self.opening if "system" in text else self.assistant
@@ -145,7 +147,7 @@ def public_module(folder: Path, *, compiled: bool) -> tuple[Any, Any]:
     sys.path.insert(0, str(folder))
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401 - before the empty modules
 
-    absent = {
+    absent: dict[str, dict[str, Any]] = {
         "torchaudio": {},
         "peft": dict.fromkeys(("LoraConfig", "TaskType", "get_peft_model")),
         "gxl_ai_utils": {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,12 @@ def fill(page: str) -> str:
     """Return a page with the tables between their marks."""
     for part in PARTS:
         pattern = re.compile(rf"<!-- {part} -->\n.*?<!-- end -->", re.DOTALL)
-        page = pattern.sub(lambda _, part=part: f"<!-- {part} -->\n{table(part)}\n<!-- end -->", page)
+        page = pattern.sub(partial(_fenced, part), page)
     return page
+
+
+def _fenced(part: str, _: re.Match[str]) -> str:
+    return f"<!-- {part} -->\n{table(part)}\n<!-- end -->"
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class ExactMatch:
 
     name = "exact-match"
     version = "1"
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric(
             name="exact_match",
             title="Exact match",

@@ -26,7 +26,7 @@ def _median(figures: Figures, name: str) -> float:
 
 
 def _rate(figures: Figures, seconds: str = "seconds") -> float:
-    return median(one["samples"] / one[seconds] for one in figures)
+    return float(median(one["samples"] / one[seconds] for one in figures))
 
 
 def _spread(values: Sequence[float], digits: int = 0) -> str:

@@ -26,7 +26,8 @@ def make_event(name: str, pitch: float, formants: float, random: Generator) -> F
     fade = OUT_RATE // 200
     sound[:fade] *= np.linspace(0, 1, fade)
     sound[-fade:] *= np.linspace(1, 0, fade)
-    return sound / np.abs(sound).max()
+    sound /= np.abs(sound).max()
+    return sound
 
 
 def _count(seconds: float) -> int:
@@ -86,7 +87,8 @@ def _joined(parts: list[tuple[float, Floats]]) -> Floats:
 
 
 def _level(sound: Floats, level: float) -> Floats:
-    return sound / (np.sqrt(np.mean(sound**2)) + 1e-12) * level
+    levelled: Floats = sound / (np.sqrt(np.mean(sound**2)) + 1e-12) * level
+    return levelled
 
 
 def _cough(pitch: float, formants: float, random: Generator) -> Floats:
@@ -140,11 +142,9 @@ def _scream(pitch: float, formants: float, random: Generator) -> Floats:
     at = np.linspace(0, 1, count)
     f0 = np.clip(pitch * 4.2, 600, 1050) * (0.8 + 0.25 * np.sin(np.pi * at**0.7))
     rough = 1 + 0.35 * np.sign(np.sin(2 * np.pi * 55 * at * count / OUT_RATE))
-    return (
-        _level(_mouth(_pulses(f0, random, 0.03), (1000, 1700, 3200), formants), 1.0)
-        * rough
-        * np.hanning(count) ** 0.4
-    )
+    voice = _level(_mouth(_pulses(f0, random, 0.03), (1000, 1700, 3200), formants), 1.0)
+    scream: Floats = voice * rough * np.hanning(count) ** 0.4
+    return scream
 
 
 def _sigh(pitch: float, formants: float, random: Generator) -> Floats:

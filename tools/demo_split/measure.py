@@ -64,8 +64,9 @@ def read_wav(path: Path) -> Floats:
     """Return a 16 kHz mono PCM16 file as float with RMS 1."""
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
-        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
-    return sound / np.sqrt(np.mean(sound**2))
+        sound: Floats = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    sound /= np.sqrt(np.mean(sound**2))
+    return sound
 
 
 def measure(sound: Floats) -> Measures:
@@ -82,7 +83,7 @@ def measure(sound: Floats) -> Measures:
     speech_tones = _steady(tones, voiced & inside)
     outside = active & ~inside
     power = np.abs(np.fft.rfft((frames * np.hanning(_WINDOW))[voiced & inside], 2048)) ** 2
-    hertz = np.fft.rfftfreq(2048, 1 / RATE)
+    hertz = np.fft.rfftfreq(2048, 1 / RATE).astype(np.float64)
     event_tones = _steady(tones, voiced & ~inside)
     event_voiced = float((voiced & ~inside).sum() / max(1, outside.sum()))
     return Measures(
@@ -162,7 +163,8 @@ def _envelope(power: Floats, hertz: Floats) -> Floats:
     low, high = _ENVELOPE_HERTZ
     octaves = np.arange(np.log2(low), np.log2(high), _STEP)
     curve = np.interp(2**octaves, hertz, smooth)
-    return curve - np.polyval(np.polyfit(octaves, curve, 1), octaves)
+    flat: Floats = curve - np.polyval(np.polyfit(octaves, curve, 1), octaves)
+    return flat
 
 
 def formant_shift(one: Measures, other: Measures) -> float:

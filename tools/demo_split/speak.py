@@ -56,13 +56,13 @@ def _chinese_once(text: str) -> NDArray[np.float64]:
     library, rate = _espeak()
     blocks: list[NDArray[np.int16]] = []
 
-    @_Callback
     def take(wave: Any, count: int, _: Any) -> int:
         if wave and count > 0:
             blocks.append(np.ctypeslib.as_array(wave, (count,)).copy())
         return 0
 
-    library.espeak_SetSynthCallback(take)
+    callback = _Callback(take)  # named, because eSpeak NG calls it after this line
+    library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(b"cmn+f2"):
         raise RuntimeError("eSpeak NG has no voice cmn+f2")
     for parameter, value in ((1, _ESPEAK_RATE_WORDS), (2, 80), (3, 50), (4, 50)):
@@ -74,4 +74,5 @@ def _chinese_once(text: str) -> NDArray[np.float64]:
     # 22,050 Hz to 24,000 Hz is 160 to 147.
     if rate != 22_050:
         raise RuntimeError(f"eSpeak NG speaks at {rate} Hz, expected 22050")
-    return resample_poly(np.concatenate(blocks).astype(np.float64) / 32768, 160, 147)
+    sound: NDArray[np.float64] = resample_poly(np.concatenate(blocks).astype(np.float64) / 32768, 160, 147)
+    return sound

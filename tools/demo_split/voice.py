@@ -118,7 +118,8 @@ def change(plain: Analysis, manner: Manner, phase: float) -> Floats:
         RATE,
         frame_period=_FRAME_MS,
     )
-    return resample_poly(sound, 2, 3)
+    resampled: Floats = resample_poly(sound, 2, 3)
+    return resampled
 
 
 def _at_rate(f0: Floats, envelope: Floats, noise: Floats, rate: float) -> tuple[Floats, Floats, Floats]:
@@ -158,7 +159,8 @@ def _shaped(envelope: Floats, manner: Manner) -> Floats:
         level = np.log(np.exp(warped).mean(axis=1))
         level -= level.max()
         warped += ((manner.punch - 1) * np.maximum(level, -6))[:, None]
-    return np.exp(warped)
+    result: Floats = np.exp(warped)
+    return result
 
 
 def _breathy(noise: Floats, breath: float) -> Floats:
