@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +17,19 @@ pytestmark = pytest.mark.torch
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
+
 from bench.gpu import run as osum_gpu  # noqa: E402
 from bench.osum import bounds as osum_bounds  # noqa: E402
 from bench.osum import tables as osum_tables  # noqa: E402
 from bench.osum.forced import Length, forced, make_waves  # noqa: E402
+from echat_eval.osum.engine.engine import Engine  # noqa: E402
 from echat_eval.osum.model.config import FULL, TINY  # noqa: E402
 from echat_eval.osum.prompts.modes import GenerationRequest  # noqa: E402
+from tests.support.present import present  # noqa: E402
 
 
-def tokens_per_second_bound(head: str, rows: int, context: int) -> float:
-    h200 = osum_bounds.card_named("NVIDIA H200")
+def tokens_per_second_bound(head: osum_bounds.Head, rows: int, context: int) -> float:
+    h200 = present(osum_bounds.card_named("NVIDIA H200"))
     return osum_bounds.bound(
         FULL, rows=rows, context=context, head=head, itemsize=2, bandwidth=h200.bandwidth, flops=h200.flops
     )
@@ -36,7 +40,7 @@ def tokens_per_second_bound(head: str, rows: int, context: int) -> float:
     [("text", 1, 500, 775), ("speech", 1, 500, 859), ("speech", 64, 800, 41_000), ("speech", 8, 800, 6_600)],
 )
 def test_bounds_equal_those_computed_from_the_published_sizes(
-    head: str, rows: int, context: int, tokens: int
+    head: osum_bounds.Head, rows: int, context: int, tokens: int
 ) -> None:
     # Computed by hand from the released shapes, with 4.8 TB/s.
     assert tokens_per_second_bound(head, rows, context) == pytest.approx(tokens, rel=0.01)
@@ -55,8 +59,8 @@ def test_a_large_batch_is_compute_bound() -> None:
     assert slow == pytest.approx(989e12 / (5.57e9 + 0.295e9), rel=0.01)  # weights, and a context of 1,000
 
 
-def sections(**changed: object) -> dict[str, dict[str, object]]:
-    usual = {
+def sections(**changed: Any) -> dict[str, dict[str, Any]]:
+    usual: dict[str, dict[str, Any]] = {
         "decode 1 text": {"share_of_nominal": 0.61},
         "decode 1 speech": {"share_of_nominal": 0.59},
         "decode 64 speech": {"skipped": "3 s were left"},
@@ -115,7 +119,7 @@ def test_the_longest_stage_of_a_reply_is_the_next_bottleneck() -> None:
     }
 
 
-def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine) -> None:
+def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine: Engine) -> None:
     lengths = {0: Length(3, 9), 1: Length(6, 2), 2: Length(1, 12)}
     requests = [
         GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))
@@ -165,11 +169,12 @@ for name in arguments[arguments.index("--sections") + 1 :]:
 """
 
 
-def stuck_run(stuck: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: object):
+def stuck_run(stuck: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: object) -> dict[str, Any]:
     script = folder / "measures.py"
     script.write_text(STUCK.format(bench=str(BENCH.parent), stuck=stuck), encoding="utf-8")
     monkeypatch.setattr(osum_gpu, "HERE", script)
-    return osum_gpu.run(flags(**changed))["sections"]
+    found: dict[str, Any] = osum_gpu.run(flags(**changed))["sections"]
+    return found
 
 
 def test_a_process_that_dies_fails_only_its_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

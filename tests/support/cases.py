@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from echat_eval.ports import Case
-from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample
+from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, State
 
 SOUND = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 
@@ -33,10 +33,10 @@ def case(
     reply: str | None,
     reference: str | None = None,
     *,
-    state: str = "value",
+    state: State = "value",
     group: str | None = "g",
     hypothesis: str | None = None,
-    annotation_state: str = "value",
+    annotation_state: State = "value",
     audio: bool = True,
     language: str = "en",
     seconds: float | None = 1.5,

@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from echat_eval.osum.engine.engine import Engine
+    from echat_eval.osum.model.tokenizer import TextTokenizer
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def tiny_engine(tiny_folder: Path) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def qwen():
+def qwen() -> TextTokenizer:
     """Return the real Qwen tokenizer, from the resources of an installed package that is not imported."""
     from importlib.util import find_spec
 
@@ -39,6 +40,7 @@ def qwen():
 
     package = find_spec("dashscope")
     assert package is not None, "these tests need Qwen's vocabulary: pip install -r requirements/assets.txt"
+    assert package.submodule_search_locations
     return load_tokenizer(Path(package.submodule_search_locations[0]) / "resources")
 
 

@@ -171,7 +171,7 @@ class Stubborn:
     def respond(self, request: Request) -> Any:
         if self.error is not None:
             raise self.error
-        return Reply(text="x", usage={"one": (number for number in (1, 2))})
+        return Reply(text="x", usage={"one": (number for number in (1, 2))})  # type: ignore[dict-item]  # cannot be pickled
 
     def fingerprint(self) -> str:
         return "stubborn-1"

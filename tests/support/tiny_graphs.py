@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 MIX = np.random.default_rng(0).normal(size=(80, 192)).astype(np.float32)
 
 
-def save_graph(path: Path, nodes: list, inputs: list, output: str, kind: int, constants: dict) -> Path:
+def save_graph(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    inputs: list[Any],
+    output: str,
+    kind: int,
+    constants: dict[str, Any],
+) -> Path:
     graph = helper.make_graph(
         nodes,
         path.stem,

@@ -437,7 +437,10 @@ def whisper(folder: Path, *, multilingual: bool = True, window_seconds: int = 2)
     torch.manual_seed(1)
     net = t.WhisperForConditionalGeneration(config)
     scale_weights(net, {"encoder_attn": 30, "embed_tokens": 3, "encoder.conv": 30})
-    language_settings = {"is_multilingual": multilingual, "no_timestamps_token_id": vocab["<|notimestamps|>"]}
+    language_settings: dict[str, Any] = {
+        "is_multilingual": multilingual,
+        "no_timestamps_token_id": vocab["<|notimestamps|>"],
+    }
     if multilingual:
         language_settings["lang_to_id"] = {token: vocab[token] for token in languages}
         language_settings["task_to_id"] = {task: vocab[f"<|{task}|>"] for task in ("transcribe", "translate")}

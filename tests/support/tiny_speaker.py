@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ def draw_ids(count: int, *, seed: int | None = None) -> list[int]:
     return torch.randint(0, 4096, (count,), generator=generator).tolist()
 
 
-def build_tiny(**settings: object) -> Token2Wav:
+def build_tiny(**settings: Any) -> Token2Wav:
     return Token2Wav(
         build_flow(random_flow_state(), TINY_VOICE.flow, source="tiny"),
         build_hift(random_hift_state(), TINY_VOICE.hift, source="tiny"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,13 @@ from click.testing import CliRunner
 from echat_eval.cli.osum import chat_command, osum_group
 from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.osum.checkpoint.tiny import make_tiny
-from echat_eval.osum.prompts.modes import MODES, GenerationRequest, layout, mode_named
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.config import TINY
+from echat_eval.osum.prompts.modes import MODES, GenerationRequest, Profile, layout, mode_named
 from echat_eval.ports import System
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
+from tests.support.present import present, waveform_of
 
 
 def request_of(
@@ -36,13 +41,13 @@ def noise(seconds: float, *, seed: int = 0, rate: int = 16000) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def system(tiny_folder: Path):
+def system(tiny_folder: Path) -> OsumEChat:
     system = OsumEChat(checkpoint=str(tiny_folder / "tiny.pt"), max_new=60)
     system.load()
     return system
 
 
-def test_osum_echat_is_a_system(system) -> None:
+def test_osum_echat_is_a_system(system: OsumEChat) -> None:
     assert isinstance(system, System)
     assert system.settings()["resampler"].startswith("windowed sinc")
     assert "no commercial use" in system.settings()["licence"]
@@ -50,7 +55,9 @@ def test_osum_echat_is_a_system(system) -> None:
     assert len(system.fingerprint()) == 64
 
 
-def test_a_reply_without_a_voice_is_text_with_a_warning(system, tmp_path: Path, caplog) -> None:
+def test_a_reply_without_a_voice_is_text_with_a_warning(
+    system: OsumEChat, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     request = request_of(tmp_path / "a.wav", noise(1))
     with caplog.at_level(logging.WARNING):
         other = OsumEChat(checkpoint=system.checkpoint, max_new=60)
@@ -62,13 +69,13 @@ def test_a_reply_without_a_voice_is_text_with_a_warning(system, tmp_path: Path, 
     assert reply == system.respond(request)
 
 
-def test_replies_in_a_batch_equal_the_replies_alone(system, tmp_path: Path) -> None:
+def test_replies_in_a_batch_equal_the_replies_alone(system: OsumEChat, tmp_path: Path) -> None:
     requests = [request_of(tmp_path / f"{n}.wav", noise(0.3 + 0.31 * n, seed=n)) for n in range(3)]
     assert system.respond_batch(requests) == [system.respond(request) for request in requests]
     assert len({system.speech_tokens[request.id] for request in requests}) > 1
 
 
-def test_the_fingerprint_depends_on_weights_and_tokenizer(system, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_weights_and_tokenizer(system: OsumEChat, tmp_path: Path) -> None:
     other = OsumEChat(checkpoint=str(make_tiny(tmp_path, seed=1)))
     assert other.fingerprint() != system.fingerprint()
     again = OsumEChat(checkpoint=system.checkpoint, name="x")
@@ -78,7 +85,7 @@ def test_the_fingerprint_depends_on_weights_and_tokenizer(system, tmp_path: Path
 class Speaker:
     fingerprint = "tone"
 
-    def synthesise(self, tokens, *, seeds):
+    def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> Any:
         assert len(tokens) == len(seeds)
         return [
             Waveform(samples=np.zeros(len(t) + 1, np.float32), sample_rate=22050) if t else None
@@ -89,25 +96,27 @@ class Speaker:
 def test_the_speaker_synthesises_the_speech_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     system = OsumEChat(checkpoint=str(tiny_folder), max_new=60)
     system.load()
-    (worker,) = system._pool.workers
+    (worker,) = present(system._pool).workers
     worker.speaker = Speaker()
     reply = system.respond(request_of(tmp_path / "a.wav", noise(1)))
     tokens = system.speech_tokens["a"]
-    assert (len(reply.audio.samples) == len(tokens) + 1) if tokens else reply.audio is None
+    assert (len(waveform_of(reply).samples) == len(tokens) + 1) if tokens else reply.audio is None
 
 
-def test_silence_and_fifty_milliseconds_get_replies(system, tmp_path: Path) -> None:
+def test_silence_and_fifty_milliseconds_get_replies(system: OsumEChat, tmp_path: Path) -> None:
     silent = request_of(tmp_path / "silent.wav", np.zeros(16000, np.float32))
     short = request_of(tmp_path / "short.wav", noise(0.05))
     for request in (silent, short):
         reply = system.respond(request)
         assert reply.finish_reason in ("stop", "length")
-    (embeddings,) = system._pool.workers[0].engine.model.embed_audio([torch.zeros(16000)])
+    (embeddings,) = present(system._pool).workers[0].engine.model.embed_audio([torch.zeros(16000)])
     assert torch.isfinite(embeddings).all()
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 48000])
-def test_other_sample_rates_and_two_channels_are_accepted(system, tmp_path: Path, rate: int) -> None:
+def test_other_sample_rates_and_two_channels_are_accepted(
+    system: OsumEChat, tmp_path: Path, rate: int
+) -> None:
     stereo = np.stack([noise(0.5, rate=rate)] * 2, axis=1)
     assert system.respond(request_of(tmp_path / "a.wav", stereo, rate=rate)).finish_reason
 
@@ -141,7 +150,7 @@ def bad_audio(folder: Path, kind: str) -> Request:
         ("no audio", "cannot be read as audio"),
     ],
 )
-def test_unusable_audio_fails_in_one_line(system, tmp_path: Path, kind: str, words: str) -> None:
+def test_unusable_audio_fails_in_one_line(system: OsumEChat, tmp_path: Path, kind: str, words: str) -> None:
     bad = bad_audio(tmp_path, kind)
     with pytest.raises(SystemFailure, match=words) as failure:
         system.respond(bad)
@@ -152,12 +161,12 @@ def test_unusable_audio_fails_in_one_line(system, tmp_path: Path, kind: str, wor
     assert system.respond(good).finish_reason
 
 
-def test_the_engine_refuses_a_long_recording_too(tiny_engine) -> None:
+def test_the_engine_refuses_a_long_recording_too(tiny_engine: Engine) -> None:
     with pytest.raises(SystemFailure, match="at most 400 s"):
         tiny_engine.reply([GenerationRequest(wave=torch.zeros(401 * 16000))])
 
 
-def test_an_endless_reply_is_cut_with_finish_reason_length(tiny_engine) -> None:
+def test_an_endless_reply_is_cut_with_finish_reason_length(tiny_engine: Engine) -> None:
     request = GenerationRequest(wave=torch.from_numpy(noise(0.5)))
 
     def never_end(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -170,7 +179,7 @@ def test_an_endless_reply_is_cut_with_finish_reason_length(tiny_engine) -> None:
 
 
 @pytest.mark.parametrize("profile", ["fixed", "upstream"])
-def test_a_reply_without_speech_tokens_is_a_text_reply(tiny_engine, profile) -> None:
+def test_a_reply_without_speech_tokens_is_a_text_reply(tiny_engine: Engine, profile: Profile) -> None:
     from echat_eval.osum.engine.engine import Engine
 
     script = [72, 105, 105, tiny_engine.model.config.text.end, 4096, 4096]
@@ -183,7 +192,7 @@ def test_a_reply_without_speech_tokens_is_a_text_reply(tiny_engine, profile) -> 
     assert len(reply.text) == (3 if profile == "fixed" else 2)
 
 
-def test_past_turns_are_used_or_refused(system, tmp_path: Path) -> None:
+def test_past_turns_are_used_or_refused(system: OsumEChat, tmp_path: Path) -> None:
     earlier = request_of(tmp_path / "earlier.wav", noise(0.4, seed=3))
     turns = (Turn(role="user", audio=earlier.audio), Turn(role="assistant", text="hm"))
     reply = system.respond(request_of(tmp_path / "a.wav", noise(0.5), history=turns))
@@ -218,12 +227,12 @@ def test_invalid_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="s2s-think"):
         mode_named("s2s-thnk")
     with pytest.raises(UsageError, match="needs audio"):
-        layout(MODES["s2s"], GenerationRequest(), profile="fixed", config=None)
+        layout(MODES["s2s"], GenerationRequest(), profile="fixed", config=TINY)
     with pytest.raises(BadData, match="unknown dtype"):
         OsumEChat(checkpoint=str(make_tiny(tmp_path)), dtype="int8").load()
 
 
-def test_chat_prints_the_reply(system, tmp_path: Path) -> None:
+def test_chat_prints_the_reply(system: OsumEChat, tmp_path: Path) -> None:
     request = request_of(tmp_path / "in.wav", noise(0.7))
     arguments = [
         str(request.audio.path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED
 from echat_eval.osum.checkpoint.tiny import make_tiny, random_tensors
 from echat_eval.osum.checkpoint.weights import fill
 from echat_eval.osum.model.config import FULL, TINY, read_config
+from echat_eval.osum.model.model import OsumModel
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -24,12 +26,12 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_folder: Path):
+def plain(tiny_folder: Path) -> OsumModel:
     return load_model(tiny_folder, dtype="fp32")
 
 
 @pytest.mark.parametrize("form", ["module", "wrapped", "copies", "untied", "west"])
-def test_all_name_forms_give_the_same_model(tmp_path: Path, plain, form: str) -> None:
+def test_all_name_forms_give_the_same_model(tmp_path: Path, plain: OsumModel, form: str) -> None:
     assert same(load_model(make_tiny(tmp_path, form=form), dtype="fp32"), plain)
 
 
@@ -95,12 +97,14 @@ def test_mismatched_tensors_are_refused_and_listed(tmp_path: Path, how: str, wor
 
 
 class Bomb:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path, ...]]:
         return (Path.touch, (Path("bomb-went-off"),))
 
 
 @pytest.mark.parametrize("kind", ["zip", "plain pickle"])
-def test_pickled_code_is_refused_and_not_run(tmp_path: Path, monkeypatch, kind: str) -> None:
+def test_pickled_code_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = make_tiny(tmp_path)
     if kind == "zip":
@@ -155,7 +159,9 @@ def test_foreign_config_is_ignored_and_our_broken_one_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("dtype", [None, "bf16"])
-def test_conversion_keeps_the_model_and_records_its_source(tmp_path: Path, plain, dtype: str | None) -> None:
+def test_conversion_keeps_the_model_and_records_its_source(
+    tmp_path: Path, plain: OsumModel, dtype: str | None
+) -> None:
     source = make_tiny(tmp_path / "a")
     target = tmp_path / "b" / "tiny.safetensors"
     convert(source, target, dtype=dtype)
@@ -174,7 +180,7 @@ def test_conversion_keeps_the_model_and_records_its_source(tmp_path: Path, plain
         load_model(target)
 
 
-def test_released_tensors_load_from_safetensors(tmp_path: Path, plain) -> None:
+def test_released_tensors_load_from_safetensors(tmp_path: Path, plain: OsumModel) -> None:
     from safetensors.torch import save_file
 
     make_tiny(tmp_path)

@@ -39,7 +39,7 @@ def answer(exchange: Exchange) -> None:
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path: Path) -> Iterator[str]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     import huggingface_hub.constants as constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -59,7 +59,7 @@ def test_file_is_downloaded_verified_and_its_source_recorded(hub: str, tmp_path:
     assert (note["commit"], note["repository"], note["size"]) == (COMMIT, "ASLP-lab/OSUM-EChat", len(CONTENT))
 
 
-def test_file_with_wrong_sha256_is_removed(hub: str, tmp_path: Path, monkeypatch) -> None:
+def test_file_with_wrong_sha256_is_removed(hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DECLARED, "sha256", "0" * 64)
     with pytest.raises(BadData, match="the hub declares sha256 0000"):
         download("language-think", tmp_path, endpoint=hub)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ import torch
 from echat_eval.osum.decoding import scheduler as scheduler_module
 from echat_eval.osum.decoding.cuda_graphs import (
     CudaGraphCache,
+    Steps,
     compile_layers,
     graph_capture,
     prepare,
@@ -29,6 +33,7 @@ from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.length_batches import batch_by_length
 from echat_eval.osum.prompts.modes import MODES, GenerationRequest, PastTurn, rules_of
 from tests.support.osum_requests import ids_of, make_requests, shuffled
+from tests.support.present import present
 
 CPU = torch.device("cpu")
 MAX_NEW_TOKENS = 60
@@ -36,24 +41,26 @@ COUNT = 14
 
 
 @pytest.fixture(scope="module")
-def alone(brisk_engine) -> dict[str, list[tuple[int, ...]]]:
+def alone(brisk_engine: Engine) -> dict[str, list[tuple[int, ...]]]:
     return {mode: replies_alone(brisk_engine, mode) for mode in ("s2s", "understand")}
 
 
-def replies_alone(engine, mode: str) -> list[tuple[int, ...]]:
+def replies_alone(engine: Engine, mode: str) -> list[tuple[int, ...]]:
     return [
         engine.reply([request], mode=mode, max_new_tokens=MAX_NEW_TOKENS)[0].ids
         for request in make_requests(COUNT)
     ]
 
 
-def engine_with(engine, **options) -> Engine:
+def engine_with(engine: Engine, **options: Any) -> Engine:
     return Engine(engine.model, engine.tokenizer, **options)
 
 
 @pytest.mark.parametrize("slots", [1, 3, 8])
 @pytest.mark.parametrize("mode", ["s2s", "understand"])
-def test_refilled_slots_reply_as_to_each_request_alone(brisk_engine, alone, slots, mode) -> None:
+def test_refilled_slots_reply_as_to_each_request_alone(
+    brisk_engine: Engine, alone: dict[str, list[tuple[int, ...]]], slots: int, mode: str
+) -> None:
     for seed in range(2):
         order, engine = shuffled(COUNT, seed=seed), engine_with(brisk_engine, slots=slots)
         made = engine.reply(
@@ -61,24 +68,28 @@ def test_refilled_slots_reply_as_to_each_request_alone(brisk_engine, alone, slot
         )
         assert ids_of(made) == [alone[mode][n] for n in order]
         assert len({len(ids) for ids in alone[mode]}) > 3
-        assert engine.loop.refills > 0
+        loop = present(engine.loop)
+        assert loop.refills > 0
         # No request waits for the longest of a fixed batch: fewer steps than with fixed batches.
         lengths = [len(alone[mode][n]) for n in order]
         batches = sum(max(lengths[i : i + slots]) for i in range(0, COUNT, slots))
-        assert engine.loop.steps <= batches
+        assert loop.steps <= batches
         if slots == 3:
-            assert engine.loop.steps < batches
+            assert loop.steps < batches
 
 
-def test_replies_are_yielded_as_they_end_and_requests_taken_as_slots_become_free(brisk_engine, alone) -> None:
+def test_replies_are_yielded_as_they_end_and_requests_taken_as_slots_become_free(
+    brisk_engine: Engine, alone: dict[str, list[tuple[int, ...]]]
+) -> None:
     taken: list[int] = []
 
-    def source():
+    def source() -> Iterator[tuple[int, GenerationRequest]]:
         for number, request in enumerate(make_requests(COUNT)):
             taken.append(number)
             yield number, request
 
-    engine, ends = engine_with(brisk_engine, slots=2), []
+    engine = engine_with(brisk_engine, slots=2)
+    ends: list[int] = []
     for number, reply in engine.stream(source(), mode="understand", max_new_tokens=MAX_NEW_TOKENS):
         ends.append(number)
         assert reply.ids == alone["understand"][number]
@@ -88,9 +99,9 @@ def test_replies_are_yielded_as_they_end_and_requests_taken_as_slots_become_free
     assert ends != sorted(ends)
 
 
-def test_dialogues_and_single_questions_share_slots(brisk_engine) -> None:
+def test_dialogues_and_single_questions_share_slots(brisk_engine: Engine) -> None:
     first, second, third, *rest = make_requests(6)
-    past = PastTurn(wave=second.wave, text="hm", speech=(5, 6))
+    past = PastTurn(wave=present(second.wave), text="hm", speech=(5, 6))
     mixed = [first, GenerationRequest(wave=third.wave, history=(past,) * 6, seed=1), second, *rest]
     made = engine_with(brisk_engine, slots=3).reply(mixed, max_new_tokens=MAX_NEW_TOKENS)
     assert ids_of(made) == [
@@ -98,26 +109,33 @@ def test_dialogues_and_single_questions_share_slots(brisk_engine) -> None:
     ]
 
 
-def jobs_of(engine, count: int) -> list[Job]:
+def jobs_of(engine: Engine, count: int) -> list[Job]:
     width, generator = engine.model.config.decoder.width, torch.Generator().manual_seed(5)
     sizes = torch.randint(2, 40, (count,), generator=generator).tolist()
     prompts = [0.1 * torch.randn(size, width, generator=generator) for size in sizes]
     return [Job(number=n, prompt=prompt, seed=n) for n, prompt in enumerate(prompts)]
 
 
-def taker(jobs: list[Job]):
+def taker(jobs: list[Job]) -> Callable[[int], list[Job]]:
     remaining = iter(jobs)
     return lambda count: [job for _, job in zip(range(count), remaining, strict=False)]
 
 
-def decode(engine, jobs: list[Job], *, mode: str = "s2s", max_new_tokens: int = MAX_NEW_TOKENS, **options):
+def decode(
+    engine: Engine,
+    jobs: list[Job],
+    *,
+    mode: str = "s2s",
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    **options: Any,
+) -> tuple[list[tuple[tuple[int, ...], bool]], DecodeLoop]:
     rules = rules_of(MODES[mode], "fixed", max_new_tokens=max_new_tokens)
     loop = DecodeLoop(engine.model, rules=rules, sampling=MODES[mode].sampling, **options)
     replies = {result.job.number: (result.ids, result.stopped) for result in loop.run(taker(jobs))}
     return [replies[number] for number in sorted(replies)], loop
 
 
-def without_graph(step, state):
+def without_graph(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Callable[[], None]:
     """Stand in for a graph capture: warm up, restore the state, and run the step itself."""
     warm_up(step, state)
     return step
@@ -125,7 +143,9 @@ def without_graph(step, state):
 
 @pytest.mark.parametrize("mode", ["s2s", "understand", "tts"])
 @pytest.mark.parametrize(("slots", "sync_every"), [(1, 1), (3, 8), (8, 3)])
-def test_a_fixed_step_draws_the_ids_of_a_plain_one(brisk_engine, mode, slots, sync_every) -> None:
+def test_a_fixed_step_draws_the_ids_of_a_plain_one(
+    brisk_engine: Engine, mode: str, slots: int, sync_every: int
+) -> None:
     """As captured on a GPU: fixed shapes, delayed reads every few steps, surplus draws discarded."""
     jobs = jobs_of(brisk_engine, 11)
     plain, _ = decode(brisk_engine, jobs, mode=mode, slots=1)
@@ -138,10 +158,11 @@ def test_a_fixed_step_draws_the_ids_of_a_plain_one(brisk_engine, mode, slots, sy
     assert rarely_read == plain
 
 
-def test_captured_steps_are_reused_by_the_next_call(brisk_engine) -> None:
-    jobs, cache, captured = jobs_of(brisk_engine, 11), CudaGraphCache(), []
+def test_captured_steps_are_reused_by_the_next_call(brisk_engine: Engine) -> None:
+    jobs, cache = jobs_of(brisk_engine, 11), CudaGraphCache()
+    captured: list[Callable[[], None]] = []
 
-    def counting(step, state):
+    def counting(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Any:
         captured.append(step)
         return without_graph(step, state)
 
@@ -153,11 +174,11 @@ def test_captured_steps_are_reused_by_the_next_call(brisk_engine) -> None:
     assert decode(brisk_engine, jobs[7:], slots=4, capture_graph=counting, graph_cache=cache)[0] == first[7:]
     # An aborted call leaves an unfinished reply in a row.
     with torch.inference_mode():
-        cache.states.decoding.start(torch.tensor([3]))
+        present(cache.states).decoding.start(torch.tensor([3]))
     assert decode(brisk_engine, jobs[:3], slots=4, capture_graph=counting, graph_cache=cache)[0] == first[:3]
-    assert int(cache.states.decoding.id_count[3]) == 0
+    assert int(present(cache.states).decoding.id_count[3]) == 0
     assert len(captured) == count
-    assert cache.kv_cache.max_positions % 256 == 0
+    assert present(cache.kv_cache).max_positions % 256 == 0
     other, _ = decode(
         brisk_engine, jobs, mode="understand", slots=4, capture_graph=counting, graph_cache=cache
     )
@@ -167,14 +188,14 @@ def test_captured_steps_are_reused_by_the_next_call(brisk_engine) -> None:
     assert decode(brisk_engine, jobs, slots=4, capture_graph=counting, graph_cache=cache)[0] == first
 
 
-def no_freeze(monkeypatch) -> None:
+def no_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DecodingState, "finished", lambda self: torch.zeros_like(self.stopped))
 
 
-def stale_state(monkeypatch) -> None:
+def stale_state(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = DecodingState.start
 
-    def forgetful(self, rows) -> None:
+    def forgetful(self: DecodingState, rows: torch.Tensor) -> None:
         bos_eos_count = self.bos_eos_count.clone()
         usual(self, rows)
         self.bos_eos_count.copy_(bos_eos_count)
@@ -182,10 +203,12 @@ def stale_state(monkeypatch) -> None:
     monkeypatch.setattr(DecodingState, "start", forgetful)
 
 
-def stale_uniforms(monkeypatch) -> None:
+def stale_uniforms(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = RowStates.start
 
-    def keeping_uniforms(self, rows, hidden, positions, seeds) -> None:
+    def keeping_uniforms(
+        self: RowStates, rows: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, seeds: list[int]
+    ) -> None:
         uniforms = self.uniforms.clone()
         usual(self, rows, hidden, positions, seeds)
         if bool(uniforms.any()):
@@ -194,16 +217,18 @@ def stale_uniforms(monkeypatch) -> None:
     monkeypatch.setattr(RowStates, "start", keeping_uniforms)
 
 
-def unmoved_rows(monkeypatch) -> None:
+def unmoved_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RowStates, "gather", lambda self, rows: None)
 
 
-def unmoved_cache(monkeypatch) -> None:
+def unmoved_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KVCache, "gather", lambda self, rows: None)
 
 
 @pytest.mark.parametrize("fault", [no_freeze, stale_state, stale_uniforms, unmoved_rows, unmoved_cache])
-def test_the_check_detects_a_fault(tiny_engine, monkeypatch, fault) -> None:
+def test_the_check_detects_a_fault(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None]
+) -> None:
     jobs = jobs_of(tiny_engine, 24)
     right, _ = decode(tiny_engine, jobs, slots=8, max_new_tokens=120)
     fault(monkeypatch)
@@ -214,7 +239,7 @@ def test_the_check_detects_a_fault(tiny_engine, monkeypatch, fault) -> None:
     assert wrong != right
 
 
-def test_a_warm_up_restores_the_state(brisk_engine) -> None:
+def test_a_warm_up_restores_the_state(brisk_engine: Engine) -> None:
     rules, config = rules_of(MODES["s2s"], "fixed", max_new_tokens=9), brisk_engine.model.config
     states = RowStates(rules, MODES["s2t"].sampling, config, rows=2, like=torch.zeros(1))
     states.start(torch.arange(2), torch.randn(2, config.decoder.width), torch.tensor([3, 5]), [1, 2])
@@ -237,7 +262,7 @@ def test_a_warm_up_restores_the_state(brisk_engine) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["layers", "whole step"])
-def test_a_step_compiles_without_a_break(tiny_folder, brisk_engine, whole: bool) -> None:
+def test_a_step_compiles_without_a_break(tiny_folder: Path, brisk_engine: Engine, whole: bool) -> None:
     """One graph without a read on the host, as a CUDA graph needs. The backend runs the traced graph."""
     from echat_eval.osum.checkpoint.checkpoint import load_model
 
@@ -246,7 +271,7 @@ def test_a_step_compiles_without_a_break(tiny_folder, brisk_engine, whole: bool)
     engine, jobs = Engine(model, brisk_engine.tokenizer), jobs_of(brisk_engine, 5)
     plain, _ = decode(engine, jobs, slots=3, max_new_tokens=20)
 
-    def compiled_whole(step, state):
+    def compiled_whole(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Callable[[], None]:
         return torch.compile(step, fullgraph=True, backend="eager")
 
     if not whole:
@@ -259,9 +284,10 @@ def test_a_step_compiles_without_a_break(tiny_folder, brisk_engine, whole: bool)
 
 
 def test_layers_that_cannot_be_compiled_run_uncompiled_with_a_warning(
-    brisk_engine, monkeypatch, caplog
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decoder, tries = brisk_engine.model.decoder, []
+    decoder = brisk_engine.model.decoder
+    tries: list[int] = []
 
     def broken() -> None:
         tries.append(len(decoder.compiled))
@@ -274,13 +300,18 @@ def test_layers_that_cannot_be_compiled_run_uncompiled_with_a_warning(
     assert tries == [1, 0]
     assert "cannot be compiled (no compiler)" in caplog.text
     monkeypatch.setattr(decoder, "compiled", [])
+
+    def faulty() -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        prepare(lambda: 1 // 0, decoder)
+        prepare(faulty, decoder)
 
 
-def test_on_a_cpu_steps_are_plain() -> None:
-    assert {resolve(steps, CPU) for steps in ("auto", "plain", "recorded", "compiled")} == {"plain"}
-    assert graph_capture("plain", None, CPU) is None
+def test_on_a_cpu_steps_are_plain(tiny_engine: Engine) -> None:
+    ways: tuple[Steps, ...] = ("auto", "plain", "recorded", "compiled")
+    assert {resolve(steps, CPU) for steps in ways} == {"plain"}
+    assert graph_capture("plain", tiny_engine.model.decoder, CPU) is None
     assert resolve("auto", torch.device("cuda")) == "compiled"
 
 
@@ -291,21 +322,25 @@ def test_a_delayed_read_returns_the_status_at_the_last_begin() -> None:
     assert host_sync.read(state) is None
     host_sync.begin(state)
     state.accept(torch.tensor([7, TINY.text.end]))
-    status = host_sync.read(state)
+    status = present(host_sync.read(state))
     assert (status.id_count, status.speech) == ((0, 0), (False, False))
     host_sync.begin(state)
     state.accept(torch.tensor([7, 7]))
-    status = host_sync.read(state)
+    status = present(host_sync.read(state))
     assert (status.id_count, status.speech, status.finished) == ((1, 1), (False, True), (False, False))
-    assert HostSync(CPU, delayed=False).read(state).finished == (True, True)
+    assert present(HostSync(CPU, delayed=False).read(state)).finished == (True, True)
 
 
-def test_each_head_is_evaluated_only_for_its_rows(brisk_engine, monkeypatch) -> None:
+def test_each_head_is_evaluated_only_for_its_rows(
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder, rows = brisk_engine.model.decoder, {"text": 0, "speech": 0}
     for name in rows:
         usual = getattr(decoder, f"{name}_logits")
 
-        def counting(x, usual=usual, name=name):
+        def counting(
+            x: torch.Tensor, usual: Callable[[torch.Tensor], torch.Tensor] = usual, name: str = name
+        ) -> Any:
             rows[name] += x.shape[0]
             return usual(x)
 
@@ -323,11 +358,12 @@ def test_each_head_is_evaluated_only_for_its_rows(brisk_engine, monkeypatch) -> 
         assert rows == {"text": text, "speech": sum(len(r.ids) for r in made) - text}
 
 
-def test_the_prefix_of_a_mode_is_computed_once(brisk_engine, monkeypatch) -> None:
+def test_the_prefix_of_a_mode_is_computed_once(brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, decoder = engine_with(brisk_engine, slots=3), brisk_engine.model.decoder
-    computed, usual = [], decoder.forward
+    computed: list[int] = []
+    usual = decoder.forward
 
-    def counting(x, positions, cache, **options):
+    def counting(x: torch.Tensor, positions: torch.Tensor, cache: KVCache, **options: Any) -> Any:
         if x.shape[1] > 1:
             computed.append(x.shape[0] * x.shape[1])
         return usual(x, positions, cache, **options)
@@ -344,14 +380,15 @@ def test_the_prefix_of_a_mode_is_computed_once(brisk_engine, monkeypatch) -> Non
     assert len(engine.prefixes.entries) == 1
 
 
-def test_a_shared_prefix_changes_no_logits(tiny_engine) -> None:
+def test_a_shared_prefix_changes_no_logits(tiny_engine: Engine) -> None:
     from echat_eval.osum.decoding.generate import generate
     from echat_eval.osum.prompts.modes import layout
 
-    request, seen = make_requests(1)[0], []
+    (request,) = make_requests(1)
+    seen: list[torch.Tensor] = []
     mode = MODES["s2s"]
 
-    def keep(step, logits, ids):
+    def keep(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         seen.append(logits[0].clone())
         return ids
 
@@ -373,7 +410,7 @@ def test_a_shared_prefix_changes_no_logits(tiny_engine) -> None:
         assert (with_prefix - whole)[allowed].abs().max() < 1e-5
 
 
-def test_user_text_is_not_cached_as_a_prefix(brisk_engine) -> None:
+def test_user_text_is_not_cached_as_a_prefix(brisk_engine: Engine) -> None:
     engine = engine_with(brisk_engine)
     engine.reply([GenerationRequest(text="one"), GenerationRequest(text="two")], mode="t2t", max_new_tokens=4)
     (pieces,) = engine.prefixes.entries
@@ -381,10 +418,11 @@ def test_user_text_is_not_cached_as_a_prefix(brisk_engine) -> None:
     assert "text-to-text" in str(pieces)
 
 
-def test_the_kv_cache_starts_small_and_grows(tiny_engine, monkeypatch) -> None:
-    seen, usual = [], scheduler_module.SlotScheduler.reserve
+def test_the_kv_cache_starts_small_and_grows(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int, int]] = []
+    usual = scheduler_module.SlotScheduler.reserve
 
-    def watching(self, steps):
+    def watching(self: scheduler_module.SlotScheduler, steps: int) -> int:
         width = usual(self, steps)
         seen.append((width, self.cache.max_positions, self.cache.rows))
         return width
@@ -418,11 +456,14 @@ def test_the_kv_cache_starts_small_and_grows(tiny_engine, monkeypatch) -> None:
     )
 
 
-def test_rows_are_compacted_when_no_request_waits(brisk_engine, monkeypatch) -> None:
-    rows, decoder = [], brisk_engine.model.decoder
+def test_rows_are_compacted_when_no_request_waits(
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = brisk_engine.model.decoder
+    rows: list[int] = []
     usual = decoder.embed
 
-    def counting(ids, speech):
+    def counting(ids: torch.Tensor, speech: torch.Tensor) -> Any:
         rows.append(len(ids))
         return usual(ids, speech)
 
@@ -434,11 +475,14 @@ def test_rows_are_compacted_when_no_request_waits(brisk_engine, monkeypatch) -> 
     assert sum(rows) < 8 * lengths[-1] * 0.7
 
 
-def test_recordings_of_similar_length_are_encoded_together(brisk_engine, monkeypatch) -> None:
-    calls, encoder = [], brisk_engine.model.encoder
+def test_recordings_of_similar_length_are_encoded_together(
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = brisk_engine.model.encoder
+    calls: list[tuple[int, int, list[int], bool]] = []
     usual = encoder.forward
 
-    def counting(mel, lengths, **options):
+    def counting(mel: torch.Tensor, lengths: torch.Tensor, **options: Any) -> Any:
         calls.append((mel.shape[0], mel.shape[1], lengths.tolist(), options["padded"]))
         return usual(mel, lengths, **options)
 
@@ -453,7 +497,7 @@ def test_recordings_of_similar_length_are_encoded_together(brisk_engine, monkeyp
     assert [rows for rows, *_ in calls] == [1, 1, 1, 1, 2]
 
 
-def test_equal_lengths_give_the_same_states_with_and_without_a_mask(brisk_engine) -> None:
+def test_equal_lengths_give_the_same_states_with_and_without_a_mask(brisk_engine: Engine) -> None:
     model, mel = brisk_engine.model, torch.randn(2, 41, 80, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([41, 41])
     for module, whole in ((model.encoder, mel), (model.adapter, model.encoder(mel, lengths)[0])):

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from echat_eval.osum.decoding.generate import generate
+from echat_eval.osum.decoding.generate import ReplyIds, generate
 from echat_eval.osum.decoding.sampling import Sampling, draw_uniforms, penalise, pick
 from echat_eval.osum.decoding.state import DecodingRules, DecodingState, split_ids
-from echat_eval.osum.model.config import FULL, TINY, TINY_REAL_VOCABULARY
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.config import FULL, TINY, TINY_REAL_VOCABULARY, OsumConfig
 from echat_eval.osum.prompts.modes import MODES, rules_of
 
 SPEECH_RULES = rules_of(MODES["s2s"], "fixed")
 
 
-def scripted(engine, script: list[int], rules: DecodingRules, **options):
+def scripted(
+    engine: Engine, script: list[int], rules: DecodingRules, **options: Any
+) -> tuple[ReplyIds, list[torch.Tensor]]:
     """Return the reply whose ids come from a script, and the logits of every step."""
-    seen = []
+    seen: list[torch.Tensor] = []
 
     def hook(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         seen.append(logits[0].clone())
@@ -38,7 +42,7 @@ END, BOS_EOS = TINY.text.end, TINY.speech.bos_eos
 
 
 @pytest.mark.parametrize("upstream", [False, True])
-def test_text_then_speech_between_begin_and_end_tokens(tiny_engine, upstream: bool) -> None:
+def test_text_then_speech_between_begin_and_end_tokens(tiny_engine: Engine, upstream: bool) -> None:
     script = [100, 101, 102, 103, END, BOS_EOS, 5, 6, 7, 8, BOS_EOS, 9, 9]
     made, seen = scripted(tiny_engine, script, SPEECH_RULES, upstream=upstream)
     assert made.ids == tuple(script[:11])
@@ -61,30 +65,37 @@ def test_text_then_speech_between_begin_and_end_tokens(tiny_engine, upstream: bo
         ([BOS_EOS % 500, 7, END, BOS_EOS, 5, BOS_EOS], (BOS_EOS % 500, 7), (5,), "stop"),
     ],
 )
-def test_replies_end_at_the_end_token_or_the_limit(tiny_engine, script, text, speech, reason) -> None:
+def test_replies_end_at_the_end_token_or_the_limit(
+    tiny_engine: Engine, script: list[int], text: tuple[int, ...], speech: tuple[int, ...], reason: str
+) -> None:
     made, _ = scripted(tiny_engine, script, SPEECH_RULES)
     assert (made.text, made.speech, made.finish_reason) == (text, speech, reason)
 
 
-def test_text_replies_and_read_aloud_text_stop_at_their_own_end_tokens(tiny_engine) -> None:
+def test_text_replies_and_read_aloud_text_stop_at_their_own_end_tokens(tiny_engine: Engine) -> None:
     text_reply, _ = scripted(tiny_engine, [4, 5, END, 6], rules_of(MODES["s2t"], "fixed"))
     assert (text_reply.text, text_reply.speech) == ((4, 5), ())
     read_aloud, _ = scripted(tiny_engine, [4, 5, BOS_EOS, 6], rules_of(MODES["tts"], "fixed"))
     assert (read_aloud.text, read_aloud.speech) == ((), (4, 5))
 
 
-def test_the_end_of_text_is_embedded_as_text_and_later_ids_as_speech(tiny_engine) -> None:
-    decoder, embedded = tiny_engine.model.decoder, []
+def test_the_end_of_text_is_embedded_as_text_and_later_ids_as_speech(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = tiny_engine.model.decoder
+    embedded: list[bool] = []
     usual = decoder.embed
-    decoder.embed = lambda ids, speech: (embedded.append(bool(speech[0])), usual(ids, speech))[1]
-    try:
-        scripted(tiny_engine, [4, END, BOS_EOS, 5, BOS_EOS], SPEECH_RULES)
-    finally:
-        del decoder.embed
+
+    def noting(ids: torch.Tensor, speech: torch.Tensor) -> torch.Tensor:
+        embedded.append(bool(speech[0]))
+        return usual(ids, speech)
+
+    monkeypatch.setattr(decoder, "embed", noting)
+    scripted(tiny_engine, [4, END, BOS_EOS, 5, BOS_EOS], SPEECH_RULES)
     assert embedded == [False, False, True, True]
 
 
-def run_rules(script: list[int], rules: DecodingRules, config=FULL) -> list[set[int]]:
+def run_rules(script: list[int], rules: DecodingRules, config: OsumConfig = FULL) -> list[set[int]]:
     """Return the ids forbidden before each step and after the last."""
     state = DecodingState(rules, config, rows=1, device=torch.device("cpu"))
     forbidden = []
@@ -114,7 +125,8 @@ def test_the_gate_and_the_repetition_rule_are_per_row() -> None:
 
 def expected_forbidden(ids: list[int]) -> set[int]:
     """Apply the repetition rule as described, in plain Python."""
-    last, forbidden = ids[-1], set()
+    last = ids[-1]
+    forbidden: set[int] = set()
     if last > 4096:
         return forbidden
     run = 0

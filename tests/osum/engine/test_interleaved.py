@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
+from echat_eval.osum.engine.types import OsumReply
 from echat_eval.osum.model.config import TINY
-from echat_eval.osum.prompts.modes import MODES, SpeechIdPrompt, TextPrompt, layout, rules_of
+from echat_eval.osum.prompts.modes import (
+    MODES,
+    GenerationRequest,
+    Profile,
+    SpeechIdPrompt,
+    TextPrompt,
+    layout,
+    rules_of,
+)
 from echat_eval.osum.prompts.prompts import system
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
+from echat_eval.records import Waveform
 from tests.support.osum_requests import ids_of, make_requests
 
 END, BOS_EOS = TINY.text.end, TINY.speech.bos_eos
@@ -37,17 +50,30 @@ def pack(text: int, speech: int) -> tuple[list[int], list[bool]]:
     return ids + sounds, spoken + [True] * len(sounds)
 
 
-def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", on_first_block=None):
+def scripted(
+    engine: Engine,
+    script: list[int],
+    *,
+    profile: Profile = "fixed",
+    on_first_block: Callable[[int, tuple[int, ...], int], None] | None = None,
+) -> tuple[OsumReply, list[bool], list[bool]]:
     """Return the reply, and for every step whether it used the speech head and the speech table."""
-    heads, tables, decoder = [], [], engine.model.decoder
+    decoder = engine.model.decoder
+    heads: list[bool] = []
+    tables: list[bool] = []
 
     def hook(step: int, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         heads.append(logits.shape[1] == TINY.speech.tokens)
         return torch.full_like(ids, script[step])
 
     usual = decoder.embed
-    decoder.embed = lambda ids, speech: (tables.append(bool(speech[0])), usual(ids, speech))[1]
-    try:
+
+    def noting(ids: torch.Tensor, speech: torch.Tensor) -> torch.Tensor:
+        tables.append(bool(speech[0]))
+        return usual(ids, speech)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder, "embed", noting)
         with_profile = Engine(engine.model, engine.tokenizer, profile=profile)
         stream = with_profile.stream(
             enumerate(make_requests(1)),
@@ -60,13 +86,11 @@ def scripted(engine: Engine, script: list[int], *, profile: str = "fixed", on_fi
             else lambda number, speech: on_first_block(number, speech, len(heads)),
         )
         ((_, reply),) = stream
-    finally:
-        del decoder.embed
     return reply, heads, tables
 
 
 @pytest.mark.parametrize("text", [1, 5, 6, 7, 12, 13, 20])
-def test_blocks_follow_the_training_data(tiny_engine, text: int) -> None:
+def test_blocks_follow_the_training_data(tiny_engine: Engine, text: int) -> None:
     ids, spoken = pack(text, speech=3 * text + 25)
     reply, heads, tables = scripted(tiny_engine, [*ids, 7, 7, 7])
     assert list(reply.ids) == ids
@@ -77,7 +101,7 @@ def test_blocks_follow_the_training_data(tiny_engine, text: int) -> None:
     assert reply.raw == tiny_engine.tokenizer.decode(range(100, 100 + text - 1))
 
 
-def test_the_upstream_first_block_excludes_the_begin_token(tiny_engine) -> None:
+def test_the_upstream_first_block_excludes_the_begin_token(tiny_engine: Engine) -> None:
     """The second text block follows 19 speech ids, not 18."""
     words = [*range(100, 106)]
     script = [*words, BOS_EOS, *range(1000, 1018), 106, END, *range(1018, 1030), BOS_EOS]
@@ -88,7 +112,7 @@ def test_the_upstream_first_block_excludes_the_begin_token(tiny_engine) -> None:
     assert rules_of(MODES["s2s-stream"], "upstream").max_new_tokens == 300
 
 
-def test_a_reply_cut_off_within_a_block_is_split(tiny_engine) -> None:
+def test_a_reply_cut_off_within_a_block_is_split(tiny_engine: Engine) -> None:
     ids, _ = pack(13, speech=64)
     reply, *_ = scripted(tiny_engine, ids[:30])
     assert (reply.finish_reason, len(reply.ids)) == ("length", 30)
@@ -102,11 +126,12 @@ def test_the_prompt_equals_that_of_training_or_of_the_public_code() -> None:
     assert words == TextPrompt(system("s2s-stream") + "<|im_start|>user\n")
     assert begin == SpeechIdPrompt((TINY.speech.query_begin,))
     words, *_ = layout(MODES["s2s-stream"], request, profile="upstream", config=TINY)
+    assert isinstance(words, TextPrompt)
     assert words.text.startswith(system("qwen"))
     assert words.text.endswith("每回复6个文字,就转化为18个语音token。")
 
 
-def test_interleaved_replies_equal_those_of_each_request_alone(brisk_engine) -> None:
+def test_interleaved_replies_equal_those_of_each_request_alone(brisk_engine: Engine) -> None:
     engine = Engine(brisk_engine.model, brisk_engine.tokenizer, slots=3)
     together = ids_of(engine.reply(make_requests(8), mode="s2s-stream", max_new_tokens=60))
     single = Engine(brisk_engine.model, brisk_engine.tokenizer, slots=1)
@@ -115,7 +140,9 @@ def test_interleaved_replies_equal_those_of_each_request_alone(brisk_engine) -> 
 
 
 @pytest.mark.parametrize(("profile", "first"), [("fixed", 17), ("upstream", 18)])
-def test_the_first_block_is_reported_once_and_before_the_end(tiny_engine, profile: str, first: int) -> None:
+def test_the_first_block_is_reported_once_and_before_the_end(
+    tiny_engine: Engine, profile: Profile, first: int
+) -> None:
     words = [*range(100, 106)]
     script = [*words, BOS_EOS, *range(1000, 1000 + first), 106, END, *range(1040, 1100), BOS_EOS]
     blocks = []
@@ -128,22 +155,25 @@ def test_the_first_block_is_reported_once_and_before_the_end(tiny_engine, profil
     assert len(reply.speech) == first + 60
 
 
-def test_the_first_sound_comes_before_the_reply_is_complete(tiny_engine, tmp_path, monkeypatch) -> None:
+def test_the_first_sound_comes_before_the_reply_is_complete(
+    tiny_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tiny_release(tmp_path)
     speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
     engine = Engine(tiny_engine.model, tiny_engine.tokenizer)
     script, _ = pack(13, speech=70)
     stream, clock = engine.stream, iter(range(1000))
 
-    def hooked(requests, **options):
+    def hooked(requests: Iterable[tuple[int, GenerationRequest]], **options: Any) -> Any:
         hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
         return stream(requests, **options | {"max_new_tokens": len(script)}, hook=hook)
 
     monkeypatch.setattr(engine, "stream", hooked)
     monkeypatch.setattr("echat_eval.osum.engine.engine_pool.time.perf_counter", lambda: float(next(clock)))
-    spoken, usual = [], speaker.synthesise
+    spoken: list[int] = []
+    usual = speaker.synthesise
 
-    def noting(tokens, *, seeds):
+    def noting(tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
         spoken.append(len(tokens[0]))
         return usual(tokens, seeds=seeds)
 
@@ -154,6 +184,9 @@ def test_the_first_sound_comes_before_the_reply_is_complete(tiny_engine, tmp_pat
     # The clock is read at the request and at the first sound, and not again.
     assert answer.first_audio_seconds == 1.0
     (early,), (whole,) = (usual([list(range(1000, 1000 + n))], seeds=[100]) for n in (17, 70))
+    assert early is not None
+    assert whole is not None
+    assert answer.wave is not None
     ends = len(early.samples) - int(0.02 * 22_050)
     assert len(answer.wave.samples) == len(whole.samples)
     assert (answer.wave.samples[:ends] == early.samples[:ends]).all()

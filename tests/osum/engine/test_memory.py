@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from echat_eval.osum.model.memory import is_oom
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
 from tests.support.osum_requests import ids_of, make_requests
+from tests.support.present import present
 
 FULL_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total")
 FULL_HOST = RuntimeError(
@@ -33,7 +36,7 @@ FULL_PYTHON = MemoryError()
         (ValueError("not enough memory"), False),
     ],
 )
-def test_a_full_memory_is_distinguished_from_other_errors(error, full) -> None:
+def test_a_full_memory_is_distinguished_from_other_errors(error: Exception, full: bool) -> None:
     assert is_oom(error) is full
 
 
@@ -46,11 +49,13 @@ def test_the_error_of_torchs_cpu_allocator_is_detected() -> None:
 class OutOfMemoryForward:
     """A forward that is out of memory with more than `max_rows` rows, or once at call number `at`."""
 
-    def __init__(self, usual, error: Exception, *, max_rows: int = 10**9, at: int = -1) -> None:
+    def __init__(
+        self, usual: Callable[..., Any], error: Exception, *, max_rows: int = 10**9, at: int = -1
+    ) -> None:
         self.usual, self.error, self.max_rows, self.at = usual, error, max_rows, at
         self.calls = 0
 
-    def __call__(self, x, *rest, **options):
+    def __call__(self, x: torch.Tensor, *rest: Any, **options: Any) -> Any:
         self.calls += 1
         if x.shape[0] > self.max_rows or self.calls == self.at:
             raise self.error
@@ -58,12 +63,18 @@ class OutOfMemoryForward:
 
 
 @pytest.fixture
-def engine(brisk_engine) -> Engine:
+def engine(brisk_engine: Engine) -> Engine:
     return Engine(brisk_engine.model, brisk_engine.tokenizer, slots=8)
 
 
 @pytest.mark.parametrize("error", [FULL_GPU, FULL_HOST, FULL_PYTHON], ids=["gpu", "host", "python"])
-def test_half_the_slots_give_the_same_replies(engine, brisk_engine, monkeypatch, caplog, error) -> None:
+def test_half_the_slots_give_the_same_replies(
+    engine: Engine,
+    brisk_engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
     right = ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))
     decoder = engine.model.decoder
     monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, error, max_rows=3))
@@ -83,7 +94,7 @@ def test_half_the_slots_give_the_same_replies(engine, brisk_engine, monkeypatch,
 
 @pytest.mark.parametrize("call", [1, 2, 5, 12, 30])
 def test_a_full_memory_at_any_step_loses_doubles_or_changes_no_reply(
-    engine, brisk_engine, monkeypatch, call: int
+    engine: Engine, brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     right = dict(enumerate(ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))))
     decoder = engine.model.decoder
@@ -99,7 +110,9 @@ def test_a_full_memory_at_any_step_loses_doubles_or_changes_no_reply(
     assert engine.slots == 4
 
 
-def test_a_full_memory_with_one_request_is_a_failure_in_one_line(engine, monkeypatch) -> None:
+def test_a_full_memory_with_one_request_is_a_failure_in_one_line(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder = engine.model.decoder
     monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, FULL_GPU, max_rows=0))
     with pytest.raises(SystemFailure, match="out of memory with one request at a time") as failure:
@@ -109,7 +122,9 @@ def test_a_full_memory_with_one_request_is_a_failure_in_one_line(engine, monkeyp
     assert "lower max_new" in str(failure.value)
 
 
-def test_another_error_is_not_treated_as_a_full_memory(engine, monkeypatch) -> None:
+def test_another_error_is_not_treated_as_a_full_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder = engine.model.decoder
     monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, RuntimeError("a bug"), at=4))
     with pytest.raises(RuntimeError, match="a bug"):
@@ -117,7 +132,9 @@ def test_another_error_is_not_treated_as_a_full_memory(engine, monkeypatch) -> N
     assert engine.notes == ()
 
 
-def test_a_full_memory_in_the_encoder_leads_to_smaller_batches(engine, brisk_engine, monkeypatch) -> None:
+def test_a_full_memory_in_the_encoder_leads_to_smaller_batches(
+    engine: Engine, brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right, encoder = ids_of(brisk_engine.reply(make_requests(12), max_new_tokens=20)), engine.model.encoder
     monkeypatch.setattr(encoder, "forward", OutOfMemoryForward(encoder.forward, FULL_GPU, max_rows=2))
     made = engine.reply(make_requests(12), max_new_tokens=20)
@@ -130,13 +147,15 @@ def test_a_full_memory_in_the_encoder_leads_to_smaller_batches(engine, brisk_eng
     assert "\n" not in str(failure.value)
 
 
-def test_a_full_memory_in_the_vocoder_leads_to_smaller_batches(tmp_path: Path, monkeypatch) -> None:
+def test_a_full_memory_in_the_vocoder_leads_to_smaller_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tiny_release(tmp_path)
     speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
     rows, seeds = [list(range(n, 2 * n + 3)) for n in range(6)] + [[]], list(range(7))
     right, usual = speaker.synthesise(rows, seeds=seeds), speaker.speak
 
-    def narrow(batch, numbers):
+    def narrow(batch: Sequence[Any], numbers: Sequence[int]) -> Any:
         if len(batch) > 2:
             raise FULL_GPU
         return usual(batch, numbers)
@@ -146,7 +165,7 @@ def test_a_full_memory_in_the_vocoder_leads_to_smaller_batches(tmp_path: Path, m
     assert len(speaker.notes) == 2
     assert made[6] is None
     for ours, theirs in zip(made[:6], right[:6], strict=True):
-        assert abs(ours.samples - theirs.samples).max() < 1e-4
+        assert abs(present(ours).samples - present(theirs).samples).max() < 1e-4
     monkeypatch.setattr(speaker, "speak", lambda batch, numbers: (_ for _ in ()).throw(FULL_HOST))
     with pytest.raises(SystemFailure, match="speaking one reply of") as failure:
         speaker.synthesise(rows, seeds=seeds)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from echat_eval.osum.decoding.state import DecodingState, split_ids
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model import decoder as decoder_module
 from echat_eval.osum.model import encoder as encoder_module
+from echat_eval.osum.model.config import DecoderConfig
 from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.model.features import log_mel, mel_filters
 from echat_eval.osum.model.kv_cache import KVCache
+from echat_eval.osum.model.tokenizer import TextTokenizer
 from echat_eval.osum.prompts.modes import MODES, GenerationRequest, PastTurn, layout, rules_of
 from tests.support.osum_golden import CONFIG, SEEDS, TEXT, TEXT_IDS, golden, golden_wave
 
@@ -28,8 +32,12 @@ GREEDY_MODES = ("understand", "s2t", "s2t-think", "tts", "t2t", "s2s", "s2s-thin
 LOGIT_TOLERANCE = 1e-4
 
 
+#: A seed, and the engine with its weights.
+Case = tuple[int, Engine]
+
+
 @pytest.fixture(scope="module", params=SEEDS)
-def case(request, qwen):
+def case(request: pytest.FixtureRequest, qwen: TextTokenizer) -> Case:
     seed = request.param
     model = fill(random_tensors(CONFIG, seed=seed), CONFIG, dtype=torch.float32, source="golden")
     return seed, Engine(model, qwen, profile="upstream")
@@ -67,7 +75,7 @@ def check_audio_embeddings(seed: int, engine: Engine) -> None:
     assert np.abs(embeddings.numpy() - GOLDEN[f"{seed}/adapter"]).max() <= 1e-5
 
 
-def test_encoder_and_adapter_equal_those_of_the_public_code(case) -> None:
+def test_encoder_and_adapter_equal_those_of_the_public_code(case: Case) -> None:
     check_audio_embeddings(*case)
 
 
@@ -102,7 +110,8 @@ def walk(engine: Engine, seed: int, name: str, request: GenerationRequest) -> tu
 
 
 def check_tokens(seed: int, engine: Engine, modes: tuple[str, ...] = GREEDY_MODES) -> None:
-    steps, gaps = 0, []
+    steps = 0
+    gaps: list[float] = []
     for name in modes:
         count, new_gaps = walk(engine, seed, name, GenerationRequest(wave=golden_wave(seed), text=TEXT))
         steps, gaps = steps + count, gaps + new_gaps
@@ -111,7 +120,7 @@ def check_tokens(seed: int, engine: Engine, modes: tuple[str, ...] = GREEDY_MODE
     assert len(gaps) <= 0.01 * steps
 
 
-def test_greedy_replies_equal_those_of_the_public_code_in_every_mode(case) -> None:
+def test_greedy_replies_equal_those_of_the_public_code_in_every_mode(case: Case) -> None:
     check_tokens(*case)
 
 
@@ -127,7 +136,7 @@ def check_dialogue(seed: int, engine: Engine) -> None:
     assert past
 
 
-def test_dialogues_equal_those_of_the_public_code_turn_by_turn(case) -> None:
+def test_dialogues_equal_those_of_the_public_code_turn_by_turn(case: Case) -> None:
     seed, engine = case
     if f"{seed}/turn1/ids" not in GOLDEN:
         return  # only one turn was recorded, which repeats `s2s`
@@ -142,35 +151,43 @@ def test_profile_upstream_cuts_a_reply_as_the_public_code_does() -> None:
     assert split_ids((7, 8), rules, CONFIG, upstream=True) == ((7, 8), ())
 
 
-def late_mask(monkeypatch) -> None:
+def late_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = decoder_module.causal_mask
     monkeypatch.setattr(decoder_module, "causal_mask", lambda positions, length: usual(positions - 1, length))
 
 
-def seeing_ahead(monkeypatch) -> None:
+def seeing_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = torch.nn.functional.scaled_dot_product_attention
 
-    def without_causality(*tensors, is_causal: bool = False, **options):
+    def without_causality(*tensors: Any, is_causal: bool = False, **options: Any) -> torch.Tensor:
         return usual(*tensors, **options)
 
-    monkeypatch.setattr(decoder_module.F, "scaled_dot_product_attention", without_causality)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", without_causality)
 
 
-def late_phase(monkeypatch) -> None:
+def late_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = DecodingState.accept
 
-    def embed_by_the_previous_phase(self, ids: torch.Tensor) -> torch.Tensor:
-        before = self.last_was_speech.clone()
+    def embed_by_the_previous_phase(self: DecodingState, ids: torch.Tensor) -> torch.Tensor:
+        before: torch.Tensor = self.last_was_speech.clone()
         usual(self, ids)
         return before
 
     monkeypatch.setattr(DecodingState, "accept", embed_by_the_previous_phase)
 
 
-def shifted_position(monkeypatch) -> None:
+def shifted_position(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Decoder.forward
 
-    def one_further(self, x, positions, cache, *, kv_length: int, **options):
+    def one_further(
+        self: Decoder,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        cache: KVCache,
+        *,
+        kv_length: int,
+        **options: Any,
+    ) -> torch.Tensor:
         return usual(self, x, positions + (x.shape[1] == 1), cache, kv_length=kv_length, **options)
 
     monkeypatch.setattr(Decoder, "forward", one_further)
@@ -178,29 +195,35 @@ def shifted_position(monkeypatch) -> None:
     monkeypatch.setattr(KVCache, "allocate", classmethod(roomier(KVCache.allocate)))
 
 
-def roomier(usual):
-    def allocate(cls, config, *, rows: int, max_positions: int, like: torch.Tensor):
+def roomier(usual: Callable[..., KVCache]) -> Callable[..., KVCache]:
+    def allocate(
+        cls: type[KVCache], config: DecoderConfig, *, rows: int, max_positions: int, like: torch.Tensor
+    ) -> KVCache:
         return usual(config, rows=rows, max_positions=max_positions + 1, like=like)
 
     return allocate
 
 
 @pytest.fixture(scope="module")
-def spoken_case(qwen):
+def spoken_case(qwen: TextTokenizer) -> Case:
     """A seed whose spoken reply is recorded to its end: 21 ids of text, then speech."""
     model = fill(random_tensors(CONFIG, seed=1), CONFIG, dtype=torch.float32, source="golden")
     return 1, Engine(model, qwen, profile="upstream")
 
 
 @pytest.mark.parametrize("fault", [late_mask, seeing_ahead, late_phase, shifted_position])
-def test_parity_detects_a_fault(spoken_case, monkeypatch, fault) -> None:
-    check_tokens(*spoken_case, ("s2s",))
+def test_parity_detects_a_fault(
+    spoken_case: Case, monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    check_tokens(*spoken_case, modes=("s2s",))
     fault(monkeypatch)
     with pytest.raises(AssertionError):
-        check_tokens(*spoken_case, ("s2s",))
+        check_tokens(*spoken_case, modes=("s2s",))
 
 
-def test_parity_detects_a_broken_key_mask_and_a_wrong_table(spoken_case, monkeypatch) -> None:
+def test_parity_detects_a_broken_key_mask_and_a_wrong_table(
+    spoken_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_audio_embeddings(*spoken_case)
     for fault in (lambda lengths, size: torch.arange(size)[None] < lengths[:, None] - 1, None):
         with monkeypatch.context() as patch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,8 @@ def test_encoder_matches_whisper() -> None:
     ours = Encoder(TINY).eval()
     ours.conv1, ours.conv2, ours.norm = theirs.conv1, theirs.conv2, theirs.layer_norm
     with torch.no_grad():
-        for a, b in zip(ours.layers, theirs.layers, strict=True):
+        pairs: Any = zip(ours.layers, theirs.layers, strict=True)
+        for a, b in pairs:
             s = b.self_attn
             a.qkv.weight.copy_(torch.cat([s.q_proj.weight, s.k_proj.weight, s.v_proj.weight]))
             a.qkv.bias.copy_(torch.cat([s.q_proj.bias, torch.zeros(e.width), s.v_proj.bias]))
@@ -174,7 +176,8 @@ def test_decoder_matches_qwen2_step_by_step() -> None:
     with torch.no_grad():
         ours.text_embedding.weight.copy_(theirs.model.embed_tokens.weight)
         ours.norm.weight.copy_(theirs.model.norm.weight)
-        for a, b in zip(ours.layers, theirs.model.layers, strict=True):
+        pairs: Any = zip(ours.layers, theirs.model.layers, strict=True)
+        for a, b in pairs:
             parts = [b.self_attn.q_proj, b.self_attn.k_proj, b.self_attn.v_proj]
             for part in parts:
                 part.bias.uniform_(-1, 1)

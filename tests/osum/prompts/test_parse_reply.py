@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echat_eval.osum.prompts.parse_reply import read_answer, read_reply, split_think
+from tests.support.present import present
 
 TEMPLATE = (
     "<think>用户说的话是:{words},年龄为:{age},性别为:{gender},情感为:{emotion},声音事件为:{event},"
@@ -29,7 +30,7 @@ def test_label_think_is_parsed_and_the_tag_removed() -> None:
     assert reading.text == "别难过,我陪着你。"
     assert reading.reply_emotion == "comforting"
     assert reading.perceived == {"age": "adult", "gender": "female", "emotion": "sad", "event": "sigh"}
-    assert reading.think.startswith("用户说的话是:你好")
+    assert present(reading.think).startswith("用户说的话是:你好")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_prose_think_is_searched_and_unknown_tags_stay_in_the_reply() -> None:
     ],
 )
 def test_understanding_answers_give_transcript_and_labels(
-    task: str, text: str, words: str, perceived
+    task: str, text: str, words: str, perceived: dict[str, str]
 ) -> None:
     reading = read_answer(text, task=task)
     assert (reading.text, dict(reading.perceived)) == (words, perceived)

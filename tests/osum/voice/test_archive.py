@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,6 +13,8 @@ from echat_eval.errors import BadData
 from echat_eval.osum.voice.archive import NEEDED, check_release, unpack_release
 
 ROOT = "CosyVoice-300M-25Hz"
+#: How tarfile writes an archive: plain, or compressed with gzip.
+WriteMode = Literal["w", "w:gz"]
 YAML = b"flow: !new:x\n    input_frame_rate: 25\n"
 
 
@@ -22,7 +25,10 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 
 
 def write_tar(
-    path: Path, files: dict[str, bytes], extra: list[tarfile.TarInfo] | None = None, mode: str = "w"
+    path: Path,
+    files: dict[str, bytes],
+    extra: list[tarfile.TarInfo] | None = None,
+    mode: WriteMode = "w",
 ) -> Path:
     with tarfile.open(path, mode) as tar:
         for info in extra or []:
@@ -41,7 +47,7 @@ def release(**more: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_only_needed_files_are_written(tmp_path: Path, mode: str) -> None:
+def test_only_needed_files_are_written(tmp_path: Path, mode: WriteMode) -> None:
     files = release(**{"cosyvoice.yaml": YAML, "llm.pt": b"unused", "asset/notes.md": b"unused"})
     unpack_release(
         write_tar(tmp_path / "a.tar", files, [member(ROOT, tarfile.DIRTYPE)], mode), tmp_path / "out"

@@ -16,7 +16,8 @@ from tests.support.tiny_speaker import GOLDEN
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, torch.Tensor]:
-    return load_file(GOLDEN / "public_features.safetensors")
+    tensors: dict[str, torch.Tensor] = load_file(GOLDEN / "public_features.safetensors")
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def waves() -> tuple[torch.Tensor, torch.Tensor]:
     return voice, resample(voice, 22_050, 16_000)
 
 
-def test_resampling_matches_torchaudio(waves: tuple, golden: dict) -> None:
+def test_resampling_matches_torchaudio(
+    waves: tuple[torch.Tensor, torch.Tensor], golden: dict[str, torch.Tensor]
+) -> None:
     assert [len(wave) for wave in waves] == [22_050, 16_000]
     assert (waves[0][::8] - golden["resampled_22050"]).abs().max() <= 1e-6
     assert (waves[1][::8] - golden["resampled_16000"]).abs().max() <= 3e-6
@@ -46,7 +49,9 @@ def test_resampled_tone_equals_tone_at_new_rate(rate: int) -> None:
     assert np.abs(resampled - expected)[100:-100].max() < 3e-3
 
 
-def test_voice_mel_matches_the_public_code(waves: tuple, golden: dict) -> None:
+def test_voice_mel_matches_the_public_code(
+    waves: tuple[torch.Tensor, torch.Tensor], golden: dict[str, torch.Tensor]
+) -> None:
     mel = voice_mel(waves[0])
     assert mel.shape == (86, 80)
     assert (mel[::8] - golden["mel"]).abs().max() <= 5e-4
@@ -61,13 +66,17 @@ def test_voice_mel_of_a_tone_matches_known_values() -> None:
     assert mel[40, 8:16].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_tokenizer_features_match_whisper(waves: tuple, golden: dict) -> None:
+def test_tokenizer_features_match_whisper(
+    waves: tuple[torch.Tensor, torch.Tensor], golden: dict[str, torch.Tensor]
+) -> None:
     features = tokenizer_features(waves[1])
     assert features.shape == (128, 100)
     assert (features[:, ::8] - golden["tokenizer"]).abs().max() <= 1e-4
 
 
-def test_speaker_features_match_kaldi(waves: tuple, golden: dict) -> None:
+def test_speaker_features_match_kaldi(
+    waves: tuple[torch.Tensor, torch.Tensor], golden: dict[str, torch.Tensor]
+) -> None:
     features = speaker_features(waves[1])
     assert features.shape == (98, 80)
     assert (features[::8] - golden["fbank"]).abs().max() <= 1e-3

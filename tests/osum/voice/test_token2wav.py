@@ -14,6 +14,7 @@ from echat_eval.osum.voice.config import TINY_VOICE, mel_frames
 from echat_eval.osum.voice.flow_matching import time_grid
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav, draw_noise, group_equal_lengths
+from tests.support.present import present
 from tests.support.tiny_speaker import GOLDEN, build_tiny, draw_ids
 
 COUNTS = (1, 2, 40, 41, 100)
@@ -21,7 +22,8 @@ COUNTS = (1, 2, 40, 41, 100)
 
 @pytest.fixture(scope="module")
 def public() -> dict[str, torch.Tensor]:
-    return load_file(GOLDEN / "public_token2wav.safetensors")
+    tensors: dict[str, torch.Tensor] = load_file(GOLDEN / "public_token2wav.safetensors")
+    return tensors
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,9 @@ def test_solver_uses_the_cosine_grid() -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_mel_and_waveform_match_the_public_modules(tiny: Token2Wav, public: dict, count: int) -> None:
+def test_mel_and_waveform_match_the_public_modules(
+    tiny: Token2Wav, public: dict[str, torch.Tensor], count: int
+) -> None:
     row, noise = torch.tensor(draw_ids(count)), tiny.noise(count, seed=count)
     (mel,) = tiny.mels([row], [noise])
     (wave,) = tiny.vocode([mel], [noise])
@@ -71,6 +75,8 @@ def test_batched_audio_equals_single_replies(tiny: Token2Wav) -> None:
             assert wave is None
             assert alone is None
         else:
+            assert wave is not None
+            assert alone is not None
             assert wave.samples.shape == alone.samples.shape == (256 * mel_frames(len(ids)),)
             assert np.abs(wave.samples - alone.samples).max() <= 1e-5
 
@@ -99,7 +105,7 @@ def test_batch_size_does_not_change_the_audio(tiny: Token2Wav) -> None:
     assert list(tiny.plan([5, 30, 0, 30])) == [[1, 3, 0]]
     wide = tiny.synthesise(replies, seeds=range(4))
     for expected, wave in zip(wide, narrow.synthesise(replies, seeds=range(4)), strict=True):
-        assert np.abs(wave.samples - expected.samples).max() <= 1e-5
+        assert np.abs(present(wave).samples - present(expected).samples).max() <= 1e-5
 
 
 def test_equal_lengths_are_grouped_within_the_limit() -> None:
@@ -109,7 +115,7 @@ def test_equal_lengths_are_grouped_within_the_limit() -> None:
 
 def test_seed_determines_the_audio(tiny: Token2Wav) -> None:
     ids = draw_ids(10)
-    first, again, other = tiny.synthesise([ids] * 3, seeds=[1, 1, 2])
+    first, again, other = map(present, tiny.synthesise([ids] * 3, seeds=[1, 1, 2]))
     assert np.abs(first.samples - again.samples).max() <= 1e-6
     assert np.abs(first.samples - other.samples).max() > 1e-2
 
@@ -124,7 +130,7 @@ def test_noise_matches_the_seeded_cpu_generator() -> None:
 
 
 def test_long_reply_is_synthesised_completely(tiny: Token2Wav) -> None:
-    (wave,) = tiny.synthesise([draw_ids(2000)], seeds=[0])
+    (wave,) = map(present, tiny.synthesise([draw_ids(2000)], seeds=[0]))
     assert wave.sample_rate == 22_050
     assert wave.samples.dtype == np.float32
     assert wave.samples.shape == (256 * 6890,)
@@ -162,7 +168,7 @@ def test_loaded_release_gives_the_same_audio(tmp_path: Path, tiny: Token2Wav) ->
     write_tiny_release(tmp_path)
     loaded = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors", config=TINY_VOICE)
     (wave,), (expected,) = (t.synthesise([[5, 6, 7]], seeds=[3]) for t in (loaded, tiny))
-    assert np.array_equal(wave.samples, expected.samples)
+    assert np.array_equal(present(wave).samples, present(expected).samples)
 
 
 def test_fingerprint_depends_on_weights_and_voice(tmp_path: Path) -> None:

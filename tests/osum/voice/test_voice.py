@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(1.0, 24_000), (1.0, 22_050), (0.1, 48_000), (30.0, 44_100)])
-def test_voice_is_prepared_from_a_recording(tmp_path: Path, graphs: dict, seconds: float, rate: int) -> None:
+def test_voice_is_prepared_from_a_recording(
+    tmp_path: Path, graphs: dict[str, Path], seconds: float, rate: int
+) -> None:
     voice = prepare_voice(record(tmp_path / "a.wav", seconds=seconds, rate=rate), **graphs)
     assert voice.mel.shape == (round(seconds * rate) * 22_050 // rate // 256, 80)
     assert voice.tokens.shape == (int(seconds * 100) // 4,)
@@ -30,7 +33,7 @@ def test_voice_is_prepared_from_a_recording(tmp_path: Path, graphs: dict, second
     assert np.abs(voice.embedding).max() > 0
 
 
-def test_graphs_receive_whisper_and_kaldi_features(tmp_path: Path, graphs: dict) -> None:
+def test_graphs_receive_whisper_and_kaldi_features(tmp_path: Path, graphs: dict[str, Path]) -> None:
     """Compute the stand-in graphs again with numpy, from features that other tests verify."""
     import torch
 
@@ -47,7 +50,7 @@ def test_graphs_receive_whisper_and_kaldi_features(tmp_path: Path, graphs: dict)
     assert voice.embedding == pytest.approx((bank**2).mean(axis=0) @ MIX, rel=1e-3, abs=1e-3)
 
 
-def test_channels_are_averaged(tmp_path: Path, graphs: dict) -> None:
+def test_channels_are_averaged(tmp_path: Path, graphs: dict[str, Path]) -> None:
     mono = prepare_voice(record(tmp_path / "mono.wav", seconds=1), **graphs)
     wave, rate = soundfile.read(tmp_path / "mono.wav")
     soundfile.write(tmp_path / "stereo.wav", np.stack([2 * wave, 0 * wave], axis=1), rate, subtype="FLOAT")
@@ -67,13 +70,13 @@ def test_channels_are_averaged(tmp_path: Path, graphs: dict) -> None:
     ],
 )
 def test_recording_outside_the_limits_is_refused(
-    settings: dict, message: str, tmp_path: Path, graphs: dict
+    settings: dict[str, Any], message: str, tmp_path: Path, graphs: dict[str, Path]
 ) -> None:
     with pytest.raises(BadData, match=message):
         prepare_voice(record(tmp_path / "a.wav", **settings), **graphs)
 
 
-def test_other_files_are_refused_as_recordings(tmp_path: Path, graphs: dict) -> None:
+def test_other_files_are_refused_as_recordings(tmp_path: Path, graphs: dict[str, Path]) -> None:
     (tmp_path / "a.wav").write_text("hello")
     for name in ("a.wav", "none.wav"):
         with pytest.raises(BadData, match="not a sound file"):
@@ -83,7 +86,7 @@ def test_other_files_are_refused_as_recordings(tmp_path: Path, graphs: dict) -> 
         prepare_voice(tmp_path / "nan.wav", **graphs)
 
 
-def test_wrong_graphs_are_refused(tmp_path: Path, graphs: dict) -> None:
+def test_wrong_graphs_are_refused(tmp_path: Path, graphs: dict[str, Path]) -> None:
     path = record(tmp_path / "a.wav", seconds=1)
     with pytest.raises(BadData, match=r"takes 1 inputs, expected 2; are the graphs swapped\?"):
         prepare_voice(path, tokenizer=graphs["speaker"], speaker=graphs["tokenizer"])
@@ -94,7 +97,7 @@ def test_wrong_graphs_are_refused(tmp_path: Path, graphs: dict) -> None:
         assert "\n" not in str(refused.value)
 
 
-def test_tokenizer_with_another_codebook_is_refused(tmp_path: Path, graphs: dict) -> None:
+def test_tokenizer_with_another_codebook_is_refused(tmp_path: Path, graphs: dict[str, Path]) -> None:
     path = record(tmp_path / "a.wav", seconds=1)
     with pytest.raises(BadData, match="expected 0 to 4095"):
         prepare_voice(path, tokenizer=write_tokenizer(tmp_path, scale=100_000), speaker=graphs["speaker"])
@@ -131,7 +134,7 @@ FORMAT = {"format": "echat-eval voice 1"}
     ],
 )
 def test_incomplete_or_changed_voice_file_is_refused(
-    change: dict, metadata: dict | None, message: str, tmp_path: Path
+    change: dict[str, Any], metadata: dict[str, str] | None, message: str, tmp_path: Path
 ) -> None:
     voice = random_voice()
     values = {"tokens": voice.tokens, "mel": voice.mel, "embedding": voice.embedding} | change

@@ -7,7 +7,9 @@ import io
 import json
 import tarfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from echat_eval.cli import command_line
 from echat_eval.errors import BadData, SystemFailure, UsageError
 from echat_eval.osum.checkpoint.tensor_names import TIED
 from echat_eval.osum.checkpoint.tiny import make_tiny
+from echat_eval.osum.decoding.sampling import Sampling
 from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, splice
 from echat_eval.osum.voice.config import (
     CONFIG_FILE,
@@ -29,8 +32,9 @@ from echat_eval.osum.voice.config import (
     voice_config_to_json,
 )
 from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
-from echat_eval.records import AudioRef, Request, Waveform
+from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
+from tests.support.present import present, waveform_of
 from tests.support.tiny_graphs import record, write_speaker, write_tokenizer
 from tests.support.tiny_speaker import draw_ids
 
@@ -81,7 +85,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def system(prepared) -> OsumEChat:
+def system(prepared: dict[str, Any]) -> OsumEChat:
     system = OsumEChat(**prepared, max_new=40, slots=2)
     system.load()
     return system
@@ -103,7 +107,7 @@ def make_requests(folder: Path, count: int) -> list[Request]:
     return requests
 
 
-def test_run_writes_audio_replies(prepared, tones: Path, tmp_path: Path) -> None:
+def test_run_writes_audio_replies(prepared: dict[str, Any], tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     output = run_command(
         "run",
@@ -138,7 +142,7 @@ def test_run_writes_audio_replies(prepared, tones: Path, tmp_path: Path) -> None
     assert settings["settings"]["voice"] == "me.safetensors"
 
 
-def test_chat_writes_the_audio_reply(prepared, system, tmp_path: Path) -> None:
+def test_chat_writes_the_audio_reply(prepared: dict[str, Any], system: OsumEChat, tmp_path: Path) -> None:
     request = next(r for r in make_requests(tmp_path, 6) if system.respond(r).audio is not None)
     out = tmp_path / "out.wav"
     chat = ("chat", request.audio.path, "--checkpoint", prepared["checkpoint"], "--mode", "s2s")
@@ -146,7 +150,7 @@ def test_chat_writes_the_audio_reply(prepared, system, tmp_path: Path) -> None:
     assert f"voice      {out}" in run_command(*chat, *settings_of(voice, max_new=40), "--out", out)
     samples, rate = soundfile.read(out, dtype="float32")
     assert rate == 22_050
-    assert len(samples) == len(system.respond(request).audio.samples)
+    assert len(samples) == len(waveform_of(system.respond(request)).samples)
     assert np.abs(samples).max() > 0.01
     bare = run_command(*chat, "--set", "max_new=40", "--out", tmp_path / "none.wav")
     assert "none set" in bare
@@ -154,13 +158,14 @@ def test_chat_writes_the_audio_reply(prepared, system, tmp_path: Path) -> None:
     assert not (tmp_path / "none.wav").exists()
 
 
-def assert_same_replies(ours: list, theirs: list) -> None:
+def assert_same_replies(ours: Sequence[Reply], theirs: Sequence[Reply]) -> None:
     for a, b in zip(ours, theirs, strict=True):
         assert (a.text, a.usage, a.finish_reason) == (b.text, b.usage, b.finish_reason)
         assert (a.audio is None) == (b.audio is None)
         if a.audio is not None:
-            assert a.audio.samples.shape == b.audio.samples.shape
-            assert np.abs(a.audio.samples - b.audio.samples).max() < 1e-4
+            mine, other = waveform_of(a).samples, waveform_of(b).samples
+            assert mine.shape == other.shape
+            assert np.abs(mine - other).max() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -168,20 +173,24 @@ def assert_same_replies(ours: list, theirs: list) -> None:
     [{"overlap": True}, {"device": "cpu,cpu"}, {"device": "cpu, cpu", "overlap": True}],
     ids=["overlap", "two devices", "both"],
 )
-def test_overlap_and_devices_do_not_change_the_replies(prepared, system, tmp_path, options) -> None:
+def test_overlap_and_devices_do_not_change_the_replies(
+    prepared: dict[str, Any], system: OsumEChat, tmp_path: Path, options: Any
+) -> None:
     requests = make_requests(tmp_path, 9)
     plain = [system.respond(request) for request in requests]
     assert sum(reply.audio is not None for reply in plain) >= 4
     other = OsumEChat(**prepared, max_new=40, slots=2, **options)
     assert_same_replies(other.respond_batch(requests), plain)
-    assert len(other._pool.workers) == (2 if "device" in options else 1)
+    assert len(present(other._pool).workers) == (2 if "device" in options else 1)
 
 
-def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -> None:
+def test_two_engines_share_the_requests(
+    prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answered: dict[str, int] = {}
     answer, both_started = EngineWorker._answer, threading.Barrier(2)
 
-    def counting(self, requests, **options):
+    def counting(self: EngineWorker, requests: Any, **options: Any) -> Any:
         both_started.wait(timeout=60)
         replies = answer(self, requests, **options)
         answered[threading.current_thread().name] = len(replies)
@@ -193,21 +202,25 @@ def test_two_engines_share_the_requests(prepared, tmp_path: Path, monkeypatch) -
     assert len(answered) == 2
 
 
-def test_replies_are_synthesised_while_others_are_decoded(prepared, tmp_path: Path, monkeypatch) -> None:
-    system, spoken_before = OsumEChat(**prepared, max_new=40, slots=1, overlap=True), []
+def test_replies_are_synthesised_while_others_are_decoded(
+    prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = OsumEChat(**prepared, max_new=40, slots=1, overlap=True)
+    spoken_before: list[bool] = []
     system.load()
-    (worker,) = system._pool.workers
-    synthesise, done = worker.speaker.synthesise, threading.Event()
+    (worker,) = present(system._pool).workers
+    speaker, done = present(worker.speaker), threading.Event()
+    synthesise = speaker.synthesise
 
-    def signalling(tokens, *, seeds):
+    def signalling(tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> Any:
         waves = synthesise(tokens, seeds=seeds)
         done.set()
         return waves
 
-    monkeypatch.setattr(worker.speaker, "synthesise", signalling)
+    monkeypatch.setattr(speaker, "synthesise", signalling)
     stream = worker.engine.stream
 
-    def waiting(requests, **options):
+    def waiting(requests: Any, **options: Any) -> Any:
         for number, reply in stream(requests, **options):
             yield number, reply
             # Block decoding until this reply is synthesised: only a background thread can do that.
@@ -219,27 +232,31 @@ def test_replies_are_synthesised_while_others_are_decoded(prepared, tmp_path: Pa
     assert spoken_before == [True] * 3
 
 
-def test_failure_of_the_voice_reaches_the_caller(prepared, tmp_path: Path, monkeypatch) -> None:
+def test_failure_of_the_voice_reaches_the_caller(
+    prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     system = OsumEChat(**prepared, max_new=40, overlap=True)
     system.load()
 
-    def broken(tokens, *, seeds):
+    def broken(tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> Any:
         raise BadData("reply 0: speech id 5000")
 
-    monkeypatch.setattr(system._pool.workers[0].speaker, "synthesise", broken)
+    monkeypatch.setattr(present(system._pool).workers[0].speaker, "synthesise", broken)
     with pytest.raises(BadData, match="5000"):
         system.respond_batch(make_requests(tmp_path, 3))
 
 
-def test_out_of_memory_is_recorded_in_the_replies(prepared, tmp_path: Path, monkeypatch) -> None:
+def test_out_of_memory_is_recorded_in_the_replies(
+    prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requests = make_requests(tmp_path, 5)
     expected = OsumEChat(**prepared, max_new=20, slots=4).respond_batch(requests)
     system = OsumEChat(**prepared, max_new=20, slots=4)
     system.load()
-    decoder = system._pool.workers[0].engine.model.decoder
+    decoder = present(system._pool).workers[0].engine.model.decoder
     forward = decoder.forward
 
-    def limited(x, *rest, **options):
+    def limited(x: torch.Tensor, *rest: Any, **options: Any) -> Any:
         if x.shape[0] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(x, *rest, **options)
@@ -257,13 +274,15 @@ def test_out_of_memory_is_recorded_in_the_replies(prepared, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 40, 41, 2000])
-def test_any_number_of_speech_tokens_is_synthesised(system, tmp_path: Path, count: int, monkeypatch) -> None:
+def test_any_number_of_speech_tokens_is_synthesised(
+    system: OsumEChat, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the ids of the language model to the waveform, through the engine and the system adapter."""
-    (worker,) = system._pool.workers
+    (worker,) = present(system._pool).workers
     script = [72, 105, 511, 4096, *draw_ids(count), 4096]
     stream = worker.engine.stream
 
-    def scripted(requests, *, mode, sampling, max_new_tokens):
+    def scripted(requests: Any, *, mode: str, sampling: Sampling | None, max_new_tokens: int) -> Any:
         hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
         return stream(requests, mode=mode, sampling=sampling, max_new_tokens=len(script), hook=hook, slots=1)
 
@@ -278,19 +297,21 @@ def test_any_number_of_speech_tokens_is_synthesised(system, tmp_path: Path, coun
     if worker.speaker is None or count == 0:
         assert reply.audio is None
         return
-    assert len(reply.audio.samples) == 256 * mel_frames(count)
-    assert np.isfinite(reply.audio.samples).all()
+    assert len(waveform_of(reply).samples) == 256 * mel_frames(count)
+    assert np.isfinite(waveform_of(reply).samples).all()
 
 
 @pytest.mark.parametrize("wrong", [4096, 4098, -1, 10**9])
-def test_speech_id_out_of_range_is_refused_in_one_line(system, wrong: int) -> None:
-    (worker,) = system._pool.workers
+def test_speech_id_out_of_range_is_refused_in_one_line(system: OsumEChat, wrong: int) -> None:
+    (worker,) = present(system._pool).workers
     with pytest.raises(BadData, match=f"speech id {wrong} at position 2; expected 0 to 4095") as refusal:
-        worker.speaker.synthesise([[1], [5, 6, wrong, 7]], seeds=[0, 1])
+        present(worker.speaker).synthesise([[1], [5, 6, wrong, 7]], seeds=[0, 1])
     assert "\n" not in str(refusal.value)
 
 
-def test_sizes_are_read_from_the_config_file_or_default_to_the_release(prepared, tmp_path: Path) -> None:
+def test_sizes_are_read_from_the_config_file_or_default_to_the_release(
+    prepared: dict[str, Any], tmp_path: Path
+) -> None:
     assert read_voice_config(tmp_path) == FULL_VOICE
     assert read_voice_config(Path(prepared["token2wav"])) == TINY_VOICE
     for text, words in (
@@ -311,7 +332,7 @@ def test_sizes_are_read_from_the_config_file_or_default_to_the_release(prepared,
         OsumEChat(**prepared | {"token2wav": str(tmp_path)}).load()
 
 
-def test_five_minutes_of_stereo_audio_are_accepted(system, tmp_path: Path) -> None:
+def test_five_minutes_of_stereo_audio_are_accepted(system: OsumEChat, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     stereo = 0.05 * np.random.RandomState(0).standard_normal((300 * 8_000, 2)).astype(np.float32)
     soundfile.write(path, stereo, 8_000, subtype="PCM_16")
@@ -329,7 +350,7 @@ def test_five_minutes_of_stereo_audio_are_accepted(system, tmp_path: Path) -> No
         ({"device": "cpu,"}, "device ''"),
     ],
 )
-def test_missing_device_is_reported(prepared, options: dict[str, str], message: str) -> None:
+def test_missing_device_is_reported(prepared: dict[str, Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         OsumEChat(**prepared, **options).load()
 

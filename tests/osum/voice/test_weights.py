@@ -22,6 +22,9 @@ from echat_eval.osum.voice.weights import build_flow, build_hift, load_flow, loa
 
 Shapes = dict[str, tuple[int, ...]]
 
+#: Tensors by name.
+State = dict[str, torch.Tensor]
+
 
 def weight_and_bias(name: str, *shape: int) -> Shapes:
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
@@ -138,7 +141,9 @@ def test_weight_norm_is_folded_once() -> None:
         {name.removeprefix("ups.0."): value for name, value in state.items() if name.startswith("ups.0.")}
     )
     hift = build_hift(state, TINY_VOICE.hift, source="tiny")
-    assert torch.equal(hift.ups[0].weight, layer.weight)
+    (up, *_) = hift.ups
+    assert isinstance(up, torch.nn.ConvTranspose1d)
+    assert torch.equal(up.weight, layer.weight)
     assert not [name for name in hift.state_dict() if "original" in name]
 
 
@@ -161,7 +166,7 @@ def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ],
     ids=["old weight norm", "generator prefix", "both"],
 )
-def test_vocoder_loads_with_alternative_names(rename: Callable, tmp_path: Path) -> None:
+def test_vocoder_loads_with_alternative_names(rename: Callable[[State], State], tmp_path: Path) -> None:
     torch.save(rename(random_hift_state()), tmp_path / "hift.pt")
     loaded = load_hift(tmp_path / "hift.pt", TINY_VOICE.hift).state_dict()
     expected = build_hift(random_hift_state(), TINY_VOICE.hift, source="tiny").state_dict()
@@ -179,7 +184,7 @@ def test_loaded_flow_has_all_values_of_the_file(tmp_path: Path) -> None:
     assert not any(value.requires_grad for value in flow.parameters())
 
 
-def without(name: str) -> Callable:
+def without(name: str) -> Callable[[State], State]:
     return lambda state: {key: value for key, value in state.items() if key != name}
 
 
@@ -204,7 +209,9 @@ def without(name: str) -> Callable:
     ],
     ids=["missing", "extra", "misshaped", "nan", "integers", "empty"],
 )
-def test_flow_with_a_wrong_key_is_refused(spoil: Callable, message: str, tmp_path: Path) -> None:
+def test_flow_with_a_wrong_key_is_refused(
+    spoil: Callable[[State], State], message: str, tmp_path: Path
+) -> None:
     torch.save(spoil(random_flow_state()), tmp_path / "flow.pt")
     with pytest.raises(BadData, match=message) as refused:
         load_flow(tmp_path / "flow.pt", TINY_VOICE.flow)
