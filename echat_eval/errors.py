@@ -20,9 +20,11 @@ A message states what was found, what was expected, where, and what to do.
 
 from __future__ import annotations
 
+import json
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +45,36 @@ __all__ = [
     "UsageError",
     "Withheld",
     "did_you_mean",
+    "remember_secret",
+    "scrub",
 ]
+
+#: Characters. Shorter keys, such as "none" and "EMPTY", are placeholders and ordinary words.
+_MIN_SECRET = 6
+#: Every form of a secret in which another program may repeat it.
+_secrets: set[str] = set()
+
+
+def remember_secret(secret: str) -> None:
+    """Remove a secret, and its forms in URLs and JSON, from all texts that `scrub` returns from now on."""
+    if len(secret) < _MIN_SECRET:
+        return
+    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    for _ in range(2):  # a quotation in a quotation
+        forms |= {json.dumps(form)[1:-1] for form in forms} | {repr(form)[1:-1] for form in forms}
+    _secrets.update(forms)
+
+
+def scrub(text: str) -> str:
+    """Return a text of another program or server without the secrets of this process.
+
+    >>> remember_secret("sk-123456")
+    >>> scrub("illegal header b'Bearer sk-123456'")
+    "illegal header b'Bearer [secret]'"
+    """
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    return text
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -68,9 +99,12 @@ class Exit(IntEnum):
 
 
 class EChatError(Exception):
-    """The root of all errors of this package."""
+    """The root of all errors of this package. Its message holds no secret of this process."""
 
     exit_code: Exit = Exit.BUG
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(scrub(part) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(EChatError):

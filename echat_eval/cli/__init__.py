@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from echat_eval import __version__
-from echat_eval.errors import EChatError, Exit
+from echat_eval.errors import EChatError, Exit, scrub
 
 __all__ = ["COMMANDS", "command_line", "main"]
 
@@ -130,7 +130,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except EChatError as error:
         if debug:
-            traceback.print_exc()
+            click.echo(scrub(traceback.format_exc()), err=True)
         _print_error(" ".join(str(error).split("\n")))
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
@@ -144,7 +144,7 @@ def main() -> None:
         sys.exit(Exit.DONE)
     except OSError as error:
         if debug:
-            traceback.print_exc()
+            click.echo(scrub(traceback.format_exc()), err=True)
         path = f": {error.filename}" if error.filename else ""
         _print_error(
             f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue"
@@ -152,19 +152,19 @@ def main() -> None:
         sys.exit(Exit.CANNOT_TELL)
     except Exception as error:  # noqa: BLE001  a bug: print one line and write a report, no traceback
         if debug:
-            traceback.print_exc()
+            click.echo(scrub(traceback.format_exc()), err=True)
         _print_error(f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
         sys.exit(Exit.BUG)
 
 
 def _print_error(line: str) -> None:
-    click.echo(f"echat-eval: {line}", err=True)
+    click.echo(f"echat-eval: {scrub(line)}", err=True)
 
 
 def _write_report() -> Path:
     """Write version, command and traceback to a file; return its path."""
     handle, name = tempfile.mkstemp(prefix="echat-eval-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"echat-eval {__version__}\nPython {sys.version}\n{' '.join(sys.argv[1:])}\n\n")
-        traceback.print_exc(file=file)
+        begun = f"echat-eval {__version__}\nPython {sys.version}\n{' '.join(sys.argv[1:])}\n\n"
+        file.write(scrub(begun + traceback.format_exc()))
     return Path(name)

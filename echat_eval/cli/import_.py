@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -131,12 +130,13 @@ def import_data(
 def _fetched(
     repo: str, revision: str, include: tuple[str, ...], hub: str, into: Path
 ) -> tuple[Path, dict[str, str]]:
+    from echat_eval.clients.keys import secret_from
     from echat_eval.importers.hub import fetch_data_set, write_record
 
     def print_progress(name: str, done: int, total: int) -> None:
         click.echo(f"\r{done / 2**20:9.1f} of {total / 2**20:.1f} MB  {name[-50:]:50}", nl=False, err=True)
 
-    token = os.environ.get("HF_TOKEN") or None
+    token = secret_from("HF_TOKEN")
     fetched = fetch_data_set(
         repo,
         into,

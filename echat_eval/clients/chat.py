@@ -1,8 +1,7 @@
-"""Client for OpenAI-compatible chat servers; the only module that reads an API key."""
+"""Client for OpenAI-compatible chat servers."""
 
 from __future__ import annotations
 
-import os
 import re
 import weakref
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -10,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.clients.http import retry_after
+from echat_eval.clients.http import check_url, retry_after
+from echat_eval.clients.keys import api_key
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import limiter_for
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import Unavailable, UsageError
+from echat_eval.errors import Unavailable, UsageError, scrub
 from echat_eval.io.jsonl import dumps, loads
 
 if TYPE_CHECKING:
@@ -23,15 +23,10 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
-__all__ = ["ChatAnswer", "ChatClient", "api_key", "is_dated", "size_of"]
+__all__ = ["ChatAnswer", "ChatClient", "is_dated", "size_of"]
 
 #: Seconds to wait for connections to close.
 CLOSE_TIMEOUT = 2.0
-
-
-def api_key() -> str | None:
-    """Return the API key for a chat server, or None if none is set."""
-    return os.environ.get("ECHAT_EVAL_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
 
 
 def is_dated(model: str) -> bool:
@@ -79,10 +74,8 @@ class ChatClient:
     _closing: weakref.finalize[Any, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise UsageError(
-                f"judge URL {self.base_url!r}: expected http://... or https://..., ending in /v1"
-            )
+        if self.base_url is not None:
+            check_url(self.base_url, "judge URL")
 
     def attach_account(self, account: Account | None) -> None:
         """Count the cost of all further calls in an account; None: do not count it."""
@@ -157,7 +150,7 @@ class ChatClient:
     def _answer(self, completion: Mapping[str, Any], usage: Mapping[str, Any]) -> ChatAnswer:
         try:
             return ChatAnswer(
-                text=completion["choices"][0]["message"].get("content") or "",
+                text=scrub(completion["choices"][0]["message"].get("content") or ""),
                 model=str(completion.get("model") or self.model),
                 server=completion.get("system_fingerprint"),
                 prompt_tokens=int(usage.get("prompt_tokens") or 0),
@@ -174,14 +167,15 @@ class ChatClient:
         try:
             # The typed method spends a quarter of a call's CPU time on building models of the messages.
             text = await client.post("/chat/completions", body={"model": self.model, **body}, cast_to=str)
-            completion = loads(text)
-        except ValueError as error:
-            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not JSON: {error}") from error
         except openai.APIStatusError as error:
             report_unbilled()
             raise self._status_error(error) from error
         except openai.APIError as error:
             raise self._network_error(error) from error
+        try:
+            completion = loads(text)
+        except ValueError as error:
+            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not JSON: {error}") from error
         if not isinstance(completion, dict):
             raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not a JSON object")
         return completion
@@ -232,4 +226,4 @@ def _close(client: AsyncOpenAI) -> None:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join(scrub(str(error)).split())[:300]

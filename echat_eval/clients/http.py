@@ -10,7 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from echat_eval.errors import SystemFailure, Unavailable, UsageError
+from echat_eval.clients.keys import remember_secrets_of
+from echat_eval.errors import SystemFailure, Unavailable, UsageError, scrub
 
 if TYPE_CHECKING:
     import httpx
@@ -63,6 +64,7 @@ class StreamedAnswer:
 
 def check_url(url: str, label: str) -> str:
     """Return the URL, or raise UsageError unless it is http(s) with a host and without credentials."""
+    remember_secrets_of(url)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -188,7 +190,7 @@ def raise_for_status(answer: HttpAnswer, url: str) -> None:
     """
     if 200 <= answer.status < 300:
         return
-    body = " ".join(answer.body[:600].decode("utf-8", "replace").split())[:300]
+    body = " ".join(scrub(answer.body[:4000].decode("utf-8", "replace")).split())[:300]
     text = f"{_without_query(url)}: HTTP {answer.status}" + (f": {body}" if body else "")
     if answer.status in _UNAVAILABLE:
         raise Unavailable(text, retry_after=retry_after(answer.headers), overloaded=True)

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from echat_eval.concurrency.limiter import measure_queue_time
-from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError, Withheld
+from echat_eval.errors import (
+    BadData,
+    NotApplicable,
+    SystemFailure,
+    Unavailable,
+    UsageError,
+    Withheld,
+    scrub,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,10 +76,10 @@ class CallResult(Generic[T]):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error as one line of at most `MAX_REASON` characters."""
+    """Return an error as one line of at most `MAX_REASON` characters, without secrets."""
     ours = isinstance(error, SystemFailure | Unavailable | NotApplicable | UsageError)
     text = str(error) if ours else f"{type(error).__name__}: {error}"
-    line = " ".join(text.split()) or type(error).__name__
+    line = " ".join(scrub(text).split()) or type(error).__name__
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 

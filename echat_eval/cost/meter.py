@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from echat_eval.cost.prices import OPENAI_HOST, Price, PriceTable, Tokens
-from echat_eval.errors import UsageError, Withheld
+from echat_eval.errors import UsageError, Withheld, scrub
 from echat_eval.ports import Billed
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: 
         role=account.role,
         name=account.name,
         model=account.model,
-        place=account.base_url,
+        place=account.base_url and scrub(account.base_url),
         lost=unsettled,
         tokens=tokens,
         money=money,

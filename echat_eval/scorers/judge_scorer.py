@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from echat_eval.clients.chat import ChatClient
-from echat_eval.errors import NotApplicable, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.judge import Judge, JudgeClient, Question, Ruling, VoiceEmotion, text_score
 from echat_eval.ports import Case
@@ -73,7 +73,7 @@ class JudgeScorer:
         client, identity = self.judge_client.client, self.judge_client.server_identity()
         return {
             "model": client.model,
-            "url": client.base_url,
+            "url": client.base_url and scrub(client.base_url),
             "rubric": self.judge.name,
             "repeats": self.repeats,
             "schema": self.judge_client.use_schema,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from echat_eval.clients.http import HttpAnswer, raise_for_status
-from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import Reply, Request
@@ -65,7 +65,7 @@ class Http:
 
     def settings(self) -> Mapping[str, Any]:
         """Return the URL and the form of requests."""
-        return {"url": self.url, "send": self.send}
+        return {"url": scrub(self.url), "send": self.send}
 
     def fingerprint(self) -> str | None:
         """Return the hash of the fingerprint that the server reports, or None if it reports none.

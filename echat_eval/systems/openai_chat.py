@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.clients.chat import api_key, is_dated
+from echat_eval.clients.chat import is_dated
 from echat_eval.clients.http import raise_for_status, read_body
+from echat_eval.clients.keys import api_key
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError
+from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.records import Reply, Request, Turn, Waveform
@@ -89,7 +90,7 @@ class OpenAIChat:
         """Return all settings that determine the reply, without the key."""
         return {
             "model": self.model,
-            "url": self.url,
+            "url": scrub(self.url),
             "audio_in": self.audio_in,
             "audio_out": self.audio_out,
             "voice": self.voice if self.audio_out else None,
@@ -186,9 +187,9 @@ class OpenAIChat:
                 collected = await collect(answer.chunks, streaming=self.stream, begun=begun)
             call.report_usage(size.used(collected.usage))
         return Reply(
-            text=collected.text or collected.transcript or None,
+            text=scrub(collected.text or collected.transcript) or None,
             audio=self._audio(collected, request),
-            think=collected.think or None,
+            think=scrub(collected.think) or None,
             first_audio_seconds=collected.first_audio_seconds,
             finish_reason=collected.finish_reason,
             usage=collected.usage,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import NotApplicable
+from echat_eval.errors import NotApplicable, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.records import Reply, Sample
 
@@ -83,7 +83,11 @@ class TranscriptOnly:
 
     def settings(self) -> Mapping[str, Any]:
         """Return the model and where it is served."""
-        return {"model": self.client.model, "url": self.client.base_url, "max_tokens": self.max_tokens}
+        return {
+            "model": self.client.model,
+            "url": self.client.base_url and scrub(self.client.base_url),
+            "max_tokens": self.max_tokens,
+        }
 
     def close(self) -> None:
         """Close connections."""
