@@ -6,13 +6,14 @@ aliases.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "ALIASES",
@@ -23,6 +24,8 @@ __all__ = [
     "check_labels",
     "gold_label",
     "is_right",
+    "labels_of_tags",
+    "split_tags",
     "to_label",
 ]
 
@@ -83,6 +86,36 @@ def to_label(cue: str, spelling: str) -> str | None:
     if plain in LABELS[cue]:
         return plain
     return ALIASES[cue].get(plain)
+
+
+#: A tag of a recogniser or a token of a chat template, such as <|HAPPY|>, <|en|> or <|im_end|>.
+_TAG = re.compile(r"<[|｜]\s*([^|｜<>]*?)\s*[|｜]>")
+
+
+def split_tags(text: str) -> tuple[str, list[str]]:
+    """Return a text without tags of the form <|...|>, and the names of the tags.
+
+    >>> split_tags("<|en|><|SAD|><|Speech|><|woitn|>so sorry")
+    ('so sorry', ['en', 'SAD', 'Speech', 'woitn'])
+    """
+    tags = _TAG.findall(text)
+    return (_TAG.sub("", text).strip() if tags else text), tags
+
+
+def labels_of_tags(tags: Iterable[str]) -> dict[str, str]:
+    """Return cue -> label of the tags that name a label of exactly one cue; the first tag of a cue counts.
+
+    >>> labels_of_tags(["zh", "HAPPY", "Speech", "Laughter", "withitn"])
+    {'emotion': 'happy', 'event': 'laugh'}
+    """
+    found: dict[str, str] = {}
+    for tag in tags:
+        if tag.lower() == "nospeech":  # no speech was recognised, which is no sound event
+            continue
+        named = [(cue, label) for cue in CUES if (label := to_label(cue, tag)) and label != UNKNOWN]
+        if len(named) == 1:
+            found.setdefault(*named[0])
+    return found
 
 
 def is_right(gold: str, named: str | None) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.errors import BadData, NotApplicable, NotInstalled
+from echat_eval.labels import split_tags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,17 +122,8 @@ class FunASR(ModelAnnotator):
         mono = mono_of(audio)
         with self._model.lock:
             results = self._model.ready().generate(mono, fs=RATE)
-        return {"hypothesis": _without_tags(results[0].get("text", "")), "language": language}
+        return {"hypothesis": split_tags(results[0].get("text", ""))[0].strip(), "language": language}
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings."""
         return {**self._model.settings(), "languages": list(self.languages)}
-
-
-def _without_tags(text: str) -> str:
-    """Return a recogniser's text without tags such as <|en|>.
-
-    >>> _without_tags("<|en|><|SAD|><|Speech|><|woitn|>so sorry")
-    'so sorry'
-    """
-    return re.sub(r"<\|[^|>]*\|>", "", text).strip()

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.funasr import funasr_model
 from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
-from echat_eval.labels import LABELS, UNKNOWN, to_label
+from echat_eval.labels import LABELS, UNKNOWN, split_tags, to_label
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef
 
 __all__ = ["SenseVoice", "read_tags"]
 
-_TAG = re.compile(r"<\|([^|>]*)\|>")
 #: Tags of sounds that are no event of the benchmark; None leaves the event unchanged.
 _NO_EVENT = {"Speech": "none", "BGM": None, "Applause": None, "Breath": None}
 
@@ -65,7 +64,7 @@ def read_tags(text: str) -> dict[str, Any]:
     >>> values["hypothesis"], values["emotion"], values["event"], values["unmapped"]
     ('so sorry', 'sad', 'cough', [])
     """
-    tags = _TAG.findall(text)
+    hypothesis, tags = split_tags(text)
     emotion = event = UNKNOWN
     unmapped = []
     for tag in tags:
@@ -81,7 +80,7 @@ def read_tags(text: str) -> dict[str, Any]:
         else:
             unmapped.append(tag)
     return {
-        "hypothesis": _TAG.sub("", text).strip(),
+        "hypothesis": hypothesis.strip(),
         "emotion": emotion,
         "event": event,
         "tags": tags,

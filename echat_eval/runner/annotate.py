@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import CallResult, RetryPolicy, Timed, call_with_retries, timed
+from echat_eval.labels import split_tags
 from echat_eval.ports import BatchAnnotator, batch_size_of
 from echat_eval.records import Annotation, AudioRef, State
 from echat_eval.runner.queues import queue_for
@@ -137,7 +138,7 @@ class AnnotationStage:
             if values is None:  # alone, so that one bad recording does not cost the others their values
                 outcome = await self._annotate_one(recording)
             else:
-                outcome = CallResult(state="value", value=dict(values))
+                outcome = CallResult(state="value", value=_checked(values))
             annotation = Annotation(
                 key=recording.key,
                 system="",
@@ -168,9 +169,17 @@ class AnnotationStage:
 
         async def call() -> Timed[Values]:
             done = await timed(annotate, threads=self.queue.threads)
-            return Timed(value=dict(done.value), seconds=done.seconds)
+            return Timed(value=_checked(done.value), seconds=done.seconds)
 
         return await call_with_retries(call, blame="instrument", retry_policy=self._retry_policy)
+
+
+def _checked(values: Values) -> Values:
+    """Return an annotator's values; the hypothesis is words alone, whichever recogniser wrote it."""
+    checked = dict(values)
+    if isinstance(hypothesis := checked.get("hypothesis"), str):
+        checked["hypothesis"] = split_tags(hypothesis)[0]
+    return checked
 
 
 def _reply_audio(response: Response) -> AudioRef | None:

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref, check_waveform, read_mono, write_wav
-from echat_eval.labels import CUES, LABELS, UNKNOWN
+from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
+from echat_eval.osum.prompts.parse_reply import read_labels, split_think, take_leading_tag
 from echat_eval.records import Reply, Waveform
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["MAX_REPLY_CHARACTERS", "validate_and_store_reply"]
+__all__ = ["MAX_REPLY_CHARACTERS", "validate_and_store_reply", "visible_reply"]
 
 #: A spoken reply has hundreds of characters. A longer text than this is a fault.
 MAX_REPLY_CHARACTERS = 100_000
 
 
 def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
-    """Return the reply with its audio stored in the run folder.
+    """Return the reply with its words alone as text, and with its audio stored in the run folder.
 
     Raises:
         SystemFailure: it is empty, too long, or its audio is broken.
@@ -41,11 +42,49 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     for cue, label in reply.perceived.items():
         if cue not in CUES or label not in (*LABELS[cue], UNKNOWN):
             raise SystemFailure(f"perceived {cue} '{label}' is not one of the benchmark's labels")
+    reply = visible_reply(reply)
     if reply.audio is None:
         if not (reply.text or "").strip():
             raise SystemFailure("empty reply: neither text nor audio")
         return reply
     return replace(reply, audio=_stored(reply.audio, run))
+
+
+def visible_reply(reply: Reply) -> Reply:
+    """Return the reply with think text and recogniser's tags taken out of its text.
+
+    Think text joins `think`. Tags such as <|HAPPY|>, and the labels of OSUM-EChat's think template, join
+    `perceived`; what the system itself reports there wins. Text of tags alone, such as the answer to a
+    question about a label, becomes the labels that they name.
+
+    Raises:
+        SystemFailure: the think text never ends or nothing follows it, and there is no audio.
+    """
+    if not reply.text:
+        return reply
+    think, text = split_think(reply.text)
+    words, tags = split_tags(text)
+    emotion, rest = take_leading_tag(words)
+    if (think is None and words.isascii()) or not any(c.isalnum() for c in rest):
+        emotion, rest = None, words  # no mark of OSUM-EChat but an answer such as <SAD>
+    if think is None and not tags and emotion is None:
+        return reply
+    if think is not None and not text and reply.audio is None:
+        cut = ", cut off by the token limit" if reply.finish_reason == "length" else ""
+        raise SystemFailure(f"no visible reply: the whole text is think text{cut}")
+    named = labels_of_tags(tags)
+    if not rest.strip():
+        rest = " ".join(named.values())
+        if text and not rest and reply.audio is None:
+            raise SystemFailure("no visible reply: the text holds only tags")
+    thoughts = [part for part in (reply.think, think) if part]
+    return replace(
+        reply,
+        text=rest or None,
+        think="\n".join(thoughts) or None,
+        perceived={**read_labels(think or ""), **named, **reply.perceived},
+        reply_emotion=reply.reply_emotion or emotion,
+    )
 
 
 def _check_encodable(text: str, name: str) -> None:

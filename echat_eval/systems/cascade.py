@@ -8,9 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UnknownName, UsageError
+from echat_eval.clients.keys import checked_key
+from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UnknownName, UsageError, scrub
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import fingerprint_of
+from echat_eval.labels import split_tags
 from echat_eval.ports import Closable, Loadable
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
@@ -159,7 +161,7 @@ class Cascade:
         }
 
     def _transcribe(self, audio: AudioRef, language: str) -> str:
-        return str(self._recogniser.annotate(audio, language=language)["hypothesis"]).strip()
+        return split_tags(str(self._recogniser.annotate(audio, language=language)["hypothesis"]))[0].strip()
 
     def _llm(self) -> Any:
         if self._client is None:
@@ -168,7 +170,7 @@ class Cascade:
             url = self._server.url if self._server is not None else self.llm_url
             self._client = openai.OpenAI(
                 base_url=url,
-                api_key=self.llm_key or "none",
+                api_key=checked_key(self.llm_key, "llm_key") or "none",
                 timeout=self.timeout_seconds,
                 max_retries=0,  # the runner retries and counts the tries
             )
@@ -186,7 +188,7 @@ class Cascade:
                 seed=self.seed,
             )
         except openai.APIError as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(scrub(str(error)).split())[:300]
             raise Unavailable(f"the language model at {self.llm_url or 'loopback'}: {reason}") from error
 
 

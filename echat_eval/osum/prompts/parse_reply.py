@@ -20,7 +20,15 @@ from echat_eval.osum.prompts.prompts import TASKS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REPLY_EMOTIONS", "Reading", "read_answer", "read_labels", "read_reply", "split_think"]
+__all__ = [
+    "REPLY_EMOTIONS",
+    "Reading",
+    "read_answer",
+    "read_labels",
+    "read_reply",
+    "split_think",
+    "take_leading_tag",
+]
 
 #: Emotion tags at the start of a tag-think reply -> English names; they are written, not spoken.
 REPLY_EMOTIONS: Mapping[str, str] = MappingProxyType(
@@ -62,9 +70,13 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 #: Values of a field without a label.
 NO_LABEL = {"&&", "none", "null", ""}
 
-_OPEN = re.compile(r"<think>")
-# The prompt uses `</think end>`, the training text `<think end>`; models may generate either.
-_CLOSE = re.compile(r"</?think end>|</think>")
+# The prompt uses `</think end>`, the training text `<think end>`; models may generate either. Other models
+# write <thinking>, [THINK] or ◁think▷.
+_MARK = re.compile(
+    r"(?P<close></?\s*think\s+end\s*>|<\s*/\s*think(?:ing)?\s*>|\[/THINK\]|◁/think▷)"
+    r"|<\s*think(?:ing)?\s*>|\[THINK\]|◁think▷",
+    re.I,
+)
 # After 回复 the same words name the emotion planned for the reply, which is not a perceived one.
 _FIELD = re.compile(rf"(?<!回复)({'|'.join(FIELDS)})\s*[:：]\s*<([^<>]*)>")
 _REPLY_FIELD = re.compile(r"回复情感为\s*[:：]\s*<([^<>]*)>")
@@ -85,20 +97,40 @@ class Reading:
 def split_think(text: str) -> tuple[str | None, str]:
     """Return (think text, reply); think text is None if there are no think marks.
 
-    If a think text never ends, the reply is empty: text that was not meant as the reply must not be judged
-    as one.
+    Marks may be nested or repeated, in any case. Everything before a closing mark without an opening one is
+    think text. A think text that never ends is no reply: text that was not meant as the reply must not be
+    judged as one.
 
     >>> split_think("<think>a sad child<think end>Oh dear.")
     ('a sad child', 'Oh dear.')
+    >>> split_think("a sad child</think>Oh <THINK>poor<think>thing</think></THINK>dear.")
+    ('a sad child\\npoor\\nthing', 'Oh dear.')
     """
-    opened = _OPEN.search(text)
-    closed = _CLOSE.search(text, opened.end() if opened else 0)
-    if closed:
-        start = opened.end() if opened else 0
-        return text[start : closed.start()].strip(), text[closed.end() :].strip()
-    if opened:
-        return text[opened.end() :].strip(), ""
-    return None, text.strip()
+    if not _MARK.search(text):
+        return None, text.strip()
+    think, reply, is_open = _split_at_marks(text, nested=True)
+    if is_open:  # an opening mark inside a think text may be a word of the thought
+        think, reply, _ = _split_at_marks(text, nested=False)
+    return "\n".join(part.strip() for part in think if part.strip()), "".join(reply).strip()
+
+
+def _split_at_marks(text: str, *, nested: bool) -> tuple[list[str], list[str], bool]:
+    """Return the pieces of think text, the pieces of the reply, and whether a think text never ends."""
+    think: list[str] = []
+    reply: list[str] = []
+    depth = start = 0
+    for mark in _MARK.finditer(text):
+        piece = text[start : mark.start()]
+        start = mark.end()
+        (think if depth else reply).append(piece)
+        if not mark["close"]:
+            depth = depth + 1 if nested else 1
+        elif depth:
+            depth -= 1
+        else:
+            think, reply = [*think, *reply], []
+    (think if depth else reply).append(text[start:])
+    return think, reply, bool(depth)
 
 
 def read_labels(think: str) -> dict[str, str]:
@@ -117,7 +149,7 @@ def read_labels(think: str) -> dict[str, str]:
     return found
 
 
-def _take_leading_tag(reply: str) -> tuple[str | None, str]:
+def take_leading_tag(reply: str) -> tuple[str | None, str]:
     """Return (emotion, reply without its leading emotion tag)."""
     hit = _LEADING_TAG.match(reply)
     emotion = REPLY_EMOTIONS.get(hit[1].strip().lower()) if hit else None
@@ -131,7 +163,7 @@ def read_reply(text: str) -> Reading:
     'sad'
     """
     think, reply = split_think(text)
-    emotion, reply = _take_leading_tag(reply)
+    emotion, reply = take_leading_tag(reply)
     if think is None:
         return Reading(text=reply, reply_emotion=emotion)
     by_template = bool(_FIELD.search(think))
