@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import digest
+from echat_eval.io.negation import NEGATION_RULES, negated
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.labels import ALIASES, LABELS, UNKNOWN, is_right
 from echat_eval.records import Metric
@@ -67,24 +68,30 @@ UAR = Metric(
 def named_label(cue: str, answer: str) -> str | None:
     """Return the only label that an answer names; None if it names none or several.
 
-    >>> named_label("emotion", "The speaker sounds <ANGRY>."), named_label("emotion", "not sad, but happy")
+    A negated label is not named.
+
+    >>> named_label("emotion", "The speaker sounds <ANGRY>."), named_label("emotion", "sad or happy")
     ('anger', None)
+    >>> named_label("emotion", "not sad, but happy"), named_label("event", "no laughter")
+    ('happy', None)
     >>> named_label("age", "一位老人"), named_label("gender", "She is female, a woman.")
     ('old', 'female')
     """
     text = answer.casefold()
-    named: set[str] = set()
     if len(bare := text.strip(" <>|.\n")) == 1:  # "F" is an answer; the m of "I'm" is not
         return dict(_spellings(cue)).get(bare)
+    rest, hits = text, dict[tuple[int, int], str]()
     for spelling, label in _spellings(cue):
         if len(spelling) == 1 and spelling.isascii():
             continue
-        # Longest spelling first, matches removed: "female" contains "male", "middle_age" contains "middle".
+        # Longest spelling first, matches masked: "female" contains "male", "middle_age" contains "middle".
         pattern = re.escape(spelling).replace("_", "[ _]").replace(r"\ ", "[ _]")
         bounded = rf"(?<![a-z]){pattern}(?![a-z])" if spelling.isascii() else pattern
-        text, count = re.subn(bounded, " · ", text)
-        if count:
-            named.add(label)
+        for match in re.finditer(bounded, rest):
+            hits[match.span()] = label
+        rest = re.sub(bounded, lambda match: "·" * len(match[0]), rest)
+    words = sorted(hits)
+    named = {hits[word] for word, no in zip(words, negated(text, words), strict=True) if not no}
     return named.pop() if len(named) == 1 else None
 
 
@@ -112,9 +119,12 @@ class Understanding:
         return [score for case in cases for score in self._scores(case)]
 
     def fingerprint(self) -> str:
-        """Return the hash of the label spellings, the normaliser and jiwer's version."""
+        """Return the hash of the spellings, the rules of negation, the normaliser and jiwer's version."""
         spellings = [_spellings(cue) for cue in LABELS]
-        return digest(self.name, [self.version, NORMALISER, f"jiwer {installed_version('jiwer')}", spellings])
+        return digest(
+            self.name,
+            [self.version, NORMALISER, NEGATION_RULES, f"jiwer {installed_version('jiwer')}", spellings],
+        )
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings."""

@@ -13,6 +13,7 @@ from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UnknownName, UsageError
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.osum.prompts.lexicon import find_cues
 from echat_eval.records import Reply
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
@@ -60,6 +61,17 @@ def test_answer_counts_as_a_label_only_if_it_names_exactly_one(
     cue: str, answer: str, label: str | None
 ) -> None:
     assert named_label(cue, answer) == label
+
+
+NEGATIONS = [
+    json.loads(line) for line in (Path(__file__).parent / "negations.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("row", NEGATIONS, ids=lambda row: row["text"])
+def test_a_negated_label_is_no_label_in_answers_and_think_texts(row: dict[str, Any]) -> None:
+    assert named_label(row["cue"], row["text"]) == row["label"]
+    assert find_cues(row["text"]).get(row["cue"]) == row["label"]
 
 
 @pytest.mark.parametrize("cue", list(LABELS))

@@ -13,6 +13,8 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from echat_eval.io.negation import negated
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -56,11 +58,6 @@ _ABOUT_REPLY = re.compile(
     r"回复|回应|回答|应该|应当|我应|我要|我会|我需要|建议|安慰|\b(?:reply|respond|response|answer|I should|I will|I need)\b",
     re.I,
 )
-#: Negations: directly before a word, they cancel it.
-_NEGATION = re.compile(
-    r"(?:不是|没有|并非|毫无|并不|不太|不|无|未|别)(?:那么|很|太|感到|听到)?$|\b(?:not|no|without|never|isn't)\s+(?:\w+\s+)?$",
-    re.I,
-)
 #: Possessives: directly before an age or gender word, they refer to another person.
 _POSSESSIVE = re.compile(
     r"(?:他|她|自己|我|你|您|家里|他们|她们)的?$|\b(?:his|her|my|your|their|our)\s+$", re.I
@@ -81,11 +78,11 @@ _COMPILED = {
 }
 
 
-def _about_speaker(sentence: str) -> list[str]:
-    """Return the clauses of a sentence before the first one about the reply."""
+def _about_speaker(sentence: str) -> str:
+    """Return the clauses of a sentence before the first one about the reply; a list may span several."""
     clauses = _CLAUSES.split(sentence)
     stop = next((n for n, clause in enumerate(clauses) if _ABOUT_REPLY.search(clause)), len(clauses))
-    return clauses[:stop]
+    return ",".join(clauses[:stop])
 
 
 def find_cues(think: str) -> dict[str, str]:
@@ -94,15 +91,15 @@ def find_cues(think: str) -> dict[str, str]:
     >>> find_cues("用户是一位年迈的女性,语气悲伤,还叹了口气。我应该用温和开心的语气回复。")
     {'emotion': 'sad', 'age': 'old', 'gender': 'female', 'event': 'sigh'}
     """
-    clauses = [clause for sentence in _SENTENCES.split(think) for clause in _about_speaker(sentence)]
+    clauses = [_about_speaker(sentence) for sentence in _SENTENCES.split(think)]
     found: dict[str, str] = {}
     for cue, labels in _COMPILED.items():
         votes: dict[str, int] = {}
         for clause in clauses:
-            hits = sorted((h.start(), label) for label, p in labels.items() for h in p.finditer(clause))
-            for start, label in hits:
-                before = clause[:start]
-                if _NEGATION.search(before) or (cue in ("age", "gender") and _POSSESSIVE.search(before)):
+            hits = sorted((*h.span(), label) for label, p in labels.items() for h in p.finditer(clause))
+            no = negated(clause, [(start, end) for start, end, _ in hits])
+            for (start, _, label), is_negated in zip(hits, no, strict=True):
+                if is_negated or (cue in ("age", "gender") and _POSSESSIVE.search(clause[:start])):
                     continue
                 votes[label] = votes.get(label, 0) + 1
         if votes:
