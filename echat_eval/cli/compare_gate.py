@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.stats import Sentences
 
 __all__ = ["compare_command", "gate_command"]
 
@@ -46,11 +50,21 @@ Examples:
     type=click.IntRange(0),
     help="Number of worsened samples to list.",
 )
-def compare_command(runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int) -> int:
+@click.option(
+    "--sentences",
+    default="random",
+    show_default=True,
+    type=click.Choice(["random", "fixed"]),
+    help="fixed: the result need hold for exactly these sentences; only speakers are clusters.",
+)
+def compare_command(
+    runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int, sentences: Sentences
+) -> int:
     """Compare two systems by paired differences, or checkpoints, in the given order, by their trend."""
     from echat_eval.api import compare
 
-    for line in compare(*runs, metrics=metrics or None, anyway=anyway).lines(flips=flips):
+    comparison = compare(*runs, metrics=metrics or None, anyway=anyway, sentences=sentences)
+    for line in comparison.lines(flips=flips):
         click.echo(line)
     return 0
 

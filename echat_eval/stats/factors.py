@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, UsageError
 from echat_eval.stats.clusters import connected_clusters
 
 if TYPE_CHECKING:
@@ -177,7 +177,12 @@ def unit_codes(
         sentences: per sample its keys in a fixed order, such as (transcript, contrast group); samples that
             share one have the same sentence.
         kind: "fixed" gives every sample a sentence of its own, so that speakers alone are clusters.
+
+    Raises:
+        UsageError: another kind.
     """
+    if kind not in SENTENCES:
+        raise UsageError(f"sentences is {kind!r}; expected {' or '.join(SENTENCES)}")
     first = connected_clusters([(speaker,) for speaker in speakers])
     second = connected_clusters(sentences) if kind == "random" else np.arange(len(speakers))
     return np.stack([first, second], axis=1).astype(np.int64).reshape(-1, 2)
