@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
+from echat_eval.io.text import read_text
 from echat_eval.labels import UNKNOWN, to_label
 
 __all__ = [
@@ -160,14 +161,19 @@ def find_audio(name: Any, options: ImportOptions, *folders: Path) -> Path:
     parts = [part for part in Path(name.strip().replace("\\", "/")).parts if part not in ("/", ".", "")]
     if ".." in parts:
         raise RowRefused(f"audio path {name[:80]!r} leaves its folder")
+    leaves = False
     for root in (options.audio, *folders) if options.audio is not None else folders:
         for start in range(len(parts)):
             path = root.joinpath(*parts[start:])
             try:
-                if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-                    return path
+                if path.is_file():
+                    if path.resolve().is_relative_to(root.resolve()):
+                        return path
+                    leaves = True
             except OSError:
                 continue
+    if leaves:
+        raise RowRefused(f"audio {name[:80]!r}: a link that leaves the folder; copy the files into it")
     raise RowRefused(f"audio {name[:80]!r} is not there; name the folder of the audio with --audio")
 
 
@@ -185,14 +191,14 @@ def read_objects(path: Path) -> Iterator[tuple[str, Any]]:
     characters), so that the caller can refuse it.
 
     Raises:
-        BadData: the file cannot be read or is too large.
+        BadData: the file cannot be read or decoded, or is too large.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise BadData(f"{path}: larger than {MAX_JSON_BYTES:,} bytes")
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
+    text = read_text(path)
     try:
         whole = loads(text)
     except ValueError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import logging
 import os
 import re
 import stat
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import file_sha256, sha256_of
+from echat_eval.io.wav_header import mended_wav
 from echat_eval.records import AudioRef, Waveform
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = [
     "check_audio",
     "check_waveform",
     "read_mono",
+    "read_noted",
     "write_wav",
 ]
 
@@ -49,11 +52,19 @@ MIN_RATE, MAX_RATE = 1000, 768_000
 #: Samples above full scale are clipped; a peak above this means another scale (int16 passed as float).
 MAX_PEAK = 2.0
 
-_BLOCK_FRAMES = 1 << 18
+#: Decoded samples, refused before decoding: a small FLAC can hold gigabytes.
+MAX_FRAMES, MAX_SAMPLES = 600 * 192_000, 1 << 29
+#: The mean of the channels is silent if its level is below this share of the loudest channel's; the mean of
+#: one voice among 64 channels is not.
+_SILENT_MEAN = 0.01
+
+_BLOCK_SAMPLES = 1 << 20
 #: Lines of libsndfile's log that state a size in the header and the actual size of the file.
 _HEADER_SIZE = re.compile(r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
 #: Programs that stream write sizes from this on, because the length is not known in advance.
 _UNKNOWN_SIZE = 0x7FFF_0000
+
+logger = logging.getLogger(__name__)
 
 
 def audio_ref(path: Path) -> AudioRef:
@@ -87,28 +98,64 @@ def read_mono(path: Path, *, rate: int | None = 16000) -> tuple[NDArray[np.float
         (frames,) float32, full scale 1.0, and Hz.
 
     Raises:
-        BadData: as `audio_ref`, and for NaN, infinite or undecodable samples.
+        BadData: as `audio_ref`, and for undecodable, NaN or infinite samples, or samples of another scale.
+    """
+    mono, file_rate, note = read_noted(path)
+    if note:
+        logger.warning("%s: %s", path, note)
+    if rate is None or rate == file_rate:
+        return mono, file_rate
+    return _resample(mono, file_rate, rate), rate
+
+
+def read_noted(path: Path) -> tuple[NDArray[np.float32], int, str | None]:
+    """Return the mean of the channels, the sample rate, and what was mended; None if nothing was.
+
+    Where the mean is silent and the channels are not, such as a voice in opposite phase, the loudest channel
+    is taken instead.
+
+    Returns:
+        (frames,) float32, full scale 1.0; Hz; a note.
+
+    Raises:
+        BadData: as `read_mono`.
     """
     import numpy as np
 
     with _opened(path) as file:
         file_rate, header_frames = int(file.samplerate), int(file.frames)
-        blocks = []
-        # Read in blocks, so that 64 channels need no more memory than one.
-        while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            blocks.append(block.mean(axis=1))
-            if len(blocks) * _BLOCK_FRAMES > (MAX_SECONDS + 1) * file_rate + _BLOCK_FRAMES:
-                raise BadData(f"{path}: longer than {MAX_SECONDS:g} s")
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    if len(mono) < header_frames:
-        raise BadData(
-            f"{path}: cut short: the header states {header_frames} frames, {len(mono)} could be decoded"
-        )
-    if not np.isfinite(mono).all():
-        raise BadData(f"{path}: contains NaN or infinite samples")
-    if rate is None or rate == file_rate:
-        return mono, file_rate
-    return _resample(mono, file_rate, rate), rate
+        note = "its header states no length or only a part of it" if file.name != str(path) else None
+        mono, energy, peak = _decoded(path, file, None)
+        if len(mono) < header_frames:
+            raise BadData(
+                f"{path}: cut short: the header states {header_frames} frames, {len(mono)} could be decoded"
+            )
+        _check_samples(str(path), mono, peak)
+        loudest = int(np.argmax(energy))
+        if float(np.dot(mono, mono)) < _SILENT_MEAN**2 * energy[loudest]:
+            file.seek(0)
+            mono, _, _ = _decoded(path, file, loudest)
+            note = f"the channels cancel out, so that their mean is silent; channel {loudest + 1} is taken"
+    return mono, file_rate, note
+
+
+def _decoded(
+    path: Path, file: Any, channel: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """Return one channel or the mean of all (frames,), the energy of each channel, and the peak."""
+    import numpy as np
+
+    blocks, energy, peak, frames = [], np.zeros(file.channels), 0.0, 0
+    # Read in blocks, so that 64 channels need no more memory than one.
+    size = max(1, _BLOCK_SAMPLES // file.channels)
+    while len(block := file.read(size, dtype="float32", always_2d=True)):
+        blocks.append(block.mean(axis=1) if channel is None else block[:, channel].copy())
+        energy += np.einsum("ij,ij->j", block, block, dtype=np.float64)
+        peak = float(np.maximum(peak, np.abs(block).max()))  # NaN stays NaN
+        frames += len(block)
+        if frames > (MAX_SECONDS + 1) * file.samplerate:
+            raise BadData(f"{path}: longer than {MAX_SECONDS:g} s")
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32), energy, peak
 
 
 def check_waveform(waveform: Waveform) -> None:
@@ -125,10 +172,7 @@ def check_waveform(waveform: Waveform) -> None:
     if samples.ndim != 1:
         raise BadData(f"waveform: samples have shape {samples.shape}; expected (frames,), mono")
     _check_length("waveform", len(samples), int(rate))
-    if not np.isfinite(samples).all():
-        raise BadData("waveform: contains NaN or infinite samples")
-    if (peak := float(np.abs(samples).max())) > MAX_PEAK:
-        raise BadData(f"waveform: peak is {peak:g}; expected samples in [-1, 1] (int16 / 32768)")
+    _check_samples("waveform", samples, float(np.abs(samples).max()))
 
 
 def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
@@ -181,12 +225,13 @@ def _opened(path: Path) -> Iterator[Any]:
             raise BadData(f"{path}: the file is empty")
         if not os.access(path, os.R_OK):  # libsndfile would report only "System error"
             path.open("rb").close()
+        source = mended_wav(path, MAX_SECONDS) or path
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadData(f"{path}: no such file") from error
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             _check_header(path, file)
             yield file
     except soundfile.SoundFileError as error:
@@ -205,6 +250,21 @@ def _check_header(path: Path, file: Any) -> None:
     if file.channels > MAX_CHANNELS:
         raise BadData(f"{path}: {file.channels} channels; at most {MAX_CHANNELS} are supported")
     _check_length(str(path), file.frames, file.samplerate)
+    if file.frames > MAX_FRAMES or file.frames * file.channels > MAX_SAMPLES:
+        raise BadData(
+            f"{path}: {file.frames:,} frames of {file.channels} channels; at most {MAX_FRAMES:,} frames and "
+            f"{MAX_SAMPLES:,} samples are decoded"
+        )
+
+
+def _check_samples(label: str, samples: NDArray[Any], peak: float) -> None:
+    """Raise BadData unless samples are finite and within the scale; the same rule for files and arrays."""
+    import numpy as np
+
+    if not np.isfinite(peak) or not np.isfinite(samples).all():
+        raise BadData(f"{label}: contains NaN or infinite samples")
+    if peak > MAX_PEAK:
+        raise BadData(f"{label}: peak is {peak:g}; expected samples in [-1, 1] (int16 / 32768)")
 
 
 def _check_length(label: str, frames: int, rate: int) -> None:

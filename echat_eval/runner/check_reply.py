@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, SystemFailure, Unavailable
-from echat_eval.io.audio import audio_ref, check_waveform, read_mono, write_wav
+from echat_eval.io.audio import audio_ref, check_waveform, read_noted, write_wav
 from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
 from echat_eval.osum.prompts.parse_reply import read_labels, split_think, take_leading_tag
 from echat_eval.records import Reply, Waveform
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["MAX_REPLY_CHARACTERS", "validate_and_store_reply", "visible_reply"]
+
+logger = logging.getLogger(__name__)
 
 #: A spoken reply has hundreds of characters. A longer text than this is a fault.
 MAX_REPLY_CHARACTERS = 100_000
@@ -101,7 +104,10 @@ def _stored(audio: AudioRef | Waveform, run: RunFolder) -> AudioRef:
             return write_wav(audio, run.audio_folder)
         # Read the file: the duration and hash that a system reports are not evidence.
         stored = audio_ref(audio.path)
-        read_mono(audio.path, rate=None)
+        mono, rate, note = read_noted(audio.path)
+        if note:  # what people and annotators hear must be the same sound
+            logger.warning("reply audio %s is stored as one channel: %s", audio.path, note)
+            return write_wav(Waveform(samples=mono, sample_rate=rate), run.audio_folder)
         return run.adopt_audio(stored, "audio")
     except BadData as error:
         raise SystemFailure(f"broken reply audio: {error}") from error

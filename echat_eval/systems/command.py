@@ -9,6 +9,7 @@ its arguments is started for every request; its stdout is the reply's text, and 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import threading
@@ -21,11 +22,17 @@ from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.text import decoded
 from echat_eval.records import AudioRef, Reply, Request
 from echat_eval.systems.program import Program, scrubbed
 from echat_eval.systems.wire import MAX_TEXT_BYTES, ReplyFolder, fault_of, reply_from, request_row, sound_of
 
 __all__ = ["Command"]
+
+#: A dict or set as Python prints it: keys in single quotes, numbers or tuples.
+_PYTHON_DICT = re.compile(rb"\{\s*(?:b?'|[-\d(\[}]|None\b|True\b|False\b)")
+#: Keys of which every reply has one.
+_REPLY_KEYS = frozenset({"id", "text", "audio", "audio_base64", "error"})
 
 PLACEHOLDERS = ("{audio}", "{out}", "{language}", "{instruction}")
 
@@ -218,7 +225,10 @@ class Command:
         words = [_filled(word, dict(zip(PLACEHOLDERS, values, strict=True))) for word in self.words]
         stdout = _output_of(words, self.folder, scrubbed(os.environ, self.keep), self.timeout)
         audio = self._audio(out) if out.exists() else None
-        text = stdout.decode("utf-8", "replace").strip()
+        try:
+            text = decoded(stdout, "the program's stdout").strip()
+        except BadData as error:
+            raise SystemFailure(str(error)) from error
         return Reply(text=text or None, audio=audio)
 
 
@@ -234,21 +244,30 @@ def _split(program: str) -> list[str]:
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
     """Fill the placeholders in one pass, so that no value is read as a placeholder."""
-    import re
-
     return re.sub("|".join(map(re.escape, values)), lambda match: values[match[0]], word)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """Return the reply in a line, or None if the line is not a JSON object, such as a log line."""
+    """Return the reply in a line, or None if the line is not a reply, such as a log line.
+
+    A printed dict in Python's syntax and a JSON object without any key of a reply are log lines. Other lines
+    that start with "{" are broken replies: waiting for another one would end in a time-out.
+
+    Raises:
+        SystemFailure: the line is a broken reply, or a reply in Python's syntax.
+    """
     text = line.strip()
     if not text.startswith(b"{"):
         return None
     try:
         row = loads(text)
     except ValueError as error:
+        if _PYTHON_DICT.match(text):
+            if b"'id'" in text and (b"'text'" in text or b"'audio'" in text):
+                raise SystemFailure("a reply in Python's syntax; print json.dumps(reply)") from error
+            return None
         raise SystemFailure(f"a line starts with '{{' but is not JSON: {error}") from error
-    return row if isinstance(row, dict) else None
+    return row if isinstance(row, dict) and not _REPLY_KEYS.isdisjoint(row) else None
 
 
 def _output_of(words: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float) -> bytes:

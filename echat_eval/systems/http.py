@@ -8,15 +8,19 @@ percent-encoded. Nothing is sent to any other host.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
-from echat_eval.clients.http import HttpAnswer, raise_for_status
-from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError, scrub
+from echat_eval.clients.chat_answer import reports_error
+from echat_eval.clients.faults import fault_said
+from echat_eval.clients.http import HttpAnswer, raise_for_status, without_query
+from echat_eval.errors import BadData, NotApplicable, RowError, SystemFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.text import decoded
 from echat_eval.records import Reply, Request
 from echat_eval.systems.server import ServerConnection
 from echat_eval.systems.wire import fault_of, reply_from, request_row, sound_of
@@ -31,6 +35,8 @@ CONTENT_TYPES = {
     ".ogg": "audio/ogg",
     ".opus": "audio/ogg",
 }
+#: The charset that a content type declares.
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.I)
 #: Size of a wav header; audio starts after it.
 _HEADER_BYTES = 44
 
@@ -153,6 +159,8 @@ class Http:
                 row = loads(answer.body)
             except ValueError as error:
                 raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
+            if isinstance(row, dict) and reports_error(row):
+                raise fault_said(row, place=without_query(self.url))
             fault = fault_of(row) or ("'audio' is a path; send 'audio_base64'" if row.get("audio") else None)
             if fault:
                 raise SystemFailure(f"the server's answer: {fault}")
@@ -161,12 +169,20 @@ class Http:
             encoded = row.get("audio_base64")
             return reply_from(row, sound_of(encoded, folder, request.id) if encoded else None)
         if answer.kind.startswith("audio/"):
-            text = unquote(answer.headers.get("x-echat-text", "")) or None
+            text = _decoded(unquote_to_bytes(answer.headers.get("x-echat-text", "")), "x-echat-text") or None
             audio = sound_of(answer.body, folder, request.id)
             return Reply(text=text, audio=audio, first_audio_seconds=first)
         if answer.kind == "text/plain":
-            return Reply(text=answer.body.decode("utf-8", "replace"))
+            declared = _CHARSET.search(answer.headers.get("content-type", ""))
+            return Reply(text=_decoded(answer.body, "answer", declared[1] if declared else None))
         raise SystemFailure(
             f"the server answered with content type '{answer.kind or 'none'}'; "
             "expected application/json, audio/* or text/plain"
         )
+
+
+def _decoded(content: bytes, part: str, charset: str | None = None) -> str:
+    try:
+        return decoded(content, f"the server's {part}", charset=charset)
+    except BadData as error:
+        raise SystemFailure(str(error)) from error

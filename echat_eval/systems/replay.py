@@ -17,6 +17,7 @@ from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.jsonl import read_rows
+from echat_eval.io.text import read_text
 from echat_eval.records import Reply, Request
 from echat_eval.systems.wire import MAX_TEXT_BYTES, fault_of, reply_from
 
@@ -87,7 +88,7 @@ class Replay:
                         f"{path}: {path.stat().st_size:,} bytes; "
                         f"the limit of a reply's text is {MAX_TEXT_BYTES:,}"
                     )
-                row["text"] = path.read_text(encoding="utf-8", errors="replace").strip()
+                row |= _text_of(path)
         replies = {name: row for name, row in replies.items() if len(row) > 1}
         if not replies:
             raise BadData(
@@ -129,6 +130,10 @@ class Replay:
         root = (self.path if self.path.is_dir() else self.path.parent).resolve()
         path = (root / name).resolve()
         if not path.is_relative_to(root):
+            if ".." not in Path(name).parts and not Path(name).is_absolute():
+                raise BadData(
+                    f"audio {name!r}: a link that leaves the folder of {self.path}; copy the file into it"
+                )
             raise BadData(f"audio path {name!r} leaves the folder of {self.path}")
         return path
 
@@ -155,3 +160,11 @@ class Replay:
     def settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the replies determine the fingerprint."""
         return {}
+
+
+def _text_of(path: Path) -> dict[str, str]:
+    """Return a file's text, or the error of its row: one reply that is not text costs no other its value."""
+    try:
+        return {"text": read_text(path).strip()}
+    except BadData as error:
+        return {"error": str(error)}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import wave
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from echat_eval.io.audio import (
     check_audio,
     check_waveform,
     read_mono,
+    read_noted,
     write_wav,
 )
 from echat_eval.records import Waveform
@@ -57,7 +61,7 @@ def two_hours(path: Path) -> Path:
     return path
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda d: d / "x.wav", "no such file"),
     "a folder": (lambda d: d, "not a file"),
     "empty": (lambda d: with_bytes(d / "x.wav", b""), "the file is empty"),
@@ -131,7 +135,7 @@ def test_any_format_and_rate_reads_as_the_same_tone(
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     path = wav(tmp_path / f"x.{extension}", np.tile(tone[:, None], channels), rate)
     mono, got = read_mono(path)
-    assert (mono.dtype, mono.ndim, got) == (np.float32, 1, 16000)
+    assert (mono.dtype, mono.ndim, got) == (np.dtype(np.float32), 1, 16000)
     spectrum = np.abs(np.fft.rfft(mono[2000:14000]))
     assert abs(np.argmax(spectrum) * 16000 / 12000 - 440) < 2
     assert np.sqrt(np.mean(mono[2000:14000] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
@@ -183,7 +187,7 @@ def test_samples_beyond_full_scale_are_clipped(tmp_path: Path) -> None:
     assert read_mono(ref.path)[0].max() < -0.99
 
 
-BAD_WAVEFORMS = {
+BAD_WAVEFORMS: dict[str, tuple[Any, Any, str]] = {
     "none": (np.zeros(0, np.float32), 16000, "no samples"),
     "one sample": (TONE[:1], 16000, "1 sample(s)"),
     "nan": (BAD_SAMPLES["nan"], 16000, "NaN or infinite"),
@@ -214,3 +218,85 @@ def test_resampler_is_named_with_its_version() -> None:
 
     assert f"scipy.signal.resample_poly {scipy.__version__}" == RESAMPLER
     assert MAX_SECONDS == 600
+
+
+PCM = np.rint(TONE * 32767).astype("<i2").tobytes()
+
+
+def headed(path: Path, data: int, riff: int, audio: bytes = PCM, rate: int = 16000) -> Path:
+    """Write a 16-bit mono WAV with the given lengths in its header."""
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * 2, 2, 16)
+    head = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + form + b"data" + struct.pack("<I", data)
+    return with_bytes(path, head + audio)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [0, 0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFFFFF, 0x7FFFF000, 0x80000000 - 44, 2_000_000_000, 1_000_000_000],
+)
+def test_a_placeholder_for_the_length_is_read_to_the_end(stated: int, tmp_path: Path) -> None:
+    path = headed(tmp_path / "x.wav", stated, min(stated + 36, 0xFFFFFFFF))
+    assert audio_ref(path).seconds == 0.5
+    mono, _, note = read_noted(path)
+    np.testing.assert_allclose(mono, TONE, atol=1e-4)
+    assert note
+
+
+@pytest.mark.parametrize("stated", [None, 0, 0xFFFFFFFF])
+def test_wavs_in_a_row_are_joined(stated: int | None, tmp_path: Path) -> None:
+    third = len(PCM) // 4 * 2
+    pieces = [
+        headed(tmp_path / "p.wav", len(p) if stated is None else stated, 36, p).read_bytes()
+        for p in (PCM[:third], PCM[third:])
+    ]
+    path = with_bytes(tmp_path / "x.wav", b"".join(pieces))
+    assert audio_ref(path).seconds == 0.5
+    np.testing.assert_allclose(read_mono(path)[0], TONE, atol=1e-4)
+
+
+def test_wavs_in_a_row_of_different_formats_are_named_and_a_torn_one_is_refused(tmp_path: Path) -> None:
+    first = headed(tmp_path / "a.wav", len(PCM), 36).read_bytes()
+    other = headed(tmp_path / "b.wav", len(PCM), 36, rate=8000).read_bytes()
+    with pytest.raises(BadData, match=r"2 WAV files in a row, of different formats: 16000 Hz.*8000 Hz"):
+        read_mono(with_bytes(tmp_path / "x.wav", first + other))
+    with pytest.raises(BadData, match="2 WAV files in a row, one of them cut short"):
+        read_mono(with_bytes(tmp_path / "x.wav", first + first[:-100]))
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("scale", [5.0, 32767.0, 2.0**31])
+def test_a_file_of_another_scale_is_refused_as_an_array_is(
+    scale: float, subtype: str, tmp_path: Path
+) -> None:
+    path = wav(tmp_path / "x.wav", TONE * scale, subtype=subtype)
+    with pytest.raises(BadData, match=r"x\.wav: peak is .*; expected samples in \[-1, 1\]"):
+        read_mono(path)
+    with pytest.raises(BadData, match=r"waveform: peak is .*; expected samples in \[-1, 1\]"):
+        check_waveform(Waveform(samples=TONE * np.float32(scale), sample_rate=16000))
+
+
+@pytest.mark.parametrize("others", [(-1.0,), (-0.5, -0.5), (-1.0, 0.0, 0.0)])
+def test_channels_that_cancel_out_are_heard(others: tuple[float, ...], tmp_path: Path) -> None:
+    path = wav(tmp_path / "x.wav", np.stack([TONE, *(TONE * share for share in others)], 1))
+    mono, _, note = read_noted(path)
+    np.testing.assert_allclose(mono, TONE, atol=1e-3)
+    assert "channel 1 is taken" in str(note)
+
+
+@pytest.mark.parametrize("channels", [2, 64])
+def test_one_loud_channel_is_averaged_as_before(channels: int, tmp_path: Path) -> None:
+    samples = np.zeros((len(TONE), channels), np.float32)
+    samples[:, 0] = TONE
+    mono, _, note = read_noted(wav(tmp_path / "x.wav", samples))
+    np.testing.assert_allclose(mono, TONE / channels, atol=1e-4)
+    assert note is None
+
+
+def test_what_would_unpack_to_gigabytes_is_refused_before_decoding(tmp_path: Path) -> None:
+    path = wav(tmp_path / "x.flac", np.zeros((2_000, 8), np.int16), 16000)
+    content = bytearray(path.read_bytes())
+    # STREAMINFO: 20 bits of rate, 3 of channels, 5 of depth, 36 of frames.
+    packed = int.from_bytes(content[18:26], "big") & ~((1 << 36) - 1) & ((1 << 44) - 1)
+    content[18:26] = (packed | 400_000 << 44 | 200_000_000).to_bytes(8, "big")
+    with pytest.raises(BadData, match="frames of 8 channels; at most"):
+        audio_ref(with_bytes(path, bytes(content)))

@@ -19,6 +19,7 @@ from echat_eval.store.keys import request_for
 from echat_eval.systems import build_system
 from echat_eval.systems.command import Command
 from echat_eval.task import load_task
+from tests.support.present import present, recording_of
 from tests.support.scripted_run import evaluated
 
 SHEBANG_AND_IMPORTS = f"#!{sys.executable}\nimport sys, json, os, time\n"
@@ -55,14 +56,14 @@ def test_a_shell_script_is_a_system(tmp_path: Path, tones: Path) -> None:
     run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
     found = run.responses()
     request_ids = {s.id: request_for(s).id for s in load_task("emotion", data=tones).samples}
-    assert {sample: r.reply.text for (_, _, sample), r in found.items()} == {
+    assert {sample: present(r.reply).text for (_, _, sample), r in found.items()} == {
         sample: f"I hear you, {name}." for sample, name in request_ids.items()
     }
 
 
 def test_one_process_answers_all_requests_and_stops_on_close(tmp_path: Path, requests: list[Request]) -> None:
     system = opened(script(tmp_path, ECHO))
-    replies = [system.respond(request).text for request in requests]
+    replies = [present(system.respond(request).text) for request in requests]
     assert [text.split(" heard ")[1] for text in replies] == [r.audio.path.name for r in requests]
     pids = {int(text.split()[1]) for text in replies}
     assert len(pids) == 1
@@ -157,7 +158,7 @@ for line in sys.stdin:
     print(json.dumps({{"id": json.loads(line)["id"], "text": str(child.pid)}}))
 """
     system = opened(script(tmp_path, body))
-    child = int(system.respond(requests[0]).text)
+    child = int(present(system.respond(requests[0]).text))
     system.close()
     for _ in range(50):
         state = Path(f"/proc/{child}/stat")
@@ -220,7 +221,7 @@ def test_an_endless_line_is_a_failure(
 def test_log_lines_between_replies_do_no_harm(tmp_path: Path, requests: list[Request]) -> None:
     body = 'print("Loading checkpoint shards: 100%")\n' + ECHO
     system = opened(script(tmp_path, body))
-    assert system.respond(requests[0]).text.endswith(requests[0].audio.path.name)
+    assert present(system.respond(requests[0]).text).endswith(requests[0].audio.path.name)
     system.close()
 
 
@@ -239,7 +240,7 @@ for line in sys.stdin:
     system = opened(script(tmp_path, body))
     reply = system.respond(replace(requests[0], history=turns, instruction="? "))
     assert reply.text == "? u:hi:True a:hello:False"
-    assert reply.audio.sha256 == requests[0].audio.sha256
+    assert recording_of(reply).sha256 == requests[0].audio.sha256
     system.close()
 
 
@@ -248,7 +249,7 @@ def test_a_program_may_be_called_once_per_request(tmp_path: Path, requests: list
     system = opened(script(tmp_path, body), name="once")
     system = Command(f"{tmp_path / 'infer.py'} {{audio}} {{out}} {{language}}")
     reply = system.respond(requests[0])
-    assert (reply.text, reply.audio.sha256) == ("in en", requests[0].audio.sha256)
+    assert (reply.text, recording_of(reply).sha256) == ("in en", requests[0].audio.sha256)
     with pytest.raises(NotApplicable, match="earlier turns"):
         system.respond(replace(requests[0], history=(Turn(role="user", text="hi"),)))
     system.close()
@@ -282,3 +283,38 @@ def test_the_fingerprint_follows_program_arguments_and_named_files(tmp_path: Pat
 def test_an_absent_program_is_a_usage_error(program: str) -> None:
     with pytest.raises(UsageError):
         Command(program).load()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{'loss': 0.41, 'epoch': 1.0}",
+        "{'device': device(type='cuda')}",
+        '{"loss": 0.41}',
+        '{"level": "info", "message": "loaded"}',
+        "{1: 'a'}",
+        "{}",
+        "[1, 2]",
+    ],
+)
+def test_lines_that_are_no_reply_are_log_lines(tmp_path: Path, requests: list[Request], line: str) -> None:
+    system = opened(
+        script(tmp_path, f"print({line!r})\n{ECHO.replace('    print', f'    print({line!r}); print')}")
+    )
+    assert present(system.respond(requests[0])).text
+    system.close()
+
+
+def test_a_reply_in_python_syntax_is_named(tmp_path: Path, requests: list[Request]) -> None:
+    system = opened(script(tmp_path, ECHO.replace("json.dumps(", "(")))
+    with pytest.raises(SystemFailure, match=r"json\.dumps"):
+        system.respond(requests[0])
+    system.close()
+
+
+def test_output_that_is_not_utf_8_fails_with_its_place(tmp_path: Path, requests: list[Request]) -> None:
+    path = script(tmp_path, "sys.stdout.buffer.write('恭喜你'.encode('gbk'))\n")
+    system = Command(f"{path} {{audio}}")
+    with pytest.raises(SystemFailure, match=r"stdout: byte 0 \(0x"):
+        system.respond(requests[0])
+    system.close()

@@ -1,0 +1,123 @@
+"""Headers of WAV files whose lengths are placeholders, and files that hold several WAVs in a row.
+
+Programs that stream do not know the length in advance. They write 0, 0xFFFFFFFF, 0x7FFFFFFF, 2,000,000,000 or
+another impossible length, or a whole WAV per piece.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import BadData
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["mended_wav"]
+
+#: Larger files are left to libsndfile; ten minutes of 16-bit stereo at 48 kHz are 115 MB.
+MAX_BYTES = 2**28
+#: Lengths from this on are placeholders; so are lengths beyond the file that no recording has.
+_PLACEHOLDER = 0x7000_0000
+_HEADER = re.compile(rb"RIFF.{4}WAVE", re.S)
+#: Chunks that may follow the audio.
+_CHUNKS = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"fact",
+    b"PEAK",
+    b"cue ",
+    b"smpl",
+    b"bext",
+    b"afsp",
+    b"iXML",
+    b"junk",
+    b"JUNK",
+    b"PAD ",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One WAV of a file: its format chunk, its audio, and whether its header states the audio's length."""
+
+    format: bytes
+    audio: bytes
+    is_stated: bool
+
+
+def mended_wav(path: Path, max_seconds: float) -> io.BytesIO | None:
+    """Return a WAV with the actual length, and with all pieces joined; None if the file needs neither.
+
+    Args:
+        path: any file; what is not a WAV is left as it is.
+        max_seconds: longest recording; a stated length beyond it and beyond the file is a placeholder.
+
+    Raises:
+        BadData: pieces of different formats, or pieces of which one is cut short.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if not _HEADER.match(file.read(12)) or path.stat().st_size > MAX_BYTES:
+            return None
+        file.seek(0)
+        content = file.read()
+    starts = [match.start() for match in _HEADER.finditer(content)]
+    pieces = [
+        _piece_of(content[start:end], max_seconds)
+        for start, end in zip(starts, [*starts[1:], len(content)], strict=True)
+    ]
+    whole = [piece for piece in pieces if piece is not None]
+    if len(pieces) == 1:
+        if not whole or whole[0].is_stated:
+            return None
+    elif len(whole) < len(pieces):
+        raise BadData(f"{path}: {len(pieces)} WAV files in a row, one of them cut short or without audio")
+    formats = {piece.format for piece in whole}
+    if len(formats) > 1:
+        raise BadData(
+            f"{path}: {len(whole)} WAV files in a row, of different formats: "
+            + ", ".join(sorted({_named(piece.format) for piece in whole}))
+        )
+    return _joined(whole)
+
+
+def _piece_of(content: bytes, max_seconds: float) -> _Piece | None:
+    """Return the audio of one WAV; None if it is cut short or has no format or audio."""
+    form: bytes | None = None
+    at = 12
+    while at + 8 <= len(content):
+        name, size = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
+        at += 8
+        if name == b"data" and form is not None:
+            rest = content[at:]
+            if size and size <= len(rest):
+                return _Piece(form, rest[:size], is_stated=True)
+            byte_rate, block = struct.unpack_from("<IH", form, 8)
+            is_unknown = size >= _PLACEHOLDER or size > max_seconds * byte_rate
+            if not size:
+                is_unknown = bool(rest) and not rest.startswith(_CHUNKS)
+            if not is_unknown:
+                return _Piece(form, b"", is_stated=True) if not size else None
+            return _Piece(form, rest[: len(rest) - len(rest) % max(block, 1)], is_stated=False)
+        if name == b"fmt " and 16 <= size <= len(content) - at:
+            form = content[at : at + size]
+        at += size + size % 2
+    return None
+
+
+def _named(form: bytes) -> str:
+    code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
+    return f"{rate} Hz, {channels} channel(s), {bits} bits, format {code}"
+
+
+def _joined(pieces: list[_Piece]) -> io.BytesIO:
+    form, audio = pieces[0].format, b"".join(piece.audio for piece in pieces)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"\0" * (len(form) % 2)
+    body += b"data" + struct.pack("<I", len(audio)) + audio + b"\0" * (len(audio) % 2)
+    return io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
