@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.analysis.compare_runs import compare_runs
 from echat_eval.analysis.frames import check_table, one_system
 from echat_eval.analysis.run_tables import long_table
-from echat_eval.analysis.runs import Run as ScoredSystem
-from echat_eval.analysis.runs import load_run as load_scored_system
+from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.errors import UsageError
 from echat_eval.gate import Policy, build_policy, decide, read_policy
 from echat_eval.gate.accept import accept as accept_baseline

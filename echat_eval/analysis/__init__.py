@@ -11,8 +11,8 @@ from echat_eval.analysis.compare import ComparedMetric, Comparison, Flip, compar
 from echat_eval.analysis.compare_text import to_text
 from echat_eval.analysis.frames import COLUMNS, check_table, has_states, one_system, read_table
 from echat_eval.analysis.metric_rule import MetricRule
-from echat_eval.analysis.pairs import Pairs, cluster_numbers, pair, table_units
-from echat_eval.analysis.runs import Run, differences, load_run
+from echat_eval.analysis.pairs import Pairs, pair, table_units
+from echat_eval.analysis.runs import ScoredSystem, differences, load_scored_system
 from echat_eval.analysis.trend import Trend, trend
 
 __all__ = [
@@ -22,14 +22,13 @@ __all__ = [
     "Flip",
     "MetricRule",
     "Pairs",
-    "Run",
+    "ScoredSystem",
     "Trend",
     "check_table",
-    "cluster_numbers",
     "compare",
     "differences",
     "has_states",
-    "load_run",
+    "load_scored_system",
     "one_system",
     "pair",
     "read_table",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from echat_eval.analysis.metric_rule import MetricRule
-    from echat_eval.analysis.runs import Run
+    from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Estimate, Sentences
 
 __all__ = ["ComparedMetric", "Comparison", "Flip", "compare", "require_comparable"]
@@ -101,7 +101,7 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def require_comparable(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
+def require_comparable(runs: Sequence[ScoredSystem], *, anyway: bool) -> tuple[str, ...]:
     """Return the reasons why runs are not comparable, or raise.
 
     Raises:
@@ -116,8 +116,8 @@ def require_comparable(runs: Sequence[Run], *, anyway: bool) -> tuple[str, ...]:
 
 
 def compare(
-    baseline: Run,
-    candidate: Run,
+    baseline: ScoredSystem,
+    candidate: ScoredSystem,
     *,
     metrics: Mapping[str, MetricRule],
     level: float = 0.95,
@@ -255,7 +255,7 @@ def _notes(pairs: Pairs, design: str, sentences: Sentences) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _notes_on(cells: Sequence[ComparedMetric], baseline: Run, candidate: Run) -> list[str]:
+def _notes_on(cells: Sequence[ComparedMetric], baseline: ScoredSystem, candidate: ScoredSystem) -> list[str]:
     """Return remarks on latency metrics and on tied pairs."""
     notes = []
     timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in LATENCY_METRICS))

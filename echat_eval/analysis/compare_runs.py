@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from echat_eval.analysis.runs import Run
+    from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Sentences
 
 __all__ = ["RunComparison", "compare_runs", "rules_of"]
@@ -84,7 +84,7 @@ class RunComparison:
 
 
 def compare_runs(
-    runs: Sequence[Run],
+    runs: Sequence[ScoredSystem],
     *,
     metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
     anyway: bool = False,
@@ -114,7 +114,7 @@ def compare_runs(
 
 
 def rules_of(
-    runs: Sequence[Run], metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None
+    runs: Sequence[ScoredSystem], metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None
 ) -> dict[str, MetricRule]:
     """Return the metrics to compare, with direction and range.
 

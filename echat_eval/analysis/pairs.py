@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from echat_eval.stats import Sentences
 
-__all__ = ["UNIT", "Pairs", "cluster_numbers", "pair", "table_units"]
+__all__ = ["UNIT", "Pairs", "pair", "table_units"]
 
 SAMPLE = ["task", "sample_id"]
 KEY = [*SAMPLE, "metric"]
@@ -145,6 +145,3 @@ def table_units(samples: pd.DataFrame, *, sentences: Sentences = "random") -> ND
     ]
     codes = connected_clusters(keys)
     return np.stack([codes, np.full_like(codes, STATED)], axis=1)
-
-
-cluster_numbers = table_units

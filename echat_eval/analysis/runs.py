@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from echat_eval.records import Metric
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["Run", "differences", "latency_not_comparable", "load_run"]
+__all__ = ["ScoredSystem", "differences", "latency_not_comparable", "load_scored_system"]
 
 SNAPSHOT = ("task", "id", "transcript", "language", "source", "speaker", "contrast_group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ScoredSystem:
     """One system's scores and their origin.
 
     Attributes:
@@ -61,7 +61,7 @@ class Run:
         return next((name for name, facts in self.metrics.items() if facts.get("headline")), None)
 
 
-def load_run(spec: str) -> Run:
+def load_scored_system(spec: str) -> ScoredSystem:
     """Return one system of a run folder or of a table.
 
     Args:
@@ -77,7 +77,7 @@ def load_run(spec: str) -> Run:
         raise BadData(f"{found.path}: no such run folder or table")
     if found.path.is_file():
         frame = _named(read_table(found.path), found)
-        return Run(name=found.shown, system=frame["system"].iloc[0], frame=frame)
+        return ScoredSystem(name=found.shown, system=frame["system"].iloc[0], frame=frame)
     return _accepted(found) if is_baseline(found.path) else _from_folder(found)
 
 
@@ -87,12 +87,12 @@ def _named(table: pd.DataFrame, spec: RunSpec) -> pd.DataFrame:
     return frame if spec.label is None else frame.assign(system=spec.label)
 
 
-def differences(*runs: Run) -> list[str]:
+def differences(*runs: ScoredSystem) -> list[str]:
     """Return one sentence for every task, scorer and annotator whose version differs between two runs."""
     return version_differences([(run.name, run.hashes) for run in runs])
 
 
-def _from_folder(spec: RunSpec) -> Run:
+def _from_folder(spec: RunSpec) -> ScoredSystem:
     from echat_eval.store.ledger import require_finished
 
     folder, path = open_run(spec.text), spec.path
@@ -118,7 +118,7 @@ def _from_folder(spec: RunSpec) -> Run:
     ]
     frame = one_system(check_table(_with_samples(table, path), location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
-    return Run(
+    return ScoredSystem(
         name=spec.shown,
         system=frame["system"].iloc[0],
         frame=frame,
@@ -138,13 +138,13 @@ def _reply_hashes(folder: RunFolder) -> dict[tuple[str, str, str], str]:
     return hashes
 
 
-def _accepted(spec: RunSpec) -> Run:
+def _accepted(spec: RunSpec) -> ScoredSystem:
     """Return the run that `gate accept` wrote."""
     path = spec.path
     try:
         facts = jsonl.loads((path / "accepted.json").read_bytes())
         digest = file_sha256(path / "table.jsonl")
-        return Run(
+        return ScoredSystem(
             name=spec.shown,
             system=spec.label or facts["system"],
             frame=_named(read_table(path / "table.jsonl"), spec),
@@ -210,7 +210,7 @@ def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
 
 
-def latency_not_comparable(candidate: Run, against: Run) -> str:
+def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> str:
     """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
     system = candidate.manifest.systems.get(candidate.system)
     calls_at_once = system.calls_at_once if system is not None else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.analysis.metric_rule import MetricRule
-    from echat_eval.analysis.runs import Run
+    from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Sentences
 
 __all__ = ["Trend", "trend"]
@@ -42,7 +42,7 @@ class Trend:
 
 
 def trend(
-    runs: Sequence[Run],
+    runs: Sequence[ScoredSystem],
     *,
     metrics: Mapping[str, MetricRule],
     level: float = 0.95,
@@ -68,7 +68,7 @@ def trend(
 def _trend(
     metric: str,
     task: str | None,
-    runs: Sequence[Run],
+    runs: Sequence[ScoredSystem],
     wide: pd.DataFrame,
     units: np.ndarray,
     rule: MetricRule,
@@ -86,7 +86,7 @@ def _trend(
     )
 
 
-def _wide(runs: Sequence[Run], metric: str, sentences: Sentences) -> tuple[pd.DataFrame, np.ndarray]:
+def _wide(runs: Sequence[ScoredSystem], metric: str, sentences: Sentences) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the values of the shared samples, shape (samples, runs), and each sample's unit."""
     columns = []
     for number, run in enumerate(runs):

@@ -17,7 +17,7 @@ from echat_eval.store.manifest import to_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from echat_eval.analysis import Run
+    from echat_eval.analysis import ScoredSystem
     from echat_eval.gate.policy import Policy
 
 __all__ = ["accept", "provenance"]
@@ -29,7 +29,7 @@ TRUSTED = (
 )
 
 
-def accept(run: Run, to: Path, *, now: datetime) -> None:
+def accept(run: ScoredSystem, to: Path, *, now: datetime) -> None:
     """Keep a run's scores as the baseline for candidates, replacing an earlier one.
 
     Args:
@@ -57,7 +57,9 @@ def accept(run: Run, to: Path, *, now: datetime) -> None:
     write_atomically(to / "accepted.json", text + "\n")
 
 
-def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -> Provenance:
+def provenance(
+    candidate: ScoredSystem, against: ScoredSystem, policy: Policy, *, now: datetime
+) -> Provenance:
     """Return what limits a comparison of two runs: versions, changes, age and hardware."""
     blockers = differences(candidate, against)
     if against.changed:
@@ -70,7 +72,7 @@ def provenance(candidate: Run, against: Run, policy: Policy, *, now: datetime) -
     )
 
 
-def _age(against: Run, limit: timedelta, now: datetime) -> list[str]:
+def _age(against: ScoredSystem, limit: timedelta, now: datetime) -> list[str]:
     if against.accepted_at is None:
         return [f"the age of {against.name} is unknown; keep it with `echat-eval gate accept`"]
     age = now - datetime.fromisoformat(against.accepted_at)

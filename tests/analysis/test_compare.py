@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from echat_eval.analysis import Run, check_table, compare, to_text, trend
+from echat_eval.analysis import ScoredSystem, check_table, compare, to_text, trend
 from echat_eval.errors import UsageError
 from echat_eval.gate import MetricRule
 
@@ -19,8 +19,8 @@ Table = Callable[..., pd.DataFrame]
 RULES = {"empathy": MetricRule(higher_is_better=True, low=0, high=100)}
 
 
-def run(name: str, frame: pd.DataFrame, **hashes: str) -> Run:
-    return Run(
+def run(name: str, frame: pd.DataFrame, **hashes: str) -> ScoredSystem:
+    return ScoredSystem(
         name=name,
         system="ours",
         frame=check_table(frame),

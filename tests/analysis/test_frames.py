@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echat_eval.analysis import check_table, load_run, pair, read_table
+from echat_eval.analysis import check_table, load_scored_system, pair, read_table
 from echat_eval.errors import BadData, Exit, UnknownName, UsageError
 
 HEAD = "task,sample_id,system,metric,value"
@@ -82,15 +82,15 @@ def test_a_jsonl_error_names_the_line(tmp_path: Path) -> None:
 
 def test_a_colon_selects_one_of_several_systems(tmp_path: Path) -> None:
     path = csv(tmp_path, f"{HEAD}\ne,1,a,m,1\ne,1,b,m,2\n")
-    assert load_run(f"{path}:b").frame["value"].tolist() == [2.0]
+    assert load_scored_system(f"{path}:b").frame["value"].tolist() == [2.0]
     with pytest.raises(UsageError, match="2 systems; name one: "):
-        load_run(str(path))
+        load_scored_system(str(path))
     with pytest.raises(UnknownName, match="unknown system 'c'"):
-        load_run(f"{path}:c")
+        load_scored_system(f"{path}:c")
     with pytest.raises(BadData, match="no such run folder"):
-        load_run(str(tmp_path / "nothing"))
+        load_scored_system(str(tmp_path / "nothing"))
     with pytest.raises(BadData, match="not a run folder"):
-        load_run(str(tmp_path))
+        load_scored_system(str(tmp_path))
 
 
 def test_speakers_cross_tasks_but_contrast_groups_do_not() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from echat_eval.analysis import load_run
+from echat_eval.analysis import load_scored_system
 from echat_eval.cli.compare_gate import compare_command, gate_command
 from echat_eval.errors import EChatError, Exit
 from echat_eval.gate.accept import accept
@@ -257,7 +257,7 @@ def test_gate_reads_metrics_clusters_and_latency_from_run_folders(tmp_path: Path
     code, output = invoke(*words)
     assert code == 0, output
     assert "80 shared samples" in output
-    assert load_run(str(candidate)).headline == "empathy"
+    assert load_scored_system(str(candidate)).headline == "empathy"
     (tmp_path / "many").mkdir()
     parallel = write_run(tmp_path / "c", 0, 2, at_once=8)
     code, output = invoke(gate_command, parallel, *words[2:])
@@ -337,9 +337,9 @@ def test_program_exits_with_the_code_of_the_decision(workspace: Path, table: Tab
 def test_accept_stores_hashes_and_metrics(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
-    run = load_run(str(write_run(tmp_path / "a", 0, 1)))
+    run = load_scored_system(str(write_run(tmp_path / "a", 0, 1)))
     accept(run, tmp_path / "kept", now=datetime.now(UTC))
-    kept = load_run(str(tmp_path / "kept"))
+    kept = load_scored_system(str(tmp_path / "kept"))
     assert kept.hashes == run.hashes
     assert kept.metrics == run.metrics
     assert not kept.changed

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from echat_eval.analysis import load_run
+from echat_eval.analysis import load_scored_system
 from echat_eval.cli.compare_gate import compare_command, gate_command
 from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.report import report
@@ -48,7 +48,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "policy": root / "gate.yaml",
         "out": root / "out",
     }
-    load_run(str(places["base"])).frame.to_csv(places["table"], index=False)
+    load_scored_system(str(places["base"])).frame.to_csv(places["table"], index=False)
     places["policy"].write_text(POLICY)
     return places
 
@@ -86,7 +86,7 @@ def test_compare_and_gate_take_a_table_file(command: Any, spec: str, places: dic
     base = spec.format(**places)
     code, output = invoke(command, *words_of(command, str(places["one"]), places, base))
     assert code == Exit.DONE, output
-    run = load_run(base)
+    run = load_scored_system(base)
     assert run.system == ("old" if spec.startswith("old=") else "base")
     assert run.name == ("old" if spec.startswith("old=") else base)
 
@@ -102,7 +102,7 @@ def test_a_table_file_and_a_baseline_have_no_leaderboard(
     code, output = invoke(command, *words_of(command, str(tmp_path / "kept"), places, places["base"]))
     assert code == Exit.MISUSE
     assert "a baseline of `gate accept`" in output
-    renamed = load_run(f"before={tmp_path / 'kept'}")
+    renamed = load_scored_system(f"before={tmp_path / 'kept'}")
     assert (renamed.name, renamed.system, set(renamed.frame["system"])) == ("before", "before", {"before"})
 
 
@@ -126,7 +126,10 @@ def test_every_command_refuses_the_same_specs(
 
 
 def test_a_renamed_run_has_the_same_scores_and_latency(places: dict[str, Path], tmp_path: Path) -> None:
-    plain, renamed = load_run(f"{places['two']}:mine"), load_run(f"new={places['two']}:mine")
+    plain, renamed = (
+        load_scored_system(f"{places['two']}:mine"),
+        load_scored_system(f"new={places['two']}:mine"),
+    )
     pd.testing.assert_frame_equal(
         plain.frame.drop(columns="system").reset_index(drop=True),
         renamed.frame.drop(columns="system").reset_index(drop=True),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echat_eval.analysis import MetricRule, Run, check_table, compare, trend
+from echat_eval.analysis import MetricRule, ScoredSystem, check_table, compare, trend
 from echat_eval.errors import UsageError
 from echat_eval.gate import Policy, decide
 
@@ -31,8 +31,8 @@ def crossed(shift: float, seed: int, speakers: int = 10, sentences: int = 20, ti
     )
 
 
-def run(name: str, frame: pd.DataFrame) -> Run:
-    return Run(name=name, system="system", frame=check_table(frame))
+def run(name: str, frame: pd.DataFrame) -> ScoredSystem:
+    return ScoredSystem(name=name, system="system", frame=check_table(frame))
 
 
 def test_a_better_candidate_on_crossed_data_passes_and_the_design_is_printed() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echat_eval.analysis import load_run
+from echat_eval.analysis import load_scored_system
 from echat_eval.analysis.compare import compare
 from echat_eval.analysis.differences import level
 from echat_eval.analysis.metric_rule import MetricRule
-from echat_eval.analysis.pairs import cluster_numbers, pair
+from echat_eval.analysis.pairs import pair, table_units
 from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.labels import UNKNOWN, is_right
 from echat_eval.leaderboard.attribution import NAMED, attribution_shares, perceptions_of, recognition
@@ -177,7 +177,7 @@ def test_leaderboard_compare_gate_and_report_have_one_macro_recall(tmp_path: Pat
     board = build_leaderboard([folder])
     metric = next(m for m in board.metrics if m.name == "understanding_uar")
     rule = MetricRule(higher_is_better=True, low=0, high=100, average="macro")
-    loaded = {name: load_run(f"{folder.path}:{name}") for name in ("old", "new")}
+    loaded = {name: load_scored_system(f"{folder.path}:{name}") for name in ("old", "new")}
     pairs = pair(loaded["new"].frame, loaded["old"].frame, metrics=[metric.name])
     new = board.summaries["new", OVERALL, metric.name].estimate
     old = board.summaries["old", OVERALL, metric.name].estimate
@@ -195,7 +195,7 @@ def test_leaderboard_compare_gate_and_report_have_one_macro_recall(tmp_path: Pat
     test = pair_tests(runs, metric, ["old", "new"], [OVERALL])[0]
     assert (test.better, test.difference) == ("new", pytest.approx(pooled.difference.value))
     assert test.p == pytest.approx(pooled.p)
-    assert cluster_numbers(loaded["new"].frame) is not None
+    assert table_units(loaded["new"].frame) is not None
 
 
 def test_strata_are_labels_and_a_row_without_one_is_refused() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.analysis import load_run
+from echat_eval.analysis import load_scored_system
 from echat_eval.analysis.compare import require_comparable
 from echat_eval.errors import BadData, UsageError
 from echat_eval.gate.accept import provenance
@@ -41,7 +41,7 @@ def sentences(error: BaseException | str) -> set[str]:
 
 
 def test_every_command_gives_the_same_reasons(folders: list[RunFolder]) -> None:
-    runs = [load_run(str(folder.path)) for folder in folders]
+    runs = [load_scored_system(str(folder.path)) for folder in folders]
     expected = set(version_differences([(run.name, run.hashes) for run in runs]))
     assert len(expected) == 3  # a and b, a and c, and b and c, which differ from each other
     with pytest.raises(BadData) as on_leaderboard:
@@ -59,7 +59,7 @@ def test_the_gate_blocks_for_the_same_reason(folders: list[RunFolder]) -> None:
     from datetime import UTC, datetime
     from types import SimpleNamespace
 
-    candidate, baseline = (load_run(str(folder.path)) for folder in folders[:2])
+    candidate, baseline = (load_scored_system(str(folder.path)) for folder in folders[:2])
     policy: Any = SimpleNamespace(max_age_days=None, metrics={}, latency={})
     blockers = provenance(candidate, baseline, policy, now=datetime.now(UTC)).blockers
     assert list(blockers) == version_differences(
