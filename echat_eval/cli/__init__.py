@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from echat_eval import __version__
+from echat_eval.cli.terminal import open_terminal
 from echat_eval.errors import EChatError, Exit, scrub
 
 __all__ = ["COMMANDS", "command_line", "main"]
@@ -110,6 +111,7 @@ def command_line(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with one of the codes of `Exit`."""
+    open_terminal()
     debug = "--debug" in sys.argv[1:]
     try:
         code = command_line.main(prog_name="echat-eval", standalone_mode=False)
@@ -161,10 +163,17 @@ def _print_error(line: str) -> None:
     click.echo(f"echat-eval: {scrub(line)}", err=True)
 
 
-def _write_report() -> Path:
-    """Write version, command and traceback to a file; return its path."""
+def _write_report() -> Path | str:
+    """Write version, command and traceback to a file; return its path, or why there is none."""
+    try:
+        return _report_file()
+    except OSError as error:
+        return f"not written: {error.strerror or error}"
+
+
+def _report_file() -> Path:
     handle, name = tempfile.mkstemp(prefix="echat-eval-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         begun = f"echat-eval {__version__}\nPython {sys.version}\n{' '.join(sys.argv[1:])}\n\n"
         file.write(scrub(begun + traceback.format_exc()))
     return Path(name)
