@@ -156,3 +156,29 @@ def draw(cell: Cell, rng: np.random.Generator, runs: int, metrics: tuple[int, ..
             elif side == 1:
                 out[2, m] = out[1, m]
     return Draw(against=out[0], equal=out[1], lower=out[2])
+
+
+def tries_of(cell: Cell, rng: np.random.Generator, runs: int, tries: int, *, anew: bool) -> np.ndarray:
+    """(runs, tries, samples) float32 differences of candidates `MARGIN` lower in the first score.
+
+    Args:
+        cell: the sizes of the clusters and their correlation.
+        rng: source of the draws.
+        runs, tries: how many series of tries, and tries in each.
+        anew: every try has a test set and a baseline of its own; if not, those of a series are the same.
+    """
+    cluster, task = cell.layout
+    sd, shift = np.float32(cluster_sd(cell.icc)[0]), np.float32(shift_for(cell.icc, MARGIN)[0])
+    shape = (runs, tries if anew else 1, cell.samples)
+
+    def latent(item: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        noise = rng.standard_normal(shape, dtype=np.float32) * np.float32(NOISE_SD)
+        effect = rng.standard_normal((*shape[:2], cell.clusters), dtype=np.float32) * sd
+        found: np.ndarray = item + noise + effect[..., cluster]
+        return found
+
+    item = rng.standard_normal(shape, dtype=np.float32) * np.float32(ITEM_SD)
+    item += TASK_LEVELS[task].astype(np.float32)
+    against = scored(latent(item, shape), 0)
+    lower: np.ndarray = scored(latent(item, (runs, tries, cell.samples)) - shift, 0) - against
+    return lower
