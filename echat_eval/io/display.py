@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
 __all__ = [
     "FIGURE_NAME_CHARACTERS",
     "TABLE_NAME_CHARACTERS",
     "markdown_text",
+    "needs_chinese",
+    "number_text",
     "one_line",
     "printable",
+    "spelled",
+    "unique_labels",
 ]
 
 #: Limit of a name in a figure, and in a printed table; CSV keeps the full name.
@@ -22,6 +32,59 @@ def one_line(text: str, limit: int) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def unique_labels(names: Iterable[str], limit: int, write: Callable[[str], str] = str) -> dict[str, str]:
+    """Return name -> label of at most `limit` characters; different names have different labels.
+
+    A name that is too long is shortened at its end, or in its middle if another one would look the same.
+    Names that still look the same get a number.
+
+    Args:
+        names: all names of a figure or table.
+        limit: characters.
+        write: how a name is spelled before it is shortened.
+
+    >>> unique_labels(["lora-stage-2-step-1000", "lora-stage-2-step-2000", "a"], 12)
+    {'lora-stage-2-step-1000': 'lora-…p-1000', 'lora-stage-2-step-2000': 'lora-…p-2000', 'a': 'a'}
+    """
+    lines = {name: " ".join(write(name).split()) for name in names}
+    labels = {name: one_line(line, limit) for name, line in lines.items()}
+    tail = (limit - 1) * 3 // 5
+    for name in _repeated(labels):
+        if len(lines[name]) > limit:
+            labels[name] = lines[name][: limit - 1 - tail] + "\N{HORIZONTAL ELLIPSIS}" + lines[name][-tail:]
+    repeated = _repeated(labels)
+    taken = {label for name, label in labels.items() if name not in repeated}
+    for name in repeated:
+        label, number = labels[name], 1
+        while label in taken:
+            number += 1
+            ending = f" ({number})"
+            label = one_line(labels[name], limit - len(ending)) + ending
+        labels[name] = label
+        taken.add(label)
+    return labels
+
+
+def needs_chinese(text: str) -> bool:
+    """Return whether text has characters that the default font of figures does not have."""
+    return any(ord(c) >= 0x2E80 for c in text)
+
+
+def spelled(text: str) -> str:
+    """Return text for a figure without a Chinese font: characters that it lacks become code points.
+
+    >>> spelled("系统 one")
+    'U+7CFB U+7EDF  one'
+    """
+    return "".join((f"U+{ord(c):04X} " if needs_chinese(c) else c) if c.isprintable() else " " for c in text)
+
+
+def _repeated(labels: Mapping[str, str]) -> list[str]:
+    """Return the names whose label another name has too."""
+    counts = Counter(labels.values())
+    return [name for name, label in labels.items() if counts[label] > 1]
 
 
 def printable(text: str) -> str:
@@ -43,3 +106,18 @@ def markdown_text(text: str) -> str:
     for character in "\\`*_{}[]#|~$":
         line = line.replace(character, "\\" + character)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def number_text(value: float, digits: int, *, signed: bool = False) -> str:
+    """Return a number with `digits` decimals; a number that rounds to zero has no minus sign.
+
+    Args:
+        value: the number.
+        digits: decimals; an exact half is rounded to the even digit.
+        signed: print a plus sign, also before zero.
+
+    >>> number_text(-0.01, 1), number_text(-1.25, 1), number_text(-0.01, 1, signed=True)
+    ('0.0', '-1.2', '+0.0')
+    """
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.replace("-", "+" if signed else "") if float(text) == 0 else text

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import safe_cell
-from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, one_line
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, spelled, unique_labels
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
@@ -304,9 +304,8 @@ def plot(board: Leaderboard, path: Path) -> None:
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # "$" would start a formula.
-    labels = [
-        one_line(name, FIGURE_NAME_CHARACTERS).replace("$", r"\$") + MARK[role] for name, role, _ in rows
-    ]
+    short = unique_labels((name for name, _, _ in rows), FIGURE_NAME_CHARACTERS, spelled)
+    labels = [short[name].replace("$", r"\$") + MARK[role] for name, role, _ in rows]
     panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
     panels[0][0].invert_yaxis()
     figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)

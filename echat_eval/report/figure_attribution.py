@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
 from echat_eval.leaderboard.render import by_role
-from echat_eval.report.figure_style import legend_below, shown_name
+from echat_eval.report.figure_style import legend_below, shown_names
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.attribution import Share
@@ -65,7 +65,8 @@ def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None)
             )
             seen.add(outcome)
             left += percent
-    names = [f"{shown_name(name, font)} (n={shares[0].estimate.n})" for name, shares in bars.items()]
+    short = shown_names(bars, font)
+    names = [f"{short[name]} (n={shares[0].estimate.n})" for name, shares in bars.items()]
     panel.set_yticks(range(len(bars)), names)
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
@@ -105,6 +106,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
         layout="constrained",
         figsize=(width, row_count * (0.75 + 0.3 * len(rows)) + 0.35),
     )
+    names = shown_names(counts, font)
     for panel in panels.flat[len(counts) :]:
         panel.set_visible(False)
     for panel, (system, confusion) in zip(panels.flat, sorted(counts.items()), strict=False):
@@ -126,7 +128,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
                 )
         panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
         panel.set_yticks(range(len(rows)), rows)
-        panel.set_title(shown_name(system, font))
+        panel.set_title(names[system])
         panel.grid(visible=False)
     figure.supxlabel(f"{cue}: perceived (count; shade: share of the gold label)", fontsize=7)
     figure.supylabel("gold", fontsize=8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import MARK, by_role, metric_title
-from echat_eval.report.figure_style import legend_below, look_of, shown_name
+from echat_eval.report.figure_style import legend_below, look_of, shown_name, shown_names
 from echat_eval.report.tables import tasks_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None) -> A
                 elinewidth=1.2,
             )
         panel.set_title(_title(runs, task, font))
-    panels[0][0].set_yticks(range(len(rows)), [shown_name(s, font) + MARK[role] for s, role in rows])
+    names = shown_names([s for s, _ in rows], font)
+    panels[0][0].set_yticks(range(len(rows)), [names[s] + MARK[role] for s, role in rows])
     panels[0][0].invert_yaxis()
     figure.supxlabel(f"{metric_title(metric)}, {INTERVAL}", fontsize=8)
     return figure
@@ -103,6 +104,7 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
     tasks = [OVERALL, *tasks_of(runs)]
     roles = by_role(_board(runs), metric)
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.62 * width if width < 5 else 2.9))
+    names = shown_names([s for group in roles.values() for s in group], font)
     handles, labels = [], []
     for role, style in (("floor", "--"), ("ceiling", ":")):
         for number, system in enumerate(roles[role]):
@@ -114,7 +116,7 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
                     )
             if line is not None:
                 handles.append(line)
-                labels.append(shown_name(system, font) + MARK[role])
+                labels.append(names[system] + MARK[role])
     count = len(roles["system"])
     for number, system in enumerate(roles["system"]):
         look, point = look_of(number), None
@@ -132,7 +134,7 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
                 )
         if point is not None:
             handles.append(point)
-            labels.append(shown_name(system, font))
+            labels.append(names[system])
     panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     panel.grid(axis="x", visible=False)
     narrow = width < 5
@@ -153,7 +155,9 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.75 * min(width, 4.2)))
     streamed = False
     drawn = 0
-    for number, system in enumerate(by_role(_board(runs), metric)["system"]):
+    systems = by_role(_board(runs), metric)["system"]
+    names = shown_names(systems, font)
+    for number, system in enumerate(systems):
         replies = [r for (s, _, _), r in runs.responses.items() if s == system and r.reply is not None]
         first = [
             r.reply.first_audio_seconds
@@ -176,7 +180,7 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
             mfc=look.colour if first else "white",
         )
         panel.annotate(
-            shown_name(system, font),
+            names[system],
             (seconds, e.value),
             xytext=(5, 4),
             textcoords="offset points",
@@ -204,6 +208,7 @@ def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
     figure, panel = plt.subplots(
         subplot_kw={"projection": "polar"}, layout="constrained", figsize=(width, size)
     )
+    names = shown_names(systems, font)
     values: list[float] = []
     for number, system in enumerate(systems):
         means = [_estimate(runs, system, task, metric) for task in tasks]
@@ -217,7 +222,7 @@ def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
             look.line,
             marker=look.marker,
             color=look.colour,
-            label=shown_name(system, font),
+            label=names[system],
         )
     if not values:
         plt.close(figure)
@@ -261,7 +266,8 @@ def draw_trend(plt: Any, runs: MergedRuns, width: float, font: str | None, *, st
                 [e.high for _, e in bounded],
                 color="0.85",
             )
-    panel.set_xticks(range(len(stages)), [shown_name(s, font) for s in stages])
+    names = shown_names(stages, font)
+    panel.set_xticks(range(len(stages)), [names[s] for s in stages])
     panel.set_ylabel(f"{metric_title(metric)}")
     handles, labels = panel.get_legend_handles_labels()
     legend_below(figure, handles, labels, 3 if width < 5 else 6)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.display import FIGURE_NAME_CHARACTERS, one_line
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, one_line, spelled, unique_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from echat_eval.report.outlet import Outlet
 
@@ -71,22 +71,27 @@ def chinese_font() -> str | None:
     return next((name for name in CHINESE_FONTS if name in installed), None)
 
 
-def needs_chinese(text: str) -> bool:
-    """Return whether text has characters that the default font does not have."""
-    return any(ord(c) >= 0x2E80 for c in text)
-
-
 def shown_name(name: str, font: str | None) -> str:
     """Return a short name for a figure; without a font, Chinese characters become code points.
 
     >>> shown_name("系统 one", None)
     'U+7CFB U+7EDF one'
     """
-    short = one_line("".join(c if c.isprintable() else " " for c in name), FIGURE_NAME_CHARACTERS)
-    if font is not None or not needs_chinese(short):
-        return short
-    escaped = "".join(f"U+{ord(c):04X} " if needs_chinese(c) else c for c in short)
-    return one_line(escaped, FIGURE_NAME_CHARACTERS)
+    return one_line(_written(name, font), FIGURE_NAME_CHARACTERS)
+
+
+def shown_names(names: Iterable[str], font: str | None) -> dict[str, str]:
+    """Return name -> label of the systems of a figure; labels differ where names do.
+
+    >>> shown_names(["osum-echat-lora-r16-step-1000", "osum-echat-lora-r16-step-2000"], None).values()
+    dict_values(['osum-echat…r16-step-1000', 'osum-echat…r16-step-2000'])
+    """
+    return unique_labels(names, FIGURE_NAME_CHARACTERS, lambda name: _written(name, font))
+
+
+def _written(name: str, font: str | None) -> str:
+    """Return a name in characters that the font has."""
+    return spelled(name) if font is None else "".join(c if c.isprintable() else " " for c in name)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
+from echat_eval.io.display import needs_chinese
 from echat_eval.labels import LABELS
 from echat_eval.report.figure_attribution import draw_attribution, draw_confusion
 from echat_eval.report.figure_panels import (
@@ -24,7 +25,7 @@ from echat_eval.report.figure_panels import (
     draw_radar,
     draw_trend,
 )
-from echat_eval.report.figure_style import WIDTHS, chinese_font, needs_chinese, save, styled
+from echat_eval.report.figure_style import WIDTHS, chinese_font, save, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import safe_cell
-from echat_eval.io.display import TABLE_NAME_CHARACTERS, markdown_text, one_line
+from echat_eval.io.display import TABLE_NAME_CHARACTERS, markdown_text, one_line, unique_labels
 
 if TYPE_CHECKING:
     from echat_eval.report.cells import Table, TableCell
@@ -63,6 +63,12 @@ def shortened(name: str) -> str:
     return one_line(name, TABLE_NAME_CHARACTERS)
 
 
+def _short_names(table: Table) -> dict[str, str]:
+    """Return name -> label of the columns and rows of a printed table; labels differ where names do."""
+    rows = unique_labels((row.label for block in table.blocks for row in block.rows), TABLE_NAME_CHARACTERS)
+    return unique_labels((table.stub, *table.columns), TABLE_NAME_CHARACTERS) | rows
+
+
 def latex_text(text: str) -> str:
     r"""Return text escaped for LaTeX.
 
@@ -91,6 +97,7 @@ def _latex_cell(cell: TableCell) -> str:
 def latex(table: Table) -> str:
     """Return a table as LaTeX that compiles alone and by \\input."""
     width = len(table.columns) + 1
+    short = _short_names(table)
     lines = [
         _HEAD + r"\begin{table}[htbp]",
         r"\centering\small",
@@ -99,7 +106,7 @@ def latex(table: Table) -> str:
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{'r' * (width - 1)}@{{}}}}",
         r"\toprule",
-        " & ".join(latex_text(shortened(c)) for c in (table.stub, *table.columns)) + r" \\",
+        " & ".join(latex_text(short[c]) for c in (table.stub, *table.columns)) + r" \\",
     ]
     for block in table.blocks:
         lines.append(r"\midrule")
@@ -107,7 +114,7 @@ def latex(table: Table) -> str:
             words = rf"\scriptsize\itshape {latex_text(block.title)}"
             lines.append(rf"\multicolumn{{{width}}}{{@{{}}p{{0.95\linewidth}}}}{{{words}}} \\")
         for row in block.rows:
-            label = latex_text(shortened(row.label)) + (_LATEX["†"] if block.published else "")
+            label = latex_text(short[row.label]) + (_LATEX["†"] if block.published else "")
             lines.append(" & ".join([label, *map(_latex_cell, row.cells)]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
     if table.notes:
@@ -125,13 +132,14 @@ def _md_cell(cell: TableCell) -> str:
 def markdown(table: Table) -> str:
     """Return a table as Markdown; the title of a block is a separate row."""
     lines = [f"**{markdown_text(table.caption)}**", ""]
+    short = _short_names(table)
     lines.append("| " + " | ".join(markdown_text(c) for c in (table.stub, *table.columns)) + " |")
     lines.append("|---|" + "--:|" * len(table.columns))
     for block in table.blocks:
         if block.title:
             lines.append(f"| *{markdown_text(block.title)}* |" + " |" * len(table.columns))
         for row in block.rows:
-            label = markdown_text(shortened(row.label)) + (" †" if block.published else "")
+            label = markdown_text(short[row.label]) + (" †" if block.published else "")
             lines.append("| " + " | ".join([label, *map(_md_cell, row.cells)]) + " |")
     return "\n".join([*lines, "", *(line for note in table.notes for line in (markdown_text(note), ""))])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import echat_eval
-from echat_eval.analysis.compare_text import printable as compare_printable
+from echat_eval.analysis.compare_text import printable as compare_printable  # type: ignore[attr-defined]
 from echat_eval.gate import report as gate_report
 from echat_eval.io.display import (
     FIGURE_NAME_CHARACTERS,
@@ -16,6 +16,8 @@ from echat_eval.io.display import (
     markdown_text,
     one_line,
     printable,
+    spelled,
+    unique_labels,
 )
 from echat_eval.leaderboard import render
 from echat_eval.report import figure_style, formats
@@ -54,3 +56,29 @@ def test_no_other_module_cuts_text_with_an_ellipsis() -> None:
         if re.search(r"\[:.*\] \+ \"…\"", line) and path.name not in {"display.py", "retry.py"}
     ]
     assert copies == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"osum-echat-language-think-lora-r16-stage2-lr1e-4-step-{n}0000" for n in (1, 2)],
+        [f"{'n' * 60}{number}{'m' * 60}" for number in range(12)],
+        ["s" * 23 + "…", "s" * 30, "s" * 31],
+        [f"osum-echat-second-stage-of-training-{c}" for c in "系统话"],
+        ["a  b", "a b", "a\nb"],
+    ],
+)
+def test_different_names_have_different_labels(names: list[str]) -> None:
+    for limit in (FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS):
+        for write in (str, spelled):
+            labels = unique_labels(names, limit, write)
+            assert list(labels) == names
+            assert len(set(labels.values())) == len(names)
+            assert max(map(len, labels.values())) <= limit
+            assert write is str or "".join(labels.values()).replace("…", "").isascii()
+
+
+def test_a_name_that_nothing_resembles_is_cut_at_its_end() -> None:
+    name = "n" * 60
+    assert unique_labels([name, "short"], 24) == {name: one_line(name, 24), "short": "short"}
+    assert figure_style.shown_names([name], None) == {name: figure_style.shown_name(name, None)}
