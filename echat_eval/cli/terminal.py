@@ -15,7 +15,7 @@ class _ClosedPipe(io.FileIO):
     """A file whose reader may leave, such as `head`; what is written afterwards is discarded."""
 
     def write(self, content: Any, /) -> int:
-        """Write bytes; return their count also if nobody reads them."""
+        """Write bytes; return their count also if no program reads them."""
         try:
             return super().write(content) or 0
         except BrokenPipeError:
