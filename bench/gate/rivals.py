@@ -3,10 +3,13 @@
     python -m venv rivals && rivals/bin/pip install statgate==0.1.1 evalproof==0.2.1 evalsig==0.1.2 \
         truescore==0.7.4 numpy scipy
     rivals/bin/python bench/gate/rivals.py --runs 1000
+    python bench/gate/rivals.py --table                            the rates as Markdown (docs/gate.md)
 
 They run in an environment of their own. Each is called by its public function with its defaults, bootstrap
-draws cut to 1000 (evalsig 400; its clustered form 400 runs a cell, and none with 200 clusters). Percent of
-runs in which the right-or-wrong metric, pooled over all tasks,
+draws cut to 1000 (evalsig 400; its clustered form 400 runs a cell, and none with 200 clusters). statgate
+averages the rows of a case and treats cases as independent; it is given one row per case, and one cluster per
+case. A rule that the result file lacks is added to it, on the same draws. Percent of runs in which the
+right-or-wrong metric, pooled over all tasks,
 
     at the margin   truly dropped by the margin, and was let through (nominal 2.5)
     nothing changed did not change, and was called worse (nominal 2.5; evalsig and evalproof 5)
@@ -21,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm, t
@@ -41,6 +45,11 @@ def statgate_ships(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int)
     from statgate.core.bootstrap import bca_mean_interval
 
     return bool(bca_mean_interval(c - b, resamples=1000, seed=seed).low > -MARGIN)
+
+
+def statgate_clustered_ships(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
+    sums, counts = np.bincount(cluster, weights=c - b), np.bincount(cluster)
+    return statgate_ships(np.zeros(counts.size), sums / counts, cluster, seed)
 
 
 def nemo_passes(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int) -> bool:
@@ -93,6 +102,7 @@ def truescore_worse(b: np.ndarray, c: np.ndarray, cluster: np.ndarray, seed: int
 AT_MARGIN: dict[str, Rule] = {
     "echat-eval": ours_passes,
     "statgate": statgate_ships,
+    "statgate, case = cluster": statgate_clustered_ships,
     "NeMo rule": nemo_passes,
     "NeMo rule, clustered": nemo_clustered_passes,
 }
@@ -103,6 +113,8 @@ NOTHING_CHANGED: dict[str, Rule] = {
     "evalsig": evalsig_drop,
     "evalsig, clustered": evalsig_clustered_drop,
 }
+#: Rules that treat every row as independent.
+ROWS = ("statgate", "evalproof", "evalsig")
 
 
 def most(name: str, cell: Cell, runs: int) -> int:
@@ -112,7 +124,8 @@ def most(name: str, cell: Cell, runs: int) -> int:
     return runs
 
 
-def measure(cell: Cell, runs: int) -> dict[str, object]:
+def measure(cell: Cell, runs: int, known: dict[str, object]) -> dict[str, object]:
+    """Return a row of the result: what is known of the cell, and the rules that it lacks."""
     rng, cluster = np.random.default_rng(cell.seed), cell.layout[0]
     tally: dict[str, int] = {}
     began = time.perf_counter()
@@ -125,7 +138,7 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
                 c = candidate[BINARY, run].astype(float)
                 for name, rule in rules.items():
                     key = f"{title}: {name}"
-                    if start + run < most(name, cell, runs):
+                    if key not in known and start + run < most(name, cell, runs):
                         tally[key] = tally.get(key, 0) + rule(b, c, cluster, start + run)
     shares = {
         key: round(100 * hits / most(key.partition(": ")[2], cell, runs), 2) for key, hits in tally.items()
@@ -137,8 +150,22 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
         "shape": cell.shape,
         "runs": runs,
         "seconds": round(time.perf_counter() - began, 1),
+        **known,
         **shares,
     }
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    """Return the rates as Markdown, one column per cell; a rule of independent rows is marked as such."""
+    cells = sorted(cells, key=lambda cell: (cell["clusters"], cell["icc"]))
+    heads = " | ".join(f"{cell['clusters']} clusters, ICC {cell['icc']}" for cell in cells)
+    lines = [f"| rule | {heads} |", "|---|" + "---|" * len(cells)]
+    for title, rules in (("at the margin", AT_MARGIN), ("nothing changed", NOTHING_CHANGED)):
+        for name in rules:
+            rates = [cell.get(f"{title}: {name}") for cell in cells]
+            numbers = " | ".join("–" if rate is None else f"{rate:.1f}" for rate in rates)
+            lines.append(f"| {title}: {name}{', rows' * (name in ROWS)} | {numbers} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -146,16 +173,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--table", action="store_true", help="print the result file as Markdown")
     given = parser.parse_args()
-    cells = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
-    done = {(cell["clusters"], cell["icc"]) for cell in cells if cell["runs"] >= given.runs}
+    if given.table:
+        print(table(json.loads(RESULTS.read_text())["cells"]))
+        return
+    found = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
+    cells = {(row["clusters"], row["icc"]): row for row in found if row["runs"] == given.runs}
     for cell in CELLS:
-        if (cell.clusters, cell.icc) in done:
-            continue
-        cells.append(measure(cell, given.runs))
-        print(json.dumps(cells[-1]), flush=True)
-        found = {"python": platform.python_version(), "numpy": np.__version__, "cells": cells}
-        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        cells[cell.clusters, cell.icc] = measure(cell, given.runs, cells.get((cell.clusters, cell.icc), {}))
+        print(json.dumps(cells[cell.clusters, cell.icc]), flush=True)
+        result = {"python": platform.python_version(), "numpy": np.__version__, "cells": list(cells.values())}
+        RESULTS.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
