@@ -3,6 +3,7 @@
     EChatError               70   root
     ├── UsageError            2   the request cannot be carried out as given
     │   ├── UnknownName       2   no task, system, annotator, scorer or judge has this name
+    │   ├── ServerRefusal     2   a server refuses the key, the address, the account or the size
     │   ├── BadData           2   a shipped file or a user's file violates its schema
     │   └── NotInstalled      2   an optional package, model or asset is missing
     ├── RunError              3   the run started and cannot continue
@@ -39,6 +40,7 @@ __all__ = [
     "NotInstalled",
     "RowError",
     "RunError",
+    "ServerRefusal",
     "SystemFailure",
     "Unavailable",
     "UnknownName",
@@ -125,6 +127,20 @@ class UnknownName(UsageError):
         super().__init__(
             f"unknown {kind} '{name}'.{did_you_mean(name, names)} Known: {', '.join(names) or 'none'}."
         )
+
+
+class ServerRefusal(UsageError):
+    """A server refuses a request as it would refuse every row's; a gateway may say so in passing.
+
+    The runner asks once more before it stops.
+
+    Args:
+        per_row: the next row may be accepted, so a single answer leaves the row "missing".
+    """
+
+    def __init__(self, message: str, *, per_row: bool = False) -> None:
+        super().__init__(message)
+        self.per_row = per_row
 
 
 class BadData(UsageError):

@@ -310,6 +310,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
     >>> parse_setting("max_tokens=40"), parse_setting("model=tiny.en")
     (('max_tokens', 40), ('model', 'tiny.en'))
+    >>> parse_setting("temperature=null")
+    ('temperature', None)
     """
     import yaml
 
@@ -320,7 +322,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         parsed = yaml.safe_load(value) if value else ""
     except yaml.YAMLError:
         parsed = value
-    return name.strip(), parsed if isinstance(parsed, str | int | float | bool) else value
+    return name.strip(), parsed if parsed is None or isinstance(parsed, str | int | float | bool) else value
 
 
 def check_setting(label: str, name: str, value: Any, annotation: Any) -> Any:

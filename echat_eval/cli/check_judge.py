@@ -76,6 +76,12 @@ Exit code 1: a golden reply scored outside its band, or an attack raised a score
     help="Timeout of one call to the judge.",
 )
 @click.option(
+    "--judge-set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Parameter of the judge's requests, as for `run`; repeatable.",
+)
+@click.option(
     "--at-once",
     default=4,
     show_default=True,
@@ -96,11 +102,13 @@ def check_judge(
     judge_repeats: int,
     judge_prose: bool,
     judge_timeout: float,
+    judge_set: tuple[str, ...],
     at_once: int,
     tolerance: float,
 ) -> int:
     """Test a judge: sound grades, resistance to manipulation, agreement with people."""
     from echat_eval.checks.open_judge import JudgeSettings, open_judge
+    from echat_eval.plugins import parse_setting
 
     if not (golden or attacks or ratings):
         raise UsageError("nothing to check; give --golden, --attacks or --ratings")
@@ -111,7 +119,12 @@ def check_judge(
         if not (golden or attacks):
             return Exit.DONE
     settings = JudgeSettings(
-        model=judge, url=judge_url, rubric=rubric, prose=judge_prose, timeout=judge_timeout
+        model=judge,
+        url=judge_url,
+        rubric=rubric,
+        prose=judge_prose,
+        timeout=judge_timeout,
+        settings=dict(map(parse_setting, judge_set)),
     )
     judge_client = open_judge(settings, lambda text: click.echo(f"note: {text}", err=True))
     codes = [Exit.DONE]

@@ -29,6 +29,7 @@ class RunOptions:
     judge_prose: bool
     judge_calls: int
     judge_timeout: float
+    judge_set: tuple[str, ...]
     controls: int
     tries: int
     no_cache: bool
@@ -42,6 +43,10 @@ class RunOptions:
             raise UsageError("--judge-url without --judge; name the model with --judge MODEL")
         if self.judge is None and self.controls:
             raise UsageError("--controls without --judge; name the model to test with --judge MODEL")
+        from echat_eval.plugins import parse_setting
+
+        if self.judge is None and self.judge_set:
+            raise UsageError("--judge-set without --judge; name the model with --judge MODEL")
         judge = {
             "model": self.judge,
             "url": self.judge_url,
@@ -50,6 +55,7 @@ class RunOptions:
             "prose": self.judge_prose,
             "calls": self.judge_calls,
             "timeout": self.judge_timeout,
+            "settings": dict(map(parse_setting, self.judge_set)),
         }
         return {
             "annotators": list(self.annotators) or None,
@@ -121,6 +127,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(1.0),
             metavar="SECONDS",
             help="Timeout of one call to the judge.",
+        ),
+        click.option(
+            "--judge-set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Parameter of the judge's requests: temperature, seed, max_tokens, token_parameter, schema, "
+            "reasoning_effort; null leaves it out; repeatable.",
         ),
         click.option(
             "--controls",

@@ -156,6 +156,10 @@ def present_run(run: Run) -> int:
         click.echo(f"note: {line}", err=True)
     if run.spent:
         click.echo(f"spent: {run.spent}")
+    replies = run.responses()["state"]
+    if len(replies) and (replies == "failed").all():
+        click.echo("echat-eval: every reply failed; the leaderboard says nothing about the system", err=True)
+        return Exit.CANNOT_TELL
     if not run.states["missing"]:
         return Exit.DONE
     click.echo("echat-eval: scores are missing; run the same command to try again", err=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import weakref
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.clients.http import check_url, retry_after
+from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
+from echat_eval.clients.faults import fault_said, shown
+from echat_eval.clients.http import check_url, endpoint, network_settings, without_query
 from echat_eval.clients.keys import api_key
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import limiter_for
@@ -19,12 +22,15 @@ from echat_eval.errors import Unavailable, UsageError, scrub
 from echat_eval.io.jsonl import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from openai import AsyncOpenAI
 
-__all__ = ["ChatAnswer", "ChatClient", "is_dated", "size_of"]
+__all__ = ["OPENAI", "ChatAnswer", "ChatClient", "is_dated", "parameter_options", "size_of"]
 
+OPENAI = "https://api.openai.com/v1"
+#: Seconds that a whole call may take longer than the time-out of the transport.
+GRACE = 0.5
 #: Seconds to wait for connections to close.
 CLOSE_TIMEOUT = 2.0
 
@@ -45,6 +51,8 @@ class ChatAnswer:
     Attributes:
         model: as the server names it; may be more specific than the requested name.
         server: system fingerprint, if the server returns one.
+        finish_reason: such as "stop", "length" or "content_filter".
+        think, refusal: text that the server marks as reasoning, or as a refusal.
     """
 
     text: str
@@ -52,6 +60,9 @@ class ChatAnswer:
     server: str | None
     prompt_tokens: int
     completion_tokens: int
+    finish_reason: str | None = None
+    think: str = ""
+    refusal: str = ""
 
 
 @dataclass(kw_only=True)
@@ -63,12 +74,20 @@ class ChatClient:
         base_url: such as http://127.0.0.1:8000/v1; None for OpenAI.
         timeout: seconds per call.
         calls_at_once: maximum number of concurrent calls; reduced while the server is overloaded.
+        token_parameter: the server's name of the limit of an answer.
+        reasoning_effort: such as "low"; None leaves the parameter out.
+        json_object: under a schema, ask for any JSON object, for servers without schemas.
+        option: the command line's option for parameters, for messages.
     """
 
     model: str
     base_url: str | None = None
     timeout: float = 60.0
     calls_at_once: int = 4
+    token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    reasoning_effort: str | None = None
+    json_object: bool = False
+    option: str = "--set"
     _account: Account | None = field(default=None, init=False, repr=False)
     _client: AsyncOpenAI | None = field(default=None, repr=False)
     _closing: weakref.finalize[Any, Any] | None = field(default=None, repr=False)
@@ -95,7 +114,7 @@ class ChatClient:
                 timeout=self.timeout,
                 max_retries=0,
                 # The default transport takes twice the CPU time of a call.
-                http_client=DefaultAioHttpClient(),
+                http_client=DefaultAioHttpClient(**network_settings(self.base_url or OPENAI)),
             )
             self._closing = weakref.finalize(self, _close, self._client)
         return self._client
@@ -105,27 +124,36 @@ class ChatClient:
         messages: Sequence[Mapping[str, str]],
         *,
         schema: Mapping[str, Any] | None = None,
-        max_tokens: int = 300,
-        seed: int = 0,
-        temperature: float = 0.0,
+        max_tokens: int | None = 300,
+        seed: int | None = 0,
+        temperature: float | None = 0.0,
     ) -> ChatAnswer:
         """Return the answer to a conversation.
 
         Args:
             messages: role and content of each message.
             schema: JSON schema of the answer, for servers that support it.
-            temperature: 0 for the most likely answer.
+            max_tokens, seed, temperature: None leaves the parameter out; temperature 0 for the most likely
+                answer.
 
         Raises:
             Unavailable: the network or the server failed, or the cost limit is reached.
-            UsageError: the server rejected the key or the model.
+            UsageError: the server rejected the key, the model or a parameter.
         """
-        extra: dict[str, Any] = {}
+        optional: dict[str, Any] = {
+            "temperature": temperature,
+            "seed": seed,
+            self.token_parameter: max_tokens,
+            "reasoning_effort": self.reasoning_effort,
+        }
+        extra = {name: value for name, value in optional.items() if value is not None}
         if schema is not None:
-            extra["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)},
-            }
+            by_schema = {"name": "verdict", "strict": True, "schema": dict(schema)}
+            extra["response_format"] = (
+                {"type": "json_object"}
+                if self.json_object
+                else {"type": "json_schema", "json_schema": by_schema}
+            )
         client = self._open()
         size = None
         if self._account is not None:
@@ -138,46 +166,67 @@ class ChatClient:
                 client,
                 call.report_unbilled,
                 messages=list(messages),
-                temperature=temperature,
-                seed=seed,
-                max_tokens=max_tokens,
                 **extra,
             )
-            usage = completion.get("usage") or {}
+            usage = token_counts(completion.get("usage"))
             call.report_usage(size.used(usage) if size is not None and usage else None)
         return self._answer(completion, usage)
 
+    @property
+    def _place(self) -> str:
+        return without_query(endpoint(self.base_url, "chat/completions")) if self.base_url else "OpenAI"
+
     def _answer(self, completion: Mapping[str, Any], usage: Mapping[str, Any]) -> ChatAnswer:
         try:
-            return ChatAnswer(
-                text=scrub(completion["choices"][0]["message"].get("content") or ""),
-                model=str(completion.get("model") or self.model),
-                server=completion.get("system_fingerprint"),
-                prompt_tokens=int(usage.get("prompt_tokens") or 0),
-                completion_tokens=int(usage.get("completion_tokens") or 0),
-            )
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise Unavailable("the server answered without a choice") from error
+            choice = completion["choices"][0]
+            parts = message_parts(choice["message"])
+        except (LookupError, TypeError, AttributeError) as error:
+            raise Unavailable(f"the server answered without a choice: {shown(completion)}") from error
+        fingerprint, reason = completion.get("system_fingerprint"), choice.get("finish_reason")
+        return ChatAnswer(
+            text=scrub(parts.text),
+            model=str(completion.get("model") or self.model),
+            server=None if fingerprint is None else str(fingerprint),
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+            finish_reason=reason if isinstance(reason, str) else None,
+            think=scrub(parts.think),
+            refusal=scrub(parts.refusal),
+        )
 
     async def _post(
         self, client: AsyncOpenAI, report_unbilled: Callable[[], None], **body: Any
     ) -> Mapping[str, Any]:
         import openai
 
+        options = parameter_options(self.option, body)
+        # A whole URL, so that its query stays behind the path.
+        url = endpoint(self.base_url or OPENAI, "chat/completions")
         try:
-            # The typed method spends a quarter of a call's CPU time on building models of the messages.
-            text = await client.post("/chat/completions", body={"model": self.model, **body}, cast_to=str)
+            # The timeout of the transport is that between two bytes.
+            async with asyncio.timeout(self.timeout + GRACE):
+                # The typed method spends a quarter of a call's CPU time on building models of the messages.
+                text = await client.post(url, body={"model": self.model, **body}, cast_to=str)
         except openai.APIStatusError as error:
             report_unbilled()
-            raise self._status_error(error) from error
-        except openai.APIError as error:
+            raise fault_said(
+                error.response.content,
+                place=self._place,
+                status=error.status_code,
+                headers={name.lower(): value for name, value in error.response.headers.items()},
+                options=options,
+                party="instrument",
+            ) from error
+        except (openai.APIError, TimeoutError) as error:
             raise self._network_error(error) from error
         try:
             completion = loads(text)
         except ValueError as error:
-            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not JSON: {error}") from error
+            raise Unavailable(f"{self._place}: the answer is not JSON: {shown(text)}") from error
         if not isinstance(completion, dict):
-            raise Unavailable(f"{self.base_url or 'OpenAI'}: the answer is not a JSON object")
+            raise Unavailable(f"{self._place}: the answer is not a JSON object: {shown(text)}")
+        if reports_error(completion):
+            raise fault_said(completion, place=self._place, options=options, party="instrument")
         return completion
 
     def _network_error(self, error: BaseException) -> Unavailable:
@@ -187,18 +236,7 @@ class ChatClient:
             error = error.__cause__
         timed_out = isinstance(error, TimeoutError)
         fault = f"no answer within {self.timeout:g} s" if timed_out else _short(error) or type(error).__name__
-        return Unavailable(f"{self.base_url or 'OpenAI'}: {fault}", overloaded=timed_out)
-
-    def _status_error(self, error: Any) -> Exception:
-        """Return our error for a status other than 2xx."""
-        if error.status_code in (401, 403, 404):
-            return UsageError(f"{self.base_url or 'OpenAI'} rejected model '{self.model}': {_short(error)}")
-        return Unavailable(
-            _short(error),
-            retry_after=retry_after(error.response.headers),
-            overloaded=error.status_code in (408, 429, 503, 529),
-            refused=True,
-        )
+        return Unavailable(f"{self._place}: {fault}", overloaded=timed_out)
 
     def close(self) -> None:
         """Close all connections."""
@@ -207,8 +245,31 @@ class ChatClient:
             self._client = self._closing = None
 
 
+def parameter_options(option: str, body: Collection[str]) -> dict[str, str]:
+    """Return, for the parameters of a request's body, the option that changes or omits each.
+
+    >>> parameter_options("--judge-set", ["temperature", "messages"])
+    {'temperature': '--judge-set temperature=null'}
+    """
+    limit = ", another max_tokens or max_tokens=null"
+    schema = f"{option} schema=json_object or {option} schema=null"
+    options = {
+        "temperature": f"{option} temperature=null",
+        "seed": f"{option} seed=null",
+        "max_tokens": f"{option} token_parameter=max_completion_tokens{limit}",
+        "max_completion_tokens": f"{option} token_parameter=max_tokens{limit}",
+        "reasoning_effort": f"{option} reasoning_effort=null, or another value",
+        "modalities": f"{option} modalities=null",
+        "audio": f"{option} audio_out=false",
+        "stream": f"{option} stream=false",
+        "stream_options": f"{option} stream_usage=false",
+        "response_format": schema,
+    }
+    return {name: text for name, text in options.items() if name in body}
+
+
 def size_of(
-    messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, max_tokens: int
+    messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, max_tokens: int | None
 ) -> MessageSize:
     """Return the size of a conversation, for estimates of its tokens."""
     texts = [message["content"] for message in messages]

@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from echat_eval.clients.faults import fault_said
 from echat_eval.clients.keys import remember_secrets_of
-from echat_eval.errors import SystemFailure, Unavailable, UsageError, scrub
+from echat_eval.errors import SystemFailure, Unavailable, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -22,19 +23,18 @@ __all__ = [
     "StreamedAnswer",
     "check_url",
     "client_settings",
+    "endpoint",
     "exchange",
     "get_once",
+    "is_loopback",
+    "network_settings",
     "open_client",
     "open_stream",
     "raise_for_status",
     "read_body",
-    "retry_after",
+    "without_query",
 ]
 
-#: Statuses of a busy or unreachable server: the row is "missing".
-_UNAVAILABLE = frozenset({408, 425, 429, 502, 503, 504, 529})
-#: Statuses of a wrong address or key, which affects every row.
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
 #: Redirects of one request, within a host for systems and from a hub to its storage for downloads.
 MAX_REDIRECTS = 5
 
@@ -79,8 +79,54 @@ def check_url(url: str, label: str) -> str:
     return url
 
 
+def endpoint(base_url: str, path: str) -> str:
+    """Return the URL of a path below a base URL, which may have a query or already end in the path.
+
+    >>> endpoint("http://h/v1/", "chat/completions")
+    'http://h/v1/chat/completions'
+    >>> endpoint("https://h/openai/gpt?api-version=1", "models")
+    'https://h/openai/gpt/models?api-version=1'
+    >>> endpoint("http://h/v1/chat/completions", "models")
+    'http://h/v1/models'
+    """
+    parts = urlsplit(base_url)
+    base = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return urlunsplit((parts.scheme, parts.netloc, f"{base}/{path}", parts.query, ""))
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL names this machine.
+
+    >>> is_loopback("http://127.0.0.2:8000/v1"), is_loopback("http://[::1]/"), is_loopback("http://h/")
+    (True, True, False)
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def network_settings(url: str) -> dict[str, Any]:
+    """Return the network policy of every client, as arguments of an httpx client.
+
+    Proxy variables count, except for this machine; SSL_CERT_FILE and SSL_CERT_DIR count; redirects are not
+    followed.
+    """
+    import httpx
+
+    return {
+        "follow_redirects": False,
+        "trust_env": not is_loopback(url),
+        # Loading certificates is slow, and plain http needs none.
+        "verify": httpx.create_ssl_context() if url.startswith("https://") else False,
+    }
+
+
 def client_settings(url: str, timeout: float) -> dict[str, Any]:
-    """Return the arguments of every httpx client: no automatic redirects and no proxy.
+    """Return the arguments of every httpx client; see `network_settings`.
 
     Args:
         url: a URL on the only host that the client connects to.
@@ -90,11 +136,8 @@ def client_settings(url: str, timeout: float) -> dict[str, Any]:
 
     return {
         "timeout": httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-        "follow_redirects": False,
-        "trust_env": False,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        # Loading certificates is slow, and plain http needs none.
-        "verify": url.startswith("https://"),
+        **network_settings(url),
     }
 
 
@@ -144,11 +187,11 @@ async def open_stream(
                 return
         raise SystemFailure(f"{url}: more than {MAX_REDIRECTS} redirects")
     except httpx.TimeoutException as error:
-        raise Unavailable(f"{_without_query(url)}: no answer in {timeout:g} s", overloaded=True) from error
+        raise Unavailable(f"{without_query(url)}: no answer in {timeout:g} s", overloaded=True) from error
     except httpx.InvalidURL as error:
         raise UsageError(f"{url!r} is not a URL: {error}") from error
     except httpx.HTTPError as error:
-        raise Unavailable(f"{_without_query(url)}: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"{without_query(url)}: {type(error).__name__}: {error}") from error
 
 
 async def exchange(
@@ -180,43 +223,28 @@ async def read_body(answer: StreamedAnswer) -> HttpAnswer:
     return HttpAnswer(status=answer.status, headers=answer.headers, body=body)
 
 
-def raise_for_status(answer: HttpAnswer, url: str) -> None:
-    """Raise our error for a status other than 2xx.
+def raise_for_status(answer: HttpAnswer, url: str, *, options: Mapping[str, str] | None = None) -> None:
+    """Raise our error for a status other than 2xx; see `clients.faults.fault_said`.
+
+    Args:
+        url: where the request was sent.
+        options: name of a parameter of the request -> the option that changes or omits it.
 
     Raises:
-        Unavailable: 429 and other statuses of an overloaded server, with the Retry-After header if present.
-        UsageError: the address or the key is wrong, which affects every row.
-        SystemFailure: any other status, such as 500: the server failed on this request.
+        Unavailable, UsageError, SystemFailure: as the table in docs/systems.md.
     """
-    if 200 <= answer.status < 300:
-        return
-    body = " ".join(scrub(answer.body[:4000].decode("utf-8", "replace")).split())[:300]
-    text = f"{_without_query(url)}: HTTP {answer.status}" + (f": {body}" if body else "")
-    if answer.status in _UNAVAILABLE:
-        raise Unavailable(text, retry_after=retry_after(answer.headers), overloaded=True)
-    if answer.status in _MISCONFIGURED:
-        raise UsageError(f"{text}; check the URL, the model's name and the key")
-    raise SystemFailure(text)
+    if not 200 <= answer.status < 300:
+        raise fault_said(
+            answer.body,
+            place=without_query(url),
+            status=answer.status,
+            headers=answer.headers,
+            options=options,
+        )
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait, given as seconds or as a date.
-
-    >>> retry_after({"retry-after": "3"}), retry_after({}), retry_after({"retry-after": "soon"})
-    (3.0, None, None)
-    """
-    value = headers.get("retry-after", "").strip()
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
-
-
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
+    """Return a URL without its query, which may hold a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
@@ -246,7 +274,7 @@ async def _limited_chunks(
             raise SystemFailure(f"the answer is longer than {max_bytes:,} bytes")
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"{_without_query(str(response.url))}: the answer took longer than {timeout:g} s",
+                f"{without_query(str(response.url))}: the answer took longer than {timeout:g} s",
                 overloaded=True,
             )
         yield chunk

@@ -17,6 +17,7 @@ from echat_eval.concurrency.limiter import measure_queue_time
 from echat_eval.errors import (
     BadData,
     NotApplicable,
+    ServerRefusal,
     SystemFailure,
     Unavailable,
     UsageError,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
 
     from echat_eval.records import State
 
-__all__ = ["CallResult", "Interrupted", "RetryPolicy", "Timed", "call_with_retries", "timed"]
+__all__ = [
+    "CallResult",
+    "Interrupted",
+    "RetryPolicy",
+    "Timed",
+    "call_with_retries",
+    "timed",
+    "with_second_look",
+]
 
 T = TypeVar("T")
 
@@ -138,17 +147,21 @@ async def call_with_retries(
         blame: the party that `call` runs.
 
     Raises:
-        UsageError: any but `BadData`; it would be the same for every row.
+        UsageError: any but `BadData`; it would be the same for every row. A `ServerRefusal` is raised only
+            if a second look, which may be one try more, meets another.
     """
     errors: list[BaseException] = []
-    for tried in range(1, retry_policy.tries + 1):
+    tried = 0
+    while tried < retry_policy.tries or (tried == 1 and _needs_second_look(errors[0])):
+        tried += 1
         try:
             done = await call()
         except NotApplicable as error:
             return CallResult(state="not applicable", reason=reason_of(error), tries=tried)
         except UsageError as error:
             # A wrong key or a missing package affects every row, so the run must stop.
-            if not isinstance(error, BadData):
+            refused_before = any(isinstance(earlier, ServerRefusal) for earlier in errors)
+            if not isinstance(error, BadData) and (refused_before or not isinstance(error, ServerRefusal)):
                 raise
             errors.append(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code may raise anything; the run continues
@@ -157,9 +170,22 @@ async def call_with_retries(
             return CallResult(state="value", value=done.value, tries=tried, seconds=done.seconds)
         if isinstance(errors[-1], Withheld):
             break
-        if tried < retry_policy.tries:
+        if tried < retry_policy.tries or (tried == 1 and _needs_second_look(errors[0])):
             await sleep(retry_policy.wait(tried, _retry_after(errors[-1])))
     return CallResult(state=_state_of(errors, blame), reason=_summary(errors), tries=len(errors))
+
+
+async def with_second_look(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of a call outside a run, which is made again if a server refuses the first."""
+    try:
+        return await call()
+    except ServerRefusal:
+        await asyncio.sleep(RetryPolicy().first_wait)
+        return await call()
+
+
+def _needs_second_look(error: BaseException) -> bool:
+    return isinstance(error, ServerRefusal) and not error.per_row
 
 
 def _retry_after(error: BaseException) -> float | None:
@@ -168,7 +194,9 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def _state_of(errors: list[BaseException], blame: str) -> State:
-    external = any(isinstance(error, Unavailable | ConnectionError | TimeoutError) for error in errors)
+    external = any(
+        isinstance(error, Unavailable | ServerRefusal | ConnectionError | TimeoutError) for error in errors
+    )
     same = len(_distinct_reasons(errors)) == 1
     return "failed" if blame == "system" and same and not external else "missing"
 

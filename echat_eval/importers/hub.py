@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from echat_eval.clients.faults import retry_after
 from echat_eval.clients.http import (
     MAX_REDIRECTS,
     check_url,
     client_settings,
     get_once,
     raise_for_status,
-    retry_after,
 )
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, RunError, Unavailable, UsageError
@@ -123,7 +123,7 @@ def _target_path(out: Path, name: Any) -> Path:
         raise BadData(f"the hub lists a file {str(name)[:80]!r}, which leaves the folder")
     path = out / pure
     if not path.parent.resolve().is_relative_to(out.resolve()):
-        raise BadData(f"the hub lists a file {name[:80]!r}, which leaves the folder through a link")
+        raise BadData(f"the hub lists a file {name[:80]!r}, a link that leaves the folder")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echat_eval.judge.client import JudgeClient, Ruling
+from echat_eval.judge.client import JudgeClient, JudgeParameters, Ruling
 from echat_eval.judge.question import NO_VOICE_EMOTION, Prompt, Question, VoiceEmotion, render
 from echat_eval.judge.rubric import Judge, judge_names, load_judge
 from echat_eval.judge.server_identity import ServerIdentity
@@ -12,6 +12,7 @@ __all__ = [
     "NO_VOICE_EMOTION",
     "Judge",
     "JudgeClient",
+    "JudgeParameters",
     "Prompt",
     "Question",
     "Ruling",

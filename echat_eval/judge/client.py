@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat import size_of
 from echat_eval.concurrency import event_loop
-from echat_eval.errors import Unavailable, Withheld
+from echat_eval.concurrency.retry import with_second_look
+from echat_eval.errors import JudgeFailure, Unavailable, Withheld
+from echat_eval.io.display import one_line
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import Appender, mend, read_rows
 from echat_eval.judge.question import Prompt, Question, render
@@ -20,17 +22,49 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from echat_eval.clients.chat import ChatClient
+    from echat_eval.clients.chat import ChatAnswer, ChatClient
     from echat_eval.cost.tokens import MessageSize
     from echat_eval.judge.rubric import Judge
     from echat_eval.store.cache import Cache
 
-__all__ = ["JudgeClient", "Ruling"]
+__all__ = ["JudgeClient", "JudgeParameters", "Ruling"]
 
-#: Limit on an answer: a verdict with one or two sentences of reason.
-MAX_TOKENS = 400
 #: Any one-token answer carries the served model and the server's fingerprint.
 IDENTITY_PROMPT = "Say yes."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeParameters:
+    """Parameters of the requests to a judge's server; None leaves a parameter out.
+
+    Attributes:
+        temperature: 0 for the likeliest answer; repeats still rotate the order of the dimensions.
+        seed: of the first repeat; each further one adds 1.
+        max_tokens: limit on an answer: a verdict with one or two sentences of reason.
+        token_parameter: the server's name of that limit.
+        schema: "json_schema" constrains the answer; "json_object" asks for any JSON object; None: the
+            answer is prose around exactly one verdict that carries the question's ticket.
+        reasoning_effort: such as "low".
+    """
+
+    temperature: float | None = 0.0
+    seed: int | None = 0
+    max_tokens: int | None = 400
+    token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    schema: Literal["json_schema", "json_object"] | None = "json_schema"
+    reasoning_effort: str | None = None
+
+    def changed(self) -> dict[str, Any]:
+        """Return the parameters that are not at their default, except temperature and prose.
+
+        Keys of verdicts and scores hold these two anyway, and the others only if they are changed, so that
+        verdicts of earlier versions stay valid.
+        """
+        values, defaults = asdict(self), asdict(JudgeParameters())
+        kept = {k: v for k, v in values.items() if v != defaults[k] and k != "temperature"}
+        if self.schema is None:
+            del kept["schema"]
+        return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +97,8 @@ class JudgeClient:
     Args:
         use_schema: constrain the answer to a JSON schema; otherwise the answer is prose around exactly
             one verdict that carries the question's ticket.
-        temperature: 0 for the likeliest answer; repeats still rotate the order of the dimensions.
+        temperature: in place of that of `parameters`.
+        parameters: of the requests.
         store: JSONL file of verdicts; None: memory only.
         tries: maximum number of calls per question, over all callers; calls that the server refused do
             not count. None: no limit.
@@ -79,15 +114,20 @@ class JudgeClient:
         client: ChatClient,
         *,
         use_schema: bool = True,
-        temperature: float = 0.0,
+        temperature: float | None = None,
+        parameters: JudgeParameters | None = None,
         store: Path | None = None,
         tries: int | None = None,
         cache: Cache | None = None,
     ) -> None:
         self.judge = judge
         self.client = client
-        self.use_schema = use_schema
-        self.temperature = temperature
+        parameters = parameters or JudgeParameters()
+        if temperature is not None:
+            parameters = replace(parameters, temperature=temperature)
+        self.parameters = parameters
+        self.use_schema = use_schema and parameters.schema is not None
+        self.temperature = parameters.temperature
         self.store = store
         self.identity_error: str | None = None
         self._cache = cache
@@ -140,8 +180,18 @@ class JudgeClient:
         return self._identity
 
     async def _identify(self) -> None:
+        parameters = self.parameters
+        # A reasoning model refuses a limit that leaves no room for its thought.
+        limit = 1 if parameters.token_parameter == "max_tokens" else parameters.max_tokens
         try:
-            answer = await self.client.ask([{"role": "user", "content": IDENTITY_PROMPT}], max_tokens=1)
+            answer = await with_second_look(
+                lambda: self.client.ask(
+                    [{"role": "user", "content": IDENTITY_PROMPT}],
+                    max_tokens=None if parameters.max_tokens is None else limit,
+                    seed=parameters.seed,
+                    temperature=parameters.temperature,
+                )
+            )
         except Unavailable as error:
             self.identity_error = str(error)
         else:
@@ -195,7 +245,7 @@ class JudgeClient:
     def size_of(self, prompt: Prompt, *, with_voice: bool) -> MessageSize:
         """Return the size of a question as sent to the server."""
         schema = self.judge.schema(with_voice=with_voice) if self.use_schema else None
-        return size_of([{"content": prompt.text}], schema=schema, max_tokens=MAX_TOKENS)
+        return size_of([{"content": prompt.text}], schema=schema, max_tokens=self.parameters.max_tokens)
 
     def stored_rulings(self) -> list[Ruling]:
         """Return the rulings in the store."""
@@ -213,14 +263,14 @@ class JudgeClient:
         answer = await self.client.ask(
             [{"role": "user", "content": prompt.text}],
             schema=self.judge.schema(with_voice=with_voice) if self.use_schema else None,
-            max_tokens=MAX_TOKENS,
-            seed=repeat,
+            max_tokens=self.parameters.max_tokens,
+            seed=None if self.parameters.seed is None else self.parameters.seed + repeat,
             temperature=self.temperature,
         )
         self._record_identity(ServerIdentity(model=answer.model, server=answer.server))
         ruling = Ruling(
             key=_verdict_key(question_key, answer.model, answer.server),
-            verdict=parse_verdict(answer.text, self.judge, with_voice=with_voice, ticket=prompt.ticket),
+            verdict=self._verdict_of(answer, with_voice=with_voice, ticket=prompt.ticket),
             prompt_sha256=digest("prompt", prompt.text),
             model=answer.model,
             server=answer.server,
@@ -233,8 +283,22 @@ class JudgeClient:
             self._cache.put("verdict", ruling.key, asdict(ruling), owner=self.client.model)
         return ruling
 
+    def _verdict_of(self, answer: ChatAnswer, *, with_voice: bool, ticket: str | None) -> Verdict:
+        """Return the verdict in an answer.
+
+        Raises:
+            JudgeFailure: it holds none; the message names what was received instead.
+        """
+        try:
+            return parse_verdict(answer.text, self.judge, with_voice=with_voice, ticket=ticket)
+        except JudgeFailure as error:
+            if cause := _cause(answer, self.parameters.max_tokens):
+                raise JudgeFailure(f"{cause}: {error}") from error
+            raise
+
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
         """Return the hash of the rubric, the model, the address, the sampling and the whole prompt."""
+        changed = self.parameters.changed()
         return digest(
             "question",
             [
@@ -245,6 +309,7 @@ class JudgeClient:
                 self.use_schema,
                 self.temperature,
                 repeat,
+                *([changed] if changed else []),
             ],
         )
 
@@ -322,6 +387,26 @@ class _FailedCalls:
             count, error = self._failed[question_key]
             if count >= self.limit:
                 raise type(error)(str(error))
+
+
+def _cause(answer: ChatAnswer, max_tokens: int | None) -> str | None:
+    """Return why an answer holds no verdict, as far as the server says so."""
+    if answer.finish_reason == "content_filter":
+        return "a content filter stopped the judge's answer (finish_reason content_filter)"
+    if answer.refusal:
+        return f"the judge refused to answer: {one_line(answer.refusal, 120)!r}"
+    if answer.finish_reason in ("length", "max_tokens"):
+        limit = f"{max_tokens} tokens" if max_tokens is not None else "the server's limit"
+        thought = f", after {len(answer.think):,} characters of thought" if answer.think else ""
+        return (
+            f"the judge's answer was cut at {limit}{thought} (finish_reason {answer.finish_reason}); "
+            "raise it with --judge-set max_tokens=N"
+        )
+    if answer.think and not answer.text.strip():
+        return f"the judge gave a thought of {len(answer.think):,} characters and no answer"
+    if answer.finish_reason not in (None, "stop") and not answer.text.strip():
+        return f"the judge gave no text (finish_reason {one_line(answer.finish_reason, 40)})"
+    return None
 
 
 def _verdict_key(question_key: str, model: str, server: str | None) -> str:

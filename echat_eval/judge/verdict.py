@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ __all__ = ["Verdict", "parse_verdict", "text_score", "voice_score"]
 
 #: Characters; longer answers are rejected. A verdict has a few hundred.
 MAX_ANSWER = 20_000
+#: Marks of a thought that servers leave in an answer.
+_OPENING = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
+_CLOSING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ def parse_verdict(
     >>> parse_verdict(answer, load_judge("echat-r1")).grades["cue_awareness"]
     5
     """
+    thought, answer = _without_thought(answer)
+    if thought and not answer:
+        raise JudgeFailure(f"the judge gave a thought and no answer: {_shown(thought)}")
+    if not answer.strip():
+        raise JudgeFailure("the judge's answer is empty")
     if len(answer) > MAX_ANSWER:
         raise JudgeFailure(f"the judge's answer has {len(answer):,} characters; a verdict is one JSON object")
     verdict = _whole(answer) if ticket is None else _from_prose(answer, judge, ticket)
@@ -67,6 +76,21 @@ def parse_verdict(
         reason=verdict["reason"],
         voice=_grade("voice", verdict["voice"], judge.highest) if with_voice else None,
     )
+
+
+def _without_thought(answer: str) -> tuple[str, str]:
+    """Return the thought before an answer, such as `<think>...</think>`, and the answer.
+
+    A thought that does not end leaves no answer. Marks inside the verdict are part of it.
+    """
+    text = answer.lstrip()
+    if text.startswith(("{", "```")):
+        return "", answer
+    opening = _OPENING.match(text)
+    closing = _CLOSING.search(text)
+    if closing is not None and (opening is not None or "{" not in text[: closing.start()]):
+        return text[: closing.end()], text[closing.end() :].strip()
+    return (text, "") if opening is not None else ("", answer)
 
 
 def _grade(name: str, value: Any, highest: int) -> int:

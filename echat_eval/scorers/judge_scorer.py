@@ -57,6 +57,7 @@ class JudgeScorer:
         """
         judge_client, identity = self.judge_client, self.judge_client.server_identity()
         model = identity.model if identity is not None else None
+        changed = judge_client.parameters.changed()
         return digest(
             "judge as served",
             [
@@ -65,12 +66,14 @@ class JudgeScorer:
                 model,
                 judge_client.use_schema,
                 judge_client.temperature,
+                *([changed] if changed else []),
             ],
         )
 
     def settings(self) -> Mapping[str, Any]:
         """Return the model, its address and server, the rubric and the sampling."""
         client, identity = self.judge_client.client, self.judge_client.server_identity()
+        changed = self.judge_client.parameters.changed()
         return {
             "model": client.model,
             "url": client.base_url and scrub(client.base_url),
@@ -78,6 +81,7 @@ class JudgeScorer:
             "repeats": self.repeats,
             "schema": self.judge_client.use_schema,
             "temperature": self.judge_client.temperature,
+            **({"parameters": changed} if changed else {}),
             "served": asdict(identity) if identity is not None else None,
         }
 

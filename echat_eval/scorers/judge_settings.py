@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import is_dated
 from echat_eval.errors import UsageError
+from echat_eval.judge import JudgeParameters
 from echat_eval.plugins import construct
 from echat_eval.scorers.judged import judged_scorers
 
@@ -37,6 +38,7 @@ class JudgeSettings:
         prose: read the verdict from prose, for a server without JSON schema support.
         calls: maximum concurrent calls, 1 to 256.
         timeout: seconds per call, at least 1.
+        settings: parameters of the requests, as `judge.JudgeParameters`; None leaves one out.
     """
 
     model: str = DATED
@@ -46,6 +48,7 @@ class JudgeSettings:
     prose: bool = False
     calls: int = 4
     timeout: float = 60.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, limit in (("repeats", self.repeats, 20), ("calls", self.calls, 256)):
@@ -53,6 +56,19 @@ class JudgeSettings:
                 raise UsageError(f"judge '{self.model}': {name}={value}: expected 1 to {limit}")
         if not self.timeout >= 1:
             raise UsageError(f"judge '{self.model}': timeout={self.timeout}: expected 1 second or more")
+        self.parameters()
+
+    def parameters(self) -> JudgeParameters:
+        """Return the parameters of the requests.
+
+        Raises:
+            UnknownName: no parameter has this name.
+            UsageError: a value of the wrong type.
+        """
+        if not isinstance(self.settings, Mapping):
+            raise UsageError(f"judge '{self.model}': settings={self.settings!r}: expected a mapping")
+        made: JudgeParameters = construct("judge", self.model, JudgeParameters, self.settings)
+        return made
 
 
 def parse_judge(given: Any) -> JudgeSettings | None:
@@ -72,7 +88,7 @@ def parse_judge(given: Any) -> JudgeSettings | None:
         return given
     if isinstance(given, str):
         return JudgeSettings(model=given)
-    known = {field.name for field in fields(JudgeSettings)}
+    known = {setting.name for setting in fields(JudgeSettings)}
     if isinstance(given, Mapping) and known & set(given):
         settings: JudgeSettings = construct("judge", str(given.get("model", DATED)), JudgeSettings, given)
         return settings
@@ -120,6 +136,7 @@ def scorers_of_judge(
         settings.rubric,
         repeats=settings.repeats,
         schema=not settings.prose,
+        parameters=settings.parameters(),
         calls_at_once=settings.calls,
         timeout=settings.timeout,
         store=store,

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.hashing import digest
-from echat_eval.judge import Judge, JudgeClient, Question, Ruling, load_judge, text_score, voice_score
+from echat_eval.judge import (
+    Judge,
+    JudgeClient,
+    JudgeParameters,
+    Question,
+    Ruling,
+    load_judge,
+    text_score,
+    voice_score,
+)
 from echat_eval.ports import Case
 from echat_eval.records import JudgeEvidence, Metric, Score, State
 from echat_eval.scorers.contrast import WORST, pair_term
@@ -205,7 +214,8 @@ def judged_scorers(
     *,
     repeats: int = 1,
     schema: bool = True,
-    temperature: float = 0.0,
+    temperature: float | None = None,
+    parameters: JudgeParameters | None = None,
     calls_at_once: int = 4,
     store: Path | None = None,
     timeout: float = 60.0,
@@ -220,6 +230,8 @@ def judged_scorers(
         rubric: name of a folder in `judges/`.
         repeats: verdicts per question; their variance is in the evidence.
         schema: constrain answers to a JSON schema; the server must support it.
+        temperature: in place of that of `parameters`.
+        parameters: of the requests; None: the defaults.
         calls_at_once: maximum concurrent calls, over both scorers.
         store: file of verdicts; they outlive the process.
         timeout: seconds per call.
@@ -227,11 +239,26 @@ def judged_scorers(
         cache: verdicts shared between runs; None: no cache.
     """
     judge = load_judge(rubric)
+    parameters = parameters or JudgeParameters()
     client = ChatClient(
-        model=model or judge.model, base_url=url, timeout=timeout, calls_at_once=calls_at_once
+        model=model or judge.model,
+        base_url=url,
+        timeout=timeout,
+        calls_at_once=calls_at_once,
+        token_parameter=parameters.token_parameter,
+        reasoning_effort=parameters.reasoning_effort,
+        json_object=parameters.schema == "json_object",
+        option="--judge-set",
     )
     judge_client = JudgeClient(
-        judge, client, use_schema=schema, temperature=temperature, store=store, tries=tries, cache=cache
+        judge,
+        client,
+        use_schema=schema,
+        temperature=temperature,
+        parameters=parameters,
+        store=store,
+        tries=tries,
+        cache=cache,
     )
     return (
         Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once),

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
+from echat_eval.clients.faults import fault_said, shown
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.jsonl import loads
 
@@ -28,6 +30,7 @@ class Collected:
     text: str = ""
     transcript: str = ""
     think: str = ""
+    refusal: str = ""
     pieces: list[str] = field(default_factory=list)
     finish_reason: str | None = None
     usage: dict[str, float] = field(default_factory=dict)
@@ -45,32 +48,63 @@ class Collected:
             return b"".join(map(_decoded, self.pieces))
 
 
-async def collect(chunks: AsyncIterator[bytes], *, streaming: bool, begun: float) -> Collected:
+async def collect(
+    chunks: AsyncIterator[bytes],
+    *,
+    streaming: bool,
+    begun: float,
+    place: str = "the server",
+    options: Mapping[str, str] | None = None,
+) -> Collected:
     """Read an answer to its end.
 
     Args:
         streaming: the answer is server-sent events, not one object.
         begun: when the request was sent, on the monotonic clock.
+        place, options: as `clients.faults.fault_said`.
 
     Raises:
         Unavailable: the stream broke off before its end.
-        SystemFailure: the answer has an unexpected form, or reports an error.
+        SystemFailure: the answer has an unexpected form.
+        EChatError: the answer reports an error; as `clients.faults.fault_said`.
     """
     answer = Collected()
     if not streaming:
-        _take(_object(b"".join([chunk async for chunk in chunks])), answer, "message")
+        value = _object(b"".join([chunk async for chunk in chunks]))
+        _check(value, "", place, options)
+        _take(value, answer, "message")
         return answer
     done = False
-    async for event in _events(chunks):
+    async for kind, event in _events(chunks):
         if event == b"[DONE]":
             done = True
             break
-        _take(_object(event), answer, "delta")
+        value = _object(event) if event.startswith(b"{") or kind == "error" else _control(event)
+        _check(value, kind, place, options)
+        # A server that does not stream sends one object.
+        whole = kind == "object" and not reports_error(value)
+        _take(value, answer, "message" if whole else "delta")
+        done = done or whole
         if answer.pieces and answer.first_audio_seconds is None:
             answer.first_audio_seconds = time.monotonic() - begun
     if not done and answer.finish_reason is None:
         raise Unavailable("the stream broke off before its end")
     return answer
+
+
+def _check(value: Mapping[str, Any], kind: str, place: str, options: Mapping[str, str] | None) -> None:
+    """Raise the error that an object reports."""
+    if kind == "error" or reports_error(value):
+        raise fault_said(value, place=place, options=options)
+
+
+def _control(event: bytes) -> Mapping[str, Any]:
+    """Return an empty object for a frame that holds no object, such as a ping."""
+    try:
+        loads(event)
+    except ValueError as error:
+        raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
+    return {}
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:
@@ -83,16 +117,50 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     return value
 
 
-async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of every server-sent event; chunks may be cut anywhere."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes]]:
+    """Yield name and data of every server-sent event that has data; chunks may be cut anywhere.
+
+    Lines end in LF, CRLF or CR. If nothing of the body is an event, the body is yielded as one "object".
+    """
+    rest, other, kind, data, found = b"", b"", "", b"", False
+    async for chunk in _ended(chunks):
+        *lines, rest = (rest + chunk).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        for line in (part for ended in lines for part in ended.removesuffix(b"\r").split(b"\r")):
             if line.startswith(b"data:"):
-                yield line[5:].strip()
-    if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+                if _is_whole(data):  # some servers leave out the empty line between two events
+                    yield kind, data
+                    data = b""
+                found = True
+                data = (data + b"\n" + line[5:]).strip()
+            elif line.startswith(b"event:"):
+                kind = line[6:].strip().decode("utf-8", "replace").lower()
+            elif not line.strip():
+                if data:
+                    yield kind, data
+                kind, data = "", b""
+            elif not found:
+                other += line + b"\n"
+    if not found and (other := other.strip()).startswith(b"{"):
+        yield "object", other
+
+
+async def _ended(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the chunks, and the empty line that ends the last event."""
+    async for chunk in chunks:
+        yield chunk
+    yield b"\n\n"
+
+
+def _is_whole(data: bytes) -> bool:
+    if data == b"[DONE]":
+        return True
+    if not (data.startswith(b"{") and data.endswith(b"}")):
+        return False
+    try:
+        loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _take(value: Mapping[str, Any], answer: Collected, part: str) -> None:
@@ -101,42 +169,26 @@ def _take(value: Mapping[str, Any], answer: Collected, part: str) -> None:
     Args:
         part: key of a choice's content: "message" or "delta".
     """
-    if value.get("error"):
-        raise SystemFailure(f"the server reported: {str(value['error'])[:300]}")
     choices = value.get("choices")
-    if not isinstance(choices, list) or (part == "message" and not choices):
-        raise SystemFailure("the server answered without a choice")
-    for choice in choices:
+    if part == "message" and (not isinstance(choices, list) or not choices):
+        raise SystemFailure(f"the server answered without a choice: {shown(value)}")
+    for choice in choices if isinstance(choices, list) else []:
         content = choice.get(part) if isinstance(choice, dict) else None
         if not isinstance(content, dict):
             continue
-        answer.text += _text(content.get("content"))
-        answer.think += _text(content.get("reasoning_content") or content.get("reasoning"))
+        words = message_parts(content)
+        answer.text += words.text
+        answer.think += words.think
+        answer.refusal += words.refusal
         audio = content.get("audio")
         if isinstance(audio, dict):
-            answer.transcript += _text(audio.get("transcript"))
-            if piece := _text(audio.get("data")):
+            if isinstance(transcript := audio.get("transcript"), str):
+                answer.transcript += transcript
+            if isinstance(piece := audio.get("data"), str) and piece:
                 answer.pieces.append(piece)
         if isinstance(choice.get("finish_reason"), str):
             answer.finish_reason = choice["finish_reason"]
-    usage = value.get("usage")
-    if isinstance(usage, dict):
-        answer.usage = _counts(usage)
-
-
-def _counts(usage: Mapping[str, Any]) -> dict[str, float]:
-    """Return the token counts; audio tokens get separate names, such as `prompt_audio_tokens`."""
-    counts = {k: v for k, v in usage.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    for side in ("prompt", "completion"):
-        details = usage.get(f"{side}_tokens_details")
-        audio_tokens = details.get("audio_tokens") if isinstance(details, Mapping) else None
-        if isinstance(audio_tokens, int) and not isinstance(audio_tokens, bool):
-            counts[f"{side}_audio_tokens"] = audio_tokens
-    return counts
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    answer.usage = token_counts(value.get("usage")) or answer.usage
 
 
 def _decoded(piece: str) -> bytes:

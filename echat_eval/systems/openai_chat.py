@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.clients.chat import is_dated
-from echat_eval.clients.http import raise_for_status, read_body
+from echat_eval.clients.chat import OPENAI, is_dated, parameter_options
+from echat_eval.clients.http import endpoint, raise_for_status, read_body, without_query
 from echat_eval.clients.keys import api_key
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIChat"]
 
-OPENAI = "https://api.openai.com/v1"
+#: Finish reason of an answer that may hold nothing -> what it says.
+NOTHING_LEFT = {
+    "length": "the token limit ended it before a word; raise it with --set max_tokens=N",
+    "content_filter": "the server's content filter stopped it",
+}
 
 
 class OpenAIChat:
@@ -48,6 +52,10 @@ class OpenAIChat:
         system_prompt: the first message; none by default.
         temperature: 0 by default; None for the server's default.
         max_tokens: limit of the reply; None for the server's default.
+        token_parameter: the server's name of that limit.
+        modalities: "auto" asks for text, and for audio with `audio_out`; None leaves the parameter out.
+        reasoning_effort: such as "low"; None leaves the parameter out.
+        stream_usage: ask for the token counts of a stream.
         timeout: seconds per reply.
         calls_at_once: maximum number of requests in flight.
         name: the system's name in tables; by default the model's name.
@@ -66,18 +74,25 @@ class OpenAIChat:
         temperature: float | None = 0.0,
         max_tokens: int | None = None,
         seed: int | None = None,
+        token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+        modalities: Literal["auto"] | None = "auto",
+        reasoning_effort: str | None = None,
+        stream_usage: bool = True,
         timeout: float = 120.0,
         calls_at_once: int = 4,
         name: str | None = None,
     ) -> None:
-        self._server = ServerConnection(url.rstrip("/"), timeout=timeout, calls_at_once=calls_at_once)
+        url = url.rstrip("/").removesuffix("/chat/completions")
+        self._server = ServerConnection(url, timeout=timeout, calls_at_once=calls_at_once)
         self.url = self._server.url
         if audio_in not in ("input_audio", "audio_url", "none"):
             raise UsageError(f"audio_in={audio_in!r}: expected input_audio, audio_url or none")
         self.model, self.audio_in, self.audio_out, self.voice = model, audio_in, bool(audio_out), voice
         self.stream, self.stream_rate = bool(stream), int(stream_rate)
         self.system_prompt, self.temperature = system_prompt, temperature
-        self.max_tokens, self.seed = max_tokens, seed
+        self.max_tokens, self.seed, self.token_parameter = max_tokens, seed, token_parameter
+        self.modalities, self.reasoning_effort = modalities, reasoning_effort
+        self.stream_usage = bool(stream_usage)
         self.timeout, self.calls_at_once = self._server.timeout, self._server.calls_at_once
         self.name = name or model.rstrip("/").rpartition("/")[2].replace(":", "-")
         if audio_in == "none":
@@ -88,6 +103,13 @@ class OpenAIChat:
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings that determine the reply, without the key."""
+        # Left out at their defaults, so that replies of earlier versions stay valid.
+        later = {
+            "token_parameter": (self.token_parameter, "max_tokens"),
+            "modalities": (self.modalities, "auto"),
+            "reasoning_effort": (self.reasoning_effort, None),
+            "stream_usage": (self.stream_usage, True),
+        }
         return {
             "model": self.model,
             "url": scrub(self.url),
@@ -99,6 +121,7 @@ class OpenAIChat:
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "seed": self.seed,
+            **{name: value for name, (value, default) in later.items() if value != default},
         }
 
     def fingerprint(self) -> str | None:
@@ -108,7 +131,7 @@ class OpenAIChat:
         It does not cover the weights: a hosted model may change behind its name.
         """
         try:
-            answer = self._server.get(f"{self.url}/models", headers=self._headers(), max_bytes=2**22)
+            answer = self._server.get(endpoint(self.url, "models"), headers=self._headers(), max_bytes=2**22)
             raise_for_status(answer, self.url)
             models = loads(answer.body)["data"]
             entry = next(model for model in models if model.get("id") == self.model)
@@ -171,7 +194,8 @@ class OpenAIChat:
             Unavailable, SystemFailure, UsageError: as `echat_eval.clients.http.raise_for_status`.
         """
         self.load()
-        body = dumps(self._body(self._messages(request))).encode()
+        body = self._body(self._messages(request))
+        url, options = endpoint(self.url, "chat/completions"), parameter_options("--set", body)
         size = self.size_of(request)
         async with (
             metered_call(self._account, size.upper_bound()) as call,
@@ -179,15 +203,27 @@ class OpenAIChat:
         ):
             begun = time.monotonic()
             async with self._server.post(
-                f"{self.url}/chat/completions", headers=self._headers(), content=body
+                url, headers=self._headers(), content=dumps(body).encode()
             ) as answer:
                 if answer.status != 200:
                     call.report_unbilled()
-                    raise_for_status(await read_body(answer), self.url)
-                collected = await collect(answer.chunks, streaming=self.stream, begun=begun)
+                    raise_for_status(await read_body(answer), url, options=options)
+                collected = await collect(
+                    answer.chunks,
+                    streaming=self.stream,
+                    begun=begun,
+                    place=without_query(url),
+                    options=options,
+                )
             call.report_usage(size.used(collected.usage))
+        text = scrub(collected.text or collected.transcript or collected.refusal)
+        if not text and not collected.pieces and collected.finish_reason in NOTHING_LEFT:
+            raise SystemFailure(
+                f"the answer has no text and no audio: {NOTHING_LEFT[collected.finish_reason]} "
+                f"(finish_reason {collected.finish_reason})"
+            )
         return Reply(
-            text=scrub(collected.text or collected.transcript) or None,
+            text=text or None,
             audio=self._audio(collected, request),
             think=scrub(collected.think) or None,
             first_audio_seconds=collected.first_audio_seconds,
@@ -197,18 +233,22 @@ class OpenAIChat:
 
     def _body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": self.stream}
-        body["modalities"] = ["text", "audio"] if self.audio_out else ["text"]
+        if self.modalities is not None:
+            body["modalities"] = ["text", "audio"] if self.audio_out else ["text"]
         if self.audio_out:
             body["audio"] = {
                 "voice": self.voice,
                 "format": "pcm16" if self.stream and self.url == OPENAI else "wav",
             }
-        if self.stream:
+        if self.stream and self.stream_usage:
             body["stream_options"] = {"include_usage": True}
-        for name in ("temperature", "max_tokens", "seed"):
-            if getattr(self, name) is not None:
-                body[name] = getattr(self, name)
-        return body
+        optional = {
+            "temperature": self.temperature,
+            self.token_parameter: self.max_tokens,
+            "seed": self.seed,
+            "reasoning_effort": self.reasoning_effort,
+        }
+        return body | {name: value for name, value in optional.items() if value is not None}
 
     def _messages(self, request: Request) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []

@@ -1,0 +1,309 @@
+"""Whose fault an error is, from what the server said: one table for systems and judges.
+
+A server says the same thing in a status, in the body of a 200, or in the middle of a stream. `fault_said`
+reads all three; docs/systems.md holds its table.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from echat_eval.errors import EChatError, ServerRefusal, SystemFailure, Unavailable, UsageError, scrub
+from echat_eval.io.jsonl import dumps, loads
+
+__all__ = ["fault_said", "retry_after", "shown"]
+
+#: Characters of a server's text in a message.
+MAX_SHOWN = 300
+#: Bytes of a body that are read for a message.
+MAX_READ = 20_000
+#: Statuses of a wrong address, key or account: the same for every row, if a second answer says so too.
+_REFUSED = frozenset({401, 402, 403, 404, 405, 407, 410})
+#: Words that servers use as a code, type or status of an error -> the HTTP status that they stand for.
+_WORDS = {
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "unauthorized": 401,
+    "billing_error": 402,
+    "payment_required": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "forbidden": 403,
+    "not_found": 404,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "deploymentnotfound": 404,
+    "request_timeout": 408,
+    "request_too_large": 413,
+    "too_many_requests": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limited": 429,
+    "resource_exhausted": 429,
+    "throttling": 429,
+    "throttlingexception": 429,
+    "internal": 500,
+    "unavailable": 503,
+    "service_unavailable": 503,
+    "service_unavailable_error": 503,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+    "overloaded": 529,
+    "overloaded_error": 529,
+    "server_is_overloaded": 529,
+    "engine_overloaded": 529,
+}
+#: An account without money; a quota that resets after a time is not meant.
+_EXHAUSTED = re.compile(
+    r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|billing_hard_limit|"
+    r"billing_not_active|out of (?:credits?|funds)|credit balance is too low|(?:quota|credits?) exhausted|"
+    r"payment required|requires more credits|arrearage|余额不足|欠费",
+    re.IGNORECASE,
+)
+_RESETS = re.compile(
+    r"per[_ ]?(?:second|minute|hour|day)|reset|(?:retry|try again) (?:in|after)|retrydelay", re.IGNORECASE
+)
+#: A busy server, under any status.
+_BUSY = re.compile(
+    r"over[- _]?load|rate[-_ ]?limit|too many (?:concurrent )?requests|throttl|server (?:is )?busy|限流|繁忙",
+    re.IGNORECASE,
+)
+#: A fault in passing, where the server names no status, or 500.
+_IN_PASSING = re.compile(
+    r"temporar|try again|retry your request|please retry|at capacity|no capacity|unavailable|timed? ?out|"
+    r"bad gateway|upstream|quota|starting up|still loading|loading model|connection (?:reset|refused|error)|"
+    r"server had an error while processing|稍后",
+    re.IGNORECASE,
+)
+#: The length of one request is the fault of that request, even where a parameter is named.
+_TOO_LONG = re.compile(r"context[_ ](?:length|window)|too long|input tokens|prompt is too", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"model\b.{0,80}(?:not found|not exist|unknown|not supported|not available|decommissioned)|"
+    r"(?:invalid|unknown|no such) model|model_not_found",
+    re.IGNORECASE,
+)
+_BAD_KEY = re.compile(
+    r"(?:invalid|incorrect|no|missing) api[-_ ]key|api[-_ ]key (?:is )?(?:not valid|invalid)", re.I
+)
+#: Other names of parameters.
+_ALIASES = {
+    "response_format": ("json_schema", "guided_json", "structured output", "json schema"),
+    "stream_options": ("include_usage",),
+    "audio": ("audio output", "output audio", "voice"),
+}
+#: Names that are ordinary words too: only in quotation marks, or as the error's own `param`.
+_ORDINARY = frozenset({"audio", "stream", "model", "messages", "voice"})
+_DELAY = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s|m)\b", re.IGNORECASE)
+
+
+def fault_said(
+    said: object,
+    *,
+    place: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    party: Literal["system", "instrument"] = "system",
+) -> EChatError:
+    """Return our error for an error that a server reported.
+
+    Args:
+        said: body of an answer (bytes or text), or the JSON object that reports the error.
+        place: address of the server, for the message.
+        status: HTTP status; None or 2xx: the error stands in a successful answer.
+        headers: of the answer, with lower-case names.
+        options: name of a parameter of the request -> the option that changes or omits it.
+        party: "instrument": a fault of the server itself is `Unavailable`, not `SystemFailure`.
+    """
+    value = _parsed(said)
+    inside = _status_inside(value)
+    succeeded = status is None or 200 <= status < 300
+    code = inside if (succeeded or status in (400, 500)) and inside is not None else status
+    code = None if code is not None and 200 <= code < 300 else code
+    words = " ".join(_strings(value))
+    text = f"{place}: " + (f"HTTP {status}" if not succeeded else "the server reported an error")
+    text += f": {shown(value)}" if shown(value) else ""
+    wait = retry_after(headers or {})
+    if wait is None:
+        wait = _delay(words)
+    resets = wait is not None or _RESETS.search(words) is not None
+    if "insufficient_quota" in words or (_EXHAUSTED.search(words) and (code == 402 or not resets)):
+        return UsageError(f"{text}; the account is used up: add credit, or set another key")
+    if (code is not None and _is_passing(code)) or _BUSY.search(words):
+        return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
+    if code is not None and 300 <= code < 400:
+        target = (headers or {}).get("location", "another address")
+        return UsageError(f"{place}: HTTP {code} redirects to {scrub(target)}; give that URL if you trust it")
+    if code in _REFUSED:
+        return ServerRefusal(f"{text}; {_advice(code, place)}")
+    if code == 413:
+        advice = "raise the server's limit of a request, or leave long samples out"
+        return ServerRefusal(f"{text}; {advice}", per_row=True)
+    if code in (None, 400, 422):
+        if _BAD_KEY.search(words):
+            return ServerRefusal(f"{text}; {_advice(401, place)}")
+        if _NO_MODEL.search(words):
+            return ServerRefusal(f"{text}; check the model's name")
+        if option := _option_named(value, words, options or {}):
+            return UsageError(f"{text}; set {option}")
+    if code in (None, 500) and _IN_PASSING.search(words):
+        return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
+    if party == "instrument":
+        return Unavailable(text, retry_after=wait, refused=not succeeded)
+    return SystemFailure(text)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a Retry-After header asks to wait, given as seconds or as a date.
+
+    >>> retry_after({"retry-after": "3"}), retry_after({}), retry_after({"retry-after": "soon"})
+    (3.0, None, None)
+    """
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        pass
+    else:
+        return max(0.0, seconds) if seconds < float("inf") else None
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def shown(said: object) -> str:
+    """Return what a server said as one line without secrets, at most `MAX_SHOWN` characters.
+
+    >>> shown({"error": {"message": "Provider returned error", "code": 429}})
+    'Provider returned error (429)'
+    """
+    value = _parsed(said)
+    if isinstance(value, str):
+        title = re.search(r"<title>(.*?)</title>", value, re.IGNORECASE | re.DOTALL)
+        text = title.group(1) if title and value.lstrip().startswith("<") else value
+    else:
+        text = _message(value)
+    line = " ".join(scrub(text).split())
+    return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"
+
+
+def _message(value: object) -> str:
+    error = value.get("error") or value if isinstance(value, Mapping) else value
+    if isinstance(error, str):
+        return error
+    if isinstance(error, Mapping) and isinstance(message := error.get("message"), str) and message:
+        facts = [error.get("code"), _raw(error)]
+        more = [str(fact) for fact in facts if isinstance(fact, str | int) and str(fact) not in message]
+        return message + (f" ({': '.join(more)})" if more else "")
+    try:
+        return dumps(error)
+    except (TypeError, ValueError):
+        return str(error)
+
+
+def _raw(error: Mapping[str, Any]) -> object:
+    """Return what the server behind a gateway said, as OpenRouter repeats it."""
+    metadata = error.get("metadata")
+    return metadata.get("raw") if isinstance(metadata, Mapping) else None
+
+
+def _parsed(said: object) -> object:
+    """Return the JSON value of a body, else its text."""
+    if isinstance(said, bytes | bytearray):
+        said = bytes(said[:MAX_READ]).decode("utf-8", "replace")
+    if not isinstance(said, str):
+        return said
+    try:
+        return loads(said)
+    except (ValueError, RecursionError):
+        return said
+
+
+def _status_inside(value: object) -> int | None:
+    """Return the HTTP status that an error object states as a number or by a word."""
+    error = value.get("error") or value if isinstance(value, Mapping) else value
+    if not isinstance(error, Mapping):
+        return None
+    names = ("code", "status", "status_code", "http_status", "http_code", "type")
+    stated = [error.get(name) for name in names]
+    if isinstance(value, Mapping) and error is not value:
+        stated += [value.get(name) for name in names]
+    for fact in stated:
+        if isinstance(fact, int) and not isinstance(fact, bool) and 400 <= fact < 600:
+            return fact
+        if isinstance(fact, str):
+            word = fact.strip().lower().replace(" ", "_").replace("-", "_")
+            if re.fullmatch(r"[45]\d\d", word):
+                return int(word)
+            if word in _WORDS:
+                return _WORDS[word]
+    return None
+
+
+def _is_passing(status: int) -> bool:
+    """Return whether a status is one of a busy or unreachable server, or of a gateway before it."""
+    return status in (408, 425, 429) or 500 < status < 600
+
+
+def _strings(value: object, depth: int = 8) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value[:MAX_READ]
+    elif isinstance(value, Mapping) and depth:
+        for name, part in value.items():
+            yield str(name)
+            yield from _strings(part, depth - 1)
+    elif isinstance(value, list | tuple) and depth:
+        for part in value:
+            yield from _strings(part, depth - 1)
+
+
+def _delay(words: str) -> float | None:
+    """Return the seconds that a message asks to wait."""
+    found = _DELAY.search(words)
+    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2].lower()] if found else None
+
+
+def _advice(code: int | None, place: str) -> str:
+    if code == 402:
+        return "the account must pay: add credit, or set another key"
+    if code in (404, 405) and not re.search(r"/v\d", place):
+        return "check the URL, the model's name and the key (a base URL usually ends in /v1)"
+    return "check the URL, the model's name and the key"
+
+
+def _option_named(value: object, words: str, options: Mapping[str, str]) -> str | None:
+    """Return the option of the parameter that an error names, if it is one that every request sends."""
+    if _TOO_LONG.search(words):
+        return None
+    params = set(_params(value))
+    named = [name for name in options if name in params] or [
+        name for name in options if any(_names(words, form) for form in (name, *_ALIASES.get(name, ())))
+    ]
+    return " and ".join(options[name] for name in named) or None
+
+
+def _names(words: str, name: str) -> bool:
+    mark = "['\"`“‘]" if name in _ORDINARY else ""
+    return re.search(rf"{mark}(?<!\w){re.escape(name)}(?!\w){mark}", words, re.IGNORECASE) is not None
+
+
+def _params(value: object, depth: int = 8) -> Iterator[str]:
+    """Yield the parameters that an error names in `param` (OpenAI) or `loc` (pydantic)."""
+    if isinstance(value, Mapping) and depth:
+        if isinstance(param := value.get("param"), str):
+            yield re.split(r"[.\[]", param)[0]
+        where = value.get("loc")
+        if isinstance(where, list | tuple):
+            names = [part for part in where if isinstance(part, str) and part != "body"]
+            yield from names[:1]
+        for part in value.values():
+            yield from _params(part, depth - 1)
+    elif isinstance(value, list | tuple) and depth:
+        for part in value:
+            yield from _params(part, depth - 1)
