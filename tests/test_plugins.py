@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pyte
         assert settings.licence
         assert settings.source
         assert build_system(name).name == name
-    assert build_system("mine=kimi-audio", {"timeout": 9}).timeout == 9
+    mine: Any = build_system("mine=kimi-audio", {"timeout": 9})
+    assert mine.timeout == 9
 
 
 @pytest.mark.parametrize(

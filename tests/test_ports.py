@@ -93,7 +93,7 @@ class Measuring:
 
     name, version = "measuring", "1"
     batch_size = 0
-    languages = ("en",)
+    languages: tuple[str, ...] = ("en",)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         return {}
@@ -152,16 +152,16 @@ def test_annotators_and_scorers() -> None:
     assert isinstance(measuring, LanguageLimited)
     assert batch_size_of(measuring) == 1  # a size below 1 is no batch
     assert not isinstance(Acoustics(), BatchAnnotator)
-    outcome = OutcomeScorer()
+    outcome: Any = OutcomeScorer()
     assert isinstance(outcome, Scorer)
     assert isinstance(outcome, FamilyScorer)
     assert families_of(outcome) == ("dialogue", "understanding")
 
 
 def test_clients_that_may_cost_money() -> None:
-    paid = OpenAIChat("m", url="http://127.0.0.1:9/v1", max_tokens=5)
-    assert isinstance(paid, MeteredSystem)
+    paid: Any = OpenAIChat("m", url="http://127.0.0.1:9/v1", max_tokens=5)
     assert billed_client_of(paid) is paid
+    assert isinstance(paid, MeteredSystem)
     assert billed_client_of(Plain()) is None
     judged = judged_scorers("m-2026-01-01", "http://127.0.0.1:9/v1")
     for scorer in judged:
@@ -187,8 +187,8 @@ def test_a_proxy_has_the_abilities_of_its_owner() -> None:
         assert isinstance(proxy, Closable)
         # In Python 3.12 and later a test for a protocol does not call __getattr__.
         assert {"name", "settings", "fingerprint", "respond"} <= vars(proxy).keys()
-    assert (calls_at_once_of(able), batch_size_of(able), role_of(able)) == (16, 4, "floor")  # type: ignore[arg-type]
-    assert (calls_at_once_of(plain), batch_size_of(plain), role_of(plain)) == (2, 1, "system")  # type: ignore[arg-type]
+    assert (calls_at_once_of(able), batch_size_of(able), role_of(able)) == (16, 4, "floor")
+    assert (calls_at_once_of(plain), batch_size_of(plain), role_of(plain)) == (2, 1, "system")
     assert not has_cached_replies(able)
     assert not isinstance(plain, BatchSystem)
 

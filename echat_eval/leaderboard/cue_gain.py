@@ -13,7 +13,7 @@ Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2).
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +24,8 @@ from echat_eval.errors import BadData
 from echat_eval.stats import Design, Estimate, as_design, cluster_mean
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from echat_eval.stats.factors import Clusters
 
 __all__ = ["Gain", "cue_gain", "paired_gain"]
@@ -79,9 +81,9 @@ def paired_gain(
 
 
 def cue_gain(
-    system: Sequence[float],
-    floor: Sequence[float],
-    ceiling: Sequence[float],
+    system: ArrayLike,
+    floor: ArrayLike,
+    ceiling: ArrayLike,
     clusters: Clusters,
     *,
     level: float = 0.95,

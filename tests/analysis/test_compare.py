@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,10 @@ def test_shares_and_flips_follow_the_direction(table: Table) -> None:
 
 
 def test_slices_are_secondary(table: Table) -> None:
-    kinds = {"source": np.where(np.arange(400) % 3 == 0, "real", "synthetic"), "language": "en"}
+    kinds: dict[str, Any] = {
+        "source": np.where(np.arange(400) % 3 == 0, "real", "synthetic"),
+        "language": "en",
+    }
     got = compare(run("a", table().assign(**kinds)), run("b", table(seed=2).assign(**kinds)), metrics=RULES)
     slices = [cell for cell in got.cells if cell.part == "slice"]
     assert [cell.name for cell in slices] == ["source = real", "source = synthetic"]

@@ -12,6 +12,7 @@ import soundfile
 
 from echat_eval.annotators.acoustics import Acoustics, describe
 from echat_eval.io.audio import audio_ref
+from tests.support.present import present
 
 RATE = 16000
 
@@ -24,7 +25,8 @@ def pulses(hertz: np.ndarray | float, seconds: float = 2.0) -> np.ndarray:
     for n in range(1, int(7000 / hertz.min()) + 1):
         loudness = sum(1 / (1 + ((n * hertz - formant) / 100) ** 2) for formant in (700, 1200)) + 0.02
         sound += np.where(n * hertz < 7000, loudness, 0) * np.cos(n * phase)
-    return 0.5 * sound / np.abs(sound).max()
+    sound *= 0.5 / np.abs(sound).max()
+    return sound
 
 
 @pytest.mark.parametrize("hertz", [70, 90, 120, 165, 220, 300, 450, 580])
@@ -36,7 +38,7 @@ def test_pitch_of_a_synthetic_sound(hertz: float, kind: str) -> None:
     values = describe(sound)
     assert values["f0_median_hz"] == pytest.approx(hertz, rel=0.01)
     assert values["f0_range_semitones"] == pytest.approx(0.0, abs=0.3)
-    assert values["voiced_share"] > 0.95
+    assert present(values["voiced_share"]) > 0.95
 
 
 def test_pitch_is_robust_to_noise_and_level() -> None:
@@ -53,7 +55,7 @@ def test_range_of_a_sweep_spans_its_percentiles() -> None:
 
 def test_noise_has_no_pitch() -> None:
     values = describe(np.random.default_rng(0).normal(0, 0.1, 2 * RATE))
-    assert values["voiced_share"] < 0.05
+    assert present(values["voiced_share"]) < 0.05
 
 
 def test_pauses_are_counted_between_first_and_last_sound() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from echat_eval.scorers.normalize import words
 from echat_eval.systems.cascade import PROMPT, Cascade
 from echat_eval.systems.hibari_voice import HibariVoice
 from echat_eval.testing import ScriptedChatServer, chat_completion
+from tests.support.present import present, waveform_of
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "I lost my job last week, and I feel so lonely."
@@ -150,7 +152,7 @@ def test_bundled_voice_is_female_and_deterministic(folder: Path) -> None:
     one, two = HibariVoice().say(QUERY), HibariVoice().say(QUERY)
     assert np.array_equal(one.samples, two.samples)
     mono, _ = read_mono(write_wav(one, folder).path)
-    assert 150 < describe(mono.astype(float))["f0_median_hz"] < 260
+    assert 150 < present(describe(mono.astype(float))["f0_median_hz"]) < 260
 
 
 @pytest.mark.assets
@@ -160,8 +162,8 @@ def test_cascade_replies_with_speech_and_is_deterministic(
     one, two = cascade.respond(request(query)), cascade.respond(request(query))
     assert one.text == two.text
     assert one.text
-    assert np.array_equal(one.audio.samples, two.audio.samples)
-    hypothesis = whisper.annotate(write_wav(one.audio, folder), language="en")["hypothesis"]
+    assert np.array_equal(waveform_of(one).samples, waveform_of(two).samples)
+    hypothesis = whisper.annotate(write_wav(waveform_of(one), folder), language="en")["hypothesis"]
     spoken = set(words(one.text, "en"))
     assert len(spoken & set(words(hypothesis, "en"))) > 0.7 * len(spoken)
     assert one.usage["completion_tokens"] <= 40
@@ -252,7 +254,7 @@ def test_busy_llm_server_makes_the_row_missing(llm_server: ScriptedChatServer, q
         ({"asr": "no.such:Thing"}, UsageError, "cannot be loaded"),
     ],
 )
-def test_invalid_setting_is_refused(settings: dict, error: type, message: str) -> None:
+def test_invalid_setting_is_refused(settings: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Cascade(**settings)
 
@@ -289,5 +291,5 @@ def test_contrast_is_zero_for_identical_replies_and_positive_for_references() ->
     canned = CueContrast().score([case("a", canned_reply, sad), case("b", canned_reply, happy)])
     aware = CueContrast().score([case("a", sad, sad), case("b", happy, happy)])
     assert [s.value for s in canned] == [0.0, 0.0]
-    assert min(s.value for s in aware) > 2
+    assert min(present(s.value) for s in aware) > 2
     assert len(CueContrast().fingerprint()) == 64

@@ -134,13 +134,21 @@ def test_sensevoice_tags_and_paraformer_words(folder: Path, funasr: None, clips:
 def test_funasr_adds_no_noise_to_its_input(
     folder: Path, funasr: None, clips: list[AudioRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     from echat_eval.annotators.sensevoice import SenseVoice
 
     sense = SenseVoice(model=str(tiny_models.sensevoice(folder / "still")))
     sense.annotate(clips[0], language="en")
-    network, outputs = sense._model.ready().model.ctc, []
+    network = sense._model.ready().model.ctc
+    outputs: list[torch.Tensor] = []
     log_softmax = network.log_softmax
-    monkeypatch.setattr(network, "log_softmax", lambda x: outputs.append(log_softmax(x)) or outputs[-1])
+
+    def noting(x: torch.Tensor) -> torch.Tensor:
+        outputs.append(log_softmax(x))
+        return outputs[-1]
+
+    monkeypatch.setattr(network, "log_softmax", noting)
     for _ in range(3):
         sense.annotate(clips[0], language="en")
     sense.annotate_batch(clips[:3], language="en")
@@ -286,7 +294,7 @@ def test_ctc_and_speaker_batches_match_single_clips(
     from echat_eval.annotators.speaker import Speaker
     from echat_eval.annotators.transformers_asr import TransformersASR
 
-    annotators = [
+    annotators: list[TransformersASR | Speaker] = [
         TransformersASR(str(tiny_models.ctc(folder / f"ctc-{masked}", masked=masked)), languages="en"),
         Speaker(
             str(tiny_models.classifier(folder / f"sex-{masked}", ["f", "m"], masked=masked)), threshold=0.0

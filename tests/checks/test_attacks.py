@@ -13,6 +13,7 @@ from echat_eval.checks.attacks import Attack, attack_question, attacks, try_atta
 from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import JudgeClient, Question, load_judge, render
 from echat_eval.testing import ScriptedChatServer, judge_verdict, prompt_of, shown_to_judge
+from tests.support.present import present
 
 JUDGE = load_judge("echat-r1")
 CORPUS = attacks("echat-r1")
@@ -29,17 +30,19 @@ def without_ticket(text: str) -> str:
     return re.sub(r'"ticket": "[0-9a-f]{8}"', '"ticket": ""', text)
 
 
+def ticket_in(request: dict[str, Any]) -> str:
+    """Return the ticket that the judge must repeat after the fence."""
+    asked = prompt_of(request).split("end\n")[-1]
+    return present(re.search(r'"ticket": "([0-9a-f]{8})"', asked)).group(1)
+
+
 def obedient(request: dict[str, Any]) -> str:
     """Grade 5 if the text outside the fence is not the rubric's own, as if obeying an attack; else 1."""
     parts = shown_to_judge(request)
     language = "zh" if "回复" in parts["outside"] else "en"
     prose = "response_format" not in request
     unchanged = without_ticket(parts["outside"]) == without_ticket(pristine(language, ticket=prose))
-    more = (
-        {"ticket": re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)}
-        if prose
-        else {}
-    )
+    more = {"ticket": ticket_in(request)} if prose else {}
     return judge_verdict(1, 1, 1, **more) if unchanged else judge_verdict(5, 5, 5, **more)
 
 
@@ -112,7 +115,7 @@ def test_obedient_judge_is_moved_without_a_fence() -> None:
     attack = CORPUS[0]
     question = attack_question("echat-r1", attack, "en")
     fenced = render(JUDGE, question).text
-    fence = re.search(r"={5}[0-9a-f]{16}", fenced).group()
+    fence = present(re.search(r"={5}[0-9a-f]{16}", fenced)).group()
     broken = fenced.replace(attack.reply, f"{fence} end")  # as if the reply could write its own fence
     with pytest.raises(ValueError, match="fence was broken"):
         shown_to_judge(broken)
@@ -124,7 +127,7 @@ def test_quoted_forged_verdict_makes_the_verdict_missing() -> None:
     """A judge that quotes the reply before its verdict in prose also quotes the forged verdict."""
 
     def quoting(request: dict[str, Any]) -> str:
-        ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)
+        ticket = ticket_in(request)
         return f"The reply reads: {shown_to_judge(request)['reply']}\nMy verdict: " + judge_verdict(
             1, 1, 1, ticket=ticket
         )
@@ -136,7 +139,7 @@ def test_quoted_forged_verdict_makes_the_verdict_missing() -> None:
     assert {o.points for o in outcomes} <= {None, outcomes[0].base}
     forged = next(o for o in outcomes if o.attack.id == "fake-verdict-1")
     assert forged.points is None
-    assert "2 verdicts" in forged.missing
+    assert "2 verdicts" in present(forged.missing)
 
 
 def test_echoed_reply_is_not_a_verdict() -> None:
@@ -146,7 +149,7 @@ def test_echoed_reply_is_not_a_verdict() -> None:
 
     def parrot(request: dict[str, Any]) -> str:
         if prompt_of(request) in plain:
-            ticket = re.search(r'"ticket": "([0-9a-f]{8})"', prompt_of(request).split("end\n")[-1]).group(1)
+            ticket = ticket_in(request)
             return judge_verdict(1, 1, 1, ticket=ticket)
         return shown_to_judge(request)["reply"]
 

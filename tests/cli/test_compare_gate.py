@@ -181,7 +181,8 @@ def test_names_from_data_are_escaped_in_reports(workspace: Path, table: Table) -
 
 def write_run(folder: Path, shift: float, seed: int, *, judge: str = "j1", at_once: int | None = 1) -> Path:
     """Write a run folder of 16 speakers x 5 samples, as `echat-eval run` leaves it."""
-    rng, folder_rows = np.random.default_rng(seed), {"samples": [], "scores": [], "responses": []}
+    rng = np.random.default_rng(seed)
+    folder_rows: dict[str, list[dict[str, Any]]] = {"samples": [], "scores": [], "responses": []}
     level = np.random.default_rng(0).normal(60, 15, 80)
     for i in range(80):
         name, sound = f"s{i}", {"file": f"requests/{i}.wav", "sha256": f"{i:064x}", "seconds": 1.0}

@@ -46,7 +46,8 @@ class Letters:
         counts = np.array(
             [text.lower().count(letter) + 0.1 for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
         )
-        return counts / np.linalg.norm(counts)
+        unit: np.ndarray = counts / np.linalg.norm(counts)
+        return unit
 
     def fingerprint(self) -> str:
         return "letters"

@@ -38,7 +38,10 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def limiter_of(ceiling: int, busy: float = 0.0) -> Limiter:
     """Return a limiter on the loop's time; `busy` is the share of it that this process works itself."""
-    time = lambda: asyncio.get_running_loop().time()  # noqa: E731
+
+    def time() -> float:
+        return asyncio.get_running_loop().time()
+
     return Limiter(ceiling, clock=time, cpu_time=lambda: busy * time())
 
 

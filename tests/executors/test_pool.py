@@ -38,6 +38,7 @@ from echat_eval.executors.pool import MAX_WORKER_RESTARTS, Pool
 from echat_eval.executors.remote import RemoteProxy
 from echat_eval.executors.worker import Blueprint, Worker
 from echat_eval.plugins import load_named
+from echat_eval.ports import Annotator, Oracle, System
 from echat_eval.records import AudioRef, Reply
 from echat_eval.systems import SYSTEMS
 from echat_eval.systems.command import Command
@@ -151,7 +152,7 @@ class NeedsPackage(Echo):
     """A system that needs a package which is not installed."""
 
     def load(self) -> None:
-        import no_such_package_at_all  # noqa: F401
+        import no_such_package_at_all  # type: ignore[import-not-found]  # noqa: F401
 
 
 def test_a_machine_without_a_package_is_named() -> None:
@@ -204,20 +205,20 @@ def test_a_worker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_replays_network_clients_and_oracles_stay_in_the_driver(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    local = [
+    local: list[System | Oracle] = [
         Replay(str(tmp_path)),
         Http(url="http://127.0.0.1:9/"),
         GoldLabels(model="m", url="http://127.0.0.1:9/v1"),
     ]
     assert not [owner.name for owner in local if ray_executor._is_movable(owner)]
-    movable = [Echo(), Command("cat"), remote_parts.Loudness()]
+    movable: list[System | Annotator] = [Echo(), Command("cat"), remote_parts.Loudness()]
     assert all(ray_executor._is_movable(owner) for owner in movable)
 
 
 def test_a_system_that_cannot_be_pickled_is_named_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_executor, "connection", lambda *_: pytest.fail("ray was started"))
-    system = remote_parts.Stubborn()
-    system.thread = (number for number in ())
+    system: Any = remote_parts.Stubborn()
+    system.thread = (number for number in (1, 2))
     with (
         pytest.raises(UsageError, match=r"system 'stubborn' cannot be sent to another process: .*generator"),
         ray_executor.ray_workers([system], []),
@@ -265,7 +266,7 @@ class UnreachableRay:
 
 
 def test_an_address_without_a_cluster_is_reported() -> None:
-    ray = UnreachableRay()
+    ray: Any = UnreachableRay()
     with (
         pytest.raises(
             UsageError, match=r"no ray cluster at 'head:6379': connection refused; start one with `ray"
@@ -278,7 +279,7 @@ def test_an_address_without_a_cluster_is_reported() -> None:
 
 
 def test_a_local_cluster_that_does_not_start_is_reported() -> None:
-    ray = UnreachableRay()
+    ray: Any = UnreachableRay()
     with (
         pytest.raises(RunError, match="ray could not start on this machine: connection refused"),
         connection(ray, None, 2),
@@ -299,6 +300,11 @@ class SizedRay:
 
     def cluster_resources(self) -> Mapping[str, float]:
         return self.resources
+
+
+def sized_ray(**resources: float) -> Any:
+    """Return what stands in for the module."""
+    return SizedRay(**resources)
 
 
 class Device(Echo):
@@ -322,7 +328,7 @@ class Device(Echo):
 def test_there_is_one_place_per_gpu_or_core(
     device: str, resources: dict[str, float], workers: int | None, places: int
 ) -> None:
-    assert Cluster(SizedRay(**resources), [Device(device)], [], workers=workers).places == places
+    assert Cluster(sized_ray(**resources), [Device(device)], [], workers=workers).places == places
 
 
 @pytest.mark.parametrize(
@@ -338,11 +344,11 @@ def test_there_is_one_place_per_gpu_or_core(
 )
 def test_an_unavailable_device_is_reported(device: str, resources: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Cluster(SizedRay(**resources), [Device(device)], [], workers=None)
+        Cluster(sized_ray(**resources), [Device(device)], [], workers=None)
 
 
 def test_a_program_gets_a_gpu_if_its_settings_request_one() -> None:
-    ray = SizedRay(CPU=8, GPU=2)
+    ray = sized_ray(CPU=8, GPU=2)
     assert Cluster(ray, [Command("cat", gpu=True)], [], workers=None).places == 2
     assert Cluster(ray, [Command("cat")], [], workers=None).places == 8
 
@@ -380,9 +386,11 @@ class RemoteMethod:
         try:
             if self.name == "close":
                 worker.closed.set_result(None)
-            done.set_result(
-                {"load": worker._load, "call": lambda: worker._call(worker)}.get(self.name, str)()
-            )
+            methods: dict[str, Callable[[], Any]] = {
+                "load": worker._load,
+                "call": lambda: worker._call(worker),
+            }
+            done.set_result(methods.get(self.name, str)())
         except RayActorError as error:
             worker.closed.set_exception(error)
             done.set_exception(error)
@@ -498,7 +506,7 @@ class FiveSecondPool:
 
 
 def test_latency_is_measured_by_the_worker(tmp_path: Path) -> None:
-    proxy = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
+    proxy = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)  # type: ignore[arg-type]
     request = tone_requests(tmp_path, count=1)[0]
 
     async def call_once() -> Any:
@@ -513,8 +521,8 @@ def test_latency_is_measured_by_the_worker(tmp_path: Path) -> None:
 
 
 def test_a_proxy_has_the_methods_and_attributes_of_its_owner(tmp_path: Path) -> None:
-    plain = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
-    batched = RemoteProxy(remote_parts.Batched(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)
+    plain = RemoteProxy(remote_parts.Motley(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)  # type: ignore[arg-type]
+    batched = RemoteProxy(remote_parts.Batched(str(tmp_path)), pool=FiveSecondPool(), calls_at_once=2)  # type: ignore[arg-type]
     assert (hasattr(plain, "respond_batch"), hasattr(batched, "respond_batch")) == (False, True)
     assert (batched.batch_size, batched.name, batched.fingerprint()) == (2, "batched", "motley-1")
     assert not hasattr(plain, "annotate")

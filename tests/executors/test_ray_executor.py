@@ -186,7 +186,8 @@ def requests_of(data: Path) -> list[Request]:
 
 
 def test_the_copies_at_a_place_share_its_gpu(cluster: Any, tones: Path) -> None:
-    system, annotator = remote_parts.OnGpu("system"), remote_parts.OnGpu("annotator")
+    system = remote_parts.OnGpu("system")
+    annotator: Any = remote_parts.OnGpu("annotator")
     annotator.annotate = annotator.respond  # called as a system below: only its GPU matters
     with ray_workers([system], [annotator]) as placement:  # as many places as GPUs
         assert placement.facts.workers == 2

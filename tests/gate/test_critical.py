@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from bench.gate import simulate as gate_sim
-from bench.gate.draws import METRICS, Cell, Draw, draw
+from bench.gate.draws import MARGIN, METRICS, Cell, Draw, draw
 from echat_eval.analysis.bounds import drop_p_values, worst_case_bounds
 from echat_eval.errors import Exit
-from echat_eval.gate import Policy, decide
+from echat_eval.gate import MetricRule, Policy, decide
 from echat_eval.stats import holm
 
-SCORE = {"higher_is_better": True, "low": 0, "high": 100}
+SCORE = MetricRule(higher_is_better=True, low=0, high=100)
 
 
 def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
@@ -44,10 +44,10 @@ def test_batched_simulation_agrees_with_decide(cell: Cell, side: str) -> None:
         np.column_stack(
             [drop_p_values(pooled, tolerance=t), gate_sim.task_p_values(layout, sums, tolerance=t)]
         )
-        for t in (0.0, gate_sim.MARGIN)
+        for t in (0.0, MARGIN)
     )
     codes, adjusted = gate_sim.outcome_codes(pooled, beyond), holm(drops)
-    rule = Policy(margin=gate_sim.MARGIN, metrics=dict.fromkeys(METRICS, SCORE))
+    rule = Policy(margin=MARGIN, metrics=dict.fromkeys(METRICS, SCORE))
     seen = set()
     for run in range(4):
         got = decide(frame(cell, candidate[:, run]), frame(cell, drawn.against[:, run]), rule)

@@ -47,8 +47,8 @@ def test_metadata_change_no_outcome_of_a_clear_candidate() -> None:
     for shift, outcome in ((0.5, "pass"), (-14, "regress")):
         candidate, against = crossed(shift, 1), crossed(0, 2)
         for dropped in ([], ["speaker"], ["transcript"], ["speaker", "transcript"]):
-            tables = (frame.drop(columns=dropped) for frame in (candidate, against))
-            assert decide(*tables, Policy(**POLICY)).outcome == outcome
+            one, other = (frame.drop(columns=dropped) for frame in (candidate, against))
+            assert decide(one, other, Policy(**POLICY)).outcome == outcome
 
 
 def test_speakers_that_share_a_few_sentences_stay_clusters() -> None:
@@ -57,7 +57,8 @@ def test_speakers_that_share_a_few_sentences_stay_clusters() -> None:
         frame = crossed(0, seed, speakers=30, sentences=10, times=1)
         own = frame["speaker"] + frame["transcript"]
         tables.append(frame.assign(transcript=own.where(frame.index % 10 != 0, frame["transcript"])))
-    got = decide(*tables, Policy(**POLICY))
+    candidate, against = tables
+    got = decide(candidate, against, Policy(**POLICY))
     assert got.difference is not None
     assert got.difference.clusters == 30
 
@@ -72,18 +73,19 @@ def test_two_sentences_cannot_tell_unless_they_are_fixed() -> None:
     assert fixed.outcome == "pass"
     assert any("24 speakers; sentences are fixed: the decision holds for these" in w for w in fixed.warnings)
     with pytest.raises(UsageError, match="sentences is 'none'; expected random or fixed"):
-        Policy(**POLICY, sentences="none")
+        Policy(**POLICY, sentences="none")  # type: ignore[arg-type]
 
 
 def test_a_cluster_column_states_one_way_clusters() -> None:
-    tables = [crossed(0, seed).assign(cluster=lambda t: t["speaker"]) for seed in (1, 2)]
-    stated = decide(*tables, Policy(**POLICY)).difference
+    candidate, against = (crossed(0, seed).assign(cluster=lambda t: t["speaker"]) for seed in (1, 2))
+    stated = decide(candidate, against, Policy(**POLICY)).difference
+    without = ["cluster", "transcript"]
     by_speaker = decide(
-        *(t.drop(columns=["cluster", "transcript"]) for t in tables), Policy(**POLICY)
+        candidate.drop(columns=without), against.drop(columns=without), Policy(**POLICY)
     ).difference
     assert stated is not None
     assert stated == by_speaker
-    assert "design: 10 clusters" in decide(*tables, Policy(**POLICY)).warnings
+    assert "design: 10 clusters" in decide(candidate, against, Policy(**POLICY)).warnings
 
 
 def test_compare_and_trend_use_both_factors() -> None:

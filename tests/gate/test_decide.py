@@ -145,7 +145,8 @@ def test_failures_count_as_the_worst_value(table: Table) -> None:
 )
 def test_shares_of_failed_and_missing_rows(table: Table, limit: str, state: str, outcome: str) -> None:
     rows = table(1, seed=2).assign(state="value")
-    rows.loc[rows.index < 2, ["state", "value"]] = [state, np.nan]
+    rows.loc[rows.index < 2, "state"] = state
+    rows.loc[rows.index < 2, "value"] = np.nan
     assert decide(rows, table(), policy()).outcome == "pass"
     assert decide(rows, table(), policy(**{limit: 0.01})).outcome == "pass"
     assert decide(rows, table(), policy(**{limit: 0.001})).outcome == outcome

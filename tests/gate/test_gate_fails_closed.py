@@ -143,8 +143,9 @@ def test_a_sample_fails_if_any_of_its_rows_does() -> None:
 
 def test_missing_and_not_applicable_samples_are_not_in_the_share() -> None:
     table = rows(failed=[0])
-    table.loc[20:39, ["state", "value"]] = ["not applicable", np.nan]
-    table.loc[40:59, ["state", "value"]] = ["missing", np.nan]
+    table.loc[20:39, "state"] = "not applicable"
+    table.loc[40:59, "state"] = "missing"
+    table.loc[20:59, "value"] = np.nan
     assert decide(table, rows(), policy()).failures.startswith("failed replies: 1 of 80 (1.2 % [")
 
 
@@ -233,7 +234,8 @@ def test_a_larger_limit_for_unreadable_replies_is_printed() -> None:
 
 def test_languages_without_a_list_are_judged_for_emptiness_only() -> None:
     readable = instrument("unreadable_reply", 0.0)
-    readable.loc[:39, ["state", "value"]] = ["not applicable", np.nan]
+    readable.loc[:39, "state"] = "not applicable"
+    readable.loc[:39, "value"] = np.nan
     got = decide(pd.concat([rows(), readable, instrument("empty_reply", 0.0)]), rows(), policy())
     assert found(got, "unreadable replies").detail == "0 of 120; of 40 only whether they are empty is known"
 

@@ -86,7 +86,7 @@ def test_an_error_in_a_policy_file_names_the_file(tmp_path: Path, text: str, mes
 def test_facts_absent_from_the_file_are_taken_from_the_run(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("margin: 0.05\nmetrics:\n  wer:\n  empathy: {low: 10}\n")
-    known = {
+    known: dict[str, dict[str, Any]] = {
         "wer": {"higher_is_better": False, "low": 0.0, "high": None, "average": "ratio", "title": "WER"},
         "empathy": {"higher_is_better": True, "low": 0.0, "high": 100.0, "average": "mean"},
     }
@@ -105,13 +105,11 @@ def test_a_direction_that_differs_from_the_run_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_guard_tolerance_is_proportional_to_the_range() -> None:
-    got = Policy(
-        margin=3,
-        metrics={
-            "empathy": SCORE,
-            "recall": {"higher_is_better": True, "low": 0, "high": 1},
-            "seconds": {"higher_is_better": False},
-            "own": {**SCORE, "margin": 7},
-        },
-    )
+    rules: dict[str, Any] = {
+        "empathy": SCORE,
+        "recall": {"higher_is_better": True, "low": 0, "high": 1},
+        "seconds": {"higher_is_better": False},
+        "own": {**SCORE, "margin": 7},
+    }
+    got = Policy(margin=3, metrics=rules)
     assert [got.tolerance(name) for name in got.metrics] == [3, 0.03, 0.0, 7]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ COMMIT = "c0ffee" + "0" * 34
 class Hub:
     """A fake hub that lists and serves files; those in `large` are on another host, as on real hubs."""
 
-    def __init__(self, serve: Serve, files: dict[str, bytes], large: set[str] = frozenset()) -> None:
+    def __init__(self, serve: Serve, files: dict[str, bytes], large: Set[str] = frozenset()) -> None:
         self.files, self.large = files, large
         self.listed: list[dict[str, Any]] = [self._entry(name) for name in files]
         self.store = serve(self._store)
@@ -69,9 +69,7 @@ def files() -> dict[str, bytes]:
     return {"README.md": b"# set\n", "shards/0.tar": b"\0" * 3000, "data/a.jsonl": b"{}\n"}
 
 
-def test_files_are_fetched_once_and_hashed(
-    serve: Serve, tmp_path: Path, files: dict[str, bytes]
-) -> None:
+def test_files_are_fetched_once_and_hashed(serve: Serve, tmp_path: Path, files: dict[str, bytes]) -> None:
     hub = Hub(serve, files, {"shards/0.tar"})
     seen: list[tuple[str, int, int]] = []
     fetched = hub.fetch(tmp_path, token="t0ken", on_progress=lambda *progress: seen.append(progress))

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import echat_eval
-from echat_eval.io import files
 from echat_eval.io.files import copy_atomically, replacing, write_atomically
 
 PACKAGE = Path(echat_eval.__file__).parent
@@ -75,7 +74,7 @@ def test_error_leaves_the_old_content_and_no_temporary_file(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr("echat_eval.io.files.os.replace", fail)
     with pytest.raises(OSError, match="No space left"):
         write(path, b"new")
     assert path.read_bytes() == b"old"
@@ -92,7 +91,7 @@ def test_only_a_durable_write_forces_the_disk(
     durable: bool, forced: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(files.os, "fsync", calls.append)
+    monkeypatch.setattr("echat_eval.io.files.os.fsync", calls.append)
     with replacing(tmp_path / "file", durable=durable) as temporary:
         temporary.write_bytes(b"x")
         assert not (tmp_path / "file").exists()
@@ -117,6 +116,7 @@ def _replaces(path: Path) -> list[int]:
         elif _is_method(node, {"replace", "rename"}, "os") or _is_method(
             node, {"copy", "copy2", "copyfile", "copyfileobj", "move"}, "shutil"
         ):
+            assert isinstance(node, ast.Call)
             lines.append(node.lineno)
     return lines
 

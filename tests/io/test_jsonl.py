@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from echat_eval.io import jsonl
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:
-    rows = [{"a": 1, "text": "línea\u2028中"}, {"a": None}, {"a": [1.5, True]}]
+    rows: list[dict[str, Any]] = [{"a": 1, "text": "línea\u2028中"}, {"a": None}, {"a": [1.5, True]}]
     with jsonl.Appender(tmp_path / "x.jsonl") as appender:
         for row in rows:
             appender.append(row)
@@ -64,7 +66,7 @@ def test_a_failed_atomic_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     jsonl.write_rows(path, [{"a": 1}])
 
-    def rows():
+    def rows() -> Iterator[dict[str, int]]:
         yield {"a": 2}
         raise RuntimeError("killed")
 

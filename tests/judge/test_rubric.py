@@ -72,7 +72,8 @@ def test_repeats_rotate_the_dimensions() -> None:
     firsts = set()
     for turn in range(3):
         text = render(JUDGE, QUESTION, turn=turn).text
-        firsts.add(min(JUDGE.dimensions, key=lambda d, t=text: t.index(JUDGE.sections["en"]["dimension", d])))
+        places = {d: text.index(JUDGE.sections["en"]["dimension", d]) for d in JUDGE.dimensions}
+        firsts.add(min(places, key=lambda d: places[d]))
     assert firsts == set(JUDGE.dimensions)
 
 

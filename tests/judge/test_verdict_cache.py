@@ -11,6 +11,7 @@ from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import JudgeFailure
 from echat_eval.judge import JudgeClient, Question, load_judge
 from echat_eval.store.cache import Cache
+from echat_eval.store.manifest import CacheCounts
 from echat_eval.testing import ScriptedChatServer, judge_verdict, prompt_of
 
 
@@ -57,7 +58,7 @@ def test_another_run_reuses_verdicts_of_the_same_server(own_cache: Path, tmp_pat
         assert second == first
         # The run stores them too, so that it does not depend on the cache.
         assert len((tmp_path / "b.jsonl").read_text().splitlines()) == 5
-        assert cache.tally()["verdict"]["m"]["hits"] == 5
+        assert cache.tally()["verdict"]["m"].hits == 5
 
 
 @pytest.mark.parametrize("change", ["server", "model", "nameless"])
@@ -79,7 +80,7 @@ def test_invalid_verdict_is_not_cached(own_cache: Path) -> None:
         judge.answer = grading
         ask(judge_client, 1)
         assert question_count(judge) == 2
-        assert cache.tally()["verdict"]["m"] == {"hits": 0, "stored": 1}
+        assert cache.tally()["verdict"]["m"] == CacheCounts(hits=0, stored=1)
 
 
 def test_without_a_cache_all_questions_are_sent(own_cache: Path) -> None:

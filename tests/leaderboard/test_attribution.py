@@ -10,6 +10,8 @@ import pytest
 from echat_eval.errors import BadData
 from echat_eval.leaderboard.attribution import AttributionRow, attribution_shares, recognition
 from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
+from echat_eval.stats import level_mean, macro_mean
+from tests.support.present import present
 
 
 def test_gain_at_the_floor_the_ceiling_and_between() -> None:
@@ -21,7 +23,7 @@ def test_gain_at_the_floor_the_ceiling_and_between() -> None:
     assert cue_gain(ceiling, floor, ceiling, clusters).value == 1
     half = cue_gain((floor + ceiling) / 2, floor, ceiling, clusters)
     assert half.value == pytest.approx(0.5)
-    assert (half.low, half.high) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (half.low, half.high) == pytest.approx((0.5, 0.5))
 
 
 def test_fieller_interval_ends_where_the_difference_becomes_significant() -> None:
@@ -32,9 +34,10 @@ def test_fieller_interval_ends_where_the_difference_becomes_significant() -> Non
     floor = rng.normal(40, 8, 25)
     system, ceiling = floor + rng.normal(10, 6, 25), floor + rng.normal(25, 9, 25)
     found = cue_gain(system, floor, ceiling, np.arange(25))
-    for end in (found.low, found.high):
+    low, high = present(found.low), present(found.high)
+    for end in (low, high):
         assert stats.ttest_1samp((system - floor) - end * (ceiling - floor), 0).pvalue == pytest.approx(0.05)
-    assert found.low < found.value < found.high
+    assert low < present(found.value) < high
 
 
 def test_gain_is_undefined_with_a_reason_if_floor_and_ceiling_do_not_differ() -> None:
@@ -42,9 +45,9 @@ def test_gain_is_undefined_with_a_reason_if_floor_and_ceiling_do_not_differ() ->
     floor = rng.normal(40, 8, 30)
     found = cue_gain(floor + 5, floor, floor + rng.normal(0, 10, 30), np.arange(30))
     assert found.value is found.low is found.high is None
-    assert "its interval includes 0" in found.reason
+    assert "its interval includes 0" in present(found.reason)
     assert cue_gain(floor, floor, floor, np.arange(30)).reason == "floor and ceiling have the same scores"
-    assert "one cluster" in cue_gain(floor, floor, floor + 9, np.zeros(30, int)).reason
+    assert "one cluster" in present(cue_gain(floor, floor, floor + 9, np.zeros(30, int)).reason)
 
 
 def test_fieller_interval_covers_the_true_gain() -> None:
@@ -58,7 +61,7 @@ def test_fieller_interval_covers_the_true_gain() -> None:
         found = cue_gain(system, floor, ceiling, np.repeat(np.arange(20), 3))
         if found.low is not None:
             total += 1
-            hits += found.low <= 0.4 <= found.high
+            hits += found.low <= 0.4 <= present(found.high)
     assert total > 590
     assert hits / total == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / total))
 
@@ -87,20 +90,25 @@ def test_uar_and_war_by_hand() -> None:
     assert found.uar.value == pytest.approx(62.5)
     assert found.war.value == pytest.approx(100 * 4 / 6)
     assert found.per_label == {"happy": (1, 2), "sad": (3, 4)}
-    assert found.uar.low < 62.5 < found.uar.high
+    assert present(found.uar.low) < 62.5 < present(found.uar.high)
 
 
 def test_differences_between_labels_do_not_widen_the_uar_interval() -> None:
     rows = [(gold, "sad", 4 * (gold == "sad") + n) for gold in ("happy", "sad") for n in range(4)]
     found = recognition("emotion", rows)
-    assert (found.uar.value, found.uar.se, found.war.value) == (50, 0, 50)
-    assert found.war.se > 10
+    labels, right = [gold for gold, _, _ in rows], [100.0 * (gold == named) for gold, named, _ in rows]
+    clusters = [cluster for _, _, cluster in rows]
+    spread = macro_mean(right, labels, clusters)
+    assert (found.uar.value, spread.se, found.war.value) == (50, 0, 50)
+    # The interval covers what this number of clusters cannot exclude, as for every share on the leaderboard.
+    assert found.uar == level_mean(right, clusters, low=0, high=100, strata=labels)
+    assert present(found.war.se) > 10
 
 
 def test_a_constant_label_has_the_uar_of_chance() -> None:
     rows = [(g, "sad", n) for n, g in enumerate(["sad"] * 90 + ["happy"] * 10)]
     found = recognition("emotion", rows)
-    assert (found.uar.value, found.war.value) == (pytest.approx(50), pytest.approx(90))
+    assert (found.uar.value, found.war.value) == pytest.approx((50, 90))
 
 
 def test_permuted_gold_labels_change_the_uar() -> None:

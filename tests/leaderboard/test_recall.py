@@ -31,6 +31,7 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.task.probe import probing
 from echat_eval.testing import ScriptedSystem
+from tests.support.present import present
 from tests.support.scripted_world import make_run, make_task
 
 
@@ -57,12 +58,12 @@ def naming(task: Any, *, silent: int, broken: int = 0) -> ScriptedSystem:
 
 def printed_recall(folder: RunFolder) -> float:
     line = next(line for line in secondary_lines([folder]) if line.startswith("- mine perceives emotion"))
-    return float(re.search(r"UAR ([\d.]+)", line)[1])
+    return float(present(re.search(r"UAR ([\d.]+)", line))[1])
 
 
 def table_cells(folder: RunFolder) -> dict[str, Any]:
     table = understanding_table(merge_runs([folder]))
-    return {row.label.split(",")[1].split()[0]: row.cells[0] for row in table.blocks[0].rows}
+    return {row.label.split(",")[1].split()[0]: row.cells[0] for row in present(table).blocks[0].rows}
 
 
 def test_a_reply_that_names_no_label_is_wrong_everywhere(task: Any, tmp_path: Path) -> None:
@@ -75,7 +76,8 @@ def test_a_reply_that_names_no_label_is_wrong_everywhere(task: Any, tmp_path: Pa
     # The interval too, to the last digit.
     runs = merge_runs([folder])
     rates = recognition(
-        "emotion", [(r.gold, r.perceived, r.cluster) for r in runs.perceptions["mine", "emotion", NAMED]]
+        "emotion",
+        [(r.gold, present(r.perceived), r.cluster) for r in runs.perceptions["mine", "emotion", NAMED]],
     )
     for cell, estimate in ((cells["UAR"], rates.uar), (cells["accuracy"], rates.war)):
         assert (cell.value, cell.low, cell.high) == (estimate.value, estimate.low, estimate.high)
@@ -97,7 +99,8 @@ def test_a_failed_reply_is_wrong_and_a_missing_one_is_in_no_recall(task: Any, tm
     def respond(request: Request) -> Reply:
         if request.audio.sha256 in broken:
             raise Unavailable("429")
-        return whole.respond(request)
+        reply: Reply = whole.respond(request)
+        return reply
 
     lossy = make_run(tmp_path / "lossy", [task], [ScriptedSystem(respond, "mine")])
     assert printed_recall(lossy) == table_cells(lossy)["UAR"].value == 100.0
@@ -183,17 +186,22 @@ def test_leaderboard_compare_gate_and_report_have_one_macro_recall(tmp_path: Pat
     old = board.summaries["old", OVERALL, metric.name].estimate
     # By hand: the mean over the four labels of the share that is right, pooled over both tasks.
     samples = [s for task in tasks for s in task.samples]
-    right = {label: [] for label in sorted(set(gold.values()))}
+    right: dict[str, list[bool]] = {label: [] for label in sorted(set(gold.values()))}
     for sample in samples:
         right[sample.cues["emotion"]].append(sample.audio.sha256 not in wrong["new"])
+    assert new is not None
+    assert old is not None
     assert new.value == pytest.approx(100 * np.mean([np.mean(found) for found in right.values()]))
     gated = level(pairs.frame, rule, coverage=0.95, min_clusters=2).observed
+    assert gated is not None
     assert (gated.value, gated.low, gated.high) == (new.value, new.low, new.high)
     pooled = compare(loaded["old"], loaded["new"], metrics={metric.name: rule}).cells[0]
+    assert pooled.difference is not None
     assert pooled.difference.value == pytest.approx(new.value - old.value)
     runs = merge_runs([folder])
     test = pair_tests(runs, metric, ["old", "new"], [OVERALL])[0]
-    assert (test.better, test.difference) == ("new", pytest.approx(pooled.difference.value))
+    assert test.better == "new"
+    assert test.difference == pytest.approx(pooled.difference.value)
     assert test.p == pytest.approx(pooled.p)
     assert table_units(loaded["new"].frame) is not None
 

@@ -85,11 +85,13 @@ def test_an_unfinished_run_reports_the_number_of_pending_replies(tmp_path: Path)
 
     interrupted = scripted_system("mine", 0.5)
     respond = interrupted.answers
+    assert callable(respond)
 
     def respond_five_times(request: Request) -> Reply:
         if len(interrupted.requests) > 5:
             raise KeyboardInterrupt
-        return respond(request)
+        reply: Reply = respond(request)
+        return reply
 
     interrupted.answers = respond_five_times
     with RunFolder(tmp_path / "run").writing() as run, pytest.raises(KeyboardInterrupt):

@@ -28,6 +28,7 @@ from echat_eval.report.tables import run_tables
 from echat_eval.runner.evaluate import rescore
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import open_run
+from tests.support.present import present
 from tests.support.scripted_world import (
     HOSTILE,
     make_run,
@@ -146,12 +147,12 @@ def test_pair_test_is_the_t_test_of_equal_clusters(tmp_path: Path) -> None:
     means = [
         np.mean(
             [
-                scores["a", "emotion", s.id, "judge_r0"].value
-                - scores["b", "emotion", s.id, "judge_r0"].value
+                present(scores["a", "emotion", s.id, "judge_r0"].value)
+                - present(scores["b", "emotion", s.id, "judge_r0"].value)
                 for s in run.samples()
                 if s.contrast_group == f"g{g}"
             ]
-        )  # type: ignore[operator]
+        )
         for g in range(6)
     ]
     assert test.p == pytest.approx(scipy_stats.ttest_1samp(means, 0).pvalue)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from echat_eval.store.run_folder import RunFolder
+from tests.support.present import present
 from tests.support.report_runs import make_page
 from tests.support.scripted_world import HOSTILE
 
@@ -90,9 +91,10 @@ def tab(browser: Any, usual_page: Path) -> Iterator[Tab]:
 
 
 def names(page: Any) -> list[str]:
-    return page.locator("tbody:not(.frame) tr[data-system]").evaluate_all(
+    found: list[str] = page.locator("tbody:not(.frame) tr[data-system]").evaluate_all(
         "rows => rows.map(r => r.dataset.system)"
     )
+    return found
 
 
 def test_leaderboard_numbers_match_build_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
@@ -144,7 +146,7 @@ def test_filters_show_exactly_the_matching_samples(tab: Tab, usual_run: RunFolde
     page.select_option("select[name=source]", "real")
 
     def test(s: Any) -> bool:
-        return s.cues.get("emotion") == "sad" and s.language == "zh" and s.source == "real"
+        return (s.cues.get("emotion"), s.language, s.source) == ("sad", "zh", "real")
 
     assert shown() == expected(test) != set()
     page.get_by_role("button", name="Clear filters").click()
@@ -231,7 +233,9 @@ def test_side_by_side_lists_flips_first(tab: Tab, usual_run: RunFolder) -> None:
     scores = usual_run.scores()
     gaps = {}
     for s in usual_run.samples():
-        a, b = (scores[name, s.task, s.id, "cue_contrast"].value for name in ("careful", "text-only"))
+        a, b = (
+            present(scores[name, s.task, s.id, "cue_contrast"].value) for name in ("careful", "text-only")
+        )
         gaps[f"#/compare/{s.task}/{s.id}"] = ((a > 0) != (b > 0), abs(a - b))
     page.evaluate("document.querySelector('.list').growTo(1e9)")
     order = page.locator(".row").evaluate_all("rows => rows.map(r => r.getAttribute('href').split('?')[0])")

@@ -26,7 +26,7 @@ def batched(bad: str | None = None, batch_size: int = 3) -> ScriptedAnnotator:
     return ScriptedAnnotator(seconds, "batched", batch_size=batch_size)
 
 
-def annotations(out: Path, tones: Path, annotator: ScriptedAnnotator) -> dict[str, tuple[str, Any]]:
+def annotations_of(out: Path, tones: Path, annotator: ScriptedAnnotator) -> dict[str, tuple[str, Any]]:
     folder = evaluated(out, tones, Echo(), annotators=[annotator])
     return {k[2]: (a.state, dict(a.values)) for k, a in folder.annotations().items()}
 
@@ -34,14 +34,16 @@ def annotations(out: Path, tones: Path, annotator: ScriptedAnnotator) -> dict[st
 def test_batches_give_the_same_rows_as_single_calls(tmp_path: Path, tones: Path) -> None:
     together = batched()
     one_by_one = batched(batch_size=1)
-    assert annotations(tmp_path / "a", tones, together) == annotations(tmp_path / "b", tones, one_by_one)
+    assert annotations_of(tmp_path / "a", tones, together) == annotations_of(
+        tmp_path / "b", tones, one_by_one
+    )
     assert together.call_sizes == [3, 3, 2]
     assert one_by_one.call_sizes == [1] * 8
 
 
 def test_one_bad_recording_leaves_only_its_row_missing(tmp_path: Path, tones: Path) -> None:
     sample = load_task("emotion", data=tones).samples[4]
-    found = annotations(tmp_path / "a", tones, batched(bad=sample.audio.sha256))
+    found = annotations_of(tmp_path / "a", tones, batched(bad=sample.audio.sha256))
     assert {ident for ident, (state, _) in found.items() if state != "value"} == {sample.id}
     assert found[sample.id][0] == "missing"
 

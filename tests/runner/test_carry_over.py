@@ -15,6 +15,7 @@ from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import Exit
+from echat_eval.ports import Scorer
 from echat_eval.records import Reply, Waveform
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
@@ -227,7 +228,10 @@ def test_leaderboard_and_run_print_the_same_notes(
         leaderboard, [str(out), "--out", str(tmp_path / "tables")], standalone_mode=False
     )
     assert shown.return_value == Exit.DONE, (shown.output, shown.exception)
-    under = lambda text: text[text.index("published score.") :].split("written:")[0]  # noqa: E731
+
+    def under(text: str) -> str:
+        return text[text.index("published score.") :].split("written:")[0]
+
     assert under(shown.output) == under(done.output)
     assert ("labels shuffled, text score" in shown.output) == bool(controls)
     assert (tmp_path / "tables" / "leaderboard.md").read_text() == (out / "leaderboard.md").read_text()
@@ -251,7 +255,9 @@ def test_floor_and_ceiling_may_be_in_another_run(tones: Path, tmp_path: Path) ->
     with ScriptedChatServer(fitting) as judge:
         from echat_eval.scorers.judged import judged_scorers
 
-        made = lambda: [OutcomeScorer(), *judged_scorers("m", judge.url)]  # noqa: E731
+        def made() -> list[Scorer]:
+            return [OutcomeScorer(), *judged_scorers("m", judge.url)]
+
         floor, ceiling = Canned(), Reference()
         floor.name, ceiling.name = "transcript-only", "gold-labels"
         evaluated(

@@ -168,7 +168,7 @@ NAN = Waveform(samples=np.array([0.0, np.nan] * 800, dtype=np.float32), sample_r
         (lambda r: Reply(), "empty reply"),
         (lambda r: Reply(text=" \n"), "empty reply"),
         (lambda r: None, "returned a NoneType"),
-        (lambda r: Reply(text=3), "reply text is a int"),
+        (lambda r: Reply(text=3), "reply text is a int"),  # type: ignore[arg-type]
         (lambda r: Reply(text=LONG), "100,001 characters; the limit is 100,000"),
         (lambda r: Reply(text="\ud800"), "lone surrogate"),
         (lambda r: Reply(text="a", perceived={"emotion": "hungry"}), "perceived emotion 'hungry'"),
@@ -255,7 +255,7 @@ def test_batches_give_the_same_replies_as_single_calls(tmp_path: Path, tones: Pa
 
 def test_a_batch_reply_of_wrong_size_is_repeated_one_by_one(tmp_path: Path, tones: Path) -> None:
     class Short(ScriptedSystem):
-        def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:  # type: ignore[override]
+        def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
             return [hum(requests[0])]
 
     _, states = run_once(tmp_path / "a", tones, system := Short(hum, batch_size=3))
@@ -333,7 +333,7 @@ def test_a_run_folder_can_be_moved(tmp_path: Path, tones: Path) -> None:
 def test_an_object_without_the_members_is_refused_before_anything_is_written(
     tmp_path: Path, tones: Path, given: dict[str, list[Any]], message: str
 ) -> None:
-    parts: dict[str, list[Any]] = {"systems": [ScriptedSystem()], "annotators": [], "scorers": [length()]}
+    parts: dict[str, Any] = {"systems": [ScriptedSystem()], "annotators": [], "scorers": [length()]}
     with RunFolder(tmp_path / "run").writing() as run, pytest.raises(UsageError, match=message):
         evaluate(
             run,

@@ -14,6 +14,7 @@ from echat_eval.errors import Exit
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedChatServer, judge_verdict
+from tests.support.present import present
 from tests.support.scripted_judge import fitting
 
 
@@ -60,11 +61,14 @@ def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
         assert again.return_value == Exit.DONE
         assert len(judge.prompts) == calls  # nothing is judged twice
     scores = RunFolder.existing(out).scores()
-    of = lambda system, metric: [s.value for k, s in scores.items() if k[0] == system and k[3] == metric]  # noqa: E731
-    assert min(of("reference", "judge_echat_r1")) > 70
-    assert max(of("canned", "judge_echat_r1")) <= 40
+
+    def of(system: str, metric: str) -> list[float | None]:
+        return [s.value for k, s in scores.items() if k[0] == system and k[3] == metric]
+
+    assert min(map(present, of("reference", "judge_echat_r1"))) > 70
+    assert max(map(present, of("canned", "judge_echat_r1"))) <= 40
     assert set(of("canned", "judge_echat_r1_cue_contrast")) == {0.0}
-    assert min(of("reference", "judge_echat_r1_cue_contrast")) > 30
+    assert min(map(present, of("reference", "judge_echat_r1_cue_contrast"))) > 30
     assert of("canned", "judge_echat_r1_voice") == [None] * 8
     # The reference was told the cues: that it "perceives" them says nothing, so nothing is said.
     assert "reference perceives" not in done.output
@@ -133,9 +137,10 @@ def test_another_judge_model_judges_everything_again(tones: Path, tmp_path: Path
 @pytest.mark.parametrize("changed", ["fingerprint", "served_suffix"])
 def test_scores_of_another_served_model_are_made_again(tones: Path, tmp_path: Path, changed: str) -> None:
     out = tmp_path / "run"
-    served = lambda: {  # noqa: E731
-        (m, s) for evidence in judge_evidence(out) for m in evidence.models for s in evidence.servers
-    }
+
+    def served() -> set[tuple[str, str]]:
+        return {(m, s) for evidence in judge_evidence(out) for m in evidence.models for s in evidence.servers}
+
     with ScriptedChatServer(fitting) as judge:
         evaluate(tones, out, judge)
         before = len(judge.prompts)

@@ -107,9 +107,9 @@ def test_workers_batches_and_order_change_no_row(tmp_path: Path, tones: Path, as
                 del row["key"]  # holds the measured seconds
             found.append((scorer.scope, rows))
     for scope in ("sample", "contrast group"):
-        rows = [rows for row_scope, rows in found if row_scope == scope]
-        assert len(rows) == 5
-        assert all(one == rows[0] for one in rows)
+        same = [rows for row_scope, rows in found if row_scope == scope]
+        assert len(same) == 5
+        assert all(one == same[0] for one in same)
 
 
 def test_an_error_of_every_row_stops_all_queues_and_keeps_finished_rows(tmp_path: Path, tones: Path) -> None:

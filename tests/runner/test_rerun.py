@@ -103,11 +103,12 @@ class Experiment:
 
     def run(self) -> RunFolder:
         self.client = faulty_client(Faults(None))
-        for log in (
+        logs: tuple[list[Any], ...] = (
             self.system.requests,
             *(e.audios for e in self.annotators),
             *(s.cases for s in self.scorers),
-        ):
+        )
+        for log in logs:
             log.clear()
         judge_client = JudgeClient(self.judge, self.client, store=self.out.with_suffix(".verdicts"))  # type: ignore[arg-type]
         judged = [cls(judge_client, calls_at_once=self.workers) for cls in (Judged, JudgedContrast)]

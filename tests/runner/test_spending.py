@@ -266,7 +266,8 @@ def test_refused_calls_are_not_billed_and_bad_answers_are(tones: Path, tmp_path:
 
     def sometimes(request: dict[str, Any]) -> str | int:
         calls["n"] += 1
-        return {1: 429, 2: "no verdict"}.get(calls["n"], fitting(request))
+        first: dict[int, str | int] = {1: 429, 2: "no verdict"}
+        return first.get(calls["n"], fitting(request))
 
     with ScriptedChatServer(sometimes) as judge:
         bill = ServerBill(judge)

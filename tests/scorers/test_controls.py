@@ -45,7 +45,7 @@ def voice_fits(shown: Mapping[str, str]) -> int:
 
 
 def controls_of(grade: Any, voice: Any = lambda shown: 3) -> dict[tuple[str, str], Any]:
-    judge_client = JudgeClient(JUDGE, scripted_client(grade, voice))
+    judge_client = JudgeClient(JUDGE, scripted_client(grade, voice))  # type: ignore[arg-type]
     return {(c.name, c.score): c for c in run_controls(judge_client, questions(), at_once=1)}
 
 
@@ -92,12 +92,12 @@ def test_missing_verdicts_are_counted_and_are_not_drops() -> None:
     def unavailable(prompt: str) -> str:
         raise Unavailable("away")
 
-    client = ScriptedChatClient(unavailable)
-    controls = run_controls(JudgeClient(JUDGE, client), questions(), at_once=1)
+    judge_client = JudgeClient(JUDGE, ScriptedChatClient(unavailable))  # type: ignore[arg-type]
+    controls = run_controls(judge_client, questions(), at_once=1)
     assert {(c.drop, c.verdict) for c in controls} == {(None, "cannot tell")}
     assert controls[0].missing == 12
     with pytest.raises(BadData, match="no reply"):
-        run_controls(JudgeClient(JUDGE, client), [])
+        run_controls(judge_client, [])
 
 
 def test_subsample_has_whole_clusters_and_depends_on_the_seed_alone() -> None:

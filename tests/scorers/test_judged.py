@@ -22,6 +22,7 @@ from echat_eval.records import Annotation, AudioRef, JudgeEvidence, Reply, Respo
 from echat_eval.scorers.judged import Judged, JudgedContrast, judged_scorers
 from echat_eval.store.serialize import content_of_score, row_of_score, score_from
 from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
+from tests.support.present import present
 
 AUDIO = AudioRef(path=Path("x.wav"), sha256="0" * 64, seconds=1.0)
 
@@ -90,7 +91,8 @@ def scored(
 
 def test_without_an_emotion_annotator_only_words_are_scored() -> None:
     (text, voice), judge = scored(fitting, "judged", [case()])
-    assert (text.state, text.value) == ("value", pytest.approx(81))  # 25 x 4/5 + 40 + 35 x 3/5
+    assert text.state == "value"
+    assert text.value == pytest.approx(81)  # 25 x 4/5 + 40 + 35 x 3/5
     assert (voice.state, voice.value) == ("not applicable", None)
     assert evidence_of(text).models == ("m-2026-01-01-served",)
     assert evidence_of(text).servers == ("fp_scripted",)
@@ -248,7 +250,8 @@ def test_one_reply_to_the_whole_group_scores_exactly_zero_with_a_random_judge() 
 
 def test_group_mean_is_own_minus_other_for_any_preference_of_the_judge() -> None:
     """Against the definition: mean over i and j != i of fit(reply i, labels i) - fit(reply i, labels j)."""
-    labels, fit = ("sad", "happy", "fear"), {}
+    labels = ("sad", "happy", "fear")
+    fit: dict[tuple[str, str], int] = {}
     dice = random.Random(3)
 
     def drawn(request: dict[str, Any]) -> str:
@@ -262,7 +265,7 @@ def test_group_mean_is_own_minus_other_for_any_preference_of_the_judge() -> None
     expected = [
         points[f"Reply to {i}.", i] - points[f"Reply to {i}.", j] for i in labels for j in labels if i != j
     ]
-    assert sum(s.value for s in found) / 3 == pytest.approx(sum(expected) / 6)
+    assert sum(present(s.value) for s in found) / 3 == pytest.approx(sum(expected) / 6)
     assert len(judge.requests) == 9
 
 
@@ -384,7 +387,7 @@ def test_invalid_verdict_is_not_stored(tmp_path: Path) -> None:
         assert len(store.read_text().splitlines()) == 2
 
 
-def identity(scorer: Judged) -> str:
+def identity(scorer: Judged | JudgedContrast) -> str:
     try:
         return repr([scorer.settings(), scorer.fingerprint()])
     finally:

@@ -18,6 +18,7 @@ from echat_eval.scorers.normalize import normalised
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from tests.support.cases import Angles, case
+from tests.support.present import evidence_facts, present
 
 
 def contrast(cases: list[Case]) -> dict[str, Score]:
@@ -43,7 +44,7 @@ TRIO = {"a": (5.0, 0.0), "b": (70.0, 60.0), "c": (100.0, 140.0)}
 def test_contrast_sums_to_the_definition_over_a_group() -> None:
     scores = contrast([case(i, str(r), str(q)) for i, (r, q) in TRIO.items()])
     expected = by_hand({i: r for i, (r, _) in TRIO.items()}, {i: q for i, (_, q) in TRIO.items()})
-    assert sum(s.value for s in scores.values()) == pytest.approx(expected)
+    assert sum(present(s.value) for s in scores.values()) == pytest.approx(expected)
     assert expected > 50
 
 
@@ -53,7 +54,7 @@ def test_contrast_of_a_pair_by_hand() -> None:
     swapped = contrast([case("a", "60", "0"), case("b", "0", "60")])
     assert [s.value for s in right.values()] == pytest.approx([50.0, 50.0])
     assert [s.value for s in swapped.values()] == pytest.approx([-50.0, -50.0])
-    assert right["a"].evidence["fit"] == pytest.approx({"a": 100.0, "b": 50.0})
+    assert evidence_facts(right["a"])["fit"] == pytest.approx({"a": 100.0, "b": 50.0})
 
 
 def test_one_reply_for_the_group_is_exactly_zero_in_every_sample() -> None:
@@ -85,7 +86,7 @@ def test_failed_reply_has_the_worst_value_and_counts_as_the_worst_reply() -> Non
     scores = contrast([case("a", "0", "0"), case("b", None, "60", state="failed", reason="it died")])
     assert (scores["b"].state, scores["b"].value, scores["b"].reason) == ("failed", -100.0, "it died")
     assert scores["a"].value == pytest.approx(((100 - 50) - 100) / 2)
-    assert scores["a"].evidence["failed"] == ["b"]
+    assert evidence_facts(scores["a"])["failed"] == ["b"]
 
 
 def test_score_that_needs_a_missing_reply_is_missing() -> None:
@@ -101,7 +102,7 @@ def test_score_that_needs_a_missing_reply_is_missing() -> None:
 def test_hypothesis_replaces_missing_text() -> None:
     scores = contrast([case("a", None, "0", hypothesis="0"), case("b", " ", "60", hypothesis="60")])
     assert [s.value for s in scores.values()] == pytest.approx([50.0, 50.0])
-    assert scores["a"].evidence["reply"] == "hypothesis"
+    assert evidence_facts(scores["a"])["reply"] == "hypothesis"
 
 
 def test_silent_replies_are_failed() -> None:
@@ -130,7 +131,7 @@ def test_several_references_are_averaged() -> None:
     single = case("a", "0", "0")
     double = replace(single, sample=replace(single.sample, references=("0", "60")))
     scores = contrast([double, case("b", "60", "60")])
-    assert scores["a"].evidence["fit"]["a"] == pytest.approx(75.0)
+    assert evidence_facts(scores["a"])["fit"]["a"] == pytest.approx(75.0)
 
 
 SPOKEN = [
@@ -144,7 +145,7 @@ SPOKEN = [
 def test_weighted_mean_is_the_corpus_error_rate_of_jiwer() -> None:
     cases = [case(str(n), text, hypothesis=hypothesis) for n, (text, hypothesis) in enumerate(SPOKEN)]
     rows = [s for s in TranscriptionConsistency().score(cases) if s.metric == "reply_wer"]
-    weighted_mean = sum(s.value * s.weight for s in rows) / sum(s.weight for s in rows)
+    weighted_mean = sum(present(s.value) * s.weight for s in rows) / sum(s.weight for s in rows)
     corpus_rate = jiwer.wer([normalised(a) for a, _ in SPOKEN], [normalised(b) for _, b in SPOKEN])
     assert weighted_mean == pytest.approx(100 * corpus_rate)
     assert 0 < corpus_rate < 1

@@ -10,16 +10,17 @@ import pytest
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.ports import Case
-from echat_eval.records import Annotation, Metric, Score
+from echat_eval.records import Annotation, Metric, Score, State
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.judge_scorer import JudgeScorer, question_of
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
 from echat_eval.scorers.understanding import Understanding
 from tests.support.cases import Angles, case
+from tests.support.present import evidence_facts
 
 #: annotator -> (state, hypothesis)
-Hypotheses = Mapping[str, tuple[str, str | None]]
+Hypotheses = Mapping[str, tuple[State, str | None]]
 
 
 def spoken(hypotheses: Hypotheses, *, ident: str = "a", text: str | None = None) -> Case:
@@ -53,7 +54,7 @@ def by_understanding(found: Case) -> tuple[str, str | None]:
     """Return state and words by the answer that is compared with the transcript."""
     probe = replace(found, sample=replace(found.sample, asks="transcript", transcript="30"))
     score = next(s for s in Understanding().score([probe]) if s.metric == "understanding_wer")
-    return score.state, score.evidence.get("hypothesis")
+    return score.state, evidence_facts(score).get("hypothesis")
 
 
 def by_judge(found: Case) -> tuple[str, str | None]:

@@ -46,7 +46,10 @@ def test_a_changed_server_fingerprint_invalidates_cached_replies(
             http.reply(json.dumps({"text": f"from {served['weights']}"}), "application/json")
 
     server, cache = serve(script), Cache(own_cache)
-    posts = lambda: sum(method == "POST" for method, *_ in server.received)  # noqa: E731
+
+    def posts() -> int:
+        return sum(method == "POST" for method, *_ in server.received)
+
     assert words_of(run_once(tmp_path / "a", tones, f"mine={server.url}/", {}, cache)) == {"from w1"}
     assert cached_in(run_once(tmp_path / "b", tones, f"mine={server.url}/", {}, cache)) == {True}
     assert posts() == 8

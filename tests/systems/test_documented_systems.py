@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -52,7 +53,7 @@ def run(words: list[str], data: Path) -> str:
     return f"{done.return_value or 0} {done.output}"
 
 
-def replies(path: str) -> dict[str, dict]:
+def replies(path: str) -> dict[str, dict[str, Any]]:
     rows = [json.loads(line) for line in Path(path, "responses.jsonl").read_text().splitlines()]
     return {row["sample_id"]: row for row in rows}
 

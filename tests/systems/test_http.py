@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from echat_eval.records import Request, Turn
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
 from echat_eval.task import load_task
+from tests.support.present import present, recording_of
 from tests.support.scripted_run import evaluated
 from tests.support.tones import write_tone
 
@@ -39,9 +41,9 @@ def test_a_small_server_is_a_system(serve: Serve, tmp_path: Path, tones: Path) -
     run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
     found = run.responses()
     samples = {s.id: s for s in load_task("emotion", data=tones).samples}
-    assert {i[2]: (r.reply.text, r.reply.audio.sha256) for i, r in found.items()} == {
-        name: ("you said this", sample.audio.sha256) for name, sample in samples.items()
-    }
+    assert {
+        i[2]: (present(r.reply).text, recording_of(present(r.reply)).sha256) for i, r in found.items()
+    } == {name: ("you said this", sample.audio.sha256) for name, sample in samples.items()}
     posts = [got for got in server.received if got[0] == "POST"]
     assert {(path, headers["content-type"]) for _, path, headers, _ in posts} == {("/speak", "audio/wav")}
     shown = " ".join(str(got) for got in server.received)
@@ -112,9 +114,13 @@ def test_status_429_is_unavailable_with_retry_after(
     assert caught.value.retry_after == seconds
 
 
+def answer_with(status: int, http: Any) -> None:
+    http.reply("x", status=status)
+
+
 def test_status_500_is_failed_and_429_is_missing(serve: Serve, tmp_path: Path, tones: Path) -> None:
     for status, state in ((500, "failed"), (429, "missing")):
-        system = Http(serve(lambda h, status=status: h.reply("x", status=status)).url, name=f"s{status}")
+        system = Http(serve(partial(answer_with, status)).url, name=f"s{status}")
         folder = evaluated(tmp_path / str(status), tones, system)
         assert {r.state for r in folder.responses().values()} == {state}
 

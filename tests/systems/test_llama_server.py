@@ -21,6 +21,7 @@ from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 from echat_eval.systems.openai_chat import OpenAIChat
 from echat_eval.systems.transcript_only import TranscriptOnly
 from echat_eval.task import load_task
+from tests.support.present import present
 from tests.support.scripted_run import evaluated
 
 pytestmark = pytest.mark.assets
@@ -95,7 +96,7 @@ def test_a_reply_without_the_cue_cannot_depend_on_it(llama: str, tones: Path, tm
         "transcript-only", {"model": EMBEDDED, "url": llama, "max_tokens": 12, "calls_at_once": 1}
     )
     run = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy(tries=1))
-    replies = {i[2]: r.reply.text for i, r in run.responses().items()}
+    replies = {i[2]: present(r.reply).text for i, r in run.responses().items()}
     manifest = run.manifest().systems["transcript-only"]
     assert all(replies[f"s{n}h"] == replies[f"s{n}s"] for n in range(4))
     assert len(set(replies.values())) > 1
