@@ -219,3 +219,94 @@ def test_the_fingerprint_is_the_server_list_entry_of_the_model(serve: Serve) -> 
     listed["meta"] = {"n_params": 20}
     assert fingerprint() not in (None, first)
     assert fingerprint("absent") is None
+
+
+WORDS = [{"choices": [{"delta": {"content": word}}]} for word in ("Oh, ", "dear.")]
+END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+USAGE = {"usage": {"prompt_tokens": 5, "completion_tokens": 6}}
+
+
+def events(*objects: Any, end: str = "\n") -> str:
+    texts = (item if isinstance(item, str) else f"data: {json.dumps(item)}" for item in objects)
+    return "".join(f"{text}{end}{end}" for text in texts)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        events(": PROCESSING", *WORDS, END, "data: [DONE]"),
+        events(*WORDS, END, "data: [DONE]", end="\r\n"),
+        events(*WORDS, END, "data: [DONE]", end="\r"),
+        events(WORDS[0], "data:", "data: ", WORDS[1], END, "data:[DONE]"),
+        events(WORDS[0], "event: ping\ndata: {}", "event: ping\ndata: null", WORDS[1], END),
+        events(*WORDS, END, {"choices": None, **USAGE}, "data: [DONE]"),
+        events("id: 7\nretry: 10", *WORDS, END, USAGE, "data: [DONE]"),
+        events(*WORDS, {**END, "error": None}, {"choices": [], **USAGE}, "data: [DONE]"),
+        "\ufeff" + events(*WORDS, END),
+        events(WORDS[0], 'data: {"choices":\ndata: [{"delta": {"content": "dear."}}]}', END),
+        "".join(f"data: {json.dumps(item)}\n" for item in (*WORDS, END)) + "data: [DONE]\n",
+        completion({"content": "Oh, dear."}),
+    ],
+)
+def test_control_frames_of_a_stream_are_skipped(serve: Serve, requests: list[Request], body: str) -> None:
+    reply = reply_of(serve(lambda h: h.reply(body, "text/event-stream")), requests[0], stream=True)
+    assert (reply.text, reply.finish_reason) == ("Oh, dear.", "stop")
+    if '"completion_tokens": 6' in body:
+        assert reply.usage == {"prompt_tokens": 5, "completion_tokens": 6}
+
+
+@pytest.mark.parametrize(
+    "event", ['event: error\ndata: {"message": "Overloaded"}', 'data: {"error": {"code": 503}}']
+)
+def test_an_error_event_ends_a_stream(serve: Serve, requests: list[Request], event: str) -> None:
+    body = events(WORDS[0], event, WORDS[1], END)
+    with pytest.raises(Unavailable):
+        reply_of(serve(lambda h: h.reply(body, "text/event-stream")), requests[0], stream=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "text", "text": "Oh, "}, {"type": "text", "text": "dear."}]}, "Oh, dear."),
+        ({"content": None, "refusal": "I can't listen to that."}, "I can't listen to that."),
+        (
+            {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "output_text", "text": "Oh."}]},
+            "Oh.",
+        ),
+    ],
+)
+def test_forms_of_a_message(
+    serve: Serve, requests: list[Request], message: dict[str, Any], text: str
+) -> None:
+    assert reply_of(serve(lambda h: h.reply(completion(message))), requests[0]).text == text
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("length", "token limit.*max_tokens"), ("content_filter", "content filter")]
+)
+def test_an_answer_without_words_is_explained(
+    serve: Serve, requests: list[Request], finish: str, reason: str
+) -> None:
+    body = json.dumps({"choices": [{"message": {"content": None}, "finish_reason": finish}]})
+    with pytest.raises(SystemFailure, match=reason):
+        reply_of(serve(lambda h: h.reply(body)), requests[0])
+
+
+def test_every_parameter_can_be_left_out(serve: Serve, requests: list[Request]) -> None:
+    server = serve(lambda h: h.reply(completion({"content": "ok"})))
+    reply_of(server, requests[0], temperature=None, modalities=None)
+    assert set(json.loads(server.received[-1][3])) == {"model", "messages", "stream"}
+    reply_of(
+        server,
+        requests[0],
+        max_tokens=9,
+        token_parameter="max_completion_tokens",
+        reasoning_effort="low",
+        seed=3,
+    )
+    sent = json.loads(server.received[-1][3])
+    assert (sent["max_completion_tokens"], sent["reasoning_effort"], sent["seed"]) == (9, "low", 3)
+    assert "max_tokens" not in sent
+    built = build_system("openai-chat:m", {"temperature": None, "modalities": None})
+    assert built.settings()["temperature"] is None
+    assert "token_parameter" not in built.settings()
