@@ -107,7 +107,7 @@ class Case:
 
         Args:
             metric: the metric.
-            state: state of the row; a failed row gets the metric's worst value.
+            state: state of the row; a failed row gets the metric's `failure_value`.
             value: value of a row whose state is "value".
             weight: denominator of a ratio metric.
             reason: why there is no value.
@@ -120,7 +120,7 @@ class Case:
             sample_id=self.sample.id,
             metric=metric.name,
             state=state,
-            value=metric.worst if state == "failed" else value,
+            value=metric.failure_value if state == "failed" else value,
             weight=weight,
             reason=reason,
             evidence=evidence or {},

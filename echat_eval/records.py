@@ -34,6 +34,7 @@ __all__ = [
     "SystemRole",
     "Turn",
     "Waveform",
+    "failure_value",
 ]
 
 #: State of a row. "failed": the system is at fault. "missing": the network, the harness or the judge is.
@@ -223,7 +224,7 @@ class Metric:
         unit: "points", "%", "s" or "".
         low, high: range of values; None where unbounded.
         higher_is_better: direction.
-        worst: score of a failed row; None: failed rows are left out of the mean.
+        worst: score of a failed row; None: see `failure_value`.
         average: "mean" over samples; "ratio": sum of value x weight over sum of weights, as for a corpus
             word error rate weighted by reference words; or "macro recall": the mean within each gold
             label, then the mean over labels.
@@ -243,6 +244,21 @@ class Metric:
     headline: bool = False
     proxy: bool = False
     digits: int = 1
+
+    @property
+    def failure_value(self) -> float | None:
+        """Return the value of a failed row; None: such rows are in no mean."""
+        return failure_value(self.worst, self.low, self.high, higher_is_better=self.higher_is_better)
+
+
+def failure_value(
+    worst: float | None, low: float | None, high: float | None, *, higher_is_better: bool
+) -> float | None:
+    """Return the value of a failed row: the metric's worst value, by default the bad end of its range.
+
+    None if that end is open: no number stands for a failure, and such rows are in no mean.
+    """
+    return worst if worst is not None else low if higher_is_better else high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

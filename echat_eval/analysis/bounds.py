@@ -10,7 +10,7 @@ from scipy.special import stdtr, stdtrit
 
 from echat_eval.stats import Estimate
 
-__all__ = ["Tests", "drop_p_values", "to_tests", "worst_case_bounds"]
+__all__ = ["Tests", "drop_p_values", "to_tests", "two_sided_p_values", "worst_case_bounds"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -101,6 +101,12 @@ def drop_p_values(tests: Tests, *, tolerance: Floats | float = 0.0) -> Floats:
     t = shifted / np.where(constant, 1.0, se)
     p = np.where(constant, np.where(shifted < 0, 0.0, 1.0), stdtr(tests.df, t))
     return np.asarray(np.nan_to_num(p, nan=1.0).max(axis=0))
+
+
+def two_sided_p_values(tests: Tests) -> Floats:
+    """Return two-sided p-values of "no difference", the largest over the imputations, shape (..., tests)."""
+    smaller = np.minimum(drop_p_values(tests), drop_p_values(tests.turned()))
+    return np.asarray(np.minimum(1.0, 2 * smaller))
 
 
 def _number(value: float | None) -> float:

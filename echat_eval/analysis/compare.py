@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.analysis.bounds import drop_p_values, to_tests, worst_case_bounds
+from echat_eval.analysis.bounds import to_tests, two_sided_p_values
 from echat_eval.analysis.differences import difference
 from echat_eval.analysis.pairs import Pairs, pair
 from echat_eval.analysis.runs import differences, latency_not_comparable
@@ -195,14 +195,8 @@ def _cell(
 ) -> ComparedMetric:
     imputations = difference(rows, rule, coverage=level, min_clusters=min_clusters)
     tests = to_tests([[estimate] for estimate in imputations.estimates])
-    low, high = (
-        None if np.isnan(bound[0]) else float(bound[0]) for bound in worst_case_bounds(tests, level=level)
-    )
-    p = None
-    if low is not None:
-        down = float(drop_p_values(tests)[0])
-        up = float(drop_p_values(tests.turned())[0])
-        p = min(1.0, 2 * min(down, up))
+    low, high = imputations.bounds
+    p = None if low is None else float(two_sided_p_values(tests)[0])
     change = rule.sign * (rows["value"] - rows["against"]).dropna().to_numpy()
     n = max(len(change), 1)
     return ComparedMetric(

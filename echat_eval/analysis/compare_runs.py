@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Sentences
 
-__all__ = ["RunComparison", "compare_runs", "rules_of"]
+__all__ = ["RunComparison", "compare_runs", "metric_rule", "rules_of"]
 
 #: Words of a metric's direction -> `higher_is_better`.
 DIRECTIONS = {"higher": True, "lower": False}
@@ -137,7 +137,7 @@ def rules_of(
         specs = [metrics] if isinstance(metrics, str) else metrics
         wanted = [(spec.partition("=")[0], spec.partition("=")[2]) for spec in specs]
     rules = {
-        name: rule if isinstance(rule, MetricRule) else _rule(name, rule, known.get(name))
+        name: rule if isinstance(rule, MetricRule) else metric_rule(name, rule, known.get(name))
         for name, rule in wanted
     }
     if not rules:
@@ -148,7 +148,7 @@ def rules_of(
     return rules
 
 
-def _rule(name: str, direction: str, facts: Mapping[str, Any] | None) -> MetricRule:
+def metric_rule(name: str, direction: str, facts: Mapping[str, Any] | None) -> MetricRule:
     """Return the rule of a metric from its facts in a run, and a direction ("": that of the run)."""
     if direction and direction not in DIRECTIONS:
         raise UsageError(f"metric '{name}': got '{direction}'; expected {name}=higher or {name}=lower")

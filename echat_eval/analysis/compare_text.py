@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.io.display import printable
+from echat_eval.io.display import number_text, printable
 
 if TYPE_CHECKING:
     from echat_eval.analysis.compare import ComparedMetric, Comparison
@@ -14,6 +14,8 @@ __all__ = ["to_text", "trend_text"]
 
 #: Follows every number of a comparison made with --anyway.
 MARK = " †"
+#: Decimals of differences and means.
+DIGITS = 2
 
 
 def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
@@ -63,11 +65,13 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
         if trend.task is None:
             lines += ["", f"{printable(trend.metric)}: {' -> '.join(printable(name) for name in trend.runs)}"]
         slope = trend.slope
-        interval = "cannot tell" if slope.low is None else f"[{slope.low:+.2f}, {slope.high:+.2f}]"
-        means = " -> ".join(f"{mean:.2f}" for mean in trend.means)
+        interval = (
+            "cannot tell" if slope.low is None or slope.high is None else _interval(slope.low, slope.high)
+        )
+        means = " -> ".join(number_text(mean, DIGITS) for mean in trend.means)
         lines.append(
-            f"  {printable(trend.task or 'all tasks'):<24} {means}; {slope.value:+.2f} per run {interval}, "
-            f"{slope.n} samples, {slope.clusters} clusters{mark}"
+            f"  {printable(trend.task or 'all tasks'):<24} {means}; {_signed(slope.value)} per run "
+            f"{interval}, {slope.n} samples, {slope.clusters} clusters{mark}"
         )
     return lines
 
@@ -75,13 +79,21 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
 def _line(cell: ComparedMetric, mark: str) -> str:
     name = f"  {printable(cell.name):<26}"
     if cell.difference is None or cell.low is None or cell.high is None:
-        value = "" if cell.difference is None else f"{cell.difference.value:+10.2f}"
+        value = "" if cell.difference is None else _signed(cell.difference.value)
         return f"{name} {value:>10}  cannot tell: {cell.why or 'missing values'}{mark}"
-    span = f"[{cell.low:+.2f}, {cell.high:+.2f}]"
+    span = _interval(cell.low, cell.high)
     p = "" if cell.adjusted is None else f"{cell.adjusted:.2g}"
     shares = "".join(f"{100 * share:4.0f}%" for share in (cell.won, cell.lost, cell.tied))
     gap = f"  {cell.missing} missing" if cell.missing else ""
     return (
-        f"{name} {cell.difference.value:+10.2f}  {span:<18} {p:>7} {shares} {cell.n:6d} {cell.clusters:6d}"
-        f"{gap}{mark}"
+        f"{name} {_signed(cell.difference.value):>10}  {span:<18} {p:>7} {shares} {cell.n:6d} "
+        f"{cell.clusters:6d}{gap}{mark}"
     )
+
+
+def _signed(value: float) -> str:
+    return number_text(value, DIGITS, signed=True)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{_signed(low)}, {_signed(high)}]"

@@ -58,6 +58,16 @@ class ImputedEstimates:
         return self.estimates[0]
 
     @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Return the lowest lower and the highest upper bound over the imputations; None: cannot tell."""
+        lows = [None if estimate is None else estimate.low for estimate in self.estimates]
+        highs = [None if estimate is None else estimate.high for estimate in self.estimates]
+        known = [(a, b) for a, b in zip(lows, highs, strict=True) if a is not None and b is not None]
+        if len(known) < len(self.estimates):
+            return None, None
+        return min(low for low, _ in known), max(high for _, high in known)
+
+    @property
     def widened(self) -> bool:
         """Return whether missing rows leave a bound open."""
         return self.missing > 0 and None in self.estimates

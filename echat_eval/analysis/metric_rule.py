@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from echat_eval.records import failure_value
+
 __all__ = ["MetricRule"]
 
 
@@ -49,4 +51,4 @@ class MetricRule:
     @property
     def failure_value(self) -> float | None:
         """Return the value of a failed row without one; None: the row is in no mean."""
-        return self.worst if self.worst is not None else self.low if self.higher_is_better else self.high
+        return failure_value(self.worst, self.low, self.high, higher_is_better=self.higher_is_better)

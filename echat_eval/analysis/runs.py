@@ -14,21 +14,25 @@ from echat_eval.io import jsonl
 from echat_eval.io.hashing import digest as hash_of
 from echat_eval.io.hashing import file_sha256
 from echat_eval.labels import gold_label
-from echat_eval.records import AudioRef
+from echat_eval.records import AudioRef, Score
 from echat_eval.store.comparable import version_differences
 from echat_eval.store.manifest import RunManifest, environment_from
 from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
-    from echat_eval.records import Metric
+    from echat_eval.records import Metric, Response, Sample
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["ScoredSystem", "differences", "latency_not_comparable", "load_scored_system"]
-
-SNAPSHOT = ("task", "id", "transcript", "language", "source", "speaker", "contrast_group")
+__all__ = [
+    "ScoredSystem",
+    "differences",
+    "latency_not_comparable",
+    "load_scored_system",
+    "metric_facts",
+    "score_rows",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,41 +101,64 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
 
     folder, path = open_run(spec.text), spec.path
     manifest = folder.manifest()
-    scores = [
-        {
-            "task": s.task,
-            "sample_id": s.sample_id,
-            "system": s.system,
-            "metric": s.metric,
-            "state": s.state,
-            "value": s.value,
-            "weight": s.weight,
-        }
-        for s in folder.scores().values()
-    ]
+    scores = folder.scores().values()
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
-    table = pd.DataFrame([*scores, *_timings(folder)])
-    replies = _reply_hashes(folder)
-    table["reply"] = [
-        replies.get(key) for key in zip(table["system"], table["task"], table["sample_id"], strict=True)
-    ]
-    frame = one_system(check_table(_with_samples(table, path), location=str(path)), location=str(path))
+    samples = {(s.task, s.id): s for s in folder.samples()}
+    table = score_rows([*scores, *_timings(folder)], samples, folder.responses())
+    frame = one_system(check_table(table, location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
     return ScoredSystem(
         name=spec.shown,
         system=frame["system"].iloc[0],
         frame=frame,
-        metrics={metric.name: _policy_facts(metric) for metric in manifest.metrics},
+        metrics={metric.name: metric_facts(metric) for metric in manifest.metrics},
         hashes=manifest.hashes(),
         manifest=manifest,
     )
 
 
-def _reply_hashes(folder: RunFolder) -> dict[tuple[str, str, str], str]:
+def score_rows(
+    scores: Iterable[Score],
+    samples: Mapping[tuple[str, str], Sample],
+    responses: Mapping[tuple[str, str, str], Response],
+) -> pd.DataFrame:
+    """Return scores as a long table, with the facts of their samples and a hash of each reply.
+
+    Args:
+        scores: of one or more systems.
+        samples: (task, sample id) -> sample.
+        responses: (system, task, sample id) -> response.
+    """
+    replies = _reply_hashes(responses)
+    rows = []
+    for score in scores:
+        sample = samples[score.task, score.sample_id]
+        rows.append(
+            {
+                "task": score.task,
+                "sample_id": score.sample_id,
+                "system": score.system,
+                "metric": score.metric,
+                "state": score.state,
+                "value": score.value,
+                "weight": score.weight,
+                "reply": replies.get((score.system, score.task, score.sample_id)),
+                "transcript": sample.transcript,
+                "language": sample.language,
+                "source": sample.source,
+                "speaker": sample.speaker,
+                "contrast_group": sample.contrast_group,
+                "label": gold_label(sample.cues, sample.asks),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _reply_hashes(responses: Mapping[tuple[str, str, str], Response]) -> dict[tuple[str, str, str], str]:
     """Return (system, task, sample id) -> hash of the reply: its words, sound and perceived labels."""
     hashes = {}
-    for ident, response in folder.responses().items():
+    for ident, response in responses.items():
         if (reply := response.reply) is not None:
             sound = getattr(reply.audio, "sha256", None)
             hashes[ident] = hash_of("reply", [reply.text, sound, dict(reply.perceived)])
@@ -162,17 +189,17 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
         ) from error
 
 
-def _policy_facts(metric: Metric) -> dict[str, Any]:
+def metric_facts(metric: Metric) -> dict[str, Any]:
     """Return a metric with the average's name in policies: "macro recall" is "macro" there."""
     return {**asdict(metric), "average": "macro" if metric.average == "macro recall" else metric.average}
 
 
-def _timings(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return first-audio seconds, seconds and real-time factor of every timed response as rows.
+def _timings(folder: RunFolder) -> list[Score]:
+    """Return first-audio seconds, seconds and real-time factor of every timed response as scores.
 
     Metrics that a scorer has written are not added again.
     """
-    rows = []
+    found = []
     scored = {metric for *_, metric in folder.scores()}
     for response in folder.responses().values():
         reply = response.reply
@@ -184,30 +211,20 @@ def _timings(folder: RunFolder) -> list[dict[str, Any]]:
             "seconds": response.seconds,
             "rtf": response.seconds / audio if audio else None,
         }
-        rows += [
-            {
-                "task": response.task,
-                "sample_id": response.sample_id,
-                "system": response.system,
-                "metric": metric,
-                "state": "value",
-                "value": value,
-                "weight": 1.0,
-            }
+        found += [
+            Score(
+                key="",
+                system=response.system,
+                task=response.task,
+                sample_id=response.sample_id,
+                metric=metric,
+                state="value",
+                value=value,
+            )
             for metric, value in measured.items()
             if value is not None and metric not in scored
         ]
-    return rows
-
-
-def _with_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Add the columns of the run's sample snapshot, and the gold label."""
-    rows = []
-    for _, row in jsonl.read_rows(path / "samples.jsonl"):
-        label = gold_label(row.get("cues") or {}, row.get("asks"))
-        rows.append({**{name: row.get(name) for name in SNAPSHOT}, "label": label})
-    known = pd.DataFrame(rows, columns=[*SNAPSHOT, "label"]).rename(columns={"id": "sample_id"})
-    return table.merge(known.astype({"task": str, "sample_id": str}), on=["task", "sample_id"], how="left")
+    return found
 
 
 def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> str:

@@ -10,10 +10,12 @@ import pandas as pd
 
 from echat_eval.analysis.pairs import table_units
 from echat_eval.errors import BadData
-from echat_eval.stats import Estimate, cluster_mean
+from echat_eval.stats import Estimate, cluster_mean, label_strata, level_mean, macro_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.analysis.runs import ScoredSystem
@@ -57,43 +59,66 @@ def trend(
         raise BadData(f"a trend needs two or more runs, got {len(runs)}")
     trends = []
     for name, rule in metrics.items():
-        wide, units = _wide(runs, name, sentences)
-        tasks = wide.index.get_level_values("task")
-        for task in (None, *sorted(set(tasks))):
-            keep = np.ones(len(wide), bool) if task is None else tasks == task
-            trends.append(_trend(name, task, runs, wide[keep], units[keep], rule, level))
+        values, weights, first = _wide(runs, name, rule)
+        if values.empty:
+            continue  # such as the voice of text-only systems
+        units = table_units(first, sentences=sentences)
+        for task in (None, *sorted(set(first["task"]))):
+            keep = np.ones(len(first), bool) if task is None else (first["task"] == task).to_numpy()
+            x, w = (frame[keep].to_numpy(dtype=np.float64) for frame in (values, weights))
+            labels = first["label"][keep].tolist()
+            means, slope = _slope(x, w, labels, units[keep], rule, level)
+            names = tuple(run.name for run in runs)
+            trends.append(Trend(metric=name, task=task, runs=names, means=means, slope=slope))
+    if not trends:
+        raise BadData(f"no sample has a value of '{next(iter(metrics))}' in all {len(runs)} runs")
     return trends
 
 
-def _trend(
-    metric: str,
-    task: str | None,
-    runs: Sequence[ScoredSystem],
-    wide: pd.DataFrame,
-    units: np.ndarray,
+def _slope(
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    labels: Sequence[str | None],
+    units: NDArray[np.int64],
     rule: MetricRule,
     level: float,
-) -> Trend:
-    values = wide.to_numpy(dtype=np.float64)  # (samples, runs)
-    steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
-    slopes = rule.sign * (values @ steps) / (steps @ steps)
-    return Trend(
-        metric=metric,
-        task=task,
-        runs=tuple(run.name for run in runs),
-        means=tuple(float(m) for m in values.mean(axis=0)),
-        slope=cluster_mean(slopes, units, level=level),
+) -> tuple[tuple[float, ...], Estimate]:
+    """Return the mean of every run and the slope over them.
+
+    Args:
+        values, weights: (samples, runs).
+        labels: (samples,) gold labels, for a macro mean.
+        units: (samples, 2).
+        rule: direction and average of the metric.
+        level: coverage of the slope's interval.
+    """
+    strata = label_strata(labels) if rule.average == "macro" else None
+    shares = weights if rule.average == "ratio" else np.ones_like(values)
+    means = tuple(
+        level_mean(x, units, low=None, high=None, weights=w if strata is None else None, strata=strata).value
+        for x, w in zip(values.T, shares.T, strict=True)
     )
+    steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    # Each sample's contribution to its run's ratio (delta method); with equal weights, the value itself.
+    parts = means + (values - means) * shares / shares.mean(axis=0) if strata is None else values
+    slopes = rule.sign * (parts @ steps) / (steps @ steps)
+    if strata is not None:
+        return means, macro_mean(slopes, strata, units, level=level)
+    return means, cluster_mean(slopes, units, level=level)
 
 
-def _wide(runs: Sequence[ScoredSystem], metric: str, sentences: Sentences) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the values of the shared samples, shape (samples, runs), and each sample's unit."""
-    columns = []
-    for number, run in enumerate(runs):
-        rows = run.frame[(run.frame["metric"] == metric) & run.frame["value"].notna()]
-        columns.append(rows.set_index(["task", "sample_id"])["value"].rename(str(number)))
+def _wide(
+    runs: Sequence[ScoredSystem], metric: str, rule: MetricRule
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return values and weights of the shared samples, (samples, runs) each, and the first run's rows."""
+    tables = []
+    for run in runs:
+        rows = run.frame[run.frame["metric"] == metric].set_index(["task", "sample_id"], drop=False)
+        if rule.failure_value is not None:
+            unscored = (rows["state"] == "failed") & rows["value"].isna()
+            rows = rows.assign(value=rows["value"].mask(unscored, rule.failure_value))
+        tables.append(rows[rows["value"].notna()])
+    columns = [rows[["value", "weight"]].add_suffix(f" {number}") for number, rows in enumerate(tables)]
     wide = pd.concat(columns, axis=1, join="inner")
-    if wide.empty:
-        raise BadData(f"no sample has a value of '{metric}' in all {len(runs)} runs")
-    first = runs[0].frame[runs[0].frame["metric"] == metric].set_index(["task", "sample_id"], drop=False)
-    return wide, table_units(first.loc[wide.index], sentences=sentences)
+    values, weights = (wide[[f"{name} {n}" for n in range(len(runs))]] for name in ("value", "weight"))
+    return values, weights, tables[0].loc[wide.index]

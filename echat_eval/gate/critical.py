@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests, worst_case_bounds
+from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
 from echat_eval.gate.rules import RuleKind, RuleResult, State
 
@@ -138,9 +138,7 @@ def rule_result(
         may_have_dropped: a drop beyond the tolerance is significant at some imputation.
     """
     imputations = test.imputations
-    tests = to_tests([[estimate] for estimate in imputations.estimates])
-    lowest, highest = worst_case_bounds(tests, level=policy.level)
-    low, high = _or_none(lowest[0]), _or_none(highest[0])
+    low, high = imputations.bounds
     state: State
     if test.kind == "at_least":
         state = "broken" if p <= policy.family_error else _holds_if(low is not None and low >= test.bound)
@@ -171,7 +169,3 @@ def rule_result(
 
 def _holds_if(shown: bool) -> State:
     return "holds" if shown else "open"
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

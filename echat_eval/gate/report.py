@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from echat_eval.gate.decide import blocks
-from echat_eval.io.display import markdown_text, printable
+from echat_eval.io.display import markdown_text, number_text, printable
 
 if TYPE_CHECKING:
     from echat_eval.gate.decision import Decision
@@ -85,7 +85,7 @@ def to_lines(decision: Decision) -> list[str]:
 def _headline(decision: Decision) -> str:
     difference = "cannot tell"
     if decision.difference is not None:
-        difference = f"{decision.difference.value:+.2f}{_interval(decision.low, decision.high)}"
+        difference = f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
     detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     return (
@@ -95,8 +95,12 @@ def _headline(decision: Decision) -> str:
     )
 
 
+def _signed(value: float) -> str:
+    return number_text(value, 2, signed=True)
+
+
 def _interval(low: float | None, high: float | None) -> str:
-    return " [cannot tell]" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+    return " [cannot tell]" if low is None or high is None else f" [{_signed(low)}, {_signed(high)}]"
 
 
 def _numbers(rule: RuleResult) -> str:
@@ -110,7 +114,7 @@ def _numbers(rule: RuleResult) -> str:
     return (
         f"{rule.value:.3g}"
         if rule.kind == "latency"
-        else f"{rule.value:+.2f}{_interval(rule.low, rule.high)}"
+        else f"{_signed(rule.value)}{_interval(rule.low, rule.high)}"
     )
 
 

@@ -16,7 +16,7 @@ from echat_eval.errors import BadData
 from echat_eval.labels import LABELS, UNKNOWN, is_right
 from echat_eval.records import JudgeEvidence
 from echat_eval.scorers.understanding import WAR
-from echat_eval.stats import Estimate, cluster_mean, macro_mean
+from echat_eval.stats import Estimate, level_mean
 from echat_eval.task.probe import probed_name
 
 if TYPE_CHECKING:
@@ -222,8 +222,8 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
     }
     return Recognition(
         cue=cue,
-        uar=macro_mean(right, [gold for gold, _, _ in rows], codes),
-        war=cluster_mean(right, codes),
+        uar=level_mean(right, codes, low=WAR.low, high=WAR.high, strata=[gold for gold, _, _ in rows]),
+        war=level_mean(right, codes, low=WAR.low, high=WAR.high),
         per_label={label: (hit, counts[label]) for label, hit in hits.items()},
     )
 
@@ -252,7 +252,9 @@ def attribution_shares(rows: Sequence[AttributionRow], *, by_label: bool = False
         codes = _codes([known[n].cluster for n in selected])
         for outcome in possible:
             hits = [100.0 * (outcomes[n] == outcome) for n in selected]
-            shares.append(Share(outcome=outcome, label=label, estimate=cluster_mean(hits, codes)))
+            shares.append(
+                Share(outcome=outcome, label=label, estimate=level_mean(hits, codes, low=0, high=100))
+            )
     return shares
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
@@ -146,6 +146,11 @@ def _summary(
     counts: dict[str, int] = {}
     for score in scores:
         counts[score.state] = counts.get(score.state, 0) + 1
+    # Rows of a scorer that gave a failure no value, which comparisons and the gate fill in as well.
+    scores = [
+        replace(s, value=metric.failure_value) if s.state == "failed" and s.value is None else s
+        for s in scores
+    ]
     counted = [score for score in scores if score.value is not None]
     estimate = bounds = None
     if counted:

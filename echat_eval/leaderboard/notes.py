@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from echat_eval.io.display import number_text
 from echat_eval.labels import UNKNOWN
 from echat_eval.records import JudgeEvidence
 
@@ -181,11 +182,13 @@ def _shares(rows: Sequence[AttributionRow]) -> list[str]:
 
 
 def _estimate(found: Estimate) -> str:
-    return f"{found.value:.1f} {_interval(found.low, found.high, 1)}"
+    return f"{number_text(found.value, 1)} {_interval(found.low, found.high, 1)}"
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
-    return "(no interval)" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    if low is None or high is None:
+        return "(no interval)"
+    return f"[{number_text(low, digits)}, {number_text(high, digits)}]"
 
 
 def scored_earlier(run: RunFolder) -> list[str]:

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import safe_cell
-from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, spelled, unique_labels
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, number_text, spelled, unique_labels
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from echat_eval.leaderboard.published import Published
     from echat_eval.records import Metric
+    from echat_eval.stats import Estimate
 
 __all__ = [
     "MARK",
@@ -27,6 +28,7 @@ __all__ = [
     "by_role",
     "cell_text",
     "csv_text",
+    "estimate_text",
     "markdown",
     "metric_title",
     "other_rows",
@@ -75,26 +77,27 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
         return "?" if counts.get("missing") else "-"
     if counts.get("failed") and not counts.get("value"):
         return "all failed"
-    text = _number(summary.estimate.value, metric.digits)
-    low, high = summary.estimate.low, summary.estimate.high
-    if interval and low is not None and high is not None:
-        text += f" [{_number(low, metric.digits)}, {_number(high, metric.digits)}]"
-    elif interval:
-        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
+    text = number_text(summary.estimate.value, metric.digits)
+    if interval:
+        text = estimate_text(summary.estimate, metric.digits)
+        if summary.estimate.low is None or summary.estimate.high is None:
+            text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
     if summary.bounds is not None:
         low, high = summary.bounds.low, summary.bounds.high
-        text += f" {{{'' if low is None else f'{low:.1f}'}..{'' if high is None else f'{high:.1f}'}}}"
+        text += f" {{{_bound(low, metric)}..{_bound(high, metric)}}}"
     return text
 
 
-def _number(value: float, digits: int) -> str:
-    """Return a number with `digits` decimals, and no minus sign before zero.
+def estimate_text(estimate: Estimate, digits: int) -> str:
+    """Return a mean with its interval, if it has one."""
+    text = number_text(estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{number_text(estimate.low, digits)}, {number_text(estimate.high, digits)}]"
 
-    >>> _number(-0.01, 1), _number(-1.25, 1)
-    ('0.0', '-1.2')
-    """
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
+
+def _bound(value: float | None, metric: Metric) -> str:
+    return "" if value is None else number_text(value, metric.digits)
 
 
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
+from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
-from echat_eval.stats import cluster_mean
+from echat_eval.stats import level_mean
 from echat_eval.stats.factors import Unit, units_of
 
 __all__ = ["human_cells"]
@@ -39,11 +40,10 @@ def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[Tab
     sha256 = file_sha256(path)
     cells = {}
     for (system, task), found in points.items():
-        e = cluster_mean(found, groups[system, task])
-        interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
+        e = level_mean(found, groups[system, task], low=0, high=100)
         sources = {"ratings": {"sha256": sha256, "system": system, "task": task}}
         human = TableCell(
-            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
+            text=estimate_text(e, metric.digits), value=e.value, low=e.low, high=e.high, sources=sources
         )
         summary = board.summaries.get((system, task, metric.name))
         cells[system, task] = (human, summary_cell(summary, metric, system, task))

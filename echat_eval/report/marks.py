@@ -1,32 +1,37 @@
 """Marks of the best and second-best numbers of a table, if paired tests support them.
 
-Every pair of systems in every column is one test: the difference on shared samples, with cluster-robust
-standard error and degrees of freedom (`stats.cluster_mean`, for ratios `stats.ratio_difference`, for macro
-recalls `stats.macro_mean`). All tests of one table are one family, adjusted by Holm's step-down method. A
-pair with a missing row has no test, so no mark depends on the value of a missing row.
+Every pair of systems in every column is one test: the paired difference that `compare` prints. All tests of
+one table are one family, adjusted by Holm's step-down method. A pair with a missing row has no test, so no
+mark depends on the value of a missing row.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from echat_eval.labels import gold_label
+from echat_eval.analysis import check_table, pair
+from echat_eval.analysis.bounds import to_tests, two_sided_p_values
+from echat_eval.analysis.compare_runs import metric_rule
+from echat_eval.analysis.differences import difference
+from echat_eval.analysis.runs import metric_facts, score_rows
+from echat_eval.errors import BadData
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.stats import cluster_mean, holm, label_strata, macro_mean, ratio_difference
-from echat_eval.stats.factors import Unit, units_of
+from echat_eval.stats import holm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from echat_eval.records import Metric, Score
+    import pandas as pd
+
+    from echat_eval.analysis.metric_rule import MetricRule
+    from echat_eval.records import Metric
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests", "t_test_p"]
+__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests"]
 
 #: A mark needs an adjusted p below this.
 ALPHA = 0.05
@@ -41,7 +46,8 @@ class PairTest:
     Attributes:
         column: a task, or OVERALL.
         better, worse: by the mean difference over shared samples; equal systems keep their order.
-        difference: better minus worse, oriented by the metric's direction, so that it is >= 0.
+        difference: better minus worse, oriented by the metric's direction, so that it is >= 0; None: cannot
+            tell.
         p: two-sided, unadjusted; None: cannot tell.
         adjusted: Holm over all tests of the table; None if `p` is None.
         n: shared samples.
@@ -50,89 +56,60 @@ class PairTest:
     column: str
     better: str
     worse: str
-    difference: float
+    difference: float | None
     p: float | None
     adjusted: float | None
     n: int
-
-
-def t_test_p(difference: float, se: float | None, df: float | None) -> float | None:
-    """Return the two-sided p-value of a difference by Student's t; None if nothing varied."""
-    from scipy.special import stdtr
-
-    if se is None or df is None or se == 0.0:
-        return None
-    return float(2 * stdtr(df, -abs(difference / se)))
 
 
 def pair_tests(
     runs: MergedRuns, metric: Metric, systems: Sequence[str], columns: Sequence[str]
 ) -> list[PairTest]:
     """Return every test of one table, adjusted as one family."""
-    cluster = units_of(list(runs.samples.values()))
-    tests = [
-        test
-        for column in columns
-        for first, second in combinations(systems, 2)
-        if (test := _test(runs, metric, column, (first, second), cluster)) is not None
-    ]
+    rule = metric_rule(metric.name, "", metric_facts(metric))
+    found = [scores[metric.name] for scores in runs.scores.values() if metric.name in scores]
+    if not found:
+        return []
+    table = check_table(score_rows(found, runs.samples, runs.responses))
+    tests = []
+    for first, second in combinations(systems, 2):
+        ours, theirs = (table[table["system"] == system] for system in (first, second))
+        if ours.empty or theirs.empty:
+            continue
+        with suppress(BadData):  # they share no sample
+            frame = pair(ours, theirs, metrics=[metric.name]).frame
+            tests += [
+                test
+                for column in columns
+                if (test := _test(frame, rule, column, (first, second))) is not None
+            ]
     # A pair without a p-value stays in the family with p = 1.
     adjusted = holm([1.0 if test.p is None else test.p for test in tests]).tolist() if tests else []
     return [
-        PairTest(
-            column=t.column,
-            better=t.better,
-            worse=t.worse,
-            difference=t.difference,
-            p=t.p,
-            adjusted=None if t.p is None else p,
-            n=t.n,
-        )
-        for t, p in zip(tests, adjusted, strict=True)
+        test if test.p is None else replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)
     ]
 
 
-def _test(
-    runs: MergedRuns,
-    metric: Metric,
-    column: str,
-    pair: tuple[str, str],
-    cluster: Mapping[tuple[str, str], Unit],
-) -> PairTest | None:
-    """Return one unadjusted test; None if the two systems share no sample."""
-    shared: list[tuple[Score, Score]] = []
-    groups, missing = [], False
-    for key in runs.samples:
-        if column not in (OVERALL, key[0]):
-            continue
-        a, b = (runs.scores.get((system, *key), {}).get(metric.name) for system in pair)
-        missing = missing or any(score is not None and score.state == "missing" for score in (a, b))
-        if a is not None and b is not None and a.value is not None and b.value is not None:
-            shared.append((a, b))
-            groups.append(cluster[key])
-    if not shared:
+def _test(frame: pd.DataFrame, rule: MetricRule, column: str, systems: tuple[str, str]) -> PairTest | None:
+    """Return one unadjusted test; None if the two systems share no sample with values."""
+    rows = frame if column == OVERALL else frame[frame["task"] == column]
+    found = difference(rows, rule, coverage=1 - ALPHA, min_clusters=2)
+    if found.n == found.missing:
         return None
-    first, second = (np.array([s.value for s in side]) for side in zip(*shared, strict=True))
-    if metric.average == "ratio":
-        ours, theirs = ([s.weight for s in side] for side in zip(*shared, strict=True))
-        estimate = ratio_difference(first, ours, second, theirs, groups)
-    elif metric.average == "macro recall":
-        samples = [runs.samples[a.task, a.sample_id] for a, _ in shared]
-        strata = label_strata([gold_label(s.cues, s.asks) for s in samples])
-        estimate = macro_mean(first - second, strata, groups)
-    else:
-        estimate = cluster_mean(first - second, groups)
-    gain = estimate.value if metric.higher_is_better else -estimate.value
-    better, worse = pair if gain >= 0 else pair[::-1]
-    p = None if missing else t_test_p(estimate.value, estimate.se, estimate.df)
+    gain = None if found.observed is None else found.observed.value
+    p = None
+    if gain is not None and not found.missing:
+        tests = to_tests([[estimate] for estimate in found.estimates])
+        p = float(two_sided_p_values(tests)[0])
+    better, worse = systems if gain is None or gain >= 0 else systems[::-1]
     return PairTest(
         column=column,
         better=better,
         worse=worse,
-        difference=math.fabs(gain),
+        difference=None if gain is None else math.fabs(gain),
         p=p,
         adjusted=None,
-        n=len(shared),
+        n=found.n - found.missing,
     )
 
 

@@ -1,6 +1,7 @@
 """Data of the page as plain JSON: the leaderboard, an index of all samples, and details in shards.
 
-Numbers in the index are rounded to four decimals; the details have full precision.
+Numbers in the index are rounded to four decimals, unless that changes the last digit shown; the details have
+full precision.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.io.display import one_line
+from echat_eval.io.display import number_text, one_line
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
@@ -138,7 +139,7 @@ def index_data(runs: MergedRuns) -> dict[str, Any]:
         for system in runs.roles:
             found = [runs.scores.get((system, *key), {}).get(metric.name) for key in runs.samples]
             values.setdefault(metric.name, {})[system] = [
-                None if s is None or s.value is None else round(s.value, 4) for s in found
+                None if s is None or s.value is None else _short(s.value, metric.digits) for s in found
             ]
             states.setdefault(metric.name, {})[system] = _letters(found)
     replies = {
@@ -146,6 +147,12 @@ def index_data(runs: MergedRuns) -> dict[str, Any]:
         for system in runs.roles
     }
     return {"rows": rows, "values": values, "states": states, "replies": replies}
+
+
+def _short(value: float, digits: int) -> float:
+    """Return a number with four decimals if it is shown with the same digits, else the number itself."""
+    short = round(value, 4)
+    return short if number_text(short, digits) == number_text(value, digits) else value
 
 
 def _letters(rows: Sequence[Score | Response | None]) -> str:

@@ -6,12 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from echat_eval.io.display import number_text
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import MARK, by_role, cell_text, metric_title
+from echat_eval.leaderboard.render import MARK, by_role, cell_text, estimate_text, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
+from echat_eval.scorers.understanding import WAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,11 +143,13 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
     def cell(system: str, column: str) -> TableCell:
         measured = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
         test = tests.get((column, frozenset((system, base))))
-        if system == base or test is None:
+        if system == base or test is None or test.difference is None:
             return measured
-        change = test.difference if test.better == system else -test.difference
+        change = number_text(
+            test.difference if test.better == system else -test.difference, metric.digits, signed=True
+        )
         star = "*" if test.adjusted is not None and test.adjusted < ALPHA else ""
-        text = f"{measured.text.split(' [')[0]} ({change:+.{metric.digits}f}{star})"
+        text = f"{measured.text.split(' [')[0]} ({change}{star})"
         whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": [base, *variants]}}
         return replace(measured, text=text, sources=whole)
 
@@ -199,9 +203,8 @@ def _recognition(runs: MergedRuns, system: str, task: str, cue: str) -> tuple[Ta
     found = recognition(cue, [(row.gold, row.perceived or UNKNOWN, row.cluster) for row in rows])
 
     def cell(e: Estimate) -> TableCell:
-        interval = "" if e.low is None or e.high is None else f" [{e.low:.1f}, {e.high:.1f}]"
         return TableCell(
-            text=f"{e.value:.1f}{interval}", value=e.value, low=e.low, high=e.high, sources=sources
+            text=estimate_text(e, WAR.digits), value=e.value, low=e.low, high=e.high, sources=sources
         )
 
     return cell(found.war), cell(found.uar)

@@ -198,7 +198,7 @@ class _ScorerSuite:
             ):
                 return f"{score.metric}: {score.value} is outside {metric.low} to {metric.high}"
         elif score.state == "failed":
-            if score.value != metric.worst:
+            if score.value not in (metric.worst, metric.failure_value):
                 return (
                     f"{score.metric}: failed with {score.value!r}; expected the worst value, {metric.worst!r}"
                 )

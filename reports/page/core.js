@@ -58,7 +58,12 @@ const EChat = (() => {
 
   function number(value, digits) {
     if (value === null || value === undefined) return "–";
-    const text = value.toFixed(digits);
+    // toFixed rounds an exact half up; the tables round it to the even digit.
+    const exact = value.toFixed(30);
+    const cut = exact.indexOf(".") + digits + (digits ? 1 : 0);
+    const half = /^\.?50*$/.test(exact.slice(cut));
+    const even = /[02468]$/.test(exact.slice(0, cut));
+    const text = half && even ? exact.slice(0, cut) : value.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
   }
 
