@@ -160,8 +160,9 @@ def test_annotators_and_scorers() -> None:
 
 def test_clients_that_may_cost_money() -> None:
     paid: Any = OpenAIChat("m", url="http://127.0.0.1:9/v1", max_tokens=5)
-    assert billed_client_of(paid) is paid
     assert isinstance(paid, MeteredSystem)
+    client: Any = billed_client_of(paid)
+    assert client is paid
     assert billed_client_of(Plain()) is None
     judged = judged_scorers("m-2026-01-01", "http://127.0.0.1:9/v1")
     for scorer in judged:
