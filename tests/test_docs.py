@@ -71,11 +71,15 @@ def test_start_page_links_every_page() -> None:
 
 
 def test_gate_table_shows_the_committed_results() -> None:
-    from bench.gate.simulate import table
+    from bench.gate import rivals
+    from bench.gate.simulate import summary, table
 
-    results = ROOT / "bench" / "results"
+    results, page = ROOT / "bench" / "results", (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
     cells = json.loads((results / "gate_sim.json").read_text(encoding="utf-8"))["cells"]
     assert table(cells) in (results / "gate_sim.md").read_text(encoding="utf-8")
+    assert summary(cells) in page
+    others = json.loads((results / "gate_sim_rivals.json").read_text(encoding="utf-8"))["cells"]
+    assert rivals.table(others) in page
 
 
 def test_readme_class_is_a_system() -> None:

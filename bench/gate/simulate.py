@@ -1,7 +1,9 @@
 """How often the gate is wrong on dialogue-shaped scores, cell by cell.
 
     python bench/gate/simulate.py --runs 20000 --jobs 2            all cells, to bench/results/gate_sim.json
+    python bench/gate/simulate.py --runs 4000 --above 3            again the cells with a false pass above 3 %
     python bench/gate/simulate.py --table                          the cells as Markdown (gate_sim.md)
+    python bench/gate/simulate.py --summary                        their summary (docs/gate.md)
 
 Cells that are in the result file with as many runs are not drawn again. Every run goes through
 `echat_eval.stats.spread` and `echat_eval.gate.rules`, which `echat_eval.gate.decide` calls on frames;
@@ -113,7 +115,7 @@ def outcome_codes(pooled: Tests, p_values: np.ndarray) -> np.ndarray:
     )
 
 
-def measure(cell: Cell, runs: int) -> dict[str, object]:
+def measure(cell: Cell, runs: int) -> dict[str, Any]:
     began, layout, rng = time.perf_counter(), Layout(cell), np.random.default_rng(cell.seed)
     tally: dict[str, float] = {}
 
@@ -191,10 +193,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--samples", type=int, help="only cells of this many samples")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--above", type=float, help="only cells whose false pass in --out is above it, percent"
+    )
     parser.add_argument("--table", action="store_true", help="print the cells of --out as Markdown")
+    parser.add_argument("--summary", action="store_true", help="print the worst rates of --out as Markdown")
     given = parser.parse_args()
     if given.table:
         print(table(json.loads(given.out.read_text())["cells"]))
+        return
+    if given.summary:
+        print(summary(json.loads(given.out.read_text())["cells"]))
         return
     found = json.loads(given.out.read_text()) if given.out.exists() else {"cells": []}
     done = {
@@ -202,6 +211,9 @@ def main() -> None:
     }
     todo = [c for c in all_cells() if (c.shape, c.clusters, c.icc, c.samples) not in done]
     todo = [c for c in todo if given.samples in {None, c.samples}]
+    if given.above is not None:
+        worst = {key(c): max(rates(c, "false pass")) for c in found["cells"]}
+        todo = [c for c in todo if worst.get((c.shape, c.clusters, c.icc, c.samples), 0.0) > given.above]
     found["machine"] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
     found["margin"], found["level"], found["family_error"] = MARGIN, LEVEL, FAMILY_ERROR
     with ProcessPoolExecutor(given.jobs) as pool:
@@ -218,6 +230,40 @@ def main() -> None:
 
 def key(row: dict[str, object]) -> tuple[object, ...]:
     return row["shape"], row["clusters"], row["icc"], row["samples"]
+
+
+def rates(row: dict[str, Any], name: str) -> tuple[float, float]:
+    """Return a rate of a cell for both primaries, in percent."""
+    return float(row[f"{name} score"]), float(row[f"{name} binary"])
+
+
+def summary(cells: list[dict[str, Any]]) -> str:
+    """Return the worst and the usual rates over all cells and both primaries."""
+    false_pass = [(rate, c["runs"]) for c in cells for rate in rates(c, "false pass")]
+    worst, runs = max(false_pass)
+    error = 100 * (worst / 100 * (1 - worst / 100) / runs) ** 0.5
+    mean, above = (100 * np.mean(x) for x in zip(*((r / 100, r > 3) for r, _ in false_pass), strict=True))
+    power = [rate for c in cells for rate in rates(c, "power")]
+    lines = [
+        "| rate | percent |",
+        "|---|--:|",
+        f"| worst false pass, and its Monte Carlo error ({runs:,} runs) | {worst:.2f}; {error:.2f} |",
+        f"| mean false pass; share above 3 % | {mean:.2f}; {above:.0f} |",
+    ]
+    for name in ("false drop", "false regress"):
+        lines.append(f"| worst {name} | {max(max(rates(c, name)) for c in cells):.2f} |")
+    lines.append(
+        f"| least power; mean; share below 80 % | {min(power):.1f}; {np.mean(power):.1f}; "
+        f"{100 * np.mean([p < 80 for p in power]):.0f} |"
+    )
+    for primary in ("score", "binary"):
+        equal = [float(c[f"pass when equal {primary}"]) for c in cells]
+        often, span = sum(e >= 80 for e in equal), f"{min(equal):.1f} to {max(equal):.1f}"
+        lines.append(
+            f"| an equal candidate passes, {primary}: median; range | {np.median(equal):.1f}; {span} |"
+        )
+        lines.append(f"| the same: cells, of {len(cells)}, with at least 80 % | {often} |")
+    return "\n".join(lines)
 
 
 def table(cells: list[dict[str, Any]]) -> str:
