@@ -130,7 +130,7 @@ class UnknownName(UsageError):
 
 
 class ServerRefusal(UsageError):
-    """A server refuses a request as it would refuse every row's; a gateway may say so in passing.
+    """A server refuses a request as it would refuse every row's; a gateway may do so in passing.
 
     The runner asks once more before it stops.
 

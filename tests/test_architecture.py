@@ -285,13 +285,13 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "check": {"plugins", "stats", "systems", "task", "testing"},
     "check_annotators": {"annotators", "checks"},
     "check_instruments": {"checks"},
-    "check_judge": {"checks", "judge"},
-    "compare_gate": {"gate", "io"},
+    "check_judge": {"checks", "judge", "plugins"},
+    "compare_gate": {"gate", "io", "stats"},
     "demo": {"report"},
     "doctor": {"io", "store"},
     "executor": set(),
     "export": {"io", "records", "store", "task"},
-    "import_": {"importers", "task"},
+    "import_": {"clients", "importers", "task"},
     "leaderboard": set(),
     "list_names": {"judge", "leaderboard", "plugins", "systems", "task"},
     "options": {"plugins"},
@@ -304,6 +304,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
 }
 #: Modules of these rooms that a command may import; of other rooms above, any.
 CLI_MODULES = {
+    "clients": {"clients.keys"},
     "gate": {"gate.report"},
     "runner": {"runner.cost_estimate"},
     "stats": {"stats"},

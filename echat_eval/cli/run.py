@@ -158,7 +158,9 @@ def present_run(run: Run) -> int:
         click.echo(f"spent: {run.spent}")
     replies = run.responses()["state"]
     if len(replies) and (replies == "failed").all():
-        click.echo("echat-eval: every reply failed; the leaderboard says nothing about the system", err=True)
+        click.echo(
+            "echat-eval: every reply failed; the leaderboard is no evidence about the system", err=True
+        )
         return Exit.CANNOT_TELL
     if not run.states["missing"]:
         return Exit.DONE

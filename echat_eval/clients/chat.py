@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
-from echat_eval.clients.faults import fault_said, shown
+from echat_eval.clients.faults import reported_fault, shown
 from echat_eval.clients.http import check_url, endpoint, network_settings, without_query
 from echat_eval.clients.keys import api_key
 from echat_eval.concurrency import event_loop
@@ -209,7 +209,7 @@ class ChatClient:
                 text = await client.post(url, body={"model": self.model, **body}, cast_to=str)
         except openai.APIStatusError as error:
             report_unbilled()
-            raise fault_said(
+            raise reported_fault(
                 error.response.content,
                 place=self._place,
                 status=error.status_code,
@@ -226,7 +226,7 @@ class ChatClient:
         if not isinstance(completion, dict):
             raise Unavailable(f"{self._place}: the answer is not a JSON object: {shown(text)}")
         if reports_error(completion):
-            raise fault_said(completion, place=self._place, options=options, party="instrument")
+            raise reported_fault(completion, place=self._place, options=options, party="instrument")
         return completion
 
     def _network_error(self, error: BaseException) -> Unavailable:

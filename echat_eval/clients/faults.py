@@ -1,7 +1,7 @@
-"""Whose fault an error is, from what the server said: one table for systems and judges.
+"""Whose fault an error is, from the server's own words: one table for systems and judges.
 
-A server says the same thing in a status, in the body of a 200, or in the middle of a stream. `fault_said`
-reads all three; docs/systems.md holds its table.
+A server reports the same fault in a status, in the body of a 200, or in the middle of a stream.
+`reported_fault` reads all three; docs/systems.md holds its table.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from echat_eval.errors import EChatError, ServerRefusal, SystemFailure, Unavailable, UsageError, scrub
+from echat_eval.io.display import one_line
 from echat_eval.io.jsonl import dumps, loads
 
-__all__ = ["fault_said", "retry_after", "shown"]
+__all__ = ["reported_fault", "retry_after", "shown"]
 
 #: Characters of a server's text in a message.
 MAX_SHOWN = 300
 #: Bytes of a body that are read for a message.
 MAX_READ = 20_000
-#: Statuses of a wrong address, key or account: the same for every row, if a second answer says so too.
+#: Statuses of a wrong address, key or account: the same for every row, if a second answer confirms it.
 _REFUSED = frozenset({401, 402, 403, 404, 405, 407, 410})
 #: Words that servers use as a code, type or status of an error -> the HTTP status that they stand for.
 _WORDS = {
@@ -101,7 +102,7 @@ _ORDINARY = frozenset({"audio", "stream", "model", "messages", "voice"})
 _DELAY = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(ms|s|m)\b", re.IGNORECASE)
 
 
-def fault_said(
+def reported_fault(
     said: object,
     *,
     place: str,
@@ -189,8 +190,7 @@ def shown(said: object) -> str:
         text = title.group(1) if title and value.lstrip().startswith("<") else value
     else:
         text = _message(value)
-    line = " ".join(scrub(text).split())
-    return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"
+    return one_line(scrub(text), MAX_SHOWN)
 
 
 def _message(value: object) -> str:
@@ -298,9 +298,9 @@ def _params(value: object, depth: int = 8) -> Iterator[str]:
     if isinstance(value, Mapping) and depth:
         if isinstance(param := value.get("param"), str):
             yield re.split(r"[.\[]", param)[0]
-        where = value.get("loc")
-        if isinstance(where, list | tuple):
-            names = [part for part in where if isinstance(part, str) and part != "body"]
+        location = value.get("loc")
+        if isinstance(location, list | tuple):
+            names = [part for part in location if isinstance(part, str) and part != "body"]
             yield from names[:1]
         for part in value.values():
             yield from _params(part, depth - 1)

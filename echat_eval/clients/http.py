@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from echat_eval.clients.faults import fault_said
+from echat_eval.clients.faults import reported_fault
 from echat_eval.clients.keys import remember_secrets_of
 from echat_eval.errors import SystemFailure, Unavailable, UsageError
 
@@ -224,7 +224,7 @@ async def read_body(answer: StreamedAnswer) -> HttpAnswer:
 
 
 def raise_for_status(answer: HttpAnswer, url: str, *, options: Mapping[str, str] | None = None) -> None:
-    """Raise our error for a status other than 2xx; see `clients.faults.fault_said`.
+    """Raise our error for a status other than 2xx; see `clients.faults.reported_fault`.
 
     Args:
         url: where the request was sent.
@@ -234,7 +234,7 @@ def raise_for_status(answer: HttpAnswer, url: str, *, options: Mapping[str, str]
         Unavailable, UsageError, SystemFailure: as the table in docs/systems.md.
     """
     if not 200 <= answer.status < 300:
-        raise fault_said(
+        raise reported_fault(
             answer.body,
             place=without_query(url),
             status=answer.status,

@@ -1,4 +1,4 @@
-"""The only module that reads an API key, and that knows which parts of a URL are secret."""
+"""The only module that reads an API key, and finds the parts of a URL are secret."""
 
 from __future__ import annotations
 

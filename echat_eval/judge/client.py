@@ -390,7 +390,7 @@ class _FailedCalls:
 
 
 def _cause(answer: ChatAnswer, max_tokens: int | None) -> str | None:
-    """Return why an answer holds no verdict, as far as the server says so."""
+    """Return why an answer holds no verdict, as far as the server reports it."""
     if answer.finish_reason == "content_filter":
         return "a content filter stopped the judge's answer (finish_reason content_filter)"
     if answer.refusal:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
-from echat_eval.clients.faults import fault_said, shown
+from echat_eval.clients.faults import reported_fault, shown
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.jsonl import loads
 
@@ -61,12 +61,12 @@ async def collect(
     Args:
         streaming: the answer is server-sent events, not one object.
         begun: when the request was sent, on the monotonic clock.
-        place, options: as `clients.faults.fault_said`.
+        place, options: as `clients.faults.reported_fault`.
 
     Raises:
         Unavailable: the stream broke off before its end.
         SystemFailure: the answer has an unexpected form.
-        EChatError: the answer reports an error; as `clients.faults.fault_said`.
+        EChatError: the answer reports an error; as `clients.faults.reported_fault`.
     """
     answer = Collected()
     if not streaming:
@@ -95,7 +95,7 @@ async def collect(
 def _check(value: Mapping[str, Any], kind: str, place: str, options: Mapping[str, str] | None) -> None:
     """Raise the error that an object reports."""
     if kind == "error" or reports_error(value):
-        raise fault_said(value, place=place, options=options)
+        raise reported_fault(value, place=place, options=options)
 
 
 def _control(event: bytes) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from echat_eval.clients.chat_answer import reports_error
-from echat_eval.clients.faults import fault_said
+from echat_eval.clients.faults import reported_fault
 from echat_eval.clients.http import HttpAnswer, raise_for_status, without_query
 from echat_eval.errors import BadData, NotApplicable, RowError, SystemFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
@@ -160,7 +160,7 @@ class Http:
             except ValueError as error:
                 raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
             if isinstance(row, dict) and reports_error(row):
-                raise fault_said(row, place=without_query(self.url))
+                raise reported_fault(row, place=without_query(self.url))
             fault = fault_of(row) or ("'audio' is a path; send 'audio_base64'" if row.get("audio") else None)
             if fault:
                 raise SystemFailure(f"the server's answer: {fault}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIChat"]
 
-#: Finish reason of an answer that may hold nothing -> what it says.
+#: Finish reason of an answer that may hold nothing -> its meaning.
 NOTHING_LEFT = {
     "length": "the token limit ended it before a word; raise it with --set max_tokens=N",
     "content_filter": "the server's content filter stopped it",

@@ -32,8 +32,8 @@ def without_ticket(text: str) -> str:
 
 def ticket_in(request: dict[str, Any]) -> str:
     """Return the ticket that the judge must repeat after the fence."""
-    asked = prompt_of(request).split("end\n")[-1]
-    return present(re.search(r'"ticket": "([0-9a-f]{8})"', asked)).group(1)
+    instructions = prompt_of(request).split("end\n")[-1]
+    return present(re.search(r'"ticket": "([0-9a-f]{8})"', instructions)).group(1)
 
 
 def obedient(request: dict[str, Any]) -> str:

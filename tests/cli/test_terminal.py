@@ -28,7 +28,7 @@ def command(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_what_the_stream_cannot_show_is_replaced(encoding: str, tmp_path: Path) -> None:
+def test_unencodable_characters_are_replaced(encoding: str, tmp_path: Path) -> None:
     done = command("leaderboard", "runs/说话…", encoding=encoding, folder=tmp_path)
     assert done.returncode == 2
     assert b"a bug of ours" not in done.stderr

@@ -1,4 +1,4 @@
-"""Whose fault an error is: what a server says decides, wherever it says it."""
+"""Whose fault an error is: the words of a server decide, in whichever part of its answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from echat_eval.clients.chat import ChatClient, parameter_options
-from echat_eval.clients.faults import fault_said
+from echat_eval.clients.faults import reported_fault
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries
 from echat_eval.errors import EChatError, ServerRefusal, SystemFailure, Unavailable, UsageError
@@ -32,19 +32,19 @@ IN_PASSING: list[Any] = [
 SAID = ["status", "body", "stream"]
 
 
-def error_of(serve: Serve, request: Request, said: Any, where: str, status: int = 500) -> EChatError:
+def error_of(serve: Serve, request: Request, said: Any, location: str, status: int = 500) -> EChatError:
     """Return the error of a system whose server says this in a status, a body of 200, or a stream."""
 
     def answer(handler: Any) -> None:
         body = json.dumps({"error": said})
-        if where == "stream":
+        if location == "stream":
             begun = json.dumps({"choices": [{"delta": {"content": "Oh"}}]})
             handler.reply(f"data: {begun}\n\ndata: {body}\n\n", "text/event-stream")
         else:
-            handler.reply(body, "application/json", status=status if where == "status" else 200)
+            handler.reply(body, "application/json", status=status if location == "status" else 200)
 
     system = OpenAIChat(
-        "m", url=f"{serve(answer).url}/v1", stream=where == "stream", max_tokens=9, timeout=5.0
+        "m", url=f"{serve(answer).url}/v1", stream=location == "stream", max_tokens=9, timeout=5.0
     )
     try:
         with pytest.raises(EChatError) as caught:
@@ -55,9 +55,11 @@ def error_of(serve: Serve, request: Request, said: Any, where: str, status: int 
 
 
 @pytest.mark.parametrize("said", IN_PASSING)
-@pytest.mark.parametrize("where", SAID)
-def test_a_fault_in_passing_is_missing(serve: Serve, requests: list[Request], said: Any, where: str) -> None:
-    error = error_of(serve, requests[0], said, where)
+@pytest.mark.parametrize("location", SAID)
+def test_a_fault_in_passing_is_missing(
+    serve: Serve, requests: list[Request], said: Any, location: str
+) -> None:
+    error = error_of(serve, requests[0], said, location)
     assert isinstance(error, Unavailable)
     assert error.overloaded
 
@@ -71,9 +73,11 @@ def test_a_fault_in_passing_is_missing(serve: Serve, requests: list[Request], sa
         {"message": "Your credit balance is too low"},
     ],
 )
-@pytest.mark.parametrize("where", SAID)
-def test_an_account_without_money_stops(serve: Serve, requests: list[Request], said: Any, where: str) -> None:
-    error = error_of(serve, requests[0], said, where, status=429)
+@pytest.mark.parametrize("location", SAID)
+def test_an_account_without_money_stops(
+    serve: Serve, requests: list[Request], said: Any, location: str
+) -> None:
+    error = error_of(serve, requests[0], said, location, status=429)
     assert isinstance(error, UsageError)
     assert "add credit" in str(error)
 
@@ -81,12 +85,12 @@ def test_an_account_without_money_stops(serve: Serve, requests: list[Request], s
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504, 507, 520, 521, 522, 523, 524, 525, 529])
 def test_statuses_of_a_busy_server_or_its_gateway(status: int) -> None:
     for party in ("system", "instrument"):
-        error = fault_said(
+        error = reported_fault(
             b"<html><head><title>origin down</title></head></html>",
             place="http://h/v1",
             status=status,
             headers={"retry-after": "7"},
-            party=party,  # type: ignore[arg-type]
+            party=party,
         )
         assert isinstance(error, Unavailable)
         assert (error.retry_after, error.refused) == (7.0, True)
@@ -95,7 +99,7 @@ def test_statuses_of_a_busy_server_or_its_gateway(status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 407, 413])
 def test_statuses_alike_for_every_row_get_a_second_look(status: int) -> None:
-    error = fault_said(b"no", place="http://h", status=status)
+    error = reported_fault(b"no", place="http://h", status=status)
     assert isinstance(error, ServerRefusal)
     assert error.per_row == (status == 413)
 
@@ -141,7 +145,7 @@ def test_an_error_that_names_a_parameter_stops_with_its_option(
     options = parameter_options(
         option, ["model", "messages", "temperature", "seed", "max_tokens", "modalities"]
     )
-    error = fault_said({"error": said}, place="http://h/v1", status=status, options=options)
+    error = reported_fault({"error": said}, place="http://h/v1", status=status, options=options)
     assert isinstance(error, UsageError)
     assert not isinstance(error, ServerRefusal)
     assert options[name] in str(error)
@@ -160,8 +164,8 @@ def test_an_error_that_names_a_parameter_stops_with_its_option(
 def test_a_fault_of_one_request_is_the_systems(said: Any, status: int) -> None:
     options = parameter_options("--set", ["messages", "audio", "max_tokens", "stream"])
     body = {"error": said}
-    assert isinstance(fault_said(body, place="h", status=status, options=options), SystemFailure)
-    judge = fault_said(body, place="h", status=status, options=options, party="instrument")
+    assert isinstance(reported_fault(body, place="h", status=status, options=options), SystemFailure)
+    judge = reported_fault(body, place="h", status=status, options=options, party="instrument")
     assert isinstance(judge, Unavailable)
 
 

@@ -58,7 +58,7 @@ def test_proxies_count_but_not_for_this_machine(
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", proxy.url.rstrip("/"))
-    for url, asked in ((f"{server.url}/v1", 0), ("http://chat.example.invalid/v1", 1)):
+    for url, expected in ((f"{server.url}/v1", 0), ("http://chat.example.invalid/v1", 1)):
         if client == "system":
             system = OpenAIChat("m", url=url)
             event_loop.call(system.respond, requests[0])
@@ -67,7 +67,7 @@ def test_proxies_count_but_not_for_this_machine(
             chat = ChatClient(model="m", base_url=url)
             event_loop.run(chat.ask([{"role": "user", "content": "Say yes."}]))
             chat.close()
-        assert len(proxy.received) == asked
+        assert len(proxy.received) == expected
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])

@@ -276,7 +276,7 @@ def test_a_file_of_another_scale_is_refused_as_an_array_is(
 
 
 @pytest.mark.parametrize("others", [(-1.0,), (-0.5, -0.5), (-1.0, 0.0, 0.0)])
-def test_channels_that_cancel_out_are_heard(others: tuple[float, ...], tmp_path: Path) -> None:
+def test_channels_that_cancel_out_keep_one_channel(others: tuple[float, ...], tmp_path: Path) -> None:
     path = wav(tmp_path / "x.wav", np.stack([TONE, *(TONE * share for share in others)], 1))
     mono, _, note = read_noted(path)
     np.testing.assert_allclose(mono, TONE, atol=1e-3)
@@ -292,7 +292,7 @@ def test_one_loud_channel_is_averaged_as_before(channels: int, tmp_path: Path) -
     assert note is None
 
 
-def test_what_would_unpack_to_gigabytes_is_refused_before_decoding(tmp_path: Path) -> None:
+def test_audio_that_unpacks_to_gigabytes_is_refused_before_decoding(tmp_path: Path) -> None:
     path = wav(tmp_path / "x.flac", np.zeros((2_000, 8), np.int16), 16000)
     content = bytearray(path.read_bytes())
     # STREAMINFO: 20 bits of rate, 3 of channels, 5 of depth, 36 of frames.
