@@ -777,8 +777,9 @@ def of_long_table(run: ev.Run, _: Files) -> dict[Key, Shown]:
 def of_provenance_rows(_: ev.Run, files: Files) -> dict[Key, Shown]:
     facts = json.loads((files.report / "provenance.json").read_text())
     return {
-        row_key(*facts["responses"][number][:3], metric): value
+        row_key(system, task, sample, metric): value
         for number, metric, _state, value, *_rest in facts["scores"]
+        for system, task, sample, *_ in [facts["responses"][number]]
     }
 
 
