@@ -21,8 +21,8 @@ class MetricRule:
         average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
             means (a macro recall, if values are 0 and 1).
         margin: a pass requires that a drop of this size is excluded in every task. None: not required.
-        critical: a drop in any task that is significantly larger than the tolerance (the margin; without one, the
-            policy's margin in proportion to the range) is "regress".
+        critical: a drop in any task that is significantly larger than the tolerance (the margin; without
+            one, the policy's margin in proportion to the range) is "regress".
         at_least, at_most: limit on the candidate's level over all tasks; its 95 % interval must meet it.
         unit: as printed in tables.
     """
