@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -92,6 +94,38 @@ def test_readme_class_is_a_system() -> None:
     check_waveform(reply.audio)
     assert isinstance(system, System)
     assert (system.name, reply.text, system.settings()) == ("mine", "...", {"temperature": 0})
+
+
+def test_readme_has_at_most_900_words() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+def python_blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Mine" not in block
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_python_snippets_run_in_order(page: str, tmp_path: Path) -> None:
+    code = "\n".join(python_blocks(page))
+    assert "ev.evaluate(" in code
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "first" / "leaderboard.csv").is_file()
+    if page != "README.md":
+        assert "cannot tell" in done.stdout
+
+
+def test_readme_picture_is_the_one_that_its_script_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = ROOT / "tools" / "readme_picture.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "drawn.svg")], check=True, timeout=120)
+    committed = (ROOT / "docs" / "images" / "two-voices.svg").read_bytes()
+    assert (tmp_path / "drawn.svg").read_bytes() == committed
 
 
 def test_readme_policy_is_valid(tmp_path: Path) -> None:

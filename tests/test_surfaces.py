@@ -33,6 +33,7 @@ from echat_eval.cli.compare_gate import compare_command, gate_command
 from echat_eval.cli.leaderboard import leaderboard as leaderboard_command
 from echat_eval.cli.report import report as report_command
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
+from echat_eval.judge import NO_VOICE_EMOTION
 from echat_eval.ports import Case
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score
 from echat_eval.report.marks import pair_tests
@@ -177,7 +178,7 @@ def grade(request: dict[str, Any]) -> str:
     chance = number_of(shown["transcript"], shown["reply"], shown["cues"])
     if number_of(shown["transcript"], shown["reply"]) < 0.08:
         return "I would rather not."
-    voice = {} if shown["voice_emotion"].startswith("(") else {"voice": int(6 * chance)}
+    voice = {} if shown["voice_emotion"] == NO_VOICE_EMOTION else {"voice": int(6 * chance)}
     return judge_verdict(int(6 * chance), int(6 * number_of(chance)), 3, **voice)
 
 

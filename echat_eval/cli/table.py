@@ -70,7 +70,7 @@ def _by_task(board: Leaderboard) -> Table:
     metric = board.headline
     table = _table(f"{metric_title(metric)}, mean and 95 % interval")
     table.add_column("", justify="right")
-    table.add_column("system")
+    table.add_column("system", no_wrap=True)
     for task in (OVERALL, *board.tasks):
         table.add_column(task, justify="right")
     last = None
@@ -88,7 +88,7 @@ def _others(board: Leaderboard) -> Table:
 
     table = _table("Other measures, over all tasks")
     for number, title in enumerate(other_titles(board)):
-        table.add_column(title, justify="right" if number else "left")
+        table.add_column(title, justify="right" if number else "left", no_wrap=not number)
     for name, role, cells in other_rows(board, interval=False):
         table.add_row(Text(name + MARK[role]), *cells)
     return table
