@@ -1,4 +1,4 @@
-"""The only module that reads an API key, and finds the parts of a URL are secret."""
+"""API keys: the only module that reads them; it also finds the secret parts of URLs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""OSUM-EChat, written anew: from a spoken query to text and speech tokens. Importing it loads nothing."""
+"""OSUM-EChat inference, re-implemented: from a spoken query to text and speech tokens.
+
+Importing this package loads nothing.
+"""

@@ -1,4 +1,4 @@
-"""Scorers turn replies and annotations into scores; this table of names imports none of them."""
+"""Scorers turn replies and annotations into scores. This table of their names imports none of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Speech understanding: answers to probing questions, scored against transcripts and labels.
 
 Transcripts get the word or character error rate. Cues get WAR (the share of correct answers) and UAR
-(the mean over labels of the share per label, so that frequent labels do not dominate).
+(the mean over labels of the share per label, so that frequent labels do not dominate;
+`echat_eval.stats.macro_mean` computes it).
 An answer counts as a label only if it names exactly one; any other answer is wrong, not missing.
 """
 
