@@ -41,9 +41,7 @@ def number_scorer() -> ScriptedScorer:
 
 
 def run_of(out: Path, data: Path, *systems: Any) -> RunFolder:
-    return evaluated(
-        out, data, list(systems), scorers=[number_scorer()], retry_policy=RetryPolicy(tries=1)
-    )
+    return evaluated(out, data, list(systems), scorers=[number_scorer()], retry_policy=RetryPolicy(tries=1))
 
 
 def constant(value: float) -> Any:
