@@ -22,6 +22,7 @@ A message states what was found, what was expected, where, and what to do.
 from __future__ import annotations
 
 import json
+import re
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -74,9 +75,10 @@ def scrub(text: str) -> str:
     >>> scrub("illegal header b'Bearer sk-123456'")
     "illegal header b'Bearer [secret]'"
     """
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    return text
+    if not _secrets:
+        return text
+    # One pass, the longest form first: a replaced part is not searched again.
+    return re.sub("|".join(map(re.escape, sorted(_secrets, key=len, reverse=True))), "[secret]", text)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

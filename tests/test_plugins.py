@@ -138,9 +138,9 @@ def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("colour: red\n", "key 'colour' is unknown"),
-        ("settings: [a]\n", "is not a mapping of names to plain values"),
-        ("settings: {a: {b: 1}}\n", "is not a mapping of names to plain values"),
+        ("colour: red\n", "unknown key 'colour'"),
+        ("settings: [a]\n", "expected a mapping of names to plain values"),
+        ("settings: {a: {b: 1}}\n", "expected a mapping of names to plain values"),
         ("licence: [MIT]\n", "'licence' is"),
     ],
 )

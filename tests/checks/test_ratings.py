@@ -257,7 +257,7 @@ def test_command_prints_its_results(labelled: Path) -> None:
     ("row", "message"),
     [
         ({"audio": "../x.wav", "language": "en"}, "leaves the file's folder"),
-        ({"audio": "x.wav"}, "expected audio, language"),
+        ({"audio": "x.wav"}, "key 'language' is missing"),
         ({"audio": "x.wav", "language": "en", "emotion": "angry"}, "write 'anger'"),
     ],
 )

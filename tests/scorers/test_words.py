@@ -120,7 +120,9 @@ def test_the_score_of_a_case() -> None:
     assert found.score(worst, "failed", reason="it broke") == Score(
         **facts, state="failed", value=1, reason="it broke"
     )
-    assert found.score(replace(worst, worst=None), "failed") == Score(**facts, state="failed")
+    # Without a worst value a failed row has the bad end of the range; a range without one gives no value.
+    assert found.score(replace(worst, worst=None), "failed") == Score(**facts, state="failed", value=0)
+    assert found.score(replace(worst, worst=None, low=None), "failed") == Score(**facts, state="failed")
     assert found.score(worst, "missing", reason="429") == Score(**facts, state="missing", reason="429")
 
 

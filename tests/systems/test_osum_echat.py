@@ -311,8 +311,8 @@ def test_a_run_works_end_to_end_with_a_tiny_checkpoint(
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 8
     for row in rows:
-        # An empty reply is a failure of the system; every other reply is a value.
-        assert row["state"] == "value" or "empty reply" in row["reason"]
+        # A reply without words is a failure of the system; every other reply is a value.
+        assert row["state"] == "value" or row["reason"].startswith(("empty reply", "no visible reply"))
     answered = [row for row in rows if row["state"] == "value"]
     assert answered
     assert all(row["reply"]["usage"]["completion_tokens"] > 0 for row in answered)
