@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Bounds", "connected_clusters", "mean_bounds"]
+__all__ = ["Bounds", "connected_clusters", "linked", "mean_bounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,23 +49,41 @@ def connected_clusters(keys: Sequence[Sequence[Hashable | None]]) -> NDArray[np.
     >>> connected_clusters([("ann", "hi"), ("bob", "hi"), ("bob", "bye"), (None, None)]).tolist()
     [0, 0, 0, 1]
     """
-    root = list(range(len(keys)))
+    codes = []
+    for position in zip(*keys, strict=True):
+        numbers: dict[Hashable, int] = {}
+        codes.append(
+            np.array(
+                [
+                    # a missing key is one of its own; data frames have NaN for None
+                    numbers.setdefault(i if key is None or key != key else (key,), len(numbers))
+                    for i, key in enumerate(position)
+                ]
+            )
+        )
+    return linked(codes) if codes else np.arange(len(keys))
 
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
 
-    first: dict[tuple[int, Hashable], int] = {}
-    for i, row in enumerate(keys):
-        for position, key in enumerate(row):
-            if key is None or key != key:  # data frames have NaN for None
-                continue
-            a, b = find(first.setdefault((position, key), i)), find(i)
-            root[max(a, b)] = min(a, b)  # the root is the first member: numbers follow appearance
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(find(i), len(numbers)) for i in range(len(keys))], dtype=np.int64)
+def linked(codes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the connected components of samples, linked where any of the arrays has equal numbers for both.
+
+    Args:
+        codes: at least one array, (samples,), of numbers from 0.
+
+    Returns:
+        (samples,) component numbers from 0, in order of first appearance.
+    """
+    found = np.arange(len(codes[0]))
+    while True:
+        now = found
+        for levels in codes:  # each sample takes the least number of those it is linked to
+            least = np.full(int(levels.max(initial=0)) + 1, len(found))
+            np.minimum.at(least, levels, now)
+            now = least[levels]
+        now = now[now]  # the number is a sample's: a step to that one's number halves a long chain
+        if np.array_equal(now, found):
+            return np.unique(found, return_inverse=True)[1].astype(np.int64)
+        found = now
 
 
 def mean_bounds(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from echat_eval.errors import BadData, UsageError
-from echat_eval.stats.clusters import connected_clusters
+from echat_eval.stats.clusters import connected_clusters, linked
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -65,16 +65,7 @@ class Design:
     @cached_property
     def components(self) -> Codes:
         """Return the connected components over both factors, (samples,), in order of first appearance."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        speakers, sentences = int(self.speakers.max()) + 1, int(self.sentences.max()) + 1
-        graph = coo_array(
-            (np.ones(len(self), np.int8), (self.speakers, self.sentences + speakers)),
-            shape=(speakers + sentences,) * 2,
-        )
-        found = connected_components(graph, directed=False)[1][self.speakers]
-        return _renumbered(found.astype(np.int64))
+        return linked([self.speakers, self.sentences])
 
     @cached_property
     def crossed(self) -> bool:

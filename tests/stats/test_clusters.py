@@ -37,6 +37,12 @@ def test_clusters_are_the_transitive_closure(keys: list[tuple[object, ...]]) -> 
     assert list(dict.fromkeys(codes.tolist())) == list(range(codes.max() + 1))
 
 
+def test_a_long_chain_is_one_cluster() -> None:
+    speakers = np.random.default_rng(0).permutation(2000)[np.arange(3999) // 2]
+    chain = list(zip(speakers.tolist(), np.arange(1, 4000) // 2, strict=True))
+    assert not connected_clusters(chain).any()
+
+
 def test_empty_keys_and_equal_keys_at_other_positions_do_not_link() -> None:
     nan = float("nan")  # one object, as frames share it
     keys = [("a", None, nan), (None, "a", None), (None, None, "a"), (None, None, nan)]
