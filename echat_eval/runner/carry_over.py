@@ -11,24 +11,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.io import jsonl
-from echat_eval.io.hashing import KEY_VERSION, sha256_of
 from echat_eval.records import AudioRef, Score
+from echat_eval.runner.score import scope_of
 from echat_eval.store import serialize
-from echat_eval.store.cases import cases_of
-from echat_eval.store.keys import annotation_key
+from echat_eval.store.cases import cases_of, visible_to
+from echat_eval.store.keys import annotation_key, case_digest, score_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from echat_eval.ports import Annotator, Case, Scorer
     from echat_eval.records import Annotation, Response
     from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts
-    from echat_eval.store.run_folder import RunFolder
+    from echat_eval.store.run_folder import RunFolder, ScoreId
 
 __all__ = ["drop_stale_annotations", "invalidate_stale_scores"]
 
-#: "system task" -> its cases, each with the facts that a scorer can see.
-Slices = dict[str, list[tuple["Case", str]]]
+#: The cases of one system and task, each with its `case_digest`.
+Slice = list[tuple["Case", str]]
+#: Scopes of scorers.
+SCOPES = ("sample", "contrast group")
 #: Key of a row whose scorer is not configured. It matches no real key, so the scorer replaces the row.
 NOT_CONFIGURED = "not configured"
 
@@ -68,23 +70,15 @@ def _is_current(
 
 
 def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
-    """Record what the current scores depend on, and invalidate stale scores of unconfigured scorers.
+    """Mark the scorers that the command did not configure, and invalidate their stale scores.
 
-    An unconfigured scorer keeps its scores of a system and task while the responses and annotations are
-    those it scored. Otherwise they become *not applicable*. A metric that no scorer has any more, as after
-    a change of rubric, is removed with its rows.
+    An unconfigured scorer keeps its scores of a system and task while their keys are those of the responses
+    and annotations there. Otherwise they become *not applicable*. A metric that no scorer has any more, as
+    after a change of rubric, is removed with its rows.
     """
     manifest = run.manifest()
-    slices = _slices_of(cases_of(run))
-    known = {name: replace(facts, earlier=True) for name, facts in manifest.scorers.items()}
-    for scorer in scorers:
-        known[scorer.name] = replace(
-            known[scorer.name],
-            metrics=tuple(metric.name for metric in scorer.metrics),
-            needs=tuple(scorer.needs),
-            basis=_basis(slices, scorer.needs),
-            earlier=False,
-        )
+    configured = {scorer.name for scorer in scorers}
+    known = {name: replace(facts, earlier=name not in configured) for name, facts in manifest.scorers.items()}
     metrics = manifest.metrics
     if all(facts.metrics is not None for facts in known.values()):
         owned = {name for facts in known.values() for name in facts.metrics or ()}
@@ -93,83 +87,71 @@ def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
     shown = {metric.name for metric in metrics}
     before = run.scores()
     after = {ident: score for ident, score in before.items() if ident[3] in shown}
-    for name, facts in known.items():
-        if facts.earlier:
-            after |= {
-                ident: score for ident, score in _stale_scores(name, facts, slices) if ident[3] in shown
-            }
+    earlier = {name: facts for name, facts in known.items() if facts.earlier}
+    slices = _slices_of(cases_of(run)) if earlier else []
+    for name, facts in earlier.items():
+        for cases in slices:
+            if not _are_current(name, facts, cases, before):
+                after |= {
+                    ident: score for ident, score in _not_scored(name, facts, cases) if ident[3] in shown
+                }
     if after != before:
         order = {ident: n for n, ident in enumerate(run.responses())}
         ordered = sorted(after.values(), key=lambda s: (order[s.system, s.task, s.sample_id], s.metric))
         jsonl.write_rows(run.path / "scores.jsonl", map(serialize.row_of_score, ordered))
 
 
-def _stale_scores(
-    name: str, facts: ScorerFacts, slices: Slices
-) -> Iterable[tuple[tuple[str, str, str, str], Score]]:
-    """Yield a *not applicable* score for every response whose basis differs from the scorer's."""
-    now = _basis(slices, facts.needs)
-    reason = f"'{name}' did not score this reply, and was not configured in the last command"
-    for slice_name, cases in slices.items():
-        if now[slice_name] == (facts.basis or {}).get(slice_name):
-            continue
-        for case, _ in cases:
-            for metric in facts.metrics or ():
-                score = Score(
-                    key=NOT_CONFIGURED,
-                    system=case.response.system,
-                    task=case.sample.task,
-                    sample_id=case.sample.id,
-                    metric=metric,
-                    state="not applicable",
-                    reason=reason,
-                )
-                yield (score.system, score.task, score.sample_id, metric), score
-
-
-def _slices_of(cases: Iterable[Case]) -> Slices:
+def _slices_of(cases: Iterable[Case]) -> list[Slice]:
     """Return the cases by system and task. A score depends on no other slice."""
-    slices: Slices = {}
+    slices: dict[tuple[str, str], Slice] = {}
     for case in cases:
-        slice_name = f"{case.response.system} {case.sample.task}"
-        slices.setdefault(slice_name, []).append((case, _visible_facts(case)))
-    return slices
+        digest = case_digest(case.sample, case.response)
+        slices.setdefault((case.response.system, case.sample.task), []).append((case, digest))
+    return list(slices.values())
 
 
-def _visible_facts(case: Case) -> str:
-    """Return all that a scorer can see of a case, except annotations and paths.
+def _are_current(name: str, facts: ScorerFacts, cases: Slice, scores: Mapping[ScoreId, Score]) -> bool:
+    """Return whether all scores by a scorer belong to these cases.
 
-    Returns the text, not its hash: every command does this for every case, even if nothing is to be done.
+    The scorer's scope is not recorded. A key of either scope shows what the score was computed from.
     """
-    sample, response, reply = case.sample, case.response, case.response.reply
-    facts = [
-        response.key,
-        response.state,
-        response.reason,
-        response.seconds,
-        sample.id,
-        sample.audio.sha256,
-        sample.transcript,
-        sorted(sample.cues.items()),
-        sample.language,
-        sample.contrast_group,
-        sample.references,
-        sample.asks,
-    ]
-    if reply is not None:
-        audio = reply.audio.sha256 if isinstance(reply.audio, AudioRef) else None
-        facts += [reply.text, audio, reply.think, sorted(reply.perceived.items()), reply.reply_emotion]
-        facts += [reply.first_audio_seconds, reply.finish_reason, repr(sorted(reply.usage.items()))]
-    return repr(facts)
+    (first, _), *_ = cases
+    system, task = first.response.system, first.sample.task
+
+    def stored(sample_id: str, metric: str) -> str | None:
+        score = scores.get((system, task, sample_id, metric))
+        return None if score is None else score.key
+
+    return any(
+        all(stored(*row) == key for row, key in _keys(name, facts, cases, scope).items()) for scope in SCOPES
+    )
 
 
-def _basis(slices: Slices, needs: Sequence[str]) -> dict[str, str]:
-    """Return slice -> hash of all that a scorer with these needs can see in it."""
-    basis = {}
-    for slice_name, cases in slices.items():
-        lines = [repr(KEY_VERSION)]
-        for case, facts in cases:
-            annotation_keys = sorted((n, a.key) for n, a in case.annotations.items() if n in needs)
-            lines.append(f"{facts} {annotation_keys}\n")
-        basis[slice_name] = sha256_of(line.encode(errors="surrogatepass") for line in lines)
-    return basis
+def _keys(name: str, facts: ScorerFacts, cases: Slice, scope: str) -> dict[tuple[str, str], str]:
+    """Return (sample id, metric) -> key that a scorer's scores of these cases have."""
+    scopes: dict[tuple[str, ...], Slice] = {}
+    for case, digest in cases:
+        ident = case.response.system, case.sample.task, case.sample.id
+        members = scopes.setdefault(scope_of(ident, case.sample, scope), [])
+        members.append((visible_to(facts.needs, case), digest))
+    keys: dict[tuple[str, str], str] = {}
+    for members in scopes.values():
+        keys |= score_keys(name, facts, facts.metrics or (), members)
+    return keys
+
+
+def _not_scored(name: str, facts: ScorerFacts, cases: Slice) -> Iterable[tuple[ScoreId, Score]]:
+    """Yield a *not applicable* score for every case and metric of a scorer."""
+    reason = f"'{name}' did not score this reply, and was not configured in the last command"
+    for case, _ in cases:
+        for metric in facts.metrics or ():
+            score = Score(
+                key=NOT_CONFIGURED,
+                system=case.response.system,
+                task=case.sample.task,
+                sample_id=case.sample.id,
+                metric=metric,
+                state="not applicable",
+                reason=reason,
+            )
+            yield (score.system, score.task, score.sample_id, metric), score

@@ -11,7 +11,9 @@ from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, 
 from echat_eval.ports import Case, families_of, family_of
 from echat_eval.records import Score
 from echat_eval.runner.queues import queue_for
-from echat_eval.store.keys import score_key
+from echat_eval.store.cases import visible_to
+from echat_eval.store.keys import score_keys
+from echat_eval.store.manifest import ScorerFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,12 +65,7 @@ class ScoringStage:
         self.scorer = scorer
         self.name = f"score: {scorer.name}"
         self._known, self._retry_policy, self._on_result = known, retry_policy, on_result
-        self._identity = {
-            "name": scorer.name,
-            "version": scorer.version,
-            "settings": scorer.settings(),
-            "fingerprint": scorer.fingerprint(),
-        }
+        self._facts = ScorerFacts.of(scorer)
         self._awaited = set(scorer.needs) & set(annotator_names)
         self._members: dict[Scope, list[ResponseId]] = {}
         for ident, sample in expected.items():
@@ -85,9 +82,7 @@ class ScoringStage:
         """
         if ident in self._ready or not self._awaited <= case.annotations.keys():
             return
-        # A scorer sees only the annotations that it needs, so that no other one can change a score.
-        needed = {name: case.annotations[name] for name in self.scorer.needs if name in case.annotations}
-        self._ready[ident] = replace(case, annotations=needed), digest
+        self._ready[ident] = visible_to(self.scorer.needs, case), digest
         scope = scope_of(ident, case.sample, self.scorer.scope)
         self._outstanding[scope] -= 1
         if self._outstanding[scope] == 0:
@@ -95,10 +90,7 @@ class ScoringStage:
 
     def _complete(self, members: list[tuple[Case, str]]) -> None:
         cases = [case for case, _ in members]
-        facts: list[object] = [
-            [digest, {n: a.key for n, a in case.annotations.items()}] for case, digest in members
-        ]
-        pending = self._pending_rows(cases, facts)
+        pending = self._pending_rows(members)
         known = [self._known.get((row.system, row.task, row.sample_id, row.metric)) for row in pending]
         if all(
             score is not None and score.key == row.key and score.state != "missing"
@@ -110,14 +102,13 @@ class ScoringStage:
         else:
             self.queue.put(ScoringJob(cases=cases, pending=pending))
 
-    def _pending_rows(self, cases: Sequence[Case], facts: list[object]) -> list[Score]:
+    def _pending_rows(self, members: Sequence[tuple[Case, str]]) -> list[Score]:
+        metrics = self.scorer.metrics
+        keys = score_keys(self.scorer.name, self._facts, [metric.name for metric in metrics], members)
         return [
-            replace(
-                case.score(metric, "missing"),
-                key=score_key(self._identity, metric.name, facts, case.sample.id),
-            )
-            for case in cases
-            for metric in self.scorer.metrics
+            replace(case.score(metric, "missing"), key=keys[case.sample.id, metric.name])
+            for case, _ in members
+            for metric in metrics
         ]
 
     async def _score(self, batch: list[ScoringJob]) -> None:

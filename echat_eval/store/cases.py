@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.ports import Case
 
-__all__ = ["cases_of"]
+__all__ = ["cases_of", "visible_to"]
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echat_eval.records import Annotation
     from echat_eval.store.run_folder import RunFolder
 
@@ -27,3 +31,9 @@ def cases_of(run: RunFolder) -> list[Case]:
         )
         for (system, task, sample_id), response in run.responses().items()
     ]
+
+
+def visible_to(needs: Sequence[str], case: Case) -> Case:
+    """Return a case as a scorer with these needs sees it: no other annotation can change its scores."""
+    needed = {name: case.annotations[name] for name in needs if name in case.annotations}
+    return replace(case, annotations=needed)

@@ -5,18 +5,22 @@ Paths, times and positions in a file are never part of a key; audio is represent
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.hashing import digest, facts_of
 from echat_eval.records import AudioRef, Request, Response, Sample
+
+if TYPE_CHECKING:
+    from echat_eval.ports import Case
+    from echat_eval.store.manifest import ScorerFacts
 
 __all__ = [
     "annotation_key",
     "case_digest",
     "request_for",
     "response_key",
-    "score_key",
+    "score_keys",
 ]
 
 
@@ -62,13 +66,27 @@ def case_digest(sample: Sample, response: Response) -> str:
     return digest("case", [sample, outcome])
 
 
-def score_key(scorer: Mapping[str, Any], metric: str, cases: Sequence[object], sample_id: str) -> str:
-    """Return the key of a score.
+def score_keys(
+    name: str, facts: ScorerFacts, metrics: Iterable[str], cases: Sequence[tuple[Case, str]]
+) -> dict[tuple[str, str], str]:
+    """Return (sample id, metric) -> key of the scores of cases that are scored together.
 
     Args:
-        scorer: name, version, settings and fingerprint.
-        metric: name of the metric.
-        cases: digest and annotation keys of every case that the score may depend on, in order.
-        sample_id: sample that the score belongs to.
+        name: of the scorer.
+        facts: its version, settings and fingerprint.
+        metrics: names of its metrics.
+        cases: every case that the scores may depend on, in order, with the annotations that the scorer sees,
+            and its `case_digest`.
     """
-    return digest("score", [scorer, metric, cases, sample_id])
+    scorer = {
+        "name": name,
+        "version": facts.version,
+        "settings": facts.settings,
+        "fingerprint": facts.fingerprint,
+    }
+    visible = [[content, {n: a.key for n, a in case.annotations.items()}] for case, content in cases]
+    return {
+        (case.sample.id, metric): digest("score", [scorer, metric, visible, case.sample.id])
+        for metric in metrics
+        for case, _ in cases
+    }

@@ -149,10 +149,9 @@ class ScorerFacts:
     """A scorer of a run.
 
     Attributes:
-        metrics: names of its metrics; None until the scores of a command are complete.
+        metrics: names of its metrics; None in runs that did not record them.
         needs: names of the annotators whose rows it read.
-        basis: "system task" -> hash of all that it could see; None until the scores are complete.
-        earlier: the last command did not configure it; None until the scores are complete.
+        earlier: the last command did not configure it.
     """
 
     version: str | None = None
@@ -160,13 +159,18 @@ class ScorerFacts:
     fingerprint: str | None = None
     metrics: tuple[str, ...] | None = None
     needs: tuple[str, ...] = ()
-    basis: Mapping[str, str] | None = None
-    earlier: bool | None = None
+    earlier: bool = False
 
     @classmethod
     def of(cls, scorer: Scorer) -> ScorerFacts:
-        """Return the facts of a scorer before it has scored."""
-        return cls(version=scorer.version, settings=dict(scorer.settings()), fingerprint=scorer.fingerprint())
+        """Return the facts of a scorer."""
+        return cls(
+            version=scorer.version,
+            settings=dict(scorer.settings()),
+            fingerprint=scorer.fingerprint(),
+            metrics=tuple(metric.name for metric in scorer.metrics),
+            needs=tuple(scorer.needs),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,9 +316,7 @@ _SCHEMAS: Mapping[type, Schema] = {
         },
     ),
     AnnotatorFacts: _schema({}, _INSTRUMENT),
-    ScorerFacts: _schema(
-        {}, {**_INSTRUMENT, "metrics": _TEXTS, "needs": _TEXTS, "basis": _TEXT_MAP, "earlier": _FLAG}
-    ),
+    ScorerFacts: _schema({}, {**_INSTRUMENT, "metrics": _TEXTS, "needs": _TEXTS, "earlier": _FLAG}),
     Metric: _schema(
         {"name": STRING, "title": STRING, "unit": STRING, "higher_is_better": _FLAG},
         {
@@ -368,7 +370,7 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
     RunManifest: frozenset(
         {"environment", "settings", "tasks", "systems", "annotators", "scorers", "cache", "cost"}
     ),
-    ScorerFacts: frozenset({"metrics", "basis", "earlier"}),
+    ScorerFacts: frozenset({"metrics"}),
     ExecutorFacts: frozenset({"workers", "version"}),
     RunCosts: frozenset({"judges", "systems", "table"}),
     Price: frozenset(TOKEN_KINDS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,13 +14,19 @@ from click.testing import CliRunner
 from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.errors import Exit
+from echat_eval.errors import Exit, UsageError
 from echat_eval.ports import Scorer
 from echat_eval.records import Reply, Waveform
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
-from echat_eval.testing import ScriptedAnnotator, ScriptedChatServer, ScriptedSystem, judge_verdict
+from echat_eval.testing import (
+    ScriptedAnnotator,
+    ScriptedChatServer,
+    ScriptedScorer,
+    ScriptedSystem,
+    judge_verdict,
+)
 from tests.support.scripted_judge import fitting
 from tests.support.scripted_run import evaluated
 
@@ -120,6 +126,54 @@ def test_a_metric_without_a_scorer_is_removed_with_its_rows(tones: Path, tmp_pat
     folder = evaluated(out, tones, constant_voice(0.1), scorers=[fewer])
     assert [m.name for m in folder.manifest().metrics] == ["failed"]
     assert {ident[3] for ident in folder.scores()} == {"failed"}
+
+
+def words_scorer(scope: Literal["sample", "contrast group"] = "sample", **more: Any) -> ScriptedScorer:
+    """Return a scorer that counts the letters of a reply."""
+    return ScriptedScorer(
+        lambda case: float(len(case.response.reply.text)) if case.response.reply else 0.0,
+        "words",
+        scope=scope,
+        **more,
+    )
+
+
+def texts(*replies: str) -> ScriptedSystem:
+    return ScriptedSystem(list(replies), "mine", fingerprint=" ".join(replies))
+
+
+@pytest.mark.parametrize("scope", ["sample", "contrast group"])
+def test_one_changed_reply_invalidates_all_scores_of_the_system_and_task(
+    tones: Path, tmp_path: Path, scope: Literal["sample", "contrast group"]
+) -> None:
+    out, before = tmp_path / "run", ("Oh.",) * 8
+    evaluated(out, tones, texts(*before), scorers=[words_scorer(scope)])
+    evaluated(out, tones, texts(*before), scorers=[OutcomeScorer()])
+    assert scores_of(out, "mine", "words") == [("value", 3.0)] * 8
+    evaluated(out, tones, texts(*before[:-1], "I see."), scorers=[OutcomeScorer()])
+    assert scores_of(out, "mine", "words") == [("not applicable", None)] * 8
+
+
+def test_scores_of_earlier_versions_stay_by_their_keys(tones: Path, tmp_path: Path) -> None:
+    """Earlier versions also recorded a hash of what a scorer saw, computed by another rule than the keys."""
+    out, before = tmp_path / "run", ("Oh.",) * 8
+    evaluated(out, tones, texts(*before), scorers=[words_scorer("contrast group")])
+    path = out / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["scorers"]["words"]["basis"] = {"mine emotion": "0" * 64}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    evaluated(out, tones, texts(*before), scorers=[OutcomeScorer()])
+    assert scores_of(out, "mine", "words") == [("value", 3.0)] * 8
+
+
+def test_a_command_after_an_interrupted_one_balances_the_ledger(tones: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "run", ("Oh.",) * 8
+    evaluated(out, tones, texts(*before), scorers=[words_scorer()])
+    stopped = words_scorer(version="2", failures=[UsageError("the key was refused")])
+    with pytest.raises(UsageError):
+        evaluated(out, tones, texts(*before[:-1], "I see."), scorers=[stopped])
+    evaluated(out, tones, texts(*before[:-1], "I see."), scorers=[OutcomeScorer()])
+    assert scores_of(out, "mine", "words") == [("not applicable", None)] * 8
 
 
 # -- probing questions ------------------------------------------------------------

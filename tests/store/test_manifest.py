@@ -87,7 +87,6 @@ FULL = RunManifest(
             fingerprint="f3",
             metrics=("kind",),
             needs=("whisper",),
-            basis={"mine emotion": "aa"},
             earlier=False,
         ),
         "new": ScorerFacts(version="1"),
@@ -193,9 +192,8 @@ def test_the_names_of_the_json_form_stay(path: Path) -> None:
     }
     assert row["cache"] == {"response": {"mine": {"hits": 3, "stored": 5}}}
     assert row["settings"]["retry_policy"] == {"tries": 5, "first_wait": 0.1, "longest_wait": 9.0}
-    # What is not known yet is absent, as a later command distinguishes it from "none".
+    # What is not known is absent, as a later command distinguishes it from "none".
     assert "metrics" not in row["scorers"]["new"]
-    assert "earlier" not in row["scorers"]["new"]
     assert set(to_json(RunManifest())) == {"format", "layout", "metrics"}  # type: ignore[call-overload]
 
 
@@ -270,7 +268,7 @@ def test_another_version_or_broken_json_is_refused_by_name(path: Path, row: obje
             r"annotators: whisper: 'fingerprint' is 7, expected text",
         ),
         (("scorers", "judged", "metrics"), "kind", r"scorers: judged: 'metrics' is 'kind', expected a list"),
-        (("scorers", "judged", "basis"), {"a": 1}, r"scorers: judged: 'basis' is "),
+        (("scorers", "judged", "earlier"), "no", r"scorers: judged: 'earlier' is 'no', expected true or"),
         (
             ("metrics", 0, "digits"),
             10**9,
