@@ -179,6 +179,8 @@ class Unavailable(RowError):
         retry_after: seconds that the server asked to wait, if any.
         overloaded: too many requests or a timeout; fewer concurrent calls may succeed.
         refused: the server rejected the request without processing it, so nothing was billed.
+        never_sent: no byte of the request left this machine, because no connection was made. Only the
+            transport may state this; without it, a call may have reached the server and been billed.
     """
 
     def __init__(
@@ -188,11 +190,13 @@ class Unavailable(RowError):
         retry_after: float | None = None,
         overloaded: bool = False,
         refused: bool = False,
+        never_sent: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.overloaded = overloaded
         self.refused = refused
+        self.never_sent = never_sent
 
 
 class JudgeFailure(Unavailable):

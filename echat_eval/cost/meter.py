@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from echat_eval.cost.prices import OPENAI_HOST, Price, PriceTable, Tokens
-from echat_eval.errors import UsageError, Withheld, scrub
+from echat_eval.errors import Unavailable, UsageError, Withheld, scrub
 from echat_eval.ports import Billed
 
 if TYPE_CHECKING:
@@ -253,7 +253,8 @@ class Call:
     """A context manager for one call: reserves its cost on entry and settles it on exit.
 
     Report the tokens used with `report_usage`, or a call that was not billed with `report_unbilled`. A call
-    that ends without either is unsettled: its upper bound counts against the limit, and the log marks it.
+    that ends without either is unsettled, unless its error states that it was never sent: its upper bound
+    counts against the limit, and the log marks it.
 
     Raises:
         Withheld: on entry, if the call could exceed the limit.
@@ -271,7 +272,7 @@ class Call:
         self._tokens = tokens
 
     def report_unbilled(self) -> None:
-        """Record that nothing was billed: the server rejected the call or was never reached."""
+        """Record that nothing was billed: the server rejected the call without processing it."""
         self._unbilled = True
 
     def _cost_bound(self) -> Decimal:
@@ -340,12 +341,8 @@ def metered_call(account: Account | None, upper_bound: Tokens | None) -> Call | 
 
 
 def _never_sent(error: BaseException | None) -> bool:
-    """Return whether a call failed before anything reached the server; class names are httpx's."""
-    while error is not None:
-        if type(error).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout"):
-            return True
-        error = error.__cause__
-    return False
+    """Return whether the transport states that nothing of a call reached the server."""
+    return isinstance(error, Unavailable) and error.never_sent
 
 
 def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: bool) -> SpendingRow:

@@ -167,6 +167,35 @@ def test_rejected_calls_cost_nothing_and_interrupted_ones_their_upper_bound() ->
     assert [spending_from(json_of_spending(row), "row") for row in rows] == rows
 
 
+class ConnectError(Exception):
+    """Has a name that another library gives to errors before and after a request was sent."""
+
+
+def disconnected() -> Unavailable:
+    error = Unavailable("server disconnected", overloaded=True)
+    error.__cause__ = ConnectError()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (Unavailable("connection refused", never_sent=True), 0),
+        (disconnected(), 1),
+        (ConnectError("reset"), 1),
+        (asyncio.CancelledError(), 1),
+        (KeyboardInterrupt(), 1),
+        (MemoryError(), 1),
+    ],
+)
+def test_only_a_call_that_was_never_sent_is_free(error: BaseException, lost: int) -> None:
+    account, rows = metered("1")
+    with pytest.raises(type(error)), account.call(Tokens(text_in=1000, text_out=100)):
+        raise error
+    assert [row.lost for row in rows] == [True] * lost
+    assert account.meter.spent == lost * Decimal("0.0035")
+
+
 class ServerLedger:
     """An independent count of calls in flight and money charged, from the server's side."""
 
