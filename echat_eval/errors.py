@@ -50,12 +50,14 @@ __all__ = [
     "did_you_mean",
     "remember_secret",
     "scrub",
+    "writable",
 ]
 
 #: Characters. Shorter keys, such as "none" and "EMPTY", are placeholders and ordinary words.
 _MIN_SECRET = 6
 #: Every form of a secret in which another program may repeat it.
 _secrets: set[str] = set()
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def remember_secret(secret: str) -> None:
@@ -81,6 +83,20 @@ def scrub(text: str) -> str:
     return re.sub("|".join(map(re.escape, sorted(_secrets, key=len, reverse=True))), "[secret]", text)
 
 
+def writable(text: str) -> str:
+    """Return a text of another program or server without characters that break a file or a terminal's line.
+
+    Lone surrogates, which UTF-8 does not have, become escapes. Control characters except line breaks and tabs
+    become marks.
+
+    >>> print(writable("a\\ud800 b\\x00 c"))
+    a\\ud800 b� c
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return a question that names the most similar known name, with a space before it, or "".
 
@@ -103,12 +119,12 @@ class Exit(IntEnum):
 
 
 class EChatError(Exception):
-    """The root of all errors of this package. Its message holds no secret of this process."""
+    """The root of all errors of this package. Its message is writable and holds no secret of this process."""
 
     exit_code: Exit = Exit.BUG
 
     def __init__(self, *parts: object) -> None:
-        super().__init__(*(scrub(part) if isinstance(part, str) else part for part in parts))
+        super().__init__(*(writable(scrub(part)) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(EChatError):
