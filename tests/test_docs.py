@@ -133,7 +133,7 @@ def test_readme_policy_is_valid(tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text(block)
     known = {"cue_contrast_proxy": {"higher_is_better": True, "low": -100, "high": 100}}
     assert read_policy(tmp_path / "gate.yaml", known=known).margin == 2
-    with pytest.raises(UsageError, match=r"'cue_contrast_proxy' is not known\. Known: judge_echat_r1"):
+    with pytest.raises(UsageError, match=r"unknown metric 'cue_contrast_proxy'\. Known: judge_echat_r1"):
         read_policy(tmp_path / "gate.yaml", known={"judge_echat_r1": {"higher_is_better": True}})
 
 

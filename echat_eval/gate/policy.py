@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from echat_eval.analysis.metric_rule import MetricRule
-from echat_eval.errors import UsageError, did_you_mean
-from echat_eval.io.schema import is_number, is_whole
+from echat_eval.errors import UnknownName, UsageError
+from echat_eval.io.schema import Rule, build_record, is_number, is_whole, read_schema_yaml, record_schema
 from echat_eval.stats import SENTENCES, Sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = [
@@ -32,6 +31,17 @@ MAX_MORE_FAILED = 0.02
 MAX_UNREADABLE = 0.05
 #: Percent, as the metrics `reply_wer` and `reply_cer`.
 MAX_REPLY_WER = 50.0
+#: Rules of keys of a policy and of its metrics; the values of the other keys are checked where they are used.
+_RULES = {
+    "metrics": Rule(
+        lambda value: isinstance(value, Mapping) and bool(value),
+        "a mapping with at least one metric, such as {empathy: {higher_is_better: true}}",
+    ),
+    "latency": Rule(lambda value: isinstance(value, Mapping), "a mapping of metrics to {at_most, quantile}"),
+    "higher_is_better": Rule(lambda value: isinstance(value, bool), "true or false: there is no default"),
+}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +101,14 @@ class Policy:
     max_age_days: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.metrics, Mapping) or not self.metrics:
-            raise UsageError(
-                "policy: 'metrics' must name at least one metric, "
-                "such as metrics: {empathy: {higher_is_better: true}}"
-            )
+        record_schema(Policy, _RULES).check({f.name: getattr(self, f.name) for f in fields(self)}, "policy")
         rules = {str(n): _built(MetricRule, m, f"metric '{n}'") for n, m in self.metrics.items()}
         timings = {str(n): _built(LatencyRule, m, f"latency '{n}'") for n, m in self.latency.items()}
         object.__setattr__(self, "metrics", rules)
         object.__setattr__(self, "latency", timings)
         object.__setattr__(self, "primary", self.primary or next(iter(rules)))
         if self.primary not in rules:
-            raise UsageError(_unknown("policy: primary", self.primary, rules))
+            raise UnknownName("primary metric", self.primary, rules)
         _check_margin("margin", self.margin)
         for name, share in (
             ("level", self.level),
@@ -155,11 +161,9 @@ def read_policy(path: Path, *, known: Mapping[str, Mapping[str, Any]] | None = N
 
     Raises:
         UsageError: as in `build_policy`; the message starts with the path.
-        BadData: not YAML.
+        BadData: not YAML, or a key is unknown or missing; the message starts with path and line.
     """
-    from echat_eval.io.strict_yaml import read_yaml
-
-    content = read_yaml(path).content
+    content = read_schema_yaml(path, record_schema(Policy, _RULES)).content
     try:
         return build_policy(content, known=known)
     except UsageError as error:
@@ -180,15 +184,10 @@ def build_policy(
         UsageError: unknown keys, a margin of the wrong sign, a metric without direction, a direction that
             differs from the run's.
     """
-    content = dict(content)
-    metrics = content.get("metrics") or {}
-    if not isinstance(metrics, Mapping):
-        raise UsageError("policy: 'metrics' must be a mapping of names to rules")
-    content["metrics"] = {name: _merged(name, rule, known) for name, rule in metrics.items()}
-    if not isinstance(content.get("latency", {}), Mapping):
-        raise UsageError("policy: 'latency' must be a mapping of metrics to {at_most, quantile}")
-    built: Policy = _built(Policy, content, "policy")
-    return built
+    record_schema(Policy, _RULES).check(content, "policy")
+    metrics = {name: _merged(name, rule, known) for name, rule in content["metrics"].items()}
+    content = {**content, "metrics": metrics}
+    return _built(Policy, content, "policy")
 
 
 def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None) -> Any:
@@ -196,7 +195,7 @@ def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None)
     facts = (known or {}).get(name)
     if facts is None and known and not (rule or {}):
         # An empty rule takes all facts from the run, which has no such metric.
-        raise UsageError(_unknown("metric", name, known))
+        raise UnknownName("metric", name, known)
     if facts is None or not isinstance(rule, Mapping | None):
         return rule or {}
     rule = dict(rule or {})
@@ -211,30 +210,13 @@ def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None)
     return {**defaults, **rule}
 
 
-def _built(kind: Any, content: Any, location: str) -> Any:
-    """Return a dataclass built from a mapping, or the instance itself; unknown keys are refused."""
-    if isinstance(content, kind):
-        return content
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{location}: got {content!r}; expected a mapping of {', '.join(_keys(kind))}")
-    for key in content:
-        if key not in _keys(kind):
-            raise UsageError(_unknown(f"{location}: key", str(key), _keys(kind)))
-    if kind is MetricRule and not isinstance(content.get("higher_is_better"), bool):
-        raise UsageError(f"{location}: no direction; write higher_is_better: true or false")
-    try:
-        return kind(**content)
-    except TypeError as error:
-        absent = [f.name for f in fields(kind) if f.name not in content and f.name in str(error)]
-        raise UsageError(f"{location}: {', '.join(absent) or error} is missing") from error
+def _built(kind: type[T], content: Any, location: str) -> T:
+    """Return a dataclass built from a mapping, or the instance itself.
 
-
-def _keys(kind: Any) -> list[str]:
-    return [f.name for f in fields(kind)]
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    return f"{kind} '{name}' is not known.{did_you_mean(name, known)} Known: {', '.join(known)}."
+    Raises:
+        BadData: not a mapping, or a key is unknown or missing.
+    """
+    return content if isinstance(content, kind) else build_record(kind, content, location, _RULES)
 
 
 def _check_margin(name: str, value: Any) -> None:

@@ -82,26 +82,40 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         BadData: a line is not a strict JSON object; the message names file and line.
     """
     try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise BadData(f"{path}:{number}: line longer than {MAX_LINE_BYTES:,} bytes")
-                if line.strip():
-                    yield number, _parse_row(path, number, line)
+        for number, row in scan_rows(path):
+            if isinstance(row, str):
+                raise BadData(f"{path}:{number}: {row}")
+            yield number, row
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def scan_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Yield (line number, object) for every non-empty line; a message in place of a faulty line.
+
+    Nothing after a line that is too long is read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                yield number, f"line longer than {MAX_LINE_BYTES:,} bytes"
+                return
+            if line.strip():
+                yield number, _row_or_fault(line, first=number == 1)
+
+
+def _row_or_fault(line: bytes, *, first: bool) -> dict[str, Any] | str:
     try:
-        row = loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        row = loads(line.decode("utf-8-sig" if first else "utf-8"))
     except ValueError as error:
-        raise BadData(f"{path}:{number}: not strict JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise BadData(f"{path}:{number}: expected an object, got {type(row).__name__}")
-    return row
+        hint = "" if line.endswith(b"\n") else "; the file ends in the middle of a row"
+        return f"not strict JSON: {error}{hint}"
+    return row if isinstance(row, dict) else f"expected an object, got {type(row).__name__}"
 
 
 def mend(path: Path) -> int:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from echat_eval.errors import BadData, did_you_mean
 from echat_eval.io.jsonl import read_rows
@@ -26,6 +26,7 @@ __all__ = [
     "TEXT",
     "Rule",
     "Schema",
+    "build_record",
     "is_number",
     "is_text",
     "is_whole",
@@ -35,6 +36,7 @@ __all__ = [
     "one_of",
     "read_schema_rows",
     "read_schema_yaml",
+    "record_schema",
     "shorten",
     "text",
     "whole",
@@ -44,6 +46,8 @@ __all__ = [
 #: one would take hours.
 MAX_TEXT_CHARACTERS = 20_000
 _MAX_SHOWN = 60
+
+T = TypeVar("T")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -115,6 +119,40 @@ class Schema:
         """
         for key, message in self.faults(values):
             raise BadData(f"{location if isinstance(location, str) else location(key)}: {message}")
+
+
+def record_schema(kind: type, rules: Mapping[str, Rule] = {}) -> Schema:
+    """Return the schema of a dataclass's fields: those without a default are required.
+
+    Args:
+        kind: the dataclass.
+        rules: field -> its rule; the others may have any value.
+    """
+    assert is_dataclass(kind)
+    return Schema(
+        {
+            item.name: replace(
+                rules.get(item.name, ANYTHING),
+                required=item.default is MISSING and item.default_factory is MISSING,
+            )
+            for item in fields(kind)
+        }
+    )
+
+
+def build_record(
+    kind: type[T], values: Any, location: str | Callable[[str], str], rules: Mapping[str, Rule] = {}
+) -> T:
+    """Return the dataclass with the values of a mapping whose keys are its fields.
+
+    Args:
+        rules: as in `record_schema`.
+
+    Raises:
+        BadData: a key is unknown or missing, or a value violates its rule.
+    """
+    record_schema(kind, rules).check(values, location)
+    return kind(**values)
 
 
 def read_schema_yaml(path: Path, schema: Schema, *, shown: str | None = None) -> YamlFile:

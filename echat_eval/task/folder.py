@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import fingerprint_of
-from echat_eval.io.jsonl import loads
+from echat_eval.io.jsonl import scan_rows
 from echat_eval.io.schema import Rule, Schema, is_text, one_of, text, whole
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES
@@ -175,25 +175,13 @@ def _rows(path: Path, faults: FaultList) -> Iterator[tuple[int, Mapping[str, Any
         if size > MAX_SAMPLES_BYTES:
             faults.add(path, None, f"has {size:,} bytes, expected at most {MAX_SAMPLES_BYTES:,}")
             return
-        raw = path.read_bytes()
+        for number, row in scan_rows(path):
+            if isinstance(row, str):
+                faults.add(path, number, row)
+            else:
+                yield number, row
     except OSError as error:
         faults.add(path, None, f"cannot be read: {error.strerror or error}")
-        return
-    truncated = not raw.endswith(b"\n")
-    lines = raw.removeprefix(b"\xef\xbb\xbf").splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = loads(line.decode())
-        except ValueError as error:
-            hint = "; the file ends in the middle of a row" if truncated and number == len(lines) else ""
-            faults.add(path, number, f"not strict JSON: {error}{hint}")
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            faults.add(path, number, f"expected an object, got {type(row).__name__}")
 
 
 def _check_groups(

@@ -207,8 +207,8 @@ def test_policy_of_the_readme(run_folder: Path, tmp_path: Path, candidate: str, 
         ("max_failed:", "max_failed is None; this guard cannot be switched off"),
         ("max_unreadable: 1.5", "max_unreadable is 1.5; expected a share"),
         ("max_reply_wer: high", "max_reply_wer is 'high'; expected a number of percent"),
-        ("max_gibberish: 0.1", "key 'max_gibberish' is not known"),
-        ("primary: empathy", "primary 'empathy' is not known"),
+        ("max_gibberish: 0.1", "unknown key 'max_gibberish'; keys are margin, metrics, "),
+        ("primary: empathy", "unknown primary metric 'empathy'. Known: cue_contrast_proxy"),
     ],
 )
 def test_invalid_guard_is_one_line_and_misuse(
@@ -224,7 +224,7 @@ def test_invalid_guard_is_one_line_and_misuse(
 def test_metric_that_no_run_has_is_misuse(run_folder: Path, tmp_path: Path) -> None:
     code, lines = gate(run_folder, tmp_path, "same", "margin: 2\nmetrics: {empathie: {}}\n")
     assert (code, len(lines)) == (2, 1)
-    assert "metric 'empathie' is not known" in lines[0]
+    assert "unknown metric 'empathie'. " in lines[0]
 
 
 def test_a_raised_limit_is_printed_and_does_not_excuse_a_candidate_that_always_fails(

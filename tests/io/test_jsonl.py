@@ -52,6 +52,17 @@ def test_a_line_that_is_not_strict_json_is_rejected_with_its_number(
     assert f"{path}:2:" in str(caught.value)
 
 
+def test_a_scan_goes_on_after_a_faulty_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": 1}\n[1]\n\n{"a": 2}\n{"a": 3')
+    rows = list(jsonl.scan_rows(path))
+    assert rows[:3] == [(1, {"a": 1}), (2, "expected an object, got list"), (4, {"a": 2})]
+    number, fault = rows[3]
+    assert number == 5
+    assert isinstance(fault, str)
+    assert fault.endswith("; the file ends in the middle of a row")
+
+
 def test_nan_is_never_written() -> None:
     with pytest.raises(BadData, match="strict JSON"):
         jsonl.dumps({"score": float("nan")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 from echat_eval.checks import attacks, golden
 from echat_eval.checks.labelled import read_clips
 from echat_eval.cost.prices import read_prices
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, UsageError
+from echat_eval.gate import read_policy
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.schema import (
     MAX_TEXT_CHARACTERS,
     Rule,
     Schema,
+    build_record,
     is_number,
     is_text,
     is_whole,
@@ -25,6 +28,7 @@ from echat_eval.io.schema import (
     mapping_of,
     number,
     one_of,
+    record_schema,
     shorten,
     text,
     whole,
@@ -76,6 +80,35 @@ def test_check_raises_the_first_fault_at_its_location() -> None:
 
 def test_open_schema_accepts_other_keys() -> None:
     assert Schema({"a": whole(0)}, closed=False).holds({"a": 1, "b": 2})
+
+
+@dataclass(frozen=True)
+class Limits:
+    most: int
+    least: int = 0
+    words: tuple[str, ...] = field(default=())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"most": 1, "leest": 2},
+            r"x: unknown key 'leest'; did you mean 'least'\? keys are most, least, words",
+        ),
+        ({"least": 2}, "x: key 'most' is missing"),
+        ({"most": -1}, "x: 'most' is -1, expected a whole number from 0"),
+        ([1], "x: is \\[1\\], expected a mapping of most, least, words"),
+    ],
+)
+def test_the_fields_of_a_record_are_its_schema(values: Any, message: str) -> None:
+    with pytest.raises(BadData, match=message):
+        build_record(Limits, values, "x", {"most": whole(0)})
+
+
+def test_a_record_is_built_from_its_fields() -> None:
+    assert build_record(Limits, {"most": 3, "words": ("a",)}, "x") == Limits(3, words=("a",))
+    assert [key for key, rule in record_schema(Limits).rules.items() if rule.required] == ["most"]
 
 
 def test_long_value_is_shortened() -> None:
@@ -228,6 +261,16 @@ READERS: dict[str, tuple[Callable[[Path, str, pytest.MonkeyPatch], None], str, s
         PRICES + PRICES.replace("m:", "n:").replace("source", "sourse"),
         ":2: n: unknown key 'sourse'; did you mean 'source'?",
     ),
+    "policy": (
+        _file(read_policy, "gate.yaml"),
+        "margin: 1\nmetrics: {m: {higher_is_better: true}}\nmagrin: 2\n",
+        ":3: unknown key 'magrin'; did you mean 'margin'?",
+    ),
+    "policy's metric": (
+        _file(read_policy, "gate.yaml"),
+        "margin: 1\nmetrics: {m: {higher_is_better: true, hihg: 3}}\n",
+        ": metric 'm': unknown key 'hihg'; did you mean 'high'?",
+    ),
     "system settings": (
         _shipped(settings_files, "systems/t.yaml"),
         SETTINGS + "licens: MIT\n",
@@ -269,7 +312,7 @@ def test_every_closed_file_reports_place_and_fault(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, content, message = READERS[name]
-    with pytest.raises(BadData) as error:
+    with pytest.raises(UsageError) as error:
         read(tmp_path, content, monkeypatch)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

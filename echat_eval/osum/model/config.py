@@ -6,13 +6,14 @@ Source of the constants: OSUM-EChat, commit f2bcfac, and Qwen2.5-3B's published 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from echat_eval.errors import BadData
+from echat_eval.io.jsonl import loads
+from echat_eval.io.schema import build_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
@@ -25,11 +26,13 @@ __all__ = [
     "OsumConfig",
     "SpeechIds",
     "TextIds",
-    "build_record",
     "config_from_json",
     "config_to_json",
     "read_config",
+    "sizes_from",
 ]
+
+T = TypeVar("T")
 
 #: Hz, of every input waveform.
 SAMPLE_RATE = 16000
@@ -151,18 +154,15 @@ def config_to_json(config: OsumConfig) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def build_record(kind: type, values: Mapping[str, Any]) -> Any:
-    """Return a dataclass built from JSON values, with lists as tuples.
+def sizes_from(kind: type[T], values: Any) -> T:
+    """Return a dataclass of sizes with JSON values, lists as tuples.
 
     Raises:
-        BadData: an entry is not a field of the dataclass.
+        BadData: not an object, or an entry is not a field of the dataclass.
     """
-    names = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - names):
-        raise BadData(
-            f"unknown {kind.__name__} entries {', '.join(unknown)}; known are {', '.join(sorted(names))}"
-        )
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    if isinstance(values, dict):
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return build_record(kind, values, kind.__name__)
 
 
 def config_from_json(text: str) -> OsumConfig:
@@ -179,14 +179,13 @@ def config_from_json(text: str) -> OsumConfig:
         "text": TextIds,
     }
     try:
-        values = json.loads(text)
+        values = loads(text)
         if "edge" in values.get("speech", {}):
             values["speech"]["bos_eos"] = values["speech"].pop("edge")
-        built = {k: build_record(parts[k], v) if k in parts else v for k, v in values.items()}
-        config: OsumConfig = build_record(OsumConfig, built)
+        built = {k: sizes_from(parts[k], v) if k in parts else v for k, v in values.items()}
+        return sizes_from(OsumConfig, built)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadData(f"not a model configuration: {error}") from error
-    return config
 
 
 def read_config(checkpoint: Path) -> OsumConfig:

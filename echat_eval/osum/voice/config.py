@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
-from echat_eval.osum.model.config import build_record
+from echat_eval.io.jsonl import loads
+from echat_eval.osum.model.config import sizes_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,12 +188,11 @@ def voice_config_from_json(text: str) -> VoiceConfig:
     """
     kinds: dict[str, type] = {"flow": FlowConfig, "hift": HiftConfig}
     try:
-        values = json.loads(text)
-        parts: dict[str, Any] = {name: build_record(kind, values.pop(name)) for name, kind in kinds.items()}
-        config: VoiceConfig = build_record(VoiceConfig, values | parts)
+        values = loads(text)
+        parts = {name: sizes_from(kind, values.pop(name)) for name, kind in kinds.items()}
+        return sizes_from(VoiceConfig, {**values, **parts})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise BadData(f"not the sizes of a token2wav: {error}; expected flow and hift") from error
-    return config
 
 
 def read_voice_config(folder: Path) -> VoiceConfig:

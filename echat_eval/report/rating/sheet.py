@@ -13,11 +13,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.io.data_folder import data_folder
+from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
-from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.judge.rubric import load_judge
 from echat_eval.records import AudioRef
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import SoundStore, data_script, page_assets
@@ -50,19 +49,10 @@ def dimensions_of(rubric: str) -> tuple[Dimension, ...]:
 
     Raises:
         UnknownName: no judge with that name.
-        BadData: its judge.yaml names neither dimensions nor a range.
+        BadData: a fault in its files.
     """
-    root = data_folder("judges")
-    path = root / rubric / "judge.yaml"
-    if not path.is_file():
-        raise UnknownName("judge", rubric, sorted(p.parent.name for p in root.glob("*/judge.yaml")))
-    found = read_yaml(path).content
-    if isinstance(found.get("dimensions"), list):
-        high = found.get("highest", 5)
-        return tuple(Dimension(name=str(name), low=0, high=int(high)) for name in found["dimensions"])
-    if isinstance(found.get("low"), int) and isinstance(found.get("high"), int):
-        return (Dimension(name="overall", low=found["low"], high=found["high"]),)
-    raise BadData(f"{path}: names neither 'dimensions' nor 'low' and 'high'; give --rubric one that does")
+    judge = load_judge(rubric)
+    return tuple(Dimension(name=name, low=0, high=judge.highest) for name in judge.dimensions)
 
 
 def key_path(out: Path) -> Path:

@@ -154,7 +154,7 @@ def test_foreign_config_is_ignored_and_our_broken_one_refused(tmp_path: Path) ->
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
     assert read_config(tmp_path / "x.pt") == FULL
     (tmp_path / "config.json").write_text('{"encoder": {"depth": 3}, "adapter": {}}', encoding="utf-8")
-    with pytest.raises(BadData, match="unknown EncoderConfig entries depth"):
+    with pytest.raises(BadData, match="EncoderConfig: unknown key 'depth'"):
         read_config(tmp_path / "x.pt")
 
 

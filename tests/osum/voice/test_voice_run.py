@@ -316,9 +316,13 @@ def test_sizes_are_read_from_the_config_file_or_default_to_the_release(
     assert read_voice_config(Path(prepared["token2wav"])) == TINY_VOICE
     for text, words in (
         ("{", "not the sizes"),
-        ('{"flow": {}}', "not the sizes"),
-        (voice_config_to_json(TINY_VOICE).replace("heads", "eyes", 1), "unknown FlowConfig entries"),
-        (voice_config_to_json(TINY_VOICE)[:-1] + ', "more": 1}', "unknown VoiceConfig entries more"),
+        ('{"flow": {}}', "FlowConfig: key 'width' is missing"),
+        ('{"hift": {}}', "not the sizes of a token2wav: 'flow'"),
+        (
+            voice_config_to_json(TINY_VOICE).replace("heads", "eyes", 1),
+            "FlowConfig: unknown key 'estimator_eyes'",
+        ),
+        (voice_config_to_json(TINY_VOICE)[:-1] + ', "more": 1}', "VoiceConfig: unknown key 'more'"),
     ):
         (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")
         with pytest.raises(BadData, match=words) as refusal:
