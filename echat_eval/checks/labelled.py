@@ -14,7 +14,8 @@ from echat_eval.checks.agreement import Agreement, calibration_error, jackknifed
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import audio_ref
-from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, text
+from echat_eval.io.inside import Folder
+from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, shorten, text
 from echat_eval.labels import CUES, UNKNOWN, check_labels
 from echat_eval.leaderboard.attribution import Recognition, recognition
 from echat_eval.scorers.error_rate import count_edits
@@ -76,10 +77,12 @@ def read_clips(path: Path) -> list[Clip]:
         BadData: a row is invalid (the message has file and line), or there is none.
     """
     clips = []
+    files = Folder(path.parent, "the file's folder")
     for line, row in read_schema_rows(path, _ROW):
-        audio = (path.parent / row["audio"]).resolve()
-        if not audio.is_relative_to(path.parent.resolve()):
-            raise BadData(f"{path}:{line}: audio '{row['audio']}' leaves the file's folder")
+        try:
+            audio = files.file(row["audio"])
+        except BadData as error:
+            raise BadData(f"{path}:{line}: audio {shorten(row['audio'])}: {error}") from error
         labels = {cue: row[cue] for cue in CUES if row.get(cue) is not None}
         check_labels(labels, f"{path}:{line}")
         clips.append(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import logging
-import os
 import re
 import stat
 import wave
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import file_sha256, sha256_of
-from echat_eval.io.wav_header import mended_wav
+from echat_eval.io.wav_header import mended_wav, read_wav
 from echat_eval.records import AudioRef, Waveform
 
 if TYPE_CHECKING:
@@ -73,10 +72,11 @@ def audio_ref(path: Path) -> AudioRef:
     Raises:
         BadData: missing, not a file, empty, not audio, cut short, no frames, or out of bounds.
     """
-    with _opened(path) as file:
+    content = _content_if_wav(path)
+    with _opened(path, content) as file:
         seconds = file.frames / file.samplerate
     try:
-        sha256 = file_sha256(path)
+        sha256 = file_sha256(path) if content is None else sha256_of(content)
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     return AudioRef(path=path, sha256=sha256, seconds=seconds)
@@ -122,7 +122,7 @@ def read_noted(path: Path) -> tuple[NDArray[np.float32], int, str | None]:
     """
     import numpy as np
 
-    with _opened(path) as file:
+    with _opened(path, _content_if_wav(path)) as file:
         file_rate, header_frames = int(file.samplerate), int(file.frames)
         note = "its header states no length or only a part of it" if file.name != str(path) else None
         mono, energy, peak = _decoded(path, file, None)
@@ -212,24 +212,30 @@ def _resample(mono: NDArray[np.float32], file_rate: int, rate: int) -> NDArray[n
     return resampled
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a file and check its header; decoding errors become BadData."""
-    import soundfile
-
+def _content_if_wav(path: Path) -> bytes | None:
+    """Return the bytes of a WAV whose header may need mending; None for any other audio file."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise BadData(f"{path}: not a file")
         if status.st_size == 0:
             raise BadData(f"{path}: the file is empty")
-        if not os.access(path, os.R_OK):  # libsndfile would report only "System error"
-            path.open("rb").close()
-        source = mended_wav(path, MAX_SECONDS) or path
+        with path.open("rb") as file:  # libsndfile would report only "System error" if that is not allowed
+            return read_wav(file, status.st_size)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadData(f"{path}: no such file") from error
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # NUL, or not Unicode
+        raise BadData(f"{str(path)!r}: no such file") from error
+
+
+@contextmanager
+def _opened(path: Path, content: bytes | None) -> Iterator[Any]:
+    """Open a file and check its header; decoding errors become BadData."""
+    import soundfile
+
+    source = (content and mended_wav(content, str(path), MAX_SECONDS)) or path
     try:
         with soundfile.SoundFile(source) as file:
             _check_header(path, file)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Appender",
+    "RowFault",
     "dumps",
     "loads",
     "mend",
     "read_rows",
+    "rows_text",
+    "scan_rows",
     "write_rows",
 ]
 
@@ -58,21 +63,59 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates)
+def _finite(token: str) -> float:
+    number = float(token)
+    if number in (inf, -inf):
+        raise ValueError(f"the number {token[:20]} is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_reject_constant, parse_float=_finite, object_pairs_hook=_reject_duplicates
+)
+#: The escape of a surrogate; a pair of them is one character, a single one is none.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value of one strict JSON text: no NaN, no duplicate keys.
+    """Return the value of one strict JSON text: no NaN, no infinity, no duplicate keys, only Unicode.
 
     Raises:
         ValueError: the text is not strict JSON.
+
+    >>> loads('"\\\\ud83d\\\\ude00"')
+    '😀'
+    >>> loads('["\\\\ud83d"]')
+    Traceback (most recent call last):
+    ValueError: a text holds a lone surrogate, which is no character
     """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
     try:
-        if isinstance(text, str) and not text.startswith("\ufeff"):
-            return _DECODER.decode(text)
-        return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates)
+        value = _DECODER.decode(text.removeprefix("\ufeff"))
+        if _SURROGATE.search(text):
+            _ENCODER.encode(value).encode()
+        return value
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds a lone surrogate, which is no character") from error
+
+
+class RowFault(str):
+    """Why a line is no row.
+
+    Attributes:
+        line: the line.
+    """
+
+    line: bytes
+
+    def __new__(cls, message: str, line: bytes) -> RowFault:
+        """Return the message, with its line."""
+        fault = super().__new__(cls, message)
+        fault.line = line
+        return fault
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,8 +133,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def scan_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Yield (line number, object) for every non-empty line; a message in place of a faulty line.
+def scan_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+    """Yield (line number, object) for every non-empty line; its fault in place of a faulty line.
 
     Nothing after a line that is too long is read.
 
@@ -103,19 +146,21 @@ def scan_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
-                yield number, f"line longer than {MAX_LINE_BYTES:,} bytes"
+                yield number, RowFault(f"line longer than {MAX_LINE_BYTES:,} bytes", b"")
                 return
             if line.strip():
                 yield number, _row_or_fault(line, first=number == 1)
 
 
-def _row_or_fault(line: bytes, *, first: bool) -> dict[str, Any] | str:
+def _row_or_fault(line: bytes, *, first: bool) -> dict[str, Any] | RowFault:
     try:
         row = loads(line.decode("utf-8-sig" if first else "utf-8"))
     except ValueError as error:
         hint = "" if line.endswith(b"\n") else "; the file ends in the middle of a row"
-        return f"not strict JSON: {error}{hint}"
-    return row if isinstance(row, dict) else f"expected an object, got {type(row).__name__}"
+        return RowFault(f"not strict JSON: {error}{hint}", line)
+    if not isinstance(row, dict):
+        return RowFault(f"expected an object, got {type(row).__name__}", line)
+    return row
 
 
 def mend(path: Path) -> int:
@@ -188,4 +233,9 @@ class Appender:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace a JSONL file atomically."""
-    write_atomically(path, "".join(dumps(row) + "\n" for row in rows))
+    write_atomically(path, rows_text(rows))
+
+
+def rows_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the content of a JSONL file."""
+    return "".join(dumps(row) + "\n" for row in rows)

@@ -6,6 +6,7 @@ A fault states what was found, what is expected and, through its reader, the fil
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from math import inf
@@ -46,6 +47,8 @@ __all__ = [
 #: one would take hours.
 MAX_TEXT_CHARACTERS = 20_000
 _MAX_SHOWN = 60
+#: A whole number in JSON may have any size; one beyond it is no float.
+_LARGEST = sys.float_info.max
 
 T = TypeVar("T")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -200,11 +203,11 @@ def is_text(value: Any) -> bool:
 def is_number(value: Any, *, low: float = -inf, high: float = inf) -> bool:
     """Return whether a value is a finite number from `low` to `high`; booleans are no numbers.
 
-    >>> [is_number(value, low=0) for value in (0, 1.5, True, -1, float("nan"), float("inf"), "1")]
-    [True, True, False, False, False, False, False]
+    >>> [is_number(value, low=0) for value in (0, 1.5, True, -1, float("nan"), float("inf"), "1", 10**400)]
+    [True, True, False, False, False, False, False, False]
     """
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and low <= value <= high and abs(value) != inf
+    return plain and low <= value <= high and abs(value) <= _LARGEST
 
 
 def is_whole(value: Any, *, low: float = -inf, high: float = inf) -> bool:

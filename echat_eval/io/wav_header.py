@@ -10,14 +10,11 @@ import io
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO
 
 from echat_eval.errors import BadData
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["mended_wav"]
+__all__ = ["mended_wav", "read_wav"]
 
 #: Larger files are left to libsndfile; ten minutes of 16-bit stereo at 48 kHz are 115 MB.
 MAX_BYTES = 2**28
@@ -51,22 +48,25 @@ class _Piece:
     is_stated: bool
 
 
-def mended_wav(path: Path, max_seconds: float) -> io.BytesIO | None:
+def read_wav(file: IO[bytes], size: int) -> bytes | None:
+    """Return the content of a file; None if it is no WAV, or too large for its header to be mended."""
+    start = file.read(12)
+    if not _HEADER.match(start) or size > MAX_BYTES:
+        return None
+    return start + file.read()
+
+
+def mended_wav(content: bytes, path: str, max_seconds: float) -> io.BytesIO | None:
     """Return a WAV with the actual length, and with all pieces joined; None if the file needs neither.
 
     Args:
-        path: any file; what is not a WAV is left as it is.
+        content: the whole file, a WAV.
+        path: what messages name it.
         max_seconds: longest recording; a stated length beyond it and beyond the file is a placeholder.
 
     Raises:
         BadData: pieces of different formats, or pieces of which one is cut short.
-        OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        if not _HEADER.match(file.read(12)) or path.stat().st_size > MAX_BYTES:
-            return None
-        file.seek(0)
-        content = file.read()
     starts = [match.start() for match in _HEADER.finditer(content)]
     pieces = [
         _piece_of(content[start:end], max_seconds)

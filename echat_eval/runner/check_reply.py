@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref, check_waveform, read_noted, write_wav
+from echat_eval.io.schema import is_number, is_text, shorten
 from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
 from echat_eval.osum.prompts.parse_reply import read_labels, split_think, take_leading_tag
 from echat_eval.records import Reply, Waveform
@@ -22,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: A spoken reply has hundreds of characters. A longer text than this is a fault.
 MAX_REPLY_CHARACTERS = 100_000
+#: Control characters, except tab and line breaks.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
@@ -33,24 +38,70 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     """
     if not isinstance(reply, Reply):
         raise SystemFailure(f"the system returned a {type(reply).__name__}; expected a Reply")
-    for name, text in (("text", reply.text), ("think", reply.think)):
-        if text is not None and not isinstance(text, str):
-            raise SystemFailure(f"reply {name} is a {type(text).__name__}; expected text")
-        if text is not None and len(text) > MAX_REPLY_CHARACTERS:
-            raise SystemFailure(
-                f"reply {name} of {len(text):,} characters; the limit is {MAX_REPLY_CHARACTERS:,}"
-            )
-        if text is not None and not text.isascii():
-            _check_encodable(text, name)
-    for cue, label in reply.perceived.items():
-        if cue not in CUES or label not in (*LABELS[cue], UNKNOWN):
-            raise SystemFailure(f"perceived {cue} '{label}' is not one of the benchmark's labels")
-    reply = visible_reply(reply)
+    reply = visible_reply(_cleaned(reply))
     if reply.audio is None:
         if not (reply.text or "").strip():
             raise SystemFailure("empty reply: neither text nor audio")
         return reply
     return replace(reply, audio=_stored(reply.audio, run))
+
+
+def _cleaned(reply: Reply) -> Reply:
+    """Return a reply whose fields can all be written, without control characters.
+
+    Raises:
+        SystemFailure: a field has the wrong type, is too long or holds a lone surrogate.
+    """
+    texts = {
+        "text": reply.text,
+        "think": reply.think,
+        "reply_emotion": reply.reply_emotion,
+        "finish_reason": reply.finish_reason,
+    }
+    clean = {name: _clean_text(text, name) for name, text in texts.items()}
+    for name, values in (("perceived", reply.perceived), ("usage", reply.usage)):
+        if not isinstance(values, Mapping):
+            raise SystemFailure(f"reply {name} is a {type(values).__name__}; expected a mapping")
+    for cue, label in reply.perceived.items():
+        if cue not in CUES or label not in (*LABELS[cue], UNKNOWN):
+            raise SystemFailure(
+                f"perceived {shorten(cue)} {shorten(label)} is not one of the benchmark's labels"
+            )
+    for unit, count in reply.usage.items():
+        if not is_text(unit) or not is_number(count):
+            raise SystemFailure(
+                f"reply usage {shorten(unit)} is {shorten(count)}; expected a name and a finite number"
+            )
+    seconds = reply.first_audio_seconds
+    if seconds is not None and not is_number(seconds, low=0):
+        raise SystemFailure(f"reply first_audio_seconds is {shorten(seconds)}; expected seconds from 0")
+    if clean == texts:
+        return reply
+    return replace(
+        reply,
+        text=clean["text"],
+        think=clean["think"],
+        reply_emotion=clean["reply_emotion"],
+        finish_reason=clean["finish_reason"],
+    )
+
+
+def _clean_text(text: object, name: str) -> str | None:
+    """Return a text of a reply without control characters; they are no words and no sound."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise SystemFailure(f"reply {name} is a {type(text).__name__}; expected text")
+    if len(text) > MAX_REPLY_CHARACTERS:
+        raise SystemFailure(
+            f"reply {name} of {len(text):,} characters; the limit is {MAX_REPLY_CHARACTERS:,}"
+        )
+    if not text.isascii():
+        _check_encodable(text, name)
+    clean, count = _CONTROLS.subn("", text)
+    if count:
+        logger.warning("%d control characters were removed from a reply's %s", count, name)
+    return clean
 
 
 def visible_reply(reply: Reply) -> Reply:

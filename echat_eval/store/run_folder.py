@@ -172,7 +172,7 @@ class RunFolder:
         target = self._folder(folder) / name
         source, copy = str(audio.path), str(target)
         if source != copy and _size(copy) != os.stat(source).st_size:
-            copy_atomically(audio.path, target)
+            copy_atomically(audio.path, target, sha256=audio.sha256)
         return replace(audio, path=target)
 
     def _folder(self, name: str) -> Path:
@@ -191,13 +191,12 @@ class RunFolder:
 
     # -- rows -------------------------------------------------------------------
 
-    def _rows(self, name: str) -> Iterable[dict[str, Any]]:
+    def _rows(self, name: str) -> Iterable[tuple[int, dict[str, Any]]]:
         path = self.path / name
         if path.exists():
             if self._lock is not None:
                 jsonl.mend(path)
-            for _, row in jsonl.read_rows(path):
-                yield row
+            yield from jsonl.read_rows(path)
 
     def _table(
         self, name: str, build: Callable[[dict[str, Any]], Any], ident: Callable[[Any], Any]
@@ -210,11 +209,14 @@ class RunFolder:
         mark = self._mark(name)
         if name not in self._tables or self._tables[name].mark != mark:
             table, number = {}, 0
-            for row in self._rows(name):
+            for line, row in self._rows(name):
                 try:
                     record = build(row)
-                except (TypeError, KeyError) as error:
-                    raise BadData(f"{path}: a row of another version: {error}") from error
+                except BadData as error:
+                    raise BadData(
+                        f"{path}:{line}: {error}; the row is damaged or of another version: restore the "
+                        "file, or delete the line and run the same command"
+                    ) from error
                 table[ident(record)] = record
                 number += 1
             # A new mark, because repairing a torn line changes the file.

@@ -9,6 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import facts_of
+from echat_eval.io.schema import (
+    SHA256,
+    STRING,
+    Rule,
+    Schema,
+    is_number,
+    is_whole,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    record_schema,
+    shorten,
+    text,
+    whole,
+)
 from echat_eval.records import (
     STATES,
     Annotation,
@@ -50,11 +66,117 @@ def _audio_row(audio: AudioRef | Waveform | None, root: Path) -> dict[str, Any] 
 def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
     if row is None:
         return None
-    # Checked without resolving, because the run folder may be a relative path or a link.
+    # Checked without resolving, because the run folder may be a relative path or a link, and because this is
+    # done for every row. A link that leaves the folder has other bytes than its name states, or the same.
     file = PurePosixPath(row["file"])
-    if file.is_absolute() or ".." in file.parts:
-        raise BadData(f"{root}: audio path {row['file']!r} leaves the run folder")
+    if file.is_absolute() or ".." in file.parts or "\0" in row["file"]:
+        raise BadData(f"audio path {shorten(row['file'])} leaves the run folder")
     return AudioRef(path=root / file, sha256=row["sha256"], seconds=row["seconds"])
+
+
+def _is_emotion(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_number(value[1])
+
+
+_NAME = text("a name")
+_STATE = one_of(STATES)
+_OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
+_AUDIO_SCHEMA = Schema({"file": text("a path in the run folder"), "sha256": SHA256, "seconds": number(0)})
+_AUDIO = Rule(_AUDIO_SCHEMA.holds, "an object of file, sha256 and seconds")
+_LABELS = mapping_of(STRING, "an object of texts")
+_IDENTITY = {"key": STRING, "system": _NAME, "task": _NAME, "sample_id": _NAME}
+_REPLY = record_schema(
+    Reply,
+    {
+        "text": STRING,
+        "audio": _AUDIO,
+        "think": STRING,
+        "perceived": _LABELS,
+        "reply_emotion": STRING,
+        "first_audio_seconds": number(0),
+        "finish_reason": STRING,
+        "usage": mapping_of(number(), "an object of numbers"),
+    },
+)
+_RESPONSE = record_schema(
+    Response,
+    _IDENTITY
+    | {
+        "state": _STATE,
+        "reason": STRING,
+        "reply": Rule(lambda value: _REPLY.holds(value), "an object with the fields of a reply"),
+        "seconds": number(0),
+        "tries": whole(0),
+        "cached": Rule(lambda value: isinstance(value, bool), "true or false"),
+    },
+)
+_ANNOTATION = record_schema(
+    Annotation, _IDENTITY | {"annotator": _NAME, "state": _STATE, "reason": STRING, "values": _OBJECT}
+)
+_SCORE = record_schema(
+    Score,
+    _IDENTITY
+    | {
+        "metric": _NAME,
+        "state": _STATE,
+        "value": number(),
+        "weight": number(0),
+        "reason": STRING,
+        "evidence": _OBJECT,
+    },
+)
+_TURN = record_schema(Turn, {"role": one_of(("user", "assistant")), "text": STRING, "audio": _AUDIO})
+_SAMPLE = record_schema(
+    Sample,
+    {
+        "task": _NAME,
+        "id": _NAME,
+        "audio": _AUDIO,
+        "transcript": STRING,
+        "cues": _LABELS,
+        "language": STRING,
+        "source": one_of(("real", "synthetic")),
+        "speaker": STRING,
+        "contrast_group": STRING,
+        "references": list_of(STRING, "a list of texts"),
+        "history": list_of(Rule(lambda value: _TURN.holds(value), ""), "a list of turns"),
+        "asks": STRING,
+        "instruction": STRING,
+    },
+)
+
+
+_NUMBERS = list_of(number(), "a list of numbers")
+_TEXTS = list_of(STRING, "a list of texts")
+_EVIDENCE = Schema(
+    {
+        "grades": mapping_of(number(), "an object of numbers"),
+        "points": _NUMBERS,
+        "variance": number(0).optional(),
+        "reasons": _TEXTS,
+        "models": _TEXTS,
+        "servers": _TEXTS,
+        "verdicts": _TEXTS,
+        "prompt_sha256": _TEXTS,
+        "heard": Rule(_is_emotion, "an emotion and its confidence", required=False),
+        "tokens": Rule(
+            lambda value: isinstance(value, list) and len(value) == 2 and all(map(is_whole, value)),
+            "two whole numbers",
+        ),
+        "opinions": _LABELS.optional(),
+    }
+)
+
+
+def _checked(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without its null values, which stand for defaults.
+
+    Raises:
+        BadData: an unknown or missing key, or a value of the wrong type.
+    """
+    for _, message in schema.faults(row):
+        raise BadData(message)
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -99,12 +221,14 @@ def row_of_response(response: Response, root: Path) -> dict[str, Any]:
 
 def response_from(row: Mapping[str, Any], root: Path) -> Response:
     """Return the response in a row."""
-    reply = None
-    if row.get("reply") is not None:
-        inner = dict(row["reply"])
+    found = _checked(_RESPONSE, row)
+    if (found["state"] == "value") != ("reply" in found):
+        raise BadData(f"state is '{found['state']}', {'with' if 'reply' in found else 'without'} a reply")
+    if "reply" in found:
+        inner = _checked(_REPLY, found["reply"])
         inner["audio"] = _audio_from(inner.get("audio"), root)
-        reply = Reply(**inner)
-    return Response(**{**row, "reply": reply})
+        found["reply"] = Reply(**inner)
+    return Response(**found)
 
 
 def row_of_annotation(annotation: Annotation) -> dict[str, Any]:
@@ -114,7 +238,7 @@ def row_of_annotation(annotation: Annotation) -> dict[str, Any]:
 
 def annotation_from(row: Mapping[str, Any]) -> Annotation:
     """Return the annotation in a row."""
-    return Annotation(**row)
+    return Annotation(**_checked(_ANNOTATION, row))
 
 
 def row_of_score(score: Score) -> dict[str, Any]:
@@ -141,6 +265,7 @@ def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
     """Return the evidence in a row; a judge's has the fields of `JudgeEvidence`."""
     if not _JUDGE_FIELDS - {"opinions"} <= row.keys() <= _JUDGE_FIELDS:
         return row
+    row = {**dict.fromkeys(_JUDGE_FIELDS), **_checked(_EVIDENCE, row)}
     emotion, (prompt_tokens, answer_tokens) = row["heard"], row["tokens"]
     return JudgeEvidence(
         grades=row["grades"],
@@ -153,17 +278,18 @@ def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
         prompt_sha256=tuple(row["prompt_sha256"]),
         voice_emotion=None if emotion is None else (emotion[0], emotion[1]),
         tokens=(prompt_tokens, answer_tokens),
-        opinions=row.get("opinions", {}),
+        opinions=row["opinions"] or {},
     )
 
 
 def score_from(row: Mapping[str, Any]) -> Score:
     """Return the score in a row."""
-    if row.get("state") not in STATES:
-        raise BadData(
-            f"score of {row.get('sample_id')!r}: state {row.get('state')!r}; states are {', '.join(STATES)}"
-        )
-    return Score(**{**row, "evidence": _evidence_from(row.get("evidence", {}))})
+    found = _checked(_SCORE, row)
+    if found["state"] == "value" and "value" not in found:
+        raise BadData("state is 'value', without a value")
+    if "evidence" in found:
+        found["evidence"] = _evidence_from(found["evidence"])
+    return Score(**found)
 
 
 def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
@@ -180,10 +306,11 @@ def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
 
 def sample_from(row: Mapping[str, Any], root: Path) -> Sample:
     """Return the sample in a row of the run's snapshot."""
-    inner = dict(row)
-    inner["audio"] = _audio_from(row["audio"], root)
-    inner["references"] = tuple(row.get("references", ()))
-    inner["history"] = tuple(
-        Turn(**{**turn, "audio": _audio_from(turn.get("audio"), root)}) for turn in row.get("history", ())
+    found = _checked(_SAMPLE, row)
+    found["audio"] = _audio_from(found["audio"], root)
+    found["references"] = tuple(found.get("references", ()))
+    found["history"] = tuple(
+        Turn(**{**_checked(_TURN, turn), "audio": _audio_from(turn.get("audio"), root)})
+        for turn in found.get("history", ())
     )
-    return Sample(**inner)
+    return Sample(**found)

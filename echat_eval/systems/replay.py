@@ -8,6 +8,7 @@ order. In a folder, `<id>.wav` (or any format that libsndfile reads) and `<id>.t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import file_sha256, sha256_of
-from echat_eval.io.jsonl import read_rows
+from echat_eval.io.inside import Folder
+from echat_eval.io.jsonl import RowFault, scan_rows
+from echat_eval.io.schema import is_text, shorten
 from echat_eval.io.text import read_text
 from echat_eval.records import Reply, Request
 from echat_eval.systems.wire import MAX_TEXT_BYTES, fault_of, reply_from
@@ -47,6 +50,9 @@ class Replay:
                 "replay needs a .jsonl of replies or a folder of wav and txt files"
             )
         self.name = name or self.path.stem
+        self._files = Folder(
+            self.path if self.path.is_dir() else self.path.parent, f"the folder of {self.path}"
+        )
         self._rows: dict[str, dict[str, Any]] | None = None
 
     def load(self) -> None:
@@ -56,9 +62,11 @@ class Replay:
 
     def _read_file(self) -> dict[str, dict[str, Any]]:
         replies: dict[str, dict[str, Any]] = {}
-        for number, row in read_rows(self.path):
+        for number, row in self._scanned():
             location = f"{self.path}:{number}"
-            if fault := fault_of(row):
+            if isinstance(row, RowFault):
+                row = _failed_row(row, location)
+            elif fault := fault_of(row):
                 raise BadData(f"{location}: {fault}")
             if row.get("audio_base64"):
                 raise BadData(
@@ -72,6 +80,12 @@ class Replay:
             replies[name] = row
         return replies
 
+    def _scanned(self) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+        try:
+            yield from scan_rows(self.path)
+        except OSError as error:
+            raise BadData(f"{self.path}: cannot be read: {error.strerror or error}") from error
+
     def _read_folder(self) -> dict[str, dict[str, Any]]:
         replies: dict[str, dict[str, Any]] = {}
         for path in sorted(self.path.iterdir()):
@@ -83,18 +97,25 @@ class Replay:
                     )
                 row["audio"] = path.name
             elif path.suffix.lower() == ".txt":
-                if path.stat().st_size > MAX_TEXT_BYTES:
+                if path.is_file() and path.stat().st_size > MAX_TEXT_BYTES:
                     raise BadData(
                         f"{path}: {path.stat().st_size:,} bytes; "
                         f"the limit of a reply's text is {MAX_TEXT_BYTES:,}"
                     )
-                row |= _text_of(path)
+                row |= self._text_of(path)
         replies = {name: row for name, row in replies.items() if len(row) > 1}
         if not replies:
             raise BadData(
                 f"{self.path}: no replies; expected files such as <request id>.wav or <request id>.txt"
             )
         return replies
+
+    def _text_of(self, path: Path) -> dict[str, str]:
+        """Return a file's text, or the fault of its row: a reply that is not text costs no other its value."""
+        try:
+            return {"text": read_text(self._files.file(path.name)).strip()}
+        except BadData as error:
+            return {"fault": str(error) if str(path) in str(error) else f"{path}: {error}"}
 
     def respond(self, request: Request) -> Reply:
         """Return the stored reply to this request.
@@ -113,29 +134,20 @@ class Replay:
                 f"no reply for request '{request.id}' (query {request.audio.path.name}) in {self.path}"
             )
         row = rows[name]
+        if "fault" in row:
+            raise SystemFailure(row["fault"])
         audio = None
         if row.get("audio") and not row.get("error"):
             try:
-                path = self._inside(row["audio"])
+                path = self._files.file(row["audio"])
                 if not path.exists():
                     raise Unavailable(
                         f"reply audio {row['audio']!r} of '{name}' is not in the folder of {self.path}"
                     )
                 audio = audio_ref(path)
             except BadData as error:
-                raise SystemFailure(f"broken reply audio: {error}") from error
+                raise SystemFailure(f"broken reply audio {shorten(row['audio'])}: {error}") from error
         return reply_from(row, audio)
-
-    def _inside(self, name: str) -> Path:
-        root = (self.path if self.path.is_dir() else self.path.parent).resolve()
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            if ".." not in Path(name).parts and not Path(name).is_absolute():
-                raise BadData(
-                    f"audio {name!r}: a link that leaves the folder of {self.path}; copy the file into it"
-                )
-            raise BadData(f"audio path {name!r} leaves the folder of {self.path}")
-        return path
 
     def unclaimed(self, requests: Iterable[Request]) -> list[str]:
         """Return the ids of replies that match no request."""
@@ -154,7 +166,7 @@ class Replay:
             if not row.get("audio"):
                 continue
             with suppress(BadData):  # a path that leaves the folder is not read; its row fails later
-                audio = self._inside(row["audio"])
+                audio = self._files.file(row["audio"])
                 yield f"{name} {file_sha256(audio) if audio.is_file() else None}".encode()
 
     def settings(self) -> Mapping[str, Any]:
@@ -162,9 +174,17 @@ class Replay:
         return {}
 
 
-def _text_of(path: Path) -> dict[str, str]:
-    """Return a file's text, or the error of its row: one reply that is not text costs no other its value."""
+def _failed_row(fault: RowFault, location: str) -> dict[str, Any]:
+    """Return the row of a reply whose line has a value that strict JSON does not have: only that reply fails.
+
+    Raises:
+        BadData: the line has no id.
+    """
     try:
-        return {"text": read_text(path).strip()}
-    except BadData as error:
-        return {"error": str(error)}
+        row = json.loads(fault.line)
+    except (ValueError, RecursionError):
+        row = None
+    name = row.get("id") if isinstance(row, dict) else None
+    if not isinstance(name, str) or not is_text(name):
+        raise BadData(f"{location}: {fault}")
+    return {"id": name, "fault": f"{location}: {fault}"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.audio import audio_ref, read_mono
+from echat_eval.io.inside import Folder
 from echat_eval.io.schema import (
     ANYTHING,
     SHA256,
@@ -91,8 +90,7 @@ class RowReader:
         self, folder: Path, task: str, cues: tuple[str, ...], faults: FaultList, *, decode: bool
     ) -> None:
         self._folder = folder
-        self._root = folder.resolve()
-        self._inside_by_path: dict[Path, bool] = {}
+        self._files = Folder(folder, "the task's folder")
         self._file = folder / "samples.jsonl"
         self._task = task
         self._cues = cues
@@ -147,7 +145,7 @@ class RowReader:
         if not is_text(name) or not SHA256.holds(declared):
             return None
         try:
-            path = self._path_inside(name)
+            path = self._files.file(name)
             audio = audio_ref(path)
             if self._decode:
                 _check_decoded(path)
@@ -162,26 +160,6 @@ class RowReader:
             )
             return None
         return audio
-
-    def _path_inside(self, name: str) -> Path:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or "\0" in name:
-            raise BadData("leaves the task's folder; expected a relative path without '..'")
-        path = self._folder / name
-        try:
-            # Resolving the folder is enough unless the file is a link; each folder is resolved once.
-            linked = stat.S_ISLNK(path.lstat().st_mode)
-            inside = self._is_inside(path if linked else path.parent)
-        except (OSError, RuntimeError) as error:
-            raise BadData("no such file in the task's folder") from error
-        if not inside:
-            raise BadData("a link that leaves the task's folder; copy the file into it")
-        return path
-
-    def _is_inside(self, path: Path) -> bool:
-        if path not in self._inside_by_path:
-            self._inside_by_path[path] = path.resolve(strict=True).is_relative_to(self._root)
-        return self._inside_by_path[path]
 
     def _history(self, line: int, turns: list[dict[str, Any]]) -> tuple[Turn, ...]:
         history = []

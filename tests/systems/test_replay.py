@@ -98,7 +98,7 @@ def test_a_bad_reply_is_a_failure(tmp_path: Path, tones: Path, row: dict[str, An
         ('{"text": "x"}', "r.jsonl:1: expected non-empty text as 'id'"),
         ('{"id": "a", "text": 3}', "r.jsonl:1: 'text' is 3, expected text"),
         ('{"id": "a"}\n{"id": "a"}', "r.jsonl:2: a second reply for id 'a'"),
-        ('{"id": "a", "text": NaN}', "r.jsonl:1: not strict JSON"),
+        ('{"text": NaN}', "r.jsonl:1: not strict JSON"),
         ("hello", "r.jsonl:1: not strict JSON"),
     ],
 )
@@ -107,6 +107,43 @@ def test_a_bad_file_is_refused_with_the_line(tmp_path: Path, tones: Path, conten
     with pytest.raises(BadData, match=r"r\.jsonl") as caught:
         replay(tmp_path / "run", tones, tmp_path / "r.jsonl")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (r'"error": "\ud800"', "lone surrogate"),
+        (r'"text": "hi", "finish_reason": "\ud800"', "lone surrogate"),
+        (r'"text": "hi", "perceived": {"emotion": "\ud800"}', "lone surrogate"),
+        (r'"text": "hi", "usage": {"n": 1e999}', "too large"),
+        (r'"text": "hi", "usage": {"n": NaN}', "NaN is not JSON"),
+        (r'"text": "hi", "usage": {"\udc00": 1}', "lone surrogate"),
+        (r'"text": "hi", "\udc00": 1', "lone surrogate"),
+        (r'"text": "hi", "audio": "a\u0000b.wav"', "no such file"),
+        (r'"text": "hi", "audio": "\ud800.wav"', "lone surrogate"),
+        (r'"text": "hi", "usage": {"n": ' + "9" * 400 + "}", "expected"),
+    ],
+)
+def test_a_value_that_cannot_be_stored_fails_its_reply_alone(
+    tmp_path: Path, tones: Path, values: str, reason: str
+) -> None:
+    first, *others = requests_of(tones)
+    lines = [f'{{"id": "{first.id}", {values}}}', *(f'{{"id": "{r.id}", "text": "hi"}}' for r in others)]
+    (tmp_path / "r.jsonl").write_text("\n".join(lines) + "\n")
+    run, _ = replay(tmp_path / "run", tones, tmp_path / "r.jsonl")
+    failed = [r for r in run.responses().values() if r.state == "failed"]
+    assert [reason in (r.reason or "") for r in failed] == [True]
+    assert len(run.responses()) == 1 + len(others)
+
+
+def test_a_text_that_is_a_link_out_of_the_folder_fails(tmp_path: Path, tones: Path) -> None:
+    (tmp_path / "secret").write_text("the secret")
+    (tmp_path / "in").mkdir()
+    for request in requests_of(tones):
+        (tmp_path / "in" / f"{request.id}.txt").symlink_to(tmp_path / "secret")
+    run, _ = replay(tmp_path / "run", tones, tmp_path / "in")
+    assert {r.state for r in run.responses().values()} == {"failed"}
+    assert all("a link that leaves" in (r.reason or "") for r in run.responses().values())
 
 
 def test_changed_replies_replace_the_earlier_ones(tmp_path: Path, tones: Path) -> None:

@@ -153,7 +153,7 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "missing audio": (
         changed(2, audio="audio/none.wav"),
-        "3: audio 'audio/none.wav': no such file in the task's folder",
+        "3: audio 'audio/none.wav': no such file",
     ),
     "audio is a folder": (changed(2, audio="audio"), "3: audio 'audio': not a file"),
     "hash no hash": (
