@@ -29,13 +29,14 @@ from echat_eval.errors import UsageError
 from echat_eval.gate import Policy, build_policy, decide, read_policy
 from echat_eval.gate.accept import accept as accept_baseline
 from echat_eval.gate.accept import provenance
+from echat_eval.io.unfinished import is_half_made
 from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned, whole_number
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.store.select import SelectedRun, open_run
+from echat_eval.store.select import SelectedRun, is_baseline, open_run
 from echat_eval.task.select import select_tasks
 
 if TYPE_CHECKING:
@@ -354,7 +355,8 @@ def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None
         BadData: no scores.
     """
     target = Path(to)
-    if target.exists() and any(target.iterdir()) and not (target / "accepted.json").is_file():
+    own = is_baseline(target) or is_half_made(target)
+    if target.exists() and not own and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
     scored = _one_system(run, "run")
     accept_baseline(scored, target, now=now or datetime.now(UTC))

@@ -13,6 +13,7 @@ from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.io.hashing import digest as hash_of
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
 from echat_eval.store.comparable import version_differences
@@ -79,6 +80,10 @@ def load_scored_system(spec: str) -> ScoredSystem:
     found = parse_spec(spec)
     if not found.path.exists():
         raise BadData(f"{found.path}: no such run folder or table")
+    if is_half_made(found.path):
+        raise BadData(
+            f"{found.path}: `echat-eval gate accept` was interrupted while it wrote this folder; run it again"
+        )
     if found.path.is_file():
         frame = _named(read_table(found.path), found)
         return ScoredSystem(name=found.shown, system=frame["system"].iloc[0], frame=frame)

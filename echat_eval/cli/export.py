@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.errors import UsageError
-from echat_eval.io.files import copy_atomically
-
 if TYPE_CHECKING:
+    from echat_eval.io.unfinished import NewFolder
     from echat_eval.records import AudioRef, Request
 
 __all__ = ["export"]
@@ -63,27 +61,26 @@ def export_requests(
     out: Path,
 ) -> None:
     """Write audio files named by their hash and requests.jsonl, without labels or other hints."""
-    from echat_eval.io.jsonl import write_rows
+    from echat_eval.io.jsonl import rows_text
+    from echat_eval.io.unfinished import NewFolder
     from echat_eval.store.keys import request_for
     from echat_eval.task.select import select_tasks
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: not empty; choose another --out")
     selected = select_tasks(tasks, data=data, languages=languages, limit=limit, ask=ask)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [_export(request_for(sample), out) for task in selected for sample in task.samples]
-    # Sorted by opaque id, the order of the rows gives no hint either.
-    write_rows(out / "requests.jsonl", sorted(rows, key=lambda row: row["id"]))
+    with NewFolder(out, "echat-eval export requests") as folder:
+        rows = [_export(request_for(sample), folder) for task in selected for sample in task.samples]
+        # Sorted by opaque id, the order of the rows gives no hint either.
+        folder.write("requests.jsonl", rows_text(sorted(rows, key=lambda row: str(row["id"]))))
     click.echo(
         f"{len(rows)} requests in {out / 'requests.jsonl'}; answer each with a row "
         '{"id": ..., "text": ..., "audio": "reply.wav"}'
     )
 
 
-def _export(request: Request, out: Path) -> dict[str, Any]:
+def _export(request: Request, folder: NewFolder) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": request.id,
-        "audio": _copied(request.audio, out),
+        "audio": _copied(request.audio, folder),
         "language": request.language,
     }
     if request.instruction is not None:
@@ -92,18 +89,17 @@ def _export(request: Request, out: Path) -> dict[str, Any]:
         row["history"] = [
             {"role": turn.role}
             | ({"text": turn.text} if turn.text is not None else {})
-            | ({"audio": _copied(turn.audio, out)} if turn.audio is not None else {})
+            | ({"audio": _copied(turn.audio, folder)} if turn.audio is not None else {})
             for turn in request.history
         ]
     return row
 
 
-def _copied(audio: AudioRef, out: Path) -> str:
+def _copied(audio: AudioRef, folder: NewFolder) -> str:
     """Copy a file to a name made of its hash; return the name.
 
     Times and modes are not copied: they could show which samples belong together.
     """
     name = f"{audio.sha256}{audio.path.suffix.lower()}"
-    if not (out / name).exists():
-        copy_atomically(audio.path, out / name)
+    folder.copy(name, audio.path, audio.sha256)
     return name

@@ -10,8 +10,9 @@ from echat_eval.analysis import differences, has_states
 from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.decision import Provenance
 from echat_eval.io import jsonl
-from echat_eval.io.files import write_atomically
-from echat_eval.io.hashing import file_sha256
+from echat_eval.io.files import make_folder, write_atomically
+from echat_eval.io.hashing import sha256_of
+from echat_eval.io.unfinished import Journal
 from echat_eval.store.manifest import to_json
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ TRUSTED = (
 def accept(run: ScoredSystem, to: Path, *, now: datetime) -> None:
     """Keep a run's scores as the baseline for candidates, replacing an earlier one.
 
+    If it is killed, the folder holds no baseline until the same command is repeated.
+
     Args:
         run: one system's run.
         to: folder for `table.jsonl` and `accepted.json`; both are small enough to commit.
@@ -43,18 +46,21 @@ def accept(run: ScoredSystem, to: Path, *, now: datetime) -> None:
         {str(name): value for name, value in row.items() if value is not None and value == value}
         for row in frame.to_dict("records")
     ]
-    jsonl.write_rows(to / "table.jsonl", rows)
+    table = jsonl.rows_text(rows)
     facts = {
         "run": run.name,
         "system": run.system,
         "accepted_at": now.isoformat(timespec="seconds"),
-        "sha256": file_sha256(to / "table.jsonl"),
+        "sha256": sha256_of(table.encode()),
         "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
         "metrics": list(run.metrics.values()),
         "environment": to_json(run.manifest.environment or {}),
     }
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
-    write_atomically(to / "accepted.json", text + "\n")
+    with Journal(make_folder(to), "echat-eval gate accept") as journal:
+        journal.remove_temporary()
+        for name, content in (("table.jsonl", table), ("accepted.json", text + "\n")):
+            write_atomically(journal.add(name, sha256_of(content.encode())), content)
 
 
 def provenance(

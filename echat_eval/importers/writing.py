@@ -6,17 +6,17 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import Draft, Refusal
 from echat_eval.io.audio import audio_ref, read_mono
-from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import sha256_of
-from echat_eval.io.jsonl import write_rows
+from echat_eval.io.jsonl import rows_text
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
+from echat_eval.io.unfinished import NewFolder
 from echat_eval.labels import CUES
 from echat_eval.task.row import MAX_ID_CHARACTERS, is_id
 
@@ -57,7 +57,7 @@ def write_task(
 
     Args:
         entries: one draft or refusal per row.
-        out: a new or empty folder.
+        out: a new or empty folder, or one that an import left when it was killed.
         cues: cues of the task; by default those that all samples name.
         origin: source of the rows, for the report.
         on_progress: called with the number of rows so far.
@@ -66,9 +66,37 @@ def write_task(
         UsageError: the folder is not empty, or no cue is named by all samples.
         BadData: no row became a sample.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: not empty; choose another --out")
-    (out / "audio").mkdir(parents=True, exist_ok=True)
+    with NewFolder(out, "echat-eval import") as folder:
+        drafts, refused, rows = _stored(entries, folder, on_progress)
+        task_cues = _select_cues(drafts, tuple(cues), rows, refused)
+        kept = _with_enough_cues(drafts, task_cues, refused)
+        if not kept:
+            raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
+        imported = Imported(
+            rows=rows,
+            samples=len(kept),
+            refused=len(refused),
+            groups=_group(kept, task_cues),
+            cues=task_cues,
+            reasons=dict(Counter(_reason_kind(r.reason) for r in refused).most_common()),
+        )
+        samples = [row for _, row in kept]
+        _drop_unused_audio(folder, samples)
+        folder.write("samples.jsonl", rows_text(samples))
+        folder.write("task.yaml", _task_yaml(name, title, licence, description, task_cues))
+        folder.write(
+            "refused.jsonl",
+            rows_text({"row": r.location, "id": r.id, "reason": r.reason} for r in refused),
+        )
+        report = asdict(imported) | {"origin": dict(origin or {})}
+        folder.write("import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    return imported
+
+
+def _stored(
+    entries: Iterable[Draft | Refusal], folder: NewFolder, on_progress: Callable[[int], None]
+) -> tuple[list[tuple[Draft, dict[str, Any]]], list[Refusal], int]:
+    """Store the audio of all rows; return drafts with their rows, refusals, and the number of rows."""
     drafts: list[tuple[Draft, dict[str, Any]]] = []
     refused: list[Refusal] = []
     ids: set[str] = set()
@@ -76,39 +104,16 @@ def write_task(
     for entry in entries:
         rows += 1
         on_progress(rows)
-        row = _sample_row(entry, out, ids) if isinstance(entry, Draft) else entry
+        row = _sample_row(entry, folder, ids) if isinstance(entry, Draft) else entry
         if isinstance(row, Refusal):
             refused.append(row)
         else:
             assert isinstance(entry, Draft)
             drafts.append((entry, row))
-    task_cues = _select_cues(drafts, tuple(cues), rows, refused)
-    kept = _with_enough_cues(drafts, task_cues, refused)
-    if not kept:
-        raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
-    groups = _group(kept, task_cues)
-    samples = [row for _, row in kept]
-    write_rows(out / "samples.jsonl", samples)
-    _drop_unused_audio(out, samples)
-    write_atomically(out / "task.yaml", _task_yaml(name, title, licence, description, task_cues))
-    write_rows(out / "refused.jsonl", ({"row": r.location, "id": r.id, "reason": r.reason} for r in refused))
-    reasons = dict(Counter(_reason_kind(r.reason) for r in refused).most_common())
-    report = {
-        "rows": rows,
-        "samples": len(kept),
-        "refused": len(refused),
-        "groups": groups,
-        "cues": list(task_cues),
-        "reasons": reasons,
-        "origin": dict(origin or {}),
-    }
-    write_atomically(out / "import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-    return Imported(
-        rows=rows, samples=len(kept), refused=len(refused), groups=groups, cues=task_cues, reasons=reasons
-    )
+    return drafts, refused, rows
 
 
-def _sample_row(draft: Draft, out: Path, ids: set[str]) -> dict[str, Any] | Refusal:
+def _sample_row(draft: Draft, folder: NewFolder, ids: set[str]) -> dict[str, Any] | Refusal:
     def refuse(reason: str) -> Refusal:
         return Refusal(location=draft.location, id=draft.id, reason=reason)
 
@@ -128,8 +133,8 @@ def _sample_row(draft: Draft, out: Path, ids: set[str]) -> dict[str, Any] | Refu
         "source": draft.source,
     }
     try:
-        row["audio"], row["audio_sha256"] = _store_audio(draft.audio, draft.suffix, out)
-        turns = [_turn_row(turn, draft.suffix, out) for turn in draft.history]
+        row["audio"], row["audio_sha256"] = _store_audio(draft.audio, draft.suffix, folder)
+        turns = [_turn_row(turn, draft.suffix, folder) for turn in draft.history]
     except BadData as error:
         return refuse(f"audio: {error}")
     optional = {
@@ -142,31 +147,31 @@ def _sample_row(draft: Draft, out: Path, ids: set[str]) -> dict[str, Any] | Refu
     return row | {key: value for key, value in optional.items() if value}
 
 
-def _turn_row(turn: Any, suffix: str, out: Path) -> dict[str, Any]:
+def _turn_row(turn: Any, suffix: str, folder: NewFolder) -> dict[str, Any]:
     row: dict[str, Any] = {"role": turn.role}
     if turn.text:
         row["text"] = turn.text
     if turn.audio is not None:
-        row["audio"], row["audio_sha256"] = _store_audio(turn.audio, suffix, out)
+        row["audio"], row["audio_sha256"] = _store_audio(turn.audio, suffix, folder)
     return row
 
 
-def _store_audio(audio: Path | bytes, suffix: str, out: Path) -> tuple[str, str]:
+def _store_audio(audio: Path | bytes, suffix: str, folder: NewFolder) -> tuple[str, str]:
     """Copy audio unchanged under its hash; raise BadData if it cannot be decoded or is silent."""
     content = audio if isinstance(audio, bytes) else audio.read_bytes()
     suffix = suffix if isinstance(audio, bytes) else audio.suffix.lower()
     sha256 = sha256_of(content)
     name = f"audio/{sha256}{suffix}"
-    path = out / name
-    if not path.exists():
-        write_atomically(path, content, durable=False)
+    if name not in folder:
+        folder.write(name, content, durable=False)
+    path = folder.folder / name
     try:
         audio_ref(path)
         sound, _ = read_mono(path, rate=None)
         if not sound.any():
             raise BadData(f"{path}: holds only zeros; expected speech")
     except BadData as error:
-        path.unlink()
+        folder.remove(name)
         raise BadData(str(error).removeprefix(f"{path}: ")) from error
     return name, sha256
 
@@ -236,12 +241,11 @@ def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, .
     return labels != other_labels and row["audio_sha256"] != other["audio_sha256"]
 
 
-def _drop_unused_audio(out: Path, samples: Sequence[Mapping[str, Any]]) -> None:
+def _drop_unused_audio(folder: NewFolder, samples: Sequence[Mapping[str, Any]]) -> None:
     used = {row["audio"] for row in samples}
     used |= {turn["audio"] for row in samples for turn in row.get("history", ()) if "audio" in turn}
-    for path in (out / "audio").iterdir():
-        if f"audio/{path.name}" not in used:
-            path.unlink()
+    for name in set(folder.names) - used:
+        folder.remove(name)
 
 
 def _task_yaml(name: str, title: str, licence: str, description: str, cues: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from echat_eval.errors import UsageError
 from echat_eval.io.files import copy_atomically, make_folder, write_atomically
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.jsonl import loads
+from echat_eval.io.unfinished import Journal, is_half_made
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,17 +19,14 @@ __all__ = ["CONTENTS", "Outlet"]
 
 #: Lists every file of a report with its hash, so that the next report replaces only those.
 CONTENTS = "contents.json"
-
-
-def _inside(name: str) -> str:
-    """Return a name that is inside the folder, or raise ValueError."""
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"path {name!r} leaves the folder")
-    return name
+MADE_BY = "echat-eval report"
 
 
 class Outlet:
     """Writes files into one folder and lists them with their hashes.
+
+    The list is complete only at the end. Until then a journal lists each file before it is written, so that a
+    report that was killed can be made again; see `echat_eval.io.unfinished`.
 
     Args:
         folder: absent, empty, or written by an earlier report.
@@ -36,38 +34,45 @@ class Outlet:
 
     Raises:
         UsageError: the folder holds files that no report wrote, or that changed since.
+        Busy: another process is writing a report there.
     """
 
     def __init__(self, folder: Path, parts: Iterable[str]) -> None:
         self.folder = folder
         self._parts = set(parts)
-        self._known = self._read()
         self._written: dict[str, str] = {}
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: a file, expected a folder; choose another --out")
+        listed = (folder / CONTENTS).is_file()
+        if not listed and not is_half_made(folder) and folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder}: not empty and not made by `echat-eval`; choose another --out")
+        make_folder(folder)
+        self._journal = Journal(folder, MADE_BY)
+        try:
+            self._journal.remove_temporary()
+            self._listed = self._read() if listed else {}
+            for name in self._journal.earlier:
+                if Path(name).parts[0] in self._parts:
+                    self._replaceable(name)
+        except BaseException:
+            self._journal.give_up()
+            raise
 
     def _read(self) -> dict[str, str]:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UsageError(f"{self.folder}: a file, expected a folder; choose another --out")
         path = self.folder / CONTENTS
-        if not path.is_file():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise UsageError(
-                    f"{self.folder}: not empty and not made by `echat-eval`; choose another --out"
-                )
-            return {}
         try:
             files: Any = loads(path.read_bytes())["files"]
-            for name in files:
-                _inside(name)
-            return {str(name): str(sha256) for name, sha256 in files.items()}
+            return {self._journal.inside(str(name)): str(sha256) for name, sha256 in files.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path}: cannot be read as a list of files; choose another --out") from error
 
     def _replaceable(self, name: str) -> Path:
         """Return the path of a file, if an existing file there may be replaced."""
-        path = self.folder / _inside(name)
+        path = self.folder / self._journal.inside(name)
         if path.is_symlink():
             raise UsageError(f"{path}: a symbolic link; expected a file or no file; choose another --out")
-        if path.exists() and (name not in self._known or file_sha256(path) != self._known[name]):
+        own = {self._listed.get(name), *self._journal.earlier.get(name, ())}
+        if path.exists() and (not path.is_file() or file_sha256(path) not in own):
             raise UsageError(
                 f"{path}: not written by an earlier report, or changed since; "
                 "move it away or choose another --out"
@@ -75,36 +80,37 @@ class Outlet:
         return path
 
     def check(self) -> None:
-        """Raise UsageError if the folder cannot be written or a file changed; call before any work."""
-        make_folder(self.folder)
-        for name in self._known:
+        """Raise UsageError if a file of an earlier report changed; call before any work."""
+        for name in self._listed:
             if Path(name).parts[0] in self._parts:
                 self._replaceable(name)
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write one file atomically."""
         data = content.encode() if isinstance(content, str) else content
-        path = self.folder / _inside(name) if name in self._written else self._replaceable(name)
-        write_atomically(path, data)
-        self._written[name] = sha256_of(data)
+        if name not in self._written:
+            self._replaceable(name)
+        sha256 = sha256_of(data)
+        write_atomically(self._journal.add(name, sha256), data)
+        self._written[name] = sha256
 
     def copy(self, name: str, source: Path, sha256: str) -> None:
         """Copy a file with a known hash, unless the same bytes are already there."""
         if name in self._written:
             return
-        path = self.folder / _inside(name)
-        if not (self._known.get(name) == sha256 and path.is_file()):
+        path = self.folder / self._journal.inside(name)
+        if not (self._listed.get(name) == sha256 and path.is_file()):
             self._replaceable(name)
-            copy_atomically(source, path)
+            copy_atomically(source, self._journal.add(name, sha256))
         self._written[name] = sha256
 
     def close(self) -> None:
         """Remove files of these parts that only an earlier report wrote; write the list."""
-        for name in set(self._known) - set(self._written):
+        for name in {*self._listed, *self._journal.earlier} - set(self._written):
             if Path(name).parts[0] in self._parts:
                 (self.folder / name).unlink(missing_ok=True)
-                del self._known[name]
-        self._list()
+                self._listed.pop(name, None)
+        self._finish()
 
     def __enter__(self) -> Outlet:
         return self
@@ -113,10 +119,22 @@ class Outlet:
         """Close; after an error or Ctrl-C only list the written files, so that a rerun can replace them."""
         if kind is None:
             self.close()
-        elif self._written:
-            self._list()
+        else:
+            self._finish()
 
-    def _list(self) -> None:
-        files = dict(sorted({**self._known, **self._written}.items()))
-        text = json.dumps({"made_by": "echat-eval report", "files": files}, ensure_ascii=False, indent=1)
-        write_atomically(self.folder / CONTENTS, text + "\n")
+    def _finish(self) -> None:
+        """Write the list of all files, and remove the journal."""
+        files = self._known()
+        text = json.dumps({"made_by": MADE_BY, "files": files}, ensure_ascii=False, indent=1)
+        if files or (self.folder / CONTENTS).exists():
+            write_atomically(self.folder / CONTENTS, text + "\n")
+        self._journal.close()
+
+    def _known(self) -> dict[str, str]:
+        """Return name -> hash of every file of this report and of earlier ones that is still there."""
+        half_made = {
+            name: sha256
+            for name, hashes in self._journal.earlier.items()
+            if (path := self.folder / name).is_file() and (sha256 := file_sha256(path)) in hashes
+        }
+        return dict(sorted({**self._listed, **half_made, **self._written}.items()))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from echat_eval.io.unfinished import NewFolder
     from echat_eval.leaderboard.published import Published
     from echat_eval.ports import Progress
     from echat_eval.records import AudioRef
@@ -69,7 +70,7 @@ class SoundStore:
         folder: subfolder; "" is the output folder itself.
     """
 
-    def __init__(self, outlet: Outlet, folder: str) -> None:
+    def __init__(self, outlet: Outlet | NewFolder, folder: str) -> None:
         self._outlet = outlet
         self._folder = folder
         self._known: dict[str, dict[str, Any]] = {}

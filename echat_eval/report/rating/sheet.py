@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UnknownName, UsageError
-from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
+from echat_eval.io.unfinished import NewFolder
 from echat_eval.judge.rubric import load_judge
 from echat_eval.records import AudioRef
-from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import SoundStore, data_script, page_assets
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def write_sheet(
 
     Args:
         runs: merged runs; replies of floors and ceilings are rated too.
-        out: absent or empty.
+        out: absent, empty, or left half made by the same command when it was killed.
         dimensions: questions on every reply; unused for a pair.
         pair: two systems to compare side by side instead.
         samples: maximum per task, drawn at random, the same for every system.
@@ -85,34 +84,32 @@ def write_sheet(
         UsageError: `out` or its key exists, or nothing can be rated.
     """
     key = key_path(out)
-    if key.exists() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        existing = key if key.exists() else out
-        raise UsageError(f"{existing}: exists already and may have been rated; choose another --out")
     drawn = _drawn(runs, pair, samples, random.Random(f"draw {seed}"))
     if not drawn:
         raise UsageError("no reply to rate: no sample has replies from the systems; run them first")
     order = random.Random(f"order {seed}")
     order.shuffle(drawn)
-    outlet = Outlet(out, [])
-    sound = SoundStore(outlet, "")
-    items, answers = [], {}
-    progress.stage("rating sheet", len(drawn), 0)
-    for number, (sample, systems) in enumerate(drawn):
-        names = list(systems)
-        order.shuffle(names)
-        name = f"q{number + 1}"
-        items.append(_item(name, sample, [runs.responses[s, sample.task, sample.id] for s in names], sound))
-        answers[name] = {"task": sample.task, "sample_id": sample.id, "systems": names}
-        progress.advance()
-    questions = [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions] if pair is None else []
-    sheet_id = digest("sheet", [items, questions, answers])
-    for path in (*(p for p in page_assets("page") if p.name in _SHARED), *page_assets("rate")):
-        outlet.write(path.name, path.read_bytes())
-    outlet.write(
-        "data/sheet.js", data_script("sheet", {"id": sheet_id, "dimensions": questions, "items": items})
-    )
-    facts = {"sheet": sheet_id, "seed": seed, "dimensions": questions, "items": answers}
-    write_atomically(key, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+    occupied = "exists already and may have been rated; choose another --out"
+    with NewFolder(out, "echat-eval rate export", occupied=occupied, beside=[key.name]) as folder:
+        sound = SoundStore(folder, "")
+        items, answers = [], {}
+        progress.stage("rating sheet", len(drawn), 0)
+        for number, (sample, systems) in enumerate(drawn):
+            names = list(systems)
+            order.shuffle(names)
+            name = f"q{number + 1}"
+            responses = [runs.responses[s, sample.task, sample.id] for s in names]
+            items.append(_item(name, sample, responses, sound))
+            answers[name] = {"task": sample.task, "sample_id": sample.id, "systems": names}
+            progress.advance()
+        questions = [] if pair else [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions]
+        sheet_id = digest("sheet", [items, questions, answers])
+        for path in (*(p for p in page_assets("page") if p.name in _SHARED), *page_assets("rate")):
+            folder.write(path.name, path.read_bytes())
+        sheet = {"id": sheet_id, "dimensions": questions, "items": items}
+        folder.write("data/sheet.js", data_script("sheet", sheet))
+        facts = {"sheet": sheet_id, "seed": seed, "dimensions": questions, "items": answers}
+        folder.write(f"../{key.name}", json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
     return len(items)
 
 
