@@ -11,16 +11,16 @@ reader checks the content, or where the file can be made again.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from echat_eval.errors import BadData, UsageError
+from echat_eval.errors import UsageError
 
 __all__ = ["copy_atomically", "make_folder", "replacing", "write_atomically"]
 
@@ -58,23 +58,14 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) 
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def copy_atomically(
-    source: Path | IO[bytes], target: Path, *, durable: bool = False, sha256: str | None = None
-) -> None:
-    """Replace a file by a copy of a file or stream, in blocks; times and permissions are not copied.
-
-    Raises:
-        BadData: `sha256` is given and the content has another one; the target is unchanged.
-    """
-    digest = hashlib.sha256()
+def copy_atomically(source: Path | IO[bytes], target: Path, *, durable: bool = False) -> None:
+    """Replace a file by a copy of a file or stream, in blocks; times and permissions are not copied."""
     with replacing(target, durable=durable) as temporary:
-        opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
-        with opened as content, temporary.open("wb") as file:
-            while block := content.read(_BLOCK_BYTES):
-                digest.update(block)
-                file.write(block)
-        if sha256 is not None and digest.hexdigest() != sha256:
-            raise BadData(f"{source}: changed after it was read; expected the content {sha256[:12]}")
+        if isinstance(source, Path):
+            shutil.copyfile(source, temporary)
+        else:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(source, file, _BLOCK_BYTES)
 
 
 def make_folder(path: Path) -> Path:

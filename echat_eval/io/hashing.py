@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from echat_eval.errors import BadData
+from echat_eval.io.files import replacing
 from echat_eval.io.jsonl import dumps
 from echat_eval.records import AudioRef
 
 __all__ = [
     "KEY_VERSION",
+    "copy_verified",
     "digest",
     "facts_of",
     "file_sha256",
@@ -24,6 +27,8 @@ __all__ = [
 
 #: Increased when the meaning of a key changes, so that old rows are computed again and never misread.
 KEY_VERSION = 1
+
+_BLOCK_BYTES = 1 << 20
 
 _FIELDS: dict[type, tuple[str, ...] | None] = {}
 
@@ -93,6 +98,29 @@ def file_sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_verified(source: Path, target: Path, sha256: str) -> None:
+    """Copy a file atomically, hashing the bytes that are copied.
+
+    Raises:
+        BadData: the content has another hash, since the file changed after it was read; nothing is written.
+        OSError: the file cannot be read or the copy not be written.
+    """
+    with replacing(target, durable=False) as temporary:
+        with source.open("rb") as content, temporary.open("wb") as file:
+            copied = sha256_of(_each_written(content, file))
+        if copied != sha256:
+            raise BadData(
+                f"{source}: the file changed after it was read: its content is {copied[:12]}..., "
+                f"expected {sha256[:12]}...; run the command again"
+            )
+
+
+def _each_written(content: IO[bytes], file: IO[bytes]) -> Iterator[bytes]:
+    while block := content.read(_BLOCK_BYTES):
+        file.write(block)
+        yield block
 
 
 def unchanged_file_sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.ports import BatchSystem, Oracle, batch_size_of
@@ -41,6 +41,22 @@ class PendingRequest:
     cacheable: bool
 
 
+#: What a system receives of a sample, and the call that sends it.
+_Call: TypeAlias = "tuple[Request | Sample, Callable[[], Reply | Awaitable[Reply]]]"
+
+
+def _oracle_call(oracle: Oracle) -> Callable[[Sample], _Call]:
+    return lambda sample: (sample, partial(oracle.respond_to, sample))
+
+
+def _system_call(system: System) -> Callable[[Sample], _Call]:
+    def call_for(sample: Sample) -> _Call:
+        request = request_for(sample)
+        return request, partial(system.respond, request)
+
+    return call_for
+
+
 class ResponseStage:
     """Sends requests to one system and reports every response.
 
@@ -69,8 +85,9 @@ class ResponseStage:
         system = self.system
         settings, fingerprint = dict(system.settings()), system.fingerprint()
         cacheable = is_reusable(system, fingerprint)
+        call_for = _oracle_call(system) if isinstance(system, Oracle) else _system_call(system)
         for sample in samples:
-            request, send = self._request(sample)
+            request, send = call_for(sample)
             key = response_key(system.name, settings, fingerprint, request)
             response = known.get((system.name, sample.task, sample.id))
             if response is not None and response.key == key and response.state != "missing":
@@ -80,13 +97,6 @@ class ResponseStage:
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
                 yield PendingRequest(pending=pending, request=request, send=send, cacheable=cacheable)
-
-    def _request(self, sample: Sample) -> tuple[Request | Sample, Callable[[], Reply | Awaitable[Reply]]]:
-        """Return what the system receives of a sample, and the call that sends it."""
-        if isinstance(self.system, Oracle):
-            return sample, partial(self.system.respond_to, sample)
-        request = request_for(sample)
-        return request, partial(self.system.respond, request)
 
     def open_queue(self, workflow: Workflow) -> WorkQueue[PendingRequest]:
         """Return a new queue of requests to the system."""

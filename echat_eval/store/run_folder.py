@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, Busy, UsageError
 from echat_eval.io import jsonl
-from echat_eval.io.files import copy_atomically
+from echat_eval.io.hashing import copy_verified
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 from echat_eval.store import serialize
 from echat_eval.store.manifest import RunManifest, read_manifest, write_manifest
@@ -172,7 +172,7 @@ class RunFolder:
         target = self._folder(folder) / name
         source, copy = str(audio.path), str(target)
         if source != copy and _size(copy) != os.stat(source).st_size:
-            copy_atomically(audio.path, target, sha256=audio.sha256)
+            copy_verified(audio.path, target, audio.sha256)
         return replace(audio, path=target)
 
     def _folder(self, name: str) -> Path:

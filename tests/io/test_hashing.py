@@ -10,8 +10,16 @@ import pytest
 
 import echat_eval
 from echat_eval.annotators.acoustics import Acoustics
+from echat_eval.errors import BadData
 from echat_eval.io.audio import audio_ref
-from echat_eval.io.hashing import digest, file_sha256, fingerprint_of, sha256_of, unchanged_file_sha256
+from echat_eval.io.hashing import (
+    copy_verified,
+    digest,
+    file_sha256,
+    fingerprint_of,
+    sha256_of,
+    unchanged_file_sha256,
+)
 from echat_eval.judge import load_judge
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.task import load_task
@@ -72,6 +80,17 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
     assert unchanged_file_sha256(path) == sha256_of("one")
     path.write_bytes(b"three")
     assert unchanged_file_sha256(path) == sha256_of("three")
+
+
+def test_a_copy_of_other_content_is_refused_and_replaces_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "new" / "target"
+    source.write_bytes(b"x" * 3_000_000)
+    copy_verified(source, target, file_sha256(source))
+    assert target.read_bytes() == source.read_bytes()
+    with pytest.raises(BadData, match=r"source: the file changed after it was read.*expected 2d711642b726"):
+        copy_verified(source, target, sha256_of("x"))
+    assert target.read_bytes() == source.read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
 def test_audio_has_the_hash_of_its_file(tmp_path: Path) -> None:
