@@ -80,6 +80,28 @@ def run_case(world: Path, scratch: Path, seed: int, number: int) -> Ending:
     return Ending(kind=name, number=number, what="; ".join(what), words=shown, **ending)
 
 
+def warm_up(world: Path, scratch: Path) -> None:
+    """Run commands on unchanged files, so that no case takes the time of imports."""
+    kind = KINDS["run folders"]
+    for command in kind.commands:
+        clean(scratch / "case")
+        kind.prepare(world, scratch / "case")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            main_of(command(scratch / "case"))
+
+
+def main_of(words: list[str]) -> int:
+    """Run a command as its entry point does; return its exit code."""
+    argv, sys.argv = sys.argv, ["echat-eval", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    finally:
+        sys.argv = argv
+    return 0
+
+
 def _write_answers(case: Path, name: str) -> None:
     """Write the answers of the scripted server, to be mutated."""
     if name in ("chat replies", "verdicts", "prices"):
@@ -121,7 +143,6 @@ def _read(path: Path) -> bytes:
 def _timed(words: list[str]) -> dict[str, Any]:
     """Run a command as its entry point does; return its code, time, peak and fault."""
     out, err = io.StringIO(), io.StringIO()
-    argv, sys.argv = sys.argv, ["echat-eval", *words]
     _reset_peak()
     begun, code, error = time.perf_counter(), None, ""
     signal.signal(signal.SIGALRM, _raise_hang)
@@ -129,16 +150,13 @@ def _timed(words: list[str]) -> dict[str, Any]:
     fault, trace = None, ""
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
+            code = main_of(words)
     except _Hang:
         fault, trace = "hang", traceback.format_exc()
-    except BaseException:
+    except BaseException:  # noqa: BLE001  every ending is counted
         fault, trace = "crash", traceback.format_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.argv = argv
     seconds, peak, said = time.perf_counter() - begun, _peak(), err.getvalue()
     if code == 70 or (fault is None and "Traceback (most recent call last)" in said):
         fault = "crash"
@@ -196,6 +214,7 @@ def serve_cases(world: Path, scratch: Path, seed: int, first: int, step: int) ->
     resource.setrlimit(resource.RLIMIT_AS, (8 * 10**9, 8 * 10**9))
     lines = os.fdopen(os.dup(1), "w")
     os.environ["TMPDIR"] = str(scratch)
+    warm_up(world, scratch)
     number = first
     while True:
         print(json.dumps({"begun": number}), file=lines, flush=True)

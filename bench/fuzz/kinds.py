@@ -36,7 +36,7 @@ class Kind:
                 shutil.copy(source, target)
 
     def target(self, case: Path, dice: random.Random) -> Path:
-        """Return the file to mutate; a pattern is drawn first, so that many sounds weigh as much as a table."""
+        """Return the file to mutate; a pattern is drawn first, so that sounds weigh no more than a table."""
         files: list[Path] = []
         while not files:
             files = sorted(path for path in case.glob(dice.choice(self.targets)) if path.is_file())

@@ -27,7 +27,7 @@ BENCH = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCH.parent))
 
 #: Seconds without a line after which a process is ended: the alarm in it was not served.
-SILENCE = 25.0
+SILENCE = 40.0
 RESULTS = BENCH / "results" / "fuzz.json"
 
 

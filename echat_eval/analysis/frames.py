@@ -9,6 +9,7 @@ import pandas as pd
 
 from echat_eval.errors import BadData, UnknownName, UsageError, did_you_mean
 from echat_eval.io import jsonl
+from echat_eval.io.schema import is_whole, shorten
 from echat_eval.records import STATES
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def read_table(path: Path) -> pd.DataFrame:
         raise BadData(f"{path}: expected a run folder or a .csv, .tsv or .jsonl table")
     if kind == ".jsonl":
         numbered = list(jsonl.read_rows(path))
+        for number, row in numbered:
+            for name, value in row.items():
+                if not (value is None or isinstance(value, str | float) or is_whole(value)):
+                    raise BadData(f"{path}:{number}: {name} is {shorten(value)}, expected text or a number")
         frame = pd.DataFrame([row for _, row in numbered], index=[number for number, _ in numbered])
         return check_table(frame, location=str(path))
     try:

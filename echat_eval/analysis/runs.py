@@ -13,11 +13,12 @@ from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.io.hashing import digest as hash_of
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.schema import TEXT, Rule, Schema, is_text, list_of
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
 from echat_eval.store.comparable import version_differences
-from echat_eval.store.manifest import RunManifest, environment_from
+from echat_eval.store.manifest import RunManifest, environment_from, metric_from
 from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:
@@ -64,6 +65,24 @@ class ScoredSystem:
     def headline(self) -> str | None:
         """Return the headline metric; None if the manifest names none."""
         return next((name for name, facts in self.metrics.items() if facts.get("headline")), None)
+
+
+_OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
+#: `accepted.json`, as `gate accept` writes it; a later version may add facts.
+_ACCEPTED = Schema(
+    {
+        "system": TEXT,
+        "metrics": list_of(_OBJECT, "a list of objects"),
+        "hashes": list_of(
+            Rule(lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_text, value)), ""),
+            "a list of kind, name and hash",
+        ),
+        "environment": _OBJECT,
+        "accepted_at": TEXT,
+        "sha256": TEXT,
+    },
+    closed=False,
+)
 
 
 def load_scored_system(spec: str) -> ScoredSystem:
@@ -173,25 +192,31 @@ def _reply_hashes(responses: Mapping[tuple[str, str, str], Response]) -> dict[tu
 def _accepted(spec: RunSpec) -> ScoredSystem:
     """Return the run that `gate accept` wrote."""
     path = spec.path
+    file = path / "accepted.json"
     try:
-        facts = jsonl.loads((path / "accepted.json").read_bytes())
+        facts = jsonl.loads(file.read_bytes())
+        _ACCEPTED.check(facts, str(file))
         digest = file_sha256(path / "table.jsonl")
+        metrics = [_accepted_metric(row, f"{file}: metrics") for row in facts["metrics"]]
         return ScoredSystem(
             name=spec.shown,
             system=spec.label or facts["system"],
             frame=_named(read_table(path / "table.jsonl"), spec),
-            metrics={m["name"]: m for m in facts["metrics"]},
+            metrics={metric.name: metric_facts(metric) for metric in metrics},
             hashes={(kind, name): value for kind, name, value in facts["hashes"]},
-            manifest=RunManifest(
-                environment=environment_from(facts["environment"], f"{path / 'accepted.json'}: environment")
-            ),
+            manifest=RunManifest(environment=environment_from(facts["environment"], f"{file}: environment")),
             accepted_at=datetime.fromisoformat(facts["accepted_at"]).astimezone(UTC).isoformat(),
             changed=digest != facts["sha256"],
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise BadData(
             f"{path}: not written by `echat-eval gate accept`: {error}; accept a run again"
         ) from error
+
+
+def _accepted_metric(row: Mapping[str, Any], location: str) -> Metric:
+    """Return a metric that `metric_facts` described."""
+    return metric_from({**row, "average": "macro recall"} if row.get("average") == "macro" else row, location)
 
 
 def metric_facts(metric: Metric) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def provenance(
     if against.changed:
         blockers.append(f"{against.name} was changed since it was accepted; accept it again")
     if policy.max_age_days is not None:
-        blockers += _age(against, timedelta(days=policy.max_age_days), now)
+        # More days than a date has are no limit.
+        blockers += _age(against, timedelta(days=min(policy.max_age_days, 10**6)), now)
     notes = () if candidate.hashes and against.hashes else (TRUSTED,)
     return Provenance(
         blockers=tuple(blockers), latency=latency_not_comparable(candidate, against), notes=notes

@@ -40,6 +40,7 @@ __all__ = [
     "SystemFacts",
     "TaskFacts",
     "environment_from",
+    "metric_from",
     "read_manifest",
     "to_json",
     "write_manifest",
@@ -429,6 +430,15 @@ def _manifest(row: Mapping[str, object], path: str) -> RunManifest:
         },
         cost=_costs_from(cost, f"{path}: cost") if cost else None,
     )
+
+
+def metric_from(row: object, location: str) -> Metric:
+    """Return the metric in a JSON object.
+
+    Raises:
+        BadData: a fact is missing or has the wrong type; the message starts with `location`.
+    """
+    return _record(Metric, row, location)
 
 
 def environment_from(row: Mapping[str, object], location: str) -> Environment | None:

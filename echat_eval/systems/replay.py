@@ -111,7 +111,7 @@ class Replay:
         return replies
 
     def _text_of(self, path: Path) -> dict[str, str]:
-        """Return a file's text, or the fault of its row: a reply that is not text costs no other its value."""
+        """Return a file's text, or the fault of its row: one bad file costs no other reply its value."""
         try:
             return {"text": read_text(self._files.file(path.name)).strip()}
         except BadData as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
+from echat_eval.io.schema import TEXT, Rule, Schema, is_text, list_of, mapping_of, whole
 from echat_eval.report.rating.sheet import PREFERENCE
 from echat_eval.report.rating.table import Rating
 
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
 
 
 __all__ = ["read_ratings", "units_of"]
+
+_DIMENSION = Schema({"name": TEXT, "low": whole(-100, 100), "high": whole(-100, 100)}, closed=False)
+_ANSWER = Schema(
+    {"task": TEXT, "sample_id": TEXT, "systems": list_of(TEXT, "a list of systems")}, closed=False
+)
+#: The key of a sheet, as `rate export` writes it; a later version may add facts.
+_KEY = Schema(
+    {
+        "sheet": TEXT,
+        "dimensions": list_of(Rule(_DIMENSION.holds, ""), "a list of name, low and high"),
+        "items": mapping_of(
+            Rule(_ANSWER.holds, ""),
+            "an object of task, sample_id and systems for each question",
+        ),
+    },
+    closed=False,
+)
 
 MAX_BYTES = 16 * 2**20
 
@@ -38,8 +56,13 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
         BadData: a file of another sheet, a question or value that the sheet does not have, a duplicate rater.
     """
     facts = _loaded(key)
-    if not isinstance(facts.get("items"), dict) or "sheet" not in facts or "dimensions" not in facts:
-        raise BadData(f"{key}: not the key of a rating sheet (`rate export` writes it beside the sheet)")
+    for name, message in _KEY.faults(facts):
+        raise BadData(
+            f"{key}: {message or name}; not the key of a rating sheet, which `rate export` writes beside it"
+        )
+    count = 1 if facts["dimensions"] else 2
+    if any(len(answer["systems"]) != count for answer in facts["items"].values()):
+        raise BadData(f"{key}: 'items' have other than {count} system(s) each; restore the file")
     found: list[Rating] = []
     seen: dict[str, Path] = {}
     for path in files:
@@ -63,7 +86,11 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
 def _checked(
     location: str, row: Any, rater: str, facts: Mapping[str, Any], answered: set[tuple[str, str]]
 ) -> list[Rating]:
-    if not isinstance(row, dict) or set(row) != {"item", "dimension", "value"}:
+    if (
+        not isinstance(row, dict)
+        or set(row) != {"item", "dimension", "value"}
+        or not is_text(row["dimension"])
+    ):
         raise BadData(f"{location}: expected item, dimension and value")
     item, dimension, value = row["item"], row["dimension"], row["value"]
     answer = facts["items"].get(item) if isinstance(item, str) else None
@@ -71,7 +98,7 @@ def _checked(
         raise BadData(f"{location}: the sheet has no question {item!r}")
     if (item, dimension) in answered:
         raise BadData(f"{location}: question '{item}' is answered twice in '{dimension}'")
-    answered.add((item, str(dimension)))
+    answered.add((item, dimension))
 
     def rating(system: str, number: float, low: float, high: float) -> Rating:
         return Rating(

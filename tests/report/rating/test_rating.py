@@ -146,6 +146,10 @@ def test_a_preference_becomes_one_row_for_each_system(usual_run: RunFolder, tmp_
             "answered twice",
         ),
         (lambda f: {**f, "ratings": ["q1"]}, "expected item, dimension and value"),
+        (
+            lambda f: {**f, "ratings": [{"item": "q1", "dimension": ["content"], "value": 1}]},
+            "expected item, dimension and value",
+        ),
         (lambda f: [], "expected an object"),
     ],
 )
