@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import stdtrit
@@ -21,6 +21,8 @@ from echat_eval.stats import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -84,7 +86,12 @@ class _Side:
 
 
 def difference(
-    rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int
+    rows: pd.DataFrame,
+    rule: MetricRule,
+    *,
+    coverage: float,
+    min_clusters: int,
+    design_of: Callable[[Design], Design] | None = None,
 ) -> ImputedEstimates:
     """Return candidate minus baseline, oriented so that above 0 is better.
 
@@ -93,15 +100,16 @@ def difference(
         rule: direction, range and average of the metric.
         coverage: coverage of the intervals.
         min_clusters: with fewer clusters the answer is "cannot tell".
+        design_of: what to make of the design of the rows that count, such as `Design.fixing`.
     """
     ours, theirs = _side(rows, rule, ""), _side(rows, rule, "against_")
     counts = ours.counts & theirs.counts
     bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
     missing = (ours.missing | theirs.missing) & counts
-    facts = _RowFacts(rows, counts, missing, min_clusters)
+    facts = _RowFacts(rows, counts, missing, min_clusters, design_of)
 
     def estimate(keep: NDArray[np.bool_], a: Floats, b: Floats) -> Estimate | None:
-        design, x, y = facts.design.take(keep), a[keep], b[keep]
+        design, x, y = facts.design(keep), a[keep], b[keep]
         if rule.average == "ratio":
             found = ratio_difference(
                 x, ours.weight[keep], y, theirs.weight[keep], design, level=coverage, width=rule.width
@@ -131,15 +139,22 @@ def difference(
     return facts.imputed([observed, *at_bounds], rule.sign)
 
 
-def level(rows: pd.DataFrame, rule: MetricRule, *, coverage: float, min_clusters: int) -> ImputedEstimates:
+def level(
+    rows: pd.DataFrame,
+    rule: MetricRule,
+    *,
+    coverage: float,
+    min_clusters: int,
+    design_of: Callable[[Design], Design] | None = None,
+) -> ImputedEstimates:
     """Return the candidate's own mean, not oriented; arguments as in `difference`."""
     side = _side(rows, rule, "")
     bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
     missing = side.missing & side.counts
-    facts = _RowFacts(rows, side.counts, missing, min_clusters)
+    facts = _RowFacts(rows, side.counts, missing, min_clusters, design_of)
 
     def estimate(keep: NDArray[np.bool_], a: Floats) -> Estimate | None:
-        x, design = a[keep], facts.design.take(keep)
+        x, design = a[keep], facts.design(keep)
         found = level_mean(
             x,
             design,
@@ -171,13 +186,27 @@ def share_over(values: Floats, limit: float, clusters: Clusters, *, coverage: fl
 class _RowFacts:
     """Design, labels and counts of the rows behind an estimate."""
 
-    def __init__(self, rows: pd.DataFrame, counts: Any, missing: Any, min_clusters: int):
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        counts: NDArray[np.bool_],
+        missing: NDArray[np.bool_],
+        min_clusters: int,
+        design_of: Callable[[Design], Design] | None,
+    ):
         self.same_reply = rows["same_reply"].to_numpy(dtype=bool)
-        self.design = as_design(rows[UNIT].to_numpy())
         self._labels, self._min_clusters = rows["label"], min_clusters
-        self._n, self._missing = int(counts.sum()), int(missing.sum())
-        self._counted = self.design.take(counts) if counts.any() else None
+        self._n, self._missing, self._counts = int(counts.sum()), int(missing.sum()), counts
+        self._counted: Design | None = None
+        if counts.any():
+            counted = as_design(rows[UNIT].to_numpy()).take(counts)
+            self._counted = counted if design_of is None else design_of(counted)
         self._clusters = 0 if self._counted is None else self._counted.clusters
+
+    def design(self, keep: NDArray[np.bool_]) -> Design:
+        """Return the design of some of the rows that count."""
+        assert self._counted is not None
+        return self._counted.take(keep[self._counts])
 
     def strata(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
         return label_strata(self._labels[keep].tolist())

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
 from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
+from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.rules import RuleKind, RuleResult, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from echat_eval.analysis import Pairs
     from echat_eval.gate.policy import Policy
+    from echat_eval.stats import Design
 
     Floats = NDArray[np.float64]
 
@@ -80,17 +84,14 @@ class PValues:
 
 def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
     """Return every critical test; the pooled primary difference is the first."""
-    frame, min_clusters = pairs.frame, policy.min_clusters
-    rows = dict(list(frame.groupby("metric", sort=False, observed=True)))
-    first = difference(
-        rows[policy.primary], policy.metrics[policy.primary], coverage=policy.level, min_clusters=min_clusters
-    )
+    rows = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
+    first = difference(rows[policy.primary], policy.metrics[policy.primary], **_units(policy, policy.primary))
     tests = [CriticalTest(policy.primary, None, first, "primary", policy.margin)]
     for name, rule in policy.metrics.items():
         if rule.critical or rule.margin is not None:
             kind: Kind = "guard" if rule.margin is None else "margin"
             for task, part in rows[name].groupby("task", sort=True, observed=True):
-                imputations = difference(part, rule, coverage=policy.level, min_clusters=min_clusters)
+                imputations = difference(part, rule, **_units(policy, name))
                 if imputations.n:
                     tests.append(CriticalTest(name, str(task), imputations, kind, policy.tolerance(name)))
         floors: tuple[tuple[Kind, float | None], ...] = (
@@ -99,9 +100,25 @@ def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
         )
         for kind, floor in floors:
             if floor is not None:
-                imputations = level(rows[name], rule, coverage=policy.level, min_clusters=min_clusters)
+                imputations = level(rows[name], rule, **_units(policy, name))
                 tests.append(CriticalTest(name, None, imputations, kind, floor))
     return tests
+
+
+class _Units(TypedDict):
+    coverage: float
+    min_clusters: int
+    design_of: Callable[[Design], Design]
+
+
+def _units(policy: Policy, metric: str) -> _Units:
+    """Return how intervals of a metric are made."""
+    coupled = is_contrast(metric, policy.metrics[metric])
+    return {
+        "coverage": policy.level,
+        "min_clusters": policy.min_clusters,
+        "design_of": lambda design: design.fixing(policy.min_clusters, coupled=coupled),
+    }
 
 
 def p_values(tests: list[CriticalTest]) -> PValues:
@@ -159,12 +176,20 @@ def rule_result(
         low=low,
         high=high,
         p=p,
-        detail=imputations.why
-        or (f"{imputations.missing} of {imputations.n} rows are missing" if imputations.missing else ""),
+        detail=imputations.why or "; ".join(_details(imputations)),
         n=imputations.n,
         clusters=imputations.clusters,
         blocking=may_have_dropped,
     )
+
+
+def _details(imputations: ImputedEstimates) -> list[str]:
+    found = []
+    if imputations.missing:
+        found.append(f"{imputations.missing} of {imputations.n} rows are missing")
+    if imputations.design is not None and imputations.design.fixed:
+        found.append(f"holds for {' and '.join(imputations.design.fixed)} only")
+    return found
 
 
 def _holds_if(shown: bool) -> State:

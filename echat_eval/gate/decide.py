@@ -11,10 +11,12 @@ from echat_eval.analysis.differences import ImputedEstimates
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rule_result
 from echat_eval.gate.decision import Decision, Provenance
-from echat_eval.gate.failures import failures
+from echat_eval.gate.failures import failures, raised
 from echat_eval.gate.limits import latency, shares
+from echat_eval.gate.policy import MAX_UNSHARED
 from echat_eval.gate.readability import readability
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
+from echat_eval.gate.units import one_sentence, scope
 from echat_eval.stats import Detectable, holm, samples_needed
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def decide(
     limits = [
         *failed.rules,
         *readable.rules,
-        *shares(ours, pairs, policy),
+        *one_sentence(tests[0].imputations.design),
+        *shares(ours, theirs, policy),
         *latency(ours, policy, provenance),
     ]
     code = outcomes(
@@ -135,6 +138,7 @@ def _decision(
         ),
         failures=guards[0].text,
         readability=guards[1].text,
+        scope=scope(first.imputations.design, policy),
     )
 
 
@@ -171,6 +175,8 @@ def _warnings(
         warnings.append("every shared reply is the same as the baseline's, byte for byte")
     if imputations.design is not None:
         fixed = "; sentences are fixed: the decision holds for these only" * (policy.sentences == "fixed")
+        few = " and ".join(imputations.design.fixed)
+        fixed += f"; {few}, too few to generalise over: the decision holds for these only" * bool(few)
         warnings.append(f"design: {imputations.design}{fixed}")
     if detectable is not None and detectable > policy.margin:
         sufficient = (
@@ -181,6 +187,7 @@ def _warnings(
             f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
             f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}{remedy}"
         )
+    warnings += raised("of the baseline's rows left out", policy.max_unshared, MAX_UNSHARED)
     if pairs.only_candidate or pairs.only_against:
         warnings.append(f"only part of the samples are shared: {pairs.counts}")
     if not pairs.linked:

@@ -51,6 +51,7 @@ class Decision:
         failures: failed replies of the candidate and their limit, or that they are unknown.
         readability: unreadable replies of the candidate and their limit, or that they are unknown; empty if
             the tables have none and a metric of the policy grades the replies.
+        scope: the sentences, or speakers, that the decision holds for; empty if for others, too.
     """
 
     outcome: Outcome
@@ -69,6 +70,7 @@ class Decision:
     warnings: tuple[str, ...]
     failures: str
     readability: str
+    scope: str = ""
 
     @property
     def exit_code(self) -> Exit:

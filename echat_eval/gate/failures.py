@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.analysis import has_states, table_units
+from echat_eval.analysis import has_states
 from echat_eval.gate.policy import MAX_FAILED, MAX_MORE_FAILED
 from echat_eval.gate.rules import RuleResult, State
+from echat_eval.gate.units import SAMPLE, unit_design
 from echat_eval.stats import cluster_mean
 from echat_eval.stats.shares import clustered_share
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from echat_eval.stats.shares import Share
 
 __all__ = ["GuardReport", "failures", "raised", "share_rule", "share_text"]
-
-SAMPLE = ["task", "sample_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,7 @@ def failures(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardR
             rules=(_unknown("failed replies", "no sample of the candidate has a reply or a failure"),),
             text="failures: unknown (no reply and no failure)",
         )
-    units = table_units(replies, sentences=policy.sentences)
-    share = clustered_share(failed, units, level=policy.level)
+    share = clustered_share(failed, unit_design(replies, policy), level=policy.level)
     rules = [share_rule("failed replies", share, policy.max_failed, always_broken=bool(failed.all()))]
     warnings = [
         *raised("failed replies", policy.max_failed, MAX_FAILED),
@@ -140,8 +138,7 @@ def _against(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[R
     if shared.empty:
         return [_unknown("failed replies beside the baseline", "no shared sample has a reply or a failure")]
     mine, other = shared["failed"].to_numpy(dtype=float), shared["failed_against"].to_numpy(dtype=float)
-    units = table_units(shared, sentences=policy.sentences)
-    found = cluster_mean(mine - other, units, level=policy.level)
+    found = cluster_mean(mine - other, unit_design(shared, policy), level=policy.level)
     # The same difference in every sample has no interval; one above the limit is then beyond doubt.
     lowest = found.value if found.se == 0 else found.low
     state: State = "holds"

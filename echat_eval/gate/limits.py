@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.analysis import Pairs, table_units
 from echat_eval.analysis.differences import share_over
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.stats import as_design
+from echat_eval.gate.units import SAMPLE, unit_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,31 +19,51 @@ if TYPE_CHECKING:
 __all__ = ["latency", "shares"]
 
 
-def shares(ours: pd.DataFrame, pairs: Pairs, policy: Policy) -> list[RuleResult]:
-    """Return the rules on the shares of primary rows that are missing or not shared."""
-    states = ours.loc[ours["metric"] == policy.primary, "state"]
-    states = states[states != "not applicable"]
-    theirs = pairs.shared + pairs.only_against
-    limits = [
-        ("missing", policy.max_missing, int((states == "missing").sum()), len(states)),
-        ("not shared", policy.max_unshared, pairs.only_against, theirs),
+def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[RuleResult]:
+    """Return the rules on the shares of rows that the candidate lacks, and of primary rows that are missing.
+
+    A candidate is judged on the rows that it has, so it must have those of the baseline: otherwise it
+    would pass by leaving out the failed or the hard samples.
+    """
+    deciding = [
+        name
+        for name, rule in policy.metrics.items()
+        if rule.critical
+        or name == policy.primary
+        or (rule.margin, rule.at_least, rule.at_most) != (None,) * 3
     ]
-    return [
-        RuleResult(
-            name=f"{share}: at most {100 * limit:g} % of {policy.primary} rows",
-            kind="share",
-            state="holds" if count <= limit * n else "open",
-            value=count / max(n, 1),
-            low=None,
-            high=None,
-            p=None,
-            detail=f"{count} of {n}",
-            n=n,
-            clusters=0,
-        )
-        for share, limit, count, n in limits
-        if limit is not None
-    ]
+    found = [(name, *_absent(ours, theirs, name)) for name in deciding]
+    name, absent, n = max(found, key=lambda row: row[1] / max(row[2], 1))
+    rules = [_share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows")]
+    if policy.max_missing is not None:
+        states = ours.loc[ours["metric"] == policy.primary, "state"]
+        states = states[states != "not applicable"]
+        missing = int((states == "missing").sum())
+        rules.append(_share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows"))
+    return rules
+
+
+def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int, int]:
+    """Return how many of the baseline's rows of a metric the candidate lacks, and how many there are."""
+    before = theirs.loc[(theirs["metric"] == metric) & (theirs["state"] != "not applicable"), SAMPLE]
+    now = ours.loc[ours["metric"] == metric, SAMPLE]
+    joined = before.merge(now, on=SAMPLE, how="left", indicator=True)
+    return int((joined["_merge"] == "left_only").sum()), len(before)
+
+
+def _share(what: str, limit: float, count: int, n: int, of: str) -> RuleResult:
+    return RuleResult(
+        name=f"{what}: at most {100 * limit:g} % of {of}",
+        kind="share",
+        state="holds" if count <= limit * n else "open",
+        value=count / max(n, 1),
+        low=None,
+        high=None,
+        p=None,
+        detail=f"{count} of {n}",
+        n=n,
+        clusters=0,
+    )
 
 
 def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[RuleResult]:
@@ -55,13 +74,15 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
     rules = []
     for metric, rule in policy.latency.items():
         rows = ours[(ours["metric"] == metric) & ours["value"].notna()]
-        units = table_units(rows, sentences=policy.sentences)
-        why, design = provenance.latency, as_design(units) if len(rows) else None
+        why, design = provenance.latency, unit_design(rows, policy) if len(rows) else None
         cluster_count = 0 if design is None else design.clusters
         if design is None:
             why = f"the candidate has no measured '{metric}'"
         elif cluster_count < policy.min_clusters:
-            why = why or f"{design}: {cluster_count} clusters; {policy.min_clusters} are needed"
+            why = (
+                why
+                or f"{design}: {cluster_count} clusters; {policy.min_clusters} are needed; {design.remedy}"
+            )
         state: State = "open"
         if not why and design is not None:
             over = share_over(rows["value"].to_numpy(), rule.at_most, design, coverage=policy.level)

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_MORE_FAILED",
     "MAX_REPLY_WER",
     "MAX_UNREADABLE",
+    "MAX_UNSHARED",
     "LatencyRule",
     "Policy",
     "build_policy",
@@ -29,6 +30,7 @@ __all__ = [
 MAX_FAILED = 0.02
 MAX_MORE_FAILED = 0.02
 MAX_UNREADABLE = 0.05
+MAX_UNSHARED = 0.02
 #: Percent, as the metrics `reply_wer` and `reply_cer`.
 MAX_REPLY_WER = 50.0
 #: Rules of keys of a policy and of its metrics; the values of the other keys are checked where they are used.
@@ -77,8 +79,8 @@ class Policy:
             above it; likewise.
         max_missing: limit on the share of the candidate's primary rows that are missing, 0 to 1; above it
             the outcome is "cannot tell".
-        max_unshared: limit on the share of the baseline's samples that are not in the candidate; above it
-            the outcome is "cannot tell".
+        max_unshared: limit on the share of the baseline's rows of a metric that the candidate lacks; above it
+            a pass becomes "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
         max_age_days: limit on the age of the baseline; above it the outcome is "cannot tell".
     """
@@ -95,8 +97,8 @@ class Policy:
     max_more_failed: float = MAX_MORE_FAILED
     max_unreadable: float = MAX_UNREADABLE
     max_reply_wer: float = MAX_REPLY_WER
+    max_unshared: float = MAX_UNSHARED
     max_missing: float | None = None
-    max_unshared: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
     max_age_days: float | None = None
 
@@ -116,15 +118,14 @@ class Policy:
             ("power", self.power),
         ):
             _check_share(name, share, exclusive=True)
-        for name in ("max_failed", "max_more_failed", "max_unreadable"):
+        for name in ("max_failed", "max_more_failed", "max_unreadable", "max_unshared"):
             _check_guard(name, getattr(self, name))
         if not is_number(self.max_reply_wer, low=0):
             raise UsageError(
                 f"policy: max_reply_wer is {self.max_reply_wer!r}; expected a number of percent from 0"
             )
-        for name in ("max_missing", "max_unshared"):
-            if getattr(self, name) is not None:
-                _check_share(name, getattr(self, name))
+        if self.max_missing is not None:
+            _check_share("max_missing", self.max_missing)
         if not is_whole(self.min_clusters, low=2):
             raise UsageError(f"policy: min_clusters is {self.min_clusters!r}; expected a whole number from 2")
         if self.sentences not in SENTENCES:

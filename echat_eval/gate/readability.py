@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.analysis import table_units
-from echat_eval.gate.failures import SAMPLE, GuardReport, raised, share_rule, share_text
+from echat_eval.gate.failures import GuardReport, raised, share_rule, share_text
 from echat_eval.gate.policy import MAX_UNREADABLE
 from echat_eval.gate.rules import RuleResult, State
+from echat_eval.gate.units import SAMPLE, unit_design
 from echat_eval.stats import Estimate, cluster_mean
 from echat_eval.stats.shares import clustered_share
 
@@ -51,8 +51,8 @@ def readability(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> Gua
     samples = rows.drop_duplicates(SAMPLE)
     bad = rows.loc[rows["value"] > 0, SAMPLE].drop_duplicates().assign(bad=True)
     events = samples[SAMPLE].merge(bad, on=SAMPLE, how="left")["bad"].eq(True)
-    units = table_units(samples, sentences=policy.sentences)
-    share = clustered_share(events.to_numpy(dtype=bool), units, level=policy.level)
+    design = unit_design(samples, policy)
+    share = clustered_share(events.to_numpy(dtype=bool), design, level=policy.level)
     covered = len(rows.loc[rows["metric"] == UNREADABLE, SAMPLE].drop_duplicates())
     remark = "" if covered == share.n else f"; of {share.n - covered} only whether they are empty is known"
     return GuardReport(
@@ -105,5 +105,5 @@ def _corpus_rate(frame: pd.DataFrame, metric: str, policy: Policy) -> Estimate |
     rows = frame[(frame["metric"] == metric) & (frame["state"] == "value") & (frame["weight"] > 0)]
     if rows.empty:
         return None
-    units = table_units(rows, sentences=policy.sentences)
-    return cluster_mean(rows["value"], units, weights=rows["weight"], level=policy.level)
+    design = unit_design(rows, policy)
+    return cluster_mean(rows["value"], design, weights=rows["weight"], level=policy.level)

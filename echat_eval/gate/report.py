@@ -88,10 +88,11 @@ def _headline(decision: Decision) -> str:
         difference = f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
     detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
+    holds = f"holds for {decision.scope} only" if decision.scope else ""
     return (
         f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
         f"{decision.margin:g}, smallest detectable difference {detectable}; "
-        + "; ".join(guard for guard in (decision.failures, decision.readability) if guard)
+        + "; ".join(text for text in (holds, decision.failures, decision.readability) if text)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -49,18 +49,50 @@ class Design:
         speakers: (samples,) numbers from 0; equal numbers are one level.
         sentences: (samples,) numbers from 0.
         names: what the levels are called.
+        fixed: factors that link nothing because they have too few levels to generalise over, such as
+            "4 sentences"; a result holds for these levels only.
     """
 
     speakers: Codes
     sentences: Codes
     names: tuple[str, str] = ("speakers", "sentences")
+    fixed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.speakers)
 
     def take(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Design:
         """Return the design of some of the samples; a part of crossed data may be nested."""
-        return Design(_renumbered(self.speakers[keep]), _renumbered(self.sentences[keep]), self.names)
+        return replace(
+            self, speakers=_renumbered(self.speakers[keep]), sentences=_renumbered(self.sentences[keep])
+        )
+
+    def fixing(self, fewest: int, *, coupled: bool = False) -> Design:
+        """Return the design in which a factor with fewer than `fewest` levels is fixed.
+
+        A few levels are no sample of others and show nothing about those, whatever the interval. Given these
+        levels, the other factor's are the independent units, or samples if that has few levels, too.
+        Clusters that a table states stay as they are.
+
+        Args:
+            fewest: number of levels from which a result generalises over a factor.
+            coupled: samples of one sentence are scored against each other, so they stay linked unless
+                enough speakers are left to be the units.
+        """
+        if self.names[0] == "clusters":
+            return self
+        speakers, sentences = _levels(self.speakers), _levels(self.sentences)
+        few = [count < min(fewest, len(self)) for count in (speakers, sentences)]
+        if coupled and not fewest <= speakers < len(self):
+            few[1] = False
+        counts = zip(few, (speakers, sentences), self.names, strict=True)
+        own = np.arange(len(self))
+        return replace(
+            self,
+            speakers=own if few[0] else self.speakers,
+            sentences=own if few[1] else self.sentences,
+            fixed=tuple(_counted(count, name) for small, count, name in counts if small),
+        )
 
     @cached_property
     def components(self) -> Codes:
@@ -85,7 +117,7 @@ class Design:
     @property
     def cells(self) -> Codes:
         """Return the number of each sample's pair of speaker and sentence, (samples,)."""
-        return _renumbered(self.speakers * (int(self.sentences.max()) + 1) + self.sentences)
+        return _renumbered(self.speakers * _levels(self.sentences) + self.sentences)
 
     @property
     def partitions(self) -> tuple[Codes, ...]:
@@ -100,15 +132,15 @@ class Design:
     @property
     def clusters(self) -> int:
         """Return the number of independent units: components, or levels of the smaller factor if crossed."""
-        return min(int(codes.max()) + 1 for codes in self.factors)
+        return min(_levels(codes) for codes in self.factors)
 
     def __str__(self) -> str:
         """Return the design in words, such as "30 speakers x 10 sentences, crossed"."""
-        speakers, sentences = int(self.speakers.max()) + 1, int(self.sentences.max()) + 1
+        speakers, sentences = _levels(self.speakers), _levels(self.sentences)
         first, second = self.names
         if self.crossed:
             return f"{_counted(speakers, first)} x {_counted(sentences, second)}, crossed"
-        groups = int(self.components.max()) + 1
+        groups = _levels(self.components)
         if groups == len(self) and first != "clusters":
             return f"{groups} independent samples"
         if groups == speakers:
@@ -121,7 +153,7 @@ class Design:
         if not self.crossed:
             name = str(self).split(" ", 1)[1]
             return f"more {name if name.endswith('s') else name + 's'} would help"
-        speakers, sentences = int(self.speakers.max()) + 1, int(self.sentences.max()) + 1
+        speakers, sentences = _levels(self.speakers), _levels(self.sentences)
         if speakers <= sentences:
             return f"more {self.names[0]} would help"
         return (
@@ -212,6 +244,10 @@ def _renumbered(codes: NDArray[np.int64]) -> Codes:
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def _levels(codes: Codes) -> int:
+    return int(codes.max()) + 1
 
 
 def _counted(n: int, name: str) -> str:

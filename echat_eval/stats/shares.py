@@ -24,6 +24,8 @@ from echat_eval.stats.means import cluster_mean
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from echat_eval.stats.factors import Clusters
+
 __all__ = ["Share", "clustered_share", "share_limits"]
 
 
@@ -52,12 +54,12 @@ class Share:
     level: float = 0.95
 
 
-def clustered_share(events: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Share:
+def clustered_share(events: ArrayLike, clusters: Clusters, *, level: float = 0.95) -> Share:
     """Return the share of samples with an event, with an interval over clusters.
 
     Args:
         events: (samples,) True, or 1, where the sample has the event; else False, or 0.
-        clusters: (samples,) any labels; equal labels are one cluster.
+        clusters: as in `cluster_mean`.
         level: coverage of the two-sided interval.
 
     Raises:

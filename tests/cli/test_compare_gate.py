@@ -85,7 +85,7 @@ def test_ci_example_decision_and_reports(
     assert suite is not None
     assert (suite.get("failures") != "0", suite.get("errors") != "0") == (failures, errors)
     cases = suite.findall("testcase")
-    assert suite.get("tests") == str(len(cases)) == "7"
+    assert suite.get("tests") == str(len(cases)) == "8"
     assert suite.get("failures") == str(len(suite.findall("testcase/failure")))
     assert suite.get("errors") == str(len(suite.findall("testcase/error")))
     assert all(case.get("name") and case.get("classname") and case.get("time") for case in cases)

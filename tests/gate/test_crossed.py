@@ -63,14 +63,13 @@ def test_speakers_that_share_a_few_sentences_stay_clusters() -> None:
     assert got.difference.clusters == 30
 
 
-def test_two_sentences_cannot_tell_unless_they_are_fixed() -> None:
+def test_two_sentences_are_decided_as_fixed_ones_are() -> None:
     candidate, against = (crossed(0, seed, speakers=24, sentences=2, times=8) for seed in (1, 2))
     got = decide(candidate, against, Policy(**POLICY))
-    assert got.outcome == "cannot tell"
-    assert "24 speakers x 2 sentences, crossed: 2 clusters; 6 are needed" in got.reasons[0]
-    assert "sentences: fixed" in got.reasons[0]
     fixed = decide(candidate, against, Policy(**POLICY, sentences="fixed"))
-    assert fixed.outcome == "pass"
+    assert got.outcome == fixed.outcome == "pass"
+    assert got.difference == fixed.difference
+    assert (got.scope, fixed.scope) == ("2 sentences", "these sentences")
     assert any("24 speakers; sentences are fixed: the decision holds for these" in w for w in fixed.warnings)
     with pytest.raises(UsageError, match="sentences is 'none'; expected random or fixed"):
         Policy(**POLICY, sentences="none")  # type: ignore[arg-type]

@@ -220,9 +220,42 @@ def test_partly_shared_samples_are_counted(table: Table) -> None:
     got = decide(table(seed=2).iloc[100:], table().iloc[:350], policy())
     assert got.counts == "250 shared samples (50 only in the candidate, 100 only in the baseline)"
     assert any("only part" in warning for warning in got.warnings)
-    assert got.outcome == "pass"
-    strict = policy(max_unshared=0.1)
-    assert decide(table(seed=2).iloc[100:], table().iloc[:350], strict).outcome == "cannot tell"
+    assert got.outcome == "cannot tell"
+    assert "not shared: at most 2 % of the baseline's empathy rows: open (100 of 350)" in got.reasons
+    subset = policy(max_unshared=0.3)
+    accepted = decide(table(seed=2).iloc[100:], table().iloc[:350], subset)
+    assert accepted.outcome == "pass"
+    assert (
+        "the policy accepts 30 % of the baseline's rows left out; the built-in limit is 2 %"
+        in accepted.warnings
+    )
+
+
+@pytest.mark.parametrize(("left_out", "outcome"), [(8, "pass"), (9, "cannot tell"), (200, "cannot tell")])
+def test_a_candidate_that_leaves_samples_out_does_not_pass(table: Table, left_out: int, outcome: str) -> None:
+    got = decide(table(seed=2).iloc[left_out:], table(), policy())
+    assert got.outcome == outcome
+    worse = decide(table(-8, seed=2).iloc[left_out:], table(), policy())
+    assert worse.outcome == "regress"
+
+
+def test_rows_of_one_metric_cannot_be_left_out_either(table: Table) -> None:
+    metrics = {"empathy": SCORE, "fluency": SCORE}
+    against = pd.concat([table(), table(seed=4, metric="fluency")])
+    for gone in metrics:
+        whole = pd.concat([table(seed=2), table(seed=3, metric="fluency")])
+        part = whole[(whole["metric"] != gone) | (whole["sample_id"] >= "s2")]
+        got = decide(part, against, policy(metrics=metrics))
+        assert got.counts == "400 shared samples"
+        assert got.outcome == "cannot tell"
+        assert any(f"of the baseline's {gone} rows: open" in reason for reason in got.reasons)
+    watched = {"empathy": SCORE, "fluency": {**SCORE, "critical": False}}
+    assert decide(part, against, policy(metrics=watched)).outcome == "pass"
+
+
+def test_rows_that_did_not_apply_to_the_baseline_need_not_be_there(table: Table) -> None:
+    against = table().assign(state=lambda t: np.where(t.index < 100, "not applicable", "value"))
+    assert decide(table(seed=2).iloc[100:], against, policy()).outcome == "pass"
 
 
 def test_a_margin_below_the_detectable_difference_gives_a_warning(table: Table) -> None:

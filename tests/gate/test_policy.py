@@ -39,6 +39,7 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
         ({"max_failed": float("nan")}, "max_failed is nan"),
         ({"max_more_failed": 1.5}, "max_more_failed is 1.5"),
         ({"max_unreadable": -1}, "max_unreadable is -1"),
+        ({"max_unshared": None}, "max_unshared is None; this guard cannot be switched off"),
         ({"max_unreadable": None}, "max_unreadable is None; this guard cannot be switched off"),
         ({"max_reply_wer": -1}, "max_reply_wer is -1; expected a number of percent from 0"),
         ({"max_reply_wer": None}, "max_reply_wer is None"),
