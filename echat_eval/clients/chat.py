@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+import math
 import re
-import weakref
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
-from echat_eval.clients.faults import reported_fault, shown
-from echat_eval.clients.http import check_url, endpoint, network_settings, without_query
+from echat_eval.clients.chat_answer import (
+    message_parts,
+    read_object,
+    reported_name,
+    reports_error,
+    token_counts,
+)
+from echat_eval.clients.faults import Party, answer_fault, reported_fault, shown, unreadable_fault
+from echat_eval.clients.http import HttpClient, exchange, raise_for_status
 from echat_eval.clients.keys import api_key
-from echat_eval.concurrency import event_loop
+from echat_eval.clients.network import check_url, endpoint, without_query
 from echat_eval.concurrency.limiter import limiter_for
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import Unavailable, UsageError, scrub
-from echat_eval.io.jsonl import dumps, loads
+from echat_eval.errors import UsageError, scrub
+from echat_eval.io.jsonl import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from openai import AsyncOpenAI
-
 __all__ = ["OPENAI", "ChatAnswer", "ChatClient", "is_dated", "parameter_options", "size_of"]
 
 OPENAI = "https://api.openai.com/v1"
-#: Seconds that a whole call may take longer than the time-out of the transport.
-GRACE = 0.5
-#: Seconds to wait for connections to close.
-CLOSE_TIMEOUT = 2.0
+#: Bytes of an answer: many times the longest text that a token limit allows.
+MAX_ANSWER_BYTES = 8 * 2**20
 
 
 def is_dated(model: str) -> bool:
@@ -78,6 +78,8 @@ class ChatClient:
         reasoning_effort: such as "low"; None leaves the parameter out.
         json_object: under a schema, ask for any JSON object, for servers without schemas.
         option: the command line's option for parameters, for messages.
+        party: whose server it is; see `clients.faults.reported_fault`.
+        key: returns the key to send.
     """
 
     model: str
@@ -88,36 +90,30 @@ class ChatClient:
     reasoning_effort: str | None = None
     json_object: bool = False
     option: str = "--set"
+    party: Party = "instrument"
+    key: Callable[[], str | None] = field(default=api_key, repr=False)
     _account: Account | None = field(default=None, init=False, repr=False)
-    _client: AsyncOpenAI | None = field(default=None, repr=False)
-    _closing: weakref.finalize[Any, Any] | None = field(default=None, repr=False)
+    _client: HttpClient | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
-            check_url(self.base_url, "judge URL")
+            check_url(self.base_url, "judge URL" if self.party == "instrument" else "url")
 
     def attach_account(self, account: Account | None) -> None:
         """Count the cost of all further calls in an account; None: do not count it."""
         self._account = account
 
-    def _open(self) -> AsyncOpenAI:
-        """Return the underlying client; called on the event loop only."""
+    def _open(self) -> HttpClient:
         if self._client is None:
-            from openai import AsyncOpenAI, DefaultAioHttpClient
-
-            key = api_key()
-            if key is None and self.base_url is None:
-                raise UsageError("no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url")
-            self._client = AsyncOpenAI(
-                api_key=key or "none",
-                base_url=self.base_url,
-                timeout=self.timeout,
-                max_retries=0,
-                # The default transport takes twice the CPU time of a call.
-                http_client=DefaultAioHttpClient(**network_settings(self.base_url or OPENAI)),
-            )
-            self._closing = weakref.finalize(self, _close, self._client)
+            self._client = HttpClient(self.party)
         return self._client
+
+    def _headers(self) -> dict[str, str]:
+        key = self.key()
+        if key is None and self.base_url is None:
+            raise UsageError("no API key: set ECHAT_EVAL_API_KEY or OPENAI_API_KEY, or give --judge-url")
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        return headers | ({"authorization": f"Bearer {key}"} if key else {})
 
     async def ask(
         self,
@@ -154,16 +150,16 @@ class ChatClient:
                 if self.json_object
                 else {"type": "json_schema", "json_schema": by_schema}
             )
-        client = self._open()
+        headers = self._headers()
         size = None
         if self._account is not None:
             size = size_of(messages, schema=schema, max_tokens=max_tokens)
         async with (
             metered_call(self._account, size.upper_bound() if size is not None else None) as call,
-            limiter_for(str(client.base_url), self.calls_at_once).slot(),
+            limiter_for(self.base_url or OPENAI, self.calls_at_once).slot(),
         ):
             completion = await self._post(
-                client,
+                headers,
                 call.report_unbilled,
                 messages=list(messages),
                 **extra,
@@ -181,68 +177,56 @@ class ChatClient:
             choice = completion["choices"][0]
             parts = message_parts(choice["message"])
         except (LookupError, TypeError, AttributeError) as error:
-            raise Unavailable(f"the server answered without a choice: {shown(completion)}") from error
-        fingerprint, reason = completion.get("system_fingerprint"), choice.get("finish_reason")
+            raise answer_fault(
+                f"the server answered without a choice: {shown(completion)}", self.party
+            ) from error
+        reason = choice.get("finish_reason")
         return ChatAnswer(
             text=scrub(parts.text),
-            model=str(completion.get("model") or self.model),
-            server=None if fingerprint is None else str(fingerprint),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            finish_reason=reason if isinstance(reason, str) else None,
+            model=reported_name(completion.get("model")) or self.model,
+            server=reported_name(completion.get("system_fingerprint")),
+            prompt_tokens=math.ceil(usage.get("prompt_tokens") or 0),
+            completion_tokens=math.ceil(usage.get("completion_tokens") or 0),
+            finish_reason=reported_name(reason) if isinstance(reason, str) else None,
             think=scrub(parts.think),
             refusal=scrub(parts.refusal),
         )
 
     async def _post(
-        self, client: AsyncOpenAI, report_unbilled: Callable[[], None], **body: Any
+        self, headers: Mapping[str, str], report_unbilled: Callable[[], None], **body: Any
     ) -> Mapping[str, Any]:
-        import openai
-
         options = parameter_options(self.option, body)
-        # A whole URL, so that its query stays behind the path.
         url = endpoint(self.base_url or OPENAI, "chat/completions")
-        try:
-            # The timeout of the transport is that between two bytes.
-            async with asyncio.timeout(self.timeout + GRACE):
-                # The typed method spends a quarter of a call's CPU time on building models of the messages.
-                text = await client.post(url, body={"model": self.model, **body}, cast_to=str)
-        except openai.APIStatusError as error:
+        answer = await exchange(
+            self._open(),
+            "POST",
+            url,
+            headers=headers,
+            # Unsorted: a server generates the fields of a schema in their order: reason before grades.
+            content=json.dumps({"model": self.model, **body}, ensure_ascii=False).encode("utf-8", "replace"),
+            timeout=self.timeout,
+            max_bytes=MAX_ANSWER_BYTES,
+        )
+        if not 200 <= answer.status < 300:
             report_unbilled()
-            raise reported_fault(
-                error.response.content,
-                place=self._place,
-                status=error.status_code,
-                headers={name.lower(): value for name, value in error.response.headers.items()},
-                options=options,
-                party="instrument",
-            ) from error
-        except (openai.APIError, TimeoutError) as error:
-            raise self._network_error(error) from error
+            raise_for_status(answer, url, options=options, party=self.party)
         try:
-            completion = loads(text)
+            completion = read_object(answer.body)
         except ValueError as error:
-            raise Unavailable(f"{self._place}: the answer is not JSON: {shown(text)}") from error
+            raise unreadable_fault(answer.body, error, place=self._place, party=self.party) from error
         if not isinstance(completion, dict):
-            raise Unavailable(f"{self._place}: the answer is not a JSON object: {shown(text)}")
+            raise answer_fault(
+                f"{self._place}: the answer is not a JSON object: {shown(completion)}", self.party
+            )
         if reports_error(completion):
-            raise reported_fault(completion, place=self._place, options=options, party="instrument")
+            raise reported_fault(completion, place=self._place, options=options, party=self.party)
         return completion
-
-    def _network_error(self, error: BaseException) -> Unavailable:
-        """Return our error for a call that ended without an HTTP status."""
-        # The transport reports a refused connection as a timeout; the root cause is precise.
-        while error.__cause__ is not None:
-            error = error.__cause__
-        timed_out = isinstance(error, TimeoutError)
-        fault = f"no answer within {self.timeout:g} s" if timed_out else _short(error) or type(error).__name__
-        return Unavailable(f"{self._place}: {fault}", overloaded=timed_out)
 
     def close(self) -> None:
         """Close all connections."""
-        if self._closing is not None:
-            self._closing()
-            self._client = self._closing = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 def parameter_options(option: str, body: Collection[str]) -> dict[str, str]:
@@ -276,15 +260,3 @@ def size_of(
     if schema is not None:
         texts.append(dumps(schema))
     return MessageSize(texts=tuple(texts), max_tokens=max_tokens)
-
-
-def _close(client: AsyncOpenAI) -> None:
-    """Close a client, also one whose owner was garbage-collected: its transport would warn otherwise."""
-    closing = event_loop.start(client.close())
-    if not event_loop.is_here():
-        with suppress(FutureTimeout):
-            closing.result(timeout=CLOSE_TIMEOUT)
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(scrub(str(error)).split())[:300]

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MessageParts", "message_parts", "reports_error", "token_counts"]
+from echat_eval.errors import scrub, writable
+from echat_eval.io.hashing import sha256_of
+
+__all__ = ["MessageParts", "message_parts", "read_object", "reported_name", "reports_error", "token_counts"]
+
+#: Tokens of one answer; a larger count is no count.
+MAX_COUNT = 10**9
+#: Characters of a model's name or fingerprint.
+MAX_NAME = 200
+#: Digits of a whole number that are read; Python refuses those of thousands of digits.
+MAX_DIGITS = 40
+_COUNT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+#: Names of the same counts in other protocols.
+_OTHER_NAMES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +69,76 @@ def reports_error(value: Mapping[str, Any]) -> bool:
     return bool(value.get("error")) or "error" in (value.get("object"), value.get("type"))
 
 
+def read_object(body: bytes | str) -> Any:
+    """Return the JSON value of an answer that is paid for, also one that strict JSON would refuse.
+
+    Numbers of any length, NaN and repeated keys are accepted: what is read of them is checked by itself.
+
+    Raises:
+        ValueError: not JSON.
+
+    >>> read_object('{"a": NaN, "b": 1, "b": 2, "c": 1e999}')
+    {'a': None, 'b': 2, 'c': inf}
+    """
+    try:
+        return json.loads(body, parse_int=_whole, parse_constant=lambda token: None)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
+
+
 def token_counts(usage: object) -> dict[str, float]:
-    """Return the token counts; audio tokens get separate names, such as `prompt_audio_tokens`."""
+    """Return the token counts; audio tokens get separate names, such as `prompt_audio_tokens`.
+
+    A value that is no count, such as a negative or infinite one, counts as not reported.
+
+    >>> token_counts({"prompt_tokens": "7", "completion_tokens": float("inf"), "total_tokens": None})
+    {'prompt_tokens': 7}
+    """
     if not isinstance(usage, Mapping):
         return {}
-    counts = {k: v for k, v in usage.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    counts: dict[str, float] = {}
+    for name, value in usage.items():
+        if _COUNT_NAME.fullmatch(name) and scrub(name) == name and (count := _count(value)) is not None:
+            counts[name] = count
+    for other, name in _OTHER_NAMES.items():
+        if other in counts:
+            counts.setdefault(name, counts[other])
     for side in ("prompt", "completion"):
         details = usage.get(f"{side}_tokens_details")
-        audio_tokens = details.get("audio_tokens") if isinstance(details, Mapping) else None
-        if isinstance(audio_tokens, int) and not isinstance(audio_tokens, bool):
+        audio_tokens = _count(details.get("audio_tokens")) if isinstance(details, Mapping) else None
+        if audio_tokens is not None:
             counts[f"{side}_audio_tokens"] = audio_tokens
     return counts
+
+
+def _count(value: object) -> float | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) and 0 <= value <= MAX_COUNT else None
+
+
+def reported_name(value: object) -> str | None:
+    """Return the model or fingerprint that a server reports, in any form; None if it reports none.
+
+    >>> reported_name("fp_1"), reported_name({"b": 1, "a": None}), reported_name(""), reported_name(None)
+    ('fp_1', '{"a": null, "b": 1}', None, None)
+    """
+    if value is None:
+        return None
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = "of unknown form"
+    text = writable(" ".join(scrub(text).split()))
+    if len(text) > MAX_NAME:
+        text = f"{text[: MAX_NAME - 17]} {sha256_of(text)[:16]}"
+    return text or None
 
 
 def _text(value: object) -> str:

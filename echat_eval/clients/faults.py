@@ -10,20 +10,27 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
 from typing import Any, Literal
 
+from echat_eval.concurrency.own_faults import names_own_fault
 from echat_eval.errors import EChatError, ServerRefusal, SystemFailure, Unavailable, UsageError, scrub
 from echat_eval.io.display import one_line
 from echat_eval.io.jsonl import dumps, loads
 
-__all__ = ["reported_fault", "retry_after", "shown"]
+__all__ = ["Party", "answer_fault", "reported_fault", "retry_after", "shown", "unreadable_fault"]
+
+#: Whose server answers: that of the system under evaluation, or of an instrument such as a judge.
+Party = Literal["system", "instrument"]
 
 #: Characters of a server's text in a message.
 MAX_SHOWN = 300
 #: Bytes of a body that are read for a message.
 MAX_READ = 20_000
 #: Statuses of a wrong address, key or account: the same for every row, if a second answer confirms it.
-_REFUSED = frozenset({401, 402, 403, 404, 405, 407, 410})
+_REFUSED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 411, 414, 415, 426, 428, 431, 451, 511})
+#: Statuses of a busy server, a locked resource, or a gateway that gave up, besides 500 to 599.
+_PASSING = frozenset({408, 409, 421, 423, 424, 425, 429, 499})
 #: Words that servers use as a code, type or status of an error -> the HTTP status that they stand for.
 _WORDS = {
     "invalid_api_key": 401,
@@ -49,6 +56,10 @@ _WORDS = {
     "throttling": 429,
     "throttlingexception": 429,
     "internal": 500,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "server_error": 500,
+    "api_error": 500,
     "unavailable": 503,
     "service_unavailable": 503,
     "service_unavailable_error": 503,
@@ -74,7 +85,7 @@ _BUSY = re.compile(
     r"over[- _]?load|rate[-_ ]?limit|too many (?:concurrent )?requests|throttl|server (?:is )?busy|限流|繁忙",
     re.IGNORECASE,
 )
-#: A fault in passing, where the server names no status, or 500.
+#: A fault of an overloaded server, where it names no status, or 500.
 _IN_PASSING = re.compile(
     r"temporar|try again|retry your request|please retry|at capacity|no capacity|unavailable|timed? ?out|"
     r"bad gateway|upstream|quota|starting up|still loading|loading model|connection (?:reset|refused|error)|"
@@ -109,7 +120,7 @@ def reported_fault(
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
-    party: Literal["system", "instrument"] = "system",
+    party: Party = "system",
 ) -> EChatError:
     """Return our error for an error that a server reported.
 
@@ -135,28 +146,53 @@ def reported_fault(
     resets = wait is not None or _RESETS.search(words) is not None
     if "insufficient_quota" in words or (_EXHAUSTED.search(words) and (code == 402 or not resets)):
         return UsageError(f"{text}; the account is used up: add credit, or set another key")
-    if (code is not None and _is_passing(code)) or _BUSY.search(words):
+    if (code is not None and code != 500 and _is_passing(code)) or _BUSY.search(words):
         return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
     if code is not None and 300 <= code < 400:
         target = (headers or {}).get("location", "another address")
-        return UsageError(f"{place}: HTTP {code} redirects to {scrub(target)}; give that URL if you trust it")
+        return ServerRefusal(
+            f"{place}: HTTP {code} redirects to {scrub(target)}; give that URL if you trust it"
+        )
     if code in _REFUSED:
         return ServerRefusal(f"{text}; {_advice(code, place)}")
     if code == 413:
         advice = "raise the server's limit of a request, or leave long samples out"
         return ServerRefusal(f"{text}; {advice}", per_row=True)
-    if code in (None, 400, 422):
+    if code in (None, 400, 422, 500):
         if _BAD_KEY.search(words):
             return ServerRefusal(f"{text}; {_advice(401, place)}")
         if _NO_MODEL.search(words):
             return ServerRefusal(f"{text}; check the model's name")
-        if option := _option_named(value, words, options or {}):
+        if code != 500 and (option := _option_named(value, words, options or {})):
             return UsageError(f"{text}; set {option}")
     if code in (None, 500) and _IN_PASSING.search(words):
         return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
-    if party == "instrument":
+    # The machine of a server may be out of memory; its error is no evidence about the system.
+    if party == "instrument" or code == 500 or names_own_fault(words):
         return Unavailable(text, retry_after=wait, refused=not succeeded)
     return SystemFailure(text)
+
+
+def answer_fault(message: str, party: Party) -> SystemFailure | Unavailable:
+    """Return our error for an answer that arrived and is no answer, such as one that is too long."""
+    return SystemFailure(message) if party == "system" else Unavailable(message)
+
+
+def unreadable_fault(
+    body: bytes, error: ValueError | None = None, *, place: str = "the server", party: Party = "system"
+) -> SystemFailure | Unavailable:
+    """Return our error for a body that should be JSON and is not.
+
+    A web page is no evidence about the system, as gateways and sign-in pages send them with status 200; nor
+    is a body that breaks off.
+    """
+    if body.lstrip().startswith(b"<"):
+        return Unavailable(f"{place}: a web page in place of an answer: {shown(body)}")
+    if isinstance(error, JSONDecodeError) and (
+        error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
+    ):
+        return Unavailable(f"{place}: the answer breaks off before its end: {shown(body) or 'nothing'}")
+    return answer_fault(f"{place}: the answer is not strict JSON: {error}: {shown(body)}", party)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -248,7 +284,7 @@ def _status_inside(value: object) -> int | None:
 
 def _is_passing(status: int) -> bool:
     """Return whether a status is one of a busy or unreachable server, or of a gateway before it."""
-    return status in (408, 425, 429) or 500 < status < 600
+    return status in _PASSING or (500 <= status < 600 and status not in _REFUSED)
 
 
 def _strings(value: object, depth: int = 8) -> Iterator[str]:

@@ -1,42 +1,58 @@
-"""HTTP client with limits on the size and duration of a response, and without redirects to other hosts."""
+"""HTTP client of judges, systems and downloads: one deadline, one size limit, no redirect to another host.
+
+Every request of this package to a server goes through `open_stream`. The deadline covers the whole exchange,
+so that neither dripped headers nor an endless stream outlasts it; the limit on a body counts decompressed
+bytes.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+import errno
+import re
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from io import BytesIO
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
-from echat_eval.clients.faults import reported_fault
-from echat_eval.clients.keys import remember_secrets_of
-from echat_eval.errors import SystemFailure, Unavailable, UsageError
+from echat_eval.clients.body import limited
+from echat_eval.clients.faults import Party, reported_fault
+from echat_eval.clients.network import check_url, origin_of, proxy_for, ssl_context_for, without_query
+from echat_eval.concurrency import event_loop
+from echat_eval.errors import ServerRefusal, Unavailable, UsageError, scrub
+from echat_eval.io.display import one_line
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
+    from yarl import URL
 
 __all__ = [
     "MAX_REDIRECTS",
     "HttpAnswer",
+    "HttpClient",
     "StreamedAnswer",
-    "check_url",
-    "client_settings",
-    "endpoint",
     "exchange",
     "get_once",
-    "is_loopback",
-    "network_settings",
-    "open_client",
     "open_stream",
     "raise_for_status",
     "read_body",
-    "without_query",
 ]
 
 #: Redirects of one request, within a host for systems and from a hub to its storage for downloads.
 MAX_REDIRECTS = 5
+#: Statuses that redirect with the same method and body; 301, 302 and 303 turn a POST into a GET.
+_SAME_METHOD = frozenset({307, 308})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: Bytes of a body that the transport sends in pieces, so that the event loop is not held up.
+_LARGE = 2**20
+#: Seconds to wait for connections to close.
+CLOSE_TIMEOUT = 2.0
+#: Seconds until an unused connection is closed.
+KEEPALIVE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,95 +78,60 @@ class StreamedAnswer:
     chunks: AsyncIterator[bytes]
 
 
-def check_url(url: str, label: str) -> str:
-    """Return the URL, or raise UsageError unless it is http(s) with a host and without credentials."""
-    remember_secrets_of(url)
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{label} {url!r} is not a URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"{label} {url!r}: expected http://host:port/path or https://host/path")
-    if parts.username or parts.password:
-        raise UsageError(
-            f"{label} contains a user name or password, which would be stored in the manifest; remove them"
-        )
-    return url
+class HttpClient:
+    """Connections to servers, opened when needed; a `Limiter` limits their number.
 
-
-def endpoint(base_url: str, path: str) -> str:
-    """Return the URL of a path below a base URL, which may have a query or already end in the path.
-
-    >>> endpoint("http://h/v1/", "chat/completions")
-    'http://h/v1/chat/completions'
-    >>> endpoint("https://h/openai/gpt?api-version=1", "models")
-    'https://h/openai/gpt/models?api-version=1'
-    >>> endpoint("http://h/v1/chat/completions", "models")
-    'http://h/v1/models'
-    """
-    parts = urlsplit(base_url)
-    base = parts.path.rstrip("/").removesuffix("/chat/completions")
-    return urlunsplit((parts.scheme, parts.netloc, f"{base}/{path}", parts.query, ""))
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether a URL names this machine.
-
-    >>> is_loopback("http://127.0.0.2:8000/v1"), is_loopback("http://[::1]/"), is_loopback("http://h/")
-    (True, True, False)
-    """
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def network_settings(url: str) -> dict[str, Any]:
-    """Return the network policy of every client, as arguments of an httpx client.
-
-    Proxy variables count, except for this machine; SSL_CERT_FILE and SSL_CERT_DIR count; redirects are not
-    followed.
-    """
-    import httpx
-
-    return {
-        "follow_redirects": False,
-        "trust_env": not is_loopback(url),
-        # Loading certificates is slow, and plain http needs none.
-        "verify": httpx.create_ssl_context() if url.startswith("https://") else False,
-    }
-
-
-def client_settings(url: str, timeout: float) -> dict[str, Any]:
-    """Return the arguments of every httpx client; see `network_settings`.
+    It keeps no cookies, so that no row changes the next.
 
     Args:
-        url: a URL on the only host that the client connects to.
-        timeout: seconds between two bytes.
+        party: whose fault an answer is that breaks a rule; see `clients.faults.reported_fault`.
     """
-    import httpx
 
-    return {
-        "timeout": httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        **network_settings(url),
-    }
+    def __init__(self, party: Party = "system") -> None:
+        import aiohttp  # noqa: F401  here, so that the first call is not slower than the others
+
+        self.party: Party = party
+        self._session: aiohttp.ClientSession | None = None
+        self._closing: Callable[[], object] | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return the open connections; called on the event loop only."""
+        if self._session is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),  # `open_stream` holds the deadline
+                auto_decompress=False,
+            )
+            self._closing = weakref.finalize(self, _close, self._session)
+        return self._session
+
+    async def aclose(self) -> None:
+        """Close all connections; called on the event loop only."""
+        if self._session is not None:
+            await self._session.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; they open again with the next call."""
+        if self._closing is not None:
+            self._closing()
+            self._session = self._closing = None
 
 
-def open_client(url: str, timeout: float) -> httpx.AsyncClient:
-    """Return a client for `open_stream` and `exchange`; a `Limiter` limits its concurrent calls."""
-    import httpx
-
-    return httpx.AsyncClient(**client_settings(url, timeout))
+def _close(session: aiohttp.ClientSession) -> None:
+    """Close connections, also of a client that was garbage-collected: the transport would warn otherwise."""
+    closing = event_loop.start(session.close())
+    if not event_loop.is_here():
+        with suppress(FutureTimeout):
+            closing.result(timeout=CLOSE_TIMEOUT)
 
 
 @asynccontextmanager
 async def open_stream(
-    client: httpx.AsyncClient,
+    client: HttpClient,
     method: str,
     url: str,
     *,
@@ -158,44 +139,45 @@ async def open_stream(
     content: bytes | None = None,
     timeout: float,
     max_bytes: int,
+    follow: bool = True,
 ) -> AsyncIterator[StreamedAnswer]:
     """Send one request and yield the response as it arrives.
 
     Args:
-        timeout: seconds for the whole exchange, not only between two bytes.
-        max_bytes: limit on the body.
+        timeout: seconds for the whole exchange, from the connection to the last byte read in the block.
+        max_bytes: limit on the body after decompression.
+        follow: follow redirects on the same host; otherwise yield their answers.
 
     Raises:
         Unavailable: no connection, a timeout, or an incomplete response.
-        SystemFailure: the response is too long, compressed, or redirects to another host.
-        UsageError: the URL is invalid.
+        SystemFailure: the response of a system is too long, or compressed in a way that was not requested.
+        UsageError: the URL, a proxy or a certificate is wrong, or a redirect leads to another host.
     """
-    import httpx
-
-    deadline = time.monotonic() + timeout
-    sent_headers = {"accept-encoding": "identity", **headers}
+    place = without_query(url)
+    deadline = asyncio.timeout(timeout)
     try:
-        for _ in range(MAX_REDIRECTS + 1):
-            async with client.stream(method, url, headers=sent_headers, content=content) as response:
-                if response.is_redirect and "location" in response.headers:
-                    url = _same_host(url, response.headers["location"], response.status_code, method)
-                    continue
-                chunks = _limited_chunks(response, deadline=deadline, timeout=timeout, max_bytes=max_bytes)
-                yield StreamedAnswer(
-                    status=response.status_code, headers=dict(response.headers), chunks=chunks
+        async with deadline:
+            sent_headers = {"accept-encoding": "identity", "user-agent": "echat-eval", **headers}
+            response = await _answer(client, method, url, sent_headers, content, follow=follow)
+            try:
+                found = _headers_of(response)
+                chunks = limited(
+                    _received(response, place),
+                    encoding=found.get("content-encoding", ""),
+                    max_bytes=max_bytes,
+                    party=client.party,
                 )
-                return
-        raise SystemFailure(f"{url}: more than {MAX_REDIRECTS} redirects")
-    except httpx.TimeoutException as error:
-        raise Unavailable(f"{without_query(url)}: no answer in {timeout:g} s", overloaded=True) from error
-    except httpx.InvalidURL as error:
-        raise UsageError(f"{url!r} is not a URL: {error}") from error
-    except httpx.HTTPError as error:
-        raise Unavailable(f"{without_query(url)}: {type(error).__name__}: {error}") from error
+                yield StreamedAnswer(status=response.status, headers=found, chunks=chunks)
+            finally:
+                response.release()  # closes the connection if the body was not read to its end
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise Unavailable(f"{place}: no whole answer in {timeout:g} s", overloaded=True) from error
 
 
 async def exchange(
-    client: httpx.AsyncClient,
+    client: HttpClient,
     method: str,
     url: str,
     *,
@@ -213,8 +195,11 @@ async def exchange(
 
 async def get_once(url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> HttpAnswer:
     """Get one URL over a new connection; errors as `open_stream`."""
-    async with open_client(url, timeout) as client:
+    client = HttpClient()
+    try:
         return await exchange(client, "GET", url, headers=headers, timeout=timeout, max_bytes=max_bytes)
+    finally:
+        await client.aclose()
 
 
 async def read_body(answer: StreamedAnswer) -> HttpAnswer:
@@ -223,12 +208,15 @@ async def read_body(answer: StreamedAnswer) -> HttpAnswer:
     return HttpAnswer(status=answer.status, headers=answer.headers, body=body)
 
 
-def raise_for_status(answer: HttpAnswer, url: str, *, options: Mapping[str, str] | None = None) -> None:
+def raise_for_status(
+    answer: HttpAnswer, url: str, *, options: Mapping[str, str] | None = None, party: Party = "system"
+) -> None:
     """Raise our error for a status other than 2xx; see `clients.faults.reported_fault`.
 
     Args:
         url: where the request was sent.
         options: name of a parameter of the request -> the option that changes or omits it.
+        party: whose server it is.
 
     Raises:
         Unavailable, UsageError, SystemFailure: as the table in docs/systems.md.
@@ -240,41 +228,118 @@ def raise_for_status(answer: HttpAnswer, url: str, *, options: Mapping[str, str]
             status=answer.status,
             headers=answer.headers,
             options=options,
+            party=party,
         )
 
 
-def without_query(url: str) -> str:
-    """Return a URL without its query, which may hold a secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+async def _answer(
+    client: HttpClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    *,
+    follow: bool,
+) -> aiohttp.ClientResponse:
+    """Return the response whose body is still to be read, after redirects on the same host."""
+    place = without_query(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        with _transport_errors(place):
+            response = await client.session().request(
+                method,
+                _verbatim(url),
+                headers=headers,
+                data=content if content is None or len(content) < _LARGE else BytesIO(content),
+                allow_redirects=False,
+                proxy=proxy_for(url),
+                ssl=ssl_context_for(url),
+            )
+        location = response.headers.get("location")
+        if not follow or response.status not in _REDIRECTS or location is None:
+            return response
+        response.release()
+        url = _same_host(url, location, response.status, method)
+    raise ServerRefusal(f"{place}: more than {MAX_REDIRECTS} redirects; give the URL that they lead to")
+
+
+def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+async def _received(response: aiohttp.ClientResponse, place: str) -> AsyncIterator[bytes]:
+    chunks = aiter(response.content.iter_any())
+    while True:
+        with _transport_errors(place):
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+        yield chunk
+
+
+def _verbatim(url: str) -> URL:
+    """Return the URL as it stands if it is one already; otherwise with its special characters encoded."""
+    from yarl import URL
+
+    return URL(url.partition("#")[0], encoded=re.fullmatch(r"[!#-;=?-\[\]_a-z~]+", url) is not None)
+
+
+@contextmanager
+def _transport_errors(place: str) -> Iterator[None]:
+    """Translate the errors of the transport; the block must hold nothing but its calls."""
+    import aiohttp
+
+    try:
+        yield
+    except aiohttp.ClientProxyConnectionError as error:
+        raise Unavailable(f"{place}: the proxy cannot be reached: {_text(error)}", never_sent=True) from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise reported_fault(
+            "", place=f"{place}: the proxy", status=error.status, party="instrument"
+        ) from error
+    except aiohttp.ClientSSLError as error:
+        raise ServerRefusal(
+            f"{place}: no secure connection: {_text(error)}; name your certificates in SSL_CERT_FILE"
+        ) from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise UsageError(f"{place} is not a URL: {_text(error)}") from error
+    except aiohttp.ClientConnectorError as error:
+        # Too many open files are our own; fewer calls at once may succeed.
+        raise Unavailable(
+            f"{place}: {_text(error)}",
+            never_sent=True,
+            overloaded=error.errno in (errno.EMFILE, errno.ENFILE),
+        ) from error
+    except aiohttp.ClientResponseError as error:
+        raise Unavailable(
+            f"{place}: the answer is not HTTP: {one_line(scrub(error.message), 120)}"
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(f"{place}: {_text(error) or type(error).__name__}") from error
+
+
+def _text(error: BaseException) -> str:
+    return one_line(scrub(str(error)), 300)
 
 
 def _same_host(url: str, location: str, status: int, method: str) -> str:
-    target = urljoin(url, location)
-    old, new = urlsplit(url), urlsplit(target)
-    if (old.scheme, old.netloc) != (new.scheme, new.netloc):
-        raise SystemFailure(
-            f"refused a redirect from {old.netloc} to {new.scheme}://{new.netloc}; "
+    """Return the target of a redirect.
+
+    Raises:
+        ServerRefusal: it is another host, or a redirect that drops the body.
+    """
+    place = without_query(url)
+    try:
+        target = check_url(urljoin(url, location), "the redirect's target")
+    except UsageError as error:
+        raise ServerRefusal(
+            f"{place}: HTTP {status} redirects to an address that is no URL: {error}"
+        ) from error
+    if origin_of(target) != origin_of(url):
+        raise ServerRefusal(
+            f"{place}: refused a redirect to {origin_of(target)}, which would get the request and the key; "
             "give that server's own URL if you trust it"
         )
-    if method != "GET" and status not in (307, 308):
-        raise SystemFailure(f"HTTP {status} redirects to {new.path}; give that URL")
+    if method != "GET" and status not in _SAME_METHOD:
+        raise ServerRefusal(f"{place}: HTTP {status} redirects to {urlsplit(target).path}; give that URL")
     return target
-
-
-async def _limited_chunks(
-    response: Any, *, deadline: float, timeout: float, max_bytes: int
-) -> AsyncIterator[bytes]:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise SystemFailure("the answer is compressed, which was not requested; send it uncompressed")
-    size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > max_bytes:
-            raise SystemFailure(f"the answer is longer than {max_bytes:,} bytes")
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"{without_query(str(response.url))}: the answer took longer than {timeout:g} s",
-                overloaded=True,
-            )
-        yield chunk

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from echat_eval.concurrency.limiter import measure_queue_time
+from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import (
     BadData,
     NotApplicable,
@@ -23,6 +24,7 @@ from echat_eval.errors import (
     UsageError,
     Withheld,
     scrub,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def reason_of(error: BaseException) -> str:
     """Return an error as one line of at most `MAX_REASON` characters, without secrets."""
     ours = isinstance(error, SystemFailure | Unavailable | NotApplicable | UsageError)
     text = str(error) if ours else f"{type(error).__name__}: {error}"
-    line = " ".join(scrub(text).split()) or type(error).__name__
+    line = " ".join(writable(scrub(text)).split()) or type(error).__name__
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 
@@ -141,7 +143,7 @@ async def call_with_retries(
     """Call until a try succeeds or the retry policy is exhausted.
 
     The row is "failed" if every try of a system ends in the same error. It is "missing" if the tries end
-    differently, if the network is at fault, or if an instrument fails.
+    differently, if the network, this process or this machine is at fault, or if an instrument fails.
 
     Args:
         blame: the party that `call` runs.
@@ -195,7 +197,8 @@ def _retry_after(error: BaseException) -> float | None:
 
 def _state_of(errors: list[BaseException], blame: str) -> State:
     external = any(
-        isinstance(error, Unavailable | ServerRefusal | ConnectionError | TimeoutError) for error in errors
+        isinstance(error, Unavailable | ServerRefusal | ConnectionError | TimeoutError) or is_own_fault(error)
+        for error in errors
     )
     same = len(_distinct_reasons(errors)) == 1
     return "failed" if blame == "system" and same and not external else "missing"

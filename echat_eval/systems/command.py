@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import BadData, NotApplicable, SystemFailure, UsageError
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.io.jsonl import dumps, loads
@@ -176,7 +176,7 @@ class Command:
                         f"a reply with id {name!r}, which matches no request; return ids as they were sent"
                     )
                 replies[name] = reply
-        except (SystemFailure, Unavailable, KeyboardInterrupt):
+        except BaseException:
             # Later output of this process would belong to no request.
             program.kill()
             raise
@@ -281,7 +281,7 @@ def _output_of(words: Sequence[str], folder: Path, environment: Mapping[str, str
             output += line
             if len(output) > MAX_TEXT_BYTES:
                 raise SystemFailure(f"the program wrote more than {MAX_TEXT_BYTES:,} bytes to its stdout")
-    except (SystemFailure, Unavailable, KeyboardInterrupt):
+    except BaseException:
         program.kill()
         raise
     program.stop()

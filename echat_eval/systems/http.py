@@ -15,8 +15,9 @@ from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from echat_eval.clients.chat_answer import reports_error
-from echat_eval.clients.faults import reported_fault
-from echat_eval.clients.http import HttpAnswer, raise_for_status, without_query
+from echat_eval.clients.faults import reported_fault, unreadable_fault
+from echat_eval.clients.http import HttpAnswer, raise_for_status
+from echat_eval.clients.network import without_query
 from echat_eval.errors import BadData, NotApplicable, RowError, SystemFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
@@ -103,9 +104,9 @@ class Http:
         """Post one request.
 
         Raises:
-            Unavailable: no connection, no complete answer in time, status 429, or an overloaded server.
-            SystemFailure: status 500, a broken or oversized answer, or a redirect to another host.
-            UsageError: the URL or the credentials are wrong.
+            Unavailable: no connection, no whole answer in time, or a fault of a busy server or a gateway.
+            SystemFailure: an error that the system reports, or a broken or oversized answer.
+            UsageError: the URL or the credentials are wrong, or a redirect leads to another host.
         """
         self.load()
         headers, content = self._encoded(request)
@@ -158,7 +159,7 @@ class Http:
             try:
                 row = loads(answer.body)
             except ValueError as error:
-                raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
+                raise unreadable_fault(answer.body, error, place=without_query(self.url)) from error
             if isinstance(row, dict) and reports_error(row):
                 raise reported_fault(row, place=without_query(self.url))
             fault = fault_of(row) or ("'audio' is a path; send 'audio_base64'" if row.get("audio") else None)
@@ -175,6 +176,8 @@ class Http:
         if answer.kind == "text/plain":
             declared = _CHARSET.search(answer.headers.get("content-type", ""))
             return Reply(text=_decoded(answer.body, "answer", declared[1] if declared else None))
+        if answer.kind == "text/html":
+            raise unreadable_fault(answer.body, place=without_query(self.url))
         raise SystemFailure(
             f"the server answered with content type '{answer.kind or 'none'}'; "
             "expected application/json, audio/* or text/plain"

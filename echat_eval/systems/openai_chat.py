@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat import OPENAI, is_dated, parameter_options
-from echat_eval.clients.http import endpoint, raise_for_status, read_body, without_query
+from echat_eval.clients.http import raise_for_status, read_body
 from echat_eval.clients.keys import api_key
+from echat_eval.clients.network import endpoint, without_query
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError, scrub

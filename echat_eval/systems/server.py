@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from echat_eval.clients.http import check_url, get_once, open_client, open_stream
+from echat_eval.clients.http import HttpClient, get_once, open_stream
+from echat_eval.clients.network import check_url
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import limiter_for
 from echat_eval.systems.wire import MAX_REPLY_BYTES, ReplyFolder
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
-
-    import httpx
 
     from echat_eval.clients.http import HttpAnswer, StreamedAnswer
 
@@ -41,7 +40,7 @@ class ServerConnection:
         self.url = check_url(url, "url")
         self.timeout = float(timeout)
         self.calls_at_once = int(calls_at_once)
-        self._client: httpx.AsyncClient | None = None
+        self._client: HttpClient | None = None
         self._replies = ReplyFolder()
 
     @property
@@ -57,13 +56,13 @@ class ServerConnection:
     def close(self) -> None:
         """Close connections and delete the received audio."""
         if self._client is not None:
-            event_loop.run(self._client.aclose())
+            self._client.close()
             self._client = None
         self._replies.close()
 
-    def _open(self) -> httpx.AsyncClient:
+    def _open(self) -> HttpClient:
         if self._client is None:
-            self._client = open_client(self.url, self.timeout)
+            self._client = HttpClient()
         return self._client
 
     def slot(self) -> AbstractAsyncContextManager[object]:

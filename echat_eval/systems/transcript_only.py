@@ -48,7 +48,11 @@ class TranscriptOnly:
         self.name = name
         self.max_tokens, self.calls_at_once = int(max_tokens), int(calls_at_once)
         self.client = ChatClient(
-            model=model, base_url=url, timeout=float(timeout), calls_at_once=self.calls_at_once
+            model=model,
+            base_url=url,
+            timeout=float(timeout),
+            calls_at_once=self.calls_at_once,
+            party="system",
         )
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from echat_eval.testing.annotator_suite import check_annotator
 from echat_eval.testing.fakes import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
+from echat_eval.testing.faults import FAULT_KINDS, FaultKind, fault_server
 from echat_eval.testing.finding import Finding
+from echat_eval.testing.raw_server import RawConnection, RawServer
 from echat_eval.testing.requests import tone_requests
 from echat_eval.testing.scorer_suite import check_scorer, scorer_cases
 from echat_eval.testing.scripted_judge import ScriptedChatClient, judge_verdict, shown_to_judge
@@ -12,7 +14,11 @@ from echat_eval.testing.servers import ScriptedChatServer, ScriptedServer, chat_
 from echat_eval.testing.suite import check_system
 
 __all__ = [
+    "FAULT_KINDS",
+    "FaultKind",
     "Finding",
+    "RawConnection",
+    "RawServer",
     "ScriptedAnnotator",
     "ScriptedChatClient",
     "ScriptedChatServer",
@@ -24,6 +30,7 @@ __all__ = [
     "check_annotator",
     "check_scorer",
     "check_system",
+    "fault_server",
     "judge_verdict",
     "prompt_of",
     "scorer_cases",

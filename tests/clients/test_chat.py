@@ -86,6 +86,6 @@ def test_an_unreachable_server_is_not_overloaded() -> None:
 def test_a_server_that_times_out_is_overloaded() -> None:
     with ScriptedChatServer("Yes.", seconds=0.8) as judge:
         client = ChatClient(model="m", base_url=judge.url, timeout=0.2)
-        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s") as caught:
+        with pytest.raises(Unavailable, match=r"no whole answer in 0\.2 s") as caught:
             event_loop.run(client.ask([{"role": "user", "content": "Say yes."}]))
     assert caught.value.overloaded

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from echat_eval.clients.chat import ChatClient
-from echat_eval.clients.http import endpoint, network_settings
+from echat_eval.clients.network import endpoint, proxy_for
 from echat_eval.concurrency import event_loop
 from echat_eval.records import Request
 from echat_eval.systems.openai_chat import OpenAIChat
@@ -71,6 +71,7 @@ def test_proxies_count_but_not_for_this_machine(
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
-def test_this_machine_needs_no_proxy(host: str) -> None:
-    assert not network_settings(f"http://{host}:8000/v1")["trust_env"]
-    assert network_settings("http://127.0.0.1.example.org/")["trust_env"]
+def test_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    assert proxy_for(f"http://{host}:8000/v1") is None
+    assert proxy_for("http://127.0.0.1.example.org/") == "http://proxy:3128"

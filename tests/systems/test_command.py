@@ -95,12 +95,12 @@ for line in sys.stdin:
     q = json.loads(line)
     if not os.path.exists(mark):
         open(mark, "w").close()
-        sys.stderr.write("CUDA out of memory\\n")
+        sys.stderr.write("CUDA error: illegal address\\n")
         sys.exit(3)
     print(json.dumps({"id": q["id"], "text": "alive"}))
 """
     system = opened(script(tmp_path, body))
-    with pytest.raises(SystemFailure, match=r"ended with exit code 3 .*CUDA out of memory"):
+    with pytest.raises(SystemFailure, match=r"ended with exit code 3 .*CUDA error: illegal address"):
         system.respond(requests[0])
     assert system.respond(requests[0]).text == "alive"
     system.close()

@@ -15,7 +15,7 @@ import pytest
 
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, ServerRefusal, SystemFailure, Unavailable, UsageError
 from echat_eval.records import Request, Turn
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
@@ -118,8 +118,8 @@ def answer_with(status: int, http: Any) -> None:
     http.reply("x", status=status)
 
 
-def test_status_500_is_failed_and_429_is_missing(serve: Serve, tmp_path: Path, tones: Path) -> None:
-    for status, state in ((500, "failed"), (429, "missing")):
+def test_status_400_is_failed_and_500_and_429_are_missing(serve: Serve, tmp_path: Path, tones: Path) -> None:
+    for status, state in ((400, "failed"), (500, "missing"), (429, "missing")):
         system = Http(serve(partial(answer_with, status)).url, name=f"s{status}")
         folder = evaluated(tmp_path / str(status), tones, system)
         assert {r.state for r in folder.responses().values()} == {state}
@@ -127,7 +127,7 @@ def test_status_500_is_failed_and_429_is_missing(serve: Serve, tmp_path: Path, t
 
 def test_a_hanging_server_times_out(serve: Serve, requests: list[Request]) -> None:
     begun = time.monotonic()
-    with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
+    with pytest.raises(Unavailable, match=r"no whole answer in 0\.3 s"):
         reply_of(serve(lambda h: time.sleep(3)).url, requests[0], timeout=0.3)
     assert time.monotonic() - begun < 2
 
@@ -143,7 +143,7 @@ def test_an_endless_slow_reply_times_out(serve: Serve, requests: list[Request]) 
             time.sleep(0.05)
 
     begun = time.monotonic()
-    with pytest.raises(Unavailable, match=r"took longer than 0\.4 s"):
+    with pytest.raises(Unavailable, match=r"no whole answer in 0\.4 s"):
         reply_of(serve(drip).url, requests[0], timeout=0.4)
     assert time.monotonic() - begun < 3
 
@@ -157,7 +157,7 @@ def test_an_incomplete_body_is_unavailable(serve: Serve, requests: list[Request]
         h.wfile.write(h.body[: len(h.body) // 2])
         h.close_connection = True
 
-    with pytest.raises(Unavailable, match="RemoteProtocolError"):
+    with pytest.raises(Unavailable, match="not completed"):
         reply_of(serve(half).url, requests[0])
 
 
@@ -184,8 +184,8 @@ def test_an_oversized_body_is_refused_while_it_is_read(
 @pytest.mark.parametrize(
     ("kind", "body", "reason"),
     [
-        ("text/html", "<h1>hi", "content type 'text/html'"),
-        ("application/json", "{", "not strict JSON"),
+        ("image/png", "<h1>hi", "content type 'image/png'"),
+        ("application/json", "{'text': 'a'}", "not strict JSON"),
         ("application/json", '{"text": "a", "audio": "/etc/passwd"}', "send 'audio_base64'"),
         ("application/json", '{"id": "someone-else", "text": "a"}', "answered request 'someone-else'"),
         ("audio/wav", "RIFF but not sound", "broken reply audio"),
@@ -198,12 +198,14 @@ def test_a_malformed_answer_is_a_failure(
         reply_of(serve(lambda h: h.reply(body, kind)).url, requests[0])
 
 
-def test_a_compressed_answer_is_refused(serve: Serve, requests: list[Request]) -> None:
-    import gzip
-
-    bomb = gzip.compress(b"0" * 10_000_000)
-    with pytest.raises(SystemFailure, match="compressed"):
-        reply_of(serve(lambda h: h.reply(bomb, content_encoding="gzip")).url, requests[0])
+@pytest.mark.parametrize(
+    ("kind", "body"), [("text/html", "<html><title>Sign in"), ("application/json", '{"text": "I hear')]
+)
+def test_an_answer_of_a_gateway_or_one_that_breaks_off_is_missing(
+    serve: Serve, requests: list[Request], kind: str, body: str
+) -> None:
+    with pytest.raises(Unavailable, match=r"a web page|breaks off"):
+        reply_of(serve(lambda h: h.reply(body, kind)).url, requests[0])
 
 
 def test_a_redirect_to_another_host_is_refused_without_sending_audio(
@@ -211,7 +213,7 @@ def test_a_redirect_to_another_host_is_refused_without_sending_audio(
 ) -> None:
     other = serve(lambda h: h.reply("stolen"))
     server = serve(lambda h: h.reply(status=307, location=f"{other.url}/take"))
-    with pytest.raises(SystemFailure, match="refused a redirect"):
+    with pytest.raises(ServerRefusal, match="refused a redirect"):
         reply_of(server.url, requests[0])
     assert not other.received
 
@@ -225,8 +227,8 @@ def test_a_redirect_on_the_same_host_keeps_the_body(serve: Serve, requests: list
     assert server.received[-1][3] == requests[0].audio.path.read_bytes()
 
 
-def test_a_redirect_loop_is_a_failure(serve: Serve, requests: list[Request]) -> None:
-    with pytest.raises(SystemFailure, match="more than 5 redirects"):
+def test_a_redirect_loop_is_refused(serve: Serve, requests: list[Request]) -> None:
+    with pytest.raises(ServerRefusal, match="more than 5 redirects"):
         reply_of(serve(lambda h: h.reply(status=307, location="/again")).url, requests[0])
 
 
@@ -237,7 +239,7 @@ def test_a_wrong_address_or_key_is_a_usage_error(serve: Serve, requests: list[Re
 
 
 def test_a_refused_connection_is_unavailable(requests: list[Request]) -> None:
-    with pytest.raises(Unavailable, match="ConnectError"):
+    with pytest.raises(Unavailable, match="Connect call failed"):
         reply_of("http://127.0.0.1:9/", requests[0])
 
 

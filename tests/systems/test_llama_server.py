@@ -12,7 +12,7 @@ import pytest
 
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.errors import NotApplicable, SystemFailure, UsageError
+from echat_eval.errors import NotApplicable, Unavailable, UsageError
 from echat_eval.io.bundled_models import asset_file
 from echat_eval.records import Request, Sample, Turn
 from echat_eval.systems import build_system
@@ -59,9 +59,9 @@ def test_the_chat_adapter_works_with_llama_cpp(llama: str, requests: list[Reques
         each.close()
 
 
-def test_audio_for_a_text_only_server_is_a_failure(llama: str, requests: list[Request]) -> None:
+def test_audio_for_a_text_only_server_is_refused_with_500(llama: str, requests: list[Request]) -> None:
     system = OpenAIChat(EMBEDDED, url=llama)
-    with pytest.raises(SystemFailure, match="audio"):
+    with pytest.raises(Unavailable, match="audio"):
         event_loop.call(system.respond, requests[0])
     system.close()
 

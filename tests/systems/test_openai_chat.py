@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echat_eval.concurrency import event_loop
-from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import NotApplicable, ServerRefusal, SystemFailure, Unavailable, UsageError
 from echat_eval.ports import role_of
 from echat_eval.records import Request, Turn, Waveform
 from echat_eval.systems import build_system
@@ -157,11 +157,13 @@ def test_a_broken_stream_is_unavailable(serve: Serve, requests: list[Request]) -
     [
         (429, '{"error": "slow"}', Unavailable, "HTTP 429"),
         (503, "loading model", Unavailable, "HTTP 503: loading model"),
-        (500, "audio input is not supported", SystemFailure, "audio input is not supported"),
+        (500, "audio input is not supported", Unavailable, "audio input is not supported"),
+        (400, "audio input is not supported", SystemFailure, "audio input is not supported"),
         (400, '{"error": {"message": "bad format"}}', SystemFailure, "bad format"),
         (401, "no key", UsageError, "HTTP 401"),
         (404, "no such model", UsageError, "check the URL, the model's name"),
-        (200, "<html>", SystemFailure, "not strict JSON"),
+        (200, "<html>", Unavailable, "a web page"),
+        (200, "Hello.", SystemFailure, "not strict JSON"),
         (200, '{"choices": []}', SystemFailure, "without a choice"),
         (200, "[]", SystemFailure, "expected an object"),
         (200, completion({"audio": {"data": "!"}}), SystemFailure, "not base64"),
@@ -186,7 +188,7 @@ def test_the_key_is_sent_only_to_the_server(
     assert "sesame" not in json.dumps(dict(system.settings()))
     other = serve(lambda h: h.reply(completion({"content": "x"}), "application/json"))
     moved = serve(lambda h: h.reply(status=307, location=f"{other.url}/v1/chat/completions"))
-    with pytest.raises(SystemFailure, match="refused a redirect"):
+    with pytest.raises(ServerRefusal, match="refused a redirect"):
         reply_of(moved, requests[0])
     assert not other.received
 

@@ -308,7 +308,7 @@ def test_chat_server_answers_requests_for_its_identity_and_models() -> None:
 def test_chat_server_can_be_slow() -> None:
     with (
         ScriptedChatServer(seconds=0.8) as server,
-        pytest.raises(Unavailable, match=r"no answer within 0\.2 s"),
+        pytest.raises(Unavailable, match=r"no whole answer in 0\.2 s"),
     ):
         ask(server, "hello", timeout=0.2)
 
