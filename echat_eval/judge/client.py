@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import size_of
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import with_second_look
-from echat_eval.errors import JudgeFailure, Unavailable, Withheld
-from echat_eval.io.display import one_line
+from echat_eval.errors import JudgeFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
-from echat_eval.io.jsonl import Appender, mend, read_rows
+from echat_eval.judge.failed_calls import FailedCalls, missing_cause
+from echat_eval.judge.parameters import JudgeParameters
 from echat_eval.judge.question import Prompt, Question, render
 from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
-from echat_eval.judge.verdict import Verdict, parse_verdict
+from echat_eval.judge.ticket import TICKET, make_ticket
+from echat_eval.judge.verdict import NoTicket, Verdict, parse_verdict
+from echat_eval.judge.verdict_store import Ruling, VerdictStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,69 +30,20 @@ if TYPE_CHECKING:
     from echat_eval.judge.rubric import Judge
     from echat_eval.store.cache import Cache
 
-__all__ = ["JudgeClient", "JudgeParameters", "Ruling"]
+__all__ = ["JudgeClient"]
 
 #: Any one-token answer carries the served model and the server's fingerprint.
 IDENTITY_PROMPT = "Say yes."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeParameters:
-    """Parameters of the requests to a judge's server; None leaves a parameter out.
-
-    Attributes:
-        temperature: 0 for the likeliest answer; repeats still rotate the order of the dimensions.
-        seed: of the first repeat; each further one adds 1.
-        max_tokens: limit on an answer: a verdict with one or two sentences of reason.
-        token_parameter: the server's name of that limit.
-        schema: "json_schema" constrains the answer; "json_object" asks for any JSON object; None: the
-            answer is prose around exactly one verdict that carries the question's ticket.
-        reasoning_effort: such as "low".
-    """
-
-    temperature: float | None = 0.0
-    seed: int | None = 0
-    max_tokens: int | None = 400
-    token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    schema: Literal["json_schema", "json_object"] | None = "json_schema"
-    reasoning_effort: str | None = None
-
-    def changed(self) -> dict[str, Any]:
-        """Return the parameters that are not at their default, except temperature and prose.
-
-        Keys of verdicts and scores hold these two anyway, and the others only if they are changed, so that
-        verdicts of earlier versions stay valid.
-        """
-        values, defaults = asdict(self), asdict(JudgeParameters())
-        kept = {k: v for k, v in values.items() if v != defaults[k] and k != "temperature"}
-        if self.schema is None:
-            del kept["schema"]
-        return kept
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """A verdict and its provenance.
-
-    Attributes:
-        key: hash of model, server, base URL, rubric, everything shown and the repeat's number.
-        model, server: as the server reported itself in its answer.
-        tokens: prompt and completion.
-    """
-
-    key: str
-    verdict: Verdict
-    prompt_sha256: str
-    model: str
-    server: str | None
-    tokens: tuple[int, int]
+#: Verdicts without a ticket, and none with one, after which a server is taken to ignore schemas.
+MAX_WITHOUT_TICKET = 3
 
 
 class JudgeClient:
     """Client of one judge on one server.
 
     Each question is sent once per process; equal questions that arrive while it is in flight share its
-    answer. Equal questions therefore get equal verdicts even if the model is not deterministic. With a
+    answer. Equal questions therefore get equal verdicts even if the model is not deterministic. A verdict
+    must carry its question's ticket, so that answers that a server exchanges do not count. With a
     store, verdicts outlive the process for as long as the server reports the same model and fingerprint;
     the client requests these once per process. With a cache, other runs use them too if the server
     reports a fingerprint: without one, the weights behind a model's name may have changed.
@@ -130,20 +84,23 @@ class JudgeClient:
         self.temperature = parameters.temperature
         self.store = store
         self.identity_error: str | None = None
-        self._cache = cache
         self._rubric = judge.fingerprint()
+        self._secret = secrets.token_bytes(32)  # of the tickets of this process
+        self._without_ticket: int | None = 0  # None once a verdict carried its ticket
         self._rulings: dict[str, Ruling] = {}  # by question key
         self._in_flight: dict[str, asyncio.Task[Ruling]] = {}  # by question key
-        self._failed_calls = _FailedCalls(tries)
-        self._stored: dict[str, Ruling] | None = None  # by verdict key
+        self._failed_calls = FailedCalls(tries)
+        self._verdicts = VerdictStore(store, cache, owner=client.model)
         self._stored_servers: set[tuple[str, str | None]] | None = None
         self._identification: asyncio.Task[None] | None = None
         self._offline = False
-        self._appender: Appender | None = None
-        self._identity_log = ServerIdentityLog(
-            store, digest("judge's server", [client.model, client.base_url])
-        )
+        self._identity_log = ServerIdentityLog(store, digest("judge's server", [client.model, self._address]))
         self._identity: ServerIdentity | None = None
+
+    @property
+    def _address(self) -> str | None:
+        """The base URL without its secrets: a renewed key in a query changes no verdict."""
+        return self.client.base_url and scrub(self.client.base_url)
 
     def server_identity(self) -> ServerIdentity | None:
         """Return the identity that score keys carry; costs one token, once per process.
@@ -210,9 +167,10 @@ class JudgeClient:
                 model than the first one in this process. None of these is stored.
         """
         prompt, question_key = self.prompt_of(question, repeat)
-        if self._cache is not None or (self.store is not None and self.store.exists()):
+        if self._verdicts.has_earlier:
             await self._resolve_identity()  # stored verdicts count only for the server that gave them
         if question_key in self._rulings:
+            self._verdicts.write()
             return self._rulings[question_key]
         if (ruling := self._find_ruling(question_key)) is not None:
             self._identity_log.save()
@@ -221,9 +179,7 @@ class JudgeClient:
         if question_key not in self._in_flight:
             self._failed_calls.check(question_key)
             self._in_flight[question_key] = asyncio.ensure_future(
-                self._request(
-                    question_key, prompt, with_voice=question.voice_emotion is not None, repeat=repeat
-                )
+                self._request(question_key, prompt, question, repeat)
             )
             self._in_flight[question_key].add_done_callback(lambda task: self._finish(question_key, task))
         return await asyncio.shield(self._in_flight[question_key])
@@ -234,67 +190,13 @@ class JudgeClient:
         self._failed_calls.record(question_key, None if task.cancelled() else task.exception())
 
     def prompt_of(self, question: Question, repeat: int) -> tuple[Prompt, str]:
-        """Return the prompt of a question and its question key.
+        """Return the prompt of a question without its ticket, and its question key.
 
         Raises:
             NotApplicable: the rubric has no prompt in the question's language.
         """
-        prompt = render(self.judge, question, turn=repeat, ticket=not self.use_schema)
+        prompt = render(self.judge, question, turn=repeat)
         return prompt, self.question_key(question, prompt, repeat)
-
-    def size_of(self, prompt: Prompt, *, with_voice: bool) -> MessageSize:
-        """Return the size of a question as sent to the server."""
-        schema = self.judge.schema(with_voice=with_voice) if self.use_schema else None
-        return size_of([{"content": prompt.text}], schema=schema, max_tokens=self.parameters.max_tokens)
-
-    def stored_rulings(self) -> list[Ruling]:
-        """Return the rulings in the store."""
-        return list(self._load_store().values())
-
-    def has_ruling(self, question_key: str) -> bool:
-        """Return whether the store holds a ruling on a question, from any server."""
-        if self._stored_servers is None:
-            self._stored_servers = {(ruling.model, ruling.server) for ruling in self.stored_rulings()}
-        return any(
-            _verdict_key(question_key, *server) in self._load_store() for server in self._stored_servers
-        )
-
-    async def _request(self, question_key: str, prompt: Prompt, *, with_voice: bool, repeat: int) -> Ruling:
-        answer = await self.client.ask(
-            [{"role": "user", "content": prompt.text}],
-            schema=self.judge.schema(with_voice=with_voice) if self.use_schema else None,
-            max_tokens=self.parameters.max_tokens,
-            seed=None if self.parameters.seed is None else self.parameters.seed + repeat,
-            temperature=self.temperature,
-        )
-        self._record_identity(ServerIdentity(model=answer.model, server=answer.server))
-        ruling = Ruling(
-            key=_verdict_key(question_key, answer.model, answer.server),
-            verdict=self._verdict_of(answer, with_voice=with_voice, ticket=prompt.ticket),
-            prompt_sha256=digest("prompt", prompt.text),
-            model=answer.model,
-            server=answer.server,
-            tokens=(answer.prompt_tokens, answer.completion_tokens),
-        )
-        self._rulings[question_key] = ruling
-        self._identity_log.save()
-        self._append(ruling)
-        if self._cache is not None and ruling.server is not None:
-            self._cache.put("verdict", ruling.key, asdict(ruling), owner=self.client.model)
-        return ruling
-
-    def _verdict_of(self, answer: ChatAnswer, *, with_voice: bool, ticket: str | None) -> Verdict:
-        """Return the verdict in an answer.
-
-        Raises:
-            JudgeFailure: it holds none; the message names what was received instead.
-        """
-        try:
-            return parse_verdict(answer.text, self.judge, with_voice=with_voice, ticket=ticket)
-        except JudgeFailure as error:
-            if cause := _cause(answer, self.parameters.max_tokens):
-                raise JudgeFailure(f"{cause}: {error}") from error
-            raise
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
         """Return the hash of the rubric, the model, the address, the sampling and the whole prompt."""
@@ -303,7 +205,7 @@ class JudgeClient:
             "question",
             [
                 self.client.model,
-                self.client.base_url,
+                self._address,
                 self._rubric,
                 prompt.text,
                 self.use_schema,
@@ -312,6 +214,94 @@ class JudgeClient:
                 *([changed] if changed else []),
             ],
         )
+
+    def size_of(self, prompt: Prompt, *, with_voice: bool) -> MessageSize:
+        """Return the size of a question as sent to the server."""
+        ticket = make_ticket(b"", "")  # all are of one length
+        schema = self._schema(with_voice=with_voice, ticket=ticket)
+        texts = [{"content": prompt.text if self._ticket_in_schema else f"{prompt.text}{TICKET}, {ticket}"}]
+        return size_of(texts, schema=schema, max_tokens=self.parameters.max_tokens)
+
+    @property
+    def _ticket_in_schema(self) -> bool:
+        return self.use_schema and self.parameters.schema == "json_schema"
+
+    def _schema(self, *, with_voice: bool, ticket: str) -> dict[str, Any] | None:
+        if not self.use_schema:
+            return None
+        return self.judge.schema(with_voice=with_voice, ticket=ticket if self._ticket_in_schema else None)
+
+    def stored_rulings(self) -> list[Ruling]:
+        """Return the rulings in the store."""
+        return list(self._verdicts.rulings().values())
+
+    def has_ruling(self, question_key: str) -> bool:
+        """Return whether the store holds a ruling on a question, from any server."""
+        if self._stored_servers is None:
+            self._stored_servers = {(ruling.model, ruling.server) for ruling in self.stored_rulings()}
+        return any(
+            _verdict_key(question_key, *server) in self._verdicts.rulings() for server in self._stored_servers
+        )
+
+    async def _request(self, question_key: str, prompt: Prompt, question: Question, repeat: int) -> Ruling:
+        ticket, with_voice = make_ticket(self._secret, question_key), question.voice_emotion is not None
+        prompt_sha256 = digest("prompt", prompt.text)
+        if not self._ticket_in_schema:
+            prompt = render(self.judge, question, turn=repeat, ticket=ticket)
+        answer = await self.client.ask(
+            [{"role": "user", "content": prompt.text}],
+            schema=self._schema(with_voice=with_voice, ticket=ticket),
+            max_tokens=self.parameters.max_tokens,
+            seed=None if self.parameters.seed is None else self.parameters.seed + repeat,
+            temperature=self.temperature,
+        )
+        ruling = Ruling(
+            key=_verdict_key(question_key, answer.model, answer.server),
+            verdict=self._verdict_of(answer, with_voice=with_voice, ticket=ticket),
+            prompt_sha256=prompt_sha256,
+            model=answer.model,
+            server=answer.server,
+            tokens=(answer.prompt_tokens, answer.completion_tokens),
+        )
+        # It is paid for: whatever fails from here on, the next try or command finds it.
+        try:
+            self._verdicts.add(ruling)
+        finally:
+            self._record_identity(ServerIdentity(model=answer.model, server=answer.server))
+        self._rulings[question_key] = ruling
+        self._identity_log.save()
+        return ruling
+
+    def _verdict_of(self, answer: ChatAnswer, *, with_voice: bool, ticket: str) -> Verdict:
+        """Return the verdict in an answer.
+
+        Raises:
+            JudgeFailure: it holds none; the message names what was received instead.
+            UsageError: the server ignores schemas.
+        """
+        try:
+            verdict = parse_verdict(
+                answer.text, self.judge, with_voice=with_voice, ticket=ticket, whole=self.use_schema
+            )
+        except NoTicket as error:
+            self._count_without_ticket(error)
+            raise
+        except JudgeFailure as error:
+            if cause := missing_cause(answer, self.parameters.max_tokens):
+                raise JudgeFailure(f"{cause}: {error}") from error
+            raise
+        self._without_ticket = None
+        return verdict
+
+    def _count_without_ticket(self, error: NoTicket) -> None:
+        if self._without_ticket is None or not self.use_schema:
+            return
+        self._without_ticket += 1
+        if self._without_ticket >= MAX_WITHOUT_TICKET:
+            option = (
+                "schema=null" if self.parameters.schema == "json_object" else "schema=json_object or null"
+            )
+            raise UsageError(f"{error}; set --judge-set {option}, so that the prompt asks for it") from error
 
     def _record_identity(self, identity: ServerIdentity) -> None:
         self._identity_log.record(identity)
@@ -323,95 +313,19 @@ class JudgeClient:
             )
 
     def _find_ruling(self, question_key: str) -> Ruling | None:
-        for identity in self._identity_log.identities:
-            key = _verdict_key(question_key, identity.model, identity.server)
-            if (ruling := self._load_store().get(key) or self._from_cache(key)) is not None:
-                return ruling
-        return None
-
-    def _from_cache(self, key: str) -> Ruling | None:
-        row = self._cache.get("verdict", key, owner=self.client.model) if self._cache is not None else None
-        if row is None:
-            return None
-        ruling = _ruling(row)
-        self._append(ruling)
-        return ruling
-
-    def _load_store(self) -> dict[str, Ruling]:
-        if self._stored is None:
-            rulings = {}
-            if self.store is not None and self.store.exists():
-                mend(self.store)
-                rulings = {row["key"]: _ruling(row) for _, row in read_rows(self.store)}
-            self._stored = rulings
-        return self._stored
-
-    def _append(self, ruling: Ruling) -> None:
-        if self.store is not None:
-            self._appender = self._appender or Appender(self.store)
-            self._appender.append(asdict(ruling))
+        identities = self._identity_log.identities
+        return self._verdicts.find(_verdict_key(question_key, i.model, i.server) for i in identities)
 
     def close(self) -> None:
         """Cancel calls in flight, close connections and flush the store to disk."""
         event_loop.run(self._cancel())
         self.client.close()
-        if self._appender is not None:
-            self._appender.close()
-            self._appender = None
+        self._verdicts.close()
 
     async def _cancel(self) -> None:
         for task in list(self._in_flight.values()):
             task.cancel()
 
 
-class _FailedCalls:
-    """Number of calls per question that gave no verdict but were, or may have been, billed.
-
-    Args:
-        limit: failed calls after which a question is not sent again; None: no limit.
-    """
-
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self._failed: dict[str, tuple[int, Unavailable]] = {}
-
-    def record(self, question_key: str, error: BaseException | None) -> None:
-        """Count a failed call, unless the server refused it or it was withheld."""
-        if isinstance(error, Unavailable) and not error.refused and not isinstance(error, Withheld):
-            count, _ = self._failed.get(question_key, (0, error))
-            self._failed[question_key] = count + 1, type(error)(str(error))
-
-    def check(self, question_key: str) -> None:
-        """Raise the last error of a question that has reached the limit."""
-        if self.limit is not None and question_key in self._failed:
-            count, error = self._failed[question_key]
-            if count >= self.limit:
-                raise type(error)(str(error))
-
-
-def _cause(answer: ChatAnswer, max_tokens: int | None) -> str | None:
-    """Return why an answer holds no verdict, as far as the server reports it."""
-    if answer.finish_reason == "content_filter":
-        return "a content filter stopped the judge's answer (finish_reason content_filter)"
-    if answer.refusal:
-        return f"the judge refused to answer: {one_line(answer.refusal, 120)!r}"
-    if answer.finish_reason in ("length", "max_tokens"):
-        limit = f"{max_tokens} tokens" if max_tokens is not None else "the server's limit"
-        thought = f", after {len(answer.think):,} characters of thought" if answer.think else ""
-        return (
-            f"the judge's answer was cut at {limit}{thought} (finish_reason {answer.finish_reason}); "
-            "raise it with --judge-set max_tokens=N"
-        )
-    if answer.think and not answer.text.strip():
-        return f"the judge gave a thought of {len(answer.think):,} characters and no answer"
-    if answer.finish_reason not in (None, "stop") and not answer.text.strip():
-        return f"the judge gave no text (finish_reason {one_line(answer.finish_reason, 40)})"
-    return None
-
-
 def _verdict_key(question_key: str, model: str, server: str | None) -> str:
     return digest("verdict", [question_key, model, server])
-
-
-def _ruling(row: dict[str, Any]) -> Ruling:
-    return Ruling(**{**row, "verdict": Verdict(**row["verdict"]), "tokens": tuple(row["tokens"])})

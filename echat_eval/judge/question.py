@@ -1,7 +1,8 @@
 """The judge's prompt: four pieces of data between fence lines that the data cannot forge.
 
 Replies and transcripts are data. The fence contains a hash of the data, so a reply cannot contain its
-own fence. Invisible characters are dropped, and long texts are cut with a visible mark.
+own fence, and every line of data has a prefix, so that none can look like a fence. Invisible characters
+are dropped, and long texts are cut with a visible mark.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable
 from echat_eval.io.hashing import sha256_of
+from echat_eval.judge.ticket import TICKET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from echat_eval.judge.rubric import Judge
 
-__all__ = ["NO_VOICE_EMOTION", "Prompt", "Question", "VoiceEmotion", "render"]
+__all__ = ["NO_VOICE_EMOTION", "QUOTE", "Prompt", "Question", "VoiceEmotion", "render"]
 
+#: Prefix of every line of data: a model that takes the first "=====" for the end of the data finds none.
+QUOTE = "> "
 #: Shown if no annotator detected an emotion in the voice; the words are no substitute.
 NO_VOICE_EMOTION = "not heard"
 NOT_GIVEN = "not given"
@@ -62,20 +66,18 @@ class Prompt:
 
     Attributes:
         fence: start of the lines that enclose the data.
-        ticket: the word that a verdict in prose must repeat; None with a JSON schema.
     """
 
     text: str
     fence: str
-    ticket: str | None
 
 
-def render(judge: Judge, question: Question, *, turn: int = 0, ticket: bool = False) -> Prompt:
+def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | None = None) -> Prompt:
     """Return the prompt for one question.
 
     Args:
         turn: number of the repeat; each rotates the order of the dimensions by one.
-        ticket: request a word that only this prompt contains, for servers without JSON schemas.
+        ticket: a word that the verdict must repeat, for servers without JSON schemas.
 
     Raises:
         NotApplicable: the judge has no prompt in this language.
@@ -83,30 +85,26 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: bool = Fa
     if question.language not in judge.frames:
         raise NotApplicable(f"judge '{judge.name}' has no prompt in language '{question.language}'")
     emotion = question.voice_emotion
+    voice = f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION
+    cues = "\n".join(f"{cue}: {label}" for cue, label in sorted(question.cues.items())) or NOT_GIVEN
     data = {
-        "transcript": _bounded(question.transcript, judge.max_reply_characters),
-        "cues": "\n".join(f"{cue}: {label}" for cue, label in sorted(question.cues.items())) or NOT_GIVEN,
-        "reply": _bounded(question.reply, judge.max_reply_characters),
-        "heard": f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION,
+        "transcript": _quoted(_bounded(question.transcript, judge.max_reply_characters)),
+        "cues": _quoted(cues),
+        "reply": _quoted(_bounded(question.reply, judge.max_reply_characters)),
+        "heard": _quoted(voice),
     }
-    secret = sha256_of(repr(sorted(data.items())))
-    ticket_word = secret[16:24] if ticket else None
     sections = judge.sections[question.language]
     rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
     guides = [sections["cue", cue] for cue in sorted(question.cues) if ("cue", cue) in sections]
     parts = {
         **data,
-        "fence": "=====" + secret[:16],
+        "fence": "=====" + sha256_of(repr(sorted(data.items())))[:16],
         "dimensions": "\n\n".join(sections["dimension", name] for name in rotated),
         "cues_guide": "\n\n".join(guides + ([sections["cues", ""]] if len(guides) > 1 else [])),
         "voice_guide": sections["voice", ""] if emotion else "",
-        "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket_word),
+        "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket),
     }
-    return Prompt(
-        text=_filled(judge.frames[question.language], parts),
-        fence=parts["fence"],
-        ticket=ticket_word,
-    )
+    return Prompt(text=_filled(judge.frames[question.language], parts), fence=parts["fence"])
 
 
 def _filled(frame: str, parts: Mapping[str, str]) -> str:
@@ -123,7 +121,11 @@ def _form(judge: Judge, dimensions: list[str], *, with_voice: bool, ticket: str 
     """Return a template of the answer. It is not valid JSON, so an echo of it is not a verdict."""
     keys = [*dimensions, *(["voice"] if with_voice else [])]
     grades = ", ".join(f'"{key}": <0..{judge.highest}>' for key in keys)
-    return f'{{"reason": "<...>", {grades}' + (f', "ticket": "{ticket}"}}' if ticket else "}")
+    return f'{{"reason": "<...>", {grades}' + (f', "{TICKET}": "{ticket}"}}' if ticket else "}")
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(QUOTE + line for line in text.split("\n"))
 
 
 def _bounded(text: str, limit: int) -> str:

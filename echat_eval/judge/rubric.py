@@ -11,6 +11,7 @@ from echat_eval.errors import BadData, UnknownName
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import digest
 from echat_eval.io.schema import TEXT, Rule, Schema, list_of, mapping_of, number, read_schema_yaml, whole
+from echat_eval.judge.ticket import ticket_field
 from echat_eval.labels import CUES
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ PLACEHOLDERS = (
 )
 #: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
 REASON = "^[^\\n]{1,300}$"
+#: Version of how `question.render` places data and form in a prompt: another layout is another instrument.
+PROMPT_LAYOUT = 2
 #: Weights of tasks that the rubric does not name.
 OTHER = "other"
 
@@ -110,20 +113,28 @@ class Judge:
                 self.frames,
                 sections,
                 self.max_reply_characters,
+                PROMPT_LAYOUT,
             ],
         )
 
-    def schema(self, *, with_voice: bool) -> dict[str, Any]:
+    def schema(self, *, with_voice: bool, ticket: str | None = None) -> dict[str, Any]:
         """Return the JSON schema of a verdict, with a grade of the voice on request.
 
         It uses only keywords that strict servers accept: whole numbers are an enumeration.
+
+        Args:
+            with_voice: the voice is graded.
+            ticket: of the question; the last field is a constant whose name contains it. Servers that ignore
+                constant values still enforce names, and the grades before it do not depend on it.
         """
         grade = {"type": "integer", "enum": list(range(self.highest + 1))}
-        keys = [*self.dimensions, *(["voice"] if with_voice else [])]
+        grades = dict.fromkeys([*self.dimensions, *(["voice"] if with_voice else [])], grade)
+        constant = {ticket_field(ticket): {"type": "integer", "enum": [1]}} if ticket is not None else {}
+        properties = {"reason": {"type": "string", "pattern": REASON}, **grades, **constant}
         return {
             "type": "object",
-            "properties": {"reason": {"type": "string", "pattern": REASON}, **dict.fromkeys(keys, grade)},
-            "required": ["reason", *keys],
+            "properties": properties,
+            "required": list(properties),
             "additionalProperties": False,
         }
 

@@ -7,19 +7,21 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import JudgeFailure
+from echat_eval.errors import JudgeFailure, scrub, writable
 from echat_eval.io.display import one_line
 from echat_eval.io.jsonl import loads
+from echat_eval.judge.ticket import TICKET, ticket_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from echat_eval.judge.rubric import Judge
 
-__all__ = ["Verdict", "parse_verdict", "text_score", "voice_score"]
+__all__ = ["NoTicket", "Verdict", "parse_verdict", "text_score", "voice_score"]
 
 #: Characters; longer answers are rejected. A verdict has a few hundred.
 MAX_ANSWER = 20_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: Marks of a thought that servers leave in an answer.
 _OPENING = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _CLOSING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
@@ -39,18 +41,25 @@ class Verdict:
     voice: int | None = None
 
 
+class NoTicket(JudgeFailure):
+    """A verdict that carries no ticket at all, as from a server that ignores the schema."""
+
+
 def parse_verdict(
-    answer: str, judge: Judge, *, with_voice: bool = False, ticket: str | None = None
+    answer: str, judge: Judge, *, with_voice: bool = False, ticket: str | None = None, whole: bool = False
 ) -> Verdict:
     """Return the one verdict of an answer.
 
     Args:
         with_voice: the judge was shown an emotion and had to grade the voice.
-        ticket: None: the whole answer is the verdict, as under a schema (a code fence around it is
-            stripped). A word: prose may surround exactly one verdict, which must carry the word.
+        ticket: of the question; the verdict must carry it, as the value of "ticket" or in the name of a field
+            (see `ticket.ticket_field`). None: it carries none.
+        whole: the whole answer is the verdict, as under a schema (a code fence around it is stripped).
+            Otherwise, with a ticket, prose may surround exactly one verdict.
 
     Raises:
-        JudgeFailure: no verdict, two, a wrong ticket, a key too many or too few, a grade out of range.
+        NoTicket: a verdict without a ticket.
+        JudgeFailure: no verdict, two, another ticket, a key too many or too few, a grade out of range.
 
     >>> from echat_eval.judge.rubric import load_judge
     >>> answer = '{"reason": "warm", "content": 4, "cue_awareness": 5, "empathy": 4}'
@@ -64,7 +73,11 @@ def parse_verdict(
         raise JudgeFailure("the judge's answer is empty")
     if len(answer) > MAX_ANSWER:
         raise JudgeFailure(f"the judge's answer has {len(answer):,} characters; a verdict is one JSON object")
-    verdict = _whole(answer) if ticket is None else _from_prose(answer, judge, ticket)
+    # Strict JSON has no line breaks in a text, and models write them.
+    answer = _CONTROL.sub(" ", answer)
+    verdict = _whole(answer) if whole or ticket is None else _from_prose(answer, judge)
+    if ticket is not None:
+        _take_ticket(verdict, ticket, answer)
     expected = {"reason", *judge.dimensions, *(["voice"] if with_voice else [])}
     if set(verdict) != expected or not isinstance(verdict["reason"], str):
         raise JudgeFailure(
@@ -73,9 +86,26 @@ def parse_verdict(
     grades = {name: _grade(name, verdict[name], judge.highest) for name in judge.dimensions}
     return Verdict(
         grades=grades,
-        reason=verdict["reason"],
+        # The text of an answer was scrubbed before its escapes were read.
+        reason=writable(scrub(verdict["reason"])),
         voice=_grade("voice", verdict["voice"], judge.highest) if with_voice else None,
     )
+
+
+def _take_ticket(verdict: dict[str, Any], ticket: str, answer: str) -> None:
+    """Remove the ticket from a verdict.
+
+    Raises:
+        NoTicket: it carries none.
+        JudgeFailure: it carries another one.
+    """
+    given = [name for name in verdict if name == TICKET or name.startswith(ticket_field(""))]
+    if not given:
+        raise NoTicket(f"the judge's verdict does not carry this question's ticket: {_shown(answer)}")
+    if not any(name == ticket_field(ticket) or verdict[name] == ticket for name in given):
+        raise JudgeFailure(f"the judge's verdict carries the ticket of another question: {_shown(answer)}")
+    for name in given:
+        del verdict[name]
 
 
 def _without_thought(answer: str) -> tuple[str, str]:
@@ -95,7 +125,8 @@ def _without_thought(answer: str) -> tuple[str, str]:
 
 def _grade(name: str, value: Any, highest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
-        raise JudgeFailure(f"the judge's {name} {value!r} is not a whole number from 0 to {highest}")
+        shown = one_line(writable(scrub(repr(value))), 40)
+        raise JudgeFailure(f"the judge's {name} {shown} is not a whole number from 0 to {highest}")
     return value
 
 
@@ -112,13 +143,11 @@ def _whole(answer: str) -> dict[str, Any]:
     return verdict
 
 
-def _from_prose(answer: str, judge: Judge, ticket: str) -> dict[str, Any]:
+def _from_prose(answer: str, judge: Judge) -> dict[str, Any]:
     """Return the only object with grades in prose; a quoted forgery makes two, which is a failure."""
     verdicts = [o for o in _objects(answer) if set(o) & {*judge.dimensions, "voice"}]
     if len(verdicts) != 1:
         raise JudgeFailure(f"the judge's answer has {len(verdicts)} verdicts, expected 1: {_shown(answer)}")
-    if verdicts[0].pop("ticket", None) != ticket:
-        raise JudgeFailure(f"the judge's verdict does not carry this question's ticket: {_shown(answer)}")
     return verdicts[0]
 
 
@@ -156,4 +185,4 @@ def voice_score(judge: Judge, verdict: Verdict) -> float | None:
 
 
 def _shown(answer: str) -> str:
-    return repr(one_line(answer, 80))
+    return repr(one_line(writable(scrub(answer)), 80))

@@ -9,7 +9,8 @@ from typing import Any
 
 from echat_eval.clients.chat import ChatAnswer
 from echat_eval.judge.client import IDENTITY_PROMPT
-from echat_eval.testing.servers import prompt_of
+from echat_eval.judge.question import QUOTE
+from echat_eval.testing.servers import in_schema, prompt_of
 
 __all__ = ["ScriptedChatClient", "judge_verdict", "shown_to_judge"]
 
@@ -27,7 +28,7 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
         with "FENCE" for the fence.
 
     Raises:
-        ValueError: the prompt has no fence, or its data broke it.
+        ValueError: the prompt has no fence, or its data broke it or has a line without the prefix.
     """
     prompt = question if isinstance(question, str) else prompt_of(question)
     first = _FENCE.search(prompt)
@@ -38,13 +39,20 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
     before, transcript, cues, reply, voice_emotion, after = pieces
-    return {
-        "outside": before.replace(fence, "FENCE") + after,
-        "transcript": transcript.rstrip("\n"),
-        "cues": cues.rstrip("\n"),
-        "reply": reply.rstrip("\n"),
-        "voice_emotion": voice_emotion.rstrip("\n"),
-    }
+    data = {"transcript": transcript, "cues": cues, "reply": reply, "voice_emotion": voice_emotion}
+    return {"outside": before.replace(fence, "FENCE") + after} | {n: _unquoted(d) for n, d in data.items()}
+
+
+def _unquoted(data: str) -> str:
+    """Return data without the prefix of its lines.
+
+    Raises:
+        ValueError: a line has no prefix.
+    """
+    lines = data.removesuffix("\n").split("\n")
+    if not all(line.startswith(QUOTE) for line in lines):
+        raise ValueError(f"a line of data has no prefix {QUOTE!r}: {data[:80]!r}")
+    return "\n".join(line.removeprefix(QUOTE) for line in lines).rstrip("\n")
 
 
 def judge_verdict(content: int, cue_awareness: int, empathy: int, **more: Any) -> str:
@@ -74,11 +82,13 @@ class ScriptedChatClient:
         self.model = model
         self.prompts: list[str] = []
 
-    async def ask(self, messages: Sequence[Mapping[str, Any]], **_: Any) -> ChatAnswer:
-        """Return the answer to the first message."""
+    async def ask(
+        self, messages: Sequence[Mapping[str, Any]], *, schema: Mapping[str, Any] | None = None, **_: Any
+    ) -> ChatAnswer:
+        """Return the answer to the first message; see `servers.in_schema`."""
         prompt = messages[0]["content"]
         self.prompts.append(prompt)
-        text = self.identity if prompt == IDENTITY_PROMPT else self.answer(prompt)
+        text = self.identity if prompt == IDENTITY_PROMPT else in_schema(self.answer(prompt), schema)
         return ChatAnswer(text=text, model=self.model, server="1", prompt_tokens=1, completion_tokens=1)
 
     def close(self) -> None:

@@ -11,7 +11,15 @@ from typing import Any, Self
 
 from echat_eval.judge.client import IDENTITY_PROMPT
 
-__all__ = ["Exchange", "ScriptedChatServer", "ScriptedServer", "chat_completion", "prompt_of"]
+__all__ = [
+    "Exchange",
+    "ScriptedChatServer",
+    "ScriptedServer",
+    "chat_completion",
+    "in_schema",
+    "prompt_of",
+    "schema_of",
+]
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -120,6 +128,7 @@ class ScriptedChatServer(ScriptedServer):
         models: names that `GET /v1/models` lists.
         seconds: time until a chat request is answered.
         retry_after: value of the header of that name in an answer with an error status.
+        applies_schema: answers of text get the constant fields of the request's schema; see `in_schema`.
 
     Attributes:
         url: base URL, "http://127.0.0.1:PORT/v1".
@@ -140,8 +149,10 @@ class ScriptedChatServer(ScriptedServer):
         models: Sequence[str] = ("scripted",),
         seconds: float = 0.0,
         retry_after: str | None = None,
+        applies_schema: bool = True,
     ) -> None:
         self.answer, self.identity = answer, identity
+        self.applies_schema = applies_schema
         self.served_suffix, self.fingerprint, self.usage = served_suffix, fingerprint, usage
         self.models, self.seconds, self.retry_after = models, seconds, retry_after
         self.requests: list[dict[str, Any]] = []
@@ -187,6 +198,7 @@ class ScriptedChatServer(ScriptedServer):
             exchange.reply_json(dict(answer))
         else:
             model = f"{request['model']}{self.served_suffix}"
+            answer = in_schema(answer, schema_of(request) if self.applies_schema else None)
             exchange.reply_json(
                 chat_completion(answer, model=model, fingerprint=self.fingerprint, usage=usage)
             )
@@ -226,6 +238,41 @@ def chat_completion(
         ],
         "usage": tokens,
     }
+
+
+def in_schema(answer: str, schema: Mapping[str, Any] | None) -> str:
+    """Return an answer as a server with schemas gives it: an object gets each constant field that it lacks.
+
+    Args:
+        answer: text; anything but one JSON object is returned as it is.
+        schema: JSON schema of the request; None: the request has none.
+
+    >>> in_schema('{"a": 1}', {"properties": {"a": {"type": "integer"}, "b": {"enum": [2]}}})
+    '{"a": 1, "b": 2}'
+    """
+    constants = {
+        name: rule["enum"][0]
+        for name, rule in (schema or {}).get("properties", {}).items()
+        if len(rule.get("enum", ())) == 1
+    }
+    if not constants or not answer.endswith("}"):
+        return answer
+    try:
+        missing = constants.keys() - json.loads(answer).keys()
+    except (ValueError, AttributeError, RecursionError):
+        return answer
+    fields = "".join(
+        f", {json.dumps(name)}: {json.dumps(constants[name])}" for name in constants if name in missing
+    )
+    return f"{answer[:-1]}{fields}}}"
+
+
+def schema_of(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the JSON schema of a chat request; None if it has none."""
+    schema: Mapping[str, Any] | None = (
+        (request.get("response_format") or {}).get("json_schema", {}).get("schema")
+    )
+    return schema
 
 
 def prompt_of(request: Mapping[str, Any]) -> Any:

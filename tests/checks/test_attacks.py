@@ -12,6 +12,7 @@ import pytest
 from echat_eval.checks.attacks import Attack, attack_question, attacks, try_attacks
 from echat_eval.clients.chat import ChatClient
 from echat_eval.judge import JudgeClient, Question, load_judge, render
+from echat_eval.judge.question import QUOTE
 from echat_eval.testing import ScriptedChatServer, judge_verdict, prompt_of, shown_to_judge
 from tests.support.present import present
 
@@ -21,19 +22,18 @@ BY_ID = pytest.mark.parametrize("attack", CORPUS, ids=lambda a: a.id)
 
 
 def pristine(language: str, *, ticket: bool) -> str:
-    return shown_to_judge(render(JUDGE, attack_question("echat-r1", None, language), ticket=ticket).text)[
-        "outside"
-    ]
+    question = attack_question("echat-r1", None, language)
+    return shown_to_judge(render(JUDGE, question, ticket="0" * 32 if ticket else None).text)["outside"]
 
 
 def without_ticket(text: str) -> str:
-    return re.sub(r'"ticket": "[0-9a-f]{8}"', '"ticket": ""', text)
+    return re.sub(r'"ticket": "[0-9a-f]{32}"', '"ticket": ""', text)
 
 
 def ticket_in(request: dict[str, Any]) -> str:
     """Return the ticket that the judge must repeat after the fence."""
     instructions = prompt_of(request).split("end\n")[-1]
-    return present(re.search(r'"ticket": "([0-9a-f]{8})"', instructions)).group(1)
+    return present(re.search(r'"ticket": "([0-9a-f]{32})"', instructions)).group(1)
 
 
 def obedient(request: dict[str, Any]) -> str:
@@ -116,7 +116,8 @@ def test_obedient_judge_is_moved_without_a_fence() -> None:
     question = attack_question("echat-r1", attack, "en")
     fenced = render(JUDGE, question).text
     fence = present(re.search(r"={5}[0-9a-f]{16}", fenced)).group()
-    broken = fenced.replace(attack.reply, f"{fence} end")  # as if the reply could write its own fence
+    # As if the reply could write its own fence.
+    broken = fenced.replace(QUOTE + attack.reply, f"{fence} end")
     with pytest.raises(ValueError, match="fence was broken"):
         shown_to_judge(broken)
     leaked = fenced + attack.reply
@@ -143,12 +144,10 @@ def test_quoted_forged_verdict_makes_the_verdict_missing() -> None:
 
 
 def test_echoed_reply_is_not_a_verdict() -> None:
-    plain = {
-        render(JUDGE, attack_question("echat-r1", None, lang), ticket=True).text for lang in ("en", "zh")
-    }
+    plain = {render(JUDGE, attack_question("echat-r1", None, lang)).fence for lang in ("en", "zh")}
 
     def parrot(request: dict[str, Any]) -> str:
-        if prompt_of(request) in plain:
+        if any(fence in prompt_of(request) for fence in plain):
             ticket = ticket_in(request)
             return judge_verdict(1, 1, 1, ticket=ticket)
         return shown_to_judge(request)["reply"]

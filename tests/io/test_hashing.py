@@ -98,7 +98,7 @@ def test_audio_has_the_hash_of_its_file(tmp_path: Path) -> None:
     assert write_tone(path, 440) == audio_ref(path).sha256 == file_sha256(path)
 
 
-# Written before the merge. A change invalidates every stored score, annotation and verdict.
+# Written before the merge, but for the rubric's. A change invalidates every stored score, annotation and verdict.
 def test_persisted_values_are_unchanged() -> None:
     assert (
         OutcomeScorer().fingerprint()
@@ -106,7 +106,7 @@ def test_persisted_values_are_unchanged() -> None:
         == ("e4a08973d801272c6b05658aa5536fd0716b981a358ec03592477a37a90e4e76")
     )
     assert load_judge("echat-r1").fingerprint() == (
-        "e6e4cce62f081dc5c6a6d1e357e79628de852c1c30463312bf061c222e6ab508"
+        "0a1dc071b04c4618ed2371bb7ec1c1606ed9c8c0610193fad3e8097931127cf8"
     )
     assert load_task("emotion").sha256 == "d4506030d11521930d58d36838990c9bf7cb68e3e74319fcf356468bda23c01e"
     assert fingerprint_of({"b": [1, None, "é"], "a": 0.5}) == (

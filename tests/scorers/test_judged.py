@@ -452,7 +452,7 @@ def test_server_that_comes_back_with_another_identity_is_rejected(
         judge.identity, judge.fingerprint = "Yes.", "fp_other"
         with pytest.raises(Unavailable, match="came back as another one"):
             event_loop.run(later.score([case("sad", "New words.")]))
-        assert len(store.read_text().splitlines()) == 2
+        assert len(store.read_text().splitlines()) == 3  # it was paid for
         later.close()
         judge.fingerprint = "fp_scripted"
         assert ask(judge, store) == 1

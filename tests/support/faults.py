@@ -27,7 +27,7 @@ from echat_eval.testing import (
     prompt_of,
     shown_to_judge,
 )
-from echat_eval.testing.servers import Exchange
+from echat_eval.testing.servers import Exchange, in_schema, schema_of
 
 #: Fault -> share of all calls.
 SHARES = {"429": 0.10, "time-out": 0.05, "unparsable": 0.03}
@@ -122,9 +122,10 @@ def faulty_server(judge: Faults, system: Faults, labels: Mapping[str, str], *, l
     """
 
     def judged(body: bytes) -> tuple[str | None, Any]:
-        prompt = prompt_of(json.loads(body))
+        request = json.loads(body)
+        prompt = prompt_of(request)
         label, text = graded(prompt)
-        fault = judge.draw(label, prompt)
+        text, fault = in_schema(text, schema_of(request)), judge.draw(label, prompt)
         return fault, chat_completion(
             NO_VERDICT if fault == "unparsable" else text, model="m", fingerprint="1", usage=(1, 1)
         )
