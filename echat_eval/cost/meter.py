@@ -305,7 +305,7 @@ class Call:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not self._closed:
             self._closed = True
-            unsettled = not self._unbilled and not _never_sent(error) and self._tokens is None
+            unsettled = not self._unbilled and not _not_processed(error) and self._tokens is None
             used = (self.upper_bound or Tokens()) if unsettled else self._tokens
             self.account.meter.settle(
                 self._reserved,
@@ -340,9 +340,12 @@ def metered_call(account: Account | None, upper_bound: Tokens | None) -> Call | 
     return account.call(upper_bound) if account is not None else _UnmeteredCall()
 
 
-def _never_sent(error: BaseException | None) -> bool:
-    """Return whether the transport states that nothing of a call reached the server."""
-    return isinstance(error, Unavailable) and error.never_sent
+def _not_processed(error: BaseException | None) -> bool:
+    """Return whether nothing of a call was processed: the transport states that nothing was sent.
+
+    A `UsageError` is a wrong address, certificate or proxy, or a refusal that every call would meet.
+    """
+    return isinstance(error, UsageError) or (isinstance(error, Unavailable) and error.never_sent)
 
 
 def _row(account: Account, tokens: Tokens, money: Decimal | None, *, unsettled: bool) -> SpendingRow:

@@ -71,10 +71,10 @@ class MessageSize:
         audio_in = usage.get("prompt_audio_tokens", total_in if self.audio_seconds else 0)
         audio_out = usage.get("completion_audio_tokens", total_out if self.spoken_reply else 0)
         return Tokens(
-            text_in=max(0, int(total_in - audio_in)),
-            text_out=max(0, int(total_out - audio_out)),
-            audio_in=int(audio_in),
-            audio_out=int(audio_out),
+            text_in=max(0, math.ceil(total_in - audio_in)),
+            text_out=max(0, math.ceil(total_out - audio_out)),
+            audio_in=math.ceil(audio_in),
+            audio_out=math.ceil(audio_out),
         )
 
     def estimate(self, reply_tokens: int = TYPICAL_TEXT_TOKENS) -> Tokens:

@@ -16,7 +16,7 @@ from echat_eval.cost.meter import Account, Meter, SpendingRow
 from echat_eval.cost.prices import Price, PriceTable, Tokens, read_prices
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.cost.totals import json_of_spending, spending_from, totals
-from echat_eval.errors import BadData, Unavailable, UsageError, Withheld
+from echat_eval.errors import BadData, ServerRefusal, Unavailable, UsageError, Withheld
 
 
 class Client:
@@ -182,6 +182,8 @@ def disconnected() -> Unavailable:
     [
         (Unavailable("connection refused", never_sent=True), 0),
         (disconnected(), 1),
+        (ServerRefusal("HTTP 401"), 0),
+        (UsageError("no such proxy"), 0),
         (ConnectError("reset"), 1),
         (asyncio.CancelledError(), 1),
         (KeyboardInterrupt(), 1),
