@@ -51,8 +51,9 @@ MIN_RATE, MAX_RATE = 1000, 768_000
 #: Samples above full scale are clipped; a peak above this means another scale (int16 passed as float).
 MAX_PEAK = 2.0
 
-#: Decoded samples, refused before decoding: a small FLAC can hold gigabytes.
-MAX_FRAMES, MAX_SAMPLES = 600 * 192_000, 1 << 29
+#: Decoded samples, refused before decoding: a small FLAC can hold gigabytes. Ten minutes at 96 kHz, or of eight
+#: channels at 48 kHz.
+MAX_FRAMES, MAX_SAMPLES = 600 * 96_000, 1 << 28
 #: The mean of the channels is silent if its level is below this share of the loudest channel's; the mean of
 #: one voice among 64 channels is not.
 _SILENT_MEAN = 0.01

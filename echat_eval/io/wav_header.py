@@ -43,8 +43,8 @@ _CHUNKS = (
 class _Piece:
     """One WAV of a file: its format chunk, its audio, and whether its header states the audio's length."""
 
-    format: bytes
-    audio: bytes
+    format: memoryview
+    audio: memoryview
     is_stated: bool
 
 
@@ -68,8 +68,9 @@ def mended_wav(content: bytes, path: str, max_seconds: float) -> io.BytesIO | No
         BadData: pieces of different formats, or pieces of which one is cut short.
     """
     starts = [match.start() for match in _HEADER.finditer(content)]
+    view = memoryview(content)  # whose parts are no copies
     pieces = [
-        _piece_of(content[start:end], max_seconds)
+        _piece_of(view[start:end], max_seconds)
         for start, end in zip(starts, [*starts[1:], len(content)], strict=True)
     ]
     whole = [piece for piece in pieces if piece is not None]
@@ -78,18 +79,18 @@ def mended_wav(content: bytes, path: str, max_seconds: float) -> io.BytesIO | No
             return None
     elif len(whole) < len(pieces):
         raise BadData(f"{path}: {len(pieces)} WAV files in a row, one of them cut short or without audio")
-    formats = {piece.format for piece in whole}
+    formats = {bytes(piece.format) for piece in whole}
     if len(formats) > 1:
         raise BadData(
             f"{path}: {len(whole)} WAV files in a row, of different formats: "
-            + ", ".join(sorted({_named(piece.format) for piece in whole}))
+            + ", ".join(sorted({_named(form) for form in formats}))
         )
     return _joined(whole)
 
 
-def _piece_of(content: bytes, max_seconds: float) -> _Piece | None:
+def _piece_of(content: memoryview, max_seconds: float) -> _Piece | None:
     """Return the audio of one WAV; None if it is cut short or has no format or audio."""
-    form: bytes | None = None
+    form: memoryview | None = None
     at = 12
     while at + 8 <= len(content):
         name, size = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
@@ -101,9 +102,9 @@ def _piece_of(content: bytes, max_seconds: float) -> _Piece | None:
             byte_rate, block = struct.unpack_from("<IH", form, 8)
             is_unknown = size >= _PLACEHOLDER or size > max_seconds * byte_rate
             if not size:
-                is_unknown = bool(rest) and not rest.startswith(_CHUNKS)
+                is_unknown = bool(rest) and rest[:4] not in _CHUNKS
             if not is_unknown:
-                return _Piece(form, b"", is_stated=True) if not size else None
+                return _Piece(form, rest[:0], is_stated=True) if not size else None
             return _Piece(form, rest[: len(rest) - len(rest) % max(block, 1)], is_stated=False)
         if name == b"fmt " and 16 <= size <= len(content) - at:
             form = content[at : at + size]
@@ -117,7 +118,10 @@ def _named(form: bytes) -> str:
 
 
 def _joined(pieces: list[_Piece]) -> io.BytesIO:
-    form, audio = pieces[0].format, b"".join(piece.audio for piece in pieces)
-    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"\0" * (len(form) % 2)
-    body += b"data" + struct.pack("<I", len(audio)) + audio + b"\0" * (len(audio) % 2)
-    return io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
+    form, length = pieces[0].format, sum(len(piece.audio) for piece in pieces)
+    start = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"\0" * (len(form) % 2)
+    start += b"data" + struct.pack("<I", length)
+    end = b"\0" * (length % 2)
+    riff = b"RIFF" + struct.pack("<I", len(start) + length + len(end))
+    # Joined at once: the audio may be a quarter of a gigabyte.
+    return io.BytesIO(b"".join([riff, start, *(piece.audio for piece in pieces), end]))
