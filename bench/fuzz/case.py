@@ -82,12 +82,12 @@ def run_case(world: Path, scratch: Path, seed: int, number: int) -> Ending:
 
 def warm_up(world: Path, scratch: Path) -> None:
     """Run commands on unchanged files, so that no case takes the time of imports."""
-    kind = KINDS["run folders"]
-    for command in kind.commands:
-        clean(scratch / "case")
-        kind.prepare(world, scratch / "case")
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            main_of(command(scratch / "case"))
+    for kind in (KINDS["run folders"], KINDS["replies"]):
+        for command in kind.commands:
+            clean(scratch / "case")
+            kind.prepare(world, scratch / "case")
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                main_of(command(scratch / "case"))
 
 
 def main_of(words: list[str]) -> int:

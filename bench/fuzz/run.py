@@ -74,9 +74,9 @@ def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 
     finds: list[dict[str, Any]] = []
     number, slowest, highest = first, 0.0, 0
     while time.monotonic() < end:
-        worker = Worker(world, scratch, seed, number)
+        worker, start = Worker(world, scratch, seed, number), number
         while time.monotonic() < end:
-            row = worker.line(SILENCE)
+            row = worker.line(120 if number == start else SILENCE)
             if row is None:
                 finds.append(
                     {
@@ -91,7 +91,8 @@ def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 
             if "begun" in row:
                 number = row["begun"]
                 continue
-            if row["fault"] == "hang" and repeated(world, scratch, seed, number)["fault"] != "hang":
+            was_ended = row["fault"] == "hang"
+            if was_ended and repeated(world, scratch, seed, number)["fault"] != "hang":
                 row["fault"] = None
             counts[row["kind"]] += 1
             codes[f"{row['code']}"] += 1
@@ -100,6 +101,8 @@ def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 
                 finds.append(row)
                 print(f"--seed {seed} --case {row['number']}: {row['fault']} {row['place']}: {row['error']}")
                 print(f"    {row['words']}\n    {row['what']}", flush=True)
+            if was_ended:  # in the middle of anything, such as an import
+                break
         worker.end()
         number += 1
     return {
@@ -116,7 +119,7 @@ def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 
 def repeated(world: Path, scratch: Path, seed: int, number: int) -> dict[str, Any]:
     """Return the ending of one case in a process of its own: a slow machine is no hang."""
     worker = Worker(world, scratch.with_name("again"), seed, number)
-    worker.line(60)
+    worker.line(120)
     row = worker.line(SILENCE)
     worker.end()
     return row or {"fault": "hang"}
