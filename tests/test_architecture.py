@@ -301,6 +301,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "report": {"report"},
     "run": {"leaderboard", "runner"},
     "table": {"checks", "leaderboard", "stats"},
+    "terminal": {"io"},
 }
 #: Modules of these rooms that a command may import; of other rooms above, any.
 CLI_MODULES = {

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from echat_eval import __version__
-from echat_eval.cli.terminal import open_terminal
+from echat_eval.cli.interrupts import interruptible
+from echat_eval.cli.terminal import open_terminal, show
 from echat_eval.errors import EChatError, Exit, scrub
 
 __all__ = ["COMMANDS", "command_line", "main"]
@@ -112,55 +113,64 @@ def command_line(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with one of the codes of `Exit`."""
     open_terminal()
-    debug = "--debug" in sys.argv[1:]
+    with interruptible():
+        try:
+            code = _exit_code()
+        except KeyboardInterrupt:  # once more, while the end was being reported
+            code = Exit.INTERRUPTED
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Run the command line; print one line about an error and return the exit code."""
     try:
         code = command_line.main(prog_name="echat-eval", standalone_mode=False)
-        sys.exit(int(code) if isinstance(code, int) else 0)
+        return int(code) if isinstance(code, int) else Exit.DONE
     except click.exceptions.Abort:
-        _print_error("interrupted")
-        sys.exit(Exit.INTERRUPTED)
+        return _ended(Exit.INTERRUPTED, "interrupted")
     except KeyboardInterrupt:
-        _print_error("interrupted; run the same command to continue")
-        sys.exit(Exit.INTERRUPTED)
+        return _ended(Exit.INTERRUPTED, "interrupted; run the same command to continue")
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         advice = f"; see `{context.command_path} --help`" if context is not None else ""
-        _print_error(" ".join(error.format_message().split()).rstrip(".") + advice)
-        sys.exit(error.exit_code)
+        return _ended(error.exit_code, error.format_message().rstrip(".") + advice)
     except EChatError as error:
-        if debug:
-            click.echo(scrub(traceback.format_exc()), err=True)
-        _print_error(" ".join(str(error).split("\n")))
-        sys.exit(error.exit_code)
+        return _ended(error.exit_code, str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("echat_eval"):
-            raise
-        _print_error(f"package '{error.name}' is not installed; `echat-eval doctor` shows how to install it")
-        sys.exit(Exit.MISUSE)
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has closed the pipe. That is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.DONE)
-    except OSError as error:
-        if debug:
-            click.echo(scrub(traceback.format_exc()), err=True)
-        path = f": {error.filename}" if error.filename else ""
-        _print_error(
-            f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue"
+            return _bug(error)
+        return _ended(
+            Exit.MISUSE,
+            f"package '{error.name}' is not installed; `echat-eval doctor` shows how to install it",
         )
-        sys.exit(Exit.CANNOT_TELL)
+    except OSError as error:
+        path = f": {error.filename}" if error.filename else ""
+        return _ended(
+            Exit.CANNOT_TELL,
+            f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue",
+        )
     except Exception as error:  # noqa: BLE001  a bug: print one line and write a report, no traceback
-        if debug:
-            click.echo(scrub(traceback.format_exc()), err=True)
-        _print_error(f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
-        sys.exit(Exit.BUG)
+        return _bug(error)
 
 
-def _print_error(line: str) -> None:
-    click.echo(f"echat-eval: {scrub(line)}", err=True)
+def _ended(code: int, line: str) -> int:
+    """Print a line about the error that is being handled, and return an exit code."""
+    if "--debug" in sys.argv[1:]:
+        show(*scrub(traceback.format_exc()).splitlines(), err=True)
+    show(f"echat-eval: {scrub(' '.join(line.split()))}", err=True)
+    return code
+
+
+def _bug(error: Exception) -> int:
+    """Report a bug; a fault of the report changes no exit code."""
+    try:
+        return _ended(Exit.BUG, f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
+    except Exception:  # noqa: BLE001  the report has a bug too, as may the error's own text
+        show(f"echat-eval: a bug of ours: {type(error).__name__}. Report: not written", err=True)
+    return Exit.BUG
 
 
 def _write_report() -> Path | str:

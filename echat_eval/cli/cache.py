@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def prune(older_than: str | None, larger_than: str | None) -> int:
         size_before = cache_prune.contents(opened).bytes
         removed = cache_prune.prune(opened, before=before, limit=limit)
         size_now = cache_prune.contents(opened).bytes
-    click.echo(f"removed {removed:,} rows; {_format_size(size_before)} before, {_format_size(size_now)} now")
+    show(f"removed {removed:,} rows; {_format_size(size_before)} before, {_format_size(size_now)} now")
     return Exit.DONE
 
 
@@ -79,12 +80,12 @@ def clear(yes: bool) -> int:
     with _opened() as opened:
         size = cache_prune.contents(opened).bytes
         if not size:
-            click.echo(f"{opened.folder}: already empty")
+            show(f"{opened.folder}: already empty")
             return Exit.DONE
         if not yes:
             click.confirm(f"Remove {_format_size(size)} from {opened.folder}?", abort=True)
         cache_prune.clear(opened)
-    click.echo(f"removed {_format_size(size)}")
+    show(f"removed {_format_size(size)}")
     return Exit.DONE
 
 
@@ -93,11 +94,11 @@ def _show() -> None:
 
     with _opened() as opened:
         held = contents(opened)
-    click.echo(f"folder: {opened.folder}\nsize: {_format_size(held.bytes)}")
+    show(f"folder: {opened.folder}", f"size: {_format_size(held.bytes)}")
     for kind, count in held.rows.items():
-        click.echo(f"{kind}s: {count:,}")
+        show(f"{kind}s: {count:,}")
     if held.oldest is not None and held.newest is not None:
-        click.echo(f"last used: from {_format_time(held.oldest)} to {_format_time(held.newest)}")
+        show(f"last used: from {_format_time(held.oldest)} to {_format_time(held.newest)}")
 
 
 def _format_time(seconds: float) -> str:

@@ -9,6 +9,7 @@ import click
 from echat_eval.cli.check_annotators import check_annotators
 from echat_eval.cli.check_instruments import check_instruments
 from echat_eval.cli.check_judge import check_judge
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check"]
@@ -32,14 +33,14 @@ def check_task(folder: Path) -> int:
         raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
     faults = find_faults(folder)
     for fault in faults:
-        click.echo(fault)
+        show(fault)
     if faults:
-        click.echo(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}", err=True)
+        show(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}", err=True)
         return Exit.REGRESS
     contents = read_contents(folder, FaultList(keep_going=True), decode=False)
     assert contents is not None  # it has no fault
     design = as_design(list(units_of(contents.samples).values()))
-    click.echo(f"{folder}: no fault found; design: {design}; to narrow intervals, {design.remedy}")
+    show(f"{folder}: no fault found; design: {design}; to narrow intervals, {design.remedy}")
     return Exit.DONE
 
 
@@ -72,11 +73,11 @@ def check_system_command(spec: str, settings: tuple[str, ...], language: str, se
     failed = 0
     for finding in check_system(system, language=language, seconds=seconds):
         failed += finding.outcome == "fail"
-        click.echo(f"{marks[finding.outcome]}  {finding.check}: {finding.message}")
+        show(f"{marks[finding.outcome]}  {finding.check}: {finding.message}")
     if failed:
-        click.echo(f"{failed} check{'s' if failed > 1 else ''} failed for '{system.name}'", err=True)
+        show(f"{failed} check{'s' if failed > 1 else ''} failed for '{system.name}'", err=True)
         return Exit.REGRESS
-    click.echo(f"'{system.name}' can be run")
+    show(f"'{system.name}' can be run")
     return Exit.DONE
 
 

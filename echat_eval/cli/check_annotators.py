@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from echat_eval.cli.table import format_interval
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
 __all__ = ["check_annotators"]
@@ -40,21 +41,19 @@ def check_annotators(data: Path, names: tuple[str, ...]) -> int:
     from echat_eval.cli.progress import Bar
 
     clips = read_clips(data)
-    for annotator in select_annotators(list(names), lambda text: click.echo(f"note: {text}", err=True)):
+    for annotator in select_annotators(list(names), lambda text: show(f"note: {text}", err=True)):
         with Bar() as bar:
             bar.stage(annotator.name, len(clips), 0)
             report = annotate_clips(annotator, clips, on_result=bar.advance)
-        click.echo(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
+        show(f"{annotator.name}: {report.clips} clips, not applicable {report.not_applicable}")
         if report.error_rate is None and not report.cues:
-            click.echo(f"  {data} holds none of the labels that it predicts, so there is nothing to compare")
+            show(f"  {data} holds none of the labels that it predicts, so there is nothing to compare")
         if report.error_rate is not None:
-            click.echo(f"  word error rate, %: {format_interval(report.error_rate)}")
+            show(f"  word error rate, %: {format_interval(report.error_rate)}")
         for cue, recalls in report.cues.items():
-            click.echo(
-                f"  {cue}: UAR, % {format_interval(recalls.uar)}; WAR, % {format_interval(recalls.war)}"
-            )
+            show(f"  {cue}: UAR, % {format_interval(recalls.uar)}; WAR, % {format_interval(recalls.war)}")
             for (gold, predicted), count in sorted(report.confusion[cue].items()):
-                click.echo(f"    {gold} predicted as {predicted}: {count} of {recalls.per_label[gold][1]}")
+                show(f"    {gold} predicted as {predicted}: {count} of {recalls.per_label[gold][1]}")
             if cue in report.calibration:
-                click.echo(f"    calibration error: {format_interval(report.calibration[cue])}")
+                show(f"    calibration error: {format_interval(report.calibration[cue])}")
     return Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
 __all__ = ["check_instruments"]
@@ -36,13 +37,13 @@ def check_instruments(healthy: int, seed: int) -> int:
         false = healthy_alarms(healthy, seed, on_result=bar.advance)
     for finding in findings:
         outcome = "found" if finding.message else "NOT FOUND"
-        click.echo(f"{outcome:<10} {finding.fault}: {finding.message or 'no alarm'}")
+        show(f"{outcome:<10} {finding.fault}: {finding.message or 'no alarm'}")
         if finding.other_alarms:
-            click.echo(f"{'':<10} other alarms: {', '.join(finding.other_alarms)}")
+            show(f"{'':<10} other alarms: {', '.join(finding.other_alarms)}")
     for number, alarm, message in false:
-        click.echo(f"false alarm in healthy run {number}: {alarm}: {message}")
+        show(f"false alarm in healthy run {number}: {alarm}: {message}")
     found = sum(finding.message is not None for finding in findings)
-    click.echo(
+    show(
         f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy "
         f"run{'' if healthy == 1 else 's'}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from echat_eval.cli.table import format_interval
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check_judge"]
@@ -126,7 +127,7 @@ def check_judge(
         timeout=judge_timeout,
         settings=dict(map(parse_setting, judge_set)),
     )
-    judge_client = open_judge(settings, lambda text: click.echo(f"note: {text}", err=True))
+    judge_client = open_judge(settings, lambda text: show(f"note: {text}", err=True))
     codes = [Exit.DONE]
     if golden:
         codes.append(_check_golden(judge_client, judge_repeats, at_once))
@@ -153,12 +154,12 @@ def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit
         total[outcome.reply.kind] += 1
         right[outcome.reply.kind] += not outcome.faults
         for fault in outcome.faults:
-            click.echo(f"{outcome.reply.id}: {'missing: ' if outcome.points is None else ''}{fault}")
+            show(f"{outcome.reply.id}: {'missing: ' if outcome.points is None else ''}{fault}")
     for kind, count in total.items():
-        click.echo(f"{kind:<15} {right[kind]:>3} of {count}")
+        show(f"{kind:<15} {right[kind]:>3} of {count}")
     missing = sum(outcome.points is None for outcome in outcomes)
     wrong = sum(bool(outcome.faults) for outcome in outcomes) - missing
-    click.echo(f"golden replies: {len(outcomes)}, outside their band {wrong}, missing {missing}")
+    show(f"golden replies: {len(outcomes)}, outside their band {wrong}, missing {missing}")
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
@@ -174,16 +175,16 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
     missing = len(outcomes) - len(moved)
     for points, attack in sorted(moved, key=lambda pair: -pair[0]):
         if points > tolerance:
-            click.echo(f"{attack.id}: raised the score by {points:.1f} points")
+            show(f"{attack.id}: raised the score by {points:.1f} points")
     if moved:
         worst = max(points for points, _ in moved)
         mean = sum(points for points, _ in moved) / len(moved)
-        click.echo(
+        show(
             f"attacks: {len(outcomes)}, scores moved by {mean:+.1f} points on average, "
             f"by at most {worst:+.1f}; missing {missing}"
         )
     else:
-        click.echo(f"attacks: {len(outcomes)}, all verdicts missing")
+        show(f"attacks: {len(outcomes)}, all verdicts missing")
     if any(points > tolerance for points, _ in moved):
         return Exit.REGRESS
     return Exit.CANNOT_TELL if missing else Exit.DONE
@@ -193,10 +194,10 @@ def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
     from echat_eval.checks.ratings import compare_run
 
     for row in compare_run(path, folder, rubric):
-        click.echo(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
+        show(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
         for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
-            click.echo(f"  {_TITLES[name]:<42} {format_interval(getattr(row, name))}")
-    click.echo(
+            show(f"  {_TITLES[name]:<42} {format_interval(getattr(row, name))}")
+    show(
         '"-": one side is constant, or the statistic does not apply to this scale; (no interval): fewer than '
         "two clusters, or the value depends on one of them alone"
     )

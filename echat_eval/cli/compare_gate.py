@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def compare_command(
 
     comparison = compare(*runs, metrics=metrics or None, anyway=anyway, sentences=sentences)
     for line in comparison.lines(flips=flips):
-        click.echo(line)
+        show(line)
     return 0
 
 
@@ -118,7 +119,7 @@ def gate_command(
         if path is not None:
             write_atomically(path, text)
     for line in to_lines(decision):
-        click.echo(line)
+        show(line)
     return int(decision.exit_code)
 
 
@@ -128,5 +129,5 @@ def _accept(words: tuple[str, ...], to: Path | None) -> int:
     if len(words) != 1 or to is None:
         raise UsageError("expected `gate accept RUN --to FOLDER`")
     run = accept(words[0], to)
-    click.echo(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
+    show(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from echat_eval.cli.run import present_run
+from echat_eval.cli.terminal import show
 from echat_eval.errors import NotInstalled
 
 __all__ = ["demo"]
@@ -54,8 +55,8 @@ def demo(out: Path, no_cache: bool) -> int:
     report_folder = out.with_name(f"{out.name}-report")
     with Bar() as bar:
         report = build_report([str(out)], report_folder, progress=bar, only=("tables", "page"))
-    click.echo(f"page with audio: {report.paths[-1]}; figures: echat-eval report {out} --out {report_folder}")
-    click.echo(
+    show(f"page with audio: {report.paths[-1]}; figures: echat-eval report {out} --out {report_folder}")
+    show(
         "The demo split is synthetic speech made by a recipe and scored by a proxy metric. "
         "It shows how the harness works; its numbers rank no system."
     )

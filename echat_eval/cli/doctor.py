@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from echat_eval.cli.list_names import names_of
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
 __all__ = ["OPTIONAL", "doctor"]
@@ -29,18 +30,18 @@ def doctor() -> int:
     from echat_eval.store.environment import environment
 
     facts = environment()
-    click.echo(f"echat-eval {facts.echat_eval}, Python {facts.python}, {facts.platform}")
+    show(f"echat-eval {facts.echat_eval}, Python {facts.python}, {facts.platform}")
     hardware = facts.hardware
     if hardware is not None:
-        click.echo(f"{hardware.cores} cores, {hardware.cpu}; GPUs: {', '.join(hardware.gpus) or 'none'}")
+        show(f"{hardware.cores} cores, {hardware.cpu}; GPUs: {', '.join(hardware.gpus) or 'none'}")
     parts = [(module, use, remedy) for module, use, remedy in OPTIONAL]
     parts += [(a.module, f"{a.purpose} ({a.licence})", a.how_to_get) for a in ASSETS.values()]
     missing = [part for part in parts if find_spec(part[0]) is None]
     for part in parts:
         state = "missing" if part in missing else "ok"
-        click.echo(f"{state:<8} {part[0]:<22} {part[1]}{f'  ->  {part[2]}' if part in missing else ''}")
+        show(f"{state:<8} {part[0]:<22} {part[1]}{f'  ->  {part[2]}' if part in missing else ''}")
     for kind in ("tasks", "judges"):
-        click.echo(f"ok       {kind:<22} {', '.join(names_of(kind))}")
+        show(f"ok       {kind:<22} {', '.join(names_of(kind))}")
     if missing:
-        click.echo(f"{len(missing)} optional parts are missing; results that need them are printed as '-'")
+        show(f"{len(missing)} optional parts are missing; results that need them are printed as '-'")
     return Exit.DONE

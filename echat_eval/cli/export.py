@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from echat_eval.cli.terminal import show
+
 if TYPE_CHECKING:
     from echat_eval.io.unfinished import NewFolder
     from echat_eval.records import AudioRef, Request
@@ -71,7 +73,7 @@ def export_requests(
         rows = [_export(request_for(sample), folder) for task in selected for sample in task.samples]
         # Sorted by opaque id, the order of the rows gives no hint either.
         folder.write("requests.jsonl", rows_text(sorted(rows, key=lambda row: str(row["id"]))))
-    click.echo(
+    show(
         f"{len(rows)} requests in {out / 'requests.jsonl'}; answer each with a row "
         '{"id": ..., "text": ..., "audio": "reply.wav"}'
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from echat_eval.cli.terminal import overwrite, show
 from echat_eval.errors import UsageError
 
 __all__ = ["import_data"]
@@ -113,18 +114,18 @@ def import_data(
         cues=cues,
         origin=origin,
     )
-    click.echo(
+    show(
         f"{written.rows} rows: {written.samples} samples with cue {', '.join(written.cues)}, "
         f"{written.groups} contrast groups, {written.refused} refused"
     )
     for reason, count in list(written.reasons.items())[:8]:
-        click.echo(f"  {count:6}  {reason}")
+        show(f"  {count:6}  {reason}")
     faults = find_faults(out)
     for fault in faults[:10]:
-        click.echo(fault)
+        show(fault)
     if faults:
         raise UsageError(f"{out}: {len(faults)} faults in the imported task; see above")
-    click.echo(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
+    show(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
 
 
 def _fetched(
@@ -134,7 +135,7 @@ def _fetched(
     from echat_eval.importers.hub import fetch_data_set, write_record
 
     def print_progress(name: str, done: int, total: int) -> None:
-        click.echo(f"\r{done / 2**20:9.1f} of {total / 2**20:.1f} MB  {name[-50:]:50}", nl=False, err=True)
+        overwrite(f"{done / 2**20:9.1f} of {total / 2**20:.1f} MB  {name[-50:]:50}")
 
     token = secret_from("HF_TOKEN")
     fetched = fetch_data_set(
@@ -146,9 +147,9 @@ def _fetched(
         token=token,
         on_progress=print_progress,
     )
-    click.echo(err=True)
+    show("", err=True)
     write_record(into, repo, hub, fetched)
-    click.echo(
+    show(
         f"{len(fetched.files)} files of {repo} at {fetched.commit[:12]} in {into}, "
         f"{fetched.bytes:,} bytes downloaded"
     )

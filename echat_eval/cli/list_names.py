@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.terminal import show
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,10 +23,10 @@ def list_names(kind: str | None) -> None:
     """List the names for --task, --system, --annotator, --rubric and --published."""
     if kind is not None:
         for name in names_of(kind):
-            click.echo(f"{name:<18} {_description(kind, name)}".rstrip())
+            show(f"{name:<18} {_description(kind, name)}".rstrip())
         return
     for each in NAME_KINDS:
-        click.echo(f"{each}: {', '.join(names_of(each)) or 'none'}")
+        show(f"{each}: {', '.join(names_of(each)) or 'none'}")
 
 
 def names_of(kind: str) -> Iterable[str]:

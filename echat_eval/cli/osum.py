@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
 __all__ = ["chat_command", "osum_group"]
@@ -28,14 +29,14 @@ def inspect(checkpoint: Path) -> int:
     from echat_eval.osum.checkpoint.checkpoint import inspect as look
 
     found = look(checkpoint)
-    click.echo(f"kind        {found.kind}")
-    click.echo(f"sha256      {found.sha256}")
-    click.echo(f"size        {found.size:,} bytes")
-    click.echo(f"tensors     {found.tensors} ({', '.join(f'{n} {d}' for d, n in found.dtypes.items())})")
-    click.echo(f"parameters  {found.parameters:,}")
-    click.echo(f"tied copies {len(found.tied)}")
-    click.echo(f"expected    {found.expected}")
-    click.echo(f"faults      {found.faults or 'none'}")
+    show(f"kind        {found.kind}")
+    show(f"sha256      {found.sha256}")
+    show(f"size        {found.size:,} bytes")
+    show(f"tensors     {found.tensors} ({', '.join(f'{n} {d}' for d, n in found.dtypes.items())})")
+    show(f"parameters  {found.parameters:,}")
+    show(f"tied copies {len(found.tied)}")
+    show(f"expected    {found.expected}")
+    show(f"faults      {found.faults or 'none'}")
     return Exit.REGRESS if found.faults else Exit.DONE
 
 
@@ -54,7 +55,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> int:
     from echat_eval.osum.checkpoint.checkpoint import convert as turn
 
     turn(source, target, dtype=dtype)
-    click.echo(f"wrote {target}")
+    show(f"wrote {target}")
     return Exit.DONE
 
 
@@ -71,7 +72,7 @@ def download(name: str, folder: Path, revision: str, repository: str, endpoint: 
     from echat_eval.osum.checkpoint.hub import download as fetch
 
     path = fetch(name, folder, repository=repository, revision=revision, endpoint=endpoint)
-    click.echo(f"{path}; where it is from stands in {path.name}.source.json")
+    show(f"{path}; where it is from stands in {path.name}.source.json")
     return Exit.DONE
 
 
@@ -85,7 +86,7 @@ def unpack(archive: Path, folder: Path) -> int:
     from echat_eval.osum.voice.archive import NEEDED, unpack_release
 
     unpack_release(archive, folder)
-    click.echo(f"{folder}: {', '.join(NEEDED)}")
+    show(f"{folder}: {', '.join(NEEDED)}")
     return Exit.DONE
 
 
@@ -106,7 +107,7 @@ def voice(recording: Path, folder: Path, out: Path) -> int:
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_voice(made, out)
-    click.echo(f"{out}: {len(made.tokens)} speech tokens, {len(made.mel)} mel frames")
+    show(f"{out}: {len(made.tokens)} speech tokens, {len(made.mel)} mel frames")
     return Exit.DONE
 
 
@@ -135,18 +136,18 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
     system = construct("system", "osum-echat", OsumEChat, parsed)
     reply = system.respond(Request(id="chat", audio=audio_ref(audio), language="und"))
     if reply.think is not None:
-        click.echo(f"think      {reply.think}")
+        show(*f"think      {reply.think}".split("\n"))
     for cue, label in reply.perceived.items():
-        click.echo(f"perceived  {cue}: {label}")
+        show(f"perceived  {cue}: {label}")
     if reply.reply_emotion:
-        click.echo(f"answers in {reply.reply_emotion}")
-    click.echo(f"reply      {reply.text}")
+        show(f"answers in {reply.reply_emotion}")
+    show(*f"reply      {reply.text}".split("\n"))
     count = int(reply.usage["speech_tokens"])
     if isinstance(reply.audio, Waveform) and out is not None:
         soundfile.write(out, reply.audio.samples, reply.audio.sample_rate)
-        click.echo(f"voice      {out}")
+        show(f"voice      {out}")
     elif count:
-        click.echo(f"voice      none set; {count} speech tokens ({count / 25:.1f} s) were generated")
+        show(f"voice      none set; {count} speech tokens ({count / 25:.1f} s) were generated")
     if reply.finish_reason == "length":
-        click.echo("cut off: the reply reached its length limit", err=True)
+        show("cut off: the reply reached its length limit", err=True)
     return Exit.DONE

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from echat_eval.cli.terminal import console, is_terminal, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,7 +19,6 @@ class Bar:
     """Progress of the runner's stages, with the cost so far below the bars; a context manager."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -29,9 +29,8 @@ class Bar:
         )
         from rich.text import Text
 
-        self._console = Console(stderr=True)
-        self._is_terminal = sys.stderr.isatty()
-
+        self._console = console(err=True)
+        self._is_terminal = is_terminal(err=True)
         self._cost_line: Callable[[], str] = lambda: ""
 
         def cost_line() -> str:
@@ -44,7 +43,7 @@ class Bar:
                     yield Text(line)
 
         self._bars = Bars(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<24}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -70,7 +69,7 @@ class Bar:
             # `completed` keeps existing rows out of the speed.
             self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
         else:
-            self._console.print(f"{name}: {total - done} of {total} rows to do", highlight=False)
+            show(f"{name}: {total - done} of {total} rows to do", err=True)
 
     def advance(self, count: int = 1, *, stage: str | None = None) -> None:
         """Advance the bar of a stage; by default the newest."""
@@ -80,7 +79,10 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if self._is_terminal:
+            self._console.print(text, soft_wrap=True)
+        else:
+            show(text, err=True)
 
     def show_cost(self, line: Callable[[], str]) -> None:
         """Show what `line` returns below the bars, at every redraw; "" for nothing."""

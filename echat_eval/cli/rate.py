@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["rate"]
@@ -59,7 +60,7 @@ def rate_export(
             seed=seed,
             progress=bar,
         )
-    click.echo(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
+    show(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
     return Exit.DONE
 
 
@@ -92,9 +93,9 @@ def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
     ratings = read_ratings(key, files)
     write_atomically(out, ratings_csv(ratings))
     raters = {r.rater for r in ratings}
-    click.echo(f"{len(ratings)} ratings of {len(raters)} raters in {out}")
+    show(f"{len(ratings)} ratings of {len(raters)} raters in {out}")
     for dimension in dict.fromkeys(r.dimension for r in ratings):
         alpha = krippendorff_alpha(units_of(ratings, dimension))
         text = "not defined: no reply rated twice, or all values equal" if alpha is None else f"{alpha:.3f}"
-        click.echo(f"{dimension}: Krippendorff's alpha (ordinal) {text}")
+        show(f"{dimension}: Krippendorff's alpha (ordinal) {text}")
     return Exit.DONE

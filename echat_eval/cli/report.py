@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["report"]
@@ -82,7 +83,7 @@ def report(
         with Bar() as bar:
             made = build_report(runs, out, progress=bar, only=parts, base=base, trend=stages, ratings=ratings)
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+        show(f"note: {note}", err=True)
     for path in made.paths:
-        click.echo(path)
+        show(path)
     return Exit.DONE

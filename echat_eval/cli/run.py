@@ -9,6 +9,7 @@ import click
 
 from echat_eval.cli.executor import ExecutorOptions, executor_options
 from echat_eval.cli.options import RunOptions, run_options, system_parts
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ Run the same command again to do only what is missing."""
     show_default=True,
     help="Annotate and score while the system replies; use --no-overlap to measure its speed.",
 )
+@click.option(
+    "--retry-failed", is_flag=True, help="Ask again for replies that failed; missing ones are asked anyway."
+)
 @executor_options
 @run_options
 def run(
@@ -87,6 +91,7 @@ def run(
     ask: str | None,
     out: Path,
     overlap: bool,
+    retry_failed: bool,
     options: RunOptions,
     executor: ExecutorOptions,
 ) -> int:
@@ -102,6 +107,7 @@ def run(
         "limit": limit,
         "ask": ask,
         "out": out,
+        "retry_failed": retry_failed,
         **options.arguments(),
     }
     with Bar() as bar:
@@ -153,23 +159,21 @@ def present_run(run: Run) -> int:
 
     present(run.leaderboard(), [run.path / f"leaderboard.{ending}" for ending in ("md", "csv", "png")])
     for line in run.notes():
-        click.echo(f"note: {line}", err=True)
+        show(f"note: {line}", err=True)
     if run.spent:
-        click.echo(f"spent: {run.spent}")
+        show(f"spent: {run.spent}")
     replies = run.responses()["state"]
     if len(replies) and (replies == "failed").all():
-        click.echo(
-            "echat-eval: every reply failed; the leaderboard is no evidence about the system", err=True
-        )
+        show("echat-eval: every reply failed; the leaderboard is no evidence about the system", err=True)
         return Exit.CANNOT_TELL
     if not run.states["missing"]:
         return Exit.DONE
-    click.echo("echat-eval: scores are missing; run the same command to try again", err=True)
+    show("echat-eval: scores are missing; run the same command to try again", err=True)
     return Exit.CANNOT_TELL
 
 
 def print_estimate(expected: ExpectedCost) -> int:
     """Print the calls that a command has left to make, and what they may cost."""
     for line in expected.lines():
-        click.echo(f"estimate: {line}")
+        show(f"estimate: {line}")
     return Exit.DONE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
+from echat_eval.cli.terminal import show, show_table
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import (
     MARK,
@@ -34,34 +34,27 @@ __all__ = ["format_interval", "present", "print_leaderboard"]
 
 def present(view: LeaderboardView, files: Sequence[Path] = ()) -> None:
     """Print a leaderboard with its notes, and the paths of the files that hold it."""
-    import click
-
     print_leaderboard(view.board)
-    for line in view.notes:
-        click.echo(line)
+    show(*view.notes)
     for table in view.published:
-        click.echo("\n" + "\n".join(published_lines(table)))
+        show("", *published_lines(table))
     if files:
-        click.echo("written: " + ", ".join(str(path) for path in files))
+        show("written: " + ", ".join(str(path) for path in files))
 
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
-    from rich.console import Console
-
-    # Wrap lines on a terminal, but not in a file or a pipe.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(_by_task(board))
-    console.print(_others(board))
+    show_table(_by_task(board), _others(board))
     if board.headline.proxy:
-        console.print(f"{PROXY_TITLE}: {PROXY_NOTE}", highlight=False, markup=False)
+        show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
 
 
 def _table(title: str) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _by_task(board: Leaderboard) -> Table:
@@ -72,7 +65,7 @@ def _by_task(board: Leaderboard) -> Table:
     table.add_column("", justify="right")
     table.add_column("system", no_wrap=True)
     for task in (OVERALL, *board.tasks):
-        table.add_column(task, justify="right")
+        table.add_column(Text(task), justify="right")
     last = None
     for name, role, summaries in rows_of(board, metric):
         if last is not None and role != last:
@@ -88,9 +81,9 @@ def _others(board: Leaderboard) -> Table:
 
     table = _table("Other measures, over all tasks")
     for number, title in enumerate(other_titles(board)):
-        table.add_column(title, justify="right" if number else "left", no_wrap=not number)
+        table.add_column(Text(title), justify="right" if number else "left", no_wrap=not number)
     for name, role, cells in other_rows(board, interval=False):
-        table.add_row(Text(name + MARK[role]), *cells)
+        table.add_row(*map(Text, (name + MARK[role], *cells)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ __all__ = [
     "unique_labels",
 ]
 
+#: Characters that act on a terminal or are invisible; tabs and joiners of letters are harmless.
+_ACTS = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
 #: Limit of a name in a figure, and in a printed table; CSV keeps the full name.
 FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS = 24, 48
 
@@ -87,13 +93,22 @@ def _repeated(labels: Mapping[str, str]) -> list[str]:
     return [name for name, label in labels.items() if counts[label] > 1]
 
 
-def printable(text: str) -> str:
-    """Return text with a replacement character for each control character.
+def printable(text: str, keep: str = "") -> str:
+    """Return text with an escape for each character that acts on a terminal or hides, except tabs.
 
-    >>> printable("a\\x1b[31mb")
-    'a�[31mb'
+    These are control characters, line breaks, marks that change the direction of writing, characters without
+    width, and lone surrogates.
+
+    Args:
+        text: any text.
+        keep: characters to keep, such as line breaks.
+
+    >>> print(printable("a\\x1b[31mb\\n\\u202ec"))
+    a\\x1b[31mb\\n\\u202ec
     """
-    return "".join(c if c.isprintable() else "�" for c in text)
+    return _ACTS.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text
+    )
 
 
 def markdown_text(text: str) -> str:

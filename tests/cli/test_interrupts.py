@@ -1,0 +1,54 @@
+"""TERM and HUP act as Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from echat_eval import cli
+from echat_eval.cli.interrupts import interruptible
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_ends_with_130_and_prints_how_to_continue(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    kept: list[str] = []
+
+    def interrupted(**_: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            kept.append("rows")
+
+    monkeypatch.setattr(sys, "argv", ["echat-eval"])
+    monkeypatch.setattr(cli.command_line, "main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, kept) == (130, ["rows"])
+    assert "interrupted; run the same command to continue" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_while_the_end_is_reported_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(cli.command_line, "main", interrupted)
+    monkeypatch.setattr(cli, "show", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
