@@ -1,13 +1,15 @@
-"""The cost of missing rows and of repeated tries.
+"""The cost of missing rows, of failed replies and of repeated tries.
 
-    python bench/gate/daily.py --runs 2000           both parts, to bench/results/gate_daily.json
-    python bench/gate/daily.py --table               both parts as Markdown (docs/gate.md)
+    python bench/gate/daily.py --runs 2000           all parts, to bench/results/gate_daily.json
+    python bench/gate/daily.py --table               all parts as Markdown (docs/gate.md)
 
 The score of 0 to 100 of `bench/gate/draws.py`, 600 samples in nested clusters, one rule: the pooled primary's
 margin. In percent of runs,
 
     cannot tell     an equal candidate, some of whose rows are missing: the worse a reply, the likelier its
                     row is missing. The gate takes each at its worst and at its best.
+    passes          an equal candidate of a cue contrast (-100 to 100, margin 2, independent samples, normal
+                    differences), some of whose replies failed, which counts as -100
     some try passes of k candidates whose true drop is the margin of 3, at least one passes: each with a test
                     set and a baseline of its own, or all with the same; and 1 - (1 - p)^k for the p of one.
 """
@@ -35,6 +37,8 @@ RESULTS = ROOT / "bench" / "results" / "gate_daily.json"
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05)
 MARGINS = (MARGIN, 5.0)
 MISSING_CELLS = (Cell("lognormal", 100, 0.0, 600), Cell("lognormal", 100, 0.1, 600))
+FAILED_CELLS = tuple((samples, sd) for samples in (120, 400, 1000) for sd in (5.0, 15.0))
+FAILED_MARGIN, CONTRAST, CONTRAST_LEVEL = 2.0, 200.0, 5.0  # margin, width of the range, the usual contrast
 TRIES = (1, 3, 10)
 TRIED_CELLS = (
     Cell("lognormal", 20, 0.1, 600),
@@ -102,6 +106,23 @@ def measure_missing(cell: Cell, runs: int) -> list[dict[str, Any]]:
     ]
 
 
+def failed_counts(samples: int) -> dict[str, int]:
+    """Return how many replies fail in each column: none, one, and the most that the guard accepts."""
+    return {"none": 0, "one": 1, "2 %": int(0.02 * samples)}
+
+
+def measure_failed(samples: int, sd: float, runs: int) -> dict[str, Any]:
+    rng, counts = np.random.default_rng([samples, int(sd), 17]), failed_counts(samples)
+    passes: dict[str, float] = {}
+    differences = rng.normal(0.0, sd, (runs, samples))
+    for name, count in counts.items():
+        differences[:, :count] = -100.0 - CONTRAST_LEVEL
+        tests = tests_of(cell_sums(differences, np.arange(samples)), np.ones(samples), CONTRAST)
+        low, _ = worst_case_bounds(tests, level=LEVEL)
+        passes[name] = round(100 * float((low > -FAILED_MARGIN).mean()), 2)
+    return {"samples": samples, "sd": sd, "margin": FAILED_MARGIN, "runs": runs, "passes": passes}
+
+
 def measure_tries(cell: Cell, runs: int) -> dict[str, Any]:
     layout, rng = Layout(cell), np.random.default_rng([*cell.seed, 16])
     row: dict[str, Any] = {
@@ -143,6 +164,12 @@ def table(found: dict[str, Any]) -> str:
         lines.append(
             f"| {row['clusters']} clusters, ICC {row['icc']}, margin {row['margin']:g} | {numbers} |"
         )
+    names = list(failed_counts(1))
+    lines += ["", f"| an equal candidate passes, by failed replies | {' | '.join(names)} |"]
+    lines.append("|---|" + "--:|" * len(names))
+    for row in found["failed"]:
+        numbers = " | ".join(f"{row['passes'][name]:.0f}" for name in names)
+        lines.append(f"| {row['samples']} samples, sd {row['sd']:g}, margin {row['margin']:g} | {numbers} |")
     heads = " | ".join("one passes" if k == 1 else f"some of {k} passes" for k in TRIES)
     lines += ["", f"| candidates with a drop of the margin | {heads} |", "|---|" + "--:|" * len(TRIES)]
     for row in found["tries"]:
@@ -166,6 +193,7 @@ def main() -> None:
     began = time.perf_counter()
     found: dict[str, Any] = {"python": platform.python_version(), "numpy": np.__version__}
     found["missing"] = [row for cell in MISSING_CELLS for row in measure_missing(cell, given.runs)]
+    found["failed"] = [measure_failed(*cell, given.runs) for cell in FAILED_CELLS]
     found["tries"] = [measure_tries(cell, given.runs) for cell in TRIED_CELLS]
     found["seconds"] = round(time.perf_counter() - began, 1)
     given.out.parent.mkdir(parents=True, exist_ok=True)

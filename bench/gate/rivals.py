@@ -173,18 +173,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--table", action="store_true", help="print the result file as Markdown")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="print the cells of --out as Markdown")
     given = parser.parse_args()
     if given.table:
-        print(table(json.loads(RESULTS.read_text())["cells"]))
+        print(table(json.loads(given.out.read_text())["cells"]))
         return
-    found = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
+    found = json.loads(given.out.read_text())["cells"] if given.out.exists() else []
     cells = {(row["clusters"], row["icc"]): row for row in found if row["runs"] == given.runs}
     for cell in CELLS:
         cells[cell.clusters, cell.icc] = measure(cell, given.runs, cells.get((cell.clusters, cell.icc), {}))
         print(json.dumps(cells[cell.clusters, cell.icc]), flush=True)
         result = {"python": platform.python_version(), "numpy": np.__version__, "cells": list(cells.values())}
-        RESULTS.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+        given.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

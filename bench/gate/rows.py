@@ -28,6 +28,8 @@ from echat_eval.analysis import read_table  # noqa: E402
 from echat_eval.gate import MetricRule, Policy, decide  # noqa: E402
 from echat_eval.stats import cluster_bootstrap  # noqa: E402
 
+RESULTS = ROOT / "bench" / "results" / "gate_rows.json"
+
 
 def write(path: Path, rows: int, seed: int) -> None:
     """Five tasks, four metrics, samples in clusters of ten."""
@@ -50,7 +52,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    rows = given.rows
     found: dict[str, object] = {"rows": rows, "cores": os.cpu_count(), "python": platform.python_version()}
     clusters = np.arange(1400)  # every sample its own: the slowest case
     began = time.perf_counter()
@@ -70,9 +74,7 @@ def main() -> None:
     found["decide_seconds"] = round(time.perf_counter() - began, 1)
     found["outcome"] = got.title
     found["peak_memory_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
-    (ROOT / "bench" / "results" / "gate_rows.json").write_text(
-        json.dumps(found, indent=1, sort_keys=True) + "\n"
-    )
+    given.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     print(json.dumps(found))
 
 

@@ -1,0 +1,84 @@
+"""The short form of every bench of the gate, one after another, to a folder of its own.
+
+    python bench/gate/short.py                       all but the rivals
+    python bench/gate/short.py --rivals rivals/bin/python        also the rivals, in their environment
+
+Takes minutes on one core. It shows that each command runs and how large its rates are, with fewer runs than
+the committed results and so a larger Monte Carlo error. Each command's own help gives its long form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES: dict[str, list[str]] = {
+    "simulate": ["--runs", "200"],
+    "crossed": ["--runs", "2000"],
+    "sparse": ["--runs", "1000"],
+    "levels": ["--runs", "300"],
+    "daily": ["--runs", "100"],
+    "rows": ["--rows", "200000"],
+    "rivals": ["--runs", "20"],
+}
+#: What else prints the result, once it is made.
+SHOWN = {"simulate": "--summary", "rows": None}
+
+
+def measure(name: str, python: str, out: Path) -> dict[str, object]:
+    """Run one bench; return the seconds that passed and those of its process."""
+    command = [python, str(ROOT / "bench" / "gate" / f"{name}.py"), "--out", str(out / f"gate_{name}.json")]
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = subprocess.run([*command, *BENCHES[name]], env=_one_thread(), capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if found.returncode:
+        print(found.stderr)
+    show = SHOWN.get(name, "--table")
+    if show and not found.returncode:
+        print(subprocess.run([*command, show], env=_one_thread(), capture_output=True, text=True).stdout)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "bench": name,
+        "exit": found.returncode,
+        "seconds": round(time.perf_counter() - began, 1),
+        "processor seconds": round(processor, 1),
+    }
+
+
+def _one_thread() -> dict[str, str]:
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(threads, "1")}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="folder of the results; by default one that is removed")
+    parser.add_argument("--rivals", metavar="PYTHON", help="interpreter with the packages of rivals.py")
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        out = given.out or Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in BENCHES:
+            if name != "rivals" or given.rivals:
+                rows.append(measure(name, given.rivals if name == "rivals" else sys.executable, out))
+                print(json.dumps(rows[-1]), flush=True)
+    total = sum(float(str(row["processor seconds"])) for row in rows)
+    print(
+        f"{total:.0f} processor seconds, {sum(float(str(row['seconds'])) for row in rows):.0f} seconds in all"
+    )
+    return max(int(str(row["exit"])) for row in rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,43 @@
+"""docs/gate.md shows the committed results of the gate's benches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.gate import crossed, levels, short, sparse
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+
+
+def test_tables_of_crossed_sparse_and_bounded_scores_are_those_of_the_results() -> None:
+    found = json.loads(crossed.RESULTS.read_text(encoding="utf-8"))
+    assert crossed.table(found["cells"]) in PAGE
+    assert crossed.table_of_few(found["few"]) in PAGE
+    assert sparse.table(json.loads(sparse.RESULTS.read_text(encoding="utf-8"))["worlds"]) in PAGE
+    assert levels.table(json.loads(levels.RESULTS.read_text(encoding="utf-8"))["cells"]) in PAGE
+
+
+def test_crossed_cells_keep_their_rates() -> None:
+    found = json.loads(crossed.RESULTS.read_text(encoding="utf-8"))
+    assert min(cell["runs"] for part in ("cells", "few") for cell in found[part]) >= 20_000
+    for cell in found["cells"]:
+        assert cell["false pass, two-way"] <= 3.5
+        assert cell["coverage, two-way"] >= 93
+    for cell in found["few"]:
+        assert cell[f"false pass, {crossed.GIVEN}"] <= 3.0
+
+
+@pytest.mark.parametrize("cell", crossed.FEW_CELLS[:2], ids=lambda cell: cell.name)
+def test_few_levels_are_measured_given_these_levels(cell: crossed.Cell) -> None:
+    row = crossed.measure(cell, 400)
+    assert row[f"false pass, {crossed.GIVEN}"] < 6  # type: ignore[operator]
+    assert row[f"false pass, others, {crossed.GIVEN}"] > 8  # type: ignore[operator]
+
+
+def test_the_short_form_names_every_bench() -> None:
+    modules = {path.stem for path in (ROOT / "bench" / "gate").glob("*.py")}
+    assert set(short.BENCHES) == modules - {"draws", "short"}
