@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare_runs import compare_runs
-from echat_eval.analysis.frames import check_table, one_system
+from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.errors import UsageError
@@ -396,7 +396,7 @@ def _one_system(run: Run | str | Path | pd.DataFrame, location: str) -> ScoredSy
         return load_scored_system(run.spec)
     if isinstance(run, str | Path):
         return load_scored_system(str(run))
-    if not hasattr(run, "columns"):
+    if not is_frame(run):
         raise UsageError(f"{location}: got {type(run).__name__}; expected a run, a path or a data frame")
     frame = one_system(check_table(long_table(run), location=location), location=location)
     return ScoredSystem(name=location, system=frame["system"].iloc[0], frame=frame)

@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULTS",
     "SECONDS",
     "PartSpec",
+    "absent_members",
     "build_part",
     "check_setting",
     "construct",
@@ -37,6 +38,7 @@ __all__ = [
     "load_named",
     "parse_parts",
     "parse_setting",
+    "present_members",
     "renamed",
     "require_different_names",
     "require_members",
@@ -227,7 +229,7 @@ def require_members(kind: str, part: Any, *ports: type) -> None:
     """Raise UsageError unless an object has the members of at least one of the protocols `ports`."""
     if isinstance(part, type):
         raise UsageError(f"{kind}: got the class {part.__name__}; expected an object: {part.__name__}()")
-    absent = [[name for name in _members_of(port) if not hasattr(part, name)] for port in ports]
+    absent = [absent_members(part, port) for port in ports]
     if all(absent):
         fewest = min(absent, key=len)
         members = ", ".join(_members_of(ports[absent.index(fewest)]))
@@ -235,6 +237,17 @@ def require_members(kind: str, part: Any, *ports: type) -> None:
             f"{kind}: got {type(part).__name__} without {', '.join(fewest)}; expected a name, a spec, or an "
             f"object with {members}"
         )
+
+
+def absent_members(part: object, port: type) -> list[str]:
+    """Return the members of a protocol that an object lacks."""
+    return [name for name in _members_of(port) if not hasattr(part, name)]
+
+
+def present_members(part: object, *ports: type) -> dict[str, Any]:
+    """Return the members of protocols that an object has, by name."""
+    names = {name: None for port in ports for name in _members_of(port)}
+    return {name: getattr(part, name) for name in names if hasattr(part, name)}
 
 
 def _members_of(port: type) -> list[str]:

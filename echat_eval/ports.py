@@ -61,6 +61,7 @@ __all__ = [
     "families_of",
     "family_of",
     "has_cached_replies",
+    "language_fault",
     "licence_of",
     "role_of",
 ]
@@ -315,7 +316,7 @@ class RepliesByFile(Protocol):
 
 @runtime_checkable
 class LanguageLimited(Protocol):
-    """An annotator for some languages; it raises `NotApplicable` for the others.
+    """An annotator for some languages. It is not called for others: their rows are *not applicable*.
 
     Attributes:
         languages: BCP 47 primary tags.
@@ -394,6 +395,14 @@ def role_of(system: System | Oracle) -> SystemRole:
 def has_cached_replies(system: object) -> bool:
     """Return whether other runs may reuse a system's replies; by default they may."""
     return system.cached if isinstance(system, CachedReplies) else True
+
+
+def language_fault(annotator: object, language: str) -> str | None:
+    """Return why an annotator is not applicable to a language; None if it is."""
+    if not isinstance(annotator, LanguageLimited) or language in annotator.languages:
+        return None
+    name = annotator.name if isinstance(annotator, Annotator) else type(annotator).__name__
+    return f"'{name}' is set to {', '.join(annotator.languages)}, not '{language}'"
 
 
 def licence_of(part: object) -> str | None:

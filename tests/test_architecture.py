@@ -38,6 +38,17 @@ OSUM_IMPORTS = {"osum", "records", "errors", "labels", "io"}
 STAGES = ("runner", "cost", "executors", "store/reuse.py")
 #: Reflection is the point of these: they send objects and calls of any type to other processes.
 REFLECTIVE = {"executors/pickling.py", "executors/remote.py", "executors/worker.py"}
+#: Who may ask an object by name for a member: `plugins`, on behalf of all others; the classes that the stages
+#: count as reflective; and readers of objects of other libraries, whose types have no such declaration.
+ASKING = {
+    "plugins.py",
+    *REFLECTIVE,
+    "annotators/sensevoice.py",
+    "annotators/transformers_asr.py",
+    "annotators/transformers_audio.py",
+    "io/strict_yaml.py",
+    "osum/model/tokenizer.py",
+}
 #: Folders of tests that mirror no room.
 TEST_FOLDERS = {"support", "bench"}
 
@@ -127,6 +138,23 @@ def untyped_places(package: Path) -> list[str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Name) and node.id in names
     ]
+
+
+def asked_members(package: Path) -> list[str]:
+    """Return every `hasattr`, and every `getattr` of a fixed name, outside `ASKING`, one line each.
+
+    A `getattr` with a variable name reads a module or a record's own fields.
+    """
+    faults = []
+    for path in sorted(package.rglob("*.py")):
+        file = path.relative_to(package).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())) if file not in ASKING else ():
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            fixed = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+            if node.func.id == "hasattr" or (node.func.id in {"getattr", "setattr"} and fixed):
+                faults.append(f"{file}:{node.lineno}: {ast.unparse(node)}")
+    return faults
 
 
 def taken_from_top(path: Path, known: set[str]) -> list[str]:
@@ -232,6 +260,29 @@ def test_stages_are_typed_without_reflection() -> None:
 def test_planted_reflection_is_found(copied_package: Path, file: str, source: str, fault: str) -> None:
     (copied_package / file).write_text(source)
     assert fault in untyped_places(copied_package)
+
+
+def test_optional_abilities_are_asked_for_by_their_protocols() -> None:
+    faults = asked_members(PACKAGE)
+    assert not faults, "test for a protocol in ports.py, or use plugins.absent_members:\n" + "\n".join(faults)
+    assert all((PACKAGE / file).is_file() for file in ASKING)
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("limit = getattr(part, 'calls_at_once', 1)", "getattr(part, 'calls_at_once', 1)"),
+        ("if hasattr(part, 'load'): part.load()", "hasattr(part, 'load')"),
+        ("found = [hasattr(part, name) for name in NAMES]", "hasattr(part, name)"),
+        ("setattr(part, 'role', 'floor')", "setattr(part, 'role', 'floor')"),
+    ],
+)
+def test_a_planted_question_for_a_member_is_found(copied_package: Path, source: str, fault: str) -> None:
+    (copied_package / "systems" / "planted.py").write_text(source)
+    (copied_package / "systems" / "fields.py").write_text(
+        "values = [getattr(record, name) for name in NAMES]"
+    )
+    assert asked_members(copied_package) == [f"systems/planted.py:1: {fault}"]
 
 
 def test_osum_is_a_tenant() -> None:

@@ -15,7 +15,7 @@ from echat_eval.records import STATES
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["COLUMNS", "LINKS", "check_table", "has_states", "one_system", "read_table"]
+__all__ = ["COLUMNS", "LINKS", "check_table", "has_states", "is_frame", "one_system", "read_table"]
 
 REQUIRED = ("task", "sample_id", "system", "metric", "value")
 #: Columns that link samples: rows with equal values vary together.
@@ -60,6 +60,11 @@ def read_table(path: Path) -> pd.DataFrame:
     frame.index = frame.index + 2  # the line in the file; line 1 is the header
     frame = frame[~(frame.isna() | (frame == "")).all(axis=1)]  # blank lines
     return check_table(frame, location=str(path))
+
+
+def is_frame(value: object) -> bool:
+    """Return whether a value is a data frame."""
+    return isinstance(value, pd.DataFrame)
 
 
 def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame:

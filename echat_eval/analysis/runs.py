@@ -184,7 +184,7 @@ def _reply_hashes(responses: Mapping[tuple[str, str, str], Response]) -> dict[tu
     hashes = {}
     for ident, response in responses.items():
         if (reply := response.reply) is not None:
-            sound = getattr(reply.audio, "sha256", None)
+            sound = reply.audio.sha256 if isinstance(reply.audio, AudioRef) else None
             hashes[ident] = hash_of("reply", [reply.text, sound, dict(reply.perceived)])
     return hashes
 

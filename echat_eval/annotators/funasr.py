@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
-from echat_eval.errors import BadData, NotApplicable, NotInstalled
+from echat_eval.errors import BadData, NotInstalled
 from echat_eval.labels import split_tags
 
 if TYPE_CHECKING:
@@ -117,8 +117,6 @@ class FunASR(ModelAnnotator):
 
     def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
         """Return hypothesis (text, "" if no speech is recognised) and language."""
-        if language not in self.languages:
-            raise NotApplicable(f"{self.model} is not set to transcribe '{language}'; add it to languages")
         mono = mono_of(audio)
         with self._model.lock:
             results = self._model.ready().generate(mono, fs=RATE)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.annotators.local_model import RATE, ModelAnnotator, mono_of
 from echat_eval.annotators.transformers_audio import FIXED_WINDOWS
 from echat_eval.annotators.transformers_model import feature_extractor, load_completely, transformers_model
-from echat_eval.errors import NotApplicable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,10 +69,6 @@ class TransformersASR(ModelAnnotator):
 
     def annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> Sequence[Mapping[str, Any]]:
         """Annotate several replies; see `annotate`."""
-        if language not in self.languages:
-            raise NotApplicable(
-                f"{self._model.model} is not set to transcribe '{language}'; add it to languages"
-            )
         monos = [mono_of(audio) for audio in audios]
         with self._model.lock:
             net, extractor, _, ctc = self._model.ready()

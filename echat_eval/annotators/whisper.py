@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotApplicable, NotInstalled
+from echat_eval.errors import NotInstalled
 from echat_eval.io.audio import RESAMPLER, read_mono
 from echat_eval.io.bundled_models import asset_file, installed_version
 from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
@@ -56,12 +56,9 @@ class Whisper:
         """Return hypothesis (text, "" if no speech is recognised), language, and seconds of audio.
 
         Raises:
-            NotApplicable: the model does not support this language.
             NotInstalled: faster-whisper or the model is absent.
             BadData: the file is no readable audio.
         """
-        if language not in (self.languages or ()):
-            raise NotApplicable(f"{self.model or EMBEDDED} does not transcribe '{language}'")
         mono, _ = read_mono(audio.path, rate=_RATE)
         with self._lock:
             model = self._ready()

@@ -18,6 +18,7 @@ from echat_eval.io.inside import Folder
 from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, shorten, text
 from echat_eval.labels import CUES, UNKNOWN, check_labels
 from echat_eval.leaderboard.attribution import Recognition, recognition
+from echat_eval.ports import language_fault
 from echat_eval.scorers.error_rate import count_edits
 from echat_eval.scorers.normalize import words
 from echat_eval.stats import Estimate, cluster_mean
@@ -106,8 +107,10 @@ def annotate_clips(
     """Return an annotator's results on labelled clips; call `on_result` after each clip."""
     annotated: list[tuple[Clip, Mapping[str, Any]]] = []
     for clip in clips:
-        with contextlib.suppress(NotApplicable):
-            annotated.append((clip, event_loop.call(annotator.annotate, clip.audio, language=clip.language)))
+        if language_fault(annotator, clip.language) is None:
+            with contextlib.suppress(NotApplicable):
+                values = event_loop.call(annotator.annotate, clip.audio, language=clip.language)
+                annotated.append((clip, values))
         on_result()
     cues, confusion, calibration = {}, {}, {}
     for cue in CUES:

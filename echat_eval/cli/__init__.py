@@ -134,7 +134,7 @@ def _exit_code() -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
+        context = error.ctx if isinstance(error, click.UsageError) else None
         advice = f"; see `{context.command_path} --help`" if context is not None else ""
         return _ended(error.exit_code, error.format_message().rstrip(".") + advice)
     except EChatError as error:

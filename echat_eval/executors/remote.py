@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.concurrency.limiter import exclude_from_latency
 from echat_eval.executors.pickling import RemoteResult, fresh_folder, pack, unpack
+from echat_eval.plugins import present_members
+from echat_eval.ports import (
+    Annotator,
+    BatchAnnotator,
+    BatchSystem,
+    CachedReplies,
+    LanguageLimited,
+    Licensed,
+    RoleMarked,
+    System,
+)
 
 if TYPE_CHECKING:
     from echat_eval.executors.pool import Pool
@@ -19,18 +30,19 @@ if TYPE_CHECKING:
 __all__ = ["RemoteProxy"]
 
 
-#: Attributes of the optional abilities in `echat_eval.ports`, except those that the proxy has itself.
-_ABILITIES = (
-    "name",
-    "version",
-    "batch_size",
-    "cached",
-    "role",
-    "languages",
-    "licence",
-    "settings",
-    "fingerprint",
+#: What a proxy can be; the other abilities in `echat_eval.ports` are its own or concern the driver.
+_PORTS = (
+    System,
+    Annotator,
+    BatchSystem,
+    BatchAnnotator,
+    CachedReplies,
+    LanguageLimited,
+    Licensed,
+    RoleMarked,
 )
+#: Methods that a copy carries out.
+_REMOTE = ("respond", "respond_batch", "annotate", "annotate_batch")
 
 
 class RemoteProxy:
@@ -48,14 +60,10 @@ class RemoteProxy:
         self._owner, self._pool = owner, pool
         self.calls_at_once = calls_at_once
         self._numbers = count()
-        # Reflection is the point here: the proxy has exactly the abilities of its owner, and the stages test
-        # for them. Instance attributes, because a test for a protocol need not call `__getattr__`.
-        for name in _ABILITIES:
-            if hasattr(owner, name):
-                setattr(self, name, getattr(owner, name))
-        for method in ("respond", "respond_batch", "annotate", "annotate_batch"):
-            if hasattr(owner, method):
-                setattr(self, method, partial(self._call, method))
+        # The proxy has exactly the abilities of its owner, because the stages test for them. Instance
+        # attributes, because a test for a protocol need not call `__getattr__`.
+        for name, member in present_members(owner, *_PORTS).items():
+            self.__dict__[name] = partial(self._call, name) if name in _REMOTE else member
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._owner, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import CallResult, RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.labels import split_tags
-from echat_eval.ports import BatchAnnotator, batch_size_of
+from echat_eval.ports import BatchAnnotator, batch_size_of, language_fault
 from echat_eval.records import Annotation, AudioRef, State
 from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import annotation_key
@@ -85,7 +85,7 @@ class AnnotationStage:
         if known is not None and known.key == pending.key and known.state != "missing":
             self._finished.setdefault(known.key, known)
             self._on_result(known, False)
-        elif audio is None:
+        elif audio is None or pending.state != "missing":
             self._on_result(pending, True)
         elif (finished := self._finished.get(pending.key)) is not None:
             self._on_result(_filled(pending, finished), True)
@@ -113,7 +113,10 @@ class AnnotationStage:
             state="missing",
         )
         if audio is not None:
-            return replace(pending, key=annotation_key(*self._identity, self._fingerprint, audio, language))
+            key = annotation_key(*self._identity, self._fingerprint, audio, language)
+            if fault := language_fault(self.annotator, language):
+                return replace(pending, key=key, state="not applicable", reason=fault)
+            return replace(pending, key=key)
         # Without audio the instrument does not matter. The key holds the reason, so that the row is
         # made again once there is audio.
         state, reason = _WITHOUT_AUDIO[response.state]

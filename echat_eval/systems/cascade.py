@@ -14,7 +14,7 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.labels import split_tags
-from echat_eval.ports import Closable, Loadable
+from echat_eval.ports import Closable, Loadable, language_fault
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 
@@ -162,6 +162,8 @@ class Cascade:
         }
 
     def _transcribe(self, audio: AudioRef, language: str) -> str:
+        if fault := language_fault(self._recogniser, language):
+            raise NotApplicable(fault)
         return split_tags(str(self._recogniser.annotate(audio, language=language)["hypothesis"]))[0].strip()
 
     def _llm(self) -> ChatClient:

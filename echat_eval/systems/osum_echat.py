@@ -163,7 +163,10 @@ class OsumEChat:
 
             worker = self._loaded().workers[0]
             parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
-            parts += [worker.engine.tokenizer.fingerprint, str(getattr(worker.speaker, "fingerprint", ""))]
+            parts += [
+                worker.engine.tokenizer.fingerprint,
+                worker.speaker.fingerprint if worker.speaker else "",
+            ]
             self._fingerprint = sha256_of("\n".join(parts))
         return self._fingerprint
 

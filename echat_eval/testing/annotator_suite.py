@@ -9,26 +9,21 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable
 from echat_eval.io.hashing import file_sha256
+from echat_eval.plugins import absent_members
+from echat_eval.ports import Annotator, BatchAnnotator, LanguageLimited
 from echat_eval.records import AudioRef
-from echat_eval.testing.finding import STOPPED, Finding, check_facts, fact, finding_from_error
+from echat_eval.testing.finding import Finding, fact, finding_from_error
+from echat_eval.testing.part_suite import Called, PartSuite
 from echat_eval.testing.requests import stereo_request, tone_request, tone_requests, truncated_audio
-from echat_eval.testing.timed_calls import TimedCalls
-
-if TYPE_CHECKING:
-    from echat_eval.ports import Annotator
 
 __all__ = ["check_annotator"]
-
-#: A tag that no annotator supports ("no linguistic content").
-_NO_LANGUAGE = "zxx"
 
 
 def check_annotator(
@@ -42,153 +37,71 @@ def check_annotator(
         seconds: time limit of a call; a slower call fails its check.
     """
     with tempfile.TemporaryDirectory(prefix="echat-eval-check-") as scratch:
-        suite = _AnnotatorSuite(annotator, Path(scratch), language, seconds)
-        try:
-            for finding in suite.run():
-                yield finding
-                if finding.final:
-                    message = "the other checks need an annotator that can be used"
-                    yield Finding(outcome="note", check=STOPPED, message=message)
-                    return
-                if suite.calls.hung:
-                    message = "a call still hangs; the other checks were skipped"
-                    yield Finding(outcome="note", check=STOPPED, message=message)
-                    return
-        finally:
-            suite.close()
+        yield from _AnnotatorSuite(annotator, Path(scratch), language, seconds).run()
 
 
-class _AnnotatorSuite:
-    """The checks of one annotator; the time of every call is limited."""
+class _AnnotatorSuite(PartSuite):
+    kind, ports = "annotator", (Annotator,)
+    results, inputs = "values", "recordings"
 
     def __init__(self, annotator: Any, folder: Path, language: str, seconds: float) -> None:
-        self.annotator, self.folder, self.language = annotator, folder, language
-        self.calls = TimedCalls(seconds)
+        super().__init__(annotator, seconds)
+        self.folder, self.language = folder, language
         self.audios = [request.audio for request in tone_requests(folder, language)]
 
-    def run(self) -> Iterator[Finding]:
-        yield from check_facts(self.annotator, replies=False)
+    def checks(self) -> Iterator[Finding]:
         yield from self._declarations()
-        yield from self._load()
+        yield from self.load()
         first, error = self._annotate(self.audios[0])
         if error is not None:
             yield replace(finding_from_error("first recording", error), final=True)
             return
-        yield Finding(outcome="pass", check="first recording", message=", ".join(sorted(first)))
-        yield from self._repeat(first)
+        yield fact("first recording", True, ", ".join(sorted(first)))
+        yield self.repeated("same recording again", self._annotate(self.audios[0]), first)
         yield from self._copy(first)
         yield from self._batch()
-        yield from self._parallel()
+        yield from self.parallel(self._values, self.audios)
         yield from self._unusual_audio()
         yield from self._truncated()
-        yield from self._other_language()
-        yield self._same_as(first, "recording after the other checks")
-        yield from self._reload(first)
+        yield self._again("recording after the other checks", first)
+        yield from self.reload(lambda: self._again("recording after closing and reloading", first))
 
-    def close(self) -> None:
-        """Close the annotator, unless a call still hangs in it."""
-        if not self.calls.hung and hasattr(self.annotator, "close"):
-            event_loop.call(self.annotator.close)
+    def _values(self, audio: AudioRef) -> dict[str, Any]:
+        return _checked(event_loop.call(self.part.annotate, audio, language=self.language))
 
-    def _annotate(self, audio: AudioRef, language: str | None = None) -> tuple[Any, BaseException | None]:
-        return self.calls.call(
-            lambda: _checked(
-                event_loop.call(self.annotator.annotate, audio, language=language or self.language)
-            )
-        )
+    def _annotate(self, audio: AudioRef) -> Called:
+        return self.calls.call(lambda: self._values(audio))
+
+    def _again(self, check: str, first: Mapping[str, Any]) -> Finding:
+        return self.same(check, self._annotate(self.audios[0]), first)
 
     def _declarations(self) -> Iterator[Finding]:
-        if hasattr(self.annotator, "languages"):
-            tags = self.annotator.languages
+        if isinstance(self.part, LanguageLimited):
+            tags: object = self.part.languages
             valid = isinstance(tags, tuple) and all(isinstance(tag, str) and tag for tag in tags)
             yield fact("languages", valid, f"{tags!r}" + ("" if valid else "; expected a tuple of tags"))
-        if hasattr(self.annotator, "annotate_batch"):
-            size = getattr(self.annotator, "batch_size", None)
-            valid = isinstance(size, int) and not isinstance(size, bool) and size >= 1
-            yield fact(
-                "batch size", valid, f"{size!r}" + ("" if valid else "; expected a whole number from 1")
-            )
-
-    def _load(self) -> Iterator[Finding]:
-        if hasattr(self.annotator, "load"):
-            _, error = self.calls.call(lambda: event_loop.call(self.annotator.load))
-            yield fact("load", True, "done") if error is None else finding_from_error("load", error)
-
-    def _same_as(self, expected: Mapping[str, Any], check: str, audio: AudioRef | None = None) -> Finding:
-        values, error = self._annotate(audio or self.audios[0])
-        if error is not None:
-            return finding_from_error(check, error)
-        return fact(check, values == expected, "same values" if values == expected else "other values")
-
-    def _repeat(self, first: Mapping[str, Any]) -> Iterator[Finding]:
-        finding = self._same_as(first, "same recording again")
-        if finding.message == "other values":
-            message = "other values: the annotator is not deterministic; set a seed"
-            finding = replace(finding, outcome="note", message=message)
-        yield finding
+        if isinstance(self.part, BatchAnnotator):
+            yield self.count("batch size", self.part.batch_size)
+        elif absent_members(self.part, BatchAnnotator) == ["batch_size"]:
+            yield fact("batch size", False, "is missing, so annotate_batch is never called")
 
     def _copy(self, first: Mapping[str, Any]) -> Iterator[Finding]:
         audio = self.audios[0]
         copy = self.folder / "copy" / "other-name.wav"
         copy.parent.mkdir()
         shutil.copyfile(audio.path, copy)
-        finding = self._same_as(first, "same bytes, other path", replace(audio, path=copy))
-        if finding.message == "other values":
-            message = "other values; they must depend on the bytes and the language only"
-            finding = replace(finding, message=message)
-        yield finding
+        called = self._annotate(replace(audio, path=copy))
+        hint = "; they must depend on the bytes and the language only"
+        yield self.same("same bytes, other path", called, first, hint=hint)
         unchanged = audio.path.is_file() and file_sha256(audio.path) == audio.sha256
         yield fact("file", unchanged, "unchanged" if unchanged else "was changed; the file is not yours")
 
     def _batch(self) -> Iterator[Finding]:
-        if not hasattr(self.annotator, "annotate_batch"):
-            return
-        batch, error = self.calls.call(
-            lambda: [
-                _checked(values)
-                for values in event_loop.call(
-                    self.annotator.annotate_batch, list(self.audios), language=self.language
-                )
-            ]
-        )
-        single, single_error = self.calls.call(lambda: self._one_by_one(self.audios))
-        if error is not None or single_error is not None:
-            yield finding_from_error("batch", error or single_error or RuntimeError("unknown"))
-        elif len(batch) != len(self.audios):
-            message = f"values of {len(batch)} recordings for {len(self.audios)}"
-            yield Finding(outcome="fail", check="batch", message=message)
-        elif batch == single:
-            yield Finding(outcome="pass", check="batch", message="same values as one by one, in order")
-        elif sorted(map(str, batch)) == sorted(map(str, single)):
-            yield Finding(outcome="fail", check="batch", message="the right values in the wrong order")
-        else:
-            yield Finding(outcome="note", check="batch", message="values differ from those one by one")
-
-    def _one_by_one(self, audios: Sequence[AudioRef]) -> list[dict[str, Any]]:
-        return [
-            _checked(event_loop.call(self.annotator.annotate, audio, language=self.language))
-            for audio in audios
-        ]
-
-    def _parallel(self) -> Iterator[Finding]:
-        limit = getattr(self.annotator, "calls_at_once", 1)
-        if not isinstance(limit, int) or limit <= 1:
-            return
-        check = f"{min(limit, 4)} calls at once"
-
-        def run_all() -> list[dict[str, Any]]:
-            with ThreadPoolExecutor(max_workers=min(limit, 4)) as pool:
-                return list(
-                    pool.map(lambda audio: self._one_by_one([audio])[0], [*self.audios, *self.audios])
-                )
-
-        values, error = self.calls.call(run_all)
-        if error is not None:
-            yield finding_from_error(check, error)
-        else:
-            same = values[: len(self.audios)] == values[len(self.audios) :]
-            message = "same values of the same recordings" if same else "other values: calls are mixed up"
-            yield fact(check, same, message)
+        if isinstance(self.part, BatchAnnotator):
+            batch = self.call(self.part.annotate_batch, list(self.audios), language=self.language)
+            checked = batch if batch[1] is not None else self.calls.call(lambda: _all_checked(batch[0]))
+            single = self.calls.call(lambda: [self._values(audio) for audio in self.audios])
+            yield self.batch(checked, single, len(self.audios))
 
     def _unusual_audio(self) -> Iterator[Finding]:
         checks: tuple[tuple[str, Callable[[], AudioRef]], ...] = (
@@ -218,24 +131,9 @@ class _AnnotatorSuite:
         else:
             yield fact("truncated file", True, f"raised {type(error).__name__}")
 
-    def _other_language(self) -> Iterator[Finding]:
-        if not hasattr(self.annotator, "languages"):
-            return
-        _, error = self._annotate(self.audios[0], _NO_LANGUAGE)
-        refused = isinstance(error, NotApplicable)
-        got = "values" if error is None else type(error).__name__
-        message = "refused (NotApplicable)" if refused else f"{got} instead of NotApplicable"
-        yield fact("language that it does not support", refused, message)
 
-    def _reload(self, first: Mapping[str, Any]) -> Iterator[Finding]:
-        if not hasattr(self.annotator, "close"):
-            return
-        _, error = self.calls.call(lambda: event_loop.call(self.annotator.close))
-        if error is not None:
-            yield finding_from_error("closing", error)
-            return
-        yield from self._load()
-        yield self._same_as(first, "recording after closing and reloading")
+def _all_checked(batch: Sequence[object]) -> list[dict[str, Any]]:
+    return [_checked(values) for values in batch]
 
 
 def _checked(values: Any) -> dict[str, Any]:

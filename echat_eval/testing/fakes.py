@@ -5,16 +5,13 @@ They answer as the test prescribes, record what they receive, and can be slow, c
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import UsageError
 from echat_eval.records import AudioRef, Metric, Reply, Request, Sample, Score
+from echat_eval.testing.scripted_part import Delay, ScriptedPart
 
 if TYPE_CHECKING:
     from echat_eval.ports import Case
@@ -26,80 +23,9 @@ Answer = Reply | str | BaseException
 #: A fixed answer, answers in the order of the calls, answers by request id, or a function, which may be a
 #: coroutine function and may return anything.
 Answers = Answer | Sequence[Answer] | Mapping[str, Answer] | Callable[[Request], Any]
-#: Seconds that a call takes, also as a function of the request, the recording or the cases.
-Delay = float | Callable[[Any], float]
 
 
-class _ScriptedPart:
-    """Identity, delays, failures and records of calls, which all scripted parts share.
-
-    Attributes:
-        calls_at_once: maximum number of concurrent calls.
-        fingerprint_value, settings_value: returned by `fingerprint` and `settings`; a test may replace them.
-        call_sizes: number of items of each call; 1 for a single call.
-        max_busy: the most calls that were in progress at once.
-        loads, closes: number of calls of `load` and `close`.
-        events: "load NAME", "respond NAME", "annotate NAME", "score NAME" and "close NAME", in order; parts
-            with the same list share one order.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        settings: Mapping[str, Any] | None,
-        calls_at_once: int,
-        seconds: Delay,
-        failures: Sequence[BaseException],
-        events: list[str] | None,
-    ) -> None:
-        self.name = name
-        self.calls_at_once = calls_at_once
-        self.settings_value: Mapping[str, Any] = dict(settings or {})
-        self.call_sizes: list[int] = []
-        self.max_busy = self.loads = self.closes = 0
-        self.events: list[str] = [] if events is None else events
-        self._seconds = seconds
-        self._failures = list(failures)
-        self._busy = 0
-        self._lock = threading.Lock()
-
-    def load(self) -> Any:
-        """Count the call."""
-        self.loads += 1
-        self.events.append(f"load {self.name}")
-
-    def close(self) -> Any:
-        """Count the call."""
-        self.closes += 1
-        self.events.append(f"close {self.name}")
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the settings that the test gave."""
-        return self.settings_value
-
-    def _delay(self, item: Any) -> float:
-        return self._seconds(item) if callable(self._seconds) else self._seconds
-
-    @contextmanager
-    def _recorded(self, record: list[Any], items: Sequence[Any]) -> Iterator[None]:
-        """Record a call while it is in progress, and raise the failure that the script has for it."""
-        with self._lock:
-            self.call_sizes.append(len(items))
-            record.extend(items)
-            self._busy += 1
-            self.max_busy = max(self.max_busy, self._busy)
-            failure = self._failures.pop(0) if self._failures else None
-        try:
-            if failure is not None:
-                raise failure
-            yield
-        finally:
-            with self._lock:
-                self._busy -= 1
-
-
-class ScriptedSystem(_ScriptedPart):
+class ScriptedSystem(ScriptedPart):
     """A system with prescribed replies.
 
     Args:
@@ -119,6 +45,8 @@ class ScriptedSystem(_ScriptedPart):
 
     A list that is used up and a request id without an answer raise UsageError, which stops the run.
     """
+
+    verb, results, item = "respond", "answers", "request"
 
     role: Literal["floor", "ceiling"]
     batch_size: int
@@ -142,6 +70,7 @@ class ScriptedSystem(_ScriptedPart):
     ) -> None:
         super().__init__(
             name,
+            fingerprint=fingerprint,
             settings=settings,
             calls_at_once=calls_at_once,
             seconds=seconds,
@@ -150,35 +79,25 @@ class ScriptedSystem(_ScriptedPart):
         )
         self.answers = answers
         self.requests: list[Request] = []
-        self.fingerprint_value = fingerprint
-        self._position = 0
         if role is not None:
             self.role = role
         if asynchronous or inspect.iscoroutinefunction(answers):
             self.respond = self._respond_async  # type: ignore[method-assign]
         if batch_size is not None:
-            self.batch_size = batch_size
-            if not hasattr(type(self), "respond_batch"):
-                self.respond_batch = self._respond_batch
+            self._offer(batch_size=batch_size, respond_batch=self._respond_batch)
 
     def respond(self, request: Request) -> Any:
         """Return the reply that the script has for a request, or raise its error."""
-        with self._recorded(self.requests, [request]):
-            time.sleep(self._delay(request))
-            self.events.append(f"respond {self.name}")
+        with self._called(self.requests, [request]):
             return self._answer(request)
 
     async def _respond_async(self, request: Request) -> Any:
-        with self._recorded(self.requests, [request]):
-            await asyncio.sleep(self._delay(request))
-            self.events.append(f"respond {self.name}")
+        async with self._called_async(self.requests, [request]):
             answer = self._answer(request)
             return _reply_of(await answer) if inspect.isawaitable(answer) else answer
 
     def _respond_batch(self, requests: Sequence[Request]) -> list[Any]:
-        with self._recorded(self.requests, requests):
-            time.sleep(max((self._delay(request) for request in requests), default=0.0))
-            self.events.append(f"respond {self.name}")
+        with self._called(self.requests, requests):
             return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Any:
@@ -191,15 +110,7 @@ class ScriptedSystem(_ScriptedPart):
             return _reply_of(answers[request.id])
         if isinstance(answers, Reply | str | BaseException):
             return _reply_of(answers)
-        with self._lock:
-            position, self._position = self._position, self._position + 1
-        if position >= len(answers):
-            raise UsageError(f"{self.name} has {len(answers)} answers and received another request")
-        return _reply_of(answers[position])
-
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint that the test gave."""
-        return self.fingerprint_value
+        return _reply_of(self._in_order(answers))
 
 
 def _reply_of(answer: Any) -> Any:
@@ -208,7 +119,7 @@ def _reply_of(answer: Any) -> Any:
     return Reply(text=answer) if isinstance(answer, str) else answer
 
 
-class ScriptedOracle(_ScriptedPart):
+class ScriptedOracle(ScriptedPart):
     """A reference system whose replies are a function of the whole sample.
 
     Args:
@@ -219,6 +130,8 @@ class ScriptedOracle(_ScriptedPart):
         samples: the samples received, in order.
     """
 
+    verb, results, item = "respond", "answers", "sample"
+
     def __init__(
         self,
         answer: Callable[[Sample], Any],
@@ -228,30 +141,18 @@ class ScriptedOracle(_ScriptedPart):
         fingerprint: str | None = "scripted-1",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            name,
-            settings=settings,
-            calls_at_once=1,
-            seconds=0.0,
-            failures=(),
-            events=None,
-        )
+        super().__init__(name, fingerprint=fingerprint, settings=settings)
         self.answer = answer
         self.role: Literal["floor", "ceiling"] = role
         self.samples: list[Sample] = []
-        self.fingerprint_value = fingerprint
 
     def respond_to(self, sample: Sample) -> Any:
         """Return the reply that the script has for a sample."""
-        with self._recorded(self.samples, [sample]):
+        with self._called(self.samples, [sample]):
             return _reply_of(self.answer(sample))
 
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint that the test gave."""
-        return self.fingerprint_value
 
-
-class ScriptedAnnotator(_ScriptedPart):
+class ScriptedAnnotator(ScriptedPart):
     """An annotator with prescribed values.
 
     Args:
@@ -267,6 +168,8 @@ class ScriptedAnnotator(_ScriptedPart):
     Attributes:
         audios: the recordings received, in order.
     """
+
+    verb, results, item = "annotate", "values", "recording"
 
     languages: tuple[str, ...]
     batch_size: int
@@ -292,6 +195,7 @@ class ScriptedAnnotator(_ScriptedPart):
     ) -> None:
         super().__init__(
             name,
+            fingerprint=fingerprint,
             settings=settings,
             calls_at_once=calls_at_once,
             seconds=seconds,
@@ -301,26 +205,18 @@ class ScriptedAnnotator(_ScriptedPart):
         self.version = version
         self.values = values
         self.audios: list[AudioRef] = []
-        self.fingerprint_value = fingerprint
-        self._position = 0
         if languages is not None:
             self.languages = languages
         if batch_size is not None:
-            self.batch_size = batch_size
-            if not hasattr(type(self), "annotate_batch"):
-                self.annotate_batch = self._annotate_batch
+            self._offer(batch_size=batch_size, annotate_batch=self._annotate_batch)
 
     def annotate(self, audio: AudioRef, *, language: str) -> Any:
         """Return the values that the script has for a recording, or raise its error."""
-        with self._recorded(self.audios, [audio]):
-            time.sleep(self._delay(audio))
-            self.events.append(f"annotate {self.name}")
+        with self._called(self.audios, [audio]):
             return self._values(audio, language)
 
     def _annotate_batch(self, audios: Sequence[AudioRef], *, language: str) -> list[Any]:
-        with self._recorded(self.audios, audios):
-            time.sleep(max((self._delay(audio) for audio in audios), default=0.0))
-            self.events.append(f"annotate {self.name}")
+        with self._called(self.audios, audios):
             return [self._values(audio, language) for audio in audios]
 
     def _values(self, audio: AudioRef, language: str) -> Any:
@@ -328,21 +224,13 @@ class ScriptedAnnotator(_ScriptedPart):
         if callable(values):
             values = values(audio, language)
         elif isinstance(values, Sequence):
-            with self._lock:
-                position, self._position = self._position, self._position + 1
-            if position >= len(values):
-                raise UsageError(f"{self.name} has {len(values)} values and received another recording")
-            values = values[position]
+            values = self._in_order(values)
         if isinstance(values, BaseException):
             raise values
         return values
 
-    def fingerprint(self) -> str:
-        """Return the fingerprint that the test gave."""
-        return self.fingerprint_value
 
-
-class ScriptedScorer(_ScriptedPart):
+class ScriptedScorer(ScriptedPart):
     """A scorer with prescribed values.
 
     A case without a reply gets the state of its response; a failed one the worst value.
@@ -363,6 +251,8 @@ class ScriptedScorer(_ScriptedPart):
     Attributes:
         cases: the cases received, in order.
     """
+
+    verb, results, item = "score", "scores", "case"
 
     families: tuple[Literal["dialogue", "understanding"], ...]
 
@@ -387,6 +277,7 @@ class ScriptedScorer(_ScriptedPart):
     ) -> None:
         super().__init__(
             name,
+            fingerprint=fingerprint,
             settings=settings,
             calls_at_once=calls_at_once,
             seconds=seconds,
@@ -399,7 +290,6 @@ class ScriptedScorer(_ScriptedPart):
         self.needs = needs
         self.scope: Literal["sample", "contrast group"] = scope
         self.cases: list[Case] = []
-        self.fingerprint_value = fingerprint
         self._scores_all = scores_all
         if families is not None:
             self.families = families
@@ -408,15 +298,11 @@ class ScriptedScorer(_ScriptedPart):
 
     def score(self, cases: Sequence[Case]) -> Any:
         """Return the scores of the cases of one scope."""
-        with self._recorded(self.cases, cases):
-            time.sleep(self._delay(cases))
-            self.events.append(f"score {self.name}")
+        with self._called(self.cases, cases, delay_of=cases):
             return [score for case in cases for score in self._scores(case)]
 
     async def _score_async(self, cases: Sequence[Case]) -> Any:
-        with self._recorded(self.cases, cases):
-            await asyncio.sleep(self._delay(cases))
-            self.events.append(f"score {self.name}")
+        async with self._called_async(self.cases, cases, delay_of=cases):
             return [score for case in cases for score in self._scores(case)]
 
     def _scores(self, case: Case) -> Sequence[Score]:
@@ -429,10 +315,6 @@ class ScriptedScorer(_ScriptedPart):
         if isinstance(value, Sequence):
             return value
         return [case.score(self.metrics[0], "value", value=value)]
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint that the test gave."""
-        return self.fingerprint_value
 
 
 def _percentage(name: str) -> Metric:

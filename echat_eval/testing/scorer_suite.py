@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echat_eval.concurrency import event_loop
-from echat_eval.ports import Case
+from echat_eval.ports import Case, Scorer, families_of
 from echat_eval.records import STATES, Annotation, AudioRef, Metric, Reply, Response, Sample, Score, State
 from echat_eval.store.serialize import json_of_evidence
-from echat_eval.testing.finding import STOPPED, Finding, check_facts, fact, finding_from_error
-from echat_eval.testing.timed_calls import TimedCalls
-
-if TYPE_CHECKING:
-    from echat_eval.ports import Scorer
+from echat_eval.testing.finding import Finding, fact, finding_from_error
+from echat_eval.testing.part_suite import Called, PartSuite
 
 __all__ = ["check_scorer", "scorer_cases"]
 
@@ -92,75 +89,56 @@ def check_scorer(scorer: Scorer, *, seconds: float = 120.0) -> Iterator[Finding]
         scorer: a scorer; it is closed at the end.
         seconds: time limit of a call; a slower call fails its check.
     """
-    suite = _ScorerSuite(scorer, seconds)
-    try:
-        for finding in suite.run():
-            yield finding
-            if finding.final:
-                message = "the other checks need a scorer that can be used"
-                yield Finding(outcome="note", check=STOPPED, message=message)
-                return
-            if suite.calls.hung:
-                message = "a call still hangs; the other checks were skipped"
-                yield Finding(outcome="note", check=STOPPED, message=message)
-                return
-    finally:
-        suite.close()
+    yield from _ScorerSuite(scorer, seconds).run()
 
 
-class _ScorerSuite:
-    """The checks of one scorer; the time of every call is limited."""
+class _ScorerSuite(PartSuite):
+    kind, ports = "scorer", (Scorer,)
+    results, inputs = "scores", "cases"
 
-    def __init__(self, scorer: Any, seconds: float) -> None:
-        self.scorer = scorer
-        self.calls = TimedCalls(seconds)
-
-    def run(self) -> Iterator[Finding]:
-        yield from check_facts(self.scorer, replies=False)
+    def checks(self) -> Iterator[Finding]:
         yield from self._declarations()
-        if hasattr(self.scorer, "load"):
-            _, error = self.calls.call(lambda: event_loop.call(self.scorer.load))
-            yield fact("load", True, "done") if error is None else finding_from_error("load", error)
-        asks = None if "dialogue" in getattr(self.scorer, "families", ("dialogue",)) else "emotion"
-        cases = scorer_cases(self.scorer.needs, asks=asks)
+        yield from self.load()
+        asks = None if "dialogue" in families_of(self.part) else "emotion"
+        cases = scorer_cases(self.part.needs, asks=asks)
         scores, error = self._score(cases)
         if error is not None:
             yield replace(finding_from_error("first cases", error), final=True)
             return
         yield from self._rows(scores, cases)
-        yield self._same("same cases again", scores, cases, outcome="note")
-        yield self._same("cases in another order", scores, cases[::-1])
-        if self.scorer.scope == "sample":
-            yield from self._alone(scores, cases)
+        expected = _by_row(scores)
+        yield self.repeated("same cases again", self._by_row(cases), expected)
+        yield self.same("cases in another order", self._by_row(cases[::-1]), expected)
+        if self.part.scope == "sample":
+            yield self._together(expected, cases)
         for state in STATES[1:]:
-            yield from self._without_reply(scorer_cases(self.scorer.needs, asks=asks, state=state), state)
+            yield from self._without_reply(scorer_cases(self.part.needs, asks=asks, state=state), state)
         yield from self._without_annotations(scorer_cases(asks=asks))
 
-    def close(self) -> None:
-        """Close the scorer, unless a call still hangs in it."""
-        if not self.calls.hung and hasattr(self.scorer, "close"):
-            event_loop.call(self.scorer.close)
-
-    def _score(self, cases: Sequence[Case]) -> tuple[Any, BaseException | None]:
+    def _score(self, cases: Sequence[Case]) -> Called:
         def score() -> list[Score]:
             scores: list[Score] = []
-            scopes = [cases] if self.scorer.scope == "contrast group" else [[case] for case in cases]
+            scopes = [cases] if self.part.scope == "contrast group" else [[case] for case in cases]
             for scope in scopes:
-                scores.extend(event_loop.call(self.scorer.score, scope))
+                scores.extend(event_loop.call(self.part.score, scope))
             return scores
 
         return self.calls.call(score)
 
+    def _by_row(self, cases: Sequence[Case]) -> Called:
+        scores, error = self._score(cases)
+        return (None, error) if error is not None else (_by_row(scores), None)
+
     # -- checks -------------------------------------------------------------------
 
     def _declarations(self) -> Iterator[Finding]:
-        metrics = self.scorer.metrics
+        metrics = self.part.metrics
         problem = _metrics_problem(metrics)
         names = ", ".join(metric.name for metric in metrics) if problem is None else problem
         yield Finding(
             outcome="fail" if problem else "pass", check="metrics", message=names, final=problem is not None
         )
-        needs = self.scorer.needs
+        needs = self.part.needs
         valid = isinstance(needs, tuple) and all(isinstance(name, str) for name in needs)
         yield Finding(
             outcome="pass" if valid else "fail",
@@ -168,18 +146,18 @@ class _ScorerSuite:
             message=f"{needs!r}" + ("" if valid else "; expected a tuple of names"),
             final=not valid,
         )
-        scope = self.scorer.scope
+        scope = self.part.scope
         valid = scope in ("sample", "contrast group")
         message = f"{scope!r}" + ("" if valid else "; expected 'sample' or 'contrast group'")
         yield Finding(outcome="pass" if valid else "fail", check="scope", message=message, final=not valid)
-        families = getattr(self.scorer, "families", ("dialogue",))
+        families = families_of(self.part)
         valid = bool(families) and set(families) <= {"dialogue", "understanding"}
         message = f"{families!r}" + ("" if valid else "; expected 'dialogue', 'understanding' or both")
         yield Finding(outcome="pass" if valid else "fail", check="families", message=message, final=not valid)
 
     def _rows(self, scores: Any, cases: Sequence[Case]) -> Iterator[Finding]:
-        problem = _rows_problem(scores, cases, self.scorer.metrics)
-        message = problem or f"one for each of {len(cases)} cases and {len(self.scorer.metrics)} metrics"
+        problem = _rows_problem(scores, cases, self.part.metrics)
+        message = problem or f"one for each of {len(cases)} cases and {len(self.part.metrics)} metrics"
         yield Finding(
             outcome="fail" if problem else "pass", check="rows", message=message, final=problem is not None
         )
@@ -187,7 +165,7 @@ class _ScorerSuite:
         yield fact("values", problem is None, problem or "in range, with a reason where there is none")
 
     def _value_problem(self, score: Score) -> str | None:
-        metric = next(metric for metric in self.scorer.metrics if metric.name == score.metric)
+        metric = next(metric for metric in self.part.metrics if metric.name == score.metric)
         if score.state not in STATES:
             return f"{score.metric}: state {score.state!r}"
         if score.state == "value":
@@ -212,28 +190,11 @@ class _ScorerSuite:
             return f"{score.metric}: the evidence is not plain JSON: {error}"
         return None
 
-    def _same(
-        self, check: str, scores: Sequence[Score], cases: Sequence[Case], outcome: str = "fail"
-    ) -> Finding:
-        again, error = self._score(cases)
-        if error is not None:
-            return finding_from_error(check, error)
-        if _by_row(again) == _by_row(scores):
-            return fact(check, True, "same scores")
-        message = "other scores"
-        if outcome == "note":
-            message += ": the scorer is not deterministic; set a seed"
-        return replace(fact(check, False, message), outcome="note" if outcome == "note" else "fail")
-
-    def _alone(self, scores: Sequence[Score], cases: Sequence[Case]) -> Iterator[Finding]:
-        check = "cases together"
-        together, error = self.calls.call(lambda: list(event_loop.call(self.scorer.score, list(cases))))
-        if error is not None:
-            yield finding_from_error(check, error)
-            return
-        same = _by_row(together) == _by_row(scores)
-        message = "other scores than alone; a score that depends on other cases needs scope 'contrast group'"
-        yield fact(check, same, "same scores as alone" if same else message)
+    def _together(self, expected: object, cases: Sequence[Case]) -> Finding:
+        scores, error = self.call(self.part.score, list(cases))
+        hint = " than alone; a score that depends on other cases needs scope 'contrast group'"
+        called = (None, error) if error is not None else (_by_row(scores), None)
+        return self.same("cases together", called, expected, hint=hint)
 
     def _without_reply(self, cases: Sequence[Case], state: State) -> Iterator[Finding]:
         check = f"response that is {state}"
@@ -241,7 +202,7 @@ class _ScorerSuite:
         if error is not None:
             yield finding_from_error(check, error)
             return
-        if problem := _rows_problem(scores, cases, self.scorer.metrics):
+        if problem := _rows_problem(scores, cases, self.part.metrics):
             yield Finding(outcome="fail", check=check, message=problem)
             return
         allowed = {
@@ -257,7 +218,7 @@ class _ScorerSuite:
         yield fact(check, problem is None, problem or ", ".join(states))
 
     def _without_annotations(self, cases: Sequence[Case]) -> Iterator[Finding]:
-        if not self.scorer.needs:
+        if not self.part.needs:
             return
         check = "reply without annotations"
         scores, error = self._score(cases)
@@ -312,6 +273,6 @@ def _by_row(scores: Sequence[Score]) -> dict[tuple[str, str], str]:
 
 def _plain(value: Any) -> Any:
     """Return mappings as dictionaries, so that read-only ones count as JSON."""
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -28,7 +28,7 @@ from echat_eval.errors import (
 from echat_eval.io.audio import read_mono, write_wav
 from echat_eval.io.bundled_models import ASSETS, asset_file
 from echat_eval.io.hashing import file_sha256
-from echat_eval.ports import Annotator, Scorer, System
+from echat_eval.ports import Annotator, Scorer, System, language_fault
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.scorers import SCORERS
 from echat_eval.scorers.cue_contrast import CueContrast
@@ -128,8 +128,8 @@ def test_whisper_transcribes_silence_as_empty_text(whisper: Whisper, folder: Pat
 
 def test_whisper_refuses_other_languages_and_bad_files(tmp_path: Path) -> None:
     missing = AudioRef(path=tmp_path / "x.wav", sha256="0" * 64, seconds=1.0)
-    with pytest.raises(NotApplicable, match="does not transcribe 'zh'"):
-        Whisper().annotate(missing, language="zh")
+    assert language_fault(Whisper(), "zh") == "'whisper' is set to en, not 'zh'"
+    assert language_fault(Whisper(), "en") is None
     with pytest.raises(BadData, match="no such file"):
         Whisper().annotate(missing, language="en")
     assert Whisper(model="large-v3").languages == ("en", "zh")

@@ -11,6 +11,7 @@ import soundfile as sf
 from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import audio_ref
 from echat_eval.labels import LABELS, UNKNOWN
+from echat_eval.ports import language_fault
 from echat_eval.records import AudioRef
 from tests.support import tiny_models
 
@@ -121,8 +122,7 @@ def test_sensevoice_tags_and_paraformer_words(folder: Path, funasr: None, clips:
     assert sense.annotate(clips[0], language="en") == values
     words = FunASR(model=str(tiny_models.paraformer(folder / "paraformer")))
     assert isinstance(words.annotate(clips[0], language="zh")["hypothesis"], str)
-    with pytest.raises(NotApplicable, match="'en'"):
-        words.annotate(clips[0], language="en")
+    assert language_fault(words, "en") == "'funasr' is set to zh, not 'en'"
     with pytest.raises(NotApplicable, match=r"0\.020 s"):
         words.annotate(clip(folder / "short.wav", 99, 0.02), language="zh")
     alone = [sense.annotate(c, language="en") for c in clips]
@@ -222,8 +222,7 @@ def test_ctc_model_transcribes(folder: Path, clips: list[AudioRef]) -> None:
     values = annotator.annotate(clips[0], language="en")
     assert isinstance(values["hypothesis"], str)
     assert values == annotator.annotate(clips[0], language="en")
-    with pytest.raises(NotApplicable):
-        annotator.annotate(clips[0], language="zh")
+    assert language_fault(annotator, "zh") is not None
     assert annotator.settings()["licence"] == "not stated"
 
 
@@ -240,8 +239,7 @@ def test_whisper_transcribes_single_clips_batches_and_long_clips(folder: Path, c
     assert [annotator.annotate(c, language="zh")["hypothesis"] for c in clips[:9]] != [
         v["hypothesis"] for v in alone[:9]
     ]
-    with pytest.raises(NotApplicable):
-        annotator.annotate(clips[0], language="de")
+    assert language_fault(annotator, "de") is not None
     long = clip(folder / "long.wav", 7, 4.5)  # the model's window is 2 s
     from echat_eval.annotators.local_model import mono_of
     from echat_eval.annotators.transformers_asr import windows

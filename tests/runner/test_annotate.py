@@ -48,6 +48,22 @@ def test_one_bad_recording_leaves_only_its_row_missing(tmp_path: Path, tones: Pa
     assert found[sample.id][0] == "missing"
 
 
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_an_annotator_is_not_called_for_languages_that_it_does_not_state(
+    tmp_path: Path, tones: Path, batch_size: int | None
+) -> None:
+    chinese = ScriptedAnnotator({"a": 1}, "chinese", languages=("zh",), batch_size=batch_size)
+    folder = evaluated(tmp_path / "run", tones, Echo(), annotators=[chinese])
+    rows = folder.annotations().values()
+    assert {(row.state, row.reason) for row in rows} == {
+        ("not applicable", "'chinese' is set to zh, not 'en'")
+    }
+    assert not chinese.audios
+    both = ScriptedAnnotator({"a": 1}, "chinese", languages=("zh", "en"), settings={"more": True})
+    folder = evaluated(tmp_path / "run", tones, Echo(), annotators=[both])
+    assert {row.state for row in folder.annotations().values()} == {"value"}
+
+
 @pytest.mark.assets
 def test_dnsmos_rates_noise_lower(tmp_path: Path) -> None:
     import soundfile as sf

@@ -131,7 +131,7 @@ def test_a_metric_without_a_scorer_is_removed_with_its_rows(tones: Path, tmp_pat
 def words_scorer(scope: Literal["sample", "contrast group"] = "sample", **more: Any) -> ScriptedScorer:
     """Return a scorer that counts the letters of a reply."""
     return ScriptedScorer(
-        lambda case: float(len(case.response.reply.text)) if case.response.reply else 0.0,
+        lambda case: float(len((case.response.reply and case.response.reply.text) or "")),
         "words",
         scope=scope,
         **more,

@@ -69,7 +69,7 @@ def test_every_fact_changes_the_key_of_a_score(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", sorted(UNSEEN - {"task", "reply"}))
 def test_no_other_field_changes_the_key_of_a_score(name: str) -> None:
     before = case("a", "hello", "Oh.")
-    value = {"tries": 3, "cached": True}.get(name, "other")
+    value: Any = {"tries": 3, "cached": True}.get(name, "other")
     after = replace(before, response=replace(before.response, **{name: value}))
     assert key_of(before) == key_of(after)
 

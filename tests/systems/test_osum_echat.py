@@ -83,7 +83,8 @@ def test_the_fingerprint_depends_on_weights_and_tokenizer(system: OsumEChat, tmp
 
 
 class Speaker:
-    fingerprint = "tone"
+    def __init__(self) -> None:
+        self.fingerprint, self.notes = "tone", list[str]()
 
     def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> Any:
         assert len(tokens) == len(seeds)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli import command_line
-from echat_eval.errors import NotApplicable, SystemFailure
+from echat_eval.errors import BadData, NotApplicable, SystemFailure
 from echat_eval.records import Reply, Request
 from echat_eval.systems import build_system
 from echat_eval.testing import ScriptedSystem, check_system
@@ -102,7 +102,7 @@ COUNTER = iter(range(10_000))
             changed(respond_batch=lambda s, rs: [s.respond(rs[0])]),
             "batch",
             "fail",
-            "1 replies to 3 requests",
+            "replies of 1 requests for 3",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -111,6 +111,39 @@ def test_fault_is_found(system: Any, check: str, outcome: str, message: str) -> 
     findings = findings_of(system)
     assert findings[check][0] == outcome
     assert message in findings[check][1]
+
+
+def test_object_that_is_no_system_is_reported_once() -> None:
+    findings = findings_of(object())
+    assert list(findings) == ["members", "stopped"]
+    assert "got object without" in findings["members"][1]
+    findings = findings_of(Correct)
+    assert findings["members"] == ("fail", "system: got the class Correct; expected an object: Correct()")
+
+
+def test_coroutine_functions_are_awaited() -> None:
+    class Asynchronous(Correct):
+        loaded = False
+
+        async def load(self) -> None:
+            self.loaded = True
+
+        def reply(self, request: Request) -> Any:
+            assert self.loaded
+            return super().reply(request)
+
+    assert {outcome for outcome, _ in findings_of(Asynchronous()).values()} == {"pass"}
+
+
+def test_bad_data_is_the_fault_of_one_request() -> None:
+    def reply(system: Any, request: Request) -> Any:
+        if request.audio.seconds > 30:
+            raise BadData("too long")
+        return Correct.reply(system, request)
+
+    findings = findings_of(changed(reply=reply))
+    assert findings["60 s of audio"] == ("fail", "BadData: too long")
+    assert findings["request after the other checks"][0] == "pass"
 
 
 def test_system_that_stays_broken_after_long_audio_is_found() -> None:

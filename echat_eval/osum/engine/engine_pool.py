@@ -173,7 +173,7 @@ class EngineWorker:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return events to report to the user."""
-        return (*self.engine.notes, *getattr(self.speaker, "notes", ()))
+        return (*self.engine.notes, *(self.speaker.notes if self.speaker is not None else ()))
 
 
 def codec_ids(reply: OsumReply) -> tuple[int, ...]:

@@ -15,7 +15,15 @@ __all__ = ["OsumReply", "Token2Wav"]
 
 
 class Token2Wav(Protocol):
-    """Turns speech tokens into sound."""
+    """Turns speech tokens into sound.
+
+    Attributes:
+        fingerprint: hash of everything that determines the sound.
+        notes: events to report to the user, such as a full memory.
+    """
+
+    fingerprint: str
+    notes: list[str]
 
     def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
         """Return one waveform per list of codec ids (0..4095, 25 per second); None for an empty list."""

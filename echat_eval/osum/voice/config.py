@@ -189,7 +189,7 @@ def voice_config_from_json(text: str) -> VoiceConfig:
     kinds: dict[str, type] = {"flow": FlowConfig, "hift": HiftConfig}
     try:
         values = loads(text)
-        parts = {name: sizes_from(kind, values.pop(name)) for name, kind in kinds.items()}
+        parts: dict[str, object] = {name: sizes_from(kind, values.pop(name)) for name, kind in kinds.items()}
         return sizes_from(VoiceConfig, {**values, **parts})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise BadData(f"not the sizes of a token2wav: {error}; expected flow and hift") from error
