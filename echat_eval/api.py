@@ -90,6 +90,7 @@ def evaluate(
     controls: int = 0,
     out: str | Path = "runs/latest",
     tries: int = 3,
+    retry_failed: bool = False,
     overlap: bool = True,
     cache: bool = True,
     prices: str | Path | None = None,
@@ -117,6 +118,7 @@ def evaluate(
         controls: number of replies that the judge grades again with wrong labels.
         out: run folder to write or to continue; it also gets leaderboard.md, .csv and .png.
         tries: maximum calls per row; after that it counts as failed or missing.
+        retry_failed: ask again for replies that failed; missing ones are asked again anyway.
         overlap: annotate and score while the system replies; False to measure its speed.
         cache: read and write the cache that runs share.
         prices: price table to use instead of baselines/prices.yaml.
@@ -154,6 +156,7 @@ def evaluate(
         max_cost=max_cost,
         executor=executor,
         note=display.note,
+        retry_failed=retry_failed,
     ) as plan:
         return _carried_out(plan, display)
 
@@ -215,6 +218,7 @@ def estimate(
     controls: int = 0,
     out: str | Path = "runs/latest",
     tries: int = 3,
+    retry_failed: bool = False,
     cache: bool = True,
     prices: str | Path | None = None,
     progress: Progress | None = None,
@@ -251,6 +255,7 @@ def estimate(
         max_cost=None,
         executor=None,
         note=display.note,
+        retry_failed=retry_failed,
     ) as plan:
         return plan.expected_cost()
 

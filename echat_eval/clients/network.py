@@ -8,7 +8,10 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import (
+    getproxies_environment,
+    proxy_bypass_environment,  # type: ignore[attr-defined]
+)
 
 from echat_eval.clients.keys import remember_secrets_of
 from echat_eval.errors import UsageError

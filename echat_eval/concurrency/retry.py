@@ -17,6 +17,7 @@ from echat_eval.concurrency.limiter import measure_queue_time
 from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import (
     BadData,
+    JudgeFailure,
     NotApplicable,
     ServerRefusal,
     SystemFailure,
@@ -57,11 +58,13 @@ class RetryPolicy:
         tries: maximum number of calls per row.
         first_wait: seconds before the second try; doubled for each further try, with jitter.
         longest_wait: maximum of seconds, even if a server asks for more.
+        failed_again: call again for rows that failed in an earlier command.
     """
 
     tries: int = 3
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    failed_again: bool = False
 
     def wait(self, tried: int, retry_after: float | None) -> float:
         """Return the seconds to wait after `tried` tries."""
@@ -143,7 +146,8 @@ async def call_with_retries(
     """Call until a try succeeds or the retry policy is exhausted.
 
     The row is "failed" if every try of a system ends in the same error. It is "missing" if the tries end
-    differently, if the network, this process or this machine is at fault, or if an instrument fails.
+    differently, if the network, this process or this machine is at fault, or if an instrument fails. Time
+    passes between two tries only if that can change the outcome.
 
     Args:
         blame: the party that `call` runs.
@@ -172,7 +176,8 @@ async def call_with_retries(
             return CallResult(state="value", value=done.value, tries=tried, seconds=done.seconds)
         if isinstance(errors[-1], Withheld):
             break
-        if tried < retry_policy.tries or (tried == 1 and _needs_second_look(errors[0])):
+        again = tried < retry_policy.tries or (tried == 1 and _needs_second_look(errors[0]))
+        if again and _is_external(errors[-1]) and not isinstance(errors[-1], JudgeFailure):
             await sleep(retry_policy.wait(tried, _retry_after(errors[-1])))
     return CallResult(state=_state_of(errors, blame), reason=_summary(errors), tries=len(errors))
 
@@ -196,12 +201,14 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def _state_of(errors: list[BaseException], blame: str) -> State:
-    external = any(
-        isinstance(error, Unavailable | ServerRefusal | ConnectionError | TimeoutError) or is_own_fault(error)
-        for error in errors
-    )
     same = len(_distinct_reasons(errors)) == 1
-    return "failed" if blame == "system" and same and not external else "missing"
+    return "failed" if blame == "system" and same and not any(map(_is_external, errors)) else "missing"
+
+
+def _is_external(error: BaseException) -> bool:
+    """Return whether the network, a server's state, this process or this machine is at fault."""
+    external = isinstance(error, Unavailable | ServerRefusal | ConnectionError | TimeoutError)
+    return external or is_own_fault(error)
 
 
 def _distinct_reasons(errors: list[BaseException]) -> list[str]:

@@ -69,6 +69,7 @@ def estimate(
     reuse: ReuseIndex,
     table: PriceTable,
     tries: int = 1,
+    failed_again: bool = False,
 ) -> list[CostEstimate]:
     """Return an estimate for every judge and system whose calls may cost money.
 
@@ -77,8 +78,11 @@ def estimate(
 
     Args:
         tries: maximum number of tries of each call.
+        failed_again: call again for rows that failed.
     """
-    requests = {system.name: _pending_requests(system, samples, run, reuse) for system in systems}
+    requests = {
+        system.name: _pending_requests(system, samples, run, reuse, failed_again) for system in systems
+    }
     responses = run.responses()
     estimates = []
     for system in systems:
@@ -120,9 +124,14 @@ def estimate(
 
 
 def _pending_requests(
-    system: System | Oracle, samples: Sequence[Sample], run: RunFolder, reuse: ReuseIndex
+    system: System | Oracle,
+    samples: Sequence[Sample],
+    run: RunFolder,
+    reuse: ReuseIndex,
+    failed_again: bool,
 ) -> list[PendingRequest]:
-    stage = ResponseStage(system, run=run, retry_policy=RetryPolicy(), on_result=lambda response: None)
+    policy = RetryPolicy(failed_again=failed_again)
+    stage = ResponseStage(system, run=run, retry_policy=policy, on_result=lambda response: None)
     requests = [
         item
         for item in stage.responses_and_requests(samples, run.responses())

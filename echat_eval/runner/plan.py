@@ -96,6 +96,7 @@ class Plan:
             reuse=ReuseIndex(cache=self.cache, run=self.folder),
             table=self.budget.table,
             tries=self.retry_policy.tries,
+            failed_again=self.retry_policy.failed_again,
         )
         return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced)
 
@@ -117,6 +118,7 @@ def planned(
     max_cost: str | float | None,
     executor: object,
     note: Callable[[str], None],
+    retry_failed: bool = False,
 ) -> Iterator[Plan]:
     """Check the arguments of `api.evaluate` or `api.score` and yield the plan; nothing is written or sent.
 
@@ -161,7 +163,7 @@ def planned(
             judge=judge_client,
             controls=controls,
             budget=budget,
-            retry_policy=RetryPolicy(tries=tries),
+            retry_policy=RetryPolicy(tries=tries, failed_again=retry_failed),
             overlap=overlap,
             executor=placement,
             cache=opened,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
-from echat_eval.ports import BatchSystem, Oracle, batch_size_of
+from echat_eval.ports import BatchSystem, Oracle, RepliesByFile, batch_size_of
 from echat_eval.records import Reply, Request, Response
 from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.runner.queues import queue_for
@@ -75,6 +75,8 @@ class ResponseStage:
     ) -> None:
         self.system = system
         self.name = f"respond: {system.name}"
+        # Replies in files are the same on every try.
+        retry_policy = replace(retry_policy, tries=1) if isinstance(system, RepliesByFile) else retry_policy
         self._run, self._retry_policy, self._on_result = run, retry_policy, on_result
         self._batches = system if isinstance(system, BatchSystem) else None
 
@@ -90,13 +92,17 @@ class ResponseStage:
             request, send = call_for(sample)
             key = response_key(system.name, settings, fingerprint, request)
             response = known.get((system.name, sample.task, sample.id))
-            if response is not None and response.key == key and response.state != "missing":
+            if response is not None and response.key == key and self._is_final(response):
                 yield response
             else:
                 pending = Response(
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
                 yield PendingRequest(pending=pending, request=request, send=send, cacheable=cacheable)
+
+    def _is_final(self, response: Response) -> bool:
+        again = response.state == "failed" and self._retry_policy.failed_again
+        return response.state != "missing" and not again
 
     def open_queue(self, workflow: Workflow) -> WorkQueue[PendingRequest]:
         """Return a new queue of requests to the system."""
@@ -110,7 +116,7 @@ class ResponseStage:
             requests = [item.request for item in batch if isinstance(item.request, Request)]
             respond_batch = partial(self._batches.respond_batch, requests)
             call_result = await call_with_retries(
-                lambda: self._respond_batch(respond_batch, len(batch)),
+                lambda: self._respond_batch(respond_batch, batch),
                 blame="system",
                 retry_policy=replace(self._retry_policy, tries=1),
             )
@@ -119,18 +125,23 @@ class ResponseStage:
             self._on_result(await self._response(item, reply))
 
     async def _respond_batch(
-        self, respond_batch: Callable[[], Sequence[Reply] | Awaitable[Sequence[Reply]]], count: int
+        self,
+        respond_batch: Callable[[], Sequence[Reply] | Awaitable[Sequence[Reply]]],
+        batch: list[PendingRequest],
     ) -> Timed[list[Reply]]:
+        for item in batch:
+            self._check_audio(item.request)
         done = await timed(respond_batch, threads=self._queue.threads)
         replies = list(done.value)
-        if len(replies) != count:
-            raise ValueError(f"respond_batch returned {len(replies)} replies for {count} requests")
+        if len(replies) != len(batch):
+            raise ValueError(f"respond_batch returned {len(replies)} replies for {len(batch)} requests")
         return Timed(value=replies, seconds=done.seconds)
 
     async def _response(self, item: PendingRequest, batch_reply: Reply | None) -> Response:
         async def call() -> Timed[Reply]:
             if batch_reply is not None:
                 return await self._stored(Timed(value=batch_reply, seconds=0.0))
+            self._check_audio(item.request)
             return await self._stored(await timed(item.send, threads=self._queue.threads))
 
         outcome = await call_with_retries(call, blame="system", retry_policy=self._retry_policy)
@@ -143,6 +154,13 @@ class ResponseStage:
             seconds=outcome.seconds if batch_reply is None else None,
             tries=outcome.tries,
         )
+
+    def _check_audio(self, request: Request | Sample) -> None:
+        """Check the bytes of a request before a system gets them."""
+        self._run.check_audio(request.audio)
+        for turn in request.history:
+            if turn.audio is not None:
+                self._run.check_audio(turn.audio)
 
     async def _stored(self, done: Timed[Reply]) -> Timed[Reply]:
         """Check and store a reply. Audio is written on the queue's thread; the time is not latency."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from echat_eval.concurrency.own_faults import is_own_fault, names_own_fault
 from echat_eval.errors import SystemFailure, Unavailable, UsageError
 from echat_eval.systems.guardian import guardian
 from echat_eval.systems.wire import MAX_REPLY_BYTES
@@ -72,6 +73,8 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
+            if is_own_fault(error):
+                raise
             raise UsageError(
                 f"'{words[0]}' cannot be started: {error.strerror or error}; "
                 "check that it exists, is executable (chmod +x) and names its interpreter in its first line"
@@ -82,8 +85,13 @@ class Program:
             threading.Thread(target=self._read_replies, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),
         ]
-        for reader in self._readers:
-            reader.start()
+        try:
+            for reader in self._readers:
+                reader.start()
+        except RuntimeError:  # no further thread
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -114,7 +122,7 @@ class Program:
             timeout: seconds for the error message.
 
         Raises:
-            Unavailable: there was no line before the deadline.
+            Unavailable: there was no line before the deadline, or the machine ended the program.
             SystemFailure: the program ended, or the line is too long.
         """
         try:
@@ -125,7 +133,7 @@ class Program:
                 f"{self._stderr_tail()}"
             ) from None
         if line is None:
-            raise SystemFailure(self._exit_reason())
+            raise self._end()
         if len(line) > MAX_REPLY_BYTES:
             raise SystemFailure(f"a line longer than {MAX_REPLY_BYTES:,} bytes")
         return line
@@ -182,14 +190,19 @@ class Program:
             while True:
                 self._lines.get_nowait()
 
-    def _exit_reason(self) -> str:
+    def _end(self) -> SystemFailure | Unavailable:
+        """Return our error for a program that ended; the machine is at fault if it lacks memory or disk."""
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            return f"the program closed its output and is still running{self._stderr_tail()}"
+            return SystemFailure(f"the program closed its output and is still running{self._stderr_tail()}")
         self._readers[1].join(1.0)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the program {how} before it replied{self._stderr_tail()}"
+        reason = f"the program {how} before it replied{self._stderr_tail()}"
+        # Linux kills programs with SIGKILL when memory runs out.
+        killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        own = killed or (code != 0 and names_own_fault(" ".join(self._tail)))
+        return Unavailable(reason) if own else SystemFailure(reason)
 
     def _stderr_tail(self) -> str:
         text = " ".join(" ".join(self._tail).split())

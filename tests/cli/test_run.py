@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from echat_eval.cli import COMMANDS
+from echat_eval.cli import COMMANDS, command_line
+from echat_eval.store.keys import request_for
+from echat_eval.task import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +95,20 @@ def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: 
     ]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_in_which_every_reply_failed_exits_with_3(tmp_path: Path, tones: Path) -> None:
+    ids = [request_for(sample).id for sample in load_task("emotion", data=tones).samples]
+    replies = tmp_path / "replies.jsonl"
+    words = ("run", "--system", f"mine=replay:{replies}", "--data", tones, "--annotator", "acoustics")
+    for failed, code in ((len(ids), 3), (len(ids) - 1, 0)):
+        rows = [{"id": name, "text": "Oh."} for name in ids[failed:]]
+        rows += [{"id": name, "error": "the model crashed"} for name in ids[:failed]]
+        replies.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        given = [str(word) for word in (*words, "--retry-failed", "--out", tmp_path / str(failed))]
+        done = CliRunner().invoke(command_line, given, standalone_mode=False)
+        assert done.return_value == code, done.output
+        assert ("every reply failed" in done.stderr) == (code == 3)
 
 
 def test_run_score_leaderboard_compare_and_gate(tmp_path: Path, tones: Path) -> None:

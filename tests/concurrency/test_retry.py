@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,6 +58,74 @@ def test_the_state_depends_on_who_is_at_fault(errors: list[Any], blame: Any, sta
     assert (done.state, done.tries) == (state, tries)
     assert (done.reason is None) == (state == "value")
     assert (done.seconds is not None) == (state == "value")
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+OWN_FAULTS = [
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    OSError(errno.EMFILE, "Too many open files"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EFBIG, "File too large"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+    RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+    caused_by(SystemFailure("broken reply audio"), OSError(errno.ENOSPC, "No space left on device")),
+    caused_by(RuntimeError("x"), caused_by(ValueError("y"), MemoryError())),
+]
+
+
+@pytest.mark.parametrize("error", OWN_FAULTS, ids=str)
+def test_a_fault_of_this_process_or_machine_is_missing(error: Exception) -> None:
+    done = event_loop.run(
+        call_with_retries(raising(*[error] * 3), blame="system", retry_policy=RETRY_POLICY, sleep=no_sleep)
+    )
+    assert done.state == "missing"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemFailure("the system reported: out of memory"),
+        OSError(errno.ENOENT, "No such file"),
+        KeyError("x"),
+    ],
+    ids=str,
+)
+def test_an_error_of_the_system_is_failed(error: Exception) -> None:
+    done = event_loop.run(
+        call_with_retries(raising(*[error] * 3), blame="system", retry_policy=RETRY_POLICY, sleep=no_sleep)
+    )
+    assert done.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (Unavailable("429"), 2),
+        (ConnectionResetError("gone"), 2),
+        (MemoryError(), 2),
+        (SystemFailure("empty"), 0),
+        (ValueError("bad shape"), 0),
+        (JudgeFailure("prose"), 0),
+    ],
+    ids=str,
+)
+def test_there_is_no_wait_where_time_changes_nothing(error: Exception, waits: int) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    done = event_loop.run(
+        call_with_retries(raising(*[error] * 3), blame="system", retry_policy=RETRY_POLICY, sleep=sleep)
+    )
+    assert (done.tries, len(waited)) == (3, waits)
 
 
 def test_retry_after_is_respected_up_to_the_longest_wait() -> None:

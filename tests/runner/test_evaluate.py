@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import ScriptedSystem
 from tests.support.scripted_parts import hum, length, lines, loudness, scored_ids
-from tests.support.scripted_run import QUICK_RETRY
+from tests.support.scripted_run import QUICK_RETRY, evaluated
 
 
 def run_once(
@@ -54,6 +55,21 @@ def test_every_sample_has_its_rows(tmp_path: Path, tones: Path) -> None:
         assert isinstance(response.reply.audio, AudioRef)
         assert response.reply.audio.path.stem == response.reply.audio.sha256
     assert check_ledger(run) == states
+
+
+def test_failed_replies_are_asked_again_on_demand(tmp_path: Path, tones: Path) -> None:
+    data = load_task("emotion", data=tones)
+    answers: list[Any] = [SystemFailure("broken")] * 2 + ["I see."] * (len(data.samples) - 1)
+    first = evaluated(tmp_path / "run", tones, ScriptedSystem(answers), scorers=[length()])
+    assert sorted(r.state for r in first.responses().values()) == ["failed"] + ["value"] * 7
+    again = ScriptedSystem("I see.")
+    evaluated(tmp_path / "run", tones, again, scorers=[length()])
+    assert not again.requests
+    on_demand = replace(QUICK_RETRY, failed_again=True)
+    run = evaluated(tmp_path / "run", tones, again, scorers=[length()], retry_policy=on_demand)
+    assert len(again.requests) == 1
+    assert {r.state for r in run.responses().values()} == {"value"}
+    assert {s.state for s in run.scores().values()} == {"value"}
 
 
 def test_a_second_run_repeats_nothing(tmp_path: Path, tones: Path) -> None:

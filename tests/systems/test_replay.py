@@ -61,6 +61,15 @@ def test_missing_and_unmatched_replies_are_reported(tmp_path: Path, tones: Path)
     assert system.unclaimed(requests) == ["stranger"]
 
 
+def test_an_absent_reply_is_looked_for_once_and_without_a_wait(
+    tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: pytest.fail("a wait for a file"))
+    system = build_system(f"mine=replay:{write(tmp_path / 'r.jsonl', [{'id': 'nobody', 'text': 'x'}])}")
+    folder = evaluated(tmp_path / "run", tones, system, retry_policy=RetryPolicy())
+    assert {(r.state, r.tries) for r in folder.responses().values()} == {("missing", 1)}
+
+
 def test_absent_audio_is_missing_until_it_is_added(tmp_path: Path, tones: Path) -> None:
     rows = [{"id": r.id, "audio": "late.wav"} for r in requests_of(tones)]
     file = write(tmp_path / "r.jsonl", rows)
