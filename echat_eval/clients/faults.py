@@ -6,6 +6,7 @@ A server reports the same fault in a status, in the body of a 200, or in the mid
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,17 @@ from json import JSONDecodeError
 from typing import Any, Literal
 
 from echat_eval.concurrency.own_faults import names_own_fault
-from echat_eval.errors import EChatError, ServerRefusal, SystemFailure, Unavailable, UsageError, scrub
+from echat_eval.errors import (
+    EChatError,
+    ServerRefusal,
+    SystemFailure,
+    Unavailable,
+    UsageError,
+    scrub,
+    writable,
+)
 from echat_eval.io.display import one_line
-from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.jsonl import loads
 
 __all__ = ["Party", "answer_fault", "reported_fault", "retry_after", "shown", "unreadable_fault"]
 
@@ -226,7 +235,7 @@ def shown(said: object) -> str:
         text = title.group(1) if title and value.lstrip().startswith("<") else value
     else:
         text = _message(value)
-    return one_line(scrub(text), MAX_SHOWN)
+    return one_line(writable(scrub(text)), MAX_SHOWN)
 
 
 def _message(value: object) -> str:
@@ -238,9 +247,9 @@ def _message(value: object) -> str:
         more = [str(fact) for fact in facts if isinstance(fact, str | int) and str(fact) not in message]
         return message + (f" ({': '.join(more)})" if more else "")
     try:
-        return dumps(error)
-    except (TypeError, ValueError):
-        return str(error)
+        return json.dumps(error, ensure_ascii=False, sort_keys=True, default=str)
+    except (ValueError, RecursionError):
+        return "an object that is nested too deeply"
 
 
 def _raw(error: Mapping[str, Any]) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import Unavailable, Withheld
+from echat_eval.errors import Unavailable, Withheld, writable
 from echat_eval.io.display import one_line
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def missing_cause(answer: ChatAnswer, max_tokens: int | None) -> str | None:
     if answer.finish_reason == "content_filter":
         return "a content filter stopped the judge's answer (finish_reason content_filter)"
     if answer.refusal:
-        return f"the judge refused to answer: {one_line(answer.refusal, 120)!r}"
+        return f"the judge refused to answer: {one_line(writable(answer.refusal), 120)!r}"
     if answer.finish_reason in ("length", "max_tokens"):
         limit = f"{max_tokens} tokens" if max_tokens is not None else "the server's limit"
         thought = f", after {len(answer.think):,} characters of thought" if answer.think else ""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import JudgeFailure, scrub, writable
 from echat_eval.io.display import one_line
-from echat_eval.io.jsonl import loads
 from echat_eval.judge.ticket import TICKET, ticket_field
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["NoTicket", "Verdict", "parse_verdict", "text_score", "voice_score"]
 
 #: Characters; longer answers are rejected. A verdict has a few hundred.
-MAX_ANSWER = 20_000
+MAX_ANSWER = 100_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: Marks of a thought that servers leave in an answer.
 _OPENING = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
@@ -39,6 +38,17 @@ class Verdict:
     grades: Mapping[str, int]
     reason: str
     voice: int | None = None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; one that names a grade twice leaves open which counts."""
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("the same key twice in one object")
+    return found
+
+
+#: Unlike `io.jsonl.loads`, it accepts lone surrogates: a verdict is paid for; its reason is made writable.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 class NoTicket(JudgeFailure):
@@ -135,8 +145,8 @@ def _whole(answer: str) -> dict[str, Any]:
     if text.startswith("```") and text.endswith("```"):
         text = text.strip("`").removeprefix("json").strip()
     try:
-        verdict = loads(text)
-    except ValueError as error:
+        verdict = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
         raise JudgeFailure(f"the judge's answer is not one JSON object: {_shown(answer)}") from error
     if not isinstance(verdict, dict):
         raise JudgeFailure(f"the judge's answer is not one JSON object: {_shown(answer)}")
@@ -153,11 +163,11 @@ def _from_prose(answer: str, judge: Judge) -> dict[str, Any]:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """Return the outermost JSON objects in a text, in order."""
-    objects, start, decoder = [], text.find("{"), json.JSONDecoder()
+    objects, start = [], text.find("{")
     while start >= 0:
         try:
-            _, end = decoder.raw_decode(text, start)
-            objects.append(loads(text[start:end]))
+            _, end = json.JSONDecoder().raw_decode(text, start)
+            objects.append(_DECODER.decode(text[start:end]))
         except (ValueError, RecursionError):
             end = start + 1
         start = text.find("{", end)

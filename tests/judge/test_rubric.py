@@ -219,7 +219,7 @@ def test_single_json_object_is_a_verdict(answer: str) -> None:
         GOOD.replace('"r"', "7"),
         GOOD[:-1],
         "{" * 5000,
-        GOOD + " " * 30_000,
+        GOOD + " " * 130_000,
     ],
 )
 def test_invalid_verdict_raises_judge_failure(answer: str) -> None:
