@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import file_sha256, sha256_of
+from echat_eval.io.inside import Folder
 from echat_eval.io.wav_header import mended_wav, read_wav
 from echat_eval.records import AudioRef, Waveform
 
@@ -34,6 +35,7 @@ __all__ = [
     "RESAMPLER",
     "audio_ref",
     "check_audio",
+    "check_content",
     "check_waveform",
     "read_mono",
     "read_noted",
@@ -51,8 +53,8 @@ MIN_RATE, MAX_RATE = 1000, 768_000
 #: Samples above full scale are clipped; a peak above this means another scale (int16 passed as float).
 MAX_PEAK = 2.0
 
-#: Decoded samples, refused before decoding: a small FLAC can hold gigabytes. Ten minutes at 96 kHz, or of eight
-#: channels at 48 kHz.
+#: Decoded samples, refused before decoding: a small FLAC can hold gigabytes. Ten minutes at 96 kHz, or of
+#: eight channels at 48 kHz.
 MAX_FRAMES, MAX_SAMPLES = 600 * 96_000, 1 << 28
 #: The mean of the channels is silent if its level is below this share of the loudest channel's; the mean of
 #: one voice among 64 channels is not.
@@ -81,6 +83,20 @@ def audio_ref(path: Path) -> AudioRef:
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     return AudioRef(path=path, sha256=sha256, seconds=seconds)
+
+
+def check_content(audio: AudioRef) -> None:
+    """Raise BadData unless a file still has the bytes of its hash, and is no link out of its folder."""
+    try:
+        Folder(audio.path.parent).file(audio.path.name)
+        if file_sha256(audio.path) != audio.sha256:
+            raise BadData("its bytes are not those whose hash was stored")
+    except FileNotFoundError as error:
+        raise BadData(f"{audio.path}: no such file") from error
+    except OSError as error:
+        raise BadData(f"{audio.path}: cannot be read: {error.strerror or error}") from error
+    except BadData as error:
+        raise BadData(f"{audio.path}: {error}") from error
 
 
 def check_audio(path: Path) -> None:

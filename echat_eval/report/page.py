@@ -6,11 +6,13 @@ HTML, style and scripts are copied from `reports/page/`. Texts of systems, sampl
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
+from echat_eval.io.audio import check_content
 from echat_eval.io.data_folder import data_folder
 from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from echat_eval.report.runs import MergedRuns
 
 __all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
+
+logger = logging.getLogger(__name__)
 
 #: Points of a waveform outline.
 OUTLINE = 160
@@ -86,6 +90,11 @@ class SoundStore:
     def _store(self, audio: AudioRef) -> dict[str, Any]:
         facts: dict[str, Any] = {"seconds": round(audio.seconds, 3), "sha256": audio.sha256}
         if not audio.path.is_file():
+            return {**facts, "file": None, "outline": ""}
+        try:
+            check_content(audio)
+        except BadData as error:
+            logger.warning("%s; it is not published", error)
             return {**facts, "file": None, "outline": ""}
         ending = audio.path.suffix.lower()
         name = f"audio/{audio.sha256}{ending if ending in _ENDINGS else ''}"

@@ -132,7 +132,7 @@ class AnnotationStage:
                 language=batch[0].language,
             )
             call_result = await call_with_retries(
-                lambda: self._annotate_batch(annotate_batch, len(batch)),
+                lambda: self._annotate_batch(annotate_batch, batch),
                 blame="instrument",
                 retry_policy=replace(self._retry_policy, tries=1),
             )
@@ -159,18 +159,25 @@ class AnnotationStage:
                 self._on_result(_filled(pending, annotation), True)
 
     async def _annotate_batch(
-        self, annotate_batch: Callable[[], Sequence[Values] | Awaitable[Sequence[Values]]], count: int
+        self,
+        annotate_batch: Callable[[], Sequence[Values] | Awaitable[Sequence[Values]]],
+        batch: list[Recording],
     ) -> Timed[list[Values]]:
+        for recording in batch:
+            self._reuse.run.check_audio(recording.audio)
         done = await timed(annotate_batch, threads=self.queue.threads)
         annotations = list(done.value)
-        if len(annotations) != count:
-            raise ValueError(f"annotate_batch returned {len(annotations)} annotations for {count} recordings")
+        if len(annotations) != len(batch):
+            raise ValueError(
+                f"annotate_batch returned {len(annotations)} annotations for {len(batch)} recordings"
+            )
         return Timed(value=annotations, seconds=done.seconds)
 
     async def _annotate_one(self, recording: Recording) -> CallResult[Values]:
         annotate = partial(self.annotator.annotate, recording.audio, language=recording.language)
 
         async def call() -> Timed[Values]:
+            self._reuse.run.check_audio(recording.audio)
             done = await timed(annotate, threads=self.queue.threads)
             return Timed(value=_checked(done.value), seconds=done.seconds)
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData, Busy, UsageError
+from echat_eval.errors import BadData, Busy, UsageError, Withheld
 from echat_eval.io import jsonl
+from echat_eval.io.audio import check_content
 from echat_eval.io.hashing import copy_verified
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 from echat_eval.store import serialize
@@ -72,6 +73,7 @@ class RunFolder:
         self._lock: BaseFileLock | None = None
         self._tables: dict[str, _CachedTable] = {}
         self._folders: dict[str, Path] = {}
+        self._checked: set[Path] = set()
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -174,6 +176,25 @@ class RunFolder:
         if source != copy and _size(copy) != os.stat(source).st_size:
             copy_verified(audio.path, target, audio.sha256)
         return replace(audio, path=target)
+
+    def check_audio(self, audio: AudioRef) -> None:
+        """Check a file before it is handed out: a name is no proof of content. Each file is read once.
+
+        A damaged query is removed; the same command copies it again from its task.
+
+        Raises:
+            Withheld: the file has other bytes than its hash states, or is no file of this folder.
+        """
+        if audio.path in self._checked:
+            return
+        try:
+            check_content(audio)
+        except BadData as error:
+            if audio.path.parent == self._folder("requests"):
+                audio.path.unlink(missing_ok=True)
+                raise Withheld(f"{error}; it was removed, and the same command copies it again") from error
+            raise Withheld(f"{error}; restore the file, or run the system again in a new folder") from error
+        self._checked.add(audio.path)
 
     def _folder(self, name: str) -> Path:
         if name not in self._folders:

@@ -187,7 +187,7 @@ NAN = Waveform(samples=np.array([0.0, np.nan] * 800, dtype=np.float32), sample_r
         (lambda r: Reply(text=3), "reply text is a int"),  # type: ignore[arg-type]
         (lambda r: Reply(text=LONG), "100,001 characters; the limit is 100,000"),
         (lambda r: Reply(text="\ud800"), "lone surrogate"),
-        (lambda r: Reply(text="a", perceived={"emotion": "hungry"}), "perceived emotion 'hungry'"),
+        (lambda r: Reply(text="a", perceived={"emotion": "hungry"}), "perceived 'emotion' 'hungry'"),
         (lambda r: Reply(text="a", audio=NAN), "broken reply audio"),
         (
             lambda r: Reply(audio=Waveform(samples=np.zeros(0, np.float32), sample_rate=16_000)),
