@@ -145,8 +145,11 @@ def _timed(words: list[str]) -> dict[str, Any]:
     out, err = io.StringIO(), io.StringIO()
     _reset_peak()
     begun, code, error = time.perf_counter(), None, ""
-    signal.signal(signal.SIGALRM, _raise_hang)
-    signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
+    for name in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(name, _raise_hang)
+    stretch = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) * (1 + os.nice(0) / 10)
+    signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS * stretch)
+    signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
     fault, trace = None, ""
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -157,6 +160,7 @@ def _timed(words: list[str]) -> dict[str, Any]:
         fault, trace = "crash", traceback.format_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     seconds, peak, said = time.perf_counter() - begun, _peak(), err.getvalue()
     if code == 70 or (fault is None and "Traceback (most recent call last)" in said):
         fault = "crash"

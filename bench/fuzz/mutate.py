@@ -216,11 +216,11 @@ def _json(content: bytes, dice: random.Random) -> tuple[bytes, str]:
     try:
         whole = [json.loads(text)]
         ending = ""
-    except ValueError:
+    except (ValueError, RecursionError):
         lines = [line for line in text.splitlines() if line.strip()]
         try:
             whole = [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             return _bytes(content, dice)
         ending = "\n"
     # The same change in every row reaches what one row among many does not.

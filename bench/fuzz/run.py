@@ -3,9 +3,10 @@
     python bench/fuzz/run.py --minutes 30 --seed 0
     python bench/fuzz/run.py --seed 0 --case 4711
 
-A crash is exit code 70 or a traceback, a hang takes over 5 s also when repeated alone, a peak over 1 GB. The
-commands run in one process, which is replaced after a crash of the interpreter. Writes
-bench/results/fuzz.json; exits 1 after any find. `--case` repeats one case of a seed.
+A crash is exit code 70 or a traceback, a peak is over 1 GB. A hang takes over 5 s of processor time, or of
+wall time times the machine's load per core, also when it is repeated alone. The commands run in one process,
+which is replaced after a hang. Writes bench/results/fuzz.json; exits 1 after any find. `--case` repeats one
+case of a seed.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ class Worker:
 
     def __init__(self, world: Path, scratch: Path, seed: int, first: int) -> None:
         words = ["--world", str(world), "--scratch", str(scratch), "--seed", str(seed), "--first", str(first)]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `end`
         self._process = subprocess.Popen(
             [sys.executable, __file__, *words],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             stdin=subprocess.DEVNULL,
         )
         assert self._process.stdout is not None
@@ -59,11 +61,18 @@ class Worker:
         row: dict[str, Any] = json.loads(line)
         return row
 
-    def end(self) -> int:
-        """End the process; return its code."""
+    def end(self) -> str:
+        """End the process; return its exit code, if it had ended, and its last words."""
+        if self._stdout.closed:
+            return ""
+        code = self._process.poll()
         self._process.kill()
+        self._process.wait()
         self._stdout.close()
-        return self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode("utf-8", "replace")
+        self._errors.close()
+        return f"exit {code}: {said[-300:]}"
 
 
 def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 0) -> dict[str, Any]:
@@ -78,15 +87,9 @@ def fuzz(world: Path, scratch: Path, *, seed: int, minutes: float, first: int = 
         while time.monotonic() < end:
             row = worker.line(120 if number == start else SILENCE)
             if row is None:
-                finds.append(
-                    {
-                        "kind": "?",
-                        "number": number,
-                        "fault": "hang",
-                        "place": "",
-                        "error": "the process ended or hung",
-                    }
-                )
+                row = {"kind": "?", "number": number, "fault": "hang", "place": "", "error": worker.end()}
+                finds.append(row)
+                print(f"--seed {seed} --case {number}: {row['error']}", flush=True)
                 break
             if "begun" in row:
                 number = row["begun"]
