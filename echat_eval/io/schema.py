@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,10 @@ class Schema:
 
     rules: Mapping[str, Rule]
     closed: bool = True
+    _required: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_required", sum(rule.required for rule in self.rules.values()))
 
     def faults(self, values: Any) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each fault: unknown keys first, then missing keys and invalid values.
@@ -94,6 +98,8 @@ class Schema:
         [('nota', "unknown key 'nota'; did you mean 'note'? keys are version, note"),
          ('version', "'version' is '2', expected a whole number from 1")]
         """
+        if self.holds(values):
+            return
         keys = ", ".join(self.rules)
         if not isinstance(values, Mapping):
             yield "", f"is {shorten(values)}, expected a mapping of {keys}"
@@ -112,7 +118,19 @@ class Schema:
 
     def holds(self, values: Any) -> bool:
         """Return whether a mapping has no fault, as the `holds` of a rule for a nested mapping."""
-        return next(self.faults(values), None) is None
+        if not isinstance(values, Mapping):
+            return False
+        missing = self._required
+        for key, value in values.items():
+            rule = self.rules.get(key)
+            if rule is None:
+                if self.closed:
+                    return False
+            elif value is not None:
+                if not rule.holds(value):
+                    return False
+                missing -= rule.required
+        return not missing
 
     def check(self, values: Any, location: str | Callable[[str], str]) -> None:
         """Raise BadData with the first fault.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from echat_eval.checks import attacks, golden
 from echat_eval.checks.labelled import read_clips
@@ -68,6 +70,23 @@ SCHEMA = Schema({"name": text(), "version": whole(1), "note": text().optional()}
 def test_every_fault_has_a_key_and_a_message(values: Any, faults: list[tuple[str, str]]) -> None:
     assert list(SCHEMA.faults(values)) == faults
     assert SCHEMA.holds(values) == (not faults)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "c", "other", 1]), st.sampled_from([None, "", "x", 0, 2.5])),
+    st.booleans(),
+)
+def test_a_mapping_holds_if_each_key_follows_its_rule(values: dict[Any, Any], closed: bool) -> None:
+    schema = Schema({"a": text(), "b": number().optional(), "c": whole(1)}, closed=closed)
+    given_values = {key: value for key, value in values.items() if value is not None}
+    expected = (
+        (values.keys() <= {"a", "b", "c"} or not closed)
+        and {"a", "c"} <= given_values.keys()
+        and all(schema.rules[key].holds(value) for key, value in given_values.items() if key in schema.rules)
+    )
+    assert schema.holds(values) == expected
+    assert bool(list(schema.faults(values))) != expected
 
 
 def test_check_raises_the_first_fault_at_its_location() -> None:
