@@ -27,6 +27,7 @@ from echat_eval.importers.draft import (
     text_of,
 )
 from echat_eval.io.jsonl import loads
+from echat_eval.io.text import decoded
 from echat_eval.labels import CUES
 
 __all__ = ["read_echat"]
@@ -35,6 +36,8 @@ _AUDIO_SUFFIXES = ("wav", "flac", "mp3", "m4a", "ogg", "opus", "wma")
 _ROW_SUFFIXES = (".jsonl", ".list", ".json")
 #: Limit for one member of a tar; ten minutes of 48 kHz stereo PCM are 115 MB.
 MAX_MEMBER_BYTES = 128 * 2**20
+#: Limit for all members of a row, which are in memory at once.
+MAX_ROW_BYTES = 2 * MAX_MEMBER_BYTES
 #: Cue -> keys that hold its label, in `extra` or on the row.
 _LABEL_KEYS = {
     "emotion": ("q_emotion", "emotion"),
@@ -121,15 +124,17 @@ def _shard(tar: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
                         yield _shard_row(f"{tar.name}#{number}", key, row, options)
                         number += 1
                     key, row = name, {}
-                row[field] = _content(archive, member)
+                used = sum(len(content or b"") for content in row.values())
+                row[field] = _content(archive, member, MAX_ROW_BYTES - used)
             if key is not None:
                 yield _shard_row(f"{tar.name}#{number}", key, row, options)
     except tarfile.TarError as error:
         raise BadData(f"{tar}: not a tar, or cut short: {error}") from error
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    if member.size > MAX_MEMBER_BYTES:
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, room: int) -> bytes | None:
+    # A sparse member unpacks to more than the archive holds.
+    if member.size > min(MAX_MEMBER_BYTES, room) or member.issparse():
         return None
     file = archive.extractfile(member)
     return file.read() if file is not None else None
@@ -151,10 +156,13 @@ def _shard_row(
             return Refusal(
                 location=location,
                 id=key,
-                reason=f"member '{field}' is larger than {MAX_MEMBER_BYTES:,} bytes",
+                reason=f"member '{field}' is sparse or larger than {MAX_MEMBER_BYTES:,} bytes",
             )
         else:
-            row[field] = content.decode("utf-8", "replace").strip()
+            try:
+                row[field] = decoded(content, f"member '{field}'").strip()
+            except BadData as error:
+                return Refusal(location=location, id=key, reason=str(error))
 
     def audio(name: Any) -> bytes:
         content = audio_by_name.get(str(name))
@@ -179,8 +187,8 @@ def _member_of(tar: Path, members: Mapping[str, tarfile.TarInfo], key: str, fiel
         member = members.get(f"{key}.{suffix}" + (f"_{number}" if number else ""))
         if member is None:
             continue
-        if member.size > MAX_MEMBER_BYTES:
-            raise RowRefused(f"its audio is larger than {MAX_MEMBER_BYTES:,} bytes")
+        if member.size > MAX_MEMBER_BYTES or member.issparse():
+            raise RowRefused(f"its audio is sparse or larger than {MAX_MEMBER_BYTES:,} bytes")
         with tar.open("rb") as file:
             file.seek(member.offset_data)
             return file.read(member.size)

@@ -207,6 +207,23 @@ def test_combined_rows_take_their_audio_from_the_tar_with_the_same_name(tmp_path
     assert done.groups == 0
 
 
+def test_text_of_a_shard_is_decoded_strictly_and_a_row_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tone(tmp_path / "0.wav", 200)
+    wav = (tmp_path / "0.wav").read_bytes()
+    words = {"txt": "你好".encode("gbk")}
+    members = (
+        members_of("k.1", wav) + members_of("k.2", wav, **words) + members_of("k.3", wav, note=b"x" * 900)
+    )
+    shard(tmp_path / "src" / "0.tar", members)
+    monkeypatch.setattr("echat_eval.importers.echat.MAX_ROW_BYTES", len(wav) + 900)
+    _, samples, refused = run_import("echat", tmp_path / "src", tmp_path / "t", ZH)
+    assert [row["id"] for row in samples] == ["k.1"]
+    assert "is not UTF-8" in refused["k.2"]
+    assert "'note' is sparse or larger than" in refused["k.3"]
+
+
 def test_truncated_tar_is_an_error(tmp_path: Path) -> None:
     write_tone(tmp_path / "0.wav", 200)
     path = shard(tmp_path / "src" / "0.tar", members_of("k", (tmp_path / "0.wav").read_bytes()))

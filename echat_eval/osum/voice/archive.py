@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -12,12 +13,15 @@ from echat_eval.io.files import copy_atomically
 from echat_eval.osum.voice.config import TOKENS_PER_SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["NEEDED", "check_release", "unpack_release"]
 
 #: Files that token2wav needs: two sets of weights, and two graphs to prepare a voice.
 NEEDED = ("flow.pt", "hift.pt", "campplus.onnx", "speech_tokenizer_v1.onnx")
+#: Limit of the bytes of all unpacked files together; the released ones have about 1.6 GB.
+MAX_BYTES = 8 * 10**9
 #: Optional: distinguishes the 25 Hz release from the 50 Hz one, whose weights have the same shapes.
 SETTINGS = "cosyvoice.yaml"
 
@@ -43,6 +47,7 @@ def unpack_release(archive: Path, folder: Path) -> None:
             if SETTINGS in members:
                 check_settings(read_start(tar, members[SETTINGS]), source=f"{archive}: {SETTINGS}")
             folder.mkdir(parents=True, exist_ok=True)
+            check_size(members, archive, free=shutil.disk_usage(folder).free)
             for name, member in members.items():
                 write_member(tar, member, folder / name)
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -65,10 +70,30 @@ def select_members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.Tar
                 f"{archive}: member '{member.name}' is a link or device; refused, nothing was written"
             )
         if member.isreg() and path.name in (*NEEDED, SETTINGS):
+            if member.issparse():
+                raise BadData(
+                    f"{archive}: member '{member.name}' is sparse, so it unpacks to more than the archive "
+                    "holds; refused, nothing was written"
+                )
             if path.name in selected:
                 raise BadData(f"{archive}: holds '{path.name}' twice; refused, nothing was written")
             selected[path.name] = member
     return selected
+
+
+def check_size(members: Mapping[str, tarfile.TarInfo], archive: Path, *, free: int) -> None:
+    """Raise BadData if the files would be too large: a small archive can declare any size.
+
+    Args:
+        free: bytes that are free on the disk.
+    """
+    total = sum(member.size for member in members.values())
+    for limit, reason in ((MAX_BYTES, "the released files have less"), (free, "the disk has no more free")):
+        if total > limit:
+            raise BadData(
+                f"{archive}: would unpack {total:,} bytes, more than {limit:,} ({reason}); refused, "
+                "nothing was written"
+            )
 
 
 def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

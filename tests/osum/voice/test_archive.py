@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -96,6 +97,42 @@ def test_missing_files_are_listed_and_nothing_is_written(tmp_path: Path) -> None
     with pytest.raises(BadData, match=r"missing hift\.pt, campplus\.onnx"):
         unpack_release(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def write_sparse(path: Path, name: str, size: int) -> None:
+    """Append a member of which the archive holds nothing and that unpacks to `size` zeros (GNU tar -S)."""
+    info = tarfile.TarInfo(name)
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[483:495] = f"{size:011o}".encode() + b"\0"
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}".encode() + b"\0 "
+    with tarfile.open(path, "a") as tar:
+        assert tar.fileobj is not None
+        tar.fileobj.write(header)
+        tar.offset += len(header)
+
+
+def test_a_sparse_member_is_refused_unread(tmp_path: Path) -> None:
+    files = release()
+    del files[f"{ROOT}/flow.pt"]
+    archive = write_tar(tmp_path / "a.tar", files)
+    write_sparse(archive, f"{ROOT}/flow.pt", 10**6)
+    with tarfile.open(archive) as tar:
+        assert [m.name for m in tar if m.issparse() and m.size == 10**6] == [f"{ROOT}/flow.pt"]
+    with pytest.raises(BadData, match=r"flow\.pt' is sparse, .*nothing was written"):
+        unpack_release(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_larger_than_the_disk_is_refused_before_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_tar(tmp_path / "a.tar", release())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=30))
+    with pytest.raises(BadData, match="the disk has no more free"):
+        unpack_release(archive, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_truncated_archive_leaves_no_partial_file(tmp_path: Path) -> None:
