@@ -15,7 +15,14 @@ from echat_eval.clients.chat_answer import (
     reports_error,
     token_counts,
 )
-from echat_eval.clients.faults import Party, answer_fault, reported_fault, shown, unreadable_fault
+from echat_eval.clients.faults import (
+    Party,
+    answer_fault,
+    is_refusal,
+    reported_fault,
+    shown,
+    unreadable_fault,
+)
 from echat_eval.clients.http import HttpClient, exchange, raise_for_status
 from echat_eval.clients.keys import api_key
 from echat_eval.clients.network import check_url, endpoint, without_query
@@ -208,7 +215,8 @@ class ChatClient:
             max_bytes=MAX_ANSWER_BYTES,
         )
         if not 200 <= answer.status < 300:
-            report_unbilled()
+            if is_refusal(answer.status):
+                report_unbilled()
             raise_for_status(answer, url, options=options, party=self.party)
         try:
             completion = read_object(answer.body)

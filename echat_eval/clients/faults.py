@@ -27,7 +27,15 @@ from echat_eval.errors import (
 from echat_eval.io.display import one_line
 from echat_eval.io.jsonl import loads
 
-__all__ = ["Party", "answer_fault", "reported_fault", "retry_after", "shown", "unreadable_fault"]
+__all__ = [
+    "Party",
+    "answer_fault",
+    "is_refusal",
+    "reported_fault",
+    "retry_after",
+    "shown",
+    "unreadable_fault",
+]
 
 #: Whose server answers: that of the system under evaluation, or of an instrument such as a judge.
 Party = Literal["system", "instrument"]
@@ -40,6 +48,8 @@ MAX_READ = 20_000
 _REFUSED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 411, 414, 415, 426, 428, 431, 451, 511})
 #: Statuses of a busy server, a locked resource, or a gateway that gave up, besides 500 to 599.
 _PASSING = frozenset({408, 409, 421, 423, 424, 425, 429, 499})
+#: Statuses of a gateway that passed a request on and got no answer, or no whole one.
+_GAVE_UP = frozenset({499, 502, 504, 520, 524, 598, 599})
 #: Words that servers use as a code, type or status of an error -> the HTTP status that they stand for.
 _WORDS = {
     "invalid_api_key": 401,
@@ -144,6 +154,7 @@ def reported_fault(
     value = _parsed(said)
     inside = _status_inside(value)
     succeeded = status is None or 200 <= status < 300
+    refused = not succeeded and is_refusal(status)
     code = inside if (succeeded or status in (400, 500)) and inside is not None else status
     code = None if code is not None and 200 <= code < 300 else code
     words = " ".join(_strings(value))
@@ -156,7 +167,7 @@ def reported_fault(
     if "insufficient_quota" in words or (_EXHAUSTED.search(words) and (code == 402 or not resets)):
         return UsageError(f"{text}; the account is used up: add credit, or set another key")
     if (code is not None and code != 500 and _is_passing(code)) or _BUSY.search(words):
-        return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
+        return Unavailable(text, retry_after=wait, overloaded=True, refused=refused)
     if code is not None and 300 <= code < 400:
         target = (headers or {}).get("location", "another address")
         return ServerRefusal(
@@ -175,11 +186,19 @@ def reported_fault(
         if code != 500 and (option := _option_named(value, words, options or {})):
             return UsageError(f"{text}; set {option}")
     if code in (None, 500) and _IN_PASSING.search(words):
-        return Unavailable(text, retry_after=wait, overloaded=True, refused=not succeeded)
+        return Unavailable(text, retry_after=wait, overloaded=True, refused=refused)
     # The machine of a server may be out of memory; its error is no evidence about the system.
     if party == "instrument" or code == 500 or names_own_fault(words):
-        return Unavailable(text, retry_after=wait, refused=not succeeded)
+        return Unavailable(text, retry_after=wait, refused=refused)
     return SystemFailure(text)
+
+
+def is_refusal(status: int | None) -> bool:
+    """Return whether a status states that a request was not processed, so that nothing was billed.
+
+    A gateway that gave up does not know whether the server behind it answered.
+    """
+    return status is not None and status not in _GAVE_UP
 
 
 def answer_fault(message: str, party: Party) -> SystemFailure | Unavailable:

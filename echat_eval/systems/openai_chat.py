@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat import OPENAI, is_dated, parameter_options
+from echat_eval.clients.faults import is_refusal
 from echat_eval.clients.http import raise_for_status, read_body
 from echat_eval.clients.keys import api_key
 from echat_eval.clients.network import endpoint, without_query
@@ -207,7 +208,8 @@ class OpenAIChat:
                 url, headers=self._headers(), content=dumps(body).encode()
             ) as answer:
                 if answer.status != 200:
-                    call.report_unbilled()
+                    if is_refusal(answer.status):
+                        call.report_unbilled()
                     raise_for_status(await read_body(answer), url, options=options)
                 collected = await collect(
                     answer.chunks,

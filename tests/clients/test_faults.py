@@ -93,7 +93,8 @@ def test_statuses_of_a_busy_server_or_its_gateway(status: int) -> None:
             party=party,
         )
         assert isinstance(error, Unavailable)
-        assert (error.retry_after, error.refused) == (7.0, True)
+        # A gateway that gave up does not know whether the server behind it answered.
+        assert (error.retry_after, error.refused) == (7.0, status not in (502, 504, 520, 524))
         assert f"HTTP {status}: origin down" in str(error)
 
 
