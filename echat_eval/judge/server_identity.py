@@ -9,13 +9,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import Unavailable
-from echat_eval.io.jsonl import Appender, read_rows
+from echat_eval.errors import BadData, Unavailable
+from echat_eval.io.jsonl import Appender, mend, read_rows
+from echat_eval.io.schema import STRING, Rule, Schema
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["ServerIdentity", "ServerIdentityLog"]
+
+_ROW = Schema(
+    {
+        "asked": STRING,
+        "first": Rule(lambda v: isinstance(v, bool), "true or false"),
+        "model": STRING,
+        "server": STRING.optional(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +70,21 @@ class ServerIdentityLog:
         return tuple(self._identities)
 
     def stored(self) -> list[ServerIdentity]:
-        """Return the identities of the latest judge in the file."""
+        """Return the identities of the latest judge in the file.
+
+        Raises:
+            BadData: a row is not an identity; the message names file and line.
+        """
         latest: list[ServerIdentity] = []
         if self._path is None or not self._path.exists():
             return latest
-        for _, row in read_rows(self._path):
+        mend(self._path)
+        for line, row in read_rows(self._path):
+            if not _ROW.holds(row):
+                raise BadData(
+                    f"{self._path}:{line}: not the identity of a judge's server: "
+                    f"{str(row)[:80]}; remove the line"
+                )
             if row["asked"] == self._endpoint_key:
                 identity = ServerIdentity(model=row["model"], server=row["server"])
                 latest = [identity] if row["first"] else [*latest, identity]
