@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import pytest
 
 from echat_eval import cli
+from echat_eval.cli import interrupts
 from echat_eval.cli.interrupts import interruptible
 
 
@@ -43,6 +45,28 @@ def test_a_signal_while_the_end_is_reported_changes_no_exit_code(monkeypatch: py
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
+
+
+def test_calls_in_flight_are_abandoned_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "GRACE", 0.05)
+    times = 0
+
+    def wait_twice(**_: object) -> None:
+        nonlocal times
+        for _ in range(2):
+            try:
+                if not times:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                while True:
+                    time.sleep(0.01)
+            except KeyboardInterrupt:
+                times += 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.command_line, "main", wait_twice)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, times) == (130, 2)
 
 
 def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
