@@ -149,10 +149,15 @@ class RunFolder:
         """
         stored = [self._adopt(sample) for sample in samples]
         tasks = {sample.task for sample in stored}
-        others = [sample for sample in self.samples() if sample.task not in tasks]
+        snapshot = [sample for sample in self.samples() if sample.task not in tasks] + stored
         jsonl.write_rows(
             self.path / "samples.jsonl",
-            (serialize.row_of_sample(sample, self.path) for sample in [*others, *stored]),
+            (serialize.row_of_sample(sample, self.path) for sample in snapshot),
+        )
+        self._tables["samples.jsonl"] = _CachedTable(
+            mark=self._mark("samples.jsonl"),
+            table={_sample_id(sample): sample for sample in snapshot},
+            replaced=False,
         )
         return stored
 
@@ -166,15 +171,16 @@ class RunFolder:
     def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
         """Copy an audio file into the run folder, named by its hash.
 
-        A copy of the same length is taken as complete: an interrupted one is removed or, of earlier versions,
-        shorter.
+        A copy with the length and time of its source is taken as equal; anything that changes it later gives
+        it another time.
         """
         suffix = audio.path.suffix.lower()
         name = f"{audio.sha256}{suffix if suffix.isascii() and len(suffix) <= 5 else ''}"
         target = self._folder(folder) / name
         source, copy = str(audio.path), str(target)
-        if source != copy and _size(copy) != os.stat(source).st_size:
+        if source != copy and ((mark := _size_and_time(source))[0] < 0 or _size_and_time(copy) != mark):
             copy_verified(audio.path, target, audio.sha256)
+            os.utime(copy, ns=(mark[1], mark[1]))
         return replace(audio, path=target)
 
     def check_audio(self, audio: AudioRef) -> None:
@@ -206,7 +212,7 @@ class RunFolder:
         """Return the samples of the snapshot, in order."""
         return list(
             self._table(
-                "samples.jsonl", lambda row: serialize.sample_from(row, self.path), lambda s: (s.task, s.id)
+                "samples.jsonl", lambda row: serialize.sample_from(row, self.path), _sample_id
             ).values()
         )
 
@@ -319,8 +325,14 @@ class RunFolder:
         return self._folder("audio")
 
 
-def _size(path: str) -> int:
+def _size_and_time(path: str) -> tuple[int, int]:
+    """Return size and time of a file; an impossible size of a missing one."""
     try:
-        return os.stat(path).st_size
+        status = os.stat(path)
     except FileNotFoundError:
-        return -1
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _sample_id(sample: Sample) -> tuple[str, str]:
+    return sample.task, sample.id
