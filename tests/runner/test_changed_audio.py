@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ def speaker(name: str) -> ScriptedSystem:
 
 
 def damage(folder: Path) -> Path:
-    """Change one byte of the first file of a folder."""
+    """Change one byte of the first file of a folder, and keep its time as a failing disk does."""
     path = sorted(folder.glob("*.wav"))[0]
-    content = bytearray(path.read_bytes())
+    content, time = bytearray(path.read_bytes()), path.stat().st_mtime_ns
     content[100] ^= 1
     path.write_bytes(content)
+    os.utime(path, ns=(time, time))
     return path
 
 
@@ -53,6 +55,15 @@ def test_a_changed_query_is_withheld_and_copied_again(tmp_path: Path, tones: Pat
     assert "its bytes are not those" in reason
     run = evaluated(tmp_path / "run", tones, [speaker("one"), speaker("two")])
     assert states(run, "two") == ["value"] * answered
+
+
+def test_a_query_that_another_program_wrote_to_is_copied_again(tmp_path: Path, tones: Path) -> None:
+    run = evaluated(tmp_path / "run", tones, speaker("one"))
+    path = damage(run.path / "requests")
+    path.touch()
+    run = evaluated(tmp_path / "run", tones, [speaker("one"), speaker("two")])
+    assert set(states(run, "two")) == {"value"}
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
 def test_a_changed_reply_is_not_annotated(tmp_path: Path, tones: Path) -> None:
