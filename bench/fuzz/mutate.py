@@ -132,7 +132,10 @@ def mutate(path: Path, dice: random.Random) -> str:
         kinds = [_bytes, _json, _json, _json, _json, _lines] if content else [_bytes]
     elif path.suffix in (".yaml", ".csv", ".tsv", ".txt"):
         kinds = [_bytes, _scalars, _scalars, _scalars, _lines]
-    new, what = dice.choice(kinds)(content, dice)
+    try:
+        new, what = dice.choice(kinds)(content, dice)
+    except RecursionError:  # an earlier change nested it deeply
+        new, what = _bytes(content, dice)
     path.write_bytes(new)
     return what
 

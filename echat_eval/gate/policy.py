@@ -250,7 +250,7 @@ def _check_metric(name: str, rule: MetricRule) -> None:
             )
     if rule.width is not None and rule.width <= 0:
         raise UsageError(f"policy: metric '{name}': low {rule.low} is not below high {rule.high}")
-    if rule.average not in {"mean", "ratio", "macro"}:
+    if rule.average not in ("mean", "ratio", "macro"):  # a list from a file cannot be looked up in a set
         raise UsageError(
             f"policy: metric '{name}': average is {rule.average!r}; expected mean, ratio or macro"
         )
