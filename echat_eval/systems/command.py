@@ -3,7 +3,8 @@
 A program without placeholders in its arguments is started once. It reads one JSON line per request from stdin
 and writes one JSON line per reply to stdout (see `echat_eval.systems.wire`). A program with `{audio}` among
 its arguments is started for every request; its stdout is the reply's text, and the file that it writes to
-`{out}` is the reply's audio. No shell is used. Environment variables that look like secrets are removed.
+`{out}` is the reply's audio. No shell is used. The program gets few environment variables; see
+`echat_eval.systems.program_environment`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.text import decoded
 from echat_eval.records import AudioRef, Reply, Request
-from echat_eval.systems.program import Program, scrubbed
+from echat_eval.systems.program import Program
+from echat_eval.systems.program_environment import ProgramEnvironment, program_environment
 from echat_eval.systems.wire import MAX_TEXT_BYTES, ReplyFolder, fault_of, reply_from, request_row, sound_of
 
 __all__ = ["Command"]
@@ -51,7 +53,8 @@ class Command:
         fingerprint_files: comma-separated files or folders that determine the replies (weights, sources).
             Without them, only the program, its arguments and the files among these are hashed, and no reply
             is cached for other runs.
-        keep_env: comma-separated names of environment variables to pass on although they look secret.
+        keep_env: comma-separated names of further environment variables to pass on; `AWS_*` names all
+            that begin with AWS_.
         gpu: each copy on a cluster gets its own GPU.
     """
 
@@ -158,8 +161,9 @@ class Command:
         self.load()
         program = self._idle_program()
         is_new = program is None
-        environment = {**scrubbed(os.environ, self.keep), "PYTHONUNBUFFERED": "1"}
-        program = program or Program(self.words, self.folder, environment)
+        if program is None:
+            environment = program_environment(os.environ, self.keep)
+            program = Program(self.words, self.folder, environment, more={"PYTHONUNBUFFERED": "1"})
         waiting = {row["id"] for row in rows}
         replies: dict[str, dict[str, Any]] = {}
         limit = self.timeout * len(rows) + (self.start_timeout if is_new else 0.0)
@@ -223,7 +227,7 @@ class Command:
         out.unlink(missing_ok=True)
         values = (str(request.audio.path.resolve()), str(out), request.language, request.instruction or "")
         words = [_filled(word, dict(zip(PLACEHOLDERS, values, strict=True))) for word in self.words]
-        stdout = _output_of(words, self.folder, scrubbed(os.environ, self.keep), self.timeout)
+        stdout = _output_of(words, self.folder, program_environment(os.environ, self.keep), self.timeout)
         audio = self._audio(out) if out.exists() else None
         try:
             text = decoded(stdout, "the program's stdout").strip()
@@ -270,7 +274,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and not _REPLY_KEYS.isdisjoint(row) else None
 
 
-def _output_of(words: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float) -> bytes:
+def _output_of(words: Sequence[str], folder: Path, environment: ProgramEnvironment, timeout: float) -> bytes:
     """Run a program to its end and return its stdout."""
     program = Program(words, folder, environment)
     output = b""

@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from echat_eval.concurrency.own_faults import is_own_fault, names_own_fault
 from echat_eval.errors import SystemFailure, Unavailable, UsageError
 from echat_eval.systems.guardian import guardian
+from echat_eval.systems.program_environment import ProgramEnvironment
 from echat_eval.systems.wire import MAX_REPLY_BYTES
 
-__all__ = ["Program", "scrubbed"]
+__all__ = ["Program"]
 
-#: Names of environment variables that a foreign program must not get.
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|COOKIE|PRIVATE", re.I)
-#: A password inside a URL, as in the address of a proxy or database.
-_SECRET_VALUE = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 #: The part of stderr that is kept: its last lines and characters.
 TAIL_LINES, TAIL_CHARACTERS = 40, 400
 #: Seconds that a program may take to exit after its input ends, and again after SIGTERM.
 GRACE = 5.0
-
-
-def scrubbed(environment: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
-    """Return an environment without variables that look like secrets.
-
-    Args:
-        keep: names of variables to keep nevertheless.
-
-    >>> sorted(scrubbed({"PATH": "/bin", "OPENAI_API_KEY": "x", "P": "http://me:pw@host", "HF_TOKEN": "t"},
-    ...                 keep=["HF_TOKEN"]))
-    ['HF_TOKEN', 'PATH']
-    """
-    kept = set(keep)
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in kept or not (_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
-    }
 
 
 class Program:
@@ -56,17 +35,26 @@ class Program:
     Args:
         words: the program and its arguments; no shell is used.
         folder: its working directory.
-        environment: its whole environment.
+        environment: what it gets of ours.
+        more: further variables.
     """
 
-    def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: ProgramEnvironment,
+        *,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._environment = environment
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         try:
             self._process = subprocess.Popen(
                 list(words),
                 cwd=folder,
-                env=dict(environment),
+                env={**environment.variables, **more},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -191,17 +179,22 @@ class Program:
                 self._lines.get_nowait()
 
     def _end(self) -> SystemFailure | Unavailable:
-        """Return our error for a program that ended; the machine is at fault if it lacks memory or disk."""
+        """Return our error for a program that ended.
+
+        The machine is at fault if it lacks memory or disk; we are if the program lacks a variable.
+        """
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
             return SystemFailure(f"the program closed its output and is still running{self._stderr_tail()}")
         self._readers[1].join(1.0)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        reason = f"the program {how} before it replied{self._stderr_tail()}"
+        output = " ".join(self._tail)
+        hint = self._environment.hint(output) if code != 0 else ""
+        reason = f"the program {how} before it replied{hint}{self._stderr_tail()}"
         # Linux kills programs with SIGKILL when memory runs out.
         killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        own = killed or (code != 0 and names_own_fault(" ".join(self._tail)))
+        own = killed or (code != 0 and (names_own_fault(output) or self._environment.missed(output) != []))
         return Unavailable(reason) if own else SystemFailure(reason)
 
     def _stderr_tail(self) -> str:
