@@ -34,7 +34,7 @@ from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.runner.carry_out import carry_out
-from echat_eval.runner.plan import planned, whole_number
+from echat_eval.runner.plan import PlanArguments, planned, whole_number
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline, open_run
 from echat_eval.task.select import select_tasks
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from echat_eval.gate import Decision
     from echat_eval.ports import Progress
     from echat_eval.runner.cost_estimate import ExpectedCost
-    from echat_eval.runner.plan import Plan
     from echat_eval.stats import Sentences
     from echat_eval.task import Task
 
@@ -133,32 +132,21 @@ def evaluate(
         NotInstalled: an optional package or model is missing.
         Busy: another process is writing to the folder.
     """
-    display = progress or Logged()
-    selected = select_tasks(
-        _names("tasks", tasks),
-        data=None if data is None else Path(data),
-        languages=_names("languages", languages),
-        limit=None if limit is None else whole_number("limit", limit, low=1),
-        ask=ask,
-    )
-    with planned(
-        RunFolder(Path(out)),
-        systems=systems,
-        tasks=selected,
+    arguments = PlanArguments(
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
         tries=tries,
+        retry_failed=retry_failed,
         overlap=overlap,
         cache=cache,
         prices=prices,
         max_cost=max_cost,
         executor=executor,
-        note=display.note,
-        retry_failed=retry_failed,
-    ) as plan:
-        return _carried_out(plan, display)
+    )
+    selected = _selected(tasks, data, languages, limit, ask)
+    return _carried_out(RunFolder(Path(out)), arguments, systems=systems, tasks=selected, progress=progress)
 
 
 def score(
@@ -184,24 +172,18 @@ def score(
         BadData: not a run folder, a manifest of another version, or an unfinished run.
         UsageError, UnknownName, NotInstalled, Busy: as for `evaluate`.
     """
-    display = progress or Logged()
-    with planned(
-        _folder_with_replies(run),
-        systems=None,
-        tasks=(),
+    arguments = PlanArguments(
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
         tries=tries,
-        overlap=True,
         cache=cache,
         prices=prices,
         max_cost=max_cost,
         executor=executor,
-        note=display.note,
-    ) as plan:
-        return _carried_out(plan, display)
+    )
+    return _carried_out(_folder_with_replies(run), arguments, systems=None, tasks=(), progress=progress)
 
 
 def estimate(
@@ -230,33 +212,20 @@ def estimate(
     Raises:
         UsageError, UnknownName, BadData, NotInstalled: as for `evaluate`.
     """
-    display = progress or Logged()
-    selected: Sequence[Task] = ()
-    if systems is not None:
-        selected = select_tasks(
-            _names("tasks", tasks),
-            data=None if data is None else Path(data),
-            languages=_names("languages", languages),
-            limit=None if limit is None else whole_number("limit", limit, low=1),
-            ask=ask,
-        )
-    with planned(
-        _folder_with_replies(out) if systems is None else RunFolder(Path(out)),
-        systems=systems,
-        tasks=selected,
+    arguments = PlanArguments(
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
         tries=tries,
-        overlap=True,
+        retry_failed=retry_failed,
         cache=cache,
         prices=prices,
-        max_cost=None,
-        executor=None,
-        note=display.note,
-        retry_failed=retry_failed,
-    ) as plan:
+    )
+    folder = _folder_with_replies(out) if systems is None else RunFolder(Path(out))
+    selected = () if systems is None else _selected(tasks, data, languages, limit, ask)
+    note = (progress or Logged()).note
+    with planned(folder, arguments, systems=systems, tasks=selected, note=note) as plan:
         return plan.expected_cost()
 
 
@@ -368,10 +337,40 @@ def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None
     return scored
 
 
-def _carried_out(plan: Plan, progress: Progress) -> Run:
-    """Carry out a plan; return the run, with its leaderboard on disk."""
-    spent = carry_out(plan, progress)
-    run = Run(folder=plan.folder, name=str(plan.folder.path), spent=spent)
+def _selected(
+    tasks: str | Sequence[str] | None,
+    data: str | Path | None,
+    languages: str | Sequence[str] | None,
+    limit: int | None,
+    ask: str | None,
+) -> Sequence[Task]:
+    """Return the tasks that a caller names, with the samples to use."""
+    return select_tasks(
+        _names("tasks", tasks),
+        data=None if data is None else Path(data),
+        languages=_names("languages", languages),
+        limit=None if limit is None else whole_number("limit", limit, low=1),
+        ask=ask,
+    )
+
+
+def _carried_out(
+    folder: RunFolder,
+    arguments: PlanArguments,
+    *,
+    systems: object,
+    tasks: Sequence[Task],
+    progress: Progress | None,
+) -> Run:
+    """Make what is missing in a folder; return the run, with its leaderboard on disk.
+
+    Args:
+        systems: None: score the existing replies.
+    """
+    display = progress or Logged()
+    with planned(folder, arguments, systems=systems, tasks=tasks, note=display.note) as plan:
+        spent = carry_out(plan, display)
+    run = Run(folder=folder, name=str(folder.path), spent=spent)
     run.leaderboard().write(run.path)
     return run
 

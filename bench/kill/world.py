@@ -30,6 +30,7 @@ from echat_eval.records import AudioRef, Reply, Request, Waveform  # noqa: E402
 from echat_eval.runner.evaluate import evaluate  # noqa: E402
 from echat_eval.scorers.judged import judged_scorers  # noqa: E402
 from echat_eval.scorers.outcome import OutcomeScorer  # noqa: E402
+from echat_eval.store.manifest import RunSettings  # noqa: E402
 from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 from echat_eval.testing import ScriptedAnnotator, ScriptedSystem  # noqa: E402
@@ -108,7 +109,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 tasks=[task],
                 annotators=[annotator],
                 scorers=[OutcomeScorer(), *judged[: 1 + given.contrast]],
-                retry_policy=RetryPolicy(tries=3, first_wait=0.01),
+                settings=RunSettings(retry_policy=RetryPolicy(tries=3, first_wait=0.01)),
                 progress=Silent(),
             )
     except (EChatError, OSError) as error:

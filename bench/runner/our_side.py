@@ -27,6 +27,7 @@ from echat_eval.ports import (  # noqa: E402
 )
 from echat_eval.records import Metric, Reply, Request, Score  # noqa: E402
 from echat_eval.runner.evaluate import evaluate  # noqa: E402
+from echat_eval.store.manifest import RunSettings  # noqa: E402
 from echat_eval.store.run_folder import RunFolder  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
@@ -121,7 +122,7 @@ def once(data: Path, out: Path, system: Mock, scorers: Sequence[Scorer]) -> Any:
             tasks=[task],
             annotators=[],
             scorers=scorers,
-            retry_policy=RetryPolicy(tries=1),
+            settings=RunSettings(retry_policy=RetryPolicy(tries=1)),
             progress=Silent(),
         )
         board = build_leaderboard([run])

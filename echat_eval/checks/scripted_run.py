@@ -33,6 +33,7 @@ from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.stats import Estimate
 from echat_eval.store.keys import request_for
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import Task
 from echat_eval.testing import ScriptedAnnotator, ScriptedSystem
@@ -195,7 +196,7 @@ def make_run(parts: Parts, task: Task, out: Path, *, seed: int) -> ScriptedRun:
 
 
 def _run_commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
-    retry_policy = RetryPolicy(tries=1)
+    settings = RunSettings(retry_policy=RetryPolicy(tries=1))
     with RunFolder(path).writing() as folder:
         annotators: list[Annotator] = [scripted_asr(folder), pitch_classifier(parts)]
         scorers = _scorers(parts, path, parts.earlier_rubric(shipped_judge()))
@@ -205,11 +206,11 @@ def _run_commands(parts: Parts, task: Task, path: Path, seed: int) -> RunFolder:
             tasks=[task],
             annotators=annotators,
             scorers=scorers,
-            retry_policy=retry_policy,
+            settings=settings,
             progress=Silent(),
         )
         scorers = _scorers(parts, path, shipped_judge())
-        rescore(folder, annotators=annotators, scorers=scorers, retry_policy=retry_policy, progress=Silent())
+        rescore(folder, annotators=annotators, scorers=scorers, settings=settings, progress=Silent())
     return folder
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import wraps
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import click
+
+from echat_eval.cli.options import with_options
 
 __all__ = ["ExecutorOptions", "executor_options"]
 
@@ -27,13 +28,6 @@ class ExecutorOptions:
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select the executor; pass them on as `executor`."""
-    names = [field.name for field in fields(ExecutorOptions)]
-
-    @wraps(command)
-    def with_options(**values: Any) -> Any:
-        executor = ExecutorOptions(**{name: values.pop(name) for name in names})
-        return command(**values, executor=executor)
-
     decorators = [
         click.option(
             "--executor",
@@ -55,7 +49,4 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Address of the ray head, or `auto`.  [default: RAY_ADDRESS, else a local cluster]",
         ),
     ]
-    decorated: Callable[..., Any] = with_options
-    for decorator in reversed(decorators):
-        decorated = decorator(decorated)
-    return decorated
+    return with_options(command, ExecutorOptions, "executor", decorators)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from echat_eval.cli.options import TaskOptions, task_options
 from echat_eval.cli.terminal import show
 
 if TYPE_CHECKING:
@@ -30,45 +31,20 @@ Example:
   echat-eval run --task emotion --system mine=replay:replies.jsonl --out runs/mine
 Give `run` the same --task, --data, --language, --limit and --ask; otherwise the requests differ.""",
 )
-@click.option(
-    "--task", "tasks", multiple=True, metavar="NAME", help="Task to export; repeatable.  [default: all]"
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of your tasks, to use instead of the demo split.",
-)
-@click.option(
-    "--language",
-    "languages",
-    multiple=True,
-    metavar="TAG",
-    help="Language of the samples to use; repeatable.",
-)
-@click.option("--limit", type=click.IntRange(2), help="Maximum samples per task; contrast groups stay whole.")
-@click.option(
-    "--ask",
-    metavar="WHAT",
-    help="Ask for a label instead of a reply: transcript, emotion, age, gender or event.",
-)
+@task_options
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; must be empty or new."
 )
-def export_requests(
-    tasks: tuple[str, ...],
-    data: Path | None,
-    languages: tuple[str, ...],
-    limit: int | None,
-    ask: str | None,
-    out: Path,
-) -> None:
+def export_requests(out: Path, tasks: TaskOptions) -> None:
     """Write audio files named by their hash and requests.jsonl, without labels or other hints."""
     from echat_eval.io.jsonl import rows_text
     from echat_eval.io.unfinished import NewFolder
     from echat_eval.store.keys import request_for
     from echat_eval.task.select import select_tasks
 
-    selected = select_tasks(tasks, data=data, languages=languages, limit=limit, ask=ask)
+    selected = select_tasks(
+        tasks.tasks, data=tasks.data, languages=tasks.languages, limit=tasks.limit, ask=tasks.ask
+    )
     with NewFolder(out, "echat-eval export requests") as folder:
         rows = [_export(request_for(sample), folder) for task in selected for sample in task.samples]
         # Sorted by opaque id, the order of the rows gives no hint either.

@@ -14,7 +14,7 @@ from echat_eval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["RunOptions", "run_options", "system_parts"]
+__all__ = ["RunOptions", "TaskOptions", "run_options", "system_parts", "task_options", "with_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +67,86 @@ class RunOptions:
         }
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for annotators, judge, retries, cache and cost; pass them on as `options`."""
-    names = [field.name for field in fields(RunOptions)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """Values of the options that `task_options` adds."""
+
+    tasks: tuple[str, ...]
+    data: Path | None
+    languages: tuple[str, ...]
+    limit: int | None
+    ask: str | None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return these values as arguments of `api.evaluate` and `api.estimate`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select tasks and samples; pass them on as `tasks`."""
+    return with_options(
+        command,
+        TaskOptions,
+        "tasks",
+        [
+            click.option(
+                "--task",
+                "tasks",
+                multiple=True,
+                metavar="NAME",
+                help="Task to use; repeatable.  [default: all]",
+            ),
+            click.option(
+                "--data",
+                type=click.Path(path_type=Path, exists=True, file_okay=False),
+                help="Folder of your tasks, to use instead of the demo split.",
+            ),
+            click.option(
+                "--language",
+                "languages",
+                multiple=True,
+                metavar="TAG",
+                help="Language of the samples to use; repeatable.",
+            ),
+            click.option(
+                "--limit",
+                type=click.IntRange(2),
+                help="Maximum samples per task; contrast groups stay whole.",
+            ),
+            click.option(
+                "--ask",
+                metavar="WHAT",
+                help="Ask for a label instead of a reply: transcript, emotion, age, gender or event.",
+            ),
+        ],
+    )
+
+
+def with_options(
+    command: Callable[..., Any], record: type, argument: str, options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    """Add options to a command, and pass their values on as one record.
+
+    Args:
+        command: the command's function.
+        record: dataclass whose fields are the names of the options' values.
+        argument: name of the command's argument that receives it.
+        options: decorators, in the order of the help.
+    """
+    names = [field.name for field in fields(record)]
 
     @wraps(command)
-    def with_options(**values: Any) -> Any:
-        options = RunOptions(**{name: values.pop(name) for name in names})
-        return command(**values, options=options)
+    def decorated(**values: Any) -> Any:
+        given = record(**{name: values.pop(name) for name in names})
+        return command(**values, **{argument: given})
 
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for annotators, judge, retries, cache and cost; pass them on as `options`."""
     decorators = [
         click.option(
             "--annotator",
@@ -168,10 +239,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Price table to use instead of baselines/prices.yaml (same format).",
         ),
     ]
-    decorated: Callable[..., Any] = with_options
-    for decorator in reversed(decorators):
-        decorated = decorator(decorated)
-    return decorated
+    return with_options(command, RunOptions, "options", decorators)
 
 
 def system_parts(specs: Sequence[str], settings: Sequence[str]) -> list[dict[str, Any]]:

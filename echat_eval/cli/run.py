@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from echat_eval.cli.executor import ExecutorOptions, executor_options
-from echat_eval.cli.options import RunOptions, run_options, system_parts
+from echat_eval.cli.options import RunOptions, TaskOptions, run_options, system_parts, task_options
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
@@ -42,27 +42,7 @@ Run the same command again to do only what is missing."""
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of every system; repeatable."
 )
-@click.option(
-    "--task", "tasks", multiple=True, metavar="NAME", help="Task to run; repeatable.  [default: all]"
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of your tasks, to use instead of the demo split.",
-)
-@click.option(
-    "--language",
-    "languages",
-    multiple=True,
-    metavar="TAG",
-    help="Language of the samples to use; repeatable.",
-)
-@click.option("--limit", type=click.IntRange(2), help="Maximum samples per task; contrast groups stay whole.")
-@click.option(
-    "--ask",
-    metavar="WHAT",
-    help="Ask for a label instead of a reply: transcript, emotion, age, gender or event.",
-)
+@task_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -84,14 +64,10 @@ Run the same command again to do only what is missing."""
 def run(
     systems: tuple[str, ...],
     settings: tuple[str, ...],
-    tasks: tuple[str, ...],
-    data: Path | None,
-    languages: tuple[str, ...],
-    limit: int | None,
-    ask: str | None,
     out: Path,
     overlap: bool,
     retry_failed: bool,
+    tasks: TaskOptions,
     options: RunOptions,
     executor: ExecutorOptions,
 ) -> int:
@@ -101,13 +77,9 @@ def run(
 
     arguments: dict[str, Any] = {
         "systems": system_parts(systems, settings),
-        "tasks": tasks,
-        "data": data,
-        "languages": languages,
-        "limit": limit,
-        "ask": ask,
         "out": out,
         "retry_failed": retry_failed,
+        **tasks.arguments(),
         **options.arguments(),
     }
     with Bar() as bar:

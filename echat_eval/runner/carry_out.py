@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.executors.place import place
@@ -39,6 +40,7 @@ def carry_out(plan: Plan, progress: Progress) -> str:
         if isinstance(progress, ShowsCost):
             progress.show_cost(meter.line)
         with place(plan.executor, plan.systems, plan.annotators) as placement:
+            settings = replace(plan.settings, executor=placement.facts)
             if plan.systems:
                 evaluate(
                     folder,
@@ -46,18 +48,16 @@ def carry_out(plan: Plan, progress: Progress) -> str:
                     tasks=plan.tasks,
                     annotators=placement.annotators,
                     scorers=plan.scorers,
-                    retry_policy=plan.retry_policy,
+                    settings=settings,
                     progress=progress,
                     cache=plan.cache,
-                    overlap=plan.overlap,
-                    executor=placement.facts,
                 )
             else:
                 rescore(
                     folder,
                     annotators=placement.annotators,
                     scorers=plan.scorers,
-                    retry_policy=plan.retry_policy,
+                    settings=settings,
                     progress=progress,
                     cache=plan.cache,
                 )

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import Interrupted
 from echat_eval.errors import UsageError
-from echat_eval.executors import ExecutorFacts
 from echat_eval.plugins import require_different_names, require_members
 from echat_eval.ports import Annotator, Oracle, Scorer, System
 from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
 from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
 from echat_eval.store.ledger import check_ledger, require_finished
-from echat_eval.store.manifest import AnnotatorFacts, RunSettings, ScorerFacts, SystemFacts, TaskFacts
+from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts, SystemFacts, TaskFacts
 from echat_eval.store.reuse import ReuseIndex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-    from echat_eval.concurrency.retry import RetryPolicy
     from echat_eval.ports import Progress
     from echat_eval.records import Sample
     from echat_eval.store.cache import Cache
+    from echat_eval.store.manifest import RunSettings
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
@@ -40,22 +39,17 @@ def evaluate(
     tasks: Sequence[Task],
     annotators: Sequence[Annotator],
     scorers: Sequence[Scorer],
-    retry_policy: RetryPolicy,
+    settings: RunSettings,
     progress: Progress,
     cache: Cache | None = None,
-    overlap: bool = True,
-    executor: ExecutorFacts | None = None,
 ) -> Counter[str]:
     """Request replies, annotate and score them; return the number of scores in each state.
 
     The run must be open for writing. A second call makes only the missing rows.
 
     Args:
+        settings: kept in the manifest.
         cache: rows of other runs; None to neither read nor write any.
-        overlap: annotate and score replies while others are still requested. If False, nothing else runs
-            while a system answers, so that its latency is not affected.
-        executor: where systems and annotators run, for the manifest; by default in this process. No key
-            depends on it.
 
     Raises:
         UsageError: an object that is no system, annotator or scorer, two systems with the same name, or
@@ -66,7 +60,6 @@ def evaluate(
     require_different_names("system", systems, option=" with --system NAME=SPEC")
     _check_instruments(annotators, scorers)
     _check_fit(run, {system.name for system in systems}, tasks)
-    settings = RunSettings(retry_policy=retry_policy, overlap=overlap, executor=executor or ExecutorFacts())
     _record_command(run, systems, tasks, settings)
     _record_instruments(run, annotators, scorers)
     samples = run.store_samples(sample for task in tasks for sample in task.samples)
@@ -87,7 +80,7 @@ def rescore(
     *,
     annotators: Sequence[Annotator],
     scorers: Sequence[Scorer],
-    retry_policy: RetryPolicy,
+    settings: RunSettings,
     progress: Progress,
     cache: Cache | None = None,
 ) -> Counter[str]:
@@ -106,7 +99,7 @@ def rescore(
         samples=(),
         annotators=annotators,
         scorers=scorers,
-        settings=RunSettings(retry_policy=retry_policy, overlap=True),
+        settings=settings,
         progress=progress,
         cache=cache,
     )

@@ -19,6 +19,7 @@ from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
 from echat_eval.scorers.judge_settings import parse_judge, scorers_of_judge
 from echat_eval.scorers.select import select_scorers
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
 from echat_eval.store.shared_cache import shared_cache
 from echat_eval.systems.select import select_systems
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
-__all__ = ["MAX_TRIES", "Plan", "planned", "whole_number"]
+__all__ = ["MAX_TRIES", "Plan", "PlanArguments", "planned", "whole_number"]
 
 #: Limit of `tries`.
 MAX_TRIES = 100
@@ -54,8 +55,7 @@ class Plan:
         judge: the judge's client; None without a judge.
         controls: number of replies that are judged again with wrong labels; 0: none.
         budget: prices, and limit of the cost.
-        retry_policy: how often a call is made.
-        overlap: annotate and score while systems are answering.
+        settings: of the run; `executor` completes them once the workers are known.
         executor: where systems and annotators run.
         cache: rows of other runs; None: no cache.
     """
@@ -68,8 +68,7 @@ class Plan:
     judge: JudgeClient | None
     controls: int
     budget: Budget
-    retry_policy: RetryPolicy
-    overlap: bool
+    settings: RunSettings
     executor: ExecutorSettings
     cache: Cache | None
 
@@ -95,40 +94,48 @@ class Plan:
             scorers=self.scorers,
             reuse=ReuseIndex(cache=self.cache, run=self.folder),
             table=self.budget.table,
-            tries=self.retry_policy.tries,
-            failed_again=self.retry_policy.failed_again,
+            tries=self.settings.retry_policy.tries,
+            failed_again=self.settings.retry_policy.failed_again,
         )
         return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanArguments:
+    """What a caller gives, beside systems and tasks, as in `api.evaluate`; not checked yet."""
+
+    annotators: object
+    scorers: object
+    judges: object
+    controls: int
+    tries: int
+    retry_failed: bool = False
+    overlap: bool = True
+    cache: bool
+    prices: str | Path | None
+    max_cost: str | float | None = None
+    executor: object = None
 
 
 @contextmanager
 def planned(
     folder: RunFolder,
+    arguments: PlanArguments,
     *,
     systems: object,
     tasks: Sequence[Task],
-    annotators: object,
-    scorers: object,
-    judges: object,
-    controls: int,
-    tries: int,
-    overlap: bool,
-    cache: bool,
-    prices: str | Path | None,
-    max_cost: str | float | None,
-    executor: object,
     note: Callable[[str], None],
-    retry_failed: bool = False,
 ) -> Iterator[Plan]:
-    """Check the arguments of `api.evaluate` or `api.score` and yield the plan; nothing is written or sent.
+    """Check the arguments of a command and yield its plan; nothing is written or sent.
 
     The cache is open within the block.
 
     Args:
         folder: where to write.
+        arguments: of the caller.
         systems: None: score the existing replies.
         tasks: with the samples to send.
-        note: called with remarks on what is left out, and on licences. All others are as in `api.evaluate`.
+        note: called with remarks on what is left out, and on licences.
 
     Raises:
         UsageError, UnknownName, BadData, NotInstalled: as in `api.evaluate`.
@@ -139,32 +146,35 @@ def planned(
 
     loaded = [] if systems is None else select_systems(systems)
     samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
-    budget = read_budget(None if prices is None else Path(prices), max_cost)
-    tries = whole_number("tries", tries, low=1, high=MAX_TRIES)
-    placement = parse_executor(executor)
-    judge = parse_judge(judges)
-    if whole_number("controls", controls, low=0) and judge is None:
+    prices = None if arguments.prices is None else Path(arguments.prices)
+    budget = read_budget(prices, arguments.max_cost)
+    tries = whole_number("tries", arguments.tries, low=1, high=MAX_TRIES)
+    placement = parse_executor(arguments.executor)
+    judge = parse_judge(arguments.judges)
+    if whole_number("controls", arguments.controls, low=0) and judge is None:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
-    with shared_cache(os.environ, enabled=cache) as opened:
-        selected = select_annotators(annotators, remark)
-        all_scorers = select_scorers(scorers, samples, remark)
+    with shared_cache(os.environ, enabled=arguments.cache) as opened:
+        annotators = select_annotators(arguments.annotators, remark)
+        scorers = select_scorers(arguments.scorers, samples, remark)
         judge_client = None
         if judge is not None:
             store = folder.path / "verdicts.jsonl"
             judged = scorers_of_judge(judge, note=remark, store=store, tries=tries, cache=opened)
             judge_client = judged[0].judge_client
-            all_scorers = [*all_scorers, *judged]
+            scorers = [*scorers, *judged]
         yield Plan(
             folder=folder,
             systems=loaded,
             tasks=tasks,
-            annotators=selected,
-            scorers=all_scorers,
+            annotators=annotators,
+            scorers=scorers,
             judge=judge_client,
-            controls=controls,
+            controls=arguments.controls,
             budget=budget,
-            retry_policy=RetryPolicy(tries=tries, failed_again=retry_failed),
-            overlap=overlap,
+            settings=RunSettings(
+                retry_policy=RetryPolicy(tries=tries, failed_again=arguments.retry_failed),
+                overlap=arguments.overlap,
+            ),
             executor=placement,
             cache=opened,
         )

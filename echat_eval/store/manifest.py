@@ -179,12 +179,14 @@ class RunSettings:
     """Settings of a run; no key depends on them.
 
     Attributes:
-        overlap: replies were annotated and scored while others were requested.
-        executor: where systems and annotators ran.
+        retry_policy: how often a call is made.
+        overlap: replies are annotated and scored while others are requested. If False, nothing else runs
+            while a system answers, so that its latency is not affected.
+        executor: where systems and annotators run.
     """
 
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
-    overlap: bool = False
+    overlap: bool = True
     executor: ExecutorFacts = field(default_factory=ExecutorFacts)
 
 
@@ -331,7 +333,10 @@ _SCHEMAS: Mapping[type, Schema] = {
         },
     ),
     RunSettings: _schema({}, {"retry_policy": _OBJECT, "overlap": _FLAG, "executor": _OBJECT}),
-    RetryPolicy: _schema({}, {"tries": whole(1), "first_wait": number(0), "longest_wait": number(0)}),
+    RetryPolicy: _schema(
+        {},
+        {"tries": whole(1), "first_wait": number(0), "longest_wait": number(0), "failed_again": _FLAG},
+    ),
     ExecutorFacts: _schema({}, {"name": STRING, "workers": whole(1), "version": STRING}),
     Environment: _schema(
         {},
@@ -466,6 +471,7 @@ def _settings_from(row: Mapping[str, object], location: str) -> RunSettings:
         row,
         location,
         retry_policy=_record(RetryPolicy, retry_policy, f"{location}: retry_policy"),
+        overlap=row.get("overlap") is True,  # the first versions, which did not record it, had none
         executor=_record(ExecutorFacts, _mapping(row.get("executor")), f"{location}: executor"),
     )
 

@@ -23,6 +23,7 @@ from echat_eval.scorers.judged import judged_scorers
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.readability import Readability
 from echat_eval.scorers.transcription import TranscriptionConsistency
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import (
@@ -117,7 +118,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     Readability(),
                     *judged,
                 ],
-                retry_policy=RetryPolicy(tries=1),
+                settings=RunSettings(retry_policy=RetryPolicy(tries=1)),
                 progress=Silent(),
             )
         judged[0].close()

@@ -21,10 +21,12 @@ import pytest
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import RunError, UsageError
+from echat_eval.executors import ExecutorFacts
 from echat_eval.executors.ray_executor import ray_workers
 from echat_eval.ports import Silent
 from echat_eval.records import Request
 from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from tests.support import remote_parts
@@ -71,7 +73,7 @@ def run_systems(
     systems: Sequence[Any],
     annotators: Sequence[Any] = (),
     progress: Any = None,
-    **options: Any,
+    executor: ExecutorFacts | None = None,
 ) -> RunFolder:
     with RunFolder(out).writing() as run:
         evaluate(
@@ -80,9 +82,8 @@ def run_systems(
             tasks=[load_task("emotion", data=data)],
             annotators=annotators,
             scorers=[],
-            retry_policy=QUICK_RETRY,
+            settings=RunSettings(retry_policy=QUICK_RETRY, executor=executor or ExecutorFacts()),
             progress=progress or Silent(),
-            **options,
         )
     return run
 
@@ -171,7 +172,7 @@ def test_a_request_that_kills_its_workers_is_missing(cluster: Any, tmp_path: Pat
             tasks=[load_task("emotion", data=tones)],
             annotators=[],
             scorers=[],
-            retry_policy=RetryPolicy(tries=1),
+            settings=RunSettings(retry_policy=RetryPolicy(tries=1)),
             progress=Silent(),
         )
     (missing,) = [response for response in run.responses().values() if response.state != "value"]

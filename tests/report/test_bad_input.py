@@ -15,6 +15,7 @@ from echat_eval.ports import Silent
 from echat_eval.records import Reply, Request
 from echat_eval.report import build_report
 from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
@@ -101,7 +102,7 @@ def test_an_unfinished_run_reports_the_number_of_pending_replies(tmp_path: Path)
             tasks=[task],
             annotators=[],
             scorers=[marks_scorer()],
-            retry_policy=RetryPolicy(tries=1),
+            settings=RunSettings(retry_policy=RetryPolicy(tries=1)),
             progress=Silent(),
         )
     made = build_report([str(tmp_path / "run")], tmp_path / "out", progress=Silent(), only=["page"])

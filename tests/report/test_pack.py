@@ -26,6 +26,7 @@ from echat_eval.report.published import published_blocks, published_tables
 from echat_eval.report.runs import merge_runs
 from echat_eval.report.tables import run_tables
 from echat_eval.runner.evaluate import rescore
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import open_run
 from tests.support.present import present
@@ -311,7 +312,7 @@ def test_a_changed_verdict_changes_exactly_its_cells(usual_run: RunFolder, tmp_p
             run,
             annotators=[scripted_asr()],
             scorers=[marks_scorer(nudge=0.5)],
-            retry_policy=RetryPolicy(tries=1),
+            settings=RunSettings(retry_policy=RetryPolicy(tries=1)),
             progress=Silent(),
         )
     before, after = usual_run.scores(), RunFolder(tmp_path / "run").scores()

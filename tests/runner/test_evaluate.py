@@ -17,6 +17,7 @@ from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.ledger import check_ledger
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import ScriptedSystem
@@ -34,7 +35,7 @@ def run_once(
             tasks=[load_task("emotion", data=data)],
             annotators=annotators,
             scorers=[length()] if scorers is None else scorers,
-            retry_policy=QUICK_RETRY,
+            settings=RunSettings(retry_policy=QUICK_RETRY),
             progress=Silent(),
         )
     return run, states
@@ -354,7 +355,7 @@ def test_an_object_without_the_members_is_refused_before_anything_is_written(
         evaluate(
             run,
             tasks=[load_task("emotion", data=tones)],
-            retry_policy=QUICK_RETRY,
+            settings=RunSettings(retry_policy=QUICK_RETRY),
             progress=Silent(),
             **{**parts, **given},
         )

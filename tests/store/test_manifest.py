@@ -54,7 +54,7 @@ FULL = RunManifest(
         hardware=Hardware(cpu="x", cores=2, gpus=("H200", "H200"), device="cuda"),
     ),
     settings=RunSettings(
-        retry_policy=RetryPolicy(tries=5, first_wait=0.1, longest_wait=9.0),
+        retry_policy=RetryPolicy(tries=5, first_wait=0.1, longest_wait=9.0, failed_again=True),
         overlap=True,
         executor=ExecutorFacts(name="ray", workers=3, version="2.9"),
     ),
@@ -191,7 +191,12 @@ def test_the_names_of_the_json_form_stay(path: Path) -> None:
         "text_in": "2.5",
     }
     assert row["cache"] == {"response": {"mine": {"hits": 3, "stored": 5}}}
-    assert row["settings"]["retry_policy"] == {"tries": 5, "first_wait": 0.1, "longest_wait": 9.0}
+    assert row["settings"]["retry_policy"] == {
+        "tries": 5,
+        "first_wait": 0.1,
+        "longest_wait": 9.0,
+        "failed_again": True,
+    }
     # What is not known is absent, as a later command distinguishes it from "none".
     assert "metrics" not in row["scorers"]["new"]
     assert set(to_json(RunManifest())) == {"format", "layout", "metrics"}  # type: ignore[call-overload]

@@ -9,6 +9,8 @@ from typing import Any
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.ports import Silent
 from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.cache import Cache
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import Task, load_task
 
@@ -24,7 +26,8 @@ def evaluated(
     annotators: Sequence[Any] = (),
     scorers: Sequence[Any] = (),
     retry_policy: RetryPolicy = QUICK_RETRY,
-    **more: Any,
+    overlap: bool = True,
+    cache: Cache | None = None,
 ) -> RunFolder:
     """Evaluate and return the closed run folder.
 
@@ -32,7 +35,8 @@ def evaluated(
         out: the run folder.
         tasks: one task or several, or the data folder of the task `emotion`.
         systems: one system, or a list.
-        annotators, scorers, retry_policy, more: arguments of `evaluate`.
+        annotators, scorers, cache: arguments of `evaluate`.
+        retry_policy, overlap: settings of the run.
     """
     if isinstance(tasks, Path):
         tasks = load_task("emotion", data=tasks)
@@ -43,8 +47,8 @@ def evaluated(
             tasks=[tasks] if isinstance(tasks, Task) else list(tasks),
             annotators=annotators,
             scorers=scorers,
-            retry_policy=retry_policy,
+            settings=RunSettings(retry_policy=retry_policy, overlap=overlap),
             progress=Silent(),
-            **more,
+            cache=cache,
         )
     return folder

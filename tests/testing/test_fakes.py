@@ -35,6 +35,7 @@ from echat_eval.ports import (
 )
 from echat_eval.records import Metric, Reply, Request, Score
 from echat_eval.runner.evaluate import evaluate
+from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
 from echat_eval.testing import (
@@ -247,7 +248,7 @@ def test_run_of_scripted_parts(tmp_path: Path, tones: Path) -> None:
             tasks=[load_task("emotion", data=tones)],
             annotators=[ScriptedAnnotator({"emotion": "sad"}, events=events)],
             scorers=[scorer],
-            retry_policy=RetryPolicy(tries=2, first_wait=0.0),
+            settings=RunSettings(retry_policy=RetryPolicy(tries=2, first_wait=0.0)),
             progress=Silent(),
         )
     assert states == {"value": 16}
