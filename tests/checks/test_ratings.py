@@ -257,12 +257,14 @@ def test_command_prints_its_results(labelled: Path) -> None:
     ("row", "message"),
     [
         ({"audio": "../x.wav", "language": "en"}, "leaves the file's folder"),
+        ({"audio": "link.wav", "language": "en"}, "a link that leaves the file's folder"),
         ({"audio": "x.wav"}, "key 'language' is missing"),
         ({"audio": "x.wav", "language": "en", "emotion": "angry"}, "write 'anger'"),
     ],
 )
 def test_invalid_clips_file_is_rejected(tmp_path: Path, row: dict[str, str], message: str) -> None:
     path = tmp_path / "labelled.jsonl"
+    (tmp_path / "link.wav").symlink_to(tmp_path.parent / "elsewhere.wav")
     path.write_text(json.dumps(row) + "\n")
     with pytest.raises(BadData, match=message):
         read_clips(path)

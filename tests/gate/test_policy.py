@@ -28,6 +28,8 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
         ({"metrics": {"empathy": {**SCORE, "margin": -2}}}, "margin is -2"),
         ({"metrics": {"empathy": {**SCORE, "low": 100}}}, "not below high"),
         ({"metrics": {"empathy": {**SCORE, "average": "median"}}}, "expected mean, ratio or macro"),
+        ({"metrics": {"empathy": {**SCORE, "average": ["mean"]}}}, "expected mean, ratio or macro"),
+        ({"margin": 10**400}, "margin"),
         ({"metrics": {"empathy": {**SCORE, "at_least": float("inf")}}}, "finite"),
         ({"metrics": {"empathy": 3}}, "expected a mapping"),
         ({"primary": "empathie"}, "Did you mean 'empathy'"),

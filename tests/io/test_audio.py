@@ -6,6 +6,7 @@ import hashlib
 import struct
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from echat_eval.io.audio import (
     RESAMPLER,
     audio_ref,
     check_audio,
+    check_content,
     check_waveform,
     read_mono,
     read_noted,
@@ -300,3 +302,32 @@ def test_audio_that_unpacks_to_gigabytes_is_refused_before_decoding(tmp_path: Pa
     content[18:26] = (packed | 400_000 << 44 | 200_000_000).to_bytes(8, "big")
     with pytest.raises(BadData, match="frames of 8 channels; at most"):
         audio_ref(with_bytes(path, bytes(content)))
+
+
+def test_a_file_of_ten_minutes_at_192_khz_is_refused_before_decoding(tmp_path: Path) -> None:
+    path = wav(tmp_path / "x.flac", np.zeros(2_000, np.int16), 16000)
+    content = bytearray(path.read_bytes())
+    packed = int.from_bytes(content[18:26], "big") & ~((1 << 36) - 1) & ((1 << 44) - 1)
+    content[18:26] = (packed | 192_000 << 44 | 600 * 192_000).to_bytes(8, "big")
+    with pytest.raises(BadData, match="115,200,000 frames of 1 channels; at most 57,600,000"):
+        audio_ref(with_bytes(path, bytes(content)))
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadData, match="no such file"):
+        audio_ref(tmp_path / name)
+
+
+def test_stored_audio_is_checked_against_its_hash_and_its_folder(tmp_path: Path) -> None:
+    path = wav(tmp_path / "x.wav", TONE)
+    audio = audio_ref(path)
+    check_content(audio)
+    with pytest.raises(BadData, match=r"x\.wav: its bytes are not those"):
+        check_content(replace(audio, sha256="0" * 64))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "y.wav").symlink_to(path)
+    with pytest.raises(BadData, match="a link that leaves the folder"):
+        check_content(replace(audio, path=tmp_path / "in" / "y.wav"))
+    with pytest.raises(BadData, match=r"z\.wav: no such file"):
+        check_content(replace(audio, path=tmp_path / "z.wav"))

@@ -85,3 +85,28 @@ def test_a_failed_atomic_write_leaves_the_old_file(tmp_path: Path) -> None:
         jsonl.write_rows(path, rows())
     assert path.read_text() == '{"a":1}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["x.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (rb'{"a": "\ud800"}', "lone surrogate"),
+        (rb'{"a": ["\uDC00\uD800"]}', "lone surrogate"),
+        (rb'{"\udfff": 1}', "lone surrogate"),
+        (b'{"a": 1e999}', "1e999 is too large"),
+        (b'{"a": -1e999}', "too large"),
+        (b'{"a": ' + b"9" * 6000 + b"}", "not strict JSON"),
+        (b'{"a": ' + b"[" * 100_000 + b"}", "nested too deeply"),
+    ],
+)
+def test_a_value_that_cannot_be_written_again_is_refused(tmp_path: Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b"\n")
+    with pytest.raises(BadData, match=r"x\.jsonl:2: ") as caught:
+        list(jsonl.read_rows(path))
+    assert reason in str(caught.value)
+
+
+def test_pairs_of_surrogates_and_large_numbers_are_read() -> None:
+    text = r'{"a": "\ud83d\ude00", "b": 1e308}'
+    assert jsonl.loads(text) == jsonl.loads(text.encode()) == {"a": "\N{GRINNING FACE}", "b": 1e308}

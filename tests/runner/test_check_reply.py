@@ -51,6 +51,47 @@ def test_think_text_of_both_places_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"text": 5}, "reply text is a int"),
+        ({"text": "a\ud800"}, "reply text holds a lone surrogate"),
+        ({"think": "\udfff"}, "reply think holds a lone surrogate"),
+        ({"finish_reason": "\ud800"}, "reply finish_reason holds a lone surrogate"),
+        ({"finish_reason": ["stop"]}, "reply finish_reason is a list"),
+        ({"reply_emotion": "\ud800"}, "reply reply_emotion holds a lone surrogate"),
+        ({"reply_emotion": {}}, "reply reply_emotion is a dict"),
+        ({"perceived": ["sad"]}, "reply perceived is a list"),
+        ({"perceived": {"emotion": "\ud800"}}, "not one of the benchmark's labels"),
+        ({"perceived": {"\ud800": "sad"}}, "not one of the benchmark's labels"),
+        ({"perceived": {"emotion": ["sad"]}}, "not one of the benchmark's labels"),
+        ({"usage": 5}, "reply usage is a int"),
+        ({"usage": {"n": float("inf")}}, "expected a name and a finite number"),
+        ({"usage": {"n": 10**400}}, "expected a name and a finite number"),
+        ({"usage": {"n": "3"}}, "expected a name and a finite number"),
+        ({"usage": {"\udc00": 1}}, "expected a name and a finite number"),
+        ({"usage": {5: 1}}, "expected a name and a finite number"),
+        ({"first_audio_seconds": float("nan")}, "expected seconds from 0"),
+        ({"first_audio_seconds": -1}, "expected seconds from 0"),
+        ({"first_audio_seconds": "1"}, "expected seconds from 0"),
+    ],
+)
+def test_a_field_that_cannot_be_stored_fails_the_reply(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SystemFailure) as caught:
+        validate_and_store_reply(Reply(**{"text": WORDS, **values}), NO_RUN)
+    assert reason in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_control_characters_are_removed_and_noted(caplog: pytest.LogCaptureFixture) -> None:
+    reply = stored(
+        "Tell\x00 me\n\x1b[31mmore.\x9b", think="a\x07b", finish_reason="stop\x00", reply_emotion="sad\x7f"
+    )
+    assert (reply.text, reply.think) == ("Tell me\n[31mmore.", "ab")
+    assert (reply.finish_reason, reply.reply_emotion) == ("stop", "sad")
+    assert "3 control characters were removed from a reply's text" in caplog.text
+
+
+@pytest.mark.parametrize(
     "text", ["<think>\nThe speaker sounds", "<think>a</think>", "a</think> \n", "<THINK>"]
 )
 def test_a_text_without_visible_words_fails(text: str) -> None:
