@@ -24,7 +24,7 @@ from echat_eval.cli import main
 from echat_eval.testing.scripted_judge import judge_verdict
 from echat_eval.testing.servers import Exchange, ScriptedServer, chat_completion
 
-__all__ = ["MAX_BYTES", "MAX_SECONDS", "Ending", "run_case"]
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "Ending", "memory_peak", "run_case", "serve_cases", "timed"]
 
 MAX_SECONDS = 5.0
 MAX_BYTES = 10**9
@@ -75,7 +75,7 @@ def run_case(world: Path, scratch: Path, seed: int, number: int) -> Ending:
             what.append(f"{path.relative_to(case)}: {mutate(path, dice)}")
     words = dice.choice(list(kind.commands))(case)
     with _server(case, name, words) as filled:
-        ending = _timed(filled)
+        ending = timed(filled)
     shown = " ".join(filled).replace(f"{case}/", "")
     return Ending(kind=name, number=number, what="; ".join(what), words=shown, **ending)
 
@@ -117,6 +117,7 @@ def _server(case: Path, name: str, words: list[str]) -> Iterator[list[str]]:
         yield words
         return
     if name == "http replies":
+        lines: list[bytes] = []
         with contextlib.suppress(OSError):
             lines = (case / "lines" / "lines.jsonl").read_bytes().splitlines()
         rows = iter(lines or [b""])
@@ -140,7 +141,7 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
-def _timed(words: list[str]) -> dict[str, Any]:
+def timed(words: list[str]) -> dict[str, Any]:
     """Run a command as its entry point does; return its code, time, peak and fault."""
     out, err = io.StringIO(), io.StringIO()
     _reset_peak()
@@ -161,7 +162,7 @@ def _timed(words: list[str]) -> dict[str, Any]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)
-    seconds, peak, said = time.perf_counter() - begun, _peak(), err.getvalue()
+    seconds, peak, said = time.perf_counter() - begun, memory_peak(), err.getvalue()
     if code == 70 or (fault is None and "Traceback (most recent call last)" in said):
         fault = "crash"
         report = _REPORT.search(said)
@@ -203,7 +204,7 @@ def _reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> int:
+def memory_peak() -> int:
     """Return the most memory since the last reset."""
     try:
         status = Path("/proc/self/status").read_text()
