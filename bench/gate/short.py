@@ -21,15 +21,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES: dict[str, list[str]] = {
-    "simulate": ["--runs", "200"],
-    "crossed": ["--runs", "2000"],
-    "sparse": ["--runs", "1000"],
-    "levels": ["--runs", "300"],
-    "daily": ["--runs", "100"],
-    "rows": ["--rows", "200000"],
-    "rivals": ["--runs", "20"],
+    "simulate": ["--runs", "1000"],
+    "crossed": ["--runs", "10000"],
+    "sparse": ["--runs", "8000"],
+    "levels": ["--runs", "2000"],
+    "daily": ["--runs", "1000"],
+    "rows": ["--rows", "1000000"],
+    "rivals": ["--runs", "100"],
 }
-#: What else prints the result, once it is made.
+#: The option that prints a result; None: the bench prints it anyway.
 SHOWN = {"simulate": "--summary", "rows": None}
 
 

@@ -217,10 +217,7 @@ class _RowFacts:
         if self._n == self._missing:
             why = "no row has a value on both sides" if self._n else "no row is applicable"
         elif self._counted is not None and self._clusters < self._min_clusters:
-            why = (
-                f"{self._counted}: {self._clusters} clusters; {self._min_clusters} are needed; "
-                f"{self._counted.remedy}"
-            )
+            why = f"{self._counted}; {self._min_clusters} clusters are needed; {self._counted.remedy}"
         elif oriented[0] is None:
             why = "the differences do not vary and the metric's range is open, or a label lies in one cluster"
         elif None in oriented:
@@ -236,7 +233,8 @@ class _RowFacts:
 
 
 def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
-    name = "against" if prefix else "value"
+    name, side = ("against", "baseline") if prefix else ("value", "candidate")
+    location = f"metric '{rows['metric'].iloc[0]}' of the {side}" if len(rows) else side
     state = rows[f"{prefix}state"].to_numpy(dtype=object)
     value = rows[name].to_numpy(dtype=np.float64).copy()
     unscored = (state == "failed") & np.isnan(value)
@@ -248,8 +246,8 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
             outside |= is_beyond(value, bound)
     if outside.any():
         raise BadData(
-            f"value {value[outside][0]:g} is outside the range {rule.low} to {rule.high} of the policy; "
-            "correct the range or the table"
+            f"{location}: value {value[outside][0]:g} is outside the range {rule.low} to {rule.high} of the "
+            "policy; correct the range or the table"
         )
     missing = state == "missing"
     weight = rows[f"{prefix}weight"].to_numpy(dtype=np.float64)
@@ -258,7 +256,12 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
         if ("against_weight" in rows)
         else weight
     )
-    return _Side(value, np.where(missing, other_weight, weight), missing, missing | ~np.isnan(value))
+    weight, counts = np.where(missing, other_weight, weight), missing | ~np.isnan(value)
+    if rule.average == "ratio" and counts.any() and not weight[counts].any():
+        raise BadData(
+            f"{location}: every weight is 0; expected weights such as reference words, or `average: mean`"
+        )
+    return _Side(value, weight, missing, counts)
 
 
 def _with_interval(

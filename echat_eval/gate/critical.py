@@ -11,6 +11,7 @@ from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
 from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.rules import RuleKind, RuleResult, State
+from echat_eval.gate.units import FINISH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +181,18 @@ def rule_result(
         n=imputations.n,
         clusters=imputations.clusters,
         blocking=may_have_dropped,
+        remedy=_remedy(imputations),
     )
+
+
+def _remedy(imputations: ImputedEstimates) -> str:
+    if imputations.missing:
+        return FINISH
+    if imputations.design is None:
+        return "choose a metric that applies to these samples"
+    if imputations.observed is None and "range" in imputations.why:
+        return "give the metric's range (`low`, `high`)"
+    return imputations.design.remedy
 
 
 def _details(imputations: ImputedEstimates) -> list[str]:

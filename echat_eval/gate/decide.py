@@ -135,6 +135,7 @@ def _decision(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
             *_warnings(pairs, policy, first.imputations, detectable, needed),
+            *(_remedies(blocking) if outcome == "cannot tell" else ()),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
@@ -178,14 +179,15 @@ def _warnings(
         few = " and ".join(imputations.design.fixed)
         fixed += f"; {few}, too few to generalise over: the decision holds for these only" * bool(few)
         warnings.append(f"design: {imputations.design}{fixed}")
+    else:
+        warnings.append("design: unknown, because no row counts")
     if detectable is not None and detectable > policy.margin:
         sufficient = (
             f"; {needed.samples} samples in {needed.clusters} clusters would be enough" if needed else ""
         )
-        remedy = f"; {imputations.design.remedy}" if imputations.design is not None else ""
         warnings.append(
             f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
-            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}{remedy}"
+            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}"
         )
     warnings += raised("of the baseline's rows left out", policy.max_unshared, MAX_UNSHARED)
     if pairs.only_candidate or pairs.only_against:
@@ -196,3 +198,9 @@ def _warnings(
             "counts as independent, and the error rates do not hold if they are not"
         )
     return warnings
+
+
+def _remedies(blocking: list[RuleResult]) -> list[str]:
+    """Return one note on what would decide the rules that are open."""
+    found = dict.fromkeys(rule.remedy for rule in blocking if rule.state == "open" and rule.remedy)
+    return [f"to decide: {'; '.join(found)}"] if found else []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.analysis import has_states
 from echat_eval.gate.policy import MAX_FAILED, MAX_MORE_FAILED
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.gate.units import SAMPLE, unit_design
+from echat_eval.gate.units import FINISH, SAMPLE, unit_design
 from echat_eval.stats import cluster_mean
 from echat_eval.stats.shares import clustered_share
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from echat_eval.stats.shares import Share
 
 __all__ = ["GuardReport", "failures", "raised", "share_rule", "share_text"]
+
+
+FAILED = "failed replies"
+AGAIN = "ask again for failed replies (`run FOLDER --retry-failed`), or more samples would help"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +60,13 @@ def failures(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardR
     failed = replies["failed"].to_numpy(dtype=bool)
     if not failed.size:
         return GuardReport(
-            rules=(_unknown("failed replies", "no sample of the candidate has a reply or a failure"),),
+            rules=(_unknown(FAILED, "no sample of the candidate has a reply or a failure"),),
             text="failures: unknown (no reply and no failure)",
         )
     share = clustered_share(failed, unit_design(replies, policy), level=policy.level)
-    rules = [share_rule("failed replies", share, policy.max_failed, always_broken=bool(failed.all()))]
+    rules = [share_rule(FAILED, share, policy.max_failed, always_broken=bool(failed.all()))]
     warnings = [
-        *raised("failed replies", policy.max_failed, MAX_FAILED),
+        *raised(FAILED, policy.max_failed, MAX_FAILED),
         *raised("more failed replies than the baseline has", policy.max_more_failed, MAX_MORE_FAILED),
     ]
     if has_states(theirs):
@@ -71,7 +75,7 @@ def failures(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardR
         warnings.append("failures of the baseline: unknown (no state column)")
     return GuardReport(
         rules=tuple(rules),
-        text=share_text("failed replies", share, policy.max_failed),
+        text=share_text(FAILED, share, policy.max_failed),
         warnings=tuple(warnings),
         total=bool(failed.all()),
     )
@@ -109,6 +113,7 @@ def share_rule(
         detail=f"{share.count} of {share.n}{remark}",
         n=share.n,
         clusters=share.clusters,
+        remedy=AGAIN if what == FAILED else "more samples would help",
     )
 
 
@@ -156,13 +161,16 @@ def _against(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[R
             detail=f"{int(mine.sum())} of {found.n}, baseline {int(other.sum())} of {found.n}",
             n=found.n,
             clusters=found.clusters,
+            remedy=AGAIN,
         )
     ]
 
 
 def _unknown(name: str, why: str) -> RuleResult:
     nothing: dict[str, Any] = dict.fromkeys(("value", "low", "high", "p"))
-    return RuleResult(name=name, kind="share", state="open", detail=why, n=0, clusters=0, **nothing)
+    return RuleResult(
+        name=name, kind="share", state="open", detail=why, n=0, clusters=0, remedy=FINISH, **nothing
+    )
 
 
 def _percent(share: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from echat_eval.analysis.differences import share_over
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.gate.units import SAMPLE, unit_design
+from echat_eval.gate.units import FINISH, SAMPLE, unit_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from echat_eval.gate.policy import Policy
 
 __all__ = ["latency", "shares"]
+
+TIME = "time the run one call at a time (`--no-overlap --no-cache`) on the baseline's hardware"
 
 
 def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[RuleResult]:
@@ -34,12 +36,15 @@ def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[Rul
     ]
     found = [(name, *_absent(ours, theirs, name)) for name in deciding]
     name, absent, n = max(found, key=lambda row: row[1] / max(row[2], 1))
-    rules = [_share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows")]
+    remedy = "run the candidate on every sample of the baseline, or accept a part by a larger `max_unshared`"
+    rules = [_share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows", remedy)]
     if policy.max_missing is not None:
         states = ours.loc[ours["metric"] == policy.primary, "state"]
         states = states[states != "not applicable"]
         missing = int((states == "missing").sum())
-        rules.append(_share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows"))
+        rules.append(
+            _share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows", FINISH)
+        )
     return rules
 
 
@@ -51,7 +56,7 @@ def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int,
     return int((joined["_merge"] == "left_only").sum()), len(before)
 
 
-def _share(what: str, limit: float, count: int, n: int, of: str) -> RuleResult:
+def _share(what: str, limit: float, count: int, n: int, of: str, remedy: str) -> RuleResult:
     return RuleResult(
         name=f"{what}: at most {100 * limit:g} % of {of}",
         kind="share",
@@ -63,6 +68,7 @@ def _share(what: str, limit: float, count: int, n: int, of: str) -> RuleResult:
         detail=f"{count} of {n}",
         n=n,
         clusters=0,
+        remedy=remedy,
     )
 
 
@@ -79,10 +85,7 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
         if design is None:
             why = f"the candidate has no measured '{metric}'"
         elif cluster_count < policy.min_clusters:
-            why = (
-                why
-                or f"{design}: {cluster_count} clusters; {policy.min_clusters} are needed; {design.remedy}"
-            )
+            why = why or f"{design}; {policy.min_clusters} clusters are needed"
         state: State = "open"
         if not why and design is not None:
             over = share_over(rows["value"].to_numpy(), rule.at_most, design, coverage=policy.level)
@@ -103,6 +106,7 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
                 detail=why,
                 n=len(rows),
                 clusters=cluster_count,
+                remedy=design.remedy if design is not None and not provenance.latency else TIME,
             )
         )
     return rules

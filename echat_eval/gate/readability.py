@@ -95,6 +95,7 @@ def _error_rates(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> Se
                 detail=f"baseline {shown}",
                 n=rate.n,
                 clusters=rate.clusters,
+                remedy="more samples would help",
             )
         )
     return rules

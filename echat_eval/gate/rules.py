@@ -51,6 +51,7 @@ class RuleResult:
         detail: one sentence for the reader.
         n, clusters: number of rows and clusters behind the value.
         blocking: for an open guard: missing values may hide a drop beyond the tolerance.
+        remedy: what would decide an open rule.
     """
 
     name: str
@@ -64,6 +65,7 @@ class RuleResult:
     n: int
     clusters: int
     blocking: bool = False
+    remedy: str = ""
 
 
 def outcomes(

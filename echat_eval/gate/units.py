@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 #: Columns that name a sample.
 SAMPLE = ["task", "sample_id"]
+#: How missing rows get a value.
+FINISH = "run the same command again until no row is missing"
 
-__all__ = ["SAMPLE", "one_sentence", "scope", "unit_design"]
+__all__ = ["FINISH", "SAMPLE", "one_sentence", "scope", "unit_design"]
 
 
 def unit_design(samples: pd.DataFrame, policy: Policy) -> Design:
@@ -46,8 +48,8 @@ def one_sentence(design: Design | None) -> list[RuleResult]:
             name="sentences: at least two",
             kind="share",
             state="open",
-            detail="every sample has the same sentence; more sentences would help, or `sentences: fixed` if "
-            "the decision need hold for this sentence only",
+            detail="every sample has the same sentence",
+            remedy="more sentences would help, or `sentences: fixed` if it need hold for this one only",
             n=len(design),
             clusters=design.clusters,
             **nothing,

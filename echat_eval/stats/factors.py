@@ -142,7 +142,7 @@ class Design:
             return f"{_counted(speakers, first)} x {_counted(sentences, second)}, crossed"
         groups = _levels(self.components)
         if groups == len(self) and first != "clusters":
-            return f"{groups} independent samples"
+            return _counted(groups, "independent samples")
         if groups == speakers:
             return _counted(groups, first)
         return _counted(groups, second) if groups == sentences else _counted(groups, "clusters")

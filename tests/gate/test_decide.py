@@ -189,7 +189,7 @@ def test_an_untrusted_baseline_cannot_tell(table: Table, shift: float) -> None:
 def test_too_few_clusters_cannot_tell(table: Table, per_cluster: int) -> None:
     got = decide(table(-30, seed=2, per_cluster=per_cluster), table(), policy())
     assert got.outcome == "cannot tell"
-    assert "6 are needed" in got.reasons[0]
+    assert "6 clusters are needed" in got.reasons[0]
 
 
 def test_a_candidate_with_identical_replies_passes(table: Table) -> None:
@@ -353,3 +353,44 @@ def test_a_drop_beyond_the_tolerance_regresses_and_a_significant_tolerated_one_p
     assert (got.outcome, got.with_drop) == ("pass", True)
     assert any("not shown to be larger than the tolerance" in reason for reason in got.reasons)
     assert decide(table(-9, seed=2, noise=2), table(noise=2), policy(6.0, metrics=rule)).outcome == "regress"
+
+
+def _gone(rows: pd.DataFrame, count: int, state: str) -> pd.DataFrame:
+    """Return the rows with some that have no value, one of each cluster first."""
+    at = np.argsort(np.arange(len(rows)) % 5, kind="stable")[:count]
+    gone = np.isin(np.arange(len(rows)), at)
+    return rows.assign(state=np.where(gone, state, "value"), value=rows["value"].mask(gone))
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "remedy"),
+    [
+        ({"n": 60, "noise": 20}, {"margin": 0.5}, "more clusters would help"),
+        ({"state": ("missing", 120)}, {}, "run the same command again until no row is missing"),
+        ({"state": ("missing", 400)}, {}, "run the same command again until no row is missing"),
+        ({"state": ("not applicable", 400)}, {}, "choose a metric that applies to these samples"),
+        (
+            {"state": ("failed", 9)},
+            {"margin": 50},
+            "ask again for failed replies (`run FOLDER --retry-failed`)",
+        ),
+        ({"left_out": 100}, {}, "run the candidate on every sample of the baseline"),
+        ({}, {"latency": {"rtf": {"at_most": 1}}}, "time the run one call at a time"),
+        ({"value": 50.0}, {"metrics": {"empathy": {"higher_is_better": True}}}, "give the metric's range"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value,
+)
+def test_every_cannot_tell_prints_the_design_and_a_remedy(
+    table: Table, change: dict[str, Any], more: dict[str, Any], remedy: str
+) -> None:
+    shape = {key: change[key] for key in ("n", "noise") if key in change}
+    ours, theirs = table(seed=2, **shape), table(**shape)
+    if "state" in change:
+        ours = _gone(ours, change["state"][1], change["state"][0])
+    if "value" in change:
+        ours, theirs = (rows.assign(value=change["value"]) for rows in (ours, theirs))
+    got = decide(ours.iloc[change.get("left_out", 0) :], theirs, policy(**more))
+    assert got.outcome == "cannot tell"
+    assert any(warning.startswith("design: ") for warning in got.warnings)
+    (text,) = (warning for warning in got.warnings if warning.startswith("to decide: "))
+    assert remedy in text

@@ -132,10 +132,8 @@ def test_one_sentence_is_no_test_set_unless_sentences_are_fixed() -> None:
     tables = table(*layout, 1), table(*layout, 2)
     got = decide(*tables, Policy(**POLICY))
     assert got.outcome == "cannot tell"
-    assert got.reasons == (
-        "sentences: at least two: open (every sample has the same sentence; more sentences would help, or "
-        "`sentences: fixed` if the decision need hold for this sentence only)",
-    )
+    assert got.reasons == ("sentences: at least two: open (every sample has the same sentence)",)
+    assert got.warnings[-1].startswith("to decide: more sentences would help, or `sentences: fixed` if")
     fixed = decide(*tables, Policy(**POLICY, sentences="fixed"))
     assert (fixed.outcome, fixed.scope) == ("pass", "these sentences")
     assert "holds for these sentences only" in to_lines(fixed)[0]
@@ -148,6 +146,6 @@ def test_samples_that_are_scored_against_each_other_stay_linked() -> None:
     one, two = (table([0] * 80, [i % 4 for i in range(80)], seed).drop(columns="speaker") for seed in (1, 2))
     got = decide(one, two, Policy(margin=3, metrics={"empathy": rule}))
     assert got.outcome == "cannot tell"
-    assert got.reasons[0].endswith("4 sentences: 4 clusters; 6 are needed; more sentences would help)")
+    assert got.reasons[0].endswith("4 sentences; 6 clusters are needed; more sentences would help)")
     one, two = (frame.assign(speaker=[f"p{i // 4}" for i in range(80)]) for frame in (one, two))
     assert decide(one, two, Policy(margin=3, metrics={"empathy": rule})).scope == "4 sentences"
