@@ -18,7 +18,8 @@ from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
 from echat_eval.store.comparable import version_differences
-from echat_eval.store.manifest import RunManifest, environment_from, metric_from
+from echat_eval.store.manifest import RunManifest
+from echat_eval.store.manifest_file import environment_from, metric_from
 from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from echat_eval.io import jsonl
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.unfinished import Journal
-from echat_eval.store.manifest import to_json
+from echat_eval.store.manifest_file import to_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
 from echat_eval.store.environment import Environment
-from echat_eval.store.manifest import to_json
+from echat_eval.store.manifest_file import to_json
 from echat_eval.store.serialize import content_of_score
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from echat_eval.io.audio import check_content
 from echat_eval.io.hashing import copy_verified
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 from echat_eval.store import serialize
-from echat_eval.store.manifest import RunManifest, read_manifest, write_manifest
+from echat_eval.store.manifest import RunManifest
+from echat_eval.store.manifest_file import read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

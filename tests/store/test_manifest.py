@@ -25,10 +25,8 @@ from echat_eval.store.manifest import (
     ScorerFacts,
     SystemFacts,
     TaskFacts,
-    read_manifest,
-    to_json,
-    write_manifest,
 )
+from echat_eval.store.manifest_file import read_manifest, to_json, write_manifest
 from echat_eval.store.run_folder import RunFolder
 
 METRIC = Metric(
