@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 # Imported here, so that a forked run does not import them again.
+import aiohttp  # noqa: F401
 import numpy.random  # noqa: F401
-import openai  # noqa: F401
 import soundfile  # noqa: F401
 import yaml  # noqa: F401
 

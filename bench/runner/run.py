@@ -153,7 +153,7 @@ def help_text(given: Settings) -> dict[str, dict[str, Any]]:
 
 
 def judged(given: Settings) -> dict[str, dict[str, Any]]:
-    """A verdict per reply over HTTP through the openai client: 50 ms a call, 50 connections."""
+    """A verdict per reply over HTTP: 50 ms a call, 50 connections."""
     found = {}
     for name, words in {
         "ours": (sys.executable, HERE / "our_side.py", "judge"),

@@ -15,6 +15,8 @@ import click
 from echat_eval import __version__
 from echat_eval.cli.interrupts import interruptible
 from echat_eval.cli.terminal import open_terminal, show
+from echat_eval.clients.keys import remember_known_secrets
+from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import EChatError, Exit, scrub
 
 __all__ = ["COMMANDS", "command_line", "main"]
@@ -113,6 +115,7 @@ def command_line(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with one of the codes of `Exit`."""
     open_terminal()
+    remember_known_secrets(sys.argv[1:], os.environ)
     with interruptible():
         try:
             code = _exit_code()
@@ -138,7 +141,8 @@ def _exit_code() -> int:
         advice = f"; see `{context.command_path} --help`" if context is not None else ""
         return _ended(error.exit_code, error.format_message().rstrip(".") + advice)
     except EChatError as error:
-        return _ended(error.exit_code, str(error))
+        own = error.__cause__ is not None and is_own_fault(error.__cause__)
+        return _ended(Exit.CANNOT_TELL if own else error.exit_code, str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("echat_eval"):
             return _bug(error)
@@ -153,7 +157,13 @@ def _exit_code() -> int:
             f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue",
         )
     except Exception as error:  # noqa: BLE001  a bug: print one line and write a report, no traceback
-        return _bug(error)
+        return _own_fault(error) if is_own_fault(error) else _bug(error)
+
+
+def _own_fault(error: Exception) -> int:
+    """Report that memory, threads or disk are used up; this needs little of them."""
+    what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+    return _ended(Exit.CANNOT_TELL, f"{what}; finished rows are kept, run the same command to continue")
 
 
 def _ended(code: int, line: str) -> int:

@@ -28,7 +28,7 @@ _ERRNOS = frozenset(
 _WORDS = re.compile(
     r"\bMemoryError\b|bad_alloc|out of memory|cannot allocate memory|unable to allocate|not enough memory|"
     r"can'?t start new thread|pthread_create|resource temporarily unavailable|too many open files|"
-    r"no space left on device|disk quota exceeded|file too large|read-only file system|"
+    r"failed to map segment|no space left on device|disk quota exceeded|file too large|read-only file system|"
     r"no usable temporary directory",
     re.IGNORECASE,
 )

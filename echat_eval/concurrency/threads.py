@@ -30,14 +30,26 @@ class Threads(Executor):
         self._idle = threading.Semaphore(0)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function on one of the threads."""
+        """Run a function on one of the threads.
+
+        Raises:
+            RuntimeError: the first thread cannot be started; a further one is not needed.
+        """
         future: Future[T] = Future()
-        self._queue.put((future, lambda: fn(*args, **kwargs)))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
-            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._start_thread()
+        self._queue.put((future, lambda: fn(*args, **kwargs)))
         return future
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End every thread once the queued jobs are done."""

@@ -132,10 +132,10 @@ def _connections() -> Iterator[FaultKind]:
     yield kind("closes", "reads the request and closes the connection", lambda c: False)
     yield kind("resets", "reads the request and resets the connection", lambda c: c.reset())
     yield kind("silent", "reads the request and sends nothing", lambda c: c.wait(), waits=True)
-    yield kind("not-http", "speaks another protocol", lambda c: (c.write(b"SSH-2.0-x\r\n"), False)[1])
+    yield kind("not-http", "answers in another protocol", lambda c: (c.write(b"SSH-2.0-x\r\n"), False)[1])
     yield FaultKind(
         name="no-tls",
-        does="speaks http where the URL says https",
+        does="answers http where the URL is https",
         outcome="stop",
         answer=lambda c: None,
         base=lambda server: server.url.replace("http:", "https:"),
@@ -292,7 +292,7 @@ def _redirects() -> Iterator[FaultKind]:
     yield kind("loop", "redirects to itself", "307 Moved", "/loop/v1")
 
 
-#: Status -> effect; the text of the answer says nothing further.
+#: Status -> effect; the text of the answer adds nothing.
 _STATUSES: Mapping[int, Outcome] = {
     400: "failed",
     401: "stop",
@@ -348,11 +348,11 @@ def _reported_errors() -> Iterator[FaultKind]:
         )
 
     message = {"message": "no"}
-    yield kind("says-429", "reports 429 in a 200", {**message, "code": 429}, "missing")
-    yield kind("says-overloaded", "reports an overload in a 200", {"type": "overloaded_error"}, "missing")
-    yield kind("says-500", "reports an internal error in a 200", {"type": "server_error"}, "missing")
+    yield kind("reports-429", "reports 429 in a 200", {**message, "code": 429}, "missing")
+    yield kind("reports-overloaded", "reports an overload in a 200", {"type": "overloaded_error"}, "missing")
+    yield kind("reports-500", "reports an internal error in a 200", {"type": "server_error"}, "missing")
     yield kind(
-        "says-out-of-memory", "reports that its machine is out of memory", "CUDA out of memory", "missing"
+        "reports-out-of-memory", "reports that its machine is out of memory", "CUDA out of memory", "missing"
     )
     yield kind(
         "quota-resets",
@@ -361,10 +361,10 @@ def _reported_errors() -> Iterator[FaultKind]:
         "missing",
         429,
     )
-    yield kind("says-401", "reports a wrong key in a 200", {"code": "invalid_api_key"}, "stop")
-    yield kind("says-404", "reports an unknown model in a 400", "model `m` not found", "stop", 400)
+    yield kind("reports-401", "reports a wrong key in a 200", {"code": "invalid_api_key"}, "stop")
+    yield kind("reports-404", "reports an unknown model in a 400", "model `m` not found", "stop", 400)
     yield kind("no-quota", "reports an exhausted quota in a 429", {"code": "insufficient_quota"}, "stop", 429)
-    yield kind("says-no-quota", "reports it in a 200", {"code": "insufficient_quota"}, "stop")
+    yield kind("reports-no-quota", "reports it in a 200", {"code": "insufficient_quota"}, "stop")
     yield kind(
         "bad-parameter",
         "answers 400 and names a parameter",
@@ -373,7 +373,7 @@ def _reported_errors() -> Iterator[FaultKind]:
         400,
         chat=True,
     )
-    yield kind("says-error", "reports an error of its own in a 200", "the model returned nothing", "failed")
+    yield kind("reports-error", "reports an error of its own in a 200", "the model returned nothing", "failed")
 
 
 def _streams() -> Iterator[FaultKind]:

@@ -89,6 +89,9 @@ def test_check_task_accepts_a_task_and_reports_the_design(tones: Path) -> None:
         (ModuleNotFoundError("no", name="whisper"), Exit.MISUSE, "package 'whisper' is not installed"),
         (OSError(28, "No space left on device", "run"), Exit.CANNOT_TELL, "finished rows are kept"),
         (RuntimeError("odd"), Exit.BUG, "a bug of ours: RuntimeError: odd"),
+        (MemoryError(), Exit.CANNOT_TELL, "out of memory; finished rows are kept"),
+        (RuntimeError("can't start new thread"), Exit.CANNOT_TELL, "can't start new thread; finished rows"),
+        (ImportError("x.so: failed to map segment from shared object"), Exit.CANNOT_TELL, "failed to map"),
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
