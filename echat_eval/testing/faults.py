@@ -373,7 +373,9 @@ def _reported_errors() -> Iterator[FaultKind]:
         400,
         chat=True,
     )
-    yield kind("reports-error", "reports an error of its own in a 200", "the model returned nothing", "failed")
+    yield kind(
+        "reports-error", "reports an error of its own in a 200", "the model returned nothing", "failed"
+    )
 
 
 def _streams() -> Iterator[FaultKind]:
