@@ -55,6 +55,12 @@ __all__ = [
 
 #: Characters. Shorter keys, such as "none" and "EMPTY", are placeholders and ordinary words.
 _MIN_SECRET = 6
+#: Keys for servers that want some key, and check none.
+_PLACEHOLDERS = frozenset(
+    ["ollama", "lm-studio", "not-needed", "no-key-required", "sk-no-key-required", "placeholder", "default"]
+)
+#: A password in a URL, which is a secret of any length.
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 #: Every form of a secret in which another program may repeat it.
 _secrets: set[str] = set()
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -62,7 +68,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 def remember_secret(secret: str) -> None:
     """Remove a secret, and its forms in URLs and JSON, from all texts that `scrub` returns from now on."""
-    if len(secret) < _MIN_SECRET:
+    if len(secret) < _MIN_SECRET or secret.lower() in _PLACEHOLDERS:
         return
     forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
     for _ in range(2):  # a quotation in a quotation
@@ -71,13 +77,15 @@ def remember_secret(secret: str) -> None:
 
 
 def scrub(text: str) -> str:
-    """Return a text of another program or server without the secrets of this process.
+    """Return a text of another program or server without the secrets of this process and passwords in URLs.
 
     >>> remember_secret("sk-123456")
     >>> scrub("illegal header b'Bearer sk-123456'")
     "illegal header b'Bearer [secret]'"
     """
-    if not _secrets:
+    if "@" in text:
+        text = _PASSWORD.sub(r"\1[secret]@", text)
+    if not any(form in text for form in _secrets):
         return text
     # One pass, the longest form first: a replaced part is not searched again.
     return re.sub("|".join(map(re.escape, sorted(_secrets, key=len, reverse=True))), "[secret]", text)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from echat_eval.errors import UsageError, remember_secret
 
-__all__ = ["KEY_VARIABLES", "api_key", "checked_key", "remember_secrets_of", "secret_from"]
+__all__ = [
+    "KEY_VARIABLES",
+    "api_key",
+    "checked_key",
+    "remember_known_secrets",
+    "remember_secrets_of",
+    "secret_from",
+]
 
 #: Environment variables of the key for chat servers; the first that is set counts.
 KEY_VARIABLES = ("ECHAT_EVAL_API_KEY", "OPENAI_API_KEY")
+#: Variables of a token for model and data hubs.
+_HUB_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 #: Names of query parameters whose value is a secret, such as `api-key`, `access_token` and `sig`.
 _SECRET_PARAMETER = re.compile(
     r"key|token|secret|passw|pwd|credential|signature|^sig$|^auth|^code$|jwt|^sas$", re.IGNORECASE
@@ -59,6 +70,21 @@ def checked_key(key: str | None, source: str) -> str | None:
             f"set {source} to the key alone"
         )
     return key
+
+
+def remember_known_secrets(words: Iterable[str], environment: Mapping[str, str]) -> None:
+    """Remember the secrets of a command before it does anything that may end in a message.
+
+    Args:
+        words: arguments, which may hold URLs.
+        environment: variables; keys, and the addresses of proxies.
+    """
+    for variable in (*KEY_VARIABLES, *_HUB_VARIABLES):
+        remember_secret(environment.get(variable, "").strip())
+    proxies = [value for name, value in environment.items() if name.lower().endswith("_proxy")]
+    for text in (*words, *proxies):
+        for url in _URL.findall(text):
+            remember_secrets_of(url)
 
 
 def remember_secrets_of(url: str) -> None:

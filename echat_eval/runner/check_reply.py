@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import BadData, SystemFailure, Unavailable
+from echat_eval.errors import BadData, SystemFailure, Unavailable, scrub
 from echat_eval.io.audio import audio_ref, check_waveform, read_noted, write_wav
 from echat_eval.io.schema import is_number, is_text, shorten
 from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
@@ -75,10 +75,12 @@ def _cleaned(reply: Reply) -> Reply:
     seconds = reply.first_audio_seconds
     if seconds is not None and not is_number(seconds, low=0):
         raise SystemFailure(f"reply first_audio_seconds is {shorten(seconds)}; expected seconds from 0")
-    if clean == texts:
+    usage = {scrub(unit): count for unit, count in reply.usage.items()}
+    if clean == texts and usage == reply.usage:
         return reply
     return replace(
         reply,
+        usage=usage,
         text=clean["text"],
         think=clean["think"],
         reply_emotion=clean["reply_emotion"],
@@ -87,7 +89,7 @@ def _cleaned(reply: Reply) -> Reply:
 
 
 def _clean_text(text: object, name: str) -> str | None:
-    """Return a text of a reply without control characters; they are no words and no sound."""
+    """Return a text of a reply without control characters, which are no words, and without our secrets."""
     if text is None:
         return None
     if not isinstance(text, str):
@@ -98,7 +100,7 @@ def _clean_text(text: object, name: str) -> str | None:
         )
     if not text.isascii():
         _check_encodable(text, name)
-    clean, count = _CONTROLS.subn("", text)
+    clean, count = _CONTROLS.subn("", scrub(text))
     if count:
         logger.warning("%d control characters were removed from a reply's %s", count, name)
     return clean
