@@ -35,12 +35,14 @@ class Kind:
             else:
                 shutil.copy(source, target)
 
-    def target(self, case: Path, dice: random.Random) -> Path:
-        """Return the file to mutate; a pattern is drawn first, so that sounds weigh no more than a table."""
-        files: list[Path] = []
-        while not files:
-            files = sorted(path for path in case.glob(dice.choice(self.targets)) if path.is_file())
-        return dice.choice(files)
+    def target(self, case: Path, dice: random.Random) -> Path | None:
+        """Return the file to mutate, or None if none is left.
+
+        A pattern is drawn first, so that many sounds weigh no more than a table.
+        """
+        files = [sorted(path for path in case.glob(name) if path.is_file()) for name in self.targets]
+        left = [found for found in files if found]
+        return dice.choice(dice.choice(left)) if left else None
 
 
 #: Of every run: nothing of this machine's cache, and no second try, which would only cost time.

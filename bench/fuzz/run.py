@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def main() -> int:
         "command": f"python bench/fuzz/run.py --minutes {given.minutes:g} --seed {given.seed}",
     }
     found = fuzz(root / "world", root / "scratch", seed=given.seed, minutes=given.minutes, first=given.first)
+    shutil.rmtree(root, ignore_errors=True)
     given.results.write_text(json.dumps({"machine": facts, **found}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: value for key, value in found.items() if key != "finds"}, indent=1))
     return 1 if found["finds"] else 0
