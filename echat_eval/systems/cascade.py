@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.clients.keys import checked_key
+from echat_eval.clients.network import check_url
 from echat_eval.concurrency import event_loop
-from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError
+from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError, scrub
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.labels import split_tags
 from echat_eval.ports import Closable, Loadable, language_fault
@@ -51,6 +52,10 @@ class Cascade:
         llm_key: API key of that server; never part of settings, fingerprints or logs.
         tts: a name in `VOICES`, "module:Class", or "" for a text-only cascade.
         languages: languages that all parts support.
+        max_tokens: limit of the reply; None for the server's default.
+        temperature, seed: of the language model; None leaves the parameter out.
+        token_parameter: the server's name of the limit.
+        reasoning_effort: such as "low"; None leaves the parameter out.
         calls_at_once: maximum number of concurrent requests. With more than one, recognition and generation
             overlap, and the seconds of a reply include waiting for other requests.
     """
@@ -62,11 +67,14 @@ class Cascade:
     llm_key: str | None = field(default=None, repr=False)
     tts: str = "hibari"
     languages: tuple[str, ...] | str = ("en",)
-    max_tokens: int = 40
-    seed: int = 0
+    max_tokens: int | None = 40
+    seed: int | None = 0
     threads: int = 1
     timeout_seconds: float = 60.0
     calls_at_once: int = 1
+    temperature: float | None = 0.0
+    token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    reasoning_effort: str | None = None
     _recogniser: Any = field(default=None, init=False, repr=False)
     _voice: Any = field(default=None, init=False, repr=False)
     _server: LlamaServer | None = field(default=None, init=False, repr=False)
@@ -77,6 +85,8 @@ class Cascade:
             self.languages = tuple(part.strip() for part in self.languages.split(","))
         if self.llm_url is not None and not self.llm_model:
             raise UsageError(f"cascade: llm_url is {self.llm_url}; set llm_model to the model it serves")
+        if self.llm_url is not None:
+            check_url(self.llm_url, "llm_url")
         if self.llm_model and self.llm_url is None and not Path(self.llm_model).is_file():
             raise UsageError(
                 f"cascade: llm_model '{self.llm_model}' is not a GGUF file; give its path, or set llm_url"
@@ -148,17 +158,23 @@ class Cascade:
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings, without the key."""
+        # Left out at their defaults, so that replies of earlier versions stay valid.
+        later = {
+            "token_parameter": (self.token_parameter, "max_tokens"),
+            "reasoning_effort": (self.reasoning_effort, None),
+        }
         return {
             "asr": self.asr,
-            "llm_url": self.llm_url,
+            "llm_url": self.llm_url and scrub(self.llm_url),
             "llm_model": self.llm_model or EMBEDDED,
             "tts": self.tts,
             "languages": list(self.languages),
             "max_tokens": self.max_tokens,
-            "temperature": 0.0,
+            "temperature": self.temperature,
             "seed": self.seed,
             "threads": self.threads,
             "prompt": PROMPT_VERSION,
+            **{name: value for name, (value, default) in later.items() if value != default},
         }
 
     def _transcribe(self, audio: AudioRef, language: str) -> str:
@@ -174,6 +190,8 @@ class Cascade:
                 base_url=self._server.url if self._server is not None else self.llm_url,
                 timeout=self.timeout_seconds,
                 calls_at_once=self.calls_at_once,
+                token_parameter=self.token_parameter,
+                reasoning_effort=self.reasoning_effort,
                 party="system",
                 key=lambda: key,
             )
@@ -181,7 +199,9 @@ class Cascade:
 
     def _complete(self, messages: list[dict[str, str]]) -> ChatAnswer:
         return event_loop.run(
-            self._llm().ask(messages, max_tokens=self.max_tokens, seed=self.seed, temperature=0.0)
+            self._llm().ask(
+                messages, max_tokens=self.max_tokens, seed=self.seed, temperature=self.temperature
+            )
         )
 
 

@@ -29,13 +29,26 @@ class GoldLabels(TranscriptOnly):
         self,
         model: str,
         url: str | None = None,
-        max_tokens: int = 200,
+        max_tokens: int | None = 200,
         timeout: float = 60.0,
         calls_at_once: int = 4,
         name: str = "gold-labels",
+        temperature: float | None = 0.0,
+        seed: int | None = 0,
+        token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+        reasoning_effort: str | None = None,
     ) -> None:
         super().__init__(
-            model, url=url, max_tokens=max_tokens, timeout=timeout, calls_at_once=calls_at_once, name=name
+            model,
+            url=url,
+            max_tokens=max_tokens,
+            timeout=timeout,
+            calls_at_once=calls_at_once,
+            name=name,
+            temperature=temperature,
+            seed=seed,
+            token_parameter=token_parameter,
+            reasoning_effort=reasoning_effort,
         )
 
     async def respond_to(self, sample: Sample) -> Reply:

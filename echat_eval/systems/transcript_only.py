@@ -27,7 +27,10 @@ class TranscriptOnly:
     Args:
         model: the LLM's name on its server.
         url: base URL of an OpenAI-compatible server, ending in /v1; OpenAI's own by default.
-        max_tokens: limit of the reply.
+        max_tokens: limit of the reply; None for the server's default.
+        temperature, seed: None leaves the parameter out.
+        token_parameter: the server's name of the limit.
+        reasoning_effort: such as "low"; None leaves the parameter out.
         timeout: seconds per reply.
         calls_at_once: maximum number of requests in flight.
     """
@@ -40,18 +43,25 @@ class TranscriptOnly:
         self,
         model: str,
         url: str | None = None,
-        max_tokens: int = 200,
+        max_tokens: int | None = 200,
         timeout: float = 60.0,
         calls_at_once: int = 4,
         name: str = "transcript-only",
+        temperature: float | None = 0.0,
+        seed: int | None = 0,
+        token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+        reasoning_effort: str | None = None,
     ) -> None:
         self.name = name
-        self.max_tokens, self.calls_at_once = int(max_tokens), int(calls_at_once)
+        self.max_tokens, self.calls_at_once = max_tokens, int(calls_at_once)
+        self.temperature, self.seed = temperature, seed
         self.client = ChatClient(
             model=model,
             base_url=url,
             timeout=float(timeout),
             calls_at_once=self.calls_at_once,
+            token_parameter=token_parameter,
+            reasoning_effort=reasoning_effort,
             party="system",
         )
 
@@ -68,7 +78,9 @@ class TranscriptOnly:
     async def respond_to(self, sample: Sample) -> Reply:
         """Return the LLM's reply to the transcript."""
         messages = conversation(sample, self.turn_text(sample))
-        answer = await self.client.ask(messages, max_tokens=self.max_tokens)
+        answer = await self.client.ask(
+            messages, max_tokens=self.max_tokens, seed=self.seed, temperature=self.temperature
+        )
         usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
         return Reply(text=answer.text.strip(), usage=usage)
 
@@ -86,11 +98,19 @@ class TranscriptOnly:
         return "transcript-only-1"
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the model and where it is served."""
+        """Return the model, where it is served, and its parameters."""
+        # Left out at their defaults, so that replies of earlier versions stay valid.
+        later = {
+            "temperature": (self.temperature, 0.0),
+            "seed": (self.seed, 0),
+            "token_parameter": (self.client.token_parameter, "max_tokens"),
+            "reasoning_effort": (self.client.reasoning_effort, None),
+        }
         return {
             "model": self.client.model,
             "url": self.client.base_url and scrub(self.client.base_url),
             "max_tokens": self.max_tokens,
+            **{name: value for name, (value, default) in later.items() if value != default},
         }
 
     def close(self) -> None:
