@@ -362,7 +362,12 @@ def test_the_cost_of_a_judge_is_estimated_and_noted_before_anything_is_sent(
         ("canned", {"judges": 3}, ev.UsageError, "expected the name of a model"),
         ("canned", {"judges": {"model": "m", "modle": "m"}}, ev.UnknownName, "Did you mean 'model'"),
         ("canned", {"judges": {"model": "m", "repeats": 0}}, ev.UsageError, "expected 1 to 20"),
-        ("canned", {"judges": ["a", "b"]}, ev.UsageError, "got 2 judges"),
+        (
+            "canned",
+            {"judges": {"text": "a", "audio": "b"}},
+            ev.UsageError,
+            r"got 2 judges \(text, audio\); a run has",
+        ),
         ("canned", {"controls": 4}, ev.UsageError, "controls without a judge"),
         ("canned", {"tries": 0}, ev.UsageError, "tries=0: expected a whole number 1 to 100"),
         ("canned", {"limit": 1}, ev.UsageError, "limit 1 is smaller than the first contrast group"),

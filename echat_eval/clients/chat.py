@@ -25,7 +25,7 @@ from echat_eval.clients.faults import (
 )
 from echat_eval.clients.http import HttpClient, exchange, raise_for_status
 from echat_eval.clients.keys import api_key
-from echat_eval.clients.network import check_url, endpoint, without_query
+from echat_eval.clients.network import check_url, endpoint, refuse_unread_url, without_query
 from echat_eval.concurrency.limiter import limiter_for
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
@@ -78,7 +78,7 @@ class ChatClient:
 
     Attributes:
         model: name of the model to request.
-        base_url: such as http://127.0.0.1:8000/v1; None for OpenAI.
+        base_url: such as http://127.0.0.1:8000/v1; None for OpenAI, whatever the environment says.
         timeout: seconds per call.
         calls_at_once: maximum number of concurrent calls; reduced while the server is overloaded.
         token_parameter: the server's name of the limit of an answer.
@@ -103,7 +103,9 @@ class ChatClient:
     _client: HttpClient | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.base_url is not None:
+        if self.base_url is None:
+            refuse_unread_url(OPENAI, "--judge-url" if self.party == "instrument" else "--set url=")
+        else:
             check_url(self.base_url, "judge URL" if self.party == "instrument" else "url")
 
     def attach_account(self, account: Account | None) -> None:

@@ -22,12 +22,35 @@ __all__ = [
     "is_loopback",
     "origin_of",
     "proxy_for",
+    "refuse_unread_url",
     "ssl_context_for",
     "without_query",
 ]
 
 #: Schemes of a proxy's address that the transport supports.
 PROXY_SCHEMES = ("http", "https")
+
+
+#: Other clients of OpenAI's API read their server's address from it.
+URL_VARIABLE = "OPENAI_BASE_URL"
+
+
+def refuse_unread_url(default: str, option: str) -> None:
+    """Raise UsageError if `OPENAI_BASE_URL` names another server than the default one.
+
+    It is not read, because no data may go to a server that nobody named in the command. Whoever set it, such
+    as for a proxy of their organisation, does not expect data at the default server either.
+
+    Args:
+        option: names a server, such as "--judge-url".
+    """
+    url = os.environ.get(URL_VARIABLE, "").strip()
+    if url and url.rstrip("/") != default:
+        remember_secrets_of(url)
+        raise UsageError(
+            f"{URL_VARIABLE} is {url!r}, and is not read; give {option} the address of the server, or unset "
+            f"{URL_VARIABLE} to send to {default}"
+        )
 
 
 def check_url(url: str, label: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteProxy"]
 
 
-#: What a proxy can be; the other abilities in `echat_eval.ports` are its own or concern the driver.
+#: Protocols that a proxy can have; the other abilities are its own or concern the driver.
 _PORTS = (
     System,
     Annotator,

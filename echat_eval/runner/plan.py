@@ -102,7 +102,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanArguments:
-    """What a caller gives, beside systems and tasks, as in `api.evaluate`; not checked yet."""
+    """Arguments of `api.evaluate` beside systems and tasks, before they are checked."""
 
     annotators: object
     scorers: object

@@ -98,7 +98,11 @@ def parse_judge(given: Any) -> JudgeSettings | None:
             f"judge {given!r}: expected the name of a model, or a mapping of {', '.join(sorted(known))}"
         )
     if len(judges) > 1:
-        raise UsageError(f"got {len(judges)} judges; a run has one, a second rubric needs its own run folder")
+        names = list(given) if isinstance(given, Mapping) else [repr(judge) for judge in judges]
+        raise UsageError(
+            f"got {len(judges)} judges ({', '.join(map(str, names))}); a run has one: name one of them, and "
+            "give the other a run folder of its own"
+        )
     return parse_judge(judges[0]) if judges else None
 
 

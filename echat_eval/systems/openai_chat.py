@@ -15,7 +15,7 @@ from echat_eval.clients.chat import OPENAI, is_dated, parameter_options
 from echat_eval.clients.faults import is_refusal
 from echat_eval.clients.http import raise_for_status, read_body
 from echat_eval.clients.keys import api_key
-from echat_eval.clients.network import endpoint, without_query
+from echat_eval.clients.network import endpoint, refuse_unread_url, without_query
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError, scrub
@@ -87,6 +87,8 @@ class OpenAIChat:
         url = url.rstrip("/").removesuffix("/chat/completions")
         self._server = ServerConnection(url, timeout=timeout, calls_at_once=calls_at_once)
         self.url = self._server.url
+        if self.url == OPENAI:
+            refuse_unread_url(OPENAI, "--set url=")
         if audio_in not in ("input_audio", "audio_url", "none"):
             raise UsageError(f"audio_in={audio_in!r}: expected input_audio, audio_url or none")
         self.model, self.audio_in, self.audio_out, self.voice = model, audio_in, bool(audio_out), voice

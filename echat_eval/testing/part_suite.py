@@ -1,4 +1,4 @@
-"""What the conformance checks of systems, annotators and scorers share."""
+"""The part of the conformance checks that systems, annotators and scorers share."""
 
 from __future__ import annotations
 

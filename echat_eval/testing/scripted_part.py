@@ -1,4 +1,4 @@
-"""What all scripted parts share: identity, delays, failures, a script, and records of calls."""
+"""The base of all scripted parts: identity, delays, failures, a script, and records of calls."""
 
 from __future__ import annotations
 

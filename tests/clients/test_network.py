@@ -11,11 +11,51 @@ import pytest
 from echat_eval.clients.chat import ChatClient
 from echat_eval.clients.network import endpoint, proxy_for
 from echat_eval.concurrency import event_loop
+from echat_eval.errors import UsageError
 from echat_eval.records import Request
+from echat_eval.scorers.judge_settings import parse_judge, scorers_of_judge
+from echat_eval.systems import build_system
 from echat_eval.systems.openai_chat import OpenAIChat
 
 Serve = Callable[[Callable[[Any], None]], Any]
 BODY = json.dumps({"choices": [{"message": {"content": "Oh!"}}]})
+
+
+NAMELESS: dict[str, Callable[[], object]] = {
+    "--judge-url": lambda: parse_and_build_judge({"model": "m-2026-01-01"}),
+    "--set url=": lambda: build_system("openai-chat", {"model": "m-2026-01-01"}),
+    "--set url= ": lambda: build_system("gold-labels", {"model": "m-2026-01-01"}),
+}
+
+
+def parse_and_build_judge(given: Any) -> object:
+    settings = parse_judge(given)
+    assert settings is not None
+    return scorers_of_judge(settings, note=lambda text: None)
+
+
+@pytest.mark.parametrize("option", NAMELESS)
+def test_a_server_in_the_environment_is_refused_and_never_used(
+    monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    make = NAMELESS[option]
+    for url in ("", " ", "https://api.openai.com/v1", "https://api.openai.com/v1/"):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        make()
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1?key=abcdef0123")
+    with pytest.raises(UsageError) as error:
+        make()
+    assert (
+        f"OPENAI_BASE_URL is 'https://proxy.example/v1?key=[secret]', and is not read; give {option.strip()} "
+        in str(error.value)
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_a_named_server_needs_no_look_at_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1")
+    assert ChatClient(model="m", base_url="http://127.0.0.1:9/v1").base_url == "http://127.0.0.1:9/v1"
+    assert OpenAIChat("m", url="http://127.0.0.1:9/v1").base_url == "http://127.0.0.1:9/v1"
 
 
 @pytest.mark.parametrize(
