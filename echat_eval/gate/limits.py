@@ -49,11 +49,20 @@ def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[Rul
 
 
 def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int, int]:
-    """Return how many of the baseline's rows of a metric the candidate lacks, and how many there are."""
-    before = theirs.loc[(theirs["metric"] == metric) & (theirs["state"] != "not applicable"), SAMPLE]
-    now = ours.loc[ours["metric"] == metric, SAMPLE]
-    joined = before.merge(now, on=SAMPLE, how="left", indicator=True)
-    return int((joined["_merge"] == "left_only").sum()), len(before)
+    """Return how many of the baseline's rows of a metric the candidate lacks, and how many there are.
+
+    A row that no longer applies is lacking, too, such as the error rate of a reply that has lost its voice.
+    Instruments that abstain do so on either side: rows that apply to the candidate alone make up for these.
+    """
+    before, now = (frame.loc[frame["metric"] == metric, [*SAMPLE, "state"]] for frame in (theirs, ours))
+    joined = before.merge(now, on=SAMPLE, how="left", suffixes=("", "_now"))
+    applied, applies = (joined[name] != "not applicable" for name in ("state", "state_now"))
+    absent = joined["state_now"].isna() & applied
+    lost, gained = (
+        int((applied & ~applies).sum()),
+        int((~applied & applies & joined["state_now"].notna()).sum()),
+    )
+    return int(absent.sum()) + max(lost - gained, 0), int(applied.sum())
 
 
 def _share(what: str, limit: float, count: int, n: int, of: str, remedy: str) -> RuleResult:

@@ -79,8 +79,8 @@ class Policy:
             above it; likewise.
         max_missing: limit on the share of the candidate's primary rows that are missing, 0 to 1; above it
             the outcome is "cannot tell".
-        max_unshared: limit on the share of the baseline's rows of a metric that the candidate lacks; above it
-            a pass becomes "cannot tell".
+        max_unshared: limit on the share of the baseline's rows of a metric that the candidate lacks, or that
+            no longer apply to it; above it a pass becomes "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
         max_age_days: limit on the age of the baseline; above it the outcome is "cannot tell".
     """

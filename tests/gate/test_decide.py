@@ -253,6 +253,20 @@ def test_rows_of_one_metric_cannot_be_left_out_either(table: Table) -> None:
     assert decide(part, against, policy(metrics=watched)).outcome == "pass"
 
 
+def test_rows_that_no_longer_apply_count_as_left_out(table: Table) -> None:
+    def silent(rows: pd.DataFrame, part: slice) -> pd.DataFrame:
+        applies = ~np.isin(np.arange(len(rows)), np.arange(len(rows))[part])
+        return rows.assign(state=np.where(applies, "value", "not applicable"))
+
+    got = decide(silent(table(seed=2), slice(100)), table(), policy())
+    assert got.outcome == "cannot tell"
+    assert "not shared: at most 2 % of the baseline's empathy rows: open (100 of 400)" in got.reasons
+    abstained = decide(silent(table(seed=2), slice(40)), silent(table(), slice(360, 400)), policy())
+    assert abstained.outcome == "pass", "as many rows newly apply"
+    absent = decide(table(seed=2).iloc[40:], silent(table(), slice(360, 400)), policy())
+    assert absent.outcome == "cannot tell", "rows that newly apply do not make up for absent ones"
+
+
 def test_rows_that_did_not_apply_to_the_baseline_need_not_be_there(table: Table) -> None:
     against = table().assign(state=lambda t: np.where(t.index < 100, "not applicable", "value"))
     assert decide(table(seed=2).iloc[100:], against, policy()).outcome == "pass"
