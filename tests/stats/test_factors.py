@@ -166,6 +166,33 @@ def test_designs_are_described(units: np.ndarray, text: str, remedy: str) -> Non
     assert remedy in as_design(units).remedy
 
 
+@pytest.mark.parametrize(
+    ("units", "coupled", "fixed", "clusters"),
+    [
+        (grid(24, 6), False, (), 6),
+        (grid(24, 5), False, ("5 sentences",), 24),
+        (grid(24, 5), True, ("5 sentences",), 24),
+        (grid(5, 24), True, ("5 speakers",), 24),
+        (grid(4, 4, 3), False, ("4 speakers", "4 sentences"), 48),
+        (grid(4, 4, 3), True, ("4 speakers",), 4),
+        (grid(1, 30), False, ("1 speaker",), 30),
+        (np.stack([np.arange(40), np.arange(40) // 10], 1), False, ("4 sentences",), 40),
+        (np.stack([np.arange(40), np.arange(40) // 10], 1), True, (), 4),
+        (np.stack([np.arange(40), np.arange(40)], 1), False, (), 40),
+        (np.stack([np.arange(3), np.arange(3)], 1), False, (), 3),
+        (np.arange(40) // 10, False, (), 4),
+    ],
+)
+def test_a_factor_with_few_levels_is_fixed(
+    units: np.ndarray, coupled: bool, fixed: tuple[str, ...], clusters: int
+) -> None:
+    design = as_design(units).fixing(6, coupled=coupled)
+    assert design.fixed == fixed
+    assert design.clusters == clusters
+    part = design.take(np.arange(len(design)) % 2 == 0)
+    assert part.fixed == fixed, "the levels are those of all rows, not of the rows that have values"
+
+
 def test_samples_share_a_sentence_by_transcript_or_group_of_one_task() -> None:
     plain = case("s0", None).sample
     samples = [
