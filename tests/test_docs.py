@@ -8,15 +8,20 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
+import echat_eval as ev
 from echat_eval.cli import COMMANDS, command_line
 from echat_eval.errors import UsageError
 from echat_eval.gate.policy import read_policy
 from echat_eval.io.audio import check_waveform
 from echat_eval.ports import System
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -118,6 +123,43 @@ def test_python_snippets_run_in_order(page: str, tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "first" / "leaderboard.csv").is_file()
     if page != "README.md":
         assert "cannot tell" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo_board(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Return the leaderboard of the demo's fast systems on two of its tasks."""
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    systems, tasks = ["canned", "reference"], ["emotion", "gender"]
+    run = ev.evaluate(systems, tasks=tasks, annotators=["whisper", "acoustics"], out=folder, cache=False)
+    return run.leaderboard().to_frame()
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("page", ["README.md", "docs/demo.md"])
+@pytest.mark.parametrize("system", ["canned (floor)", "reference (ceiling)"])
+def test_pages_show_the_output_of_the_demo(demo_board: pd.DataFrame, page: str, system: str) -> None:
+    """The numbers of the tables in the pages; the last digit depends on the type of processor."""
+    (line, *_) = [row for row in (ROOT / page).read_text().splitlines() if row.strip().startswith(system)]
+    shown = [float(cell) for cell in re.findall(r"(?<![\[\d.-])-?\d+\.\d\d(?![\d\]])", line)]
+    assert len(shown) == 6, "all tasks, and each of the five"
+    intervals = [tuple(map(float, pair)) for pair in re.findall(r"\[(-?[\d.]+), (-?[\d.]+)\]", line)]
+    for task, position in (("emotion", 1), ("gender", 3)):
+        row = demo_board.query(f"system == '{system.split()[0]}' and task == '{task}'")
+        row = row[row["metric"] == "cue_contrast_proxy"].iloc[0]
+        assert shown[position] == pytest.approx(row["value"], abs=0.016)
+        if intervals:
+            assert intervals[position] == pytest.approx((row["low"], row["high"]), abs=0.016)
+
+
+@pytest.mark.assets
+def test_the_demo_page_shows_every_measure(demo_board: pd.DataFrame) -> None:
+    page = (ROOT / "docs" / "demo.md").read_text()
+    measures = set(demo_board["metric"]) - {"cue_contrast_proxy"}
+    titles = {"reply_wer": "Reply WER, % ↓", "reply_cer": "Reply CER, % ↓", "failed": "Failed, % ↓"}
+    titles |= {"seconds": "Seconds, s ↓", "empty_reply": "Empty reply, % ↓"}
+    titles |= {"unreadable_reply": "Unreadable reply, % ↓"}
+    assert measures == set(titles)
+    assert all(title in page for title in titles.values())
 
 
 def test_readme_picture_is_the_one_that_its_script_draws(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.io import jsonl
-from echat_eval.records import AudioRef, Score
+from echat_eval.records import AudioRef
 from echat_eval.runner.score import scope_of
 from echat_eval.store import serialize
 from echat_eval.store.cases import cases_of, visible_to
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from echat_eval.ports import Annotator, Case, Scorer
-    from echat_eval.records import Annotation, Response
+    from echat_eval.records import Annotation, Metric, Response, Score
     from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts
     from echat_eval.store.run_folder import RunFolder, ScoreId
 
@@ -84,7 +84,7 @@ def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
         owned = {name for facts in known.values() for name in facts.metrics or ()}
         metrics = tuple(metric for metric in metrics if metric.name in owned)
     run.write_manifest(replace(manifest, scorers=known, metrics=metrics))
-    shown = {metric.name for metric in metrics}
+    shown = {metric.name: metric for metric in metrics}
     before = run.scores()
     after = {ident: score for ident, score in before.items() if ident[3] in shown}
     earlier = {name: facts for name, facts in known.items() if facts.earlier}
@@ -92,9 +92,8 @@ def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
     for name, facts in earlier.items():
         for cases in slices:
             if not _are_current(name, facts, cases, before):
-                after |= {
-                    ident: score for ident, score in _not_scored(name, facts, cases) if ident[3] in shown
-                }
+                own = [shown[metric] for metric in facts.metrics or () if metric in shown]
+                after |= _not_scored(name, own, cases)
     if after != before:
         order = {ident: n for n, ident in enumerate(run.responses())}
         ordered = sorted(after.values(), key=lambda s: (order[s.system, s.task, s.sample_id], s.metric))
@@ -140,18 +139,12 @@ def _keys(name: str, facts: ScorerFacts, cases: Slice, scope: str) -> dict[tuple
     return keys
 
 
-def _not_scored(name: str, facts: ScorerFacts, cases: Slice) -> Iterable[tuple[ScoreId, Score]]:
-    """Yield a *not applicable* score for every case and metric of a scorer."""
+def _not_scored(name: str, metrics: Sequence[Metric], cases: Slice) -> dict[ScoreId, Score]:
+    """Return a *not applicable* score of every case under every metric of a scorer."""
     reason = f"'{name}' did not score this reply, and was not configured in the last command"
-    for case, _ in cases:
-        for metric in facts.metrics or ():
-            score = Score(
-                key=NOT_CONFIGURED,
-                system=case.response.system,
-                task=case.sample.task,
-                sample_id=case.sample.id,
-                metric=metric,
-                state="not applicable",
-                reason=reason,
-            )
-            yield (score.system, score.task, score.sample_id, metric), score
+    scores = [
+        replace(case.score(metric, "not applicable", reason=reason), key=NOT_CONFIGURED)
+        for case, _ in cases
+        for metric in metrics
+    ]
+    return {(score.system, score.task, score.sample_id, score.metric): score for score in scores}
