@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FailedCalls", "missing_cause"]
 
+#: Finish reasons of servers whose filter stopped an answer, and of answers cut at the token limit.
+_FILTERED = frozenset(
+    ["content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "recitation"]
+)
+_CUT = frozenset(["length", "max_tokens", "max_output_tokens", "model_length"])
+
 
 class FailedCalls:
     """Number of calls per question that gave no verdict but were, or may have been, billed.
@@ -40,11 +46,12 @@ class FailedCalls:
 
 def missing_cause(answer: ChatAnswer, max_tokens: int | None) -> str | None:
     """Return why an answer holds no verdict, as far as the server reports it."""
-    if answer.finish_reason == "content_filter":
-        return "a content filter stopped the judge's answer (finish_reason content_filter)"
+    reason = (answer.finish_reason or "").lower()
+    if reason in _FILTERED:
+        return f"a content filter stopped the judge's answer (finish_reason {answer.finish_reason})"
     if answer.refusal:
         return f"the judge refused to answer: {one_line(writable(answer.refusal), 120)!r}"
-    if answer.finish_reason in ("length", "max_tokens"):
+    if reason in _CUT:
         limit = f"{max_tokens} tokens" if max_tokens is not None else "the server's limit"
         thought = f", after {len(answer.think):,} characters of thought" if answer.think else ""
         return (

@@ -21,6 +21,8 @@ __all__ = ["NoTicket", "Verdict", "parse_verdict", "text_score", "voice_score"]
 #: Characters; longer answers are rejected. A verdict has a few hundred.
 MAX_ANSWER = 100_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: A code fence around a whole answer, with the name of a language or without.
+_FENCED = re.compile(r"(?:```|~~~)[A-Za-z0-9]*\s*(\{.*\})\s*(?:```|~~~)", re.DOTALL)
 #: Marks of a thought that servers leave in an answer.
 _OPENING = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _CLOSING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
@@ -142,8 +144,8 @@ def _grade(name: str, value: Any, highest: int) -> int:
 
 def _whole(answer: str) -> dict[str, Any]:
     text = answer.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text.strip("`").removeprefix("json").strip()
+    if fenced := _FENCED.fullmatch(text):
+        text = fenced[1]
     try:
         verdict = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:

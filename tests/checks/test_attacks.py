@@ -84,6 +84,13 @@ def test_attack_in_the_query_stays_inside_the_fence(attack: Attack) -> None:
     assert shown_to_judge(render(JUDGE, question).text)["outside"] == pristine(attack.language, ticket=False)
 
 
+@BY_ID
+def test_attacks_do_not_move_a_judge_that_takes_any_fence_for_the_end(attack: Attack) -> None:
+    prompt = render(JUDGE, attack_question("echat-r1", attack, attack.language))
+    fences = [line for line in prompt.text.splitlines() if line.lstrip().startswith("=====")]
+    assert len(fences) == 5
+
+
 def test_fence_depends_on_all_fenced_data() -> None:
     base = Question(task="emotion", language="en", transcript="a", cues={"emotion": "sad"}, reply="b")
     fences = {

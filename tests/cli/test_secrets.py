@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ KEY, TOKEN, SIGNATURE = "sk-leaked-key-1", "leaked-token-2", "leaked-signature-3
 
 
 @pytest.fixture(autouse=True)
-def no_other_secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_other_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errors, "_secrets", set())
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    return None
 
 
 def echo(exchange: Exchange) -> None:

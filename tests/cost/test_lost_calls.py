@@ -11,12 +11,13 @@ import pytest
 
 from echat_eval.clients.chat import ChatAnswer, ChatClient
 from echat_eval.concurrency import event_loop
-from echat_eval.cost.meter import Meter, SpendingRow
+from echat_eval.cost.meter import Meter, SpendingRow, billed_client_of
 from echat_eval.cost.prices import Price, PriceTable
 from echat_eval.errors import EChatError, Withheld
 from echat_eval.records import Request
 from echat_eval.systems.openai_chat import OpenAIChat
 from echat_eval.testing.raw_server import RawConnection, RawServer
+from tests.support.present import present
 
 Script = Callable[[RawConnection], Any]
 PRICE = Price(
@@ -35,6 +36,14 @@ def half(connection: RawConnection) -> bool:
     return False
 
 
+def sends(content: bytes) -> Script:
+    def script(connection: RawConnection) -> bool:
+        connection.write(content)
+        return False
+
+    return script
+
+
 def answers(body: bytes, status: str = "200 OK") -> Script:
     return lambda connection: connection.answer(body, status)
 
@@ -44,8 +53,8 @@ LOST: dict[str, Script] = {
     "resets": RawConnection.reset,
     "says nothing": RawConnection.wait,
     "half an answer": half,
-    "half a status line": lambda connection: (connection.write(b"HTTP/1.1 2"), False)[1],
-    "no HTTP": lambda connection: (connection.write(b"SSH-2.0-OpenSSH\r\n"), False)[1],
+    "half a status line": sends(b"HTTP/1.1 2"),
+    "no HTTP": sends(b"SSH-2.0-OpenSSH\r\n"),
     "no JSON": answers(b"I hear you."),
     "an error in a 200": answers(b'{"error": {"message": "internal", "code": 500}}'),
     "no choice": answers(b'{"choices": []}'),
@@ -76,7 +85,7 @@ def asking(client: str, url: str, meter: Meter, request: Request) -> Iterator[As
         judge.close()
     else:
         system = OpenAIChat("m", f"{url}/v1", max_tokens=10, timeout=0.4)
-        meter.account("system", "s", system)
+        meter.account("system", "s", present(billed_client_of(system)))
         yield lambda: event_loop.run(system.respond(request))
         system.close()
 
