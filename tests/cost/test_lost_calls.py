@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -76,18 +76,18 @@ Ask = Callable[[], object]
 
 
 @contextmanager
-def asking(client: str, url: str, meter: Meter, request: Request) -> Iterator[Ask]:
+def asking(client: str, url: str, meter: Meter, request: Request, *, timeout: float = 30.0) -> Iterator[Ask]:
     """Yield a function that makes one metered call."""
     if client == "judge":
-        judge = ChatClient(model="m", base_url=f"{url}/v1", timeout=0.4)
+        judge = ChatClient(model="m", base_url=f"{url}/v1", timeout=timeout)
         meter.account("judge", "j", judge)
-        yield lambda: event_loop.run(judge.ask([{"role": "user", "content": "Grade."}], max_tokens=10))
-        judge.close()
+        with closing(judge):
+            yield lambda: event_loop.run(judge.ask([{"role": "user", "content": "Grade."}], max_tokens=10))
     else:
-        system = OpenAIChat("m", f"{url}/v1", max_tokens=10, timeout=0.4)
+        system = OpenAIChat("m", f"{url}/v1", max_tokens=10, timeout=timeout)
         meter.account("system", "s", present(billed_client_of(system)))
-        yield lambda: event_loop.run(system.respond(request))
-        system.close()
+        with closing(system):
+            yield lambda: event_loop.run(system.respond(request))
 
 
 def metered(limit: str = "1") -> tuple[Meter, list[SpendingRow]]:
@@ -102,7 +102,11 @@ def test_a_call_that_reached_a_server_is_lost_unless_it_was_refused(
     requests: list[Request], kind: str, client: str
 ) -> None:
     meter, log = metered()
-    with RawServer({**LOST, **FREE}[kind]) as server, asking(client, server.url, meter, requests[0]) as ask:
+    timeout = 1.0 if kind == "says nothing" else 30.0
+    with (
+        RawServer({**LOST, **FREE}[kind]) as server,
+        asking(client, server.url, meter, requests[0], timeout=timeout) as ask,
+    ):
         with pytest.raises(EChatError):
             ask()
         assert len(server.paths) == 1
