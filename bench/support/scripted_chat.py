@@ -6,7 +6,7 @@ Prints its base URL. A request for a JSON schema gets one of our verdicts, any o
 inspect_ai's graders read it. With --varied the verdict depends on the prompt, as a real judge's does.
 GET /usage answers with the CPU seconds used so far, the number of calls, the most calls at once and the
 seconds from the first call's begin to the last one's end; GET /reset counts from nothing again. With
---log, the hash of the body is written down when a call for a verdict begins (not of a mere greeting).
+--log, the hash of the prompt is written down when a call for a verdict begins (not of a mere greeting).
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-VERDICT = {"reason": "scripted", "content": 4, "cue_awareness": 3, "empathy": 4}
+#: Stands for the constant field of a schema, which differs from request to request.
+TICKET = b"ticket_" + 32 * b"0"
+VERDICT = {"reason": "scripted", "content": 4, "cue_awareness": 3, "empathy": 4, TICKET.decode(): 1}
 #: A shorter request asks who serves, not for a verdict: it is answered and not counted.
 GREETING_BYTES = 500
 GRADE = "The answer differs.\n\nGRADE: I"
@@ -55,7 +57,14 @@ def varied(body: bytes) -> bytes:
     prompt = json.loads(body)["messages"][0]["content"]
     drawn = hashlib.sha256(prompt.encode()).digest()
     keys = ["content", "cue_awareness", "empathy", *(["voice"] if b'"voice":' in body else [])]
-    return answer(json.dumps({"reason": "scripted", **{key: drawn[n] % 6 for n, key in enumerate(keys)}}))
+    grades = {key: drawn[n] % 6 for n, key in enumerate(keys)}
+    return answer(json.dumps({"reason": "scripted", **grades, TICKET.decode(): 1}))
+
+
+def ticketed(verdict: bytes, body: bytes) -> bytes:
+    """Return a verdict with the constant field of the request's schema."""
+    at = body.find(b'"ticket_') + 1
+    return verdict.replace(TICKET, body[at : at + len(TICKET)]) if at else verdict
 
 
 class Counts:
@@ -121,9 +130,10 @@ class Connection(asyncio.Protocol):
         counts.most = max(counts.most, counts.now)
         wants_verdict = b'"response_format"' in body
         if counts.log is not None and wants_verdict:
-            os.write(counts.log, hashlib.sha256(body).hexdigest().encode() + b"\n")
+            prompt = json.loads(body)["messages"][0]["content"]
+            os.write(counts.log, hashlib.sha256(prompt.encode()).hexdigest().encode() + b"\n")
         verdict = varied(body) if counts.varied and wants_verdict else counts.verdict
-        said = verdict if wants_verdict else counts.grade
+        said = ticketed(verdict, body) if wants_verdict else counts.grade
         asyncio.get_running_loop().call_later(counts.wait, self._end, said)
 
     def _end(self, said: bytes) -> None:
