@@ -29,6 +29,7 @@ from click.testing import CliRunner
 import echat_eval as ev
 from echat_eval.analysis.differences import ImputedEstimates
 from echat_eval.analysis.runs import load_scored_system
+from echat_eval.cli import terminal
 from echat_eval.cli.compare_gate import compare_command, gate_command
 from echat_eval.cli.leaderboard import leaderboard as leaderboard_command
 from echat_eval.cli.report import report as report_command
@@ -899,16 +900,14 @@ def policy(run: ev.Run) -> dict[str, Any]:
 
 def made_files(run: ev.Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     """Run every command on a run."""
-    from rich import console
 
     def invoke(command: Any, *words: object) -> str:
         done = CliRunner().invoke(command, list(map(str, words)), standalone_mode=False)
         assert done.exception is None, done.exception
         return done.output
 
-    wide = console.Console
     with monkeypatch.context() as patched:
-        patched.setattr(console, "Console", lambda **_: wide(width=1000))
+        patched.setattr(terminal, "PIPE_WIDTH", 1000)
         printed = invoke(leaderboard_command, run.path, "--out", folder / "board")
     old, new = f"{run.path}:{BASELINE}", f"{run.path}:{CANDIDATE}"
     invoke(

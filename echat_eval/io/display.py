@@ -26,6 +26,8 @@ _ACTS = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
 )
+#: Where Markdown programs see a link (also in mail addresses), a mention, or the number of an issue.
+_LINK_SIGN = re.compile(r"@(?=\w)|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)|\b(?:mailto|xmpp):", re.IGNORECASE)
 #: Limit of a name in a figure, and in a printed table; CSV keeps the full name.
 FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS = 24, 48
 
@@ -114,13 +116,18 @@ def printable(text: str, keep: str = "") -> str:
 def markdown_text(text: str) -> str:
     """Return text on one line that Markdown shows as it is, also in a table cell.
 
+    A space without width separates what GitHub and others would make a link, a mention or a reference.
+
     >>> markdown_text("a|b <i> *c*\\n& d")
     'a\\\\|b &lt;i&gt; \\\\*c\\\\* &amp; d'
+    >>> markdown_text("@team http://a.b")
+    '@&ZeroWidthSpace;team http:&ZeroWidthSpace;//a.b'
     """
     line = printable(" ".join(text.split()))
     for character in "\\`*_{}[]#|~$":
         line = line.replace(character, "\\" + character)
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINK_SIGN.sub(r"\g<0>&ZeroWidthSpace;", line)
 
 
 def number_text(value: float, digits: int, *, signed: bool = False) -> str:

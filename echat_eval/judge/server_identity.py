@@ -7,13 +7,14 @@ yesterday. The model and fingerprint in a server's answers do, as far as the ser
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.io.jsonl import Appender, mend, read_rows
 from echat_eval.io.schema import STRING, Rule, Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["ServerIdentity", "ServerIdentityLog"]
@@ -79,16 +80,22 @@ class ServerIdentityLog:
         if self._path is None or not self._path.exists():
             return latest
         mend(self._path)
-        for line, row in read_rows(self._path):
-            if not _ROW.holds(row):
-                raise BadData(
-                    f"{self._path}:{line}: not the identity of a judge's server: "
-                    f"{str(row)[:80]}; remove the line"
-                )
+        for row in self._rows(self._path):
             if row["asked"] == self._endpoint_key:
                 identity = ServerIdentity(model=row["model"], server=row["server"])
                 latest = [identity] if row["first"] else [*latest, identity]
         return latest
+
+    def _rows(self, path: Path) -> Iterator[dict[str, Any]]:
+        # With a line less, identities of two judges might count as one judge's.
+        remedy = "delete the file and run the same command again"
+        try:
+            for line, row in read_rows(path):
+                if not _ROW.holds(row):
+                    raise BadData(f"{path}:{line}: not the identity of a judge's server: {str(row)[:80]}")
+                yield row
+        except BadData as error:
+            raise BadData(f"{error}; {remedy}") from error
 
     def record(self, identity: ServerIdentity) -> None:
         """Add the identity in an answer.

@@ -134,7 +134,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     lines += _md_table(board, metric)
     lines += ["", "## Other measures, over all tasks", ""]
     titles = other_titles(board)
-    lines.append("| " + " | ".join(titles) + " |")
+    lines.append("| " + " | ".join(map(markdown_text, titles)) + " |")
     lines.append("|---|" + "--:|" * (len(titles) - 1))
     for name, role, cells in other_rows(board):
         lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
@@ -173,7 +173,7 @@ def metric_title(metric: Metric) -> str:
 
 
 def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
-    lines = [f"**{metric_title(metric)}**, mean and 95 % interval", ""]
+    lines = [f"**{markdown_text(metric_title(metric))}**, mean and 95 % interval", ""]
     lines.append("| rank | system | " + " | ".join(map(markdown_text, _heading(board))) + " |")
     lines.append("|--:|---|" + "--:|" * (len(board.tasks) + 1))
     for name, role, summaries in rows_of(board, metric):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from echat_eval.io.display import markdown_text
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
@@ -72,7 +73,8 @@ class LeaderboardView:
 
     def _repr_markdown_(self) -> str:
         text = markdown(self.board, list(self.published))
-        return text + "\n" + "\n".join(self.notes) + "\n" if self.notes else text
+        notes = "\n".join(map(_note_markdown, self.notes))
+        return f"{text}\n{notes}\n" if notes else text
 
     def _repr_html_(self) -> str:
         metric = self.board.headline
@@ -118,6 +120,12 @@ class LeaderboardView:
 
         rows = [[name + MARK[role], *cells] for name, role, cells in other_rows(self.board)]
         return pd.DataFrame(rows, columns=other_titles(self.board))
+
+
+def _note_markdown(note: str) -> str:
+    """Return a note as Markdown; "- " at its beginning makes it an item of a list."""
+    indent, dash, text = note.partition("- ")
+    return indent + dash + markdown_text(text) if dash and not indent.strip() else markdown_text(note)
 
 
 def view_leaderboard(runs: Sequence[RunFolder], *, tables: Sequence[str] = ()) -> LeaderboardView:

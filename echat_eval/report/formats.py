@@ -42,6 +42,8 @@ _LATEX = {
     "Δ": r"$\Delta$",
     "–": "--",
 }
+#: The first letters without a glyph in the fonts of pdfTeX, and letters of Latin Extended-A without one.
+_NO_GLYPH_FROM, _NO_GLYPH = 0x180, set("ĦħĸĿŀŉŦŧſ")
 
 #: Lets a file compile alone, or give only its table when read by \input: \@nodocument is \relax inside a
 #: document but not before it.
@@ -81,7 +83,7 @@ def latex_text(text: str) -> str:
 def _letter(character: str) -> str:
     if character in _LATEX:
         return _LATEX[character]
-    if ord(character) < 0x180:
+    if ord(character) < _NO_GLYPH_FROM and character not in _NO_GLYPH:
         return character
     return rf"\EChatLetter{{{ord(character):04X}}}{{{character}}}"
 

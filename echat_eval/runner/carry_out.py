@@ -33,6 +33,8 @@ def carry_out(plan: Plan, progress: Progress) -> str:
     """
     table, limit = plan.budget.table, plan.budget.limit
     with plan.folder.writing() as folder, metered(folder, plan.billed_clients, table, limit=limit) as meter:
+        if plan.systems:
+            folder.mend_samples(plan.samples)
         for line in plan.expected_cost().lines(whole=False):
             progress.note(f"estimate: {line}")
         if plan.judge is not None:

@@ -9,6 +9,7 @@ runs/x/manifest.json                 systems, tasks, versions, settings and hash
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Logs", "RunFolder"]
 
+logger = logging.getLogger(__name__)
+
+#: The remedy for a damaged snapshot.
+_RESTORES = "run the same `echat-eval run` command again, which restores it"
 ResponseId = tuple[str, str, str]  # system, task, sample id
 AnnotationId = tuple[str, str, str, str]  # ... annotator
 ScoreId = tuple[str, str, str, str]  # ... metric
@@ -162,6 +167,30 @@ class RunFolder:
         )
         return stored
 
+    def mend_samples(self, samples: Iterable[Sample]) -> None:
+        """Restore samples that responses need and a damaged snapshot lacks; unreadable lines are removed.
+
+        Args:
+            samples: those of the command.
+        """
+        path = self.path / "samples.jsonl"
+        kept: list[Sample] = []
+        faults = 0
+        for _, row in jsonl.scan_rows(path) if path.exists() else ():
+            try:
+                if isinstance(row, str):
+                    raise BadData(row)
+                kept.append(serialize.sample_from(row, self.path))
+            except BadData:
+                faults += 1
+        known = set(map(_sample_id, kept))
+        lost = {ident[1:] for ident in self._responses()} - known
+        found = [self._adopt(sample) for sample in samples if _sample_id(sample) in lost]
+        if faults or found:
+            logger.warning("%s: damaged: %d lines removed, %d samples restored", path, faults, len(found))
+            rows = (serialize.row_of_sample(sample, self.path) for sample in (*kept, *found))
+            jsonl.write_rows(path, rows)
+
     def _adopt(self, sample: Sample) -> Sample:
         history = tuple(
             turn if turn.audio is None else replace(turn, audio=self.adopt_audio(turn.audio, "requests"))
@@ -224,7 +253,10 @@ class RunFolder:
         if path.exists():
             if self._lock is not None:
                 jsonl.mend(path)
-            yield from jsonl.read_rows(path)
+            try:
+                yield from jsonl.read_rows(path)
+            except BadData as error:
+                raise BadData(f"{error}; {_remedy(name)}") from error
 
     def _table(
         self, name: str, build: Callable[[dict[str, Any]], Any], ident: Callable[[Any], Any]
@@ -242,8 +274,7 @@ class RunFolder:
                     record = build(row)
                 except BadData as error:
                     raise BadData(
-                        f"{path}:{line}: {error}; the row is damaged or of another version: restore the "
-                        "file, or delete the line and run the same command"
+                        f"{path}:{line}: {error}; the row is damaged or of another version: {_remedy(name)}"
                     ) from error
                 table[ident(record)] = record
                 number += 1
@@ -259,7 +290,24 @@ class RunFolder:
         return (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
 
     def responses(self) -> dict[ResponseId, Response]:
-        """Return (system, task, sample id) -> response."""
+        """Return (system, task, sample id) -> response.
+
+        Raises:
+            BadData: the snapshot lacks a sample that was answered.
+        """
+        return self._of_samples(self._responses())
+
+    def _of_samples(self, rows: dict[Any, Any]) -> dict[Any, Any]:
+        """Return rows by system, task, sample id and so on; raise BadData if the snapshot lacks a sample."""
+        if lost := {ident[1:3] for ident in rows} - set(map(_sample_id, self.samples())):
+            task, name = min(lost)
+            raise BadData(
+                f"{self.path / 'samples.jsonl'}: {len(lost)} samples of other files are not there, such as "
+                f"'{task}/{name}'; {_RESTORES}"
+            )
+        return rows
+
+    def _responses(self) -> dict[ResponseId, Response]:
         return self._table(
             "responses.jsonl",
             lambda row: serialize.response_from(row, self.path),
@@ -275,9 +323,11 @@ class RunFolder:
         )
 
     def scores(self) -> dict[ScoreId, Score]:
-        """Return (system, task, sample id, metric) -> score."""
-        return self._table(
-            "scores.jsonl", serialize.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
+        """Return (system, task, sample id, metric) -> score; raises as `responses`."""
+        return self._of_samples(
+            self._table(
+                "scores.jsonl", serialize.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
+            )
         )
 
     @contextmanager
@@ -337,3 +387,10 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def _sample_id(sample: Sample) -> tuple[str, str]:
     return sample.task, sample.id
+
+
+def _remedy(name: str) -> str:
+    """Return what mends a damaged file of a run."""
+    if name == "samples.jsonl":
+        return _RESTORES
+    return "restore the file, or delete the line and run the same command"

@@ -5,8 +5,15 @@ const EChat = (() => {
   const arrived = new Map();
   const waiting = new Map();
 
+  // Names of data are keys of objects: a system named "constructor" must not find what every object inherits.
+  function bare(value) {
+    if (!Array.isArray(value)) Object.setPrototypeOf(value, null);
+    for (const inner of Object.values(value)) if (inner !== null && typeof inner === "object") bare(inner);
+    return value;
+  }
+
   function receive(name, text) {
-    const value = JSON.parse(text);
+    const [value] = bare([JSON.parse(text)]);
     arrived.set(name, value);
     for (const settle of waiting.get(name) || []) settle.resolve(value);
     waiting.delete(name);
@@ -101,6 +108,6 @@ const EChat = (() => {
   const theme = recall("theme");
   if (theme) document.documentElement.dataset.theme = theme;
 
-  return { receive, when, load, detail, h, number, remember, recall, place, link, go, say,
+  return { bare, receive, when, load, detail, h, number, remember, recall, place, link, go, say,
            get board() { return arrived.get("board"); }, get index() { return arrived.get("index"); } };
 })();

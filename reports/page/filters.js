@@ -21,12 +21,12 @@
 
   EChat.metricOf = (settings) => EChat.board.metrics.find((m) => m.name === settings.metric);
   EChat.valueOf = (number, system, settings) => {
-    const column = (EChat.index.values[settings.metric] || {})[system];
+    const column = EChat.index.values[settings.metric]?.[system];
     return column ? column[number] : null;
   };
   // The state of the score, or of the reply if there is no score.
   EChat.stateOf = (number, system, settings) => {
-    const column = (EChat.index.states[settings.metric] || {})[system];
+    const column = EChat.index.states[settings.metric]?.[system];
     const reply = (EChat.index.replies[system] || "")[number] || ".";
     return column && column[number] !== "." ? column[number] : reply;
   };

@@ -38,7 +38,7 @@
   function show() {
     EChat.silence();
     const where = EChat.place();
-    const views = { "": EChat.showLeaderboard, samples: EChat.showSamples, compare: EChat.showCompare };
+    const views = EChat.bare({ "": EChat.showLeaderboard, samples: EChat.showSamples, compare: EChat.showCompare });
     const name = where.path[0] && views[where.path[0]] ? where.path[0] : "";
     // Draw at once if the index is loaded, so that an input field keeps the focus.
     if (name && !EChat.index) { EChat.when("index").then(show); return; }

@@ -78,6 +78,7 @@ EChat.words = {
     keysOn: "启用快捷键", close: "关闭", seconds: "{s} 秒", share: "复制链接", copied: "链接已复制", sortBy: "按{name}排序",
   },
 };
+EChat.bare(EChat.words);
 EChat.tongue = EChat.recall("language") || ((navigator.language || "").startsWith("zh") ? "zh" : "en");
 EChat.t = (name, values) => {
   const text = EChat.words[EChat.tongue][name] || EChat.words.en[name] || name;

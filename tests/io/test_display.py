@@ -34,6 +34,36 @@ def test_markdown_text_is_one_cell_without_markup_or_control_characters() -> Non
     assert not re.search(r"(?<!\\)[|*_`~\[\]$#{}]", escaped.replace("\\\\", ""))
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        "@team",
+        "me@host.org",
+        "http://a.b",
+        "https://a.b/c?d",
+        "www.a.b",
+        "#12",
+        "o/r#12",
+        "GH-12",
+        "mailto:a",
+        "<http://a>",
+    ],
+)
+def test_markdown_text_makes_no_link_and_no_mention(link: str) -> None:
+    text = markdown_text(f"see {link}.")
+    assert not re.search(r"@\w|://|www\.|#\d|GH-\d|mailto:\w|<", text.replace("&ZeroWidthSpace;", "\u200b"))
+    assert text.count("&ZeroWidthSpace;") >= 1
+
+
+def test_printable_shows_what_acts_on_a_terminal_and_keeps_letters() -> None:
+    assert printable("\x1b]0;t\x07\x9b31m\r\n\u202e\u2066\u200b\x7f\ud800") == (
+        r"\x1b]0;t\x07\x9b31m\r\n\u202e\u2066\u200b\x7f\ud800"
+    )
+    letters = "é 说话\u3000ə ไทย नमस्ते 👩\u200d🚀 a\tb \xa0"
+    assert printable(letters) == letters
+    assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
 def test_every_markdown_writer_uses_it() -> None:
     assert gate_report.markdown_text is render.markdown_text is formats.markdown_text is markdown_text  # type: ignore[attr-defined]
     assert gate_report.printable is compare_printable is printable  # type: ignore[attr-defined]

@@ -161,9 +161,9 @@ def test_a_torn_list_of_servers_heals(tmp_path: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", '{"asked": "k", "first": true, "model": 5, "server": null}', '{"asked": 5}']
+    "line", ["{}", "{", '{"asked": "k", "first": true, "model": 5, "server": null}', '{"asked": 5}']
 )
 def test_a_row_that_is_no_server_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "v.served.jsonl").write_text(line + "\n")
-    with pytest.raises(BadData, match=r"v\.served\.jsonl:1: .*remove the line"):
+    with pytest.raises(BadData, match=r"v\.served\.jsonl:1: .*delete the file and run"):
         ServerIdentityLog(tmp_path / "v.jsonl", "k").stored()

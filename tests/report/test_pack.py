@@ -9,6 +9,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,30 @@ def test_latex_compiles_alone_and_by_input(
         )
         assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
     assert b"etc/passwd" not in (tmp_path / "paper.log").read_bytes()
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)"
+)
+def test_every_european_letter_and_any_other_compiles(usual_run: RunFolder, tmp_path: Path) -> None:
+    letters = [chr(code) for code in range(0x20, 0x180)] + ["ə", "ș", "е", "ş", "情", "😀", "e\u0301"]
+    table = replace(tables_of(usual_run)["leaderboard"], caption="caption", notes=(" ".join(letters),))
+    (tmp_path / "t.tex").write_text(latex(table), encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
+    assert b"Missing character" not in (tmp_path / "t.log").read_bytes()
+
+
+def test_letters_without_a_glyph_become_code_points() -> None:
+    for letter in "ĦħĸĿŀŉŦŧſ情":
+        assert latex_text(letter) == rf"\EChatLetter{{{ord(letter):04X}}}{{{letter}}}"
+    assert latex_text("Łódź Ğ Ĳ œ ž é") == "Łódź Ğ Ĳ œ ž é"
 
 
 def test_markdown_columns_survive_hostile_names(hostile_run: RunFolder) -> None:

@@ -14,8 +14,9 @@ import pytest
 from echat_eval.store.run_folder import RunFolder
 from tests.support.present import present
 from tests.support.report_runs import make_page
-from tests.support.scripted_world import HOSTILE
+from tests.support.scripted_world import HOSTILE, make_run, make_task, scripted_system
 
+INHERITED = ["constructor", "toString", "__proto__", "plain"]
 CHROMIUM = shutil.which("chromium")
 AXE = next(
     (
@@ -276,6 +277,25 @@ def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_p
     page.keyboard.press("j")
     assert page.evaluate("window.pwned") is None
     assert page.evaluate("Object.prototype.pwned") is None
+    tab.close()
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_names_that_every_object_inherits_are_ordinary_names(
+    browser: Any, scored: bool, tmp_path: Path
+) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+    systems = [scripted_system(name, 0.5) for name in INHERITED]
+    run = make_run(tmp_path / "run", [task], systems, scorers=None if scored else [])
+    tab = Tab(browser, make_page([run], tmp_path / "out"))
+    for name in INHERITED:
+        for route in ("", "samples", "compare"):
+            page = tab.open(f"#/{route}?system={name}&metric={name}&a={name}&b=plain")
+            assert name in page.locator("main").inner_text() or not (scored or route), route
+        tab.open(f"#/samples/emotion/g0-anger?system={name}").wait_for_selector(".card")
+        tab.open(f"#/{name}")
+        tab.open(f"#/samples/{name}/{name}")
+    assert tab.errors == []
     tab.close()
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from echat_eval.cli import command_line
 from echat_eval.cli.run import run
 from echat_eval.errors import Exit
+from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedChatServer, judge_verdict
@@ -85,6 +88,48 @@ def test_a_judge_that_ignores_labels_is_noted_under_the_leaderboard(tones: Path,
         done = evaluate(tones, tmp_path / "run", judge, "--controls", "8")
     assert "not shown to read the labels" in done.output
     assert "not shown to read the labels" in (tmp_path / "run" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize("verdicts", [0, 3])
+def test_a_killed_judged_run_goes_on_with_and_without_its_judge(
+    verdicts: int, tones: Path, tmp_path: Path
+) -> None:
+    out, killed = tmp_path / "run", tmp_path / "killed"
+    judged = 0
+
+    def as_if_killed(request: dict[str, Any]) -> str | int:
+        nonlocal judged
+        if IDENTITY_PROMPT not in str(request):
+            if judged == verdicts:
+                shutil.copytree(out, killed)  # what SIGKILL would leave now
+            judged += 1
+        return fitting(request)
+
+    with ScriptedChatServer(as_if_killed) as judge:
+        evaluate(tones, out, judge, "--judge-calls", "1")
+        assert killed.is_dir()
+        with_judge = ["--judge", "m-2026-01-01", "--judge-url", judge.url]
+        runs = ["run", "--data", tones, "--task", "emotion", "--system", "reference", "--system", "canned"]
+        for number, later in enumerate(([with_judge], [[], []], [[], with_judge])):
+            copy = tmp_path / f"copy {number}"
+            shutil.copytree(killed, copy)
+            commands = [[*runs, "--out"], ["score"]]
+            for command, more in zip(commands, later, strict=False):
+                words = [*command, copy, "--annotator", "acoustics", *more]
+                for again in (words, ["leaderboard", copy]):
+                    done = CliRunner().invoke(command_line, [*map(str, again)], standalone_mode=False)
+                    assert (done.exception, done.return_value) == (None, Exit.DONE), (words, done.output)
+
+
+def test_a_name_of_a_judge_is_text_in_the_leaderboard_file(tones: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    name = "@team/![x](http://a.b)<b>"
+    with ScriptedChatServer(fitting) as judge:
+        evaluate(tones, run, judge, "--judge", name)
+    notes = [line for line in (run / "leaderboard.md").read_text().splitlines() if "of judge" in line]
+    assert notes
+    assert name not in "".join(notes)
+    assert all(raw not in "".join(notes) for raw in ("@team", "http://", "![x", "<b>"))
 
 
 def test_failed_verdicts_are_missing_and_requested_again(tones: Path, tmp_path: Path) -> None:

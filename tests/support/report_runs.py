@@ -36,8 +36,9 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     task = make_task(root / "tasks", "emotion", 3, hostile=True)
     hostile = scripted_system(HOSTILE, 0.5, text=HOSTILE)
     longest = scripted_system("a/b\\c " + "长" * 294, 0.5)
-    proto = scripted_system("__proto__", 0.5)
-    return make_run(root / "run", [task], [hostile, longest, proto], scorers=[marks_scorer(reason=HOSTILE)])
+    inherited = [scripted_system(name, 0.5) for name in ("__proto__", "constructor", "toString")]
+    systems = [hostile, longest, *inherited]
+    return make_run(root / "run", [task], systems, scorers=[marks_scorer(reason=HOSTILE)])
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:
