@@ -1,7 +1,7 @@
 """The environment of a foreign program: a list of what passes, so that no secret of ours reaches it.
 
 A list of what must not pass cannot be complete: secrets stand in DB_PASS, MY_JWT, SENTRY_DSN and in names
-that nobody foresees.
+that no list foresees.
 """
 
 from __future__ import annotations

@@ -72,11 +72,13 @@ FREE: dict[str, Script] = {
 }
 
 
-Ask = Callable[[], object]
+MeteredCall = Callable[[], object]
 
 
 @contextmanager
-def asking(client: str, url: str, meter: Meter, request: Request, *, timeout: float = 30.0) -> Iterator[Ask]:
+def asking(
+    client: str, url: str, meter: Meter, request: Request, *, timeout: float = 30.0
+) -> Iterator[MeteredCall]:
     """Yield a function that makes one metered call."""
     if client == "judge":
         judge = ChatClient(model="m", base_url=f"{url}/v1", timeout=timeout)

@@ -62,12 +62,12 @@ def test_a_full_disk_loses_no_verdict_and_asks_nothing_twice(
     for _ in range(3):
         with suppress(OSError):
             judge_client.rule(QUESTION)
-    asked = len(client.prompts)
-    assert asked == (2 if cached else 1)  # with the request for the identity
+    requested = len(client.prompts)
+    assert requested == (2 if cached else 1)  # with the request for the identity
     disk.full = False
     judge_client.rule(QUESTION)
     judge_client.close()
-    assert len(client.prompts) == asked
+    assert len(client.prompts) == requested
     assert len(list(read_rows(store))) == 1
 
 

@@ -255,7 +255,7 @@ def test_a_program_that_fails_without_a_variable_has_a_hint(
     assert hint is None or hint in reason_of(caught.value)
 
 
-def test_what_a_program_prints_of_a_secret_is_scrubbed(
+def test_a_secret_that_a_program_prints_is_scrubbed(
     tmp_path: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DB_PASS", "hunter-22-hunter")
