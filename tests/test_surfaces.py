@@ -607,6 +607,10 @@ def of_compare_text(run: ev.Run, files: Files) -> dict[Key, Shown]:
     return found
 
 
+#: Part of a rule of the gate that holds for few speakers or sentences only.
+GIVEN = "holds for"
+
+
 def of_decision(run: ev.Run, files: Files) -> dict[Key, Shown]:
     decision = files.decision
     assert decision.difference is not None
@@ -617,7 +621,9 @@ def of_decision(run: ev.Run, files: Files) -> dict[Key, Shown]:
         ("high", *key): decision.high,
     }
     for rule in decision.rules:
-        if rule.kind in ("primary", "margin", "guard") and "are needed" not in rule.detail:
+        # The gate takes few speakers or sentences as fixed; other surfaces generalise over them.
+        apart = "are needed" in rule.detail or GIVEN in rule.detail
+        if rule.kind in ("primary", "margin", "guard") and not apart:
             metric, task = rule.name.partition(":")[0].split(", ")
             key = (PAIR, "all" if task == "all tasks" else task, metric)
             found |= {("difference", *key): rule.value, ("low", *key): rule.low, ("high", *key): rule.high}
@@ -629,7 +635,7 @@ def from_rule(name: str, text: str) -> dict[Key, Shown]:
     """Return the numbers of a rule as the gate prints it."""
     match = re.match(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]", text)
     requirement = re.match(r"(\S+), ([^:]+): (drop below|no significant drop beyond)", name)
-    if match is None or requirement is None:
+    if match is None or requirement is None or GIVEN in text:
         return {}
     key = (PAIR, "all" if requirement[2] == "all tasks" else requirement[2], requirement[1])
     return {(n, *key): s for n, s in zip(("difference", "low", "high"), match.groups(), strict=True)}
