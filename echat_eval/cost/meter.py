@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -125,6 +126,7 @@ class Meter:
     ) -> None:
         self.table, self.limit = table, limit
         self._log = log
+        self._unlogged: list[SpendingRow] = []
         self._lock = threading.Lock()
         self._settled: dict[str, Decimal] = {}  # currency -> money, including calls that may have been billed
         self._reserved = Decimal(0)
@@ -220,7 +222,21 @@ class Meter:
             else:
                 currency = account.price.currency
                 self._settled[currency] = self._settled.get(currency, Decimal(0)) + money
-            self._log(_row(account, used, money, unsettled=unsettled))
+            self._unlogged.append(_row(account, used, money, unsettled=unsettled))
+        # The answer of a paid call must not be lost because its row cannot be written, as on a full disk.
+        with suppress(OSError):
+            self.write_log()
+
+    def write_log(self) -> None:
+        """Log the rows that could not be logged before.
+
+        Raises:
+            OSError: they still cannot.
+        """
+        with self._lock:
+            while self._unlogged:
+                self._log(self._unlogged[0])
+                del self._unlogged[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,8 +72,11 @@ def metered(
     finally:
         for _, _, billed_client in billed_clients:
             billed_client.attach_account(None)
-        for appender in appenders:
-            appender.close()
+        try:
+            meter.write_log()
+        finally:
+            for appender in appenders:
+                appender.close()
         file = run.path / _FILE
         if file.exists():
             manifest = run.manifest()

@@ -198,6 +198,29 @@ def test_only_a_call_that_was_never_sent_is_free(error: BaseException, lost: int
     assert account.meter.spent == lost * Decimal("0.0035")
 
 
+def test_a_full_disk_loses_no_answer_and_no_row() -> None:
+    rows: list[SpendingRow] = []
+    full = [True]
+
+    def log(row: SpendingRow) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        rows.append(row)
+
+    meter = Meter(CHEAP, log=log)
+    account = meter.account("judge", "j", Client())
+    for n in (1, 2):
+        with account.call(Tokens(text_in=10)) as call:
+            call.report_usage(Tokens(text_in=n))
+    assert meter.calls == 2
+    with pytest.raises(OSError, match="No space"):
+        meter.write_log()
+    full[0] = False
+    with account.call(Tokens(text_in=10)) as call:
+        call.report_usage(Tokens(text_in=3))
+    assert [row.tokens.text_in for row in rows] == [1, 2, 3]
+
+
 class ServerLedger:
     """An independent count of calls in flight and money charged, from the server's side."""
 
