@@ -144,8 +144,8 @@ def test_pages_show_the_output_of_the_demo(demo_board: pd.DataFrame, page: str, 
     assert len(shown) == 6, "all tasks, and each of the five"
     intervals = [tuple(map(float, pair)) for pair in re.findall(r"\[(-?[\d.]+), (-?[\d.]+)\]", line)]
     for task, position in (("emotion", 1), ("gender", 3)):
-        row = demo_board.query(f"system == '{system.split()[0]}' and task == '{task}'")
-        row = row[row["metric"] == "cue_contrast_proxy"].iloc[0]
+        rows = demo_board.query(f"system == '{system.split()[0]}' and task == '{task}'")
+        row = rows[rows["metric"] == "cue_contrast_proxy"].iloc[0]
         assert shown[position] == pytest.approx(row["value"], abs=0.016)
         if intervals:
             assert intervals[position] == pytest.approx((row["low"], row["high"]), abs=0.016)

@@ -18,7 +18,7 @@ from echat_eval.io.strict_yaml import read_yaml
 from echat_eval.systems import SYSTEMS, build_system, system_names
 from echat_eval.systems.settings_files import system_settings, system_settings_names
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 MODULE = '''
 from echat_eval.records import Reply
