@@ -78,7 +78,7 @@ class ChatClient:
 
     Attributes:
         model: name of the model to request.
-        base_url: such as http://127.0.0.1:8000/v1; None for OpenAI, whatever the environment says.
+        base_url: such as http://127.0.0.1:8000/v1; None for OpenAI, whatever the environment names.
         timeout: seconds per call.
         calls_at_once: maximum number of concurrent calls; reduced while the server is overloaded.
         token_parameter: the server's name of the limit of an answer.

@@ -8,9 +8,9 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import (
+from urllib.request import (  # type: ignore[attr-defined]
     getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]
+    proxy_bypass_environment,
 )
 
 from echat_eval.clients.keys import remember_secrets_of
@@ -38,8 +38,8 @@ URL_VARIABLE = "OPENAI_BASE_URL"
 def refuse_unread_url(default: str, option: str) -> None:
     """Raise UsageError if `OPENAI_BASE_URL` names another server than the default one.
 
-    It is not read, because no data may go to a server that nobody named in the command. Whoever set it, such
-    as for a proxy of their organisation, does not expect data at the default server either.
+    It is not read, because no data may go to a server that the command does not name. It may be set,
+    such as for a proxy of an organisation, where data are not meant for the default server either.
 
     Args:
         option: names a server, such as "--judge-url".

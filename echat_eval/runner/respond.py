@@ -41,7 +41,7 @@ class PendingRequest:
     cacheable: bool
 
 
-#: What a system receives of a sample, and the call that sends it.
+#: The request or sample that a system receives, and the call that sends it.
 _Call: TypeAlias = "tuple[Request | Sample, Callable[[], Reply | Awaitable[Reply]]]"
 
 
