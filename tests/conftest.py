@@ -23,6 +23,13 @@ pytest_plugins = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage in tests marked as slow: it nearly doubles the time of a simulation."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def tones(tmp_path: Path) -> Path:
     """Return a folder that contains the task `emotion`, made of eight tones."""
