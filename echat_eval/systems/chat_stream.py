@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from echat_eval.clients.chat_answer import message_parts, reports_error, token_counts
+from echat_eval.clients.chat_answer import message_parts, read_object, reports_error, token_counts
 from echat_eval.clients.faults import reported_fault, shown, unreadable_fault
 from echat_eval.errors import SystemFailure, Unavailable
-from echat_eval.io.jsonl import loads
 
 __all__ = ["Collected", "collect"]
 
@@ -102,7 +101,7 @@ def _check(value: Mapping[str, Any], kind: str, place: str, options: Mapping[str
 def _control(event: bytes) -> Mapping[str, Any]:
     """Return an empty object for a frame that holds no object, such as a ping."""
     try:
-        loads(event)
+        read_object(event)
     except ValueError as error:
         raise SystemFailure(f"the server's answer is not strict JSON: {error}") from error
     return {}
@@ -110,7 +109,7 @@ def _control(event: bytes) -> Mapping[str, Any]:
 
 def _object(raw: bytes) -> Mapping[str, Any]:
     try:
-        value = loads(raw)
+        value = read_object(raw)
     except ValueError as error:
         raise unreadable_fault(raw, error) from error
     if not isinstance(value, dict):
@@ -158,7 +157,7 @@ def _is_whole(data: bytes) -> bool:
     if not (data.startswith(b"{") and data.endswith(b"}")):
         return False
     try:
-        loads(data)
+        read_object(data)
     except ValueError:
         return False
     return True

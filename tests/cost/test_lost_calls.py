@@ -14,7 +14,7 @@ from echat_eval.concurrency import event_loop
 from echat_eval.cost.meter import Meter, SpendingRow, billed_client_of
 from echat_eval.cost.prices import Price, PriceTable
 from echat_eval.errors import EChatError, Withheld
-from echat_eval.records import Request
+from echat_eval.records import Reply, Request
 from echat_eval.systems.openai_chat import OpenAIChat
 from echat_eval.testing.raw_server import RawConnection, RawServer
 from tests.support.present import present
@@ -149,17 +149,18 @@ def test_lost_calls_count_against_the_limit(requests: list[Request]) -> None:
         assert len(server.paths) == errors.index(Withheld) == len(log) == 2
 
 
-@pytest.mark.parametrize("count", [b"1e999", b"-7", b'"many"', b"null", b"[7]"])
-def test_an_answer_without_a_usable_count_is_kept(requests: list[Request], count: bytes) -> None:
+@pytest.mark.parametrize("client", ["judge", "system"])
+@pytest.mark.parametrize("count", [b"1e999", b"-7", b'"many"', b"null", b"[7]", b"NaN", b"9" * 5000])
+def test_an_answer_without_a_usable_count_is_kept(requests: list[Request], count: bytes, client: str) -> None:
     def script(connection: RawConnection) -> None:
         body = connection.right_answer()
         assert b'"prompt_tokens": 7' in body
         connection.answer(body.replace(b'"prompt_tokens": 7', b'"prompt_tokens": ' + count))
 
     meter, log = metered()
-    with RawServer(script) as server, asking("judge", server.url, meter, requests[0]) as ask:
+    with RawServer(script) as server, asking(client, server.url, meter, requests[0]) as ask:
         answer = ask()
-    assert isinstance(answer, ChatAnswer)
+    assert isinstance(answer, ChatAnswer | Reply)
     assert answer.text == "I hear you."
     assert [row.lost for row in log] == [True]  # at its upper bound
     assert meter.spent > 0
