@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
-from echat_eval.io.schema import TEXT, Rule, Schema, is_text, list_of, mapping_of, whole
+from echat_eval.io.schema import ANYTHING, TEXT, Rule, Schema, list_of, mapping_of, whole
 from echat_eval.report.rating.sheet import PREFERENCE
 from echat_eval.report.rating.table import Rating
 
@@ -21,6 +21,10 @@ _DIMENSION = Schema({"name": TEXT, "low": whole(-100, 100), "high": whole(-100, 
 _ANSWER = Schema(
     {"task": TEXT, "sample_id": TEXT, "systems": list_of(TEXT, "a list of systems")}, closed=False
 )
+#: One rating in a rater's file; the sheet's key decides which values are valid.
+_RATING = Schema({"item": TEXT, "dimension": TEXT, "value": ANYTHING})
+#: A rater's file; the page may add facts.
+_FILE = Schema({"rater": TEXT, "ratings": list_of(ANYTHING, "a list of ratings")}, closed=False)
 #: The key of a sheet, as `rate export` writes it; a later version may add facts.
 _KEY = Schema(
     {
@@ -67,11 +71,11 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
     seen: dict[str, Path] = {}
     for path in files:
         answers = _loaded(path)
-        rater = answers.get("rater")
-        if not isinstance(rater, str) or not rater.strip() or not isinstance(answers.get("ratings"), list):
+        for _, message in _FILE.faults(answers):
             raise BadData(
-                f"{path}: not a rater's file; expected a file from the sheet's button 'Save my ratings'"
+                f"{path}: {message}; not a rater's file, which the sheet's button 'Save my ratings' writes"
             )
+        rater = answers["rater"]
         if answers.get("sheet") != facts["sheet"]:
             raise BadData(f"{path}: answers another sheet than the one of {key}")
         if rater in seen:
@@ -86,14 +90,9 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
 def _checked(
     location: str, row: Any, rater: str, facts: Mapping[str, Any], answered: set[tuple[str, str]]
 ) -> list[Rating]:
-    if (
-        not isinstance(row, dict)
-        or set(row) != {"item", "dimension", "value"}
-        or not is_text(row["dimension"])
-    ):
-        raise BadData(f"{location}: expected item, dimension and value")
+    _RATING.check(row, location)
     item, dimension, value = row["item"], row["dimension"], row["value"]
-    answer = facts["items"].get(item) if isinstance(item, str) else None
+    answer = facts["items"].get(item)
     if answer is None:
         raise BadData(f"{location}: the sheet has no question {item!r}")
     if (item, dimension) in answered:

@@ -145,10 +145,13 @@ def test_a_preference_becomes_one_row_for_each_system(usual_run: RunFolder, tmp_
             lambda f: {**f, "ratings": [{"item": "q1", "dimension": "content", "value": 1}] * 2},
             "answered twice",
         ),
-        (lambda f: {**f, "ratings": ["q1"]}, "expected item, dimension and value"),
+        (
+            lambda f: {**f, "ratings": ["q1"]},
+            "rating 1: is 'q1', expected a mapping of item, dimension, value",
+        ),
         (
             lambda f: {**f, "ratings": [{"item": "q1", "dimension": ["content"], "value": 1}]},
-            "expected item, dimension and value",
+            r"rating 1: 'dimension' is \['content'\], expected text",
         ),
         (lambda f: [], "expected an object"),
     ],
