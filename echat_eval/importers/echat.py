@@ -261,7 +261,7 @@ def _history(row: Mapping[str, Any], audio: AudioReader) -> tuple[DraftTurn, ...
         {
             int(k.rpartition("_")[2])
             for k, v in row.items()
-            if v and k.startswith(("wav_", "txt_")) and k[4:].isdigit()
+            if v and k.startswith(("wav_", "txt_")) and k[4:].isdecimal() and len(k) < 9
         }
     )
     if numbers != list(range(1, len(numbers) + 1)):

@@ -23,6 +23,7 @@ from echat_eval.errors import BadData, RowError, RunError, Unavailable, UsageErr
 from echat_eval.io.files import replacing, write_atomically
 from echat_eval.io.hashing import file_sha256
 from echat_eval.io.jsonl import loads
+from echat_eval.io.schema import STRING, Rule, Schema, list_of, whole
 
 __all__ = ["Fetched", "fetch_data_set"]
 
@@ -94,6 +95,19 @@ def fetch_data_set(
     return Fetched(commit=commit, files=files, bytes=downloaded)
 
 
+_LFS = Schema({"sha256": STRING.optional(), "size": whole(0).optional()}, closed=False)
+_FILE = Schema(
+    {
+        "rfilename": STRING,
+        "size": whole(0).optional(),
+        "blobId": STRING.optional(),
+        "lfs": Rule(_LFS.holds, "an object", required=False),
+    },
+    closed=False,
+)
+_FILES = list_of(Rule(_FILE.holds, ""), "a list of files")
+
+
 def _list_files(
     hub: str, repo: str, revision: str, headers: Mapping[str, str], timeout: float
 ) -> tuple[str, list[dict[str, Any]]]:
@@ -106,10 +120,11 @@ def _list_files(
     try:
         listing = loads(answer.body)
         commit, entries = listing["sha"], listing["siblings"]
-        names = [entry["rfilename"] for entry in entries]
+        if not _FILES.holds(entries):
+            raise ValueError("a file without a name, or with a size that is no number")
     except (ValueError, KeyError, TypeError) as error:
         raise BadData(f"{url}: not the listing of a data set: {error}") from error
-    if not re.fullmatch(r"[0-9a-f]{40,64}", str(commit)) or len(names) > MAX_FILES:
+    if not re.fullmatch(r"[0-9a-f]{40,64}", str(commit)) or len(entries) > MAX_FILES:
         raise BadData(f"{url}: not the listing of a data set")
     return commit, entries
 

@@ -57,7 +57,7 @@ def _draft(
         raise RowRefused("has no turns")
     try:
         turns = sorted(turns, key=lambda turn: int(turn["turn_id"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RowRefused("a turn has no turn_id that is a number") from error
     if len({int(turn["turn_id"]) for turn in turns}) != len(turns):
         raise RowRefused("two turns have the same turn_id")

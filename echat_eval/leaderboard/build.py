@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
+from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label
 from echat_eval.stats import (
     Bounds,
@@ -95,6 +96,11 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
     if not scores:
         raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval score {runs[0].path}`")
     metrics = tuple({m.name: m for manifest in manifests for m in manifest.metrics}.values())
+    if unknown := {score.metric for score in scores} - {metric.name for metric in metrics}:
+        raise BadData(
+            f"{runs[0].path}: scores of a metric {shorten(min(unknown))}, which no manifest.json defines; "
+            "restore the files, or score the run again"
+        )
     answered = {score.system for score in scores}
     roles: dict[str, SystemRole] = {
         name: facts.role for name, facts in facts_of_system.items() if name in answered

@@ -119,6 +119,18 @@ def test_file_name_that_leaves_the_folder_is_refused(
 
 
 @pytest.mark.parametrize(
+    "facts", [{"size": "big"}, {"size": -1}, {"lfs": "yes"}, {"blobId": 5}, {"rfilename": 5}]
+)
+def test_a_listing_with_a_value_of_the_wrong_type_is_refused(
+    serve: Serve, tmp_path: Path, files: dict[str, bytes], facts: dict[str, Any]
+) -> None:
+    hub = Hub(serve, files)
+    hub.listed.append({"rfilename": "x.txt", **facts})
+    with pytest.raises(BadData, match="not the listing of a data set"):
+        hub.fetch(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
     ("status", "error"), [(401, UsageError), (404, UsageError), (429, RunError), (503, RunError)]
 )
 def test_http_error_of_the_hub_is_reported(

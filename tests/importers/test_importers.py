@@ -127,6 +127,7 @@ def test_every_refused_row_has_its_reason(tmp_path: Path) -> None:
         "tongue": (record("tongue", "ok.wav") | {"lang": "<FR>"}, "language 'fr' is none of en, zh"),
         "mute": (record("mute", "ok.wav", gender="<NONE>", age=None), "names 0 of the task's cues"),
         "gap": (record("gap", "ok.wav") | {"wav_2": "ok.wav"}, "earlier turns are [2]"),
+        "square": (record("square", "nothing.wav") | {"wav_²": "ok.wav"}, "'nothing.wav' is not there"),
         "long": (record("l" * 300, "ok.wav"), "longer than 200"),
     }
     rows = [row for row, _ in bad.values()]
@@ -137,8 +138,8 @@ def test_every_refused_row_has_its_reason(tmp_path: Path) -> None:
     assert [row["id"] for row in samples] == ["good"]
     for name, (_, reason) in bad.items():
         assert reason in refused["l" * 300 if name == "long" else name], name
-    assert refused["data.list:16"] == refused["data.list:17"] == "not a JSON object"
-    assert refused["data.list:18"] == "has no key"
+    assert refused["data.list:17"] == refused["data.list:18"] == "not a JSON object"
+    assert refused["data.list:19"] == "has no key"
     assert refused["good"] == "a second row with this id"
     assert sum(done.reasons.values()) == done.refused
     assert json.loads((tmp_path / "t" / "import.json").read_text())["rows"] == len(rows)
@@ -395,11 +396,12 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
         {"dialogue_id": "d2", "turns": [turn(1, "wav/2_1.wav", emotion="relieved")]},
         {"dialogue_id": "d3", "turns": []},
         {"dialogue_id": "d4", "turns": [turn(1, "wav/1_1.wav"), turn(1, "wav/1_2.wav")]},
+        {"dialogue_id": "d6", "turns": [turn(float("inf"), "wav/1_1.wav")]},  # type: ignore[arg-type]
+        {"dialogue_id": "d7", "turns": [turn(1, "wav/1_1.wav", text="\ud800")]},
         {"dialogue_id": "d5", "turns": [turn(1, "wav/none.wav"), turn(2, "wav/1_2.wav")]},
     ]
-    (folder / "zh" / "task3.jsonl").write_text(
-        "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
-    )
+    lines = [json.dumps(r) for r in rows]
+    (folder / "zh" / "task3.jsonl").write_text("".join(line + "\n" for line in lines))
     _, samples, refused = run_import("humdial", folder, tmp_path / "t", ImportOptions(source="real"))
     (sample,) = samples
     assert (sample["id"], sample["language"], sample["transcript"], sample["cues"]) == (
@@ -416,6 +418,7 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
     assert refused["d3"] == "has no turns"
     assert refused["d4"] == "two turns have the same turn_id"
     assert "none.wav" in refused["d5"]
+    assert refused["task3.jsonl:5"] == refused["task3.jsonl:6"] == "not a JSON object"
     (loaded,) = load_task("t", data=tmp_path / "t").samples
     assert loaded.history[0].audio is not None
 

@@ -187,3 +187,14 @@ def test_every_published_table_has_its_source(name: str) -> None:
     table = published(name)
     assert "2508.09600" in table.source
     assert all(len(row["values"]) == len(table.columns) for row in table.rows)
+
+
+def test_a_score_of_a_metric_without_a_definition_is_refused(tmp_path: Path, tones: Path) -> None:
+    run = run_of(tmp_path / "run", tones, ScriptedSystem(constant(1.0), "x"))
+    path = run.path / "scores.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text(
+        first.replace(f'"metric":"{run.manifest().metrics[0].name}"', '"metric":"other"') + "".join(rest)
+    )
+    with pytest.raises(BadData, match="scores of a metric 'other', which no manifest"):
+        build_leaderboard([RunFolder(run.path)])
