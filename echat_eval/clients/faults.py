@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from typing import Any, Literal
 
+from echat_eval.clients.keys import KEY_VARIABLES
 from echat_eval.concurrency.own_faults import names_own_fault
 from echat_eval.errors import (
     EChatError,
@@ -165,7 +166,9 @@ def reported_fault(
         wait = _delay(words)
     resets = wait is not None or _RESETS.search(words) is not None
     if "insufficient_quota" in words or (_EXHAUSTED.search(words) and (code == 402 or not resets)):
-        return UsageError(f"{text}; the account is used up: add credit, or set another key")
+        return UsageError(
+            f"{text}; the account is used up: add credit, or set another key ({KEY_VARIABLES[0]})"
+        )
     if (code is not None and code != 500 and _is_passing(code)) or _BUSY.search(words):
         return Unavailable(text, retry_after=wait, overloaded=True, refused=refused)
     if code is not None and 300 <= code < 400:
@@ -174,15 +177,15 @@ def reported_fault(
             f"{place}: HTTP {code} redirects to {scrub(target)}; give that URL if you trust it"
         )
     if code in _REFUSED:
-        return ServerRefusal(f"{text}; {_advice(code, place)}")
+        return ServerRefusal(f"{text}; {_advice(code, place, party)}")
     if code == 413:
         advice = "raise the server's limit of a request, or leave long samples out"
         return ServerRefusal(f"{text}; {advice}", per_row=True)
     if code in (None, 400, 422, 500):
         if _BAD_KEY.search(words):
-            return ServerRefusal(f"{text}; {_advice(401, place)}")
+            return ServerRefusal(f"{text}; {_advice(401, place, party)}")
         if _NO_MODEL.search(words):
-            return ServerRefusal(f"{text}; check the model's name")
+            return ServerRefusal(f"{text}; {_advice(404, place, party)}")
         if code != 500 and (option := _option_named(value, words, options or {})):
             return UsageError(f"{text}; set {option}")
     if code in (None, 500) and _IN_PASSING.search(words):
@@ -333,12 +336,14 @@ def _delay(words: str) -> float | None:
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2].lower()] if found else None
 
 
-def _advice(code: int | None, place: str) -> str:
+def _advice(code: int | None, place: str, party: Party) -> str:
     if code == 402:
-        return "the account must pay: add credit, or set another key"
+        return f"the account must pay: add credit, or set another key ({KEY_VARIABLES[0]})"
+    options = "--judge-url, --judge" if party == "instrument" else "--set url=URL or the system's own"
+    advice = f"check the URL, the model's name and the key ({options}, {KEY_VARIABLES[0]}"
     if code in (404, 405) and not re.search(r"/v\d", place):
-        return "check the URL, the model's name and the key (a base URL usually ends in /v1)"
-    return "check the URL, the model's name and the key"
+        return f"{advice}; a base URL usually ends in /v1)"
+    return f"{advice})"
 
 
 def _option_named(value: object, words: str, options: Mapping[str, str]) -> str | None:

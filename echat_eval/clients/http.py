@@ -51,6 +51,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LARGE = 2**20
 #: Seconds to wait for connections to close.
 CLOSE_TIMEOUT = 2.0
+#: Bytes of a header; a system may send the text of a spoken reply in one.
+MAX_HEADER_BYTES = 2**17
 #: Seconds until an unused connection is closed.
 KEEPALIVE = 30.0
 
@@ -104,6 +106,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),  # `open_stream` holds the deadline
                 auto_decompress=False,
+                max_field_size=MAX_HEADER_BYTES,
             )
             self._closing = weakref.finalize(self, _close, self._session)
         return self._session

@@ -28,8 +28,17 @@ _creation = threading.Lock()
 def _running_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     # A daemon thread, so that the process can end while a call is in flight.
-    threading.Thread(target=loop.run_forever, name=NAME, daemon=True).start()
+    threading.Thread(target=_serve, args=(loop,), name=NAME, daemon=True).start()
     return loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop for ever; one that ended for lack of memory would leave its callers waiting for ever."""
+    while True:
+        try:
+            return loop.run_forever()
+        except MemoryError:
+            continue
 
 
 def start(work: Coroutine[Any, Any, T]) -> Future[T]:

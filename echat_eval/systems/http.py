@@ -24,7 +24,7 @@ from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.text import decoded
 from echat_eval.records import Reply, Request
 from echat_eval.systems.server import ServerConnection
-from echat_eval.systems.wire import fault_of, reply_from, request_row, sound_of
+from echat_eval.systems.wire import audio_bytes, fault_of, reply_from, request_row, sound_of
 
 __all__ = ["Http"]
 
@@ -142,9 +142,8 @@ class Http:
             ).encode()
         if request.history or request.instruction:
             raise NotApplicable("send=audio cannot transmit earlier turns or an instruction; set send=json")
-        path = request.audio.path
-        kind = CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
-        return headers | {"content-type": kind}, path.read_bytes()
+        kind = CONTENT_TYPES.get(request.audio.path.suffix.lower(), "application/octet-stream")
+        return headers | {"content-type": kind}, audio_bytes(request.audio)
 
     def _check_same_server(self, answer: HttpAnswer) -> None:
         now = answer.headers.get("x-echat-fingerprint")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import SystemFailure
+from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.schema import ANYTHING, STRING, Rule, Schema, is_number, mapping_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_REPLY_BYTES",
     "MAX_TEXT_BYTES",
     "ReplyFolder",
+    "audio_bytes",
     "fault_of",
     "inline_audio",
     "reply_from",
@@ -85,7 +86,19 @@ def _audio(audio: AudioRef, inline: bool) -> dict[str, str]:
 
 def inline_audio(audio: AudioRef) -> str:
     """Return the bytes of an audio file as base64."""
-    return base64.b64encode(audio.path.read_bytes()).decode()
+    return base64.b64encode(audio_bytes(audio)).decode()
+
+
+def audio_bytes(audio: AudioRef) -> bytes:
+    """Return the bytes of an audio file of ours.
+
+    Raises:
+        Unavailable: it cannot be read, which is no fault of the system.
+    """
+    try:
+        return audio.path.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"the query's audio cannot be read: {error.strerror or error}") from error
 
 
 def fault_of(row: Any) -> str | None:
@@ -149,6 +162,7 @@ def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
 
     Raises:
         SystemFailure: the bytes are not audio, or too many.
+        Unavailable: they cannot be written, which is no fault of the system.
     """
     from echat_eval.errors import BadData
     from echat_eval.io.audio import audio_ref
@@ -160,7 +174,10 @@ def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
     if len(raw) > MAX_AUDIO_BYTES:
         raise SystemFailure(f"reply audio of {len(raw):,} bytes; the limit is {MAX_AUDIO_BYTES:,}")
     path = folder / f"{name}.wav"
-    path.write_bytes(raw)
+    try:
+        path.write_bytes(raw)
+    except OSError as error:
+        raise Unavailable(f"the reply's audio cannot be written: {error.strerror or error}") from error
     try:
         return audio_ref(path)
     except BadData as error:

@@ -329,22 +329,25 @@ _STATUSES: Mapping[int, Outcome] = {
 
 
 def _statuses() -> Iterator[FaultKind]:
-    for status, outcome in _STATUSES.items():
-        yield FaultKind(
+    def kind(status: int, outcome: Outcome) -> FaultKind:
+        return FaultKind(
             name=f"status-{status}",
             does=f"answers {status}",
             outcome=outcome,
-            answer=lambda c, status=status: c.answer(b"<html>", f"{status} x", content_type="text/html"),
+            answer=lambda c: c.answer(b"<html>", f"{status} x", content_type="text/html"),
         )
+
+    for status, outcome in _STATUSES.items():
+        yield kind(status, outcome)
 
 
 def _reported_errors() -> Iterator[FaultKind]:
     def kind(
-        name: str, does: str, error: Any, outcome: Outcome, status: int = 200, **more: bool
+        name: str, does: str, error: Any, outcome: Outcome, status: int = 200, chat: bool = False
     ) -> FaultKind:
         body = json.dumps({"error": error}).encode()
         return FaultKind(
-            name=name, does=does, outcome=outcome, answer=lambda c: c.answer(body, f"{status} x"), **more
+            name=name, does=does, outcome=outcome, answer=lambda c: c.answer(body, f"{status} x"), chat=chat
         )
 
     message = {"message": "no"}
@@ -419,9 +422,11 @@ def _without_length(connection: RawConnection) -> bool:
     return False
 
 
-def _torn(connection: RawConnection) -> None:
+def _torn(connection: RawConnection) -> bool:
     body = connection.right_answer()
-    connection.write(connection.head(content_type="application/json", content_length=len(body)) + body[:9])
+    return connection.write(
+        connection.head(content_type="application/json", content_length=len(body)) + body[:9]
+    )
 
 
 def _chunked(connection: RawConnection, body: bytes) -> bytes:
@@ -429,9 +434,10 @@ def _chunked(connection: RawConnection, body: bytes) -> bytes:
     return head + f"{len(body):x}\r\n".encode() + body + b"\r\n"
 
 
-def _endless(connection: RawConnection) -> None:
-    while True:
-        connection.write(b" " * 2**16)
+def _endless(connection: RawConnection) -> bool:
+    while connection.write(b" " * 2**16):
+        pass
+    return False
 
 
 @cache

@@ -66,41 +66,45 @@ class RawConnection:
             return json.dumps(chat_completion(text, model="m")).encode()
         return json.dumps({"text": text}).encode()
 
-    def write(self, content: bytes) -> None:
-        """Send bytes as they are."""
+    def write(self, content: bytes) -> bool:
+        """Send bytes as they are; return True, which keeps the connection, as all these methods."""
         self._connection.sendall(content)
+        return True
 
-    def drip(self, pieces: Iterable[bytes]) -> None:
+    def drip(self, pieces: Iterable[bytes]) -> bool:
         """Send pieces slowly, until the client or the test has enough."""
         for piece in pieces:
             if self._stopped.wait(DRIP):
-                return
+                break
             self._connection.sendall(piece)
+        return True
 
-    def wait(self) -> None:
+    def wait(self) -> bool:
         """Send nothing until the client closes the connection or the test ends."""
         self._connection.settimeout(0.05)
         while not self._stopped.is_set():
             try:
                 if not self._connection.recv(2**16):
-                    return
+                    break
             except TimeoutError:
                 continue
+        return True
 
     def head(self, status: object = "200 OK", **headers: object) -> bytes:
         """Return status line and headers. An underscore in a name stands for a hyphen."""
         lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {v}" for name, v in headers.items())]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    def answer(self, body: bytes, status: object = "200 OK", **headers: object) -> None:
+    def answer(self, body: bytes, status: object = "200 OK", **headers: object) -> bool:
         """Send a whole answer, by default of JSON."""
         fields = {"content_type": "application/json", "content_length": len(body), **headers}
-        self.write(self.head(status, **fields) + body)
+        return self.write(self.head(status, **fields) + body)
 
-    def reset(self) -> None:
+    def reset(self) -> bool:
         """Close the connection with a TCP reset."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
+        return False
 
 
 class RawServer:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +20,7 @@ from echat_eval.errors import NotApplicable, ServerRefusal, SystemFailure, Unava
 from echat_eval.records import Request, Turn
 from echat_eval.systems import build_system
 from echat_eval.systems.http import Http
+from echat_eval.systems.wire import ReplyFolder
 from echat_eval.task import load_task
 from tests.support.present import present, recording_of
 from tests.support.scripted_run import evaluated
@@ -78,6 +80,24 @@ def test_json_transmits_history_and_instruction_and_all_reply_keys(
     assert [sorted(turn) for turn in sent["history"]] == [["audio_base64", "role"], ["role", "text"]]
     assert (reply.text, reply.think, reply.perceived["emotion"]) == ("hello", "hm", "sad")
     assert (reply.first_audio_seconds, reply.usage["tokens"]) == (0.25, 3)
+
+
+def test_the_text_of_a_spoken_reply_may_be_long(serve: Serve, requests: list[Request]) -> None:
+    text = "我听见你了。" * 1000
+    server = serve(lambda h: h.reply(h.body, "audio/wav", x_echat_text=quote(text)))
+    assert reply_of(server.url, requests[0]).text == text
+
+
+def test_files_of_ours_that_cannot_be_read_or_written_are_no_fault_of_the_system(
+    serve: Serve, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda h: h.reply(h.body, "audio/wav"))
+    absent = replace(requests[0], audio=replace(requests[0].audio, path=Path("absent.wav")))
+    with pytest.raises(Unavailable, match="cannot be read"):
+        reply_of(server.url, absent)
+    monkeypatch.setattr(ReplyFolder, "path", Path("absent"))
+    with pytest.raises(Unavailable, match="cannot be written"):
+        reply_of(server.url, requests[0])
 
 
 def test_send_audio_does_not_support_history(serve: Serve, requests: list[Request]) -> None:
