@@ -33,13 +33,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from echat_eval.analysis.bounds import Tests, worst_case_bounds  # noqa: E402
+from echat_eval.gate.policy import MIN_CLUSTERS  # noqa: E402
 from echat_eval.stats import Design, Spread, as_design, crossed_spread, spread  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_crossed.json"
 MARGIN, SD, LEVEL = 3.0, 25.0, 0.95
 WAYS = ("speakers", "sentences", "rows", "two-way")
 GIVEN = "given these"
-FEWEST = 6  # the gate's `min_clusters`
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def measure(cell: Cell, runs: int) -> dict[str, object]:
     began, design = time.perf_counter(), as_design(cell.units())
     rng = np.random.default_rng([cell.speakers, cell.sentences, round(100 * cell.by_speaker)])
     n, step, done = len(design), max(1, 400_000 // len(design)), 0
-    held = design.fixing(FEWEST)
+    held = design.fixing(MIN_CLUSTERS)
     ways = (*WAYS, GIVEN) if held.fixed else WAYS
     tally = {(way, what): 0 for way in ways for what in ("false pass", "equal passes", "coverage")}
     while done < runs:

@@ -11,7 +11,7 @@ from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
 from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.rules import RuleKind, RuleResult, State
-from echat_eval.gate.units import FINISH
+from echat_eval.gate.units import FINISH, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,8 +117,8 @@ def _units(policy: Policy, metric: str) -> _Units:
     coupled = is_contrast(metric, policy.metrics[metric])
     return {
         "coverage": policy.level,
-        "min_clusters": policy.min_clusters,
-        "design_of": lambda design: design.fixing(policy.min_clusters, coupled=coupled),
+        "min_clusters": policy.fewest_clusters,
+        "design_of": lambda design: settled(design, policy, coupled=coupled),
     }
 
 

@@ -93,8 +93,8 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
         cluster_count = 0 if design is None else design.clusters
         if design is None:
             why = f"the candidate has no measured '{metric}'"
-        elif cluster_count < policy.min_clusters:
-            why = why or f"{design}; {policy.min_clusters} clusters are needed"
+        elif cluster_count < policy.fewest_clusters:
+            why = why or f"{design}; {policy.fewest_clusters} clusters are needed"
         state: State = "open"
         if not why and design is not None:
             over = share_over(rows["value"].to_numpy(), rule.at_most, design, coverage=policy.level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis import table_units
+from echat_eval.gate.policy import MIN_CLUSTERS
 from echat_eval.gate.rules import RuleResult
 from echat_eval.stats import as_design
 
@@ -19,13 +20,23 @@ SAMPLE = ["task", "sample_id"]
 #: How missing rows get a value.
 FINISH = "run the same command again until no row is missing"
 
-__all__ = ["FINISH", "SAMPLE", "one_sentence", "scope", "unit_design"]
+__all__ = ["FINISH", "SAMPLE", "one_sentence", "scope", "settled", "unit_design"]
 
 
 def unit_design(samples: pd.DataFrame, policy: Policy) -> Design:
     """Return the design of the samples of a checked table, as the policy wants its sentences."""
-    units = as_design(table_units(samples, sentences=policy.sentences))
-    return units.fixing(policy.min_clusters)
+    return settled(as_design(table_units(samples, sentences=policy.sentences)), policy)
+
+
+def settled(design: Design, policy: Policy, *, coupled: bool = False) -> Design:
+    """Return a design whose few speakers or sentences are fixed, unless the policy states `min_clusters`.
+
+    Args:
+        design: of the samples that count.
+        policy: gives `min_clusters`.
+        coupled: as in `Design.fixing`.
+    """
+    return design.fixing(MIN_CLUSTERS, coupled=coupled) if policy.min_clusters is None else design
 
 
 def scope(design: Design | None, policy: Policy) -> str:

@@ -69,7 +69,7 @@ def gate(folder: Path, ours: pd.DataFrame, theirs: pd.DataFrame, policy: str) ->
         ({}, POLICY + "max_gibberish: 0.1\n", "gate.yaml:3: unknown key 'max_gibberish'; keys are margin,"),
         ({}, POLICY + "max_unshared:\n", "max_unshared is None; this guard cannot be switched off"),
         ({}, POLICY + "min_clusters: -6\n", "min_clusters is -6; expected a whole number from 2"),
-        ({}, POLICY + "min_clusters:\n", "min_clusters is None; expected a whole number from 2"),
+        ({}, POLICY + "min_clusters: 2.5\n", "min_clusters is 2.5; expected a whole number from 2"),
         ({}, POLICY + "sentences: some\n", "sentences is 'some'; expected random or fixed"),
     ],
 )

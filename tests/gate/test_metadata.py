@@ -114,7 +114,7 @@ def test_every_report_names_the_few_levels_that_a_decision_holds_for(
     assert any(warning.endswith(few) for warning in got.warnings) == bool(scope)
 
 
-def test_from_min_clusters_on_other_sentences_count() -> None:
+def test_from_six_on_other_sentences_count() -> None:
     def clusters(sentences: int, **more: Any) -> int:
         layout = (
             [i // sentences for i in range(40 * sentences)],
@@ -125,6 +125,13 @@ def test_from_min_clusters_on_other_sentences_count() -> None:
 
     assert [clusters(n) for n in (5, 6)] == [40, 6]
     assert clusters(5, min_clusters=5) == 5
+
+
+@pytest.mark.parametrize("layout", ["crossed, four sentences", "crossed, four speakers", "one speaker"])
+def test_a_policy_that_states_min_clusters_demands_as_many_speakers_and_sentences(layout: str) -> None:
+    got = decide(table(*LAYOUTS[layout], 1), table(*LAYOUTS[layout], 2), Policy(**POLICY, min_clusters=6))
+    assert (got.outcome, got.scope) == ("cannot tell", "")
+    assert "6 clusters are needed" in got.reasons[0]
 
 
 def test_one_sentence_is_no_test_set_unless_sentences_are_fixed() -> None:
