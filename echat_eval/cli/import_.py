@@ -91,7 +91,6 @@ def import_data(
     from echat_eval.importers import importer
     from echat_eval.importers.draft import ImportOptions
     from echat_eval.importers.writing import write_task
-    from echat_eval.task import find_faults
 
     read = importer(form)
     origin = {"form": form}
@@ -120,11 +119,9 @@ def import_data(
     )
     for reason, count in list(written.reasons.items())[:8]:
         show(f"  {count:6}  {reason}")
-    faults = find_faults(out)
-    for fault in faults[:10]:
-        show(fault)
-    if faults:
-        raise UsageError(f"{out}: {len(faults)} faults in the imported task; see above")
+    show(*written.faults[:10])
+    if written.faults:
+        raise UsageError(f"{out}: {len(written.faults)} faults in the imported task; see above")
     show(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
 
 

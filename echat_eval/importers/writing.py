@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from echat_eval.io.jsonl import rows_text
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.io.unfinished import NewFolder
 from echat_eval.labels import CUES
+from echat_eval.task import find_faults
 from echat_eval.task.row import MAX_ID_CHARACTERS, is_id
 
 __all__ = ["Imported", "write_task"]
@@ -31,6 +32,7 @@ class Imported:
         rows: number of rows read; samples + refused.
         groups: number of contrast groups.
         reasons: reason -> number of rows, most frequent first.
+        faults: of the task that was written; none are expected.
     """
 
     rows: int
@@ -39,6 +41,7 @@ class Imported:
     groups: int
     cues: tuple[str, ...]
     reasons: Mapping[str, int]
+    faults: tuple[str, ...] = ()
 
 
 def write_task(
@@ -88,9 +91,10 @@ def write_task(
             "refused.jsonl",
             rows_text({"row": r.location, "id": r.id, "reason": r.reason} for r in refused),
         )
-        report = asdict(imported) | {"origin": dict(origin or {})}
-        folder.write("import.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-    return imported
+        facts = asdict(imported) | {"origin": dict(origin or {})}
+        del facts["faults"]
+        folder.write("import.json", json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+        return replace(imported, faults=tuple(find_faults(out)))
 
 
 def _stored(

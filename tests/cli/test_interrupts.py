@@ -53,7 +53,7 @@ def test_calls_in_flight_are_abandoned_after_a_while(monkeypatch: pytest.MonkeyP
 
     def wait_twice(**_: object) -> None:
         nonlocal times
-        for _ in range(2):
+        while times < 2:
             try:
                 if not times:
                     os.kill(os.getpid(), signal.SIGTERM)

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from echat_eval.cli import command_line
 from echat_eval.cli.run import run
-from echat_eval.errors import Exit
+from echat_eval.errors import BadData, Exit
 from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.records import JudgeEvidence
+from echat_eval.scorers.run_controls import control_notes
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedChatServer, judge_verdict
 from tests.support.present import present
@@ -81,6 +82,10 @@ def test_a_judged_run_from_start_to_end(tones: Path, tmp_path: Path) -> None:
     assert "labels shuffled" in (out / "leaderboard.md").read_text() or "labels shuffled" in done.output
     rows = [json.loads(line) for line in (out / "controls.jsonl").read_text().splitlines()]
     assert {row["name"] for row in rows} == {"labels shuffled", "labels withheld", "heard shuffled"}
+    for damaged in ({"limit": "all"}, {"drop": [1]}, {"drop": {**(rows[0]["drop"] or {}), "value": "x"}}):
+        (out / "controls.jsonl").write_text(json.dumps(rows[0] | damaged) + "\n")
+        with pytest.raises(BadData, match=rf"controls\.jsonl:1: '{next(iter(damaged))}' is"):
+            control_notes(RunFolder.existing(out))
 
 
 def test_a_judge_that_ignores_labels_is_noted_under_the_leaderboard(tones: Path, tmp_path: Path) -> None:
@@ -109,11 +114,22 @@ def test_a_killed_judged_run_goes_on_with_and_without_its_judge(
         evaluate(tones, out, judge, "--judge-calls", "1")
         assert killed.is_dir()
         with_judge = ["--judge", "m-2026-01-01", "--judge-url", judge.url]
-        runs = ["run", "--data", tones, "--task", "emotion", "--system", "reference", "--system", "canned"]
-        for number, later in enumerate(([with_judge], [[], []], [[], with_judge])):
+        runs: list[object] = [
+            "run",
+            "--data",
+            tones,
+            "--task",
+            "emotion",
+            "--system",
+            "reference",
+            "--system",
+            "canned",
+        ]
+        none: list[str] = []
+        for number, later in enumerate(([with_judge], [none, none], [none, with_judge])):
             copy = tmp_path / f"copy {number}"
             shutil.copytree(killed, copy)
-            commands = [[*runs, "--out"], ["score"]]
+            commands: list[list[object]] = [[*runs, "--out"], ["score"]]
             for command, more in zip(commands, later, strict=False):
                 words = [*command, copy, "--annotator", "acoustics", *more]
                 for again in (words, ["leaderboard", copy]):
