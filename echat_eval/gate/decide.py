@@ -174,6 +174,11 @@ def _warnings(
     warnings = []
     if bool(pairs.frame["same_reply"].all()):
         warnings.append("every shared reply is the same as the baseline's, byte for byte")
+    elif imputations.observed is not None and _constant(pairs, policy):
+        warnings.append(
+            f"every difference of {policy.primary} is {imputations.observed.value:g}: the interval is what "
+            f"{imputations.clusters} clusters exclude on the metric's range; is the metric stuck?"
+        )
     if imputations.design is not None:
         fixed = "; sentences are fixed: the decision holds for these only" * (policy.sentences == "fixed")
         few = " and ".join(imputations.design.fixed)
@@ -198,6 +203,12 @@ def _warnings(
             "counts as independent, and the error rates do not hold if they are not"
         )
     return warnings
+
+
+def _constant(pairs: Pairs, policy: Policy) -> bool:
+    """Return whether all differences of the primary metric are the same number."""
+    rows = pairs.frame[pairs.frame["metric"] == policy.primary]
+    return bool((rows["value"] - rows["against"]).dropna().nunique() == 1)
 
 
 def _remedies(blocking: list[RuleResult]) -> list[str]:

@@ -118,6 +118,8 @@ def test_data_that_cannot_decide_end_with_the_reason_and_a_remedy(
     assert lines[0].startswith("cannot tell: empathy")
     assert "failed replies: 0 of" in lines[0] or "failures: unknown (no reply and no failure)" in lines[0]
     assert any(line.startswith(f"  because  {because}") or because in line for line in lines[1:])
+    stuck = "  note     every difference of empathy is 0: the interval is what 10 clusters exclude"
+    assert any(line.startswith(stuck) for line in lines) == because.endswith("drop below 3: open")
     assert sum(line.startswith("  note     design: ") for line in lines) == 1
     assert sum(line.startswith("  note     to decide: ") for line in lines) == 1
 
