@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from echat_eval.io.jsonl import read_rows
+from echat_eval.io.schema import (
+    STRING,
+    TEXT,
+    Rule,
+    Schema,
+    list_of,
+    mapping_of,
+    number,
+    read_schema_rows,
+    whole,
+)
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, JudgeEvidence
 from echat_eval.stats.factors import units_of
@@ -173,6 +183,27 @@ def long_table(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=added)
 
 
+_VERDICT = Schema(
+    {
+        "voice": number().optional(),
+        "reason": STRING.optional(),
+        "grades": mapping_of(number(), "an object of numbers"),
+    },
+    closed=False,
+)
+#: The facts of verdicts.jsonl that the table has; their store checks all of them.
+_RULING = Schema(
+    {
+        "key": TEXT,
+        "verdict": Rule(_VERDICT.holds, "an object of grades and a reason"),
+        "model": STRING,
+        "server": STRING.optional(),
+        "tokens": Rule(lambda value: list_of(whole(0), "").holds(value) and len(value) == 2, "two counts"),
+    },
+    closed=False,
+)
+
+
 def verdicts_table(run: RunFolder) -> pd.DataFrame:
     """Return one row per score that a judge gave on a reply, and repeat; one row for a score without verdict.
 
@@ -181,7 +212,7 @@ def verdicts_table(run: RunFolder) -> pd.DataFrame:
     own), key; `grade_<dimension>`; and the facts of the sample.
     """
     path = run.path / "verdicts.jsonl"
-    rulings = {row["key"]: row for _, row in read_rows(path)} if path.exists() else {}
+    rulings = {row["key"]: row for _, row in read_schema_rows(path, _RULING)} if path.exists() else {}
     scores = list(run.scores().values())
     judged = {score.metric for score in scores if isinstance(score.evidence, JudgeEvidence)}
     rows: list[dict[str, Any]] = []
@@ -219,12 +250,12 @@ def _verdict_facts(ruling: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     verdict = ruling["verdict"]
     return {
-        "voice": verdict["voice"],
+        "voice": verdict.get("voice"),
         "model": ruling["model"],
-        "server": ruling["server"],
+        "server": ruling.get("server"),
         "prompt_tokens": ruling["tokens"][0],
         "completion_tokens": ruling["tokens"][1],
-        "explanation": verdict["reason"],
+        "explanation": verdict.get("reason"),
         **{f"grade_{dimension}": grade for dimension, grade in verdict["grades"].items()},
     }
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError
 from echat_eval.io.hashing import digest, facts_of
-from echat_eval.io.jsonl import read_rows, write_rows
+from echat_eval.io.jsonl import write_rows
+from echat_eval.io.schema import STRING, Rule, Schema, number, one_of, read_schema_rows, whole
 from echat_eval.scorers.controls import Control, ControlQuestion, control_lines, run_controls, subsample
 from echat_eval.scorers.judged import Judged, question_of
 from echat_eval.stats import Estimate
@@ -50,16 +51,16 @@ def control_notes(folder: RunFolder) -> list[str]:
 
     If the judge or the replies have changed since, the only line states that the controls are out of date.
     """
-    rows = [row for _, row in read_rows(_path(folder))] if _path(folder).exists() else []
+    rows = list(read_schema_rows(_path(folder), _ROW)) if _path(folder).exists() else []
     if not rows:
         return []
-    limit, replies, basis = (rows[0].pop(name) for name in ("limit", "replies", "basis"))
+    limit, replies, basis = (rows[0][1][name] for name in ("limit", "replies", "basis"))
     if basis != _basis(folder, subsample(questions_of(folder), limit)):
         return [
             "Controls were run with another judge or on other replies and do not apply to these scores; "
             f"run them again with `echat-eval score {folder.path} --judge ... --controls {limit}`."
         ]
-    return control_lines([_control(row) for row in rows], replies)
+    return control_lines([_control(row) for _, row in rows], replies)
 
 
 def questions_of(folder: RunFolder) -> list[ControlQuestion]:
@@ -86,6 +87,29 @@ def questions_of(folder: RunFolder) -> list[ControlQuestion]:
     return questions
 
 
+_UNKNOWN = ("low", "high", "se", "df", "se_low", "se_high")
+_ESTIMATE = Schema(
+    {
+        "value": number(),
+        **dict.fromkeys(_UNKNOWN, number().optional()),
+        **dict.fromkeys(("n", "clusters"), whole(0)),
+        "level": number(0, 1),
+    }
+)
+_ROW = Schema(
+    {
+        "limit": whole(1),
+        "replies": whole(0),
+        "basis": STRING,
+        "name": STRING,
+        "score": one_of(("text", "voice")),
+        "drop": Rule(_ESTIMATE.holds, "an estimate", required=False),
+        "missing": whole(0),
+        "verdict": one_of(("falls", "does not fall", "cannot tell")),
+    }
+)
+
+
 def _path(folder: RunFolder) -> Path:
     return folder.path / "controls.jsonl"
 
@@ -105,6 +129,6 @@ def _question_facts(question: Question) -> dict[str, Any]:
 
 
 def _control(row: dict[str, Any]) -> Control:
-    drop = Estimate(**row["drop"]) if row["drop"] is not None else None
+    drop = row.get("drop") and Estimate(**{**dict.fromkeys(_UNKNOWN), **row["drop"]})
     facts = {name: row[name] for name in ("name", "score", "missing", "verdict")}
     return Control(**facts, drop=drop)
