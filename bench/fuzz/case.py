@@ -104,7 +104,7 @@ def main_of(words: list[str]) -> int:
 
 def _write_answers(case: Path, name: str) -> None:
     """Write the answers of the scripted server, to be mutated."""
-    if name in ("chat replies", "verdicts", "prices"):
+    if name in ("chat replies", "verdicts", "prices", "verdict files"):
         verdict = judge_verdict(4, 3, 5) if name != "chat replies" else "<think>sad</think>I am sorry."
         (case / "data" / "answer.json").write_text(json.dumps(chat_completion("@", model="judge")))
         (case / "data" / "verdict.json").write_text(verdict)

@@ -228,6 +228,16 @@ KINDS: dict[str, Kind] = {
         ],
         commands=_READERS,
     ),
+    "verdict files": Kind(
+        folders=["run", "data"],
+        targets=["run/verdicts*.jsonl", "run/verdicts.jsonl", "run/spending.jsonl", "run/controls.jsonl"],
+        commands=[
+            _words("leaderboard", "@run"),
+            lambda case: [
+                *("score", str(case / "run"), "--judge", "judge", "--judge-url", f"{_SERVER}/v1", *_RUN)
+            ],
+        ],
+    ),
     "baselines": Kind(
         folders=["accepted", "run", "policy.yaml"],
         targets=["accepted/*.json", "accepted/*.jsonl", "accepted/*"],

@@ -67,7 +67,7 @@ def build(root: Path) -> None:
         call(
             *("run", "--data", root / "data", "--system", "canned", "--annotator", "acoustics"),
             *("--system", f"mine=replay:{root / 'replies' / 'replies.jsonl'}", "--out", root / "run"),
-            *("--judge", "judge", "--judge-url", server.url, "--no-cache"),
+            *("--judge", "judge", "--judge-url", server.url, "--no-cache", "--controls", "8"),
         )
     call("rate", "export", root / "run", "--out", root / "rating" / "sheet", "--samples", "2")
     shutil.rmtree(root / "rating" / "sheet")
