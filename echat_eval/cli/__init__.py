@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from echat_eval import __version__
+from echat_eval.cli.exit_code import guard_exit_code, leave
 from echat_eval.cli.interrupts import interruptible
 from echat_eval.cli.terminal import open_terminal, show
 from echat_eval.clients.keys import remember_known_secrets
@@ -114,6 +115,7 @@ def command_line(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with one of the codes of `Exit`."""
+    guard_exit_code()
     open_terminal()
     remember_known_secrets(sys.argv[1:], os.environ)
     with interruptible():
@@ -121,7 +123,7 @@ def main() -> None:
             code = _exit_code()
         except KeyboardInterrupt:  # once more, while the end was being reported
             code = Exit.INTERRUPTED
-    sys.exit(code)
+    leave(code)
 
 
 def _exit_code() -> int:

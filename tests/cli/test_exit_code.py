@@ -1,0 +1,38 @@
+"""The exit code where the address space is limited."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import atexit, ctypes, resource, sys
+from echat_eval.cli.exit_code import guard_exit_code, leave
+
+if sys.argv[1] == "limited":
+    resource.setrlimit(resource.RLIMIT_AS, (2**32, resource.RLIM_INFINITY))
+guard_exit_code()
+atexit.register(print, "tidied up")
+if sys.argv[2] == "library":
+    ctypes.CDLL(None).exit(1)
+leave(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "end", "code"),
+    [
+        ("limited", "library", 3),
+        ("limited", "0", 0),
+        ("limited", "1", 1),
+        ("unlimited", "library", 1),
+        ("unlimited", "2", 2),
+    ],
+)
+def test_a_library_that_ends_the_process_for_lack_of_memory_gives_3(limit: str, end: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, limit, end], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stderr == ""
+    assert (done.stdout == "tidied up\n") == (end != "library")
