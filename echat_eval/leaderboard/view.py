@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from echat_eval.io.display import markdown_text
+from echat_eval.io.display import markdown_text, printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
@@ -95,7 +95,7 @@ class LeaderboardView:
             "Other measures, over all tasks",
             self._others_frame().to_string(index=False),
         ]
-        return "\n".join([*tables, "", *reading_notes(self.board), *self.notes])
+        return printable("\n".join([*tables, "", *reading_notes(self.board), *self.notes]), keep="\n")
 
     __repr__ = __str__
 
