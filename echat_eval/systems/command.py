@@ -25,6 +25,7 @@ from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.text import decoded
 from echat_eval.records import AudioRef, Reply, Request
+from echat_eval.systems.guardian import guardian
 from echat_eval.systems.program import Program
 from echat_eval.systems.program_environment import ProgramEnvironment, program_environment
 from echat_eval.systems.wire import MAX_TEXT_BYTES, ReplyFolder, fault_of, reply_from, request_row, sound_of
@@ -131,6 +132,7 @@ class Command:
         if not self._replies.is_open:
             self._executable()
             self._replies.open()
+            guardian.add(self._replies.path)
 
     def close(self) -> None:
         """Stop every process and delete the folder for reply audio."""
@@ -138,7 +140,9 @@ class Command:
             idle, self._idle = self._idle, []
         for program in idle:
             program.stop()
-        self._replies.close()
+        if self._replies.is_open:
+            guardian.remove(self._replies.path)
+            self._replies.close()
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to one request."""

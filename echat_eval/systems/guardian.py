@@ -1,9 +1,9 @@
-"""Ends the programs that this process has started when it ends in any way, also by SIGKILL.
+"""Ends the programs of this process, and deletes their temporary folders, when it ends, also by SIGKILL.
 
 A second, small process holds the reading end of a pipe. The kernel closes the writing end with this process;
-the second one then kills the process group of every program that is still listed. The kernel's own signal at
-a parent's death (PR_SET_PDEATHSIG) does less: it follows the thread that started a program, not its process,
-and does not reach what the program has started.
+the second one then kills the process groups, and deletes the folders, that are still listed. The kernel's own
+signal at a parent's death (PR_SET_PDEATHSIG) does less: it follows the thread that started a program, not its
+process, and does not reach what the program has started.
 
 Run as a script, this file is the second process. It imports nothing of the package, so that it starts fast.
 """
@@ -13,11 +13,16 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Guardian", "guardian"]
 
@@ -26,31 +31,31 @@ PERIOD = 1.0
 
 
 class Guardian:
-    """The second process and the process groups that it ends; it starts with the first program."""
+    """The second process, and what must not outlive this one: process groups and temporary folders."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._parent = 0
-        self._groups: set[int] = set()
+        self._items: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, group: int) -> None:
-        """List a process group that must not outlive this process."""
+    def add(self, item: int | Path) -> None:
+        """List a process group or a folder; the first one starts the second process."""
         with self._lock:
             if self._parent != os.getpid():
-                self._process, self._groups = None, set()
-            self._groups.add(group)
+                self._process, self._items = None, set()
+            self._items.add(str(item))
             if self._process is None or self._process.poll() is not None:
                 self._start()
             else:
-                self._send(f"+{group}\n")
+                self._send(f"+{item}\n")
 
-    def remove(self, group: int) -> None:
-        """Forget a process group that has ended."""
+    def remove(self, item: int | Path) -> None:
+        """Forget a process group that has ended, or a folder that is deleted."""
         with self._lock:
             if self._parent == os.getpid():
-                self._groups.discard(group)
-                self._send(f"-{group}\n")
+                self._items.discard(str(item))
+                self._send(f"-{item}\n")
 
     def _start(self) -> None:
         self._parent = os.getpid()
@@ -65,12 +70,12 @@ class Guardian:
                 start_new_session=True,
             )
             atexit.register(self._stop, self._process)
-            self._send("".join(f"+{group}\n" for group in self._groups))
+            self._send("".join(f"+{item}\n" for item in self._items))
 
     def _send(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
-                self._process.stdin.write(line.encode())
+                self._process.stdin.write(os.fsencode(line))
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         if self._parent == os.getpid() and process.stdin is not None:
@@ -84,10 +89,10 @@ guardian = Guardian()
 
 
 def main(parent: int) -> None:
-    """Read process groups until the parent ends, then kill those that are left."""
+    """Read process groups and folders until the parent ends; then kill and delete those that are left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    groups: set[int] = set()
+    items: set[bytes] = set()
     begun = b""
     while True:
         if not select.select([0], [], [], PERIOD)[0]:
@@ -99,10 +104,12 @@ def main(parent: int) -> None:
             break
         *lines, begun = (begun + content).split(b"\n")
         for line in lines:
-            (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
-    for group in groups:
+            (items.add if line[:1] == b"+" else items.discard)(line[1:])
+    for group in filter(bytes.isdigit, items):
         with suppress(OSError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(int(group), signal.SIGKILL)
+    for folder in filter(os.path.isabs, items):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STARTS = """
 import sys, time
 from pathlib import Path
+from echat_eval.systems.guardian import guardian
 from echat_eval.systems.program import Program
+Path("scratch").mkdir()
+Path("scratch", "reply.wav").write_text("")
+guardian.add(Path("scratch").resolve())
 program = Program(["sh", "-c", "sleep 600 & echo $$ $!; wait"], Path("."), {"PATH": "/usr/bin:/bin"})
 print(program.read(time.monotonic() + 30, 30).decode(), end="", flush=True)
 time.sleep(600)
@@ -32,11 +37,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def ended(pids: list[int], seconds: float = 20.0) -> bool:
+def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while any(map(is_running, pids)) and time.monotonic() < deadline:
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    return not any(map(is_running, pids))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -54,7 +59,8 @@ def test_programs_do_not_outlive_a_killed_process(number: signal.Signals, tmp_pa
             assert all(map(is_running, pids))
             harness.send_signal(number)
             harness.wait()
-            assert ended(pids)
+            wait_until(lambda: not any(map(is_running, pids)))
+            wait_until(lambda: not (tmp_path / "scratch").exists())
         finally:
             for pid in pids:
                 if is_running(pid):
