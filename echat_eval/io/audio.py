@@ -49,7 +49,7 @@ RESAMPLER = f"scipy.signal.resample_poly {importlib.metadata.version('scipy')}"
 MIN_SECONDS, MAX_SECONDS = 0.01, 600.0
 MAX_CHANNELS = 64
 #: Hz.
-MIN_RATE, MAX_RATE = 1000, 768_000
+MIN_RATE, MAX_RATE = 1000, 192_000
 #: Samples above full scale are clipped; a peak above this means another scale (int16 passed as float).
 MAX_PEAK = 2.0
 

@@ -299,7 +299,7 @@ def test_audio_that_unpacks_to_gigabytes_is_refused_before_decoding(tmp_path: Pa
     content = bytearray(path.read_bytes())
     # STREAMINFO: 20 bits of rate, 3 of channels, 5 of depth, 36 of frames.
     packed = int.from_bytes(content[18:26], "big") & ~((1 << 36) - 1) & ((1 << 44) - 1)
-    content[18:26] = (packed | 400_000 << 44 | 200_000_000).to_bytes(8, "big")
+    content[18:26] = (packed | 192_000 << 44 | 40_000_000).to_bytes(8, "big")
     with pytest.raises(BadData, match="frames of 8 channels; at most"):
         audio_ref(with_bytes(path, bytes(content)))
 
@@ -331,3 +331,10 @@ def test_stored_audio_is_checked_against_its_hash_and_its_folder(tmp_path: Path)
         check_content(replace(audio, path=tmp_path / "in" / "y.wav"))
     with pytest.raises(BadData, match=r"z\.wav: no such file"):
         check_content(replace(audio, path=tmp_path / "z.wav"))
+
+
+def test_a_rate_whose_conversion_takes_seconds_is_refused(tmp_path: Path) -> None:
+    """767,999 Hz to 16,000 Hz needs a filter of 15 million taps: 6 s and 800 MB for one second of audio."""
+    path = wav(tmp_path / "x.wav", np.zeros(8_000, np.int16), 767_999)
+    with pytest.raises(BadData, match="sample rate is 767999 Hz; expected from 1000 to 192000"):
+        audio_ref(path)
