@@ -229,7 +229,7 @@ def _draw_no_figures() -> None:
 def serve_cases(world: Path, scratch: Path, seed: int, first: int, step: int) -> None:
     """Run cases for ever, and write a line before and after each."""
     # A wrong size of many gigabytes is an error here, and no threat to the machine.
-    resource.setrlimit(resource.RLIMIT_AS, (8 * 10**9, 8 * 10**9))
+    resource.setrlimit(resource.RLIMIT_DATA, (8 * 10**9, 8 * 10**9))
     lines = os.fdopen(os.dup(1), "w")
     os.environ["TMPDIR"] = str(scratch)
     _draw_no_figures()
