@@ -53,6 +53,7 @@ READERS: dict[str, Callable[[RunFolder], Any]] = {
 
 
 def read(folder: Path, name: str, row: Any) -> Any:
+    (folder / "samples.jsonl").write_text(json.dumps(ROWS["samples"]) + "\n")  # of all other rows
     (folder / f"{name}.jsonl").write_text(json.dumps(ROWS[name]) + "\n" + json.dumps(row) + "\n")
     return READERS[name](RunFolder(folder))
 
