@@ -62,7 +62,7 @@ _ABOUT_REPLY = re.compile(
 _POSSESSIVE = re.compile(
     r"(?:他|她|自己|我|你|您|家里|他们|她们)的?$|\b(?:his|her|my|your|their|our)\s+$", re.I
 )
-#: The speaker, where no one else is mentioned. The Chinese "he" may be anybody.
+#: The speaker, where no one else is mentioned. The Chinese "he" may be any person.
 _PRONOUNS = {
     "female": re.compile(r"(?:^|,)\s*(?:(?:and|but|so)\s+)?(?:she\b|她(?!们))", re.I),
     "male": re.compile(r"(?:^|,)\s*(?:(?:and|but|so)\s+)?he\b", re.I),
