@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from echat_eval.concurrency.threads import DaemonThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,7 +30,7 @@ _creation = threading.Lock()
 def _running_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     # A daemon thread, so that the process can end while a call is in flight.
-    threading.Thread(target=_serve, args=(loop,), name=NAME, daemon=True).start()
+    DaemonThread(partial(_serve, loop), NAME).start()
     return loop
 
 

@@ -10,10 +10,38 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Threads"]
+__all__ = ["DaemonThread", "Threads"]
+
+#: Seconds that a new thread may take for its first step.
+START_TIMEOUT = 15.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Started(threading.Event):
+    """The event of a thread's first step, for which `Thread.start` waits without a limit.
+
+    A thread that gets no memory for its first step never sets it (CPython 3.11 to 3.13).
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the first step.
+
+        Raises:
+            RuntimeError: it took longer than `START_TIMEOUT`.
+        """
+        if not super().wait(START_TIMEOUT if timeout is None else timeout):
+            raise RuntimeError("can't start new thread: it took no first step")
+        return True
+
+
+class DaemonThread(threading.Thread):
+    """A daemon thread whose start fails instead of waiting for ever when memory runs out."""
+
+    def __init__(self, target: Callable[[], object], name: str | None = None) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._started = _Started()
 
 
 class Threads(Executor):
@@ -42,7 +70,7 @@ class Threads(Executor):
         return future
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        thread = DaemonThread(self._work, self._name)
         try:
             thread.start()
         except (RuntimeError, MemoryError):

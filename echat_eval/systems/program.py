@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import IO
 
 from echat_eval.concurrency.own_faults import is_own_fault, names_own_fault
+from echat_eval.concurrency.threads import DaemonThread
 from echat_eval.errors import SystemFailure, Unavailable, UsageError
 from echat_eval.systems.guardian import guardian
 from echat_eval.systems.program_environment import ProgramEnvironment
@@ -70,8 +71,8 @@ class Program:
         guardian.add(self._process.pid)
         self._writer: threading.Thread | None = None
         self._readers = [
-            threading.Thread(target=self._read_replies, daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
+            DaemonThread(self._read_replies),
+            DaemonThread(self._read_errors),
         ]
         try:
             for reader in self._readers:
@@ -99,8 +100,9 @@ class Program:
                     stdin.write(line)
                 stdin.flush()
 
-        self._writer = threading.Thread(target=write, daemon=True)
-        self._writer.start()
+        writer = DaemonThread(write)
+        writer.start()
+        self._writer = writer
 
     def read(self, end: float, timeout: float) -> bytes:
         """Return the next line of stdout.

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from echat_eval.concurrency.threads import Threads
+from echat_eval.concurrency.own_faults import is_own_fault
+from echat_eval.concurrency.threads import DaemonThread, Threads
 
 
 def started_at_most(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +30,16 @@ def test_jobs_run_on_the_threads_that_could_be_started(monkeypatch: pytest.Monke
     jobs = [threads.submit(pow, 2, n) for n in range(9)]
     assert [job.result(timeout=5) for job in jobs] == [2**n for n in range(9)]
     threads.shutdown()
+
+
+def test_a_thread_without_memory_for_its_first_step_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("echat_eval.concurrency.threads.START_TIMEOUT", 0.1)
+    # The new thread ends before it sets the event for which `start` waits.
+    monkeypatch.setattr(threading.Thread, "_bootstrap_inner", lambda thread: None)
+    thread = DaemonThread(lambda: None)
+    with pytest.raises(RuntimeError, match="can't start new thread") as caught:
+        thread.start()
+    assert is_own_fault(caught.value)
 
 
 def test_without_any_thread_a_job_is_refused_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
