@@ -207,7 +207,9 @@ def test_a_baseline_is_accepted_and_held_against(run: ev.Run, tmp_path: Path) ->
     baseline = tmp_path / "accepted"
     ev.accept(ev.load_run(f"{run.path}:canned"), baseline)
     decision = ev.gate(f"{run.path}:canned", baseline, {"margin": 5, "metrics": {"empty_reply": {}}})
-    assert decision.outcome == "cannot tell"  # four sentences
+    assert (decision.outcome, decision.scope) == ("pass", "4 sentences"), "the replies are the baseline's own"
+    strict = {"margin": 5, "metrics": {"empty_reply": {}}, "min_clusters": 6}
+    assert ev.gate(f"{run.path}:canned", baseline, strict).outcome == "cannot tell"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("")
     with pytest.raises(ev.UsageError, match="not empty and not a baseline"):
