@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["DaemonThread", "Threads"]
 
 #: Seconds that a new thread may take for its first step.
-START_TIMEOUT = 15.0
+START_TIMEOUT = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
