@@ -93,7 +93,7 @@ def _piece_of(content: memoryview, max_seconds: float) -> _Piece | None:
     form: memoryview | None = None
     at = 12
     while at + 8 <= len(content):
-        name, size = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
+        name, size = bytes(content[at : at + 4]), struct.unpack_from("<I", content, at + 4)[0]
         at += 8
         if name == b"data" and form is not None:
             rest = content[at:]
@@ -102,7 +102,7 @@ def _piece_of(content: memoryview, max_seconds: float) -> _Piece | None:
             byte_rate, block = struct.unpack_from("<IH", form, 8)
             is_unknown = size >= _PLACEHOLDER or size > max_seconds * byte_rate
             if not size:
-                is_unknown = bool(rest) and rest[:4] not in _CHUNKS
+                is_unknown = bool(rest) and bytes(rest[:4]) not in _CHUNKS
             if not is_unknown:
                 return _Piece(form, rest[:0], is_stated=True) if not size else None
             return _Piece(form, rest[: len(rest) - len(rest) % max(block, 1)], is_stated=False)

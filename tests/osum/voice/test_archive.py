@@ -109,7 +109,7 @@ def write_sparse(path: Path, name: str, size: int) -> None:
     header[148:156] = f"{sum(header):06o}".encode() + b"\0 "
     with tarfile.open(path, "a") as tar:
         assert tar.fileobj is not None
-        tar.fileobj.write(header)
+        tar.fileobj.write(bytes(header))
         tar.offset += len(header)
 
 
