@@ -201,7 +201,11 @@ def killed(world: World, command: str, dice: random.Random) -> dict[str, Any]:
     """Kill a command, repeat it, and return what came of it."""
     out = prepared(world, command, "killed")
     by_time = dice.random() < 0.3  # so that reading and the end are met as well
-    at = dice.uniform(0.02, world.seconds[command]) if by_time else dice.randrange(len(world.files[command]))
+    at = (
+        dice.uniform(0.02, 0.7 * world.seconds[command])
+        if by_time
+        else dice.randrange(len(world.files[command]))
+    )
     number = dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP))
     started = Started(world.words(command, out), world.folder / "errors")
     while (
@@ -275,16 +279,18 @@ def make_world(folder: Path, url: str, samples: int) -> World:
 def summary_of(cases: list[dict[str, Any]]) -> dict[str, Any]:
     """Return totals, and by command: kills, half made folders, sound cases."""
     return {
-        "kills": len(cases),
-        "disturbed before the end": sum(case["disturbed"] for case in cases),
+        "signals": len(cases),
+        "kills before the end": sum(case["disturbed"] for case in cases),
         "half made": sum(case["half_made"] for case in cases),
         "refused": sum(case["refused"] for case in cases),
         "orphaned": sum(case["orphans"] for case in cases),
         "sound": sum(case["sound"] for case in cases),
         "by command": {
             kind: {
-                "kills": sum(case["command"] == kind for case in cases),
-                "sound": sum(case["command"] == kind and case["sound"] for case in cases),
+                "kills": sum(case["command"] == kind and case["disturbed"] for case in cases),
+                "sound": sum(
+                    case["command"] == kind and case["disturbed"] and case["sound"] for case in cases
+                ),
             }
             for kind in KINDS
         },
@@ -304,7 +310,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--samples", type=int, default=48)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100, help="those that arrive before the end count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
@@ -326,7 +332,9 @@ def main() -> int:
                 "seconds_undisturbed": {kind: round(s, 2) for kind, s in world.seconds.items()},
             }
             cases = []
-            for number, kind in zip(range(given.kills), kinds(), strict=False):
+            for number, kind in zip(range(2 * given.kills), kinds(), strict=False):
+                if sum(case["disturbed"] for case in cases) == given.kills:
+                    break
                 cases.append(killed(world, kind, random.Random(f"{given.seed} {number}")))
                 print(number + 1, json.dumps(cases[-1], ensure_ascii=False), flush=True)
                 found |= {"summary": summary_of(cases), "killed": cases}
