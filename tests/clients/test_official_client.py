@@ -47,9 +47,9 @@ def test_request_and_answer_equal_those_of_the_official_client(
 ) -> None:
     monkeypatch.setenv("ECHAT_EVAL_API_KEY", "sk-official-and-ours")
     with ScriptedChatServer('{"reason": "warm", "grade": 4}', usage=(21, 9)) as server:
-        official = openai.OpenAI(base_url=server.url, api_key="sk-official-and-ours", max_retries=0)
+        official: Any = openai.OpenAI(base_url=server.url, api_key="sk-official-and-ours", max_retries=0)
         with official:
-            theirs = official.chat.completions.create(model="judge-1", messages=MESSAGES, **parameters)  # type: ignore[call-overload]
+            theirs = official.chat.completions.create(model="judge-1", messages=MESSAGES, **parameters)
         ours = event_loop.call(
             lambda: ChatClient(model="judge-1", base_url=server.url).ask(MESSAGES, **options)
         )
