@@ -331,7 +331,7 @@ def main() -> int:
                 f"--seed {given.seed}",
                 "seconds_undisturbed": {kind: round(s, 2) for kind, s in world.seconds.items()},
             }
-            cases = []
+            cases: list[dict[str, Any]] = []
             for number, kind in zip(range(2 * given.kills), kinds(), strict=False):
                 if sum(case["disturbed"] for case in cases) == given.kills:
                     break
