@@ -159,7 +159,7 @@ def _exit_code() -> int:
             f"{error.strerror or error}{path}; finished rows are kept, run the same command to continue",
         )
     except Exception as error:  # noqa: BLE001  a bug: print one line and write a report, no traceback
-        return _own_fault(error) if is_own_fault(error) else _bug(error)
+        return _bug(error)
 
 
 def _own_fault(error: Exception) -> int:
@@ -177,8 +177,10 @@ def _ended(code: int, line: str) -> int:
 
 
 def _bug(error: Exception) -> int:
-    """Report a bug; a fault of the report changes no exit code."""
+    """Report a bug, or a fault of this machine; a fault of the report changes no exit code."""
     try:
+        if is_own_fault(error):
+            return _own_fault(error)
         return _ended(Exit.BUG, f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
     except Exception:  # noqa: BLE001  the report has a bug too, as may the error's own text
         show(f"echat-eval: a bug of ours: {type(error).__name__}. Report: not written", err=True)

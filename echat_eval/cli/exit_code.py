@@ -12,6 +12,7 @@ import resource
 import sys
 from typing import NoReturn
 
+from echat_eval.cli.terminal import flush
 from echat_eval.errors import Exit
 
 __all__ = ["guard_exit_code", "leave"]
@@ -33,7 +34,6 @@ def leave(code: int) -> NoReturn:
     """End the process with a code."""
     if _guarded:
         atexit._run_exitfuncs()  # as the interpreter does when it ends
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        flush()
         os._exit(code)
     sys.exit(code)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["console", "is_terminal", "open_terminal", "overwrite", "show", "show_table", "tolerant"]
+__all__ = ["console", "flush", "is_terminal", "open_terminal", "overwrite", "show", "show_table", "tolerant"]
 
 #: Characters of a table that is not printed on a terminal, but into a file or a pipe.
 PIPE_WIDTH = 160
@@ -42,6 +42,13 @@ def overwrite(line: str) -> None:
     """Print a line over the last one on a terminal, for progress; elsewhere nothing."""
     if is_terminal(err=True):
         click.echo(f"\r{printable(line)}", nl=False, err=True)
+
+
+def flush() -> None:
+    """Write what is buffered."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def is_terminal(*, err: bool = False) -> bool:
