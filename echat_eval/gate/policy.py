@@ -110,7 +110,7 @@ class Policy:
     def __post_init__(self) -> None:
         record_schema(Policy, _RULES).check({f.name: getattr(self, f.name) for f in fields(self)}, "policy")
         rules = {str(n): _built(MetricRule, m, f"metric '{n}'") for n, m in self.metrics.items()}
-        timings = {str(n): _built(LatencyRule, m, f"latency '{n}'") for n, m in self.latency.items()}
+        timings = {str(n): _built(LatencyRule, m, f"latency '{n}'") for n, m in (self.latency or {}).items()}
         object.__setattr__(self, "metrics", rules)
         object.__setattr__(self, "latency", timings)
         object.__setattr__(self, "primary", self.primary or next(iter(rules)))

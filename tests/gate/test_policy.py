@@ -86,6 +86,11 @@ def test_an_error_in_a_policy_file_names_the_file(tmp_path: Path, text: str, mes
     assert str(path) in str(error.value)
 
 
+def test_a_null_latency_is_no_rule(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text("margin: 3\nmetrics: {m: {higher_is_better: true}}\nlatency:\n")
+    assert read_policy(tmp_path / "gate.yaml").latency == {}
+
+
 def test_facts_absent_from_the_file_are_taken_from_the_run(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text("margin: 0.05\nmetrics:\n  wer:\n  empathy: {low: 10}\n")
