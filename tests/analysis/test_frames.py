@@ -80,6 +80,15 @@ def test_a_jsonl_error_names_the_line(tmp_path: Path) -> None:
         read_table(path)
 
 
+@pytest.mark.parametrize("name", ["cluster", "task", "sample_id", "value", "state"])
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, True, 10**400])
+def test_a_jsonl_cell_is_text_or_a_number(tmp_path: Path, name: str, value: Any) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + json.dumps({**ROW, "sample_id": "s2", name: value}) + "\n")
+    with pytest.raises(BadData, match=rf"t\.jsonl:2: {name} is .*, expected text or a number"):
+        read_table(path)
+
+
 def test_a_colon_selects_one_of_several_systems(tmp_path: Path) -> None:
     path = csv(tmp_path, f"{HEAD}\ne,1,a,m,1\ne,1,b,m,2\n")
     assert load_scored_system(f"{path}:b").frame["value"].tolist() == [2.0]

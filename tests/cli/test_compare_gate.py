@@ -142,6 +142,32 @@ def test_baseline_changed_or_too_old_cannot_tell(workspace: Path, table: Table) 
     assert "was changed since it was accepted" in output
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"system": 5},
+        {"metrics": {}},
+        {"metrics": [{"name": "empathy"}]},
+        {"hashes": [["tasks", "emotion", 5]]},
+        {"environment": 0.5},
+        {"environment": {"packages": [1]}},
+        {"accepted_at": "0001-01-01T00:00:00+23:59"},
+        {"accepted_at": 5},
+        {"sha256": None},
+    ],
+)
+def test_a_baseline_with_a_value_of_the_wrong_type_is_misuse(
+    workspace: Path, changes: dict[str, Any]
+) -> None:
+    kept = workspace / "accepted"
+    invoke(gate_command, "accept", workspace / "main.csv", "--to", kept)
+    facts = json.loads((kept / "accepted.json").read_text())
+    (kept / "accepted.json").write_text(json.dumps({**facts, **changes}))
+    code, output = invoke(compare_command, kept, workspace / "main.csv")
+    assert code == Exit.MISUSE
+    assert "accepted" in output
+
+
 def test_accept_refuses_a_folder_that_is_no_baseline(workspace: Path) -> None:
     code, output = invoke(gate_command, "accept", workspace / "main.csv", "--to", workspace)
     assert code == Exit.MISUSE
