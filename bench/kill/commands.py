@@ -36,6 +36,7 @@ BENCH = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCH.parent))
 
 from bench.kill.run import judge_server  # noqa: E402
+from bench.runner.table import write_between  # noqa: E402
 from bench.support.machine import machine  # noqa: E402
 from bench.support.made_task import write_task  # noqa: E402
 from echat_eval import api, report  # noqa: E402, F401
@@ -45,6 +46,7 @@ from echat_eval.cli import main as cli_main  # noqa: E402
 from echat_eval.io.unfinished import is_half_made  # noqa: E402
 
 RESULTS = BENCH / "results" / "kill_commands.json"
+MARKS = "<!-- kill commands: begin, written by bench/kill/commands.py -->", "<!-- kill commands: end -->"
 #: Seconds after which a process of a killed command counts as left behind.
 GRACE = 10.0
 #: A program that starts another one; both have a mark among their words.
@@ -297,6 +299,29 @@ def summary_of(cases: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def lines_of(found: dict[str, Any]) -> str:
+    """Return a result as lines for docs/performance.md."""
+    at, totals = found["machine"], found["summary"]
+    kills = totals["kills before the end"]
+    rows = [
+        f"| `{kind}` | {counts['kills']} | {counts['sound']} |"
+        for kind, counts in totals["by command"].items()
+        if counts["kills"]
+    ]
+    return "\n".join(
+        [
+            f"{at['date']}, {at['cores']} cores of an {at['cpu']}, commit {at['commit'][:12]}, "
+            f"`{found['command']}`: {totals['signals']} signals, {kills} of them before the command's end, "
+            f"{totals['half made']} of these left a half made folder. Refused when repeated: "
+            f"{totals['refused']}. Processes left behind: {totals['orphaned']}.",
+            "",
+            "| command | kills before the end | sound |",
+            "| --- | --: | --: |",
+            *rows,
+        ]
+    )
+
+
 def kinds() -> Iterator[str]:
     """Yield the commands in turn; the slow ones in every third round."""
     rounds = 0
@@ -339,6 +364,8 @@ def main() -> int:
                 print(number + 1, json.dumps(cases[-1], ensure_ascii=False), flush=True)
                 found |= {"summary": summary_of(cases), "killed": cases}
                 given.results.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if given.results == RESULTS:
+        write_between(*MARKS, lines_of(found))
     print(json.dumps(found["summary"], indent=1))
     return 0 if all(case["sound"] for case in cases) else 1
 
