@@ -9,13 +9,14 @@ from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
 from echat_eval.stats.factors import units_of
 from echat_eval.store.comparable import refuse_duplicate_systems
+from echat_eval.store.manifest import TaskFacts
 from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.records import Annotation, Response, Sample, Score, SystemRole
-    from echat_eval.store.manifest import RunManifest, TaskFacts
+    from echat_eval.store.manifest import RunManifest
 
 __all__ = ["MergedRuns", "merge_runs"]
 
@@ -74,7 +75,8 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
         for score in run.scores().values():
             scores.setdefault((score.system, score.task, score.sample_id), {})[score.metric] = score
     # The manifest's keys are sorted; the samples have the order of the tasks.
-    tasks = {name: tasks[name] for name in dict.fromkeys([*(task for task, _ in samples), *tasks])}
+    names = dict.fromkeys([*(task for task, _ in samples), *tasks])
+    tasks = {name: tasks.get(name, TaskFacts()) for name in names}
     return MergedRuns(
         samples=samples,
         responses=responses,

@@ -61,6 +61,16 @@ def test_a_run_without_audio(tmp_path: Path) -> None:
     assert all(d["audio"]["file"] for d in details)
 
 
+def test_a_run_whose_manifest_lacks_its_task(tmp_path: Path) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 2)
+    run = make_run(tmp_path / "run", [task], [scripted_system("mine", 0.5, voice=False)])
+    manifest = jsonl.loads((run.path / "manifest.json").read_bytes())
+    del manifest["tasks"]
+    (run.path / "manifest.json").write_text(jsonl.dumps(manifest))
+    build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["page", "tables"])
+    assert "emotion" in (tmp_path / "out" / "tables" / "leaderboard.md").read_text().lower()
+
+
 def test_a_run_with_deleted_audio_files(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 2)
     run = make_run(tmp_path / "run", [task], [scripted_system("voice", 0.5)])
