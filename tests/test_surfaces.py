@@ -50,8 +50,7 @@ from echat_eval.testing import (
 )
 from tests.support.scripted_world import make_task, number_of, tone
 
-#: One worker runs all, so that the scripted run is made once.
-pytestmark = pytest.mark.xdist_group("surfaces")
+pytestmark = pytest.mark.slow
 
 #: A number: what it is, and of which system (or pair), task and metric.
 Key = tuple[str, ...]

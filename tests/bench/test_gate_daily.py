@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("lognormal", 12, 0.1, 200)
 
 
+@pytest.mark.slow
 def test_batched_bounds_with_missing_rows_agree_with_decide() -> None:
     rng, layout = np.random.default_rng(3), Layout(CELL)
     drawn = draw(CELL, rng, 6)

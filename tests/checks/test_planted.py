@@ -46,6 +46,7 @@ def test_random_judge_raises_the_run_again_alarm(task: Task, tmp_path: Path) -> 
     assert "scores change when the run is made again" in message
 
 
+@pytest.mark.slow
 def test_healthy_runs_raise_no_alarm() -> None:
     """The command makes 200 healthy runs; docs/instruments.md has its result."""
     assert healthy_alarms(8, seed=1000) == []
@@ -75,6 +76,7 @@ def test_healthy_run_has_two_rubrics_and_failed_replies(task: Task, tmp_path: Pa
     assert count_edits(["a", "b", "c", "d"], ["a", "x", "c"]).percent == pytest.approx(50)
 
 
+@pytest.mark.slow
 def test_command_prints_its_findings() -> None:
     done = CliRunner().invoke(check, ["instruments", "--healthy", "1"], standalone_mode=False)
     assert done.return_value == Exit.DONE, done.output
@@ -82,6 +84,7 @@ def test_command_prints_its_findings() -> None:
     assert re.search(r"found +stale judge cache: \d+ verdicts were given to another prompt", done.output)
 
 
+@pytest.mark.slow
 def test_alarm_that_is_never_raised_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alarms, "ALARMS", {"silent audio": lambda run: None})
     done = CliRunner().invoke(check, ["instruments", "--healthy", "0"], standalone_mode=False)
@@ -89,6 +92,7 @@ def test_alarm_that_is_never_raised_is_detected(monkeypatch: pytest.MonkeyPatch)
     assert "NOT FOUND  silent audio" in done.output
 
 
+@pytest.mark.slow
 def test_false_alarm_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alarms, "ALARMS", {"resampling": lambda run: "something"})
     done = CliRunner().invoke(check, ["instruments", "--healthy", "1"], standalone_mode=False)

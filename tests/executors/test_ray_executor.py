@@ -33,9 +33,6 @@ from tests.support import remote_parts
 from tests.support.tones import write_task
 
 pytestmark = [
-    pytest.mark.slow,
-    # One cluster for all tests, also with xdist.
-    pytest.mark.xdist_group("ray"),
     # ray leaves these open when it starts and ends its own processes.
     pytest.mark.filterwarnings("ignore:unclosed file <_io.* name='/dev/null':ResourceWarning"),
     pytest.mark.filterwarnings("ignore:subprocess \\d+ is still running:ResourceWarning"),

@@ -30,6 +30,7 @@ def frame(cell: Cell, values: np.ndarray) -> pd.DataFrame:
     return pd.concat([rows.assign(metric=name, value=values[m]) for m, name in enumerate(METRICS)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell", [Cell("zipf", 8, 0.25, 200), Cell("lognormal", 40, 0.1, 320)], ids=lambda c: c.name
 )
@@ -75,6 +76,7 @@ def test_draws_have_the_stated_drop_and_correlation() -> None:
     assert set(np.unique(drawn.against[2])) == {0.0, 100.0}
 
 
+@pytest.mark.slow
 def test_a_small_simulation_keeps_its_error_rates() -> None:
     """A tripwire for the estimator, not the proof: that is bench/gate/simulate.py with 20,000 runs a cell."""
     row = gate_sim.measure(Cell("lognormal", 10, 0.25, 200), 3000)

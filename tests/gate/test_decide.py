@@ -98,6 +98,7 @@ def test_a_secondary_metric_that_is_all_missing_cannot_tell(table: Table) -> Non
     assert decide(pd.concat([table(seed=2), gone]), against, policy(metrics=metrics)).outcome == "cannot tell"
 
 
+@pytest.mark.slow
 def test_no_imputation_of_missing_values_reverses_a_decision(table: Table) -> None:
     """A pass or regress with missing values stays the same whatever those values are."""
     rng = np.random.default_rng(8)
@@ -340,6 +341,7 @@ def test_a_value_outside_the_range_is_bad_data(table: Table) -> None:
         decide(table().assign(value=101.0), table(), policy())
 
 
+@pytest.mark.slow
 def test_a_tolerated_drop_that_lacks_power_never_regresses(table: Table) -> None:
     """A word error rate that rises by 1 point under a margin of 2: significant in most runs, regress in none."""
     words, titles = np.full(400, 25.0), []

@@ -78,6 +78,7 @@ def test_no_column_turns_a_clear_decision_into_cannot_tell(layout: str, shift: f
     assert set(found.values()) == {outcome}
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_no_column_turns_a_decision_about_any_layout_into_cannot_tell(data: st.DataObject) -> None:

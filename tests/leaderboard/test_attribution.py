@@ -50,6 +50,7 @@ def test_gain_is_undefined_with_a_reason_if_floor_and_ceiling_do_not_differ() ->
     assert "one cluster" in present(cue_gain(floor, floor, floor + 9, np.zeros(30, int)).reason)
 
 
+@pytest.mark.slow
 def test_fieller_interval_covers_the_true_gain() -> None:
     rng = np.random.default_rng(3)
     hits = total = 0

@@ -40,6 +40,7 @@ def repeated(runs: MergedRuns) -> MergedRuns:
     return replace(runs, samples=samples, responses=responses, scores=scores, annotations=annotations)
 
 
+@pytest.mark.slow
 def test_5000_samples_paint_within_a_second_and_are_stored_once(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 

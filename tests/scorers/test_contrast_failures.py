@@ -90,6 +90,7 @@ def values(scores: Sequence[Score]) -> list[float]:
     return [float(score.value or 0.0) for score in scores]
 
 
+@pytest.mark.slow
 @SCORERS
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_no_failure_raises_a_value_of_its_group(scored: ScoreCases, size: int) -> None:

@@ -20,6 +20,7 @@ def words_only() -> ScriptedOracle:
     return ScriptedOracle(lambda sample: f"You said: {sample.transcript}", "words-only", role="floor")
 
 
+@pytest.mark.slow
 @pytest.mark.assets
 def test_systems_that_ignore_cues_score_zero_and_the_reference_is_above(tmp_path: Path) -> None:
     tasks = [load_task(name) for name in known_tasks()]

@@ -129,6 +129,7 @@ def test_noise_matches_the_seeded_cpu_generator() -> None:
     assert torch.equal(noise.hiss, torch.randn(1, 9, 768)[0])
 
 
+@pytest.mark.slow
 def test_long_reply_is_synthesised_completely(tiny: Token2Wav) -> None:
     (wave,) = map(present, tiny.synthesise([draw_ids(2000)], seeds=[0]))
     assert wave.sample_rate == 22_050
