@@ -49,8 +49,9 @@ MAX_READ = 20_000
 _REFUSED = frozenset({401, 402, 403, 404, 405, 406, 407, 410, 411, 414, 415, 426, 428, 431, 451, 511})
 #: Statuses of a busy server, a locked resource, or a gateway that gave up, besides 500 to 599.
 _PASSING = frozenset({408, 409, 421, 423, 424, 425, 429, 499})
-#: Statuses of a gateway that passed a request on and got no answer, or no whole one.
-_GAVE_UP = frozenset({499, 502, 504, 520, 524, 598, 599})
+#: Statuses after which a request may have been processed: of a server that broke off, and of a gateway that
+#: passed it on and got no answer, or no whole one.
+_MAY_BE_BILLED = frozenset({499, 500, 502, 504, 520, 524, 598, 599})
 #: Words that servers use as a code, type or status of an error -> the HTTP status that they stand for.
 _WORDS = {
     "invalid_api_key": 401,
@@ -199,9 +200,9 @@ def reported_fault(
 def is_refusal(status: int | None) -> bool:
     """Return whether a status states that a request was not processed, so that nothing was billed.
 
-    A gateway that gave up does not know whether the server behind it answered.
+    A server that broke off may have done the work, and a gateway that gave up does not know.
     """
-    return status is not None and status not in _GAVE_UP
+    return status is not None and status not in _MAY_BE_BILLED
 
 
 def answer_fault(message: str, party: Party) -> SystemFailure | Unavailable:

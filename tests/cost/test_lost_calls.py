@@ -58,6 +58,7 @@ LOST: dict[str, Script] = {
     "no JSON": answers(b"I hear you."),
     "an error in a 200": answers(b'{"error": {"message": "internal", "code": 500}}'),
     "no choice": answers(b'{"choices": []}'),
+    "500": answers(b"{}", "500 Internal Server Error"),
     "502": answers(b"", "502 Bad Gateway"),
     "504": answers(b"", "504 Gateway Timeout"),
     "524": answers(b"", "524 A Timeout Occurred"),
@@ -66,7 +67,6 @@ FREE: dict[str, Script] = {
     "400": answers(b"{}", "400 Bad Request"),
     "401": answers(b"{}", "401 Unauthorized"),
     "429": answers(b"{}", "429 Too Many Requests"),
-    "500": answers(b"{}", "500 Internal Server Error"),
     "503": answers(b"{}", "503 Service Unavailable"),
     "529": answers(b"{}", "529 Overloaded"),
 }
