@@ -172,7 +172,8 @@ def test_no_metric_of_a_run_lets_a_broken_candidate_pass(
         code, lines = gate(run_folder, tmp_path, candidate, f"margin: 2\nmetrics: {{{name}: {{}}}}\n")
         assert code in codes, (name, lines)
         outcome = {0: "pass", 1: "regress", 3: "cannot tell"}[code]
-        assert lines[0].startswith(f"{outcome}: ")
+        # The seconds of a call may drop by next to nothing.
+        assert lines[0].startswith((f"{outcome}: ", f"{outcome}, with a drop: seconds "))
         suite = ElementTree.parse(tmp_path / "gate.xml").getroot().find("testsuite")
         assert suite is not None
         first = suite.find("testcase")
