@@ -261,6 +261,23 @@ def test_a_warm_up_restores_the_state(brisk_engine: Engine) -> None:
     assert sum(changed) >= 6
 
 
+def test_a_finished_row_that_filled_the_cache_does_not_stop_the_others(brisk_engine: Engine) -> None:
+    rules, config = rules_of(MODES["s2s"], "fixed", max_new_tokens=9), brisk_engine.model.config
+    hidden = torch.randn(2, config.decoder.width)
+
+    def after_a_step(positions: list[int]) -> tuple[torch.Tensor, list[int]]:
+        states = RowStates(rules, MODES["s2t"].sampling, config, rows=2, like=torch.zeros(1))
+        states.start(torch.arange(2), hidden, torch.tensor(positions), [1, 2])
+        cache = KVCache.allocate(config.decoder, rows=2, max_positions=20, like=torch.zeros(1))
+        with torch.inference_mode():
+            advance(brisk_engine.model.decoder, states, cache, width=16)
+        return states.hidden[0], states.position.tolist()
+
+    (full, at_end), (free, _) = after_a_step([3, 20]), after_a_step([3, 8])
+    assert torch.equal(full, free)
+    assert at_end[0] == 4
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["layers", "whole step"])
 def test_a_step_compiles_without_a_break(tiny_folder: Path, brisk_engine: Engine, whole: bool) -> None:
     """One graph without a read on the host, as a CUDA graph needs. The backend runs the traced graph."""
