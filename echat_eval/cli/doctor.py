@@ -17,6 +17,7 @@ OPTIONAL = (
     ("torch", "OSUM-EChat, FunASR, transformers", "pip install 'echat-eval[osum]'"),
     ("transformers", "OSUM-EChat, transformers annotators", "pip install 'echat-eval[osum]'"),
     ("funasr", "Paraformer, SenseVoice, emotion2vec+", "pip install 'echat-eval[funasr]'"),
+    ("pyarrow", "reads Parquet files and saved data sets", "pip install 'echat-eval[hub]'"),
     ("ray", "workers for systems and annotators on a cluster", "pip install 'echat-eval[ray]'"),
 )
 

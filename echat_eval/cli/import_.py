@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from echat_eval.cli.terminal import overwrite, show
-from echat_eval.errors import UsageError
+from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.importers.draft import Draft, ImportOptions, Refusal
+    from echat_eval.importers.result import Imported
 
 __all__ = ["import_data"]
 
@@ -19,19 +25,32 @@ __all__ = ["import_data"]
 Examples:
   echat-eval import echat EChat-200K/gender --language zh --real KeSpeech --cue gender --out my-tasks/gender
   echat-eval import sd-eval SD-Eval/data --audio SD-Eval/audio --language en --source real --out my-tasks/sd
+  echat-eval import table recordings.csv --guess
+  echat-eval import table recordings.csv --map recordings.mapping.yaml --out my-tasks/calls
   echat-eval import echat --from-hub ASLP-lab/EChat-200K --language zh --source synthetic --out my-tasks/echat
 Nothing is guessed: a row without language or source is refused, with its reason in refused.jsonl,
 unless an option gives it.""",
 )
 @click.argument("form")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Task folder to write.")
+@click.option("--out", type=click.Path(path_type=Path), help="Task folder to write.")
 @click.option("--name", help="Name of the task.  [default: the name of --out]")
 @click.option(
     "--cue",
     "cues",
     multiple=True,
     help="Cue that the task tests; repeatable.  [default: the cues that every row has]",
+)
+@click.option(
+    "--map",
+    "mapping",
+    metavar="FILE",
+    help="Mapping of a table's columns and labels, or the name of a shipped one.",
+)
+@click.option("--guess", is_flag=True, help="Write a mapping for a table, to be reviewed, and stop.")
+@click.option("--check", is_flag=True, help="Check the rows without reading audio or writing anything.")
+@click.option(
+    "--by-reference", is_flag=True, help="Leave audio files where they are; the task keeps path and hash."
 )
 @click.option("--language", help="Language of rows that name none: en or zh.")
 @click.option("--source", type=click.Choice(["real", "synthetic"]), help="Source of rows that name none.")
@@ -47,10 +66,7 @@ unless an option gives it.""",
     help="Folder of the audio files, if not FOLDER.",
 )
 @click.option(
-    "--licence",
-    default="unknown: ask the authors of the data",
-    show_default=True,
-    help="Licence of the samples.",
+    "--licence", help="Licence of the samples.  [default: the mapping's, or unknown: ask the authors]"
 )
 @click.option("--from-hub", "hub_repo", metavar="OWNER/NAME", help="Data set on the hub to download first.")
 @click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
@@ -70,59 +86,134 @@ unless an option gives it.""",
 def import_data(
     form: str,
     folder: Path | None,
-    out: Path,
+    out: Path | None,
     name: str | None,
     cues: tuple[str, ...],
+    mapping: str | None,
+    guess: bool,
+    check: bool,
+    by_reference: bool,
     language: str | None,
     source: Literal["real", "synthetic"] | None,
     real: tuple[str, ...],
     synthetic: tuple[str, ...],
     audio: Path | None,
-    licence: str,
+    licence: str | None,
     hub_repo: str | None,
     revision: str,
     include: tuple[str, ...],
     hub_url: str,
-) -> None:
-    """Convert the data set in FOLDER to a task folder.
+) -> int:
+    """Convert the data set in FOLDER, or the table FILE, to a task folder.
 
-    FORM is echat, echomind, vocalbench, televal, sd-eval or humdial.
+    FORM is table (CSV, TSV, JSON Lines, Parquet, a saved data set, an AudioFolder), echat, echomind,
+    vocalbench, televal, sd-eval or humdial.
     """
     from echat_eval.importers import importer
     from echat_eval.importers.draft import ImportOptions
-    from echat_eval.importers.writing import write_task
+    from echat_eval.importers.mapping import read_mapping
+    from echat_eval.importers.result import check_rows
 
     read = importer(form)
+    if form != "table" and (mapping or guess):
+        raise UsageError(f"--map and --guess are for tables; '{form}' has columns of its own")
+    if out is None and not guess and not check:
+        raise UsageError("no --out given; name the task folder to write (or use --check)")
     origin = {"form": form}
     if hub_repo is not None:
-        folder, origin = _fetched(
-            hub_repo, revision, include, hub_url, folder or out.with_name(f"{out.name}-source")
-        )
+        default = out.with_name(f"{out.name}-source") if out else Path(hub_repo.rpartition("/")[2])
+        folder, origin = _fetched(hub_repo, revision, include, hub_url, folder or default)
     elif folder is None:
         raise UsageError("no folder given; name one, or download a data set with --from-hub OWNER/NAME")
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder")
-    options = ImportOptions(language=language, source=source, real=real, synthetic=synthetic, audio=audio)
+    if guess:
+        return _guess(folder, mapping)
+    options = ImportOptions(
+        language=language,
+        source=source,
+        real=real,
+        synthetic=synthetic,
+        audio=audio,
+        mapping=read_mapping(mapping) if mapping else None,
+        needs_audio=not check,
+    )
+    if check:
+        checked = check_rows(read(folder, options), options.cues(cues))
+        _print_counts(checked, f"{checked.samples} can be samples")
+        return Exit.REGRESS if checked.refused else Exit.DONE
+    assert out is not None
+    _import(
+        read(folder, options), form, out, name, options.cues(cues), by_reference, licence, options, origin
+    )
+    return Exit.DONE
+
+
+def _import(
+    entries: Iterator[Draft | Refusal],
+    form: str,
+    out: Path,
+    name: str | None,
+    cues: tuple[str, ...],
+    by_reference: bool,
+    licence: str | None,
+    options: ImportOptions,
+    origin: dict[str, str],
+) -> None:
+    from echat_eval.importers.facts import TaskFacts
+    from echat_eval.importers.writing import write_task
+
+    facts = options.mapping.facts if options.mapping else TaskFacts()
     written = write_task(
-        read(folder, options),
+        entries,
         out,
         name=name or out.name,
-        title=f"{form}: {name or out.name}",
-        licence=licence,
-        description=f"Imported from data of the form '{form}'; see import.json and refused.jsonl.",
+        facts=replace(
+            facts,
+            title=facts.title or f"{form}: {name or out.name}",
+            licence=licence or facts.licence,
+        ),
         cues=cues,
+        by_reference=by_reference,
         origin=origin,
     )
-    show(
-        f"{written.rows} rows: {written.samples} samples with cue {', '.join(written.cues)}, "
-        f"{written.groups} contrast groups, {written.refused} refused"
+    _print_counts(
+        written,
+        f"{written.samples} samples with cue {', '.join(written.cues)}, {written.groups} contrast groups",
     )
-    for reason, count in list(written.reasons.items())[:8]:
-        show(f"  {count:6}  {reason}")
-    show(*written.faults[:10])
-    if written.faults:
-        raise UsageError(f"{out}: {len(written.faults)} faults in the imported task; see above")
+    if not written.groups:
+        show(
+            "no contrast groups: no two samples have the same words and different labels, so the cue "
+            "contrast is empty; a judge needs no groups (--judge)"
+        )
+    if not written.speakers:
+        show("no speakers: every sample counts as another person; name the speaker's column, if there is one")
     show(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
+
+
+def _print_counts(counts: Imported, kept: str) -> None:
+    """Print what became of the rows: aliases that were accepted, and refusals by kind with examples."""
+    show(f"{counts.rows} rows: {kept}, {counts.refused} refused")
+    for cue, aliases in counts.aliases.items():
+        listed = [f"{alias} ({rows} rows)" for alias, rows in sorted(aliases.items(), key=lambda a: -a[1])]
+        more = f", and {len(listed) - 5} more" if len(listed) > 5 else ""
+        show(f"  {cue} in other spellings: {', '.join(listed[:5])}{more}")
+    for reason, rows in list(counts.reasons.items())[:8]:
+        show(f"  {rows:6} rows refused: {reason}", *(f"         {e}" for e in counts.examples[reason]))
+    if len(counts.reasons) > 8:
+        show(f"  and {len(counts.reasons) - 8} other kinds of refusals")
+
+
+def _guess(table: Path, target: str | None) -> int:
+    from echat_eval.importers.guess import write_guess
+
+    path = Path(target or f"{table.stem}.mapping.yaml")
+    show(*write_guess(table, path))
+    show(
+        f"{path}: check it, fill in what is empty, then run",
+        f"  echat-eval import table {table} --map {path} --out TASK",
+    )
+    return Exit.DONE
 
 
 def _fetched(

@@ -21,6 +21,7 @@ IMPORTERS: dict[str, str] = {
     "vocalbench": "echat_eval.importers.siblings:read_vocalbench",
     "televal": "echat_eval.importers.siblings:read_televal",
     "sd-eval": "echat_eval.importers.siblings:read_sd_eval",
+    "table": "echat_eval.importers.table:read_table",
     "humdial": "echat_eval.importers.humdial:read_humdial",
 }
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
 from echat_eval.io.text import read_text
 from echat_eval.labels import UNKNOWN, to_label
+from echat_eval.task.row import LANGUAGES
+
+if TYPE_CHECKING:
+    from echat_eval.importers.mapping import TableMapping
 
 __all__ = [
     "Draft",
@@ -43,6 +47,8 @@ class ImportOptions:
         source: "real" or "synthetic", for rows that do not state it.
         real, synthetic: names of source corpora, for rows that name their corpus.
         audio: folder of the audio; by default beside the rows.
+        mapping: of the columns of a table.
+        needs_audio: whether a table must have audio; a check of its rows also takes one without.
     """
 
     language: str | None = None
@@ -50,6 +56,12 @@ class ImportOptions:
     real: tuple[str, ...] = ()
     synthetic: tuple[str, ...] = ()
     audio: Path | None = None
+    mapping: TableMapping | None = None
+    needs_audio: bool = True
+
+    def cues(self, requested: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the cues of the task: those requested, else the mapping's; empty: those of every row."""
+        return requested or (self.mapping.cues if self.mapping else ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +81,7 @@ class Draft:
         location: file and row, for reports.
         audio: path of a file, or its content.
         suffix: file name suffix of the audio.
+        spellings: cue -> the row's spelling, where it is not the label itself.
     """
 
     location: str
@@ -83,6 +96,7 @@ class Draft:
     references: tuple[str, ...] = ()
     history: tuple[DraftTurn, ...] = ()
     note: str | None = None
+    spellings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +145,14 @@ def source_of(options: ImportOptions, value: Any = None, corpus: Any = None) -> 
     raise RowRefused(f"does not state whether it is a recording or synthetic speech; set {hint}")
 
 
+#: Language in words, or in another code -> BCP 47 tag.
+_LANGUAGE_NAMES = {
+    "cn": "zh", "chinese": "zh", "mandarin": "zh", "中文": "zh", "普通话": "zh", "english": "en",
+    "german": "de", "deutsch": "de", "japanese": "ja", "jp": "ja", "日本語": "ja", "korean": "ko",
+    "french": "fr", "français": "fr", "spanish": "es", "español": "es", "italian": "it",
+}  # fmt: skip
+
+
 def language_of(options: ImportOptions, value: Any = None) -> str:
     """Return a row's language, from the row or the options.
 
@@ -138,11 +160,11 @@ def language_of(options: ImportOptions, value: Any = None) -> str:
         RowRefused: neither states it, or the benchmark does not support it.
     """
     tag = str(value or options.language or "").strip().strip("<>").casefold()
-    tag = {"cn": "zh", "chinese": "zh", "mandarin": "zh", "english": "en"}.get(tag, tag).partition("-")[0]
+    tag = _LANGUAGE_NAMES.get(tag, tag).replace("_", "-").partition("-")[0]
     if not tag:
         raise RowRefused("does not state its language; set --language")
-    if tag not in ("en", "zh"):
-        raise RowRefused(f"language '{tag}' is none of en, zh")
+    if tag not in LANGUAGES:
+        raise RowRefused(f"language '{tag[:40]}' is none of {', '.join(LANGUAGES)}")
     return tag
 
 

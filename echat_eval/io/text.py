@@ -10,7 +10,7 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["decoded", "read_text"]
+__all__ = ["codec_of", "decoded", "read_text"]
 
 #: Byte order mark -> codec; UTF-32 first, because its mark begins with that of UTF-16.
 _MARKS = (
@@ -20,6 +20,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+def codec_of(content: bytes, charset: str | None = None) -> str:
+    """Return the codec that a byte order mark states; without a mark the declared charset, or UTF-8."""
+    return next((name for mark, name in _MARKS if content.startswith(mark)), charset or "utf-8")
 
 
 def decoded(content: bytes, location: str, *, charset: str | None = None) -> str:
@@ -39,7 +44,7 @@ def decoded(content: bytes, location: str, *, charset: str | None = None) -> str
     Traceback (most recent call last):
     echat_eval.errors.BadData: x.txt: byte 2 (0xff) is not UTF-8; save it as UTF-8 or declare its charset
     """
-    codec = next((name for mark, name in _MARKS if content.startswith(mark)), charset or "utf-8")
+    codec = codec_of(content, charset)
     try:
         if not codecs.lookup(codec)._is_text_encoding:
             raise LookupError(codec)

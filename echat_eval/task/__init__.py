@@ -36,6 +36,9 @@ class Task:
         description: content of the task and permitted use of its numbers.
         licence: licence of the samples and their audio.
         citation: how to cite the samples; None if not stated.
+        redistributable: whether the audio may be passed on; None if not stated, which counts as no.
+        consent: what the speakers agreed to; None if not stated.
+        voices: whose voices they are, such as recorded people; None if not stated.
         languages: languages of `samples`, sorted.
         samples: samples in the order of samples.jsonl.
         sha256: hash of the whole folder, even if `samples` holds only some of its languages.
@@ -53,6 +56,9 @@ class Task:
     samples: tuple[Sample, ...]
     sha256: str
     folder: Path
+    redistributable: bool | None = None
+    consent: str | None = None
+    voices: str | None = None
 
 
 def known_tasks(data: Path | None = None) -> tuple[str, ...]:
@@ -103,6 +109,9 @@ def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] |
         samples=samples,
         sha256=contents.sha256,
         folder=folder,
+        redistributable=settings.get("redistributable"),
+        consent=settings.get("consent"),
+        voices=settings.get("voices"),
     )
 
 

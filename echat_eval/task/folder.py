@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
@@ -18,11 +19,10 @@ from echat_eval.task.row import LANGUAGES, RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from echat_eval.records import Sample
 
-__all__ = ["Contents", "find_faults", "read_contents"]
+__all__ = ["FACT_RULES", "Contents", "find_faults", "is_cue_list", "read_contents"]
 
 #: A larger samples.jsonl is refused unread; 1,400 rows take about 1 MB.
 MAX_SAMPLES_BYTES = 64 * 2**20
@@ -57,7 +57,8 @@ def _is_title(value: Any) -> bool:
     )
 
 
-def _is_cue_list(value: Any) -> bool:
+def is_cue_list(value: Any) -> bool:
+    """Return whether a value is a list of cues, each once."""
     return isinstance(value, list) and all(cue in CUES for cue in value) and len(set(value)) == len(value)
 
 
@@ -69,15 +70,28 @@ def _is_instruction(value: Any) -> bool:
     )
 
 
+#: Rules for facts about a task that its rows do not state; an import gets them from a mapping.
+FACT_RULES: Mapping[str, Rule] = {
+    "version": whole(1),
+    "description": text("a text"),
+    "licence": text("a text, such as 'CC BY 4.0'"),
+    "citation": text("a text"),
+    "redistributable": Rule(
+        lambda v: isinstance(v, bool), "true or false: whether the audio may be passed on"
+    ),
+    "consent": text("a text: what the speakers agreed to, and where that is recorded"),
+    "voices": text("a text, such as 'recorded people', 'synthetic' or 'cloned with consent'"),
+}
 _TASK = Schema(
     {
         "name": Rule(_is_name, "lower-case letters, digits, '-' and '_'"),
-        "version": whole(1),
+        "version": FACT_RULES["version"],
         "title": Rule(_is_title, f"a title for 'en' and perhaps {', '.join(LANGUAGES[1:])}"),
-        "description": text("a text"),
-        "cues": Rule(_is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
-        "licence": text("a text, such as 'CC BY 4.0'"),
-        "citation": text("a text").optional(),
+        "description": FACT_RULES["description"],
+        "cues": Rule(is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
+        "licence": FACT_RULES["licence"],
+        **{key: FACT_RULES[key].optional() for key in ("citation", "redistributable", "consent", "voices")},
+        "audio_folder": text("a path: the folder of the audio, if it is not this one").optional(),
         "asks": one_of(("transcript", *CUES)).optional(),
         "instruction": Rule(_is_instruction, "a question per language", required=False),
     }
@@ -106,8 +120,13 @@ def read_contents(folder: Path, faults: FaultList, *, decode: bool) -> Contents 
     settings = _settings(folder, faults)
     file = folder / "samples.jsonl"
     declared_cues = settings.get("cues") or []
-    cues = tuple(declared_cues) if _is_cue_list(declared_cues) else ()
-    reader = RowReader(folder, str(settings.get("name", folder.name)), cues, faults, decode=decode)
+    cues = tuple(declared_cues) if is_cue_list(declared_cues) else ()
+    audio = _audio_folder(folder, settings.get("audio_folder"), faults)
+    if audio is None:
+        return None
+    reader = RowReader(
+        folder, str(settings.get("name", folder.name)), cues, faults, decode=decode, audio_folder=audio
+    )
     asks, instruction = settings.get("asks"), settings.get("instruction") or {}
     ids: dict[str, int] = {}
     rows: list[Mapping[str, Any]] = []
@@ -155,6 +174,24 @@ def _settings(folder: Path, faults: FaultList) -> Mapping[str, Any]:
     for key, message in (*_TASK.faults(file.content), *_family_faults(file.content)):
         faults.add(path, file.lines.get(key, 1), message)
     return file.content
+
+
+def _audio_folder(folder: Path, declared: Any, faults: FaultList) -> Path | None:
+    """Return the folder of the audio: the task's own, or another that task.yaml names; None after a fault.
+
+    A file outside the task's folder is only read if the row has the hash of its content.
+    """
+    if not isinstance(declared, str) or not is_text(declared):
+        return folder
+    audio = folder / declared
+    if not audio.is_dir():
+        faults.add(
+            folder / "task.yaml",
+            None,
+            f"audio_folder '{declared[:200]}' is no folder on this machine; correct the path",
+        )
+        return None
+    return audio
 
 
 def _family_faults(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -225,7 +262,8 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
 
 def _content_hash(settings: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     hashed = sorted((_without_paths(row) for row in rows), key=lambda row: str(row["id"]))
-    return fingerprint_of({"task": dict(settings), "samples": hashed})
+    facts = {key: value for key, value in settings.items() if key != "audio_folder"}
+    return fingerprint_of({"task": facts, "samples": hashed})
 
 
 def _without_paths(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,18 +79,26 @@ class RowReader:
     """Converts the rows of one task folder to Samples.
 
     Args:
-        folder: the task's folder; audio paths must stay inside it.
+        folder: the task's folder; audio paths must stay inside it, or inside `audio_folder`.
         task: name of the task.
         cues: cues of the task.
         faults: receives the faults.
         decode: decode all audio instead of reading only its headers.
+        audio_folder: folder of the audio, if it is not the task's.
     """
 
     def __init__(
-        self, folder: Path, task: str, cues: tuple[str, ...], faults: FaultList, *, decode: bool
+        self,
+        folder: Path,
+        task: str,
+        cues: tuple[str, ...],
+        faults: FaultList,
+        *,
+        decode: bool,
+        audio_folder: Path | None = None,
     ) -> None:
-        self._folder = folder
-        self._files = Folder(folder, "the task's folder")
+        self._folder = audio_folder or folder
+        self._files = Folder(self._folder, "the task's folder" if self._folder == folder else "audio_folder")
         self._file = folder / "samples.jsonl"
         self._task = task
         self._cues = cues

@@ -16,6 +16,7 @@ from echat_eval.cli import command_line
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.importers import IMPORTERS, importer
 from echat_eval.importers.draft import Draft, ImportOptions, Refusal
+from echat_eval.importers.facts import TaskFacts
 from echat_eval.importers.writing import write_task
 from echat_eval.task import find_faults, load_task
 from tests.support.tones import write_tone
@@ -58,9 +59,7 @@ def run_import(
         importer(form)(folder, options),
         out,
         name=out.name,
-        title="T",
-        licence="L",
-        description="D: 'x'",
+        facts=TaskFacts(title="T", licence="L", description="D: 'x'"),
         **more,
     )
     assert find_faults(out) == []

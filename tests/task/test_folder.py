@@ -222,7 +222,8 @@ TITLE_FAULT = "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'e
 YAML_FAULTS: dict[str, tuple[str, str]] = {
     "unknown key": (
         YAML + "colour: red\n",
-        "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, asks, instruction",
+        "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, redistributable, "
+        "consent, voices, audio_folder, asks, instruction",
     ),
     "missing key": (
         YAML.replace("licence: CC0 1.0\n", ""),
