@@ -244,21 +244,25 @@ def load_run(spec: str | Path) -> Run:
     return Run(folder=folder, name=folder.shown if isinstance(folder, SelectedRun) else str(spec))
 
 
-def leaderboard(*runs: Run | str | Path, published: Sequence[str] = ()) -> LeaderboardView:
+def leaderboard(
+    *runs: Run | str | Path, published: Sequence[str] = (), within: float | None = None
+) -> LeaderboardView:
     """Return the leaderboard of one or more runs.
 
     Args:
         runs: runs or specs as in `load_run`.
         published: names of published tables to show below, never ranked.
+        within: list the pairs of systems that are shown to differ by less than this, in the units of the
+            headline metric.
 
     Raises:
-        UsageError: no run; UnknownName: no published table has this name.
+        UsageError: no run, or `within` is not above 0; UnknownName: no published table has this name.
         BadData: no scores, a system in two runs, or runs whose tasks or instruments differ.
     """
     if not runs:
         raise UsageError("no run; give one or more runs, or their paths")
     folders = [run.folder if isinstance(run, Run) else open_run(str(run)) for run in runs]
-    return view_leaderboard(folders, tables=published)
+    return view_leaderboard(folders, tables=published, within=within)
 
 
 def compare(

@@ -259,18 +259,31 @@ def cell(text: str, key: Key) -> dict[Key, Shown]:
 # -- levels: one system, task and metric ---------------------------------------------
 
 COUNTS = ("failed", "missing", "not applicable")
-LEVELS = ("value", "low", "high", "n", "clusters", "worst case", "best case", "rank")
+LEVELS = ("value", "low", "high", "n", "clusters", "worst case", "best case")
+RANKS = ("rank", "rank low", "rank high")
 
 
 def from_frame(frame: pd.DataFrame) -> dict[Key, Shown]:
     found: dict[Key, Shown] = {}
     for row in frame.to_dict("records"):
-        for name in (*LEVELS, *COUNTS):
+        ranked = row["task"] == "all" and row["metric"] == WARMTH.name
+        for name in (*LEVELS, *COUNTS, *(RANKS if ranked else ())):
             shown = row[name.replace(" ", "_")]
-            if name != "rank" or (row["task"] == "all" and row["metric"] == WARMTH.name):
-                shown = None if pd.isna(shown) else shown
-                found[name, row["system"], row["task"], row["metric"]] = shown
+            found[name, row["system"], row["task"], row["metric"]] = None if pd.isna(shown) else shown
     return found
+
+
+def rank_set(text: str, name: str) -> dict[Key, Shown]:
+    """Return the numbers of a set of ranks: "1", "1 to 3", "?" or "" without a rank."""
+    match = re.fullmatch(r"(\d+)(?: to (\d+))?", text)
+    assert match or text in ("?", ""), text
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (None, None)
+    key = (name, "all", WARMTH.name)
+    return {
+        ("rank", *key): low if low == high else None,
+        ("rank low", *key): low,
+        ("rank high", *key): high,
+    }
 
 
 def of_frame(run: ev.Run, _: Files) -> dict[Key, Shown]:
@@ -312,8 +325,7 @@ def from_tables(run: ev.Run, tables: list[list[list[str]]]) -> dict[Key, Shown]:
                 for title, text in cells.items():
                     if title in tasks:
                         found |= cell(text, (name, tasks[title], WARMTH.name))
-                rank = cells.get("rank", cells.get("", ""))
-                found["rank", name, "all", WARMTH.name] = int(rank) if rank.isdigit() else None
+                found |= rank_set(cells["rank"], name)
                 continue
             for title, text in cells.items():
                 if title in metrics:
@@ -347,7 +359,7 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         rule = next(n for n, line in enumerate(lines) if line.strip().startswith("──"))
         # The columns of the table lie where the rule below the titles has no gap.
         rows = [line for line in (lines[rule - 1], *lines[rule + 1 :]) if line.strip()]
-        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith("- ")), len(rows))]
+        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(("- ", "Rank:"))), len(rows))]
         tables.append(split_columns(rows))
     assert len(tables) == 2
     return from_tables(run, tables)
@@ -403,7 +415,7 @@ def measured(run: ev.Run, name: str, row: str, column: str) -> Key | None:
     system = re.sub(r" \((floor|ceiling)\)$", "", row)
     if name == "overview":
         return (system, "all", metrics[column]) if column in metrics else None
-    if name == "leaderboard" or name.startswith("by-task-"):
+    if (name == "leaderboard" or name.startswith("by-task-")) and column != "rank":
         metric = WARMTH.name if name == "leaderboard" else name.removeprefix("by-task-")
         return (system, tasks[column], metric) if system in run.systems else None
     return None
@@ -418,6 +430,10 @@ def of_report_csv(run: ev.Run, files: Files) -> dict[Key, Shown]:
                 if row["state"] == "value" and row["block"] != "published" and key is not None:
                     for name in ("value", "low", "high"):
                         found[name, *key] = float(row[name]) if row[name] else None
+                elif row["column"] == "rank" and row["row"].lstrip("'") in run.systems:
+                    found |= rank_set(
+                        row["low"] + f" to {row['high']}" * (row["low"] != row["high"]), row["row"]
+                    )
                 elif row["table"] == "overview" and row["column"] in ("failed", "missing"):
                     system = re.sub(r" \((floor|ceiling)\)$", "", row["row"])
                     found[row["column"], system, "all", WARMTH.name] = float(row["value"])
@@ -431,6 +447,8 @@ def from_report_table(run: ev.Run, name: str, table: list[list[str]]) -> dict[Ke
         for column, text in zip(titles[1:], cells, strict=False):
             if (key := measured(run, name, label, column)) is not None:
                 found |= cell(text, key)
+            elif column == "rank" and label in run.systems:
+                found |= rank_set(text, label)
     return found
 
 
@@ -494,8 +512,8 @@ def of_page(run: ev.Run, files: Files) -> dict[Key, Shown]:
                 found |= {(state, *key): facts["counts"].get(state, 0) for state in COUNTS}
                 if facts["value"] is not None:
                     found |= {(name, *key): facts[name] for name in ("n", "clusters")}
-    for system, rank in board["ranks"].items():
-        found["rank", system, "all", WARMTH.name] = rank
+    for system, (low, high) in board["ranks"].items():
+        found |= rank_set(str(low) if low == high else f"{low} to {high}", system)
     return found
 
 

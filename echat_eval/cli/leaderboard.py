@@ -16,6 +16,7 @@ __all__ = ["leaderboard"]
 Examples:
   echat-eval leaderboard runs/mine runs/floors
   echat-eval leaderboard old=runs/old:mine new=runs/new:mine
+  echat-eval leaderboard runs/mine --within 2
   echat-eval leaderboard runs/mine --published echat-automatic --out tables"""
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
@@ -27,11 +28,19 @@ Examples:
     help="Published table to print below, never ranked; repeatable.",
 )
 @click.option(
+    "--within",
+    type=float,
+    metavar="MARGIN",
+    help="List the pairs of systems shown to differ by less than this, in the headline metric's units.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for leaderboard.md, .csv and .png.",
 )
-def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None) -> int:
+def leaderboard(
+    runs: tuple[str, ...], tables: tuple[str, ...], within: float | None, out: Path | None
+) -> int:
     """Print the leaderboard of one or more runs.
 
     `runs/a` selects every system of a run, `runs/a:mine` one of them, and `new=runs/a:mine` renames it.
@@ -39,6 +48,6 @@ def leaderboard(runs: tuple[str, ...], tables: tuple[str, ...], out: Path | None
     from echat_eval import api
     from echat_eval.cli.table import present
 
-    view = api.leaderboard(*runs, published=tables)
+    view = api.leaderboard(*runs, published=tables, within=within)
     present(view, [] if out is None else view.write(out))
     return Exit.DONE

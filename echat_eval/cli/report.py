@@ -48,6 +48,12 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     help="Checkpoints for a trend figure: systems in order, separated by commas.",
 )
 @click.option(
+    "--within",
+    type=float,
+    metavar="MARGIN",
+    help="List the pairs of systems shown to differ by less than this, in the headline metric's units.",
+)
+@click.option(
     "--ratings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Ratings of `rate import`, for a table of people beside the automatic metric.",
@@ -59,6 +65,7 @@ def report(
     published: bool,
     base: str | None,
     trend: str | None,
+    within: float | None,
     ratings: Path | None,
 ) -> int:
     """Make tables, figures, provenance and a page with audio from one or more runs."""
@@ -81,7 +88,9 @@ def report(
     else:
         stages = [name.strip() for name in (trend or "").split(",") if name.strip()]
         with Bar() as bar:
-            made = build_report(runs, out, progress=bar, only=parts, base=base, trend=stages, ratings=ratings)
+            made = build_report(
+                runs, out, progress=bar, only=parts, base=base, trend=stages, within=within, ratings=ratings
+            )
     for note in made.notes:
         show(f"note: {note}", err=True)
     for path in made.paths:

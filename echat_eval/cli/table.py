@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.leaderboard.render import (
     MARK,
     PROXY_NOTE,
@@ -44,7 +45,9 @@ def present(view: LeaderboardView, files: Sequence[Path] = ()) -> None:
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
-    show_table(_by_task(board), _others(board))
+    from rich.text import Text
+
+    show_table(_by_task(board), _others(board), *map(Text, rank_lines(board)))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
 
@@ -62,7 +65,7 @@ def _by_task(board: Leaderboard) -> Table:
 
     metric = board.headline
     table = _table(f"{metric_title(metric)}, mean and 95 % interval")
-    table.add_column("", justify="right")
+    table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("system", no_wrap=True)
     for task in (OVERALL, *board.tasks):
         table.add_column(Text(task), justify="right")
@@ -71,8 +74,9 @@ def _by_task(board: Leaderboard) -> Table:
         if last is not None and role != last:
             table.add_section()
         last = role
-        rank = str(board.ranks.get(name, "?")) if role == "system" else ""
-        table.add_row(rank, Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries))
+        table.add_row(
+            rank_text(board, name), Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries)
+        )
     return table
 
 

@@ -1,4 +1,4 @@
-"""Builds a leaderboard from scores: means with cluster intervals, counts, and ranks that are certain."""
+"""Builds a leaderboard from scores: means with cluster intervals, counts, and confidence sets of ranks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import BadData
 from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label
+from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.stats import (
     Bounds,
     Estimate,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from echat_eval.analysis.ranking import Ranking
     from echat_eval.records import Metric, Sample, Score, SystemRole
     from echat_eval.store.manifest import RunManifest, SystemFacts, TaskFacts
     from echat_eval.store.run_folder import RunFolder
@@ -60,7 +62,7 @@ class Leaderboard:
     Attributes:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
-        ranks: system -> rank by the headline metric over all tasks, if missing rows cannot change it.
+        ranking: confidence sets of the ranks by the headline metric over all tasks.
     """
 
     metrics: tuple[Metric, ...]
@@ -68,7 +70,7 @@ class Leaderboard:
     titles: Mapping[str, str]
     roles: Mapping[str, SystemRole]
     summaries: Mapping[tuple[str, str, str], Summary]
-    ranks: Mapping[str, int]
+    ranking: Ranking
 
     @property
     def headline(self) -> Metric:
@@ -76,8 +78,12 @@ class Leaderboard:
         return next((m for m in self.metrics if m.headline), self.metrics[0])
 
 
-def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
+def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None) -> Leaderboard:
     """Return the leaderboard of one or more run folders.
+
+    Args:
+        runs: run folders, or single systems of them.
+        within: list the pairs of systems that differ by less than this, in units of the headline metric.
 
     Raises:
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
@@ -117,7 +123,9 @@ def build_leaderboard(runs: Sequence[RunFolder]) -> Leaderboard:
         titles={name: facts.title.get("en", name) for name, facts in facts_of_task.items()},
         roles=roles,
         summaries=summaries,
-        ranks=_ranks([s for s, role in roles.items() if role == "system"], summaries, headline),
+        ranking=ranking_of(
+            [s for s, role in roles.items() if role == "system"], scores, samples, headline, margin=within
+        ),
     )
 
 
@@ -198,35 +206,3 @@ def _weights(
 
 def _strata(scores: Sequence[Score], label: Mapping[tuple[str, str], str | None]) -> NDArray[np.int64]:
     return label_strata([label[score.task, score.sample_id] for score in scores])
-
-
-def _ranks(
-    systems: Sequence[str], summaries: Mapping[tuple[str, str, str], Summary], headline: Metric
-) -> dict[str, int]:
-    """Return the ranks that no value of the missing rows can change.
-
-    A system has a rank if each other system is above it for all values of the missing rows, or for none.
-    """
-    spans: dict[str, tuple[float, float]] = {}
-    for system in systems:
-        summary = summaries.get((system, OVERALL, headline.name))
-        if summary is None or (summary.estimate is None and summary.bounds is None):
-            continue
-        if not summary.counts.get("value") and not summary.counts.get("missing"):
-            continue  # a system that failed on every sample has no rank, not even the last
-        if summary.bounds is not None:
-            low, high = summary.bounds.low, summary.bounds.high
-        else:
-            assert summary.estimate is not None
-            low = high = summary.estimate.value
-        unbounded = float("inf")
-        span = (-unbounded if low is None else low, unbounded if high is None else high)
-        spans[system] = span if headline.higher_is_better else (-span[1], -span[0])
-    ranks = {}
-    for system, (low, high) in spans.items():
-        others = [span for name, span in spans.items() if name != system]
-        always_above = sum(1 for other in others if other[0] > high)
-        possibly_above = sum(1 for other in others if other[1] > low)
-        if always_above == possibly_above:
-            ranks[system] = always_above + 1
-    return ranks

@@ -11,6 +11,7 @@ from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, number_
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
+from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.records import ROLES, STATES
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ CSV_COLUMNS = (
     "worst_case",
     "best_case",
     "rank",
+    "rank_low",
+    "rank_high",
 )
 
 
@@ -139,6 +142,8 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     for name, role, cells in other_rows(board):
         lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
     lines += ["", READING]
+    for line in rank_lines(board):
+        lines += ["", markdown_text(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
     for table in published or []:
@@ -177,9 +182,10 @@ def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
     lines.append("| rank | system | " + " | ".join(map(markdown_text, _heading(board))) + " |")
     lines.append("|--:|---|" + "--:|" * (len(board.tasks) + 1))
     for name, role, summaries in rows_of(board, metric):
-        rank = str(board.ranks.get(name, "?")) if role == "system" else ""
         cells = [cell_text(summary, metric) for summary in summaries]
-        lines.append(f"| {rank} | {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {rank_text(board, name)} | {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |"
+        )
     return lines
 
 
@@ -202,7 +208,8 @@ PROXY_NOTE = (
 
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
-    return [READING, *([f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else [])]
+    proxy = [f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else []
+    return [READING, *rank_lines(board), *proxy]
 
 
 def published_lines(table: Published) -> list[str]:
@@ -230,6 +237,8 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
                 if summary is None:
                     continue
                 e, b, counts = summary.estimate, summary.bounds, summary.counts
+                ranked = task == OVERALL and metric.name == board.headline.name
+                rank = board.ranking.sets.get(name) if ranked else None
                 rows.append(
                     {
                         "system": name,
@@ -247,7 +256,9 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
                         "not_applicable": counts.get("not applicable", 0),
                         "worst_case": None if b is None else b.low,
                         "best_case": None if b is None else b.high,
-                        "rank": board.ranks.get(name) if task == OVERALL and metric.headline else None,
+                        "rank": None if rank is None else rank.rank,
+                        "rank_low": None if rank is None else rank.low,
+                        "rank_high": None if rank is None else rank.high,
                     }
                 )
     return rows

@@ -11,6 +11,7 @@ from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
 from echat_eval.leaderboard.published import published
+from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     CSV_COLUMNS,
     MARK,
@@ -57,7 +58,8 @@ class LeaderboardView:
 
         Columns: system, role, task, metric, unit, value, low and high (95 % interval), n, clusters; failed,
         missing, not_applicable (numbers of rows); worst_case and best_case (the mean with the missing rows
-        at their worst and best); rank. The numbers are those of leaderboard.csv.
+        at their worst and best); rank_low and rank_high (95 % confidence set of the rank), rank (if the set
+        has one rank only). The numbers are those of leaderboard.csv.
         """
         import pandas as pd
 
@@ -106,7 +108,7 @@ class LeaderboardView:
         board, metric = self.board, self.board.headline
         rows = [
             [
-                str(board.ranks.get(name, "?")) if role == "system" else "",
+                rank_text(board, name),
                 name + MARK[role],
                 *(cell_text(summary, metric) for summary in summaries),
             ]
@@ -128,16 +130,20 @@ def _note_markdown(note: str) -> str:
     return indent + dash + markdown_text(text) if dash and not indent.strip() else markdown_text(note)
 
 
-def view_leaderboard(runs: Sequence[RunFolder], *, tables: Sequence[str] = ()) -> LeaderboardView:
+def view_leaderboard(
+    runs: Sequence[RunFolder], *, tables: Sequence[str] = (), within: float | None = None
+) -> LeaderboardView:
     """Return the leaderboard of one or more run folders with its notes.
 
     Args:
         runs: run folders, or single systems of them.
         tables: names of published tables to show below.
+        within: as in `build_leaderboard`.
 
     Raises:
         UnknownName: no published table has this name.
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
     """
     shown = tuple(published(name) for name in tables)
-    return LeaderboardView(board=build_leaderboard(runs), notes=tuple(secondary_lines(runs)), published=shown)
+    board = build_leaderboard(runs, within=within)
+    return LeaderboardView(board=board, notes=tuple(secondary_lines(runs)), published=shown)

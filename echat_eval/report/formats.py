@@ -88,12 +88,18 @@ def _letter(character: str) -> str:
     return rf"\EChatLetter{{{ord(character):04X}}}{{{character}}}"
 
 
+def _parts(text: str) -> tuple[str, str]:
+    """Return a cell's number and what follows it in brackets; other texts, such as "1 to 3", are whole."""
+    number, _, rest = text.partition(" ")
+    return (number, rest) if rest.startswith(("[", "(", "{")) else (text, "")
+
+
 def _latex_cell(cell: TableCell) -> str:
-    number, space, rest = cell.text.partition(" ")
+    number, rest = _parts(cell.text)
     text = latex_text(number)
     if cell.mark:
         text = (r"\textbf{" if cell.mark == "best" else r"\underline{") + text + "}"
-    return text + (rf" {{\scriptsize {latex_text(rest)}}}" if space else "")
+    return text + (rf" {{\scriptsize {latex_text(rest)}}}" if rest else "")
 
 
 def latex(table: Table) -> str:
@@ -125,10 +131,10 @@ def latex(table: Table) -> str:
 
 
 def _md_cell(cell: TableCell) -> str:
-    number, space, rest = cell.text.partition(" ")
+    number, rest = _parts(cell.text)
     text = markdown_text(number)
     text = f"**{text}**" if cell.mark == "best" else f"<u>{text}</u>" if cell.mark == "second" else text
-    return text + space + markdown_text(rest)
+    return f"{text} {markdown_text(rest)}" if rest else text
 
 
 def markdown(table: Table) -> str:

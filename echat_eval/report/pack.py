@@ -49,6 +49,7 @@ def build_report(
     only: Sequence[str] = PARTS,
     base: str | None = None,
     trend: Sequence[str] = (),
+    within: float | None = None,
     ratings: Path | None = None,
 ) -> ReportFiles:
     """Write a report of some runs.
@@ -60,12 +61,13 @@ def build_report(
         only: parts to write, of PARTS.
         base: the system that the others are variants of (ablation table).
         trend: systems in the order of training (trend figure).
+        within: as in `build_leaderboard`.
         ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
 
     Raises:
         UsageError: an invalid output folder, run, system or part.
     """
-    merged = merge_runs([open_run(name) for name in runs])
+    merged = merge_runs([open_run(name) for name in runs], within=within)
     for name in (*([base] if base else []), *trend):
         if name not in merged.roles:
             raise UnknownName("system", name, merged.roles)

@@ -19,7 +19,7 @@ from echat_eval.store.serialize import json_of_evidence
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from echat_eval.leaderboard.build import Summary
+    from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.leaderboard.published import Published
     from echat_eval.records import Annotation, Response, Sample, Score
     from echat_eval.report.runs import MergedRuns
@@ -68,7 +68,10 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
             }
             for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
         ],
-        "ranks": {} if board is None else dict(board.ranks),
+        "ranks": {}
+        if board is None
+        else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
+        "equivalent": None if board is None else _equivalent(board),
         "cells": {} if board is None else _cells(board.summaries),
         "labels": [
             {
@@ -93,6 +96,12 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
             for t in published
         ],
     }
+
+
+def _equivalent(board: Leaderboard) -> dict[str, Any] | None:
+    """Return the pairs of systems shown to differ by less than a margin; None if no margin was given."""
+    found = board.ranking.equivalence
+    return found and {"margin": found.margin, "pairs": [list(pair) for pair in found.pairs]}
 
 
 def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:

@@ -48,8 +48,12 @@ class MergedRuns:
     manifests: Sequence[RunManifest]
 
 
-def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
+def merge_runs(runs: Sequence[RunFolder], *, within: float | None = None) -> MergedRuns:
     """Read and merge comparable runs.
+
+    Args:
+        runs: run folders, or single systems of them.
+        within: as in `build_leaderboard`.
 
     Raises:
         BadData: a system in two runs, different tasks or instruments, or a broken file.
@@ -84,7 +88,7 @@ def merge_runs(runs: Sequence[RunFolder]) -> MergedRuns:
         scores=scores,
         roles=roles,
         tasks=tasks,
-        board=build_leaderboard(runs) if scores else None,
+        board=build_leaderboard(runs, within=within) if scores else None,
         perceptions=perceptions_of(
             samples,
             responses,

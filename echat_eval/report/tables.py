@@ -10,6 +10,7 @@ from echat_eval.io.display import number_text
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.leaderboard.render import MARK, by_role, cell_text, estimate_text, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
@@ -55,6 +56,17 @@ def summary_cell(summary: Summary | None, metric: Metric, system: str, column: s
     return TableCell(text=text, value=e.value, low=e.low, high=e.high, sources=sources)
 
 
+def rank_cell(board: Leaderboard, system: str) -> TableCell:
+    """Return the cell of a system's rank; empty for floors and ceilings."""
+    metric, ranked = board.headline, list(board.ranking.sets)
+    found = board.ranking.sets.get(system)
+    if found is None:
+        return TableCell(text=rank_text(board, system), state="not applicable")
+    # Every pair of systems is a test behind every set.
+    whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": ranked}}
+    return TableCell(text=str(found), value=found.rank, low=found.low, high=found.high, sources=whole)
+
+
 def tasks_of(runs: MergedRuns) -> list[str]:
     """Return the scored tasks in the order of the run."""
     board = runs.board
@@ -66,11 +78,12 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     board = runs.board
     assert board is not None
     columns = [OVERALL, *tasks_of(runs)]
+    ranked = metric.name == board.headline.name
     roles = by_role(board, metric)
     marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"])
 
     def row(system: str, role: str) -> TableRow:
-        cells = []
+        cells = [rank_cell(board, system)] if ranked else []
         for column in columns:
             cell = summary_cell(board.summaries.get((system, column, metric.name)), metric, system, column)
             if (system, column) in marks:
@@ -84,7 +97,12 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, MARK_NOTE]
+    notes = [INTERVAL_NOTE, *(rank_lines(board) if ranked else ()), MARK_NOTE]
+    unranked = (TableCell(text="", state="not applicable"),) if ranked else ()
+    below = (
+        replace(block, rows=tuple(replace(line, cells=(*unranked, *line.cells)) for line in block.rows))
+        for block in published
+    )
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy and not comparable with published scores.")
     return Table(
@@ -92,8 +110,12 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
         if metric.name == board.headline.name
         else f"by-task-{re.sub(r'[^A-Za-z0-9_.-]', '-', metric.name)}",
         caption=f"{metric_title(metric)}, mean and 95 % interval, by task",
-        columns=("all", *(board.titles.get(task, task) for task in columns[1:])),
-        blocks=(*blocks, *published),
+        columns=(
+            *(("rank",) if ranked else ()),
+            "all",
+            *(board.titles.get(task, task) for task in columns[1:]),
+        ),
+        blocks=(*blocks, *below),
         notes=tuple(notes),
     )
 

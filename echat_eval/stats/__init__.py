@@ -6,6 +6,7 @@ clusters    connected samples, bounds of means        bootstrap   resampling of 
 factors     speakers and sentences, nested or crossed  tails     skewed and sparse differences
 levels      means inside the metric's range           shares      shares of samples
 strata      tasks and labels that a macro mean averages over
+rank_sets   confidence sets of ranks, equivalence
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from echat_eval.stats.factors import (
 from echat_eval.stats.families import holm
 from echat_eval.stats.levels import level_mean
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
+from echat_eval.stats.rank_sets import RankSet, equivalent, rank_sets
 from echat_eval.stats.spread import Spread, crossed_spread, spread
 from echat_eval.stats.strata import label_strata, stratum_weights
 
@@ -36,6 +38,7 @@ __all__ = [
     "Design",
     "Detectable",
     "Estimate",
+    "RankSet",
     "Sentences",
     "Spread",
     "Unit",
@@ -45,11 +48,13 @@ __all__ = [
     "connected_clusters",
     "crossed_spread",
     "detectable_difference",
+    "equivalent",
     "holm",
     "label_strata",
     "level_mean",
     "macro_mean",
     "mean_bounds",
+    "rank_sets",
     "ratio_difference",
     "samples_needed",
     "spread",

@@ -56,6 +56,22 @@
       range, whisker(cell, scale, system.role), counts(cell), missing);
   }
 
+  // The confidence set of a rank: "1", "1 to 3", "?" without a rank; empty for floors, ceilings and other metrics.
+  function rankText(metric, system) {
+    if (system.role !== "system" || !metric.headline) return "";
+    const found = EChat.board.ranks[system.name];
+    if (!found) return "?";
+    return found[0] === found[1] ? String(found[0]) : t("rankSet", { low: found[0], high: found[1] });
+  }
+
+  function equivalence(metric) {
+    const found = EChat.board.equivalent;
+    if (!found || !metric.headline) return null;
+    const margin = `±${found.margin}${metric.unit ? ` ${metric.unit}` : ""}`;
+    const pairs = found.pairs.map((pair) => t("pair", { first: pair[0], second: pair[1] })).join(t("semicolon"));
+    return h("p", { class: "quiet" }, pairs ? t("within", { margin, pairs }) : t("noneWithin", { margin }));
+  }
+
   function sorted(systems, metric) {
     const column = order.column || EChat.board.overall;
     const sign = (metric.higher ? -1 : 1) * (order.down ? 1 : -1);
@@ -90,7 +106,7 @@
     const head = h("tr", {}, h("th", { scope: "col", class: "rank" }, t("rank")), heading("name", t("system"), redraw, "name"),
       heading(board.overall, t("all"), redraw, "number"), board.tasks.map((task) => heading(task.name, EChat.taskTitle(task), redraw, "number")));
     const row = (system) => h("tr", { "data-system": system.name },
-      h("td", { class: "rank" }, system.role !== "system" ? "" : board.ranks[system.name] === undefined || !metric.headline ? (metric.headline ? "?" : "") : String(board.ranks[system.name])),
+      h("td", { class: "rank" }, rankText(metric, system)),
       h("th", { scope: "row", class: "name" }, h("span", { class: "system" }, system.name), system.role === "system" ? null : h("span", { class: "tag" }, t(system.role))),
       columns.map((task) => valueCell(metric, system, task, scale)));
     const real = board.systems.filter((s) => s.role === "system");
@@ -129,7 +145,9 @@
           h("span", { class: "quiet" }, metric.higher ? t("higher") : t("lower")),
           metric.proxy ? h("span", { class: "tag warn" }, t("proxy")) : null),
         table(metric, redraw),
-        h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`)],
+        h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
+        metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
+        equivalence(metric)],
       published()));
     return t("leaderboard");
   };

@@ -10,9 +10,10 @@ import pytest
 from scipy import stats as scipy_stats
 
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.errors import BadData, Unavailable
-from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.errors import BadData, Unavailable, UsageError
+from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
+from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
 from echat_eval.leaderboard.render import csv_text, markdown, plot
 from echat_eval.records import Metric, Reply, Request
 from echat_eval.store.run_folder import RunFolder
@@ -86,34 +87,58 @@ def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(tmp_path: Path,
     assert (summary.bounds.low, summary.bounds.high) == (6 * 80 / 8, (6 * 80 + 100) / 8)
 
 
-def test_a_rank_is_shown_only_if_missing_rows_cannot_change_it(tmp_path: Path, tones: Path) -> None:
-    def with_gap(value: float) -> Any:
-        def answer(request: Request) -> Reply:
-            if len(system.requests) == 1:
-                raise Unavailable("429")
-            return Reply(text=str(value))
+def around(value: float, name: str, *, gap: bool = False) -> ScriptedSystem:
+    """Return a system with scores around a value; with a gap, one of its replies is missing."""
 
-        system = ScriptedSystem(answer, name=f"gap{value}")
-        return system
+    def answer(request: Request) -> Reply:
+        if gap and len(system.requests) == 1:
+            raise Unavailable("429")
+        return Reply(text=str(value + int(request.audio.sha256[:4] + name.encode().hex()[:2], 16) % 3))
 
-    board = build_leaderboard(
-        [
-            run_of(
-                tmp_path / "run",
-                tones,
-                with_gap(50),
-                ScriptedSystem(constant(55), name="near"),
-                ScriptedSystem(constant(90), name="far"),
-            ),
-        ]
-    )
-    # gap50 lies between 43.75 and 56.25: it may be above or below 55, never above 90.
-    assert board.ranks == {"far": 1}
+    system = ScriptedSystem(answer, name=name)
+    return system
 
 
-def test_ties_share_a_rank(tmp_path: Path, tones: Path) -> None:
+def ranks_of(board: Leaderboard) -> dict[str, str]:
+    return {name: str(found) for name, found in board.ranking.sets.items()}
+
+
+@pytest.mark.parametrize(("gap", "ranks"), [(False, ("3", "2", "1")), (True, ("2 to 3", "2 to 3", "1"))])
+def test_a_missing_row_widens_the_sets_of_those_whose_order_it_may_change(
+    tmp_path: Path, tones: Path, gap: bool, ranks: tuple[str, ...]
+) -> None:
+    systems = [around(2, "low", gap=gap), around(20, "near"), around(97, "far")]
+    board = build_leaderboard([run_of(tmp_path / "run", tones, *systems)])
+    # "low" lies around 3, and with its gap between 2.6 and 15.1, where the interval includes 21.
+    assert ranks_of(board) == dict(zip(("low", "near", "far"), ranks, strict=True))
+    for name, shown in zip(("low", "near", "far"), ranks, strict=True):
+        assert f"| {shown} | {name} |" in markdown(board)
+
+
+def test_equal_systems_have_every_rank_and_no_single_first(tmp_path: Path, tones: Path) -> None:
     systems = [ScriptedSystem(constant(v), name=n) for n, v in (("a", 5), ("b", 5), ("c", 1))]
-    assert build_leaderboard([run_of(tmp_path / "run", tones, *systems)]).ranks == {"a": 1, "b": 1, "c": 3}
+    board = build_leaderboard([run_of(tmp_path / "run", tones, *systems)])
+    assert ranks_of(board) == {"a": "1 to 3", "b": "1 to 3", "c": "1 to 3"}
+    rows = [row for row in csv.DictReader(io.StringIO(csv_text(board))) if row["task"] == OVERALL]
+    assert [(row["rank"], row["rank_low"], row["rank_high"]) for row in rows] == [("", "1", "3")] * 3
+
+
+def test_systems_within_a_margin_are_listed_and_a_bad_margin_is_refused(tmp_path: Path, tones: Path) -> None:
+    run = run_of(tmp_path / "run", tones, around(50, "a"), around(50, "b"), around(90, "c"))
+    assert "Within ±6.5 points of each other (95 % for all pairs at once, Holm): a and b." in rank_lines(
+        build_leaderboard([run], within=6.5)
+    )
+    assert rank_lines(build_leaderboard([run], within=0.01))[-1].startswith("No two systems are shown")
+    assert rank_lines(build_leaderboard([run]))[-1] == RANK_NOTE
+    with pytest.raises(UsageError, match="margin of equivalence is 0; expected a number above 0"):
+        build_leaderboard([run], within=0)
+
+
+def test_a_system_that_failed_everywhere_has_no_rank(tmp_path: Path, tones: Path) -> None:
+    run = run_of(tmp_path / "run", tones, around(50, "a"), ScriptedSystem(Reply(), "silent"))
+    board = build_leaderboard([run])
+    assert ranks_of(board) == {"a": "1"}
+    assert (rank_text(board, "silent"), rank_lines(board)) == ("?", [])
 
 
 def test_floors_and_ceilings_are_listed_apart_and_not_ranked(tmp_path: Path, tones: Path) -> None:
@@ -121,7 +146,7 @@ def test_floors_and_ceilings_are_listed_apart_and_not_ranked(tmp_path: Path, ton
     board = build_leaderboard(
         [run_of(tmp_path / "run", tones, floor, ScriptedSystem(constant(10), name="mine"))]
     )
-    assert board.ranks == {"mine": 1}
+    assert ranks_of(board) == {"mine": "1"}
     text = markdown(board)
     assert text.index("| 1 | mine |") < text.index("kind (floor)")
 

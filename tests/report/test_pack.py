@@ -20,6 +20,7 @@ from scipy import stats as scipy_stats
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.ports import Silent
+from echat_eval.report.cells import Block, Table, TableCell, TableRow
 from echat_eval.report.formats import csv_text, latex, latex_text, markdown
 from echat_eval.report.marks import marks_of, pair_tests
 from echat_eval.report.pack import build_published, build_report
@@ -110,7 +111,7 @@ def test_cells_are_means_of_the_scores(usual_run: RunFolder) -> None:
     table = tables_of(usual_run)["leaderboard"]
     scores = usual_run.scores().values()
     for row in table.blocks[0].rows:
-        for column, cell in zip(("all", "emotion", "age"), row.cells, strict=True):
+        for column, cell in zip(("all", "emotion", "age"), row.cells[1:], strict=True):
             own = [
                 s.value
                 for s in scores
@@ -120,6 +121,28 @@ def test_cells_are_means_of_the_scores(usual_run: RunFolder) -> None:
                 and column in ("all", s.task)
             ]
             assert cell.value == pytest.approx(math.fsum(own) / len(own))
+
+
+def test_the_leaderboard_table_begins_with_the_sets_of_ranks(usual_run: RunFolder) -> None:
+    merged = merge_runs([usual_run])
+    sets = merged.board.ranking.sets  # type: ignore[union-attr]
+    for table in run_tables(merged, published_blocks(list(merged.tasks))):
+        assert (table.columns[0] == "rank") == (table.name == "leaderboard")
+        for row in (row for block in table.blocks for row in block.rows):
+            assert len(row.cells) == len(table.columns)
+            if table.name == "leaderboard" and (found := sets.get(row.label)) is not None:
+                cell = row.cells[0]
+                assert (cell.text, cell.low, cell.high) == (str(found), found.low, found.high)
+                assert cell.sources["scores"]["systems"] == list(sets)
+            elif table.name == "leaderboard":
+                assert row.cells[0].text == ""
+
+
+def test_a_set_of_ranks_is_one_number_in_latex_and_markdown() -> None:
+    rows = (TableRow(label="a", cells=(TableCell(text="1 to 3"), TableCell(text="5.0 [4.0, 6.0]"))),)
+    table = Table(name="t", caption="", columns=("rank", "all"), blocks=(Block(rows=rows),))
+    assert r"a & 1 to 3 & 5.0 {\scriptsize {[}4.0, 6.0{]}} \\" in latex(table)
+    assert r"| a | 1 to 3 | 5.0 \[4.0, 6.0\] |" in markdown(table)
 
 
 def test_floors_ceilings_and_published_rows_are_separate_blocks(usual_run: RunFolder) -> None:
@@ -179,7 +202,7 @@ def test_marks_require_a_significant_test(tmp_path: Path) -> None:
     three = [scripted_system("high", 0.95), scripted_system("middle", 0.55), scripted_system("low", 0.0)]
     merged = merge_runs([make_run(tmp_path / "three", [task], three)])
     table = next(t for t in run_tables(merged, {}) if t.name == "leaderboard")
-    assert {r.label: r.cells[0].mark for r in table.blocks[0].rows} == {
+    assert {r.label: r.cells[1].mark for r in table.blocks[0].rows} == {
         "high": "best",
         "middle": "second",
         "low": "",
