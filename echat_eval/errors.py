@@ -207,6 +207,8 @@ class Unavailable(RowError):
             transport may state this; without it, a call may have reached the server and been billed.
     """
 
+    exit_code = Exit.CANNOT_TELL
+
     def __init__(
         self,
         message: str,

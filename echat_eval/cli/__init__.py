@@ -164,7 +164,11 @@ def _exit_code() -> int:
 
 def _own_fault(error: Exception) -> int:
     """Report that memory, threads or disk are used up; this needs little of them."""
-    what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+    message = str(error)
+    if not isinstance(error, MemoryError):
+        what = f"{type(error).__name__}: {message}"
+    else:  # messages of others are of any kind, such as the name of a template
+        what = message if message.startswith("out of memory") else "out of memory"
     return _ended(Exit.CANNOT_TELL, f"{what}; finished rows are kept, run the same command to continue")
 
 

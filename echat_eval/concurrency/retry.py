@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from echat_eval.concurrency.limiter import measure_queue_time
+from echat_eval.concurrency.memory import demand_memory
 from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import (
     BadData,
@@ -113,9 +114,13 @@ async def timed(call: Callable[[], T | Awaitable[T]], *, threads: Executor) -> T
     """Call a coroutine function on the loop, or any other function on a thread, and measure its duration.
 
     Waiting for a thread or for a limiter is not part of the duration.
+
+    Raises:
+        MemoryError: too little memory is left to begin.
     """
     if inspect.iscoroutinefunction(call):
         with measure_queue_time() as queue_time:
+            demand_memory()
             started = time.monotonic()
             try:
                 value: T = await call()
@@ -124,6 +129,7 @@ async def timed(call: Callable[[], T | Awaitable[T]], *, threads: Executor) -> T
             return Timed(value=value, seconds=time.monotonic() - started - queue_time.seconds)
 
     def call_and_time() -> Timed[T]:
+        demand_memory()
         started = time.monotonic()
         try:
             value = cast("T", call())  # not a coroutine function

@@ -7,6 +7,8 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from echat_eval.concurrency.memory import demand_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +44,16 @@ class DaemonThread(threading.Thread):
     def __init__(self, target: Callable[[], object], name: str | None = None) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._started = _Started()
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            MemoryError: too little is left for it.
+            RuntimeError: it cannot be started for another reason.
+        """
+        demand_memory()
+        super().start()
 
 
 class Threads(Executor):

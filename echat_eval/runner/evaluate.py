@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -220,8 +219,7 @@ def _wait_for(pipeline: Pipeline, progress: Progress) -> None:
     """Run the pipeline; the first Ctrl-C lets the calls in flight finish, the second abandons them."""
     work = event_loop.start(pipeline.go())
     try:
-        _wait(work)
-        return work.result()
+        return event_loop.wait_for(work)
     except Interrupted as error:
         raise KeyboardInterrupt from error
     except KeyboardInterrupt:
@@ -230,13 +228,7 @@ def _wait_for(pipeline: Pipeline, progress: Progress) -> None:
             progress.note(
                 f"stopping: {in_flight} calls in flight finish and are kept; press Ctrl-C again to stop now"
             )
-            _wait(work)
+            event_loop.wait_for(work)
         except KeyboardInterrupt:
             event_loop.run(pipeline.workflow.abandon())
         raise
-
-
-def _wait(work: Future[None]) -> None:
-    """Wait in short steps: a Ctrl-C that arrives just before a wait starts does not interrupt that wait."""
-    while not work.done():
-        wait([work], timeout=0.2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from echat_eval.concurrency.memory import demand_memory
 from echat_eval.errors import NotInstalled
 from echat_eval.io.bundled_models import asset_file, installed_version
 from echat_eval.io.hashing import unchanged_file_sha256
@@ -15,6 +16,8 @@ __all__ = ["EMBEDDED", "LlamaServer"]
 
 #: The embedded model, as the server names it.
 EMBEDDED = "smollm2-135m-instruct"
+#: Bytes of address space that the server's threads take: about a dozen stacks and heaps of 72 MiB at most.
+THREADS_ADDRESS_SPACE = 2**30
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class LlamaServer:
 
     def _start(self) -> Any:
         path = self._path()
+        # Without memory for its threads, the library ends the process.
+        demand_memory(path.stat().st_size + THREADS_ADDRESS_SPACE)
         try:
             import xllamacpp
         except ImportError as error:

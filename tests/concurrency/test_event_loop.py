@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+
+import pytest
 
 from echat_eval.concurrency import event_loop
 
-if TYPE_CHECKING:
-    import pytest
+
+def test_a_wait_ends_although_the_step_that_would_end_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_loop, "GRACE", 0.1)
+    never: Future[None] = Future()
+
+    async def lose_a_step() -> None:
+        def without_memory() -> None:
+            raise MemoryError
+
+        asyncio.get_running_loop().call_soon(without_memory)
+
+    async def lose_it_soon() -> None:
+        asyncio.get_running_loop().call_later(0.1, lambda: asyncio.ensure_future(lose_a_step()))
+
+    event_loop.run(lose_it_soon())
+    with pytest.raises(MemoryError, match="the event loop lost a step"):
+        event_loop.wait_for(never)
 
 
 def test_the_loop_survives_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
