@@ -19,7 +19,7 @@ from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.inside import Folder
-from echat_eval.io.wav_header import mended_wav, read_wav
+from echat_eval.io.wav_header import PlainWav, mended_wav, plain_wav, read_wav
 from echat_eval.records import AudioRef, Waveform
 
 if TYPE_CHECKING:
@@ -76,8 +76,12 @@ def audio_ref(path: Path) -> AudioRef:
         BadData: missing, not a file, empty, not audio, cut short, no frames, or out of bounds.
     """
     content = _content_if_wav(path)
-    with _opened(path, content) as file:
-        seconds = file.frames / file.samplerate
+    if content is not None and (wav := plain_wav(content)) is not None:
+        _check_bounds(path, wav)
+        seconds = wav.frames / wav.rate
+    else:
+        with _opened(path, content) as file:
+            seconds = file.frames / file.samplerate
     try:
         sha256 = file_sha256(path) if content is None else sha256_of(content)
     except OSError as error:
@@ -268,14 +272,19 @@ def _check_header(path: Path, file: Any) -> None:
             raise BadData(
                 f"{path}: cut short: the header states {stated} bytes of audio, the file has {actual}"
             )
-    if not MIN_RATE <= file.samplerate <= MAX_RATE:
-        raise BadData(f"{path}: sample rate is {file.samplerate} Hz; expected from {MIN_RATE} to {MAX_RATE}")
-    if file.channels > MAX_CHANNELS:
-        raise BadData(f"{path}: {file.channels} channels; at most {MAX_CHANNELS} are supported")
-    _check_length(str(path), file.frames, file.samplerate)
-    if file.frames > MAX_FRAMES or file.frames * file.channels > MAX_SAMPLES:
+    _check_bounds(path, PlainWav(file.samplerate, file.channels, file.frames))
+
+
+def _check_bounds(path: Path, header: PlainWav) -> None:
+    rate, channels, frames = header.rate, header.channels, header.frames
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise BadData(f"{path}: sample rate is {rate} Hz; expected from {MIN_RATE} to {MAX_RATE}")
+    if channels > MAX_CHANNELS:
+        raise BadData(f"{path}: {channels} channels; at most {MAX_CHANNELS} are supported")
+    _check_length(str(path), frames, rate)
+    if frames > MAX_FRAMES or frames * channels > MAX_SAMPLES:
         raise BadData(
-            f"{path}: {file.frames:,} frames of {file.channels} channels; at most {MAX_FRAMES:,} frames and "
+            f"{path}: {frames:,} frames of {channels} channels; at most {MAX_FRAMES:,} frames and "
             f"{MAX_SAMPLES:,} samples are decoded"
         )
 

@@ -41,8 +41,12 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     temporary = Path(folder, f".{name}.{os.getpid()}.{next(_numbers)}.tmp")
     try:
         yield temporary
-        if os.path.isfile(path):
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        try:
+            old = os.stat(path).st_mode
+        except OSError:  # no old file
+            old = 0
+        if stat.S_ISREG(old):
+            temporary.chmod(stat.S_IMODE(old))
         if durable:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())

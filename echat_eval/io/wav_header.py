@@ -14,7 +14,7 @@ from typing import IO
 
 from echat_eval.errors import BadData
 
-__all__ = ["mended_wav", "read_wav"]
+__all__ = ["PlainWav", "mended_wav", "plain_wav", "read_wav"]
 
 #: Larger files are left to libsndfile; ten minutes of 16-bit stereo at 48 kHz are 115 MB.
 MAX_BYTES = 2**28
@@ -37,6 +37,42 @@ _CHUNKS = (
     b"JUNK",
     b"PAD ",
 )
+
+
+#: The format chunk of integer or float PCM: code, channels, rate, bytes a second, bytes a frame, bits.
+_PCM = struct.Struct("<HHIIHH")
+#: Format code -> bits of a value that libsndfile decodes.
+_BITS = {1: (8, 16, 24, 32), 3: (32, 64)}
+
+
+@dataclass(frozen=True, slots=True)
+class PlainWav:
+    """What a header says of integer or float PCM: Hz, channels, and frames."""
+
+    rate: int
+    channels: int
+    frames: int
+
+
+def plain_wav(content: bytes) -> PlainWav | None:
+    """Return the facts of one WAV of PCM in its simplest form, whose lengths are those of the file.
+
+    Most recordings have this form, and their header needs no decoder. None for every other file, which
+    `mended_wav` and libsndfile then judge.
+
+    >>> plain_wav(b"RIFF")
+    """
+    if len(content) <= 44 or content[:4] + content[8:16] != b"RIFFWAVEfmt " or content[36:40] != b"data":
+        return None
+    riff, form, data = (struct.unpack_from("<I", content, at)[0] for at in (4, 16, 40))
+    code, channels, rate, byte_rate, frame, bits = _PCM.unpack_from(content, 20)
+    if (riff, form, data) != (len(content) - 8, 16, len(content) - 44) or bits not in _BITS.get(code, ()):
+        return None
+    if not channels or not rate or frame != channels * bits // 8 or byte_rate != rate * frame:
+        return None
+    if data % frame or _HEADER.search(content, 12):
+        return None
+    return PlainWav(rate, channels, data // frame)
 
 
 @dataclass(frozen=True, slots=True)
