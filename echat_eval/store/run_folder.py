@@ -211,10 +211,12 @@ class RunFolder:
         if source != copy and ((mark := _size_and_time(source))[0] < 0 or _size_and_time(copy) != mark):
             copy_verified(audio.path, target, audio.sha256)
             os.utime(copy, ns=(mark[1], mark[1]))
+            self._checked.add(target)  # its bytes were hashed while they were written
         return replace(audio, path=target)
 
     def check_audio(self, audio: AudioRef) -> None:
-        """Check a file before it is handed out: a name is no proof of content. Each file is read once.
+        """Check a file before it is handed out: a name is no proof of content. Each file is read once, a copy
+        that this process made not at all.
 
         A damaged query is removed; the same command copies it again from its task.
 
