@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,22 @@ from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.errors import UsageError
+from echat_eval.experiment import (
+    GROUPS,
+    SELECTING,
+    Experiment,
+    experiment_of_folder,
+    is_experiment_file,
+    is_run_folder,
+    read_experiment,
+    recording,
+    refuse_foreign_tasks,
+    resolved,
+    select_experiment_tasks,
+    unfinished_part,
+    with_arguments,
+    with_settings,
+)
 from echat_eval.gate import Policy, build_policy, decide, read_policy
 from echat_eval.gate.accept import accept as accept_baseline
 from echat_eval.gate.accept import provenance
@@ -34,23 +52,24 @@ from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.runner.carry_out import carry_out
-from echat_eval.runner.plan import PlanArguments, planned, whole_number
+from echat_eval.runner.plan import planned
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline, open_run
-from echat_eval.task.select import select_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import pandas as pd
 
     from echat_eval.analysis.compare_runs import RunComparison
     from echat_eval.analysis.metric_rule import MetricRule
+    from echat_eval.experiment import ExperimentTask
     from echat_eval.gate import Decision
     from echat_eval.ports import Progress
     from echat_eval.runner.cost_estimate import ExpectedCost
+    from echat_eval.runner.plan import Plan
     from echat_eval.stats import Sentences
-    from echat_eval.task import Task
 
 __all__ = [
     "Run",
@@ -78,7 +97,7 @@ class Logged(Silent):
 def evaluate(
     systems: Any,
     *,
-    tasks: str | Sequence[str] | None = None,
+    tasks: Any = None,
     data: str | Path | None = None,
     languages: str | Sequence[str] | None = None,
     limit: int | None = None,
@@ -86,15 +105,16 @@ def evaluate(
     annotators: Any = None,
     scorers: Any = None,
     judges: Any = None,
-    controls: int = 0,
-    out: str | Path = "runs/latest",
-    tries: int = 3,
-    retry_failed: bool = False,
-    overlap: bool = True,
-    cache: bool = True,
+    controls: int | None = None,
+    out: str | Path | None = None,
+    tries: int | None = None,
+    retry_failed: bool | None = None,
+    overlap: bool | None = None,
+    cache: bool | None = None,
     prices: str | Path | None = None,
     max_cost: str | float | None = None,
     executor: Any = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Evaluate systems on tasks; a second call with the same arguments makes only what is missing.
@@ -104,39 +124,54 @@ def evaluate(
     Args:
         systems: an object with the `System` or `Oracle` protocol; a name ("canned") or spec
             ("mine=replay:replies.jsonl", "my.py:Class"); `{"use": spec, setting: value}`; a list of these; or
-            a mapping of names to these.
-        tasks: names of tasks; None: all.
+            a mapping of names to these. Or the path of an experiment file ("experiment.yaml"), whose content
+            the other arguments replace; or of a run folder, to finish it or to score it again, where judges
+            are added to its own.
+        tasks: names of tasks, or mappings `{"name": name, "data": ..., "languages": ..., "limit": ...,
+            "ask": ...}`; None: all.
         data: folder of tasks to use instead of the demo split.
         languages: languages of the samples to use; None: all.
         limit: maximum samples per task; contrast groups stay whole.
         ask: "transcript" or a cue: ask for it instead of a reply.
         annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
         scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
-        judges: name of a model; a mapping of settings (model, url, rubric, repeats, prose, calls, timeout);
-            or `{name: either}`. None: no judge.
-        controls: number of replies that the judge grades again with wrong labels.
-        out: run folder to write or to continue; it also gets leaderboard.md, .csv and .png.
-        tries: maximum calls per row; after that it counts as failed or missing.
+        judges: name of a model; a mapping of settings (model, url, rubric, repeats, prose, calls, timeout); a
+            list of these; or a mapping of names to these. The name of a judge names its metrics
+            (`judge_NAME`); without one, its rubric does. None: no judge.
+        controls: number of replies that each judge grades again with wrong labels.
+        out: run folder to write or to continue, by default runs/latest; it also gets leaderboard.md, .csv
+            and .png.
+        tries: maximum calls per row, by default 3; after that it counts as failed or missing.
         retry_failed: ask again for replies that failed; missing ones are asked again anyway.
-        overlap: annotate and score while the system replies; False to measure its speed.
-        cache: read and write the cache that runs share.
+        overlap: annotate and score while the system replies, as by default; False to measure its speed.
+        cache: read and write the cache that runs share, as by default.
         prices: price table to use instead of baselines/prices.yaml.
         max_cost: US dollars; calls that could exceed it are not made.
         executor: "local", "ray" or a mapping of name, workers, address.
+        settings: single settings to change, as `--set`: {"key": value} of every system, "NAME.key" of the
+            system of that name, "judge.key" or "judge.NAME.key", "runner.key", "executor.key".
         progress: receives stages, rows and notes; None: notes are logged.
 
     Raises:
         UnknownName: no task, system, annotator, scorer, rubric or setting has this name.
         UsageError: an argument of the wrong type, or the folder's replies do not fit the tasks.
-        BadData: a fault in the tasks, or a manifest of another version.
+        BadData: a fault in the tasks or the experiment file, or a manifest of another version.
         NotInstalled: an optional package or model is missing.
         Busy: another process is writing to the folder.
     """
-    arguments = PlanArguments(
+    prepared = _prepared(
+        systems,
+        settings,
+        tasks=tasks,
+        data=data,
+        languages=languages,
+        limit=limit,
+        ask=ask,
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
+        out=out,
         tries=tries,
         retry_failed=retry_failed,
         overlap=overlap,
@@ -145,8 +180,7 @@ def evaluate(
         max_cost=max_cost,
         executor=executor,
     )
-    selected = _selected(tasks, data, languages, limit, ask)
-    return _carried_out(RunFolder(Path(out)), arguments, systems=systems, tasks=selected, progress=progress)
+    return _carried_out(prepared, progress=progress)
 
 
 def score(
@@ -155,12 +189,13 @@ def score(
     annotators: Any = None,
     scorers: Any = None,
     judges: Any = None,
-    controls: int = 0,
-    tries: int = 3,
-    cache: bool = True,
+    controls: int | None = None,
+    tries: int | None = None,
+    cache: bool | None = None,
     prices: str | Path | None = None,
     max_cost: str | float | None = None,
     executor: Any = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Annotate and score the replies of a run again, without calling a system.
@@ -172,24 +207,27 @@ def score(
         BadData: not a run folder, a manifest of another version, or an unfinished run.
         UsageError, UnknownName, NotInstalled, Busy: as for `evaluate`.
     """
-    arguments = PlanArguments(
+    prepared = _prepared(
+        None,
+        settings,
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
+        out=_folder_with_replies(run).path,
         tries=tries,
         cache=cache,
         prices=prices,
         max_cost=max_cost,
         executor=executor,
     )
-    return _carried_out(_folder_with_replies(run), arguments, systems=None, tasks=(), progress=progress)
+    return _carried_out(prepared, progress=progress)
 
 
 def estimate(
     systems: Any = None,
     *,
-    tasks: str | Sequence[str] | None = None,
+    tasks: Any = None,
     data: str | Path | None = None,
     languages: str | Sequence[str] | None = None,
     limit: int | None = None,
@@ -197,12 +235,13 @@ def estimate(
     annotators: Any = None,
     scorers: Any = None,
     judges: Any = None,
-    controls: int = 0,
-    out: str | Path = "runs/latest",
-    tries: int = 3,
-    retry_failed: bool = False,
-    cache: bool = True,
+    controls: int | None = None,
+    out: str | Path | None = None,
+    tries: int | None = None,
+    retry_failed: bool | None = None,
+    cache: bool | None = None,
     prices: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> ExpectedCost:
     """Return the calls that `evaluate` with these arguments has left to make, and what they may cost.
@@ -212,20 +251,27 @@ def estimate(
     Raises:
         UsageError, UnknownName, BadData, NotInstalled: as for `evaluate`.
     """
-    arguments = PlanArguments(
+    prepared = _prepared(
+        systems,
+        settings,
+        tasks=tasks,
+        data=data,
+        languages=languages,
+        limit=limit,
+        ask=ask,
         annotators=annotators,
         scorers=scorers,
         judges=judges,
         controls=controls,
+        out=out,
         tries=tries,
         retry_failed=retry_failed,
         cache=cache,
         prices=prices,
     )
-    folder = _folder_with_replies(out) if systems is None else RunFolder(Path(out))
-    selected = () if systems is None else _selected(tasks, data, languages, limit, ask)
-    note = (progress or Logged()).note
-    with planned(folder, arguments, systems=systems, tasks=selected, note=note) as plan:
+    if systems is None:
+        _folder_with_replies(prepared.experiment.out)
+    with prepared.planned((progress or Logged()).note) as plan:
         return plan.expected_cost()
 
 
@@ -341,39 +387,62 @@ def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None
     return scored
 
 
-def _selected(
-    tasks: str | Sequence[str] | None,
-    data: str | Path | None,
-    languages: str | Sequence[str] | None,
-    limit: int | None,
-    ask: str | None,
-) -> Sequence[Task]:
-    """Return the tasks that a caller names, with the samples to use."""
-    return select_tasks(
-        _names("tasks", tasks),
-        data=None if data is None else Path(data),
-        languages=_names("languages", languages),
-        limit=None if limit is None else whole_number("limit", limit, low=1),
-        ask=ask,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """An experiment with its tasks; without systems, the existing replies of its folder are scored."""
+
+    experiment: Experiment
+    tasks: Sequence[ExperimentTask] = ()
+
+    def planned(self, note: Callable[[str], None]) -> AbstractContextManager[Plan]:
+        """Return the plan of the experiment."""
+        return planned(
+            RunFolder(Path(self.experiment.out)),
+            self.experiment.plan_arguments(),
+            systems=self.experiment.systems,
+            tasks=[selected.task for selected in self.tasks],
+            note=note,
+        )
 
 
-def _carried_out(
-    folder: RunFolder,
-    arguments: PlanArguments,
-    *,
-    systems: object,
-    tasks: Sequence[Task],
-    progress: Progress | None,
-) -> Run:
-    """Make what is missing in a folder; return the run, with its leaderboard on disk.
+def _prepared(systems: Any, settings: Mapping[str, Any] | None, **arguments: Any) -> _Prepared:
+    """Return the experiment that a caller describes: in a file or a run folder, and in arguments."""
+    if is_run_folder(systems):
+        return _prepared_folder(Path(systems), settings or {}, arguments)
+    found = read_experiment(Path(systems)) if is_experiment_file(systems) else Experiment(systems=systems)
+    experiment = with_settings(with_arguments(found, arguments), settings or {})
+    if systems is None:
+        return _Prepared(experiment=experiment)
+    tasks = select_experiment_tasks(experiment)
+    refuse_foreign_tasks(Path(experiment.out), tasks)
+    return _Prepared(experiment=experiment, tasks=tasks)
 
-    Args:
-        systems: None: score the existing replies.
-    """
+
+def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> _Prepared:
+    """Return what a run folder still lacks, or its whole experiment if a caller selects other samples."""
+    if arguments.get("out") is not None:
+        raise UsageError(f"{path} is a run folder and is continued where it lies; leave out --out")
+    experiment = with_arguments(experiment_of_folder(path), arguments, add_judges=True)
+    experiment = with_settings(experiment, settings)
+    if experiment.systems is None:
+        return _Prepared(experiment=replace(experiment, out=_folder_with_replies(path).path))
+    changed = [name for name in settings if name.partition(".")[0] not in GROUPS]
+    if all(arguments.get(name) is None for name in ("tasks", *SELECTING)):
+        experiment, tasks = unfinished_part(experiment, all_systems=bool(changed))
+    else:
+        tasks = select_experiment_tasks(experiment)
+    refuse_foreign_tasks(path, tasks)
+    return _Prepared(experiment=experiment, tasks=tasks)
+
+
+def _carried_out(prepared: _Prepared, *, progress: Progress | None) -> Run:
+    """Make what is missing in a run folder; return the run, with its leaderboard on disk."""
     display = progress or Logged()
-    with planned(folder, arguments, systems=systems, tasks=tasks, note=display.note) as plan:
-        spent = carry_out(plan, display)
+    with prepared.planned(display.note) as plan:
+        content = resolved(prepared.experiment, plan, prepared.tasks)
+        recorded = partial(recording, plan.folder.path, content, prepared.tasks)
+        spent = carry_out(plan, display, recording=recorded)
+        folder = plan.folder
     run = Run(folder=folder, name=str(folder.path), spent=spent)
     run.leaderboard().write(run.path)
     return run
@@ -408,15 +477,3 @@ def _one_system(run: Run | str | Path | pd.DataFrame, location: str) -> ScoredSy
         raise UsageError(f"{location}: got {type(run).__name__}; expected a run, a path or a data frame")
     frame = one_system(check_table(long_table(run), location=location), location=location)
     return ScoredSystem(name=location, system=frame["system"].iloc[0], frame=frame)
-
-
-def _names(argument: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return names as a tuple; empty for None.
-
-    >>> _names("tasks", "emotion"), _names("tasks", ["age", "multi"])
-    (('emotion',), ('age', 'multi'))
-    """
-    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
-    if not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{argument}: got {given!r}; expected a name or a list of names")
-    return names

@@ -109,11 +109,12 @@ def test_five_lines_with_an_object_a_name_and_a_spec(
 def test_a_second_call_does_nothing(tones: Path, tmp_path: Path) -> None:
     system = ScriptedSystem("I am sorry.", "mine")
     evaluate(system, tones, tmp_path / "run")
-    written = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.jsonl")}
+    files = [path for path in (tmp_path / "run").rglob("*.jsonl") if path.name != "commands.jsonl"]
+    written = {path: path.read_bytes() for path in files}
     again = ScriptedSystem("I am sorry.", "mine")
     evaluate(again, tones, tmp_path / "run", cache=False)
     assert (len(system.requests), len(again.requests)) == (8, 0)
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.jsonl")} == written
+    assert {path: path.read_bytes() for path in files} == written
 
 
 def test_an_interrupted_run_is_resumed(tones: Path, tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_annotations_and_verdicts_are_rows(tones: Path, tmp_path: Path) -> None:
         judges = {"text": {"model": "m-2026-01-01", "url": server.url, "repeats": 2}}
         run = evaluate(["echo", "reference"], tones, tmp_path / "run", annotators=annotator, judges=judges)
         assert len(run.annotations().query("system == 'echo' and name == 'loud'")) == 8
-        verdicts = run.verdicts().query("system == 'reference' and metric == 'judge_echat_r1'")
+        verdicts = run.verdicts().query("system == 'reference' and metric == 'judge_text'")
         sent = len(server.prompts)
         again = ev.score(run, annotators=annotator, judges=judges)
         assert len(server.prompts) == sent
@@ -354,7 +355,7 @@ def test_the_cost_of_a_judge_is_estimated_and_noted_before_anything_is_sent(
         ([], {}, ev.UsageError, "no system"),
         (["canned", "canned"], {}, ev.UsageError, "two systems are named 'canned'"),
         ("canend", {}, ev.UnknownName, "Did you mean 'canned'"),
-        ("experiment.yaml", {}, ev.UsageError, "experiment files cannot be read yet; give systems"),
+        ("experiment.yaml", {}, ev.UsageError, "experiment.yaml: cannot be read: No such file"),
         ({"a": {"use": "canned", "colour": 1}}, {}, ev.UnknownName, "setting of system 'canned': 'colour'"),
         ({"a": {"use": 3}}, {}, ev.UsageError, "expected 'use' with a name or spec"),
         ("no.py:Mine", {}, ev.UsageError, r"no.py: no such file; expected FILE.py:NAME"),
@@ -366,9 +367,9 @@ def test_the_cost_of_a_judge_is_estimated_and_noted_before_anything_is_sent(
         ("canned", {"judges": {"model": "m", "repeats": 0}}, ev.UsageError, "expected 1 to 20"),
         (
             "canned",
-            {"judges": {"text": "a", "audio": "b"}},
+            {"judges": ["m-1", "m-2"]},
             ev.UsageError,
-            r"got 2 judges \(text, audio\); a run has",
+            "two judges, 'm-1' and 'm-2', would fill the column judge_echat_r1; give them different names",
         ),
         ("canned", {"controls": 4}, ev.UsageError, "controls without a judge"),
         ("canned", {"tries": 0}, ev.UsageError, "tries=0: expected a whole number 1 to 100"),

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"analysis", "judge"},
     {"gate", "scorers"},
     {"leaderboard", "runner"},
-    {"report", "testing"},
+    {"experiment", "report", "testing"},
     {"api", "checks"},
     {"cli"},
 ]
@@ -339,7 +339,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "check_instruments": {"checks"},
     "check_judge": {"checks", "judge", "plugins"},
     "compare_gate": {"gate", "io", "stats"},
-    "demo": {"report"},
+    "demo": {"io", "report"},
     "doctor": {"io", "store"},
     "executor": set(),
     "export": {"io", "records", "store", "task"},
@@ -353,6 +353,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "report": {"report"},
     "run": {"leaderboard", "runner"},
     "table": {"checks", "leaderboard", "stats"},
+    "show": {"experiment"},
     "terminal": {"io"},
 }
 #: Modules of these rooms that a command may import; of other rooms above, any.

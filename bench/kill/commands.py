@@ -339,12 +339,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
-    # The other systems of the demo take minutes, before anything is reported.
-    demo_command.SYSTEMS = {"canned": {}, "reference": {}}
     for name in COMMANDS:
         command_line.get_command(None, name)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory(prefix="echat-kill-") as name:
         folder = Path(name)
+        # The other systems of the demo take minutes, before anything is reported.
+        demo_command.EXPERIMENT = folder / "demo.yaml"
+        demo_command.EXPERIMENT.write_text("systems: [canned, reference]\nrunner: {overlap: false}\n")
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         with judge_server(folder / "judge-calls") as url:
             world = make_world(folder, url, given.samples)

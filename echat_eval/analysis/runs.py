@@ -128,7 +128,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
     manifest = folder.manifest()
     scores = folder.scores().values()
     if not scores:
-        raise BadData(f"{path}: no scores yet; make them with `echat-eval score {path}`")
+        raise BadData(f"{path}: no scores yet; make them with `echat-eval run {path}`")
     samples = {(s.task, s.id): s for s in folder.samples()}
     table = score_rows([*scores, *_timings(folder)], samples, folder.responses())
     frame = one_system(check_table(table, location=str(path)), location=str(path))

@@ -20,21 +20,15 @@ from echat_eval.clients.keys import remember_known_secrets
 from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import EChatError, Exit, scrub
 
-__all__ = ["COMMANDS", "command_line", "main"]
+__all__ = ["COMMANDS", "HIDDEN", "command_line", "main"]
 
 #: Command -> module and object that hold it, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("echat_eval.cli.demo:demo", "Evaluate four small systems on the demo split, from start to end."),
-    "list": (
-        "echat_eval.cli.list_names:list_names",
-        "List tasks, systems, annotators, scorers, judges and published tables.",
+    "run": (
+        "echat_eval.cli.run:run",
+        "Run an experiment file or systems; finish a run folder or score it again.",
     ),
-    "run": ("echat_eval.cli.run:run", "Evaluate systems on tasks and print the leaderboard."),
-    "score": (
-        "echat_eval.cli.run:score",
-        "Annotate and score the replies of a run again, without calling a system.",
-    ),
-    "leaderboard": ("echat_eval.cli.leaderboard:leaderboard", "Print the leaderboard of one or more runs."),
     "compare": (
         "echat_eval.cli.compare_gate:compare_command",
         "Compare systems by paired differences, or checkpoints by their trend.",
@@ -44,23 +38,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Decide whether a candidate may pass: pass, regress or cannot tell.",
     ),
     "report": ("echat_eval.cli.report:report", "Make tables, figures, provenance and a page with audio."),
-    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their ratings."),
-    "export": ("echat_eval.cli.export:export", "Export requests, to be answered by any program."),
+    "show": (
+        "echat_eval.cli.show:show_command",
+        "List runs, print leaderboards, list names of tasks, systems and judges.",
+    ),
     "import": (
         "echat_eval.cli.import_:import_data",
         "Convert other data sets to a task: EChat-200K, EchoMind and others.",
     ),
+    "export": ("echat_eval.cli.export:export", "Export requests, to be answered by any program."),
+    "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their ratings."),
     "check": (
         "echat_eval.cli.check:check",
         "Check a task folder, a system, a judge, annotators or the instruments.",
     ),
+    "doctor": ("echat_eval.cli.doctor:doctor", "Show installed and missing parts, and the cache of runs."),
     "osum": (
         "echat_eval.cli.osum:osum_group",
-        "Inspect, convert and download OSUM-EChat checkpoints; prepare a voice.",
+        "Inspect, convert and download OSUM-EChat checkpoints; prepare a voice; chat.",
     ),
-    "chat": ("echat_eval.cli.osum:chat_command", "Answer one recording with OSUM-EChat."),
-    "cache": ("echat_eval.cli.cache:cache", "Show, prune or clear the cache that runs share."),
-    "doctor": ("echat_eval.cli.doctor:doctor", "Show installed and missing parts, and how to install them."),
+}
+#: Older spellings, which `--help` does not list.
+HIDDEN: dict[str, str] = {
+    "list": "echat_eval.cli.list_names:list_names",
+    "score": "echat_eval.cli.run:score",
+    "leaderboard": "echat_eval.cli.leaderboard:leaderboard",
+    "chat": "echat_eval.cli.osum:chat_command",
+    "cache": "echat_eval.cli.cache:cache",
 }
 
 
@@ -73,15 +77,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        path = HIDDEN.get(cmd_name) or COMMANDS.get(cmd_name, ("", ""))[0]
+        if not path:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        module, _, name = path.partition(":")
         found: click.Command = getattr(import_module(module), name)
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Suggest the closest name for an unknown command."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in {*COMMANDS, *HIDDEN} and not args[0].startswith("-"):
             from echat_eval.errors import UnknownName
 
             raise UnknownName("command", args[0], COMMANDS)
@@ -96,9 +101,10 @@ class LazyGroup(click.Group):
 EPILOG = """\b
 Examples:
   echat-eval demo                                          start here: no key, no GPU, no download
-  echat-eval run --system echo --system canned --out runs/floors
+  echat-eval run runs/demo.yaml --out runs/mine            edit the file that the demo leaves
   echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine
-  echat-eval leaderboard runs/mine runs/floors
+  echat-eval compare runs/demo:cascade runs/mine:mine
+  echat-eval show
 
 \b
 Exit codes: 0 done or pass, 1 regress or faults found, 2 misuse or bad input,

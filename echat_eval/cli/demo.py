@@ -9,17 +9,11 @@ import click
 from echat_eval.cli.run import present_run
 from echat_eval.cli.terminal import show
 from echat_eval.errors import NotInstalled
+from echat_eval.io.data_folder import data_folder
 
-__all__ = ["demo"]
+__all__ = ["EXPERIMENT", "demo"]
 
-#: Two floors, a system that reads only the words, and a ceiling. Two concurrent replies keep two cores
-#: busy; the seconds of a reply then include its waiting time.
-SYSTEMS: dict[str, dict[str, int]] = {
-    "echo": {},
-    "canned": {},
-    "cascade": {"calls_at_once": 2},
-    "reference": {},
-}
+EXPERIMENT = data_folder("baselines") / "demo.yaml"
 
 
 @click.command(
@@ -37,18 +31,12 @@ def demo(out: Path, no_cache: bool) -> int:
     """Evaluate four small systems on the demo split: no key, no GPU, no download."""
     from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
+    from echat_eval.io.files import copy_atomically
     from echat_eval.report import build_report
 
     try:
         with Bar() as bar:
-            run = evaluate(
-                SYSTEMS,
-                annotators=["whisper", "acoustics"],
-                out=out,
-                overlap=False,
-                cache=not no_cache,
-                progress=bar,
-            )
+            run = evaluate(EXPERIMENT, out=out, cache=not no_cache, progress=bar)
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
     code = present_run(run)
@@ -56,6 +44,10 @@ def demo(out: Path, no_cache: bool) -> int:
     with Bar() as bar:
         report = build_report([str(out)], report_folder, progress=bar, only=("tables", "page"))
     show(f"page with audio: {report.paths[-1]}; figures: echat-eval report {out} --out {report_folder}")
+    left = out.with_name(f"{out.name}.yaml")
+    if not left.exists():
+        copy_atomically(EXPERIMENT, left)
+    show(f"experiment file: {left}; add your system and run it: echat-eval run {left}")
     show(
         "The demo split is synthetic speech made by a recipe and scored by a proxy metric. "
         "It shows how the harness works; its numbers rank no system."

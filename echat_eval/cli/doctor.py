@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from echat_eval.cli.cache import cache
+from echat_eval.cli.check_instruments import check_instruments
 from echat_eval.cli.list_names import names_of
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
@@ -22,9 +24,24 @@ OPTIONAL = (
 )
 
 
-@click.command(epilog="\b\nExample:\n  echat-eval doctor")
-def doctor() -> int:
+@click.group(
+    invoke_without_command=True,
+    epilog="\b\nExamples:\n  echat-eval doctor\n  echat-eval doctor cache\n  echat-eval doctor instruments",
+)
+@click.pass_context
+def doctor(context: click.Context) -> int:
     """Show installed and missing parts, and how to install the missing ones."""
+    if context.invoked_subcommand is None:
+        _show_parts()
+    return Exit.DONE
+
+
+doctor.add_command(cache)
+doctor.add_command(check_instruments)
+
+
+def _show_parts() -> None:
+    """Print the facts of this machine, and one line per optional part."""
     from importlib.util import find_spec
 
     from echat_eval.io.bundled_models import ASSETS
@@ -45,4 +62,3 @@ def doctor() -> int:
         show(f"ok       {kind:<22} {', '.join(names_of(kind))}")
     if missing:
         show(f"{len(missing)} optional parts are missing; results that need them are printed as '-'")
-    return Exit.DONE

@@ -17,13 +17,15 @@ __all__ = ["ExecutorOptions", "executor_options"]
 class ExecutorOptions:
     """Values of the options that `executor_options` adds."""
 
-    executor: Literal["local", "ray"]
+    executor: Literal["local", "ray"] | None
     workers: int | None
     ray_address: str | None
 
-    def settings(self) -> dict[str, Any]:
-        """Return the executor as `api.evaluate` takes it."""
-        return {"name": self.executor, "workers": self.workers, "address": self.ray_address}
+    def settings(self) -> dict[str, Any] | None:
+        """Return the executor as `api.evaluate` takes it; None: not given."""
+        if self.executor is None and self.workers is None:
+            return None
+        return {"name": self.executor or "local", "workers": self.workers, "address": self.ray_address}
 
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,9 +34,8 @@ def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--executor",
             type=click.Choice(["local", "ray"]),
-            default="local",
-            show_default=True,
-            help="Run systems and annotators in this process, or as workers on a ray cluster.",
+            help="Run systems and annotators in this process (local, the default) or as workers on a ray "
+            "cluster.",
         ),
         click.option(
             "--workers",

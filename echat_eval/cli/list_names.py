@@ -12,7 +12,7 @@ from echat_eval.cli.terminal import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["list_names", "names_of"]
+__all__ = ["NAME_KINDS", "list_names", "names_of", "print_names"]
 
 NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
 
@@ -21,6 +21,11 @@ NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published"
 @click.argument("kind", required=False, type=click.Choice(NAME_KINDS))
 def list_names(kind: str | None) -> None:
     """List the names for --task, --system, --annotator, --rubric and --published."""
+    print_names(kind)
+
+
+def print_names(kind: str | None) -> None:
+    """Print the names of one kind with a line about each, or of all kinds."""
     if kind is not None:
         for name in names_of(kind):
             show(f"{name:<18} {_description(kind, name)}".rstrip())

@@ -14,24 +14,25 @@ from echat_eval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["RunOptions", "TaskOptions", "run_options", "system_parts", "task_options", "with_options"]
+__all__ = ["RunOptions", "TaskOptions", "run_options", "task_options", "with_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Values of the options that `run_options` adds."""
+    """Values of the options that `run_options` adds; None or empty: not given."""
 
     annotators: tuple[str, ...]
-    judge: str | None
+    judges: tuple[str, ...]
     judge_url: str | None
-    rubric: str
-    judge_repeats: int
+    rubric: str | None
+    judge_repeats: int | None
     judge_prose: bool
-    judge_calls: int
-    judge_timeout: float
+    judge_calls: int | None
+    judge_timeout: float | None
     judge_set: tuple[str, ...]
-    controls: int
-    tries: int
+    settings: tuple[str, ...]
+    controls: int | None
+    tries: int | None
     no_cache: bool
     prices: Path | None
     max_cost: str | None
@@ -39,32 +40,39 @@ class RunOptions:
 
     def arguments(self) -> dict[str, Any]:
         """Return these values as arguments of `api.evaluate`, `api.score` and `api.estimate`."""
-        if self.judge is None and self.judge_url is not None:
-            raise UsageError("--judge-url without --judge; name the model with --judge MODEL")
-        if self.judge is None and self.controls:
-            raise UsageError("--controls without --judge; name the model to test with --judge MODEL")
-        from echat_eval.plugins import parse_setting
+        return {
+            "annotators": list(self.annotators) or None,
+            "judges": list(self.judges) or None,
+            "controls": self.controls,
+            "tries": self.tries,
+            "cache": False if self.no_cache else None,
+            "prices": self.prices,
+            "settings": {**self._judge_settings(), **parse_settings(self.settings)},
+        }
 
-        if self.judge is None and self.judge_set:
-            raise UsageError("--judge-set without --judge; name the model with --judge MODEL")
-        judge = {
-            "model": self.judge,
+    def _judge_settings(self) -> dict[str, Any]:
+        """Return the options of the judge as settings of `--set`."""
+        own = {
             "url": self.judge_url,
             "rubric": self.rubric,
             "repeats": self.judge_repeats,
-            "prose": self.judge_prose,
+            "prose": self.judge_prose or None,
             "calls": self.judge_calls,
             "timeout": self.judge_timeout,
-            "settings": dict(map(parse_setting, self.judge_set)),
         }
-        return {
-            "annotators": list(self.annotators) or None,
-            "judges": None if self.judge is None else judge,
-            "controls": self.controls,
-            "tries": self.tries,
-            "cache": not self.no_cache,
-            "prices": self.prices,
-        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return {f"judge.{name}": value for name, value in (given | parse_settings(self.judge_set)).items()}
+
+    def require_judge(self) -> None:
+        """Raise UsageError for options of a judge without one; a file or a run folder may name one."""
+        for option, value in (
+            ("--judge-url", self.judge_url),
+            ("--controls", self.controls),
+            ("--judge-set", self.judge_set),
+        ):
+            if value and not self.judges:
+                what = "the model to test" if option == "--controls" else "the model"
+                raise UsageError(f"{option} without --judge; name {what} with --judge MODEL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +86,9 @@ class TaskOptions:
     ask: str | None
 
     def arguments(self) -> dict[str, Any]:
-        """Return these values as arguments of `api.evaluate` and `api.estimate`."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return these values as arguments of `api.evaluate` and `api.estimate`; None: not given."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: None if value == () else value for name, value in values.items()}
 
 
 def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,38 +155,39 @@ def with_options(
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for annotators, judge, retries, cache and cost; pass them on as `options`."""
+    """Add the options for settings, instruments, retries, cache and cost; pass them on as `options`."""
     decorators = [
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="[NAME.]KEY=VALUE",
+            help="Setting of every system, of the system NAME, or of judge, runner, executor; repeatable.",
+        ),
         click.option(
             "--annotator",
             "annotators",
             multiple=True,
             metavar="NAME[:KEY=VALUE,...]",
-            help="Annotator for the replies' audio; repeatable.  [default: whisper, acoustics]",
+            help="Annotator to use; repeatable.  [default: whisper and acoustics]",
         ),
         click.option(
             "--judge",
-            "judge",
-            metavar="MODEL",
-            help="LLM that judges the replies; `dated` is the dated model that the rubric names.",
+            "judges",
+            multiple=True,
+            metavar="[NAME=]MODEL",
+            help="Model of a judge; 'dated' is the rubric's own; repeatable with names.  [default: none]",
         ),
         click.option(
             "--judge-url",
             metavar="URL",
             help="Base URL of the judge's OpenAI-compatible server, ending in /v1.",
         ),
-        click.option(
-            "--rubric",
-            default="echat-r1",
-            show_default=True,
-            help="Rubric of the judge, a folder name in judges/.",
-        ),
+        click.option("--rubric", help="Rubric of the judge, a folder name in judges/.  [default: echat-r1]"),
         click.option(
             "--judge-repeats",
-            default=1,
-            show_default=True,
             type=click.IntRange(1, 20),
-            help="Verdicts per question; mean and variance are kept.",
+            help="Verdicts per question; mean and variance are kept.  [default: 1]",
         ),
         click.option(
             "--judge-prose",
@@ -186,18 +196,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--judge-calls",
-            default=4,
-            show_default=True,
             type=click.IntRange(1, 256),
-            help="Maximum concurrent calls to the judge; reduced when its server returns 429.",
+            help="Maximum concurrent calls to the judge; reduced when its server returns 429.  [default: 4]",
         ),
         click.option(
             "--judge-timeout",
-            default=60.0,
-            show_default=True,
             type=click.FloatRange(1.0),
             metavar="SECONDS",
-            help="Timeout of one call to the judge.",
+            help="Timeout of one call to the judge.  [default: 60]",
         ),
         click.option(
             "--judge-set",
@@ -208,18 +214,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--controls",
-            default=0,
-            show_default="off",
             metavar="N",
             type=click.IntRange(0),
             help="Judge N replies again with shuffled, withheld and wrong labels; scores should fall.",
         ),
         click.option(
             "--tries",
-            default=3,
-            show_default=True,
             type=click.IntRange(1, 100),
-            help="Maximum calls per row; after that it counts as failed or missing.",
+            help="Maximum calls per row; after that it counts as failed or missing.  [default: 3]",
         ),
         click.option(
             "--no-cache",
@@ -242,9 +244,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_options(command, RunOptions, "options", decorators)
 
 
-def system_parts(specs: Sequence[str], settings: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the systems that `--system` names as `api.evaluate` takes them; `--set` goes to each of them."""
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return name -> value of `--set` options."""
     from echat_eval.plugins import parse_setting
 
-    parsed = dict(parse_setting(text) for text in settings)
-    return [{"use": spec, **parsed} for spec in specs]
+    return dict(parse_setting(text) for text in settings)

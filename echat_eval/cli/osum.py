@@ -112,7 +112,8 @@ def voice(recording: Path, folder: Path, out: Path) -> int:
 
 
 @click.command(
-    name="chat", epilog="\b\nExamples:\n  echat-eval chat in.wav --checkpoint weights/language_think_final.pt"
+    name="chat",
+    epilog="\b\nExamples:\n  echat-eval osum chat in.wav --checkpoint weights/language_think_final.pt",
 )
 @click.argument("audio", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
@@ -151,3 +152,6 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
     if reply.finish_reason == "length":
         show("cut off: the reply reached its length limit", err=True)
     return Exit.DONE
+
+
+osum_group.add_command(chat_command)

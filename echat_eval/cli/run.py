@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from echat_eval.cli.executor import ExecutorOptions, executor_options
-from echat_eval.cli.options import RunOptions, TaskOptions, run_options, system_parts, task_options
+from echat_eval.cli.options import RunOptions, TaskOptions, run_options, task_options
 from echat_eval.cli.terminal import show
-from echat_eval.errors import Exit
+from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.run import Run
@@ -19,41 +19,44 @@ if TYPE_CHECKING:
 __all__ = ["present_run", "run", "score"]
 
 
+#: Values of the options in `run --help`; the others are older spellings of `--set` or rarely needed.
+_SHOWN = frozenset(
+    ["systems", "settings", "tasks", "data", "limit", "ask", "annotators", "judges", "out", "estimate"]
+) | {"max_cost", "source", "folder"}
+
+
 @click.command(
     epilog="""\b
 Examples:
+  echat-eval run experiment.yaml
+  echat-eval run runs/nightly --judge strict=gpt-4o-2024-11-20
+  echat-eval run experiment.yaml --limit 20 --set mine.temperature=0 --out runs/trial
   echat-eval run --system echo --system canned
-  echat-eval run --system cascade --task emotion --task age --out runs/cascade
-  echat-eval run --system mine=replay:replies.jsonl --out runs/mine
+  echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
-  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion --out runs/mine
-  echat-eval run --system cascade --data /data/echat-eval --task emotion
-  echat-eval run --system osum-echat --set checkpoint=osum.pt --executor ray --ray-address auto
-Run the same command again to do only what is missing."""
+  echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1
+  echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion
+Run the same command again to do only what is missing. --set also takes
+settings of judge, runner and executor, as in an experiment file:
+judge.timeout=600, runner.tries=5, executor.name=ray (docs/experiment.md)."""
 )
+@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[FILE|FOLDER]")
 @click.option(
     "--system",
     "systems",
     multiple=True,
-    required=True,
     metavar="[NAME=]SPEC",
-    help="System to evaluate; repeatable. `echat-eval list systems` lists them.",
-)
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of every system; repeatable."
+    help="System to evaluate; repeatable. `echat-eval show systems` lists them.",
 )
 @task_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("runs/latest"),
-    show_default=True,
-    help="Run folder to write or to continue.",
+    help="Run folder to write or to continue.  [default: runs/latest]",
 )
 @click.option(
     "--overlap/--no-overlap",
-    default=True,
-    show_default=True,
+    default=None,
     help="Annotate and score while the system replies; use --no-overlap to measure its speed.",
 )
 @click.option(
@@ -62,23 +65,27 @@ Run the same command again to do only what is missing."""
 @executor_options
 @run_options
 def run(
+    source: Path | None,
     systems: tuple[str, ...],
-    settings: tuple[str, ...],
-    out: Path,
-    overlap: bool,
+    out: Path | None,
+    overlap: bool | None,
     retry_failed: bool,
     tasks: TaskOptions,
     options: RunOptions,
     executor: ExecutorOptions,
 ) -> int:
-    """Evaluate systems on tasks and print the leaderboard."""
+    """Evaluate systems on tasks and print the leaderboard.
+
+    FILE is an experiment file; options replace its values. FOLDER is a run folder: it is finished if a
+    reply is missing, else its replies are scored again, also by judges that the options add.
+    """
     from echat_eval.api import estimate, evaluate
     from echat_eval.cli.progress import Bar
 
     arguments: dict[str, Any] = {
-        "systems": system_parts(systems, settings),
+        "systems": _systems(source, systems, options),
         "out": out,
-        "retry_failed": retry_failed,
+        "retry_failed": retry_failed or None,
         **tasks.arguments(),
         **options.arguments(),
     }
@@ -96,6 +103,22 @@ def run(
     return print_estimate(expected) if options.estimate else present_run(done)
 
 
+def _systems(source: Path | None, systems: tuple[str, ...], options: RunOptions) -> Path | list[str]:
+    """Return the experiment file or the systems of a command, which has one of them."""
+    if source is not None:
+        if systems:
+            raise UsageError(f"{source} names the systems, and so does --system; add the system to the file")
+        if source.suffix not in {".yaml", ".yml"} and not (source / "manifest.json").is_file():
+            raise UsageError(
+                f"{source}: expected an experiment file (.yaml) or a run folder; name a system with --system"
+            )
+        return source
+    if not systems:
+        raise UsageError("nothing to run; give an experiment file, or a system with --system NAME")
+    options.require_judge()
+    return list(systems)
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -111,6 +134,7 @@ def score(folder: Path, options: RunOptions, executor: ExecutorOptions) -> int:
     from echat_eval.api import score as score_run
     from echat_eval.cli.progress import Bar
 
+    options.require_judge()
     with Bar() as bar:
         if options.estimate:
             expected = estimate(out=folder, **options.arguments(), progress=bar)
@@ -123,6 +147,12 @@ def score(folder: Path, options: RunOptions, executor: ExecutorOptions) -> int:
                 progress=bar,
             )
     return print_estimate(expected) if options.estimate else present_run(done)
+
+
+for _command in (run, score):
+    for _parameter in _command.params:
+        if isinstance(_parameter, click.Option):
+            _parameter.hidden = _parameter.name not in _SHOWN
 
 
 def present_run(run: Run) -> int:

@@ -13,6 +13,8 @@ __all__ = [
     "KEY_VARIABLES",
     "api_key",
     "checked_key",
+    "is_secret_name",
+    "looks_like_secret",
     "remember_known_secrets",
     "remember_secrets_of",
     "secret_from",
@@ -27,6 +29,46 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"key|token|secret|passw|pwd|credential|signature|^sig$|^auth|^code$|jwt|^sas$", re.IGNORECASE
 )
+
+
+#: Names of settings that hold a secret. `max_tokens` and `token_parameter` hold none.
+_SECRET_NAME = re.compile(
+    r"(.*[_-])?(api[_-]?key|key|token|secret|passw(or)?d|pwd|credentials?|authorization|bearer|jwt)",
+    re.IGNORECASE,
+)
+#: The beginnings of keys of known services, and of the value of a header.
+_KEY_FORM = re.compile(r"(sk-|hf_|ghp_|AKIA|xox[abp]-|Bearer\s+)\S{8,}")
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a setting or an environment variable of this name holds a secret.
+
+    >>> [is_secret_name(name) for name in ("api_key", "HF_TOKEN", "password", "max_tokens", "model")]
+    [True, True, True, False, False]
+    """
+    return _SECRET_NAME.fullmatch(name) is not None
+
+
+def looks_like_secret(text: str) -> bool:
+    """Return whether a text has the form of a key, or is a URL with a password or a secret parameter.
+
+    >>> [looks_like_secret(text) for text in ("sk-proj-123456789", "http://a:pw@h/", "http://h/?sig=abc")]
+    [True, True, True]
+    >>> looks_like_secret("sk-learn")
+    False
+    """
+    if _KEY_FORM.match(text.strip()):
+        return True
+    for url in _URL.findall(text):
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        if parts.netloc.rpartition("@")[0].partition(":")[2]:
+            return True
+        if any(value and _SECRET_PARAMETER.search(name) for name, value in parse_qsl(parts.query)):
+            return True
+    return False
 
 
 def api_key() -> str | None:

@@ -100,7 +100,7 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         samples |= {(s.task, s.id): s for s in run.samples()}
         scores += run.scores().values()
     if not scores:
-        raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval score {runs[0].path}`")
+        raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval run {runs[0].path}`")
     metrics = tuple({m.name: m for manifest in manifests for m in manifest.metrics}.values())
     if unknown := {score.metric for score in scores} - {metric.name for metric in metrics}:
         raise BadData(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.io.display import number_text
 from echat_eval.labels import UNKNOWN
+from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
                 f'({folder.path}; "-": a reply without a score): {", ".join(names)}'
             )
     lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_attribution(runs)]
-    lines += [line for folder in folders for line in control_notes(folder)]
+    lines += [line for folder in folders for line in (*repeat_lines(folder), *control_notes(folder))]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
 
 

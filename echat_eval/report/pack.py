@@ -100,7 +100,7 @@ def _notes(merged: MergedRuns) -> list[str]:
         notes.append("the runs hold no samples")
     if merged.board is None:
         notes.append(
-            "no scores yet, so there are no tables and no figures; make them with `echat-eval score`"
+            "no scores yet, so there are no tables and no figures; make them with `echat-eval run FOLDER`"
         )
     expected = len(merged.samples) * len(merged.roles)
     pending = expected - len(merged.responses)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.executors.place import place
 from echat_eval.ports import RepliesByFile, ShowsCost
-from echat_eval.runner.evaluate import evaluate, rescore
+from echat_eval.runner.evaluate import evaluate, require_fit, rescore
 from echat_eval.runner.spending import metered
 from echat_eval.scorers.judge_settings import identify
 from echat_eval.scorers.run_controls import run_and_store_controls
 from echat_eval.store.keys import request_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from echat_eval.ports import Progress
     from echat_eval.runner.plan import Plan
@@ -22,10 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["carry_out"]
 
 
-def carry_out(plan: Plan, progress: Progress) -> str:
+def carry_out(
+    plan: Plan, progress: Progress, *, recording: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> str:
     """Make the missing rows of a plan; return what that cost, "" if nothing was billed.
 
     The expected cost is noted before anything is sent.
+
+    Args:
+        recording: returns the context in which rows are made; it may write to the folder.
 
     Raises:
         UsageError: the folder's replies do not fit the tasks, or the judge's server refuses the key.
@@ -37,11 +44,13 @@ def carry_out(plan: Plan, progress: Progress) -> str:
             folder.mend_samples(plan.samples)
         for line in plan.expected_cost().lines(whole=False):
             progress.note(f"estimate: {line}")
-        if plan.judge is not None:
-            identify(plan.judge, lambda text: progress.note(f"note: {text}"))
+        for judge in plan.judges:
+            identify(judge, lambda text: progress.note(f"note: {text}"))
         if isinstance(progress, ShowsCost):
             progress.show_cost(meter.line)
-        with place(plan.executor, plan.systems, plan.annotators) as placement:
+        if plan.systems:
+            require_fit(folder, {system.name for system in plan.systems}, plan.tasks)
+        with recording(), place(plan.executor, plan.systems, plan.annotators) as placement:
             settings = replace(plan.settings, executor=placement.facts)
             if plan.systems:
                 evaluate(
@@ -53,6 +62,7 @@ def carry_out(plan: Plan, progress: Progress) -> str:
                     settings=settings,
                     progress=progress,
                     cache=plan.cache,
+                    repeats=plan.repeats,
                 )
             else:
                 rescore(

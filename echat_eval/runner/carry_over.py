@@ -16,6 +16,7 @@ from echat_eval.runner.score import scope_of
 from echat_eval.store import serialize
 from echat_eval.store.cases import cases_of, visible_to
 from echat_eval.store.keys import annotation_key, case_digest, score_keys
+from echat_eval.store.repeats import split_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,15 +42,18 @@ def drop_stale_annotations(run: RunFolder, annotators: Sequence[Annotator]) -> N
     Call it before scoring: a judge must not see the emotion of a voice that was replaced.
     """
     configured = {annotator.name for annotator in annotators}
-    facts, responses = run.manifest().annotators, run.responses()
+    facts, responses = run.manifest().annotators, run.every_response()
     language = {(s.task, s.id): s.language for s in run.samples()}
-    annotations = list(run.annotations().values())
+    annotations = list(run.every_annotation().values())
     kept = [
         a
         for a in annotations
         if a.annotator in configured
         or _is_current(
-            a, facts.get(a.annotator), responses[a.system, a.task, a.sample_id], language[a.task, a.sample_id]
+            a,
+            facts.get(a.annotator),
+            responses[a.system, a.task, a.sample_id],
+            language[a.task, split_repeat(a.sample_id)[0]],
         )
     ]
     if len(kept) < len(annotations):
@@ -85,17 +89,17 @@ def invalidate_stale_scores(run: RunFolder, scorers: Sequence[Scorer]) -> None:
         metrics = tuple(metric for metric in metrics if metric.name in owned)
     run.write_manifest(replace(manifest, scorers=known, metrics=metrics))
     shown = {metric.name: metric for metric in metrics}
-    before = run.scores()
+    before = run.every_score()
     after = {ident: score for ident, score in before.items() if ident[3] in shown}
     earlier = {name: facts for name, facts in known.items() if facts.earlier}
-    slices = _slices_of(cases_of(run)) if earlier else []
+    slices = _slices_of(cases_of(run, every_repeat=True)) if earlier else []
     for name, facts in earlier.items():
         for cases in slices:
             if not _are_current(name, facts, cases, before):
                 own = [shown[metric] for metric in facts.metrics or () if metric in shown]
                 after |= _not_scored(name, own, cases)
     if after != before:
-        order = {ident: n for n, ident in enumerate(run.responses())}
+        order = {ident: n for n, ident in enumerate(run.every_response())}
         ordered = sorted(after.values(), key=lambda s: (order[s.system, s.task, s.sample_id], s.metric))
         jsonl.write_rows(run.path / "scores.jsonl", map(serialize.row_of_score, ordered))
 

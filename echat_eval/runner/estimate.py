@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import RetryPolicy
@@ -19,8 +20,10 @@ from echat_eval.runner.respond import PendingRequest, ResponseStage
 from echat_eval.runner.score import scope_of
 from echat_eval.store.cases import cases_of
 from echat_eval.store.manifest import ScorerFacts
+from echat_eval.store.repeats import repeated
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from echat_eval.cost.prices import PriceTable
@@ -70,6 +73,7 @@ def estimate(
     table: PriceTable,
     tries: int = 1,
     failed_again: bool = False,
+    repeats: Mapping[str, int] = MappingProxyType({}),
 ) -> list[CostEstimate]:
     """Return an estimate for every judge and system whose calls may cost money.
 
@@ -79,11 +83,19 @@ def estimate(
     Args:
         tries: maximum number of tries of each call.
         failed_again: call again for rows that failed.
+        repeats: name of a system -> number of its replies to each sample; 1 by default.
     """
+    most = max([1, *repeats.values()])
+    passes = [[repeated(sample, number) for sample in samples] for number in range(1, most + 1)]
     requests = {
-        system.name: _pending_requests(system, samples, run, reuse, failed_again) for system in systems
+        system.name: [
+            request
+            for own in passes[: repeats.get(system.name, 1)]
+            for request in _pending_requests(system, own, run, reuse, failed_again)
+        ]
+        for system in systems
     }
-    responses = run.responses()
+    responses = run.every_response()
     estimates = []
     for system in systems:
         if not isinstance(system, MeteredSystem) or (billed_client := system.billed_client) is None:
@@ -108,7 +120,7 @@ def estimate(
         for name, items in requests.items()
         for item in items
     }
-    cases = list(_cases(run, pending, samples))
+    cases = list(_cases(run, pending, [sample for own in passes for sample in own]))
     for judge_client in judge_clients_of(scorers):
         calls = _JudgeCalls(judge_client)
         for scorer in scorers:
@@ -134,7 +146,7 @@ def _pending_requests(
     stage = ResponseStage(system, run=run, retry_policy=policy, on_result=lambda response: None)
     requests = [
         item
-        for item in stage.responses_and_requests(samples, run.responses())
+        for item in stage.responses_and_requests(samples, run.every_response())
         if isinstance(item, PendingRequest)
     ]
     return [item for item in requests if not (item.cacheable and reuse.contains(item.pending))]
@@ -224,7 +236,7 @@ class _JudgeCalls:
 def _cases(run: RunFolder, pending: Set[ResponseId], samples: Sequence[Sample]) -> Iterator[Case]:
     """Yield every case of the finished run, with placeholders for replies that do not exist yet."""
     by_ident = {(sample.task, sample.id): sample for sample in samples}
-    existing = [] if not run.path.exists() else cases_of(run)
+    existing = [] if not run.path.exists() else cases_of(run, every_repeat=True)
     lengths = [len(c.response.reply.text) for c in existing if c.response.reply and c.response.reply.text]
     length = _mean(lengths, TYPICAL_REPLY)
     for case in existing:
@@ -255,7 +267,7 @@ def _unscored(
         facts.settings,
         facts.fingerprint,
     )
-    scores = run.scores() if same else {}
+    scores = run.every_score() if same else {}
     scopes: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         ident = (case.response.system, case.sample.task, case.sample.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency import event_loop
@@ -16,10 +17,11 @@ from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
 from echat_eval.store.ledger import check_ledger, require_finished
 from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts, SystemFacts, TaskFacts
+from echat_eval.store.repeats import split_repeat
 from echat_eval.store.reuse import ReuseIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from echat_eval.ports import Progress
     from echat_eval.records import Sample
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
-__all__ = ["evaluate", "rescore"]
+__all__ = ["evaluate", "require_fit", "rescore"]
 
 
 def evaluate(
@@ -41,6 +43,7 @@ def evaluate(
     settings: RunSettings,
     progress: Progress,
     cache: Cache | None = None,
+    repeats: Mapping[str, int] = MappingProxyType({}),
 ) -> Counter[str]:
     """Request replies, annotate and score them; return the number of scores in each state.
 
@@ -49,6 +52,7 @@ def evaluate(
     Args:
         settings: kept in the manifest.
         cache: rows of other runs; None to neither read nor write any.
+        repeats: name of a system -> number of its replies to each sample; 1 by default.
 
     Raises:
         UsageError: an object that is no system, annotator or scorer, two systems with the same name, or
@@ -58,9 +62,9 @@ def evaluate(
         require_members("system", system, System, Oracle)
     require_different_names("system", systems, option=" with --system NAME=SPEC")
     _check_instruments(annotators, scorers)
-    _check_fit(run, {system.name for system in systems}, tasks)
+    require_fit(run, {system.name for system in systems}, tasks)
     _record_command(run, systems, tasks, settings)
-    _record_instruments(run, annotators, scorers)
+    _record_instruments(run, annotators, scorers, settings)
     samples = run.store_samples(sample for task in tasks for sample in task.samples)
     return _respond_annotate_score(
         run,
@@ -71,6 +75,7 @@ def evaluate(
         settings=settings,
         progress=progress,
         cache=cache,
+        repeats=repeats,
     )
 
 
@@ -91,7 +96,7 @@ def rescore(
     """
     _check_instruments(annotators, scorers)
     require_finished(run)
-    _record_instruments(run, annotators, scorers)
+    _record_instruments(run, annotators, scorers, settings)
     return _respond_annotate_score(
         run,
         systems=(),
@@ -114,6 +119,7 @@ def _respond_annotate_score(
     settings: RunSettings,
     progress: Progress,
     cache: Cache | None,
+    repeats: Mapping[str, int] = MappingProxyType({}),
 ) -> Counter[str]:
     """Make all missing rows, remove stale ones, and check that none is lost."""
     try:
@@ -127,6 +133,7 @@ def _respond_annotate_score(
             settings=settings,
             progress=progress,
             reuse=ReuseIndex(cache=cache, run=run),
+            repeats=repeats,
         )
         _wait_for(pipeline, progress)
         if systems:
@@ -149,15 +156,15 @@ def _check_instruments(annotators: Sequence[Annotator], scorers: Sequence[Scorer
         require_members("scorer", scorer, Scorer)
 
 
-def _check_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
+def require_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> None:
     """Refuse a command that would delete replies of this run, or leave a system with part of a task.
 
     Raises:
         UsageError: the run holds replies to samples of a task that the command does not include.
     """
     answered: dict[tuple[str, str], set[str]] = {}
-    for system, task, sample_id in run.responses():
-        answered.setdefault((system, task), set()).add(sample_id)
+    for system, task, ident in run.every_response():
+        answered.setdefault((system, task), set()).add(split_repeat(ident)[0])
     for (system, name), answers in answered.items():
         requested = {sample.id for task in tasks if task.name == name for sample in task.samples}
         if not requested:
@@ -194,7 +201,9 @@ def _record_command(
     )
 
 
-def _record_instruments(run: RunFolder, annotators: Sequence[Annotator], scorers: Sequence[Scorer]) -> None:
+def _record_instruments(
+    run: RunFolder, annotators: Sequence[Annotator], scorers: Sequence[Scorer], settings: RunSettings
+) -> None:
     """Record the annotators, scorers and metrics of the command."""
     manifest = run.manifest()
     merged = replace(
@@ -202,7 +211,8 @@ def _record_instruments(run: RunFolder, annotators: Sequence[Annotator], scorers
         annotators={**manifest.annotators, **{a.name: AnnotatorFacts.of(a) for a in annotators}},
         scorers={**manifest.scorers, **{scorer.name: ScorerFacts.of(scorer) for scorer in scorers}},
     )
-    run.write_manifest(merged.with_metrics([metric for scorer in scorers for metric in scorer.metrics]))
+    merged = merged.with_metrics([metric for scorer in scorers for metric in scorer.metrics])
+    run.write_manifest(merged.with_headline(settings.headline) if settings.headline else merged)
 
 
 def _record_cache(run: RunFolder, cache: Cache) -> None:

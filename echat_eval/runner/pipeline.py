@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.work_queue import Workflow
@@ -14,10 +15,11 @@ from echat_eval.runner.annotate import AnnotationStage
 from echat_eval.runner.respond import PendingRequest, ResponseStage
 from echat_eval.runner.score import ScoringStage
 from echat_eval.store.keys import case_digest
+from echat_eval.store.repeats import repeated, repeats_in
 from echat_eval.store.serialize import row_of_annotation, row_of_response, row_of_score
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from echat_eval.ports import Annotator, Oracle, Progress, Scorer, System
     from echat_eval.records import Sample, Score
@@ -45,6 +47,7 @@ class Pipeline:
     Args:
         systems: empty to annotate and score the existing responses only.
         samples: sent to every system.
+        repeats: name of a system -> number of its replies to each sample; 1 by default.
         reuse: rows of other runs.
         settings: without `overlap`, annotators and scorers start once all systems have answered, so that
             nothing else runs while latency is measured.
@@ -61,29 +64,43 @@ class Pipeline:
         settings: RunSettings,
         progress: Progress,
         reuse: ReuseIndex,
+        repeats: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         retry_policy, held = settings.retry_policy, not settings.overlap
         self.workflow = Workflow()
         self._run, self._progress, self._reuse = run, progress, reuse
-        self._samples = {(sample.task, sample.id): sample for sample in run.samples()}
-        self._responses = {
-            ident: response for ident, response in run.responses().items() if ident[1:] in self._samples
+        responses = run.every_response()
+        most = max([1, *repeats.values(), *repeats_in(responses).values()])
+        self._samples = {
+            (sample.task, sample.id): sample
+            for number in range(1, most + 1)
+            for sample in (repeated(sample, number) for sample in run.samples())
         }
-        self._annotations, self._scores = run.annotations(), run.scores()
+        self._responses = {ident: row for ident, row in responses.items() if ident[1:] in self._samples}
+        self._annotations, self._scores = run.every_annotation(), run.every_score()
         self._open: dict[ResponseId, _Known] = {}
         self._done: Counter[str] = Counter()
         self._stages_shown = False
         configured = {annotator.name for annotator in annotators}
         self._earlier_annotators = {ident[3] for ident in self._annotations} - configured
         self._stage_of = {m.name: f"score: {scorer.name}" for scorer in scorers for m in scorer.metrics}
-        self._expected = self._expected_of([system.name for system in systems], samples)
+        requested = {
+            system.name: [
+                repeated(sample, number)
+                for number in range(1, repeats.get(system.name, 1) + 1)
+                for sample in samples
+            ]
+            for system in systems
+        }
+        self._expected = self._expected_of(requested)
         self._response_stages = [
             ResponseStage(system, run=run, retry_policy=retry_policy, on_result=self._on_response)
             for system in systems
         ]
         #: For each system, the known response or the pending request of each sample.
         self._work = [
-            list(stage.responses_and_requests(samples, self._responses)) for stage in self._response_stages
+            list(stage.responses_and_requests(requested[stage.system.name], self._responses))
+            for stage in self._response_stages
         ]
         requests = (item for items in self._work for item in items if isinstance(item, PendingRequest))
         self._cacheable = {request.pending.key for request in requests if request.cacheable}
@@ -178,15 +195,15 @@ class Pipeline:
             return None
         return await asyncio.to_thread(self._reuse.response, request.pending)
 
-    def _expected_of(self, systems: Sequence[str], samples: Sequence[Sample]) -> dict[ResponseId, Sample]:
+    def _expected_of(self, requested: Mapping[str, Sequence[Sample]]) -> dict[ResponseId, Sample]:
         """Return every response of the finished run, system by system, in the order of the samples."""
-        requested = {(sample.task, sample.id) for sample in samples}
-        names = sorted({ident[0] for ident in self._responses} | set(systems))
+        idents = {(name, sample.task, sample.id) for name, samples in requested.items() for sample in samples}
+        names = sorted({ident[0] for ident in self._responses} | set(requested))
         return {
             (name, *ident): sample
             for name in names
             for ident, sample in self._samples.items()
-            if (name in systems and ident in requested) or (name, *ident) in self._responses
+            if (name, *ident) in idents or (name, *ident) in self._responses
         }
 
     def _show_stages(self) -> None:

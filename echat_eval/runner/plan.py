@@ -12,20 +12,20 @@ from echat_eval.annotators.select import select_annotators
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.cost.budget import read_budget
 from echat_eval.cost.meter import billed_client_of
-from echat_eval.errors import UsageError
+from echat_eval.errors import UnknownName, UsageError
 from echat_eval.executors.place import parse_executor
 from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
-from echat_eval.scorers.judge_settings import parse_judge, scorers_of_judge
+from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge
 from echat_eval.scorers.select import select_scorers
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
 from echat_eval.store.shared_cache import shared_cache
-from echat_eval.systems.select import select_systems
+from echat_eval.systems.select import select_repeats, select_systems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from echat_eval.cost.budget import Budget
     from echat_eval.cost.meter import BilledClient, BilledRole
@@ -50,9 +50,10 @@ class Plan:
     Attributes:
         folder: where it writes.
         systems: empty: annotate and score the existing replies.
+        repeats: name of a system -> number of its replies to each sample.
         tasks: with the samples to send to each system.
-        scorers: including those of the judge.
-        judge: the judge's client; None without a judge.
+        scorers: including those of the judges.
+        judges: clients of the judges.
         controls: number of replies that are judged again with wrong labels; 0: none.
         budget: prices, and limit of the cost.
         settings: of the run; `executor` completes them once the workers are known.
@@ -62,10 +63,11 @@ class Plan:
 
     folder: RunFolder
     systems: Sequence[System | Oracle]
+    repeats: Mapping[str, int]
     tasks: Sequence[Task]
     annotators: Sequence[Annotator]
     scorers: Sequence[Scorer]
-    judge: JudgeClient | None
+    judges: Sequence[JudgeClient]
     controls: int
     budget: Budget
     settings: RunSettings
@@ -96,6 +98,7 @@ class Plan:
             table=self.budget.table,
             tries=self.settings.retry_policy.tries,
             failed_again=self.settings.retry_policy.failed_again,
+            repeats=self.repeats,
         )
         return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced)
 
@@ -107,6 +110,7 @@ class PlanArguments:
     annotators: object
     scorers: object
     judges: object
+    headline: str | None = None
     controls: int
     tries: int
     retry_failed: bool = False
@@ -145,39 +149,51 @@ def planned(
         note(f"note: {text}")
 
     loaded = [] if systems is None else select_systems(systems)
+    repeats = {} if systems is None else select_repeats(systems, loaded)
     samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
     prices = None if arguments.prices is None else Path(arguments.prices)
     budget = read_budget(prices, arguments.max_cost)
     tries = whole_number("tries", arguments.tries, low=1, high=MAX_TRIES)
     placement = parse_executor(arguments.executor)
-    judge = parse_judge(arguments.judges)
-    if whole_number("controls", arguments.controls, low=0) and judge is None:
+    judges = parse_judges(arguments.judges)
+    if whole_number("controls", arguments.controls, low=0) and not judges:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
     with shared_cache(os.environ, enabled=arguments.cache) as opened:
         annotators = select_annotators(arguments.annotators, remark)
         scorers = select_scorers(arguments.scorers, samples, remark)
-        judge_client = None
-        if judge is not None:
-            store = folder.path / "verdicts.jsonl"
-            judged = scorers_of_judge(judge, note=remark, store=store, tries=tries, cache=opened)
-            judge_client = judged[0].judge_client
-            scorers = [*scorers, *judged]
+        store = folder.path / "verdicts.jsonl"
+        judged = [
+            scorers_of_judge(judge, note=remark, store=store, tries=tries, cache=opened) for judge in judges
+        ]
+        scorers += [scorer for pair in judged for scorer in pair]
+        if arguments.headline is not None:
+            _check_headline(arguments.headline, scorers, folder)
         yield Plan(
             folder=folder,
             systems=loaded,
+            repeats=repeats,
             tasks=tasks,
             annotators=annotators,
             scorers=scorers,
-            judge=judge_client,
+            judges=[pair[0].judge_client for pair in judged],
             controls=arguments.controls,
             budget=budget,
             settings=RunSettings(
                 retry_policy=RetryPolicy(tries=tries, failed_again=arguments.retry_failed),
                 overlap=arguments.overlap,
+                headline=arguments.headline,
             ),
             executor=placement,
             cache=opened,
         )
+
+
+def _check_headline(name: str, scorers: Sequence[Scorer], folder: RunFolder) -> None:
+    """Raise UnknownName unless a scorer of the command, or the run already, has the metric."""
+    known = {metric.name for scorer in scorers for metric in scorer.metrics}
+    known |= {metric.name for metric in folder.manifest().metrics}
+    if name not in known:
+        raise UnknownName("metric", name, known)
 
 
 def whole_number(argument: str, given: int, *, low: int, high: int | None = None) -> int:

@@ -12,6 +12,7 @@ from echat_eval.records import Reply, Request, Response
 from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import request_for, response_key
+from echat_eval.store.repeats import split_repeat
 from echat_eval.store.reuse import is_reusable
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class ResponseStage:
         call_for = _oracle_call(system) if isinstance(system, Oracle) else _system_call(system)
         for sample in samples:
             request, send = call_for(sample)
-            key = response_key(system.name, settings, fingerprint, request)
+            repeat = split_repeat(sample.id)[1]
+            key = response_key(system.name, settings, fingerprint, request, repeat)
             response = known.get((system.name, sample.task, sample.id))
             if response is not None and response.key == key and self._is_final(response):
                 yield response

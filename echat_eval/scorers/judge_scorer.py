@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, Unavailable, UsageError, scrub
@@ -29,11 +29,23 @@ __all__ = [
 class JudgeScorer:
     """Base of the judge's scorers: the judge client, the number of repeats, and the judge's identity."""
 
+    #: Name of the scorer of an unnamed judge.
+    kind: ClassVar[str]
     needs: tuple[str, ...] = ASR_ANNOTATORS
 
-    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
+    def __init__(
+        self,
+        judge_client: JudgeClient,
+        *,
+        repeats: int = 1,
+        calls_at_once: int = 4,
+        judge_name: str | None = None,
+    ) -> None:
         if repeats < 1:
             raise UsageError(f"repeats is {repeats}; expected at least 1")
+        self.name = self.kind if judge_name is None else f"{self.kind}:{judge_name}"
+        self.stem = f"judge_{judge_name or judge_client.judge.name}".replace("-", "_")
+        self.judge_name = judge_name
         self.judge_client = judge_client
         self.judge: Judge = judge_client.judge
         self.repeats = repeats

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import is_dated
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from echat_eval.scorers.judged import Judged, JudgedContrast
     from echat_eval.store.cache import Cache
 
-__all__ = ["DATED", "JudgeSettings", "identify", "parse_judge", "scorers_of_judge"]
+__all__ = ["DATED", "JudgeSettings", "identify", "parse_judges", "scorers_of_judge"]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 #: As a model: the dated model that the rubric names.
 DATED = "dated"
 
@@ -31,6 +33,7 @@ class JudgeSettings:
     """Settings of a judge.
 
     Attributes:
+        name: of the judge, which also names its columns; None: they have the name of the rubric.
         model: name of the model; "dated": the dated model that the rubric names.
         url: base URL of an OpenAI-compatible server, ending in /v1; None: OpenAI.
         rubric: name of a folder in judges/.
@@ -41,6 +44,7 @@ class JudgeSettings:
         settings: parameters of the requests, as `judge.JudgeParameters`; None leaves one out.
     """
 
+    name: str | None = None
     model: str = DATED
     url: str | None = None
     rubric: str = "echat-r1"
@@ -51,12 +55,30 @@ class JudgeSettings:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise UsageError(f"judge {self.name!r}: expected a name of 1 to 40 letters, digits, '-' and '_'")
         for name, value, limit in (("repeats", self.repeats, 20), ("calls", self.calls, 256)):
             if not 1 <= value <= limit:
                 raise UsageError(f"judge '{self.model}': {name}={value}: expected 1 to {limit}")
         if not self.timeout >= 1:
             raise UsageError(f"judge '{self.model}': timeout={self.timeout}: expected 1 second or more")
         self.parameters()
+
+    @property
+    def stem(self) -> str:
+        """Return the beginning of the names of its metrics."""
+        return f"judge_{self.name or self.rubric}".replace("-", "_")
+
+    def with_setting(self, key: str, value: object) -> JudgeSettings:
+        """Return the settings with one changed: one of these, or a parameter of the requests.
+
+        Raises:
+            UnknownName, UsageError: as for a judge with this setting.
+        """
+        own = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        name, new = (key, value) if key in own else ("settings", {**self.settings, key: value})
+        judge: JudgeSettings = construct("judge", self.name or self.model, JudgeSettings, {**own, name: new})
+        return judge
 
     def parameters(self) -> JudgeParameters:
         """Return the parameters of the requests.
@@ -67,47 +89,63 @@ class JudgeSettings:
         """
         if not isinstance(self.settings, Mapping):
             raise UsageError(f"judge '{self.model}': settings={self.settings!r}: expected a mapping")
-        made: JudgeParameters = construct("judge", self.model, JudgeParameters, self.settings)
+        made: JudgeParameters = construct("judge", self.name or self.model, JudgeParameters, self.settings)
         return made
 
 
-def parse_judge(given: Any) -> JudgeSettings | None:
-    """Return the settings of the judge that a caller describes; None for None.
+def parse_judges(given: Any) -> list[JudgeSettings]:
+    """Return the settings of the judges that a caller describes; an empty list for None.
 
     Args:
-        given: name of a model; a mapping of settings; or `{name: either}`.
+        given: `MODEL` or `NAME=MODEL`; a mapping of settings, and of parameters of the requests; a list of
+            these; or a mapping of names to these.
 
     Raises:
         UnknownName: no setting has this name.
-        UsageError: a value of the wrong type, or several judges.
+        UsageError: a value of the wrong type, or two judges with the same column.
 
-    >>> parse_judge({"text": {"model": "m-2026-01-01", "repeats": 3}}).repeats
-    3
+    >>> judges = parse_judges({"text": "m-1", "strict": {"model": "m-2"}})
+    >>> [(judge.name, judge.model, judge.stem) for judge in judges]
+    [('text', 'm-1', 'judge_text'), ('strict', 'm-2', 'judge_strict')]
+    >>> parse_judges("m-1")[0].stem
+    'judge_echat_r1'
     """
-    if given is None or isinstance(given, JudgeSettings):
-        return given
-    if isinstance(given, str):
-        return JudgeSettings(model=given)
     known = {setting.name for setting in fields(JudgeSettings)}
-    if isinstance(given, Mapping) and known & set(given):
-        settings: JudgeSettings = construct("judge", str(given.get("model", DATED)), JudgeSettings, given)
-        return settings
-    judges = list(given.values()) if isinstance(given, Mapping) else given
-    if not isinstance(judges, list | tuple) or not all(_is_judge(judge) for judge in judges):
-        raise UsageError(
-            f"judge {given!r}: expected the name of a model, or a mapping of {', '.join(sorted(known))}"
-        )
-    if len(judges) > 1:
-        names = list(given) if isinstance(given, Mapping) else [repr(judge) for judge in judges]
-        raise UsageError(
-            f"got {len(judges)} judges ({', '.join(map(str, names))}); a run has one: name one of them, and "
-            "give the other a run folder of its own"
-        )
-    return parse_judge(judges[0]) if judges else None
+    if given is None:
+        return []
+    if isinstance(given, Mapping) and not known & set(given):
+        judges = [_judge(judge, str(name)) for name, judge in given.items()]
+    else:
+        judges = [_judge(judge) for judge in (given if isinstance(given, list | tuple) else [given])]
+    owners: dict[str, JudgeSettings] = {}
+    for judge in judges:
+        if judge.stem in owners:
+            models = f"'{owners[judge.stem].model}' and '{judge.model}'"
+            raise UsageError(
+                f"two judges, {models}, would fill the column {judge.stem}; give them different names "
+                "(--judge NAME=MODEL)"
+            )
+        owners[judge.stem] = judge
+    return judges
 
 
-def _is_judge(given: Any) -> bool:
-    return isinstance(given, str | Mapping | JudgeSettings)
+def _judge(given: Any, name: str | None = None) -> JudgeSettings:
+    """Return the settings of one judge, under a name if it has one."""
+    if isinstance(given, str):
+        named, equals, model = given.partition("=")
+        given = {"name": named, "model": model} if equals else {"model": given}
+    if isinstance(given, JudgeSettings):
+        return given if name is None else replace(given, name=name)
+    if not isinstance(given, Mapping) or (not given and name is None):
+        known = ", ".join(setting.name for setting in fields(JudgeSettings))
+        raise UsageError(f"judge {given!r}: expected the name of a model, or a mapping of {known}")
+    settings = dict(given) if name is None else {**given, "name": name}
+    parameters = {parameter.name for parameter in fields(JudgeParameters)} & settings.keys()
+    if parameters and isinstance(own := settings.get("settings") or {}, Mapping):
+        settings["settings"] = {**own, **{key: settings.pop(key) for key in parameters}}
+    label = str(settings.get("name") or settings.get("model", DATED))
+    judge: JudgeSettings = construct("judge", label, JudgeSettings, settings)
+    return judge
 
 
 def scorers_of_judge(
@@ -143,6 +181,7 @@ def scorers_of_judge(
         parameters=settings.parameters(),
         calls_at_once=settings.calls,
         timeout=settings.timeout,
+        name=settings.name,
         store=store,
         tries=tries,
         cache=cache,

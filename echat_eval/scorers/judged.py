@@ -49,18 +49,25 @@ class Judged(JudgeScorer):
     The voice does not count in the first.
     """
 
-    name = "judged"
+    kind = "judged"
     version = "2"
     scope: Literal["sample", "contrast group"] = "sample"
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
 
-    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once)
-        stem = _stem(self.judge)
+    def __init__(
+        self,
+        judge_client: JudgeClient,
+        *,
+        repeats: int = 1,
+        calls_at_once: int = 4,
+        judge_name: str | None = None,
+    ) -> None:
+        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
+        stem, title = self.stem, judge_name or self.judge.name
         self.metrics: tuple[Metric, ...] = (
             Metric(
                 name=stem,
-                title=f"Judge {self.judge.name}",
+                title=f"Judge {title}",
                 unit="points",
                 low=0,
                 high=100,
@@ -69,7 +76,7 @@ class Judged(JudgeScorer):
             ),
             Metric(
                 name=f"{stem}_voice",
-                title=f"Judge {self.judge.name}, voice",
+                title=f"Judge {title}, voice",
                 unit="points",
                 low=0,
                 high=100,
@@ -138,17 +145,24 @@ class JudgedContrast(JudgeScorer):
     withheld, so that only words count. `echat_eval.scorers.contrast` has the rule for failed replies.
     """
 
-    name = "judged-contrast"
+    kind = "judged-contrast"
     #: 2: the failure rule of `echat_eval.scorers.contrast`.
     version = "2"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
-    def __init__(self, judge_client: JudgeClient, *, repeats: int = 1, calls_at_once: int = 4) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once)
+    def __init__(
+        self,
+        judge_client: JudgeClient,
+        *,
+        repeats: int = 1,
+        calls_at_once: int = 4,
+        judge_name: str | None = None,
+    ) -> None:
+        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
         self.metrics: tuple[Metric, ...] = (
             Metric(
-                name=f"{_stem(self.judge)}_cue_contrast",
-                title="Judge's cue contrast",
+                name=f"{self.stem}_cue_contrast",
+                title="Judge's cue contrast" if judge_name is None else f"Judge {judge_name}, cue contrast",
                 unit="points",
                 low=-100,
                 high=100,
@@ -219,6 +233,7 @@ def judged_scorers(
     calls_at_once: int = 4,
     store: Path | None = None,
     timeout: float = 60.0,
+    name: str | None = None,
     tries: int | None = None,
     cache: Cache | None = None,
 ) -> tuple[Judged, JudgedContrast]:
@@ -235,6 +250,7 @@ def judged_scorers(
         calls_at_once: maximum concurrent calls, over both scorers.
         store: file of verdicts; they outlive the process.
         timeout: seconds per call.
+        name: of the judge, which also names its scorers and metrics; None: the rubric names the metrics.
         tries: maximum calls per question, over both scorers; None: no limit.
         cache: verdicts shared between runs; None: no cache.
     """
@@ -261,13 +277,9 @@ def judged_scorers(
         cache=cache,
     )
     return (
-        Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once),
-        JudgedContrast(judge_client, repeats=repeats, calls_at_once=calls_at_once),
+        Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
+        JudgedContrast(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
     )
-
-
-def _stem(judge: Judge) -> str:
-    return f"judge_{judge.name}".replace("-", "_")
 
 
 def _others(reply: _Member, replies: Sequence[_Member]) -> list[_Member]:

@@ -27,40 +27,49 @@ __all__ = ["control_notes", "questions_of", "run_and_store_controls"]
 
 
 def run_and_store_controls(folder: RunFolder, scorers: Sequence[Scorer], limit: int) -> None:
-    """Run controls on at most `limit` replies and store them in the folder; 0: do nothing.
+    """Run each judge's controls on at most `limit` replies and store them in the folder; 0: do nothing.
 
     Raises:
         UsageError: no judge, or a limit smaller than one cluster.
     """
     if limit == 0:
         return
-    judged = next((s for s in scorers if isinstance(s, Judged)), None)
-    if judged is None:
+    judges = [scorer for scorer in scorers if isinstance(scorer, Judged)]
+    if not judges:
         raise UsageError("--controls without --judge; name the model to test with --judge MODEL")
     questions = subsample(questions_of(folder), limit)
     if not questions:
         raise UsageError(f"--controls {limit} is smaller than the first cluster of samples; give more")
-    controls = run_controls(judged.judge_client, questions, at_once=judged.calls_at_once)
-    judged.close()
-    basis = {"limit": limit, "replies": len(questions), "basis": _basis(folder, questions)}
-    write_rows(_path(folder), ({**basis, **asdict(control)} for control in controls))
+    for judged in judges:
+        controls = run_controls(judged.judge_client, questions, at_once=judged.calls_at_once)
+        judged.close()
+        basis = {"limit": limit, "replies": len(questions), "basis": _basis(folder, judged.name, questions)}
+        write_rows(_path(folder, judged.name), ({**basis, **asdict(control)} for control in controls))
 
 
 def control_notes(folder: RunFolder) -> list[str]:
     """Return the lines about the folder's controls; an empty list if none were run.
 
-    If the judge or the replies have changed since, the only line states that the controls are out of date.
+    If a judge or the replies have changed since, its only line states that the controls are out of date.
     """
-    rows = list(read_schema_rows(_path(folder), _ROW)) if _path(folder).exists() else []
+    judges = [name for name in folder.manifest().scorers if name.partition(":")[0] == Judged.kind]
+    return [line for name in judges or [Judged.kind] for line in _notes_of(folder, name)]
+
+
+def _notes_of(folder: RunFolder, scorer: str) -> list[str]:
+    """Return the lines about the controls of one judge's scorer; the name of a named judge leads."""
+    path, judge = _path(folder, scorer), scorer.partition(":")[2]
+    rows = list(read_schema_rows(path, _ROW)) if path.exists() else []
     if not rows:
         return []
     limit, replies, basis = (rows[0][1][name] for name in ("limit", "replies", "basis"))
-    if basis != _basis(folder, subsample(questions_of(folder), limit)):
+    lead = f"Judge {judge}: " if judge else ""
+    if basis != _basis(folder, scorer, subsample(questions_of(folder), limit)):
         return [
-            "Controls were run with another judge or on other replies and do not apply to these scores; "
-            f"run them again with `echat-eval score {folder.path} --judge ... --controls {limit}`."
+            f"{lead}Controls were run with another judge or on other replies and do not apply to these "
+            f"scores; run them again with `echat-eval run {folder.path} --set runner.controls={limit}`."
         ]
-    return control_lines([_control(row) for _, row in rows], replies)
+    return [lead + line for line in control_lines([_control(row) for _, row in rows], replies)]
 
 
 def questions_of(folder: RunFolder) -> list[ControlQuestion]:
@@ -110,13 +119,15 @@ _ROW = Schema(
 )
 
 
-def _path(folder: RunFolder) -> Path:
-    return folder.path / "controls.jsonl"
+def _path(folder: RunFolder, scorer: str) -> Path:
+    """Return the file of one judge's controls, beside those of other judges."""
+    judge = scorer.partition(":")[2]
+    return folder.path / (f"controls-{judge}.jsonl" if judge else "controls.jsonl")
 
 
-def _basis(folder: RunFolder, questions: Sequence[ControlQuestion]) -> str:
+def _basis(folder: RunFolder, scorer: str, questions: Sequence[ControlQuestion]) -> str:
     """Return the hash of the judge in the manifest and of the questions."""
-    judge = folder.manifest().scorers.get(Judged.name)
+    judge = folder.manifest().scorers.get(scorer)
     facts = [None] * 3 if judge is None else [judge.version, judge.settings, judge.fingerprint]
     return digest("controls", [facts, [_question_facts(q.question) for q in questions]])
 

@@ -289,8 +289,8 @@ class Cache:
         if not self._disabled:
             self._disabled = True
             logger.warning(
-                "the cache at %s is not used: %s; the run continues without it (`echat-eval cache clear` "
-                "creates a new one, --no-cache suppresses this warning)",
+                "the cache at %s is not used: %s; the run continues without it (`echat-eval doctor cache "
+                "clear` creates a new one, --no-cache suppresses this warning)",
                 self.folder or "?",
                 reason,
             )

@@ -37,12 +37,21 @@ def request_for(sample: Sample) -> Request:
 
 
 def response_key(
-    name: str, settings: Mapping[str, Any], fingerprint: str | None, request: Request | Sample
+    name: str,
+    settings: Mapping[str, Any],
+    fingerprint: str | None,
+    request: Request | Sample,
+    repeat: int = 1,
 ) -> str:
-    """Return the key of a response; for an oracle, `request` is the whole sample."""
+    """Return the key of a response; for an oracle, `request` is the whole sample.
+
+    Args:
+        repeat: number of the reply to this request, from 1.
+    """
     # Without the harness's own id: two samples with equal content are the same request.
     content = {k: v for k, v in facts_of(request).items() if k != "id"}
-    return digest("response", [name, settings, fingerprint, type(request).__name__, content])
+    facts = [name, settings, fingerprint, type(request).__name__, content]
+    return digest("response", facts if repeat == 1 else [*facts, repeat])
 
 
 def annotation_key(

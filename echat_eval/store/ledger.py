@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, EChatError
+from echat_eval.store.repeats import split_repeat
 
 if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
@@ -26,11 +27,12 @@ def unfinished(run: RunFolder, *, only: str | None = None) -> str | None:
         only: name of the system to check; None for all.
     """
     samples = {(sample.task, sample.id) for sample in run.samples()}
-    answered: dict[str, set[tuple[str, str]]] = {}
-    for system, task, sample_id in run.responses():
+    answered: dict[tuple[str, int], set[tuple[str, str]]] = {}
+    for system, task, ident in run.every_response():
         if only in (None, system):
-            answered.setdefault(system, set()).add((task, sample_id))
-    for system, idents in answered.items():
+            sample_id, repeat = split_repeat(ident)
+            answered.setdefault((system, repeat), set()).add((task, sample_id))
+    for (system, _), idents in answered.items():
         # A system may have been run on some of the folder's tasks, but never on part of a task.
         tasks = {task for task, _ in idents}
         expected = {ident for ident in samples if ident[0] in tasks}
@@ -51,11 +53,11 @@ def check_ledger(run: RunFolder) -> Counter[str]:
     Raises:
         LedgerError: a system has not one response per sample, or a response not one score per metric.
     """
-    responses = run.responses()
+    responses = run.every_response()
     if fault := unfinished(run):
         raise LedgerError(f"{run.path}: {fault}")
     metrics = run.manifest().metrics
-    scores = run.scores()
+    scores = run.every_score()
     if len(scores) != len(responses) * len(metrics):
         raise LedgerError(
             f"{run.path}: {len(scores)} scores of {len(responses)} responses by {len(metrics)} metrics"

@@ -162,11 +162,13 @@ class RunSettings:
         overlap: replies are annotated and scored while others are requested. If False, nothing else runs
             while a system answers, so that its latency is not affected.
         executor: where systems and annotators run.
+        headline: name of the metric that is shown first and ranks; None: the scorers' own choice.
     """
 
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     overlap: bool = True
     executor: ExecutorFacts = field(default_factory=ExecutorFacts)
+    headline: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +229,10 @@ class RunManifest:
         """Return the manifest with further metrics; a metric replaces an earlier one of its name."""
         merged = {metric.name: metric for metric in (*self.metrics, *metrics)}
         return replace(self, metrics=tuple(merged.values()))
+
+    def with_headline(self, name: str) -> RunManifest:
+        """Return the manifest with one metric as the headline."""
+        return replace(self, metrics=tuple(replace(m, headline=m.name == name) for m in self.metrics))
 
     def with_tally(self, tally: CacheTally) -> RunManifest:
         """Return the manifest with the hits and stored rows of one command added."""

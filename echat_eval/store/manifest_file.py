@@ -115,7 +115,9 @@ _SCHEMAS: Mapping[type, Schema] = {
             "digits": whole(0, 12),
         },
     ),
-    RunSettings: _schema({}, {"retry_policy": _OBJECT, "overlap": _FLAG, "executor": _OBJECT}),
+    RunSettings: _schema(
+        {}, {"retry_policy": _OBJECT, "overlap": _FLAG, "executor": _OBJECT, "headline": STRING}
+    ),
     RetryPolicy: _schema(
         {},
         {"tries": whole(1), "first_wait": number(0), "longest_wait": number(0), "failed_again": _FLAG},
@@ -160,6 +162,7 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
         {"environment", "settings", "tasks", "systems", "annotators", "scorers", "cache", "cost"}
     ),
     ScorerFacts: frozenset({"metrics"}),
+    RunSettings: frozenset({"headline"}),
     ExecutorFacts: frozenset({"workers", "version"}),
     RunCosts: frozenset({"judges", "systems", "table"}),
     Price: frozenset(TOKEN_KINDS),

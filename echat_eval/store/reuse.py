@@ -80,7 +80,7 @@ class ReuseIndex:
         if self.cache is None or response.state != "value" or response.cached or response.reply is None:
             return
         row = serialize.row_of_response(response, self.run.path)
-        for name in ("key", "system", "task", "sample_id", "state", "seconds", "reason"):
+        for name in ("key", "system", "task", "sample_id", "repeat", "state", "seconds", "reason"):
             row.pop(name, None)
         row["reply"].pop("first_audio_seconds", None)
         audio = response.reply.audio

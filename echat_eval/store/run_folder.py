@@ -24,6 +24,7 @@ from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
 from echat_eval.store import serialize
 from echat_eval.store.manifest import RunManifest
 from echat_eval.store.manifest_file import read_manifest, write_manifest
+from echat_eval.store.repeats import averaged_scores, first_replies, split_repeat, worst_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -184,7 +185,7 @@ class RunFolder:
             except BadData:
                 faults += 1
         known = set(map(_sample_id, kept))
-        lost = {ident[1:] for ident in self._responses()} - known
+        lost = {(task, split_repeat(name)[0]) for _, task, name in self._responses()} - known
         found = [self._adopt(sample) for sample in samples if _sample_id(sample) in lost]
         if faults or found:
             logger.warning("%s: damaged: %d lines removed, %d samples restored", path, faults, len(found))
@@ -292,16 +293,21 @@ class RunFolder:
         return (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
 
     def responses(self) -> dict[ResponseId, Response]:
-        """Return (system, task, sample id) -> response.
+        """Return (system, task, sample id) -> response; of several repeats, see `repeats.worst_responses`.
 
         Raises:
             BadData: the snapshot lacks a sample that was answered.
         """
+        return worst_responses(self.every_response())
+
+    def every_response(self) -> dict[ResponseId, Response]:
+        """Return the responses with all repeats, each under an id of its own; raises as `responses`."""
         return self._of_samples(self._responses())
 
     def _of_samples(self, rows: dict[Any, Any]) -> dict[Any, Any]:
         """Return rows by system, task, sample id and so on; raise BadData if the snapshot lacks a sample."""
-        if lost := {ident[1:3] for ident in rows} - set(map(_sample_id, self.samples())):
+        answered = {(ident[1], split_repeat(ident[2])[0]) for ident in rows}
+        if lost := answered - set(map(_sample_id, self.samples())):
             task, name = min(lost)
             raise BadData(
                 f"{self.path / 'samples.jsonl'}: {len(lost)} samples of other files are not there, such as "
@@ -317,7 +323,11 @@ class RunFolder:
         )
 
     def annotations(self) -> dict[AnnotationId, Annotation]:
-        """Return (system, task, sample id, annotator) -> annotation."""
+        """Return (system, task, sample id, annotator) -> annotation of the first reply."""
+        return first_replies(self.every_annotation())
+
+    def every_annotation(self) -> dict[AnnotationId, Annotation]:
+        """Return the annotations with all repeats, each under an id of its own."""
         return self._table(
             "annotations.jsonl",
             serialize.annotation_from,
@@ -325,7 +335,11 @@ class RunFolder:
         )
 
     def scores(self) -> dict[ScoreId, Score]:
-        """Return (system, task, sample id, metric) -> score; raises as `responses`."""
+        """Return (system, task, sample id, metric) -> score, the mean of repeats; raises as `responses`."""
+        return averaged_scores(self.every_score())
+
+    def every_score(self) -> dict[ScoreId, Score]:
+        """Return the scores with all repeats, each under an id of its own; raises as `responses`."""
         return self._of_samples(
             self._table(
                 "scores.jsonl", serialize.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
@@ -354,9 +368,12 @@ class RunFolder:
         A file that is in order already is not written.
         """
         position = {(sample.task, sample.id): n for n, sample in enumerate(self.samples())}
-        order = sorted(
-            (ident for ident in responses if ident[1:] in position), key=lambda i: (i[0], position[i[1:]])
-        )
+
+        def place(ident: ResponseId) -> tuple[str, int, int]:
+            name, number = split_repeat(ident[2])
+            return ident[0], position.get((ident[1], name), -1), number
+
+        order = sorted((ident for ident in responses if place(ident)[1] >= 0), key=place)
         rank = {ident: n for n, ident in enumerate(order)}
         annotated = [ident for ident in annotations if ident[:3] in rank]
         annotated.sort(key=lambda i: (rank[i[:3]], i[3]))

@@ -51,17 +51,17 @@ class SelectedRun(RunFolder):
             if ident[0] == self.system
         }
 
-    def responses(self) -> dict[tuple[str, str, str], Response]:
+    def every_response(self) -> dict[tuple[str, str, str], Response]:
         """Return the responses of the system."""
-        return self._select(super().responses())
+        return self._select(super().every_response())
 
-    def annotations(self) -> dict[tuple[str, str, str, str], Annotation]:
+    def every_annotation(self) -> dict[tuple[str, str, str, str], Annotation]:
         """Return the annotations of the system."""
-        return self._select(super().annotations())
+        return self._select(super().every_annotation())
 
-    def scores(self) -> dict[tuple[str, str, str, str], Score]:
+    def every_score(self) -> dict[tuple[str, str, str, str], Score]:
         """Return the scores of the system."""
-        return self._select(super().scores())
+        return self._select(super().every_score())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ from echat_eval.records import (
     Turn,
     Waveform,
 )
+from echat_eval.store.repeats import join_repeat, split_repeat
+from echat_eval.systems.select import MAX_REPEATS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,6 +181,24 @@ def _checked(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
+def _identified(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a response, annotation or score; its field `repeat` becomes part of its sample id."""
+    if "repeat" not in row:
+        return _checked(schema, row)
+    repeat = row["repeat"]
+    if not is_whole(repeat, low=2, high=MAX_REPEATS):
+        raise BadData(f"'repeat' is {shorten(repeat)}, expected a whole number from 2 to {MAX_REPEATS}")
+    found = _checked(schema, {name: value for name, value in row.items() if name != "repeat"})
+    return {**found, "sample_id": join_repeat(found["sample_id"], repeat)}
+
+
+def _identity_row(record: Response | Annotation | Score, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of a row, the number of a repeat beside the id of its sample."""
+    row = _plain(record, skip)
+    name, repeat = split_repeat(record.sample_id)
+    return row if repeat == 1 else {**row, "sample_id": name, "repeat": repeat}
+
+
 def _plain(record: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the fields of a record as JSON values, without those that are None or empty."""
     row: dict[str, Any] = {}
@@ -211,7 +231,7 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:
     """Return a response as a row; audio becomes a path relative to the run folder."""
-    row = _plain(response, skip=("reply",) if response.cached else ("reply", "cached"))
+    row = _identity_row(response, skip=("reply",) if response.cached else ("reply", "cached"))
     if response.reply is not None:
         row["reply"] = _plain(response.reply, skip=("audio",))
         if response.reply.audio is not None:
@@ -221,7 +241,7 @@ def row_of_response(response: Response, root: Path) -> dict[str, Any]:
 
 def response_from(row: Mapping[str, Any], root: Path) -> Response:
     """Return the response in a row."""
-    found = _checked(_RESPONSE, row)
+    found = _identified(_RESPONSE, row)
     if (found["state"] == "value") != ("reply" in found):
         raise BadData(f"state is '{found['state']}', {'with' if 'reply' in found else 'without'} a reply")
     if "reply" in found:
@@ -233,17 +253,17 @@ def response_from(row: Mapping[str, Any], root: Path) -> Response:
 
 def row_of_annotation(annotation: Annotation) -> dict[str, Any]:
     """Return an annotation as a row."""
-    return _plain(annotation)
+    return _identity_row(annotation)
 
 
 def annotation_from(row: Mapping[str, Any]) -> Annotation:
     """Return the annotation in a row."""
-    return Annotation(**_checked(_ANNOTATION, row))
+    return Annotation(**_identified(_ANNOTATION, row))
 
 
 def row_of_score(score: Score) -> dict[str, Any]:
     """Return a score as a row; `value` is always present, and null if there is none."""
-    row = {**_plain(score, skip=("evidence",)), "value": score.value}
+    row = {**_identity_row(score, skip=("evidence",)), "value": score.value}
     evidence = json_of_evidence(score.evidence)
     return {**row, "evidence": evidence} if evidence else row
 
@@ -284,7 +304,7 @@ def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
 
 def score_from(row: Mapping[str, Any]) -> Score:
     """Return the score in a row."""
-    found = _checked(_SCORE, row)
+    found = _identified(_SCORE, row)
     if found["state"] == "value" and "value" not in found:
         raise BadData("state is 'value', without a value")
     if "evidence" in found:

@@ -21,7 +21,7 @@ from echat_eval.systems.settings_files import system_settings, system_settings_n
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SYSTEMS", "build_system", "system_names"]
+__all__ = ["SYSTEMS", "build_system", "split_name", "system_names"]
 
 SYSTEMS: dict[str, str] = {
     "echo": "echat_eval.systems.echo:Echo",
@@ -67,9 +67,9 @@ def build_system(spec: str, settings: Mapping[str, Any] | None = None) -> System
     'http://127.0.0.1:9/speak?voice=a'
     """
     arguments = dict(settings or {})
-    name, equals, rest = spec.partition("=")
-    if equals and ":" not in name and "/" not in name and " " not in name:
-        arguments["name"], spec = name, rest
+    name, spec = split_name(spec)
+    if name is not None:
+        arguments["name"] = name
     if is_file_spec(spec):
         given_name = arguments.pop("name", None)
         system = build_part("system", spec, SYSTEMS, arguments)
@@ -80,6 +80,17 @@ def build_system(spec: str, settings: Mapping[str, Any] | None = None) -> System
         system = construct("system", adapter, _class_of(adapter), arguments)
     check_name(system.name)
     return system  # type: ignore[no-any-return]
+
+
+def split_name(spec: str) -> tuple[str | None, str]:
+    """Return the name in `name=spec`, None without one, and the spec.
+
+    >>> split_name("mine=http://127.0.0.1:9/?voice=a"), split_name("http://127.0.0.1:9/?voice=a")
+    (('mine', 'http://127.0.0.1:9/?voice=a'), (None, 'http://127.0.0.1:9/?voice=a'))
+    """
+    name, equals, rest = spec.partition("=")
+    named = equals and ":" not in name and "/" not in name and " " not in name
+    return (name, rest) if named else (None, spec)
 
 
 def _resolve(spec: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:

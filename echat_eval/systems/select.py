@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import UsageError
+from echat_eval.io.schema import is_whole
 from echat_eval.plugins import parse_parts, renamed, require_different_names, require_members
-from echat_eval.ports import Oracle, System
+from echat_eval.ports import Oracle, RepliesByFile, System
 from echat_eval.systems import build_system, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echat_eval.plugins import PartSpec
 
-__all__ = ["select_systems"]
+__all__ = ["MAX_REPEATS", "REPEATS", "select_repeats", "select_systems"]
+
+#: Setting of every system: the number of its replies to each sample.
+REPEATS = "repeats"
+#: Its limit.
+MAX_REPEATS = 100
 
 
 def select_systems(given: Any) -> list[System | Oracle]:
@@ -36,14 +44,39 @@ def select_systems(given: Any) -> list[System | Oracle]:
     return systems
 
 
+def select_repeats(given: Any, systems: Sequence[System | Oracle]) -> dict[str, int]:
+    """Return name -> number of replies to each sample, for the systems that a caller asks more than once.
+
+    Args:
+        given: as in `select_systems`, which returned `systems`.
+
+    Raises:
+        UsageError: not a whole number within limits, or replies that are read from files.
+    """
+    repeats: dict[str, int] = {}
+    for spec, system in zip(parse_parts("system", given), systems, strict=True):
+        number = spec.settings.get(REPEATS, 1)
+        if not is_whole(number, low=1, high=MAX_REPEATS):
+            raise UsageError(
+                f"system '{system.name}': {REPEATS}={number!r}: expected a whole number 1 to {MAX_REPEATS}"
+            )
+        if number > 1 and isinstance(system, RepliesByFile):
+            raise UsageError(f"system '{system.name}': {REPEATS}={number}: its replies are read from a file")
+        if number > 1:
+            repeats[system.name] = number
+    return repeats
+
+
 def _system(spec: PartSpec) -> System | Oracle:
     if isinstance(spec.part, str):
         if spec.part.endswith((".yaml", ".yml")) and ":" not in spec.part:
             raise UsageError(
-                f"{spec.part}: experiment files cannot be read yet; give systems, tasks and judges as "
-                "arguments"
+                f"{spec.part}: an experiment file stands alone; give it to `echat-eval run` or to `evaluate` "
+                "as the only argument"
             )
-        settings = spec.settings if spec.name is None else {**spec.settings, "name": spec.name}
+        settings = {key: value for key, value in spec.settings.items() if key != REPEATS}
+        if spec.name is not None:
+            settings["name"] = spec.name
         return build_system(spec.part, settings)
     part = spec.part if spec.name is None else renamed("system", spec.part, spec.name)
     require_members("system", part, System, Oracle)

@@ -112,11 +112,11 @@ def test_every_error_has_one_line_and_an_exit_code(
 def test_wrong_words_exit_with_misuse(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_of(monkeypatch, None, "lst") == Exit.MISUSE
-    assert "Did you mean 'list'?" in capsys.readouterr().err
-    assert exit_of(monkeypatch, None, "list", "--nope") == Exit.MISUSE
-    assert "see `echat-eval list --help`" in capsys.readouterr().err
-    assert exit_of(monkeypatch, None, "list") == Exit.DONE
+    assert exit_of(monkeypatch, None, "shw") == Exit.MISUSE
+    assert "Did you mean 'show'?" in capsys.readouterr().err
+    assert exit_of(monkeypatch, None, "show", "--nope") == Exit.MISUSE
+    assert "see `echat-eval show --help`" in capsys.readouterr().err
+    assert exit_of(monkeypatch, None, "show", "names") == Exit.DONE
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,9 @@ def test_options_of_tasks_become_one_record(tmp_path: Path) -> None:
 
 def test_run_and_export_select_samples_by_the_same_options() -> None:
     names = set(TaskOptions.__dataclass_fields__)
-    shared = [{p.name: p.to_info_dict() for p in c.params if p.name in names} for c in (run, export_requests)]
+    shared = [
+        {p.name: {**p.to_info_dict(), "hidden": None} for p in c.params if p.name in names}
+        for c in (run, export_requests)
+    ]
     assert shared[0] == shared[1]
     assert shared[0].keys() == names

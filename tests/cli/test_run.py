@@ -73,7 +73,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("run", "--system", "replay:none.jsonl"), 2, "none.jsonl: no such file or folder"),
         (("run", "--system", "echo", "--judge-url", "http://x"), 2, "--judge-url without --judge"),
         (("run", "--system", "echo", "--judge", "m", "--judge-url", "ftp://x"), 2, "expected http://"),
-        (("run",), 2, "Missing option '--system'; see `echat-eval run --help`"),
+        (("run",), 2, "nothing to run; give an experiment file, or a system with --system NAME"),
+        (("export", "requests"), 2, "Missing option '--out'; see `echat-eval export requests --help`"),
         (("run", "--sytem", "echo"), 2, "No such option '--sytem'."),
         (
             ("check", "judge", "--tolerance", "much"),

@@ -14,7 +14,7 @@ from echat_eval.clients.network import endpoint, proxy_for, ssl_context_for
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import ServerRefusal, UsageError
 from echat_eval.records import Request
-from echat_eval.scorers.judge_settings import parse_judge, scorers_of_judge
+from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge
 from echat_eval.systems import build_system
 from echat_eval.systems.openai_chat import OpenAIChat
 
@@ -30,8 +30,7 @@ NAMELESS: dict[str, Callable[[], object]] = {
 
 
 def parse_and_build_judge(given: Any) -> object:
-    settings = parse_judge(given)
-    assert settings is not None
+    (settings,) = parse_judges(given)
     return scorers_of_judge(settings, note=lambda text: None)
 
 

@@ -1,0 +1,158 @@
+"""`show`: the runs of a folder, the leaderboard of runs, or names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from echat_eval.cli.list_names import NAME_KINDS, print_names
+from echat_eval.cli.options import with_options
+from echat_eval.cli.terminal import show, show_table
+from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from echat_eval.experiment.listing import RunLine
+
+__all__ = ["LeaderboardOptions", "leaderboard_options", "present_leaderboard", "show_command"]
+
+#: Folder that commands write their runs to by default.
+_DEFAULT = Path("runs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderboardOptions:
+    """Values of the options that `leaderboard_options` adds."""
+
+    tables: tuple[str, ...]
+    within: float | None
+    out: Path | None
+
+
+def leaderboard_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a leaderboard; pass them on as `options`."""
+    decorators = [
+        click.option(
+            "--published",
+            "tables",
+            multiple=True,
+            metavar="NAME",
+            help="Published table to print below, never ranked; repeatable.",
+        ),
+        click.option(
+            "--within",
+            type=float,
+            metavar="MARGIN",
+            help="List the pairs of systems shown to differ by less than this, in units of the headline.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder for leaderboard.md, .csv and .png.",
+        ),
+    ]
+    return with_options(command, LeaderboardOptions, "options", decorators)
+
+
+@click.command(
+    "show",
+    epilog="""\b
+Examples:
+  echat-eval show
+  echat-eval show /data/runs
+  echat-eval show runs/mine runs/floors --within 2
+  echat-eval show old=runs/old:mine new=runs/new:mine --published echat-automatic
+  echat-eval show systems""",
+)
+@click.argument("what", nargs=-1, metavar="[FOLDER | RUNS... | NAMES]")
+@leaderboard_options
+def show_command(what: tuple[str, ...], options: LeaderboardOptions) -> int:
+    """List runs, or print a leaderboard, or names.
+
+    FOLDER lists the runs below it, by default those in runs/. RUNS print one leaderboard: `runs/a` stands for
+    every system of a run, `runs/a:mine` for one of them, and `new=runs/a:mine` renames it. NAMES is tasks,
+    systems, annotators, scorers, judges, published, or names for all of these.
+    """
+    names = [*NAME_KINDS, "names"]
+    if len(what) == 1 and what[0] in names:
+        print_names(None if what[0] == "names" else what[0])
+    elif not what or (len(what) == 1 and _holds_runs(Path(what[0]))):
+        if options != LeaderboardOptions(tables=(), within=None, out=None):
+            raise UsageError("--published, --within and --out belong to a leaderboard; name one or more runs")
+        _print_runs(Path(what[0]) if what else _DEFAULT)
+    else:
+        present_leaderboard(what, options)
+    return Exit.DONE
+
+
+def present_leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> None:
+    """Print the leaderboard of runs; write it to a folder."""
+    from echat_eval import api
+    from echat_eval.cli.table import present
+
+    view = api.leaderboard(*runs, published=options.tables, within=options.within)
+    present(view, [] if options.out is None else view.write(options.out))
+
+
+def _holds_runs(path: Path) -> bool:
+    return path.is_dir() and not (path / "manifest.json").is_file() and not (path / "accepted.json").is_file()
+
+
+def _print_runs(root: Path) -> None:
+    from echat_eval.experiment.listing import list_runs
+
+    lines = list_runs(root) if root != _DEFAULT or root.is_dir() else []
+    if not lines:
+        show(f"{root}: holds no run; `echat-eval demo` makes one")
+        return
+    show_table(_table(root, lines))
+
+
+def _table(root: Path, lines: list[RunLine]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("run", "date (UTC)", "systems", "headline", "state"):
+        table.add_column(column, overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for line in lines:
+        relative = line.path.relative_to(root) if line.path != root else line.path
+        table.add_row(
+            str(relative),
+            line.date[:16].replace("T", " "),
+            _first(line.systems),
+            _headline(line),
+            line.state,
+            _size(line.size),
+        )
+    return table
+
+
+def _first(names: tuple[str, ...], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _headline(line: RunLine) -> str:
+    metric, values = line.headline
+    shown = ", ".join(f"{system} {value:.2f}" for system, value in values[:4])
+    return f"{metric}: {shown}" if shown else "-"
+
+
+def _size(size: float) -> str:
+    """Return a size in words.
+
+    >>> _size(900), _size(1_500_000)
+    ('900 B', '1.5 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
