@@ -50,19 +50,24 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         "out": str(experiment.out),
     }
     content["runner"] = {key: value for key, value in content["runner"].items() if value is not None}
-    return {key: value for key, value in content.items() if value not in (None, {}, [])}
+    return _without_empty(content)
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the experiment of a folder after a further command: parts are added, or replaced by name."""
     content = {**old, **new}
     for kind in ("systems", "annotators", "scorers"):
-        if parts := {**(old.get(kind) or {}), **(new.get(kind) or {})}:
-            content[kind] = parts
+        content[kind] = {**(old.get(kind) or {}), **(new.get(kind) or {})}
     tasks = {task["name"]: task for task in (*(old.get("tasks") or ()), *(new.get("tasks") or ()))}
     judges = {judge.stem: judge for given in (old, new) for judge in parse_judges(given.get("judges"))}
     content |= {"tasks": list(tasks.values()), "judges": [_judge(judge) for judge in judges.values()]}
-    return {key: value for key, value in content.items() if value not in (None, {}, [])}
+    return _without_empty(content)
+
+
+def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment without empty groups; an empty group of instruments stands for none."""
+    kept = ("annotators", "scorers")
+    return {key: value for key, value in content.items() if key in kept or value not in (None, {}, [])}
 
 
 def _named(kind: str, given: object, names: Sequence[str]) -> dict[str, Any]:

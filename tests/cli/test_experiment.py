@@ -29,7 +29,7 @@ def file(tones: Path, tmp_path: Path) -> Path:
     path = tmp_path / "experiment.yaml"
     path.write_text(
         f"systems:\n  calm: {{use: canned, text: Oh.}}\n  glad: {{use: canned, text: Lovely.}}\n  copy: {{use: echo}}\n"
-        f"data: {tones}\ntasks: emotion\nannotators: []\nout: {tmp_path / 'runs' / 'one'}\n"
+        f"data: {tones}\ntasks: emotion\nannotators: []\nscorers: outcome\nout: {tmp_path / 'runs' / 'one'}\n"
     )
     return path
 

@@ -46,7 +46,16 @@ def my_file(tmp_path: Path) -> Path:
 
 
 def evaluate(systems: Any, **arguments: Any) -> ev.Run:
-    return ev.evaluate(systems, **{"annotators": [], "cache": False, "progress": Silent(), **arguments})
+    return ev.evaluate(
+        systems,
+        **{
+            "annotators": [],
+            "scorers": "outcome",
+            "cache": False,
+            "progress": Silent(),
+            **arguments,
+        },
+    )
 
 
 @contextmanager
@@ -70,7 +79,7 @@ def test_a_folder_records_its_experiment_commands_and_inputs(
     assert recorded is not None
     assert recorded.systems == {"calm": {"use": "canned", "text": "Oh."}, "copy": {"use": "echo"}}
     assert recorded.tasks == [{"name": "emotion", "data": str(tones), "limit": 4}]
-    assert list(recorded.scorers)[:1] == ["cue-contrast"]
+    assert (recorded.scorers, recorded.annotators) == ({"outcome": {}}, {})
     (command,) = read_commands(run.path)
     assert command.argv[3] == "http://me:[secret]@host/"
     assert (command.outcome, bool(command.host), command.started <= (command.ended or "")) == (
@@ -177,14 +186,14 @@ def test_a_folder_of_an_older_version_is_scored_again(tones: Path, tmp_path: Pat
     run = evaluate("canned", data=tones, tasks="emotion", out=tmp_path / "run")
     (run.path / "experiment.yaml").unlink()
     (run.path / "commands.jsonl").unlink()
-    again = ev.evaluate(run.path, annotators=[], progress=Silent())
+    again = ev.evaluate(run.path, annotators=[], scorers="outcome", progress=Silent())
     assert len(again.scores()) == len(run.scores())
 
 
 def test_the_headline_of_the_file_leads_and_ranks(tones: Path, tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text(
-        f"systems: [canned, echo]\ntasks: emotion\ndata: {tones}\nannotators: []\nout: {tmp_path / 'run'}\n"
+        f"systems: [canned, echo]\ntasks: emotion\ndata: {tones}\nannotators: []\nout: {tmp_path / 'run'}\nscorers: outcome\n"
         "metrics: {headline: seconds}\n"
     )
     assert ev.evaluate(path, progress=Silent()).leaderboard().board.headline.name == "seconds"

@@ -37,7 +37,9 @@ def counter(tmp_path: Path) -> str:
 
 def evaluate(systems: Any, tones: Path, out: Path, **arguments: Any) -> ev.Run:
     return ev.evaluate(
-        systems, data=tones, tasks="emotion", annotators=[], out=out, progress=Silent(), **arguments
+        systems,
+        **{"data": tones, "tasks": "emotion", "annotators": [], "scorers": "outcome", "out": out}
+        | {"progress": Silent(), **arguments},
     )
 
 
@@ -53,9 +55,9 @@ def test_each_repeat_is_a_reply_and_the_table_has_one_row_per_sample(
     assert sorted({row.get("repeat", 1) for row in rows if row["system"] == "mine"}) == [1, 2, 3]
     scores = run.scores().query("system == 'mine' and metric == 'seconds'")
     assert len(scores) == scores["sample_id"].nunique() == 8
-    board = run.leaderboard().to_frame().query("task == 'all' and metric == 'empty_reply'")
+    board = run.leaderboard().to_frame().query("task == 'all' and metric == 'failed'")
     assert dict(zip(board["system"], board["n"], strict=True)) == {"mine": 8, "canned": 8}
-    compared = ev.compare(f"{run.path}:canned", f"{run.path}:mine", metrics="empty_reply").to_frame()
+    compared = ev.compare(f"{run.path}:canned", f"{run.path}:mine", metrics="failed").to_frame()
     assert compared.query("part == 'pooled'")["n"].tolist() == [8]
     again = evaluate(systems, tones, tmp_path / "run")
     assert again.folder.every_response() == replies
