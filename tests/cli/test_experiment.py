@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli import COMMANDS, HIDDEN, command_line
+from echat_eval.cli.demo import demo as demo_command
 from echat_eval.cli.run import run as run_command
 from echat_eval.cli.show import show_command
 from echat_eval.errors import EChatError, UsageError
@@ -143,6 +145,23 @@ def test_the_demo_file_is_an_experiment() -> None:
     found = read_experiment(EXPERIMENT)
     assert list(found.systems) == ["echo", "canned", "cascade", "reference"]
     assert not found.overlap
+
+
+def test_the_demo_leaves_its_file_and_keeps_an_edited_one(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text(f"systems: canned\ndata: {tones}\nannotators: []\nscorers: outcome\n")
+    monkeypatch.setattr("echat_eval.cli.demo.EXPERIMENT", small)
+    monkeypatch.setattr("echat_eval.report.build_report", lambda *_, **__: SimpleNamespace(paths=["page"]))
+    left = tmp_path / "demo.yaml"
+    for edit in ("", "# mine\n"):
+        if edit:
+            left.write_text(left.read_text() + edit)
+        done = invoke(demo_command, "--out", tmp_path / "demo")
+        assert done.exception is None, done.exception
+        assert f"experiment file: {left}" in done.output
+        assert left.read_text() == small.read_text() + edit
 
 
 def test_an_empty_or_absent_folder_of_runs_is_one_line(

@@ -9,6 +9,7 @@ import pytest
 
 from echat_eval.errors import BadData
 from echat_eval.experiment import Experiment, read_experiment
+from echat_eval.scorers.judge_settings import parse_judges
 
 
 def written(folder: Path, text: str) -> Path:
@@ -133,3 +134,12 @@ def test_paths_may_come_from_the_environment_and_nothing_else(
         with pytest.raises(BadData, match=line) as error:
             read_experiment(written(tmp_path, f"systems: {{a: {{use: canned, text: '${{{name}}}'}}}}\n"))
         assert "Hello" not in str(error.value)
+
+
+def test_the_documented_file_is_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("WEIGHTS", str(tmp_path))
+    found = read_experiment(written(tmp_path, page.partition("```yaml\n")[2].partition("```")[0]))
+    assert list(found.systems) == ["old", "new", "live", "mine"]
+    assert [judge.stem for judge in parse_judges(found.judges)] == ["judge_text", "judge_strict"]
+    assert found.headline == "judge_text"
