@@ -102,6 +102,15 @@ class JudgeClient:
         """The base URL without its secrets: a renewed key in a query changes no verdict."""
         return self.client.base_url and scrub(self.client.base_url)
 
+    def share_identities(self, other: JudgeClient) -> None:
+        """Keep one list of identities with another judge on the same server and model.
+
+        With two lists, a server that answers from several machines would look new to one judge whenever the
+        other had met another machine first.
+        """
+        if self._identity_log.is_of(other._identity_log):
+            self._identity_log = other._identity_log
+
     def server_identity(self) -> ServerIdentity | None:
         """Return the identity that score keys carry; costs one token, once per process.
 

@@ -60,6 +60,10 @@ class ServerIdentityLog:
         self._identities: list[ServerIdentity] = []
         self._written = 0
 
+    def is_of(self, other: ServerIdentityLog) -> bool:
+        """Return whether two logs are of one model at one address, in one file."""
+        return (self._path, self._endpoint_key) == (other._path, other._endpoint_key)
+
     @property
     def first(self) -> ServerIdentity | None:
         """The first identity of the present judge; None before its first answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,9 @@ def planned(
         judged = [
             scorers_of_judge(judge, note=remark, store=store, tries=tries, cache=opened) for judge in judges
         ]
+        clients = [pair[0].judge_client for pair in judged]
+        for first, second in combinations(clients, 2):
+            second.share_identities(first)
         scorers += [scorer for pair in judged for scorer in pair]
         if arguments.headline is not None:
             _check_headline(arguments.headline, scorers, folder)
@@ -175,7 +179,7 @@ def planned(
             tasks=tasks,
             annotators=annotators,
             scorers=scorers,
-            judges=[pair[0].judge_client for pair in judged],
+            judges=clients,
             controls=arguments.controls,
             budget=budget,
             settings=RunSettings(
