@@ -76,21 +76,3 @@ def test_each_judge_has_controls_of_its_own(tones: Path, tmp_path: Path) -> None
         lines = [line for line in notes if line.startswith(f"Judge {name}: ")]
         assert lines
         assert not any("do not apply" in line for line in lines)
-
-
-def test_machines_that_take_turns_look_new_to_neither_judge(tones: Path, tmp_path: Path) -> None:
-    turns = [0]
-
-    def in_turn(request: dict[str, Any]) -> str:
-        turns[0] += 1
-        server.fingerprint = f"fp_{turns[0] % 3}"
-        return fitting(request)
-
-    with ScriptedChatServer(in_turn) as server:
-        settings = {"model": "m-2026-01-01", "url": server.url, "calls": 1}
-        judges = {"a": settings, "b": {**settings, "seed": 7}}
-        evaluate(tones, tmp_path / "run", judges)
-        sent = asked(server)
-        for server.fingerprint in ("fp_0", "fp_1", "fp_2"):
-            evaluate(tones, tmp_path / "run", judges)
-        assert asked(server) == sent

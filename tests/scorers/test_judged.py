@@ -478,6 +478,19 @@ def test_alternating_machines_of_one_service_are_one_judge(tmp_path: Path) -> No
             assert ask(judge, store) == 1
 
 
+def test_judges_of_one_service_share_its_machines(tmp_path: Path) -> None:
+    store = tmp_path / "verdicts.jsonl"
+    with ScriptedChatServer(fitting, fingerprint="fp_0") as judge:
+        first, second = (judged_scorers("m", judge.url, store=store)[0] for _ in range(2))
+        second.judge_client.share_identities(first.judge_client)
+        event_loop.run(first.score([case("sad")]))
+        judge.fingerprint = "fp_1"
+        event_loop.run(second.score([case("happy", ident="b")]))
+        first.close()
+        second.close()
+        assert ask(judge, store) == 1  # for the served model; the verdict of fp_0 counts
+
+
 def test_another_model_during_a_run_is_rejected(tmp_path: Path) -> None:
     with ScriptedChatServer(fitting) as judge:
         scorer = judged_scorers("m", judge.url, store=tmp_path / "verdicts.jsonl")[0]
