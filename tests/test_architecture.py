@@ -353,7 +353,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "report": {"report"},
     "run": {"leaderboard", "runner"},
     "table": {"checks", "leaderboard", "stats"},
-    "show": {"experiment"},
+    "show_runs": {"experiment"},
     "terminal": {"io"},
 }
 #: Modules of these rooms that a command may import; of other rooms above, any.

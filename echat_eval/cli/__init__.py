@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "report": ("echat_eval.cli.report:report", "Make tables, figures, provenance and a page with audio."),
     "show": (
-        "echat_eval.cli.show:show_command",
+        "echat_eval.cli.show_runs:show_command",
         "List runs, print leaderboards, list names of tasks, systems and judges.",
     ),
     "import": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from echat_eval.cli.show import LeaderboardOptions, leaderboard_options, present_leaderboard
+from echat_eval.cli.show_runs import LeaderboardOptions, leaderboard_options, present_leaderboard
 from echat_eval.errors import Exit
 
 __all__ = ["leaderboard"]

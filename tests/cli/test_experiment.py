@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from echat_eval.cli import COMMANDS, HIDDEN, command_line
 from echat_eval.cli.demo import demo as demo_command
 from echat_eval.cli.run import run as run_command
-from echat_eval.cli.show import show_command
+from echat_eval.cli.show_runs import show_command
 from echat_eval.errors import EChatError, UsageError
 from echat_eval.experiment.record import read_commands, read_recorded
 from echat_eval.store.run_folder import RunFolder
