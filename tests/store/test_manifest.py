@@ -54,6 +54,7 @@ FULL = RunManifest(
     settings=RunSettings(
         retry_policy=RetryPolicy(tries=5, first_wait=0.1, longest_wait=9.0, failed_again=True),
         overlap=True,
+        headline="m",
         executor=ExecutorFacts(name="ray", workers=3, version="2.9"),
     ),
     tasks={
