@@ -27,6 +27,7 @@ from echat_eval.analysis.compare_runs import compare_runs
 from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
+from echat_eval.analysis.stated import merged_facts
 from echat_eval.errors import UsageError
 from echat_eval.experiment import (
     GROUPS,
@@ -322,8 +323,9 @@ def compare(
     Args:
         runs: two or more, of one system each, the baseline first: runs, specs as in `load_run`, paths of
             tables, or long tables.
-        metrics: names, each as `name` or `name=higher` or `name=lower`; or name -> direction. By default all
-            metrics that the runs share.
+        metrics: names, each as `name` or `name=WORDS`; or name -> WORDS: a direction and further facts, as in
+            "lower,average=ratio,low=0". By default all metrics that the runs share; of tables, those whose
+            direction a column states.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
         sentences: "fixed" if results need hold for exactly these sentences only.
 
@@ -355,7 +357,7 @@ def gate(
         BadData: no shared samples, or a metric of the policy is absent from one run.
     """
     ours, theirs = _one_system(candidate, "candidate"), _one_system(against, "against")
-    known = {**theirs.metrics, **ours.metrics}
+    known = merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)])
     if isinstance(policy, Policy):
         rules = policy
     elif isinstance(policy, Mapping):

@@ -144,9 +144,11 @@ def compare(
     pairs = pair(candidate.frame, baseline.frame, metrics=list(metrics), sentences=sentences)
     rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
+    absent = [name for name in metrics if name not in rows_of]
     for name, rule in metrics.items():
-        cells += _metric_cells(name, rows_of[name], rule, level, min_clusters)
-    first = next(iter(metrics))
+        if name in rows_of:
+            cells += _metric_cells(name, rows_of[name], rule, level, min_clusters)
+    first = next(name for name in metrics if name in rows_of)
     return Comparison(
         baseline=baseline.name,
         candidate=candidate.name,
@@ -154,7 +156,12 @@ def compare(
         flips=_flips(rows_of[first], metrics[first]),
         counts=pairs.counts,
         unlike=unlike,
-        notes=(*_notes(pairs, cells[0].design, sentences), *_notes_on(cells, baseline, candidate)),
+        notes=(
+            *_notes(pairs, cells[0].design, sentences),
+            *(f"'{name}' is not compared: the two systems share no sample of it" for name in absent),
+            *_averages(metrics),
+            *_notes_on(cells, baseline, candidate),
+        ),
     )
 
 
@@ -247,6 +254,16 @@ def _notes(pairs: Pairs, design: str, sentences: Sentences) -> tuple[str, ...]:
             "counts as independent"
         )
     return tuple(notes)
+
+
+def _averages(metrics: Mapping[str, MetricRule]) -> list[str]:
+    """Return one line on the metrics that are no plain means over samples."""
+    meaning = {"ratio": "sum(value x weight) / sum(weight)", "macro": "mean of the labels' means"}
+    lines = []
+    for average, formula in meaning.items():
+        if names := [name for name, rule in metrics.items() if rule.average == average]:
+            lines.append(f"{', '.join(names)}: {formula}")
+    return lines
 
 
 def _notes_on(cells: Sequence[ComparedMetric], baseline: ScoredSystem, candidate: ScoredSystem) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare import Comparison, compare, require_comparable
 from echat_eval.analysis.compare_text import to_text, trend_text
 from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, merged_facts, require_average
 from echat_eval.analysis.trend import Trend, trend
 from echat_eval.errors import UsageError
+from echat_eval.io.display import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunComparison", "compare_runs", "metric_rule", "rules_of"]
 
-#: Words of a metric's direction -> `higher_is_better`.
-DIRECTIONS = {"higher": True, "lower": False}
 #: Facts of a run's metric that its rule takes over.
 FACTS = ("low", "high", "worst", "average", "unit")
 
@@ -36,10 +38,12 @@ class RunComparison:
     Attributes:
         comparisons: one per pair of neighbours.
         trends: one per metric and task; empty for two runs.
+        notes: one line per metric that is not compared, or has no trend.
     """
 
     comparisons: tuple[Comparison, ...]
     trends: tuple[Trend, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def lines(self, *, flips: int = 10) -> list[str]:
         """Return the lines for a terminal.
@@ -54,7 +58,7 @@ class RunComparison:
             marked = any(comparison.unlike for comparison in self.comparisons)
             lines.append("trend over all runs, on the samples with a value in every run")
             lines += trend_text(list(self.trends), marked=marked)
-        return lines
+        return [*lines, *(f"note: {printable(note)}" for note in self.notes)]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per comparison, metric and part.
@@ -110,7 +114,26 @@ def compare_runs(
         compare(old, new, metrics=rules, anyway=anyway, sentences=sentences) for old, new in pairwise(runs)
     )
     trends = tuple(trend(runs, metrics=rules, sentences=sentences)) if len(runs) > 2 else ()
-    return RunComparison(comparisons=comparisons, trends=trends)
+    notes = _left_out(runs, rules) if metrics is None else []
+    if len(runs) > 2:
+        with_trend = {found.metric for found in trends}
+        notes += [
+            f"no trend of '{name}': no sample has a value in all {len(runs)} runs"
+            for name in rules
+            if name not in with_trend
+        ]
+    return RunComparison(comparisons=comparisons, trends=trends, notes=tuple(notes))
+
+
+def _left_out(runs: Sequence[ScoredSystem], rules: Mapping[str, MetricRule]) -> list[str]:
+    """Return one line on the metrics that some run has, and that are not compared."""
+    every = dict.fromkeys(name for run in runs for name in run.frame["metric"].unique())
+    lines = []
+    for name in (name for name in every if name not in rules):
+        without = [run.name for run in runs if name not in set(run.frame["metric"])]
+        why = f"{', '.join(without)} has no row of it" if without else "no direction is stated"
+        lines.append(f"'{name}' is not compared: {why}")
+    return lines
 
 
 def rules_of(
@@ -120,17 +143,21 @@ def rules_of(
 
     Args:
         runs: their manifests define their metrics; those of tables have no direction.
-        metrics: names, each as `name` or `name=higher` or `name=lower`; or name -> "higher", "lower" or a
-            rule. By default all metrics that the runs share, the headline first.
+        metrics: names, each as `name` or `name=WORDS`; or name -> the words, or a rule. WORDS are a direction
+            (higher, lower) and further facts, as in "lower,average=ratio,low=0". By default all metrics that
+            the runs share, the headline first; of tables, those whose direction is stated.
 
     Raises:
-        UsageError: no metric, an unknown direction, or a metric without one.
+        UsageError: no metric, an unknown word, a metric without a direction, weights without an average, or
+            tables that state different facts.
     """
-    known = {name: facts for run in runs for name, facts in run.metrics.items()}
+    known = merged_facts((run.name, run.facts) for run in runs)
     shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
     if metrics is None:
         names = sorted(known, key=lambda name: not known[name].get("headline"))
-        wanted: list[tuple[str, str | MetricRule]] = [(name, "") for name in names if name in shared]
+        wanted: list[tuple[str, str | MetricRule]] = [
+            (name, "") for name in names if name in shared and "higher_is_better" in known[name]
+        ]
     elif isinstance(metrics, Mapping):
         wanted = list(metrics.items())
     else:
@@ -148,13 +175,41 @@ def rules_of(
     return rules
 
 
-def metric_rule(name: str, direction: str, facts: Mapping[str, Any] | None) -> MetricRule:
-    """Return the rule of a metric from its facts in a run, and a direction ("": that of the run)."""
-    if direction and direction not in DIRECTIONS:
-        raise UsageError(f"metric '{name}': got '{direction}'; expected {name}=higher or {name}=lower")
-    if not direction and facts is None:
-        raise UsageError(f"metric '{name}' has no direction; write --metric {name}=higher or {name}=lower")
+def metric_rule(name: str, words: str, facts: Mapping[str, Any] | None) -> MetricRule:
+    """Return the rule of a metric.
+
+    Args:
+        name: its name.
+        words: direction and further facts, such as "lower,average=ratio,low=0"; "": those known.
+        facts: known from a run or a table; the words come first.
+
+    Raises:
+        UsageError: an unknown word, no direction, no average though the weights differ, or an empty range.
+    """
+    given = dict(_fact(name, word) for word in words.split(",") if word) if words else {}
     facts = facts or {}
-    known = {key: facts[key] for key in FACTS if facts.get(key) is not None}
-    higher_is_better = DIRECTIONS[direction] if direction else bool(facts["higher_is_better"])
-    return MetricRule(higher_is_better=higher_is_better, **known)
+    known = {**{key: facts[key] for key in FACTS if facts.get(key) is not None}, **given}
+    if "higher_is_better" not in given and "higher_is_better" not in facts:
+        raise UsageError(f"metric '{name}' has no direction; write --metric {name}=higher or {name}=lower")
+    require_average(name, facts, "average" in given)
+    rule = MetricRule(**{"higher_is_better": facts.get("higher_is_better"), **known})
+    if rule.width is not None and not rule.width > 0:
+        raise UsageError(f"metric '{name}': low {rule.low:g} is not below high {rule.high:g}")
+    return rule
+
+
+def _fact(name: str, word: str) -> tuple[str, Any]:
+    """Return the fact that one word of a metric states."""
+    key, equals, value = word.strip().partition("=")
+    if not equals and key in DIRECTIONS:
+        return "higher_is_better", DIRECTIONS[key]
+    if key == "average" and value in AVERAGES:
+        return "average", value
+    if key in ("low", "high"):
+        with suppress(ValueError):
+            if isfinite(number := float(value)):
+                return key, number
+    raise UsageError(
+        f"metric '{name}': got '{word}'; expected {name}=higher or {name}=lower, and then average=mean, "
+        f"ratio or macro, low=NUMBER, high=NUMBER, such as {name}=lower,average=ratio,low=0"
+    )

@@ -246,8 +246,8 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
             outside |= is_beyond(value, bound)
     if outside.any():
         raise BadData(
-            f"{location}: value {value[outside][0]:g} is outside the range {rule.low} to {rule.high} of the "
-            "policy; correct the range or the table"
+            f"{location}: value {value[outside][0]:g} is outside the range {_range_text(rule)}; correct the "
+            "range or the table"
         )
     missing = state == "missing"
     weight = rows[f"{prefix}weight"].to_numpy(dtype=np.float64)
@@ -262,6 +262,12 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
             f"{location}: every weight is 0; expected weights such as reference words, or `average: mean`"
         )
     return _Side(value, weight, missing, counts)
+
+
+def _range_text(rule: MetricRule) -> str:
+    if rule.low is not None and rule.high is not None:
+        return f"{rule.low:g} to {rule.high:g}"
+    return f"from {rule.low:g}" if rule.low is not None else f"up to {rule.high:g}"
 
 
 def _with_interval(

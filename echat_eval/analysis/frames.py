@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, STATED
 from echat_eval.errors import BadData, UnknownName, UsageError, did_you_mean
 from echat_eval.io import jsonl
 from echat_eval.io.schema import is_whole, shorten
@@ -24,7 +25,7 @@ SLICES = ("label", "language", "source")
 #: Every column a table may have.
 #: Hash of a reply: the same hash is the same reply, byte for byte.
 REPLY = "reply"
-COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY)
+COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, *STATED)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def is_frame(value: object) -> bool:
 
 
 def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame:
-    """Return a long table with all `COLUMNS`, typed.
+    """Return a long table with all `COLUMNS`, typed; those of `STATED` only if the table has them.
 
     `system` may be omitted if there is only one. A row without a value and without a state is missing.
     Whether the table had states at all is kept in the frame's `attrs` (see `has_states`).
@@ -79,7 +80,8 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
 
     Raises:
         BadData: an unknown or absent column, an empty name, a value that is infinite or not a number, an
-            unknown state, a duplicate row.
+            unknown state, a duplicate row, a weight of 0 or below, a value outside the range that the table
+            states, or two statements about a metric that differ.
     """
     for name in frame.columns:
         if name not in COLUMNS:
@@ -98,9 +100,11 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     out["value"] = _numbers(frame["value"], "value", location)
     weight = _numbers(frame["weight"], "weight", location) if "weight" in frame.columns else None
     out["weight"] = 1.0 if weight is None else weight.fillna(1.0)
-    _refuse(location, out["weight"] < 0, "a weight below 0")
     out["state"] = _states(frame, out["value"], location)
     out.loc[out["state"].isin(["missing", "not applicable"]), "value"] = np.nan
+    counts = out["state"].isin(["value", "failed"])
+    _refuse(location, (out["weight"] <= 0) & counts | (out["weight"] < 0), "a weight of 0 or below")
+    _state_metrics(out, frame, location)
     for name in (*LINKS, *SLICES, REPLY):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
         out[name] = column.where(column.notna() & (column != ""), None)
@@ -145,6 +149,33 @@ def one_system(frame: pd.DataFrame, system: str | None = None, *, location: str 
     if system not in names:
         raise UnknownName("system", system, names)
     return frame[frame["system"] == system]
+
+
+def _state_metrics(out: pd.DataFrame, frame: pd.DataFrame, location: str) -> None:
+    """Add the columns that state facts of metrics; check them, and the values against the ranges."""
+    for name in (name for name in STATED if name in frame.columns):
+        if name in ("low", "high"):
+            out[name] = _numbers(frame[name], name, location)
+        else:
+            known = tuple(DIRECTIONS) if name == "direction" else AVERAGES
+            column = frame[name].astype(object)
+            out[name] = column.where(column.notna() & (column != ""), None)
+            wrong = out[name].notna() & ~out[name].isin(known)
+            _refuse(location, wrong, f"{_an(name)} other than {', '.join(known)}", out[name])
+        first = out.groupby("metric", sort=False)[name].transform("first")
+        differs = out[name].notna() & (out[name] != first)
+        _refuse(location, differs, f"{_an(name)} that differs from an earlier row of the metric", out[name])
+        out[name] = first.where(first.notna(), None) if first.dtype == object else first
+    if "low" in out and "high" in out:
+        _refuse(location, out["low"] >= out["high"], "a range whose low is not below its high", out["low"])
+    for name, beyond in (("low", np.less), ("high", np.greater)):
+        if name in out:
+            outside = pd.Series(beyond(out["value"], out[name]), out.index)
+            _refuse(location, outside, f"a value beyond the metric's stated `{name}`", out["value"])
+
+
+def _an(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _numbers(column: pd.Series, name: str, location: str) -> pd.Series:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from echat_eval.analysis.frames import check_table, one_system, read_table
+from echat_eval.analysis.stated import stated_facts
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.io.hashing import digest as hash_of
@@ -61,6 +62,11 @@ class ScoredSystem:
     manifest: RunManifest = field(default_factory=RunManifest)
     accepted_at: str | None = None
     changed: bool = False
+
+    @property
+    def facts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what is known of the metrics: from the manifest, or from the columns of a table."""
+        return self.metrics or stated_facts(self.frame)
 
     @property
     def headline(self) -> str | None:

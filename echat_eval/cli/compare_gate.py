@@ -17,11 +17,12 @@ __all__ = ["compare_command", "gate_command"]
 
 COMPARE_EPILOG = """\b
 RUN is runs/a, runs/a:system, new=runs/a:system, a baseline of `gate accept`,
-or a long table (.csv, .tsv, .jsonl: task, sample_id, system, metric, value).
+or a long table (.csv, .tsv, .jsonl: task, sample_id, system, metric, value,
+and optionally weight, direction, average, low, high ...).
 Examples:
   echat-eval compare runs/old:ours runs/new:ours
   echat-eval compare runs/stage1 runs/stage2 runs/stage3
-  echat-eval compare old.csv new.csv --metric empathy=higher --metric wer=lower
+  echat-eval compare old.csv new.csv --metric empathy=higher --metric wer=lower,average=ratio,low=0
 """
 GATE_EPILOG = """\b
 Exit codes: 0 pass, 1 regress, 3 cannot tell, 2 misuse.
@@ -38,8 +39,9 @@ Examples:
     "--metric",
     "metrics",
     multiple=True,
-    metavar="NAME[=higher|lower]",
-    help="Metric to compare; repeatable. A table file needs the direction.  [default: all of the runs]",
+    metavar="NAME[=WORDS]",
+    help="Metric to compare; repeatable. WORDS state its direction and, with commas, its average and range, "
+    "as in wer=lower,average=ratio,low=0; a table needs them here or in columns.  [default: all of the runs]",
 )
 @click.option(
     "--anyway", is_flag=True, help="Compare runs despite different tasks or instruments; marks every number."

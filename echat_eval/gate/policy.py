@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.stated import require_average
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.schema import Rule, build_record, is_number, is_whole, read_schema_yaml, record_schema
 from echat_eval.stats import SENTENCES, Sentences
@@ -210,11 +211,11 @@ def _merged(name: str, rule: Any, known: Mapping[str, Mapping[str, Any]] | None)
     if facts is None or not isinstance(rule, Mapping | None):
         return rule or {}
     rule = dict(rule or {})
-    direction = rule.setdefault("higher_is_better", facts["higher_is_better"])
-    if direction != facts["higher_is_better"]:
-        raise UsageError(
-            f"metric '{name}': higher_is_better is {direction}, but the run has {facts['higher_is_better']}"
-        )
+    if (stated := facts.get("higher_is_better")) is not None:
+        direction = rule.setdefault("higher_is_better", stated)
+        if direction != stated:
+            raise UsageError(f"metric '{name}': higher_is_better is {direction}, but the run has {stated}")
+    require_average(name, facts, "average" in rule)
     defaults = {
         key: facts[key] for key in ("low", "high", "worst", "average", "unit") if facts.get(key) is not None
     }

@@ -52,12 +52,20 @@ def gate(folder: Path, ours: pd.DataFrame, theirs: pd.DataFrame, policy: str) ->
 @pytest.mark.parametrize(
     ("change", "policy", "message"),
     [
-        ({"weight": -1.0}, POLICY, "ours.csv:2: a weight below 0, and 119 more rows"),
+        ({"weight": -1.0}, POLICY, "ours.csv:2: a weight of 0 or below, and 119 more rows"),
+        ({"weight": 0.0}, POLICY, "ours.csv:2: a weight of 0 or below, and 119 more rows"),
         (
-            {"weight": 0.0},
-            f"margin: 3\nmetrics: {{empathy: {RULE[:-1]}, average: ratio}}}}\n",
-            "metric 'empathy' of the candidate: every weight is 0; expected weights such as",
+            {"weight": np.arange(1.0, N + 1)},
+            POLICY,
+            "metric 'empathy': its weights differ and no average is stated; write average=ratio for",
         ),
+        (
+            {"average": "ratio", "direction": "lower"},
+            POLICY,
+            "metric 'empathy': higher_is_better is True, but the run has False",
+        ),
+        ({"low": 0, "high": 1}, POLICY, "ours.csv:2: a value beyond the metric's stated `high`"),
+        ({"low": 1, "high": 1}, POLICY, "ours.csv:2: a range whose low is not below its high"),
         (
             {"value": 101.0},
             POLICY,
