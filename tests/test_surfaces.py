@@ -16,6 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -951,19 +952,25 @@ def made_files(run: ev.Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Fi
     )
 
 
-def collected(group: str, run: ev.Run, files: Files) -> Surfaces:
-    return {name: read(run, files) for name, read in GROUPS[group].items()}
-
-
 @pytest.fixture(scope="module")
 def files(run: ev.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield made_files(run, tmp_path_factory.mktemp("files"), monkeypatch)
 
 
+Collect = Callable[[str], Surfaces]
+
+
+@pytest.fixture(scope="module")
+def collected(run: ev.Run, files: Files) -> Collect:
+    """Return a function from a group to its surfaces, each of which is read once."""
+    read = cache(lambda group: {name: read(run, files) for name, read in GROUPS[group].items()})
+    return lambda group: dict(read(group))
+
+
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_surface_has_the_same_numbers(run: ev.Run, files: Files, group: str) -> None:
-    surfaces = collected(group, run, files)
+def test_every_surface_has_the_same_numbers(collected: Collect, group: str) -> None:
+    surfaces = collected(group)
     for name, found in surfaces.items():
         others = {key for other, keys in surfaces.items() if other != name for key in keys}
         assert len(set(found) & others) >= 2, f"{name} shares no number with another surface"
@@ -1004,13 +1011,14 @@ def shifted(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
 def test_a_surface_with_a_computation_of_its_own_is_named(
     run: ev.Run,
     files: Files,
+    collected: Collect,
     monkeypatch: pytest.MonkeyPatch,
     group: str,
     surface: str,
     place: str,
     factor: float,
 ) -> None:
-    surfaces = collected(group, run, files)
+    surfaces = collected(group)
     path, name = place.rsplit(".", 1)
     module = importlib.import_module(path)
     monkeypatch.setattr(module, name, shifted(getattr(module, name), factor))
@@ -1020,8 +1028,8 @@ def test_a_surface_with_a_computation_of_its_own_is_named(
     assert all(f"{surface} " in line for line in lines)
 
 
-def test_a_printed_number_with_another_last_digit_is_named(run: ev.Run, files: Files) -> None:
-    surfaces = collected("differences", run, files)
+def test_a_printed_number_with_another_last_digit_is_named(collected: Collect) -> None:
+    surfaces = collected("differences")
     key = ("difference", PAIR, "all", WARMTH.name)
     text = surfaces["compare"][key]
     assert isinstance(text, str)
