@@ -190,8 +190,8 @@ def grade(request: dict[str, Any]) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory) -> ev.Run:
     """Return one run: two tasks and a question about each, seven systems, three annotators, a judge."""
     root = tmp_path_factory.mktemp("surfaces")
-    make_task(root / "tasks", "emotion", 8)
-    make_task(root / "tasks", "age", 7)
+    make_task(root / "tasks", "emotion", 6)
+    make_task(root / "tasks", "age", 6)
     common: dict[str, Any] = {"data": root / "tasks", "out": root / "run", "tries": 1, "cache": False}
     with ScriptedChatServer(grade) as server:
         judge = {"model": "scripted-2026-01-01", "url": server.url}
@@ -302,6 +302,7 @@ def of_csv(_: ev.Run, files: Files) -> dict[Key, Shown]:
     return from_frame(pd.DataFrame(numbers))
 
 
+@cache
 def columns_of(run: ev.Run) -> tuple[dict[str, str], dict[str, str]]:
     """Return title -> metric, and title or name -> task."""
     manifest = run.folder.manifest()

@@ -66,8 +66,20 @@ class _CachedTable:
     replaced: bool
 
 
+class Cached:
+    """What was read of a run folder; each part is read again only if its file has changed."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, _CachedTable] = {}
+        self.manifest: tuple[tuple[int, ...] | None, RunManifest] | None = None
+
+
 class RunFolder:
     """Reads a run folder, and writes to it while holding its lock.
+
+    Args:
+        path: the folder, which may be missing.
+        cached: what another view of the folder has read; None to share with none.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as tmp, RunFolder(Path(tmp) / "a").writing() as run:
@@ -75,16 +87,16 @@ class RunFolder:
     0
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cached: Cached | None = None) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
-        self._tables: dict[str, _CachedTable] = {}
+        self._cached = cached or Cached()
         self._folders: dict[str, Path] = {}
         self._checked: set[Path] = set()
 
     @classmethod
-    def existing(cls, path: Path) -> RunFolder:
-        """Return a run folder that exists already.
+    def existing(cls, path: Path, cached: Cached | None = None) -> RunFolder:
+        """Return a run folder that exists already; arguments as of the class.
 
         Raises:
             BadData: the path is not a run folder.
@@ -93,7 +105,7 @@ class RunFolder:
             raise BadData(
                 f"{path}: not a run folder (no manifest.json); create one with `echat-eval run --out {path}`"
             )
-        return cls(path)
+        return cls(path, cached)
 
     def writing(self) -> RunFolder:
         """Acquire the folder's lock.
@@ -141,7 +153,10 @@ class RunFolder:
         Raises:
             BadData: not a manifest, or one of another version.
         """
-        return read_manifest(self.path / "manifest.json")
+        mark = self._mark("manifest.json")
+        if self._cached.manifest is None or self._cached.manifest[0] != mark:
+            self._cached.manifest = (mark, read_manifest(self.path / "manifest.json"))
+        return self._cached.manifest[1]
 
     def write_manifest(self, manifest: RunManifest) -> None:
         """Replace the manifest."""
@@ -161,7 +176,7 @@ class RunFolder:
             self.path / "samples.jsonl",
             (serialize.row_of_sample(sample, self.path) for sample in snapshot),
         )
-        self._tables["samples.jsonl"] = _CachedTable(
+        self._cached.tables["samples.jsonl"] = _CachedTable(
             mark=self._mark("samples.jsonl"),
             table={_sample_id(sample): sample for sample in snapshot},
             replaced=False,
@@ -270,7 +285,7 @@ class RunFolder:
         """
         path = self.path / name
         mark = self._mark(name)
-        if name not in self._tables or self._tables[name].mark != mark:
+        if name not in self._cached.tables or self._cached.tables[name].mark != mark:
             table, number = {}, 0
             for line, row in self._rows(name):
                 try:
@@ -282,10 +297,10 @@ class RunFolder:
                 table[ident(record)] = record
                 number += 1
             # A new mark, because repairing a torn line changes the file.
-            self._tables[name] = _CachedTable(
+            self._cached.tables[name] = _CachedTable(
                 mark=self._mark(name), table=table, replaced=number != len(table)
             )
-        return dict(self._tables[name].table)
+        return dict(self._cached.tables[name].table)
 
     def _mark(self, name: str) -> tuple[int, ...] | None:
         path = self.path / name
@@ -384,7 +399,7 @@ class RunFolder:
         self._rewrite("scores.jsonl", scored, lambda i: serialize.row_of_score(scores[i]))
 
     def _rewrite(self, name: str, idents: list[Any], row: Callable[[Any], dict[str, Any]]) -> None:
-        cached = self._tables.get(name)
+        cached = self._cached.tables.get(name)
         current = cached is not None and cached.mark == self._mark(name) and not cached.replaced
         if cached is None or not current or list(cached.table) != idents:
             jsonl.write_rows(self.path / name, map(row, idents))

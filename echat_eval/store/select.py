@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, UnknownName, UsageError
-from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.run_folder import Cached, RunFolder
 from echat_eval.systems import check_name
 
 __all__ = ["RunSpec", "SelectedRun", "is_baseline", "open_run", "parse_spec"]
@@ -24,10 +25,13 @@ class SelectedRun(RunFolder):
     Args:
         system: name of the system in the run.
         shown: name of the system in this view; None for the same name.
+        cached: as of `RunFolder`.
     """
 
-    def __init__(self, path: Path, system: str, shown: str | None = None) -> None:
-        super().__init__(path)
+    def __init__(
+        self, path: Path, system: str, shown: str | None = None, cached: Cached | None = None
+    ) -> None:
+        super().__init__(path, cached)
         self.system = system
         self.shown = shown or system
 
@@ -114,6 +118,17 @@ def is_baseline(path: Path) -> bool:
     return (path / "accepted.json").is_file()
 
 
+@lru_cache(maxsize=2)
+def _cached(path: Path, resolved: Path) -> Cached:
+    """Return what commands over several systems of a run folder share, so that its files are read once.
+
+    Args:
+        path: as it is spelled, which is how the rows name their files.
+        resolved: it differs where a link or the working folder has changed.
+    """
+    return Cached()
+
+
 def open_run(text: str) -> RunFolder:
     """Return the run folder of a spec, or a view of the one system that it selects.
 
@@ -129,7 +144,8 @@ def open_run(text: str) -> RunFolder:
             f"{spec.path}: {kind}, which holds scores alone; expected a run folder. `compare` and `gate` "
             "read it"
         )
-    whole = RunFolder.existing(spec.path)
+    cached = _cached(spec.path, spec.path.resolve())
+    whole = RunFolder.existing(spec.path, cached)
     system = spec.system
     if system is None:
         if spec.label is None:
@@ -141,6 +157,6 @@ def open_run(text: str) -> RunFolder:
                 f"{spec.path} has {len(systems)} systems ({names}); name one: {spec.label}={spec.path}:SYSTEM"
             )
         system = systems[0]
-    selected = SelectedRun(spec.path, system, spec.label)
+    selected = SelectedRun(spec.path, system, spec.label, cached)
     selected.manifest()  # raises UnknownName if the run does not have the system
     return selected

@@ -151,7 +151,6 @@ def gate(run: Path, out: Path, candidate: str, policy: str) -> tuple[int, list[s
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("candidate", "codes", "failed", "unreadable"),
     [
