@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.clients.keys import KEY_VARIABLES, is_secret_name, looks_like_secret
 from echat_eval.errors import BadData
 from echat_eval.experiment.experiment import Experiment
-from echat_eval.io.schema import TEXT, Rule, Schema, is_number, is_text, whole
+from echat_eval.io.schema import TEXT, Rule, Schema, is_number, is_text, list_of, mapping_of, whole
 from echat_eval.io.strict_yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -92,8 +92,24 @@ _EXPERIMENT = Schema(
         "out": TEXT.optional(),
     }
 )
-#: In a run folder whose replies an older version requested, systems are not recorded.
-_RESOLVED = Schema({**_EXPERIMENT.rules, "systems": _parts("systems")})
+_MAPPING = Rule(lambda value: value is None or isinstance(value, Mapping), "a mapping")
+_NAMED = replace(mapping_of(_MAPPING, "a mapping of names to settings"), required=False)
+#: In a run folder: every part has its name and its settings, and every task a mapping. Systems are absent if
+#: an older version requested the replies.
+_RESOLVED = Schema(
+    {
+        **_EXPERIMENT.rules,
+        **dict.fromkeys(("systems", "annotators", "scorers"), _NAMED),
+        "tasks": Rule(
+            lambda v: (
+                isinstance(v, list) and all(isinstance(e, Mapping) and is_text(e.get("name")) for e in v)
+            ),
+            "a list of mappings with a name",
+            required=False,
+        ),
+        "judges": replace(list_of(_MAPPING, "a list of mappings"), required=False),
+    }
+)
 
 
 def is_experiment_file(given: object) -> bool:

@@ -13,9 +13,10 @@ from echat_eval.experiment.experiment import Experiment
 from echat_eval.experiment.record import read_recorded, recorded_tasks
 from echat_eval.experiment.resolved import OBJECT
 from echat_eval.experiment.tasks import ExperimentTask, select_experiment_tasks
+from echat_eval.io.schema import is_whole
 from echat_eval.store.repeats import join_repeat
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.systems.select import REPEATS
+from echat_eval.systems.select import MAX_REPEATS, REPEATS
 from echat_eval.task import Task
 
 if TYPE_CHECKING:
@@ -78,9 +79,15 @@ def _lacking_replies(folder: RunFolder, systems: Mapping[str, Any], *, failed_ag
     return {
         name
         for name, settings in systems.items()
-        for number in range(1, (settings or {}).get(REPEATS, 1) + 1)
+        for number in range(1, _repeats(settings) + 1)
         if any((name, sample.task, join_repeat(sample.id, number)) not in final for sample in samples)
     }
+
+
+def _repeats(settings: Mapping[str, Any] | None) -> int:
+    """Return how often a system is asked; `select_repeats` refuses a wrong number."""
+    repeats = (settings or {}).get(REPEATS, 1)
+    return repeats if is_whole(repeats, low=1, high=MAX_REPEATS) else 1
 
 
 def _stored_tasks(folder: RunFolder) -> list[ExperimentTask] | None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import scrub
+from echat_eval.errors import BadData, scrub
 from echat_eval.experiment.file import experiment_from
 from echat_eval.experiment.resolved import leaves, merged
 from echat_eval.io.files import write_atomically
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "read_commands", "read_recorded", "recorded_tasks", "recording"]
 
+_FILE = "experiment.yaml"
 _HEADER = "# The resolved experiment of this run. `echat-eval run FOLDER` finishes it or scores it again.\n"
 #: A larger file is named without its hash: the manifest has the fingerprints of weights.
 _LARGEST_INPUT = 256 * 2**20
@@ -87,7 +88,7 @@ def read_recorded(folder: Path) -> Experiment | None:
         BadData: the file is damaged.
     """
     found = _recorded(folder)
-    return None if found is None else experiment_from(found, str(folder / "experiment.yaml"), resolved=True)
+    return None if found is None else experiment_from(found, str(folder / _FILE), resolved=True)
 
 
 def recorded_tasks(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -98,8 +99,16 @@ def recorded_tasks(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _recorded(folder: Path) -> YamlFile | None:
-    path = folder / "experiment.yaml"
-    return read_yaml(path) if path.is_file() else None
+    """Return the content of a folder's experiment, checked; None without one."""
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    try:
+        file = read_yaml(path)
+        experiment_from(file, str(path), resolved=True)
+    except BadData as error:
+        raise BadData(f"{error}; restore the file, or delete it to record the next command alone") from error
+    return file
 
 
 def read_commands(folder: Path) -> list[Command]:
@@ -164,7 +173,7 @@ def _write(folder: Path, content: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(
         dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
-    write_atomically(folder / "experiment.yaml", _HEADER + text)
+    write_atomically(folder / _FILE, _HEADER + text)
 
 
 def _inputs(content: Mapping[str, Any], tasks: Sequence[ExperimentTask]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def build_system(spec: str, settings: Mapping[str, Any] | None = None) -> System
         system = system if given_name is None else renamed("system", system, given_name)
     else:
         adapter, arguments = _resolve(spec, arguments)
-        system = construct("system", adapter, _class_of(adapter), arguments)
+        system = construct("system", str(arguments.get("name", adapter)), _class_of(adapter), arguments)
     check_name(system.name)
     return system  # type: ignore[no-any-return]
 

@@ -89,7 +89,7 @@ def test_a_folder_is_continued_and_listed(file: Path, tmp_path: Path) -> None:
         ),
         (
             ("{file}", "--set", "glad.txt=x"),
-            "unknown setting of system 'canned': 'txt'. Did you mean 'text'?",
+            "unknown setting of system 'glad': 'txt'. Did you mean 'text'?",
         ),
         (("{file}", "--judge-timeout", "600"), "--set judge.timeout without a judge"),
     ],

@@ -201,3 +201,33 @@ def test_the_headline_of_the_file_leads_and_ranks(tones: Path, tmp_path: Path) -
     path.write_text(path.read_text().replace("seconds", "secnods"))
     with pytest.raises(ev.UnknownName, match=r"unknown metric 'secnods'\. Did you mean 'seconds'"):
         ev.evaluate(path, progress=Silent())
+
+
+#: File of a run folder, content, and the line about it.
+DAMAGED = [
+    ("experiment.yaml", "systems: [canned]", ":1: 'systems' is ['canned'], expected a mapping of names"),
+    (
+        "experiment.yaml",
+        "systems: {a: echo}",
+        ":1: 'systems' is {'a': 'echo'}, expected a mapping of names",
+    ),
+    ("experiment.yaml", "tasks: [emotion]", ":1: 'tasks' is ['emotion'], expected a list of mappings"),
+    ("experiment.yaml", "tasks: [{data: x}]", ":1: 'tasks' is [{'data': 'x'}], expected a list"),
+    ("experiment.yaml", "judges: {a: b}", ":1: 'judges' is {'a': 'b'}, expected a list of mappings"),
+    ("experiment.yaml", "runner: [", "not YAML"),
+    ("experiment.yaml", "x: 1", "unknown key 'x'"),
+    ("commands.jsonl", "{", "commands.jsonl:1: "),
+    ("commands.jsonl", '{"id": "a"}', "commands.jsonl:1: 'id' is 'a', expected a whole number"),
+]
+
+
+def test_a_damaged_record_is_one_line(tones: Path, tmp_path: Path) -> None:
+    run = evaluate("canned", data=tones, tasks="emotion", out=tmp_path / "run")
+    for name, text, line in DAMAGED:
+        whole = (run.path / name).read_text()
+        (run.path / name).write_text(text + "\n")
+        with pytest.raises(ev.BadData) as error:
+            ev.evaluate(run.path, progress=Silent())
+        assert line in str(error.value)
+        assert "\n" not in str(error.value)
+        (run.path / name).write_text(whole)
