@@ -356,7 +356,7 @@ def test_the_cost_of_a_judge_is_estimated_and_noted_before_anything_is_sent(
         (["canned", "canned"], {}, ev.UsageError, "two systems are named 'canned'"),
         ("canend", {}, ev.UnknownName, "Did you mean 'canned'"),
         ("experiment.yaml", {}, ev.UsageError, "experiment.yaml: cannot be read: No such file"),
-        ({"a": {"use": "canned", "colour": 1}}, {}, ev.UnknownName, "setting of system 'canned': 'colour'"),
+        ({"a": {"use": "canned", "colour": 1}}, {}, ev.UnknownName, "setting of system 'a': 'colour'"),
         ({"a": {"use": 3}}, {}, ev.UsageError, "expected 'use' with a name or spec"),
         ("no.py:Mine", {}, ev.UsageError, r"no.py: no such file; expected FILE.py:NAME"),
         ("canned", {"scorers": object()}, ev.UsageError, "scorer: got object without name, version, metrics"),

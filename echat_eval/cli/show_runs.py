@@ -111,6 +111,7 @@ def _print_runs(root: Path) -> None:
         show(f"{root}: holds no run; `echat-eval demo` makes one")
         return
     show_table(_table(root, lines))
+    show(*(f"note: {line.fault}" for line in lines if line.fault))
 
 
 def _table(root: Path, lines: list[RunLine]) -> Table:
@@ -119,7 +120,7 @@ def _table(root: Path, lines: list[RunLine]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("run", "date (UTC)", "systems", "headline", "state"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "date (UTC)")
     table.add_column("size", justify="right", no_wrap=True)
     for line in lines:
         relative = line.path.relative_to(root) if line.path != root else line.path

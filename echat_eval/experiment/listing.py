@@ -27,7 +27,8 @@ class RunLine:
         date: UTC time of the last command, or of the last change of the manifest; "" if unknown.
         systems: their names.
         headline: the metric that leads, and the value of each system by it, as in leaderboard.csv.
-        state: "done", "N missing", "broken off", "unfinished" or the fault of a damaged folder.
+        state: "done", "N missing", "broken off", "unfinished" or "damaged".
+        fault: of a damaged folder.
         size: bytes of all files.
     """
 
@@ -36,6 +37,7 @@ class RunLine:
     systems: tuple[str, ...] = ()
     headline: tuple[str, tuple[tuple[str, float], ...]] = ("", ())
     state: str
+    fault: str = ""
     size: int
 
 
@@ -68,9 +70,8 @@ def _line(path: Path) -> RunLine:
         manifest, commands = RunFolder(path).manifest(), read_commands(path)
         rows = _leaderboard_rows(path)
     except EChatError as error:
-        return RunLine(
-            path=path, date=changed.isoformat(timespec="seconds"), state=f"damaged: {error}", size=size
-        )
+        date = changed.isoformat(timespec="seconds")
+        return RunLine(path=path, date=date, state="damaged", fault=str(error), size=size)
     last = commands[-1] if commands else None
     lead = next((metric.name for metric in manifest.metrics if metric.headline), None)
     lead = lead or next(iter(row["metric"] for row in rows), "")
