@@ -1,4 +1,4 @@
-"""The run folder knows itself: it finishes on another machine, scores again, and takes in no foreign task."""
+"""A run folder is finished elsewhere and scored again from its own record, and takes in no foreign task."""
 
 from __future__ import annotations
 
