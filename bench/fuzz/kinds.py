@@ -238,6 +238,17 @@ KINDS: dict[str, Kind] = {
             ],
         ],
     ),
+    "experiments": Kind(
+        folders=["data", "experiment.yaml", "run"],
+        targets=["experiment.yaml", "experiment.yaml", "run/experiment.yaml", "run/commands.jsonl"],
+        commands=[
+            _words("run", "@experiment.yaml", "--data", "@data", "--out", "@out"),
+            _words("run", "@experiment.yaml", "--data", "@data", "--out", "@out", "--estimate"),
+            _words("run", "@run", *_RUN),
+            _words("run", "@run", "--data", "@data", "--set", "canned.text=Oh.", *_RUN),
+            _words("show", "@"),
+        ],
+    ),
     "baselines": Kind(
         folders=["accepted", "run", "policy.yaml"],
         targets=["accepted/*.json", "accepted/*.jsonl", "accepted/*"],

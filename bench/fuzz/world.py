@@ -46,6 +46,17 @@ chat:
   date: "2026-11-26"
   source: a test
 """
+EXPERIMENT = """
+systems:
+  one: {use: canned, text: Oh., repeats: 2}
+  two: {use: reference}
+tasks: [{name: emotion, limit: 4, languages: [en]}]
+annotators: {acoustics: {}}
+scorers: [outcome, readability]
+metrics: {headline: seconds}
+runner: {tries: 1, cache: false, overlap: true, max_cost: 1, controls: 0}
+executor: {name: local}
+"""
 
 
 def call(*words: str | Path) -> None:
@@ -63,6 +74,7 @@ def build(root: Path) -> None:
     _write_tables(root)
     (root / "prices.yaml").write_text(PRICES)
     (root / "policy.yaml").write_text(POLICY)
+    (root / "experiment.yaml").write_text(EXPERIMENT)
     with ScriptedChatServer(judge_verdict(4, 3, 5)) as server:
         call(
             *("run", "--data", root / "data", "--system", "canned", "--annotator", "acoustics"),
