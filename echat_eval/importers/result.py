@@ -65,7 +65,8 @@ def check_rows(
             continue
         samples += 1
         ids.add(entry.id)
-        named.update(entry.cues)
+        for cue in entry.cues:
+            named[cue] += 1
         tally.add_aliases(entry)
         if entry.speaker is not None:
             speakers.add(entry.speaker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from echat_eval.errors import BadData
 from echat_eval.importers.draft import (
@@ -95,8 +95,9 @@ class _RowReader:
     ) -> None:
         self._mapping, self._columns, self._options, self._folder = mapping, columns, options, folder
         self._cues = [cue for cue in CUES if cue in mapping.columns or cue in mapping.constants]
-        #: (cue, cell) -> label; tables repeat a few spellings.
-        self._labels: dict[tuple[str, str], str | None] = {}
+        self._known = frozenset((*mapping.columns, *mapping.constants))
+        #: (field or cue, cell) -> label; tables repeat a few spellings.
+        self._labels: dict[tuple[str, str | None], str | None] = {}
 
     def check(self, needed: Sequence[str]) -> None:
         """Raise BadData if the mapping has no column for a field that every row needs."""
@@ -129,8 +130,8 @@ class _RowReader:
             suffix=suffix,
             transcript=text_of(self._cell("transcript", row, number), "transcript"),
             cues=cues,
-            language=language_of(self._options, self._translated("language", row, number)),
-            source=source_of(self._options, self._translated("source", row, number)),
+            language=self._language(self._cell("language", row, number)),
+            source=self._source(self._cell("source", row, number)),
             speaker=self._cell("speaker", row, number),
             references=self._references(row, number),
             history=self._history(row, number),
@@ -156,16 +157,26 @@ class _RowReader:
 
     def _cell(self, key: str, row: Mapping[str, Any], number: int) -> str | None:
         """Return the value of a field as text; None if the cell is empty."""
+        if key not in self._known:
+            return None
         value = self._value(key, row, number)
+        if isinstance(value, str):
+            return value.strip() or None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        return str(value).strip() or None if isinstance(value, str | int | float) else None
+        return str(value) if isinstance(value, int | float) else None
 
-    def _translated(self, key: str, row: Mapping[str, Any], number: int) -> str | None:
-        cell = self._cell(key, row, number)
-        if cell is None:
-            return None
-        return self._mapping.labels.get(key, {}).get(folded(cell), cell)
+    def _language(self, cell: str | None) -> str:
+        key = ("language", cell)
+        if key not in self._labels:
+            self._labels[key] = language_of(self._options, self._translated("language", cell))
+        return str(self._labels[key])
+
+    def _source(self, cell: str | None) -> Literal["real", "synthetic"]:
+        return source_of(self._options, self._translated("source", cell))
+
+    def _translated(self, key: str, cell: str | None) -> str | None:
+        return cell if cell is None else self._mapping.labels.get(key, {}).get(folded(cell), cell)
 
     def _read_cues(self, row: Mapping[str, Any], number: int) -> tuple[dict[str, str], dict[str, str]]:
         """Return cue -> label, and cue -> spelling where it is another."""
@@ -174,9 +185,10 @@ class _RowReader:
             cell = self._cell(cue, row, number)
             if cell is None:
                 continue
-            if (cue, cell) not in self._labels:
-                self._labels[cue, cell] = self._label(cue, cell)
-            label = self._labels[cue, cell]
+            key = (cue, cell)
+            if key not in self._labels:
+                self._labels[key] = self._label(cue, cell)
+            label = self._labels[key]
             if label is not None:
                 cues[cue] = label
                 if label != cell:
@@ -214,13 +226,15 @@ class _RowReader:
         return path, path.suffix.lower()
 
     def _references(self, row: Mapping[str, Any], number: int) -> tuple[str, ...]:
+        if "references" not in self._known:
+            return ()
         value = self._value("references", row, number)
         values = value if isinstance(value, list) else [value]
         return tuple(text.strip() for text in values if isinstance(text, str) and text.strip())
 
     def _history(self, row: Mapping[str, Any], number: int) -> tuple[DraftTurn, ...]:
         """Return the earlier turns: a list of {role, text, audio}, in a CSV file as JSON."""
-        value = self._value("history", row, number)
+        value = self._value("history", row, number) if "history" in self._known else None
         if isinstance(value, str):
             try:
                 value = loads(value) if value.strip() else None
