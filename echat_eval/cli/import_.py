@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -47,6 +47,7 @@ unless an option gives it.""",
     metavar="FILE",
     help="Mapping of a table's columns and labels, or the name of a shipped one.",
 )
+@click.option("--files", metavar="GLOB", help="Table files of a folder that holds several.")
 @click.option("--guess", is_flag=True, help="Write a mapping for a table, to be reviewed, and stop.")
 @click.option("--check", is_flag=True, help="Check the rows without reading audio or writing anything.")
 @click.option(
@@ -69,7 +70,10 @@ unless an option gives it.""",
     "--licence", help="Licence of the samples.  [default: the mapping's, or unknown: ask the authors]"
 )
 @click.option("--from-hub", "hub_repo", metavar="OWNER/NAME", help="Data set on the hub to download first.")
-@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
+@click.option(
+    "--revision",
+    help="Branch, tag or commit on the hub.  [default: the one that the format was read at, or main]",
+)
 @click.option(
     "--include",
     multiple=True,
@@ -90,6 +94,7 @@ def import_data(
     name: str | None,
     cues: tuple[str, ...],
     mapping: str | None,
+    files: str | None,
     guess: bool,
     check: bool,
     by_reference: bool,
@@ -100,7 +105,7 @@ def import_data(
     audio: Path | None,
     licence: str | None,
     hub_repo: str | None,
-    revision: str,
+    revision: str | None,
     include: tuple[str, ...],
     hub_url: str,
 ) -> int:
@@ -111,31 +116,34 @@ def import_data(
     """
     from echat_eval.importers import importer
     from echat_eval.importers.draft import ImportOptions
-    from echat_eval.importers.mapping import read_mapping
+    from echat_eval.importers.mapping import mapping_of
+    from echat_eval.importers.origin import origin_of
     from echat_eval.importers.result import check_rows
 
     read = importer(form)
     if form != "table" and (mapping or guess):
         raise UsageError(f"--map and --guess are for tables; '{form}' has columns of its own")
+    used = mapping_of(form, mapping)
     if out is None and not guess and not check:
         raise UsageError("no --out given; name the task folder to write (or use --check)")
-    origin = {"form": form}
+    revision = revision or (used.revision if used else None) or "main"
     if hub_repo is not None:
         default = out.with_name(f"{out.name}-source") if out else Path(hub_repo.rpartition("/")[2])
-        folder, origin = _fetched(hub_repo, revision, include, hub_url, folder or default)
+        folder = _fetched(hub_repo, revision, include, hub_url, folder or default)
     elif folder is None:
         raise UsageError("no folder given; name one, or download a data set with --from-hub OWNER/NAME")
     if not folder.exists():
         raise UsageError(f"{folder}: no such file or folder")
     if guess:
-        return _guess(folder, mapping)
+        return _guess(folder, mapping, files)
     options = ImportOptions(
         language=language,
         source=source,
         real=real,
         synthetic=synthetic,
         audio=audio,
-        mapping=read_mapping(mapping) if mapping else None,
+        mapping=used,
+        files=files,
         needs_audio=not check,
     )
     if check:
@@ -144,7 +152,15 @@ def import_data(
         return Exit.REGRESS if checked.refused else Exit.DONE
     assert out is not None
     _import(
-        read(folder, options), form, out, name, options.cues(cues), by_reference, licence, options, origin
+        read(folder, options),
+        form,
+        out,
+        name,
+        options.cues(cues),
+        by_reference,
+        licence,
+        options,
+        origin_of(form, folder),
     )
     return Exit.DONE
 
@@ -158,7 +174,7 @@ def _import(
     by_reference: bool,
     licence: str | None,
     options: ImportOptions,
-    origin: dict[str, str],
+    origin: Mapping[str, Any],
 ) -> None:
     from echat_eval.importers.facts import TaskFacts
     from echat_eval.importers.writing import write_task
@@ -204,11 +220,11 @@ def _print_counts(counts: Imported, kept: str) -> None:
         show(f"  and {len(counts.reasons) - 8} other kinds of refusals")
 
 
-def _guess(table: Path, target: str | None) -> int:
+def _guess(table: Path, target: str | None, files: str | None) -> int:
     from echat_eval.importers.guess import write_guess
 
     path = Path(target or f"{table.stem}.mapping.yaml")
-    show(*write_guess(table, path))
+    show(*write_guess(table, path, files))
     show(
         f"{path}: check it, fill in what is empty, then run",
         f"  echat-eval import table {table} --map {path} --out TASK",
@@ -216,9 +232,7 @@ def _guess(table: Path, target: str | None) -> int:
     return Exit.DONE
 
 
-def _fetched(
-    repo: str, revision: str, include: tuple[str, ...], hub: str, into: Path
-) -> tuple[Path, dict[str, str]]:
+def _fetched(repo: str, revision: str, include: tuple[str, ...], hub: str, into: Path) -> Path:
     from echat_eval.clients.keys import secret_from
     from echat_eval.importers.hub import fetch_data_set, write_record
 
@@ -241,4 +255,4 @@ def _fetched(
         f"{len(fetched.files)} files of {repo} at {fetched.commit[:12]} in {into}, "
         f"{fetched.bytes:,} bytes downloaded"
     )
-    return into, {"data_set": repo, "commit": fetched.commit, "hub": hub}
+    return into

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import BadData
+from echat_eval.importers.arrow_files import arrow_rows
 from echat_eval.io.jsonl import loads
 from echat_eval.io.text import read_text
 from echat_eval.labels import UNKNOWN, to_label
@@ -22,6 +23,7 @@ __all__ = [
     "ImportOptions",
     "Refusal",
     "RowRefused",
+    "audio_of",
     "find_audio",
     "label_of",
     "read_objects",
@@ -30,6 +32,14 @@ __all__ = [
 
 #: Spellings that mean "not labelled".
 _UNLABELLED = frozenset({"", "none", "null", "nan", "n/a"})
+#: First bytes of a file -> its suffix; other audio is taken for WAV, and refused later if it is none.
+_SIGNATURES = (
+    (b"RIFF", ".wav"),
+    (b"fLaC", ".flac"),
+    (b"OggS", ".ogg"),
+    (b"ID3", ".mp3"),
+    (b"\xff\xfb", ".mp3"),
+)
 #: Larger files of rows are refused.
 MAX_JSON_BYTES = 2**30
 
@@ -48,6 +58,7 @@ class ImportOptions:
         real, synthetic: names of source corpora, for rows that name their corpus.
         audio: folder of the audio; by default beside the rows.
         mapping: of the columns of a table.
+        files: glob of the table files in a folder.
         needs_audio: whether a table must have audio; a check of its rows also takes one without.
     """
 
@@ -57,7 +68,13 @@ class ImportOptions:
     synthetic: tuple[str, ...] = ()
     audio: Path | None = None
     mapping: TableMapping | None = None
+    files: str | None = None
     needs_audio: bool = True
+
+    def default(self, key: Literal["language", "source"]) -> str | None:
+        """Return the language or source of rows that name none: an option's, else the mapping's constant."""
+        option = self.language if key == "language" else self.source
+        return option or (self.mapping.constants.get(key) if self.mapping else None)
 
     def cues(self, requested: tuple[str, ...]) -> tuple[str, ...]:
         """Return the cues of the task: those requested, else the mapping's; empty: those of every row."""
@@ -139,8 +156,8 @@ def source_of(options: ImportOptions, value: Any = None, corpus: Any = None) -> 
         return "real"
     if name is not None and name in {c.casefold() for c in options.synthetic}:
         return "synthetic"
-    if options.source is not None:
-        return options.source
+    if (default := options.default("source")) is not None:
+        return default  # type: ignore[return-value]
     hint = f"--real {corpus} or --synthetic {corpus}" if corpus else "--source real or --source synthetic"
     raise RowRefused(f"does not state whether it is a recording or synthetic speech; set {hint}")
 
@@ -159,7 +176,7 @@ def language_of(options: ImportOptions, value: Any = None) -> str:
     Raises:
         RowRefused: neither states it, or the benchmark does not support it.
     """
-    tag = str(value or options.language or "").strip().strip("<>").casefold()
+    tag = str(value or options.default("language") or "").strip().strip("<>").casefold()
     tag = _LANGUAGE_NAMES.get(tag, tag).replace("_", "-").partition("-")[0]
     if not tag:
         raise RowRefused("does not state its language; set --language")
@@ -198,6 +215,21 @@ def find_audio(name: Any, options: ImportOptions, *folders: Path) -> Path:
     raise RowRefused(f"audio {name[:80]!r} is not there; name the folder of the audio with --audio")
 
 
+def audio_of(value: Any, options: ImportOptions, *folders: Path) -> tuple[Path | bytes, str]:
+    """Return audio and its suffix: embedded as bytes or `{bytes, path}`, or a file as in `find_audio`.
+
+    Raises:
+        RowRefused: as `find_audio`.
+    """
+    content, name = value, value
+    if isinstance(value, dict):
+        content, name = value.get("bytes"), value.get("path")
+    if isinstance(content, bytes):
+        return content, next((suffix for start, suffix in _SIGNATURES if content.startswith(start)), ".wav")
+    path = find_audio(name, options, *folders)
+    return path, path.suffix.lower()
+
+
 def text_of(value: Any, description: str) -> str:
     """Return text without surrounding white space; raise RowRefused if it is blank or missing."""
     if not isinstance(value, str) or not value.strip():
@@ -206,14 +238,17 @@ def text_of(value: Any, description: str) -> str:
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (location, value) for each row of a JSON Lines file, or of a JSON file that holds a list.
+    """Yield (location, value) for each row of a JSON Lines or Parquet file, or of a JSON file of a list.
 
-    A location is `file:line` or `file[index]`. A line that is no JSON is yielded as text (its first 80
-    characters), so that the caller can refuse it.
+    A location is `file:line`, `file#row` or `file[index]`. A line that is no JSON is yielded as text (its
+    first 80 characters), so that the caller can refuse it.
 
     Raises:
         BadData: the file cannot be read or decoded, or is too large.
     """
+    if path.suffix.lower() == ".parquet":
+        yield from arrow_rows(path)
+        return
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise BadData(f"{path}: larger than {MAX_JSON_BYTES:,} bytes")

@@ -19,7 +19,7 @@ from echat_eval.importers.draft import (
     ImportOptions,
     Refusal,
     RowRefused,
-    find_audio,
+    audio_of,
     label_of,
     language_of,
     read_objects,
@@ -33,7 +33,7 @@ from echat_eval.labels import CUES
 __all__ = ["read_echat"]
 
 _AUDIO_SUFFIXES = ("wav", "flac", "mp3", "m4a", "ogg", "opus", "wma")
-_ROW_SUFFIXES = (".jsonl", ".list", ".json")
+_ROW_SUFFIXES = (".jsonl", ".list", ".json", ".parquet")
 #: Limit for one member of a tar; ten minutes of 48 kHz stereo PCM are 115 MB.
 MAX_MEMBER_BYTES = 128 * 2**20
 #: Limit for all members of a row, which are in memory at once.
@@ -66,7 +66,7 @@ def read_echat(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal
     if folder.is_file() and folder.suffix in _ROW_SUFFIXES and folder.with_suffix(".tar").is_file():
         tars = {folder.with_suffix(""): folder.with_suffix(".tar")}
     if not lists and not tars:
-        raise UsageError(f"{folder}: no .jsonl, .list, .json or .tar below it")
+        raise UsageError(f"{folder}: no .jsonl, .list, .json, .parquet or .tar below it")
     by_stem = {stem.name: tar for stem, tar in tars.items()}
     paired = set()
     for path in lists:
@@ -85,7 +85,7 @@ def _raw(path: Path, folder: Path, options: ImportOptions) -> Iterator[Draft | R
     root = folder if folder.is_dir() else folder.parent
     for location, row in read_objects(path):
         yield _draft_or_refusal(
-            location, row, options, lambda name: find_audio(name, options, path.parent, root)
+            location, row, options, lambda name: audio_of(name, options, path.parent, root)[0]
         )
 
 

@@ -69,7 +69,7 @@ class _Seen:
     numbers: int = 0
 
 
-def write_guess(table: Path, path: Path) -> tuple[str, ...]:
+def write_guess(table: Path, path: Path, files: str | None = None) -> tuple[str, ...]:
     """Write the guessed mapping of a table; return remarks on it.
 
     Raises:
@@ -78,19 +78,19 @@ def write_guess(table: Path, path: Path) -> tuple[str, ...]:
     """
     if path.exists():
         raise UsageError(f"{path}: exists already; remove it, or name another file with --map")
-    guessed = guessed_mapping(table)
+    guessed = guessed_mapping(table, files)
     write_atomically(path, guessed.text)
     return guessed.remarks
 
 
-def guessed_mapping(source: Path) -> Guess:
+def guessed_mapping(source: Path, files: str | None = None) -> Guess:
     """Return the mapping of a table.
 
     Raises:
         UsageError: no table there.
         BadData: the table cannot be read, or has no rows.
     """
-    path = table_files(source)[0]
+    path = table_files(source, files)[0]
     columns = columns_of(path)
     seen, rows = _looked_at(path, columns)
     if not rows:

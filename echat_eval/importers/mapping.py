@@ -19,7 +19,7 @@ from echat_eval.io.strict_yaml import YamlFile, read_yaml
 from echat_eval.labels import CUES, LABELS, UNKNOWN, check_label
 from echat_eval.task.folder import is_cue_list
 
-__all__ = ["FIELDS", "Column", "TableMapping", "known_mappings", "read_mapping"]
+__all__ = ["FIELDS", "Column", "TableMapping", "known_mappings", "mapping_of", "read_mapping"]
 
 #: Fields of a sample that a column may hold, besides the cues.
 FIELDS = ("id", "audio", "transcript", "language", "source", "speaker", "references", "history", "note")
@@ -55,6 +55,9 @@ class TableMapping:
         cues: cues of the task; empty: those that every row has.
         facts: facts about the task, such as its licence.
         files: glob of the table files in a folder.
+        form: data format that the mapping belongs to; other formats than tables have no columns.
+        hub: data set on the hub.
+        revision: commit of that data set for which the mapping was written; None: unknown.
         location: the file that holds the mapping, for messages.
     """
 
@@ -65,6 +68,9 @@ class TableMapping:
     cues: tuple[str, ...] = ()
     facts: TaskFacts = field(default_factory=TaskFacts)
     files: str | None = None
+    form: str = "table"
+    hub: str | None = None
+    revision: str | None = None
     location: str = "the mapping"
 
     def check_columns(self, names: Collection[str], table: str) -> None:
@@ -87,6 +93,9 @@ _SCHEMA = Schema(
         "constants": _SECTION,
         "cues": Rule(is_cue_list, f"a list of cues out of {', '.join(CUES)}", required=False),
         "task": _SECTION,
+        "form": text("a data format, such as table").optional(),
+        "hub": text("owner/name").optional(),
+        "revision": text("a commit").optional(),
         "files": text("a glob such as 'data/test-*.parquet'").optional(),
     }
 )
@@ -153,8 +162,18 @@ def read_mapping(name: str) -> TableMapping:
         cues=tuple(content.get("cues") or ()),
         facts=facts_from(content.get("task") or {}, _place(path, file, "task")),
         files=content.get("files"),
+        form=content.get("form", "table"),
+        hub=content.get("hub"),
+        revision=content.get("revision"),
         location=str(path),
     )
+
+
+def mapping_of(form: str, name: str | None) -> TableMapping | None:
+    """Return the mapping to use: the named one, or the shipped facts about a format; None without either."""
+    if name is not None:
+        return read_mapping(name)
+    return read_mapping(form) if form in known_mappings() else None
 
 
 def _place(path: Path, file: YamlFile, key: str) -> str:

@@ -16,6 +16,7 @@ from echat_eval.importers.draft import (
     ImportOptions,
     Refusal,
     RowRefused,
+    audio_of,
     find_audio,
     label_of,
     language_of,
@@ -57,11 +58,6 @@ def _each(folder: Path, read: Reader, patterns: tuple[str, ...]) -> Iterator[Dra
     if not files:
         raise UsageError(f"{folder}: no {' or '.join(patterns)} below it")
     for path in dict.fromkeys(files):
-        if path.suffix == ".parquet":
-            yield Refusal(
-                location=path.name, id=None, reason="a parquet file; turn it into .jsonl and wavs first"
-            )
-            continue
         for location, row in read_objects(path):
             try:
                 if not isinstance(row, dict):
@@ -153,7 +149,10 @@ def read_vocalbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Re
 
 
 def read_televal(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
-    """Yield one draft per row of the emotion, age and non-speech sets (jsonl; `key`, `audio`, `query`)."""
+    """Yield one draft per row of the emotion, age and non-speech sets (`key`, `audio`, `query`).
+
+    The hub's Parquet files embed the audio; its own tool turns them into .jsonl and .wav files.
+    """
 
     def read(location: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
         values = {"emotion": row.get("query_emo"), "age": row.get("age"), "event": row.get("para_name")}
@@ -162,10 +161,12 @@ def read_televal(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
             raise RowRefused("names none of query_emo, age, para_name")
         answer = row.get("answer_age") if "age" in cues else row.get("answer")
         tag = stem.rpartition("-")[2]
+        audio, suffix = audio_of(row.get("audio"), options, folder if folder.is_dir() else folder.parent)
         yield Draft(
             location=location,
             id=text_of(row.get("key"), "key"),
-            audio=find_audio(row.get("audio"), options, folder if folder.is_dir() else folder.parent),
+            audio=audio,
+            suffix=suffix,
             transcript=text_of(row.get("query"), "words (query)"),
             cues=cues,
             language=language_of(options, tag if tag in ("en", "zh") else None),

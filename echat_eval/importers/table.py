@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
     ImportOptions,
     Refusal,
     RowRefused,
-    find_audio,
+    audio_of,
     label_of,
     language_of,
     source_of,
@@ -27,14 +27,6 @@ from echat_eval.labels import CUES
 
 __all__ = ["plain_mapping", "read_table"]
 
-#: First bytes of a file -> its suffix; other audio is taken for WAV, and refused later if it is none.
-_SIGNATURES = (
-    (b"RIFF", ".wav"),
-    (b"fLaC", ".flac"),
-    (b"OggS", ".ogg"),
-    (b"ID3", ".mp3"),
-    (b"\xff\xfb", ".mp3"),
-)
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -48,9 +40,13 @@ def read_table(source: Path, options: ImportOptions) -> Iterator[Draft | Refusal
         BadData: the table cannot be read, or lacks a column of the mapping.
     """
     mapping = options.mapping or TableMapping()
+    if mapping.form != "table":
+        raise UsageError(
+            f"{mapping.location}: is of the format '{mapping.form}', not of a table; import that"
+        )
     needed = ("audio", "transcript") if options.needs_audio else ("transcript",)
     number = 0
-    for path in table_files(source, mapping.files):
+    for path in table_files(source, options.files or mapping.files):
         columns = columns_of(path)
         mapping.check_columns(columns, path.name)
         rows = _RowReader(options.mapping or plain_mapping(columns, path), columns, options, path.parent)
@@ -212,18 +208,7 @@ class _RowReader:
     def _audio(self, row: Mapping[str, Any], number: int) -> tuple[Path | bytes, str]:
         if not self._options.needs_audio:
             return b"", ".wav"
-        return self._found_audio(self._value("audio", row, number))
-
-    def _found_audio(self, value: Any) -> tuple[Path | bytes, str]:
-        """Return audio and its suffix: embedded as bytes or `{bytes, path}`, or a file that the row names."""
-        content, name = value, value
-        if isinstance(value, dict):
-            content, name = value.get("bytes"), value.get("path")
-        if isinstance(content, bytes):
-            known = next((suffix for start, suffix in _SIGNATURES if content.startswith(start)), ".wav")
-            return content, known
-        path = find_audio(name, self._options, self._folder)
-        return path, path.suffix.lower()
+        return audio_of(self._value("audio", row, number), self._options, self._folder)
 
     def _references(self, row: Mapping[str, Any], number: int) -> tuple[str, ...]:
         if "references" not in self._known:
@@ -253,7 +238,10 @@ class _RowReader:
         text = text.strip() if isinstance(text, str) else None
         if not text and audio is None:
             raise RowRefused("a turn of its history has neither text nor audio")
-        return DraftTurn(role=role, text=text, audio=None if audio is None else self._found_audio(audio)[0])
+        return DraftTurn(role=role, text=text, audio=None if audio is None else self._turn_audio(audio))
+
+    def _turn_audio(self, audio: Any) -> Path | bytes:
+        return audio_of(audio, self._options, self._folder)[0]
 
 
 def _counted(first: str, number: int) -> str:

@@ -9,6 +9,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
@@ -98,6 +100,42 @@ def test_raw_rows_become_samples_with_groups_speaker_and_source(tmp_path: Path) 
     assert (tmp_path / "gender" / by_id["a.1"]["audio"]).read_bytes() == content
     task = load_task("gender", data=tmp_path / "gender")
     assert task.cues == ("gender",)
+
+
+def test_raw_rows_may_be_parquet_with_embedded_audio(tmp_path: Path) -> None:
+    write_tone(tmp_path / "a.wav", 200)
+    content = (tmp_path / "a.wav").read_bytes()
+    rows = [record("a.1", "a.wav") | {"wav": {"bytes": content, "path": None}}, record("a.2", "x")]
+    rows[1]["wav"] = {"bytes": None, "path": "gone.wav"}
+    (tmp_path / "src").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "src" / "0.parquet")
+    _, samples, refused = run_import("echat", tmp_path / "src", tmp_path / "t", ZH)
+    assert [row["audio_sha256"] for row in samples] == [hashlib.sha256(content).hexdigest()]
+    assert "'gone.wav' is not there" in refused["a.2"]
+
+
+def test_public_benchmarks_have_licence_citation_revision_and_hashes(tmp_path: Path) -> None:
+    folder = sibling(tmp_path, ["t.wav", "n.wav", "a.wav"])
+    voices = {f"{v}_audio_info": {f"{v}_input_audio_file": f"{v[0]}.wav"} for v in ("target", "neutral")}
+    row = {"case_id": "1", "spoken_info": "sigh sound", "speak_A": "I passed."} | voices
+    rows = folder / "script_info_human.json"
+    rows.write_text(json.dumps([row]))
+    (tmp_path / "src.fetched.json").write_text(json.dumps({"data_set": "x/y", "commit": "c" * 40}))
+    arguments = ["import", "echomind", str(folder), "--cue", "event", "--out", str(tmp_path / "echomind")]
+    done = CliRunner().invoke(command_line, arguments, catch_exceptions=False)
+    assert "2 samples with cue event, 1 contrast groups, 1 refused" in done.output
+    task = load_task("echomind", data=tmp_path / "echomind")
+    assert task.licence == "CC BY-NC-SA 4.0"
+    assert task.citation is not None
+    assert "arXiv:2510.22758" in task.citation
+    assert ({s.language for s in task.samples}, {s.source for s in task.samples}) == ({"en"}, {"real"})
+    origin = json.loads((tmp_path / "echomind" / "import.json").read_text())["origin"]
+    assert origin == {
+        "form": "echomind",
+        "data_set": "x/y",
+        "commit": "c" * 40,
+        "sha256": {"script_info_human.json": hashlib.sha256(rows.read_bytes()).hexdigest()},
+    }
 
 
 def test_every_refused_row_has_its_reason(tmp_path: Path) -> None:
@@ -326,9 +364,12 @@ def test_televal_sets(tmp_path: Path) -> None:
         {"key": "3", "audio": "a/3.wav", "query": "咳", "para_name": "咳嗽", "answer": "多喝水"},
         {"key": "4", "audio": "a/3.wav", "query": "谁"},
     ]
-    for name, part in (("esd-zh", rows[:1]), ("age-zh", rows[1:2]), ("para_mix300-zh", rows[2:])):
+    for name, part in (("esd-zh", rows[:1]), ("para_mix300-zh", rows[2:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in part))
-    (folder / "noise.parquet").write_bytes(b"PAR1")
+    # As on the hub: Parquet with embedded audio.
+    content = (folder / "a" / "2.wav").read_bytes()
+    embedded = rows[1] | {"audio": {"bytes": content, "path": "2.wav"}}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([embedded]), folder / "age-zh.parquet")
     entries = list(importer("televal")(folder, ImportOptions(source="synthetic")))
     drafts = {d.id: d for d in entries if isinstance(d, Draft)}
     assert {k: dict(d.cues) for k, d in drafts.items()} == {
@@ -336,11 +377,10 @@ def test_televal_sets(tmp_path: Path) -> None:
         "2": {"age": "child"},
         "3": {"event": "cough"},
     }
-    assert drafts["2"].references == ("从前",)
+    assert (drafts["2"].references, drafts["2"].audio) == (("从前",), content)
     assert {d.language for d in drafts.values()} == {"zh"}
     reasons = {d.id: d.reason for d in entries if isinstance(d, Refusal)}
     assert reasons["4"] == "names none of query_emo, age, para_name"
-    assert "parquet" in reasons[None]
 
 
 def test_sd_eval_sets(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_unknown_mapping_names_the_shipped_ones() -> None:
 
 
 def test_shipped_mappings_are_valid() -> None:
+    assert {"echomind", "televal"} <= set(known_mappings())
     assert {"speechparaling-situational-en", "vocalbench-zh"} <= set(known_mappings())
     for name in known_mappings():
         mapping = read_mapping(name)

@@ -235,3 +235,10 @@ def test_audio_outside_the_folder_is_refused(tmp_path: Path) -> None:
 def test_folder_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no table .* below it"):
         list(read_table(tmp_path, ImportOptions()))
+
+
+def test_facts_about_another_format_are_no_mapping_of_a_table(tmp_path: Path) -> None:
+    table, _ = write_recordings(tmp_path / "data")
+    options = ImportOptions(mapping=read_mapping("televal"))
+    with pytest.raises(UsageError, match="is of the format 'televal', not of a table; import that"):
+        list(read_table(table, options))
