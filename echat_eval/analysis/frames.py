@@ -38,13 +38,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if kind not in {".csv", ".tsv", ".jsonl"}:
         raise BadData(f"{path}: expected a run folder or a .csv, .tsv or .jsonl table")
     if kind == ".jsonl":
-        numbered = list(jsonl.read_rows(path))
-        for number, row in numbered:
-            for name, value in row.items():
-                if not (value is None or isinstance(value, str | float) or is_whole(value)):
-                    raise BadData(f"{path}:{number}: {name} is {shorten(value)}, expected text or a number")
-        frame = pd.DataFrame([row for _, row in numbered], index=[number for number, _ in numbered])
-        return check_table(frame, location=str(path))
+        return check_table(_json_frame(path), location=str(path))
     try:
         frame = pd.read_csv(
             path,
@@ -61,6 +55,32 @@ def read_table(path: Path) -> pd.DataFrame:
     frame.index = frame.index + 2  # the line in the file; line 1 is the header
     frame = frame[~(frame.isna() | (frame == "")).all(axis=1)]  # blank lines
     return check_table(frame, location=str(path))
+
+
+def _json_frame(path: Path) -> pd.DataFrame:
+    """Return the rows of a .jsonl file, indexed by their lines.
+
+    Cells are collected by column, and equal texts are kept once: objects for every row of a large table would
+    take several times the memory.
+    """
+    columns: dict[str, list[object]] = {}
+    lines: list[int] = []
+    texts: dict[str, str] = {}
+    for number, row in jsonl.read_rows(path):
+        for name, value in row.items():
+            if isinstance(value, str):
+                value = texts.setdefault(value, value)
+            elif not (value is None or isinstance(value, float) or is_whole(value)):
+                raise BadData(f"{path}:{number}: {name} is {shorten(value)}, expected text or a number")
+            if name not in columns:
+                columns[name] = [None] * len(lines)
+            columns[name].append(value)
+        lines.append(number)
+        if len(row) < len(columns):
+            for cells in columns.values():
+                if len(cells) < len(lines):
+                    cells.append(None)
+    return pd.DataFrame(columns, index=lines)
 
 
 def is_frame(value: object) -> bool:

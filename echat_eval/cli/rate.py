@@ -36,8 +36,19 @@ it maps each answer to its system.""",
     "--samples", default=20, show_default=True, type=click.IntRange(1), help="Maximum samples per task."
 )
 @click.option("--seed", default=0, show_default=True, type=int, help="Random seed of sampling and order.")
+@click.option(
+    "--with-audio",
+    is_flag=True,
+    help="Include recordings that the task does not allow to pass on; the raters may hear them.",
+)
 def rate_export(
-    runs: tuple[str, ...], out: Path, rubric: str | None, pair: str | None, samples: int, seed: int
+    runs: tuple[str, ...],
+    out: Path,
+    rubric: str | None,
+    pair: str | None,
+    samples: int,
+    seed: int,
+    with_audio: bool,
 ) -> int:
     """Make a blind, randomised rating page: one offline folder, and a key file beside it."""
     from echat_eval.cli.progress import Bar
@@ -59,6 +70,7 @@ def rate_export(
             samples=samples,
             seed=seed,
             progress=bar,
+            with_audio=with_audio,
         )
     show(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
     return Exit.DONE

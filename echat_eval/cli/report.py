@@ -19,14 +19,12 @@ Examples:
   echat-eval report old=runs/a:mine new=runs/b:mine --out out --only page
   echat-eval report runs/stages --out out --ablation full --trend stage1,stage2,full
   echat-eval report --published --out out
+  echat-eval report runs/a runs/b --forget p07 --out out
 Open out/page/index.html in a browser; it needs no server and no network."""
 )
 @click.argument("runs", nargs=-1, metavar="RUNS...")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder to write; an earlier report there is replaced.",
+    "--out", type=click.Path(path_type=Path), help="Folder to write; an earlier report there is replaced."
 )
 @click.option(
     "--only",
@@ -58,20 +56,39 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Ratings of `rate import`, for a table of people beside the automatic metric.",
 )
+@click.option(
+    "--with-audio",
+    is_flag=True,
+    help="Include recordings that the task does not allow to pass on.",
+)
+@click.option(
+    "--forget",
+    "speaker",
+    metavar="SPEAKER",
+    help="First remove a speaker from the runs and the cache; the report at --out is made again.",
+)
 def report(
     runs: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     only: str,
     published: bool,
     base: str | None,
     trend: str | None,
     within: float | None,
     ratings: Path | None,
+    with_audio: bool,
+    speaker: str | None,
 ) -> int:
     """Make tables, figures, provenance and a page with audio from one or more runs."""
     from echat_eval.cli.progress import Bar
     from echat_eval.report.pack import PARTS, build_published, build_report
 
+    if speaker is not None:
+        _forget(runs, speaker)
+        if out is None:
+            return Exit.DONE
+    if out is None:
+        raise UsageError("no --out given; name the folder of the report")
     parts = [part.strip() for part in only.split(",") if part.strip()]
     for part in parts:
         if part not in PARTS:
@@ -89,10 +106,36 @@ def report(
         stages = [name.strip() for name in (trend or "").split(",") if name.strip()]
         with Bar() as bar:
             made = build_report(
-                runs, out, progress=bar, only=parts, base=base, trend=stages, within=within, ratings=ratings
+                runs,
+                out,
+                progress=bar,
+                only=parts,
+                base=base,
+                trend=stages,
+                within=within,
+                ratings=ratings,
+                with_audio=with_audio,
             )
     for note in made.notes:
         show(f"note: {note}", err=True)
     for path in made.paths:
         show(path)
     return Exit.DONE
+
+
+def _forget(runs: tuple[str, ...], speaker: str) -> None:
+    import os
+
+    from echat_eval.report.forget import forget_in_runs
+
+    if not runs:
+        raise UsageError("--forget: no run given; name every run folder with this speaker")
+    for name, gone in forget_in_runs(runs, speaker, os.environ):
+        show(
+            f"{name}: removed {gone.samples} samples of '{speaker}', {gone.rows} rows, {gone.files} files, "
+            f"and {gone.cached} rows of the cache"
+        )
+    show(
+        f"remove the rows of '{speaker}' from samples.jsonl of the task too, with their audio; otherwise the "
+        "next run asks for them again. Copies of earlier reports elsewhere are not touched"
+    )

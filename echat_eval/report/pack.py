@@ -9,6 +9,7 @@ from echat_eval.errors import UnknownName
 from echat_eval.leaderboard.published import published, published_names
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
+from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import human_table, published_blocks, published_tables
@@ -51,6 +52,7 @@ def build_report(
     trend: Sequence[str] = (),
     within: float | None = None,
     ratings: Path | None = None,
+    with_audio: bool = False,
 ) -> ReportFiles:
     """Write a report of some runs.
 
@@ -62,6 +64,7 @@ def build_report(
         base: the system that the others are variants of (ablation table).
         trend: systems in the order of training (trend figure).
         within: as in `build_leaderboard`.
+        with_audio: the page also holds recordings whose task does not state that they may be passed on.
         ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
 
     Raises:
@@ -89,7 +92,13 @@ def build_report(
             from echat_eval.report.page import write_page
 
             names = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
-            write_page(merged, outlet, published=[published(name) for name in names], progress=progress)
+            blocks = [published(name) for name in names]
+            write_page(merged, outlet, published=blocks, progress=progress, with_audio=with_audio)
+            if not with_audio and (kept := [task for task in merged.tasks if not may_pass_on(merged, task)]):
+                notes.append(
+                    f"the page has no recordings of {', '.join(kept)}: task.yaml does not state "
+                    "redistributable: true; --with-audio includes them for people who may hear them"
+                )
             paths.append(out / "page" / "index.html")
     return ReportFiles(paths=tuple(paths), notes=tuple(notes))
 
@@ -116,7 +125,7 @@ def _tables(merged: MergedRuns, base: str | None, ratings: Path | None) -> list[
         from echat_eval.report.human import human_cells
 
         tables.append(human_table(human_cells(ratings, merged), tasks))
-    return tables
+    return [with_licences(table, merged) for table in tables]
 
 
 def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress) -> None:

@@ -14,6 +14,7 @@ from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.io.audio import check_content
 from echat_eval.io.data_folder import data_folder
+from echat_eval.report.licences import may_pass_on
 from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ class SoundStore:
         self._folder = folder
         self._known: dict[str, dict[str, Any]] = {}
 
+    def withheld(self, audio: AudioRef | None) -> dict[str, Any] | None:
+        """Return the facts of a sound that is not published."""
+        if audio is None:
+            return None
+        return {"seconds": round(audio.seconds, 3), "file": None, "outline": "", "withheld": True}
+
     def __call__(self, audio: AudioRef | None) -> dict[str, Any] | None:
         """Return name, seconds and outline of a stored sound; the name is None if the file is gone."""
         if audio is None:
@@ -124,12 +131,19 @@ def write_page(
     *,
     published: Sequence[Published],
     progress: Progress,
+    with_audio: bool = False,
     folder: str = "page",
 ) -> None:
-    """Write the page of some runs into `folder` of an outlet."""
+    """Write the page of some runs into `folder` of an outlet.
+
+    Args:
+        with_audio: publish also recordings whose task does not state that they may be passed on.
+    """
     for path in page_assets("page"):
         outlet.write(f"{folder}/{path.name}", path.read_bytes())
-    outlet.write(f"{folder}/data/board.js", data_script("board", board_data(runs, published)))
+    audible = {task for task in runs.tasks if with_audio or may_pass_on(runs, task)}
+    board = board_data(runs, published, audible)
+    outlet.write(f"{folder}/data/board.js", data_script("board", board))
     outlet.write(f"{folder}/data/index.js", data_script("index", index_data(runs)))
     samples = list(runs.samples.values())
     sound = SoundStore(outlet, folder)
@@ -137,6 +151,9 @@ def write_page(
     for start in range(0, len(samples), SHARD):
         chunk = samples[start : start + SHARD]
         number = start // SHARD
-        details = [detail_data(runs, sample, sound) for sample in chunk]
+        details = [
+            detail_data(runs, sample, sound, sound if sample.task in audible else sound.withheld)
+            for sample in chunk
+        ]
         outlet.write(f"{folder}/data/shard-{number}.js", data_script(f"shard-{number}", details))
         progress.advance(len(chunk))

@@ -7,7 +7,7 @@ full precision.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.display import number_text, one_line
@@ -17,7 +17,7 @@ from echat_eval.records import AudioRef
 from echat_eval.store.serialize import json_of_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Container, Sequence
 
     from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.leaderboard.published import Published
@@ -35,8 +35,16 @@ PREVIEW = 140
 LETTERS = {"value": "v", "failed": "f", "missing": "m", "not applicable": "n"}
 
 
-def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, Any]:
-    """Return the leaderboard and the values of the filters."""
+#: Stores an audio file in the page, or withholds it; returns its name, seconds and outline.
+Sound = Callable[["AudioRef | None"], "dict[str, Any] | None"]
+
+
+def board_data(runs: MergedRuns, published: Sequence[Published], audible: Container[str]) -> dict[str, Any]:
+    """Return the leaderboard, the values of the filters, and the licences.
+
+    Args:
+        audible: tasks whose recordings the page has.
+    """
     board = runs.board
     found = list(runs.samples.values())
     labels: dict[str, set[str]] = {}
@@ -48,7 +56,15 @@ def board_data(runs: MergedRuns, published: Sequence[Published]) -> dict[str, An
         "total": len(found),
         "shard": SHARD,
         "tasks": [
-            {"name": name, "title": dict(facts.title), "samples": sum(s.task == name for s in found)}
+            {
+                "name": name,
+                "title": dict(facts.title),
+                "samples": sum(s.task == name for s in found),
+                "licence": facts.licence,
+                "citation": facts.citation,
+                "voices": facts.voices,
+                "audible": name in audible,
+            }
             for name, facts in runs.tasks.items()
         ],
         "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
@@ -168,23 +184,22 @@ def _letters(rows: Sequence[Score | Response | None]) -> str:
     return "".join("." if row is None else LETTERS[row.state] for row in rows)
 
 
-def detail_data(
-    runs: MergedRuns, sample: Sample, sound: Callable[[AudioRef | None], dict[str, Any] | None]
-) -> dict[str, Any]:
+def detail_data(runs: MergedRuns, sample: Sample, sound: Sound, query: Sound) -> dict[str, Any]:
     """Return all details of one sample.
 
     Args:
         runs: the merged runs.
         sample: the sample.
-        sound: stores an audio file in the page and returns its name, seconds and outline.
+        sound: stores the audio of replies.
+        query: stores or withholds the recordings of the task.
     """
     return {
         "transcript": sample.transcript,
         "speaker": sample.speaker,
         "group": sample.contrast_group,
-        "audio": sound(sample.audio),
+        "audio": query(sample.audio),
         "references": list(sample.references),
-        "history": [{"role": t.role, "text": t.text, "audio": sound(t.audio)} for t in sample.history],
+        "history": [{"role": t.role, "text": t.text, "audio": query(t.audio)} for t in sample.history],
         "replies": {
             system: _reply_data(runs, (system, sample.task, sample.id), sound)
             for system in runs.roles
@@ -196,7 +211,7 @@ def detail_data(
 def _reply_data(
     runs: MergedRuns,
     key: tuple[str, str, str],
-    sound: Callable[[AudioRef | None], dict[str, Any] | None],
+    sound: Sound,
 ) -> dict[str, Any]:
     response = runs.responses[key]
     reply = response.reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from echat_eval.store.cache import ROW_KINDS, Cache, audio_paths
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["DEFAULT_LIMIT", "Contents", "clear", "contents", "prune"]
+__all__ = ["DEFAULT_LIMIT", "Contents", "clear", "contents", "prune", "remove"]
 
 #: Bytes. Limit applied at the end of a run; the rows used longest ago are removed first.
 DEFAULT_LIMIT = 10 * 10**9
@@ -74,6 +74,36 @@ def prune(
                 if compact:
                     database.execute("VACUUM")
                     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return removed
+
+
+def remove(cache: Cache, keys: Collection[str]) -> int:
+    """Remove rows by their keys, and their audio that no other row has; return the number of rows removed.
+
+    The space is returned to the file system, so that nothing of them stays in the file.
+    """
+    cache.flush()
+    removed = 0
+    with cache.database() as database:
+        if database is not None and cache.folder is not None:
+            wanted = [(key,) for key in keys]
+            audio = {
+                row[0]
+                for key in wanted
+                for row in database.execute("SELECT audio FROM rows WHERE key = ? AND audio NOTNULL", key)
+            }
+            before = database.total_changes
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("DELETE FROM rows WHERE key = ?", wanted)
+            database.execute("COMMIT")
+            removed = database.total_changes - before
+            audio -= {row[0] for row in database.execute("SELECT DISTINCT audio FROM rows")}
+            for path in audio_paths(cache.folder):
+                if path.name in audio:
+                    path.unlink(missing_ok=True)
+            if removed:
+                database.execute("VACUUM")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return removed
 
 

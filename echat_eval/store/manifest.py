@@ -51,6 +51,9 @@ class TaskFacts:
         title: language -> title.
         samples: number of samples of the last command.
         languages: languages of these samples.
+        licence: of the samples; None in runs that did not record it.
+        citation, consent, voices: as the task states them.
+        redistributable: whether the audio may be passed on; None, which counts as no, if not stated.
     """
 
     version: int | None = None
@@ -59,6 +62,11 @@ class TaskFacts:
     title: Mapping[str, str] = field(default_factory=dict)
     samples: int | None = None
     languages: tuple[str, ...] = ()
+    licence: str | None = None
+    citation: str | None = None
+    redistributable: bool | None = None
+    consent: str | None = None
+    voices: str | None = None
 
     @classmethod
     def of(cls, task: Task) -> TaskFacts:
@@ -70,6 +78,11 @@ class TaskFacts:
             title=dict(task.title),
             samples=len(task.samples),
             languages=tuple(task.languages),
+            licence=task.licence,
+            citation=task.citation,
+            redistributable=task.redistributable,
+            consent=task.consent,
+            voices=task.voices,
         )
 
 

@@ -88,6 +88,8 @@ _SCHEMAS: Mapping[type, Schema] = {
             "title": _TEXT_MAP,
             "samples": _COUNT,
             "languages": _TEXTS,
+            **dict.fromkeys(("licence", "citation", "consent", "voices"), STRING),
+            "redistributable": _FLAG,
         },
     ),
     SystemFacts: _schema(
@@ -161,6 +163,7 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
     RunManifest: frozenset(
         {"environment", "settings", "tasks", "systems", "annotators", "scorers", "cache", "cost"}
     ),
+    TaskFacts: frozenset({"licence", "citation", "consent", "voices", "redistributable"}),
     ScorerFacts: frozenset({"metrics"}),
     RunSettings: frozenset({"headline"}),
     ExecutorFacts: frozenset({"workers", "version"}),

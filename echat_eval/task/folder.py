@@ -26,6 +26,8 @@ __all__ = ["FACT_RULES", "Contents", "find_faults", "is_cue_list", "read_content
 
 #: A larger samples.jsonl is refused unread; 1,400 rows take about 1 MB.
 MAX_SAMPLES_BYTES = 64 * 2**20
+#: Keys of task.yaml that change no result, and so not the hash of the task.
+_NO_RESULT = frozenset(("audio_folder", "redistributable", "consent", "voices"))
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -262,7 +264,7 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
 
 def _content_hash(settings: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     hashed = sorted((_without_paths(row) for row in rows), key=lambda row: str(row["id"]))
-    facts = {key: value for key, value in settings.items() if key != "audio_folder"}
+    facts = {key: value for key, value in settings.items() if key not in _NO_RESULT}
     return fingerprint_of({"task": facts, "samples": hashed})
 
 

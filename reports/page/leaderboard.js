@@ -130,6 +130,13 @@
           row.values.map((value) => h("td", { class: "number" }, value === null ? "–" : String(value))))))))));
   }
 
+  function licences() {
+    const stated = EChat.board.tasks.filter((task) => task.licence);
+    return stated.length === 0 ? null : h("details", { class: "licences" }, h("summary", {}, t("licences")),
+      h("ul", {}, stated.map((task) => h("li", {}, `${EChat.taskTitle(task)}: `,
+        [task.licence, task.voices, task.citation, task.audible ? null : t("notAudible")].filter(Boolean).join("; ")))));
+  }
+
   EChat.showLeaderboard = (main, where) => {
     const board = EChat.board;
     const chosen = where.query.get("metric");
@@ -148,7 +155,7 @@
         h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
         metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
         equivalence(metric)],
-      published()));
+      licences(), published()));
     return t("leaderboard");
   };
 })();

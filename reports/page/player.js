@@ -27,7 +27,7 @@
   // sound: {file, seconds, outline}; name: label for screen readers.
   EChat.player = (sound, name, slot) => {
     if (!sound) return null;
-    if (!sound.file) return h("p", { class: "quiet" }, t("audioGone"));
+    if (!sound.file) return h("p", { class: "quiet" }, t(sound.withheld ? "audioWithheld" : "audioGone"));
     const audio = new Audio();
     audio.preload = "none";
     const wave = outlineOf(sound.outline);

@@ -65,6 +65,11 @@ FULL = RunManifest(
             title={"en": "Emotion", "zh": "情感"},
             samples=8,
             languages=("en", "zh"),
+            licence="CC0 1.0",
+            citation="Doe 2026",
+            redistributable=True,
+            consent="written",
+            voices="synthetic",
         )
     },
     systems={

@@ -50,6 +50,7 @@ def make_task(root: Path, name: str, groups: int = 8, *, hostile: bool = False) 
     title = {"en": name.capitalize(), "zh": {"emotion": "情绪", "age": "年龄"}[name]}
     (folder / "task.yaml").write_text(
         f"name: {name}\nversion: 1\ncues: [{name}]\ntitle: {json.dumps(title)}\ndescription: scripted\nlicence: none\n"
+        "redistributable: true\n"
     )
     rows = []
     for group in range(groups):

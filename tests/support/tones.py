@@ -45,7 +45,7 @@ def write_task(root: Path, name: str = "emotion", groups: int = 4) -> Path:
             )
     (folder / "task.yaml").write_text(
         f"name: {name}\nversion: 1\ntitle:\n  en: Tones\n  zh: 音\ndescription: Tones for tests.\n"
-        "cues: [emotion]\nlicence: CC0-1.0\n"
+        "cues: [emotion]\nlicence: CC0-1.0\nredistributable: true\n"
     )
     (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return folder

@@ -18,6 +18,7 @@ from echat_eval.io.hashing import digest
 from echat_eval.io.unfinished import NewFolder
 from echat_eval.judge.rubric import load_judge
 from echat_eval.records import AudioRef
+from echat_eval.report.licences import require_audio
 from echat_eval.report.page import SoundStore, data_script, page_assets
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def write_sheet(
     samples: int,
     seed: int,
     progress: Progress,
+    with_audio: bool = False,
 ) -> int:
     """Write a sheet and its key; return the number of questions.
 
@@ -79,14 +81,17 @@ def write_sheet(
         samples: maximum per task, drawn at random, the same for every system.
         seed: seed of the draw and of the order.
         progress: receives the progress.
+        with_audio: the raters may hear recordings whose task does not state that they may be passed on.
 
     Raises:
-        UsageError: `out` or its key exists, or nothing can be rated.
+        UsageError: `out` or its key exists, nothing can be rated, or the recordings may not be passed on.
     """
     key = key_path(out)
     drawn = _drawn(runs, pair, samples, random.Random(f"draw {seed}"))
     if not drawn:
         raise UsageError("no reply to rate: no sample has replies from the systems; run them first")
+    if not with_audio:
+        require_audio(runs, (sample.task for sample, _ in drawn), "a rating sheet")
     order = random.Random(f"order {seed}")
     order.shuffle(drawn)
     occupied = "exists already and may have been rated; choose another --out"

@@ -1,0 +1,67 @@
+"""Licences in reports: of tasks, of weights that only research may use, and of audio to be passed on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from echat_eval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from echat_eval.report.cells import Table
+    from echat_eval.report.runs import MergedRuns
+
+__all__ = ["may_pass_on", "require_audio", "research_only", "with_licences"]
+
+_RESEARCH = re.compile(r"research|non-?\s?commercial|no commercial|not for commercial|\bNC\b", re.I)
+
+
+def may_pass_on(runs: MergedRuns, task: str) -> bool:
+    """Return whether a task states that its audio may be passed on; not stated counts as no."""
+    return runs.tasks[task].redistributable is True
+
+
+def require_audio(runs: MergedRuns, tasks: Iterable[str], purpose: str) -> None:
+    """Raise UsageError unless the audio of all tasks may be passed on."""
+    if kept := [task for task in dict.fromkeys(tasks) if not may_pass_on(runs, task)]:
+        raise UsageError(
+            f"{purpose} holds recordings, and task '{kept[0]}' does not state that its audio may be passed "
+            "on (redistributable: true in task.yaml); give --with-audio if these people may hear it"
+        )
+
+
+def research_only(licence: object) -> bool:
+    """Return whether a licence allows research only.
+
+    >>> research_only("CC BY-NC-SA 4.0"), research_only("Apache-2.0"), research_only(None)
+    (True, False, False)
+    """
+    return isinstance(licence, str) and _RESEARCH.search(licence) is not None
+
+
+def _research_weights(runs: MergedRuns) -> list[str]:
+    """Return the systems and annotators whose weights only research may use."""
+    parts = ((name, facts.settings) for m in runs.manifests for name, facts in m.systems.items())
+    instruments = ((name, facts.settings) for m in runs.manifests for name, facts in m.annotators.items())
+    found = [name for name, settings in (*parts, *instruments) if research_only(settings.get("licence"))]
+    return list(dict.fromkeys(found))
+
+
+def _notes(runs: MergedRuns) -> Iterator[str]:
+    for name, facts in runs.tasks.items():
+        if facts.licence is not None:
+            cited = f" Cite: {facts.citation}" if facts.citation else ""
+            voices = f" Voices: {facts.voices}." if facts.voices else ""
+            yield f"Samples of '{name}': {facts.licence}.{voices}{cited}"
+
+
+def with_licences(table: Table, runs: MergedRuns) -> Table:
+    """Return a table whose caption names research-only weights, and whose notes hold the tasks' licences."""
+    weights = _research_weights(runs)
+    caption = (
+        f"{table.caption} (weights for research only: {', '.join(weights)})" if weights else table.caption
+    )
+    return replace(table, caption=caption, notes=(*table.notes, *_notes(runs)))
