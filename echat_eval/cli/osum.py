@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from echat_eval.cli.terminal import show
-from echat_eval.errors import Exit
+from echat_eval.errors import Exit, UsageError
 
 __all__ = ["chat_command", "osum_group"]
 
@@ -91,23 +91,38 @@ def unpack(archive: Path, folder: Path) -> int:
 
 
 @osum_group.command(
-    epilog="\b\nExamples:\n  echat-eval osum voice me.wav --release weights/voice --out me.safetensors"
+    epilog="""\b
+Examples:
+  echat-eval osum voice me.wav --release weights/voice --out me.safetensors --consent "my own voice"
+  echat-eval osum voice ann.wav --release weights/voice --out ann.safetensors \\
+    --consent "Ann Doe, 2026-11-02, signed form 7: replies in tests, no publication\""""
 )
 @click.argument("recording", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--release", "folder", type=_FILE, required=True, help="Folder that `osum unpack` wrote.")
 @click.option("--out", type=_FILE, required=True, help="Voice file to write.")
-def voice(recording: Path, folder: Path, out: Path) -> int:
+@click.option(
+    "--consent",
+    required=True,
+    metavar="TEXT",
+    help="What the speaker agreed to, when and how; stored in the voice file.",
+)
+def voice(recording: Path, folder: Path, out: Path, consent: str) -> int:
     """Prepare a voice from one clean recording, ideally 10 s. Get the speaker's consent first."""
     from echat_eval.osum.voice.archive import check_release
     from echat_eval.osum.voice.voice import prepare_voice, save_voice
 
+    if not consent.strip():
+        raise UsageError("--consent is empty; state what the speaker agreed to, when and how")
     check_release(folder)
     made = prepare_voice(
         recording, tokenizer=folder / "speech_tokenizer_v1.onnx", speaker=folder / "campplus.onnx"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_voice(made, out)
-    show(f"{out}: {len(made.tokens)} speech tokens, {len(made.mel)} mel frames")
+    save_voice(made, out, consent=consent.strip())
+    show(
+        f"{out}: {len(made.tokens)} speech tokens, {len(made.mel)} mel frames; consent recorded: "
+        f"{consent.strip()}"
+    )
     return Exit.DONE
 
 

@@ -17,6 +17,7 @@ from echat_eval.report import build_report
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
+from tests.support.report_runs import data_of
 from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
 
@@ -45,11 +46,6 @@ def draw_without_saving(monkeypatch: pytest.MonkeyPatch) -> None:
         outlet.write(f"figures/{name}.txt", "drawn")
 
     monkeypatch.setattr(figures, "save", draw)
-
-
-def data_of(page: Path, name: str) -> Any:
-    script = (page / "data" / f"{name}.js").read_text(encoding="utf-8")
-    return jsonl.loads(jsonl.loads(script.removeprefix(f'EChat.receive("{name}",').removesuffix(");\n")))
 
 
 def test_a_run_without_audio(tmp_path: Path) -> None:

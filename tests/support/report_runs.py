@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from echat_eval.io import jsonl
 from echat_eval.ports import Silent
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
@@ -46,3 +48,8 @@ def make_page(runs: list[RunFolder], out: Path) -> Path:
     write_page(merge_runs(runs), outlet, published=[], progress=Silent())
     outlet.close()
     return out / "page"
+
+
+def data_of(page: Path, name: str) -> Any:
+    script = (page / "data" / f"{name}.js").read_text(encoding="utf-8")
+    return jsonl.loads(jsonl.loads(script.removeprefix(f'EChat.receive("{name}",').removesuffix(");\n")))

@@ -33,6 +33,7 @@ __all__ = [
     "LONGEST_SECONDS",
     "SHORTEST_SECONDS",
     "Voice",
+    "consent_of",
     "fingerprint",
     "load_voice",
     "prepare_voice",
@@ -175,11 +176,31 @@ def run_graph(path: Path, *inputs: NDArray[np.float32] | NDArray[np.int32]) -> N
     return output
 
 
-def save_voice(voice: Voice, path: Path) -> None:
-    """Write a voice file (safetensors)."""
+def save_voice(voice: Voice, path: Path, *, consent: str | None = None) -> None:
+    """Write a voice file (safetensors).
+
+    Args:
+        consent: what the speaker agreed to; it stays with the voice and is no part of its fingerprint.
+    """
     from safetensors.numpy import save_file
 
-    save_file({name: getattr(voice, name) for name in LAYOUT}, path, metadata={"format": FORMAT})
+    metadata = {"format": FORMAT} | ({"consent": consent} if consent else {})
+    save_file({name: getattr(voice, name) for name in LAYOUT}, path, metadata=metadata)
+
+
+def consent_of(path: Path) -> str | None:
+    """Return what the speaker of a voice file agreed to; None if the file does not state it.
+
+    Raises:
+        BadData: not a voice file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("consent")
+    except (SafetensorError, OSError) as error:
+        raise BadData(f"{path}: not a voice file ({error}); prepare the voice again") from None
 
 
 def load_voice(path: Path) -> Voice:

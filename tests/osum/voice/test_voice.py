@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from echat_eval.errors import BadData
 from echat_eval.osum.voice.tiny import random_voice
-from echat_eval.osum.voice.voice import Voice, load_voice, prepare_voice, save_voice
+from echat_eval.osum.voice.voice import Voice, consent_of, load_voice, prepare_voice, save_voice
 from tests.support.tiny_graphs import MIX, record, write_speaker, write_tokenizer
 
 
@@ -105,7 +105,8 @@ def test_tokenizer_with_another_codebook_is_refused(tmp_path: Path, graphs: dict
 
 def test_saved_voice_loads_unchanged(tmp_path: Path) -> None:
     voice = random_voice(seed=3)
-    save_voice(voice, tmp_path / "v.safetensors")
+    save_voice(voice, tmp_path / "v.safetensors", consent="signed form 7")
+    assert consent_of(tmp_path / "v.safetensors") == "signed form 7"
     loaded = load_voice(tmp_path / "v.safetensors")
     for name in ("tokens", "mel", "embedding"):
         assert np.array_equal(getattr(loaded, name), getattr(voice, name))

@@ -32,6 +32,7 @@ from echat_eval.osum.voice.config import (
     voice_config_to_json,
 )
 from echat_eval.osum.voice.tiny import random_flow_state, random_hift_state
+from echat_eval.osum.voice.voice import consent_of
 from echat_eval.records import AudioRef, Reply, Request, Waveform
 from echat_eval.systems.osum_echat import OsumEChat
 from tests.support.present import present, waveform_of
@@ -79,8 +80,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     assert "flow.pt" in run_command("osum", "unpack", make_release(folder), "--to", voice)
     (voice / CONFIG_FILE).write_text(voice_config_to_json(TINY_VOICE), encoding="utf-8")
     assert "25 speech tokens" in run_command(
-        "osum", "voice", record(folder / "me.wav", seconds=1.0), "--release", voice, "--out", me
+        "osum",
+        "voice",
+        record(folder / "me.wav", seconds=1.0),
+        "--release",
+        voice,
+        "--out",
+        me,
+        "--consent",
+        "own voice, for tests",
     )
+    assert consent_of(me) == "own voice, for tests"
     return {"checkpoint": str(make_brisk(folder / "lm")), "token2wav": str(voice), "voice": str(me)}
 
 
