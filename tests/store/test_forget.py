@@ -13,7 +13,8 @@ from echat_eval.records import AudioRef
 from echat_eval.store.cache import Cache, audio_paths
 from echat_eval.store.forget import forget_speaker
 from echat_eval.store.run_folder import RunFolder
-from tests.support.scripted_world import evaluated, make_run, make_task, scripted_asr, scripted_system
+from tests.support.scripted_run import evaluated
+from tests.support.scripted_world import make_run, make_task, scripted_asr, scripted_system
 
 if TYPE_CHECKING:
     import pytest

@@ -15,6 +15,7 @@ from echat_eval.cli import command_line
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.importers import importer
 from echat_eval.importers.draft import ImportOptions
+from echat_eval.importers.facts import TaskFacts
 from echat_eval.importers.writing import write_task
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
@@ -40,9 +41,7 @@ def dialogues(tmp_path: Path) -> Path:
         importer("humdial")(tmp_path / "src", ImportOptions(source="real")),
         tmp_path / "dialogues",
         name="dialogues",
-        title="T",
-        licence="L",
-        description="D",
+        facts=TaskFacts(title="T", licence="L", description="D"),
     )
     return tmp_path / "dialogues"
 
