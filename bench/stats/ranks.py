@@ -246,12 +246,12 @@ def measure(world: World, runs: int, seed: int) -> dict[str, object]:
 def table(rows: list[dict[str, object]]) -> str:
     columns = ("coverage", "size", "points right", "false equivalence", "equivalent")
     lines = [
-        "| world | coverage | mean size | points right | false equivalence | equivalent |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| world | runs | coverage | mean size | points right | false equivalence | equivalent |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         cells = ("" if row[name] is None else f"{row[name]:.1f}" for name in columns)
-        lines.append(f"| {row['world']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['world']} | {row['runs']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

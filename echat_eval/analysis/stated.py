@@ -1,4 +1,4 @@
-"""What a table states about its metrics: direction, average and range, in columns of their own.
+"""Facts that a table states about its metrics: direction, average and range, in columns of their own.
 
 A table of another harness may have the columns `direction` (higher, lower), `average` (mean, ratio, macro),
 `low` and `high`. A cell may be empty; all others of one metric must agree. Nothing is guessed: a metric whose

@@ -1,4 +1,4 @@
-"""What tables and the command line state about metrics: honoured by compare, trend and gate, and never guessed."""
+"""Facts that tables and the command line state: honoured by compare, trend and gate, and never guessed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def test_a_baseline_of_a_table_keeps_what_it_states(tmp_path: Path) -> None:
         ({"average": "ratio"}, None, "no metric to compare"),
     ],
 )
-def test_what_is_stated_wrongly_is_one_line(columns: dict[str, Any], metrics: Any, message: str) -> None:
+def test_wrong_statements_are_refused_in_one_line(
+    columns: dict[str, Any], metrics: Any, message: str
+) -> None:
     with pytest.raises(ev.EChatError, match=message):
         ev.compare(OLD(**columns), NEW(**columns), metrics=metrics)
 
