@@ -21,6 +21,7 @@ from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design, numbered
+from echat_eval.stats.macro_spread import macro_spread
 from echat_eval.stats.spread import ALL_IN_ONE, crossed_spread, spread
 from echat_eval.stats.tails import Moves, one_sided_errors
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from echat_eval.stats.factors import Clusters, Design
+    from echat_eval.stats.spread import Spread
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
@@ -107,7 +109,7 @@ def cluster_mean(
         return _Sums(_per_cluster(residual, codes), _per_cluster(part, codes) / len(x))
 
     moves = _Moves(part * x, width) if change else None
-    return _estimate(mean, residual, sums, design, constant, level, moves)
+    return _estimate(mean, sums, _one_way(sums, residual), design, constant, level, moves)
 
 
 def macro_mean(
@@ -132,8 +134,8 @@ def macro_mean(
         change: as in `cluster_mean`.
         width: as in `cluster_mean`.
 
-    The variance is CR2's for a design of stratum means. The degrees of freedom use each cluster's mean share
-    of the strata. If one cluster contains a whole stratum, there is no interval (low and high None).
+    The variance is CR2's for a design of stratum means, with its exact degrees of freedom (see
+    `macro_spread`). If one cluster contains a whole stratum, there is no interval (low and high None).
 
     Raises:
         BadData: as `cluster_mean`.
@@ -147,26 +149,29 @@ def macro_mean(
     sizes = np.bincount(kinds, minlength=labels)
     means = np.array([math.fsum(x[kinds == k]) / sizes[k] for k in range(labels)])
     part = n / (labels * sizes[kinds])
-    residual = part * (x - means[kinds])
+    residual = x - means[kinds]
 
-    def shares(codes: Codes) -> Floats:
-        """Return each cluster's share of every stratum, (clusters, strata)."""
+    def per_stratum(values: Floats | None, codes: Codes) -> Floats:
+        """Return sums, or counts of samples, (clusters, strata)."""
         groups = int(codes.max()) + 1
-        counts = np.bincount(codes * labels + kinds, minlength=groups * labels)
-        return counts.reshape(groups, labels) / sizes
+        found = np.bincount(codes * labels + kinds, weights=values, minlength=groups * labels)
+        return found.reshape(groups, labels).astype(np.float64)
 
     def sums(codes: Codes) -> _Sums:
-        # CR2 inflates each stratum's residuals by its own share; `spread` inflates by the mean share.
-        own, mean_share = shares(codes), shares(codes).mean(axis=1)
+        # CR2 inflates each stratum's residuals by its own share; the tails inflate by the mean share.
+        own = per_stratum(None, codes) / sizes
+        mean_share = own.mean(axis=1)
         scale = np.sqrt(1 - np.minimum(own, ALL_IN_ONE))[codes, kinds]
-        scaled = residual / scale * np.sqrt(1 - np.minimum(mean_share, ALL_IN_ONE))[codes]
+        scaled = part * residual / scale * np.sqrt(1 - np.minimum(mean_share, ALL_IN_ONE))[codes]
         return _Sums(_per_cluster(scaled, codes), mean_share)
 
-    estimable = all((shares(codes) < ALL_IN_ONE).all() for codes in design.factors)
+    def spread_of(codes: Codes) -> Spread:
+        squares = float((residual**2).sum())
+        return macro_spread(per_stratum(residual, codes), per_stratum(None, codes), squares=squares)
+
     mean = math.fsum(means) / labels
     moves = _Moves(part * x, width) if change else None
-    estimate = _estimate(mean, residual, sums, design, bool(np.ptp(x) == 0) or not estimable, level, moves)
-    return estimate if estimable or estimate.se is None else replace(estimate, se=None, df=None)
+    return _estimate(mean, sums, spread_of, design, bool(np.ptp(x) == 0), level, moves)
 
 
 def ratio_difference(
@@ -214,7 +219,8 @@ def ratio_difference(
 
     moved = (columns[0][0] != columns[1][0]) | (columns[0][1] != columns[1][1])
     moves = _Moves(np.where(moved, contributions, 0.0), width)
-    return _estimate(difference, residual, sums, design, bool((residual == 0).all()), level, moves)
+    constant = bool((residual == 0).all())
+    return _estimate(difference, sums, _one_way(sums, residual), design, constant, level, moves)
 
 
 class _Sums(NamedTuple):
@@ -239,21 +245,31 @@ class _Moves(NamedTuple):
         )
 
 
+def _one_way(sums: Callable[[Codes], _Sums], residual: Floats) -> Callable[[Codes], Spread]:
+    """Return what gives a partition's spread of a mean whose samples have these residuals."""
+    squares = np.asarray(float((residual**2).sum()))
+
+    def spread_of(codes: Codes) -> Spread:
+        part = sums(codes)
+        return spread(part.residuals, part.shares, squares=squares, n=len(residual))
+
+    return spread_of
+
+
 def _estimate(
     value: float,
-    residual: Floats,
     sums: Callable[[Codes], _Sums],
+    spread_of: Callable[[Codes], Spread],
     design: Design,
     constant: bool,
     level: float,
     moves: _Moves | None = None,
 ) -> Estimate:
-    """Return the estimate whose samples have these residuals (see `spread` for their units)."""
+    """Return the estimate whose clusters have these sums and, for each partition, this spread."""
     if not 0 < level < 1:
         raise BadData(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    n, squares = len(residual), np.asarray(float((residual**2).sum()))
-    parts = [sums(codes) for codes in design.partitions]
-    spreads = [spread(part.residuals, part.shares, squares=squares, n=n) for part in parts]
+    n = len(design)
+    spreads = [spread_of(codes) for codes in design.partitions]
     uncertainty = crossed_spread(*spreads) if design.crossed else spreads[0]
     known = Estimate(
         value=value, low=None, high=None, se=None, df=None, n=n, clusters=design.clusters, level=level
@@ -265,7 +281,8 @@ def _estimate(
         return replace(known, se=0.0, df=df, se_low=0.0, se_high=0.0)
     se_low = se_high = se
     if moves is not None:
-        for codes, part in zip(design.factors, parts, strict=False):
+        for codes in design.factors:
+            part = sums(codes)
             low, high = one_sided_errors(
                 part.residuals,
                 part.shares,

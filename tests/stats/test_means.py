@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 
 from echat_eval.errors import BadData
 from echat_eval.stats import cluster_mean, macro_mean, ratio_difference, spread
+from echat_eval.stats.macro_spread import macro_spread
 from tests.support.present import present
 
 #: R, datasets::sleep: extra sleep of ten patients under two drugs.
@@ -114,17 +115,55 @@ def test_corpus_error_rate_is_errors_over_words() -> None:
     assert estimate.se == pytest.approx(np.sqrt((sums**2 / (1 - share)).sum()) / 13)
 
 
-def test_macro_recall_and_its_variance_equal_the_matrix_formulas() -> None:
+@pytest.mark.parametrize("nested", [False, True], ids=["labels cross clusters", "labels nested in clusters"])
+def test_macro_recall_its_variance_and_df_equal_the_matrix_formulas(nested: bool) -> None:
     rng = np.random.default_rng(5)
-    cluster = np.repeat(np.arange(6), [5, 7, 4, 6, 8, 5])
-    label = rng.integers(0, 3, cluster.size)
-    right = (rng.random(cluster.size) < 0.6).astype(float)
-    design = (label[:, None] == np.arange(3)).astype(float)
-    contrast = np.full(3, 1 / 3)
-    variance, _ = with_matrices(right, design, contrast, cluster, np.eye(cluster.size))
+    cluster = np.repeat(np.arange(9), [5, 7, 4, 6, 8, 5, 2, 9, 3])
+    label = np.array([0, 1, 0, 2, 1, 0, 2, 1, 1])[cluster] if nested else rng.integers(0, 3, cluster.size)
+    right = 100.0 * (rng.random(cluster.size) < rng.uniform(0.2, 0.9, 9)[cluster])
+    design, contrast = (label[:, None] == np.arange(3)).astype(float), np.full(3, 1 / 3)
+    same = cluster[:, None] == cluster
     estimate = macro_mean(right, np.array(["a", "b", "c"])[label], cluster)
-    assert estimate.value == pytest.approx(np.mean([right[label == k].mean() for k in range(3)]))
+    means = np.array([right[label == k].mean() for k in range(3)])
+    assert estimate.value == pytest.approx(means.mean())
+    sums, counts = (
+        np.stack([np.bincount(cluster, column * (label == k)) for k in range(3)], axis=1).astype(float)
+        for column in (right - means[label], np.ones(cluster.size))
+    )
+    rho = float(macro_spread(sums, counts, squares=float(((right - means[label]) ** 2).sum())).correlation)
+    assert 0.02 < rho < 0.9
+    variance, plain_df = with_matrices(right, design, contrast, cluster, np.eye(cluster.size))
+    omega = (1 - rho) * np.eye(cluster.size) + rho * same
+    _, correlated_df = with_matrices(right, design, contrast, cluster, omega)
     assert estimate.se == pytest.approx(np.sqrt(variance))
+    assert estimate.df == pytest.approx(2 / (1 / plain_df + 1 / correlated_df))
+
+
+def test_df_of_labels_with_their_own_speakers_are_welch_and_satterthwaite_s() -> None:
+    """Equal speakers within each label: the df have Welch and Satterthwaite's textbook form."""
+    speakers = [10, 20, 2]
+    cluster = np.repeat(np.arange(32), 6)
+    label = np.repeat(np.arange(3), np.array(speakers) * 6)
+    x = np.random.default_rng(8).normal(size=192)
+    parts = [1 / count for count in speakers]
+    expected = sum(parts) ** 2 / sum(p**2 / (count - 1) for p, count in zip(parts, speakers, strict=True))
+    assert macro_mean(x, label, cluster).df == pytest.approx(expected)
+    assert expected == pytest.approx(1.68, abs=0.01)
+
+
+def test_estimated_correlation_within_clusters_of_several_labels_is_unbiased() -> None:
+    rng = np.random.default_rng(11)
+    cluster, label = np.repeat(np.arange(40), 6), np.tile([0, 0, 1, 1, 1, 2], 40)
+    found = []
+    for _ in range(300):
+        x = 0.8**0.5 * rng.normal(size=240) + 0.2**0.5 * rng.normal(size=40)[cluster] + 9 * label
+        residual = x - np.array([x[label == k].mean() for k in range(3)])[label]
+        sums, counts = (
+            np.stack([np.bincount(cluster, column * (label == k)) for k in range(3)], axis=1).astype(float)
+            for column in (residual, np.ones(240))
+        )
+        found.append(float(macro_spread(sums, counts, squares=float((residual**2).sum())).correlation))
+    assert np.mean(found) == pytest.approx(0.2, abs=0.02)
 
 
 def test_macro_mean_of_one_label_is_the_mean() -> None:
