@@ -10,41 +10,62 @@ from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
-from echat_eval.stats import level_mean
-from echat_eval.stats.factors import Unit, units_of
+from echat_eval.stats import rated_mean
+from echat_eval.stats.factors import units_of
 
 __all__ = ["human_cells"]
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeAlias
 
+    from echat_eval.report.rating.table import Rating
     from echat_eval.report.runs import MergedRuns
 
+    HumanCells: TypeAlias = dict[tuple[str, str], tuple[TableCell, TableCell]]
 
-def human_cells(path: Path, runs: MergedRuns) -> dict[tuple[str, str], tuple[TableCell, TableCell]]:
-    """Return (system, task) -> mean human rating on 0 to 100, and the automatic metric.
 
-    Ratings are scaled to 0 to 100 by their own range and have equal weights; the interval is over clusters of
-    samples.
+def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
+    """Return (system, task) -> mean human rating on 0 to 100, and the automatic metric; and a note on both.
+
+    Ratings are scaled to 0 to 100 by their own range and have equal weights. Raters and replies are two
+    factors of the interval.
     """
     board = runs.board
     assert board is not None
     metric = text_judge(board) or board.headline
     cluster = units_of(list(runs.samples.values()))
-    points: dict[tuple[str, str], list[float]] = {}
-    groups: dict[tuple[str, str], list[Unit]] = {}
+    ratings: dict[tuple[str, str], list[Rating]] = {}
     for r in read_ratings_csv(path):
         if (r.task, r.sample_id) not in cluster:
             raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")
-        points.setdefault((r.system, r.task), []).append(100 * (r.value - r.low) / (r.high - r.low))
-        groups.setdefault((r.system, r.task), []).append(cluster[r.task, r.sample_id])
+        ratings.setdefault((r.system, r.task), []).append(r)
     sha256 = file_sha256(path)
-    cells = {}
-    for (system, task), found in points.items():
-        e = level_mean(found, groups[system, task], low=0, high=100)
+    cells, raters = {}, set()
+    for (system, task), found in ratings.items():
+        mean = rated_mean(
+            [100 * (r.value - r.low) / (r.high - r.low) for r in found],
+            [cluster[r.task, r.sample_id] for r in found],
+            [r.rater for r in found],
+            low=0,
+            high=100,
+        )
+        raters.add(mean.raters)
+        e = mean.estimate
         sources = {"ratings": {"sha256": sha256, "system": system, "task": task}}
         human = TableCell(
             text=estimate_text(e, metric.digits), value=e.value, low=e.low, high=e.high, sources=sources
         )
         summary = board.summaries.get((system, task, metric.name))
         cells[system, task] = (human, summary_cell(summary, metric, system, task))
-    return cells
+    return cells, _note(sorted(raters))
+
+
+def _note(raters: list[int]) -> str:
+    """Return what the intervals of human ratings hold for, given the numbers of raters of the cells."""
+    if not raters:
+        return ""
+    count = f"{raters[0]}" if len(raters) == 1 else f"{raters[0]} to {raters[-1]}"
+    text = f"Human ratings: {count} raters a cell; the interval is over replies and raters."
+    if raters[0] == 1:
+        text += " With one rater it is over replies and holds for this rater only."
+    return text

@@ -124,7 +124,8 @@ def _tables(merged: MergedRuns, base: str | None, ratings: Path | None) -> list[
     if ratings is not None:
         from echat_eval.report.human import human_cells
 
-        tables.append(human_table(human_cells(ratings, merged), tasks))
+        cells, note = human_cells(ratings, merged)
+        tables.append(human_table(cells, tasks, notes=(note,)))
     return [with_licences(table, merged) for table in tables]
 
 

@@ -119,13 +119,16 @@ def published_blocks(tasks: Sequence[str]) -> dict[str, tuple[Block, ...]]:
 
 
 def human_table(
-    measured: Mapping[tuple[str, str], tuple[TableCell, TableCell]] | None, tasks: Sequence[str]
+    measured: Mapping[tuple[str, str], tuple[TableCell, TableCell]] | None,
+    tasks: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Table:
     """Return human ratings beside the automatic metric, by task.
 
     Args:
         measured: (system, task) -> human cell, automatic cell; None: published numbers only.
         tasks: columns of the measured part.
+        notes: remarks on the measured part.
     """
     human, automatic = published(HUMAN), published(AUTOMATIC)
     shared = [str(column) for column in human.columns]
@@ -165,5 +168,5 @@ def human_table(
         caption="Human ratings and the automatic metric",
         columns=tuple(f"{task}, {kind}" for task in columns for kind in ("human", "automatic")),
         blocks=tuple(blocks),
-        notes=(f"† Published, not measured here. Source: {human.source}.",),
+        notes=(*filter(None, notes), f"† Published, not measured here. Source: {human.source}."),
     )

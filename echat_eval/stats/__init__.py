@@ -5,8 +5,9 @@ spread      standard errors, degrees of freedom       design      detectable dif
 clusters    connected samples, bounds of means        bootstrap   resampling of clusters
 factors     speakers and sentences, nested or crossed  tails     skewed and sparse differences
 levels      means inside the metric's range           shares      shares of samples
-strata      tasks and labels that a macro mean averages over
 rank_sets   confidence sets of ranks, equivalence
+strata      labels that a macro mean averages over    macro_spread  spread of a mean of strata means
+rated       means of ratings over replies and raters
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from echat_eval.stats.families import holm
 from echat_eval.stats.levels import level_mean
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
 from echat_eval.stats.rank_sets import RankSet, equivalent, rank_sets
+from echat_eval.stats.rated import RatedMean, rated_mean
 from echat_eval.stats.spread import Spread, crossed_spread, spread
 from echat_eval.stats.strata import label_strata, stratum_weights
 
@@ -39,6 +41,7 @@ __all__ = [
     "Detectable",
     "Estimate",
     "RankSet",
+    "RatedMean",
     "Sentences",
     "Spread",
     "Unit",
@@ -55,6 +58,7 @@ __all__ = [
     "macro_mean",
     "mean_bounds",
     "rank_sets",
+    "rated_mean",
     "ratio_difference",
     "samples_needed",
     "spread",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from echat_eval.stats.factors import Clusters
     from echat_eval.stats.means import Estimate
 
-__all__ = ["level_mean"]
+__all__ = ["inside_range", "level_mean"]
 
 
 def level_mean(
@@ -59,6 +59,17 @@ def level_mean(
         found = macro_mean(values, strata, clusters, level=level)
     else:
         found = cluster_mean(values, clusters, weights=weights, level=level)
+    return inside_range(found, values, low=low, high=high)
+
+
+def inside_range(found: Estimate, values: ArrayLike, *, low: float | None, high: float | None) -> Estimate:
+    """Return an estimate whose interval is inside the metric's range.
+
+    Args:
+        found: the mean of the values, with its standard error and degrees of freedom.
+        values: (samples,) finite.
+        low, high: the metric's range; None where it is open.
+    """
     x = np.asarray(values, dtype=np.float64)
     if found.se is None or found.df is None:
         return found
@@ -73,7 +84,7 @@ def level_mean(
     distance = sign * (found.value - end)
     if not distance > 0:
         return found
-    factor = math.exp(float(stdtrit(found.df, 0.5 + level / 2)) * found.se / distance)
+    factor = math.exp(float(stdtrit(found.df, 0.5 + found.level / 2)) * found.se / distance)
     near, far = end + sign * distance / factor, end + sign * distance * factor
     return _bounded(found, min(near, far), max(near, far))
 

@@ -49,18 +49,32 @@ def read_ratings_csv(path: Path) -> list[Rating]:
     """Return the ratings of a CSV file.
 
     Raises:
-        BadData: with file and line.
+        BadData: with file and line; also if a rater has two values for one reply and dimension.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             if tuple(table.fieldnames or ()) != COLUMNS:
                 raise BadData(f"{path}:1: columns are {table.fieldnames}, expected {','.join(COLUMNS)}")
-            return [_rating(path, line, row) for line, row in enumerate(table, 2)]
+            return _once(path, [_rating(path, line, row) for line, row in enumerate(table, 2)])
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadData(f"{path}: not a CSV file in UTF-8: {error}") from error
+
+
+def _once(path: Path, ratings: list[Rating]) -> list[Rating]:
+    """Return the ratings; raise if one is there twice, which would count twice."""
+    seen: dict[tuple[str, ...], int] = {}
+    for line, r in enumerate(ratings, 2):
+        key = (r.rater, r.system, r.task, r.sample_id, r.dimension)
+        if key in seen:
+            raise BadData(
+                f"{path}:{line}: rater '{r.rater}' has a value for '{r.dimension}' of this reply in line "
+                f"{seen[key]} already; keep one of them"
+            )
+        seen[key] = line
+    return ratings
 
 
 def _rating(path: Path, line: int, row: Mapping[str | None, str | None]) -> Rating:

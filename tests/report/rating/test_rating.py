@@ -220,6 +220,12 @@ def test_the_human_table_contains_the_ratings(usual_run: RunFolder, tmp_path: Pa
     )
     mine = {(r["row"], r["column"]): r["value"] for r in rows if r["block"] == "measured"}
     assert float(mine["careful", "emotion, human"]) == pytest.approx(50.0)  # mean of 4/5 and 1/5
+    # Ann and Ben differ by 60 points on every reply: nothing is known of a third rater, and the interval
+    # over replies alone would have no width.
+    limits = {(r["row"], r["column"]): (float(r["low"]), float(r["high"])) for r in rows if r["low"]}
+    assert limits["careful", "emotion, human"] == pytest.approx((0, 100))
+    table = (tmp_path / "out/tables/human-automatic.md").read_text(encoding="utf-8")
+    assert "2 raters a cell; the interval is over replies and raters" in table
     scores = [
         s.value
         for s in usual_run.scores().values()
