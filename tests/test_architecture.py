@@ -352,7 +352,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "rate": {"checks", "io", "judge", "report", "store"},
     "report": {"report"},
     "run": {"leaderboard", "runner"},
-    "table": {"checks", "leaderboard", "stats"},
+    "table": {"checks", "io", "leaderboard", "stats"},
     "show_runs": {"experiment"},
     "terminal": {"io"},
 }

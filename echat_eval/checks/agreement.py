@@ -21,7 +21,8 @@ from echat_eval.stats import as_design
 
 __all__ = [
     "Agreement",
-    "calibration_error",
+    "Ratings",
+    "interval_alpha",
     "jackknifed",
     "kendall",
     "krippendorff_alpha",
@@ -99,6 +100,17 @@ def quadratic_kappa(a: Ratings, b: Ratings) -> float | None:
     return None if chance == 0 else 1 - float(np.mean((a - b) ** 2)) / chance
 
 
+def interval_alpha(a: Ratings, b: Ratings) -> float | None:
+    """Return Krippendorff's interval alpha of two raters; None if all ratings are the same.
+
+    For two raters it needs no table of coincidences: 1 - mean((a - b)^2) / (2 x variance of all ratings).
+    """
+    both = np.concatenate([a, b])
+    if len(a) == 0 or np.ptp(both) == 0:
+        return None
+    return 1 - float(np.mean((a - b) ** 2)) / (2 * float(np.var(both, ddof=1)))
+
+
 def krippendorff_alpha(
     units: Sequence[Sequence[float]], metric: Literal["nominal", "ordinal", "interval"] = "ordinal"
 ) -> float | None:
@@ -142,21 +154,3 @@ def _distances(values: Ratings, margin: Ratings, metric: str) -> Ratings:
     middle = np.cumsum(margin) - margin / 2
     ordinal: Ratings = (middle[:, None] - middle[None]) ** 2
     return ordinal
-
-
-def calibration_error(confidence: Ratings, right: Ratings, *, bins: int = 10) -> float | None:
-    """Return the expected calibration error: weighted mean over bins of |share right - mean confidence|.
-
-    Args:
-        confidence: (clips,) 0 to 1.
-        right: (clips,) 1 for a correct label, 0 otherwise.
-        bins: number of bins of equal width.
-    """
-    if len(confidence) == 0:
-        return None
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(right[bin_of == b].mean() - confidence[bin_of == b].mean())) * float((bin_of == b).mean())
-        for b in np.unique(bin_of)
-    ]
-    return math.fsum(gaps)

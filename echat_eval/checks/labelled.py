@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echat_eval.checks.agreement import Agreement, calibration_error, jackknifed
+from echat_eval.checks.calibration import Calibration, calibration
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import audio_ref
@@ -68,7 +68,7 @@ class Report:
     error_rate: Estimate | None
     cues: Mapping[str, Recognition]
     confusion: Mapping[str, Mapping[tuple[str, str], int]]
-    calibration: Mapping[str, Agreement]
+    calibration: Mapping[str, Calibration]
 
 
 def read_clips(path: Path) -> list[Clip]:
@@ -112,7 +112,7 @@ def annotate_clips(
                 values = event_loop.call(annotator.annotate, clip.audio, language=clip.language)
                 annotated.append((clip, values))
         on_result()
-    cues, confusion, calibration = {}, {}, {}
+    cues, confusion, calibrations = {}, {}, {}
     for cue in CUES:
         rows = [(c, v) for c, v in annotated if cue in c.labels]
         if not any(cue in values for _, values in rows):
@@ -130,7 +130,7 @@ def annotate_clips(
             if isinstance(v.get("confidence"), float) and v.get(cue, UNKNOWN) != UNKNOWN
         ]
         if confident:
-            calibration[cue] = _calibration(
+            calibrations[cue] = _calibration(
                 [(float(v["confidence"]), c.labels[cue] == v[cue], c.speaker) for c, v in confident]
             )
     return Report(
@@ -139,13 +139,13 @@ def annotate_clips(
         error_rate=_error_rate(annotated),
         cues=cues,
         confusion=confusion,
-        calibration=calibration,
+        calibration=calibrations,
     )
 
 
-def _calibration(rows: Sequence[tuple[float, bool, str]]) -> Agreement:
+def _calibration(rows: Sequence[tuple[float, bool, str]]) -> Calibration:
     confidence, right = np.array([row[0] for row in rows]), np.array([float(row[1]) for row in rows])
-    return jackknifed(lambda i: calibration_error(confidence[i], right[i]), [row[2] for row in rows])
+    return calibration(confidence, right, [row[2] for row in rows])
 
 
 def _error_rate(annotated: Sequence[tuple[Clip, Mapping[str, Any]]]) -> Estimate | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from echat_eval.checks.agreement import (
     Agreement,
+    Ratings,
+    interval_alpha,
     jackknifed,
     kendall,
     krippendorff_alpha,
@@ -27,10 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["JudgeAgreement", "compare", "compare_run"]
+__all__ = ["STATISTICS", "JudgeAgreement", "compare", "compare_run"]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
@@ -39,18 +45,41 @@ Reply = tuple[str, str, str]  # system, task, sample id
 class JudgeAgreement:
     """Agreement of a judge with people on one dimension, over all systems or within one.
 
+    A judge is one rater more, so it is held against one rater: each rater in turn is left out, and both the
+    rater and the judge are compared with the mean of the others, on the replies of that rater. The values are
+    means over raters. Against the mean of all raters a judge would look better than any one of them, because
+    the mean has less noise.
+
     Attributes:
-        raters: Krippendorff's ordinal alpha among the people, an upper bound for any judge.
-        kappa: with the people's mean rounded to whole grades; None if grades are not whole numbers.
+        judge: statistic -> agreement of the judge with the other raters; if there is one rater, with that
+            one.
+        one_rater: statistic -> agreement of the rater who was left out with the same others; no value if
+            there is one rater.
+        difference: statistic -> judge minus one rater; above 0: the judge agrees better.
+        alpha: Krippendorff's ordinal alpha among the people.
+        raters: number of raters of these replies.
+        unjudged: rated replies without a verdict, which are in no number.
     """
 
     dimension: str
     system: str
-    spearman: Agreement
-    kendall: Agreement
-    kappa: Agreement
+    judge: Mapping[str, Agreement]
+    one_rater: Mapping[str, Agreement]
+    difference: Mapping[str, Agreement]
     alpha: Agreement
-    raters: Agreement
+    raters: int
+    unjudged: int
+
+
+#: Statistic -> its function of two raters' values; kappa is of whole grades only.
+STATISTICS: Mapping[str, Callable[[Ratings, Ratings], float | None]] = MappingProxyType(
+    {
+        "Spearman": spearman,
+        "Kendall's tau-b": kendall,
+        "quadratic kappa": lambda a, b: quadratic_kappa(np.rint(a), np.rint(b)),
+        "Krippendorff's alpha": interval_alpha,
+    }
+)
 
 
 def compare(
@@ -71,21 +100,25 @@ def compare(
             reply = (score.system, score.task, score.sample_id)
             graded |= {(reply, name): grade for name, grade in score.evidence.grades.items()}
             graded[reply, "score"] = score.value
-    by_people: dict[tuple[Reply, str], list[float]] = {}
+    by_people: dict[tuple[Reply, str], dict[str, float]] = {}
     for rating in ratings:
         reply = (rating.system, rating.task, rating.sample_id)
-        by_people.setdefault((reply, rating.dimension), []).append(rating.value)
-    shared = [key for key in by_people if key in graded]
-    if not shared:
+        by_people.setdefault((reply, rating.dimension), {})[rating.rater] = rating.value
+    if not any(key in graded for key in by_people):
         raise BadData(
             "no reply is both rated and judged; are system, task, sample_id and dimension spelled alike?"
         )
     agreements = []
-    for dimension in dict.fromkeys(dimension for _, dimension in shared):
-        replies = [reply for reply, name in shared if name == dimension]
-        for system in ("all", *dict.fromkeys(reply[0] for reply in replies)):
-            of_system = [reply for reply in replies if system in ("all", reply[0])]
-            agreements.append(_agreement(dimension, system, of_system, by_people, graded, clusters))
+    for dimension in dict.fromkeys(name for (_, name) in by_people if any(name == n for _, n in graded)):
+        rated = [reply for reply, name in by_people if name == dimension]
+        for system in ("all", *dict.fromkeys(reply[0] for reply in rated)):
+            of_system = [reply for reply in rated if system in ("all", reply[0])]
+            replies = [reply for reply in of_system if (reply, dimension) in graded]
+            if replies:
+                pairs = _Pairs.of(dimension, replies, by_people, graded)
+                cluster = [clusters.get(reply[1:], reply[1:]) for reply in replies]
+                unjudged = len(of_system) - len(replies)
+                agreements.append(_agreement(dimension, system, pairs, cluster, unjudged))
     return agreements
 
 
@@ -108,25 +141,92 @@ def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
     return compare(read_ratings_csv(path), scores, clusters)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Ratings of the same replies by people and by a judge.
+
+    Attributes:
+        people: (replies, raters); NaN where a rater did not rate a reply.
+        judge: (replies,).
+    """
+
+    people: Ratings
+    judge: Ratings
+
+    @classmethod
+    def of(
+        cls,
+        dimension: str,
+        replies: Sequence[Reply],
+        by_people: Mapping[tuple[Reply, str], Mapping[str, float]],
+        graded: Mapping[tuple[Reply, str], float],
+    ) -> _Pairs:
+        units = [by_people[reply, dimension] for reply in replies]
+        raters = sorted({rater for unit in units for rater in unit})
+        people = np.array([[unit.get(rater, math.nan) for rater in raters] for unit in units])
+        return cls(people, np.array([graded[reply, dimension] for reply in replies]))
+
+    def left_out(
+        self, statistic: Callable[[Ratings, Ratings], float | None], rows: NDArray[np.int64]
+    ) -> tuple[float, float] | None:
+        """Return the agreement of the judge, and of the rater left out, with the others, over raters.
+
+        None if no rater shares replies with others, or if a statistic is undefined for each of them.
+        """
+        found = []
+        raters = self.people.shape[1]
+        for rater in range(raters):
+            own, others = self.people[rows, rater], np.delete(self.people[rows], rater, axis=1)
+            shared = ~np.isnan(own) & ~np.isnan(others).all(axis=1)
+            if raters == 1:
+                value = statistic(self.judge[rows], own)
+                return None if value is None else (value, math.nan)
+            if shared.any():
+                mean = np.nanmean(others[shared], axis=1)
+                both = statistic(self.judge[rows][shared], mean), statistic(own[shared], mean)
+                if both[0] is not None and both[1] is not None:
+                    found.append((both[0], both[1]))
+        return (fmean(a for a, _ in found), fmean(b for _, b in found)) if found else None
+
+
 def _agreement(
-    dimension: str,
-    system: str,
-    replies: Sequence[Reply],
-    by_people: Mapping[tuple[Reply, str], list[float]],
-    graded: Mapping[tuple[Reply, str], float],
-    clusters: Mapping[tuple[str, str], Hashable],
+    dimension: str, system: str, pairs: _Pairs, cluster: Sequence[Hashable], unjudged: int
 ) -> JudgeAgreement:
-    people = [by_people[reply, dimension] for reply in replies]
-    mean = np.array([fmean(unit) for unit in people])
-    judge = np.array([graded[reply, dimension] for reply in replies])
-    cluster = [clusters.get(reply[1:], reply[1:]) for reply in replies]
-    whole = dimension != "score" and bool((judge == np.rint(judge)).all())
+    whole = dimension != "score" and bool((pairs.judge == np.rint(pairs.judge)).all())
+    names = [name for name in STATISTICS if whole or name != "quadratic kappa"]
+
+    known: dict[tuple[str, bytes], tuple[float, float] | None] = {}
+
+    def left_out(name: str, rows: NDArray[np.int64]) -> tuple[float, float] | None:
+        """Return the agreement of the judge and of one rater, computed once for both and their difference."""
+        key = name, rows.tobytes()
+        if key not in known:
+            known[key] = pairs.left_out(STATISTICS[name], rows)
+        return known[key]
+
+    def agreements(of: Callable[[float, float], float]) -> dict[str, Agreement]:
+        """Return statistic -> a function of the judge's and of one rater's agreement."""
+
+        def one(name: str) -> Agreement:
+            def value(rows: NDArray[np.int64]) -> float | None:
+                both = left_out(name, rows)
+                found = math.nan if both is None else of(*both)
+                return None if math.isnan(found) else found
+
+            return jackknifed(value, cluster)
+
+        return {name: one(name) for name in names}
+
+    def among_people(rows: NDArray[np.int64]) -> float | None:
+        return krippendorff_alpha([unit[~np.isnan(unit)].tolist() for unit in pairs.people[rows]], "ordinal")
+
     return JudgeAgreement(
         dimension=dimension,
         system=system,
-        spearman=jackknifed(lambda i: spearman(mean[i], judge[i]), cluster),
-        kendall=jackknifed(lambda i: kendall(mean[i], judge[i]), cluster),
-        kappa=jackknifed(lambda i: quadratic_kappa(np.rint(mean[i]), judge[i]) if whole else None, cluster),
-        alpha=jackknifed(lambda i: krippendorff_alpha([[mean[k], judge[k]] for k in i], "interval"), cluster),
-        raters=jackknifed(lambda i: krippendorff_alpha([people[k] for k in i], "ordinal"), cluster),
+        judge=agreements(lambda judge, _: judge),
+        one_rater=agreements(lambda _, rater: rater),
+        difference=agreements(lambda judge, rater: judge - rater),
+        alpha=jackknifed(among_people, cluster),
+        raters=pairs.people.shape[1],
+        unjudged=unjudged,
     )

@@ -55,5 +55,9 @@ def check_annotators(data: Path, names: tuple[str, ...]) -> int:
             for (gold, predicted), count in sorted(report.confusion[cue].items()):
                 show(f"    {gold} predicted as {predicted}: {count} of {recalls.per_label[gold][1]}")
             if cue in report.calibration:
-                show(f"    calibration error: {format_interval(report.calibration[cue])}")
+                error = report.calibration[cue]
+                show(
+                    f"    calibration error: {format_interval(error)}; a calibrated classifier would show "
+                    f"{error.by_chance:.3f} by chance"
+                )
     return Exit.DONE

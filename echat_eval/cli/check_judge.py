@@ -14,6 +14,7 @@ from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check_judge"]
 if TYPE_CHECKING:
+    from echat_eval.checks.ratings import JudgeAgreement
     from echat_eval.judge import JudgeClient
 
 
@@ -193,20 +194,31 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
 def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
     from echat_eval.checks.ratings import compare_run
 
-    for row in compare_run(path, folder, rubric):
-        show(f"{row.dimension}, {row.system}: n {row.spearman.n}, clusters {row.spearman.clusters}")
-        for name in ("spearman", "kendall", "kappa", "alpha", "raters"):
-            show(f"  {_TITLES[name]:<42} {format_interval(getattr(row, name))}")
+    rows = compare_run(path, folder, rubric)
+    for row in rows:
+        show("", f"{row.dimension}, {row.system}: {_counts(row)}")
+        show(f"  {'with the mean of the other raters':<22}".rstrip())
+        show(f"  {'':<21} {'judge':<21} {'one rater':<21} judge - rater")
+        for name in row.judge:
+            cells = (row.judge[name], row.one_rater[name], row.difference[name])
+            texts = " ".join(f"{format_interval(cell, 2):<21}" for cell in cells)
+            show(f"  {name:<21} {texts}".rstrip())
+        show(f"  alpha among the people (ordinal): {format_interval(row.alpha, 2)}")
     show(
-        '"-": one side is constant, or the statistic does not apply to this scale; (no interval): fewer than '
-        "two clusters, or the value depends on one of them alone"
+        "",
+        "judge, one rater: each rater in turn is left out, and both are compared with the mean of the "
+        "others; a judge as good as one rater has a difference of 0. Intervals are over replies and hold "
+        "for these raters.",
+        '"-": one side is constant, there is one rater, or the statistic does not apply to this scale; '
+        "(no interval): fewer than two clusters, or the value depends on one of them alone",
     )
 
 
-_TITLES = {
-    "spearman": "Spearman",
-    "kendall": "Kendall's tau-b",
-    "kappa": "quadratic kappa",
-    "alpha": "Krippendorff's alpha, judge and people",
-    "raters": "Krippendorff's alpha, among the people",
-}
+def _counts(row: JudgeAgreement) -> str:
+    """Return the numbers of replies, clusters and raters, and what is in no number."""
+    text = f"n {row.alpha.n}, clusters {row.alpha.clusters}, raters {row.raters}"
+    if row.raters == 1:
+        text += "; the judge is compared with this one"
+    if row.unjudged:
+        text += f"; {row.unjudged} rated replies without a verdict are left out, and no bound covers them"
+    return text

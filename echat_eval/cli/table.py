@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.cli.terminal import show, show_table
+from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.leaderboard.render import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from echat_eval.checks.agreement import Agreement
+    from echat_eval.checks.calibration import Calibration
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.leaderboard.view import LeaderboardView
     from echat_eval.stats import Estimate
@@ -91,10 +93,11 @@ def _others(board: Leaderboard) -> Table:
     return table
 
 
-def format_interval(estimate: Agreement | Estimate) -> str:
-    """Return a value with its interval, three decimals each; "-" if there is no value."""
+def format_interval(estimate: Agreement | Calibration | Estimate, digits: int = 3) -> str:
+    """Return a value with its interval, with as many decimals each; "-" if there is no value."""
     if estimate.value is None:
         return "-"
+    value = number_text(estimate.value, digits)
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f} (no interval)"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+        return f"{value} (no interval)"
+    return f"{value} [{number_text(estimate.low, digits)}, {number_text(estimate.high, digits)}]"

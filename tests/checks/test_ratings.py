@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats as scipy_stats
 
 from echat_eval.checks.agreement import (
-    calibration_error,
+    interval_alpha,
     jackknifed,
     kendall,
     krippendorff_alpha,
@@ -20,7 +21,7 @@ from echat_eval.checks.agreement import (
     spearman,
 )
 from echat_eval.checks.labelled import annotate_clips, read_clips
-from echat_eval.checks.ratings import compare
+from echat_eval.checks.ratings import STATISTICS, compare
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
 from echat_eval.records import JudgeEvidence, Score
@@ -81,12 +82,6 @@ def test_jackknife_of_a_mean_is_the_t_interval() -> None:
     assert jackknifed(lambda i: float(x[i].mean()), [0] * 15).low is None
 
 
-def test_calibration_error_by_hand() -> None:
-    # Bin 0.6-0.7: confidence 0.65, 1 of 2 right: 0.15 x 2/3. Bin 0.9-1: confidence 1, right: 0.
-    error = calibration_error(np.array([0.65, 0.65, 1.0]), np.array([1.0, 0.0, 1.0]))
-    assert error == pytest.approx(0.1)
-
-
 # -- ratings -------------------------------------------------------------------
 
 
@@ -140,12 +135,74 @@ def test_agreement_of_identical_and_reversed_grades() -> None:
     same = compare(rated(people), judged({k: v[0] for k, v in people.items()}), clusters)
     reversed_ = compare(rated(people), judged({k: 5 - v[0] for k, v in people.items()}), clusters)
     assert [row.system for row in same] == ["all", "s"]
-    for statistic in ("spearman", "kendall", "kappa", "alpha"):
-        assert getattr(same[0], statistic).value == pytest.approx(1)
-    assert reversed_[0].spearman.value == pytest.approx(-1)
-    assert present(reversed_[0].kappa.value) < 0
-    assert same[0].raters.value == pytest.approx(1)
-    assert same[0].spearman.clusters == 12
+    assert list(same[0].judge) == list(STATISTICS)
+    for statistic in STATISTICS:
+        assert same[0].judge[statistic].value == pytest.approx(1)
+        assert same[0].difference[statistic].value == pytest.approx(0)
+    assert reversed_[0].judge["Spearman"].value == pytest.approx(-1)
+    assert reversed_[0].difference["Spearman"].value == pytest.approx(-2)
+    assert present(reversed_[0].judge["quadratic kappa"].value) < 0
+    assert same[0].alpha.value == pytest.approx(1)
+    assert (same[0].judge["Spearman"].clusters, same[0].raters, same[0].unjudged) == (12, 2, 0)
+
+
+def noisy_ratings(raters: int, replies: int, seed: int = 0) -> tuple[list[Rating], list[Score]]:
+    """Return ratings of replies, and a judge who is one more such rater."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(2.5, 1, replies)[:, None] + rng.normal(0, 1, (replies, raters + 1))
+    grades = np.clip(np.rint(values), 0, 5).astype(int)
+    people = {f"a{n}": row[:-1].tolist() for n, row in enumerate(grades)}
+    return rated(people), judged({f"a{n}": int(row[-1]) for n, row in enumerate(grades)})
+
+
+def test_a_judge_like_one_rater_differs_from_none() -> None:
+    """Against the mean of all raters it would look better than they do among themselves."""
+    ratings, scores = noisy_ratings(4, 200, seed=5)
+    speakers = {("emotion", f"a{n}"): n // 8 for n in range(200)}
+    row = compare(ratings, scores, speakers)[0]
+    for name in STATISTICS:
+        assert abs(present(row.difference[name].value)) < 0.1
+        assert present(row.difference[name].low) < 0 < present(row.difference[name].high)
+        both = present(row.judge[name].value) - present(row.one_rater[name].value)
+        assert row.difference[name].value == pytest.approx(both)
+    mean = [np.mean([r.value for r in ratings if r.sample_id == f"a{n}"]) for n in range(200)]
+    grade = [s.value / 20 for s in scores if s.value is not None]
+    against_mean = krippendorff_alpha([[a, b] for a, b in zip(mean, grade, strict=True)], "interval")
+    assert present(against_mean) > present(row.alpha.value) + 0.1
+
+
+def test_left_out_agreement_by_hand() -> None:
+    people, grades = {"a": [1, 2, 3], "b": [2, 2, 4], "c": [5, 4, 4], "d": [0, 3, 1]}, [1, 3, 5, 2]
+    scores = judged(dict(zip(people, grades, strict=True)))
+    row, table = compare(rated(people), scores, {})[0], np.array(list(people.values()), dtype=float)
+    pairs = [(table[:, k], np.delete(table, k, axis=1).mean(axis=1)) for k in range(3)]
+    expected = [scipy_stats.spearmanr(own, others).statistic for own, others in pairs]
+    assert row.one_rater["Spearman"].value == pytest.approx(np.mean(expected))
+    expected = [scipy_stats.kendalltau(grades, others).statistic for _, others in pairs]
+    assert row.judge["Kendall's tau-b"].value == pytest.approx(np.mean(expected))
+
+
+def test_raters_of_different_replies_are_compared_where_they_meet() -> None:
+    ratings = list(rated({f"a{n}": [n % 5, n % 5, n % 5] for n in range(12)}))
+    kept = [r for r in ratings if int(r.sample_id[1:]) % 3 != int(r.rater[1:])]  # two raters a reply
+    row = compare(kept, judged({f"a{n}": n % 5 for n in range(12)}), {})[0]
+    assert row.one_rater["Spearman"].value == pytest.approx(1)
+    assert row.raters == 3
+
+
+def test_one_rater_is_compared_with_the_judge_alone() -> None:
+    row = compare(
+        rated({f"a{n}": [n % 6] for n in range(12)}), judged({f"a{n}": n % 6 for n in range(12)}), {}
+    )
+    assert row[0].judge["Spearman"].value == pytest.approx(1)
+    assert row[0].one_rater["Spearman"].value is row[0].difference["Spearman"].value is None
+    assert row[0].alpha.value is None
+
+
+def test_interval_alpha_of_two_raters_is_krippendorffs() -> None:
+    a, b = np.random.default_rng(3).integers(0, 6, (2, 40)).astype(float)
+    assert interval_alpha(a, b) == pytest.approx(krippendorff_alpha(list(zip(a, b, strict=True)), "interval"))
+    assert interval_alpha(np.ones(3), np.ones(3)) is interval_alpha(a[:0], b[:0]) is None
 
 
 def test_missing_verdicts_and_unrated_replies_are_excluded() -> None:
@@ -153,7 +210,8 @@ def test_missing_verdicts_and_unrated_replies_are_excluded() -> None:
     agreements = compare(
         rated({"a": [1, 2], "b": [3, 3], "c": [4, 4]}), [*judged({"a": 1, "c": 4, "d": 2}), missing], {}
     )
-    assert agreements[0].spearman.n == 2
+    assert agreements[0].alpha.n == 2
+    assert agreements[0].unjudged == 1
     with pytest.raises(BadData, match="both rated and judged"):
         compare(rated({"z": [1]}), judged({"a": 1}), {})
 
@@ -166,6 +224,10 @@ def test_missing_verdicts_and_unrated_replies_are_excluded() -> None:
         (",".join(COLUMNS) + "\nr,s,t,i,empathy,nan,0,5\n", ":2: value nan is not from 0 to 5"),
         (",".join(COLUMNS) + "\nr,s,t,i,empathy,3,4\n", ":2: expected 8 columns"),
         (",".join(COLUMNS) + "\nr,s,t,i,empathy,6,0,5\n", ":2: value 6 is not from 0 to 5"),
+        (
+            ",".join(COLUMNS) + 2 * "\nr,s,t,i,empathy,4,0,5",
+            ":3: rater 'r' has a value for 'empathy' of this reply in line 2 already",
+        ),
     ],
 )
 def test_invalid_ratings_file_is_rejected_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -1,0 +1,58 @@
+"""Committed results of bench/stats: the goals they reach, and the documents that show them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.stats import calibration, people, recall
+from bench.support.cells import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def rows(results: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["cells"]
+    return found
+
+
+def test_macro_recall_covers_at_least_93_percent_or_is_untold() -> None:
+    found = rows(recall.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in recall.CELLS]
+    for cell, row in zip(recall.CELLS, found, strict=True):
+        assert row["runs"] >= 10_000
+        if 1 in cell.speakers:
+            assert (row["coverage"], row["untold"]) == (None, 100)
+        else:
+            assert row["coverage"] >= 93
+
+
+@pytest.mark.parametrize("bench", [recall, people, calibration], ids=lambda bench: bench.RESULTS.stem)
+def test_the_document_shows_the_results(bench: Any) -> None:
+    assert markdown(rows(bench.RESULTS), bench.COLUMNS) in PAGE
+
+
+def test_means_of_ratings_cover_at_least_93_percent() -> None:
+    found = rows(people.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in people.CELLS]
+    assert min(row["runs"] for row in found) >= 10_000
+    assert min(row["coverage"] for row in found) >= 93
+    assert found[0]["coverage, over replies"] < 65
+
+
+def test_calibrated_classifiers_are_held_at_zero() -> None:
+    found = rows(calibration.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in calibration.CELLS]
+    for cell, row in zip(calibration.CELLS, found, strict=True):
+        assert row["coverage"] >= 94
+        if not cell.gap:
+            assert 94 <= row["contains 0"] <= 98
+
+
+@pytest.mark.parametrize("cell", recall.CELLS[:1] + recall.CELLS[3:4], ids=lambda cell: cell.name)
+def test_macro_recall_covers_in_a_short_run(cell: recall.Cell) -> None:
+    assert recall.measure(cell, 150, 0)["coverage"] >= 90
