@@ -353,8 +353,9 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
 
 
 def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
-    tables, titles = [], ("Warmth, points", "Other measures")
-    for block in re.split(r"(?m)^(?=Warmth, points|Other measures)", files.printed):
+    """Return the numbers of the three tables on the terminal; the last has one row per measure and system."""
+    tables, titles = [], ("Warmth, points", "Rows of the headline", "Other measures")
+    for block in re.split(f"(?m)^(?={'|'.join(titles)})", files.printed):
         if not block.startswith(titles):
             continue
         lines = block.splitlines()
@@ -363,8 +364,17 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         rows = [line for line in (lines[rule - 1], *lines[rule + 1 :]) if line.strip()]
         rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(("- ", "Rank:"))), len(rows))]
         tables.append(split_columns(rows))
-    assert len(tables) == 2
-    return from_tables(run, tables)
+    by_task, counts, others = tables
+    measures, cells = [*dict.fromkeys(row[0] for row in others[1:] if row[0])], {}
+    measure = ""
+    for name, system, text in others[1:]:
+        measure = name or measure
+        cells[system, measure] = text
+    counts = [
+        [*counts[0], *measures],
+        *([*row, *(cells[row[0], title] for title in measures)] for row in counts[1:]),
+    ]
+    return from_tables(run, [by_task, counts])
 
 
 def split_columns(rows: list[str]) -> list[list[str]]:

@@ -267,8 +267,12 @@ def _averages(metrics: Mapping[str, MetricRule]) -> list[str]:
 
 
 def _notes_on(cells: Sequence[ComparedMetric], baseline: ScoredSystem, candidate: ScoredSystem) -> list[str]:
-    """Return remarks on latency metrics and on tied pairs."""
+    """Return remarks on adjusted p-values, on latency metrics and on tied pairs."""
     notes = []
+    if any(cell.part == "task" and cell.adjusted is not None for cell in cells):
+        notes.append(
+            "p adj. is adjusted over the tasks of a metric (Holm); intervals are not: each covers by itself"
+        )
     timed = list(dict.fromkeys(cell.metric for cell in cells if cell.metric in LATENCY_METRICS))
     if timed and (
         why := latency_not_comparable(candidate, baseline) or latency_not_comparable(baseline, candidate)

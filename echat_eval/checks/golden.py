@@ -1,13 +1,25 @@
-"""Check of a judge against golden replies: hand-made replies with bands of acceptable grades."""
+"""Check of a judge against golden replies: hand-made replies with bands of acceptable grades.
+
+A band alone is met by judges who do not look: whoever always gives 0 meets the band of every bad reply. So
+a bad reply must also score below the good reply to the same question, by at least the gap between their
+bands. A judge who meets both bands keeps this distance, so the rule adds nothing for them; a judge with one
+score for all meets at most the bands of the good replies.
+
+Verdicts of a judge that samples differ. With several verdicts a reply, the noise of their mean is estimated
+over all replies, and a value outside its band by no more than this noise is no fault.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
+from scipy.special import stdtrit
 
 from echat_eval.errors import Unavailable, UnknownName
 from echat_eval.io.data_folder import data_folder
@@ -28,7 +40,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["GoldenOutcome", "GoldenReply", "golden_replies", "grade_golden"]
+__all__ = [
+    "GoldenOutcome",
+    "GoldenReply",
+    "GoldenVerdicts",
+    "golden_outcomes",
+    "golden_replies",
+    "grade_golden",
+    "noise",
+]
+
+#: Kind of the reply that the others to the same question are compared with.
+GOOD = "good"
 
 _ROW = Schema(
     {
@@ -72,6 +95,11 @@ class GoldenReply:
     band: tuple[float, float]
     grades: Mapping[str, tuple[int, int]]
 
+    @property
+    def subject(self) -> Hashable:
+        """Return what the reply answers: transcript, language and cues."""
+        return self.question.transcript, self.question.language, frozenset(self.question.cues.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenOutcome:
@@ -85,6 +113,20 @@ class GoldenOutcome:
     reply: GoldenReply
     points: float | None
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenVerdicts:
+    """All values that a judge gave to one golden reply.
+
+    Attributes:
+        values: "score" and graded dimension -> one value per repeat; empty if the verdict is missing.
+        reason: why it is missing.
+    """
+
+    reply: GoldenReply
+    values: Mapping[str, Sequence[float]]
+    reason: str = ""
 
 
 @cache
@@ -120,31 +162,81 @@ def grade_golden(
     repeats: int = 1,
     at_once: int = 4,
     on_result: Callable[[], None] = lambda: None,
-) -> list[GoldenOutcome]:
-    """Return the judge's result on every golden reply, in order; call `on_result` after each."""
+) -> list[GoldenVerdicts]:
+    """Return the judge's verdicts on every golden reply, in order; call `on_result` after each."""
 
-    def outcome_of(reply: GoldenReply) -> GoldenOutcome:
-        outcome = _outcome(judge_client, reply, repeats)
+    def verdicts_of(reply: GoldenReply) -> GoldenVerdicts:
+        found = _verdicts(judge_client, reply, repeats)
         on_result()
-        return outcome
+        return found
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(outcome_of, replies))
+        return list(pool.map(verdicts_of, replies))
 
 
-def _outcome(judge_client: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenOutcome:
+def _verdicts(judge_client: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenVerdicts:
     try:
         verdicts = [judge_client.rule(reply.question, repeat=n).verdict for n in range(repeats)]
     except Unavailable as error:
-        return GoldenOutcome(reply=reply, points=None, faults=(str(error),))
-    points = fmean(text_score(judge_client.judge, v.grades, reply.question.task) for v in verdicts)
-    grades = {name: fmean(v.grades[name] for v in verdicts) for name in reply.grades}
-    faults = list(_outside("score", points, reply.band))
-    for name, bounds in reply.grades.items():
-        faults += _outside(name, grades[name], bounds)
-    return GoldenOutcome(reply=reply, points=points, faults=tuple(faults))
+        return GoldenVerdicts(reply=reply, values={}, reason=str(error))
+    points = [text_score(judge_client.judge, v.grades, reply.question.task) for v in verdicts]
+    grades = {name: [float(v.grades[name]) for v in verdicts] for name in reply.grades}
+    return GoldenVerdicts(reply=reply, values={"score": points, **grades})
 
 
-def _outside(name: str, value: float, bounds: tuple[float, float]) -> Iterable[str]:
-    if not bounds[0] <= value <= bounds[1]:
+def golden_outcomes(verdicts: Sequence[GoldenVerdicts]) -> list[GoldenOutcome]:
+    """Return which replies lie outside their bands by more than the judge's noise."""
+    tolerance = noise(verdicts)
+    good = {v.reply.subject: v for v in verdicts if v.reply.kind == GOOD and v.values}
+    outcomes = []
+    for found in verdicts:
+        if not found.values:
+            outcomes.append(GoldenOutcome(reply=found.reply, points=None, faults=(found.reason,)))
+            continue
+        means = {name: fmean(values) for name, values in found.values.items()}
+        faults = [
+            fault
+            for name, bounds in {"score": found.reply.band, **found.reply.grades}.items()
+            for fault in _outside(name, means[name], bounds, tolerance.get(name, 0.0))
+        ]
+        best = good.get(found.reply.subject)
+        if best is not None and found.reply.kind != GOOD:
+            faults += _too_close(means["score"], best, found.reply, tolerance.get("score", 0.0))
+        outcomes.append(GoldenOutcome(reply=found.reply, points=means["score"], faults=tuple(faults)))
+    return outcomes
+
+
+def noise(verdicts: Sequence[GoldenVerdicts], *, level: float = 0.95) -> dict[str, float]:
+    """Return "score" and dimension -> how far noise moves a reply's mean in 95 % of replies.
+
+    The variance between verdicts on one reply is pooled over replies. One verdict a reply shows none: empty.
+    """
+    squares: dict[str, float] = {}
+    freedom: dict[str, int] = {}
+    repeats = 1
+    for found in verdicts:
+        for name, values in found.values.items():
+            repeats = max(repeats, len(values))
+            mean = fmean(values)
+            squares[name] = squares.get(name, 0.0) + math.fsum((x - mean) ** 2 for x in values)
+            freedom[name] = freedom.get(name, 0) + len(values) - 1
+    return {
+        name: float(stdtrit(df, 0.5 + level / 2)) * math.sqrt(squares[name] / df / repeats)
+        for name, df in freedom.items()
+        if df
+    }
+
+
+def _too_close(points: float, good: GoldenVerdicts, reply: GoldenReply, tolerance: float) -> Iterable[str]:
+    gap, best = good.reply.band[0] - reply.band[1], fmean(good.values["score"])
+    # Both scores carry noise.
+    if best - points < gap - math.sqrt(2) * tolerance:
+        yield (
+            f"score is {points:g} beside {best:g} for the good reply to the same question; expected at least "
+            f"{gap:g} points less"
+        )
+
+
+def _outside(name: str, value: float, bounds: tuple[float, float], tolerance: float) -> Iterable[str]:
+    if not bounds[0] - tolerance <= value <= bounds[1] + tolerance:
         yield f"{name} is {value:g}, expected {bounds[0]:g} to {bounds[1]:g}"

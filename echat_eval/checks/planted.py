@@ -25,6 +25,7 @@ from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS
 from echat_eval.stats import Estimate, cluster_mean
+from echat_eval.stats.tails import share_limit
 
 if TYPE_CHECKING:
     from echat_eval.ports import Case
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
-__all__ = ["FAULTS", "PlantedFaultResult", "find_planted", "healthy_alarms"]
+__all__ = ["FAULTS", "PlantedFaultResult", "false_alarm_limit", "find_planted", "healthy_alarms"]
 
 
 def _of_replicates(folder: RunFolder, metric: str) -> Estimate:
@@ -164,6 +165,15 @@ def healthy_alarms(
             false_alarms += [(number, name, message) for name, message in raised.items()]
             on_result()
     return false_alarms
+
+
+def false_alarm_limit(runs: int, with_alarms: int, *, level: float = 0.95) -> float:
+    """Return Clopper and Pearson's one-sided upper limit of the share of healthy runs with an alarm.
+
+    >>> round(false_alarm_limit(200, 0), 4)  # 1 - 0.05 ** (1 / 200)
+    0.0149
+    """
+    return float(share_limit(np.asarray(float(with_alarms)), np.asarray(float(runs)), 1 - level))
 
 
 def _raised_alarms(parts: Parts, task: Task, folder: Path, seed: int) -> dict[str, str]:

@@ -27,7 +27,7 @@ Exit code 1: a planted fault was not found, or a healthy run raised an alarm."""
 @click.option("--seed", default=0, show_default=True, help="Random seed of the scripted runs.")
 def check_instruments(healthy: int, seed: int) -> int:
     """Plant ten faults into a scripted run on disk and test that each raises its alarm."""
-    from echat_eval.checks.planted import FAULTS, find_planted, healthy_alarms
+    from echat_eval.checks.planted import FAULTS, false_alarm_limit, find_planted, healthy_alarms
     from echat_eval.cli.progress import Bar
 
     with Bar() as bar:
@@ -47,4 +47,7 @@ def check_instruments(healthy: int, seed: int) -> int:
         f"found {found} of {len(findings)} planted faults; {len(false)} alarms in {healthy} healthy "
         f"run{'' if healthy == 1 else 's'}"
     )
+    if healthy:
+        limit = false_alarm_limit(healthy, len({number for number, _, _ in false}))
+        show(f"so at most {100 * limit:.1f} % of healthy runs raise an alarm (95 % upper limit)")
     return Exit.DONE if found == len(findings) and not false else Exit.REGRESS

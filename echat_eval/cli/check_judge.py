@@ -140,15 +140,16 @@ def check_judge(
 
 
 def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit:
-    from echat_eval.checks.golden import golden_replies, grade_golden
+    from echat_eval.checks.golden import golden_outcomes, golden_replies, grade_golden, noise
     from echat_eval.cli.progress import Bar
 
     replies = golden_replies(judge_client.judge.name)
     with Bar() as bar:
         bar.stage("golden replies", len(replies), 0)
-        outcomes = grade_golden(
+        verdicts = grade_golden(
             judge_client, replies, repeats=repeats, at_once=at_once, on_result=bar.advance
         )
+    outcomes = golden_outcomes(verdicts)
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for outcome in outcomes:
@@ -161,6 +162,12 @@ def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit
     missing = sum(outcome.points is None for outcome in outcomes)
     wrong = sum(bool(outcome.faults) for outcome in outcomes) - missing
     show(f"golden replies: {len(outcomes)}, outside their band {wrong}, missing {missing}")
+    found = noise(verdicts)
+    show(
+        f"allowed for noise: {found['score']:.1f} points, from {repeats} verdicts a reply"
+        if "score" in found
+        else "allowed for noise: nothing; --judge-repeats 3 measures how much a judge's verdicts vary"
+    )
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 

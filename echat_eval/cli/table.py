@@ -19,6 +19,7 @@ from echat_eval.leaderboard.render import (
     published_lines,
     rows_of,
 )
+from echat_eval.records import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
     from rich.text import Text
 
-    show_table(_by_task(board), _others(board), *map(Text, rank_lines(board)))
+    others = [_others(board)] if len(board.metrics) > 1 else []
+    show_table(_by_task(board), _counts(board), *others, *map(Text, rank_lines(board)))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
 
@@ -82,14 +84,32 @@ def _by_task(board: Leaderboard) -> Table:
     return table
 
 
-def _others(board: Leaderboard) -> Table:
+def _counts(board: Leaderboard) -> Table:
+    """Return the numbers of rows by state."""
     from rich.text import Text
 
-    table = _table("Other measures, over all tasks")
-    for number, title in enumerate(other_titles(board)):
+    table = _table("Rows of the headline metric, over all tasks")
+    for number, title in enumerate(other_titles(board)[: len(STATES) + 1]):
         table.add_column(Text(title), justify="right" if number else "left", no_wrap=not number)
-    for name, role, cells in other_rows(board, interval=False):
-        table.add_row(*map(Text, (name + MARK[role], *cells)))
+    for name, role, cells in other_rows(board):
+        table.add_row(*map(Text, (name + MARK[role], *cells[: len(STATES)])))
+    return table
+
+
+def _others(board: Leaderboard) -> Table:
+    """Return the other measures, one row per measure and system, so that intervals fit a terminal."""
+    from rich.text import Text
+
+    table = _table("Other measures, over all tasks, mean and 95 % interval")
+    table.add_column("measure")
+    table.add_column("system", no_wrap=True)
+    table.add_column("mean and interval", justify="right")
+    titles, rows = other_titles(board), list(other_rows(board))
+    for column in range(len(STATES), len(titles) - 1):
+        for number, (name, role, cells) in enumerate(rows):
+            measure = "" if number else titles[column + 1]
+            table.add_row(*map(Text, (measure, name + MARK[role], cells[column])))
+        table.add_section()
     return table
 
 

@@ -61,7 +61,7 @@ def to_markdown(decision: Decision) -> str:
     if decision.warnings:
         lines += ["**Notes**", "", *(f"- {markdown_text(warning)}" for warning in decision.warnings), ""]
     lines += [
-        "| rule | state | difference or level | adjusted p | samples | clusters |",
+        "| rule | state | difference or level [interval, not adjusted] | adjusted p | samples | clusters |",
         "|---|---|---|---|---|---|",
     ]
     for rule in decision.rules:

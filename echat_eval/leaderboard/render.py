@@ -68,7 +68,7 @@ CSV_COLUMNS = (
 )
 
 
-def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True) -> str:
+def cell_text(summary: Summary | None, metric: Metric) -> str:
     """Return a cell: value, 95 % interval, and bounds over missing rows.
 
     "-" is not applicable; "?" means that every row is missing.
@@ -80,11 +80,9 @@ def cell_text(summary: Summary | None, metric: Metric, *, interval: bool = True)
         return "?" if counts.get("missing") else "-"
     if counts.get("failed") and not counts.get("value"):
         return "all failed"
-    text = number_text(summary.estimate.value, metric.digits)
-    if interval:
-        text = estimate_text(summary.estimate, metric.digits)
-        if summary.estimate.low is None or summary.estimate.high is None:
-            text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
+    text = estimate_text(summary.estimate, metric.digits)
+    if summary.estimate.low is None or summary.estimate.high is None:
+        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
     if summary.bounds is not None:
         low, high = summary.bounds.low, summary.bounds.high
         text += f" {{{_bound(low, metric)}..{_bound(high, metric)}}}"
@@ -157,14 +155,14 @@ def other_titles(board: Leaderboard) -> list[str]:
     return ["system", "scored", "failed", "missing", "n/a", *others]
 
 
-def other_rows(board: Leaderboard, *, interval: bool = True) -> Iterator[tuple[str, str, list[str]]]:
+def other_rows(board: Leaderboard) -> Iterator[tuple[str, str, list[str]]]:
     """Yield system, role and cells of the other measures over all tasks: counts by state, then metrics."""
     head = board.headline
     for name, role, summaries in rows_of(board, head):
         counts = summaries[0].counts if summaries[0] is not None else {}
         numbers = [str(counts.get(state, 0)) for state in STATES]
         cells = [
-            cell_text(board.summaries.get((name, OVERALL, metric.name)), metric, interval=interval)
+            cell_text(board.summaries.get((name, OVERALL, metric.name)), metric)
             for metric in board.metrics
             if metric.name != head.name
         ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from scipy import stats as scipy_stats
 
 from echat_eval.checks.attacks import attacks
-from echat_eval.checks.golden import golden_replies
+from echat_eval.checks.golden import GoldenReply, GoldenVerdicts, golden_outcomes, golden_replies, noise
 from echat_eval.cli.check import check
 from echat_eval.errors import Exit
+from echat_eval.judge import load_judge, text_score
 from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 
 GOLDEN = {(g.question.transcript, g.question.reply.strip()): g for g in golden_replies("echat-r1")}
@@ -69,6 +72,59 @@ def test_cue_blind_judge_is_detected() -> None:
     done = run(fluent, "--golden")
     assert done.return_value == Exit.REGRESS
     assert "cue-blind         0 of 12" in done.output
+
+
+def verdicts_of(grades: Callable[[GoldenReply, int], tuple[int, int, int]], repeats: int = 1) -> Any:
+    """Return the golden verdicts of a judge: (reply, repeat) -> content, cue awareness and empathy."""
+    judge, names = load_judge("echat-r1"), ("content", "cue_awareness", "empathy")
+    found = []
+    for reply in golden_replies("echat-r1"):
+        given = [dict(zip(names, grades(reply, n), strict=True)) for n in range(repeats)]
+        points = [text_score(judge, one, reply.question.task) for one in given]
+        values = {name: [float(one[name]) for one in given] for name in reply.grades}
+        found.append(GoldenVerdicts(reply=reply, values={"score": points, **values}))
+    return found
+
+
+def test_every_bad_golden_reply_has_a_good_one_to_the_same_question() -> None:
+    replies = golden_replies("echat-r1")
+    assert {r.subject for r in replies} == {r.subject for r in replies if r.kind == "good"}
+
+
+@pytest.mark.parametrize("grade", range(6))
+def test_a_judge_with_one_grade_for_all_meets_at_most_the_good_replies(grade: int) -> None:
+    """By bands alone, a judge that always gives 0 met 55 of 70."""
+    outcomes = golden_outcomes(verdicts_of(lambda reply, n: (grade, grade, grade)))
+    met = [o.reply.kind for o in outcomes if not o.faults]
+    assert len(met) == (15 if grade > 3 else 0)
+    assert set(met) <= {"good"}
+
+
+def test_the_distance_adds_nothing_for_a_judge_within_the_bands() -> None:
+    assert not [o for o in golden_outcomes(verdicts_of(lambda r, n: GRADES[r.kind])) if o.faults]
+
+
+def test_noise_of_a_judge_has_a_tolerance() -> None:
+    """Cue awareness of good replies is 5, 4 and 2: their mean, 3.7, is below 4, within the judge's noise."""
+
+    def noisy(reply: GoldenReply, n: int) -> tuple[int, int, int]:
+        return (5, (5, 4, 2)[n], 5) if reply.kind == "good" else GRADES[reply.kind]
+
+    three = verdicts_of(noisy, repeats=3)
+    graded = sum("cue_awareness" in v.values for v in three)
+    variance = 15 * (7 / 3) / graded  # 15 of them are good, and vary by 7/3
+    expected = scipy_stats.t.ppf(0.975, 2 * graded) * (variance / 3) ** 0.5
+    assert noise(three)["cue_awareness"] == pytest.approx(expected)
+    assert 4 - 11 / 3 < expected < 1.2
+    assert not [o.reply.id for o in golden_outcomes(three) if o.faults]
+
+
+def test_one_verdict_a_reply_has_no_tolerance() -> None:
+    once = verdicts_of(lambda r, n: (5, 3, 5) if r.kind == "good" else GRADES[r.kind])
+    assert noise(once) == {}
+    assert sum(bool(o.faults) for o in golden_outcomes(once)) == 15
+    same = verdicts_of(lambda r, n: GRADES[r.kind], repeats=3)
+    assert set(noise(same).values()) == {0.0}
 
 
 def test_lenient_judge_is_detected() -> None:

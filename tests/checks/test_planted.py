@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from scipy import stats as scipy_stats
 
 from echat_eval.checks import alarms, planted
 from echat_eval.checks.alarms import ALARMS, alarms_of
-from echat_eval.checks.planted import FAULTS, healthy_alarms
+from echat_eval.checks.planted import FAULTS, false_alarm_limit, healthy_alarms
 from echat_eval.checks.scripted_clips import make_task
 from echat_eval.checks.scripted_run import Parts, dominant_hertz, make_run, read_audio
 from echat_eval.cli.check import check
@@ -52,6 +53,12 @@ def test_healthy_runs_raise_no_alarm() -> None:
     assert healthy_alarms(3, seed=1000) == []
 
 
+def test_no_alarm_in_200_runs_has_an_upper_limit() -> None:
+    assert false_alarm_limit(200, 0) == pytest.approx(1 - 0.05 ** (1 / 200))
+    assert false_alarm_limit(200, 3) == pytest.approx(scipy_stats.beta.ppf(0.95, 4, 197))
+    assert false_alarm_limit(1, 1) == 1
+
+
 def test_healthy_run_has_two_rubrics_and_failed_replies(task: Task, tmp_path: Path) -> None:
     runs = [make_run(Parts(), task, tmp_path / str(seed), seed=seed) for seed in (3, 4, 5, 6)]
     folder = runs[0].folder
@@ -81,6 +88,7 @@ def test_command_prints_its_findings() -> None:
     done = CliRunner().invoke(check, ["instruments", "--healthy", "1"], standalone_mode=False)
     assert done.return_value == Exit.DONE, done.output
     assert "found 10 of 10 planted faults; 0 alarms in 1 healthy run" in done.output
+    assert "so at most 95.0 % of healthy runs raise an alarm (95 % upper limit)" in done.output
     assert re.search(r"found +stale judge cache: \d+ verdicts were given to another prompt", done.output)
 
 

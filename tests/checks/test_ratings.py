@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_a_judge_like_one_rater_differs_from_none() -> None:
         assert present(row.difference[name].low) < 0 < present(row.difference[name].high)
         both = present(row.judge[name].value) - present(row.one_rater[name].value)
         assert row.difference[name].value == pytest.approx(both)
-    mean = [np.mean([r.value for r in ratings if r.sample_id == f"a{n}"]) for n in range(200)]
+    mean = [fmean([r.value for r in ratings if r.sample_id == f"a{n}"]) for n in range(200)]
     grade = [s.value / 20 for s in scores if s.value is not None]
     against_mean = krippendorff_alpha([[a, b] for a, b in zip(mean, grade, strict=True)], "interval")
     assert present(against_mean) > present(row.alpha.value) + 0.1

@@ -139,6 +139,25 @@ def test_macro_recall_its_variance_and_df_equal_the_matrix_formulas(nested: bool
     assert estimate.df == pytest.approx(2 / (1 / plain_df + 1 / correlated_df))
 
 
+def test_macro_mean_equals_club_sandwich_in_r() -> None:
+    """bench/stats/oracle.R: clubSandwich 0.5.8, whose df is that of independent samples."""
+    speaker = np.repeat(np.arange(12), [3, 1, 5, 2, 4, 4, 1, 3, 5, 2, 3, 4])
+    label = np.repeat([0, 1, 2], [4, 6, 2])[speaker]
+    nested = macro_mean((np.arange(1, speaker.size + 1) * 37) % 23, label, speaker)
+    assert nested.value == pytest.approx(11.423103212577)
+    assert nested.se == pytest.approx(0.669722162683)
+    assert nested.df == pytest.approx(3.309190758)  # the data show no correlation within speakers
+    speaker = np.repeat(np.arange(7), [7, 3, 4, 6, 5, 8, 4])
+    k = np.arange(speaker.size)
+    values, label = ((k * 29) % 31).astype(float), (k + k // 5) % 3
+    crossed = macro_mean(values, label, speaker)
+    assert crossed.se == pytest.approx(2.381570582381)
+    design = (label[:, None] == np.arange(3)).astype(float)
+    _, plain_df = with_matrices(values, design, np.full(3, 1 / 3), speaker, np.eye(k.size))
+    assert plain_df == pytest.approx(5.198720362)
+    assert 4 < present(crossed.df) < plain_df  # the data show some correlation
+
+
 def test_df_of_labels_with_their_own_speakers_are_welch_and_satterthwaite_s() -> None:
     """Equal speakers within each label: the df have Welch and Satterthwaite's textbook form."""
     speakers = [10, 20, 2]
