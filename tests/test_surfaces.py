@@ -365,7 +365,8 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(("- ", "Rank:"))), len(rows))]
         tables.append(split_columns(rows))
     by_task, counts, others = tables
-    measures, cells = [*dict.fromkeys(row[0] for row in others[1:] if row[0])], {}
+    measures = [*dict.fromkeys(row[0] for row in others[1:] if row[0])]
+    cells: dict[tuple[str, str], str] = {}
     measure = ""
     for name, system, text in others[1:]:
         measure = name or measure
