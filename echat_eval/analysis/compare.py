@@ -9,11 +9,13 @@ import numpy as np
 
 from echat_eval.analysis.bounds import to_tests, two_sided_p_values
 from echat_eval.analysis.differences import difference
+from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.analysis.pairs import Pairs, pair
 from echat_eval.analysis.runs import differences, latency_not_comparable
 from echat_eval.errors import UsageError
 from echat_eval.stats import holm
 from echat_eval.store.comparable import not_comparable
+from echat_eval.store.finish import finish_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,9 +147,13 @@ def compare(
     rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
     absent = [name for name in metrics if name not in rows_of]
+    caps = []
     for name, rule in metrics.items():
         if name in rows_of:
-            cells += _metric_cells(name, rows_of[name], rule, level, min_clusters)
+            capped = with_cap(name, rule, rows_of[name])
+            found = _metric_cells(name, rows_of[name], capped, level, min_clusters)
+            caps.append(cap_note(name, capped, rule, found[0].missing))
+            cells += found
     first = next(name for name in metrics if name in rows_of)
     return Comparison(
         baseline=baseline.name,
@@ -161,6 +167,8 @@ def compare(
             *(f"'{name}' is not compared: the two systems share no sample of it" for name in absent),
             *_averages(metrics),
             *_notes_on(cells, baseline, candidate),
+            *filter(None, caps),
+            *_missing_notes(rows_of, (baseline, candidate)),
         ),
     )
 
@@ -264,6 +272,18 @@ def _averages(metrics: Mapping[str, MetricRule]) -> list[str]:
         if names := [name for name, rule in metrics.items() if rule.average == average]:
             lines.append(f"{', '.join(names)}: {formula}")
     return lines
+
+
+def _missing_notes(
+    rows_of: Mapping[str, pd.DataFrame], sides: tuple[ScoredSystem, ScoredSystem]
+) -> list[str]:
+    """Return how to get the missing rows of the baseline and of the candidate."""
+    columns = (("against_state", sides[0]), ("state", sides[1]))
+    lacking = [
+        side for column, side in columns if any((r[column] == "missing").any() for r in rows_of.values())
+    ]
+    commands = dict.fromkeys(finish_command(side.folder) for side in lacking)
+    return [f"to get missing rows: {'; '.join(commands)}"] if commands else []
 
 
 def _notes_on(cells: Sequence[ComparedMetric], baseline: ScoredSystem, candidate: ScoredSystem) -> list[str]:

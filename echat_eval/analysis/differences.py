@@ -104,7 +104,7 @@ def difference(
     """
     ours, theirs = _side(rows, rule, ""), _side(rows, rule, "against_")
     counts = ours.counts & theirs.counts
-    bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
+    bad, good = (rule.low, rule.highest) if rule.higher_is_better else (rule.highest, rule.low)
     missing = (ours.missing | theirs.missing) & counts
     facts = _RowFacts(rows, counts, missing, min_clusters, design_of)
 
@@ -149,7 +149,7 @@ def level(
 ) -> ImputedEstimates:
     """Return the candidate's own mean, not oriented; arguments as in `difference`."""
     side = _side(rows, rule, "")
-    bad, good = (rule.low, rule.high) if rule.higher_is_better else (rule.high, rule.low)
+    bad, good = (rule.low, rule.highest) if rule.higher_is_better else (rule.highest, rule.low)
     missing = side.missing & side.counts
     facts = _RowFacts(rows, side.counts, missing, min_clusters, design_of)
 

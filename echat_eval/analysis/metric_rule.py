@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from echat_eval.errors import BadData
 from echat_eval.records import failure_value
+from echat_eval.stats import CAP_FACTOR, missing_cap
 
-__all__ = ["MetricRule"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MetricRule", "cap_note", "with_cap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +24,8 @@ class MetricRule:
     Attributes:
         higher_is_better: direction; there is no default.
         low, high: the range; None where it is open. Missing values are imputed with each end.
+        cap: for a metric without an upper end: the most that a missing value counts as. By default
+            `stats.CAP_FACTOR` times the largest value seen, which is printed.
         worst: value of a failed row without one; by default the bad end of the range, if that is closed.
         average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
             means (a macro recall, if values are 0 and 1).
@@ -30,6 +39,7 @@ class MetricRule:
     higher_is_better: bool
     low: float | None = None
     high: float | None = None
+    cap: float | None = None
     worst: float | None = None
     average: Literal["mean", "ratio", "macro"] = "mean"
     margin: float | None = None
@@ -49,6 +59,52 @@ class MetricRule:
         return None if self.low is None or self.high is None else self.high - self.low
 
     @property
+    def highest(self) -> float | None:
+        """Return the most that a missing value counts as; None: unknown."""
+        return self.cap if self.high is None else self.high
+
+    @property
     def failure_value(self) -> float | None:
         """Return the value of a failed row without one; None: the row is in no mean."""
         return failure_value(self.worst, self.low, self.high, higher_is_better=self.higher_is_better)
+
+
+def with_cap(name: str, rule: MetricRule, rows: pd.DataFrame) -> MetricRule:
+    """Return the rule with a cap for missing values, where the metric has a lower end and no upper one.
+
+    Args:
+        name: name of the metric, for messages.
+        rule: with or without a stated cap.
+        rows: rows of the metric of all tasks, with the columns `value` and `against`, so that all parts of a
+            comparison have one cap.
+
+    Raises:
+        BadData: a value is above the stated cap.
+    """
+    if rule.high is not None:
+        return rule
+    seen = rows[["value", "against"]].to_numpy(dtype=np.float64)
+    if rule.cap is None:
+        return rule if rule.low is None else replace(rule, cap=missing_cap(seen, rule.low))
+    largest = float(np.nanmax(seen, initial=-np.inf))
+    if largest > rule.cap:
+        raise BadData(
+            f"metric '{name}': a value is {largest:g}, above the cap of {rule.cap:g} for missing values; "
+            "state a cap that no value exceeds"
+        )
+    return rule
+
+
+def cap_note(name: str, rule: MetricRule, given: MetricRule, missing: int) -> str:
+    """Return what missing values of a metric without an upper end count as; "" if it makes no difference.
+
+    Args:
+        name: name of the metric.
+        rule: as `with_cap` returned it.
+        given: the rule before that.
+        missing: number of missing rows.
+    """
+    if not missing or rule.high is not None or rule.cap is None:
+        return ""
+    how = "as stated" if given.cap is not None else f"{CAP_FACTOR:g} x the largest value seen"
+    return f"{name}: it has no upper end; each missing value counts as at most {rule.cap:g} ({how})"

@@ -52,6 +52,7 @@ class ScoredSystem:
         manifest: of the run; empty for a table file.
         accepted_at: ISO time, if `gate accept` wrote this run.
         changed: whether the table differs from the accepted one.
+        folder: path of the run folder; "" for a table or an accepted baseline.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ScoredSystem:
     manifest: RunManifest = field(default_factory=RunManifest)
     accepted_at: str | None = None
     changed: bool = False
+    folder: str = ""
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -146,6 +148,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
         metrics={metric.name: metric_facts(metric) for metric in manifest.metrics},
         hashes=manifest.hashes(),
         manifest=manifest,
+        folder=str(path),
     )
 
 

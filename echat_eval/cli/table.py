@@ -12,6 +12,7 @@ from echat_eval.leaderboard.render import (
     MARK,
     PROXY_NOTE,
     PROXY_TITLE,
+    cap_lines,
     cell_text,
     metric_title,
     other_rows,
@@ -51,7 +52,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     from rich.text import Text
 
     others = [_others(board)] if len(board.metrics) > 1 else []
-    show_table(_by_task(board), _counts(board), *others, *map(Text, rank_lines(board)))
+    show_table(_by_task(board), _counts(board), *others, *map(Text, (*rank_lines(board), *cap_lines(board))))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
 

@@ -13,6 +13,7 @@ from echat_eval.io import jsonl
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.unfinished import Journal
+from echat_eval.store.finish import finish_command
 from echat_eval.store.manifest_file import to_json
 
 if TYPE_CHECKING:
@@ -74,8 +75,12 @@ def provenance(
         # More days than a date has are no limit.
         blockers += _age(against, timedelta(days=min(policy.max_age_days, 10**6)), now)
     notes = () if candidate.hashes and against.hashes else (TRUSTED,)
+    lacking = [run for run in (candidate, against) if (run.frame["state"] == "missing").any()]
     return Provenance(
-        blockers=tuple(blockers), latency=latency_not_comparable(candidate, against), notes=notes
+        blockers=tuple(blockers),
+        latency=latency_not_comparable(candidate, against),
+        notes=notes,
+        finish=tuple(finish_command(run.folder) for run in lacking),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from echat_eval.analysis import Pairs, check_table, one_system, pair
 from echat_eval.analysis.differences import ImputedEstimates
+from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rule_result
 from echat_eval.gate.decision import Decision, Provenance
@@ -16,7 +18,7 @@ from echat_eval.gate.limits import latency, shares
 from echat_eval.gate.policy import MAX_UNSHARED
 from echat_eval.gate.readability import readability
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
-from echat_eval.gate.units import one_sentence, scope
+from echat_eval.gate.units import FINISH, one_sentence, scope
 from echat_eval.stats import Detectable, holm, samples_needed
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def decide(
     ours = one_system(check_table(candidate, location="candidate"), location="candidate")
     theirs = one_system(check_table(against, location="against"), location="against")
     pairs = pair(ours, theirs, metrics=list(policy.metrics), sentences=policy.sentences)
+    policy, caps = _with_caps(policy, pairs)
+    provenance = replace(provenance, notes=(*provenance.notes, *caps))
     tests = critical_tests(pairs, policy)
     p = p_values(tests)
     adjusted = holm(p.drop)
@@ -89,6 +93,17 @@ def decide(
     drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
     guards = (failed, readable)
     return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance, guards)
+
+
+def _with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
+    """Return the policy with caps for missing values of metrics without an upper end, and a note on each."""
+    metrics, notes = {}, []
+    for name, rule in policy.metrics.items():
+        rows = pairs.frame[pairs.frame["metric"] == name]
+        metrics[name] = with_cap(name, rule, rows)
+        missing = int(((rows["state"] == "missing") | (rows["against_state"] == "missing")).sum())
+        notes.append(cap_note(name, metrics[name], rule, missing))
+    return replace(policy, metrics=metrics), list(filter(None, notes))
 
 
 def blocks(rule: RuleResult) -> bool:
@@ -135,7 +150,7 @@ def _decision(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
             *_warnings(pairs, policy, first.imputations, detectable, needed),
-            *(_remedies(blocking) if outcome == "cannot tell" else ()),
+            *(_remedies(blocking, provenance) if outcome == "cannot tell" else ()),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
@@ -211,7 +226,9 @@ def _constant(pairs: Pairs, policy: Policy) -> bool:
     return bool((rows["value"] - rows["against"]).dropna().nunique() == 1)
 
 
-def _remedies(blocking: list[RuleResult]) -> list[str]:
+def _remedies(blocking: list[RuleResult], provenance: Provenance) -> list[str]:
     """Return one note on what would decide the rules that are open."""
-    found = dict.fromkeys(rule.remedy for rule in blocking if rule.state == "open" and rule.remedy)
+    remedies = [rule.remedy for rule in blocking if rule.state == "open" and rule.remedy]
+    finish = provenance.finish or (FINISH,)
+    found = dict.fromkeys(text for r in remedies for text in (finish if r == FINISH else (r,)))
     return [f"to decide: {'; '.join(found)}"] if found else []

@@ -23,11 +23,13 @@ class Provenance:
             changed since it was accepted. The outcome is then "cannot tell".
         latency: why latency cannot be judged; empty if it can.
         notes: remarks for the reader.
+        finish: commands that get the missing rows of both runs; empty if their folders are unknown.
     """
 
     blockers: tuple[str, ...] = ()
     latency: str = "it is unknown whether latency was measured one call at a time on the same hardware"
     notes: tuple[str, ...] = ()
+    finish: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,13 +254,18 @@ def _check_guard(name: str, value: Any) -> None:
 
 
 def _check_metric(name: str, rule: MetricRule) -> None:
-    for key in ("low", "high", "worst", "at_least", "at_most"):
+    for key in ("low", "high", "cap", "worst", "at_least", "at_most"):
         if getattr(rule, key) is not None and not is_number(getattr(rule, key)):
             raise UsageError(
                 f"policy: metric '{name}': {key} is {getattr(rule, key)!r}; expected a finite number"
             )
     if rule.width is not None and rule.width <= 0:
         raise UsageError(f"policy: metric '{name}': low {rule.low} is not below high {rule.high}")
+    if rule.cap is not None and (rule.high is not None or rule.low is None or rule.cap <= rule.low):
+        raise UsageError(
+            f"policy: metric '{name}': cap is {rule.cap:g}, low {rule.low} and high {rule.high}; expected a "
+            "cap above `low` and no `high`: it is the most that a missing value counts as where no range ends"
+        )
     if rule.average not in ("mean", "ratio", "macro"):  # a list from a file cannot be looked up in a set
         raise UsageError(
             f"policy: metric '{name}': average is {rule.average!r}; expected mean, ratio or macro"

@@ -8,6 +8,7 @@ from echat_eval.analysis import table_units
 from echat_eval.gate.policy import MIN_CLUSTERS
 from echat_eval.gate.rules import RuleResult
 from echat_eval.stats import as_design
+from echat_eval.store.finish import finish_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Columns that name a sample.
 SAMPLE = ["task", "sample_id"]
-#: How missing rows get a value.
-FINISH = "run the same command again until no row is missing"
+#: How missing rows get a value; a decision about run folders names the folders (`Provenance.finish`).
+FINISH = finish_command("")
 
 __all__ = ["FINISH", "SAMPLE", "one_sentence", "scope", "settled", "unit_design"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
@@ -15,6 +15,7 @@ from echat_eval.stats import (
     label_strata,
     level_mean,
     mean_bounds,
+    missing_cap,
     stratum_weights,
 )
 from echat_eval.stats.factors import Unit, units_of
@@ -63,6 +64,7 @@ class Leaderboard:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
         ranking: confidence sets of the ranks by the headline metric over all tasks.
+        caps: metric without an upper end -> the most that each of its missing values counts as in bounds.
     """
 
     metrics: tuple[Metric, ...]
@@ -71,6 +73,7 @@ class Leaderboard:
     roles: Mapping[str, SystemRole]
     summaries: Mapping[tuple[str, str, str], Summary]
     ranking: Ranking
+    caps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def headline(self) -> Metric:
@@ -111,7 +114,8 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
     roles: dict[str, SystemRole] = {
         name: facts.role for name, facts in facts_of_system.items() if name in answered
     }
-    summaries = _summarise(scores, samples, metrics)
+    caps = _caps(scores, metrics)
+    summaries = _summarise(scores, samples, metrics, caps)
     # In the order of the samples; a manifest sorts its keys.
     tasks = tuple(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
@@ -126,7 +130,20 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         ranking=ranking_of(
             [s for s, role in roles.items() if role == "system"], scores, samples, headline, margin=within
         ),
+        caps=caps,
     )
+
+
+def _caps(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Return metric -> cap of its missing values, for metrics that lack rows and an upper end."""
+    caps = {}
+    for metric in metrics:
+        rows = [score for score in scores if score.metric == metric.name]
+        if metric.low is not None and metric.high is None and any(s.state == "missing" for s in rows):
+            cap = missing_cap([s.value for s in rows if s.value is not None], metric.low)
+            if cap is not None:
+                caps[metric.name] = cap
+    return caps
 
 
 def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManifest]) -> None:
@@ -138,7 +155,10 @@ def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManife
 
 
 def _summarise(
-    scores: Iterable[Score], samples: Mapping[tuple[str, str], Sample], metrics: Sequence[Metric]
+    scores: Iterable[Score],
+    samples: Mapping[tuple[str, str], Sample],
+    metrics: Sequence[Metric],
+    caps: Mapping[str, float],
 ) -> dict[tuple[str, str, str], Summary]:
     cluster = units_of(list(samples.values()))
     cells: dict[tuple[str, str, str], list[Score]] = {}
@@ -147,7 +167,10 @@ def _summarise(
         cells.setdefault((score.system, OVERALL, score.metric), []).append(score)
     by_name = {metric.name: metric for metric in metrics}
     label = {ident: gold_label(s.cues, s.asks) for ident, s in samples.items()}
-    return {cell: _summary(cell, found, by_name[cell[2]], cluster, label) for cell, found in cells.items()}
+    return {
+        cell: _summary(cell, found, by_name[cell[2]], cluster, label, caps.get(cell[2]))
+        for cell, found in cells.items()
+    }
 
 
 def _summary(
@@ -156,6 +179,7 @@ def _summary(
     metric: Metric,
     cluster: Mapping[tuple[str, str], Unit],
     label: Mapping[tuple[str, str], str | None],
+    cap: float | None,
 ) -> Summary:
     counts: dict[str, int] = {}
     for score in scores:
@@ -185,7 +209,7 @@ def _summary(
             [score.value for score in rows],
             [score.state for score in rows],
             metric.low,
-            metric.high,
+            cap if metric.high is None else metric.high,
             weights=_weights(metric, rows, label),
         )
     return Summary(

@@ -43,6 +43,7 @@ class Gain:
         reason: why the gain is undefined; None if it is defined.
         room: ceiling minus floor, with its interval.
         n, clusters: shared samples of system, floor and ceiling, and their clusters.
+        missing: samples left out because a score of one of the three is missing; no bound covers them.
     """
 
     value: float | None
@@ -53,6 +54,7 @@ class Gain:
     n: int
     clusters: int
     level: float
+    missing: int = 0
 
 
 def paired_gain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ def _gains(runs: _Runs) -> list[str]:
                 if gain.value is None
                 else f"{gain.value:.2f} {_interval(gain.low, gain.high, 2)} (0 {FLOOR}, 1 {CEILING}; Fieller)"
             )
-            lines.append(f"- cue gain of {system}, {metric}: {text}")
+            lines.append(f"- cue gain of {system}, {metric}: {text}{_left_out(gain.missing, 'scores')}")
     return lines
 
 
@@ -137,13 +137,19 @@ def gains_of(
     from echat_eval.leaderboard.cue_gain import paired_gain
 
     values: dict[str, dict[tuple[str, str], float]] = {}
+    missing: dict[str, set[tuple[str, str]]] = {}
     for score in scores:
         if score.metric == metric and score.value is not None:
             values.setdefault(score.system, {})[score.task, score.sample_id] = score.value
+        elif score.metric == metric and score.state == "missing":
+            missing.setdefault(score.system, set()).add((score.task, score.sample_id))
     if FLOOR not in values or CEILING not in values:
         return {}
     return {
-        system: paired_gain(found, values[FLOOR], values[CEILING], clusters)
+        system: replace(
+            paired_gain(found, values[FLOOR], values[CEILING], clusters),
+            missing=len(set().union(*(missing.get(name, ()) for name in (system, FLOOR, CEILING)))),
+        )
         for system, found in values.items()
         if system not in (FLOOR, CEILING) and set(found) & set(values[FLOOR]) & set(values[CEILING])
     }
@@ -154,6 +160,7 @@ def _attribution(runs: _Runs) -> list[str]:
     from echat_eval.leaderboard.attribution import by_task, perceptions_of, recognition
 
     found = perceptions_of(runs.samples, runs.responses, runs.scores, runs.clusters, oracles=runs.oracles)
+    absent = Counter((r.system, r.task) for r in runs.responses.values() if r.state == "missing")
     lines = []
     for (system, cue, source), rows in found.items():
         tasks = by_task(rows)
@@ -164,6 +171,7 @@ def _attribution(runs: _Runs) -> list[str]:
             lines.append(
                 f"- {system} perceives {cue}{suffix} ({source}): UAR {_estimate(rates.uar)} %, "
                 f"WAR {_estimate(rates.war)} %; right: {right}"
+                + _left_out(absent.get((system, task), 0), "replies")
             )
         lines += _shares(rows)
     return lines
@@ -179,7 +187,14 @@ def _shares(rows: Sequence[AttributionRow]) -> list[str]:
         if share.estimate.value:
             text = f"{share.outcome} {_estimate(share.estimate)} %"
             of_label.setdefault(f"{share.label} (n {share.estimate.n})", []).append(text)
-    return [f"  - error attribution, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
+    lines = [f"  - error attribution, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
+    unjudged = sum(row.cue_awareness is None for row in rows)
+    return [f"{lines[0]}{_left_out(unjudged, 'verdicts')}", *lines[1:]]
+
+
+def _left_out(missing: int, what: str) -> str:
+    """Return that missing rows are in no number, for figures of complete cases; "" if none is missing."""
+    return f"; {missing} missing {what} are left out, and no bound covers them" if missing else ""
 
 
 def _estimate(found: Estimate) -> str:

@@ -13,6 +13,7 @@ from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.records import ROLES, STATES
+from echat_eval.stats import CAP_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "PROXY_NOTE",
     "PROXY_TITLE",
     "by_role",
+    "cap_lines",
     "cell_text",
     "csv_text",
     "estimate_text",
@@ -140,7 +142,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     for name, role, cells in other_rows(board):
         lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
     lines += ["", READING]
-    for line in rank_lines(board):
+    for line in (*rank_lines(board), *cap_lines(board)):
         lines += ["", markdown_text(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
@@ -207,7 +209,17 @@ PROXY_NOTE = (
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
     proxy = [f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else []
-    return [READING, *rank_lines(board), *proxy]
+    return [READING, *rank_lines(board), *cap_lines(board), *proxy]
+
+
+def cap_lines(board: Leaderboard) -> list[str]:
+    """Return what missing values of metrics without an upper end count as, one line each."""
+    digits = {metric.name: (metric_title(metric), metric.digits) for metric in board.metrics}
+    return [
+        f"{digits[name][0]}: it has no upper end; in {{a..b}} each missing value counts as at most "
+        f"{number_text(cap, digits[name][1])}, {CAP_FACTOR:g} x the largest value seen."
+        for name, cap in board.caps.items()
+    ]
 
 
 def published_lines(table: Published) -> list[str]:

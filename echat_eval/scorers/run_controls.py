@@ -64,12 +64,17 @@ def _notes_of(folder: RunFolder, scorer: str) -> list[str]:
         return []
     limit, replies, basis = (rows[0][1][name] for name in ("limit", "replies", "basis"))
     lead = f"Judge {judge}: " if judge else ""
+    again = f"`echat-eval run {folder.path} --set runner.controls={limit}`"
     if basis != _basis(folder, scorer, subsample(questions_of(folder), limit)):
         return [
             f"{lead}Controls were run with another judge or on other replies and do not apply to these "
-            f"scores; run them again with `echat-eval run {folder.path} --set runner.controls={limit}`."
+            f"scores; run them again with {again}."
         ]
-    return [lead + line for line in control_lines([_control(row) for _, row in rows], replies)]
+    controls = [_control(row) for _, row in rows]
+    lines = control_lines(controls, replies)
+    if any(control.missing and control.verdict == "cannot tell" for control in controls):
+        lines.append(f"To get the missing verdicts of controls: {again}")
+    return [lead + line for line in lines]
 
 
 def questions_of(folder: RunFolder) -> list[ControlQuestion]:

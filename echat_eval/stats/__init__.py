@@ -13,7 +13,7 @@ rated       means of ratings over replies and raters
 from __future__ import annotations
 
 from echat_eval.stats.bootstrap import cluster_bootstrap
-from echat_eval.stats.clusters import Bounds, connected_clusters, mean_bounds
+from echat_eval.stats.clusters import CAP_FACTOR, Bounds, connected_clusters, mean_bounds, missing_cap
 from echat_eval.stats.design import Detectable, detectable_difference, samples_needed, working_spread
 from echat_eval.stats.factors import (
     SENTENCES,
@@ -34,6 +34,7 @@ from echat_eval.stats.spread import Spread, crossed_spread, spread
 from echat_eval.stats.strata import label_strata, stratum_weights
 
 __all__ = [
+    "CAP_FACTOR",
     "SENTENCES",
     "STATED",
     "Bounds",
@@ -57,6 +58,7 @@ __all__ = [
     "level_mean",
     "macro_mean",
     "mean_bounds",
+    "missing_cap",
     "rank_sets",
     "rated_mean",
     "ratio_difference",

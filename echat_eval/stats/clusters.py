@@ -13,9 +13,12 @@ from echat_eval.errors import BadData
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Bounds", "connected_clusters", "linked", "mean_bounds"]
+__all__ = ["CAP_FACTOR", "Bounds", "connected_clusters", "linked", "mean_bounds", "missing_cap"]
+
+#: A missing value of a metric without an upper end counts as at most this factor x the largest value seen.
+CAP_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,28 @@ def linked(codes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         if np.array_equal(now, found):
             return np.unique(found, return_inverse=True)[1].astype(np.int64)
         found = now
+
+
+def missing_cap(values: ArrayLike, low: float) -> float | None:
+    """Return the most that a missing value counts as, under a metric that has a lower end but no upper one.
+
+    It is an assumption, `CAP_FACTOR` times the largest distance from the lower end, and must be printed.
+
+    Args:
+        values: all values seen, of every system that is compared; NaN is none.
+        low: the lower end.
+
+    Returns:
+        None if no value is above the lower end: then nothing shows how large values become.
+
+    >>> missing_cap([0.0, 30.0, float("nan")], 0.0)
+    60.0
+    """
+    x = np.asarray(values, dtype=np.float64)
+    x = x[np.isfinite(x)]
+    if not x.size or not x.max() > low:
+        return None
+    return float(low + CAP_FACTOR * (x.max() - low))
 
 
 def mean_bounds(

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from echat_eval.analysis import check_table
+from echat_eval.analysis.metric_rule import with_cap
+from echat_eval.analysis.runs import ScoredSystem
 from echat_eval.errors import BadData, Exit, UsageError
-from echat_eval.gate import Policy, Provenance, decide
+from echat_eval.gate import Decision, MetricRule, Policy, Provenance, decide
+from echat_eval.gate.accept import provenance
+from echat_eval.store.finish import finish_command
 
 Table = Callable[..., pd.DataFrame]
 SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
@@ -115,22 +121,54 @@ def test_no_imputation_of_missing_values_reverses_a_decision(table: Table) -> No
     assert reversed_decisions == 0
 
 
-def test_missing_rows_of_a_secondary_metric_with_an_open_range_cannot_tell(table: Table) -> None:
+def test_missing_rows_without_an_upper_end_count_up_to_a_cap(table: Table) -> None:
+    """One missing row of 400 must not undo a pass; many may hide a drop."""
     against = pd.concat([table(), table(seed=4, metric="seconds")])
-    other = table(seed=3, metric="seconds").assign(value=lambda t: t["value"].mask(t.index == 3))
     metrics = {"empathy": SCORE, "seconds": {"higher_is_better": False, "low": 0}}
-    whole = pd.concat([table(seed=2), table(seed=4, metric="seconds")])
-    assert decide(whole, against, policy(metrics=metrics)).outcome == "pass"
-    assert (
-        decide(pd.concat([table(seed=2), other]), against, policy(metrics=metrics)).outcome == "cannot tell"
+
+    def decided(gone: int, **rule: Any) -> Decision:
+        other = _gone(table(seed=4, metric="seconds"), gone, "missing")
+        rules = {**metrics, "seconds": {**metrics["seconds"], **rule}}
+        return decide(pd.concat([table(seed=2), other]), against, policy(metrics=rules))
+
+    largest = against.loc[against["metric"] == "seconds", "value"].max()
+    note = f"seconds: it has no upper end; each missing value counts as at most {2 * largest:g}"
+    assert decided(1).outcome == "pass"
+    assert f"{note} (2 x the largest value seen)" in decided(1).warnings
+    assert not any("upper end" in warning for warning in decided(0).warnings)
+    assert decided(120).outcome == "cannot tell"
+    assert decided(1, cap=1e6).outcome == "cannot tell"
+    assert any("at most 1e+06 (as stated)" in warning for warning in decided(1, cap=1e6).warnings)
+    with pytest.raises(BadData, match=r"metric 'seconds': a value is .*, above the cap of 50 for missing"):
+        decided(1, cap=50)
+
+
+@pytest.mark.parametrize("rule", [{"higher_is_better": True}, {"higher_is_better": True, "high": 100}])
+def test_missing_rows_without_a_lower_end_cannot_tell(table: Table, rule: dict[str, Any]) -> None:
+    one_gone = _gone(table(seed=2), 1, "missing")
+    assert decide(table(seed=2), table(), policy(metrics={"empathy": rule})).outcome == "pass"
+    assert decide(one_gone, table(), policy(metrics={"empathy": rule})).outcome == "cannot tell"
+
+
+def test_a_metric_of_nothing_but_its_lower_end_has_no_cap(table: Table) -> None:
+    rows = pd.DataFrame({"value": [0.0, 0.0], "against": [0.0, np.nan]})
+    rule = MetricRule(higher_is_better=False, low=0)
+    assert with_cap("seconds", rule, rows).highest is None
+    assert with_cap("seconds", rule, rows.assign(value=[0.0, 7.0])).highest == 14
+
+
+def test_cannot_tell_names_the_command_of_each_run_with_missing_rows(table: Table) -> None:
+    ours = ScoredSystem(
+        name="new", system="ours", frame=check_table(_gone(table(), 120, "missing")), folder="a b"
     )
-
-
-def test_missing_rows_with_an_open_range_cannot_tell(table: Table) -> None:
-    rule = {"empathy": {"higher_is_better": True, "low": 0}}
-    one_gone = table(seed=2).assign(value=lambda t: t["value"].mask(t.index == 3))
-    assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == "pass"
-    assert decide(one_gone, table(), policy(metrics=rule)).outcome == "cannot tell"
+    theirs = ScoredSystem(name="old", system="ours", frame=check_table(table()), folder="runs/old")
+    facts = provenance(ours, theirs, policy(), now=datetime.now(UTC))
+    assert facts.finish == (finish_command("a b"),)
+    assert "'a b'" in finish_command("a b")
+    got = decide(ours.frame, theirs.frame, policy(), provenance=facts)
+    (text,) = (warning for warning in got.warnings if warning.startswith("to decide: "))
+    assert finish_command("a b") in text
+    assert "runs/old" not in text
 
 
 def test_failures_count_as_the_worst_value(table: Table) -> None:

@@ -10,6 +10,8 @@ import pytest
 from echat_eval.errors import BadData
 from echat_eval.leaderboard.attribution import AttributionRow, attribution_shares, recognition
 from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
+from echat_eval.leaderboard.notes import gains_of
+from echat_eval.records import Score
 from echat_eval.stats import level_mean, macro_mean
 from tests.support.present import present
 
@@ -173,3 +175,27 @@ def test_attribution_shares_per_label_and_without_voice_scores() -> None:
     assert not any("voiced" in outcome for _, outcome in found)
     with pytest.raises(BadData, match="needs both"):
         attribution_shares([row(None, 5, 80, 0)])
+
+
+def test_cue_gain_counts_the_samples_that_it_leaves_out() -> None:
+    names = ("mine", "transcript-only", "gold-labels")
+    scores = [
+        Score(
+            key=f"{s}{n}",
+            system=s,
+            task="emotion",
+            sample_id=f"a{n}",
+            metric="m",
+            state="value",
+            value=float(v + n),
+        )
+        for s, v in zip(names, (5, 0, 10), strict=True)
+        for n in range(8)
+    ]
+    gone = [
+        Score(key=f"x{s}{n}", system=s, task="emotion", sample_id=f"b{n}", metric="m", state="missing")
+        for s, n in (("mine", 0), ("gold-labels", 0), ("gold-labels", 1), ("other", 2))
+    ]
+    clusters = {("emotion", f"a{n}"): n for n in range(8)}
+    found = gains_of([*scores, *gone], "m", clusters)["mine"]
+    assert (found.value, found.n, found.missing) == (pytest.approx(0.5), 8, 2)

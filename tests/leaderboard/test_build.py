@@ -14,7 +14,7 @@ from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
 from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
-from echat_eval.leaderboard.render import csv_text, markdown, plot
+from echat_eval.leaderboard.render import cap_lines, csv_text, markdown, plot, reading_notes
 from echat_eval.records import Metric, Reply, Request
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
@@ -85,6 +85,37 @@ def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(tmp_path: Path,
     assert summary.estimate.value == pytest.approx(6 * 80 / 7)
     assert summary.bounds is not None
     assert (summary.bounds.low, summary.bounds.high) == (6 * 80 / 8, (6 * 80 + 100) / 8)
+
+
+def test_missing_rows_of_a_metric_without_an_upper_end_have_a_printed_cap(
+    tmp_path: Path, tones: Path
+) -> None:
+    def sometimes(request: Request) -> Reply:
+        if len(system.requests) == 1:
+            raise Unavailable("429")
+        return Reply(text="30")
+
+    system, other = ScriptedSystem(sometimes), ScriptedSystem(constant(70), name="other")
+    metric = replace(METRIC, name="delay", title="Delay", unit="s", high=None, worst=None)
+    scorer = ScriptedScorer(
+        lambda case: float(case.response.reply.text or 0),  # type: ignore[union-attr]
+        "said",
+        metrics=[metric],
+    )
+    run = evaluated(
+        tmp_path / "run", tones, [system, other], scorers=[scorer], retry_policy=RetryPolicy(tries=1)
+    )
+    board = build_leaderboard([run])
+    assert board.caps == {"delay": 140}
+    bounds = board.summaries["scripted", OVERALL, "delay"].bounds
+    assert bounds is not None
+    assert (bounds.low, bounds.high) == pytest.approx((7 * 30 / 8, (7 * 30 + 140) / 8))
+    (line,) = cap_lines(board)
+    assert line == (
+        "Delay, s ↑: it has no upper end; in {a..b} each missing value counts as at most 140.0, 2 x the "
+        "largest value seen."
+    )
+    assert line in reading_notes(board)
 
 
 def around(value: float, name: str, *, gap: bool = False) -> ScriptedSystem:
