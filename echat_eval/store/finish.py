@@ -15,4 +15,4 @@ def finish_command(folder: str) -> str:
     """
     if not folder:
         return "run the same command again until no row is missing"
-    return f"repeat the command that made the run, `echat-eval run ... --out {shlex.quote(folder)}`"
+    return f"`echat-eval run {shlex.quote(folder)}`"
