@@ -24,8 +24,8 @@ class MetricRule:
     Attributes:
         higher_is_better: direction; there is no default.
         low, high: the range; None where it is open. Missing values are imputed with each end.
-        cap: for a metric without an upper end: the most that a missing value counts as. By default
-            `stats.CAP_FACTOR` times the largest value seen, which is printed.
+        missing_at_most: for a metric without an upper end: the most that a missing value counts as. By
+            default `stats.CAP_FACTOR` times the largest value seen, which is printed.
         worst: value of a failed row without one; by default the bad end of the range, if that is closed.
         average: "mean" over samples; "ratio" sum(value x weight) / sum(weight); "macro" mean of the labels'
             means (a macro recall, if values are 0 and 1).
@@ -39,7 +39,7 @@ class MetricRule:
     higher_is_better: bool
     low: float | None = None
     high: float | None = None
-    cap: float | None = None
+    missing_at_most: float | None = None
     worst: float | None = None
     average: Literal["mean", "ratio", "macro"] = "mean"
     margin: float | None = None
@@ -61,7 +61,7 @@ class MetricRule:
     @property
     def highest(self) -> float | None:
         """Return the most that a missing value counts as; None: unknown."""
-        return self.cap if self.high is None else self.high
+        return self.missing_at_most if self.high is None else self.high
 
     @property
     def failure_value(self) -> float | None:
@@ -84,13 +84,13 @@ def with_cap(name: str, rule: MetricRule, rows: pd.DataFrame) -> MetricRule:
     if rule.high is not None:
         return rule
     seen = rows[["value", "against"]].to_numpy(dtype=np.float64)
-    if rule.cap is None:
-        return rule if rule.low is None else replace(rule, cap=missing_cap(seen, rule.low))
-    largest = float(np.nanmax(seen, initial=-np.inf))
-    if largest > rule.cap:
+    if rule.missing_at_most is None:
+        return rule if rule.low is None else replace(rule, missing_at_most=missing_cap(seen, rule.low))
+    largest = float(seen[np.isfinite(seen)].max(initial=-np.inf))
+    if largest > rule.missing_at_most:
         raise BadData(
-            f"metric '{name}': a value is {largest:g}, above the cap of {rule.cap:g} for missing values; "
-            "state a cap that no value exceeds"
+            f"metric '{name}': a value is {largest:g}, above missing_at_most ({rule.missing_at_most:g}); "
+            "state a number that no value exceeds"
         )
     return rule
 
@@ -104,7 +104,9 @@ def cap_note(name: str, rule: MetricRule, given: MetricRule, missing: int) -> st
         given: the rule before that.
         missing: number of missing rows.
     """
-    if not missing or rule.high is not None or rule.cap is None:
+    if not missing or rule.high is not None or rule.missing_at_most is None:
         return ""
-    how = "as stated" if given.cap is not None else f"{CAP_FACTOR:g} x the largest value seen"
-    return f"{name}: it has no upper end; each missing value counts as at most {rule.cap:g} ({how})"
+    how = "as stated" if given.missing_at_most is not None else f"{CAP_FACTOR:g} x the largest value seen"
+    return (
+        f"{name}: it has no upper end; each missing value counts as at most {rule.missing_at_most:g} ({how})"
+    )

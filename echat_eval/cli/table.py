@@ -9,6 +9,7 @@ from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.leaderboard.render import (
+    COUNT_COLUMNS,
     MARK,
     PROXY_NOTE,
     PROXY_TITLE,
@@ -20,7 +21,6 @@ from echat_eval.leaderboard.render import (
     published_lines,
     rows_of,
 )
-from echat_eval.records import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,10 +90,10 @@ def _counts(board: Leaderboard) -> Table:
     from rich.text import Text
 
     table = _table("Rows of the headline metric, over all tasks")
-    for number, title in enumerate(other_titles(board)[: len(STATES) + 1]):
+    for number, title in enumerate(other_titles(board)[: COUNT_COLUMNS + 1]):
         table.add_column(Text(title), justify="right" if number else "left", no_wrap=not number)
     for name, role, cells in other_rows(board):
-        table.add_row(*map(Text, (name + MARK[role], *cells[: len(STATES)])))
+        table.add_row(*map(Text, (name + MARK[role], *cells[:COUNT_COLUMNS])))
     return table
 
 
@@ -106,7 +106,7 @@ def _others(board: Leaderboard) -> Table:
     table.add_column("system", no_wrap=True)
     table.add_column("mean and interval", justify="right")
     titles, rows = other_titles(board), list(other_rows(board))
-    for column in range(len(STATES), len(titles) - 1):
+    for column in range(COUNT_COLUMNS, len(titles) - 1):
         for number, (name, role, cells) in enumerate(rows):
             measure = "" if number else titles[column + 1]
             table.add_row(*map(Text, (measure, name + MARK[role], cells[column])))

@@ -254,17 +254,20 @@ def _check_guard(name: str, value: Any) -> None:
 
 
 def _check_metric(name: str, rule: MetricRule) -> None:
-    for key in ("low", "high", "cap", "worst", "at_least", "at_most"):
+    for key in ("low", "high", "missing_at_most", "worst", "at_least", "at_most"):
         if getattr(rule, key) is not None and not is_number(getattr(rule, key)):
             raise UsageError(
                 f"policy: metric '{name}': {key} is {getattr(rule, key)!r}; expected a finite number"
             )
     if rule.width is not None and rule.width <= 0:
         raise UsageError(f"policy: metric '{name}': low {rule.low} is not below high {rule.high}")
-    if rule.cap is not None and (rule.high is not None or rule.low is None or rule.cap <= rule.low):
+    if rule.missing_at_most is not None and (
+        rule.high is not None or rule.low is None or rule.missing_at_most <= rule.low
+    ):
         raise UsageError(
-            f"policy: metric '{name}': cap is {rule.cap:g}, low {rule.low} and high {rule.high}; expected a "
-            "cap above `low` and no `high`: it is the most that a missing value counts as where no range ends"
+            f"policy: metric '{name}': missing_at_most is {rule.missing_at_most:g}, low {rule.low} and high "
+            f"{rule.high}; expected a number above `low` and no `high`: it is the most that a missing value "
+            "counts as where the range has no upper end"
         )
     if rule.average not in ("mean", "ratio", "macro"):  # a list from a file cannot be looked up in a set
         raise UsageError(

@@ -140,9 +140,9 @@ def _caps(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, float
     for metric in metrics:
         rows = [score for score in scores if score.metric == metric.name]
         if metric.low is not None and metric.high is None and any(s.state == "missing" for s in rows):
-            cap = missing_cap([s.value for s in rows if s.value is not None], metric.low)
-            if cap is not None:
-                caps[metric.name] = cap
+            most = missing_cap([s.value for s in rows if s.value is not None], metric.low)
+            if most is not None:
+                caps[metric.name] = most
     return caps
 
 
@@ -179,7 +179,7 @@ def _summary(
     metric: Metric,
     cluster: Mapping[tuple[str, str], Unit],
     label: Mapping[tuple[str, str], str | None],
-    cap: float | None,
+    missing_at_most: float | None,
 ) -> Summary:
     counts: dict[str, int] = {}
     for score in scores:
@@ -209,7 +209,7 @@ def _summary(
             [score.value for score in rows],
             [score.state for score in rows],
             metric.low,
-            cap if metric.high is None else metric.high,
+            missing_at_most if metric.high is None else metric.high,
             weights=_weights(metric, rows, label),
         )
     return Summary(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from echat_eval.stats import Estimate
 
 __all__ = [
+    "COUNT_COLUMNS",
     "MARK",
     "PROXY_NOTE",
     "PROXY_TITLE",
@@ -47,6 +48,8 @@ __all__ = [
 #: Role -> suffix of a name with that role, in the order of tables.
 MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
 
+#: Columns of `other_rows` that count rows by state, before those of the measures.
+COUNT_COLUMNS = len(STATES)
 
 CSV_COLUMNS = (
     "system",
@@ -217,8 +220,8 @@ def cap_lines(board: Leaderboard) -> list[str]:
     digits = {metric.name: (metric_title(metric), metric.digits) for metric in board.metrics}
     return [
         f"{digits[name][0]}: it has no upper end; in {{a..b}} each missing value counts as at most "
-        f"{number_text(cap, digits[name][1])}, {CAP_FACTOR:g} x the largest value seen."
-        for name, cap in board.caps.items()
+        f"{number_text(most, digits[name][1])}, {CAP_FACTOR:g} x the largest value seen."
+        for name, most in board.caps.items()
     ]
 
 

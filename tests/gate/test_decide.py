@@ -137,9 +137,9 @@ def test_missing_rows_without_an_upper_end_count_up_to_a_cap(table: Table) -> No
     assert f"{note} (2 x the largest value seen)" in decided(1).warnings
     assert not any("upper end" in warning for warning in decided(0).warnings)
     assert decided(120).outcome == "cannot tell"
-    assert any("at most 1e+06 (as stated)" in warning for warning in decided(1, cap=1e6).warnings)
-    with pytest.raises(BadData, match=r"metric 'seconds': a value is .*, above the cap of 50 for missing"):
-        decided(1, cap=50)
+    assert any("at most 1e+06 (as stated)" in warning for warning in decided(1, missing_at_most=1e6).warnings)
+    with pytest.raises(BadData, match=r"metric 'seconds': a value is .*, above missing_at_most .50."):
+        decided(1, missing_at_most=50)
 
 
 @pytest.mark.parametrize("rule", [{"higher_is_better": True}, {"higher_is_better": True, "high": 100}])

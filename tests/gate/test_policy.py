@@ -29,10 +29,22 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
         ({"metrics": {"empathy": {**SCORE, "low": 100}}}, "not below high"),
         ({"metrics": {"empathy": {**SCORE, "average": "median"}}}, "expected mean, ratio or macro"),
         ({"metrics": {"empathy": {**SCORE, "average": ["mean"]}}}, "expected mean, ratio or macro"),
-        ({"metrics": {"empathy": {**SCORE, "cap": 200}}}, "expected a cap above `low` and no `high`"),
-        ({"metrics": {"empathy": {"higher_is_better": False, "low": 0, "cap": 0}}}, "cap is 0"),
-        ({"metrics": {"empathy": {"higher_is_better": False, "cap": 9}}}, "low None and high None"),
-        ({"metrics": {"empathy": {"higher_is_better": False, "cap": "9"}}}, "cap is '9'"),
+        (
+            {"metrics": {"empathy": {**SCORE, "missing_at_most": 200}}},
+            "expected a number above `low` and no `high`",
+        ),
+        (
+            {"metrics": {"empathy": {"higher_is_better": False, "low": 0, "missing_at_most": 0}}},
+            "missing_at_most is 0",
+        ),
+        (
+            {"metrics": {"empathy": {"higher_is_better": False, "missing_at_most": 9}}},
+            "low None and high None",
+        ),
+        (
+            {"metrics": {"empathy": {"higher_is_better": False, "missing_at_most": "9"}}},
+            "missing_at_most is '9'",
+        ),
         ({"margin": 10**400}, "margin"),
         ({"metrics": {"empathy": {**SCORE, "at_least": float("inf")}}}, "finite"),
         ({"metrics": {"empathy": 3}}, "expected a mapping"),
