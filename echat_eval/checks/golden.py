@@ -1,8 +1,8 @@
 """Check of a judge against golden replies: hand-made replies with bands of acceptable grades.
 
-A band alone is met by judges who do not look: whoever always gives 0 meets the band of every bad reply. So
-a bad reply must also score below the good reply to the same question, by at least the gap between their
-bands. A judge who meets both bands keeps this distance, so the rule adds nothing for them; a judge with one
+Bands alone can be met without reading: a judge that always gives 0 meets the band of every bad reply. So a
+bad reply must also score below the good reply to the same question, by at least the gap between their
+bands. A judge that meets both bands keeps this distance, so the rule adds nothing for it; a judge with one
 score for all meets at most the bands of the good replies.
 
 Verdicts of a judge that samples differ. With several verdicts a reply, the noise of their mean is estimated
