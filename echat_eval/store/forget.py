@@ -9,6 +9,7 @@ from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.records import AudioRef, JudgeEvidence
 from echat_eval.store import cache_prune, serialize
+from echat_eval.store.repeats import split_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -78,10 +79,14 @@ def forget_speaker(folder: RunFolder, speaker: str, cache: Cache | None) -> Forg
 
 def _keys(folder: RunFolder, gone: Collection[tuple[str, str]], *, removed: bool) -> set[str]:
     """Return the keys of rows and of the verdicts behind them, of the removed samples or of the others."""
-    keys = {row.key for ident, row in folder.responses().items() if (ident[1:3] in gone) == removed}
-    keys |= {row.key for ident, row in folder.annotations().items() if (ident[1:3] in gone) == removed}
-    for ident, score in folder.scores().items():
-        if (ident[1:3] in gone) == removed:
+
+    def selected(ident: tuple[str, ...]) -> bool:
+        return ((ident[1], split_repeat(ident[2])[0]) in gone) == removed
+
+    keys = {row.key for ident, row in folder.every_response().items() if selected(ident)}
+    keys |= {row.key for ident, row in folder.every_annotation().items() if selected(ident)}
+    for ident, score in folder.every_score().items():
+        if selected(ident):
             keys.add(score.key)
             if isinstance(score.evidence, JudgeEvidence):
                 keys.update(score.evidence.verdicts)
@@ -90,7 +95,11 @@ def _keys(folder: RunFolder, gone: Collection[tuple[str, str]], *, removed: bool
 
 def _reply_audio(folder: RunFolder, gone: Collection[tuple[str, str]], *, removed: bool) -> set[Path]:
     """Return the audio of the replies to the removed samples, or to the others."""
-    replies = (row.reply for ident, row in folder.responses().items() if (ident[1:3] in gone) == removed)
+    replies = (
+        row.reply
+        for ident, row in folder.every_response().items()
+        if ((ident[1], split_repeat(ident[2])[0]) in gone) == removed
+    )
     return {reply.audio.path for reply in replies if reply and isinstance(reply.audio, AudioRef)}
 
 
