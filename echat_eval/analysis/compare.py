@@ -168,7 +168,7 @@ def compare(
             *_averages(metrics),
             *_notes_on(cells, baseline, candidate),
             *filter(None, caps),
-            *_missing_notes(rows_of, (baseline, candidate)),
+            *_missing_notes(pairs.frame, (baseline, candidate)),
         ),
     )
 
@@ -274,14 +274,10 @@ def _averages(metrics: Mapping[str, MetricRule]) -> list[str]:
     return lines
 
 
-def _missing_notes(
-    rows_of: Mapping[str, pd.DataFrame], sides: tuple[ScoredSystem, ScoredSystem]
-) -> list[str]:
+def _missing_notes(rows: pd.DataFrame, sides: tuple[ScoredSystem, ScoredSystem]) -> list[str]:
     """Return how to get the missing rows of the baseline and of the candidate."""
     columns = (("against_state", sides[0]), ("state", sides[1]))
-    lacking = [
-        side for column, side in columns if any((r[column] == "missing").any() for r in rows_of.values())
-    ]
+    lacking = [side for column, side in columns if (rows[column] == "missing").any()]
     commands = dict.fromkeys(finish_command(side.folder) for side in lacking)
     return [f"to get missing rows: {'; '.join(commands)}"] if commands else []
 
