@@ -25,6 +25,8 @@ __all__ = ["OBJECT", "leaves", "merged", "resolved"]
 
 #: Key of a part that was an object in Python, which no file can make again; its value names the class.
 OBJECT = "object"
+#: Settings of the runner that hold for one command.
+_ONCE = ("retry_failed",)
 
 
 def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         "scorers": _named("scorer", experiment.scorers, [scorer.name for scorer in own_scorers]),
         "judges": [_judge(judge) for judge in judges],
         "metrics": {} if experiment.headline is None else {"headline": experiment.headline},
-        "runner": {key: _plain(getattr(experiment, key)) for key in RUNNER.rules},
+        "runner": {key: _plain(getattr(experiment, key)) for key in RUNNER.rules if key not in _ONCE},
         "executor": _plain(experiment.executor),
         "prices": None if experiment.prices is None else str(Path(experiment.prices).absolute()),
         "out": str(experiment.out),

@@ -73,10 +73,17 @@ def test_a_folder_records_its_experiment_commands_and_inputs(
     )
     systems = {"calm": {"use": "canned", "text": "Oh."}, "copy": "echo"}
     run = evaluate(
-        systems, data=tones, tasks="emotion", limit=4, prices=tmp_path / "prices.yaml", out=tmp_path / "run"
+        systems,
+        data=tones,
+        tasks="emotion",
+        limit=4,
+        prices=tmp_path / "prices.yaml",
+        retry_failed=True,
+        out=tmp_path / "run",
     )
     recorded = read_recorded(run.path)
     assert recorded is not None
+    assert not recorded.retry_failed
     assert recorded.systems == {"calm": {"use": "canned", "text": "Oh."}, "copy": {"use": "echo"}}
     assert recorded.tasks == [{"name": "emotion", "data": str(tones), "limit": 4}]
     assert (recorded.scorers, recorded.annotators) == ({"outcome": {}}, {})
