@@ -16,6 +16,7 @@ from echat_eval.experiment.tasks import ExperimentTask, select_experiment_tasks
 from echat_eval.io.schema import is_whole
 from echat_eval.store.repeats import join_repeat
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.systems import system_names
 from echat_eval.systems.select import MAX_REPEATS, REPEATS
 from echat_eval.task import Task
 
@@ -29,8 +30,10 @@ __all__ = ["experiment_of_folder", "is_run_folder", "refuse_foreign_tasks", "unf
 
 
 def is_run_folder(given: object) -> bool:
-    """Return whether an argument is the path of a run folder."""
-    return isinstance(given, str | Path) and (Path(given) / "manifest.json").is_file()
+    """Return whether an argument is the path of a run folder; a text that names a system is none."""
+    if not isinstance(given, str | Path) or not (Path(given) / "manifest.json").is_file():
+        return False
+    return isinstance(given, Path) or given not in system_names()
 
 
 def experiment_of_folder(path: Path) -> Experiment:

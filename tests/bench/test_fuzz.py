@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bench.fuzz import case
-from bench.fuzz.kinds import KINDS
 from bench.fuzz.world import build
 
 #: As many cases as take a few seconds.

@@ -189,6 +189,15 @@ def test_data_that_were_edited_in_place_are_the_same_source(tones: Path, tmp_pat
     assert "sentence number zero" in set(run.samples()["transcript"])
 
 
+def test_a_folder_with_the_name_of_a_system_is_no_system_and_hides_none(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluate("echo", data=tones, tasks="emotion", out="canned")
+    assert evaluate("canned", data=tones, tasks="emotion", out="other").systems == ["canned"]
+    assert ev.evaluate(Path("canned"), progress=Silent()).systems == ["echo"]
+
+
 def test_a_folder_of_an_older_version_is_scored_again(tones: Path, tmp_path: Path) -> None:
     run = evaluate("canned", data=tones, tasks="emotion", out=tmp_path / "run")
     (run.path / "experiment.yaml").unlink()
