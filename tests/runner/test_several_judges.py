@@ -23,7 +23,7 @@ def evaluate(tones: Path, out: Path, judges: Any, **more: Any) -> ev.Run:
     return ev.evaluate("reference", judges=judges, out=out, progress=Silent(), **given, **more)
 
 
-def asked(server: ScriptedChatServer) -> int:
+def questions_to(server: ScriptedChatServer) -> int:
     """Return the number of questions without those for the served model."""
     prompts = [request["messages"][0]["content"] for request in server.requests]
     return sum(prompt != IDENTITY_PROMPT for prompt in prompts)
@@ -36,9 +36,9 @@ def test_each_judge_fills_columns_of_its_own(tones: Path, tmp_path: Path) -> Non
             "hard": {"model": "stern-2026-01-01", "url": server.url, "repeats": 2},
         }
         run = evaluate(tones, tmp_path / "run", judges)
-        sent = asked(server)
+        sent = questions_to(server)
         evaluate(tones, tmp_path / "run", judges)
-        assert asked(server) == sent
+        assert questions_to(server) == sent
     means = run.scores().groupby("metric")["value"].mean()
     assert (means["judge_soft"], means["judge_hard"]) == (100, 20)
     assert {"judge_soft_cue_contrast", "judge_hard_voice"} <= set(run.scores()["metric"])
