@@ -1,4 +1,4 @@
-"""What is left of a limit on memory: work is refused while the process can still say so."""
+"""Limits on memory: work is refused while the process can still report it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demand_memory(needed: int = RESERVE) -> None:
     by killing the process (a container's) cannot be foreseen; what is finished then stays.
 
     Raises:
-        MemoryError: less than `needed` is left; the message says how much of what.
+        MemoryError: less than `needed` is left; the message has both numbers.
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0] if _LIMITED else -1
     if limit < 0:

@@ -47,7 +47,7 @@ _BITS = {1: (8, 16, 24, 32), 3: (32, 64)}
 
 @dataclass(frozen=True, slots=True)
 class PlainWav:
-    """What a header says of integer or float PCM: Hz, channels, and frames."""
+    """The facts of a header of integer or float PCM: Hz, channels, and frames."""
 
     rate: int
     channels: int

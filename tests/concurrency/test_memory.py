@@ -1,4 +1,4 @@
-"""What is left of a limit on memory."""
+"""Limits on memory."""
 
 from __future__ import annotations
 

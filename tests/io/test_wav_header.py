@@ -38,13 +38,11 @@ def test_other_forms_agree_with_the_decoder_or_are_left_to_it(subtype: str) -> N
 
 
 def test_no_changed_header_is_taken_for_plain_unless_the_decoder_reads_the_same() -> None:
-    content, chosen, plain = written("PCM_16", channels=2), random.Random(5), 0
+    content, draw, plain = written("PCM_16", channels=2), random.Random(5), 0
     for _ in range(3000):
         changed = bytearray(content)
-        for _ in range(chosen.choice([1, 1, 2])):
-            changed[chosen.randrange(44)] = chosen.choice(
-                [0, 1, 2, 8, 16, 32, 0x7F, 0xFF, chosen.randrange(256)]
-            )
+        for _ in range(draw.choice([1, 1, 2])):
+            changed[draw.randrange(44)] = draw.choice([0, 1, 2, 8, 16, 32, 0x7F, 0xFF, draw.randrange(256)])
         found = plain_wav(bytes(changed))
         if found is not None:
             plain += 1
