@@ -29,6 +29,7 @@ class Experiment:
     judges: Any = None
     headline: str | None = None
     controls: int = 0
+    calls_at_once: int | None = None
     tries: int = 3
     retry_failed: bool = False
     overlap: bool = True
@@ -46,6 +47,7 @@ class Experiment:
             judges=self.judges,
             headline=self.headline,
             controls=self.controls,
+            calls_at_once=self.calls_at_once,
             tries=self.tries,
             retry_failed=self.retry_failed,
             overlap=self.overlap,

@@ -54,6 +54,7 @@ def _parts(kind: str) -> Rule:
 RUNNER = Schema(
     {
         "tries": whole(1).optional(),
+        "calls_at_once": whole(1).optional(),
         "retry_failed": _FLAG,
         "overlap": _FLAG,
         "cache": _FLAG,

@@ -113,6 +113,7 @@ class PlanArguments:
     judges: object
     headline: str | None = None
     controls: int
+    calls_at_once: int | None = None
     tries: int
     retry_failed: bool = False
     overlap: bool = True
@@ -149,7 +150,7 @@ def planned(
     def remark(text: str) -> None:
         note(f"note: {text}")
 
-    loaded = [] if systems is None else select_systems(systems)
+    loaded = [] if systems is None else select_systems(systems, arguments.calls_at_once)
     repeats = {} if systems is None else select_repeats(systems, loaded)
     samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
     prices = None if arguments.prices is None else Path(arguments.prices)

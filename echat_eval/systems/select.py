@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import UsageError
+from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.schema import is_whole
 from echat_eval.plugins import parse_parts, renamed, require_different_names, require_members
 from echat_eval.ports import Oracle, RepliesByFile, System
@@ -21,14 +22,18 @@ __all__ = ["MAX_REPEATS", "REPEATS", "select_repeats", "select_systems"]
 REPEATS = "repeats"
 #: Its limit.
 MAX_REPEATS = 100
+#: Setting of the systems that take several calls.
+CALLS = "calls_at_once"
 
 
-def select_systems(given: Any) -> list[System | Oracle]:
+def select_systems(given: Any, calls_at_once: int | None = None) -> list[System | Oracle]:
     """Return the systems that a caller describes.
 
     Args:
         given: an object with the `System` or `Oracle` protocol; a spec as in `build_system`; a mapping
             `{"use": spec, setting: value}`; a list of these; or a mapping of names to these.
+        calls_at_once: concurrent calls of each system that takes several and sets no number of its own; None:
+            the default of each.
 
     Raises:
         UnknownName: no system or setting has this name.
@@ -37,7 +42,7 @@ def select_systems(given: Any) -> list[System | Oracle]:
     >>> [system.name for system in select_systems({"a": "echo", "b": {"use": "canned", "text": "I see."}})]
     ['a', 'b']
     """
-    systems = [_system(spec) for spec in parse_parts("system", given)]
+    systems = [_system(spec, calls_at_once) for spec in parse_parts("system", given)]
     if not systems:
         raise UsageError("no system; give an object, a name such as 'canned', or a spec")
     require_different_names("system", systems, option=" (--system NAME=SPEC)")
@@ -67,7 +72,7 @@ def select_repeats(given: Any, systems: Sequence[System | Oracle]) -> dict[str, 
     return repeats
 
 
-def _system(spec: PartSpec) -> System | Oracle:
+def _system(spec: PartSpec, calls_at_once: int | None) -> System | Oracle:
     if isinstance(spec.part, str):
         if spec.part.endswith((".yaml", ".yml")) and ":" not in spec.part:
             raise UsageError(
@@ -77,6 +82,9 @@ def _system(spec: PartSpec) -> System | Oracle:
         settings = {key: value for key, value in spec.settings.items() if key != REPEATS}
         if spec.name is not None:
             settings["name"] = spec.name
+        if calls_at_once is not None and CALLS not in settings:
+            with suppress(UnknownName):  # it takes one call at a time; or a setting of its own is unknown
+                return build_system(spec.part, {**settings, CALLS: calls_at_once})
         return build_system(spec.part, settings)
     part = spec.part if spec.name is None else renamed("system", spec.part, spec.name)
     require_members("system", part, System, Oracle)

@@ -34,7 +34,7 @@ annotators: {whisper: {}, acoustics: {}}
 scorers: [defaults, "my.py:words"]
 judges:
   text: {model: m-1, rubric: echat-r1}
-runner: {tries: 5, retry_failed: true, overlap: false, cache: false, max_cost: 2.5, controls: 40}
+runner: {calls_at_once: 8, tries: 5, retry_failed: true, overlap: false, cache: false, max_cost: 2.5, controls: 40}
 executor: {name: ray, workers: 2}
 prices: prices.yaml
 out: runs/nightly
@@ -54,6 +54,7 @@ out: runs/nightly
         scorers=["defaults", "my.py:words"],
         judges={"text": {"model": "m-1", "rubric": "echat-r1"}},
         controls=40,
+        calls_at_once=8,
         tries=5,
         retry_failed=True,
         overlap=False,
