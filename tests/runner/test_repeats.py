@@ -36,11 +36,8 @@ def counter(tmp_path: Path) -> str:
 
 
 def evaluate(systems: Any, tones: Path, out: Path, **arguments: Any) -> ev.Run:
-    return ev.evaluate(
-        systems,
-        **{"data": tones, "tasks": "emotion", "annotators": [], "scorers": "outcome", "out": out}
-        | {"progress": Silent(), **arguments},
-    )
+    given: dict[str, Any] = {"annotators": [], "scorers": "outcome", "progress": Silent(), **arguments}
+    return ev.evaluate(systems, data=tones, tasks="emotion", out=out, **given)
 
 
 def test_each_repeat_is_a_reply_and_the_table_has_one_row_per_sample(

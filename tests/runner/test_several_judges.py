@@ -19,7 +19,13 @@ def by_model(request: dict[str, Any]) -> str:
 
 
 def evaluate(tones: Path, out: Path, judges: Any, **more: Any) -> ev.Run:
-    given = {"data": tones, "tasks": "emotion", "annotators": [], "scorers": "outcome", "cache": False}
+    given: dict[str, Any] = {
+        "data": tones,
+        "tasks": "emotion",
+        "annotators": [],
+        "scorers": "outcome",
+        "cache": False,
+    }
     return ev.evaluate("reference", judges=judges, out=out, progress=Silent(), **given, **more)
 
 
