@@ -21,9 +21,10 @@ from echat_eval.checks.agreement import (
     quadratic_kappa,
     spearman,
 )
-from echat_eval.errors import BadData
+from echat_eval.errors import BadData, UsageError
 from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.table import read_ratings_csv
+from echat_eval.scorers.judged import Judged
 from echat_eval.stats.factors import units_of
 from echat_eval.store.run_folder import RunFolder
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["STATISTICS", "JudgeAgreement", "compare", "compare_run"]
+__all__ = ["STATISTICS", "JudgeAgreement", "compare", "compare_run", "judge_column"]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
@@ -128,17 +129,37 @@ def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
     Args:
         path: CSV file of `rate import`.
         folder: the run folder whose replies were rated.
-        rubric: rubric of the judge.
+        rubric: name of the judge in the run, or its rubric if no other judge of the run has it.
 
     Raises:
+        UsageError: several judges have the rubric.
         BadData: not a file of ratings, not a run folder, or no reply is both rated and judged.
     """
     run = RunFolder.existing(folder)
     samples = run.samples()
     clusters = units_of(samples)
-    metric = f"judge_{rubric}".replace("-", "_")
+    metric = judge_column(run, rubric)
     scores = [score for score in run.scores().values() if score.metric == metric]
     return compare(read_ratings_csv(path), scores, clusters)
+
+
+def judge_column(run: RunFolder, rubric: str) -> str:
+    """Return the metric of a judge's text score, by its name or its rubric; raises as `compare_run`."""
+    columns = {
+        name.partition(":")[2]: (facts.settings.get("rubric"), facts.metrics[0])
+        for name, facts in run.manifest().scorers.items()
+        if name.partition(":")[0] == Judged.kind and facts.metrics
+    }
+    if rubric in columns:
+        return columns[rubric][1]
+    found = {name: metric for name, (of, metric) in columns.items() if of == rubric}
+    if len(found) > 1:
+        names = ", ".join(name or "unnamed" for name in found)
+        raise UsageError(
+            f"{run.path}: {len(found)} judges have the rubric '{rubric}' ({names}); give the name of one as "
+            "--rubric"
+        )
+    return next(iter(found.values()), f"judge_{rubric}".replace("-", "_"))
 
 
 @dataclass(frozen=True, slots=True)
