@@ -92,6 +92,10 @@ class _RowReader:
         self._mapping, self._columns, self._options, self._folder = mapping, columns, options, folder
         self._cues = [cue for cue in CUES if cue in mapping.columns or cue in mapping.constants]
         self._known = frozenset((*mapping.columns, *mapping.constants))
+        #: Fields that are the cell of a column as it is; a table of a million rows asks often.
+        self._plain = {
+            key: column.name for key, column in mapping.columns.items() if column.name and not column.pattern
+        }
         #: (field or cue, cell) -> label; tables repeat a few spellings.
         self._labels: dict[tuple[str, str | None], str | None] = {}
 
@@ -153,9 +157,13 @@ class _RowReader:
 
     def _cell(self, key: str, row: Mapping[str, Any], number: int) -> str | None:
         """Return the value of a field as text; None if the cell is empty."""
-        if key not in self._known:
+        name = self._plain.get(key)
+        if name is not None:
+            value = row.get(name)
+        elif key in self._known:
+            value = self._value(key, row, number)
+        else:
             return None
-        value = self._value(key, row, number)
         if isinstance(value, str):
             return value.strip() or None
         if isinstance(value, float) and value.is_integer():
