@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_performance_page_quotes_the_results() -> None:
     from bench.kill.rows import lines_of
     from bench.runner.table import summarise, table
+    from bench.tables.run import lines_of as table_lines
 
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     speed, kill = (
@@ -19,3 +20,5 @@ def test_performance_page_quotes_the_results() -> None:
     assert table(speed) in page
     assert speed["summary"] == summarise(speed["cases"])
     assert lines_of(kill) in page
+    tables = json.loads((ROOT / "bench" / "results" / "tables.json").read_text())
+    assert table_lines(tables) in page

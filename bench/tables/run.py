@@ -143,6 +143,20 @@ def cases(folder: Path, rows: int) -> Iterator[dict[str, Any]]:
         path.unlink()
 
 
+def lines_of(found: dict[str, Any]) -> str:
+    """Return the table of docs/performance.md."""
+    facts = found["machine"]
+    cores = f"{facts['cores']} shared cores of an {' '.join(facts['cpu'].split()[:2])}"
+    head = f"{facts['date']}, {cores}, Python {facts['python']}, load {facts['load_before']:.1f} before it."
+    rows = [
+        f"| {case['case']} | {case['mb']} | {case['seconds']:.0f} | {case['cpu_seconds']:.0f} "
+        f"| {case['peak_mib']} |"
+        for case in found["cases"]
+    ]
+    table = ["| case | MB | s | CPU s | peak MiB |", "|---|--:|--:|--:|--:|", *rows]
+    return "\n".join([head, "", *table])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

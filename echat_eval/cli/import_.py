@@ -123,7 +123,7 @@ def import_data(
     read = importer(form)
     if form != "table" and (mapping or guess):
         raise UsageError(f"--map and --guess are for tables; '{form}' has columns of its own")
-    used = mapping_of(form, mapping)
+    used = None if guess else mapping_of(form, mapping)
     if out is None and not guess and not check:
         raise UsageError("no --out given; name the task folder to write (or use --check)")
     revision = revision or (used.revision if used else None) or "main"

@@ -122,6 +122,8 @@ def test_from_a_table_to_a_task_by_the_command_line(tmp_path: Path, monkeypatch:
     assert "emotion in other spellings: Happy = happy (2 rows), SAD = sad (2 rows)" in said
     assert load_task("calls", data=tmp_path / "calls").licence == "internal"
     assert "no --out given" in run()
+    assert "other.yaml: check it" in run("--guess", "--map", "other.yaml")
+    assert (tmp_path / "other.yaml").is_file()
 
 
 def test_shipped_mappings_read_the_form_of_their_benchmark(tmp_path: Path) -> None:
