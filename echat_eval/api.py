@@ -136,8 +136,8 @@ def evaluate(
         ask: "transcript" or a cue: ask for it instead of a reply.
         annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
         scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
-        judges: name of a model; a mapping of settings (model, url, rubric, repeats, prose, calls, timeout); a
-            list of these; or a mapping of names to these. The name of a judge names its metrics
+        judges: name of a model; a mapping of settings (model, url, rubric, repeats, match, prose, calls,
+            timeout); a list of these; or a mapping of names to these. The name of a judge names its metrics
             (`judge_NAME`); without one, its rubric does. None: no judge.
         controls: number of replies that each judge grades again with wrong labels.
         out: run folder to write or to continue, by default runs/latest; it also gets leaderboard.md, .csv

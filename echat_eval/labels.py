@@ -19,12 +19,14 @@ __all__ = [
     "ALIASES",
     "CUES",
     "LABELS",
+    "TRAITS",
     "UNKNOWN",
     "check_label",
     "check_labels",
     "gold_label",
     "is_right",
     "labels_of_tags",
+    "only_traits",
     "split_tags",
     "to_label",
 ]
@@ -39,6 +41,8 @@ LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 CUES: tuple[str, ...] = tuple(LABELS)
+#: Cues that say who speaks. A reply that suits them may stereotype, so that more is not better.
+TRAITS: tuple[str, ...] = ("age", "gender")
 
 #: Label of an undecided instrument; never a gold label.
 UNKNOWN = "unknown"
@@ -142,6 +146,16 @@ def gold_label(cues: Mapping[str, str], asks: str | None) -> str | None:
     if asks is not None and asks in cues:
         return cues[asks]
     return next(iter(cues.values())) if len(cues) == 1 else None
+
+
+def only_traits(cues: Iterable[str]) -> bool:
+    """Return whether all cues of a sample say who speaks.
+
+    >>> only_traits(["age"]), only_traits(["age", "gender"]), only_traits(["age", "emotion"]), only_traits([])
+    (True, True, False, False)
+    """
+    found = set(cues)
+    return bool(found) and found <= set(TRAITS)
 
 
 def check_label(cue: str, label: str) -> None:

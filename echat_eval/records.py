@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AVERAGES",
+    "LATER",
     "ROLES",
     "STATES",
     "Annotation",
@@ -49,6 +50,8 @@ Average = Literal["mean", "ratio", "macro recall"]
 AVERAGES: tuple[Average, ...] = ("mean", "ratio", "macro recall")
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+#: Metadata of a field that is in no hash while it is None, so that rows made before it was added stay valid.
+LATER: Mapping[str, bool] = MappingProxyType({"later": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class Sample:
         history: earlier turns, oldest first.
         asks: "transcript" or the cue that an understanding task asks for; None in dialogue tasks.
         instruction: text of the question that goes with the audio; None in dialogue tasks.
+        expect: "same" in a contrast group whose cue does not matter to a good reply; None: replies differ.
     """
 
     task: str
@@ -121,6 +125,7 @@ class Sample:
     history: tuple[Turn, ...] = ()
     asks: str | None = None
     instruction: str | None = None
+    expect: Literal["same"] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +235,8 @@ class Metric:
             label, then the mean over labels.
         headline: shown first and used for ranking.
         proxy: approximates a quantity that cannot be measured here; marked as a proxy in every output.
+        by_voice: rewards a reply for suiting the voice. Samples whose only cues are age and gender then
+            count in their tasks and labels, not in the mean over all tasks.
         digits: decimals in tables.
     """
 
@@ -243,6 +250,7 @@ class Metric:
     average: Average = "mean"
     headline: bool = False
     proxy: bool = False
+    by_voice: bool = False
     digits: int = 1
 
     @property

@@ -74,6 +74,7 @@ WARMTH = Metric(
     higher_is_better=True,
     worst=-100,
     headline=True,
+    by_voice=True,  # so "all" leaves out the task "age"
 )
 SPEED = Metric(
     name="speech_rate",
@@ -260,6 +261,8 @@ def cell(text: str, key: Key) -> dict[Key, Shown]:
 # -- levels: one system, task and metric ---------------------------------------------
 
 COUNTS = ("failed", "missing", "not applicable")
+#: In place of a task: rows of every task; "all" leaves out age for metrics that reward suiting the voice.
+EVERY = "every task"
 LEVELS = ("value", "low", "high", "n", "clusters", "worst case", "best case")
 RANKS = ("rank", "rank low", "rank high")
 
@@ -333,7 +336,7 @@ def from_tables(run: ev.Run, tables: list[list[list[str]]]) -> dict[Key, Shown]:
                 if title in metrics:
                     found |= cell(text, (name, "all", metrics[title]))
             for title, state in (("failed", "failed"), ("missing", "missing"), ("n/a", "not applicable")):
-                found[state, name, "all", WARMTH.name] = int(cells[title])
+                found[state, name, EVERY, WARMTH.name] = int(cells[title])
     return found
 
 
@@ -449,7 +452,7 @@ def of_report_csv(run: ev.Run, files: Files) -> dict[Key, Shown]:
                     )
                 elif row["table"] == "overview" and row["column"] in ("failed", "missing"):
                     system = re.sub(r" \((floor|ceiling)\)$", "", row["row"])
-                    found[row["column"], system, "all", WARMTH.name] = float(row["value"])
+                    found[row["column"], system, EVERY, WARMTH.name] = float(row["value"])
     return found
 
 
@@ -552,7 +555,8 @@ def of_scores(run: ev.Run, _: Files) -> dict[Key, Shown]:
     metrics = {m.name: m for m in run.folder.manifest().metrics}
     found: dict[Key, Shown] = {}
     scores = run.scores()
-    for task, rows in [("all", scores), *scores.groupby("task", sort=False)]:
+    in_all = scores[scores["in_all"].ne("no")]
+    for task, rows in [("all", in_all), (EVERY, scores), *scores.groupby("task", sort=False)]:
         for (system, name), own in rows.groupby(["system", "metric"], sort=False):
             key = (system, task, name)
             found |= {(state, *key): int((own["state"] == state).sum()) for state in COUNTS}

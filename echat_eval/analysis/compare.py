@@ -9,6 +9,7 @@ import numpy as np
 
 from echat_eval.analysis.bounds import to_tests, two_sided_p_values
 from echat_eval.analysis.differences import difference
+from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.analysis.pairs import Pairs, pair
 from echat_eval.analysis.runs import differences, latency_not_comparable
@@ -179,7 +180,7 @@ def _metric_cells(
     def cell(part: Literal["pooled", "task", "slice"], label: str, selected: pd.DataFrame) -> ComparedMetric:
         return _cell(name, part, label, selected, rule, level, min_clusters)
 
-    pooled = cell("pooled", "all tasks", rows)
+    pooled = cell("pooled", "all tasks", over_all_tasks(rows))
     tasks = [cell("task", str(task), part) for task, part in rows.groupby("task", sort=True, observed=True)]
     adjusted = holm([np.nan if task.p is None else task.p for task in tasks]).tolist()
     slices = []

@@ -16,7 +16,20 @@ from echat_eval.records import STATES
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["COLUMNS", "LINKS", "check_table", "has_states", "is_frame", "one_system", "read_table"]
+    from numpy.typing import NDArray
+
+__all__ = [
+    "COLUMNS",
+    "IN_ALL",
+    "LINKS",
+    "check_table",
+    "has_states",
+    "in_all_tasks",
+    "is_frame",
+    "one_system",
+    "over_all_tasks",
+    "read_table",
+]
 
 REQUIRED = ("task", "sample_id", "system", "metric", "value")
 #: Columns that link samples: rows with equal values vary together.
@@ -25,7 +38,9 @@ SLICES = ("label", "language", "source")
 #: Every column a table may have.
 #: Hash of a reply: the same hash is the same reply, byte for byte.
 REPLY = "reply"
-COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, *STATED)
+#: "no": the row counts in its task and not in the mean over all tasks.
+IN_ALL = "in_all"
+COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, IN_ALL, *STATED)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -125,7 +140,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     counts = out["state"].isin(["value", "failed"])
     _refuse(location, (out["weight"] <= 0) & counts | (out["weight"] < 0), "a weight of 0 or below")
     _state_metrics(out, frame, location)
-    for name in (*LINKS, *SLICES, REPLY):
+    for name in (*LINKS, *SLICES, REPLY, IN_ALL):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
         out[name] = column.where(column.notna() & (column != ""), None)
     out.attrs["has_states"] = has_states(frame)
@@ -138,6 +153,17 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
             f"metric '{first.metric}'"
         )
     return out
+
+
+def over_all_tasks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that a mean over all tasks covers."""
+    return rows[in_all_tasks(rows)]
+
+
+def in_all_tasks(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows a mean over all tasks covers: those without `in_all: no`; all if every row has it."""
+    left_out = rows[IN_ALL].eq("no").to_numpy(dtype=bool)
+    return np.ones(len(rows), dtype=bool) if left_out.all() else ~left_out
 
 
 def has_states(frame: pd.DataFrame) -> bool:

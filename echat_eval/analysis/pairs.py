@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from echat_eval.analysis.frames import LINKS, SLICES
+from echat_eval.analysis.frames import IN_ALL, LINKS, SLICES
 from echat_eval.errors import BadData
 from echat_eval.stats import STATED, connected_clusters, unit_codes
 
@@ -34,7 +34,8 @@ class Pairs:
     Attributes:
         frame: columns task, sample_id, metric, value, against, weight, against_weight, state,
             against_state, speaker and sentence (numbers; samples that share one vary together), same_reply
-            (both replies are known to be the same bytes), label, language, source.
+            (both replies are known to be the same bytes), label, language, source,
+            in_all ("no": the row counts in its task only).
         shared: number of samples that both have.
         only_candidate, only_against: number of samples that only one of them has.
         linked: whether a column links samples that vary together; if not, each counts as independent.
@@ -87,7 +88,7 @@ def pair(
             f"no shared samples: the candidate has {len(in_ours)}, the baseline {len(in_theirs)}, and no "
             "task and sample_id is in both; compare runs of the same tasks"
         )
-    for name in (*LINKS, *SLICES):
+    for name in (*LINKS, *SLICES, IN_ALL):
         joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_against"])
     samples = joined.drop_duplicates(SAMPLE)
     codes = table_units(samples, sentences=sentences)
@@ -104,7 +105,7 @@ def pair(
             "against_state": joined["state_against"],
             **{name: units[name].to_numpy() for name in UNIT},
             "same_reply": joined["reply"].notna() & (joined["reply"] == joined["reply_against"]),
-            **{name: joined[name] for name in SLICES},
+            **{name: joined[name] for name in (*SLICES, IN_ALL)},
         }
     )
     return Pairs(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from echat_eval.analysis.frames import IN_ALL
 from echat_eval.io.schema import (
     STRING,
     TEXT,
@@ -31,6 +32,7 @@ from echat_eval.io.schema import (
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, JudgeEvidence
 from echat_eval.stats.factors import units_of
+from echat_eval.store.in_all import left_out_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -165,14 +167,15 @@ def scores_table(run: RunFolder) -> pd.DataFrame:
     """Return one row per system, sample and metric.
 
     Columns: system, task, sample_id; metric, state, value (NaN without one), weight (the denominator of a
-    ratio metric, else 1), reason; and the facts of the sample.
+    ratio metric, else 1), reason, in_all ("no": in no mean over all tasks); and the facts of the sample.
     """
+    apart = left_out_of_all(run.manifest().metrics, run.samples())
     rows = [
         {**_ident_of(score), "state": score.state, "value": score.value, "weight": score.weight}
-        | {"reason": score.reason}
+        | {"reason": score.reason, IN_ALL: "no" if apart(score) else None}
         for score in run.scores().values()
     ]
-    frame = _frame(run, rows, ("metric", "state", "value", "weight", "reason"))
+    frame = _frame(run, rows, ("metric", "state", "value", "weight", "reason", IN_ALL))
     return frame.astype({"value": float, "weight": float})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from echat_eval.analysis.frames import check_table, one_system, read_table
+from echat_eval.analysis.frames import IN_ALL, check_table, one_system, read_table
 from echat_eval.analysis.stated import stated_facts
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
@@ -19,6 +19,7 @@ from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
 from echat_eval.store.comparable import version_differences
+from echat_eval.store.in_all import left_out_of_all
 from echat_eval.store.manifest import RunManifest
 from echat_eval.store.manifest_file import environment_from, metric_from
 from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
@@ -138,7 +139,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval run {path}`")
     samples = {(s.task, s.id): s for s in folder.samples()}
-    table = score_rows([*scores, *_timings(folder)], samples, folder.responses())
+    table = score_rows([*scores, *_timings(folder)], samples, folder.responses(), manifest.metrics)
     frame = one_system(check_table(table, location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
     return ScoredSystem(
@@ -156,6 +157,7 @@ def score_rows(
     scores: Iterable[Score],
     samples: Mapping[tuple[str, str], Sample],
     responses: Mapping[tuple[str, str, str], Response],
+    metrics: Iterable[Metric],
 ) -> pd.DataFrame:
     """Return scores as a long table, with the facts of their samples and a hash of each reply.
 
@@ -163,7 +165,9 @@ def score_rows(
         scores: of one or more systems.
         samples: (task, sample id) -> sample.
         responses: (system, task, sample id) -> response.
+        metrics: that the scores belong to.
     """
+    apart = left_out_of_all(metrics, samples.values())
     replies = _reply_hashes(responses)
     rows = []
     for score in scores:
@@ -184,6 +188,7 @@ def score_rows(
                 "speaker": sample.speaker,
                 "contrast_group": sample.contrast_group,
                 "label": gold_label(sample.cues, sample.asks),
+                IN_ALL: "no" if apart(score) else None,
             }
         )
     return pd.DataFrame(rows)

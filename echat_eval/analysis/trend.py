@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from echat_eval.analysis.frames import in_all_tasks
 from echat_eval.analysis.pairs import table_units
 from echat_eval.errors import BadData
 from echat_eval.stats import Estimate, cluster_mean, label_strata, level_mean, macro_mean
@@ -64,7 +65,7 @@ def trend(
             continue  # such as the voice of text-only systems
         units = table_units(first, sentences=sentences)
         for task in (None, *sorted(set(first["task"]))):
-            keep = np.ones(len(first), bool) if task is None else (first["task"] == task).to_numpy()
+            keep = in_all_tasks(first) if task is None else (first["task"] == task).to_numpy()
             x, w = (frame[keep].to_numpy(dtype=np.float64) for frame in (values, weights))
             labels = first["label"][keep].tolist()
             means, slope = _slope(x, w, labels, units[keep], rule, level)

@@ -26,6 +26,7 @@ class RunOptions:
     judge_url: str | None
     rubric: str | None
     judge_repeats: int | None
+    judge_match: bool
     judge_prose: bool
     judge_calls: int | None
     judge_timeout: float | None
@@ -56,6 +57,7 @@ class RunOptions:
             "url": self.judge_url,
             "rubric": self.rubric,
             "repeats": self.judge_repeats,
+            "match": self.judge_match or None,
             "prose": self.judge_prose or None,
             "calls": self.judge_calls,
             "timeout": self.judge_timeout,
@@ -188,6 +190,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--judge-repeats",
             type=click.IntRange(1, 20),
             help="Verdicts per question; mean and variance are kept.  [default: 1]",
+        ),
+        click.option(
+            "--judge-match",
+            is_flag=True,
+            help="Also ask the judge which of two voices each reply answers (four questions per pair).",
         ),
         click.option(
             "--judge-prose",

@@ -23,6 +23,7 @@ def rate() -> None:
 Examples:
   echat-eval rate export runs/mine runs/other --out sheet
   echat-eval rate export runs/both --ab mine,other --samples 30 --out sheet
+  echat-eval rate export runs/both --match --out sheet
 Send the folder to raters: they open index.html and send a file back. Keep sheet.key.json private:
 it maps each answer to its system.""",
 )
@@ -32,6 +33,11 @@ it maps each answer to its system.""",
     "--rubric", metavar="JUDGE", help="Rubric whose dimensions are rated.  [default: the newest of judges/]"
 )
 @click.option("--ab", "pair", metavar="A,B", help="Two systems for a preference test, instead of ratings.")
+@click.option(
+    "--match",
+    is_flag=True,
+    help="Ask which of two voices with the same words each reply answers, instead of ratings.",
+)
 @click.option(
     "--samples", default=20, show_default=True, type=click.IntRange(1), help="Maximum samples per task."
 )
@@ -46,6 +52,7 @@ def rate_export(
     out: Path,
     rubric: str | None,
     pair: str | None,
+    match: bool,
     samples: int,
     seed: int,
     with_audio: bool,
@@ -60,6 +67,8 @@ def rate_export(
     systems = tuple(name.strip() for name in pair.split(",")) if pair else None
     if systems is not None and (len(systems) != 2 or systems[0] == systems[1]):
         raise UsageError(f"--ab {pair}: expected two different systems, separated by a comma")
+    if match and systems is not None:
+        raise UsageError("--match with --ab: a sheet asks one kind of question; make two sheets")
     dimensions = dimensions_of(rubric or judge_names()[-1])
     with Bar() as bar:
         questions = write_sheet(
@@ -71,6 +80,7 @@ def rate_export(
             seed=seed,
             progress=bar,
             with_audio=with_audio,
+            match=match,
         )
     show(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
     return Exit.DONE
@@ -97,7 +107,8 @@ def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
     """Join raters' files into one table and print their agreement."""
     from echat_eval.checks.agreement import krippendorff_alpha
     from echat_eval.io.files import write_atomically
-    from echat_eval.report.rating.collect import read_ratings, units_of
+    from echat_eval.report.rating.collect import match_groups, read_ratings, units_of
+    from echat_eval.report.rating.match import match_lines
     from echat_eval.report.rating.table import ratings_csv
 
     if out.exists():
@@ -110,4 +121,6 @@ def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
         alpha = krippendorff_alpha(units_of(ratings, dimension))
         text = "not defined: no reply rated twice, or all values equal" if alpha is None else f"{alpha:.3f}"
         show(f"{dimension}: Krippendorff's alpha (ordinal) {text}")
+    for line in match_lines(ratings, match_groups(key)):
+        show(line)
     return Exit.DONE

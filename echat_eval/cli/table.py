@@ -20,6 +20,7 @@ from echat_eval.leaderboard.render import (
     other_titles,
     published_lines,
     rows_of,
+    voice_notes,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def print_leaderboard(board: Leaderboard) -> None:
     show_table(_by_task(board), _counts(board), *others, *map(Text, (*rank_lines(board), *cap_lines(board))))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
+    if notes := voice_notes(board):
+        show_table(*notes)
 
 
 def _table(title: str) -> Table:

@@ -9,6 +9,7 @@ import numpy as np
 
 from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
+from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.rules import RuleKind, RuleResult, State
 from echat_eval.gate.units import FINISH, settled
@@ -86,7 +87,9 @@ class PValues:
 def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
     """Return every critical test; the pooled primary difference is the first."""
     rows = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
-    first = difference(rows[policy.primary], policy.metrics[policy.primary], **_units(policy, policy.primary))
+    first = difference(
+        over_all_tasks(rows[policy.primary]), policy.metrics[policy.primary], **_units(policy, policy.primary)
+    )
     tests = [CriticalTest(policy.primary, None, first, "primary", policy.margin)]
     for name, rule in policy.metrics.items():
         if rule.critical or rule.margin is not None:
@@ -101,7 +104,7 @@ def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
         )
         for kind, floor in floors:
             if floor is not None:
-                imputations = level(rows[name], rule, **_units(policy, name))
+                imputations = level(over_all_tasks(rows[name]), rule, **_units(policy, name))
                 tests.append(CriticalTest(name, None, imputations, kind, floor))
     return tests
 

@@ -15,7 +15,8 @@ from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rul
 from echat_eval.gate.decision import Decision, Provenance
 from echat_eval.gate.failures import failures, raised
 from echat_eval.gate.limits import latency, shares
-from echat_eval.gate.policy import MAX_UNSHARED
+from echat_eval.gate.over_reaction import over_reactions
+from echat_eval.gate.policy import MAX_OVER_REACTION, MAX_UNSHARED
 from echat_eval.gate.readability import readability
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
 from echat_eval.gate.units import FINISH, one_sentence, scope
@@ -77,6 +78,7 @@ def decide(
     limits = [
         *failed.rules,
         *readable.rules,
+        *over_reactions(ours, theirs, policy),
         *one_sentence(tests[0].imputations.design),
         *shares(ours, theirs, policy),
         *latency(ours, policy, provenance),
@@ -210,6 +212,7 @@ def _warnings(
             f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}"
         )
     warnings += raised("of the baseline's rows left out", policy.max_unshared, MAX_UNSHARED)
+    warnings += raised("over-reaction", policy.max_over_reaction / 100, MAX_OVER_REACTION / 100)
     if pairs.only_candidate or pairs.only_against:
         warnings.append(f"only part of the samples are shared: {pairs.counts}")
     if not pairs.linked:

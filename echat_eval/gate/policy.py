@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_FAILED",
     "MAX_MORE_FAILED",
+    "MAX_OVER_REACTION",
     "MAX_REPLY_WER",
     "MAX_UNREADABLE",
     "MAX_UNSHARED",
@@ -38,6 +39,8 @@ MAX_UNSHARED = 0.02
 MIN_CLUSTERS = 6
 #: Percent, as the metrics `reply_wer` and `reply_cer`.
 MAX_REPLY_WER = 50.0
+#: Percent, as the metrics of over-reaction.
+MAX_OVER_REACTION = 25.0
 #: Rules of keys of a policy and of its metrics; the values of the other keys are checked where they are used.
 _RULES = {
     "metrics": Rule(
@@ -83,6 +86,8 @@ class Policy:
         max_unreadable: limit on the share of the candidate's replies that are empty or unreadable; likewise.
         max_reply_wer: limit in percent on the candidate's `reply_wer` and `reply_cer`, if the baseline is not
             above it; likewise.
+        max_over_reaction: limit in percent on how often the candidate's replies suit the voice where a good
+            reply is the same for every voice (`expect: same`), if the baseline is not above it; likewise.
         max_missing: limit on the share of the candidate's primary rows that are missing, 0 to 1; above it
             the outcome is "cannot tell".
         max_unshared: limit on the share of the baseline's rows of a metric that the candidate lacks, or that
@@ -103,6 +108,7 @@ class Policy:
     max_more_failed: float = MAX_MORE_FAILED
     max_unreadable: float = MAX_UNREADABLE
     max_reply_wer: float = MAX_REPLY_WER
+    max_over_reaction: float = MAX_OVER_REACTION
     max_unshared: float = MAX_UNSHARED
     max_missing: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
@@ -126,10 +132,11 @@ class Policy:
             _check_share(name, share, exclusive=True)
         for name in ("max_failed", "max_more_failed", "max_unreadable", "max_unshared"):
             _check_guard(name, getattr(self, name))
-        if not is_number(self.max_reply_wer, low=0):
-            raise UsageError(
-                f"policy: max_reply_wer is {self.max_reply_wer!r}; expected a number of percent from 0"
-            )
+        for name in ("max_reply_wer", "max_over_reaction"):
+            if not is_number(getattr(self, name), low=0):
+                raise UsageError(
+                    f"policy: {name} is {getattr(self, name)!r}; expected a number of percent from 0"
+                )
         if self.max_missing is not None:
             _check_share("max_missing", self.max_missing)
         if self.min_clusters is not None and not is_whole(self.min_clusters, low=2):

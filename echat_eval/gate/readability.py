@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis import MetricRule
     from echat_eval.gate.policy import Policy
 
-__all__ = ["is_contrast", "readability"]
+__all__ = ["capped_levels", "is_contrast", "readability"]
 
 EMPTY, UNREADABLE = "empty_reply", "unreadable_reply"
 ERROR_RATES = ("reply_wer", "reply_cer")
@@ -32,7 +32,7 @@ WHAT = "unreadable replies"
 
 def readability(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardReport:
     """Return the rules on unreadable replies, for checked tables of the candidate and of the baseline."""
-    rates = _error_rates(ours, theirs, policy)
+    rates = capped_levels(ours, theirs, policy, ERROR_RATES, policy.max_reply_wer)
     measured = ours[ours["metric"].isin([EMPTY, UNREADABLE])]
     rows = measured[measured["state"] == "value"]
     if rows.empty and not measured.empty:
@@ -64,21 +64,22 @@ def readability(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> Gua
 
 def is_contrast(name: str, rule: MetricRule) -> bool:
     """Return whether a metric compares replies: by its name, or because its values may be below 0."""
-    return "contrast" in name or (rule.low is not None and rule.low < 0)
+    return "contrast" in name or "match_rate" in name or (rule.low is not None and rule.low < 0)
 
 
-def _error_rates(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> Sequence[RuleResult]:
-    """Return the rules on the corpus error rate of the voice against the text, per unit of counting.
+def capped_levels(
+    ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy, metrics: Sequence[str], limit: float
+) -> list[RuleResult]:
+    """Return the rules that the candidate's weighted mean of each metric, in percent, is at most `limit`.
 
     The guard concerns a candidate above the limit whose baseline is not: an ASR annotator that cannot
     transcribe the language, or a voice that was never clear, is no change.
     """
     rules = []
-    for metric in ERROR_RATES:
+    for metric in metrics:
         rate, before = (_corpus_rate(frame, metric, policy) for frame in (ours, theirs))
         if rate is None:
             continue
-        limit = policy.max_reply_wer
         state: State = "holds"
         if rate.value > limit and (before is None or before.value <= limit):
             state = "broken" if rate.low is not None and rate.low > limit else "open"

@@ -12,7 +12,7 @@ from typing import IO, Any
 from echat_eval.errors import BadData
 from echat_eval.io.files import replacing
 from echat_eval.io.jsonl import dumps
-from echat_eval.records import AudioRef
+from echat_eval.records import LATER, AudioRef
 
 __all__ = [
     "KEY_VERSION",
@@ -31,6 +31,8 @@ KEY_VERSION = 1
 _BLOCK_BYTES = 1 << 20
 
 _FIELDS: dict[type, tuple[str, ...] | None] = {}
+#: Fields that are in no hash while they are None.
+_LATER: set[tuple[type, str]] = set()
 
 
 def facts_of(value: Any) -> Any:
@@ -42,7 +44,11 @@ def facts_of(value: Any) -> Any:
     if isinstance(value, AudioRef):
         return value.sha256
     if (names := _fields_of(type(value))) is not None:
-        return {name: facts_of(getattr(value, name)) for name in names}
+        return {
+            name: facts_of(fact)
+            for name in names
+            if (fact := getattr(value, name)) is not None or (type(value), name) not in _LATER
+        }
     if isinstance(value, Mapping):
         return {str(name): facts_of(inner) for name, inner in value.items()}
     return value
@@ -51,7 +57,9 @@ def facts_of(value: Any) -> Any:
 def _fields_of(kind: type) -> tuple[str, ...] | None:
     """Return the names of a record's fields; None for any other type."""
     if kind not in _FIELDS:
-        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+        found = fields(kind) if is_dataclass(kind) else ()
+        _LATER.update((kind, field.name) for field in found if field.metadata == LATER)
+        _FIELDS[kind] = tuple(field.name for field in found) if is_dataclass(kind) else None
     return _FIELDS[kind]
 
 

@@ -84,7 +84,7 @@ class JudgeClient:
         self.temperature = parameters.temperature
         self.store = store
         self.identity_error: str | None = None
-        self._rubric = judge.fingerprint()
+        self._fingerprints: dict[int, str] = {}  # by identity of the rubric
         self._secret = secrets.token_bytes(32)  # of the tickets of this process
         self._without_ticket: int | None = 0  # None once a verdict carried its ticket
         self._rulings: dict[str, Ruling] = {}  # by question key
@@ -204,7 +204,7 @@ class JudgeClient:
         Raises:
             NotApplicable: the rubric has no prompt in the question's language.
         """
-        prompt = render(self.judge, question, turn=repeat)
+        prompt = render(self._rubric(question), question, turn=repeat)
         return prompt, self.question_key(question, prompt, repeat)
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
@@ -215,7 +215,7 @@ class JudgeClient:
             [
                 self.client.model,
                 self._address,
-                self._rubric,
+                self._fingerprint(question),
                 prompt.text,
                 self.use_schema,
                 self.temperature,
@@ -224,10 +224,17 @@ class JudgeClient:
             ],
         )
 
-    def size_of(self, prompt: Prompt, *, with_voice: bool) -> MessageSize:
+    def _rubric(self, question: Question) -> Judge:
+        return question.rubric or self.judge
+
+    def _fingerprint(self, question: Question) -> str:
+        rubric = self._rubric(question)
+        return self._fingerprints.setdefault(id(rubric), rubric.fingerprint())
+
+    def size_of(self, prompt: Prompt, question: Question) -> MessageSize:
         """Return the size of a question as sent to the server."""
         ticket = make_ticket(b"", "")  # all are of one length
-        schema = self._schema(with_voice=with_voice, ticket=ticket)
+        schema = self._schema(question, ticket=ticket)
         texts = [{"content": prompt.text if self._ticket_in_schema else f"{prompt.text}{TICKET}, {ticket}"}]
         return size_of(texts, schema=schema, max_tokens=self.parameters.max_tokens)
 
@@ -235,10 +242,13 @@ class JudgeClient:
     def _ticket_in_schema(self) -> bool:
         return self.use_schema and self.parameters.schema == "json_schema"
 
-    def _schema(self, *, with_voice: bool, ticket: str) -> dict[str, Any] | None:
+    def _schema(self, question: Question, *, ticket: str) -> dict[str, Any] | None:
         if not self.use_schema:
             return None
-        return self.judge.schema(with_voice=with_voice, ticket=ticket if self._ticket_in_schema else None)
+        with_voice = question.voice_emotion is not None
+        return self._rubric(question).schema(
+            with_voice=with_voice, ticket=ticket if self._ticket_in_schema else None
+        )
 
     def stored_rulings(self) -> list[Ruling]:
         """Return the rulings in the store."""
@@ -253,20 +263,20 @@ class JudgeClient:
         )
 
     async def _request(self, question_key: str, prompt: Prompt, question: Question, repeat: int) -> Ruling:
-        ticket, with_voice = make_ticket(self._secret, question_key), question.voice_emotion is not None
+        ticket = make_ticket(self._secret, question_key)
         prompt_sha256 = digest("prompt", prompt.text)
         if not self._ticket_in_schema:
-            prompt = render(self.judge, question, turn=repeat, ticket=ticket)
+            prompt = render(self._rubric(question), question, turn=repeat, ticket=ticket)
         answer = await self.client.ask(
             [{"role": "user", "content": prompt.text}],
-            schema=self._schema(with_voice=with_voice, ticket=ticket),
+            schema=self._schema(question, ticket=ticket),
             max_tokens=self.parameters.max_tokens,
             seed=None if self.parameters.seed is None else self.parameters.seed + repeat,
             temperature=self.temperature,
         )
         ruling = Ruling(
             key=_verdict_key(question_key, answer.model, answer.server),
-            verdict=self._verdict_of(answer, with_voice=with_voice, ticket=ticket),
+            verdict=self._verdict_of(answer, question, ticket=ticket),
             prompt_sha256=prompt_sha256,
             model=answer.model,
             server=answer.server,
@@ -281,7 +291,7 @@ class JudgeClient:
         self._identity_log.save()
         return ruling
 
-    def _verdict_of(self, answer: ChatAnswer, *, with_voice: bool, ticket: str) -> Verdict:
+    def _verdict_of(self, answer: ChatAnswer, question: Question, *, ticket: str) -> Verdict:
         """Return the verdict in an answer.
 
         Raises:
@@ -290,7 +300,11 @@ class JudgeClient:
         """
         try:
             verdict = parse_verdict(
-                answer.text, self.judge, with_voice=with_voice, ticket=ticket, whole=self.use_schema
+                answer.text,
+                self._rubric(question),
+                with_voice=question.voice_emotion is not None,
+                ticket=ticket,
+                whole=self.use_schema,
             )
         except NoTicket as error:
             self._count_without_ticket(error)

@@ -50,6 +50,7 @@ class Question:
         task: selects the weights; not shown.
         cues: cue name -> gold label; empty (in a control): shown as "not given".
         voice_emotion: None is shown as `NO_VOICE_EMOTION`.
+        rubric: that the question is asked under; None: the client's own.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Question:
     cues: Mapping[str, str]
     reply: str
     voice_emotion: VoiceEmotion | None = None
+    rubric: Judge | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import BadData, UnknownName
+from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import digest
-from echat_eval.io.schema import TEXT, Rule, Schema, list_of, mapping_of, number, read_schema_yaml, whole
+from echat_eval.io.schema import (
+    TEXT,
+    Rule,
+    Schema,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    read_schema_yaml,
+    whole,
+)
 from echat_eval.judge.ticket import ticket_field
 from echat_eval.labels import CUES
 
@@ -18,7 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["PLACEHOLDERS", "Judge", "judge_names", "load_judge", "read_judge"]
+__all__ = [
+    "MATCH_PLACEHOLDERS",
+    "PLACEHOLDERS",
+    "Judge",
+    "judge_names",
+    "load_judge",
+    "load_match",
+    "read_judge",
+]
 
 #: Placeholders `{{name}}` that every prompt's frame must contain.
 PLACEHOLDERS = (
@@ -32,6 +50,8 @@ PLACEHOLDERS = (
     "heard",
     "form",
 )
+#: Those of a prompt that asks which of two voices a reply answers.
+MATCH_PLACEHOLDERS = ("fence", "dimensions", "transcript", "cues", "reply", "form")
 #: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
 REASON = "^[^\\n]{1,300}$"
 #: Version of how `question.render` places data and form in a prompt: another layout is another instrument.
@@ -48,6 +68,7 @@ _FILE = Schema(
         "title": TEXT,
         "description": TEXT,
         "languages": list_of(TEXT, "a list of languages"),
+        "asks": one_of(("match",)).optional(),
         "model": TEXT,
         "dimensions": list_of(TEXT, "a list of names"),
         "highest": whole(1),
@@ -155,6 +176,22 @@ def load_judge(name: str) -> Judge:
     return read_judge(data_folder("judges") / name)
 
 
+def load_match(rubric: str) -> Judge:
+    """Return the rubric of the match question that belongs to a shipped judge.
+
+    Raises:
+        UnknownName: no judge with that name.
+        UsageError: the judge has no match question.
+
+    >>> load_match("echat-r1").dimensions
+    ('answers',)
+    """
+    folder = data_folder("judges") / load_judge(rubric).name / "match"
+    if not folder.is_dir():
+        raise UsageError(f"rubric '{rubric}' has no match question; expected {folder}/judge.yaml")
+    return read_judge(folder)
+
+
 def read_judge(folder: Path) -> Judge:
     """Return the judge in a folder.
 
@@ -166,7 +203,8 @@ def read_judge(folder: Path) -> Judge:
     dimensions = tuple(facts["dimensions"])
     frames, sections = {}, {}
     for language in facts["languages"]:
-        frames[language], sections[language] = _read_prompt(folder / f"prompt.{language}.md", dimensions)
+        prompt = folder / f"prompt.{language}.md"
+        frames[language], sections[language] = _read_prompt(prompt, dimensions, facts.get("asks"))
     if facts["cap"]["dimension"] not in dimensions:
         raise BadData(f"{path}: cap names no dimension of the judge; got {facts['cap']['dimension']!r}")
     return Judge(
@@ -200,14 +238,16 @@ def _weights(path: Path, weights: Mapping[str, Any], dimensions: tuple[str, ...]
     return MappingProxyType(shares)
 
 
-def _read_prompt(path: Path, dimensions: tuple[str, ...]) -> tuple[str, dict[tuple[str, str], str]]:
+def _read_prompt(
+    path: Path, dimensions: tuple[str, ...], asks: str | None
+) -> tuple[str, dict[tuple[str, str], str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
     marks = list(_HEADING.finditer(text))
     frame = text[: marks[0].start()].strip() + "\n" if marks else text
-    for name in PLACEHOLDERS:
+    for name in PLACEHOLDERS if asks is None else MATCH_PLACEHOLDERS:
         if "{{" + name + "}}" not in frame:
             raise BadData(f"{path}: has no {{{{{name}}}}}")
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
@@ -215,9 +255,9 @@ def _read_prompt(path: Path, dimensions: tuple[str, ...]) -> tuple[str, dict[tup
         (mark.group(1), (mark.group(2) or "").strip()): text[mark.end() : end].strip()
         for mark, end in zip(marks, ends, strict=True)
     }
-    needed = (
-        [("dimension", d) for d in dimensions] + [("cue", c) for c in CUES] + [("cues", ""), ("voice", "")]
-    )
+    needed = [("dimension", d) for d in dimensions]
+    if asks is None:
+        needed += [*(("cue", c) for c in CUES), ("cues", ""), ("voice", "")]
     for kind, name in needed:
         if not sections.get((kind, name)):
             raise BadData(f"{path}: has no section '# {kind}{': ' + name if name else ''}'")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.schema import shorten
-from echat_eval.labels import gold_label
+from echat_eval.labels import gold_label, only_traits
 from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.stats import (
     Bounds,
@@ -20,6 +21,7 @@ from echat_eval.stats import (
 )
 from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
+from echat_eval.store.in_all import left_out_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +67,8 @@ class Leaderboard:
         titles: task -> title.
         ranking: confidence sets of the ranks by the headline metric over all tasks.
         caps: metric without an upper end -> the most that each of its missing values counts as in bounds.
+        apart: tasks with samples that are in no mean over all tasks of a metric that rewards suiting the
+            voice.
     """
 
     metrics: tuple[Metric, ...]
@@ -74,6 +78,15 @@ class Leaderboard:
     summaries: Mapping[tuple[str, str, str], Summary]
     ranking: Ranking
     caps: Mapping[str, float] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
+
+    def counts(self, system: str) -> Mapping[str, int]:
+        """Return state -> number of a system's headline rows in all tasks."""
+        found: Counter[str] = Counter()
+        for task in self.tasks:
+            if (summary := self.summaries.get((system, task, self.headline.name))) is not None:
+                found.update(summary.counts)
+        return found
 
     @property
     def headline(self) -> Metric:
@@ -127,6 +140,7 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         titles={name: facts.title.get("en", name) for name, facts in facts_of_task.items()},
         roles=roles,
         summaries=summaries,
+        apart=_apart(tasks, samples.values(), metrics),
         ranking=ranking_of(
             [s for s, role in roles.items() if role == "system"], scores, samples, headline, margin=within
         ),
@@ -146,6 +160,15 @@ def _caps(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, float
     return caps
 
 
+def _apart(tasks: Sequence[str], samples: Iterable[Sample], metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Return the tasks with samples that some mean over all tasks leaves out; none if that is all tasks."""
+    if not any(metric.by_voice for metric in metrics):
+        return ()
+    dialogue = [sample for sample in samples if sample.asks is None]
+    found = {sample.task for sample in dialogue if only_traits(sample.cues)}
+    return tuple(t for t in tasks if t in found) if any(not only_traits(s.cues) for s in dialogue) else ()
+
+
 def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManifest]) -> None:
     """Raise if systems overlap, or if tasks, scorers or annotators differ between runs."""
     named = [(str(run.path), manifest) for run, manifest in zip(runs, manifests, strict=True)]
@@ -162,9 +185,13 @@ def _summarise(
 ) -> dict[tuple[str, str, str], Summary]:
     cluster = units_of(list(samples.values()))
     cells: dict[tuple[str, str, str], list[Score]] = {}
+    left_out: dict[tuple[str, str, str], list[Score]] = {}
+    apart = left_out_of_all(metrics, samples.values())
     for score in scores:
         cells.setdefault((score.system, score.task, score.metric), []).append(score)
-        cells.setdefault((score.system, OVERALL, score.metric), []).append(score)
+        pooled = left_out if apart(score) else cells
+        pooled.setdefault((score.system, OVERALL, score.metric), []).append(score)
+    cells = {**left_out, **cells}  # a run of nothing else is its own mean over all tasks
     by_name = {metric.name: metric for metric in metrics}
     label = {ident: gold_label(s.cues, s.asks) for ident, s in samples.items()}
     return {

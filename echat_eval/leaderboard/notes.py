@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.cost.totals import RunCosts
     from echat_eval.leaderboard.attribution import AttributionRow
     from echat_eval.leaderboard.cue_gain import Gain
-    from echat_eval.records import Response, Sample, Score
+    from echat_eval.records import Metric, Response, Sample, Score
     from echat_eval.stats import Estimate
     from echat_eval.store.run_folder import RunFolder
 
@@ -58,6 +58,18 @@ class _Runs:
     def judged(self) -> list[tuple[Score, JudgeEvidence]]:
         return [(s, s.evidence) for s in self.scores if isinstance(s.evidence, JudgeEvidence)]
 
+    @property
+    def of_systems(self) -> list[Score]:
+        """Return the scores of systems, without floors and ceilings."""
+        roles = {n: f.role for folder in self.folders for n, f in folder.manifest().systems.items()}
+        return [score for score in self.scores if roles.get(score.system) == "system"]
+
+    @cached_property
+    def by_voice(self) -> list[Metric]:
+        """Return the headline metrics that reward a reply for suiting the voice; only these get notes."""
+        found = {m.name: m for folder in self.folders for m in folder.manifest().metrics}
+        return [metric for metric in found.values() if metric.by_voice and metric.headline]
+
     @cached_property
     def oracles(self) -> set[str]:
         found = [folder.manifest().systems for folder in self.folders]
@@ -79,7 +91,8 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
                 f"- scored by an earlier command; the last command did not configure these scorers "
                 f'({folder.path}; "-": a reply without a score): {", ".join(names)}'
             )
-    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_attribution(runs)]
+    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_voice(runs)]
+    lines += _attribution(runs)
     lines += [line for folder in folders for line in (*repeat_lines(folder), *control_notes(folder))]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
 
@@ -128,6 +141,41 @@ def _gains(runs: _Runs) -> list[str]:
             )
             lines.append(f"- cue gain of {system}, {metric}: {text}{_left_out(gain.missing, 'scores')}")
     return lines
+
+
+def _by_voice(runs: _Runs) -> list[str]:
+    """Return the shares of the ceiling, and the means by label of tasks about age and gender."""
+    from echat_eval.leaderboard.by_voice import CEILING as TOP
+    from echat_eval.leaderboard.by_voice import ceiling_shares, chance, label_means
+
+    lines = []
+    for metric in runs.by_voice:
+        for system, shares in ceiling_shares(runs.scores, metric, runs.samples, runs.clusters).items():
+            found = [
+                f"{task} {_interval_text(gain.value, gain.low, gain.high)}"
+                for task, gain in shares.tasks.items()
+            ]
+            mean = shares.average
+            if mean is not None and mean.low is None:
+                continue  # one value throughout, as of a system that ignores the voice
+            average = "tasks only" if mean is None else _interval_text(mean.value, mean.low, mean.high)
+            lines.append(
+                f"- share of the ceiling of {system}, {metric.name}: {average} on average (0: the voice is "
+                f"ignored, {chance(metric):g} {metric.unit}; 1: {TOP}); {', '.join(found)}"
+            )
+        means: dict[tuple[str, str], list[str]] = {}
+        for mean_of in label_means(runs.of_systems, metric, runs.samples, runs.clusters):
+            text = f"{mean_of.label} {_estimate(mean_of.estimate, metric.digits)}"
+            means.setdefault((mean_of.system, mean_of.task), []).append(text)
+        lines += [
+            f"- {metric.name} of {system} in {task}, by label: {', '.join(texts)} {metric.unit}"
+            for (system, task), texts in means.items()
+        ]
+    return lines
+
+
+def _interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    return "undefined" if value is None else f"{number_text(value, 2)} {_interval(low, high, 2)}"
 
 
 def gains_of(
@@ -197,8 +245,8 @@ def _left_out(missing: int, what: str) -> str:
     return f"; {missing} missing {what} are left out, and no bound covers them" if missing else ""
 
 
-def _estimate(found: Estimate) -> str:
-    return f"{number_text(found.value, 1)} {_interval(found.low, found.high, 1)}"
+def _estimate(found: Estimate, digits: int = 1) -> str:
+    return f"{number_text(found.value, digits)} {_interval(found.low, found.high, digits)}"
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:

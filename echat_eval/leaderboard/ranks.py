@@ -8,6 +8,7 @@ import numpy as np
 
 from echat_eval.labels import gold_label
 from echat_eval.stats.factors import units_of
+from echat_eval.store.in_all import left_out_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,10 +43,12 @@ def ranking_of(
     from echat_eval.analysis.ranking import rank_systems
     from echat_eval.analysis.runs import metric_facts
 
+    of_metric = [score for score in scores if score.metric == metric.name]
+    apart = left_out_of_all([metric], samples.values())
+    in_all = [score for score in of_metric if not apart(score)] or of_metric
     found: dict[str, dict[tuple[str, str], Score]] = {}
-    for score in scores:
-        if score.metric == metric.name:
-            found.setdefault(score.system, {})[score.task, score.sample_id] = score
+    for score in in_all:
+        found.setdefault(score.system, {})[score.task, score.sample_id] = score
     ranked = [
         system
         for system in systems

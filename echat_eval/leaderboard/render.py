@@ -33,6 +33,7 @@ __all__ = [
     "cell_text",
     "csv_text",
     "estimate_text",
+    "is_quality",
     "markdown",
     "metric_title",
     "other_rows",
@@ -42,6 +43,7 @@ __all__ = [
     "reading_notes",
     "rows_of",
     "table_rows",
+    "voice_notes",
     "write_files",
 ]
 
@@ -149,6 +151,8 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
         lines += ["", markdown_text(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
+    for note in voice_notes(board):
+        lines += ["", note]
     for table in published or []:
         lines += ["", *published_lines(table)]
     return "\n".join(lines) + "\n"
@@ -163,8 +167,8 @@ def other_titles(board: Leaderboard) -> list[str]:
 def other_rows(board: Leaderboard) -> Iterator[tuple[str, str, list[str]]]:
     """Yield system, role and cells of the other measures over all tasks: counts by state, then metrics."""
     head = board.headline
-    for name, role, summaries in rows_of(board, head):
-        counts = summaries[0].counts if summaries[0] is not None else {}
+    for name, role, _ in rows_of(board, head):
+        counts = board.counts(name)
         numbers = [str(counts.get(state, 0)) for state in STATES]
         cells = [
             cell_text(board.summaries.get((name, OVERALL, metric.name)), metric)
@@ -201,18 +205,28 @@ READING = (
 PROXY_TITLE = "Meaning and limits of these numbers"
 #: Meaning and limits of a proxy headline; printed under every leaderboard with one.
 PROXY_NOTE = (
-    "Cue contrast is how much better a reply fits its own sample than the samples with the same words in "
-    "another voice; a reply that ignores the voice scores 0. Here the fit is the similarity of sentence "
-    "embeddings to one reference reply, a proxy: it can show that a system reacts to a cue. It cannot show "
-    "that a reply is good, kind or correct, it ignores the voice of the reply, and it is not a published "
-    "score."
+    "The match rate asks which of two voices with the same words a reply answers; the cue contrast asks how "
+    "much better the reply fits its own voice. A system that ignores the voice scores 50 % and 0 points. "
+    "Here the fit is the similarity of sentence embeddings to reference replies, a proxy: it can show that a "
+    "system reacts to a cue. It cannot show that a reply is good, kind or correct (the floors `label-parrot` "
+    "and `wrong-language` react, too), it ignores the voice of the reply, and it is not a published score."
+)
+#: Printed where nothing in a run measures whether the replies are any good.
+NO_QUALITY = (
+    "Reacting to the voice is not helping: nothing in this run measures the quality of the replies. Add a "
+    "judge (--judge) or people (echat-eval rate)."
+)
+#: Printed if "all" leaves samples out.
+APART = (
+    'Samples whose only cues are age and gender (in {tasks}) are not in "all": a reply that suits these may '
+    "be a stereotype."
 )
 
 
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
     proxy = [f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else []
-    return [READING, *rank_lines(board), *cap_lines(board), *proxy]
+    return [READING, *rank_lines(board), *cap_lines(board), *proxy, *voice_notes(board)]
 
 
 def cap_lines(board: Leaderboard) -> list[str]:
@@ -223,6 +237,19 @@ def cap_lines(board: Leaderboard) -> list[str]:
         f"{number_text(most, digits[name][1])}, {CAP_FACTOR:g} x the largest value seen."
         for name, most in board.caps.items()
     ]
+
+
+def voice_notes(board: Leaderboard) -> list[str]:
+    """Return what a headline that rewards suiting the voice leaves out."""
+    if not board.headline.by_voice:
+        return []
+    apart = [APART.format(tasks=", ".join(board.apart))] if board.apart else []
+    return [*apart, *([] if any(is_quality(metric) for metric in board.metrics) else [NO_QUALITY])]
+
+
+def is_quality(metric: Metric) -> bool:
+    """Return whether a metric grades the words of a reply: that of a judge, from 0 points."""
+    return metric.name.startswith("judge") and metric.low == 0 and not metric.by_voice
 
 
 def published_lines(table: Published) -> list[str]:

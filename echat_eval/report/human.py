@@ -8,6 +8,7 @@ from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
+from echat_eval.report.rating.match import MATCH, OVER_REACTION
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell, text_judge
 from echat_eval.stats import rated_mean
@@ -36,6 +37,8 @@ def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
     cluster = units_of(list(runs.samples.values()))
     ratings: dict[tuple[str, str], list[Rating]] = {}
     for r in read_ratings_csv(path):
+        if r.dimension in (MATCH, OVER_REACTION):
+            continue  # which voice a reply answers is no grade of it
         if (r.task, r.sample_id) not in cluster:
             raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")
         ratings.setdefault((r.system, r.task), []).append(r)

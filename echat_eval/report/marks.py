@@ -17,6 +17,7 @@ from echat_eval.analysis import check_table, pair
 from echat_eval.analysis.bounds import to_tests, two_sided_p_values
 from echat_eval.analysis.compare_runs import metric_rule
 from echat_eval.analysis.differences import difference
+from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.analysis.runs import metric_facts, score_rows
 from echat_eval.errors import BadData
 from echat_eval.leaderboard.build import OVERALL
@@ -70,7 +71,7 @@ def pair_tests(
     found = [scores[metric.name] for scores in runs.scores.values() if metric.name in scores]
     if not found:
         return []
-    table = check_table(score_rows(found, runs.samples, runs.responses))
+    table = check_table(score_rows(found, runs.samples, runs.responses, [metric]))
     tests = []
     for first, second in combinations(systems, 2):
         ours, theirs = (table[table["system"] == system] for system in (first, second))
@@ -92,7 +93,7 @@ def pair_tests(
 
 def _test(frame: pd.DataFrame, rule: MetricRule, column: str, systems: tuple[str, str]) -> PairTest | None:
     """Return one unadjusted test; None if the two systems share no sample with values."""
-    rows = frame if column == OVERALL else frame[frame["task"] == column]
+    rows = over_all_tasks(frame) if column == OVERALL else frame[frame["task"] == column]
     found = difference(rows, rule, coverage=1 - ALPHA, min_clusters=2)
     if found.n == found.missing:
         return None

@@ -15,6 +15,7 @@ from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
 from echat_eval.store.environment import Environment
+from echat_eval.store.in_all import left_out_of_all
 from echat_eval.store.manifest_file import to_json
 from echat_eval.store.serialize import content_of_score
 
@@ -49,6 +50,8 @@ class _Rows:
         self.scores: list[list[Any]] = []
         self._response_at: dict[tuple[str, str], list[int]] = {}
         self._score_at: dict[tuple[str, str, str], list[int]] = {}
+        #: (metric, system) -> the rows of a mean over all tasks.
+        self._in_all: dict[tuple[str, str], list[int]] = {}
         for system in runs.roles:
             for key in runs.samples:
                 if (system, *key) in runs.responses:
@@ -76,12 +79,15 @@ class _Rows:
     def _add_scores(self, runs: MergedRuns) -> None:
         """Number the scores by metric, so that the rows of a cell form few ranges."""
         metrics = sorted({name for by_metric in runs.scores.values() for name in by_metric})
+        apart = left_out_of_all(runs.board.metrics if runs.board else (), runs.samples.values())
         for metric in metrics:
             for number, (system, task, sample_id, *_) in enumerate(self.responses):
                 score = runs.scores.get((system, task, sample_id), {}).get(metric)
                 if score is None:
                     continue
                 self._score_at.setdefault((metric, system, task), []).append(len(self.scores))
+                if not apart(score):
+                    self._in_all.setdefault((metric, system), []).append(len(self.scores))
                 self.scores.append(
                     [
                         number,
@@ -103,9 +109,14 @@ class _Rows:
                 for (metric, system, task), found in self._score_at.items()
                 if metric == facts["metric"]
                 and system in facts["systems"]
-                and facts["task"] in (OVERALL, task)
+                and (
+                    facts["task"] == task
+                    or (facts["task"] == OVERALL and (metric, system) not in self._in_all)
+                )
                 for n in found
             ]
+            if facts["task"] == OVERALL:
+                numbers += [n for s in facts["systems"] for n in self._in_all.get((facts["metric"], s), ())]
             return "scores", sorted(numbers)
         facts = sources["replies"]
         return "responses", self._response_at.get((facts["system"], facts["task"]), [])

@@ -11,7 +11,7 @@ from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
-from echat_eval.leaderboard.render import MARK, by_role, cell_text, estimate_text, metric_title
+from echat_eval.leaderboard.render import MARK, by_role, cell_text, estimate_text, is_quality, metric_title
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 from echat_eval.scorers.understanding import WAR
@@ -128,8 +128,7 @@ def overview_table(runs: MergedRuns) -> Table:
     roles = by_role(board, board.headline)
 
     def row(system: str, role: str) -> TableRow:
-        head = board.summaries.get((system, OVERALL, board.headline.name))
-        counts = dict(head.counts) if head is not None else {}
+        counts = board.counts(system)
         sources = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
         numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
         cells = [TableCell(text=str(n), value=n, sources=sources) for n in numbers]
@@ -239,7 +238,7 @@ def _has_values(board: Leaderboard, metric: Metric) -> bool:
 
 def text_judge(board: Leaderboard) -> Metric | None:
     """Return the judge's score of the words of a reply, the metric closest to the published ones."""
-    found = (m for m in board.metrics if m.name.startswith("judge") and m.low == 0)
+    found = (m for m in board.metrics if is_quality(m))
     return next((m for m in found if not m.name.endswith("_voice")), None)
 
 

@@ -217,6 +217,7 @@ class _JudgeCalls:
                 tuple(sorted(question.cues.items())),
                 question.reply,
                 question.voice_emotion,
+                question.rubric.name if question.rubric is not None else None,
             )
             for repeat in range(repeats):
                 if (*facts, repeat) not in self._seen:
@@ -229,8 +230,7 @@ class _JudgeCalls:
         except NotApplicable:
             return  # the rubric has no prompt in the question's language
         if not self._judge_client.has_ruling(key):
-            with_voice = question.voice_emotion is not None
-            self.sizes[key] = self._judge_client.size_of(prompt, with_voice=with_voice)
+            self.sizes[key] = self._judge_client.size_of(prompt, question)
 
 
 def _cases(run: RunFolder, pending: Set[ResponseId], samples: Sequence[Sample]) -> Iterator[Case]:

@@ -14,6 +14,7 @@ __all__ = ["SCORERS"]
 SCORERS: Mapping[str, str] = MappingProxyType(
     {
         "cue-contrast": "echat_eval.scorers.cue_contrast:CueContrast",
+        "over-reaction": "echat_eval.scorers.over_reaction:OverReaction",
         "transcription": "echat_eval.scorers.transcription:TranscriptionConsistency",
         "understanding": "echat_eval.scorers.understanding:Understanding",
         "outcome": "echat_eval.scorers.outcome:OutcomeScorer",

@@ -1,4 +1,4 @@
-"""Cue contrast (proxy): how much better a reply fits its own sample than its group's other samples.
+"""Match rate and cue contrast (proxies): does a reply fit its own sample better than its group's others?
 
 Samples of one contrast group have the same words and differ in a cue. Let fit(i, j) be how well the
 reply to sample i fits the reference reply of sample j. A sample's value is the mean over j of
@@ -7,7 +7,12 @@ reply to sample i fits the reference reply of sample j. A sample's value is the 
 
 Its sum over a group is the sum of fit(i, i) - mean over j of fit(i, j). One reply to the whole
 group scores exactly 0.0 in every sample, in floating point, however kind or fluent it is.
-`echat_eval.scorers.contrast` has the term and its rule for failed replies.
+The match rate asks only which of two samples a reply fits better: a sample's value is the share of
+replies, over its pairs, that fit their own sample better, a tie counting half. One reply to the whole group
+scores exactly 50. `echat_eval.scorers.contrast` has both terms and their rule for failed replies.
+
+A reply that is a sample's reference word by word is compared with the sample's other references, if there are
+some: the oracle `reference` is then a ceiling that a system could reach, not a copy.
 
 The fit is the cosine of two sentence embeddings. It is a proxy: it compares the words of replies,
 never their sound, with written references. E5's cosines have a narrow range (unrelated texts still
@@ -23,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.records import Metric
-from echat_eval.scorers.contrast import WORST, pair_term
+from echat_eval.scorers.contrast import SAME_EXPECTED, WORST, choice, match_term, pair_term
 from echat_eval.scorers.embedding import E5
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
@@ -36,9 +41,21 @@ if TYPE_CHECKING:
     from echat_eval.ports import Case
     from echat_eval.records import Score, State
 
-__all__ = ["METRIC", "CueContrast", "Embedder"]
+__all__ = ["CONTRAST", "MATCH", "CueContrast", "Embedder"]
 
-METRIC = Metric(
+MATCH = Metric(
+    name="match_rate_proxy",
+    title="Match rate (proxy)",
+    unit="%",
+    low=0.0,
+    high=100.0,
+    higher_is_better=True,
+    worst=0.0,
+    headline=True,
+    proxy=True,
+    by_voice=True,
+)
+CONTRAST = Metric(
     name="cue_contrast_proxy",
     title="Cue contrast (proxy)",
     unit="points",
@@ -46,8 +63,8 @@ METRIC = Metric(
     high=100.0,
     higher_is_better=True,
     worst=WORST,
-    headline=True,
     proxy=True,
+    by_voice=True,
     digits=2,
 )
 
@@ -64,19 +81,20 @@ class Embedder(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class CueContrast:
-    """Headline metric, from sentence embeddings."""
+    """Match rate and cue contrast, from sentence embeddings."""
 
     embedder: Embedder = field(default_factory=E5)
     name: str = field(default="cue-contrast", init=False)
     #: 2: a reply without words is failed, and any ASR annotator may supply the words.
     #: 3: the failure rule of `echat_eval.scorers.contrast`.
-    version: str = field(default="3", init=False)
-    metrics: tuple[Metric, ...] = field(default=(METRIC,), init=False)
+    #: 4: the match rate; a reference is not compared with itself.
+    version: str = field(default="4", init=False)
+    metrics: tuple[Metric, ...] = field(default=(MATCH, CONTRAST), init=False)
     needs: tuple[str, ...] = field(default=ASR_ANNOTATORS, init=False)
     scope: Literal["sample", "contrast group"] = field(default="contrast group", init=False)
 
     def score(self, cases: Sequence[Case]) -> Sequence[Score]:
-        """Return one score per case, in order; the cases may belong to several groups."""
+        """Return two scores per case, in order; the cases may belong to several groups."""
         members = [_Member.of(case) for case in cases]
         groups: dict[tuple[str, str, str], list[_Member]] = defaultdict(list)
         for member in members:
@@ -85,7 +103,7 @@ class CueContrast:
                 groups[member.case.response.system, sample.task, sample.contrast_group].append(member)
         for group in groups.values():
             self._fill(group)
-        return [member.score() for member in members]
+        return [score for member in members for score in member.scores()]
 
     def fingerprint(self) -> str:
         """Return the hash of the scorer's version and the embedding's weights."""
@@ -114,20 +132,22 @@ class CueContrast:
                 "fit_of_others": {j.id: fits[j.id, i.id] for j in others if j.state == "value"},
                 "failed": [j.id for j in others if j.state == "failed"],
             }
-            terms = [
-                pair_term(
+            pairs = [
+                (
                     (fits[i.id, i.id], fits[i.id, j.id]),
                     (fits[j.id, j.id], fits[j.id, i.id]) if j.state == "value" else None,
                 )
                 for j in others
             ]
-            i.value = sum(terms) / len(terms)
+            i.contrast = sum(pair_term(own, other) for own, other in pairs) / len(pairs)
+            i.match = sum(_match(own, other) for own, other in pairs) / len(pairs)
 
     def _fit(self, reply: _Member, sample: _Member) -> float:
         """Return the mean over references of 100 x max(0, cosine)."""
         assert reply.words is not None
         reply_vector = self.embedder.embed(reply.words)
         references = sample.case.sample.references
+        references = tuple(text for text in references if text != reply.words) or references
         cosines = [float((reply_vector * self.embedder.embed(text)).sum()) for text in references]
         return 100.0 * sum(max(0.0, cosine) for cosine in cosines) / len(cosines)
 
@@ -141,7 +161,8 @@ class _Member:
     reason: str | None = None
     words: str | None = None
     source: str | None = None
-    value: float | None = None
+    match: float | None = None
+    contrast: float | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -153,6 +174,8 @@ class _Member:
         sample = case.sample
         if sample.contrast_group is None:
             return cls(case, "not applicable", "the sample is in no contrast group")
+        if sample.expect == "same":
+            return cls(case, "not applicable", SAME_EXPECTED)
         if not sample.references:
             return cls(case, "not applicable", "the sample has no reference reply")
         state, text = words_or_state(case)
@@ -166,10 +189,18 @@ class _Member:
             source="text" if reply is not None and text == reply.text else "hypothesis",
         )
 
-    def score(self) -> Score:
-        return self.case.score(
-            METRIC, self.state, value=self.value, reason=self.reason, evidence=self.evidence
-        )
+    def scores(self) -> list[Score]:
+        return [
+            self.case.score(metric, self.state, value=value, reason=self.reason, evidence=evidence)
+            for metric, value, evidence in (
+                (MATCH, self.match, {}),
+                (CONTRAST, self.contrast, self.evidence),
+            )
+        ]
+
+
+def _match(own: tuple[float, float], other: tuple[float, float] | None) -> float:
+    return match_term(choice(*own), None if other is None else choice(*other))
 
 
 def _state_without_others(group: list[_Member]) -> tuple[State, str]:

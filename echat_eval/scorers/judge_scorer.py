@@ -116,7 +116,12 @@ def question_of(case: Case) -> Question:
 
 
 def build_question(
-    case: Case, words: str, cues: Mapping[str, str], voice_emotion: VoiceEmotion | None
+    case: Case,
+    words: str,
+    cues: Mapping[str, str],
+    voice_emotion: VoiceEmotion | None,
+    *,
+    rubric: Judge | None = None,
 ) -> Question:
     """Return the question about these words under these labels, in the context of a case."""
     return Question(
@@ -126,6 +131,7 @@ def build_question(
         cues=cues,
         reply=words,
         voice_emotion=voice_emotion,
+        rubric=rubric,
     )
 
 

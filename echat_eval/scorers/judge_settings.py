@@ -12,6 +12,7 @@ from echat_eval.errors import UsageError
 from echat_eval.judge import JudgeParameters
 from echat_eval.plugins import construct
 from echat_eval.scorers.judged import judged_scorers
+from echat_eval.scorers.judged_match import JudgedMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class JudgeSettings:
         url: base URL of an OpenAI-compatible server, ending in /v1; None: OpenAI.
         rubric: name of a folder in judges/.
         repeats: verdicts per question, 1 to 20.
+        match: also ask which of two voices each reply answers: four further questions per pair of replies.
         prose: read the verdict from prose, for a server without JSON schema support.
         calls: maximum concurrent calls, 1 to 256.
         timeout: seconds per call, at least 1.
@@ -49,6 +51,7 @@ class JudgeSettings:
     url: str | None = None
     rubric: str = "echat-r1"
     repeats: int = 1
+    match: bool = False
     prose: bool = False
     calls: int = 4
     timeout: float = 60.0
@@ -155,7 +158,7 @@ def scorers_of_judge(
     store: Path | None = None,
     tries: int | None = None,
     cache: Cache | None = None,
-) -> tuple[Judged, JudgedContrast]:
+) -> tuple[Judged, JudgedContrast] | tuple[Judged, JudgedContrast, JudgedMatch]:
     """Return the scorers of a judge; they share its connection and its verdicts.
 
     Args:
@@ -172,7 +175,7 @@ def scorers_of_judge(
     model = None if settings.model == DATED else settings.model
     if settings.url is None and model is not None and not is_dated(model):
         note(f"'{model}' is not a dated model name; the model behind it may change")
-    return judged_scorers(
+    scorers = judged_scorers(
         model,
         settings.url,
         settings.rubric,
@@ -185,6 +188,12 @@ def scorers_of_judge(
         store=store,
         tries=tries,
         cache=cache,
+    )
+    if not settings.match:
+        return scorers
+    client = scorers[0].judge_client
+    return *scorers, JudgedMatch(
+        client, repeats=settings.repeats, calls_at_once=settings.calls, judge_name=settings.name
     )
 
 

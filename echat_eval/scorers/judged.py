@@ -23,8 +23,8 @@ from echat_eval.judge import (
     voice_score,
 )
 from echat_eval.ports import Case
-from echat_eval.records import JudgeEvidence, Metric, Score, State
-from echat_eval.scorers.contrast import WORST, pair_term
+from echat_eval.records import JudgeEvidence, Metric, Sample, Score, State
+from echat_eval.scorers.contrast import SAME_EXPECTED, WORST, pair_term
 from echat_eval.scorers.judge_scorer import (
     JudgeScorer,
     build_question,
@@ -39,7 +39,16 @@ from echat_eval.scorers.transcripts import ASR_ANNOTATORS, EMOTION_ANNOTATORS, o
 if TYPE_CHECKING:
     from echat_eval.store.cache import Cache
 
-__all__ = ["Judged", "JudgedContrast", "judged_scorers", "question_of"]
+__all__ = [
+    "GroupReply",
+    "Judged",
+    "JudgedContrast",
+    "judged_scorers",
+    "labels_text",
+    "others_of",
+    "question_of",
+    "state_without_others",
+]
 
 
 class Judged(JudgeScorer):
@@ -168,6 +177,7 @@ class JudgedContrast(JudgeScorer):
                 high=100,
                 higher_is_better=True,
                 worst=WORST,
+                by_voice=True,
             ),
         )
 
@@ -177,43 +187,45 @@ class JudgedContrast(JudgeScorer):
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return one score per case of one contrast group."""
-        replies = [_Member(case, *words_or_state(case)) for case in cases]
+        replies = [GroupReply(case, *words_or_state(case)) for case in cases]
         return [await self._one(reply, replies) for reply in replies]
 
     def questions(self, cases: Sequence[Case]) -> Iterator[Question]:
         """Yield the questions about every pair of replies of one contrast group."""
-        replies = [_Member(case, *words_or_state(case)) for case in cases]
+        replies = [GroupReply(case, *words_or_state(case)) for case in cases]
         for reply in replies:
             sample = reply.case.sample
-            if reply.state == "value" and sample.asks is None and sample.contrast_group is not None:
-                for other in _others(reply, replies):
+            if reply.state == "value" and contrasted(sample):
+                for other in others_of(reply, replies):
                     if other.state in {"value", "failed"}:
                         yield from _pair_questions(reply, other)
 
-    async def _one(self, reply: _Member, replies: Sequence[_Member]) -> Score:
-        case, metric, others = reply.case, self.metrics[0], _others(reply, replies)
+    async def _one(self, reply: GroupReply, replies: Sequence[GroupReply]) -> Score:
+        case, metric, others = reply.case, self.metrics[0], others_of(reply, replies)
         if case.sample.asks is not None:
             reason = "the sample asks a probing question, not for a reply"
             return case.score(metric, "not applicable", reason=reason)
         if case.sample.contrast_group is None:
             return case.score(metric, "not applicable", reason="the sample is in no contrast group")
+        if case.sample.expect == "same":
+            return case.score(metric, "not applicable", reason=SAME_EXPECTED)
         if reply.state != "value":
             return case.score(metric, reply.state, reason=reply.text)
         known = [other for other in others if other.state in {"value", "failed"}]
         if not known:
-            state, reason = _without_others(others)
+            state, reason = state_without_others(others)
             return case.score(metric, state, reason=reason)
         terms = [await self._term(reply, other) for other in known]
         evidence = {"against": len(terms), "failed": sum(other.state == "failed" for other in known)}
         return case.score(metric, "value", value=fmean(terms), evidence=evidence)
 
-    async def _term(self, reply: _Member, other: _Member) -> float:
+    async def _term(self, reply: GroupReply, other: GroupReply) -> float:
         fits = [await self._points(question) for question in _pair_questions(reply, other)]
         return pair_term((fits[0], fits[1]), (fits[2], fits[3]) if other.state == "value" else None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class GroupReply:
     """A case of a contrast group with its words; `text` is the reason in another state than "value"."""
 
     case: Case
@@ -282,12 +294,17 @@ def judged_scorers(
     )
 
 
-def _others(reply: _Member, replies: Sequence[_Member]) -> list[_Member]:
+def contrasted(sample: Sample) -> bool:
+    """Return whether replies to a sample are compared with those to the other voices of its group."""
+    return sample.asks is None and sample.contrast_group is not None and sample.expect is None
+
+
+def others_of(reply: GroupReply, replies: Sequence[GroupReply]) -> list[GroupReply]:
     """Return the samples of the contrast group with other labels."""
-    return [other for other in replies if _labels(other.case) != _labels(reply.case)]
+    return [other for other in replies if labels_text(other.case) != labels_text(reply.case)]
 
 
-def _without_others(others: Sequence[_Member]) -> tuple[State, str]:
+def state_without_others(others: Sequence[GroupReply]) -> tuple[State, str]:
     """Return the state and reason of a reply whose group has no other reply to compare it with."""
     for other in others:
         if other.state == "missing":
@@ -295,7 +312,7 @@ def _without_others(others: Sequence[_Member]) -> tuple[State, str]:
     return "not applicable", "no other reply in its contrast group answers other labels"
 
 
-def _pair_questions(reply: _Member, other: _Member) -> list[Question]:
+def _pair_questions(reply: GroupReply, other: GroupReply) -> list[Question]:
     """Return words and labels (own, own), (own, other); (other, other), (other, own) unless it failed."""
     pairs = [(reply.text, reply.case), (reply.text, other.case)]
     if other.state == "value":
@@ -303,7 +320,8 @@ def _pair_questions(reply: _Member, other: _Member) -> list[Question]:
     return [build_question(reply.case, words, labels.sample.cues, None) for words, labels in pairs]
 
 
-def _labels(case: Case) -> str:
+def labels_text(case: Case) -> str:
+    """Return the labels of a case's voice in words."""
     return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
 
 

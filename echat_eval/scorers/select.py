@@ -64,8 +64,11 @@ def select_scorers(given: Any, samples: Iterable[Sample], note: Callable[[str], 
 
 def _defaults(samples: Iterable[Sample], named: set[str], note: Callable[[str], None]) -> list[Scorer]:
     """Return the installed default scorers for these samples, except those in `named`."""
-    families = {family_of(sample) for sample in samples}
+    found = list(samples)
+    families = {family_of(sample) for sample in found}
     names = [name for name in DEFAULT_SCORERS if families != {"understanding"} or name == "outcome"]
+    if any(sample.expect == "same" for sample in found):
+        names.append("over-reaction")
     made = []
     for name in ["understanding", *names] if "understanding" in families else names:
         if name not in named:

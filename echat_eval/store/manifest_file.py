@@ -114,6 +114,7 @@ _SCHEMAS: Mapping[type, Schema] = {
             "average": one_of(AVERAGES),
             "headline": _FLAG,
             "proxy": _FLAG,
+            "by_voice": _FLAG,
             "digits": whole(0, 12),
         },
     ),

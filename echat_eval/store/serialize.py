@@ -144,6 +144,7 @@ _SAMPLE = record_schema(
         "history": list_of(Rule(lambda value: _TURN.holds(value), ""), "a list of turns"),
         "asks": STRING,
         "instruction": STRING,
+        "expect": one_of(("same",)),
     },
 )
 

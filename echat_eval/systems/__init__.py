@@ -36,6 +36,8 @@ SYSTEMS: dict[str, str] = {
     "transcript-only": "echat_eval.systems.transcript_only:TranscriptOnly",
     "gold-labels": "echat_eval.systems.gold_labels:GoldLabels",
     "reference": "echat_eval.systems.reference:Reference",
+    "label-parrot": "echat_eval.systems.label_parrot:LabelParrot",
+    "wrong-language": "echat_eval.systems.label_parrot:WrongLanguage",
 }
 
 #: Adapter -> the setting that `argument` in `adapter:argument` fills.

@@ -257,6 +257,10 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
         return f"names the cues {', '.join(labels)}, not those of"
     if labels == other_labels:
         return "every cue of the task is the same as on"
+    if sample.expect != other.expect:
+        return f"'expect' is {sample.expect or 'not stated'}, unlike"
+    if sample.expect == "same" and set(sample.references) != set(other.references):
+        return "'expect: same' needs the same references for every voice; they differ from"
     if sample.audio.sha256 == other.audio.sha256:
         return "cues differ, but the audio is the same as on"
     return None

@@ -62,6 +62,7 @@ _ROW = Schema(
         "contrast_group": TEXT.optional(),
         "references": list_of(TEXT, "a list of texts").optional(),
         "history": _TURNS,
+        "expect": one_of(("same",)).optional(),
         "note": TEXT.optional(),
     }
 )
@@ -110,6 +111,8 @@ class RowReader:
         before = len(self._faults.found)
         for _, message in _ROW.faults(row):
             self._add(line, message)
+        if row.get("expect") is not None and row.get("contrast_group") is None:
+            self._add(line, "'expect' without 'contrast_group': it states what the replies of a group share")
         if _CUES.holds(row.get("cues")):
             self._check_cues(line, row["cues"])
         audio = self._audio(line, row.get("audio"), row.get("audio_sha256"))
@@ -129,6 +132,7 @@ class RowReader:
             contrast_group=row.get("contrast_group"),
             references=tuple(row.get("references") or ()),
             history=history,
+            expect=row.get("expect"),
         )
 
     def _add(self, line: int, message: str) -> None:

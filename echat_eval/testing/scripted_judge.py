@@ -25,7 +25,8 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
 
     Returns:
         "transcript", "cues", "reply" and "voice_emotion": the data between the fences; "outside": the rest,
-        with "FENCE" for the fence.
+        with "FENCE" for the fence. In a match question, "cues" has a line for each voice, and there is no
+        emotion.
 
     Raises:
         ValueError: the prompt has no fence, or its data broke it or has a line without the prefix.
@@ -36,6 +37,8 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
         raise ValueError(f"not a judge's prompt: {prompt[:80]!r}")
     fence = first.group()  # its first mention names it
     pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
+    if len(pieces) == 5 and pieces[2].startswith(f"{QUOTE}voice 1: "):
+        pieces.insert(4, f"{QUOTE}\n")  # a match question
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
     before, transcript, cues, reply, voice_emotion, after = pieces

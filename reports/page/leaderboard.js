@@ -154,7 +154,8 @@
         table(metric, redraw),
         h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
         metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
-        equivalence(metric)],
+        equivalence(metric),
+        metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],
       licences(), published()));
     return t("leaderboard");
   };

@@ -6,14 +6,14 @@
     en: {
       welcome: "Rate replies", intro: "You will hear a speaker and a reply. Rate how well the reply fits this voice, not only these words. You can stop at any time: this browser keeps your ratings.",
       name: "Your name or initials", begin: "Begin", save: "Save my ratings", done: "All questions are answered. Save your ratings and send the file back.",
-      of: "Question {n} of {all}, {done} answered", replyN: "Reply {n}", which: "Which reply suits this speaker better?", equal: "equally well", a: "Reply 1", b: "Reply 2",
+      of: "Question {n} of {all}, {done} answered", replyN: "Reply {n}", which: "Which reply suits this speaker better?", introMatch: "You will hear two speakers who say the same words, and one reply. Decide which of the two the reply answers. You can stop at any time: this browser keeps your answers.", match: "Which speaker does the reply answer?", neither: "no difference", voice1: "Speaker 1", voice2: "Speaker 2", equal: "equally well", a: "Reply 1", b: "Reply 2",
       content: "Content: does it answer the speaker's words?", cue_awareness: "Awareness: does it respond to how the speaker sounds?", empathy: "Empathy: is it kind and appropriate?",
       overall: "Overall: how well does the reply fit this speaker?", worst: "not at all", best: "fully",
     },
     zh: {
       welcome: "为回复评分", intro: "你将听到一段用户语音和一段回复。请评价回复是否适合这个声音,而不只是文字内容。可以随时停止:本浏览器会保存你的评分。",
       name: "你的姓名或代号", begin: "开始", save: "保存我的评分", done: "所有问题都已回答。请保存评分并把文件发回。",
-      of: "第 {n} 题,共 {all} 题,已答 {done} 题", replyN: "回复 {n}", which: "哪个回复更适合这位说话人?", equal: "一样好", a: "回复 1", b: "回复 2",
+      of: "第 {n} 题,共 {all} 题,已答 {done} 题", replyN: "回复 {n}", which: "哪个回复更适合这位说话人?", introMatch: "你将听到两位说话人说同样的话,以及一段回复。请判断这段回复是在回应哪一位。可以随时停止:本浏览器会保存你的回答。", match: "这段回复是在回应哪一位说话人?", neither: "没有区别", voice1: "说话人 1", voice2: "说话人 2", equal: "一样好", a: "回复 1", b: "回复 2",
       content: "内容:是否回应了说话人的话?", cue_awareness: "感知:是否回应了说话人的声音状态?", empathy: "共情:是否体贴、得当?",
       overall: "总体:回复在多大程度上适合这位说话人?", worst: "完全没有", best: "完全做到",
     },
@@ -33,7 +33,7 @@
   }
 
   const slot = () => `ratings ${sheet.id} ${rater}`;
-  const asked = () => (sheet.dimensions.length ? sheet.dimensions.map((d) => d.name) : ["preference"]);
+  const asked = () => (sheet.match ? ["match"] : sheet.dimensions.length ? sheet.dimensions.map((d) => d.name) : ["preference"]);
   const answered = (item) => asked().every((name) => given[`${item.name} ${name}`] !== undefined);
   const count = () => sheet.items.filter(answered).length;
 
@@ -59,6 +59,7 @@
   }
 
   function questions(item) {
+    if (sheet.match) return choices(item, "match", t("match"), [["a", t("voice1")], ["equal", t("neither")], ["b", t("voice2")]]);
     if (!sheet.dimensions.length) return choices(item, "preference", t("which"), [["a", t("a")], ["equal", t("equal")], ["b", t("b")]]);
     return sheet.dimensions.map((d) => choices(item, d.name, t(d.name), Array.from({ length: d.high - d.low + 1 }, (_, i) => [d.low + i, String(d.low + i)]),
       h("p", { class: "ends quiet" }, h("span", {}, `${d.low}: ${t("worst")}`), h("span", {}, `${d.high}: ${t("best")}`))));
@@ -70,7 +71,8 @@
     const move = (by) => { at = Math.min(order.length - 1, Math.max(0, at + by)); draw(); main.focus(); };
     const kept = focused ? main.querySelector(".heard") : null;
     const heard = kept || h("section", { class: "sheet heard" },
-      h("blockquote", { class: "said", lang: item.language, dir: "auto" }, h("p", {}, item.words)), EChat.player(item.audio, t("query"), "query"),
+      h("blockquote", { class: "said", lang: item.language, dir: "auto" }, h("p", {}, item.words)),
+      sheet.match ? item.voices.map((voice, n) => h("article", { class: "card" }, h("h2", {}, t(`voice${n + 1}`)), EChat.player(voice, t(`voice${n + 1}`), `voice-${n + 1}`))) : EChat.player(item.audio, t("query"), "query"),
       item.replies.map((reply, n) => h("article", { class: "card" }, h("h2", {}, item.replies.length > 1 ? t("replyN", { n: n + 1 }) : t("reply")),
         EChat.player(reply.audio, t("replyN", { n: n + 1 }), `reply-${n + 1}`), reply.text ? h("p", { class: "prose", lang: item.language, dir: "auto" }, reply.text) : null)));
     if (!kept) heard.style.padding = "0";
@@ -101,7 +103,7 @@
     const box = h("input", { type: "text", id: "rater", autocomplete: "off", maxlength: 80, value: EChat.recall("rater") || "" });
     const start = () => begin(box.value);
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") start(); });
-    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")), h("p", {}, t("intro")),
+    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")), h("p", {}, t(sheet.match ? "introMatch" : "intro")),
       h("label", { for: "rater" }, t("name")), box, h("div", {}, h("button", { type: "button", class: "primary", id: "begin", onclick: start }, t("begin")))));
   }
 
@@ -115,7 +117,8 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=text]") || !rater) return;
     const press = (name) => { const p = document.querySelector(`.player[data-slot="${name}"]`); if (p) p.toggle(); };
-    if (event.key === "q") press("query");
+    if (event.key === "q") press(sheet.match ? "voice-1" : "query");
+    else if (event.key === "w" && sheet.match) press("voice-2");
     else if (event.key === "r") press("reply-1");
     else if (event.key === "t") press("reply-2");
     else if (event.key === "n" && at < order.length - 1) { at += 1; draw(); }

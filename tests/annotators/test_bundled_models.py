@@ -31,7 +31,7 @@ from echat_eval.io.hashing import file_sha256
 from echat_eval.ports import Annotator, Scorer, System, language_fault
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.scorers import SCORERS
-from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.scorers.cue_contrast import CONTRAST, MATCH, CueContrast
 from echat_eval.scorers.embedding import E5
 from echat_eval.scorers.normalize import words
 from echat_eval.systems.cascade import PROMPT, Cascade
@@ -290,6 +290,7 @@ def test_contrast_is_zero_for_identical_replies_and_positive_for_references() ->
     canned_reply = "Thank you for telling me, I am here with you."
     canned = CueContrast().score([case("a", canned_reply, sad), case("b", canned_reply, happy)])
     aware = CueContrast().score([case("a", sad, sad), case("b", happy, happy)])
-    assert [s.value for s in canned] == [0.0, 0.0]
+    assert [(s.metric, s.value) for s in canned] == 2 * [(MATCH.name, 50.0), (CONTRAST.name, 0.0)]
+    assert [s.value for s in aware if s.metric == MATCH.name] == [100.0, 100.0]
     assert min(present(s.value) for s in aware) > 2
     assert len(CueContrast().fingerprint()) == 64

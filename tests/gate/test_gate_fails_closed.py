@@ -89,6 +89,29 @@ def found(decision: Decision, text: str) -> Any:
     return rule
 
 
+# -- over-reaction ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "state"), [(60.0, 10.0, "broken"), (60.0, 40.0, "holds"), (10.0, 0.0, "holds")]
+)
+def test_replies_that_follow_the_voice_where_they_should_not_regress(
+    now: float, before: float, state: str
+) -> None:
+    def with_rate(rate: float) -> pd.DataFrame:
+        values = np.where(np.arange(N) % 10 < rate / 10, 100.0, 0.0)
+        over = instrument("over_reaction_proxy", 0.0).assign(value=values, state="value")
+        return pd.concat([rows(), over])
+
+    got = decide(with_rate(now), with_rate(before), policy())
+    rule = found(got, "over_reaction_proxy: at most 25 %, unless the baseline is above it")
+    assert (rule.state, rule.detail) == (state, f"baseline {before:.1f} %")
+    assert (got.outcome == "regress") is (state == "broken")
+    relaxed = decide(with_rate(now), with_rate(before), policy(max_over_reaction=70))
+    assert found(relaxed, "over_reaction_proxy: at most 70 %").state == "holds"
+    assert any("the policy accepts 70 % over-reaction" in warning for warning in relaxed.warnings)
+
+
 # -- failed replies -----------------------------------------------------------
 
 

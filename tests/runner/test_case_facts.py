@@ -29,6 +29,7 @@ SAMPLE = {
     "history": (Turn(role="user", text="Hello"),),
     "asks": "emotion",
     "instruction": "How do they feel?",
+    "expect": "same",
 }
 REPLY = {
     "text": "other",

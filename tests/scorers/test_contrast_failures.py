@@ -17,7 +17,7 @@ from echat_eval.judge import Question
 from echat_eval.ports import Case
 from echat_eval.records import Score
 from echat_eval.scorers.contrast import WORST, pair_term
-from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.scorers.cue_contrast import CONTRAST, CueContrast
 from echat_eval.scorers.judged import JudgedContrast, judged_scorers
 from tests.support.cases import case
 
@@ -52,7 +52,8 @@ ScoreCases = Callable[[int, Sequence[Case]], list[Score]]
 
 
 def by_proxy(seed: int, cases: Sequence[Case]) -> list[Score]:
-    return list(CueContrast(embedder=RandomVectors(seed)).score(cases))
+    scores = CueContrast(embedder=RandomVectors(seed)).score(cases)
+    return [score for score in scores if score.metric == CONTRAST.name]
 
 
 def by_judge(seed: int, cases: Sequence[Case]) -> list[Score]:

@@ -13,7 +13,7 @@ import pytest
 
 from echat_eval.ports import Case
 from echat_eval.records import Score
-from echat_eval.scorers.cue_contrast import CueContrast
+from echat_eval.scorers.cue_contrast import CONTRAST, CueContrast
 from echat_eval.scorers.normalize import normalised
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.transcription import TranscriptionConsistency
@@ -22,7 +22,7 @@ from tests.support.present import evidence_facts, present
 
 
 def contrast(cases: list[Case]) -> dict[str, Score]:
-    scores = CueContrast(embedder=Angles()).score(cases)
+    scores = [s for s in CueContrast(embedder=Angles()).score(cases) if s.metric == CONTRAST.name]
     assert [s.sample_id for s in scores] == [c.sample.id for c in cases]
     assert all((s.value is not None) == (s.state in ("value", "failed")) for s in scores)
     return {s.sample_id: s for s in scores}
@@ -128,10 +128,22 @@ def test_unscorable_contrast_has_a_reason(unscorable: Case, state: str) -> None:
 
 
 def test_several_references_are_averaged() -> None:
+    single = case("a", "60", "0")
+    double = replace(single, sample=replace(single.sample, references=("0", "120", "150")))
+    scores = contrast([double, case("b", "60", "60")])
+    assert evidence_facts(scores["a"])["fit"]["a"] == pytest.approx((50.0 + 50.0 + 0.0) / 3)
+
+
+def test_a_reference_is_compared_with_the_others_not_with_itself() -> None:
+    """A ceiling for systems: another apt reply, not a copy. A sample's only reference is compared with itself."""
     single = case("a", "0", "0")
     double = replace(single, sample=replace(single.sample, references=("0", "60")))
     scores = contrast([double, case("b", "60", "60")])
-    assert evidence_facts(scores["a"])["fit"]["a"] == pytest.approx(75.0)
+    assert evidence_facts(scores["a"])["fit"]["a"] == pytest.approx(50.0)
+    assert evidence_facts(scores["a"])["fit_of_others"]["b"] == pytest.approx(
+        50.0
+    )  # it is a reference of a, too
+    assert evidence_facts(contrast([single, case("b", "60", "60")])["a"])["fit"]["a"] == pytest.approx(100.0)
 
 
 SPOKEN = [

@@ -107,9 +107,19 @@ def changed(number: int, **values: Any) -> Callable[[Rows], None]:
     return change
 
 
+def in_first_group(*values: dict[str, Any]) -> Callable[[Rows], None]:
+    """Change the rows of the first group, which expects the same reply to all."""
+
+    def change(rows: Rows) -> None:
+        for row, more in zip(rows, values, strict=False):
+            row.update({"expect": "same", **more})
+
+    return change
+
+
 KEYS = (
     "id, audio, audio_sha256, transcript, cues, language, source, speaker, contrast_group, "
-    "references, history, note"
+    "references, history, expect, note"
 )
 EMOTIONS = "anger, disgust, fear, happy, neutral, sad, surprise, other"
 ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
@@ -172,6 +182,19 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
         changed(3, transcript="Sentence 1!"),
         "4: contrast group 'g1': transcript differs from line 3",
     ),
+    "same expected, other references": (
+        in_first_group({"references": ["Hi."]}, {"references": ["Hello, Madam."]}),
+        "2: contrast group 'g0': 'expect: same' needs the same references for every voice; they differ from line 1",
+    ),
+    "expected by a part of the group": (
+        changed(3, expect="same"),
+        "4: contrast group 'g1': 'expect' is same, unlike line 3",
+    ),
+    "expected without a group": (
+        in_first_group({"contrast_group": None}, {"contrast_group": None, "expect": None}),
+        "1: 'expect' without 'contrast_group': it states what the replies of a group share",
+    ),
+    "another expectation": (changed(0, expect="loud"), "1: 'expect' is 'loud', expected same"),
     "other language": (changed(3, language="zh"), "4: contrast group 'g1': language differs from line 3"),
     "same cues": (
         changed(3, cues={"emotion": "happy"}),
@@ -415,3 +438,16 @@ def test_long_value_is_shortened_to_one_line(folder: Path) -> None:
     rows[0]["language"] = "x\n" * 500_000
     write_folder(folder, rows)
     assert len(single_fault(folder)) < 200
+
+
+def test_a_group_may_expect_the_same_reply_to_every_voice(folder: Path) -> None:
+    rows = copy.deepcopy(rows_of())
+    in_first_group({"references": ["Hi.", "Hello."]}, {"references": ["Hello.", "Hi."]})(rows)
+    write_folder(folder, rows)
+    assert not find_faults(folder)
+    assert [sample.expect for sample in load_task("mood", data=folder).samples] == [
+        "same",
+        "same",
+        None,
+        None,
+    ]

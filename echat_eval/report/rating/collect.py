@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
 from echat_eval.io.schema import ANYTHING, TEXT, Rule, Schema, list_of, mapping_of, whole
+from echat_eval.report.rating.match import MATCH, POSITIONS, match_values
 from echat_eval.report.rating.sheet import PREFERENCE
 from echat_eval.report.rating.table import Rating
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["read_ratings", "units_of"]
+__all__ = ["match_groups", "read_ratings", "units_of"]
 
 _DIMENSION = Schema({"name": TEXT, "low": whole(-100, 100), "high": whole(-100, 100)}, closed=False)
 _ANSWER = Schema(
@@ -64,9 +66,13 @@ def read_ratings(key: Path, files: Sequence[Path]) -> list[Rating]:
         raise BadData(
             f"{key}: {message or name}; not the key of a rating sheet, which `rate export` writes beside it"
         )
-    count = 1 if facts["dimensions"] else 2
+    count = 1 if facts["dimensions"] or facts.get("match") else 2
     if any(len(answer["systems"]) != count for answer in facts["items"].values()):
         raise BadData(f"{key}: 'items' have other than {count} system(s) each; restore the file")
+    if facts.get("match") and any(a.get("own") not in POSITIONS for a in facts["items"].values()):
+        raise BadData(
+            f"{key}: 'items' lack 'own', the position of the voice that was answered; restore the file"
+        )
     found: list[Rating] = []
     seen: dict[str, Path] = {}
     for path in files:
@@ -111,6 +117,11 @@ def _checked(
             high=high,
         )
 
+    if facts.get("match"):
+        if dimension != MATCH or value not in ("a", "b", "equal"):
+            raise BadData(f"{location}: expected the {MATCH} a, b or equal, got {dimension!r} {value!r}")
+        row_dimension, *numbers = match_values(value, answer)
+        return [replace(rating(answer["systems"][0], *numbers), dimension=row_dimension)]
     if not facts["dimensions"]:
         preferences = {"a": (1.0, 0.0), "b": (0.0, 1.0), "equal": (0.5, 0.5)}
         if dimension != PREFERENCE or not isinstance(value, str) or value not in preferences:
@@ -126,6 +137,14 @@ def _checked(
     if type(value) is not int or not low <= value <= high:
         raise BadData(f"{location}: value {value!r} is not a whole number from {low} to {high}")
     return [rating(answer["systems"][0], value, low, high)]
+
+
+def match_groups(key: Path) -> dict[tuple[str, str], str]:
+    """Return (task, sample id) -> contrast group of a match sheet's questions; empty for other sheets."""
+    facts = _loaded(key)
+    if not facts.get("match"):
+        return {}
+    return {(a["task"], a["sample_id"]): str(a.get("group")) for a in facts["items"].values()}
 
 
 def units_of(ratings: Sequence[Rating], dimension: str) -> list[list[float]]:

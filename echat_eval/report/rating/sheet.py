@@ -20,6 +20,7 @@ from echat_eval.judge.rubric import load_judge
 from echat_eval.records import AudioRef
 from echat_eval.report.licences import require_audio
 from echat_eval.report.page import SoundStore, data_script, page_assets
+from echat_eval.report.rating.match import match_facts, other_voices, voice_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,7 @@ def write_sheet(
     seed: int,
     progress: Progress,
     with_audio: bool = False,
+    match: bool = False,
 ) -> int:
     """Write a sheet and its key; return the number of questions.
 
@@ -82,18 +84,21 @@ def write_sheet(
         seed: seed of the draw and of the order.
         progress: receives the progress.
         with_audio: the raters may hear recordings whose task does not state that they may be passed on.
+        match: ask instead which of two voices with the same words each reply answers.
 
     Raises:
         UsageError: `out` or its key exists, nothing can be rated, or the recordings may not be passed on.
     """
     key = key_path(out)
-    drawn = _drawn(runs, pair, samples, random.Random(f"draw {seed}"))
+    drawn = _drawn(runs, pair, samples, random.Random(f"draw {seed}"), in_groups=match)
     if not drawn:
-        raise UsageError("no reply to rate: no sample has replies from the systems; run them first")
+        needed = "in a contrast group " if match else ""
+        raise UsageError(f"no reply to rate: no sample {needed}has replies from the systems; run them first")
     if not with_audio:
         require_audio(runs, (sample.task for sample, _ in drawn), "a rating sheet")
     order = random.Random(f"order {seed}")
     order.shuffle(drawn)
+    voices = voice_pairs([sample for sample, _ in drawn], runs, order) if match else None
     occupied = "exists already and may have been rated; choose another --out"
     with NewFolder(out, "echat-eval rate export", occupied=occupied, beside=[key.name]) as folder:
         sound = SoundStore(folder, "")
@@ -104,22 +109,33 @@ def write_sheet(
             order.shuffle(names)
             name = f"q{number + 1}"
             responses = [runs.responses[s, sample.task, sample.id] for s in names]
-            items.append(_item(name, sample, responses, sound))
+            asked_voices = None if voices is None else voices[number]
+            items.append(_item(name, sample, responses, sound, asked_voices))
             answers[name] = {"task": sample.task, "sample_id": sample.id, "systems": names}
+            if asked_voices is not None:
+                answers[name] |= match_facts(sample, asked_voices)
             progress.advance()
-        questions = [] if pair else [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions]
+        questions = (
+            [] if pair or match else [{"name": d.name, "low": d.low, "high": d.high} for d in dimensions]
+        )
         sheet_id = digest("sheet", [items, questions, answers])
         for path in (*(p for p in page_assets("page") if p.name in _SHARED), *page_assets("rate")):
             folder.write(path.name, path.read_bytes())
-        sheet = {"id": sheet_id, "dimensions": questions, "items": items}
+        kind = {"match": True} if match else {}
+        sheet = {"id": sheet_id, **kind, "dimensions": questions, "items": items}
         folder.write("data/sheet.js", data_script("sheet", sheet))
-        facts = {"sheet": sheet_id, "seed": seed, "dimensions": questions, "items": answers}
+        facts = {"sheet": sheet_id, "seed": seed, **kind, "dimensions": questions, "items": answers}
         folder.write(f"../{key.name}", json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
     return len(items)
 
 
 def _drawn(
-    runs: MergedRuns, pair: tuple[str, str] | None, limit: int, rng: random.Random
+    runs: MergedRuns,
+    pair: tuple[str, str] | None,
+    limit: int,
+    rng: random.Random,
+    *,
+    in_groups: bool,
 ) -> list[tuple[Sample, tuple[str, ...]]]:
     """Return (sample, systems rated together), the same samples for every system."""
     systems = list(pair) if pair is not None else list(runs.roles)
@@ -133,23 +149,30 @@ def _drawn(
 
     selected: list[tuple[Sample, tuple[str, ...]]] = []
     for _, members in groupby(runs.samples.values(), key=lambda s: s.task):
-        rated = [s for s in members if all(answered(system, s) for system in systems)]
+        rated = [
+            s
+            for s in members
+            if all(answered(system, s) for system in systems) and (not in_groups or other_voices(runs, s))
+        ]
         for sample in rng.sample(rated, min(limit, len(rated))):
             selected += [(sample, tuple(systems))] if pair is not None else [(sample, (s,)) for s in systems]
     return selected
 
 
-def _item(name: str, sample: Sample, responses: Sequence[Response], sound: SoundStore) -> dict[str, Any]:
+def _item(
+    name: str,
+    sample: Sample,
+    responses: Sequence[Response],
+    sound: SoundStore,
+    voices: tuple[Sample, Sample] | None,
+) -> dict[str, Any]:
     replies = []
     for response in responses:
         assert response.reply is not None
         audio = response.reply.audio
         stored = sound(audio if isinstance(audio, AudioRef) else None)
         replies.append({"text": response.reply.text, "audio": stored})
-    return {
-        "name": name,
-        "language": sample.language,
-        "words": sample.transcript,
-        "audio": sound(sample.audio),
-        "replies": replies,
-    }
+    item: dict[str, Any] = {"name": name, "language": sample.language, "words": sample.transcript}
+    if voices is not None:
+        return {**item, "voices": [sound(voice.audio) for voice in voices], "replies": replies}
+    return {**item, "audio": sound(sample.audio), "replies": replies}

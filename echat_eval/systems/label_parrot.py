@@ -1,0 +1,77 @@
+"""Floors that name the gold labels and are no help: they react to the voice, and their replies are no good.
+
+A match rate or a contrast above chance shows that a system reacts to the voice. These two do so perfectly, so
+their numbers show what reacting alone is worth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from echat_eval.errors import NotApplicable
+from echat_eval.records import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from echat_eval.records import Sample
+
+__all__ = ["LabelParrot", "WrongLanguage"]
+
+SENTENCES: dict[str, str] = {"en": "You sound {labels}.", "zh": "你听起来是:{labels}。"}
+#: Labels as a Chinese sentence names them.
+CHINESE: dict[str, str] = {
+    "anger": "生气", "disgust": "厌恶", "fear": "害怕", "happy": "开心", "neutral": "平静", "sad": "难过",
+    "surprise": "惊讶", "other": "其他", "child": "小孩", "adult": "成年人", "old": "老人", "female": "女性",
+    "male": "男性", "laugh": "笑声", "cough": "咳嗽", "cry": "哭声", "scream": "尖叫", "sigh": "叹气",
+    "throat clearing": "清嗓子", "sneeze": "喷嚏", "none": "无",
+}  # fmt: skip
+OTHER_LANGUAGE: dict[str, str] = {"en": "zh", "zh": "en"}
+
+
+class LabelParrot:
+    """An oracle that replies "You sound {label}.", as text only."""
+
+    role: Literal["floor", "ceiling"] = "floor"
+
+    #: Answering is faster than a cache lookup.
+    cached = False
+
+    def __init__(self, name: str = "label-parrot") -> None:
+        self.name = name
+
+    def respond_to(self, sample: Sample) -> Reply:
+        """Return the sentence with the sample's gold labels."""
+        return Reply(text=_sentence(sample, sample.language))
+
+    def fingerprint(self) -> str:
+        """Return the version of the rule; the labels are part of the sample."""
+        return "label-parrot-1"
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return an empty mapping: there are no settings."""
+        return {}
+
+
+class WrongLanguage(LabelParrot):
+    """An oracle that names the labels in a language that the speaker did not use, as text only."""
+
+    def __init__(self, name: str = "wrong-language") -> None:
+        super().__init__(name)
+
+    def respond_to(self, sample: Sample) -> Reply:
+        """Return the sentence in Chinese for English and in English for Chinese."""
+        return Reply(text=_sentence(sample, OTHER_LANGUAGE.get(sample.language)))
+
+    def fingerprint(self) -> str:
+        """Return the version of the rule; the labels are part of the sample."""
+        return "wrong-language-1"
+
+
+def _sentence(sample: Sample, language: str | None) -> str:
+    if language not in SENTENCES:
+        raise NotApplicable(f"no sentence for a query in language '{sample.language}'")
+    labels = [label for _, label in sorted(sample.cues.items())]
+    if language == "zh":
+        return SENTENCES[language].format(labels="、".join(CHINESE[label] for label in labels))
+    return SENTENCES[language].format(labels=", ".join(labels))
