@@ -22,20 +22,24 @@ def check() -> None:
 
 @check.command("task", epilog="\b\nExample:\n  echat-eval check task my-data/emotion")
 @click.argument("folder", type=click.Path(path_type=Path))
-def check_task(folder: Path) -> int:
-    """List every fault of a task folder: schema, labels, groups, hashes, audio files."""
+@click.option("--all", "every", is_flag=True, help="List every fault, not three of each kind.")
+def check_task(folder: Path, every: bool) -> int:
+    """List the faults of a task folder by kind: schema, labels, groups, hashes, audio files."""
     from echat_eval.stats import as_design, units_of
     from echat_eval.task import find_faults
-    from echat_eval.task.faults import FaultList
+    from echat_eval.task.faults import EXAMPLES, FaultList, by_kind
     from echat_eval.task.folder import read_contents
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
     faults = find_faults(folder)
-    for fault in faults:
-        show(fault)
+    for kind, found in by_kind(faults).items():
+        show(*(found if every else found[:EXAMPLES]))
+        if len(found) > EXAMPLES and not every:
+            show(f"  ... and {len(found) - EXAMPLES} more of this kind: {kind}")
     if faults:
-        show(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}", err=True)
+        more = "; --all lists each" if len(faults) > EXAMPLES and not every else ""
+        show(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}{more}", err=True)
         return Exit.REGRESS
     contents = read_contents(folder, FaultList(keep_going=True), decode=False)
     assert contents is not None  # it has no fault

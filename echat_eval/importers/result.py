@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,10 @@ from dataclasses import dataclass
 from echat_eval.importers.draft import Draft, Refusal
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.labels import CUES
+from echat_eval.task.faults import EXAMPLES, kind_of
 from echat_eval.task.row import MAX_ID_CHARACTERS, is_id
 
 __all__ = ["Imported", "check_rows", "lacking_cues", "refusal_reason", "summary"]
-
-#: Rows of a kind of fault that are named as examples.
-EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +93,7 @@ class Tally:
         self.aliases: dict[str, dict[str, int]] = {}
 
     def add_refusal(self, refusal: Refusal) -> None:
-        kind = _reason_kind(refusal.reason)
+        kind = kind_of(refusal.reason)
         self._counts[kind] += 1
         if len(self._examples[kind]) < EXAMPLES:
             ident = f" ({refusal.id})" if refusal.id else ""
@@ -154,8 +151,3 @@ def refusal_reason(draft: Draft, ids: Container[str]) -> str | None:
             "or not printable"
         )
     return None
-
-
-def _reason_kind(reason: str) -> str:
-    """Return a reason without the parts that differ from row to row, for counting."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\d+", "…", reason)[:160]

@@ -119,7 +119,9 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
 def _equivalent(board: Leaderboard) -> dict[str, Any] | None:
     """Return the pairs of systems shown to differ by less than a margin; None if no margin was given."""
     found = board.ranking.equivalence
-    return found and {"margin": found.margin, "pairs": [list(pair) for pair in found.pairs]}
+    if found is None:
+        return None
+    return {"margin": found.margin, "pairs": [list(pair) for pair in found.pairs]}
 
 
 def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from echat_eval.cli import command_line
 from echat_eval.errors import BadData
 from echat_eval.task import find_faults, load_task
 
@@ -451,3 +453,33 @@ def test_a_group_may_expect_the_same_reply_to_every_voice(folder: Path) -> None:
         None,
         None,
     ]
+
+
+def test_check_task_groups_faults_by_kind(tmp_path: Path) -> None:
+    folder = tmp_path / "mood"
+    folder.mkdir()
+    (folder / "task.yaml").write_text(YAML)
+    rows = [
+        {
+            "id": f"s{n}",
+            "audio": f"{n}.wav",
+            "audio_sha256": "0" * 64,
+            "transcript": "x",
+            "cues": {"emotion": "angry"},
+        }
+        for n in range(9)
+    ]
+    (folder / "samples.jsonl").write_text(
+        "".join(json.dumps(r | {"language": "en", "source": "real"}) + "\n" for r in rows)
+    )
+
+    def lines(*more: str) -> list[str]:
+        arguments = ["check", "task", str(folder), *more]
+        return CliRunner().invoke(command_line, arguments, standalone_mode=False).output.splitlines()
+
+    shown = lines()
+    assert sum("is an alias; write 'anger'" in line for line in shown) == 3
+    assert "  ... and 6 more of this kind: emotion … is an alias; write …" in shown
+    assert "18 faults" in shown[-1]
+    assert "--all lists each" in shown[-1]
+    assert sum("is an alias" in line for line in lines("--all")) == 9
