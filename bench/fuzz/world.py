@@ -81,7 +81,8 @@ def build(root: Path) -> None:
             *("--system", f"mine=replay:{root / 'replies' / 'replies.jsonl'}", "--out", root / "run"),
             *("--judge", "judge", "--judge-url", server.url, "--no-cache", "--controls", "8"),
         )
-    call("rate", "export", root / "run", "--out", root / "rating" / "sheet", "--samples", "2")
+    sheet = ("--out", root / "rating" / "sheet", "--samples", "2", "--with-audio")
+    call("rate", "export", root / "run", *sheet)
     shutil.rmtree(root / "rating" / "sheet")
     _write_ratings(root / "rating")
     call("gate", "accept", f"{root / 'run'}:mine", "--to", root / "accepted")
