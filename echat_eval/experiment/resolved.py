@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import scrub
 from echat_eval.experiment.file import RUNNER
+from echat_eval.judge.scorer import JudgingScorer
 from echat_eval.plugins import DEFAULTS, parse_parts
 from echat_eval.scorers.judge_settings import JudgeSettings, parse_judges
 from echat_eval.systems import split_name
@@ -37,8 +38,12 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         tasks: the tasks that were selected; empty if existing replies are scored.
     """
     judges = parse_judges(experiment.judges)
-    judged = 2 * len(judges)  # two scorers each, the last of the plan
-    own_scorers = plan.scorers[: len(plan.scorers) - judged]
+    clients = set(map(id, plan.judges))
+    own_scorers = [
+        scorer
+        for scorer in plan.scorers
+        if not (isinstance(scorer, JudgingScorer) and id(scorer.judge_client) in clients)
+    ]
     content: dict[str, Any] = {
         "tasks": [dict(task.selection) for task in tasks],
         "systems": _named("system", experiment.systems, [system.name for system in plan.systems]),

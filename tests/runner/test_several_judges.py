@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import echat_eval as ev
+from echat_eval.experiment.record import read_recorded
 from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.ports import Silent
 from echat_eval.scorers.run_controls import control_notes
@@ -82,3 +83,14 @@ def test_each_judge_has_controls_of_its_own(tones: Path, tmp_path: Path) -> None
         lines = [line for line in notes if line.startswith(f"Judge {name}: ")]
         assert lines
         assert not any("do not apply" in line for line in lines)
+
+
+def test_the_scorers_of_a_judge_are_recorded_with_the_judge(tones: Path, tmp_path: Path) -> None:
+    with ScriptedChatServer(by_model) as server:
+        judge = {"model": "kind-2026-01-01", "url": server.url, "match": True}
+        run = evaluate(tones, tmp_path / "run", judge, limit=2, tries=1)
+    recorded = read_recorded(run.path)
+    assert recorded is not None
+    assert "judged-match" in run.folder.manifest().scorers
+    assert recorded.scorers == {"outcome": {}}
+    assert recorded.judges == [judge]
