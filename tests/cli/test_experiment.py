@@ -143,7 +143,7 @@ def test_the_demo_file_is_an_experiment() -> None:
     from echat_eval.experiment import read_experiment
 
     found = read_experiment(EXPERIMENT)
-    assert list(found.systems) == ["echo", "canned", "cascade", "reference"]
+    assert {"echo", "canned", "cascade", "reference"} <= set(found.systems)
     assert not found.overlap
 
 
