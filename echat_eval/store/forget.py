@@ -60,7 +60,7 @@ def forget_speaker(folder: RunFolder, speaker: str, cache: Cache | None) -> Forg
     if not gone:
         return Forgotten(samples=0, rows=0, files=0, cached=0)
     kept = [sample for sample in samples if (sample.task, sample.id) not in gone]
-    # What another speaker's rows share, such as the annotation of an equal reply, stays.
+    # Rows that another speaker shares, such as the annotation of an equal reply, stay.
     keys = _keys(folder, gone, removed=True) - _keys(folder, gone, removed=False)
     audio = _reply_audio(folder, gone, removed=True)
     spared = _reply_audio(folder, gone, removed=False)
