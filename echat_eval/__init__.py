@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         evaluate,
         gate,
         load_run,
+        metric,
         score,
     )
 
@@ -91,6 +92,7 @@ __all__ = [
     "evaluate",
     "gate",
     "load_run",
+    "metric",
     "score",
 ]
 

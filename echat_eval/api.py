@@ -54,6 +54,7 @@ from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned
+from echat_eval.scorers.function_metric import metric
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline, open_run
 
@@ -81,6 +82,7 @@ __all__ = [
     "gate",
     "leaderboard",
     "load_run",
+    "metric",
     "score",
 ]
 
@@ -105,6 +107,7 @@ def evaluate(
     ask: str | None = None,
     annotators: Any = None,
     scorers: Any = None,
+    metrics: Any = None,
     judges: Any = None,
     controls: int | None = None,
     out: str | Path | None = None,
@@ -136,6 +139,8 @@ def evaluate(
         ask: "transcript" or a cue: ask for it instead of a reply.
         annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
         scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
+        metrics: further metrics beside those of the scorers: functions of a case with the decorator `metric`,
+            or specs such as "my_metrics.py:speech_rate".
         judges: name of a model; a mapping of settings (model, url, rubric, repeats, match, prose, calls,
             timeout); a list of these; or a mapping of names to these. The name of a judge names its metrics
             (`judge_NAME`); without one, its rubric does. None: no judge.
@@ -170,6 +175,7 @@ def evaluate(
         ask=ask,
         annotators=annotators,
         scorers=scorers,
+        metrics=metrics,
         judges=judges,
         controls=controls,
         out=out,
@@ -189,6 +195,7 @@ def score(
     *,
     annotators: Any = None,
     scorers: Any = None,
+    metrics: Any = None,
     judges: Any = None,
     controls: int | None = None,
     tries: int | None = None,
@@ -213,6 +220,7 @@ def score(
         settings,
         annotators=annotators,
         scorers=scorers,
+        metrics=metrics,
         judges=judges,
         controls=controls,
         out=_folder_with_replies(run).path,
@@ -235,6 +243,7 @@ def estimate(
     ask: str | None = None,
     annotators: Any = None,
     scorers: Any = None,
+    metrics: Any = None,
     judges: Any = None,
     controls: int | None = None,
     out: str | Path | None = None,
@@ -262,6 +271,7 @@ def estimate(
         ask=ask,
         annotators=annotators,
         scorers=scorers,
+        metrics=metrics,
         judges=judges,
         controls=controls,
         out=out,

@@ -22,6 +22,8 @@ class RunOptions:
     """Values of the options that `run_options` adds; None or empty: not given."""
 
     annotators: tuple[str, ...]
+    scorers: tuple[str, ...]
+    metrics: tuple[str, ...]
     judges: tuple[str, ...]
     judge_url: str | None
     rubric: str | None
@@ -43,6 +45,8 @@ class RunOptions:
         """Return these values as arguments of `api.evaluate`, `api.score` and `api.estimate`."""
         return {
             "annotators": list(self.annotators) or None,
+            "scorers": list(self.scorers) or None,
+            "metrics": list(self.metrics) or None,
             "judges": list(self.judges) or None,
             "controls": self.controls,
             "tries": self.tries,
@@ -172,6 +176,20 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="NAME[:KEY=VALUE,...]",
             help="Annotator to use; repeatable.  [default: whisper and acoustics]",
+        ),
+        click.option(
+            "--scorer",
+            "scorers",
+            multiple=True,
+            metavar="NAME",
+            help="Scorer to use, by name or FILE.py:NAME; 'defaults' keeps the default ones; repeatable.",
+        ),
+        click.option(
+            "--metric",
+            "metrics",
+            multiple=True,
+            metavar="FILE.py:NAME",
+            help="Metric of your own to add, a function with @ev.metric; repeatable.",
         ),
         click.option(
             "--judge",

@@ -31,7 +31,7 @@ Examples:
   echat-eval run experiment.yaml
   echat-eval run runs/nightly --judge strict=gpt-4o-2024-11-20
   echat-eval run experiment.yaml --limit 20 --set mine.temperature=0 --out runs/trial
-  echat-eval run --system echo --system canned
+  echat-eval run --system echo --system canned --metric my_metrics.py:speech_rate
   echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
   echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echat_eval.plugins import DEFAULTS, parse_parts
 from echat_eval.runner.plan import PlanArguments
 
 __all__ = ["Experiment"]
@@ -26,6 +27,7 @@ class Experiment:
     ask: str | None = None
     annotators: Any = None
     scorers: Any = None
+    metrics: Any = None
     judges: Any = None
     headline: str | None = None
     controls: int = 0
@@ -39,11 +41,20 @@ class Experiment:
     executor: Any = None
     out: str | Path = "runs/latest"
 
+    @property
+    def every_scorer(self) -> Any:
+        """Return the scorers and, after them, the metrics, which are scorers of one function each."""
+        if self.metrics is None:
+            return self.scorers
+        scorers = parse_parts("scorer", DEFAULTS if self.scorers is None else self.scorers)
+        known = [scorer.part for scorer in scorers]
+        return [*scorers, *(part for part in parse_parts("metric", self.metrics) if part.part not in known)]
+
     def plan_arguments(self) -> PlanArguments:
         """Return the part that the runner needs beside systems and tasks."""
         return PlanArguments(
             annotators=self.annotators,
-            scorers=self.scorers,
+            scorers=self.every_scorer,
             judges=self.judges,
             headline=self.headline,
             controls=self.controls,

@@ -30,7 +30,7 @@ _NAMES = Rule(
 
 
 def _parts(kind: str) -> Rule:
-    """Return the rule for systems, annotators, scorers or judges: specs, or names with their settings."""
+    """Return the rule for systems, instruments or judges: specs, or names with their settings."""
 
     def is_part(value: Any) -> bool:
         return value is None or is_text(value) or isinstance(value, Mapping)
@@ -43,6 +43,7 @@ def _parts(kind: str) -> Rule:
         "systems": "{mine: {use: canned}}",
         "annotators": "{whisper: {}}",
         "scorers": "[defaults, 'my.py:Mine']",
+        "extra": "['my_metrics.py:speech_rate']",
         "judges": "{text: {model: NAME}}",
     }[kind]
     return Rule(
@@ -64,7 +65,7 @@ RUNNER = Schema(
         "controls": whole(0).optional(),
     }
 )
-_METRICS = Schema({"headline": TEXT.optional()})
+_METRICS = Schema({"headline": TEXT.optional(), "extra": _parts("extra")})
 _EXPERIMENT = Schema(
     {
         "systems": replace(_parts("systems"), required=True),
@@ -82,9 +83,7 @@ _EXPERIMENT = Schema(
         "annotators": _parts("annotators"),
         "scorers": _parts("scorers"),
         "judges": _parts("judges"),
-        "metrics": Rule(
-            lambda value: isinstance(value, Mapping), "a mapping, such as {headline: NAME}", False
-        ),
+        "metrics": Rule(lambda value: isinstance(value, Mapping), "a mapping of headline and extra", False),
         "runner": Rule(lambda value: isinstance(value, Mapping), "a mapping", required=False),
         "executor": Rule(
             lambda v: is_text(v) or isinstance(v, Mapping), "'local', 'ray' or a mapping of settings", False
@@ -159,7 +158,10 @@ def experiment_from(file: YamlFile, shown: str, *, resolved: bool = False) -> Ex
             value = _with_variables(value, location(key))
         if value is not None:
             values[key] = value
-    return Experiment(**{**values.pop("runner", {}), **values.pop("metrics", {}), **values})
+    own = dict(values.pop("metrics", {}))
+    if "extra" in own:
+        own["metrics"] = own.pop("extra")
+    return Experiment(**{**values.pop("runner", {}), **own, **values})
 
 
 def _refuse_secrets(key: str, value: Any, location: str) -> None:

@@ -27,7 +27,8 @@ def with_arguments(
 ) -> Experiment:
     """Return an experiment with the arguments that are not None in place of its own.
 
-    A selection of samples, such as a limit, holds for every task: it also replaces those of single tasks.
+    Metrics are added to those of the experiment. A selection of samples, such as a limit, holds for every
+    task: it also replaces those of single tasks.
 
     Args:
         add_judges: keep the judges of the experiment beside new ones with other columns.
@@ -36,6 +37,9 @@ def with_arguments(
     if add_judges and "judges" in given:
         judges = {j.stem: j for j in (*parse_judges(experiment.judges), *parse_judges(given["judges"]))}
         given["judges"] = list(judges.values())
+    if experiment.metrics is not None and "metrics" in given:
+        own, new = (parse_parts("metric", value) for value in (experiment.metrics, given["metrics"]))
+        given["metrics"] = [*own, *(part for part in new if part not in own)]
     changed = [name for name in SELECTING if name in given]
     tasks = experiment.tasks
     if changed and isinstance(tasks, list | tuple):

@@ -48,7 +48,7 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         "tasks": [dict(task.selection) for task in tasks],
         "systems": _named("system", experiment.systems, [system.name for system in plan.systems]),
         "annotators": _named("annotator", experiment.annotators, [a.name for a in plan.annotators]),
-        "scorers": _named("scorer", experiment.scorers, [scorer.name for scorer in own_scorers]),
+        "scorers": _named("scorer", experiment.every_scorer, [scorer.name for scorer in own_scorers]),
         "judges": [_judge(judge) for judge in judges],
         "metrics": {} if experiment.headline is None else {"headline": experiment.headline},
         "runner": {key: _plain(getattr(experiment, key)) for key in RUNNER.rules if key not in _ONCE},

@@ -40,11 +40,11 @@ def known_names(kind: str, table: Mapping[str, str]) -> list[str]:
 
 
 def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
-    """Return the class with the given name.
+    """Return the class, function or object with the given name.
 
     Raises:
-        UnknownName: no class has this name.
-        NotInstalled: the class needs a package that is missing.
+        UnknownName: nothing has this name.
+        NotInstalled: it needs a package that is missing.
         UsageError: an entry point names an attribute that does not exist.
     """
     path = table.get(name) or _entry_points(kind).get(name)

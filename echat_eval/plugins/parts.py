@@ -56,6 +56,8 @@ def parse_parts(kind: str, given: Any) -> list[PartSpec]:
 
 
 def _part(kind: str, name: str | None, part: Any) -> PartSpec:
+    if isinstance(part, PartSpec):
+        return part
     if name is not None and not isinstance(name, str):
         raise UsageError(f"{kind} {name!r}: expected a name as key of the mapping")
     if isinstance(part, Mapping) or (part is None and name is not None):
@@ -68,7 +70,7 @@ def _part(kind: str, name: str | None, part: Any) -> PartSpec:
 
 
 def build_part(kind: str, name: str, table: Mapping[str, str], settings: Mapping[str, Any]) -> Any:
-    """Return an instance of a named class, or of a class, function or object in a file (`my.py:name`).
+    """Return an instance of a class, or what a function makes, or an object: by name, or as `my.py:name`.
 
     Raises:
         UnknownName: no class or setting has this name.
@@ -77,7 +79,7 @@ def build_part(kind: str, name: str, table: Mapping[str, str], settings: Mapping
     """
     found = load_file(kind, name)
     if found is None:
-        return construct(kind, name, load_named(kind, name, table), settings)
+        found = load_named(kind, name, table)
     if isinstance(found, type) or inspect.isfunction(found):
         return construct(kind, name, found, settings)
     if settings:

@@ -141,7 +141,7 @@ class AnnotationStage:
             if values is None:  # alone, so that one bad recording does not cost the others their values
                 outcome = await self._annotate_one(recording)
             else:
-                outcome = CallResult(state="value", value=_checked(values))
+                outcome = CallResult(state="value", value=values)
             annotation = Annotation(
                 key=recording.key,
                 system="",
@@ -166,7 +166,7 @@ class AnnotationStage:
         for recording in batch:
             self._reuse.run.check_audio(recording.audio)
         done = await timed(annotate_batch, threads=self.queue.threads)
-        annotations = list(done.value)
+        annotations = [_checked(values) for values in done.value]
         if len(annotations) != len(batch):
             raise ValueError(
                 f"annotate_batch returned {len(annotations)} annotations for {len(batch)} recordings"

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
+from echat_eval.io.schema import is_number
 from echat_eval.ports import Case, families_of, family_of
 from echat_eval.records import Score
 from echat_eval.runner.queues import queue_for
@@ -126,7 +127,7 @@ class ScoringStage:
 
         async def call() -> Timed[list[Score]]:
             done = await timed(score, threads=self.queue.threads)
-            return Timed(value=list(done.value), seconds=done.seconds)
+            return Timed(value=_only_scores(done.value), seconds=done.seconds)
 
         outcome = await call_with_retries(call, blame="instrument", retry_policy=self._retry_policy)
         if outcome.value is None:
@@ -146,6 +147,13 @@ def scope_of(ident: ResponseId, sample: Sample, scope: str) -> Scope:
     return system, task, "group", sample.contrast_group
 
 
+def _only_scores(returned: object) -> list[Score]:
+    """Return what a scorer returned; raises TypeError if that is no sequence of scores."""
+    if not isinstance(returned, list | tuple) or not all(isinstance(score, Score) for score in returned):
+        raise TypeError(f"the scorer returned a {type(returned).__name__} that is no list of Score")
+    return list(returned)
+
+
 def _checked(scores: Mapping[tuple[str, str], Score], pending: Score, metrics: Sequence[Metric]) -> Score:
     """Return the score of a row, or a missing row with the reason if there is none or it is out of range."""
     score = scores.get((pending.sample_id, pending.metric))
@@ -154,10 +162,20 @@ def _checked(scores: Mapping[tuple[str, str], Score], pending: Score, metrics: S
     metric = next(m for m in metrics if m.name == pending.metric)
     value = score.value
     in_range = (
-        value is not None
+        is_number(value)
+        and value is not None
         and (metric.low is None or value >= metric.low)
         and (metric.high is None or value <= metric.high)
     )
     if score.state == "value" and not in_range:
-        return replace(pending, reason=f"the scorer returned {value}, outside {metric.low} to {metric.high}")
+        return replace(pending, reason=f"the scorer returned {value!r}; expected {_range_of(metric)}")
     return score
+
+
+def _range_of(metric: Metric) -> str:
+    """Return the numbers that a metric allows, in words."""
+    if metric.low is None and metric.high is None:
+        return "a finite number"
+    if metric.high is None:
+        return f"a number from {metric.low:g}"
+    return f"a number up to {metric.high:g}" if metric.low is None else f"{metric.low:g} to {metric.high:g}"

@@ -9,6 +9,7 @@ from echat_eval.plugins import (
     DEFAULTS,
     PartSpec,
     build_part,
+    load_file,
     parse_parts,
     renamed,
     require_different_names,
@@ -17,6 +18,7 @@ from echat_eval.plugins import (
 from echat_eval.ports import Scorer, family_of
 from echat_eval.records import Metric
 from echat_eval.scorers import SCORERS
+from echat_eval.scorers.function_metric import refuse_plain_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,7 +84,9 @@ def _defaults(samples: Iterable[Sample], named: set[str], note: Callable[[str], 
 def _scorer(spec: PartSpec) -> Scorer:
     part = spec.part
     if isinstance(part, str):
+        refuse_plain_function(load_file("scorer", part), spec.settings)
         part = build_part("scorer", part, SCORERS, spec.settings)
+    refuse_plain_function(part, {})
     part = part if spec.name is None else renamed("scorer", part, spec.name)
     require_members("scorer", part, Scorer)
     if not part.metrics or not all(isinstance(metric, Metric) for metric in part.metrics):

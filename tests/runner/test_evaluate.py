@@ -300,7 +300,25 @@ def test_two_systems_with_the_same_name_are_refused(tmp_path: Path, tones: Path)
 def test_a_score_out_of_range_is_missing_and_not_clamped(tmp_path: Path, tones: Path) -> None:
     run, states = run_once(tmp_path / "run", tones, ScriptedSystem(lambda r: Reply(text="y" * 2000)))
     assert states == {"missing": 8}
-    assert "outside 0 to 1000" in str({s.reason for s in run.scores().values()})
+    assert "expected 0 to 1000" in str({s.reason for s in run.scores().values()})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda cases: "fine", "TypeError: the scorer returned a str that is no list of Score"),
+        (lambda cases: [1.0], "TypeError: the scorer returned a list that is no list of Score"),
+        (lambda cases: None, "TypeError: the scorer returned a NoneType that is no list of Score"),
+        (lambda cases: [cases[0].score(length().metrics[0], "value", value=float("nan"))], "returned nan"),
+        (lambda cases: [cases[0].score(length().metrics[0], "value", value="9")], "returned '9'; expected 0"),
+    ],
+)
+def test_a_wrong_type_of_score_is_missing(tmp_path: Path, tones: Path, answer: Any, reason: str) -> None:
+    scorer = length()
+    scorer.score = answer
+    run, states = run_once(tmp_path / "run", tones, ScriptedSystem(hum), scorers=[scorer])
+    assert states == {"missing": 8}
+    assert reason in str({s.reason for s in run.scores().values()})
 
 
 def test_an_error_on_the_first_try_is_not_a_failure(tmp_path: Path, tones: Path) -> None:
