@@ -242,3 +242,12 @@ def test_facts_about_another_format_are_no_mapping_of_a_table(tmp_path: Path) ->
     options = ImportOptions(mapping=read_mapping("televal"))
     with pytest.raises(UsageError, match="is of the format 'televal', not of a table; import that"):
         list(read_table(table, options))
+
+
+def test_a_cut_off_is_the_lowest_number_of_its_label(tmp_path: Path) -> None:
+    table, mapping = write_recordings(tmp_path / "data")
+    years = ("17,9", "18", "59.5", "60", "0")
+    row = recordings(tmp_path / "data", 1)[0]
+    write_csv(table, [row | {"Alter": age} for age in years], delimiter=";")
+    drafts = [entry for entry in read_table(table, options_of(mapping)) if isinstance(entry, Draft)]
+    assert [draft.cues["age"] for draft in drafts] == ["child", "adult", "adult", "old", "child"]
