@@ -54,7 +54,7 @@ def test_speakers_are_found_in_the_names_of_the_audio(tmp_path: Path) -> None:
             "take": take,
         }
         for number in range(4)
-        for label in ("sad", "happy")
+        for label in ("sad", "happy", "anger", "fear")
         for who in ("ann", "bob", "cid")
         for take in "12"
     ]
