@@ -67,7 +67,7 @@ class _CachedTable:
 
 
 class Cached:
-    """Rows and manifest of a run folder that were read; each part is read again only if its file has changed."""
+    """Rows and manifest of a run folder, each read again only if its file has changed."""
 
     def __init__(self) -> None:
         self.tables: dict[str, _CachedTable] = {}
