@@ -27,14 +27,7 @@ from echat_eval.systems.label_parrot import LabelParrot  # noqa: E402
 from echat_eval.task import load_task  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "over_reaction.json"
-#: Kind of reply -> its words. "varied": as a system that samples its words, whatever the voice.
-REPLIES: dict[str, Callable[[Sample, int], str]] = {
-    "written for the voice": lambda sample, n: sample.references[0],
-    "names the label": lambda sample, n: LabelParrot().respond_to(sample).text or "",
-    "one sentence": lambda sample, n: SENTENCES[sample.language],
-    "varied": lambda sample, n: VARIED[sample.language][n % 5],
-}
-VARIED = {
+VARIED: dict[str, list[str]] = {
     "en": [
         "Happy to help with that.",
         "Sure, tell me a bit more first.",
@@ -49,6 +42,13 @@ VARIED = {
         "我们一起想想。",
         "好问题,从哪里开始?",
     ],
+}
+#: Kind of reply -> its words. "varied": as a system that samples its words, whatever the voice.
+REPLIES: dict[str, Callable[[Sample, int], str]] = {
+    "written for the voice": lambda sample, n: sample.references[0],
+    "names the label": lambda sample, n: LabelParrot().respond_to(sample).text or "",
+    "one sentence": lambda sample, n: SENTENCES[sample.language],
+    "varied": lambda sample, n: VARIED[sample.language][n % 5],
 }
 
 
@@ -71,7 +71,12 @@ def main() -> None:
                 low=-100,
                 high=100,
             )
-            row = {"task": task, "replies": kind, "value": round(found.value, 1), "n": found.n}
+            row: dict[str, str | float | None] = {
+                "task": task,
+                "replies": kind,
+                "value": round(found.value, 1),
+                "n": found.n,
+            }
             row |= {
                 name: None if x is None else round(x, 1)
                 for name, x in (("low", found.low), ("high", found.high))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -97,9 +98,13 @@ def test_one_reply_is_exactly_50_and_0_with_a_judge_that_answers_at_random(size:
         assert values(scorer, same, "judge_echat_r1_over_reaction") == [0.0] * size
 
 
+def _always(choice: int, shown: object) -> int:
+    return choice
+
+
 def test_a_judge_that_prefers_the_first_voice_gives_50() -> None:
     for first in (1, 2):
-        scorer, _ = scripted(lambda shown, first=first: first)
+        scorer, _ = scripted(partial(_always, first))
         assert values(scorer, group(("so sad", "so happy"))) == [50.0, 50.0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ class Suiting(Angles):
         return super().embed(str(angles.get(text, text)))
 
 
-def voiced(label: str, reply: str | None, *, ident: str = "", state: State = "value", **more: object) -> Case:
+def voiced(label: str, reply: str | None, *, ident: str = "", state: State = "value", **more: Any) -> Case:
     one = case(ident or label, reply, "A reference.", state=state, reason="why")
     return replace(one, sample=replace(one.sample, cues={"gender": label}, expect="same", **more))
 
