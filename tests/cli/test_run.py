@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from echat_eval.cli import COMMANDS, command_line
 from echat_eval.store.keys import request_for
 from echat_eval.task import load_task
+from tests.support.command_line import call_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +46,7 @@ def test_help_shows_examples_and_imports_no_heavy_package() -> None:
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"check", "export"}])
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    done = call(command, "--help")
+    done = call_here(command, "--help", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert f"echat-eval {command}" in done.stdout
 
@@ -89,7 +90,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     ],
 )
 def test_misuse_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], code: int, line: str) -> None:
-    done = call(*words, cwd=tmp_path)
+    done = call_here(*words, cwd=tmp_path)
     assert (done.returncode, line in done.stderr + done.stdout) == (code, True), done.stderr
     assert [line.startswith("echat-eval: ") for line in done.stderr.splitlines() if "note: " not in line] == [
         True
