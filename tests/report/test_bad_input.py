@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +15,12 @@ from echat_eval.report import build_report
 from echat_eval.runner.evaluate import evaluate
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
+from tests.support.command_line import call_here
 from tests.support.report_runs import data_of
 from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def cli(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "echat_eval", *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
 
 
 def draw_without_saving(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,22 +218,24 @@ def test_every_figure_of_a_usual_run_is_drawn(
 def test_misuse_is_one_line_and_exit_code_2(
     usual_run: RunFolder, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    done = cli(*(w.format(run=usual_run.path, out=tmp_path / "out") for w in words))
+    done = call_here(*(w.format(run=usual_run.path, out=tmp_path / "out") for w in words), cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_command_line_writes_a_report_and_a_rating_sheet(usual_run: RunFolder, tmp_path: Path) -> None:
-    done = cli("report", str(usual_run.path), "--out", str(tmp_path / "out"), "--only", "page,tables")
+    done = call_here("report", usual_run.path, "--out", tmp_path / "out", "--only", "page,tables", cwd=ROOT)
     assert (done.returncode, done.stdout.split()) == (
         0,
         [str(tmp_path / "out" / p) for p in ("tables/tables.md", "provenance.json", "page/index.html")],
     ), done.stderr
-    done = cli("rate", "export", str(usual_run.path), "--out", str(tmp_path / "sheet"), "--samples", "1")
+    done = call_here(
+        "rate", "export", usual_run.path, "--out", tmp_path / "sheet", "--samples", "1", cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "sheet" / "index.html").is_file()
-    done = cli("report", "--published", "--out", str(tmp_path / "published"))
+    done = call_here("report", "--published", "--out", tmp_path / "published", cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
