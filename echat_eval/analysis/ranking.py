@@ -131,8 +131,9 @@ def rank_systems(
 
 def _counts(rows: SystemRows, rule: MetricRule) -> NDArray[np.bool_]:
     """Return which samples are in a system's mean, or would be if they were not missing."""
-    valued = ~np.isnan(rows.values) | (rows.states == "missing")
-    return valued if rule.failure_value is None else valued | (rows.states == "failed")
+    valued = ~np.isnan(rows.values) | np.asarray(rows.states == "missing", dtype=bool)
+    failed = np.asarray(rows.states == "failed", dtype=bool)
+    return valued if rule.failure_value is None else valued | failed
 
 
 def _paired(
