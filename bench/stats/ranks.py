@@ -106,7 +106,7 @@ def scores(
         own = noise * rng.standard_normal(shape)
         for column, share in enumerate((speaker, sentence)):
             own += noise * effects(rng, units[:, column], len(truth), share)
-        found = np.clip(50.0 + item[:, None] + own + truth, 0, 100)
+        found: np.ndarray = np.clip(50.0 + item[:, None] + own + truth, 0, 100)
         found[(own < 0) & (rng.random(shape) < 2 * missing)] = np.nan
         if half:
             found[item < np.median(item), -1] = np.inf

@@ -151,7 +151,7 @@ def compare(
     caps = []
     for name, rule in metrics.items():
         if name in rows_of:
-            capped = with_cap(name, rule, rows_of[name])
+            capped = with_cap(name, rule, rows_of[name][["value", "against"]])
             found = _metric_cells(name, rows_of[name], capped, level, min_clusters)
             caps.append(cap_note(name, capped, rule, found[0].missing))
             cells += found

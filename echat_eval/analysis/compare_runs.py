@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare import Comparison, compare, require_comparable
 from echat_eval.analysis.compare_text import to_text, trend_text
-from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.metric_rule import MetricRule, cap_fault, cap_note
 from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, merged_facts, require_average
 from echat_eval.analysis.trend import Trend, trend
 from echat_eval.errors import UsageError
@@ -57,6 +57,8 @@ class RunComparison:
         if self.trends:
             marked = any(comparison.unlike for comparison in self.comparisons)
             lines.append("trend over all runs, on the samples with a value in every run")
+            if any(trend.missing for trend in self.trends):
+                lines.append("intervals cover the missing rows at their worst and at their best")
             lines += trend_text(list(self.trends), marked=marked)
         return [*lines, *(f"note: {printable(note)}" for note in self.notes)]
 
@@ -122,6 +124,9 @@ def compare_runs(
             for name in rules
             if name not in with_trend
         ]
+        pooled = [found for found in trends if found.task is None]
+        capped = (cap_note(found.metric, found.rule, rules[found.metric], found.missing) for found in pooled)
+        notes += [f"trend of {note}" for note in capped if note]
     return RunComparison(comparisons=comparisons, trends=trends, notes=tuple(notes))
 
 
@@ -195,6 +200,8 @@ def metric_rule(name: str, words: str, facts: Mapping[str, Any] | None) -> Metri
     rule = MetricRule(**{"higher_is_better": facts.get("higher_is_better"), **known})
     if rule.width is not None and not rule.width > 0:
         raise UsageError(f"metric '{name}': low {rule.low:g} is not below high {rule.high:g}")
+    if fault := cap_fault(rule):
+        raise UsageError(f"metric '{name}': {fault}")
     return rule
 
 
@@ -205,11 +212,12 @@ def _fact(name: str, word: str) -> tuple[str, Any]:
         return "higher_is_better", DIRECTIONS[key]
     if key == "average" and value in AVERAGES:
         return "average", value
-    if key in ("low", "high"):
+    if key in ("low", "high", "missing_at_most"):
         with suppress(ValueError):
             if isfinite(number := float(value)):
                 return key, number
     raise UsageError(
         f"metric '{name}': got '{word}'; expected {name}=higher or {name}=lower, and then average=mean, "
-        f"ratio or macro, low=NUMBER, high=NUMBER, such as {name}=lower,average=ratio,low=0"
+        "ratio or macro, low=NUMBER, high=NUMBER, missing_at_most=NUMBER, such as "
+        f"{name}=lower,average=ratio,low=0"
     )

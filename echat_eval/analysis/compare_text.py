@@ -66,12 +66,13 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
             lines += ["", f"{printable(trend.metric)}: {' -> '.join(printable(name) for name in trend.runs)}"]
         slope = trend.slope
         interval = (
-            "cannot tell" if slope.low is None or slope.high is None else _interval(slope.low, slope.high)
+            "cannot tell" if trend.low is None or trend.high is None else _interval(trend.low, trend.high)
         )
+        gap = f", {trend.missing} missing" if trend.missing else ""
         means = " -> ".join(number_text(mean, DIGITS) for mean in trend.means)
         lines.append(
             f"  {printable(trend.task or 'all tasks'):<24} {means}; {_signed(slope.value)} per run "
-            f"{interval}, {slope.n} samples, {slope.clusters} clusters{mark}"
+            f"{interval}, {slope.n} samples, {slope.clusters} clusters{gap}{mark}"
         )
     return lines
 

@@ -138,7 +138,12 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
     out["state"] = _states(frame, out["value"], location)
     out.loc[out["state"].isin(["missing", "not applicable"]), "value"] = np.nan
     counts = out["state"].isin(["value", "failed"])
-    _refuse(location, (out["weight"] <= 0) & counts | (out["weight"] < 0), "a weight of 0 or below")
+    _refuse(
+        location,
+        (out["weight"] <= 0) & counts | (out["weight"] < 0),
+        "a weight of 0 or below; expected one above 0",
+        out["weight"],
+    )
     _state_metrics(out, frame, location)
     for name in (*LINKS, *SLICES, REPLY, IN_ALL):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
@@ -217,7 +222,9 @@ def _state_metrics(out: pd.DataFrame, frame: pd.DataFrame, location: str) -> Non
     for name, beyond in (("low", np.less), ("high", np.greater)):
         if name in out:
             outside = pd.Series(beyond(out["value"], out[name]), out.index)
-            _refuse(location, outside, f"a value beyond the metric's stated `{name}`", out["value"])
+            end = "below" if name == "low" else "above"
+            what = f"a value {end} the metric's stated `{name}`; correct the value or the range"
+            _refuse(location, outside, what, out["value"])
 
 
 def _an(name: str) -> str:
@@ -259,6 +266,7 @@ def _states(frame: pd.DataFrame, value: pd.Series, location: str) -> pd.Series:
 def _refuse(location: str, wrong: pd.Series, what: str, column: pd.Series | None = None) -> None:
     if wrong.any():
         row = wrong.index[wrong.to_numpy()][0]
-        shown = "" if column is None else f" ({column.loc[row]!r})"
+        cell = None if column is None else column.loc[row]
+        shown = f" ({cell:g})" if isinstance(cell, float) else "" if column is None else f" ({cell!r})"
         more = f", and {int(wrong.sum()) - 1} more rows" if wrong.sum() > 1 else ""
         raise BadData(f"{location}:{row}: {what}{shown}{more}")

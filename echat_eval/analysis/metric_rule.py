@@ -12,9 +12,9 @@ from echat_eval.records import failure_value
 from echat_eval.stats import CAP_FACTOR, missing_cap
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from numpy.typing import ArrayLike
 
-__all__ = ["MetricRule", "cap_note", "with_cap"]
+__all__ = ["MetricRule", "cap_fault", "cap_note", "with_cap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +69,32 @@ class MetricRule:
         return failure_value(self.worst, self.low, self.high, higher_is_better=self.higher_is_better)
 
 
-def with_cap(name: str, rule: MetricRule, rows: pd.DataFrame) -> MetricRule:
+def cap_fault(rule: MetricRule) -> str:
+    """Return why a rule's stated cap of missing values makes no sense; "" if it does."""
+    most, low, high = rule.missing_at_most, rule.low, rule.high
+    if most is None or (high is None and low is not None and most > low):
+        return ""
+    return (
+        f"missing_at_most is {most:g}, low {low} and high {high}; expected a number above `low` and no "
+        "`high`: it is the most that a missing value counts as where the range has no upper end"
+    )
+
+
+def with_cap(name: str, rule: MetricRule, values: ArrayLike) -> MetricRule:
     """Return the rule with a cap for missing values, where the metric has a lower end and no upper one.
 
     Args:
         name: name of the metric, for messages.
         rule: with or without a stated cap.
-        rows: rows of the metric of all tasks, with the columns `value` and `against`, so that all parts of a
-            comparison have one cap.
+        values: of every system and task that is compared, so that all parts of a comparison have one cap; NaN
+            is none.
 
     Raises:
         BadData: a value is above the stated cap.
     """
     if rule.high is not None:
         return rule
-    seen = rows[["value", "against"]].to_numpy(dtype=np.float64)
+    seen = np.asarray(values, dtype=np.float64)
     if rule.missing_at_most is None:
         return rule if rule.low is None else replace(rule, missing_at_most=missing_cap(seen, rule.low))
     largest = float(seen[np.isfinite(seen)].max(initial=-np.inf))

@@ -74,7 +74,7 @@ def pair(
         sentences: whether results should hold for other sentences (see `stats.factors`).
 
     Raises:
-        BadData: a metric is absent from one of them, or they share no sample.
+        BadData: a metric is absent from one of them, they share no sample, or a sample has two labels.
     """
     for name, frame in (("candidate", candidate), ("baseline", against)):
         found = set(frame["metric"].unique())
@@ -88,6 +88,7 @@ def pair(
             f"no shared samples: the candidate has {len(in_ours)}, the baseline {len(in_theirs)}, and no "
             "task and sample_id is in both; compare runs of the same tasks"
         )
+    _refuse_two_labels(joined)
     for name in (*LINKS, *SLICES, IN_ALL):
         joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_against"])
     samples = joined.drop_duplicates(SAMPLE)
@@ -115,6 +116,18 @@ def pair(
         only_against=len(in_theirs - in_ours),
         linked=bool(joined[list(LINKS)].notna().any(axis=None)),
     )
+
+
+def _refuse_two_labels(joined: pd.DataFrame) -> None:
+    ours, theirs = joined["label"], joined["label_against"]
+    differs = ours.notna() & theirs.notna() & (ours != theirs)
+    if differs.any():
+        row = joined[differs].iloc[0]
+        raise BadData(
+            f"task '{row.task}', sample '{row.sample_id}': the label is '{row.label}' in the candidate and "
+            f"'{row.label_against}' in the baseline, and {int(differs.sum()) - 1} more rows differ; "
+            "both must have the gold label"
+        )
 
 
 def _samples(frame: pd.DataFrame) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from echat_eval.analysis.bounds import drop_p_values, to_tests
 from echat_eval.analysis.differences import difference
+from echat_eval.analysis.metric_rule import with_cap
 from echat_eval.analysis.pairs import UNIT
 from echat_eval.errors import BadData, UsageError
 from echat_eval.stats import RankSet, equivalent, rank_sets
@@ -95,7 +96,7 @@ def rank_systems(
     Args:
         rows: system -> its rows.
         metric: name, for messages.
-        rule: direction, range and average.
+        rule: direction, range and average; an open upper end gets the cap of `with_cap`, over all systems.
         units: (samples, 2) speaker and sentence.
         labels: (samples,) gold labels, for a macro mean.
         level: simultaneous coverage of the sets; likewise of the equivalences.
@@ -107,6 +108,7 @@ def rank_systems(
     if margin is not None and not (0 < margin < float("inf")):
         raise UsageError(f"the margin of equivalence is {margin:g}; expected a number above 0")
     names = list(rows)
+    rule = with_cap(metric, rule, [value for found in rows.values() for value in found.values])
     worse, apart = (np.full((len(names), len(names)), np.nan) for _ in range(2))
     fewest = dict.fromkeys(names, len(labels))
     for (i, first), (j, second) in combinations(enumerate(names), 2):
@@ -131,9 +133,10 @@ def rank_systems(
 
 def _counts(rows: SystemRows, rule: MetricRule) -> NDArray[np.bool_]:
     """Return which samples are in a system's mean, or would be if they were not missing."""
-    valued = ~np.isnan(rows.values) | np.asarray(rows.states == "missing", dtype=bool)
-    failed = np.asarray(rows.states == "failed", dtype=bool)
-    return valued if rule.failure_value is None else valued | failed
+    counts: NDArray[np.bool_] = ~np.isnan(rows.values)
+    for state in ("missing",) if rule.failure_value is None else ("missing", "failed"):
+        counts |= np.asarray(rows.states == state, dtype=bool)
+    return counts
 
 
 def _paired(

@@ -102,7 +102,7 @@ def _with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
     metrics, notes = {}, []
     for name, rule in policy.metrics.items():
         rows = pairs.frame[pairs.frame["metric"] == name]
-        metrics[name] = with_cap(name, rule, rows)
+        metrics[name] = with_cap(name, rule, rows[["value", "against"]])
         missing = int(((rows["state"] == "missing") | (rows["against_state"] == "missing")).sum())
         notes.append(cap_note(name, metrics[name], rule, missing))
     return replace(policy, metrics=metrics), list(filter(None, notes))

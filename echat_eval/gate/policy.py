@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from echat_eval.analysis.metric_rule import MetricRule
+from echat_eval.analysis.metric_rule import MetricRule, cap_fault
 from echat_eval.analysis.stated import require_average
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.schema import Rule, build_record, is_number, is_whole, read_schema_yaml, record_schema
@@ -268,14 +268,8 @@ def _check_metric(name: str, rule: MetricRule) -> None:
             )
     if rule.width is not None and rule.width <= 0:
         raise UsageError(f"policy: metric '{name}': low {rule.low} is not below high {rule.high}")
-    if rule.missing_at_most is not None and (
-        rule.high is not None or rule.low is None or rule.missing_at_most <= rule.low
-    ):
-        raise UsageError(
-            f"policy: metric '{name}': missing_at_most is {rule.missing_at_most:g}, low {rule.low} and high "
-            f"{rule.high}; expected a number above `low` and no `high`: it is the most that a missing value "
-            "counts as where the range has no upper end"
-        )
+    if fault := cap_fault(rule):
+        raise UsageError(f"policy: metric '{name}': {fault}")
     if rule.average not in ("mean", "ratio", "macro"):  # a list from a file cannot be looked up in a set
         raise UsageError(
             f"policy: metric '{name}': average is {rule.average!r}; expected mean, ratio or macro"

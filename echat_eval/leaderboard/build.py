@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from echat_eval.errors import BadData
 from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label, only_traits
@@ -26,7 +28,6 @@ from echat_eval.store.in_all import left_out_of_all
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from echat_eval.analysis.ranking import Ranking
@@ -66,7 +67,7 @@ class Leaderboard:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
         ranking: confidence sets of the ranks by the headline metric over all tasks.
-        caps: metric without an upper end -> the most that each of its missing values counts as in bounds.
+        caps: metric without an upper end that lacks rows -> the most that a missing value counts as.
         apart: tasks with samples that are in no mean over all tasks of a metric that rewards suiting the
             voice.
     """
@@ -127,8 +128,8 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
     roles: dict[str, SystemRole] = {
         name: facts.role for name, facts in facts_of_system.items() if name in answered
     }
-    caps = _caps(scores, metrics)
-    summaries = _summarise(scores, samples, metrics, caps)
+    assumed = {metric.name: _assumed(scores, metric) for metric in metrics}
+    summaries = _summarise(scores, samples, metrics, assumed)
     # In the order of the samples; a manifest sorts its keys.
     tasks = tuple(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
@@ -142,21 +143,55 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         summaries=summaries,
         apart=_apart(tasks, samples.values(), metrics),
         ranking=ranking_of(
-            [s for s, role in roles.items() if role == "system"], scores, samples, headline, margin=within
+            [s for s, role in roles.items() if role == "system"],
+            scores,
+            samples,
+            headline,
+            missing_at_most=assumed[headline.name].most,
+            margin=within,
         ),
-        caps=caps,
+        caps=_caps(scores, samples, metrics, assumed),
     )
 
 
-def _caps(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Assumed:
+    """Assumed value and weight of a missing row of one metric.
+
+    Attributes:
+        most: the most that its value counts as; None: unknown.
+        weight: of a ratio, the largest one seen. The words of a reply that does not exist are unknown.
+    """
+
+    most: float | None
+    weight: float
+
+
+def _assumed(scores: Sequence[Score], metric: Metric) -> _Assumed:
+    rows = [score for score in scores if score.metric == metric.name and score.value is not None]
+    most = metric.high
+    if metric.low is not None and metric.high is None:
+        most = missing_cap(np.array([score.value for score in rows], dtype=np.float64), metric.low)
+    return _Assumed(most=most, weight=max((score.weight for score in rows), default=1.0))
+
+
+def _caps(
+    scores: Sequence[Score],
+    samples: Mapping[tuple[str, str], Sample],
+    metrics: Sequence[Metric],
+    assumed: Mapping[str, _Assumed],
+) -> dict[str, float]:
     """Return metric -> cap of its missing values, for metrics that lack rows and an upper end."""
+    size = Counter(task for task, _ in samples)
     caps = {}
     for metric in metrics:
         rows = [score for score in scores if score.metric == metric.name]
-        if metric.low is not None and metric.high is None and any(s.state == "missing" for s in rows):
-            most = missing_cap([s.value for s in rows if s.value is not None], metric.low)
-            if most is not None:
-                caps[metric.name] = most
+        # A sample without a row is missing as well, in the ranks.
+        expected = sum(size[task] for _, task in {(score.system, score.task) for score in rows})
+        lacking = len(rows) < expected or any(score.state == "missing" for score in rows)
+        most = assumed[metric.name].most
+        if metric.high is None and lacking and most is not None:
+            caps[metric.name] = most
     return caps
 
 
@@ -181,7 +216,7 @@ def _summarise(
     scores: Iterable[Score],
     samples: Mapping[tuple[str, str], Sample],
     metrics: Sequence[Metric],
-    caps: Mapping[str, float],
+    assumed: Mapping[str, _Assumed],
 ) -> dict[tuple[str, str, str], Summary]:
     cluster = units_of(list(samples.values()))
     cells: dict[tuple[str, str, str], list[Score]] = {}
@@ -195,7 +230,7 @@ def _summarise(
     by_name = {metric.name: metric for metric in metrics}
     label = {ident: gold_label(s.cues, s.asks) for ident, s in samples.items()}
     return {
-        cell: _summary(cell, found, by_name[cell[2]], cluster, label, caps.get(cell[2]))
+        cell: _summary(cell, found, by_name[cell[2]], cluster, label, assumed[cell[2]])
         for cell, found in cells.items()
     }
 
@@ -206,7 +241,7 @@ def _summary(
     metric: Metric,
     cluster: Mapping[tuple[str, str], Unit],
     label: Mapping[tuple[str, str], str | None],
-    missing_at_most: float | None,
+    assumed: _Assumed,
 ) -> Summary:
     counts: dict[str, int] = {}
     for score in scores:
@@ -236,8 +271,12 @@ def _summary(
             [score.value for score in rows],
             [score.state for score in rows],
             metric.low,
-            missing_at_most if metric.high is None else metric.high,
-            weights=_weights(metric, rows, label),
+            assumed.most,
+            weights=_weights(
+                metric,
+                [replace(s, weight=assumed.weight) if s.state == "missing" else s for s in rows],
+                label,
+            ),
         )
     return Summary(
         system=cell[0], task=cell[1], metric=cell[2], estimate=estimate, bounds=bounds, counts=counts

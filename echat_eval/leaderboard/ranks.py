@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ def ranking_of(
     samples: Mapping[tuple[str, str], Sample],
     metric: Metric,
     *,
+    missing_at_most: float | None = None,
     margin: float | None = None,
 ) -> Ranking:
     """Return the ranking of systems by one metric over all tasks.
@@ -37,6 +39,7 @@ def ranking_of(
         scores: of all systems and metrics.
         samples: (task, sample id) -> sample.
         metric: decides the ranks.
+        missing_at_most: cap of a missing value, if the metric has no upper end.
         margin: of equivalence, in the metric's units.
     """
     from echat_eval.analysis.compare_runs import metric_rule
@@ -57,10 +60,11 @@ def ranking_of(
     used = {ident for system in ranked for ident in found[system]}
     idents = [ident for ident in samples if ident in used]
     units = units_of(list(samples.values()))
+    rule = metric_rule(metric.name, "", metric_facts(metric))
     return rank_systems(
         {system: _rows(found[system], idents) for system in ranked},
         metric=metric.name,
-        rule=metric_rule(metric.name, "", metric_facts(metric)),
+        rule=replace(rule, missing_at_most=missing_at_most) if metric.high is None else rule,
         units=np.array([units[ident] for ident in idents], dtype=np.int64).reshape(-1, 2),
         labels=[gold_label(samples[ident].cues, samples[ident].asks) for ident in idents],
         margin=margin,

@@ -229,14 +229,20 @@ def reading_notes(board: Leaderboard) -> list[str]:
     return [READING, *rank_lines(board), *cap_lines(board), *proxy, *voice_notes(board)]
 
 
-def cap_lines(board: Leaderboard) -> list[str]:
-    """Return what missing values of metrics without an upper end count as, one line each."""
-    digits = {metric.name: (metric_title(metric), metric.digits) for metric in board.metrics}
-    return [
-        f"{digits[name][0]}: it has no upper end; in {{a..b}} each missing value counts as at most "
-        f"{number_text(most, digits[name][1])}, {CAP_FACTOR:g} x the largest value seen."
-        for name, most in board.caps.items()
-    ]
+def cap_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return what missing values of metrics without an upper end count as, one line each; or of one only."""
+    lines = []
+    for metric in board.metrics if only is None else (only,):
+        if metric.name not in board.caps:
+            continue
+        uses = "in {a..b} and in the ranks" if metric.name == board.headline.name else "in {a..b}"
+        weight = ", with the largest weight seen" if metric.average == "ratio" else ""
+        lines.append(
+            f"{metric_title(metric)}: it has no upper end; {uses} each missing value counts as at most "
+            f"{number_text(board.caps[metric.name], metric.digits)}, {CAP_FACTOR:g} x the largest value "
+            f"seen{weight}."
+        )
+    return lines
 
 
 def voice_notes(board: Leaderboard) -> list[str]:

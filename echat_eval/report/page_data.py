@@ -15,6 +15,7 @@ from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import voice_notes
 from echat_eval.records import AudioRef
+from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
         "notes": [] if board is None else voice_notes(board),
         "equivalent": None if board is None else _equivalent(board),
+        "caps": None if board is None else {"factor": CAP_FACTOR, "most": dict(board.caps)},
         "cells": {} if board is None else _cells(board.summaries),
         "labels": [
             {

@@ -11,7 +11,15 @@ from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
-from echat_eval.leaderboard.render import MARK, by_role, cell_text, estimate_text, is_quality, metric_title
+from echat_eval.leaderboard.render import (
+    MARK,
+    by_role,
+    cap_lines,
+    cell_text,
+    estimate_text,
+    is_quality,
+    metric_title,
+)
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 from echat_eval.scorers.understanding import WAR
@@ -97,7 +105,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, *(rank_lines(board) if ranked else ()), MARK_NOTE]
+    notes = [INTERVAL_NOTE, *(rank_lines(board) if ranked else ()), *cap_lines(board, metric), MARK_NOTE]
     unranked = (TableCell(text="", state="not applicable"),) if ranked else ()
     below = (
         replace(block, rows=tuple(replace(line, cells=(*unranked, *line.cells)) for line in block.rows))
@@ -146,7 +154,7 @@ def overview_table(runs: MergedRuns) -> Table:
             for group in (("system",), ("floor", "ceiling"))
             if (rows := tuple(row(s, role) for role in group for s in roles[role]))
         ),
-        notes=(INTERVAL_NOTE,),
+        notes=(INTERVAL_NOTE, *cap_lines(board)),
     )
 
 

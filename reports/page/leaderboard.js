@@ -72,6 +72,13 @@
     return h("p", { class: "quiet" }, pairs ? t("within", { margin, pairs }) : t("noneWithin", { margin }));
   }
 
+  // How missing rows of a metric without an upper end count.
+  function capNote(metric) {
+    const { factor, most } = EChat.board.caps;
+    if (!(metric.name in most)) return null;
+    return h("p", { class: "quiet" }, t("capNote", { factor, most: number(most[metric.name], metric.digits) }));
+  }
+
   function sorted(systems, metric) {
     const column = order.column || EChat.board.overall;
     const sign = (metric.higher ? -1 : 1) * (order.down ? 1 : -1);
@@ -154,7 +161,7 @@
         table(metric, redraw),
         h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
         metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
-        equivalence(metric),
+        capNote(metric), equivalence(metric),
         metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],
       licences(), published()));
     return t("leaderboard");

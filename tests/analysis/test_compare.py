@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,12 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from echat_eval.analysis import ScoredSystem, check_table, compare, to_text, trend
-from echat_eval.errors import UsageError
+from echat_eval.analysis.compare_runs import compare_runs
+from echat_eval.analysis.compare_text import trend_text
+from echat_eval.analysis.trend import Trend
+from echat_eval.errors import BadData, UsageError
 from echat_eval.gate import MetricRule
+from tests.support.present import present
 
 Table = Callable[..., pd.DataFrame]
 RULES = {"empathy": MetricRule(higher_is_better=True, low=0, high=100)}
@@ -107,6 +111,15 @@ def test_missing_rows_widen_and_one_cluster_cannot_tell(table: Table) -> None:
     assert any("cannot tell" in line for line in to_text(alone))
 
 
+def test_a_sample_with_two_gold_labels_is_refused_in_one_line(table: Table) -> None:
+    labels = ["sad"] * 400
+    other = table(seed=2).assign(label=["happy", *labels[1:]])
+    message = "task 'emotion', sample 's0': the label is 'happy' in the candidate and 'sad' in the baseline, and 0 more"
+    with pytest.raises(BadData, match=message):
+        compare(run("a", table().assign(label=labels)), run("b", other), metrics=RULES)
+    assert compare(run("a", table().assign(label=labels)), run("b", table(seed=2)), metrics=RULES).cells
+
+
 def test_a_trend_is_the_slope_within_samples(table: Table) -> None:
     runs = [run(f"stage {k}", table(2.0 * k, seed=k, noise=4)) for k in range(3)]
     pooled, *tasks = trend(runs, metrics=RULES)
@@ -122,6 +135,43 @@ def test_a_trend_is_the_slope_within_samples(table: Table) -> None:
 def test_a_trend_runs_over_the_samples_all_runs_have(table: Table) -> None:
     runs = [run("1", table()), run("2", table(seed=2, missing=0.2)), run("3", table(seed=3).iloc[50:])]
     assert trend(runs, metrics=RULES)[0].slope.n < 300
+
+
+@pytest.mark.parametrize("average", ["mean", "macro", "ratio"])
+def test_the_interval_of_a_trend_covers_missing_rows_at_their_worst_and_best(
+    table: Table, average: Literal["mean", "macro", "ratio"]
+) -> None:
+    rule = MetricRule(higher_is_better=False, low=0, high=100, average=average)
+    columns = {"label": np.where(np.arange(400) % 3, "sad", "happy"), "weight": np.arange(400) % 7 + 1.0}
+    frames = [table(k, seed=k).assign(**columns) for k in range(3)]
+
+    def slope(early: float, late: float) -> Trend:
+        """Return the trend with these values in some rows of the first and of the last run."""
+        gone = [frame.copy() for frame in frames]
+        gone[0].loc[:30, "value"], gone[2].loc[20:60, "value"] = early, late
+        return trend([run(str(k), frame) for k, frame in enumerate(gone)], metrics={"empathy": rule})[0]
+
+    holed = slope(np.nan, np.nan)
+    worst, best = slope(0.0, 100.0), slope(100.0, 0.0)
+    kept = trend([run(str(k), frame[61:]) for k, frame in enumerate(frames)], metrics={"empathy": rule})[0]
+    assert (holed.missing, holed.slope, holed.means) == (61, kept.slope, kept.means)
+    assert (holed.low, holed.high) == pytest.approx((worst.low, best.high))
+    assert present(holed.low) < present(kept.low)
+    assert present(kept.high) < present(holed.high)
+
+
+def test_a_trend_with_missing_rows_and_an_open_range_cannot_tell_or_has_a_cap(table: Table) -> None:
+    runs = [run("1", table()), run("2", table(seed=2)), run("3", table(seed=3, missing=0.05))]
+    (open_both,) = trend(runs, metrics={"empathy": MetricRule(higher_is_better=True)})[:1]
+    assert (open_both.low, open_both.high) == (None, None)
+    assert any("cannot tell" in line for line in trend_text([open_both], marked=False))
+    compared = compare_runs(runs, metrics={"empathy": MetricRule(higher_is_better=True, low=0)})
+    (pooled,) = [found for found in compared.trends if found.task is None]
+    largest = max(one.frame["value"].max() for one in runs)
+    assert pooled.rule.missing_at_most == 2 * largest
+    assert pooled.low is not None
+    assert f"{pooled.missing} missing" in trend_text([pooled], marked=False)[-1]
+    assert any(note.startswith("trend of empathy: it has no upper end; each") for note in compared.notes)
 
 
 def test_names_cannot_steer_the_terminal(table: Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_missing_rows_count_at_their_worst_and_at_their_best() -> None:
     assert sets_of(ranked({"a": gone, "b": second})) == {"a": "1 to 2", "b": "1 to 2"}
     open_range = MetricRule(higher_is_better=True)
     assert sets_of(ranked({"a": gone, "b": second - 900}, rule=open_range)) == {"a": "1 to 2", "b": "1 to 2"}
+
+
+def test_missing_rows_without_an_upper_end_count_up_to_a_cap() -> None:
+    """One missing row of 200 must not undo an order; many may."""
+    rng = np.random.default_rng(4)
+    first, second = (level + rng.normal(0, 2, 200) for level in (20.0, 30.0))
+    rule = MetricRule(higher_is_better=False, low=0)
+
+    def sets(gone: int, **facts: Any) -> dict[str, str]:
+        rows = {"a": np.where(np.arange(200) < gone, np.nan, first), "b": second}
+        return sets_of(ranked(rows, rule=replace(rule, **facts)))
+
+    assert sets(1) == {"a": "1", "b": "2"}
+    assert sets(1, low=None) == {"a": "1 to 2", "b": "1 to 2"}
+    assert sets(1, missing_at_most=10_000.0) == {"a": "1 to 2", "b": "1 to 2"}
+    assert sets(60) == {"a": "1 to 2", "b": "1 to 2"}
 
 
 def test_clusters_make_the_sets_wider_than_rows_do() -> None:

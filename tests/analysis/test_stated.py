@@ -104,6 +104,8 @@ def test_a_baseline_of_a_table_keeps_what_it_states(tmp_path: Path) -> None:
         ({}, "wer=lower,average=ratio,low=nan", "got 'low=nan'"),
         ({}, "wer=lower,average=ratio,low=5,high=5", "low 5 is not below high 5"),
         ({}, "wer=lower,average=ratio,high=2", "value .* is outside the range up to 2; correct the range"),
+        ({}, "wer=lower,average=ratio,missing_at_most=9", "missing_at_most is 9, low None and high None"),
+        ({}, "wer=lower,average=ratio,low=0,missing_at_most=9", "a value is .*, above missing_at_most .9."),
         ({"average": "ratio"}, None, "no metric to compare"),
     ],
 )

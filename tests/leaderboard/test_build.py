@@ -112,10 +112,34 @@ def test_missing_rows_of_a_metric_without_an_upper_end_have_a_printed_cap(
     assert (bounds.low, bounds.high) == pytest.approx((7 * 30 / 8, (7 * 30 + 140) / 8))
     (line,) = cap_lines(board)
     assert line == (
-        "Delay, s ↑: it has no upper end; in {a..b} each missing value counts as at most 140.0, 2 x the "
-        "largest value seen."
+        "Delay, s ↑: it has no upper end; in {a..b} and in the ranks each missing value counts as at most "
+        "140.0, 2 x the largest value seen."
     )
     assert line in reading_notes(board)
+
+
+def test_a_missing_row_of_a_ratio_has_the_largest_weight_seen(tmp_path: Path, tones: Path) -> None:
+    """The reply that would give the weight, such as its number of words, does not exist."""
+
+    def sometimes(request: Request) -> Reply:
+        if len(system.requests) == 1:
+            raise Unavailable("429")
+        return Reply(text="30")
+
+    system = ScriptedSystem(sometimes)
+    metric = replace(METRIC, name="delay", high=None, worst=None, average="ratio")
+
+    scorer = ScriptedScorer(
+        lambda case: case.score(metric, "value", value=30.0, weight=5.0), "said", metrics=[metric]
+    )
+    run = evaluated(tmp_path / "run", tones, [system], scorers=[scorer], retry_policy=RetryPolicy(tries=1))
+    board = build_leaderboard([run])
+    bounds = board.summaries["scripted", OVERALL, "delay"].bounds
+    assert bounds is not None
+    assert (bounds.low, bounds.high) == pytest.approx((7 * 30 / 8, (7 * 30 + 60) / 8))
+    (line,) = cap_lines(board)
+    assert line.endswith("2 x the largest value seen, with the largest weight seen.")
+    assert "in {a..b} and in the ranks" in line
 
 
 def around(value: float, name: str, *, gap: bool = False) -> ScriptedSystem:
