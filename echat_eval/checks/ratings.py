@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["STATISTICS", "JudgeAgreement", "compare", "compare_run", "judge_column"]
+__all__ = ["STATISTICS", "JudgeAgreement", "RatedReplies", "compare", "compare_run", "judge_column"]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
@@ -116,7 +116,7 @@ def compare(
             of_system = [reply for reply in rated if system in ("all", reply[0])]
             replies = [reply for reply in of_system if (reply, dimension) in graded]
             if replies:
-                pairs = _Pairs.of(dimension, replies, by_people, graded)
+                pairs = RatedReplies.of(dimension, replies, by_people, graded)
                 cluster = [clusters.get(reply[1:], reply[1:]) for reply in replies]
                 unjudged = len(of_system) - len(replies)
                 agreements.append(_agreement(dimension, system, pairs, cluster, unjudged))
@@ -163,7 +163,7 @@ def judge_column(run: RunFolder, rubric: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class RatedReplies:
     """Ratings of the same replies by people and by a judge.
 
     Attributes:
@@ -181,7 +181,8 @@ class _Pairs:
         replies: Sequence[Reply],
         by_people: Mapping[tuple[Reply, str], Mapping[str, float]],
         graded: Mapping[tuple[Reply, str], float],
-    ) -> _Pairs:
+    ) -> RatedReplies:
+        """Return the ratings of replies that are both rated and judged."""
         units = [by_people[reply, dimension] for reply in replies]
         raters = sorted({rater for unit in units for rater in unit})
         people = np.array([[unit.get(rater, math.nan) for rater in raters] for unit in units])
@@ -211,7 +212,7 @@ class _Pairs:
 
 
 def _agreement(
-    dimension: str, system: str, pairs: _Pairs, cluster: Sequence[Hashable], unjudged: int
+    dimension: str, system: str, pairs: RatedReplies, cluster: Sequence[Hashable], unjudged: int
 ) -> JudgeAgreement:
     whole = dimension != "score" and bool((pairs.judge == np.rint(pairs.judge)).all())
     names = [name for name in STATISTICS if whole or name != "quadratic kappa"]

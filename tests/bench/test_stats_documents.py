@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.stats import calibration, people, recall
+from bench.stats import calibration, one_rater, people, recall
 from bench.support.cells import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,9 @@ def test_macro_recall_covers_at_least_93_percent_or_is_untold() -> None:
             assert row["coverage"] >= 93
 
 
-@pytest.mark.parametrize("bench", [recall, people, calibration], ids=lambda bench: bench.RESULTS.stem)
+@pytest.mark.parametrize(
+    "bench", [recall, people, calibration, one_rater], ids=lambda bench: bench.RESULTS.stem
+)
 def test_the_document_shows_the_results(bench: Any) -> None:
     assert markdown(rows(bench.RESULTS), bench.COLUMNS) in PAGE
 
@@ -42,6 +44,18 @@ def test_means_of_ratings_cover_at_least_93_percent() -> None:
     assert min(row["runs"] for row in found) >= 10_000
     assert min(row["coverage"] for row in found) >= 93
     assert found[0]["coverage, over replies"] < 65
+
+
+def test_a_judge_like_one_rater_is_held_at_zero_and_a_noisier_one_is_not() -> None:
+    found = rows(one_rater.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in one_rater.CELLS]
+    for cell, row in zip(one_rater.CELLS, found, strict=True):
+        if cell.judge_noise > 1:
+            assert row["judge - rater"] < -0.2
+            assert max(row[column] for column in one_rater.HOLDS) < 50
+        elif not cell.severity:
+            assert abs(row["judge - rater"]) < 0.01 < 0.09 < row["judge - people"]
+            assert min(row[column] for column in one_rater.HOLDS) >= 93
 
 
 def test_calibrated_classifiers_are_held_at_zero() -> None:
