@@ -248,7 +248,7 @@ def cell(text: str, key: Key) -> dict[Key, Shown]:
     """Return the numbers of a cell such as "1.5 [0.2, 2.8] {0.9..2.0}"; none of "-", "?" and "all failed"."""
     match = re.fullmatch(
         rf"(?P<value>{NUMBER})(?: \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\]| \[(?:no spread|one cluster)\])?"
-        rf"(?: \{{(?P<worst>(?:{NUMBER})?)\.\.(?P<best>(?:{NUMBER})?)\}})?",
+        rf"(?: \{{(?:(?P<worst>{NUMBER})|\?)\.\.(?:(?P<best>{NUMBER})|\?)\}})?",
         text,
     )
     if match is None:

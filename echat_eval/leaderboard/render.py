@@ -78,7 +78,7 @@ CSV_COLUMNS = (
 def cell_text(summary: Summary | None, metric: Metric) -> str:
     """Return a cell: value, 95 % interval, and bounds over missing rows.
 
-    "-" is not applicable; "?" means that every row is missing.
+    "-" is not applicable; "?" means that every row is missing; a bound of "?": the metric has no such end.
     """
     if summary is None:
         return "-"
@@ -105,7 +105,7 @@ def estimate_text(estimate: Estimate, digits: int) -> str:
 
 
 def _bound(value: float | None, metric: Metric) -> str:
-    return "" if value is None else number_text(value, metric.digits)
+    return "?" if value is None else number_text(value, metric.digits)
 
 
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:

@@ -11,11 +11,12 @@ from scipy import stats as scipy_stats
 
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UsageError
-from echat_eval.leaderboard.build import OVERALL, Leaderboard, build_leaderboard
+from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary, build_leaderboard
 from echat_eval.leaderboard.published import published, published_names
 from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
-from echat_eval.leaderboard.render import cap_lines, csv_text, markdown, plot, reading_notes
+from echat_eval.leaderboard.render import cap_lines, cell_text, csv_text, markdown, plot, reading_notes
 from echat_eval.records import Metric, Reply, Request
+from echat_eval.stats import Bounds, cluster_mean
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
 from tests.support.scripted_run import evaluated
@@ -116,6 +117,24 @@ def test_missing_rows_of_a_metric_without_an_upper_end_have_a_printed_cap(
         "140.0, 2 x the largest value seen."
     )
     assert line in reading_notes(board)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bounds"), [(0.0, None, "{1.0..?}"), (None, 9.0, "{?..2.0}"), (None, None, "{?..?}")]
+)
+def test_a_metric_without_an_end_has_an_unknown_bound(
+    low: float | None, high: float | None, bounds: str
+) -> None:
+    known = Bounds(low=None if low is None else 1.0, high=None if high is None else 2.0, n=3, missing=1)
+    summary = Summary(
+        system="a",
+        task=OVERALL,
+        metric="points",
+        estimate=cluster_mean([1.0, 2.0], ["a", "b"]),
+        bounds=known,
+        counts={"value": 2, "missing": 1},
+    )
+    assert cell_text(summary, replace(METRIC, low=low, high=high)).endswith(f" {bounds}")
 
 
 def test_a_missing_row_of_a_ratio_has_the_largest_weight_seen(tmp_path: Path, tones: Path) -> None:
