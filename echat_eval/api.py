@@ -118,6 +118,7 @@ def evaluate(
     prices: str | Path | None = None,
     max_cost: str | float | None = None,
     executor: Any = None,
+    send_to: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -154,6 +155,7 @@ def evaluate(
         prices: price table to use instead of baselines/prices.yaml.
         max_cost: US dollars; calls that could exceed it are not made.
         executor: "local", "ray" or a mapping of name, workers, address.
+        send_to: hosts that may get data of private tasks; others are refused unless they are this machine.
         settings: single settings to change, as `--set`: {"key": value} of every system, "NAME.key" of the
             system of that name, "judge.key" or "judge.NAME.key", "runner.key", "executor.key".
         progress: receives stages, rows and notes; None: notes are logged.
@@ -186,6 +188,7 @@ def evaluate(
         prices=prices,
         max_cost=max_cost,
         executor=executor,
+        send_to=send_to,
     )
     return _carried_out(prepared, progress=progress)
 
@@ -203,6 +206,7 @@ def score(
     prices: str | Path | None = None,
     max_cost: str | float | None = None,
     executor: Any = None,
+    send_to: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -229,6 +233,7 @@ def score(
         prices=prices,
         max_cost=max_cost,
         executor=executor,
+        send_to=send_to,
     )
     return _carried_out(prepared, progress=progress)
 

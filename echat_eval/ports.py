@@ -40,6 +40,7 @@ __all__ = [
     "Case",
     "Closable",
     "Concurrent",
+    "Destination",
     "Family",
     "FamilyScorer",
     "GpuUser",
@@ -53,6 +54,7 @@ __all__ = [
     "RoleMarked",
     "RunsInDriver",
     "Scorer",
+    "Sending",
     "ShowsCost",
     "Silent",
     "System",
@@ -337,6 +339,28 @@ class FamilyScorer(Protocol):
     """A scorer that states which families of samples it scores; by default dialogue only."""
 
     families: tuple[Family, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A server to which a part sends data of the run.
+
+    Attributes:
+        url: its address.
+        contents: what it gets, in words such as "query audio", "transcripts", "gold labels", "words of
+            replies".
+    """
+
+    url: str
+    contents: tuple[str, ...]
+
+
+@runtime_checkable
+class Sending(Protocol):
+    """A system or scorer that sends data of the run to servers; private data go to allowed hosts only."""
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the servers, before anything is sent."""
 
 
 @runtime_checkable

@@ -39,6 +39,7 @@ class RunOptions:
     no_cache: bool
     prices: Path | None
     max_cost: str | None
+    send_to: tuple[str, ...]
     estimate: bool
 
     def arguments(self) -> dict[str, Any]:
@@ -258,6 +259,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--max-cost",
             metavar="USD",
             help="Maximum cost of this command in US dollars; calls that could exceed it are not made.",
+        ),
+        click.option(
+            "--send-to",
+            "send_to",
+            multiple=True,
+            metavar="HOST",
+            help="Host that may get data of private tasks; this machine always may; repeatable.",
         ),
         click.option(
             "--prices",

@@ -97,6 +97,7 @@ def run(
                 **arguments,
                 overlap=overlap,
                 max_cost=options.max_cost,
+                send_to=list(options.send_to) or None,
                 executor=executor.settings(),
                 progress=bar,
             )
@@ -143,6 +144,7 @@ def score(folder: Path, options: RunOptions, executor: ExecutorOptions) -> int:
                 folder,
                 **options.arguments(),
                 max_cost=options.max_cost,
+                send_to=list(options.send_to) or None,
                 executor=executor.settings(),
                 progress=bar,
             )

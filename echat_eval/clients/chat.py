@@ -35,9 +35,19 @@ from echat_eval.io.jsonl import dumps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-__all__ = ["OPENAI", "ChatAnswer", "ChatClient", "is_dated", "parameter_options", "size_of"]
+__all__ = [
+    "OPENAI",
+    "ChatAnswer",
+    "ChatClient",
+    "is_dated",
+    "parameter_options",
+    "require_openai_model",
+    "size_of",
+]
 
 OPENAI = "https://api.openai.com/v1"
+#: Beginnings of the names of OpenAI's own models.
+_OPENAI_MODEL = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o\d)")
 #: Bytes of an answer: many times the longest text that a token limit allows.
 MAX_ANSWER_BYTES = 8 * 2**20
 
@@ -49,6 +59,22 @@ def is_dated(model: str) -> bool:
     (True, False)
     """
     return re.search(r"20\d\d-?\d\d-?\d\d", model) is not None
+
+
+def require_openai_model(model: str, option: str) -> None:
+    """Raise UsageError for a model without an address, unless it has the name of a model of OpenAI.
+
+    A forgotten address would otherwise send the data to OpenAI.
+
+    Args:
+        option: names a server, such as "--judge-url".
+    """
+    if _OPENAI_MODEL.match(model) is None:
+        raise UsageError(
+            f"'{model}' is no name of a model of OpenAI; give {option} the address of its server, such as "
+            f"http://127.0.0.1:8000/v1, or {OPENAI}"
+        )
+    refuse_unread_url(OPENAI, option)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +130,14 @@ class ChatClient:
 
     def __post_init__(self) -> None:
         if self.base_url is None:
-            refuse_unread_url(OPENAI, "--judge-url" if self.party == "instrument" else "--set url=")
+            require_openai_model(self.model, "--judge-url" if self.party == "instrument" else "--set url=")
         else:
             check_url(self.base_url, "judge URL" if self.party == "instrument" else "url")
+
+    @property
+    def address(self) -> str:
+        """Return the base URL, also of OpenAI."""
+        return self.base_url or OPENAI
 
     def attach_account(self, account: Account | None) -> None:
         """Count the cost of all further calls in an account; None: do not count it."""
@@ -165,7 +196,7 @@ class ChatClient:
             size = size_of(messages, schema=schema, max_tokens=max_tokens)
         async with (
             metered_call(self._account, size.upper_bound() if size is not None else None) as call,
-            limiter_for(self.base_url or OPENAI, self.calls_at_once).slot(),
+            limiter_for(self.address, self.calls_at_once).slot(),
         ):
             completion = await self._post(
                 headers,
@@ -205,7 +236,7 @@ class ChatClient:
         self, headers: Mapping[str, str], report_unbilled: Callable[[], None], **body: Any
     ) -> Mapping[str, Any]:
         options = parameter_options(self.option, body)
-        url = endpoint(self.base_url or OPENAI, "chat/completions")
+        url = endpoint(self.address, "chat/completions")
         answer = await exchange(
             self._open(),
             "POST",

@@ -39,6 +39,7 @@ class Experiment:
     prices: str | Path | None = None
     max_cost: str | float | None = None
     executor: Any = None
+    send_to: Any = None
     out: str | Path = "runs/latest"
 
     @property
@@ -66,4 +67,5 @@ class Experiment:
             prices=self.prices,
             max_cost=self.max_cost,
             executor=self.executor,
+            send_to=self.send_to,
         )

@@ -88,6 +88,7 @@ _EXPERIMENT = Schema(
         "executor": Rule(
             lambda v: is_text(v) or isinstance(v, Mapping), "'local', 'ray' or a mapping of settings", False
         ),
+        "send_to": _NAMES,
         "prices": TEXT.optional(),
         "out": TEXT.optional(),
     }

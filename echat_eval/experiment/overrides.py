@@ -10,6 +10,7 @@ from echat_eval.errors import UnknownName, UsageError
 from echat_eval.experiment.file import RUNNER
 from echat_eval.experiment.tasks import SELECTING
 from echat_eval.plugins import parse_parts
+from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.systems import split_name
 
@@ -27,8 +28,8 @@ def with_arguments(
 ) -> Experiment:
     """Return an experiment with the arguments that are not None in place of its own.
 
-    Metrics are added to those of the experiment. A selection of samples, such as a limit, holds for every
-    task: it also replaces those of single tasks.
+    Metrics and hosts of `send_to` are added to those of the experiment. A selection of samples, such as a
+    limit, holds for every task: it also replaces those of single tasks.
 
     Args:
         add_judges: keep the judges of the experiment beside new ones with other columns.
@@ -40,6 +41,9 @@ def with_arguments(
     if experiment.metrics is not None and "metrics" in given:
         own, new = (parse_parts("metric", value) for value in (experiment.metrics, given["metrics"]))
         given["metrics"] = [*own, *(part for part in new if part not in own)]
+    if experiment.send_to is not None and "send_to" in given:
+        hosts = (*send_to_hosts(experiment.send_to), *send_to_hosts(given["send_to"]))
+        given["send_to"] = list(dict.fromkeys(hosts))
     changed = [name for name in SELECTING if name in given]
     tasks = experiment.tasks
     if changed and isinstance(tasks, list | tuple):

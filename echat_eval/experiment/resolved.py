@@ -53,6 +53,7 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         "metrics": {} if experiment.headline is None else {"headline": experiment.headline},
         "runner": {key: _plain(getattr(experiment, key)) for key in RUNNER.rules if key not in _ONCE},
         "executor": _plain(experiment.executor),
+        "send_to": list(plan.send_to),
         "prices": None if experiment.prices is None else str(Path(experiment.prices).absolute()),
         "out": str(experiment.out),
     }

@@ -19,6 +19,7 @@ class TaskFacts:
     Attributes:
         title: in English.
         redistributable: whether the audio may be passed on.
+        private: whether the data go to named hosts only, as they do if that is not stated.
         consent: what the speakers agreed to.
         voices: whose voices they are: recorded people, synthetic, cloned.
     """
@@ -29,6 +30,7 @@ class TaskFacts:
     licence: str | None = None
     citation: str | None = None
     redistributable: bool | None = None
+    private: bool | None = None
     consent: str | None = None
     voices: str | None = None
 

@@ -208,6 +208,7 @@ def _task_yaml(name: str, facts: TaskFacts, cues: tuple[str, ...], audio_folder:
     values |= {"cues": list(cues), "licence": facts.licence or UNKNOWN_LICENCE}
     optional = ("citation", "redistributable", "consent", "voices")
     values |= {key: getattr(facts, key) for key in optional}
+    values |= {"private": True if facts.private is None else facts.private}
     values |= {"audio_folder": audio_folder}
     lines = (
         f"{key}: {json.dumps(value, ensure_ascii=False)}\n"

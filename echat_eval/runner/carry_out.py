@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 from echat_eval.executors.place import place
 from echat_eval.ports import RepliesByFile, ShowsCost
+from echat_eval.runner.destinations import (
+    Receiver,
+    merged_contents,
+    private_tasks,
+    receivers_of,
+    refuse_private_data,
+)
 from echat_eval.runner.evaluate import evaluate, require_fit, rescore
 from echat_eval.runner.spending import metered
 from echat_eval.scorers.judge_settings import identify
@@ -15,11 +22,12 @@ from echat_eval.scorers.run_controls import run_and_store_controls
 from echat_eval.store.keys import request_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from echat_eval.ports import Progress
     from echat_eval.runner.plan import Plan
+    from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["carry_out"]
 
@@ -29,16 +37,21 @@ def carry_out(
 ) -> str:
     """Make the missing rows of a plan; return what that cost, "" if nothing was billed.
 
-    The expected cost is noted before anything is sent.
+    The hosts that get data, and the expected cost, are noted before anything is sent.
 
     Args:
         recording: returns the context in which rows are made; it may write to the folder.
 
     Raises:
-        UsageError: the folder's replies do not fit the tasks, or the judge's server refuses the key.
+        UsageError: private data would go to a host that is not allowed, the folder's replies do not fit the
+            tasks, or the judge's server refuses the key.
         Busy: another process is writing to the folder.
     """
     table, limit = plan.budget.table, plan.budget.limit
+    receivers = receivers_of(plan.systems, plan.scorers)
+    for receiver in receivers:
+        progress.note(f"sends: {receiver.line}")
+    refuse_private_data(private_tasks(plan.tasks, plan.folder.manifest()), receivers, plan.send_to)
     with plan.folder.writing() as folder, metered(folder, plan.billed_clients, table, limit=limit) as meter:
         if plan.systems:
             folder.mend_samples(plan.samples)
@@ -50,6 +63,7 @@ def carry_out(
             progress.show_cost(meter.line)
         if plan.systems:
             require_fit(folder, {system.name for system in plan.systems}, plan.tasks)
+        _record_receivers(folder, receivers)
         with recording(), place(plan.executor, plan.systems, plan.annotators) as placement:
             settings = replace(plan.settings, executor=placement.facts)
             if plan.systems:
@@ -82,6 +96,13 @@ def carry_out(
             "command with a higher limit to continue"
         )
     return meter.line()
+
+
+def _record_receivers(folder: RunFolder, receivers: Sequence[Receiver]) -> None:
+    """Add to the manifest what each host may get."""
+    manifest = folder.manifest()
+    if (merged := merged_contents(manifest.destinations, receivers)) != manifest.destinations:
+        folder.write_manifest(replace(manifest, destinations=merged))
 
 
 def _unclaimed(plan: Plan) -> Iterator[str]:

@@ -16,6 +16,7 @@ from echat_eval.cost.meter import billed_client_of
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.executors.place import parse_executor
 from echat_eval.runner.cost_estimate import ExpectedCost
+from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
 from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge
@@ -60,6 +61,7 @@ class Plan:
         settings: of the run; `executor` completes them once the workers are known.
         executor: where systems and annotators run.
         cache: rows of other runs; None: no cache.
+        send_to: hosts that may get private data.
     """
 
     folder: RunFolder
@@ -74,6 +76,7 @@ class Plan:
     settings: RunSettings
     executor: ExecutorSettings
     cache: Cache | None
+    send_to: Sequence[str] = ()
 
     @property
     def samples(self) -> list[Sample]:
@@ -121,6 +124,7 @@ class PlanArguments:
     prices: str | Path | None
     max_cost: str | float | None = None
     executor: object = None
+    send_to: object = None
 
 
 @contextmanager
@@ -156,7 +160,7 @@ def planned(
     prices = None if arguments.prices is None else Path(arguments.prices)
     budget = read_budget(prices, arguments.max_cost)
     tries = whole_number("tries", arguments.tries, low=1, high=MAX_TRIES)
-    placement = parse_executor(arguments.executor)
+    placement, send_to = parse_executor(arguments.executor), send_to_hosts(arguments.send_to)
     judges = parse_judges(arguments.judges)
     if whole_number("controls", arguments.controls, low=0) and not judges:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
@@ -190,6 +194,7 @@ def planned(
             ),
             executor=placement,
             cache=opened,
+            send_to=send_to,
         )
 
 

@@ -11,7 +11,7 @@ from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.judge import Judge, JudgeClient, Question, Ruling, VoiceEmotion, text_score
-from echat_eval.ports import Case
+from echat_eval.ports import Case, Destination
 from echat_eval.records import Metric, Score
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, emotion_of, words_of
 
@@ -59,6 +59,11 @@ class JudgeScorer:
     def billed_client(self) -> ChatClient:
         """Return the client that pays for the calls to the judge's server."""
         return self.judge_client.client
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the judge's server; it gets words only."""
+        contents = ("transcripts", "gold labels", "words of replies")
+        return [Destination(url=self.judge_client.client.address, contents=contents)]
 
     def fingerprint(self) -> str:
         """Return the hash of the rubric, the model as the server reports it, and the sampling.

@@ -54,6 +54,8 @@ class TaskFacts:
         licence: of the samples; None in runs that did not record it.
         citation, consent, voices: as the task states them.
         redistributable: whether the audio may be passed on; None, which counts as no, if not stated.
+        private: whether the data go to named hosts only; None, which counts as yes, in runs that did not
+            record it.
     """
 
     version: int | None = None
@@ -65,6 +67,7 @@ class TaskFacts:
     licence: str | None = None
     citation: str | None = None
     redistributable: bool | None = None
+    private: bool | None = None
     consent: str | None = None
     voices: str | None = None
 
@@ -81,6 +84,7 @@ class TaskFacts:
             licence=task.licence,
             citation=task.citation,
             redistributable=task.redistributable,
+            private=task.private,
             consent=task.consent,
             voices=task.voices,
         )
@@ -212,6 +216,7 @@ class RunManifest:
         metrics: definitions of all metrics of the run, in the order of tables.
         cache: rows taken from the cache and stored in it.
         cost: costs of all commands; None if nothing was billed.
+        destinations: host -> data that it may have got.
     """
 
     format: int = FORMAT
@@ -225,6 +230,7 @@ class RunManifest:
     metrics: tuple[Metric, ...] = ()
     cache: CacheTally = field(default_factory=dict)
     cost: RunCosts | None = None
+    destinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def hashes(self) -> dict[tuple[str, str], str]:
         """Return (kind, name) -> hash of every task, scorer and annotator that has one.

@@ -77,6 +77,7 @@ _SCHEMAS: Mapping[type, Schema] = {
             "metrics": list_of(_OBJECT, "a list of mappings"),
             "cache": mapping_of(_OBJECTS, "a mapping of kinds to mappings of names to counts"),
             "cost": _OBJECT,
+            "destinations": mapping_of(_TEXTS, "a mapping of hosts to lists of text"),
         },
     ),
     TaskFacts: _schema(
@@ -90,6 +91,7 @@ _SCHEMAS: Mapping[type, Schema] = {
             "languages": _TEXTS,
             **dict.fromkeys(("licence", "citation", "consent", "voices"), STRING),
             "redistributable": _FLAG,
+            "private": _FLAG,
         },
     ),
     SystemFacts: _schema(
@@ -162,9 +164,19 @@ _SCHEMAS: Mapping[type, Schema] = {
 #: Fields that are left out of the file while they are None or empty; all others are written, as null if None.
 _LEFT_OUT: Mapping[type, frozenset[str]] = {
     RunManifest: frozenset(
-        {"environment", "settings", "tasks", "systems", "annotators", "scorers", "cache", "cost"}
+        {
+            "environment",
+            "settings",
+            "tasks",
+            "systems",
+            "annotators",
+            "scorers",
+            "cache",
+            "cost",
+            "destinations",
+        }
     ),
-    TaskFacts: frozenset({"licence", "citation", "consent", "voices", "redistributable"}),
+    TaskFacts: frozenset({"licence", "citation", "consent", "voices", "redistributable", "private"}),
     ScorerFacts: frozenset({"metrics"}),
     RunSettings: frozenset({"headline"}),
     ExecutorFacts: frozenset({"workers", "version"}),
@@ -224,6 +236,7 @@ def _manifest(row: Mapping[str, object], path: str) -> RunManifest:
             for kind, owners in _mapping(top.get("cache")).items()
         },
         cost=_costs_from(cost, f"{path}: cost") if cost else None,
+        destinations={host: tuple(found) for host, found in _mapping(top.get("destinations")).items()},
     )
 
 

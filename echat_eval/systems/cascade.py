@@ -15,12 +15,12 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError, scrub
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.labels import split_tags
-from echat_eval.ports import Closable, Loadable, language_fault
+from echat_eval.ports import Closable, Destination, Loadable, language_fault
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from echat_eval.clients.chat import ChatAnswer
     from echat_eval.records import AudioRef, Request
@@ -176,6 +176,11 @@ class Cascade:
             "prompt": PROMPT_VERSION,
             **{name: value for name, (value, default) in later.items() if value != default},
         }
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the language model's server; none for the embedded one."""
+        contents = ("words recognised in query audio", "earlier turns")
+        return [] if self.llm_url is None else [Destination(url=self.llm_url, contents=contents)]
 
     def _transcribe(self, audio: AudioRef, language: str) -> str:
         if fault := language_fault(self._recogniser, language):

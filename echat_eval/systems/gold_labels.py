@@ -24,6 +24,7 @@ class GoldLabels(TranscriptOnly):
     """
 
     role: Literal["floor", "ceiling"] = "ceiling"
+    further_contents = ("gold labels", "earlier turns")
 
     def __init__(
         self,

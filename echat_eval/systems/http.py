@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
@@ -22,6 +22,7 @@ from echat_eval.errors import BadData, NotApplicable, RowError, SystemFailure, U
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.text import decoded
+from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request
 from echat_eval.systems.server import ServerConnection
 from echat_eval.systems.wire import audio_bytes, fault_of, reply_from, request_row, sound_of
@@ -73,6 +74,10 @@ class Http:
     def settings(self) -> Mapping[str, Any]:
         """Return the URL and the form of requests."""
         return {"url": scrub(self.url), "send": self.send}
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the server."""
+        return [Destination(url=self.url, contents=("query audio", "earlier turns"))]
 
     def fingerprint(self) -> str | None:
         """Return the hash of the fingerprint that the server reports, or None if it reports none.

@@ -8,19 +8,20 @@ Qwen-Omni follow it with the differences that the settings name.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.clients.chat import OPENAI, is_dated, parameter_options
+from echat_eval.clients.chat import OPENAI, is_dated, parameter_options, require_openai_model
 from echat_eval.clients.faults import is_refusal
 from echat_eval.clients.http import raise_for_status, read_body
 from echat_eval.clients.keys import api_key
-from echat_eval.clients.network import endpoint, refuse_unread_url, without_query
+from echat_eval.clients.network import endpoint, without_query
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.server import ServerConnection
@@ -43,7 +44,7 @@ class OpenAIChat:
 
     Args:
         model: the model's name on the server.
-        url: base URL ending in /v1; OpenAI's own by default.
+        url: base URL ending in /v1; OpenAI's own by default, for its models only.
         audio_in: "input_audio" (OpenAI, vLLM), "audio_url" (a data: URL, vLLM), or "none" for a text-only
             model. With "none" the model gets the instruction and earlier turns, but nothing of the current
             turn, and is a floor.
@@ -66,7 +67,7 @@ class OpenAIChat:
     def __init__(
         self,
         model: str,
-        url: str = OPENAI,
+        url: str | None = None,
         audio_in: Literal["input_audio", "audio_url", "none"] = "input_audio",
         audio_out: bool = False,
         voice: str = "alloy",
@@ -84,11 +85,11 @@ class OpenAIChat:
         calls_at_once: int = 4,
         name: str | None = None,
     ) -> None:
-        url = url.rstrip("/").removesuffix("/chat/completions")
+        if url is None:
+            require_openai_model(model, "--set url=")
+        url = (url or OPENAI).rstrip("/").removesuffix("/chat/completions")
         self._server = ServerConnection(url, timeout=timeout, calls_at_once=calls_at_once)
         self.url = self._server.url
-        if self.url == OPENAI:
-            refuse_unread_url(OPENAI, "--set url=")
         if audio_in not in ("input_audio", "audio_url", "none"):
             raise UsageError(f"audio_in={audio_in!r}: expected input_audio, audio_url or none")
         self.model, self.audio_in, self.audio_out, self.voice = model, audio_in, bool(audio_out), voice
@@ -158,6 +159,11 @@ class OpenAIChat:
     def base_url(self) -> str:
         """Return the base URL of the server."""
         return self.url
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the server."""
+        audio = () if self.audio_in == "none" else ("query audio",)
+        return [Destination(url=self.url, contents=(*audio, "earlier turns"))]
 
     def size_of(self, request: Request) -> MessageSize:
         """Return the size of the message for a request."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from echat_eval.clients.chat import ChatClient
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import NotApplicable, scrub
 from echat_eval.io.hashing import digest
+from echat_eval.ports import Destination
 from echat_eval.records import Reply, Sample
 
 __all__ = ["PROMPTS", "TranscriptOnly", "conversation"]
@@ -36,6 +37,8 @@ class TranscriptOnly:
     """
 
     role: Literal["floor", "ceiling"] = "floor"
+    #: Sent beside the transcripts.
+    further_contents: tuple[str, ...] = ("earlier turns",)
     #: The server may change the model behind its name.
     cached = False
 
@@ -69,6 +72,10 @@ class TranscriptOnly:
     def billed_client(self) -> ChatClient:
         """Return the client whose calls may cost money."""
         return self.client
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the model's server."""
+        return [Destination(url=self.client.address, contents=("transcripts", *self.further_contents))]
 
     def size_of(self, sample: Sample) -> MessageSize:
         """Return the size of the request for a sample."""

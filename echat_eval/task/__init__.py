@@ -37,6 +37,7 @@ class Task:
         licence: licence of the samples and their audio.
         citation: how to cite the samples; None if not stated.
         redistributable: whether the audio may be passed on; None if not stated, which counts as no.
+        private: whether the data go to named hosts only; if not stated, unless they may be passed on.
         consent: what the speakers agreed to; None if not stated.
         voices: whose voices they are, such as recorded people; None if not stated.
         languages: languages of `samples`, sorted.
@@ -57,6 +58,7 @@ class Task:
     sha256: str
     folder: Path
     redistributable: bool | None = None
+    private: bool = True
     consent: str | None = None
     voices: str | None = None
 
@@ -110,6 +112,7 @@ def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] |
         sha256=contents.sha256,
         folder=folder,
         redistributable=settings.get("redistributable"),
+        private=settings.get("private", settings.get("redistributable") is not True),
         consent=settings.get("consent"),
         voices=settings.get("voices"),
     )

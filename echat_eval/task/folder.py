@@ -27,7 +27,7 @@ __all__ = ["FACT_RULES", "Contents", "find_faults", "is_cue_list", "read_content
 #: A larger samples.jsonl is refused unread; 1,400 rows take about 1 MB.
 MAX_SAMPLES_BYTES = 64 * 2**20
 #: Keys of task.yaml that change no result, and so not the hash of the task.
-_NO_RESULT = frozenset(("audio_folder", "redistributable", "consent", "voices"))
+_NO_RESULT = frozenset(("audio_folder", "redistributable", "private", "consent", "voices"))
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -81,9 +81,13 @@ FACT_RULES: Mapping[str, Rule] = {
     "redistributable": Rule(
         lambda v: isinstance(v, bool), "true or false: whether the audio may be passed on"
     ),
+    "private": Rule(
+        lambda v: isinstance(v, bool), "true or false: whether the data stay on this machine unless allowed"
+    ),
     "consent": text("a text: what the speakers agreed to, and where that is recorded"),
     "voices": text("a text, such as 'recorded people', 'synthetic' or 'cloned with consent'"),
 }
+_OPTIONAL_FACTS = ("citation", "redistributable", "private", "consent", "voices")
 _TASK = Schema(
     {
         "name": Rule(_is_name, "lower-case letters, digits, '-' and '_'"),
@@ -92,7 +96,7 @@ _TASK = Schema(
         "description": FACT_RULES["description"],
         "cues": Rule(is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
         "licence": FACT_RULES["licence"],
-        **{key: FACT_RULES[key].optional() for key in ("citation", "redistributable", "consent", "voices")},
+        **{key: FACT_RULES[key].optional() for key in _OPTIONAL_FACTS},
         "audio_folder": text("a path: the folder of the audio, if it is not this one").optional(),
         "asks": one_of(("transcript", *CUES)).optional(),
         "instruction": Rule(_is_instruction, "a question per language", required=False),

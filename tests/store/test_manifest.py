@@ -68,6 +68,7 @@ FULL = RunManifest(
             licence="CC0 1.0",
             citation="Doe 2026",
             redistributable=True,
+            private=True,
             consent="written",
             voices="synthetic",
         )
@@ -97,6 +98,7 @@ FULL = RunManifest(
     },
     metrics=(METRIC, replace(METRIC, name="plain", low=None, worst=None, average="mean", headline=False)),
     cache={"response": {"mine": CacheCounts(hits=3, stored=5)}},
+    destinations={"judge.lan:8000": ("transcripts", "words of replies")},
     cost=RunCosts(
         judges={
             "m": CallCosts(

@@ -248,7 +248,7 @@ YAML_FAULTS: dict[str, tuple[str, str]] = {
     "unknown key": (
         YAML + "colour: red\n",
         "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, redistributable, "
-        "consent, voices, audio_folder, asks, instruction",
+        "private, consent, voices, audio_folder, asks, instruction",
     ),
     "missing key": (
         YAML.replace("licence: CC0 1.0\n", ""),
