@@ -23,9 +23,9 @@ BODY = json.dumps({"choices": [{"message": {"content": "Oh!"}}]})
 
 
 NAMELESS: dict[str, Callable[[], object]] = {
-    "--judge-url": lambda: parse_and_build_judge({"model": "m-2026-01-01"}),
-    "--set url=": lambda: build_system("openai-chat", {"model": "m-2026-01-01"}),
-    "--set url= ": lambda: build_system("gold-labels", {"model": "m-2026-01-01"}),
+    "--judge-url": lambda: parse_and_build_judge({"model": "gpt-4o-2024-11-20"}),
+    "--set url=": lambda: build_system("openai-chat", {"model": "gpt-4o-2024-11-20"}),
+    "--set url= ": lambda: build_system("gold-labels", {"model": "gpt-4o-2024-11-20"}),
 }
 
 

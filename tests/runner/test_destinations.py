@@ -137,7 +137,7 @@ def test_this_machine_gets_everything_and_the_manifest_records_it(private: Path,
         ("redistributable: false", True),
     ],
 )
-def test_own_data_are_private_unless_the_task_says_otherwise(tones: Path, line: str, private: bool) -> None:
+def test_own_data_are_private_by_default(tones: Path, line: str, private: bool) -> None:
     before = load_task("emotion", data=tones).sha256
     task = load_task("emotion", data=with_facts(tones, line))
     assert task.private is private

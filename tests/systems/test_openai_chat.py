@@ -309,6 +309,6 @@ def test_every_parameter_can_be_left_out(serve: Serve, requests: list[Request]) 
     sent = json.loads(server.received[-1][3])
     assert (sent["max_completion_tokens"], sent["reasoning_effort"], sent["seed"]) == (9, "low", 3)
     assert "max_tokens" not in sent
-    built = build_system("openai-chat:m", {"temperature": None, "modalities": None})
+    built = build_system("openai-chat:gpt-4o", {"temperature": None, "modalities": None})
     assert built.settings()["temperature"] is None
     assert "token_parameter" not in built.settings()
