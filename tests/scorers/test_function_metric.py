@@ -193,7 +193,7 @@ def test_it_appears_like_any_other_metric(tones: Path, tmp_path: Path, my_metric
         f"out: {tmp_path / 'run'}\n"
     )
     run = ev.evaluate(str(file), metrics=[returning(float("nan"))])
-    board = run.leaderboard().to_frame().set_index(["metric", "system", "task"])
+    board: Any = run.leaderboard().to_frame().set_index(["metric", "system", "task"])
     brief = board.loc["reply_words", "brief", "all"]
     assert (brief["value"], brief["missing"], brief["failed"]) == (2.0, 0, 0)
     assert str(run.leaderboard()).startswith("Reply words, words ↓")
