@@ -165,7 +165,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     Without parrots: finding these is no merit.
     """
     real = [r for r in rows if r["q"] > 0.5 and "parrots" not in r["world"]]
-    found = {}
+    found: dict[str, float] = {}
     for what in ("detected", "better"):
         gain = [r[f"{what}_match"] - r[f"{what}_points"] for r in real]
         found |= {

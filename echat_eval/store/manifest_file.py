@@ -15,7 +15,18 @@ from echat_eval.errors import BadData, UsageError
 from echat_eval.executors import ExecutorFacts
 from echat_eval.io.files import write_atomically
 from echat_eval.io.jsonl import loads
-from echat_eval.io.schema import ANYTHING, STRING, Rule, Schema, list_of, mapping_of, number, one_of, whole
+from echat_eval.io.schema import (
+    ANYTHING,
+    STRING,
+    Rule,
+    Schema,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    shorten,
+    whole,
+)
 from echat_eval.records import AVERAGES, ROLES, Metric
 from echat_eval.store.environment import Commit, Environment, Hardware
 from echat_eval.store.manifest import (
@@ -236,7 +247,10 @@ def _manifest(row: Mapping[str, object], path: str) -> RunManifest:
             for kind, owners in _mapping(top.get("cache")).items()
         },
         cost=_costs_from(cost, f"{path}: cost") if cost else None,
-        destinations={host: tuple(found) for host, found in _mapping(top.get("destinations")).items()},
+        destinations={
+            host: _texts(found, f"{path}: destinations: {host}")
+            for host, found in _mapping(top.get("destinations")).items()
+        },
     )
 
 
@@ -344,6 +358,12 @@ def _named(kind: type[T], rows: object, location: str) -> dict[str, T]:
 def _mapping(value: object) -> Mapping[str, object]:
     """Return a value that is a mapping; an empty one in place of any other, which a schema reports."""
     return value if isinstance(value, Mapping) else _NONE
+
+
+def _texts(value: object, location: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise BadData(f"{location}: is {shorten(value)}, expected a list of text")
+    return tuple(value)
 
 
 def _list(value: object) -> Sequence[object]:

@@ -313,9 +313,11 @@ def test_a_score_out_of_range_is_missing_and_not_clamped(tmp_path: Path, tones: 
         (lambda cases: [cases[0].score(length().metrics[0], "value", value="9")], "returned '9'; expected 0"),
     ],
 )
-def test_a_wrong_type_of_score_is_missing(tmp_path: Path, tones: Path, answer: Any, reason: str) -> None:
+def test_a_wrong_type_of_score_is_missing(
+    tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, reason: str
+) -> None:
     scorer = length()
-    scorer.score = answer
+    monkeypatch.setattr(scorer, "score", answer)
     run, states = run_once(tmp_path / "run", tones, ScriptedSystem(hum), scorers=[scorer])
     assert states == {"missing": 8}
     assert reason in str({s.reason for s in run.scores().values()})
