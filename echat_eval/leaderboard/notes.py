@@ -11,6 +11,7 @@ from echat_eval.io.display import number_text
 from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
+from echat_eval.store.finish import finish_command
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -290,7 +291,8 @@ def _amounts(money: Mapping[str, Decimal]) -> list[str]:
 def reply_notes(run: RunFolder) -> list[str]:
     """Return one line per system whose replies were not timed, failed, or are missing, with the main reason.
 
-    A system whose replies are all there has a line per metric with missing scores.
+    A system whose replies are all there has a line per metric with missing scores. The last line is the
+    command that gets missing rows.
     """
     responses = run.responses().values()
     lines = [
@@ -314,4 +316,6 @@ def reply_notes(run: RunFolder) -> list[str]:
         reason, _ = reasons.most_common(1)[0]
         more = f" ({len(reasons)} reasons; see {run.path})" if len(reasons) > 1 else ""
         lines.append(f"{system}: {sum(reasons.values())} {kind}: {reason}{more}")
+    if any("missing" in kind for _, kind in reasons_of):
+        lines.append(f"{finish_command(str(run.path))} gets the missing rows")
     return lines

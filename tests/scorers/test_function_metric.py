@@ -200,6 +200,7 @@ def test_it_appears_like_any_other_metric(tones: Path, tmp_path: Path, my_metric
     (line,) = [line for line in run.notes() if "brief" in line and "missing" in line]
     assert line == "brief: 8 scores missing own: the scorer returned nan; expected a finite number"
     assert board.loc["own", "brief", "all"]["missing"] == 8
+    assert run.notes()[-1] == f"`echat-eval run {run.path}` gets the missing rows"
 
     compared = ev.compare(f"{run.path}:canned", f"{run.path}:brief", metrics="reply_words").to_frame()
     difference = compared["difference"].iloc[0]
