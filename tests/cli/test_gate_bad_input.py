@@ -52,8 +52,8 @@ def gate(folder: Path, ours: pd.DataFrame, theirs: pd.DataFrame, policy: str) ->
 @pytest.mark.parametrize(
     ("change", "policy", "message"),
     [
-        ({"weight": -1.0}, POLICY, "ours.csv:2: a weight of 0 or below, and 119 more rows"),
-        ({"weight": 0.0}, POLICY, "ours.csv:2: a weight of 0 or below, and 119 more rows"),
+        ({"weight": -1.0}, POLICY, "ours.csv:2: a weight of 0 or below; expected one above 0 (-1)"),
+        ({"weight": 0.0}, POLICY, "ours.csv:2: a weight of 0 or below; expected one above 0 (0)"),
         (
             {"weight": np.arange(1.0, N + 1)},
             POLICY,
@@ -64,7 +64,7 @@ def gate(folder: Path, ours: pd.DataFrame, theirs: pd.DataFrame, policy: str) ->
             POLICY,
             "metric 'empathy': higher_is_better is True, but the run has False",
         ),
-        ({"low": 0, "high": 1}, POLICY, "ours.csv:2: a value beyond the metric's stated `high`"),
+        ({"low": 0, "high": 1}, POLICY, "ours.csv:2: a value above the metric's stated `high`"),
         ({"low": 1, "high": 1}, POLICY, "ours.csv:2: a range whose low is not below its high"),
         (
             {"value": 101.0},

@@ -227,7 +227,7 @@ def test_a_system_that_cannot_be_pickled_is_named_before_ray_starts(monkeypatch:
 
 
 REQUIRED_SETTINGS = {
-    "model": "/m",
+    "model": "gpt-x",
     "checkpoint": "x.pt",
     "labels": "a=happy",
     "program": "cat",

@@ -213,8 +213,9 @@ def test_the_keyboard_can_navigate_play_and_go_back(tab: Tab) -> None:
     page.wait_for_selector(".card")
     page.keyboard.press("Space")
     page.wait_for_selector('.player[data-slot="query"][data-playing="yes"]')
-    page.keyboard.press("1")
-    page.wait_for_selector('.player[data-slot="reply-1"][data-playing="yes"]')
+    spoken = present(page.locator('.player[data-slot^="reply-"]').first.get_attribute("data-slot"))
+    page.keyboard.press(spoken.removeprefix("reply-"))
+    page.wait_for_selector(f'.player[data-slot="{spoken}"][data-playing="yes"]')
     page.keyboard.press("Escape")
     assert page.evaluate("location.hash").split("?")[0] == "#/samples"
     page.keyboard.press("/")

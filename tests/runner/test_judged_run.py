@@ -27,7 +27,9 @@ def judge_evidence(out: Path) -> list[JudgeEvidence]:
     return [score.evidence for score in scores if isinstance(score.evidence, JudgeEvidence)]
 
 
-def evaluate(tones: Path, out: Path, judge: ScriptedChatServer, *more: str) -> Any:
+def evaluate(
+    tones: Path, out: Path, judge: ScriptedChatServer, *more: str, model: str = "m-2026-01-01"
+) -> Any:
     return CliRunner().invoke(
         run,
         [
@@ -42,7 +44,7 @@ def evaluate(tones: Path, out: Path, judge: ScriptedChatServer, *more: str) -> A
             "--annotator",
             "acoustics",
             "--judge",
-            "m-2026-01-01",
+            model,
             "--judge-url",
             judge.url,
             "--tries",
@@ -141,7 +143,7 @@ def test_a_name_of_a_judge_is_text_in_the_leaderboard_file(tones: Path, tmp_path
     run = tmp_path / "run"
     name = "@team/![x](http://a.b)<b>"
     with ScriptedChatServer(fitting) as judge:
-        evaluate(tones, run, judge, "--judge", name)
+        evaluate(tones, run, judge, model=name)
     notes = [line for line in (run / "leaderboard.md").read_text().splitlines() if "of judge" in line]
     assert notes
     assert name not in "".join(notes)

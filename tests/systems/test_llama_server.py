@@ -87,7 +87,7 @@ def test_the_oracles_differ_only_in_the_cues(llama: str, sample: Sample) -> None
         sample.transcript,
         CUE_PROMPTS["en"].format(cues="emotion happy") + "\n" + sample.transcript,
     ]
-    assert TranscriptOnly("m").fingerprint() != GoldLabels("m").fingerprint()
+    assert TranscriptOnly("m", url=llama).fingerprint() != GoldLabels("m", url=llama).fingerprint()
     assert (TranscriptOnly.role, GoldLabels.role) == ("floor", "ceiling")
 
 

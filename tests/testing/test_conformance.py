@@ -20,6 +20,7 @@ from echat_eval.records import AudioRef, Metric, Score
 from echat_eval.scorers import SCORERS
 from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.outcome import OutcomeScorer
+from echat_eval.scorers.over_reaction import OverReaction
 from echat_eval.scorers.readability import Readability
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding
@@ -76,6 +77,7 @@ class LetterCounts:
 
 SHIPPED: dict[str, Any] = {
     "cue-contrast": lambda: CueContrast(embedder=LetterCounts()),
+    "over-reaction": lambda: OverReaction(embedder=LetterCounts()),
     "transcription": TranscriptionConsistency,
     "understanding": Understanding,
     "outcome": OutcomeScorer,
