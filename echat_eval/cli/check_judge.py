@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from echat_eval.checks.ratings import JudgeAgreement
     from echat_eval.judge import JudgeClient
 
+#: The advice below missing verdicts, which this command keeps in no file.
+MISSING_VERDICTS = "run the same command again for the missing verdicts"
+
 
 @click.command(
     "judge",
@@ -168,6 +171,8 @@ def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit
         if "score" in found
         else "allowed for noise: nothing; --judge-repeats 3 measures how much a judge's verdicts vary"
     )
+    if missing:
+        show(MISSING_VERDICTS)
     return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
 
 
@@ -195,6 +200,8 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
         show(f"attacks: {len(outcomes)}, all verdicts missing")
     if any(points > tolerance for points, _ in moved):
         return Exit.REGRESS
+    if missing:
+        show(MISSING_VERDICTS)
     return Exit.CANNOT_TELL if missing else Exit.DONE
 
 

@@ -149,6 +149,7 @@ def test_missing_verdicts_do_not_count_as_wrong(option: str) -> None:
     done = run(lambda request: "hm.", option)
     assert done.return_value == Exit.CANNOT_TELL
     assert "outside their band 0, missing 70" in done.output
+    assert done.output.splitlines()[-1] == "run the same command again for the missing verdicts"
 
 
 def test_check_without_a_selection_is_a_usage_error() -> None:
