@@ -359,7 +359,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
 #: Modules of these rooms that a command may import; of other rooms above, any.
 CLI_MODULES = {
     "clients": {"clients.keys"},
-    "concurrency": {"concurrency.own_faults"},
+    "concurrency": {"concurrency.memory", "concurrency.own_faults"},
     "gate": {"gate.report"},
     "runner": {"runner.cost_estimate"},
     "stats": {"stats"},

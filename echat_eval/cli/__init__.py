@@ -17,6 +17,7 @@ from echat_eval.cli.exit_code import guard_exit_code, leave
 from echat_eval.cli.interrupts import interruptible
 from echat_eval.cli.terminal import open_terminal, show
 from echat_eval.clients.keys import remember_known_secrets
+from echat_eval.concurrency.memory import demand_memory
 from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import EChatError, Exit, scrub
 
@@ -191,7 +192,10 @@ def _bug(error: Exception) -> int:
     try:
         if is_own_fault(error):
             return _own_fault(error)
+        demand_memory()  # without memory, libraries and Python itself raise errors of any kind
         return _ended(Exit.BUG, f"a bug of ours: {type(error).__name__}: {error}. Report: {_write_report()}")
+    except MemoryError as lack:
+        return _own_fault(lack)
     except Exception:  # noqa: BLE001  the report has a bug too, as may the error's own text
         show(f"echat-eval: a bug of ours: {type(error).__name__}. Report: not written", err=True)
     return Exit.BUG

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 
 import pytest
+
+from echat_eval import cli
+from echat_eval.errors import Exit
 
 PROGRAM = """
 import atexit, ctypes, resource, sys
@@ -36,3 +40,15 @@ def test_a_library_that_ends_the_process_for_lack_of_memory_gives_3(limit: str, 
     assert done.returncode == code, done.stderr
     assert done.stderr == ""
     assert (done.stdout == "tidied up\n") == (end != "library")
+
+
+def test_an_error_of_any_kind_without_memory_is_no_bug_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_result(**_: object) -> None:
+        raise SystemError("error return without exception set")
+
+    monkeypatch.setattr(cli.command_line, "main", without_result)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**20, 2**20))
+    assert cli._exit_code() == Exit.CANNOT_TELL
+    assert capsys.readouterr().err.startswith("echat-eval: out of memory: 0 MiB are left")
