@@ -154,7 +154,9 @@ class Command:
         """Return the replies of one process to several requests; it may reply in any order."""
         if self.per_call:
             return [self._call_once(request) for request in requests]
-        rows = self._converse([request_row(r) | {"reply_audio": self._audio_path(r)} for r in requests])
+        rows = self._converse(
+            [request_row(r) | {"reply_audio": str(self._replies.path_for(r.id))} for r in requests]
+        )
         files = [row["audio"] for row in rows if row.get("audio")]
         if len(set(files)) != len(files):
             raise SystemFailure("two replies of a batch name the same audio file; write one file per reply")
@@ -219,16 +221,12 @@ class Command:
         except BadData as error:
             raise SystemFailure(f"broken reply audio: {error}") from error
 
-    def _audio_path(self, request: Request) -> str:
-        return str(self._replies.path / f"{request.id}.wav")
-
     def _call_once(self, request: Request) -> Reply:
         if request.history:
             raise NotApplicable("a program called per request gets no earlier turns; use JSON lines instead")
         if request.instruction and not any("{instruction}" in word for word in self.words):
             raise NotApplicable("the sample has an instruction; add {instruction} to the program's arguments")
-        out = Path(self._audio_path(request))
-        out.unlink(missing_ok=True)
+        out = self._replies.path_for(request.id)
         values = (str(request.audio.path.resolve()), str(out), request.language, request.instruction or "")
         words = [_filled(word, dict(zip(PLACEHOLDERS, values, strict=True))) for word in self.words]
         stdout = _output_of(words, self.folder, program_environment(os.environ, self.keep), self.timeout)

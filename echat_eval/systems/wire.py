@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
     "sound_of",
 ]
 
+_numbers = itertools.count()
 _LABELS = mapping_of(STRING, "")
 _COUNTS = mapping_of(Rule(lambda v: isinstance(v, int | float), ""), "")
 _REPLY = Schema(
@@ -145,6 +147,10 @@ class ReplyFolder:
         assert self._folder is not None
         return Path(self._folder.name)
 
+    def path_for(self, request_id: str) -> Path:
+        """Return a new path for a reply's audio: calls for the same request may run at once."""
+        return _new_path(self.path, request_id)
+
     def open(self) -> None:
         """Create the folder, unless it exists."""
         if self._folder is None:
@@ -158,7 +164,7 @@ class ReplyFolder:
 
 
 def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
-    """Write audio bytes (or base64) to a file and return a reference to it.
+    """Write audio bytes (or base64) to a new file in a folder and return a reference to it.
 
     Raises:
         SystemFailure: the bytes are not audio, or too many.
@@ -173,7 +179,7 @@ def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
         raise SystemFailure(f"broken reply audio: not base64: {error}") from error
     if len(raw) > MAX_AUDIO_BYTES:
         raise SystemFailure(f"reply audio of {len(raw):,} bytes; the limit is {MAX_AUDIO_BYTES:,}")
-    path = folder / f"{name}.wav"
+    path = _new_path(folder, name)
     try:
         path.write_bytes(raw)
     except OSError as error:
@@ -182,3 +188,7 @@ def sound_of(content: bytes | str, folder: Path, name: str) -> AudioRef:
         return audio_ref(path)
     except BadData as error:
         raise SystemFailure(f"broken reply audio: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def _new_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.{next(_numbers)}.wav"

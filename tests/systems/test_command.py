@@ -333,6 +333,13 @@ def test_a_program_may_be_called_once_per_request(tmp_path: Path, requests: list
     system.close()
 
 
+def test_a_program_gets_a_new_output_path_for_every_call(tmp_path: Path, requests: list[Request]) -> None:
+    system = Command(f"{script(tmp_path, 'print(sys.argv[2])')} {{audio}} {{out}}")
+    paths = {system.respond(requests[0]).text for _ in range(2)}
+    assert len(paths) == 2
+    system.close()
+
+
 def test_a_failing_call_is_a_failure(tmp_path: Path, requests: list[Request]) -> None:
     path = script(tmp_path, 'print("half"); sys.exit("no GPU")\n')
     system = Command(f"{path} {{audio}}")

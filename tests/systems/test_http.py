@@ -100,6 +100,15 @@ def test_files_of_ours_that_cannot_be_read_or_written_are_no_fault_of_the_system
         reply_of(server.url, requests[0])
 
 
+def test_two_replies_to_one_request_keep_their_audio(serve: Serve, requests: list[Request]) -> None:
+    voices = [request.audio.path.read_bytes() for request in requests[1:3]]
+    pending = iter(voices)
+    system = Http(serve(lambda h: h.reply(next(pending), "audio/wav")).url, timeout=5.0)
+    replies = [event_loop.call(system.respond, requests[0]) for _ in voices]
+    assert [reply.audio.path.read_bytes() for reply in replies] == voices
+    system.close()
+
+
 def test_send_audio_does_not_support_history(serve: Serve, requests: list[Request]) -> None:
     server = serve(lambda h: h.reply("hi"))
     with pytest.raises(NotApplicable, match="set send=json"):
