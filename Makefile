@@ -42,8 +42,8 @@ lint: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/mypy
 
 test: lint
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu" --cov --cov-report=
-	@$(TEST_VENV)/bin/coverage json -q -o $(TEST_VENV)/coverage.json
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json \
+		-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu"
 	@$(TEST_VENV)/bin/python tools/coverage_by_package.py $(TEST_VENV)/coverage.json --at-least 85
 
 clean:

@@ -25,15 +25,8 @@ pytest_plugins = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure no coverage in slow tests, which it makes nearly twice as slow; run their files last.
-
-    A thread in which measuring was paused is not measured again, so that the event loop would be left out.
-    Of the slow files the largest come first, so that no worker is left with a long one.
-    """
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    for item in slow:
-        item.add_marker("no_cover")
-    last = {item.path: -item.path.stat().st_size for item in slow}
+    """Run the files of slow tests last, the largest first, so that no worker is left with a long one."""
+    last = {item.path: -item.path.stat().st_size for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path in last, last.get(item.path, 0)))
 
 

@@ -1,6 +1,7 @@
 """Print the line coverage of every package of echat_eval; exit 1 if one is below the limit.
 
-coverage json -q -o coverage.json && python tools/coverage_by_package.py coverage.json --at-least 85
+python -m slipcover --source echat_eval --json --out coverage.json -m pytest
+python tools/coverage_by_package.py coverage.json --at-least 85
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from pathlib import Path
 
 
 def by_package(report: dict[str, dict[str, dict[str, dict[str, int]]]]) -> dict[str, tuple[int, int]]:
-    """Return package -> (covered lines, lines) of a report in coverage.py's JSON format."""
+    """Return package -> (covered lines, lines) of a report of slipcover."""
     covered: Counter[str] = Counter()
     lines: Counter[str] = Counter()
     for name, facts in report["files"].items():
         package = str(Path(name).parent)
         covered[package] += facts["summary"]["covered_lines"]
-        lines[package] += facts["summary"]["num_statements"]
+        lines[package] += facts["summary"]["covered_lines"] + facts["summary"]["missing_lines"]
     return {package: (covered[package], lines[package]) for package in sorted(lines) if lines[package]}
 
 
 def main() -> int:
     """Print the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("report", type=Path, help="JSON report of coverage.py")
+    parser.add_argument("report", type=Path, help="JSON report of slipcover")
     parser.add_argument("--at-least", type=float, default=85.0, metavar="PERCENT", help="limit per package")
     options = parser.parse_args()
     packages = by_package(json.loads(options.report.read_text(encoding="utf-8")))
