@@ -64,10 +64,17 @@ def modules(package: Path) -> dict[str, Path]:
 
 
 @cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """Return the imports, calls and names of a module; planted faults leave most modules as they are."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.Name)
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+
+
+@cache
 def imported_names(source: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return (module, imported names) of every import of a module, type checking and functions included."""
     found: list[tuple[str, tuple[str, ...]]] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.ImportFrom) and node.module:
             found.append((node.module, tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.Import):
@@ -136,7 +143,7 @@ def untyped_places(package: Path) -> list[str]:
     return [
         f"{path.relative_to(package).as_posix()}:{node.lineno}: {node.id}"
         for path in files
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path.read_text())
         if isinstance(node, ast.Name) and node.id in names
     ]
 
@@ -149,7 +156,7 @@ def asked_members(package: Path) -> list[str]:
     faults = []
     for path in sorted(package.rglob("*.py")):
         file = path.relative_to(package).as_posix()
-        for node in ast.walk(ast.parse(path.read_text())) if file not in ASKING else ():
+        for node in nodes(path.read_text()) if file not in ASKING else ():
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             fixed = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
@@ -162,7 +169,7 @@ def taken_from_top(path: Path, known: set[str]) -> list[str]:
     """Return the names, other than modules and the version, that a file takes from the package itself."""
     return [
         alias.name
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path.read_text())
         if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name
         for alias in node.names
         if f"{node.module}.{alias.name}" not in known and alias.name != "__version__"
