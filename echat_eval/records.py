@@ -24,6 +24,7 @@ __all__ = [
     "Annotation",
     "AudioRef",
     "Average",
+    "Cue",
     "JudgeEvidence",
     "Metric",
     "Reply",
@@ -80,6 +81,33 @@ class Waveform:
 
     samples: NDArray[np.float32]
     sample_rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """What a voice can show beside its words, and the labels that it can have.
+
+    Attributes:
+        name: in files and tables.
+        labels: in the order of tables; of an ordinal cue, from the least to the most.
+        ordinal: the labels are steps of a scale.
+        trait: it says who speaks. A reply that suits it may stereotype, so that more is not better.
+        aliases: other spelling, in lower case -> label, or "unknown" of an undecided instrument.
+        names: language -> name of the cue in that language.
+        words: language -> label -> word for it in that language.
+        questions: language -> question that asks for the label.
+        guides: language -> text for judges: how a reply meets the cue.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    ordinal: bool = False
+    trait: bool = False
+    aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    names: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
+    questions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    guides: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

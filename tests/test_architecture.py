@@ -15,13 +15,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "echat_eval"
 #: Everything that stands at the package's root: these modules, and the rooms named in FLOORS.
-LOOSE = {"__init__", "__main__", "api", "errors", "labels", "ports", "records"}
+LOOSE = {"__init__", "__main__", "api", "errors", "languages", "ports", "records"}
 #: From the bottom up. A room imports rooms of lower floors only.
 FLOORS: list[set[str]] = [
-    {"records", "errors"},
-    {"labels", "ports", "plugins", "io", "concurrency", "stats"},
-    {"cost", "executors", "osum", "task", "annotators"},
-    {"clients"},
+    {"records", "errors", "languages"},
+    {"ports", "plugins", "io", "concurrency", "stats"},
+    {"cost", "executors", "labels"},
+    {"clients", "osum", "task", "annotators"},
     {"importers", "systems"},
     {"store"},
     {"analysis", "judge"},

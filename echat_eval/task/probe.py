@@ -8,33 +8,53 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.hashing import digest
-from echat_eval.labels import CUES, LABELS
+from echat_eval.labels import CUES, cues_with
 
 if TYPE_CHECKING:
+    from echat_eval.records import Cue
     from echat_eval.task import Task
 
-__all__ = ["ASKS", "QUESTIONS", "probed_name", "probing"]
+__all__ = ["ASKS", "QUESTIONS", "probed_name", "probing", "questions_of"]
 
-#: Facts that a question can ask for.
+#: Facts that a question can ask for, beside the cues that tasks define.
 ASKS: tuple[str, ...] = ("transcript", *CUES)
-_CUES_ZH = {"emotion": "情感", "age": "年龄段", "gender": "性别", "event": "非语言声音"}
-
-#: Requested fact -> language -> question.
-QUESTIONS: Mapping[str, Mapping[str, str]] = {
-    "transcript": {
-        "en": "Write down word for word what is said in the recording, and nothing else.",
-        "zh": "请逐字写出录音中说的话,不要写其他内容。",
-    },
-    **{
-        cue: {
-            "en": f"Listen to the recording, not only to its words. Which {cue} do you hear? "
-            f"Answer with one of these and nothing else: {', '.join(LABELS[cue])}.",
-            "zh": f"请听录音的声音,而不只是内容。你听到的{_CUES_ZH[cue]}是哪一种?"
-            f"只回答下列之一,不要写其他内容:{', '.join(LABELS[cue])}。",
-        }
-        for cue in CUES
-    },
+#: Language -> question for the words.
+_TRANSCRIPT = {
+    "en": "Write down word for word what is said in the recording, and nothing else.",
+    "zh": "请逐字写出录音中说的话,不要写其他内容。",
 }
+#: Language -> question for a cue without one of its own.
+_CUE = {
+    "en": "Listen to the recording, not only to its words. Which {name} do you hear? "
+    "Answer with one of these and nothing else: {labels}.",
+    "zh": "请听录音的声音,而不只是内容。你听到的{name}是哪一种?只回答下列之一,不要写其他内容:{labels}。",
+}
+
+
+def questions_of(asks: str, own: Mapping[str, Cue] | None = None) -> Mapping[str, str]:
+    """Return language -> question for "transcript" or a cue, with all languages that have one.
+
+    Args:
+        asks: the requested fact.
+        own: cues of the task's own.
+    """
+    if asks == "transcript":
+        return _TRANSCRIPT
+    cue = cues_with(own)[asks]
+    made = {
+        tag: template.format(name=cue.names.get(tag, cue.name), labels=", ".join(_words(cue, tag)))
+        for tag, template in _CUE.items()
+    }
+    return {**made, **cue.questions}
+
+
+def _words(cue: Cue, tag: str) -> list[str]:
+    words = cue.words.get(tag, {})
+    return [words.get(label, label) for label in cue.labels]
+
+
+#: Requested fact -> language -> question, of the shipped cues.
+QUESTIONS: Mapping[str, Mapping[str, str]] = {asks: questions_of(asks) for asks in ASKS}
 
 
 def probed_name(task: str, asks: str) -> str:

@@ -1,7 +1,7 @@
 """Cue labels of the benchmark, and the table that maps other spellings to them.
 
-The label sets are those of OSUM-EChat. The spellings of emotion2vec, SenseVoice and the training data are
-aliases.
+The shipped cues are data, `tasks/cues.yaml`, in the form in which a task.yaml defines its own; see
+`echat_eval.labels.definition`. A sample has its task's own definitions with it (`Sample.own_cues`).
 """
 
 from __future__ import annotations
@@ -11,73 +11,74 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.labels.definition import UNKNOWN, cue_from, definition_faults, folded, spellings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from echat_eval.records import Cue
 
 __all__ = [
     "ALIASES",
     "CUES",
     "LABELS",
+    "SHIPPED",
     "TRAITS",
     "UNKNOWN",
     "check_label",
     "check_labels",
+    "cues_with",
     "gold_label",
     "is_right",
+    "label_of",
     "labels_of_tags",
     "only_traits",
     "split_tags",
     "to_label",
 ]
 
+
+def _shipped() -> dict[str, Cue]:
+    path = data_folder("tasks") / "cues.yaml"
+    content = read_yaml(path).content
+    for name, value in content.items():
+        for fault in definition_faults(name, value):
+            raise BadData(f"{path}: {fault}; reinstall echat-eval")
+    return {name: cue_from(name, value) for name, value in content.items()}
+
+
+#: Name -> shipped cue, in the order of tables.
+SHIPPED: Mapping[str, Cue] = MappingProxyType(_shipped())
 #: Cue name -> labels, in the order of tables.
-LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "emotion": ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise", "other"),
-        "age": ("child", "adult", "old"),
-        "gender": ("female", "male"),
-        "event": ("laugh", "cough", "cry", "scream", "sigh", "throat clearing", "sneeze", "none", "other"),
-    }
-)
-CUES: tuple[str, ...] = tuple(LABELS)
+LABELS: Mapping[str, tuple[str, ...]] = MappingProxyType({name: cue.labels for name, cue in SHIPPED.items()})
+CUES: tuple[str, ...] = tuple(SHIPPED)
 #: Cues that say who speaks. A reply that suits them may stereotype, so that more is not better.
-TRAITS: tuple[str, ...] = ("age", "gender")
-
-#: Label of an undecided instrument; never a gold label.
-UNKNOWN = "unknown"
-
+TRAITS: tuple[str, ...] = tuple(name for name, cue in SHIPPED.items() if cue.trait)
 #: Cue name -> other spelling (lower case, without <> and <||>) -> label.
 ALIASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "emotion": {
-            "angry": "anger", "生气": "anger", "愤怒": "anger",
-            "disgusted": "disgust", "厌恶": "disgust",
-            "fearful": "fear", "恐惧": "fear", "害怕": "fear",
-            "happiness": "happy", "joy": "happy", "开心": "happy", "高兴": "happy", "快乐": "happy",
-            "calm": "neutral", "中立": "neutral", "平静": "neutral",
-            "sadness": "sad", "难过": "sad", "悲伤": "sad", "伤心": "sad",
-            "surprised": "surprise", "吃惊": "surprise", "惊讶": "surprise",
-            "其他": "other", "unk": UNKNOWN, "unknown": UNKNOWN, "emo_unknown": UNKNOWN,
-        },
-        "age": {
-            "children": "child", "kid": "child", "儿童": "child", "小孩": "child",
-            "youth": "adult", "young": "adult", "middle": "adult", "middle_age": "adult", "成年": "adult",
-            "成年人": "adult", "elder": "old", "elderly": "old", "senior": "old", "老人": "old", "老年": "old",
-        },
-        "gender": {
-            "f": "female", "woman": "female", "girl": "female", "女": "female", "女性": "female",
-            "m": "male", "man": "male", "boy": "male", "男": "male", "男性": "male",
-        },
-        "event": {
-            "laughter": "laugh", "laughing": "laugh", "笑": "laugh", "笑声": "laugh",
-            "coughing": "cough", "咳嗽": "cough", "crying": "cry", "sobbing": "cry", "哭": "cry", "哭声": "cry",
-            "screaming": "scream", "尖叫": "scream", "sighing": "sigh", "叹气": "sigh",
-            "throat_clearing": "throat clearing", "clearing throat": "throat clearing", "清嗓子": "throat clearing",
-            "sneezing": "sneeze", "喷嚏": "sneeze", "打喷嚏": "sneeze", "nospeech": "none",
-        },
-    }
-)  # fmt: skip
+    {name: cue.aliases for name, cue in SHIPPED.items()}
+)
+
+
+def cues_with(own: Mapping[str, Cue] | None) -> Mapping[str, Cue]:
+    """Return name -> cue: the shipped cues, and a task's own definitions in their place or after them.
+
+    >>> list(cues_with(None))
+    ['emotion', 'age', 'gender', 'event']
+    """
+    return {**SHIPPED, **own} if own else SHIPPED
+
+
+def label_of(cue: Cue, spelling: str) -> str | None:
+    """Return the label that a spelling names, "unknown" for an undecided instrument; None: it names none.
+
+    >>> label_of(SHIPPED["emotion"], "<ANGRY>"), label_of(SHIPPED["age"], "dragon")
+    ('anger', None)
+    """
+    plain = folded(spelling)
+    return plain if plain in cue.labels else spellings_of(cue).get(plain)
 
 
 def to_label(cue: str, spelling: str) -> str | None:
@@ -86,10 +87,7 @@ def to_label(cue: str, spelling: str) -> str | None:
     >>> to_label("emotion", "<ANGRY>"), to_label("event", "<|Laughter|>"), to_label("age", "dragon")
     ('anger', 'laugh', None)
     """
-    plain = spelling.strip().strip("<>|").strip().lower()
-    if plain in LABELS[cue]:
-        return plain
-    return ALIASES[cue].get(plain)
+    return label_of(SHIPPED[cue], spelling)
 
 
 #: A tag of a recogniser or a token of a chat template, such as <|HAPPY|>, <|en|> or <|im_end|>.
@@ -106,8 +104,12 @@ def split_tags(text: str) -> tuple[str, list[str]]:
     return (_TAG.sub("", text).strip() if tags else text), tags
 
 
-def labels_of_tags(tags: Iterable[str]) -> dict[str, str]:
+def labels_of_tags(tags: Iterable[str], own: Mapping[str, Cue] | None = None) -> dict[str, str]:
     """Return cue -> label of the tags that name a label of exactly one cue; the first tag of a cue counts.
+
+    Args:
+        tags: names of the tags.
+        own: cues of the task's own.
 
     >>> labels_of_tags(["zh", "HAPPY", "Speech", "Laughter", "withitn"])
     {'emotion': 'happy', 'event': 'laugh'}
@@ -116,7 +118,11 @@ def labels_of_tags(tags: Iterable[str]) -> dict[str, str]:
     for tag in tags:
         if tag.lower() == "nospeech":  # no speech was recognised, which is no sound event
             continue
-        named = [(cue, label) for cue in CUES if (label := to_label(cue, tag)) and label != UNKNOWN]
+        named = [
+            (name, label)
+            for name, cue in cues_with(own).items()
+            if (label := label_of(cue, tag)) and label != UNKNOWN
+        ]
         if len(named) == 1:
             found.setdefault(*named[0])
     return found
@@ -148,31 +154,36 @@ def gold_label(cues: Mapping[str, str], asks: str | None) -> str | None:
     return next(iter(cues.values())) if len(cues) == 1 else None
 
 
-def only_traits(cues: Iterable[str]) -> bool:
+def only_traits(cues: Iterable[str], own: Mapping[str, Cue] | None = None) -> bool:
     """Return whether all cues of a sample say who speaks.
+
+    Args:
+        cues: names.
+        own: cues of the task's own.
 
     >>> only_traits(["age"]), only_traits(["age", "gender"]), only_traits(["age", "emotion"]), only_traits([])
     (True, True, False, False)
     """
-    found = set(cues)
-    return bool(found) and found <= set(TRAITS)
+    found, known = set(cues), cues_with(own)
+    return bool(found) and all(cue in known and known[cue].trait for cue in found)
 
 
-def check_label(cue: str, label: str) -> None:
-    """Raise BadData unless `label` is one of the benchmark's own spellings.
+def check_label(cue: str, label: str, own: Mapping[str, Cue] | None = None) -> None:
+    """Raise BadData unless `label` is one of the cue's labels in its own spelling.
 
     >>> check_label("emotion", "angry")
     Traceback (most recent call last):
     echat_eval.errors.BadData: emotion 'angry' is an alias; write 'anger'
     """
-    if cue not in LABELS:
-        raise BadData(f"unknown cue '{cue}'; cues are {', '.join(CUES)}")
-    if label in LABELS[cue]:
+    known = cues_with(own)
+    if cue not in known:
+        raise BadData(f"unknown cue '{cue}'; cues are {', '.join(known)}")
+    if label in known[cue].labels:
         return
-    alias = to_label(cue, label)
+    alias = label_of(known[cue], label)
     if alias and alias != UNKNOWN:
         raise BadData(f"{cue} '{label}' is an alias; write '{alias}'")
-    raise BadData(f"unknown {cue} '{label}'; labels are {', '.join(LABELS[cue])}")
+    raise BadData(f"unknown {cue} '{label}'; labels are {', '.join(known[cue].labels)}")
 
 
 def check_labels(labels: Mapping[str, str], location: str) -> None:
