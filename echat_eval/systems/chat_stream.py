@@ -14,6 +14,11 @@ from echat_eval.errors import SystemFailure, Unavailable
 
 __all__ = ["Collected", "collect"]
 
+#: Characters of base64 that the header of a WAV takes; audio starts after it.
+_HEADER_CHARACTERS = 60
+#: How a WAV begins in base64.
+_WAV = "UklGR"
+
 
 @dataclass(slots=True, kw_only=True)
 class Collected:
@@ -36,10 +41,19 @@ class Collected:
     first_audio_seconds: float | None = None
 
     @property
-    def audio(self) -> bytes:
-        """Return the audio: the bytes of a file, or the bare 16-bit samples of a stream.
+    def has_samples(self) -> bool:
+        """Return whether audio arrived: bare samples, or more of a WAV than its header."""
+        if not self.pieces:
+            return False
+        header = _HEADER_CHARACTERS if self.pieces[0].startswith(_WAV) else 0
+        return sum(map(len, self.pieces)) > header
 
-        Some servers cut one base64 text into pieces; others encode every piece separately.
+    @property
+    def audio(self) -> bytes:
+        """Return the audio: the bytes of a file, of several WAVs in a row, or the bare 16-bit samples.
+
+        Some servers cut one base64 text into pieces; others encode every piece separately, perhaps as a WAV
+        of its own. `echat_eval.io.audio` joins WAVs in a row.
         """
         try:
             return base64.b64decode("".join(self.pieces), validate=True)
@@ -85,7 +99,7 @@ async def collect(
         whole = kind == "object" and not reports_error(value)
         _take(value, answer, "message" if whole else "delta")
         done = done or whole
-        if answer.pieces and answer.first_audio_seconds is None:
+        if answer.first_audio_seconds is None and answer.has_samples:
             answer.first_audio_seconds = time.monotonic() - begun
     if not done and answer.finish_reason is None:
         raise Unavailable("the stream broke off before its end")
@@ -166,6 +180,9 @@ def _is_whole(data: bytes) -> bool:
 def _take(value: Mapping[str, Any], answer: Collected, part: str) -> None:
     """Add one object to the answer; several choices may each hold one modality (vLLM-omni).
 
+    In a stream vLLM-omni names the modality of each object, and sends the voice as its content. Content of
+    a modality that is neither text nor audio is no part of a spoken reply.
+
     Args:
         part: key of a choice's content: "message" or "delta".
     """
@@ -176,10 +193,14 @@ def _take(value: Mapping[str, Any], answer: Collected, part: str) -> None:
         content = choice.get(part) if isinstance(choice, dict) else None
         if not isinstance(content, dict):
             continue
-        words = message_parts(content)
-        answer.text += words.text
-        answer.think += words.think
-        answer.refusal += words.refusal
+        modality = value.get("modality") or "text"
+        if modality == "audio" and isinstance(piece := content.get("content"), str) and piece:
+            answer.pieces.append(piece)
+        elif modality == "text":
+            words = message_parts(content)
+            answer.text += words.text
+            answer.think += words.think
+            answer.refusal += words.refusal
         audio = content.get("audio")
         if isinstance(audio, dict):
             if isinstance(transcript := audio.get("transcript"), str):

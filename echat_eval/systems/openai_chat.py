@@ -50,6 +50,7 @@ class OpenAIChat:
             turn, and is a floor.
         audio_out: request audio.
         voice: the server's name of a voice.
+        speaker: the same for a server that reads the parameter `speaker` (vLLM-omni); None leaves it out.
         stream: read the answer in pieces, which measures when the first audio arrives.
         stream_rate: sample rate in Hz of the 16-bit samples of a stream.
         system_prompt: the first message; none by default.
@@ -81,6 +82,7 @@ class OpenAIChat:
         modalities: Literal["auto"] | None = "auto",
         reasoning_effort: str | None = None,
         stream_usage: bool = True,
+        speaker: str | None = None,
         timeout: float = 120.0,
         calls_at_once: int = 4,
         name: str | None = None,
@@ -97,7 +99,7 @@ class OpenAIChat:
         self.system_prompt, self.temperature = system_prompt, temperature
         self.max_tokens, self.seed, self.token_parameter = max_tokens, seed, token_parameter
         self.modalities, self.reasoning_effort = modalities, reasoning_effort
-        self.stream_usage = bool(stream_usage)
+        self.stream_usage, self.speaker = bool(stream_usage), speaker
         self.timeout, self.calls_at_once = self._server.timeout, self._server.calls_at_once
         self.name = name or model.rstrip("/").rpartition("/")[2].replace(":", "-")
         if audio_in == "none":
@@ -114,6 +116,7 @@ class OpenAIChat:
             "modalities": (self.modalities, "auto"),
             "reasoning_effort": (self.reasoning_effort, None),
             "stream_usage": (self.stream_usage, True),
+            "speaker": (self.speaker, None),
         }
         return {
             "model": self.model,
@@ -258,6 +261,7 @@ class OpenAIChat:
             self.token_parameter: self.max_tokens,
             "seed": self.seed,
             "reasoning_effort": self.reasoning_effort,
+            "speaker": self.speaker if self.audio_out else None,
         }
         return body | {name: value for name, value in optional.items() if value is not None}
 

@@ -6,6 +6,7 @@ from echat_eval.testing.annotator_suite import check_annotator
 from echat_eval.testing.fakes import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
 from echat_eval.testing.faults import FAULT_KINDS, FaultKind, fault_server
 from echat_eval.testing.finding import Finding
+from echat_eval.testing.omni_server import ScriptedOmniServer
 from echat_eval.testing.raw_server import RawConnection, RawServer
 from echat_eval.testing.requests import tone_requests
 from echat_eval.testing.scorer_suite import check_scorer, scorer_cases
@@ -22,6 +23,7 @@ __all__ = [
     "ScriptedAnnotator",
     "ScriptedChatClient",
     "ScriptedChatServer",
+    "ScriptedOmniServer",
     "ScriptedOracle",
     "ScriptedScorer",
     "ScriptedServer",
