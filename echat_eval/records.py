@@ -265,6 +265,8 @@ class Metric:
         proxy: approximates a quantity that cannot be measured here; marked as a proxy in every output.
         by_voice: rewards a reply for suiting the voice. Samples whose only cues are age and gender then
             count in their tasks and labels, not in the mean over all tasks.
+        pooled: has the same scale in every task. Otherwise each task has a ceiling of its own, so that a mean
+            over several tasks has no meaning, and only the means of tasks are printed.
         digits: decimals in tables.
     """
 
@@ -279,6 +281,7 @@ class Metric:
     headline: bool = False
     proxy: bool = False
     by_voice: bool = False
+    pooled: bool = True
     digits: int = 1
 
     @property

@@ -86,8 +86,10 @@ SPEED = Metric(
     average="ratio",
     digits=2,
 )
-#: No worst value, and eighths, which end in 5 at the last digit shown.
-TONE = Metric(name="tone", title="Tone", unit="points", low=0, high=100, higher_is_better=True)
+#: No worst value, no mean over both tasks, and eighths, which end in 5 at the last digit shown.
+TONE = Metric(name="tone", title="Tone", unit="points", low=0, high=100, higher_is_better=True, pooled=False)
+#: Metrics with a table by task on the terminal, in Markdown and in notebooks, in order.
+BY_TASK = (WARMTH.name, TONE.name)
 
 
 # -- the run -----------------------------------------------------------------------
@@ -318,19 +320,21 @@ def columns_of(run: ev.Run) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def from_tables(run: ev.Run, tables: list[list[list[str]]]) -> dict[Key, Shown]:
-    """Return the numbers of the two tables of a leaderboard, given as rows of cells, the titles first."""
+    """Return the numbers of the tables of a leaderboard, given as rows of cells, the titles first."""
     metrics, tasks = columns_of(run)
     found: dict[Key, Shown] = {}
-    for titles, *rows in tables:
-        by_task = "all" in titles
+    assert len(tables) == len(BY_TASK) + 1
+    for (titles, *rows), metric in zip(tables, (*BY_TASK, None), strict=True):
+        assert metric is None or ("all" in titles) == (metric == WARMTH.name)
         for row in rows:
             cells = dict(zip(titles, row, strict=True))
             name = re.sub(r" \((floor|ceiling)\)$", "", cells["system"])
-            if by_task:
+            if metric is not None:
                 for title, text in cells.items():
                     if title in tasks:
-                        found |= cell(text, (name, tasks[title], WARMTH.name))
-                found |= rank_set(cells["rank"], name)
+                        found |= cell(text, (name, tasks[title], metric))
+                if "rank" in cells:
+                    found |= rank_set(cells["rank"], name)
                 continue
             for title, text in cells.items():
                 if title in metrics:
@@ -356,8 +360,9 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
 
 
 def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
-    """Return the numbers of the three tables on the terminal; the last has one row per measure and system."""
-    tables, titles = [], ("Warmth, points", "Rows of the headline", "Other measures")
+    """Return the numbers of the tables on the terminal; the last has one row per measure and system."""
+    tables = []
+    titles = ("Warmth, points ↑, mean", "Tone, points ↑, mean", "Rows of the headline", "Other measures")
     for block in re.split(f"(?m)^(?={'|'.join(titles)})", files.printed):
         if not block.startswith(titles):
             continue
@@ -367,7 +372,7 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         rows = [line for line in (lines[rule - 1], *lines[rule + 1 :]) if line.strip()]
         rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(("- ", "Rank:"))), len(rows))]
         tables.append(split_columns(rows))
-    by_task, counts, others = tables
+    *by_task, counts, others = tables
     measures = [*dict.fromkeys(row[0] for row in others[1:] if row[0])]
     cells: dict[tuple[str, str], str] = {}
     measure = ""
@@ -378,7 +383,7 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         [*counts[0], *measures],
         *([*row, *(cells[row[0], title] for title in measures)] for row in counts[1:]),
     ]
-    return from_tables(run, [by_task, counts])
+    return from_tables(run, [*by_task, counts])
 
 
 def split_columns(rows: list[str]) -> list[list[str]]:
@@ -391,7 +396,8 @@ def split_columns(rows: list[str]) -> list[list[str]]:
 
 
 def of_notebook_text(run: ev.Run, _: Files) -> dict[Key, Shown]:
-    headline, _title, rest = str(run.leaderboard()).partition("Other measures, over all tasks\n")
+    by_task, _title, rest = str(run.leaderboard()).partition("Other measures, over all tasks\n")
+    headline, _title, second = by_task.partition("Tone, points ↑, mean and 95 % interval\n")
     metrics = columns_of(run)[0]
     others = [
         "system",
@@ -399,11 +405,16 @@ def of_notebook_text(run: ev.Run, _: Files) -> dict[Key, Shown]:
         "failed",
         "missing",
         "n/a",
-        *(t for t in metrics if metrics[t] != WARMTH.name),
+        *(t for t in metrics if metrics[t] not in BY_TASK),
     ]
-    by_task = ["rank", "system", "all", *run.leaderboard().board.tasks]
-    lines = [headline.strip("\n").splitlines()[1:], rest.partition("\n\n")[0].splitlines()]
-    return from_tables(run, [right_aligned(*pair) for pair in zip(lines, (by_task, others), strict=True)])
+    tasks = run.leaderboard().board.tasks
+    titles = (["rank", "system", "all", *tasks], ["system", *tasks], others)
+    lines = [
+        headline.strip("\n").splitlines()[1:],
+        second.strip("\n").splitlines(),
+        rest.partition("\n\n")[0].splitlines(),
+    ]
+    return from_tables(run, [right_aligned(*pair) for pair in zip(lines, titles, strict=True)])
 
 
 def right_aligned(lines: list[str], titles: list[str]) -> list[list[str]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from echat_eval.analysis.bounds import to_tests, two_sided_p_values
 from echat_eval.analysis.differences import difference
-from echat_eval.analysis.frames import over_all_tasks
+from echat_eval.analysis.frames import over_all_tasks, several_tasks
 from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.analysis.pairs import Pairs, pair
 from echat_eval.analysis.runs import differences, latency_not_comparable
@@ -19,7 +19,7 @@ from echat_eval.store.comparable import not_comparable
 from echat_eval.store.finish import finish_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
@@ -127,6 +127,7 @@ def compare(
     min_clusters: int = 2,
     anyway: bool = False,
     sentences: Sentences = "random",
+    own_scales: Collection[str] = (),
 ) -> Comparison:
     """Compare two systems on the samples they share.
 
@@ -138,6 +139,7 @@ def compare(
         min_clusters: with fewer clusters a difference has no interval.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
         sentences: "fixed" if results need hold for these sentences only (see `stats.factors`).
+        own_scales: metrics whose scale differs between tasks: no difference over several tasks is printed.
 
     Raises:
         UsageError: the runs are not comparable and `anyway` is not set.
@@ -148,13 +150,14 @@ def compare(
     rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
     absent = [name for name in metrics if name not in rows_of]
-    caps = []
+    caps, design = [], ""
     for name, rule in metrics.items():
         if name in rows_of:
             capped = with_cap(name, rule, rows_of[name][["value", "against"]])
             found = _metric_cells(name, rows_of[name], capped, level, min_clusters)
             caps.append(cap_note(name, capped, rule, found[0].missing))
-            cells += found
+            design = design or found[0].design
+            cells += found[1:] if name in own_scales and several_tasks(rows_of[name]) else found
     first = next(name for name in metrics if name in rows_of)
     return Comparison(
         baseline=baseline.name,
@@ -164,9 +167,10 @@ def compare(
         counts=pairs.counts,
         unlike=unlike,
         notes=(
-            *_notes(pairs, cells[0].design, sentences),
+            *_notes(pairs, design, sentences),
             *(f"'{name}' is not compared: the two systems share no sample of it" for name in absent),
             *_averages(metrics),
+            *_tasks_only(cells),
             *_notes_on(cells, baseline, candidate),
             *filter(None, caps),
             *_missing_notes(pairs.frame, (baseline, candidate)),
@@ -273,6 +277,13 @@ def _averages(metrics: Mapping[str, MetricRule]) -> list[str]:
         if names := [name for name, rule in metrics.items() if rule.average == average]:
             lines.append(f"{', '.join(names)}: {formula}")
     return lines
+
+
+def _tasks_only(cells: Sequence[ComparedMetric]) -> list[str]:
+    """Return one line on the metrics without a difference over all tasks."""
+    pooled = {cell.metric for cell in cells if cell.part == "pooled"}
+    names = [name for name in dict.fromkeys(cell.metric for cell in cells) if name not in pooled]
+    return [f"{', '.join(names)}: by task only; each task has a scale of its own"] if names else []
 
 
 def _missing_notes(rows: pd.DataFrame, sides: tuple[ScoredSystem, ScoredSystem]) -> list[str]:

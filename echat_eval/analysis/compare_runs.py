@@ -112,10 +112,13 @@ def compare_runs(
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
     rules = rules_of(runs, metrics)
     require_comparable(runs, anyway=anyway)
+    facts = merged_facts((run.name, run.facts) for run in runs)
+    own_scales = [name for name in rules if facts.get(name, {}).get("pooled") is False]
     comparisons = tuple(
-        compare(old, new, metrics=rules, anyway=anyway, sentences=sentences) for old, new in pairwise(runs)
+        compare(old, new, metrics=rules, anyway=anyway, sentences=sentences, own_scales=own_scales)
+        for old, new in pairwise(runs)
     )
-    trends = tuple(trend(runs, metrics=rules, sentences=sentences)) if len(runs) > 2 else ()
+    trends = trend(runs, metrics=rules, sentences=sentences, own_scales=own_scales) if len(runs) > 2 else []
     notes = _left_out(runs, rules) if metrics is None else []
     if len(runs) > 2:
         with_trend = {found.metric for found in trends}
@@ -124,10 +127,10 @@ def compare_runs(
             for name in rules
             if name not in with_trend
         ]
-        pooled = [found for found in trends if found.task is None]
-        capped = (cap_note(found.metric, found.rule, rules[found.metric], found.missing) for found in pooled)
+        first = {found.metric: found for found in reversed(trends)}  # pooled, where there is such a trend
+        capped = (cap_note(name, found.rule, rules[name], found.missing) for name, found in first.items())
         notes += [f"trend of {note}" for note in capped if note]
-    return RunComparison(comparisons=comparisons, trends=trends, notes=tuple(notes))
+    return RunComparison(comparisons=comparisons, trends=tuple(trends), notes=tuple(notes))
 
 
 def _left_out(runs: Sequence[ScoredSystem], rules: Mapping[str, MetricRule]) -> list[str]:

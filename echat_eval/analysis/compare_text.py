@@ -61,8 +61,8 @@ def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
 def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
     """Return one line per trend: means in order, and the change from one run to the next."""
     mark, lines = MARK if marked else "", []
-    for trend in trends:
-        if trend.task is None:
+    for number, trend in enumerate(trends):
+        if number == 0 or trend.metric != trends[number - 1].metric:
             lines += ["", f"{printable(trend.metric)}: {' -> '.join(printable(name) for name in trend.runs)}"]
         slope = trend.slope
         interval = (

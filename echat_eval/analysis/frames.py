@@ -29,6 +29,7 @@ __all__ = [
     "one_system",
     "over_all_tasks",
     "read_table",
+    "several_tasks",
 ]
 
 REQUIRED = ("task", "sample_id", "system", "metric", "value")
@@ -169,6 +170,11 @@ def in_all_tasks(rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which rows a mean over all tasks covers: those without `in_all: no`; all if every row has it."""
     left_out = rows[IN_ALL].eq("no").to_numpy(dtype=bool)
     return np.ones(len(rows), dtype=bool) if left_out.all() else ~left_out
+
+
+def several_tasks(rows: pd.DataFrame) -> bool:
+    """Return whether a mean over all tasks covers more than one."""
+    return over_all_tasks(rows)["task"].nunique() > 1
 
 
 def has_states(frame: pd.DataFrame) -> bool:

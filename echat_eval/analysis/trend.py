@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from echat_eval.analysis.frames import in_all_tasks
+from echat_eval.analysis.frames import in_all_tasks, several_tasks
 from echat_eval.analysis.metric_rule import with_cap
 from echat_eval.analysis.pairs import table_units
 from echat_eval.errors import BadData
 from echat_eval.stats import Estimate, cluster_mean, label_strata, level_mean, macro_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -64,8 +64,16 @@ def trend(
     metrics: Mapping[str, MetricRule],
     level: float = 0.95,
     sentences: Sentences = "random",
+    own_scales: Collection[str] = (),
 ) -> list[Trend]:
     """Return the trend of every metric, pooled and per task; none of a metric without shared values.
+
+    Args:
+        runs: in order.
+        metrics: name -> direction and range.
+        level: coverage of the intervals.
+        sentences: as in `compare`.
+        own_scales: as in `compare`: there is no pooled trend over several tasks.
 
     Raises:
         BadData: fewer than two runs.
@@ -80,7 +88,8 @@ def trend(
             continue  # such as the voice of text-only systems
         rule = with_cap(name, given, values)
         units = table_units(first, sentences=sentences)
-        for task in (None, *sorted(set(first["task"][known]))):
+        pooled = () if name in own_scales and several_tasks(first[known.to_numpy()]) else (None,)
+        for task in (*pooled, *sorted(set(first["task"][known]))):
             keep = in_all_tasks(first) if task is None else (first["task"] == task).to_numpy()
             if not known[keep].any():
                 continue

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.io.display import number_text
-from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.rank_text import rank_lines, rank_text
+from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     COUNT_COLUMNS,
     MARK,
     PROXY_NOTE,
     PROXY_TITLE,
-    cap_lines,
+    board_lines,
+    by_task_metrics,
     cell_text,
     metric_title,
     other_rows,
@@ -24,7 +24,7 @@ from echat_eval.leaderboard.render import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.table import Table
@@ -52,8 +52,9 @@ def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
     from rich.text import Text
 
-    others = [_others(board)] if len(board.metrics) > 1 else []
-    show_table(_by_task(board), _counts(board), *others, *map(Text, (*rank_lines(board), *cap_lines(board))))
+    tables = list(_by_task(board))
+    others = [_others(board)] if len(board.metrics) > len(tables) else []
+    show_table(*tables, _counts(board), *others, *map(Text, board_lines(board)))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
     if notes := voice_notes(board):
@@ -68,24 +69,25 @@ def _table(title: str) -> Table:
     return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _by_task(board: Leaderboard) -> Table:
+def _by_task(board: Leaderboard) -> Iterator[Table]:
+    """Yield a table of systems x tasks for every metric that has one; the headline's has ranks."""
     from rich.text import Text
 
-    metric = board.headline
-    table = _table(f"{metric_title(metric)}, mean and 95 % interval")
-    table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("system", no_wrap=True)
-    for task in (OVERALL, *board.tasks):
-        table.add_column(Text(task), justify="right")
-    last = None
-    for name, role, summaries in rows_of(board, metric):
-        if last is not None and role != last:
-            table.add_section()
-        last = role
-        table.add_row(
-            rank_text(board, name), Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries)
-        )
-    return table
+    for metric in by_task_metrics(board):
+        table, ranked = _table(f"{metric_title(metric)}, mean and 95 % interval"), metric is board.headline
+        if ranked:
+            table.add_column("rank", justify="right", no_wrap=True)
+        table.add_column("system", no_wrap=True)
+        for task in board.columns(metric):
+            table.add_column(Text(task), justify="right")
+        last = None
+        for name, role, summaries in rows_of(board, metric):
+            if last is not None and role != last:
+                table.add_section()
+            last = role
+            rank = [rank_text(board, name)] if ranked else []
+            table.add_row(*rank, Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries))
+        yield table
 
 
 def _counts(board: Leaderboard) -> Table:

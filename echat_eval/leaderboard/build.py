@@ -23,7 +23,7 @@ from echat_eval.stats import (
 )
 from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
-from echat_eval.store.in_all import left_out_of_all
+from echat_eval.store.in_all import left_out_of_all, tasks_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,10 +66,12 @@ class Leaderboard:
     Attributes:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
-        ranking: confidence sets of the ranks by the headline metric over all tasks.
+        ranking: confidence sets of the ranks by the headline metric over all tasks; empty if it has no mean
+            over all tasks.
         caps: metric without an upper end that lacks rows -> the most that a missing value counts as.
         apart: tasks with samples that are in no mean over all tasks of a metric that rewards suiting the
             voice.
+        tasks_only: metrics without a mean over all tasks, because their scale differs between tasks.
     """
 
     metrics: tuple[Metric, ...]
@@ -80,6 +82,11 @@ class Leaderboard:
     ranking: Ranking
     caps: Mapping[str, float] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
+    tasks_only: frozenset[str] = frozenset()
+
+    def columns(self, metric: Metric) -> tuple[str, ...]:
+        """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
+        return self.tasks if metric.name in self.tasks_only else (OVERALL, *self.tasks)
 
     def counts(self, system: str) -> Mapping[str, int]:
         """Return state -> number of a system's headline rows in all tasks."""
@@ -129,7 +136,12 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         name: facts.role for name, facts in facts_of_system.items() if name in answered
     }
     assumed = {metric.name: _assumed(scores, metric) for metric in metrics}
-    summaries = _summarise(scores, samples, metrics, assumed)
+    by_task = tasks_only(metrics, scores, left_out_of_all(metrics, samples.values()))
+    summaries = {
+        cell: summary
+        for cell, summary in _summarise(scores, samples, metrics, assumed).items()
+        if cell[1] != OVERALL or cell[2] not in by_task
+    }
     # In the order of the samples; a manifest sorts its keys.
     tasks = tuple(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
@@ -142,8 +154,9 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
         roles=roles,
         summaries=summaries,
         apart=_apart(tasks, samples.values(), metrics),
+        tasks_only=by_task,
         ranking=ranking_of(
-            [s for s, role in roles.items() if role == "system"],
+            [s for s, role in roles.items() if role == "system" and headline.name not in by_task],
             scores,
             samples,
             headline,

@@ -127,7 +127,7 @@ def _shares(
         for task, found in tasks.items()
     }
     pooled = {
-        task: found for task, found in tasks.items() if not only_traits(samples[found[0]].cues)
+        task: found for task, found in tasks.items() if not all(only_traits(samples[i].cues) for i in found)
     } or tasks
     if any(gains[task].value is None for task in pooled):
         return Shares(tasks=gains, average=None)

@@ -67,9 +67,9 @@ class _Runs:
 
     @cached_property
     def by_voice(self) -> list[Metric]:
-        """Return the headline metrics that reward a reply for suiting the voice; only these get notes."""
+        """Return the metrics that reward a reply for suiting the voice: the headline, and the contrasts."""
         found = {m.name: m for folder in self.folders for m in folder.manifest().metrics}
-        return [metric for metric in found.values() if metric.by_voice and metric.headline]
+        return [m for m in found.values() if m.by_voice and (m.headline or not m.pooled)]
 
     @cached_property
     def oracles(self) -> set[str]:
@@ -164,6 +164,8 @@ def _by_voice(runs: _Runs) -> list[str]:
                 f"- share of the ceiling of {system}, {metric.name}: {average} on average (0: the voice is "
                 f"ignored, {chance(metric):g} {metric.unit}; 1: {TOP}); {', '.join(found)}"
             )
+        if not metric.headline:
+            continue
         means: dict[tuple[str, str], list[str]] = {}
         for mean_of in label_means(runs.of_systems, metric, runs.samples, runs.clusters):
             text = f"{mean_of.label} {_estimate(mean_of.estimate, metric.digits)}"

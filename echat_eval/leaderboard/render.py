@@ -28,11 +28,14 @@ __all__ = [
     "MARK",
     "PROXY_NOTE",
     "PROXY_TITLE",
+    "board_lines",
     "by_role",
+    "by_task_metrics",
     "cap_lines",
     "cell_text",
     "csv_text",
     "estimate_text",
+    "heading",
     "is_quality",
     "markdown",
     "metric_title",
@@ -43,6 +46,7 @@ __all__ = [
     "reading_notes",
     "rows_of",
     "table_rows",
+    "tasks_only_lines",
     "voice_notes",
     "write_files",
 ]
@@ -109,7 +113,12 @@ def _bound(value: float | None, metric: Metric) -> str:
 
 
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
-    """Return role -> systems, best mean over all tasks first, systems without a mean last."""
+    """Return role -> systems, best mean over all tasks first, systems without a mean last.
+
+    A metric without a mean over all tasks has the order of the headline.
+    """
+    if metric.name in board.tasks_only:
+        metric = board.headline
 
     def sort_key(system: str) -> tuple[float, str]:
         summary = board.summaries.get((system, OVERALL, metric.name))
@@ -124,22 +133,33 @@ def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
 
 
 def rows_of(board: Leaderboard, metric: Metric) -> Iterator[tuple[str, str, list[Summary | None]]]:
-    """Yield system, role and one summary per column (all, then each task), best first within a role."""
+    """Yield system, role and one summary per column of the metric's table, best first within a role."""
     for role, systems in by_role(board, metric).items():
         for name in systems:
-            columns = (OVERALL, *board.tasks)
+            columns = board.columns(metric)
             yield name, role, [board.summaries.get((name, task, metric.name)) for task in columns]
 
 
-def _heading(board: Leaderboard) -> list[str]:
-    return ["all", *(board.titles.get(task, task) for task in board.tasks)]
+def by_task_metrics(board: Leaderboard) -> list[Metric]:
+    """Return the metrics with a table by task: the headline, and those without a mean over all tasks."""
+    head = board.headline
+    return [head, *(m for m in board.metrics if m.name in board.tasks_only and m.name != head.name)]
+
+
+def _other_metrics(board: Leaderboard) -> list[Metric]:
+    return [m for m in board.metrics if m not in by_task_metrics(board)]
+
+
+def heading(board: Leaderboard, metric: Metric) -> list[str]:
+    """Return the column titles of a metric's table by task."""
+    return [board.titles.get(column, column) for column in board.columns(metric)]
 
 
 def markdown(board: Leaderboard, published: list[Published] | None = None) -> str:
     """Return the leaderboard as Markdown, with counts of rows per system."""
-    metric = board.headline
-    lines = ["# Leaderboard", ""]
-    lines += _md_table(board, metric)
+    lines = ["# Leaderboard"]
+    for metric in by_task_metrics(board):
+        lines += ["", *_md_table(board, metric)]
     lines += ["", "## Other measures, over all tasks", ""]
     titles = other_titles(board)
     lines.append("| " + " | ".join(map(markdown_text, titles)) + " |")
@@ -147,7 +167,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     for name, role, cells in other_rows(board):
         lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
     lines += ["", READING]
-    for line in (*rank_lines(board), *cap_lines(board)):
+    for line in board_lines(board):
         lines += ["", markdown_text(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
@@ -160,20 +180,17 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
 
 def other_titles(board: Leaderboard) -> list[str]:
     """Return the column titles of the table of the other measures."""
-    others = [metric_title(metric) for metric in board.metrics if metric.name != board.headline.name]
-    return ["system", "scored", "failed", "missing", "n/a", *others]
+    return ["system", "scored", "failed", "missing", "n/a", *map(metric_title, _other_metrics(board))]
 
 
 def other_rows(board: Leaderboard) -> Iterator[tuple[str, str, list[str]]]:
     """Yield system, role and cells of the other measures over all tasks: counts by state, then metrics."""
-    head = board.headline
-    for name, role, _ in rows_of(board, head):
+    for name, role, _ in rows_of(board, board.headline):
         counts = board.counts(name)
         numbers = [str(counts.get(state, 0)) for state in STATES]
         cells = [
             cell_text(board.summaries.get((name, OVERALL, metric.name)), metric)
-            for metric in board.metrics
-            if metric.name != head.name
+            for metric in _other_metrics(board)
         ]
         yield name, role, [*numbers, *cells]
 
@@ -186,13 +203,14 @@ def metric_title(metric: Metric) -> str:
 
 def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
     lines = [f"**{markdown_text(metric_title(metric))}**, mean and 95 % interval", ""]
-    lines.append("| rank | system | " + " | ".join(map(markdown_text, _heading(board))) + " |")
-    lines.append("|--:|---|" + "--:|" * (len(board.tasks) + 1))
+    ranked = metric.name == board.headline.name
+    titles = list(map(markdown_text, heading(board, metric)))
+    lines.append("| " + " | ".join([*(["rank"] if ranked else []), "system", *titles]) + " |")
+    lines.append("|" + "--:|" * ranked + "---|" + "--:|" * len(titles))
     for name, role, summaries in rows_of(board, metric):
         cells = [cell_text(summary, metric) for summary in summaries]
-        lines.append(
-            f"| {rank_text(board, name)} | {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |"
-        )
+        rank = [rank_text(board, name)] if ranked else []
+        lines.append("| " + " | ".join([*rank, f"{markdown_text(name)}{MARK[role]}", *cells]) + " |")
     return lines
 
 
@@ -226,7 +244,23 @@ APART = (
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
     proxy = [f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else []
-    return [READING, *rank_lines(board), *cap_lines(board), *proxy, *voice_notes(board)]
+    return [READING, *board_lines(board), *proxy, *voice_notes(board)]
+
+
+def board_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return what the ranks, the tables by task and missing values mean; or of one metric's table only."""
+    ranks = rank_lines(board) if only is None or only.name == board.headline.name else []
+    return [*ranks, *tasks_only_lines(board, only), *cap_lines(board, only)]
+
+
+def tasks_only_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return why metrics have no mean over all tasks, one line each; or of one only."""
+    return [
+        f"{metric_title(metric)}: by task only. Each task has a scale of its own, so a mean over tasks has "
+        f"no meaning{', and systems have no ranks' if metric.name == board.headline.name else ''}."
+        for metric in (board.metrics if only is None else (only,))
+        if metric.name in board.tasks_only
+    ]
 
 
 def cap_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
@@ -279,7 +313,7 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for metric in board.metrics:
         for name, role, summaries in rows_of(board, metric):
-            for task, summary in zip((OVERALL, *board.tasks), summaries, strict=True):
+            for task, summary in zip(board.columns(metric), summaries, strict=True):
                 if summary is None:
                     continue
                 e, b, counts = summary.estimate, summary.bounds, summary.counts
@@ -335,7 +369,7 @@ def plot(board: Leaderboard, path: Path) -> None:
 
     metric = board.headline
     rows = list(rows_of(board, metric))
-    columns = (OVERALL, *board.tasks)
+    columns = board.columns(metric)
     width = max(7.0, 1.9 * len(columns))
     figure, panels = plt.subplots(
         1,
@@ -360,7 +394,7 @@ def plot(board: Leaderboard, path: Path) -> None:
                 panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
             panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
         panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        panel.set_title(_heading(board)[number], fontsize=9)
+        panel.set_title(heading(board, metric)[number], fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # "$" would start a formula.
@@ -377,7 +411,7 @@ def plot(board: Leaderboard, path: Path) -> None:
 
 def _digest(board: Leaderboard) -> str:
     """Return the hash of everything that the plot of a board shows."""
-    return digest("plot", [csv_text(board), _heading(board), metric_title(board.headline)])
+    return digest("plot", [csv_text(board), heading(board, board.headline), metric_title(board.headline)])
 
 
 def write_files(board: Leaderboard, folder: Path, published: list[Published] | None = None) -> list[Path]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from echat_eval.io.display import markdown_text, printable
 from echat_eval.io.files import make_folder, write_atomically
-from echat_eval.leaderboard.build import OVERALL, build_leaderboard
+from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
 from echat_eval.leaderboard.published import published
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     CSV_COLUMNS,
     MARK,
+    by_task_metrics,
     cell_text,
     markdown,
     metric_title,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.leaderboard.published import Published
+    from echat_eval.records import Metric
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["LeaderboardView", "view_leaderboard"]
@@ -79,9 +81,10 @@ class LeaderboardView:
         return f"{text}\n{notes}\n" if notes else text
 
     def _repr_html_(self) -> str:
-        metric = self.board.headline
-        parts = [f"<p><b>{escape(metric_title(metric))}</b>, mean and 95 % interval</p>"]
-        parts.append(self._headline_frame().to_html(index=False, escape=True, border=0))
+        parts = []
+        for metric in by_task_metrics(self.board):
+            parts.append(f"<p><b>{escape(metric_title(metric))}</b>, mean and 95 % interval</p>")
+            parts.append(self._by_task_frame(metric).to_html(index=False, escape=True, border=0))
         parts.append("<p>Other measures, over all tasks</p>")
         parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
         parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes)]
@@ -89,11 +92,11 @@ class LeaderboardView:
         return "\n".join(['<div class="tex2jax_ignore mathjax_ignore">', *parts, "</div>"])
 
     def __str__(self) -> str:
-        metric = self.board.headline
-        tables = [
-            f"{metric_title(metric)}, mean and 95 % interval",
-            self._headline_frame().to_string(index=False),
-            "",
+        tables = []
+        for metric in by_task_metrics(self.board):
+            tables.append(f"{metric_title(metric)}, mean and 95 % interval")
+            tables += [self._by_task_frame(metric).to_string(index=False), ""]
+        tables += [
             "Other measures, over all tasks",
             self._others_frame().to_string(index=False),
         ]
@@ -101,20 +104,21 @@ class LeaderboardView:
 
     __repr__ = __str__
 
-    def _headline_frame(self) -> pd.DataFrame:
-        """Return the cells of the headline metric by task, as shown."""
+    def _by_task_frame(self, metric: Metric) -> pd.DataFrame:
+        """Return the cells of a metric by task, as shown; those of the headline with ranks."""
         import pandas as pd
 
-        board, metric = self.board, self.board.headline
+        board, ranked = self.board, metric is self.board.headline
         rows = [
             [
-                rank_text(board, name),
+                *([rank_text(board, name)] if ranked else []),
                 name + MARK[role],
                 *(cell_text(summary, metric) for summary in summaries),
             ]
             for name, role, summaries in rows_of(board, metric)
         ]
-        return pd.DataFrame(rows, columns=["rank", "system", OVERALL, *board.tasks])
+        columns = [*(["rank"] if ranked else []), "system", *board.columns(metric)]
+        return pd.DataFrame(rows, columns=columns)
 
     def _others_frame(self) -> pd.DataFrame:
         """Return the counts of rows by state and the cells of the other metrics, as shown."""

@@ -52,7 +52,8 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None) -> A
     """Draw one panel per task and one line per system; floors and ceilings are hollow and grey."""
     board = _board(runs)
     metric = board.headline
-    tasks = [OVERALL, *tasks_of(runs)] if width > 5 else [OVERALL]
+    tasks = board.columns(metric)
+    tasks = (OVERALL,) if width <= 5 and OVERALL in tasks else tasks
     roles = by_role(board, metric)
     rows = [(s, role) for role in roles for s in roles[role]]
     figure, panels = plt.subplots(
@@ -101,7 +102,7 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None) -> A
 def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
     """Draw systems by task as points with intervals, and floors and ceilings as lines."""
     metric = _board(runs).headline
-    tasks = [OVERALL, *tasks_of(runs)]
+    tasks = _board(runs).columns(metric)
     roles = by_role(_board(runs), metric)
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.62 * width if width < 5 else 2.9))
     names = shown_names([s for group in roles.values() for s in group], font)
@@ -152,6 +153,8 @@ def draw_contrast(plt: Any, runs: MergedRuns, width: float, font: str | None) ->
 def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> Any:
     """Draw the headline metric against the mean first-audio latency, or else the response time."""
     metric = _board(runs).headline
+    if metric.name in _board(runs).tasks_only:
+        return "the headline has no mean over all tasks"
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.75 * min(width, 4.2)))
     streamed = False
     drawn = 0
@@ -244,7 +247,7 @@ def draw_trend(plt: Any, runs: MergedRuns, width: float, font: str | None, *, st
         return "" if not stages else "a trend needs at least two systems"
     metric = _board(runs).headline
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.7 * min(width, 4.4)))
-    for number, task in enumerate([OVERALL, *tasks_of(runs)]):
+    for number, task in enumerate(_board(runs).columns(metric)):
         look = look_of(2 if task == OVERALL else number + (number > 1))
         found = [(x, e) for x, s in enumerate(stages) if (e := _estimate(runs, s, task, metric)) is not None]
         if not found:

@@ -83,6 +83,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
                 "higher": m.higher_is_better,
                 "headline": m.name == board.headline.name,
                 "proxy": m.proxy,
+                "tasks_only": m.name in board.tasks_only,
             }
             for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
         ],

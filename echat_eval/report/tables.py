@@ -10,22 +10,24 @@ from echat_eval.io.display import number_text
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.rank_text import rank_lines, rank_text
+from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     MARK,
+    board_lines,
     by_role,
     cap_lines,
     cell_text,
     estimate_text,
     is_quality,
     metric_title,
+    tasks_only_lines,
 )
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.marks import ALPHA, marks_of, pair_tests
 from echat_eval.scorers.understanding import WAR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.records import Metric
@@ -85,7 +87,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     """Return systems x tasks for one metric: systems, floors and ceilings, published rows."""
     board = runs.board
     assert board is not None
-    columns = [OVERALL, *tasks_of(runs)]
+    columns = board.columns(metric)
     ranked = metric.name == board.headline.name
     roles = by_role(board, metric)
     marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"])
@@ -105,12 +107,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, *(rank_lines(board) if ranked else ()), *cap_lines(board, metric), MARK_NOTE]
-    unranked = (TableCell(text="", state="not applicable"),) if ranked else ()
-    below = (
-        replace(block, rows=tuple(replace(line, cells=(*unranked, *line.cells)) for line in block.rows))
-        for block in published
-    )
+    notes = [INTERVAL_NOTE, *board_lines(board, metric), MARK_NOTE]
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy and not comparable with published scores.")
     return Table(
@@ -120,19 +117,29 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
         caption=f"{metric_title(metric)}, mean and 95 % interval, by task",
         columns=(
             *(("rank",) if ranked else ()),
-            "all",
-            *(board.titles.get(task, task) for task in columns[1:]),
+            *(board.titles.get(column, column) for column in columns),
         ),
-        blocks=(*blocks, *below),
+        blocks=(*blocks, *_published_below(published, len(columns), ranked=ranked)),
         notes=tuple(notes),
     )
+
+
+def _published_below(published: Sequence[Block], columns: int, *, ranked: bool) -> Iterator[Block]:
+    """Yield published blocks for a table: without ranks, and without "all" where the table has none."""
+    unranked = (TableCell(text="", state="not applicable"),) if ranked else ()
+    for block in published:
+        rows = (replace(row, cells=(*unranked, *row.cells[-columns:])) for row in block.rows)
+        yield replace(block, rows=tuple(rows))
 
 
 def overview_table(runs: MergedRuns) -> Table:
     """Return systems x metrics over all tasks, with counts of failed and missing rows."""
     board = runs.board
     assert board is not None
-    metrics = sorted(board.metrics, key=lambda m: m.name != board.headline.name)
+    metrics = sorted(
+        (m for m in board.metrics if m.name not in board.tasks_only),
+        key=lambda m: m.name != board.headline.name,
+    )
     roles = by_role(board, board.headline)
 
     def row(system: str, role: str) -> TableRow:
@@ -154,7 +161,7 @@ def overview_table(runs: MergedRuns) -> Table:
             for group in (("system",), ("floor", "ceiling"))
             if (rows := tuple(row(s, role) for role in group for s in roles[role]))
         ),
-        notes=(INTERVAL_NOTE, *cap_lines(board)),
+        notes=(INTERVAL_NOTE, *tasks_only_lines(board), *cap_lines(board)),
     )
 
 
@@ -162,7 +169,7 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
     """Return one system and its variants, with the paired difference of each variant."""
     board = runs.board
     assert board is not None
-    columns = [OVERALL, *tasks_of(runs)]
+    columns = board.columns(metric)
     variants = [s for s in by_role(board, metric)["system"] if s != base]
     tests = {
         (t.column, frozenset((t.better, t.worse))): t
@@ -190,8 +197,8 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
     return Table(
         name="ablation",
         caption=f"{metric_title(metric)}: {base} and its variants",
-        columns=("all", *(board.titles.get(task, task) for task in columns[1:])),
-        blocks=(Block(rows=rows), *published),
+        columns=tuple(board.titles.get(column, column) for column in columns),
+        blocks=(Block(rows=rows), *_published_below(published, len(columns), ranked=False)),
         notes=(note,),
     )
 

@@ -65,6 +65,7 @@ CONTRAST = Metric(
     worst=WORST,
     proxy=True,
     by_voice=True,
+    pooled=False,
     digits=2,
 )
 

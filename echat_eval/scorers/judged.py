@@ -178,6 +178,7 @@ class JudgedContrast(JudgeScorer):
                 higher_is_better=True,
                 worst=WORST,
                 by_voice=True,
+                pooled=False,
             ),
         )
 

@@ -128,6 +128,7 @@ _SCHEMAS: Mapping[type, Schema] = {
             "headline": _FLAG,
             "proxy": _FLAG,
             "by_voice": _FLAG,
+            "pooled": _FLAG,
             "digits": whole(0, 12),
         },
     ),

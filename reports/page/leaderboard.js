@@ -108,10 +108,11 @@
 
   function table(metric, redraw) {
     const board = EChat.board;
-    const columns = [board.overall, ...board.tasks.map((task) => task.name)];
+    const whole = metric.tasks_only ? [] : [board.overall];
+    const columns = [...whole, ...board.tasks.map((task) => task.name)];
     const scale = scaleOf(metric, columns);
     const head = h("tr", {}, h("th", { scope: "col", class: "rank" }, t("rank")), heading("name", t("system"), redraw, "name"),
-      heading(board.overall, t("all"), redraw, "number"), board.tasks.map((task) => heading(task.name, EChat.taskTitle(task), redraw, "number")));
+      whole.map((column) => heading(column, t("all"), redraw, "number")), board.tasks.map((task) => heading(task.name, EChat.taskTitle(task), redraw, "number")));
     const row = (system) => h("tr", { "data-system": system.name },
       h("td", { class: "rank" }, rankText(metric, system)),
       h("th", { scope: "row", class: "name" }, h("span", { class: "system" }, system.name), system.role === "system" ? null : h("span", { class: "tag" }, t(system.role))),
@@ -161,6 +162,7 @@
         table(metric, redraw),
         h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
         metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
+        metric.tasks_only ? h("p", { class: "quiet" }, t("tasksOnly")) : null,
         capNote(metric), equivalence(metric),
         metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],
       licences(), published()));

@@ -17,7 +17,8 @@ from echat_eval.analysis.compare_runs import compare_runs
 from echat_eval.analysis.compare_text import trend_text
 from echat_eval.analysis.trend import Trend
 from echat_eval.errors import BadData, UsageError
-from echat_eval.gate import MetricRule
+from echat_eval.gate import MetricRule, decide
+from echat_eval.gate.policy import build_policy
 from tests.support.present import present
 
 Table = Callable[..., pd.DataFrame]
@@ -118,6 +119,27 @@ def test_a_sample_with_two_gold_labels_is_refused_in_one_line(table: Table) -> N
     with pytest.raises(BadData, match=message):
         compare(run("a", table().assign(label=labels)), run("b", other), metrics=RULES)
     assert compare(run("a", table().assign(label=labels)), run("b", table(seed=2)), metrics=RULES).cells
+
+
+def test_tasks_with_scales_of_their_own_have_no_difference_over_all_and_the_gate_decides_by_it(
+    table: Table,
+) -> None:
+    facts = {"higher_is_better": True, "low": 0.0, "high": 100.0, "pooled": False, "title": "Empathy"}
+    runs = [replace(run(f"stage {k}", table(2.0 * k, seed=k)), metrics={"empathy": facts}) for k in range(3)]
+    compared = compare_runs(runs)
+    parts = {cell.part for found in compared.comparisons for cell in found.cells}
+    assert parts == {"task"}
+    assert "empathy: by task only; each task has a scale of its own" in compared.comparisons[0].notes
+    assert {found.task for found in compared.trends} == set(runs[0].frame["task"])
+    (title,) = [line for line in trend_text(list(compared.trends), marked=False) if " -> stage 1" in line]
+    assert title.startswith("empathy: stage 0 -> stage 1")
+
+    one_task = compare_runs([replace(r, frame=r.frame[r.frame["task"] == "age"]) for r in runs[:2]])
+    assert [cell.part for cell in one_task.comparisons[0].cells] == ["pooled", "task"]
+    policy = build_policy({"margin": 3, "metrics": {"empathy": {}}}, known={"empathy": facts})
+    decision = decide(runs[1].frame, runs[0].frame, policy)
+    (whole,) = [cell for cell in compare(*runs[:2], metrics=RULES).cells if cell.part == "pooled"]
+    assert decision.difference == whole.difference
 
 
 def test_a_trend_is_the_slope_within_samples(table: Table) -> None:

@@ -20,6 +20,7 @@ from echat_eval.stats import Bounds, cluster_mean
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
 from tests.support.scripted_run import evaluated
+from tests.support.scripted_world import make_task
 
 METRIC = Metric(
     name="points",
@@ -86,6 +87,28 @@ def test_failed_rows_count_as_worst_and_missing_rows_give_bounds(tmp_path: Path,
     assert summary.estimate.value == pytest.approx(6 * 80 / 7)
     assert summary.bounds is not None
     assert (summary.bounds.low, summary.bounds.high) == (6 * 80 / 8, (6 * 80 + 100) / 8)
+
+
+def test_a_headline_with_a_scale_of_its_own_in_every_task_has_no_mean_and_no_ranks(
+    tmp_path: Path,
+) -> None:
+    tasks = [make_task(tmp_path / "tasks", name, 2) for name in ("emotion", "age")]
+    scorer = ScriptedScorer(
+        lambda case: float(case.response.reply.text or 0),  # type: ignore[union-attr]
+        "said",
+        metrics=[replace(METRIC, pooled=False), replace(METRIC, name="other", title="Other", headline=False)],
+    )
+    systems = [ScriptedSystem(constant(70), "a"), ScriptedSystem(constant(10), "b")]
+    board = build_leaderboard([evaluated(tmp_path / "run", tasks, systems, scorers=[scorer])])
+    cells = {task for (_, task, metric) in board.summaries if metric == "points"}
+    assert cells == {"emotion", "age"} == set(board.columns(METRIC))
+    assert ("a", OVERALL, "other") in board.summaries
+    assert (board.ranking.sets, rank_text(board, "a")) == ({}, "?")
+    text = markdown(board)
+    assert "| rank | system | Emotion | Age |" in text
+    assert "by task only. Each task has a scale of its own" in text
+    assert "systems have no ranks" in text
+    assert not [row for row in csv.reader(io.StringIO(csv_text(board))) if row[2:4] == ["all", "points"]]
 
 
 def test_missing_rows_of_a_metric_without_an_upper_end_have_a_printed_cap(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,9 @@ def test_systems_that_ignore_cues_score_zero_and_the_reference_is_above(tmp_path
             assert score.value == blind[score.metric], score
     board = build_leaderboard([run])
     assert board.headline == MATCH
-    for task, metric in product((OVERALL, *board.tasks), blind):
+    cells = [(task, m.name) for m in (MATCH, CONTRAST) for task in board.columns(m)]
+    assert {metric for task, metric in cells if task == OVERALL} == {MATCH.name}
+    for task, metric in cells:
         for floor in ("canned", "words-only"):
             estimate = board.summaries[floor, task, metric].estimate
             assert estimate is not None

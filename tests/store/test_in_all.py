@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from echat_eval.records import Metric, Score
+from echat_eval.records import Metric, Score, State
 from echat_eval.scorers.cue_contrast import CONTRAST, MATCH
 from echat_eval.scorers.outcome import FAILED
-from echat_eval.store.in_all import left_out_of_all
+from echat_eval.store.in_all import left_out_of_all, tasks_only
 from tests.support.cases import case
 
 
@@ -29,3 +29,27 @@ def test_age_and_gender_are_in_no_mean_of_metrics_that_reward_suiting_them(
     sample = replace(case("a", None).sample, cues=cues, asks=asks)
     score = Score(key="", system="s", task=sample.task, sample_id="a", metric=metric.name, state="value")
     assert left_out_of_all([MATCH, CONTRAST, FAILED], [sample])(score) is left_out
+
+
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        ({"emotion": "value", "event": "value"}, {CONTRAST.name}),
+        ({"emotion": "value"}, set()),
+        # Another system's row, a missing one: the task is part of the mean all the same.
+        ({"emotion": "value", "event": "missing"}, {CONTRAST.name}),
+        ({"emotion": "value", "asks": "not applicable"}, set()),
+        # Gender is in no mean over all tasks; where nothing else was scored, it is one.
+        ({"emotion": "value", "gender": "value"}, set()),
+        ({"age": "value", "gender": "value"}, {CONTRAST.name}),
+    ],
+)
+def test_a_metric_with_a_scale_of_its_own_in_every_task_has_no_mean_over_several(
+    states: dict[str, State], found: set[str]
+) -> None:
+    scores = [
+        Score(key="", system="s", task=task, sample_id="a", metric=metric.name, state=state)
+        for metric in (MATCH, CONTRAST)
+        for task, state in states.items()
+    ]
+    assert tasks_only([MATCH, CONTRAST], scores, lambda score: score.task in ("age", "gender")) == found
