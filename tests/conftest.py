@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +31,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files of slow tests last, the largest first, so that no worker is left with a long one."""
     last = {item.path: -item.path.stat().st_size for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path in last, last.get(item.path, 0)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `uninstrumented` test in a process of its own while coverage is measured.
+
+    The measuring adds objects to the code that can be neither pickled nor compiled by torch.
+    """
+    if not pyfuncitem.get_closest_marker("uninstrumented") or "SLIPCOVER_ENABLED" not in os.environ:
+        return None
+    outer = ("SLIPCOVER_", "PYTEST_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", pyfuncitem.nodeid]
+    done = subprocess.run(
+        command, env=environment, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
 
 
 @pytest.fixture

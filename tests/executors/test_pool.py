@@ -235,18 +235,14 @@ REQUIRED_SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "table", "name"),
-    [("annotator", ANNOTATORS, name) for name in ANNOTATORS]
-    + [("system", SYSTEMS, name) for name in SYSTEMS if name != "replay"],
-)
-def test_every_shipped_part_can_be_pickled(
-    kind: str, table: Mapping[str, str], name: str, tmp_path: Path
-) -> None:
-    cls = load_named(kind, name, table)
-    required = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
-    unpacked = unpack(pack(cls(**{key: REQUIRED_SETTINGS[key] for key in required})), tmp_path)
-    assert type(unpacked) is cls
+@pytest.mark.uninstrumented
+def test_every_shipped_part_can_be_pickled(tmp_path: Path) -> None:
+    for kind, table in (("annotator", ANNOTATORS), ("system", SYSTEMS)):
+        for name in set(table) - {"replay"}:
+            cls = load_named(kind, name, table)
+            required = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+            part = cls(**{key: REQUIRED_SETTINGS[key] for key in required})
+            assert type(unpack(pack(part), tmp_path / name)) is cls
 
 
 class UnreachableRay:
