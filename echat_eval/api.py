@@ -109,6 +109,7 @@ def evaluate(
     scorers: Any = None,
     metrics: Any = None,
     judges: Any = None,
+    headline: str | None = None,
     controls: int | None = None,
     out: str | Path | None = None,
     tries: int | None = None,
@@ -145,6 +146,7 @@ def evaluate(
         judges: name of a model; a mapping of settings (model, url, rubric, repeats, match, prose, calls,
             timeout); a list of these; or a mapping of names to these. The name of a judge names its metrics
             (`judge_NAME`); without one, its rubric does. None: no judge.
+        headline: name of the metric that leads and ranks; None: the best that applies to every system.
         controls: number of replies that each judge grades again with wrong labels.
         out: run folder to write or to continue, by default runs/latest; it also gets leaderboard.md, .csv
             and .png.
@@ -179,6 +181,7 @@ def evaluate(
         scorers=scorers,
         metrics=metrics,
         judges=judges,
+        headline=headline,
         controls=controls,
         out=out,
         tries=tries,
@@ -200,6 +203,7 @@ def score(
     scorers: Any = None,
     metrics: Any = None,
     judges: Any = None,
+    headline: str | None = None,
     controls: int | None = None,
     tries: int | None = None,
     cache: bool | None = None,
@@ -226,6 +230,7 @@ def score(
         scorers=scorers,
         metrics=metrics,
         judges=judges,
+        headline=headline,
         controls=controls,
         out=_folder_with_replies(run).path,
         tries=tries,
@@ -250,6 +255,7 @@ def estimate(
     scorers: Any = None,
     metrics: Any = None,
     judges: Any = None,
+    headline: str | None = None,
     controls: int | None = None,
     out: str | Path | None = None,
     tries: int | None = None,
@@ -278,6 +284,7 @@ def estimate(
         scorers=scorers,
         metrics=metrics,
         judges=judges,
+        headline=headline,
         controls=controls,
         out=out,
         tries=tries,
@@ -307,29 +314,36 @@ def load_run(spec: str | Path) -> Run:
 
 
 def leaderboard(
-    *runs: Run | str | Path, published: Sequence[str] = (), within: float | None = None
+    *runs: Run | str | Path,
+    published: Sequence[str] = (),
+    within: float | None = None,
+    headline: str | None = None,
 ) -> LeaderboardView:
     """Return the leaderboard of one or more runs.
 
     Args:
         runs: runs or specs as in `load_run`.
-        published: names of published tables to show below, never ranked.
+        published: names of published tables to show below, never ranked; only those of a measure that the
+            runs have.
         within: list the pairs of systems that are shown to differ by less than this, in the units of the
-            headline metric.
+            headline.
+        headline: name of the metric that leads and ranks; None: the choice of the runs, or else the best that
+            applies to every system.
 
     Raises:
-        UsageError: no run, or `within` is not above 0; UnknownName: no published table has this name.
+        UsageError: no run, or `within` is not above 0; UnknownName: no published table or metric has a name.
         BadData: no scores, a system in two runs, or runs whose tasks or instruments differ.
     """
     if not runs:
         raise UsageError("no run; give one or more runs, or their paths")
     folders = [run.folder if isinstance(run, Run) else open_run(str(run)) for run in runs]
-    return view_leaderboard(folders, tables=published, within=within)
+    return view_leaderboard(folders, tables=published, within=within, headline=headline)
 
 
 def compare(
     *runs: Run | str | Path | pd.DataFrame,
     metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    headline: str | None = None,
     anyway: bool = False,
     sentences: Sentences = "random",
 ) -> RunComparison:
@@ -341,6 +355,7 @@ def compare(
         metrics: names, each as `name` or `name=WORDS`; or name -> WORDS: a direction and further facts, as in
             "lower,average=ratio,low=0". By default all metrics that the runs share; of tables, those whose
             direction a column states.
+        headline: name of the metric that comes first; None: as for `leaderboard`.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
         sentences: "fixed" if results need hold for exactly these sentences only.
 
@@ -349,7 +364,7 @@ def compare(
         BadData: no shared samples, or a metric is absent from one run.
     """
     loaded = [_one_system(run, f"run {number}") for number, run in enumerate(runs, 1)]
-    return compare_runs(loaded, metrics=metrics, anyway=anyway, sentences=sentences)
+    return compare_runs(loaded, metrics=metrics, headline=headline, anyway=anyway, sentences=sentences)
 
 
 def gate(

@@ -261,7 +261,7 @@ class Metric:
         average: "mean" over samples; "ratio": sum of value x weight over sum of weights, as for a corpus
             word error rate weighted by reference words; or "macro recall": the mean within each gold
             label, then the mean over labels.
-        headline: shown first and used for ranking.
+        headline: its scorer states that it should be shown first and used for ranking.
         proxy: approximates a quantity that cannot be measured here; marked as a proxy in every output.
         by_voice: rewards a reply for suiting the voice. Samples whose only cues are age and gender then
             count in their tasks and labels, not in the mean over all tasks.

@@ -14,8 +14,9 @@ from echat_eval.analysis.compare_text import to_text, trend_text
 from echat_eval.analysis.metric_rule import MetricRule, cap_fault, cap_note
 from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, merged_facts, require_average
 from echat_eval.analysis.trend import Trend, trend
-from echat_eval.errors import UsageError
+from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.display import printable
+from echat_eval.store.headline import applicable_metrics, chosen_headline, headline_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,7 @@ def compare_runs(
     runs: Sequence[ScoredSystem],
     *,
     metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    headline: str | None = None,
     anyway: bool = False,
     sentences: Sentences = "random",
 ) -> RunComparison:
@@ -100,7 +102,7 @@ def compare_runs(
 
     Args:
         runs: two or more, in order; the earlier one is the baseline.
-        metrics: as in `rules_of`.
+        metrics, headline: as in `rules_of`.
         anyway: compare runs whose tasks or instruments differ, and mark every number.
         sentences: "fixed" if results need hold for exactly these sentences only.
 
@@ -110,7 +112,7 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
-    rules = rules_of(runs, metrics)
+    rules = rules_of(runs, metrics, headline)
     require_comparable(runs, anyway=anyway)
     facts = merged_facts((run.name, run.facts) for run in runs)
     own_scales = [name for name in rules if facts.get(name, {}).get("pooled") is False]
@@ -145,7 +147,9 @@ def _left_out(runs: Sequence[ScoredSystem], rules: Mapping[str, MetricRule]) -> 
 
 
 def rules_of(
-    runs: Sequence[ScoredSystem], metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None
+    runs: Sequence[ScoredSystem],
+    metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    headline: str | None = None,
 ) -> dict[str, MetricRule]:
     """Return the metrics to compare, with direction and range.
 
@@ -153,24 +157,30 @@ def rules_of(
         runs: their manifests define their metrics; those of tables have no direction.
         metrics: names, each as `name` or `name=WORDS`; or name -> the words, or a rule. WORDS are a direction
             (higher, lower) and further facts, as in "lower,average=ratio,low=0". By default all metrics that
-            the runs share, the headline first; of tables, those whose direction is stated.
+            the runs share; of tables, those whose direction is stated.
+        headline: name of the metric that comes first, and is compared in any case; None: the choice of the
+            runs, or else the best that applies to all.
 
     Raises:
+        UnknownName: a run lacks the metric that `headline` names.
         UsageError: no metric, an unknown word, a metric without a direction, weights without an average, or
             tables that state different facts.
     """
     known = merged_facts((run.name, run.facts) for run in runs)
     shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
     if metrics is None:
-        names = sorted(known, key=lambda name: not known[name].get("headline"))
         wanted: list[tuple[str, str | MetricRule]] = [
-            (name, "") for name in names if name in shared and "higher_is_better" in known[name]
+            (name, "") for name, facts in known.items() if name in shared and "higher_is_better" in facts
         ]
     elif isinstance(metrics, Mapping):
         wanted = list(metrics.items())
     else:
         specs = [metrics] if isinstance(metrics, str) else metrics
         wanted = [(spec.partition("=")[0], spec.partition("=")[2]) for spec in specs]
+    lead = _lead(runs, shared, headline)
+    if headline is not None and headline not in {name for name, _ in wanted}:
+        wanted.append((headline, ""))
+    wanted.sort(key=lambda pair: pair[0] != lead)
     rules = {
         name: rule if isinstance(rule, MetricRule) else metric_rule(name, rule, known.get(name))
         for name, rule in wanted
@@ -181,6 +191,29 @@ def rules_of(
             f"Shared: {', '.join(sorted(shared)) or 'none'}"
         )
     return rules
+
+
+def _lead(runs: Sequence[ScoredSystem], shared: set[str], given: str | None) -> str | None:
+    """Return the metric that comes first; None if only tables are compared, which define none."""
+    if given is not None:
+        if given not in shared:
+            raise UnknownName("metric", given, shared)
+        return given
+    metrics = [
+        m for m in {m.name: m for run in runs for m in run.manifest.metrics}.values() if m.name in shared
+    ]
+    if not metrics:
+        return None
+    selected = chosen_headline(run.manifest for run in runs)
+    rows = (
+        (str(number), str(metric), str(state))
+        for number, run in enumerate(runs)
+        for metric, state in run.frame[["metric", "state"]].drop_duplicates().itertuples(index=False)
+    )
+    known = {metric.name for metric in metrics}
+    return headline_of(
+        metrics, applicable_metrics(rows), selected=selected if selected in known else None
+    ).name
 
 
 def metric_rule(name: str, words: str, facts: Mapping[str, Any] | None) -> MetricRule:

@@ -71,11 +71,6 @@ class ScoredSystem:
         """Return what is known of the metrics: from the manifest, or from the columns of a table."""
         return self.metrics or stated_facts(self.frame)
 
-    @property
-    def headline(self) -> str | None:
-        """Return the headline metric; None if the manifest names none."""
-        return next((name for name, facts in self.metrics.items() if facts.get("headline")), None)
-
 
 _OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
 #: `accepted.json`, as `gate accept` writes it; a later version may add facts.
@@ -219,7 +214,10 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
             frame=_named(read_table(path / "table.jsonl"), spec),
             metrics={metric.name: metric_facts(metric) for metric in metrics},
             hashes={(kind, name): value for kind, name, value in facts["hashes"]},
-            manifest=RunManifest(environment=environment_from(facts["environment"], f"{file}: environment")),
+            manifest=RunManifest(
+                environment=environment_from(facts["environment"], f"{file}: environment"),
+                metrics=tuple(metrics),
+            ),
             accepted_at=datetime.fromisoformat(facts["accepted_at"]).astimezone(UTC).isoformat(),
             changed=digest != facts["sha256"],
         )

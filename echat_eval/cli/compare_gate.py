@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from echat_eval.cli.options import headline_option
 from echat_eval.cli.terminal import show
 from echat_eval.errors import UsageError
 
@@ -43,6 +44,7 @@ Examples:
     help="Metric to compare; repeatable. WORDS state its direction and, with commas, its average and range, "
     "as in wer=lower,average=ratio,low=0; a table needs them here or in columns.  [default: all of the runs]",
 )
+@headline_option
 @click.option(
     "--anyway", is_flag=True, help="Compare runs despite different tasks or instruments; marks every number."
 )
@@ -61,12 +63,19 @@ Examples:
     help="fixed: the result need hold for exactly these sentences; only speakers are clusters.",
 )
 def compare_command(
-    runs: tuple[str, ...], metrics: tuple[str, ...], anyway: bool, flips: int, sentences: Sentences
+    runs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    headline: str | None,
+    anyway: bool,
+    flips: int,
+    sentences: Sentences,
 ) -> int:
     """Compare two systems by paired differences, or checkpoints, in the given order, by their trend."""
     from echat_eval.api import compare
 
-    comparison = compare(*runs, metrics=metrics or None, anyway=anyway, sentences=sentences)
+    comparison = compare(
+        *runs, metrics=metrics or None, headline=headline, anyway=anyway, sentences=sentences
+    )
     for line in comparison.lines(flips=flips):
         show(line)
     return 0

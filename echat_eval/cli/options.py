@@ -14,7 +14,14 @@ from echat_eval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["RunOptions", "TaskOptions", "run_options", "task_options", "with_options"]
+__all__ = ["RunOptions", "TaskOptions", "headline_option", "run_options", "task_options", "with_options"]
+
+#: `--headline`, which every command that prints or draws a leaderboard or a comparison has.
+headline_option = click.option(
+    "--headline",
+    metavar="METRIC",
+    help="Metric that leads and ranks.  [default: the run's choice, or else the best that applies]",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,7 @@ class RunOptions:
     judge_calls: int | None
     judge_timeout: float | None
     judge_set: tuple[str, ...]
+    headline: str | None
     settings: tuple[str, ...]
     controls: int | None
     tries: int | None
@@ -49,6 +57,7 @@ class RunOptions:
             "scorers": list(self.scorers) or None,
             "metrics": list(self.metrics) or None,
             "judges": list(self.judges) or None,
+            "headline": self.headline,
             "controls": self.controls,
             "tries": self.tries,
             "cache": False if self.no_cache else None,
@@ -238,6 +247,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Parameter of the judge's requests: temperature, seed, max_tokens, token_parameter, schema, "
             "reasoning_effort; null leaves it out; repeatable.",
         ),
+        headline_option,
         click.option(
             "--controls",
             metavar="N",

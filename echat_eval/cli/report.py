@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.options import headline_option
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
@@ -18,6 +19,7 @@ Examples:
   echat-eval report runs/mine runs/floors --out out
   echat-eval report old=runs/a:mine new=runs/b:mine --out out --only page
   echat-eval report runs/stages --out out --ablation full --trend stage1,stage2,full
+  echat-eval report runs/judged --published --headline judge_echat_r1 --out out
   echat-eval report --published --out out
   echat-eval report runs/a runs/b --forget p07 --out out
 Open out/page/index.html in a browser; it needs no server and no network."""
@@ -33,7 +35,11 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     show_default=True,
     help="Parts to make, separated by commas.",
 )
-@click.option("--published", is_flag=True, help="Make only the published tables, from baselines/published/.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Add published rows, where the runs have their measure; without RUNS, make the published tables.",
+)
 @click.option(
     "--ablation",
     "base",
@@ -51,6 +57,7 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     metavar="MARGIN",
     help="List the pairs of systems shown to differ by less than this, in the headline metric's units.",
 )
+@headline_option
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -75,6 +82,7 @@ def report(
     base: str | None,
     trend: str | None,
     within: float | None,
+    headline: str | None,
     ratings: Path | None,
     with_audio: bool,
     speaker: str | None,
@@ -93,9 +101,7 @@ def report(
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"--only {only}: '{part}' is not a part; parts are {', '.join(PARTS)}")
-    if published:
-        if runs:
-            raise UsageError("--published takes no run: it reads only `baselines/published/`")
+    if published and not runs:
         with Bar() as bar:
             made = build_published(out, progress=bar)
     elif not runs:
@@ -113,6 +119,8 @@ def report(
                 base=base,
                 trend=stages,
                 within=within,
+                headline=headline,
+                with_published=published,
                 ratings=ratings,
                 with_audio=with_audio,
             )

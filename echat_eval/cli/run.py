@@ -36,7 +36,8 @@ Examples:
   echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
   echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1
   echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion
-Run the same command again to do only what is missing. --set also takes
+Run the same command again to do only what is missing. --headline METRIC
+selects the metric that leads and ranks. --set also takes
 settings of judge, runner and executor, as in an experiment file:
 judge.timeout=600, runner.tries=5, executor.name=ray (docs/experiment.md)."""
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from echat_eval.cli.list_names import NAME_KINDS, print_names
-from echat_eval.cli.options import with_options
+from echat_eval.cli.options import headline_option, with_options
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.errors import Exit, UsageError
 
@@ -31,6 +31,7 @@ class LeaderboardOptions:
 
     tables: tuple[str, ...]
     within: float | None
+    headline: str | None
     out: Path | None
 
 
@@ -42,7 +43,7 @@ def leaderboard_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "tables",
             multiple=True,
             metavar="NAME",
-            help="Published table to print below, never ranked; repeatable.",
+            help="Published table to print below if the runs have its measure, never ranked; repeatable.",
         ),
         click.option(
             "--within",
@@ -50,6 +51,7 @@ def leaderboard_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="MARGIN",
             help="List the pairs of systems shown to differ by less than this, in units of the headline.",
         ),
+        headline_option,
         click.option(
             "--out",
             type=click.Path(path_type=Path, file_okay=False),
@@ -66,6 +68,7 @@ Examples:
   echat-eval show
   echat-eval show /data/runs
   echat-eval show runs/mine runs/floors --within 2
+  echat-eval show runs/mine --headline judge_echat_r1
   echat-eval show old=runs/old:mine new=runs/new:mine --published echat-automatic
   echat-eval show systems""",
 )
@@ -82,8 +85,10 @@ def show_command(what: tuple[str, ...], options: LeaderboardOptions) -> int:
     if len(what) == 1 and what[0] in names:
         print_names(None if what[0] == "names" else what[0])
     elif not what or (len(what) == 1 and _holds_runs(Path(what[0]))):
-        if options != LeaderboardOptions(tables=(), within=None, out=None):
-            raise UsageError("--published, --within and --out belong to a leaderboard; name one or more runs")
+        if options != LeaderboardOptions(tables=(), within=None, headline=None, out=None):
+            raise UsageError(
+                "--published, --within, --headline and --out belong to a leaderboard; name one or more runs"
+            )
         _print_runs(Path(what[0]) if what else _DEFAULT)
     else:
         present_leaderboard(what, options)
@@ -95,7 +100,7 @@ def present_leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> N
     from echat_eval import api
     from echat_eval.cli.table import present
 
-    view = api.leaderboard(*runs, published=options.tables, within=options.within)
+    view = api.leaderboard(*runs, published=options.tables, within=options.within, headline=options.headline)
     present(view, [] if options.out is None else view.write(options.out))
 
 

@@ -15,12 +15,12 @@ from echat_eval.leaderboard.render import (
     board_lines,
     by_task_metrics,
     cell_text,
+    headline_notes,
     metric_title,
     other_rows,
     other_titles,
     published_lines,
     rows_of,
-    voice_notes,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     show_table(*tables, _counts(board), *others, *map(Text, board_lines(board)))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
-    if notes := voice_notes(board):
+    if notes := headline_notes(board):
         show_table(*notes)
 
 

@@ -73,8 +73,8 @@ def _line(path: Path) -> RunLine:
         date = changed.isoformat(timespec="seconds")
         return RunLine(path=path, date=date, state="damaged", fault=str(error), size=size)
     last = commands[-1] if commands else None
-    lead = next((metric.name for metric in manifest.metrics if metric.headline), None)
-    lead = lead or next(iter(row["metric"] for row in rows), "")
+    ranked = [row["metric"] for row in rows if row.get("rank_low")]
+    lead = next(iter([*ranked, *(row["metric"] for row in rows)]), "")
     values = [row for row in rows if row["metric"] == lead and row["task"] == _ALL and row["value"]]
     return RunLine(
         path=path,

@@ -11,6 +11,7 @@ import numpy as np
 from echat_eval.errors import BadData
 from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label, only_traits
+from echat_eval.leaderboard.dashes import dash_reasons
 from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.stats import (
     Bounds,
@@ -23,6 +24,7 @@ from echat_eval.stats import (
 )
 from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
+from echat_eval.store.headline import applicable_metrics, chosen_headline, headline_of
 from echat_eval.store.in_all import left_out_of_all, tasks_only
 
 if TYPE_CHECKING:
@@ -66,12 +68,15 @@ class Leaderboard:
     Attributes:
         roles: system -> "system", "floor" or "ceiling", in the order of tables.
         titles: task -> title.
-        ranking: confidence sets of the ranks by the headline metric over all tasks; empty if it has no mean
-            over all tasks.
+        headline: the metric that is shown first and decides the ranks.
+        ranking: confidence sets of the ranks by the headline over all tasks; empty if it has no mean over
+            all tasks.
         caps: metric without an upper end that lacks rows -> the most that a missing value counts as.
         apart: tasks with samples that are in no mean over all tasks of a metric that rewards suiting the
             voice.
         tasks_only: metrics without a mean over all tasks, because their scale differs between tasks.
+        dashes: metric -> task -> the most frequent reason, where no system has a value, for the headline and
+            the metrics that reward suiting the voice.
     """
 
     metrics: tuple[Metric, ...]
@@ -79,10 +84,12 @@ class Leaderboard:
     titles: Mapping[str, str]
     roles: Mapping[str, SystemRole]
     summaries: Mapping[tuple[str, str, str], Summary]
+    headline: Metric
     ranking: Ranking
     caps: Mapping[str, float] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
     tasks_only: frozenset[str] = frozenset()
+    dashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
@@ -96,20 +103,19 @@ class Leaderboard:
                 found.update(summary.counts)
         return found
 
-    @property
-    def headline(self) -> Metric:
-        """Return the metric that decides the ranks."""
-        return next((m for m in self.metrics if m.headline), self.metrics[0])
 
-
-def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None) -> Leaderboard:
+def build_leaderboard(
+    runs: Sequence[RunFolder], *, within: float | None = None, headline: str | None = None
+) -> Leaderboard:
     """Return the leaderboard of one or more run folders.
 
     Args:
         runs: run folders, or single systems of them.
         within: list the pairs of systems that differ by less than this, in units of the headline metric.
+        headline: name of the metric that leads; None: the choice of the runs, or else the best that applies.
 
     Raises:
+        UnknownName: no metric has the name of `headline`.
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
     """
     manifests = [run.manifest() for run in runs]
@@ -146,25 +152,40 @@ def build_leaderboard(runs: Sequence[RunFolder], *, within: float | None = None)
     tasks = tuple(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
     )
-    headline = next((m for m in metrics if m.headline), metrics[0])
+    lead = _lead(manifests, metrics, scores, roles, headline)
     return Leaderboard(
         metrics=metrics,
         tasks=tasks,
         titles={name: facts.title.get("en", name) for name, facts in facts_of_task.items()},
         roles=roles,
         summaries=summaries,
+        headline=lead,
+        dashes=dash_reasons(scores, {m.name for m in metrics if m.by_voice or m is lead}),
         apart=_apart(tasks, samples.values(), metrics),
         tasks_only=by_task,
         ranking=ranking_of(
-            [s for s, role in roles.items() if role == "system" and headline.name not in by_task],
+            [s for s, role in roles.items() if role == "system" and lead.name not in by_task],
             scores,
             samples,
-            headline,
-            missing_at_most=assumed[headline.name].most,
+            lead,
+            missing_at_most=assumed[lead.name].most,
             margin=within,
         ),
         caps=_caps(scores, samples, metrics, assumed),
     )
+
+
+def _lead(
+    manifests: Sequence[RunManifest],
+    metrics: Sequence[Metric],
+    scores: Iterable[Score],
+    roles: Mapping[str, SystemRole],
+    given: str | None,
+) -> Metric:
+    """Return the headline. Floors and ceilings have no say, unless there are no other systems."""
+    found = applicable_metrics((score.system, score.metric, score.state) for score in scores)
+    systems = {name: names for name, names in found.items() if roles.get(name) == "system"}
+    return headline_of(metrics, systems or found, selected=chosen_headline(manifests, given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.finish import finish_command
+from echat_eval.store.headline import applicable_metrics, headline_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ class _Runs:
     """Rows of the run folders in one leaderboard."""
 
     folders: Sequence[RunFolder]
+    headline: Metric
 
     @cached_property
     def scores(self) -> list[Score]:
@@ -67,9 +69,16 @@ class _Runs:
 
     @cached_property
     def by_voice(self) -> list[Metric]:
-        """Return the metrics that reward a reply for suiting the voice: the headline, and the contrasts."""
-        found = {m.name: m for folder in self.folders for m in folder.manifest().metrics}
-        return [m for m in found.values() if m.by_voice and (m.headline or not m.pooled)]
+        """Return the metrics with notes: the one that leads among those that reward suiting the voice, and
+        those without a mean over all tasks.
+        """
+        every = {m.name: m for folder in self.folders for m in folder.manifest().metrics}
+        found = [m for m in every.values() if m.by_voice and m.low is not None and m.high is not None]
+        if not found:
+            return []
+        rows = applicable_metrics((s.system, s.metric, s.state) for s in self.of_systems)
+        lead = self.headline if self.headline in found else headline_of(found, rows)
+        return [lead, *(m for m in found if m is not lead and not m.pooled)]
 
     @cached_property
     def oracles(self) -> set[str]:
@@ -77,12 +86,12 @@ class _Runs:
         return {name for systems in found for name, facts in systems.items() if facts.oracle}
 
 
-def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
-    """Return the notes under the leaderboard of some run folders; empty if there are none."""
+def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]:
+    """Return the notes under the leaderboard of some run folders, which a metric leads."""
     from echat_eval.scorers.run_controls import control_notes
     from echat_eval.store.ledger import unfinished
 
-    runs = _Runs(folders)
+    runs = _Runs(folders, headline)
     lines = []
     for folder in folders:
         if gap := unfinished(folder):
@@ -94,7 +103,9 @@ def secondary_lines(folders: Sequence[RunFolder]) -> list[str]:
             )
     lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_voice(runs)]
     lines += _attribution(runs)
-    lines += [line for folder in folders for line in (*repeat_lines(folder), *control_notes(folder))]
+    lines += [
+        line for folder in folders for line in (*repeat_lines(folder, headline), *control_notes(folder))
+    ]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
 
 
@@ -149,8 +160,8 @@ def _by_voice(runs: _Runs) -> list[str]:
     from echat_eval.leaderboard.by_voice import CEILING as TOP
     from echat_eval.leaderboard.by_voice import ceiling_shares, chance, label_means
 
-    lines = []
-    for metric in runs.by_voice:
+    lines: list[str] = []
+    for number, metric in enumerate(runs.by_voice):
         for system, shares in ceiling_shares(runs.scores, metric, runs.samples, runs.clusters).items():
             found = [
                 f"{task} {_interval_text(gain.value, gain.low, gain.high)}"
@@ -164,7 +175,7 @@ def _by_voice(runs: _Runs) -> list[str]:
                 f"- share of the ceiling of {system}, {metric.name}: {average} on average (0: the voice is "
                 f"ignored, {chance(metric):g} {metric.unit}; 1: {TOP}); {', '.join(found)}"
             )
-        if not metric.headline:
+        if number:
             continue
         means: dict[tuple[str, str], list[str]] = {}
         for mean_of in label_means(runs.of_systems, metric, runs.samples, runs.clusters):

@@ -11,9 +11,11 @@ from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, number_
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
+from echat_eval.leaderboard.dashes import dash_lines
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.records import ROLES, STATES
 from echat_eval.stats import CAP_FACTOR
+from echat_eval.store.headline import is_quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,7 @@ __all__ = [
     "csv_text",
     "estimate_text",
     "heading",
-    "is_quality",
+    "headline_notes",
     "markdown",
     "metric_title",
     "other_rows",
@@ -47,7 +49,6 @@ __all__ = [
     "rows_of",
     "table_rows",
     "tasks_only_lines",
-    "voice_notes",
     "write_files",
 ]
 
@@ -171,8 +172,8 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
         lines += ["", markdown_text(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
-    for note in voice_notes(board):
-        lines += ["", note]
+    for note in headline_notes(board):
+        lines += ["", markdown_text(note)]
     for table in published or []:
         lines += ["", *published_lines(table)]
     return "\n".join(lines) + "\n"
@@ -236,7 +237,7 @@ NO_QUALITY = (
 )
 #: Printed if "all" leaves samples out.
 APART = (
-    'Samples whose only cues are age and gender (in {tasks}) are not in "all": a reply that suits these may '
+    "Samples whose only cues are age and gender (in {tasks}) are not in {all}: a reply that suits these may "
     "be a stereotype."
 )
 
@@ -244,7 +245,7 @@ APART = (
 def reading_notes(board: Leaderboard) -> list[str]:
     """Return what the marks of a leaderboard mean, and what a proxy headline can show."""
     proxy = [f"{PROXY_TITLE}: {PROXY_NOTE}"] if board.headline.proxy else []
-    return [READING, *board_lines(board), *proxy, *voice_notes(board)]
+    return [READING, *board_lines(board), *proxy, *headline_notes(board)]
 
 
 def board_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
@@ -279,17 +280,18 @@ def cap_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     return lines
 
 
-def voice_notes(board: Leaderboard) -> list[str]:
-    """Return what a headline that rewards suiting the voice leaves out."""
-    if not board.headline.by_voice:
-        return []
-    apart = [APART.format(tasks=", ".join(board.apart))] if board.apart else []
-    return [*apart, *([] if any(is_quality(metric) for metric in board.metrics) else [NO_QUALITY])]
-
-
-def is_quality(metric: Metric) -> bool:
-    """Return whether a metric grades the words of a reply: that of a judge, from 0 points."""
-    return metric.name.startswith("judge") and metric.low == 0 and not metric.by_voice
+def headline_notes(board: Leaderboard) -> list[str]:
+    """Return why cells are "-", what "all" leaves out, and what a match rate as headline cannot show."""
+    titles = {metric.name: metric.title for metric in board.metrics}
+    graded = {metric.name for metric in board.metrics if is_quality(metric)}
+    judged = any(name in graded and cell.estimate for (_, _, name), cell in board.summaries.items())
+    lines = dash_lines(board.dashes, titles, board.tasks, judged=judged)
+    if board.apart:
+        every = '"all"' if board.headline.by_voice else '"all" of match rates'
+        lines.append(APART.format(tasks=", ".join(board.apart), all=every))
+    if board.headline.by_voice and not any(is_quality(metric) for metric in board.metrics):
+        lines.append(NO_QUALITY)
+    return lines
 
 
 def published_lines(table: Published) -> list[str]:
@@ -309,9 +311,9 @@ def published_lines(table: Published) -> list[str]:
 
 
 def table_rows(board: Leaderboard) -> list[dict[str, object]]:
-    """Return one row per system, task and metric, with the columns `CSV_COLUMNS`; None where empty."""
+    """Return one row per system, task and metric, with the columns `CSV_COLUMNS`; the headline first."""
     rows: list[dict[str, object]] = []
-    for metric in board.metrics:
+    for metric in sorted(board.metrics, key=lambda m: m.name != board.headline.name):
         for name, role, summaries in rows_of(board, metric):
             for task, summary in zip(board.columns(metric), summaries, strict=True):
                 if summary is None:

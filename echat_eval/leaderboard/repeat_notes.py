@@ -13,25 +13,24 @@ from echat_eval.store.repeats import repeats_in, split_repeat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from echat_eval.records import Score
+    from echat_eval.records import Metric, Score
     from echat_eval.store.run_folder import RunFolder, ScoreId
 
 __all__ = ["repeat_lines", "spread_of_repeats"]
 
 
-def repeat_lines(folder: RunFolder) -> list[str]:
+def repeat_lines(folder: RunFolder, headline: Metric) -> list[str]:
     """Return one line per repeated system, for the headline and for metrics of several verdicts."""
     scores = folder.every_score()
     repeats = {system: most for system, most in repeats_in(scores).items() if most > 1}
     if not repeats:
         return []
     metrics = folder.manifest().metrics
-    lead = next((metric for metric in metrics if metric.headline), metrics[0])
     lines = []
     for system, most in repeats.items():
         for metric in metrics:
             spread = spread_of_repeats(scores, system, metric.name)
-            if spread is None or (metric.name != lead.name and spread[1] is None):
+            if spread is None or (metric.name != headline.name and spread[1] is None):
                 continue
             generated, judged = spread
             beside = "" if judged is None else f"; between verdicts on one reply {number_text(judged, 2)}"

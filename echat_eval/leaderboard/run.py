@@ -63,13 +63,17 @@ class Run:
         """Return state -> number of scores; "missing" scores are filled by the same command."""
         return Counter(score.state for score in self.folder.scores().values())
 
-    def leaderboard(self) -> LeaderboardView:
+    def leaderboard(self, *, headline: str | None = None) -> LeaderboardView:
         """Return the leaderboard; a notebook shows it as a table, `to_frame()` returns its numbers.
 
+        Args:
+            headline: name of the metric that leads and ranks; None: the choice of the run, or else the best
+                that applies.
+
         Raises:
-            BadData: no scores.
+            BadData: no scores; UnknownName: no metric has the name of `headline`.
         """
-        return view_leaderboard([self.folder])
+        return view_leaderboard([self.folder], headline=headline)
 
     def notes(self) -> list[str]:
         """Return one line per system and kind of reply that failed, is missing or was not timed."""

@@ -10,7 +10,7 @@ from echat_eval.io.display import markdown_text, printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
-from echat_eval.leaderboard.published import published
+from echat_eval.leaderboard.published import of_same_measure, published
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     CSV_COLUMNS,
@@ -135,19 +135,25 @@ def _note_markdown(note: str) -> str:
 
 
 def view_leaderboard(
-    runs: Sequence[RunFolder], *, tables: Sequence[str] = (), within: float | None = None
+    runs: Sequence[RunFolder],
+    *,
+    tables: Sequence[str] = (),
+    within: float | None = None,
+    headline: str | None = None,
 ) -> LeaderboardView:
     """Return the leaderboard of one or more run folders with its notes.
 
     Args:
         runs: run folders, or single systems of them.
-        tables: names of published tables to show below.
-        within: as in `build_leaderboard`.
+        tables: names of published tables to show below, if the runs have the same measure.
+        within, headline: as in `build_leaderboard`.
 
     Raises:
-        UnknownName: no published table has this name.
+        UnknownName: no published table, or no metric, has this name.
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
     """
-    shown = tuple(published(name) for name in tables)
-    board = build_leaderboard(runs, within=within)
-    return LeaderboardView(board=board, notes=tuple(secondary_lines(runs)), published=shown)
+    requested = [published(name) for name in tables]
+    board = build_leaderboard(runs, within=within, headline=headline)
+    shown, notes = of_same_measure(requested, board.metrics)
+    lines = (*secondary_lines(runs, board.headline), *(f"- {note}" for note in notes))
+    return LeaderboardView(board=board, notes=lines, published=tuple(shown))

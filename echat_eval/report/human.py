@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
+from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
 from echat_eval.report.rating.table import read_ratings_csv
-from echat_eval.report.tables import summary_cell, text_judge
+from echat_eval.report.tables import summary_cell
 from echat_eval.stats import rated_mean
 from echat_eval.stats.factors import units_of
 
@@ -33,7 +34,7 @@ def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
     """
     board = runs.board
     assert board is not None
-    metric = text_judge(board) or board.headline
+    metric = words_judge(board.metrics) or board.headline
     cluster = units_of(list(runs.samples.values()))
     ratings: dict[tuple[str, str], list[Rating]] = {}
     for r in read_ratings_csv(path):

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName
-from echat_eval.leaderboard.published import published, published_names
+from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text
-from echat_eval.report.published import human_table, published_blocks, published_tables
+from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
 from echat_eval.report.runs import MergedRuns, merge_runs
 from echat_eval.report.tables import run_tables, tasks_of
 from echat_eval.store.select import open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from echat_eval.ports import Progress
@@ -27,6 +27,8 @@ __all__ = ["PARTS", "ReportFiles", "build_published", "build_report"]
 
 PARTS = ("tables", "figures", "page")
 PROVENANCE = "provenance.json"
+#: Published tables that stand below those of a run.
+SHOWN = (AUTOMATIC, HUMAN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ def build_report(
     base: str | None = None,
     trend: Sequence[str] = (),
     within: float | None = None,
+    headline: str | None = None,
+    with_published: bool = False,
     ratings: Path | None = None,
     with_audio: bool = False,
 ) -> ReportFiles:
@@ -63,23 +67,27 @@ def build_report(
         only: parts to write, of PARTS.
         base: the system that the others are variants of (ablation table).
         trend: systems in the order of training (trend figure).
-        within: as in `build_leaderboard`.
+        within, headline: as in `build_leaderboard`.
+        with_published: published rows stand below the measured ones, where the measure is the same.
         with_audio: the page also holds recordings whose task does not state that they may be passed on.
         ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
 
     Raises:
         UsageError: an invalid output folder, run, system or part.
     """
-    merged = merge_runs([open_run(name) for name in runs], within=within)
+    merged = merge_runs([open_run(name) for name in runs], within=within, headline=headline)
     for name in (*([base] if base else []), *trend):
         if name not in merged.roles:
             raise UnknownName("system", name, merged.roles)
+    requested = [published(name) for name in published_names() if with_published and name in SHOWN]
+    metrics = () if merged.board is None else merged.board.metrics
+    shown, unshown = of_same_measure(requested, metrics, people=ratings is not None)
     scored = "tables" in only and merged.board is not None
-    paths, notes = [], _notes(merged)
+    paths, notes = [], [*_notes(merged), *unshown]
     with Outlet(out, [*only, PROVENANCE] if "tables" in only else only) as outlet:
         outlet.check()
         if scored:
-            tables = _tables(merged, base, ratings)
+            tables = _tables(merged, base, ratings, [table.name for table in shown])
             write_tables(outlet, tables, progress)
             outlet.write(PROVENANCE, provenance_text(provenance(merged, tables)))
             paths += [out / "tables" / "tables.md", out / PROVENANCE]
@@ -91,9 +99,7 @@ def build_report(
         if "page" in only:
             from echat_eval.report.page import write_page
 
-            names = [name for name in ("echat-automatic", "echat-human") if name in published_names()]
-            blocks = [published(name) for name in names]
-            write_page(merged, outlet, published=blocks, progress=progress, with_audio=with_audio)
+            write_page(merged, outlet, published=shown, progress=progress, with_audio=with_audio)
             if not with_audio and (kept := [task for task in merged.tasks if not may_pass_on(merged, task)]):
                 notes.append(
                     f"the page has no recordings of {', '.join(kept)}: task.yaml does not state "
@@ -118,14 +124,16 @@ def _notes(merged: MergedRuns) -> list[str]:
     return notes
 
 
-def _tables(merged: MergedRuns, base: str | None, ratings: Path | None) -> list[Table]:
+def _tables(
+    merged: MergedRuns, base: str | None, ratings: Path | None, shown: Collection[str]
+) -> list[Table]:
     tasks = tasks_of(merged)
-    tables = run_tables(merged, published_blocks(tasks), base)
+    tables = run_tables(merged, published_blocks(tasks) if AUTOMATIC in shown else {}, base)
     if ratings is not None:
         from echat_eval.report.human import human_cells
 
         cells, note = human_cells(ratings, merged)
-        tables.append(human_table(cells, tasks, notes=(note,)))
+        tables.append(human_table(cells, tasks, notes=(note,), reported=HUMAN in shown))
     return [with_licences(table, merged) for table in tables]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.io.display import number_text, one_line
 from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import voice_notes
+from echat_eval.leaderboard.render import headline_notes
 from echat_eval.records import AudioRef
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
@@ -90,7 +90,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         "ranks": {}
         if board is None
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
-        "notes": [] if board is None else voice_notes(board),
+        "notes": [] if board is None else headline_notes(board),
         "equivalent": None if board is None else _equivalent(board),
         "caps": None if board is None else {"factor": CAP_FACTOR, "most": dict(board.caps)},
         "cells": {} if board is None else _cells(board.summaries),

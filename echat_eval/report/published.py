@@ -11,7 +11,7 @@ from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, Tab
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["human_table", "published_blocks", "published_tables"]
+__all__ = ["AUTOMATIC", "HUMAN", "human_table", "published_blocks", "published_tables"]
 
 AUTOMATIC, HUMAN = "echat-automatic", "echat-human"
 
@@ -122,6 +122,8 @@ def human_table(
     measured: Mapping[tuple[str, str], tuple[TableCell, TableCell]] | None,
     tasks: Sequence[str],
     notes: Sequence[str] = (),
+    *,
+    reported: bool = True,
 ) -> Table:
     """Return human ratings beside the automatic metric, by task.
 
@@ -129,6 +131,7 @@ def human_table(
         measured: (system, task) -> human cell, automatic cell; None: published numbers only.
         tasks: columns of the measured part.
         notes: remarks on the measured part.
+        reported: with the published rows.
     """
     human, automatic = published(HUMAN), published(AUTOMATIC)
     shared = [str(column) for column in human.columns]
@@ -157,16 +160,18 @@ def human_table(
             for system in systems
         )
         blocks.append(Block(rows=rows))
-    reported = tuple(
-        TableRow(label=row["system"], cells=tuple(cell for task in columns for cell in pair(n, task)))
-        for n, row in enumerate(human.rows)
-    )
-    title = "" if measured is None else f"Published, not measured here (source: {human.source})"
-    blocks.append(Block(rows=reported, title=title, published=True))
+    if reported:
+        rows = tuple(
+            TableRow(label=row["system"], cells=tuple(cell for task in columns for cell in pair(n, task)))
+            for n, row in enumerate(human.rows)
+        )
+        title = "" if measured is None else f"Published, not measured here (source: {human.source})"
+        blocks.append(Block(rows=rows, title=title, published=True))
+        notes = (*notes, f"† Published, not measured here. Source: {human.source}.")
     return Table(
         name="human-automatic",
         caption="Human ratings and the automatic metric",
         columns=tuple(f"{task}, {kind}" for task in columns for kind in ("human", "automatic")),
         blocks=tuple(blocks),
-        notes=(*filter(None, notes), f"† Published, not measured here. Source: {human.source}."),
+        notes=tuple(filter(None, notes)),
     )

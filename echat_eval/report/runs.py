@@ -48,12 +48,14 @@ class MergedRuns:
     manifests: Sequence[RunManifest]
 
 
-def merge_runs(runs: Sequence[RunFolder], *, within: float | None = None) -> MergedRuns:
+def merge_runs(
+    runs: Sequence[RunFolder], *, within: float | None = None, headline: str | None = None
+) -> MergedRuns:
     """Read and merge comparable runs.
 
     Args:
         runs: run folders, or single systems of them.
-        within: as in `build_leaderboard`.
+        within, headline: as in `build_leaderboard`.
 
     Raises:
         BadData: a system in two runs, different tasks or instruments, or a broken file.
@@ -88,7 +90,7 @@ def merge_runs(runs: Sequence[RunFolder], *, within: float | None = None) -> Mer
         scores=scores,
         roles=roles,
         tasks=tasks,
-        board=build_leaderboard(runs, within=within) if scores else None,
+        board=build_leaderboard(runs, within=within, headline=headline) if scores else None,
         perceptions=perceptions_of(
             samples,
             responses,

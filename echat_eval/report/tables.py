@@ -10,6 +10,7 @@ from echat_eval.io.display import number_text
 from echat_eval.labels import LABELS, UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     MARK,
@@ -18,7 +19,6 @@ from echat_eval.leaderboard.render import (
     cap_lines,
     cell_text,
     estimate_text,
-    is_quality,
     metric_title,
     tasks_only_lines,
 )
@@ -39,7 +39,6 @@ __all__ = [
     "overview_table",
     "run_tables",
     "task_table",
-    "text_judge",
     "understanding_table",
 ]
 
@@ -251,12 +250,6 @@ def _has_values(board: Leaderboard, metric: Metric) -> bool:
     return any(s.estimate is not None or s.counts.get("missing") for s in found)
 
 
-def text_judge(board: Leaderboard) -> Metric | None:
-    """Return the judge's score of the words of a reply, the metric closest to the published ones."""
-    found = (m for m in board.metrics if is_quality(m))
-    return next((m for m in found if not m.name.endswith("_voice")), None)
-
-
 def run_tables(
     runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
 ) -> list[Table]:
@@ -264,21 +257,25 @@ def run_tables(
 
     Args:
         runs: merged runs with scores.
-        published: kind of table -> published blocks for it.
+        published: kind of table -> published blocks for it; only a judge's grade of the words gets them.
         base: the system that the others are variants of, for the ablation table.
     """
     board = runs.board
     if board is None:
         return []
-    published_metric = text_judge(board) or board.headline
+    judge = words_judge(board.metrics)
+
+    def below(kind: str, metric: Metric) -> Sequence[Block]:
+        return published.get(kind, ()) if metric is judge else ()
+
     tables = [
-        task_table(runs, m, published.get("by-task", ()) if m.name == published_metric.name else ())
+        task_table(runs, m, below("by-task", m))
         for m in sorted(board.metrics, key=lambda m: m.name != board.headline.name)
         # A metric without values has no table; the overview shows dashes for it.
         if m.name == board.headline.name or _has_values(board, m)
     ]
     tables.append(overview_table(runs))
     if base is not None:
-        tables.append(ablation_table(runs, board.headline, base, published.get("ablation", ())))
+        tables.append(ablation_table(runs, board.headline, base, below("ablation", board.headline)))
     understanding = understanding_table(runs)
     return [*tables, understanding] if understanding is not None else tables

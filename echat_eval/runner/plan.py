@@ -21,6 +21,7 @@ from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
 from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge
 from echat_eval.scorers.select import select_scorers
+from echat_eval.store.headline import chosen_headline
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
 from echat_eval.store.shared_cache import shared_cache
@@ -177,6 +178,7 @@ def planned(
         scorers += [scorer for pair in judged for scorer in pair]
         if arguments.headline is not None:
             _check_headline(arguments.headline, scorers, folder)
+        headline = chosen_headline([folder.manifest()], arguments.headline)
         yield Plan(
             folder=folder,
             systems=loaded,
@@ -190,7 +192,7 @@ def planned(
             settings=RunSettings(
                 retry_policy=RetryPolicy(tries=tries, failed_again=arguments.retry_failed),
                 overlap=arguments.overlap,
-                headline=arguments.headline,
+                headline=headline,
             ),
             executor=placement,
             cache=opened,

@@ -22,10 +22,12 @@ the same properties: 50 exactly for one reply to both, and a failed reply answer
 
 from __future__ import annotations
 
-__all__ = ["SAME_EXPECTED", "WORST", "choice", "match_term", "over_reaction_term", "pair_term"]
+__all__ = ["NO_GROUP", "SAME_EXPECTED", "WORST", "choice", "match_term", "over_reaction_term", "pair_term"]
 
 #: Fit of the worst reply to its own sample minus its fit to another; also the lowest value of a contrast.
 WORST = 0.0 - 100.0
+#: Reason of a contrast or match rate without other samples to compare with.
+NO_GROUP = "the sample is in no contrast group"
 #: Reason of a contrast or match rate in a group marked `expect: same`.
 SAME_EXPECTED = "a good reply is the same for every voice of its group (expect: same)"
 

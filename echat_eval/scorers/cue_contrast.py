@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.records import Metric
-from echat_eval.scorers.contrast import SAME_EXPECTED, WORST, choice, match_term, pair_term
+from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, WORST, choice, match_term, pair_term
 from echat_eval.scorers.embedding import E5
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
@@ -51,7 +51,6 @@ MATCH = Metric(
     high=100.0,
     higher_is_better=True,
     worst=0.0,
-    headline=True,
     proxy=True,
     by_voice=True,
 )
@@ -174,7 +173,7 @@ class _Member:
     def of(cls, case: Case) -> _Member:
         sample = case.sample
         if sample.contrast_group is None:
-            return cls(case, "not applicable", "the sample is in no contrast group")
+            return cls(case, "not applicable", NO_GROUP)
         if sample.expect == "same":
             return cls(case, "not applicable", SAME_EXPECTED)
         if not sample.references:

@@ -24,7 +24,7 @@ from echat_eval.judge import (
 )
 from echat_eval.ports import Case
 from echat_eval.records import JudgeEvidence, Metric, Sample, Score, State
-from echat_eval.scorers.contrast import SAME_EXPECTED, WORST, pair_term
+from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, WORST, pair_term
 from echat_eval.scorers.judge_scorer import (
     JudgeScorer,
     build_question,
@@ -207,7 +207,7 @@ class JudgedContrast(JudgeScorer):
             reason = "the sample asks a probing question, not for a reply"
             return case.score(metric, "not applicable", reason=reason)
         if case.sample.contrast_group is None:
-            return case.score(metric, "not applicable", reason="the sample is in no contrast group")
+            return case.score(metric, "not applicable", reason=NO_GROUP)
         if case.sample.expect == "same":
             return case.score(metric, "not applicable", reason=SAME_EXPECTED)
         if reply.state != "value":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from echat_eval.io.hashing import digest
 from echat_eval.judge import load_match
 from echat_eval.records import Metric
-from echat_eval.scorers.contrast import SAME_EXPECTED, match_term, over_reaction_term
+from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, match_term, over_reaction_term
 from echat_eval.scorers.judge_scorer import JudgeScorer, build_question
 from echat_eval.scorers.judged import GroupReply, labels_text, others_of, state_without_others
 from echat_eval.scorers.transcripts import words_or_state
@@ -149,4 +149,4 @@ def _not_asked(case: Case) -> str | None:
     """Return why a reply is compared with no other; None if it is."""
     if case.sample.asks is not None:
         return "the sample asks a probing question, not for a reply"
-    return "the sample is in no contrast group" if case.sample.contrast_group is None else None
+    return NO_GROUP if case.sample.contrast_group is None else None

@@ -179,7 +179,7 @@ class RunSettings:
         overlap: replies are annotated and scored while others are requested. If False, nothing else runs
             while a system answers, so that its latency is not affected.
         executor: where systems and annotators run.
-        headline: name of the metric that is shown first and ranks; None: the scorers' own choice.
+        headline: name of the metric that was chosen as headline; None: none was chosen.
     """
 
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
@@ -250,8 +250,8 @@ class RunManifest:
         return replace(self, metrics=tuple(merged.values()))
 
     def with_headline(self, name: str) -> RunManifest:
-        """Return the manifest with one metric as the headline."""
-        return replace(self, metrics=tuple(replace(m, headline=m.name == name) for m in self.metrics))
+        """Return the manifest with the metric that a command or an experiment file chose as headline."""
+        return replace(self, settings=replace(self.settings or RunSettings(), headline=name))
 
     def with_tally(self, tally: CacheTally) -> RunManifest:
         """Return the manifest with the hits and stored rows of one command added."""

@@ -284,7 +284,7 @@ def test_gate_reads_metrics_clusters_and_latency_from_run_folders(tmp_path: Path
     code, output = invoke(*words)
     assert code == 0, output
     assert "80 shared samples" in output
-    assert load_scored_system(str(candidate)).headline == "empathy"
+    assert [m.name for m in load_scored_system(str(candidate)).manifest.metrics if m.headline] == ["empathy"]
     (tmp_path / "many").mkdir()
     parallel = write_run(tmp_path / "c", 0, 2, at_once=8)
     code, output = invoke(gate_command, parallel, *words[2:])

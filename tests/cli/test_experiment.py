@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from echat_eval.cli import COMMANDS, HIDDEN, command_line
+from echat_eval.cli.compare_gate import compare_command
 from echat_eval.cli.demo import demo as demo_command
 from echat_eval.cli.run import run as run_command
 from echat_eval.cli.show_runs import show_command
 from echat_eval.errors import EChatError, UsageError
+from echat_eval.experiment.listing import list_runs
 from echat_eval.experiment.record import read_commands, read_recorded
 from echat_eval.store.run_folder import RunFolder
 
@@ -68,6 +70,36 @@ def test_a_folder_is_continued_and_listed(file: Path, tmp_path: Path) -> None:
     names = invoke(show_command, "systems")
     assert names.output.startswith("echo")
     assert "judges: echat-r1" in invoke(show_command, "names").output
+
+
+def test_a_chosen_headline_leads_in_every_command(file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+
+    def leads(command: click.Command, *words: str | Path) -> str:
+        output = invoke(command, *words).output
+        return str(re.findall(r"^(\w.*), mean and 95 % interval", output, re.MULTILINE)[0])
+
+    assert leads(run_command, file, "--headline", "seconds") == "Seconds, s ↓"
+    (line,) = list_runs(root)
+    assert line.headline[0] == "seconds"
+    # The folder keeps the choice, and another one holds for its command alone.
+    assert leads(run_command, root / "one") == "Seconds, s ↓"
+    assert leads(show_command, root / "one", "--headline", "failed") == "Failed, % ↓"
+    assert leads(show_command, root / "one") == "Seconds, s ↓"
+    pair = (f"{root / 'one'}:calm", f"{root / 'one'}:glad")
+    lines = [invoke(compare_command, *pair, *words).output for words in ((), ("--headline", "failed"))]
+    assert [re.findall(r"^(\w+) +difference", text, re.MULTILINE)[0] for text in lines] == [
+        "seconds",
+        "failed",
+    ]
+    for command, words in ((show_command, [root / "one"]), (compare_command, pair), (run_command, [file])):
+        done = invoke(command, *words, "--headline", "faild")
+        assert isinstance(done.exception, UsageError)
+        assert str(done.exception).startswith("unknown metric 'faild'. Did you mean 'failed'?"), (
+            done.exception
+        )
+    done = invoke(show_command, root, "--headline", "failed")
+    assert "--headline and --out belong to a leaderboard" in str(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,8 @@ def test_run_score_leaderboard_compare_and_gate(tmp_path: Path, tones: Path) -> 
     assert {"seed", "fingerprint", "settings", "calls_at_once"} <= set(manifest["systems"]["canned"])
     assert str(tmp_path) not in json.dumps(manifest)
     again = call("leaderboard", tmp_path / "run", "--published", "echat-automatic")
-    assert "OSUM-EChat" in again.stdout
+    assert "OSUM-EChat" not in again.stdout
+    assert "echat-automatic is not shown: nothing here has its measure, a judge's grade" in again.stdout
     assert call("score", tmp_path / "run", "--annotator", "acoustics").returncode == 0
     compared = call("compare", f"{tmp_path / 'run'}:canned", f"{tmp_path / 'run'}:reference")
     assert compared.returncode == 0, compared.stderr

@@ -12,9 +12,10 @@ from scipy import stats as scipy_stats
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary, build_leaderboard
-from echat_eval.leaderboard.published import published, published_names
+from echat_eval.leaderboard.published import of_same_measure, published, published_names, words_judge
 from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
 from echat_eval.leaderboard.render import cap_lines, cell_text, csv_text, markdown, plot, reading_notes
+from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.records import Metric, Reply, Request
 from echat_eval.stats import Bounds, cluster_mean
 from echat_eval.store.run_folder import RunFolder
@@ -255,6 +256,23 @@ def test_published_rows_are_never_ranked_among_measured_ones(tmp_path: Path, ton
     assert "| OSUM-EChat † | 58.0 | 63.1 | 62.7 | 87.1 | 72.0 |" in block
     assert "| Qwen2.5-Omni † | 44.8 | 52.6 | 43.3 | - | 63.7 |" in block
     assert "†" not in text[: text.index("## Published")]
+
+
+def test_a_published_table_needs_a_metric_of_its_measure(tmp_path: Path, tones: Path) -> None:
+    run = run_of(tmp_path / "run", tones, ScriptedSystem(constant(1)))
+    view = view_leaderboard([run], tables=["echat-automatic", "synthesis"])
+    assert not view.published
+    assert [note for note in view.notes if "is not shown" in note] == [
+        "- published table echat-automatic is not shown: nothing here has its measure, a judge's grade of the "
+        "words (--judge MODEL); `echat-eval report --published --out FOLDER` writes it alone",
+        "- published table synthesis is not shown: nothing here has its measure, word or character error rate of "
+        "synthesised speech; `echat-eval report --published --out FOLDER` writes it alone",
+    ]
+    judge, voice = replace(METRIC, name="judge_voice"), replace(METRIC, name="judge_voice_voice")
+    tables = [published("echat-automatic"), published("echat-human")]
+    assert words_judge([voice, METRIC, judge]) == judge
+    assert words_judge([METRIC]) is None
+    assert of_same_measure(tables, [judge], people=True) == (tables, [])
 
 
 def test_runs_of_different_tasks_are_refused(tmp_path: Path, tones: Path) -> None:

@@ -19,7 +19,7 @@ from echat_eval.errors import BadData, SystemFailure, Unavailable
 from echat_eval.labels import UNKNOWN, is_right
 from echat_eval.leaderboard.attribution import NAMED, attribution_shares, perceptions_of, recognition
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
-from echat_eval.leaderboard.notes import secondary_lines
+from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.records import Reply, Request
 from echat_eval.report.figure_attribution import attributions_of, confusion_of
 from echat_eval.report.marks import pair_tests
@@ -57,7 +57,9 @@ def naming(task: Any, *, silent: int, broken: int = 0) -> ScriptedSystem:
 
 
 def printed_recall(folder: RunFolder) -> float:
-    line = next(line for line in secondary_lines([folder]) if line.startswith("- mine perceives emotion"))
+    line = next(
+        line for line in view_leaderboard([folder]).notes if line.startswith("- mine perceives emotion")
+    )
     return float(present(re.search(r"UAR ([\d.]+)", line))[1])
 
 
@@ -81,7 +83,7 @@ def test_a_reply_that_names_no_label_is_wrong_everywhere(task: Any, tmp_path: Pa
     )
     for cell, estimate in ((cells["UAR"], rates.uar), (cells["accuracy"], rates.war)):
         assert (cell.value, cell.low, cell.high) == (estimate.value, estimate.low, estimate.high)
-    line = next(line for line in secondary_lines([folder]) if "perceives" in line)
+    line = next(line for line in view_leaderboard([folder]).notes if "perceives" in line)
     assert f"UAR {cells['UAR'].text} %, WAR {cells['accuracy'].text} %" in line
     # And the figure: 11 replies without a label are 11 of the confusion.
     confusion = confusion_of(runs, "emotion")["mine"]
@@ -126,7 +128,7 @@ def test_the_figure_draws_the_shares_of_the_leaderboard(task: Any, tmp_path: Pat
     runs = merge_runs([folder])
     bars = attributions_of(runs)
     assert list(bars) == ["mine, emotion"]
-    lines = [line for line in secondary_lines([folder]) if "error attribution, all" in line]
+    lines = [line for line in view_leaderboard([folder]).notes if "error attribution, all" in line]
     assert len(lines) == 1
     drawn = {str(s.outcome): f"{s.estimate.value:.1f}" for s in bars["mine, emotion"] if s.estimate.value}
     assert set(drawn) == {name for name in drawn if f"{name} {drawn[name]} [" in lines[0]}

@@ -209,7 +209,7 @@ def test_every_figure_of_a_usual_run_is_drawn(
         (["report", "{run}:nobody", "--out", "{out}"], "unknown system in"),
         (["report", "{run}", "--out", "{out}", "--only", "poster"], "parts are tables, figures, page"),
         (["report", "--out", "{out}"], "no run given"),
-        (["report", "{run}", "--published", "--out", "{out}"], "--published takes no run"),
+        (["report", "{run}", "--headline", "warmht", "--out", "{out}"], "unknown metric 'warmht'"),
         (["report", "{run}", "--out", "{out}", "--ablation", "nobody"], "unknown system 'nobody'"),
         (["rate", "export", "{run}", "--out", "{out}", "--ab", "careful"], "expected two different systems"),
         (["rate", "export", "{run}", "--out", "{out}", "--ab", "careful,nobody"], "unknown system 'nobody'"),

@@ -32,6 +32,7 @@ from echat_eval.store.manifest import RunSettings
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import open_run
 from tests.support.present import present
+from tests.support.report_runs import data_of
 from tests.support.scripted_world import (
     HOSTILE,
     make_run,
@@ -154,6 +155,29 @@ def test_floors_ceilings_and_published_rows_are_separate_blocks(usual_run: RunFo
     assert "2508.09600" in published.title
     assert published.rows[0].cells[1].value == 44.8
     assert all(cell.mark == "" for row in (*judged.blocks[1].rows, *published.rows) for cell in row.cells)
+
+
+def test_published_rows_stand_only_below_their_own_measure_and_only_if_asked_for(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    blocks = published_blocks(list(merge_runs([usual_run]).tasks))
+    for headline, base in (("cue_contrast", False), ("judge_r0", True)):
+        merged = merge_runs([usual_run], headline=headline)
+        tables = {t.name: t for t in run_tables(merged, blocks, "careful")}
+        published = {name for name, t in tables.items() if any(block.published for block in t.blocks)}
+        judged = {"leaderboard", "ablation"} if base else {"by-task-judge_r0"}
+        assert published == judged
+        assert tables["ablation"].caption.startswith("Judge r0" if base else "Cue contrast")
+    spec = str(usual_run.path)
+    for requested in (False, True):
+        out = tmp_path / f"out-{requested}"
+        made = build_report([spec], out, progress=Silent(), only=["tables", "page"], with_published=requested)
+        text = (out / "tables/tables.md").read_text(encoding="utf-8")
+        shown = [table["title"] for table in data_of(out / "page", "board")["published"]]
+        assert ("2508.09600" in text) == requested
+        assert shown == (["EChat-eval, automatic (GPT-4o), 0-100"] if requested else [])
+        # Nobody rated the replies, so the published ratings have nothing to stand below.
+        assert any("echat-human is not shown" in note for note in made.notes) == requested
 
 
 def test_a_text_only_system_has_a_dash_on_a_voice_metric(usual_run: RunFolder) -> None:

@@ -237,7 +237,7 @@ def test_answers_to_a_probing_question_give_error_attribution(tones: Path, tmp_p
 
 
 def test_agreement_of_secondary_emotion_annotators_is_printed(tones: Path, tmp_path: Path) -> None:
-    from echat_eval.leaderboard.notes import secondary_lines
+    from echat_eval.leaderboard.view import view_leaderboard
     from echat_eval.scorers.judged import judged_scorers
 
     labels = ("happy", "unknown", "sad", "sad")
@@ -255,7 +255,7 @@ def test_agreement_of_secondary_emotion_annotators_is_printed(tones: Path, tmp_p
     assert (
         "- emotion of the voice: sensevoice agrees with emotion2vec in 4 of 6 replies that both label; "
         "only emotion2vec is used"
-    ) in secondary_lines([folder])
+    ) in view_leaderboard([folder]).notes
 
 
 # -- under every leaderboard --------------------------------------------------------
@@ -284,7 +284,7 @@ def test_leaderboard_and_run_print_the_same_notes(
     assert shown.return_value == Exit.DONE, (shown.output, shown.exception)
 
     def under(text: str) -> str:
-        return text[text.index("published score.") :].split("written:")[0]
+        return text[text.index("Other measures, over all tasks") :].split("written:")[0]
 
     assert under(shown.output) == under(done.output)
     assert ("labels shuffled, text score" in shown.output) == bool(controls)

@@ -214,6 +214,7 @@ def test_the_human_table_contains_the_ratings(usual_run: RunFolder, tmp_path: Pa
         progress=Silent(),
         only=["tables"],
         ratings=tmp_path / "ratings.csv",
+        with_published=True,
     )
     rows = list(
         csv.DictReader((tmp_path / "out/tables/human-automatic.csv").read_text(encoding="utf-8").splitlines())
