@@ -4,7 +4,7 @@ DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 SHELL := /bin/bash
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint clean format types tests
 help:
 	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy, all tests and their coverage (downloads packages once, more with a CUDA build of torch; no network at test time)"
@@ -36,15 +36,24 @@ $(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/asse
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-lint: $(TEST_VENV)/done
+lint: format types
+
+format: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/ruff format --check --quiet . || { echo "ruff format . would change files"; exit 1; }
 	@$(TEST_VENV)/bin/ruff check --quiet .
+
+types: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/mypy
 
-test: lint
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json \
-		-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu"
+# Types are checked beside the tests. Bytecode is kept: workers and child processes import the same modules.
+test: format
+	@$(MAKE) --no-print-directory --jobs 2 types tests
 	@$(TEST_VENV)/bin/python tools/coverage_by_package.py $(TEST_VENV)/coverage.json --at-least 85
+
+tests: $(TEST_VENV)/done
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+		$(TEST_VENV)/bin/python -m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json \
+		-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 clean:
 	rm -rf .venv

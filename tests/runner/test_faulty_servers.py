@@ -137,15 +137,15 @@ def naive_order(board: Leaderboard) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hundred", range(5))
+@pytest.mark.parametrize("part", range(5))
 def test_without_retries_bounds_hold_the_true_mean_and_ranks_their_sets(
-    faulty_runs: FaultyRuns, hundred: int
+    faulty_runs: FaultyRuns, part: int
 ) -> None:
     sound = faulty_runs.sound
     true_sets = sound.ranking.sets
     assert sorted(true_sets) == sorted(NAMES)
     incomplete = ranked = misordered = 0
-    for seed in range(100 * hundred, 100 * hundred + 100):
+    for seed in range(60 * part, 60 * part + 60):
         board = faulty_runs.board_of(seed)
         incomplete += check_bounds(board, sound)
         for name in NAMES:
@@ -155,6 +155,6 @@ def test_without_retries_bounds_hold_the_true_mean_and_ranks_their_sets(
                 ranked += 1
         misordered += naive_order(board) != naive_order(sound)
     # The faults matter: without the bounds, many means would give another order.
-    assert incomplete > 100
-    assert misordered > 10
+    assert incomplete > 60
+    assert misordered > 6
     assert ranked > 0

@@ -131,10 +131,10 @@ def test_noise_matches_the_seeded_cpu_generator() -> None:
 
 @pytest.mark.slow
 def test_long_reply_is_synthesised_completely(tiny: Token2Wav) -> None:
-    (wave,) = map(present, tiny.synthesise([draw_ids(2000)], seeds=[0]))
+    (wave,) = map(present, tiny.synthesise([draw_ids(600)], seeds=[0]))
     assert wave.sample_rate == 22_050
     assert wave.samples.dtype == np.float32
-    assert wave.samples.shape == (256 * 6890,)
+    assert wave.samples.shape == (256 * int(600 / 25 * 22_050 / 256),)
     assert np.isfinite(wave.samples).all()
     assert 0.01 < np.abs(wave.samples).max() <= 0.99
 
