@@ -66,7 +66,7 @@ class ScoringStage:
         self.scorer = scorer
         self.name = f"score: {scorer.name}"
         self._known, self._retry_policy, self._on_result = known, retry_policy, on_result
-        self._facts = ScorerFacts.of(scorer)
+        self._facts, self._families = ScorerFacts.of(scorer), families_of(scorer)
         self._awaited = set(scorer.needs) & set(annotator_names)
         self._members: dict[Scope, list[ResponseId]] = {}
         for ident, sample in expected.items():
@@ -119,7 +119,7 @@ class ScoringStage:
 
     async def _scores_of(self, job: ScoringJob) -> list[Score]:
         family = family_of(job.cases[0].sample)
-        if family not in families_of(self.scorer):
+        if family not in self._families:
             reason = f"this metric does not apply to {family} tasks"
             return [replace(row, state="not applicable", reason=reason) for row in job.pending]
 
