@@ -30,9 +30,10 @@ KEY_VERSION = 1
 
 _BLOCK_BYTES = 1 << 20
 
-_FIELDS: dict[type, tuple[str, ...] | None] = {}
-#: Fields that are in no hash while they are None.
-_LATER: set[tuple[type, str]] = set()
+#: Type of a record -> its fields, each with whether it is in no hash while it is None; None for other types.
+_FIELDS: dict[type, tuple[tuple[str, bool], ...] | None] = {}
+#: Types whose values are their own facts. Asked for first: a case has some twenty of them.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def facts_of(value: Any) -> Any:
@@ -40,26 +41,32 @@ def facts_of(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, list | tuple):
-        return [facts_of(inner) for inner in value]
+        return [inner if type(inner) in _PLAIN else facts_of(inner) for inner in value]
     if isinstance(value, AudioRef):
         return value.sha256
     if (names := _fields_of(type(value))) is not None:
-        return {
-            name: facts_of(fact)
-            for name in names
-            if (fact := getattr(value, name)) is not None or (type(value), name) not in _LATER
-        }
+        found = {}
+        for name, later in names:
+            fact = getattr(value, name)
+            if type(fact) not in _PLAIN:
+                found[name] = facts_of(fact)
+            elif fact is not None or not later:
+                found[name] = fact
+        return found
     if isinstance(value, Mapping):
-        return {str(name): facts_of(inner) for name, inner in value.items()}
+        return {
+            str(name): inner if type(inner) in _PLAIN else facts_of(inner) for name, inner in value.items()
+        }
     return value
 
 
-def _fields_of(kind: type) -> tuple[str, ...] | None:
-    """Return the names of a record's fields; None for any other type."""
+def _fields_of(kind: type) -> tuple[tuple[str, bool], ...] | None:
     if kind not in _FIELDS:
-        found = fields(kind) if is_dataclass(kind) else ()
-        _LATER.update((kind, field.name) for field in found if field.metadata == LATER)
-        _FIELDS[kind] = tuple(field.name for field in found) if is_dataclass(kind) else None
+        _FIELDS[kind] = (
+            tuple((field.name, field.metadata == LATER) for field in fields(kind))
+            if is_dataclass(kind)
+            else None
+        )
     return _FIELDS[kind]
 
 
