@@ -188,6 +188,10 @@ class Reply:
         first_audio_seconds: from the request to the first audio, if the system streams.
         finish_reason: "stop", "length" or another value that the system returns.
         usage: unit -> count, such as prompt_tokens and completion_tokens.
+        first_audible_seconds: as `first_audio_seconds`, to the first sample that is audible. Both begin at
+            the end of the query's audio for a system that gets it in pieces.
+        round_trip_seconds: of the network, measured beside the reply.
+        interruptions: replies that a live system began, and that were broken off, before this one.
     """
 
     text: str | None = None
@@ -198,6 +202,9 @@ class Reply:
     first_audio_seconds: float | None = None
     finish_reason: str | None = None
     usage: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    first_audible_seconds: float | None = field(default=None, metadata=LATER)
+    round_trip_seconds: float | None = field(default=None, metadata=LATER)
+    interruptions: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,8 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
     """Return one row per system and sample.
 
     Columns: system, task, sample_id; state, reason, text, audio (path), audio_seconds, think, reply_emotion,
-    first_audio_seconds, seconds, finish_reason, tries, cached; `perceived_<cue>` for every label that a
+    first_audio_seconds, first_audible_seconds, round_trip_seconds, interruptions, seconds, finish_reason,
+    tries, cached; `perceived_<cue>` for every label that a
     system reported; and the facts of the sample.
     """
     rows = []
@@ -113,6 +114,9 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
                 "think": None if reply is None else reply.think,
                 "reply_emotion": None if reply is None else reply.reply_emotion,
                 "first_audio_seconds": None if reply is None else reply.first_audio_seconds,
+                "first_audible_seconds": None if reply is None else reply.first_audible_seconds,
+                "round_trip_seconds": None if reply is None else reply.round_trip_seconds,
+                "interruptions": None if reply is None else reply.interruptions,
                 "seconds": response.seconds,
                 "finish_reason": None if reply is None else reply.finish_reason,
                 "tries": response.tries,
@@ -129,6 +133,9 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
         "think",
         "reply_emotion",
         "first_audio_seconds",
+        "first_audible_seconds",
+        "round_trip_seconds",
+        "interruptions",
         "seconds",
         "finish_reason",
         "tries",

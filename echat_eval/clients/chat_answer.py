@@ -23,6 +23,8 @@ MAX_DIGITS = 40
 _COUNT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 #: Names of the same counts in other protocols.
 _OTHER_NAMES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+#: Side -> name of its details in OpenAI's Realtime protocol.
+_LIVE_DETAILS = {"prompt": "input_token_details", "completion": "output_token_details"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def token_counts(usage: object) -> dict[str, float]:
         if other in counts:
             counts.setdefault(name, counts[other])
     for side in ("prompt", "completion"):
-        details = usage.get(f"{side}_tokens_details")
+        details = usage.get(f"{side}_tokens_details") or usage.get(_LIVE_DETAILS[side])
         audio_tokens = _count(details.get("audio_tokens")) if isinstance(details, Mapping) else None
         if audio_tokens is not None:
             counts[f"{side}_audio_tokens"] = audio_tokens

@@ -68,6 +68,7 @@ _WORDS = {
     "model_not_found": 404,
     "deploymentnotfound": 404,
     "request_timeout": 408,
+    "session_expired": 408,
     "request_too_large": 413,
     "too_many_requests": 429,
     "rate_limit_error": 429,
@@ -110,7 +111,8 @@ _BUSY = re.compile(
 _IN_PASSING = re.compile(
     r"temporar|try again|retry your request|please retry|at capacity|no capacity|unavailable|timed? ?out|"
     r"bad gateway|upstream|quota|starting up|still loading|loading model|connection (?:reset|refused|error)|"
-    r"server had an error while processing|稍后",
+    r"server had an error while processing|稍后|session (?:has )?expired|"
+    r"session (?:hit|reached|exceeded) (?:the|its) maximum",
     re.IGNORECASE,
 )
 #: The length of one request is the fault of that request, even where a parameter is named.
@@ -142,6 +144,7 @@ def reported_fault(
     headers: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
     party: Party = "system",
+    assumed: int | None = None,
 ) -> EChatError:
     """Return our error for an error that a server reported.
 
@@ -152,13 +155,14 @@ def reported_fault(
         headers: of the answer, with lower-case names.
         options: name of a parameter of the request -> the option that changes or omits it.
         party: "instrument": a fault of the server itself is `Unavailable`, not `SystemFailure`.
+        assumed: HTTP status that the error stands for if it states none, such as that of a closing code.
     """
     value = _parsed(said)
     inside = _status_inside(value)
     succeeded = status is None or 200 <= status < 300
     refused = not succeeded and is_refusal(status)
     code = inside if (succeeded or status in (400, 500)) and inside is not None else status
-    code = None if code is not None and 200 <= code < 300 else code
+    code = assumed if code is None or 200 <= code < 300 else code
     words = " ".join(_strings(value))
     text = f"{place}: " + (f"HTTP {status}" if not succeeded else "the server reported an error")
     text += f": {shown(value)}" if shown(value) else ""

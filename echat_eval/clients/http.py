@@ -37,9 +37,12 @@ __all__ = [
     "StreamedAnswer",
     "exchange",
     "get_once",
+    "headers_of",
     "open_stream",
     "raise_for_status",
     "read_body",
+    "transport_errors",
+    "verbatim_url",
 ]
 
 #: Redirects of one request, within a host for systems and from a hub to its storage for downloads.
@@ -107,9 +110,14 @@ class HttpClient:
                 timeout=aiohttp.ClientTimeout(total=None),  # `open_stream` holds the deadline
                 auto_decompress=False,
                 max_field_size=MAX_HEADER_BYTES,
+                trace_configs=self._traces(),
             )
             self._closing = weakref.finalize(self, _close, self._session)
         return self._session
+
+    def _traces(self) -> list[aiohttp.TraceConfig]:
+        """Return what observes the transport's requests."""
+        return []
 
     async def aclose(self) -> None:
         """Close all connections; called on the event loop only."""
@@ -163,7 +171,7 @@ async def open_stream(
             sent_headers = {"accept-encoding": "identity", "user-agent": "echat-eval", **headers}
             response = await _answer(client, method, url, sent_headers, content, follow=follow)
             try:
-                found = _headers_of(response)
+                found = headers_of(response)
                 chunks = limited(
                     _received(response, place),
                     encoding=found.get("content-encoding", ""),
@@ -247,10 +255,10 @@ async def _answer(
     """Return the response whose body is still to be read, after redirects on the same host."""
     place = without_query(url)
     for _ in range(MAX_REDIRECTS + 1):
-        with _transport_errors(place):
+        with transport_errors(place):
             response = await client.session().request(
                 method,
-                _verbatim(url),
+                verbatim_url(url),
                 headers=headers,
                 data=content if content is None or len(content) < _LARGE else BytesIO(content),
                 allow_redirects=False,
@@ -265,14 +273,15 @@ async def _answer(
     raise ServerRefusal(f"{place}: more than {MAX_REDIRECTS} redirects; give the URL that they lead to")
 
 
-def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+def headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the headers of a response with lower-case names."""
     return {name.lower(): value for name, value in response.headers.items()}
 
 
 async def _received(response: aiohttp.ClientResponse, place: str) -> AsyncIterator[bytes]:
     chunks = aiter(response.content.iter_any())
     while True:
-        with _transport_errors(place):
+        with transport_errors(place):
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:
@@ -280,7 +289,7 @@ async def _received(response: aiohttp.ClientResponse, place: str) -> AsyncIterat
         yield chunk
 
 
-def _verbatim(url: str) -> URL:
+def verbatim_url(url: str) -> URL:
     """Return the URL as it stands if it is one already; otherwise with its special characters encoded."""
     from yarl import URL
 
@@ -288,7 +297,7 @@ def _verbatim(url: str) -> URL:
 
 
 @contextmanager
-def _transport_errors(place: str) -> Iterator[None]:
+def transport_errors(place: str) -> Iterator[None]:
     """Translate the errors of the transport; the block must hold nothing but its calls."""
     import aiohttp
 

@@ -23,6 +23,7 @@ __all__ = [
     "origin_of",
     "proxy_for",
     "refuse_unread_url",
+    "socket_url",
     "ssl_context_for",
     "without_query",
 ]
@@ -68,6 +69,23 @@ def check_url(url: str, label: str) -> str:
             f"{label} contains a user name or password, which would be stored in the manifest; remove them"
         )
     return url
+
+
+def socket_url(url: str, label: str) -> str:
+    """Return the http(s) form of a WebSocket's URL, for which proxies, certificates and hosts are the same.
+
+    >>> socket_url("wss://h/v1/realtime", "url"), socket_url("http://h:1/x", "url")
+    ('https://h/v1/realtime', 'http://h:1/x')
+    """
+    scheme, colon, rest = url.partition("://")
+    plain = {"ws": "http", "wss": "https"}.get(scheme.lower(), scheme)
+    try:
+        check_url(f"{plain}{colon}{rest}", label)
+    except UsageError as error:
+        if plain in ("http", "https"):
+            raise
+        raise UsageError(f"{label} {url!r}: expected ws://host:port/path or wss://host/path") from error
+    return f"{plain}{colon}{rest}"
 
 
 def endpoint(base_url: str, path: str) -> str:

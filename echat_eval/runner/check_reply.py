@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, SystemFailure, Unavailable, scrub
 from echat_eval.io.audio import audio_ref, check_waveform, read_noted, write_wav
-from echat_eval.io.schema import is_number, is_text, shorten
+from echat_eval.io.schema import is_number, is_text, is_whole, shorten
 from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
 from echat_eval.osum.prompts.parse_reply import read_labels, split_think, take_leading_tag
 from echat_eval.records import Reply, Waveform
@@ -72,9 +72,16 @@ def _cleaned(reply: Reply) -> Reply:
             raise SystemFailure(
                 f"reply usage {shorten(unit)} is {shorten(count)}; expected a name and a finite number"
             )
-    seconds = reply.first_audio_seconds
-    if seconds is not None and not is_number(seconds, low=0):
-        raise SystemFailure(f"reply first_audio_seconds is {shorten(seconds)}; expected seconds from 0")
+    timings = {
+        "first_audio_seconds": reply.first_audio_seconds,
+        "first_audible_seconds": reply.first_audible_seconds,
+        "round_trip_seconds": reply.round_trip_seconds,
+    }
+    for name, seconds in timings.items():
+        if seconds is not None and not is_number(seconds, low=0):
+            raise SystemFailure(f"reply {name} is {shorten(seconds)}; expected seconds from 0")
+    if reply.interruptions is not None and not is_whole(reply.interruptions, low=0):
+        raise SystemFailure(f"reply interruptions is {shorten(reply.interruptions)}; expected a whole number")
     usage = {scrub(unit): count for unit, count in reply.usage.items()}
     if clean == texts and usage == reply.usage:
         return reply

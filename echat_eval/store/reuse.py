@@ -82,7 +82,8 @@ class ReuseIndex:
         row = serialize.row_of_response(response, self.run.path)
         for name in ("key", "system", "task", "sample_id", "repeat", "state", "seconds", "reason"):
             row.pop(name, None)
-        row["reply"].pop("first_audio_seconds", None)
+        for timing in ("first_audio_seconds", "first_audible_seconds", "round_trip_seconds"):
+            row["reply"].pop(timing, None)
         audio = response.reply.audio
         if isinstance(audio, AudioRef):
             self.cache.put_audio(audio.path, audio.sha256)

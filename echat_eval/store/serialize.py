@@ -98,6 +98,9 @@ _REPLY = record_schema(
         "first_audio_seconds": number(0),
         "finish_reason": STRING,
         "usage": mapping_of(number(), "an object of numbers"),
+        "first_audible_seconds": number(0),
+        "round_trip_seconds": number(0),
+        "interruptions": whole(0),
     },
 )
 _RESPONSE = record_schema(

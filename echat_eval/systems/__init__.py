@@ -30,6 +30,7 @@ SYSTEMS: dict[str, str] = {
     "command": "echat_eval.systems.command:Command",
     "http": "echat_eval.systems.http:Http",
     "openai-chat": "echat_eval.systems.openai_chat:OpenAIChat",
+    "realtime": "echat_eval.systems.realtime:Realtime",
     "qwen-omni": "echat_eval.systems.qwen_omni:QwenOmni",
     "cascade": "echat_eval.systems.cascade:Cascade",
     "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
@@ -46,6 +47,7 @@ ARGUMENT = {
     "command": "program",
     "http": "url",
     "openai-chat": "model",
+    "realtime": "model",
     "qwen-omni": "model",
 }
 

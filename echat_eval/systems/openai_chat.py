@@ -18,9 +18,9 @@ from echat_eval.clients.keys import api_key
 from echat_eval.clients.network import endpoint, without_query
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import EChatError, NotApplicable, SystemFailure, UsageError, scrub
+from echat_eval.errors import NotApplicable, SystemFailure, UsageError, scrub
 from echat_eval.io.hashing import digest
-from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.jsonl import dumps
 from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
@@ -138,15 +138,12 @@ class OpenAIChat:
         The entry holds the name and properties such as a creation time, or the size that llama.cpp reports.
         It does not cover the weights: a hosted model may change behind its name.
         """
-        try:
-            answer = self._server.get(endpoint(self.url, "models"), headers=self._headers(), max_bytes=2**22)
-            raise_for_status(answer, self.url)
-            models = loads(answer.body)["data"]
-            entry = next(model for model in models if model.get("id") == self.model)
-        except (EChatError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        entry = self._server.listed_model(self.url, self._headers(), self.model)
+        if entry is None:
             return None
         # Local servers report the time of their start as the time of creation.
-        volatile = {"permission"} if self.url == OPENAI else {"permission", "created"}
+        # The date of a shutdown is no property of the weights.
+        volatile = {"permission", "shutdown_date"} | (set() if self.url == OPENAI else {"created"})
         return digest("openai-chat", {k: v for k, v in entry.items() if k not in volatile})
 
     def attach_account(self, account: Account | None) -> None:

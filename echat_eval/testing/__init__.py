@@ -8,6 +8,8 @@ from echat_eval.testing.faults import FAULT_KINDS, FaultKind, fault_server
 from echat_eval.testing.finding import Finding
 from echat_eval.testing.omni_server import ScriptedOmniServer
 from echat_eval.testing.raw_server import RawConnection, RawServer
+from echat_eval.testing.realtime_faults import REALTIME_FAULTS, RealtimeFault
+from echat_eval.testing.realtime_server import LiveSession, ScriptedRealtimeServer
 from echat_eval.testing.requests import tone_requests
 from echat_eval.testing.scorer_suite import check_scorer, scorer_cases
 from echat_eval.testing.scripted_judge import ScriptedChatClient, judge_verdict, shown_to_judge
@@ -16,15 +18,19 @@ from echat_eval.testing.suite import check_system
 
 __all__ = [
     "FAULT_KINDS",
+    "REALTIME_FAULTS",
     "FaultKind",
     "Finding",
+    "LiveSession",
     "RawConnection",
     "RawServer",
+    "RealtimeFault",
     "ScriptedAnnotator",
     "ScriptedChatClient",
     "ScriptedChatServer",
     "ScriptedOmniServer",
     "ScriptedOracle",
+    "ScriptedRealtimeServer",
     "ScriptedScorer",
     "ScriptedServer",
     "ScriptedSystem",

@@ -47,7 +47,8 @@ def reply_of(server: ScriptedOmniServer, request: Request, **settings: Any) -> t
         system.close()
 
 
-ORDERS = sorted(set(permutations(["text", "text", "audio", "audio", "audio"])))
+MODALITIES: list[Literal["text", "audio"]] = ["text", "text", "audio", "audio", "audio"]
+ORDERS = sorted(set(permutations(MODALITIES)))
 
 
 @pytest.mark.parametrize("form", FORMS)

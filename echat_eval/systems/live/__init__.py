@@ -1,0 +1,1 @@
+"""Live systems behind a WebSocket: dialects as data, one session for all of them."""
