@@ -308,7 +308,7 @@ READERS: dict[str, tuple[Callable[[Path, str, pytest.MonkeyPatch], None], str, s
     "published value": (
         _shipped(published, "published/t.yaml"),
         PUBLISHED.replace("[a]", "a"),
-        ":4: 'columns' is 'a', expected a list",
+        ":5: 'columns' is 'a', expected a list",
     ),
     "rubric": (_judge, JUDGE + "highness: 5\n", "unknown key 'highness'; did you mean 'highest'?"),
     "rubric value": (
