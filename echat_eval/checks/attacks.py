@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import Unavailable
-from echat_eval.io.data_folder import data_folder
 from echat_eval.io.schema import TEXT, Schema, read_schema_rows, whole
-from echat_eval.judge import JudgeClient, Question, text_score
+from echat_eval.judge import JudgeClient, Question, rubric_file, text_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +55,7 @@ class AttackOutcome:
 
 def attacks(rubric: str) -> tuple[Attack, ...]:
     """Return the corpus of a shipped judge."""
-    path = data_folder("judges") / rubric / "attacks.jsonl"
+    path = rubric_file(rubric, "attacks.jsonl")
     return tuple(_attack(row) for _, row in read_schema_rows(path, _ROW))
 
 

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from scipy.special import stdtrit
 
 from echat_eval.errors import Unavailable, UnknownName
-from echat_eval.io.data_folder import data_folder
 from echat_eval.io.schema import (
     STRING,
     TEXT,
@@ -33,7 +32,7 @@ from echat_eval.io.schema import (
     mapping_of,
     read_schema_rows,
 )
-from echat_eval.judge import JudgeClient, Question, judge_names, text_score
+from echat_eval.judge import JudgeClient, Question, judge_names, rubric_file, text_score
 from echat_eval.labels import check_labels
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def golden_replies(rubric: str) -> tuple[GoldenReply, ...]:
     """Return the golden set of a shipped judge, with every row validated."""
     if rubric not in judge_names():
         raise UnknownName("judge", rubric, judge_names())
-    path = data_folder("judges") / rubric / "golden.jsonl"
+    path = rubric_file(rubric, "golden.jsonl")
     return tuple(_golden(path, line, row) for line, row in read_schema_rows(path, _ROW))
 
 

@@ -59,7 +59,7 @@ def rate_export(
 ) -> int:
     """Make a blind, randomised rating page: one offline folder, and a key file beside it."""
     from echat_eval.cli.progress import Bar
-    from echat_eval.judge import judge_names
+    from echat_eval.judge import DEFAULT_RUBRIC
     from echat_eval.report.rating.sheet import dimensions_of, key_path, write_sheet
     from echat_eval.report.runs import merge_runs
     from echat_eval.store.select import open_run
@@ -69,7 +69,7 @@ def rate_export(
         raise UsageError(f"--ab {pair}: expected two different systems, separated by a comma")
     if match and systems is not None:
         raise UsageError("--match with --ab: a sheet asks one kind of question; make two sheets")
-    dimensions = dimensions_of(rubric or judge_names()[-1])
+    dimensions = dimensions_of(rubric or DEFAULT_RUBRIC)
     with Bar() as bar:
         questions = write_sheet(
             merge_runs([open_run(name) for name in runs]),

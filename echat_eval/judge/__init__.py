@@ -5,12 +5,13 @@ from __future__ import annotations
 from echat_eval.judge.client import JudgeClient
 from echat_eval.judge.parameters import JudgeParameters
 from echat_eval.judge.question import NO_VOICE_EMOTION, Prompt, Question, VoiceEmotion, render
-from echat_eval.judge.rubric import Judge, judge_names, load_judge, load_match
+from echat_eval.judge.rubric import DEFAULT_RUBRIC, Judge, judge_names, load_judge, load_match, rubric_file
 from echat_eval.judge.server_identity import ServerIdentity
 from echat_eval.judge.verdict import Verdict, parse_verdict, text_score, voice_score
 from echat_eval.judge.verdict_store import Ruling
 
 __all__ = [
+    "DEFAULT_RUBRIC",
     "NO_VOICE_EMOTION",
     "Judge",
     "JudgeClient",
@@ -26,6 +27,7 @@ __all__ = [
     "load_match",
     "parse_verdict",
     "render",
+    "rubric_file",
     "text_score",
     "voice_score",
 ]

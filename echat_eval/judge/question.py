@@ -1,4 +1,4 @@
-"""The judge's prompt: four pieces of data between fence lines that the data cannot forge.
+"""The judge's prompt: pieces of data between fence lines that the data cannot forge.
 
 Replies and transcripts are data. The fence contains a hash of the data, so a reply cannot contain its
 own fence, and every line of data has a prefix, so that none can look like a fence. Invisible characters
@@ -13,20 +13,26 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable
 from echat_eval.io.hashing import sha256_of
+from echat_eval.judge.rubric import HISTORY
 from echat_eval.judge.ticket import TICKET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from echat_eval.judge.rubric import Judge
+    from echat_eval.records import Turn
 
-__all__ = ["NO_VOICE_EMOTION", "QUOTE", "Prompt", "Question", "VoiceEmotion", "render"]
+__all__ = ["NO_HISTORY", "NO_VOICE_EMOTION", "QUOTE", "Prompt", "Question", "VoiceEmotion", "render"]
 
 #: Prefix of every line of data: a model that takes the first "=====" for the end of the data finds none.
 QUOTE = "> "
 #: Shown if no annotator detected an emotion in the voice; the words are no substitute.
 NO_VOICE_EMOTION = "not heard"
 NOT_GIVEN = "not given"
+#: Shown where a sample has no earlier turns, and where a turn is only a recording.
+NO_HISTORY = "none"
+NO_WORDS = "(a recording; its words are not given)"
+MAX_TURNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +50,14 @@ class VoiceEmotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """The inputs of the published judge, and no others.
+    """The inputs of the published judge, and the earlier turns of a dialogue.
 
     Attributes:
         task: selects the weights; not shown.
         cues: cue name -> gold label; empty (in a control): shown as "not given".
         voice_emotion: None is shown as `NO_VOICE_EMOTION`.
         rubric: that the question is asked under; None: the client's own.
+        history: earlier turns, oldest first; only a rubric that shows them has them in its prompts.
     """
 
     task: str
@@ -60,6 +67,7 @@ class Question:
     reply: str
     voice_emotion: VoiceEmotion | None = None
     rubric: Judge | None = None
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,8 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
         "reply": _quoted(_bounded(question.reply, judge.max_reply_characters)),
         "heard": _quoted(voice),
     }
+    if HISTORY in judge.frames[question.language]:
+        data["history"] = _quoted(_history(question.history, judge.max_reply_characters // 4))
     sections = judge.sections[question.language]
     rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
     guides = [sections["cue", cue] for cue in sorted(question.cues) if ("cue", cue) in sections]
@@ -124,6 +134,22 @@ def _form(judge: Judge, dimensions: list[str], *, with_voice: bool, ticket: str 
     keys = [*dimensions, *(["voice"] if with_voice else [])]
     grades = ", ".join(f'"{key}": <0..{judge.highest}>' for key in keys)
     return f'{{"reason": "<...>", {grades}' + (f', "{TICKET}": "{ticket}"}}' if ticket else "}")
+
+
+def _history(turns: Sequence[Turn], limit: int) -> str:
+    """Return earlier turns, numbered, the last `MAX_TURNS` of them.
+
+    A turn's further lines are indented, so that none looks like the beginning of another turn.
+
+    Args:
+        limit: maximum characters of a turn.
+    """
+    first = max(len(turns) - MAX_TURNS, 0)
+    lines = [f"[{first} earlier turns left out]"] if first else []
+    for number, turn in enumerate(turns[first:], first + 1):
+        words = _bounded(turn.text, limit) if turn.text else NO_WORDS
+        lines.append(f"[{number}] {turn.role}: " + words.replace("\n", "\n    "))
+    return "\n".join(lines) or NO_HISTORY
 
 
 def _quoted(text: str) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "DEFAULT_RUBRIC",
+    "HISTORY",
     "MATCH_PLACEHOLDERS",
     "PLACEHOLDERS",
     "Judge",
@@ -36,7 +38,11 @@ __all__ = [
     "load_judge",
     "load_match",
     "read_judge",
+    "rubric_file",
 ]
+
+#: The rubric of a judge that names none.
+DEFAULT_RUBRIC = "echat-r1"
 
 #: Placeholders `{{name}}` that every prompt's frame must contain.
 PLACEHOLDERS = (
@@ -52,6 +58,8 @@ PLACEHOLDERS = (
 )
 #: Those of a prompt that asks which of two voices a reply answers.
 MATCH_PLACEHOLDERS = ("fence", "dimensions", "transcript", "cues", "reply", "form")
+#: Placeholder of the earlier turns of a dialogue, in prompts that show them.
+HISTORY = "{{history}}"
 #: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
 REASON = "^[^\\n]{1,300}$"
 #: Version of how `question.render` places data and form in a prompt: another layout is another instrument.
@@ -69,6 +77,7 @@ _FILE = Schema(
         "description": TEXT,
         "languages": list_of(TEXT, "a list of languages"),
         "asks": one_of(("match",)).optional(),
+        "anchors": TEXT.optional(),
         "model": TEXT,
         "dimensions": list_of(TEXT, "a list of names"),
         "highest": whole(1),
@@ -110,6 +119,11 @@ class Judge:
     frames: Mapping[str, str]
     sections: Mapping[str, Mapping[tuple[str, str], str]]
     max_reply_characters: int
+
+    @property
+    def shows_history(self) -> bool:
+        """Return whether the prompts show the earlier turns of a dialogue."""
+        return all(HISTORY in frame for frame in self.frames.values())
 
     def weights_for(self, task: str) -> Mapping[str, float]:
         """Return dimension -> share for a task."""
@@ -202,9 +216,13 @@ def read_judge(folder: Path) -> Judge:
     facts = read_schema_yaml(path, _FILE).content
     dimensions = tuple(facts["dimensions"])
     frames, sections = {}, {}
+    base = None if "anchors" not in facts else _anchors(path, facts["anchors"], facts.get("asks"))
     for language in facts["languages"]:
         prompt = folder / f"prompt.{language}.md"
-        frames[language], sections[language] = _read_prompt(prompt, dimensions, facts.get("asks"))
+        anchors = prompt if base is None else base / prompt.name
+        frames[language], sections[language] = _read_prompt(prompt, anchors, dimensions, facts.get("asks"))
+    if len({HISTORY in frame for frame in frames.values()}) > 1:
+        raise BadData(f"{path}: {HISTORY} is in some prompts and not in others; expected it in all or none")
     if facts["cap"]["dimension"] not in dimensions:
         raise BadData(f"{path}: cap names no dimension of the judge; got {facts['cap']['dimension']!r}")
     return Judge(
@@ -224,6 +242,24 @@ def read_judge(folder: Path) -> Judge:
     )
 
 
+def _anchors(path: Path, rubric: str, asks: str | None) -> Path:
+    """Return the folder with the anchors of a rubric that has none of its own."""
+    folder = data_folder("judges") / rubric / (asks or "")
+    if rubric not in judge_names() or not (folder / "judge.yaml").is_file():
+        raise BadData(f"{path}: anchors are those of '{rubric}'; expected one of {', '.join(judge_names())}")
+    if "anchors" in read_schema_yaml(folder / "judge.yaml", _FILE).content:
+        raise BadData(f"{path}: anchors are those of '{rubric}', which has none of its own; name theirs")
+    return folder
+
+
+def rubric_file(rubric: str, name: str) -> Path:
+    """Return a file of a shipped judge, or that of the judge whose anchors it has."""
+    folder = data_folder("judges") / rubric
+    path = folder / name
+    base = None if path.is_file() else read_schema_yaml(folder / "judge.yaml", _FILE).content.get("anchors")
+    return path if base is None else data_folder("judges") / base / name
+
+
 def _weights(path: Path, weights: Mapping[str, Any], dimensions: tuple[str, ...]) -> Mapping[str, Any]:
     if OTHER not in weights:
         raise BadData(f"{path}: weights have no '{OTHER}', the default for tasks that are not named")
@@ -239,26 +275,35 @@ def _weights(path: Path, weights: Mapping[str, Any], dimensions: tuple[str, ...]
 
 
 def _read_prompt(
-    path: Path, dimensions: tuple[str, ...], asks: str | None
+    path: Path, anchors: Path, dimensions: tuple[str, ...], asks: str | None
 ) -> tuple[str, dict[tuple[str, str], str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
-    marks = list(_HEADING.finditer(text))
-    frame = text[: marks[0].start()].strip() + "\n" if marks else text
+    """Return the frame of a prompt, and the anchors, which may stand in another file."""
+    frame, sections = _parts_of_prompt(path)
+    if anchors != path:
+        if sections:
+            raise BadData(f"{path}: has headings, and so does {anchors}; expected one place of the anchors")
+        _, sections = _parts_of_prompt(anchors)
     for name in PLACEHOLDERS if asks is None else MATCH_PLACEHOLDERS:
         if "{{" + name + "}}" not in frame:
             raise BadData(f"{path}: has no {{{{{name}}}}}")
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    sections = {
-        (mark.group(1), (mark.group(2) or "").strip()): text[mark.end() : end].strip()
-        for mark, end in zip(marks, ends, strict=True)
-    }
     needed = [("dimension", d) for d in dimensions]
     if asks is None:
         needed += [*(("cue", c) for c in CUES), ("cues", ""), ("voice", "")]
     for kind, name in needed:
         if not sections.get((kind, name)):
-            raise BadData(f"{path}: has no section '# {kind}{': ' + name if name else ''}'")
+            raise BadData(f"{anchors}: has no section '# {kind}{': ' + name if name else ''}'")
     return frame, sections
+
+
+def _parts_of_prompt(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
+    marks = list(_HEADING.finditer(text))
+    frame = text[: marks[0].start() if marks else None].strip() + "\n"
+    ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
+    return frame, {
+        (mark.group(1), (mark.group(2) or "").strip()): text[mark.end() : end].strip()
+        for mark, end in zip(marks, ends, strict=True)
+    }

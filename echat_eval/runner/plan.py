@@ -19,7 +19,7 @@ from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
-from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge
+from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge, unshown_history
 from echat_eval.scorers.select import select_scorers
 from echat_eval.store.headline import chosen_headline
 from echat_eval.store.manifest import RunSettings
@@ -175,6 +175,8 @@ def planned(
         clients = [pair[0].judge_client for pair in judged]
         for first, second in combinations(clients, 2):
             second.share_identities(first)
+        for line in unshown_history(clients, samples):
+            remark(line)
         scorers += [scorer for pair in judged for scorer in pair]
         if arguments.headline is not None:
             _check_headline(arguments.headline, scorers, folder)

@@ -62,7 +62,8 @@ class JudgeScorer:
 
     def destinations(self) -> Sequence[Destination]:
         """Return the judge's server; it gets words only."""
-        contents = ("transcripts", "gold labels", "words of replies")
+        turns = ("earlier turns",) if self.judge.shows_history else ()
+        contents = ("transcripts", "gold labels", "words of replies", *turns)
         return [Destination(url=self.judge_client.client.address, contents=contents)]
 
     def fingerprint(self) -> str:
@@ -137,6 +138,7 @@ def build_question(
         reply=words,
         voice_emotion=voice_emotion,
         rubric=rubric,
+        history=case.sample.history,
     )
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import is_dated
 from echat_eval.errors import UsageError
-from echat_eval.judge import JudgeParameters
+from echat_eval.judge import DEFAULT_RUBRIC, JudgeParameters, judge_names, load_judge
 from echat_eval.plugins import construct
 from echat_eval.scorers.judged import judged_scorers
 from echat_eval.scorers.judged_match import JudgedMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from echat_eval.judge import JudgeClient
+    from echat_eval.records import Sample
     from echat_eval.scorers.judged import Judged, JudgedContrast
     from echat_eval.store.cache import Cache
 
@@ -49,7 +50,7 @@ class JudgeSettings:
     name: str | None = None
     model: str = DATED
     url: str | None = None
-    rubric: str = "echat-r1"
+    rubric: str = DEFAULT_RUBRIC
     repeats: int = 1
     match: bool = False
     prose: bool = False
@@ -195,6 +196,20 @@ def scorers_of_judge(
     return *scorers, JudgedMatch(
         client, repeats=settings.repeats, calls_at_once=settings.calls, judge_name=settings.name
     )
+
+
+def unshown_history(judges: Iterable[JudgeClient], samples: Iterable[Sample]) -> list[str]:
+    """Return one line for each rubric that does not show the earlier turns of the samples to the judge."""
+    count = sum(bool(sample.history) and sample.asks is None for sample in samples)
+    names = dict.fromkeys(judge.judge.name for judge in judges if not judge.judge.shows_history)
+    whose = "1 sample's" if count == 1 else f"{count} samples'"
+    shows = " and ".join(name for name in judge_names() if load_judge(name).shows_history)
+    return [
+        f"{name} does not show the {whose} earlier turns to the judge; {shows} does "
+        f"(--set judge.rubric={shows})"
+        for name in names
+        if count
+    ]
 
 
 def identify(judge_client: JudgeClient, note: Callable[[str], None]) -> None:

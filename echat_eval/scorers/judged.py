@@ -13,6 +13,7 @@ from echat_eval.clients.chat import ChatClient
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.hashing import digest
 from echat_eval.judge import (
+    DEFAULT_RUBRIC,
     Judge,
     JudgeClient,
     JudgeParameters,
@@ -237,7 +238,7 @@ class GroupReply:
 def judged_scorers(
     model: str | None = None,
     url: str | None = None,
-    rubric: str = "echat-r1",
+    rubric: str = DEFAULT_RUBRIC,
     *,
     repeats: int = 1,
     schema: bool = True,

@@ -15,6 +15,8 @@ from echat_eval.testing.servers import in_schema, prompt_of
 __all__ = ["ScriptedChatClient", "judge_verdict", "shown_to_judge"]
 
 _FENCE = re.compile(r"={5}[0-9a-f]{16}")
+#: Beginnings of the title of the earlier turns.
+_HISTORY_TITLES = ("earlier turns", "此前的对话")
 
 
 def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
@@ -24,9 +26,9 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
         question: the prompt, or the chat request that contains it.
 
     Returns:
-        "transcript", "cues", "reply" and "voice_emotion": the data between the fences; "outside": the rest,
-        with "FENCE" for the fence. In a match question, "cues" has a line for each voice, and there is no
-        emotion.
+        "transcript", "cues", "reply" and "voice_emotion": the data between the fences, and "history" under a
+        rubric that shows earlier turns; "outside": the rest, with "FENCE" for the fence. In a match question,
+        "cues" has a line for each voice, and there is no emotion.
 
     Raises:
         ValueError: the prompt has no fence, or its data broke it or has a line without the prefix.
@@ -36,13 +38,15 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     if first is None:
         raise ValueError(f"not a judge's prompt: {prompt[:80]!r}")
     fence = first.group()  # its first mention names it
+    titles = re.findall(rf"^{fence} ([^\n]*)\n", prompt, flags=re.MULTILINE)
     pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
+    history = {"history": pieces.pop(1)} if titles and titles[0].startswith(_HISTORY_TITLES) else {}
     if len(pieces) == 5 and pieces[2].startswith(f"{QUOTE}voice 1: "):
         pieces.insert(4, f"{QUOTE}\n")  # a match question
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
     before, transcript, cues, reply, voice_emotion, after = pieces
-    data = {"transcript": transcript, "cues": cues, "reply": reply, "voice_emotion": voice_emotion}
+    data = {**history, "transcript": transcript, "cues": cues, "reply": reply, "voice_emotion": voice_emotion}
     return {"outside": before.replace(fence, "FENCE") + after} | {n: _unquoted(d) for n, d in data.items()}
 
 

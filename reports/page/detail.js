@@ -121,7 +121,7 @@
 
   function turns(sample, language) {
     if (!sample.history.length) return null;
-    return h("details", {}, h("summary", {}, t("history")), sample.history.map((turn) => h("div", { class: "turn" },
+    return h("details", { open: "" }, h("summary", {}, t("history")), sample.history.map((turn) => h("div", { class: "turn" },
       h("b", {}, t(turn.role)), turn.text ? prose(turn.text, language) : null, EChat.player(turn.audio, t(turn.role)))));
   }
 
@@ -145,10 +145,10 @@
       if (!pane.isConnected) return;
       const letters = kind === "compare" ? ["a", "b"] : [];
       pane.append(
-        h("section", { class: "query" }, h("h3", { class: "visually-hidden" }, t("query")), h("blockquote", { class: "said", lang: row[4], dir: "auto" }, prose(sample.transcript, row[4])),
+        h("section", { class: "query" }, h("h3", { class: "visually-hidden" }, t("query")), turns(sample, row[4]), h("blockquote", { class: "said", lang: row[4], dir: "auto" }, prose(sample.transcript, row[4])),
           EChat.player(sample.audio, t("query"), "query"),
           sample.speaker ? h("p", { class: "quiet" }, `${t("speaker")} ${sample.speaker}`) : null,
-          siblings(number, kind), turns(sample, row[4]),
+          siblings(number, kind),
           sample.references.length ? h("details", {}, h("summary", {}, t("references")), h("ul", {}, sample.references.map((text) => h("li", {}, prose(text, row[4]))))) : null),
         h("div", { class: kind === "compare" ? "cards two" : "cards" }, systems.map((system, n) => card(system, sample.replies[system], row, n + 1, letters[n]))));
     }).catch((error) => pane.append(h("p", { class: "notice" }, t("loadFailed", { file: error.message }))));

@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import echat_eval as ev
 from echat_eval.cli import command_line
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.importers import importer
 from echat_eval.importers.draft import ImportOptions
 from echat_eval.importers.facts import TaskFacts
 from echat_eval.importers.writing import write_task
+from echat_eval.ports import Silent
 from echat_eval.systems import build_system
 from echat_eval.task import load_task
+from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 from tests.support.scripted_run import evaluated
 from tests.support.tones import write_tone
 
@@ -105,3 +108,31 @@ def test_requests_differ_by_history_and_are_exported_with_it(dialogues: Path, tm
         assert all((tmp_path / "q" / t["audio"]).is_file() for t in [row, *row["history"]] if "audio" in t)
     assert len(list((tmp_path / "q").glob("*.wav"))) == 6
     assert '"d0"' not in json.dumps(rows)
+
+
+@pytest.mark.parametrize(("rubric", "shows"), [("echat-r1", False), ("echat-r2", True)])
+def test_a_judge_gets_earlier_turns_or_the_run_notes_that_it_does_not(
+    dialogues: Path, tmp_path: Path, rubric: str, shows: bool
+) -> None:
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    with ScriptedChatServer(lambda _: judge_verdict(4, 3, 4)) as judge:
+        ev.evaluate(
+            "canned",
+            tasks="dialogues",
+            data=dialogues,
+            annotators=[],
+            scorers="outcome",
+            judges={"model": "m", "url": judge.url, "rubric": rubric, "match": True},
+            out=tmp_path / "run",
+            progress=Notes(),
+        )
+        prompts = [shown_to_judge(request) for request in judge.requests if len(str(request)) > 500]
+    assert prompts  # the two samples have equal questions
+    assert {part.get("history") for part in prompts} == (
+        {"[1] user: turn 1\n[2] assistant: I see.\n[3] user: turn 2"} if shows else {None}
+    )
+    assert any("does not show the 2 samples' earlier turns to the judge" in note for note in notes) != shows
