@@ -16,6 +16,7 @@ A notebook and the command line call the same functions. Arguments take names, s
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.analysis.stated import merged_facts
-from echat_eval.errors import UsageError
+from echat_eval.errors import BadData, UsageError
 from echat_eval.experiment import (
     GROUPS,
     SELECTING,
@@ -45,9 +46,9 @@ from echat_eval.experiment import (
     with_arguments,
     with_settings,
 )
-from echat_eval.gate import Policy, build_policy, decide, read_policy
+from echat_eval.gate import Policy, build_policy, decide, decide_first, read_policy
 from echat_eval.gate.accept import accept as accept_baseline
-from echat_eval.gate.accept import provenance
+from echat_eval.gate.accept import provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
@@ -56,7 +57,7 @@ from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned
 from echat_eval.scorers.function_metric import metric
 from echat_eval.store.run_folder import RunFolder
-from echat_eval.store.select import SelectedRun, is_baseline, open_run
+from echat_eval.store.select import SelectedRun, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -372,6 +373,7 @@ def gate(
     against: Run | str | Path | pd.DataFrame,
     policy: Policy | Mapping[str, Any] | str | Path,
     *,
+    bootstrap: bool = False,
     now: datetime | None = None,
 ) -> Decision:
     """Decide whether a candidate may replace a baseline: pass, regress or cannot tell.
@@ -380,22 +382,37 @@ def gate(
         candidate: a run of one system, a spec as in `load_run`, the path of a table, or a long table.
         against: likewise; also the folder of a baseline that `accept` wrote.
         policy: the requirements, or their fields, or the path of a policy file.
+        bootstrap: if `against` does not exist yet, judge the candidate alone (see `gate.decide_first`).
         now: current time, with a time zone, for the baseline's age; None: the clock.
 
     Raises:
         UsageError: several systems in one run, or a wrong policy.
         BadData: no shared samples, or a metric of the policy is absent from one run.
     """
-    ours, theirs = _one_system(candidate, "candidate"), _one_system(against, "against")
-    known = merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)])
-    if isinstance(policy, Policy):
-        rules = policy
-    elif isinstance(policy, Mapping):
-        rules = build_policy(policy, known=known)
-    else:
-        rules = read_policy(Path(policy), known=known)
+    ours = _one_system(candidate, "candidate")
+    if isinstance(against, str | Path) and not (path := parse_spec(str(against)).path).exists():
+        if not bootstrap:
+            raise BadData(
+                f"{path}: no such run folder, table or baseline; --bootstrap judges a first candidate alone"
+            )
+        rules = _policy(policy, merged_facts([(ours.name, ours.facts)]))
+        words = ["echat-eval", "gate", "accept", str(candidate), "--to", str(against)]
+        keep = shlex.join(words) if isinstance(candidate, str | Path) else ""
+        return decide_first(ours.frame, rules, provenance=provenance_alone(ours), accept=keep)
+    theirs = _one_system(against, "against")
+    rules = _policy(policy, merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)]))
     facts = provenance(ours, theirs, rules, now=now or datetime.now(UTC))
     return decide(ours.frame, theirs.frame, rules, provenance=facts)
+
+
+def _policy(
+    policy: Policy | Mapping[str, Any] | str | Path, known: Mapping[str, Mapping[str, Any]]
+) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, Mapping):
+        return build_policy(policy, known=known)
+    return read_policy(Path(policy), known=known)
 
 
 def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None) -> ScoredSystem:

@@ -31,6 +31,7 @@ Examples:
   echat-eval gate accept runs/main:ours --to accepted/main
   echat-eval gate runs/new:ours --against accepted/main --policy gate.yaml \\
       --junit gate.xml --summary gate.md
+  echat-eval gate runs/first:ours --against accepted/main --policy gate.yaml --bootstrap
 """
 
 
@@ -100,10 +101,17 @@ def compare_command(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the accepted baseline (`gate accept` only).",
 )
+@click.option(
+    "--bootstrap",
+    is_flag=True,
+    help="If the baseline does not exist yet, judge the candidate alone; `first_run` of the policy states "
+    "whether it may pass.",
+)
 def gate_command(
     words: tuple[str, ...],
     against: str | None,
     policy: Path | None,
+    bootstrap: bool,
     junit: Path | None,
     summary: Path | None,
     to: Path | None,
@@ -125,7 +133,7 @@ def gate_command(
     for path in (junit, summary):  # remove old reports, so that none is taken for the report of this run
         if path is not None:
             path.unlink(missing_ok=True)
-    decision = gate(words[0], against, policy)
+    decision = gate(words[0], against, policy, bootstrap=bootstrap)
     for path, text in ((junit, to_junit(decision)), (summary, to_markdown(decision))):
         if path is not None:
             write_atomically(path, text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis import ScoredSystem
     from echat_eval.gate.policy import Policy
 
-__all__ = ["accept", "provenance"]
+__all__ = ["accept", "provenance", "provenance_alone"]
 
 #: Note on runs without hashes.
 TRUSTED = (
@@ -74,14 +74,22 @@ def provenance(
     if policy.max_age_days is not None:
         # More days than a date has are no limit.
         blockers += _age(against, timedelta(days=min(policy.max_age_days, 10**6)), now)
-    notes = () if candidate.hashes and against.hashes else (TRUSTED,)
-    lacking = [run for run in (candidate, against) if (run.frame["state"] == "missing").any()]
     return Provenance(
         blockers=tuple(blockers),
         latency=latency_not_comparable(candidate, against),
-        notes=notes,
-        finish=tuple(finish_command(run.folder) for run in lacking),
+        notes=() if candidate.hashes and against.hashes else (TRUSTED,),
+        finish=_finish(candidate, against),
     )
+
+
+def provenance_alone(candidate: ScoredSystem) -> Provenance:
+    """Return what limits a decision on a run without a baseline."""
+    return Provenance(latency=latency_not_comparable(candidate, candidate), finish=_finish(candidate))
+
+
+def _finish(*runs: ScoredSystem) -> tuple[str, ...]:
+    """Return the commands that get the missing rows of runs."""
+    return tuple(finish_command(run.folder) for run in runs if (run.frame["state"] == "missing").any())
 
 
 def _age(against: ScoredSystem, limit: timedelta, now: datetime) -> list[str]:

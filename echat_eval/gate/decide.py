@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from echat_eval.gate.failures import GuardReport
     from echat_eval.gate.policy import Policy
 
-__all__ = ["blocks", "decide"]
+__all__ = ["blocks", "decide", "remedies", "with_caps"]
 
 OUTCOMES: dict[int, Outcome] = {Exit.DONE: "pass", Exit.REGRESS: "regress", Exit.CANNOT_TELL: "cannot tell"}
 
@@ -57,7 +57,7 @@ def decide(
     ours = one_system(check_table(candidate, location="candidate"), location="candidate")
     theirs = one_system(check_table(against, location="against"), location="against")
     pairs = pair(ours, theirs, metrics=list(policy.metrics), sentences=policy.sentences)
-    policy, caps = _with_caps(policy, pairs)
+    policy, caps = with_caps(policy, pairs)
     provenance = replace(provenance, notes=(*provenance.notes, *caps))
     tests = critical_tests(pairs, policy)
     p = p_values(tests)
@@ -97,7 +97,7 @@ def decide(
     return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance, guards)
 
 
-def _with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
+def with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
     """Return the policy with caps for missing values of metrics without an upper end, and a note on each."""
     metrics, notes = {}, []
     for name, rule in policy.metrics.items():
@@ -152,7 +152,7 @@ def _decision(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
             *_warnings(pairs, policy, first.imputations, detectable, needed),
-            *(_remedies(blocking, provenance) if outcome == "cannot tell" else ()),
+            *(remedies(blocking, provenance) if outcome == "cannot tell" else ()),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
@@ -229,7 +229,7 @@ def _constant(pairs: Pairs, policy: Policy) -> bool:
     return bool((rows["value"] - rows["against"]).dropna().nunique() == 1)
 
 
-def _remedies(blocking: list[RuleResult], provenance: Provenance) -> list[str]:
+def remedies(blocking: list[RuleResult], provenance: Provenance) -> list[str]:
     """Return one note on what would decide the rules that are open."""
     remedies = [rule.remedy for rule in blocking if rule.state == "open" and rule.remedy]
     finish = provenance.finish or (FINISH,)

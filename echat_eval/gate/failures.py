@@ -48,8 +48,8 @@ class GuardReport:
     total: bool = False
 
 
-def failures(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardReport:
-    """Return the rules on failed replies, for checked tables of the candidate and of the baseline."""
+def failures(ours: pd.DataFrame, theirs: pd.DataFrame | None, policy: Policy) -> GuardReport:
+    """Return the rules on failed replies, for checked tables of the candidate and of any baseline."""
     if not has_states(ours):
         text = "failures: unknown (no state column)"
         return GuardReport(
@@ -65,14 +65,15 @@ def failures(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardR
         )
     share = clustered_share(failed, unit_design(replies, policy), level=policy.level)
     rules = [share_rule(FAILED, share, policy.max_failed, always_broken=bool(failed.all()))]
-    warnings = [
-        *raised(FAILED, policy.max_failed, MAX_FAILED),
-        *raised("more failed replies than the baseline has", policy.max_more_failed, MAX_MORE_FAILED),
-    ]
-    if has_states(theirs):
-        rules += _against(replies, _replies(theirs), policy)
-    else:
-        warnings.append("failures of the baseline: unknown (no state column)")
+    warnings = [*raised(FAILED, policy.max_failed, MAX_FAILED)]
+    if theirs is not None:
+        warnings += raised(
+            "more failed replies than the baseline has", policy.max_more_failed, MAX_MORE_FAILED
+        )
+        if has_states(theirs):
+            rules += _against(replies, _replies(theirs), policy)
+        else:
+            warnings.append("failures of the baseline: unknown (no state column)")
     return GuardReport(
         rules=tuple(rules),
         text=share_text(FAILED, share, policy.max_failed),

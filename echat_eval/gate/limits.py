@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from echat_eval.gate.decision import Provenance
     from echat_eval.gate.policy import Policy
 
-__all__ = ["latency", "shares"]
+__all__ = ["latency", "missing_share", "shares"]
 
 TIME = "time the run one call at a time (`--no-overlap --no-cache`) on the baseline's hardware"
 
@@ -37,15 +37,18 @@ def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[Rul
     found = [(name, *_absent(ours, theirs, name)) for name in deciding]
     name, absent, n = max(found, key=lambda row: row[1] / max(row[2], 1))
     remedy = "run the candidate on every sample of the baseline, or accept a part by a larger `max_unshared`"
-    rules = [_share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows", remedy)]
-    if policy.max_missing is not None:
-        states = ours.loc[ours["metric"] == policy.primary, "state"]
-        states = states[states != "not applicable"]
-        missing = int((states == "missing").sum())
-        rules.append(
-            _share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows", FINISH)
-        )
-    return rules
+    unshared = _share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows", remedy)
+    return [unshared, *missing_share(ours, policy)]
+
+
+def missing_share(ours: pd.DataFrame, policy: Policy) -> list[RuleResult]:
+    """Return the rule on the share of the candidate's primary rows that are missing, if there is a limit."""
+    if policy.max_missing is None:
+        return []
+    states = ours.loc[ours["metric"] == policy.primary, "state"]
+    states = states[states != "not applicable"]
+    missing = int((states == "missing").sum())
+    return [_share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows", FINISH)]
 
 
 def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int, int]:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["over_reactions"]
 
 
-def over_reactions(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[RuleResult]:
-    """Return the rule on each metric of over-reaction, for checked tables of candidate and baseline."""
+def over_reactions(ours: pd.DataFrame, theirs: pd.DataFrame | None, policy: Policy) -> list[RuleResult]:
+    """Return the rule on each metric of over-reaction, for checked tables of the candidate and, if any,
+    of the baseline.
+    """
     metrics = [name for name in dict.fromkeys(ours["metric"]) if "over_reaction" in name]
     return capped_levels(ours, theirs, policy, metrics, policy.max_over_reaction)

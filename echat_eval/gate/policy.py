@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from echat_eval.analysis.metric_rule import MetricRule, cap_fault
 from echat_eval.analysis.stated import require_average
@@ -41,6 +41,7 @@ MIN_CLUSTERS = 6
 MAX_REPLY_WER = 50.0
 #: Percent, as the metrics of over-reaction.
 MAX_OVER_REACTION = 25.0
+FIRST_RUN = ("cannot tell", "pass")
 #: Rules of keys of a policy and of its metrics; the values of the other keys are checked where they are used.
 _RULES = {
     "metrics": Rule(
@@ -94,6 +95,7 @@ class Policy:
             no longer apply to it; above it a pass becomes "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
         max_age_days: limit on the age of the baseline; above it the outcome is "cannot tell".
+        first_run: outcome for a candidate without a baseline that breaks no limit: "cannot tell" or "pass".
     """
 
     margin: float
@@ -113,6 +115,7 @@ class Policy:
     max_missing: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
     max_age_days: float | None = None
+    first_run: Literal["cannot tell", "pass"] = "cannot tell"
 
     def __post_init__(self) -> None:
         record_schema(Policy, _RULES).check({f.name: getattr(self, f.name) for f in fields(self)}, "policy")
@@ -145,6 +148,8 @@ class Policy:
             raise UsageError(f"policy: sentences is {self.sentences!r}; expected {' or '.join(SENTENCES)}")
         if self.max_age_days is not None and not is_number(self.max_age_days, low=0):
             raise UsageError(f"policy: max_age_days is {self.max_age_days!r}; expected a number from 0")
+        if self.first_run not in FIRST_RUN:
+            raise UsageError(f"policy: first_run is {self.first_run!r}; expected {' or '.join(FIRST_RUN)}")
         for name, rule in rules.items():
             _check_metric(name, rule)
         for name, timing in timings.items():

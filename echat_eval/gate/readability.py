@@ -30,8 +30,8 @@ ERROR_RATES = ("reply_wer", "reply_cer")
 WHAT = "unreadable replies"
 
 
-def readability(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> GuardReport:
-    """Return the rules on unreadable replies, for checked tables of the candidate and of the baseline."""
+def readability(ours: pd.DataFrame, theirs: pd.DataFrame | None, policy: Policy) -> GuardReport:
+    """Return the rules on unreadable replies, for checked tables of the candidate and of any baseline."""
     rates = capped_levels(ours, theirs, policy, ERROR_RATES, policy.max_reply_wer)
     measured = ours[ours["metric"].isin([EMPTY, UNREADABLE])]
     rows = measured[measured["state"] == "value"]
@@ -68,32 +68,35 @@ def is_contrast(name: str, rule: MetricRule) -> bool:
 
 
 def capped_levels(
-    ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy, metrics: Sequence[str], limit: float
+    ours: pd.DataFrame, theirs: pd.DataFrame | None, policy: Policy, metrics: Sequence[str], limit: float
 ) -> list[RuleResult]:
     """Return the rules that the candidate's weighted mean of each metric, in percent, is at most `limit`.
 
     The guard concerns a candidate above the limit whose baseline is not: an ASR annotator that cannot
-    transcribe the language, or a voice that was never clear, is no change.
+    transcribe the language, or a voice that was never clear, is no change. Without a baseline the limit
+    concerns the candidate alone.
     """
     rules = []
     for metric in metrics:
-        rate, before = (_corpus_rate(frame, metric, policy) for frame in (ours, theirs))
+        rate = _corpus_rate(ours, metric, policy)
+        before = None if theirs is None else _corpus_rate(theirs, metric, policy)
         if rate is None:
             continue
         state: State = "holds"
         if rate.value > limit and (before is None or before.value <= limit):
             state = "broken" if rate.low is not None and rate.low > limit else "open"
         shown = "unknown" if before is None else f"{before.value:.1f} %"
+        unless = "" if theirs is None else ", unless the baseline is above it"
         rules.append(
             RuleResult(
-                name=f"{metric}: at most {limit:g} %, unless the baseline is above it",
+                name=f"{metric}: at most {limit:g} %{unless}",
                 kind="share",
                 state=state,
                 value=rate.value / 100,
                 low=None if rate.low is None else rate.low / 100,
                 high=None if rate.high is None else rate.high / 100,
                 p=None,
-                detail=f"baseline {shown}",
+                detail="" if theirs is None else f"baseline {shown}",
                 n=rate.n,
                 clusters=rate.clusters,
                 remedy="more samples would help",

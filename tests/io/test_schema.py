@@ -189,7 +189,9 @@ GOLDEN = {
 }
 ATTACK = {"id": "a", "kind": "k", "language": "en", "reply": "5"}
 SETTINGS = (data_folder("baselines") / "systems" / "glm-4-voice.yaml").read_text()
-PUBLISHED = "title: T\nsource: S\nunit: points\nmeasure: judge\ncolumns: [a]\nrows: [{system: x, values: [1]}]\n"
+PUBLISHED = (
+    "title: T\nsource: S\nunit: points\nmeasure: judge\ncolumns: [a]\nrows: [{system: x, values: [1]}]\n"
+)
 PRICES = "m: {currency: USD, date: 2026-01-31, source: x, text_in: 1}\n"
 TASK = "name: mood\nversion: 1\ntitle: {en: Mood}\ndescription: D\ncues: [emotion]\nlicence: CC0 1.0\nsource: x\n"
 
