@@ -7,14 +7,25 @@ language has its two-letter code if there is one: "deu" and "ger" become "de".
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TAG_EXPECTED", "base_of", "error_rate_of", "language_name", "language_tag", "lookup", "supports"]
+__all__ = [
+    "ERROR_RATES",
+    "TAG_EXPECTED",
+    "base_of",
+    "error_rate_of",
+    "language_name",
+    "language_tag",
+    "lookup",
+    "supports",
+]
 
-#: What a tag looks like, for messages.
+#: Error rates of words, and of characters.
+ERROR_RATES = ("wer", "cer")
+#: Form of a tag, for messages.
 TAG_EXPECTED = "a BCP 47 tag such as en, de, ja or pt-BR"
 
 _TAG = re.compile(
@@ -117,7 +128,7 @@ def base_of(tag: str) -> str:
     return tag.partition("-")[0]
 
 
-def lookup(tag: str, known: Iterable[str]) -> str | None:
+def lookup(tag: str, known: Iterable[str | None]) -> str | None:
     """Return the closest of some tags that covers a tag, dropping its parts from the end; None: none does.
 
     >>> lookup("zh-Hant-TW", ["en", "zh"]), lookup("zh", ["zh-Hant"])
@@ -153,7 +164,7 @@ def language_name(tag: str) -> str:
     return name if base_of(tag) == tag else f"{name} ({tag})"
 
 
-def error_rate_of(tag: str) -> str:
+def error_rate_of(tag: str) -> Literal["wer", "cer"]:
     """Return "cer" for languages whose script has no spaces between words, else "wer".
 
     >>> error_rate_of("en"), error_rate_of("ja"), error_rate_of("zh-Latn"), error_rate_of("hi")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from echat_eval.languages import supports
 from echat_eval.records import Score
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ class LanguageLimited(Protocol):
     """An annotator for some languages. It is not called for others: their rows are *not applicable*.
 
     Attributes:
-        languages: BCP 47 primary tags.
+        languages: BCP 47 tags; "en" covers "en-GB".
     """
 
     languages: tuple[str, ...]
@@ -423,7 +424,7 @@ def has_cached_replies(system: object) -> bool:
 
 def language_fault(annotator: object, language: str) -> str | None:
     """Return why an annotator is not applicable to a language; None if it is."""
-    if not isinstance(annotator, LanguageLimited) or language in annotator.languages:
+    if not isinstance(annotator, LanguageLimited) or supports(annotator.languages, language):
         return None
     name = annotator.name if isinstance(annotator, Annotator) else type(annotator).__name__
     return f"'{name}' is set to {', '.join(annotator.languages)}, not '{language}'"

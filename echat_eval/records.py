@@ -85,13 +85,13 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cue:
-    """What a voice can show beside its words, and the labels that it can have.
+    """A property of a voice beside its words, and the labels that it can have.
 
     Attributes:
         name: in files and tables.
         labels: in the order of tables; of an ordinal cue, from the least to the most.
         ordinal: the labels are steps of a scale.
-        trait: it says who speaks. A reply that suits it may stereotype, so that more is not better.
+        trait: the cue is who speaks. A reply that suits it may stereotype, so that more is not better.
         aliases: other spelling, in lower case -> label, or "unknown" of an undecided instrument.
         names: language -> name of the cue in that language.
         words: language -> label -> word for it in that language.
@@ -129,7 +129,7 @@ class Sample:
         audio: the spoken query.
         transcript: the gold words of the query.
         cues: cue name -> gold label.
-        language: BCP 47 primary tag, "en" or "zh".
+        language: BCP 47 tag, such as "en", "zh" or "pt-BR".
         source: "real" recording or "synthetic" speech.
         speaker: identifier of the speaker, if known; the same across tasks.
         contrast_group: samples in a group have the same words and differ in a cue.
@@ -138,6 +138,8 @@ class Sample:
         asks: "transcript" or the cue that an understanding task asks for; None in dialogue tasks.
         instruction: text of the question that goes with the audio; None in dialogue tasks.
         expect: "same" in a contrast group whose cue does not matter to a good reply; None: replies differ.
+        own_cues: name -> cue that the task defines; None: only shipped ones.
+        error_rate: whether errors are counted in words or in characters; None: by the language's script.
     """
 
     task: str
@@ -154,6 +156,8 @@ class Sample:
     asks: str | None = None
     instruction: str | None = None
     expect: Literal["same"] | None = field(default=None, metadata=LATER)
+    own_cues: Mapping[str, Cue] | None = field(default=None, metadata=LATER)
+    error_rate: Literal["wer", "cer"] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,7 @@ class Request:
     Attributes:
         id: opaque.
         audio: the spoken query, at a path named by its hash.
-        language: BCP 47 primary tag of the query.
+        language: BCP 47 tag of the query.
         history: earlier turns, oldest first.
         instruction: text of a question about the audio; None: reply as in a conversation.
     """

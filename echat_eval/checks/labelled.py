@@ -16,7 +16,7 @@ from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.inside import Folder
 from echat_eval.io.schema import STRING, TEXT, Schema, read_schema_rows, shorten, text
-from echat_eval.labels import CUES, UNKNOWN, check_labels
+from echat_eval.labels import CUES, SHIPPED, UNKNOWN, check_labels
 from echat_eval.leaderboard.attribution import Recognition, recognition
 from echat_eval.ports import language_fault
 from echat_eval.scorers.error_rate import count_edits
@@ -118,7 +118,9 @@ def annotate_clips(
         if not any(cue in values for _, values in rows):
             continue
         # A clip for which the annotator names no label is wrong, as a reply that names none is.
-        cues[cue] = recognition(cue, [(c.labels[cue], str(v.get(cue, UNKNOWN)), c.speaker) for c, v in rows])
+        cues[cue] = recognition(
+            SHIPPED[cue], [(c.labels[cue], str(v.get(cue, UNKNOWN)), c.speaker) for c, v in rows]
+        )
         counts: dict[tuple[str, str], int] = {}
         for clip, values in rows:
             pair = (clip.labels[cue], str(values.get(cue, UNKNOWN)))

@@ -53,7 +53,7 @@ unless an option gives it.""",
 @click.option(
     "--by-reference", is_flag=True, help="Leave audio files where they are; the task keeps path and hash."
 )
-@click.option("--language", help="Language of rows that name none: en or zh.")
+@click.option("--language", help="Language of rows that name none: a BCP 47 tag, such as en.")
 @click.option("--source", type=click.Choice(["real", "synthetic"]), help="Source of rows that name none.")
 @click.option(
     "--real", multiple=True, metavar="CORPUS", help="Corpus whose rows are real recordings; repeatable."
@@ -190,6 +190,7 @@ def _import(
             licence=licence or facts.licence,
         ),
         cues=cues,
+        defined=options.mapping.defined if options.mapping else {},
         by_reference=by_reference,
         origin=origin,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, UsageError
 from echat_eval.io.schema import TEXT, Rule, build_record, is_text
+from echat_eval.labels.declared import merged_cues
 from echat_eval.runner.plan import whole_number
 from echat_eval.task.select import select_tasks
 
@@ -66,6 +67,7 @@ def select_experiment_tasks(experiment: Experiment) -> list[ExperimentTask]:
             if selected.task.name in found:
                 raise UsageError(f"task '{selected.task.name}' is named twice; name it once")
             found[selected.task.name] = selected
+    merged_cues((name, selected.task.own_cues) for name, selected in found.items())  # refuses two meanings
     return list(found.values())
 
 

@@ -11,11 +11,13 @@ from echat_eval.errors import BadData
 from echat_eval.importers.arrow_files import arrow_rows
 from echat_eval.io.jsonl import loads
 from echat_eval.io.text import read_text
-from echat_eval.labels import UNKNOWN, to_label
-from echat_eval.task.row import LANGUAGES
+from echat_eval.labels import SHIPPED, UNKNOWN
+from echat_eval.labels import label_of as named_label
+from echat_eval.languages import TAG_EXPECTED, base_of, language_tag
 
 if TYPE_CHECKING:
     from echat_eval.importers.mapping import TableMapping
+    from echat_eval.records import Cue
 
 __all__ = [
     "Draft",
@@ -26,7 +28,9 @@ __all__ = [
     "audio_of",
     "find_audio",
     "label_of",
+    "language_of",
     "read_objects",
+    "row_label",
     "source_of",
 ]
 
@@ -127,7 +131,7 @@ class Refusal:
 
 
 def label_of(cue: str, value: Any) -> str | None:
-    """Return the benchmark's label for a row's spelling; None if the row is not labelled.
+    """Return the benchmark's label for a row's spelling, as `row_label`.
 
     Raises:
         RowRefused: the spelling is no label of the benchmark.
@@ -135,11 +139,22 @@ def label_of(cue: str, value: Any) -> str | None:
     >>> label_of("age", "<MIDDLE_AGE>"), label_of("gender", "<NONE>"), label_of("emotion", None)
     ('adult', None, None)
     """
-    if value is None or str(value).strip().strip("<>").strip().casefold() in _UNLABELLED:
+    return row_label(SHIPPED[cue], value)
+
+
+def row_label(cue: Cue, value: Any) -> str | None:
+    """Return a cue's label for a row's spelling; None if the row is not labelled.
+
+    Raises:
+        RowRefused: the spelling names no label of the cue.
+    """
+    plain = "" if value is None else str(value).strip().strip("<>").strip().casefold()
+    if plain in _UNLABELLED and plain not in (() if cue.name in SHIPPED else cue.labels):
         return None
-    label = to_label(cue, str(value))
+    label = named_label(cue, str(value))
     if label is None or label == UNKNOWN:
-        raise RowRefused(f"{cue} {str(value)[:60]!r} is no label of the benchmark")
+        whose = "of the benchmark" if cue.name in SHIPPED else f"of the cue ({', '.join(cue.labels)})"
+        raise RowRefused(f"{cue.name} {str(value)[:60]!r} is no label {whose}")
     return label
 
 
@@ -174,15 +189,16 @@ def language_of(options: ImportOptions, value: Any = None) -> str:
     """Return a row's language, from the row or the options.
 
     Raises:
-        RowRefused: neither states it, or the benchmark does not support it.
+        RowRefused: neither states it, or it is no BCP 47 tag.
     """
     tag = str(value or options.default("language") or "").strip().strip("<>").casefold()
-    tag = _LANGUAGE_NAMES.get(tag, tag).replace("_", "-").partition("-")[0]
+    found = language_tag(_LANGUAGE_NAMES.get(tag, tag))
     if not tag:
         raise RowRefused("does not state its language; set --language")
-    if tag not in LANGUAGES:
-        raise RowRefused(f"language '{tag[:40]}' is none of {', '.join(LANGUAGES)}")
-    return tag
+    if found is None:
+        raise RowRefused(f"language '{tag[:40]}' is none; expected {TAG_EXPECTED}")
+    # A corpus in one language names its region in some rows only.
+    return base_of(found) if base_of(found) in ("en", "zh") else found
 
 
 def find_audio(name: Any, options: ImportOptions, *folders: Path) -> Path:

@@ -259,7 +259,7 @@ def _remarks(
         if key not in field_columns:
             yield f"not found: {key}; name its column (columns: {', '.join(columns[:20])})"
     if not any(cue in field_columns for cue in CUES):
-        yield f"not found: any cue ({', '.join(CUES)}); name the column of the label"
+        yield f"not found: any cue ({', '.join(CUES)}); name the column of the label, or define a cue"
     for cue, spellings in spelled.items():
         if spellings:
             rows = sum(spellings.values())

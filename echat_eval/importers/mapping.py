@@ -16,15 +16,14 @@ from echat_eval.importers.facts import TaskFacts, facts_from
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.schema import Rule, Schema, is_number, is_text, shorten, text
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
-from echat_eval.labels import CUES, LABELS, UNKNOWN, check_label
-from echat_eval.task.folder import is_cue_list
+from echat_eval.labels import UNKNOWN, check_label, cues_with
+from echat_eval.labels.declared import DECLARATION, declaration_faults, declared_cues
+from echat_eval.records import Cue
 
 __all__ = ["FIELDS", "Column", "TableMapping", "known_mappings", "mapping_of", "read_mapping"]
 
 #: Fields of a sample that a column may hold, besides the cues.
 FIELDS = ("id", "audio", "transcript", "language", "source", "speaker", "references", "history", "note")
-#: Fields whose spellings a mapping may translate.
-_SPELLED = ("language", "source", *CUES)
 MAX_PATTERN_CHARACTERS = 200
 
 
@@ -53,6 +52,8 @@ class TableMapping:
         cut_offs: cue -> (lowest number, label), the largest number first.
         constants: field or cue -> value of every row.
         cues: cues of the task; empty: those that every row has.
+        own_cues: name -> cue that the mapping defines; None: only shipped ones.
+        defined: the definitions as the mapping has them, for the task's file.
         facts: facts about the task, such as its licence.
         files: glob of the table files in a folder.
         form: data format that the mapping belongs to; other formats than tables have no columns.
@@ -66,6 +67,8 @@ class TableMapping:
     cut_offs: Mapping[str, tuple[tuple[float, str], ...]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     cues: tuple[str, ...] = ()
+    own_cues: Mapping[str, Cue] | None = None
+    defined: Mapping[str, Any] = field(default_factory=dict)
     facts: TaskFacts = field(default_factory=TaskFacts)
     files: str | None = None
     form: str = "table"
@@ -83,7 +86,6 @@ class TableMapping:
                 )
 
 
-_KEYS = (*FIELDS, *CUES)
 _SECTION = Rule(lambda v: isinstance(v, Mapping), "a mapping", required=False)
 _SCHEMA = Schema(
     {
@@ -91,7 +93,7 @@ _SCHEMA = Schema(
         "labels": _SECTION,
         "cut_offs": _SECTION,
         "constants": _SECTION,
-        "cues": Rule(is_cue_list, f"a list of cues out of {', '.join(CUES)}", required=False),
+        "cues": Rule(lambda v: isinstance(v, list | dict), DECLARATION, required=False),
         "task": _SECTION,
         "form": text("a data format, such as table").optional(),
         "hub": text("owner/name").optional(),
@@ -99,13 +101,16 @@ _SCHEMA = Schema(
         "files": text("a glob such as 'data/test-*.parquet'").optional(),
     }
 )
-#: Section -> keys that it may have.
-_SECTION_KEYS: Mapping[str, tuple[str, ...]] = {
-    "columns": _KEYS,
-    "labels": _SPELLED,
-    "cut_offs": CUES,
-    "constants": _KEYS,
-}
+
+
+def _section_keys(cues: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Return section -> keys that it may have, beside the cues fields whose spellings may be translated."""
+    return {
+        "columns": (*FIELDS, *cues),
+        "labels": ("language", "source", *cues),
+        "cut_offs": cues,
+        "constants": (*FIELDS, *cues),
+    }
 
 
 def known_mappings() -> tuple[str, ...]:
@@ -132,13 +137,17 @@ def read_mapping(name: str) -> TableMapping:
     file = read_yaml(path)
     _SCHEMA.check(file.content, lambda key: f"{path}:{file.lines.get(key, 1)}")
     content = file.content
-    for section, keys in _SECTION_KEYS.items():
+    for fault in declaration_faults(content.get("cues") or []):
+        raise BadData(f"{_place(path, file, 'cues')}: {fault}")
+    cues, own = declared_cues(content.get("cues") or [])
+    known = cues_with(own)
+    for section, keys in _section_keys(tuple(known)).items():
         for key in content.get(section) or {}:
             if key not in keys:
                 place = _place(path, file, section)
                 raise BadData(
                     f"{place}: unknown key '{key}' in {section}.{did_you_mean(key, keys)} "
-                    f"Keys are {', '.join(keys)}"
+                    f"Keys are {', '.join(keys)}; define another cue under cues"
                 )
     columns = content.get("columns") or {}
     constants = content.get("constants") or {}
@@ -149,17 +158,20 @@ def read_mapping(name: str) -> TableMapping:
     return TableMapping(
         columns={key: _column(value, _place(path, file, "columns")) for key, value in columns.items()},
         labels={
-            key: dict(_spellings(key, value, _place(path, file, "labels")))
+            key: dict(_spellings(key, value, _place(path, file, "labels"), known))
             for key, value in (content.get("labels") or {}).items()
         },
         cut_offs={
-            cue: _cut_offs(cue, value, _place(path, file, "cut_offs"))
+            cue: _cut_offs(cue, value, _place(path, file, "cut_offs"), known)
             for cue, value in (content.get("cut_offs") or {}).items()
         },
         constants={
-            key: _constant(key, value, _place(path, file, "constants")) for key, value in constants.items()
+            key: _constant(key, value, _place(path, file, "constants"), known)
+            for key, value in constants.items()
         },
-        cues=tuple(content.get("cues") or ()),
+        cues=cues,
+        own_cues=own,
+        defined={name: content["cues"][name] for name in own} if own else {},
         facts=facts_from(content.get("task") or {}, _place(path, file, "task")),
         files=content.get("files"),
         form=content.get("form", "table"),
@@ -212,7 +224,9 @@ def _column(value: Any, place: str) -> Column:
     return Column(name=value["column"], pattern=compiled)
 
 
-def _spellings(key: str, labels: Any, place: str) -> Iterator[tuple[str, str | None]]:
+def _spellings(
+    key: str, labels: Any, place: str, known: Mapping[str, Cue]
+) -> Iterator[tuple[str, str | None]]:
     if not isinstance(labels, Mapping):
         raise BadData(f"{place}: labels of {key} are {shorten(labels)}, expected spelling: label")
     for spelling, label in labels.items():
@@ -221,7 +235,8 @@ def _spellings(key: str, labels: Any, place: str) -> Iterator[tuple[str, str | N
                 f"{place}: {key} {shorten(spelling)} is mapped to {shorten(label)}, expected a label"
             )
         if label is not None:
-            _check_value(key, label, f"{place}: {key} {shorten(spelling)} is mapped to {shorten(label)}")
+            fault_place = f"{place}: {key} {shorten(spelling)} is mapped to {shorten(label)}"
+            _check_value(key, label, fault_place, known)
         yield folded(spelling), label
 
 
@@ -234,11 +249,11 @@ def folded(spelling: str) -> str:
     return spelling.strip().strip("<>|").strip().casefold()
 
 
-def _check_value(key: str, value: str, place: str) -> None:
-    """Raise BadData unless a value is one that the field may have; a label must be the benchmark's own."""
-    if key in CUES:
+def _check_value(key: str, value: str, place: str, known: Mapping[str, Cue]) -> None:
+    """Raise BadData unless a value is one that the field may have; a label must be the cue's own."""
+    if key in known:
         try:
-            check_label(key, value)
+            check_label(key, value, known)
         except BadData as error:
             raise BadData(f"{place}: {error}") from error
         if value == UNKNOWN:
@@ -247,21 +262,21 @@ def _check_value(key: str, value: str, place: str) -> None:
         raise BadData(f"{place}: expected real or synthetic")
 
 
-def _cut_offs(cue: str, bounds: Any, place: str) -> tuple[tuple[float, str], ...]:
+def _cut_offs(cue: str, bounds: Any, place: str, known: Mapping[str, Cue]) -> tuple[tuple[float, str], ...]:
     if not isinstance(bounds, Mapping) or not bounds or not all(map(is_number, bounds.values())):
         raise BadData(f"{place}: cut-offs of {cue} are {shorten(bounds)}, expected label: lowest number")
     for label in bounds:
-        _check_value(cue, label, f"{place}: cut-offs of {cue}")
+        _check_value(cue, label, f"{place}: cut-offs of {cue}", known)
     if len(set(bounds.values())) < len(bounds):
         raise BadData(f"{place}: two labels of {cue} begin at the same number")
     return tuple(sorted(((float(low), label) for label, low in bounds.items()), reverse=True))
 
 
-def _constant(key: str, value: Any, place: str) -> str:
+def _constant(key: str, value: Any, place: str, known: Mapping[str, Cue]) -> str:
     if value is None or isinstance(value, bool | list | dict):
-        known = f": {', '.join(LABELS[key])}" if key in CUES else ""
+        labels = f": {', '.join(known[key].labels)}" if key in known else ""
         raise BadData(
-            f"{place}: constant '{key}' has no value; fill it in{known}, or name a column that holds it"
+            f"{place}: constant '{key}' has no value; fill it in{labels}, or name a column that holds it"
         )
-    _check_value(key, str(value), f"{place}: constant '{key}' is {shorten(value)}")
+    _check_value(key, str(value), f"{place}: constant '{key}' is {shorten(value)}", known)
     return str(value)

@@ -76,7 +76,7 @@ def check_rows(
         samples=samples,
         refused=rows - samples,
         groups=sum(first is None for first in labels.values()),
-        cues=tuple(cues) or tuple(cue for cue in CUES if named[cue] == samples > 0),
+        cues=tuple(cues) or tuple(cue for cue in dict.fromkeys((*CUES, *named)) if named[cue] == samples > 0),
         reasons=tally.reasons(),
         examples=tally.examples(),
         aliases=tally.aliases,

@@ -15,15 +15,15 @@ from echat_eval.importers.draft import (
     Refusal,
     RowRefused,
     audio_of,
-    label_of,
     language_of,
+    row_label,
     source_of,
     text_of,
 )
 from echat_eval.importers.mapping import FIELDS, Column, TableMapping, folded
 from echat_eval.importers.table_files import columns_of, read_rows, table_files
 from echat_eval.io.jsonl import loads
-from echat_eval.labels import CUES
+from echat_eval.labels import CUES, cues_with
 
 __all__ = ["plain_mapping", "read_table"]
 
@@ -90,7 +90,8 @@ class _RowReader:
         self, mapping: TableMapping, columns: Sequence[str], options: ImportOptions, folder: Path
     ) -> None:
         self._mapping, self._columns, self._options, self._folder = mapping, columns, options, folder
-        self._cues = [cue for cue in CUES if cue in mapping.columns or cue in mapping.constants]
+        self._known_cues = cues_with(mapping.own_cues)
+        self._cues = [cue for cue in self._known_cues if cue in mapping.columns or cue in mapping.constants]
         self._known = frozenset((*mapping.columns, *mapping.constants))
         #: Fields that are the cell of a column as it is; a table of a million rows asks often.
         self._plain = {
@@ -200,7 +201,7 @@ class _RowReader:
         return cues, spellings
 
     def _label(self, cue: str, cell: str) -> str | None:
-        """Return the label of a spelling: of the mapping, of its cut-offs, or an alias of the benchmark."""
+        """Return the label of a spelling: of the mapping, of its cut-offs, or an alias of the cue."""
         labels = self._mapping.labels.get(cue, {})
         if folded(cell) in labels:
             return labels[folded(cell)]
@@ -211,7 +212,7 @@ class _RowReader:
             return label
         if _number(cell) is not None and cue == "age":
             raise RowRefused(f"age {cell[:60]!r} is a number; give cut_offs in the mapping")
-        return label_of(cue, cell)
+        return row_label(self._known_cues[cue], cell)
 
     def _audio(self, row: Mapping[str, Any], number: int) -> tuple[Path | bytes, str]:
         if not self._options.needs_audio:

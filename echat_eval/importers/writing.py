@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from echat_eval.errors import BadData, UsageError
@@ -32,6 +33,7 @@ def write_task(
     name: str,
     facts: TaskFacts,
     cues: Sequence[str] = (),
+    defined: Mapping[str, Any] = MappingProxyType({}),
     by_reference: bool = False,
     origin: Mapping[str, Any] | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
@@ -44,6 +46,7 @@ def write_task(
             left in it.
         facts: what task.yaml states besides.
         cues: cues of the task; by default those that all samples name.
+        defined: name -> definition of a cue that is none of the shipped ones, or adds wording to one.
         by_reference: leave audio files where they are; the task names their folder.
         origin: source of the rows, for the report.
         on_progress: called with the number of rows so far.
@@ -55,7 +58,10 @@ def write_task(
     with NewFolder(out, "echat-eval import") as folder:
         audio = AudioByReference() if by_reference else AudioCopies(folder)
         drafts, refused, rows = _stored(entries, audio, on_progress)
-        task_cues = _select_cues(drafts, tuple(cues), rows, refused)
+        task_cues = _select_cues(drafts, tuple(cues), (*CUES, *defined), rows, refused)
+        for _, row in drafts:  # the task's file defines its own cues only
+            for cue in {*defined} - {*CUES, *task_cues}:
+                row["cues"].pop(cue, None)
         kept = _with_enough_cues(drafts, task_cues, refused)
         if not kept:
             raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
@@ -64,7 +70,7 @@ def write_task(
         samples = [row for _, row in kept]
         audio_folder = audio.finish(samples)
         folder.write("samples.jsonl", rows_text(samples))
-        folder.write("task.yaml", _task_yaml(name, facts, task_cues, audio_folder))
+        folder.write("task.yaml", _task_yaml(name, facts, task_cues, defined, audio_folder))
         folder.write(
             "refused.jsonl",
             rows_text({"row": r.location, "id": r.id, "reason": r.reason} for r in refused),
@@ -134,18 +140,23 @@ def _turn_row(turn: DraftTurn, suffix: str, audio: AudioStore) -> dict[str, Any]
 
 
 def _select_cues(
-    drafts: Sequence[tuple[Draft, Any]], requested: tuple[str, ...], rows: int, refused: Sequence[Refusal]
+    drafts: Sequence[tuple[Draft, Any]],
+    requested: tuple[str, ...],
+    defined: tuple[str, ...],
+    rows: int,
+    refused: Sequence[Refusal],
 ) -> tuple[str, ...]:
-    if unknown := [cue for cue in requested if cue not in CUES]:
-        raise UsageError(f"unknown cue '{unknown[0]}'; cues are {', '.join(CUES)}")
+    known = tuple(dict.fromkeys(defined))
+    if unknown := [cue for cue in requested if cue not in known]:
+        raise UsageError(f"unknown cue '{unknown[0]}'; cues are {', '.join(known)}")
     if not drafts:
         raise BadData(
             f"none of {rows} rows became a sample"
             + (f"; first reason: {refused[0].reason}" if refused else "")
         )
     if requested:
-        return tuple(cue for cue in CUES if cue in requested)
-    shared = tuple(cue for cue in CUES if all(cue in draft.cues for draft, _ in drafts))
+        return tuple(cue for cue in known if cue in requested)
+    shared = tuple(cue for cue in known if all(cue in draft.cues for draft, _ in drafts))
     if not shared:
         counts = Counter(cue for draft, _ in drafts for cue in draft.cues)
         rows_per_cue = ", ".join(f"{cue} {count}" for cue, count in counts.most_common()) or "none at all"
@@ -197,7 +208,13 @@ def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, .
     return labels != other_labels and row["audio_sha256"] != other["audio_sha256"]
 
 
-def _task_yaml(name: str, facts: TaskFacts, cues: tuple[str, ...], audio_folder: str | None) -> str:
+def _task_yaml(
+    name: str,
+    facts: TaskFacts,
+    cues: tuple[str, ...],
+    defined: Mapping[str, Any],
+    audio_folder: str | None,
+) -> str:
     """Return task.yaml; JSON strings are YAML strings."""
     values: dict[str, Any] = {
         "name": name,
@@ -205,7 +222,9 @@ def _task_yaml(name: str, facts: TaskFacts, cues: tuple[str, ...], audio_folder:
         "title": {"en": facts.title or name},
     }
     values |= {"description": facts.description or f"Imported as {name}; see import.json and refused.jsonl."}
-    values |= {"cues": list(cues), "licence": facts.licence or UNKNOWN_LICENCE}
+    own = any(cue in defined for cue in cues)
+    declared = {cue: defined.get(cue) for cue in cues} if own else list(cues)
+    values |= {"cues": declared, "licence": facts.licence or UNKNOWN_LICENCE}
     optional = ("citation", "redistributable", "consent", "voices")
     values |= {key: getattr(facts, key) for key in optional}
     values |= {"private": True if facts.private is None else facts.private}

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable
 from echat_eval.io.hashing import sha256_of
+from echat_eval.judge.cue_text import guide_of, label_text
 from echat_eval.judge.rubric import HISTORY
 from echat_eval.judge.ticket import TICKET
+from echat_eval.languages import language_name, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.judge.rubric import Judge
-    from echat_eval.records import Turn
+    from echat_eval.records import Cue, Turn
 
 __all__ = ["NO_HISTORY", "NO_VOICE_EMOTION", "QUOTE", "Prompt", "Question", "VoiceEmotion", "render"]
 
@@ -33,6 +35,11 @@ NOT_GIVEN = "not given"
 NO_HISTORY = "none"
 NO_WORDS = "(a recording; its words are not given)"
 MAX_TURNS = 20
+#: Before a prompt that is in another language than the dialogue.
+SPOKEN = (
+    "The speaker speaks {language}, and so should the assistant: a reply in any other language is in a "
+    "language the speaker did not use. Grade it as a native listener would. Write your reason in English."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,7 @@ class Question:
         voice_emotion: None is shown as `NO_VOICE_EMOTION`.
         rubric: that the question is asked under; None: the client's own.
         history: earlier turns, oldest first; only a rubric that shows them has them in its prompts.
+        own_cues: cues that the task defines; their guides are shown.
     """
 
     task: str
@@ -68,6 +76,7 @@ class Question:
     voice_emotion: VoiceEmotion | None = None
     rubric: Judge | None = None
     history: tuple[Turn, ...] = ()
+    own_cues: Mapping[str, Cue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +101,44 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
     Raises:
         NotApplicable: the judge has no prompt in this language.
     """
-    if question.language not in judge.frames:
+    language = judge.prompt_language(question.language)
+    if language is None:
         raise NotApplicable(f"judge '{judge.name}' has no prompt in language '{question.language}'")
     emotion = question.voice_emotion
     voice = f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION
-    cues = "\n".join(f"{cue}: {label}" for cue, label in sorted(question.cues.items())) or NOT_GIVEN
+    own = question.own_cues or {}
+    shown = [label_text(cue, label, own, language) for cue, label in sorted(question.cues.items())]
+    cues = "\n".join(shown) or NOT_GIVEN
     data = {
         "transcript": _quoted(_bounded(question.transcript, judge.max_reply_characters)),
         "cues": _quoted(cues),
         "reply": _quoted(_bounded(question.reply, judge.max_reply_characters)),
         "heard": _quoted(voice),
     }
-    if HISTORY in judge.frames[question.language]:
+    if HISTORY in judge.frames[language]:
         data["history"] = _quoted(_history(question.history, judge.max_reply_characters // 4))
-    sections = judge.sections[question.language]
+    sections = judge.sections[language]
     rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
-    guides = [sections["cue", cue] for cue in sorted(question.cues) if ("cue", cue) in sections]
+    guides = [
+        guide_of(own[cue], language) if cue in own else sections["cue", cue]
+        for cue in sorted(question.cues)
+        if cue in own or ("cue", cue) in sections
+    ]
+    # A match question shows the labels of two voices, and its frame has no place for guides.
+    placed = "{{cues_guide}}" in judge.frames[language]
+    meanings = [] if placed else [guide_of(cue, language) for _, cue in sorted(own.items()) if cue.guides]
     parts = {
         **data,
         "fence": "=====" + sha256_of(repr(sorted(data.items())))[:16],
-        "dimensions": "\n\n".join(sections["dimension", name] for name in rotated),
+        "dimensions": "\n\n".join([*(sections["dimension", name] for name in rotated), *meanings]),
         "cues_guide": "\n\n".join(guides + ([sections["cues", ""]] if len(guides) > 1 else [])),
         "voice_guide": sections["voice", ""] if emotion else "",
         "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket),
     }
-    return Prompt(text=_filled(judge.frames[question.language], parts), fence=parts["fence"])
+    text = _filled(judge.frames[language], parts)
+    if lookup(question.language, judge.frames) is None:
+        text = SPOKEN.format(language=language_name(question.language)) + "\n\n" + text
+    return Prompt(text=text, fence=parts["fence"])
 
 
 def _filled(frame: str, parts: Mapping[str, str]) -> str:

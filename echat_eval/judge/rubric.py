@@ -23,6 +23,7 @@ from echat_eval.io.schema import (
 )
 from echat_eval.judge.ticket import ticket_field
 from echat_eval.labels import CUES
+from echat_eval.languages import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,7 @@ _FILE = Schema(
         "title": TEXT,
         "description": TEXT,
         "languages": list_of(TEXT, "a list of languages"),
+        "other_languages": TEXT.optional(),
         "asks": one_of(("match",)).optional(),
         "anchors": TEXT.optional(),
         "model": TEXT,
@@ -102,6 +104,8 @@ class Judge:
         cap_dimension, cap_points: the text score is at most `cap_points` x (that grade + 1).
         weights: task -> dimension -> share; shares sum to 1. `OTHER` serves every other task.
         frames: language -> the prompt with its placeholders.
+        other_languages: language of the prompt for languages without one, which then names the language;
+            None: not applicable to them.
         sections: language -> (kind, name) -> text, such as ("cue", "age").
         max_reply_characters: longer texts are cut, with a mark in the prompt.
     """
@@ -119,6 +123,11 @@ class Judge:
     frames: Mapping[str, str]
     sections: Mapping[str, Mapping[tuple[str, str], str]]
     max_reply_characters: int
+    other_languages: str | None = None
+
+    def prompt_language(self, language: str) -> str | None:
+        """Return the language of the prompt for replies in a language; None: not applicable to it."""
+        return lookup(language, self.frames) or self.other_languages
 
     @property
     def shows_history(self) -> bool:
@@ -223,6 +232,11 @@ def read_judge(folder: Path) -> Judge:
         frames[language], sections[language] = _read_prompt(prompt, anchors, dimensions, facts.get("asks"))
     if len({HISTORY in frame for frame in frames.values()}) > 1:
         raise BadData(f"{path}: {HISTORY} is in some prompts and not in others; expected it in all or none")
+    if facts.get("other_languages") not in (None, *frames):
+        raise BadData(
+            f"{path}: other_languages is {facts['other_languages']!r}, expected one of its languages: "
+            f"{', '.join(frames)}"
+        )
     if facts["cap"]["dimension"] not in dimensions:
         raise BadData(f"{path}: cap names no dimension of the judge; got {facts['cap']['dimension']!r}")
     return Judge(
@@ -239,6 +253,7 @@ def read_judge(folder: Path) -> Judge:
         frames=frames,
         sections=sections,
         max_reply_characters=facts["max_reply_characters"],
+        other_languages=facts.get("other_languages"),
     )
 
 

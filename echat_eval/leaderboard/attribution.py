@@ -13,7 +13,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
-from echat_eval.labels import LABELS, UNKNOWN, is_right
+from echat_eval.labels import UNKNOWN, is_right
+from echat_eval.labels.declared import cues_of
 from echat_eval.records import JudgeEvidence
 from echat_eval.scorers.understanding import WAR
 from echat_eval.stats import Estimate, level_mean
@@ -22,7 +23,7 @@ from echat_eval.task.probe import probed_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
 
-    from echat_eval.records import Response, Sample, Score
+    from echat_eval.records import Cue, Response, Sample, Score
 
 __all__ = [
     "ASKED",
@@ -105,12 +106,15 @@ class Recognition:
         uar: unweighted average recall: mean over labels of the share that is right.
         war: weighted average recall: share of samples that is right.
         per_label: label -> (right, samples).
+        steps: of an ordinal cue, the mean distance of the perceived label in steps, over the samples that
+            have one, and their number; None: of another cue, or no sample has one.
     """
 
     cue: str
     uar: Estimate
     war: Estimate
     per_label: Mapping[str, tuple[int, int]]
+    steps: tuple[float, int] | None = None
 
 
 def perceptions_of(
@@ -147,6 +151,7 @@ def perceptions_of(
         if s.metric in voice_metrics and s.state == "value"
     }
     rows: dict[tuple[str, str, str], list[AttributionRow]] = {}
+    known = cues_of(samples.values())
 
     def add(ident: tuple[str, str, str], cue: str, source: str, label: str | None) -> None:
         row = AttributionRow(
@@ -154,7 +159,8 @@ def perceptions_of(
             gold=samples[ident[1:]].cues[cue],
             cluster=clusters[ident[1:]],
             task=ident[1],
-            perceived=label or UNKNOWN,
+            # A stored reply may name a label that the task no longer has.
+            perceived=label if label in known[cue].labels else UNKNOWN,
             cue_awareness=grades.get(ident, {}).get("cue_awareness"),
             voice=voices.get(ident),
         )
@@ -173,10 +179,10 @@ def perceptions_of(
             if (ident[0], cue) in names:
                 add(ident, cue, NAMED, perceived.get(cue))
     talked = {ident[:2] for ident in replies}
-    task_of = {probed_name(task, cue): task for task in {task for task, _ in samples} for cue in LABELS}
+    task_of = {probed_name(task, cue): task for task in {task for task, _ in samples} for cue in known}
     for score in found:
         asks, task = samples[score.task, score.sample_id].asks, task_of.get(score.task, "")
-        if asks in LABELS and score.metric == WAR.name and (score.system, task) in talked:
+        if asks in known and score.metric == WAR.name and (score.system, task) in talked:
             ident = (score.system, task, score.sample_id)
             if score.state in ("value", "failed") and ident[1:] in samples:
                 answered = (
@@ -194,25 +200,26 @@ def by_task(rows: Sequence[AttributionRow]) -> dict[str, list[AttributionRow]]:
     return tasks
 
 
-def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognition:
+def recognition(cue: Cue, rows: Sequence[tuple[str, str, Hashable]]) -> Recognition:
     """Return UAR and WAR of one task with intervals over clusters.
 
     "unknown" counts as wrong. A label without samples is excluded, so two checkpoints are comparable if they
     answered the same samples.
 
     Args:
+        cue: with its labels.
         rows: (gold, perceived, cluster).
 
     Raises:
-        BadData: no rows, or a label that the benchmark does not have.
+        BadData: no rows, or a label that the cue does not have.
     """
     if not rows:
-        raise BadData(f"no sample has a perceived {cue}")
+        raise BadData(f"no sample has a perceived {cue.name}")
     for gold, perceived, _ in rows:
         for label in (gold, perceived):
-            if label not in (*LABELS[cue], UNKNOWN):
-                raise BadData(f"'{label}' is not a label of {cue}; labels are {', '.join(LABELS[cue])}")
-    counts = {label: sum(gold == label for gold, _, _ in rows) for label in LABELS[cue]}
+            if label not in (*cue.labels, UNKNOWN):
+                raise BadData(f"'{label}' is not a label of {cue.name}; labels are {', '.join(cue.labels)}")
+    counts = {label: sum(gold == label for gold, _, _ in rows) for label in cue.labels}
     right = [100.0 * is_right(gold, perceived) for gold, perceived, _ in rows]
     codes = _codes([cluster for _, _, cluster in rows])
     hits = {
@@ -221,11 +228,18 @@ def recognition(cue: str, rows: Sequence[tuple[str, str, Hashable]]) -> Recognit
         if count
     }
     return Recognition(
-        cue=cue,
+        cue=cue.name,
+        steps=_steps(cue, rows),
         uar=level_mean(right, codes, low=WAR.low, high=WAR.high, strata=[gold for gold, _, _ in rows]),
         war=level_mean(right, codes, low=WAR.low, high=WAR.high),
         per_label={label: (hit, counts[label]) for label, hit in hits.items()},
     )
+
+
+def _steps(cue: Cue, rows: Sequence[tuple[str, str, Hashable]]) -> tuple[float, int] | None:
+    place = {label: number for number, label in enumerate(cue.labels)}
+    steps = [abs(place[gold] - place[found]) for gold, found, _ in rows if found in place]
+    return (sum(steps) / len(steps), len(steps)) if cue.ordinal and steps else None
 
 
 def attribution_shares(rows: Sequence[AttributionRow], *, by_label: bool = False) -> list[Share]:

@@ -234,8 +234,9 @@ def _apart(tasks: Sequence[str], samples: Iterable[Sample], metrics: Iterable[Me
     if not any(metric.by_voice for metric in metrics):
         return ()
     dialogue = [sample for sample in samples if sample.asks is None]
-    found = {sample.task for sample in dialogue if only_traits(sample.cues)}
-    return tuple(t for t in tasks if t in found) if any(not only_traits(s.cues) for s in dialogue) else ()
+    found = {s.task for s in dialogue if only_traits(s.cues, s.own_cues)}
+    others = any(not only_traits(s.cues, s.own_cues) for s in dialogue)
+    return tuple(t for t in tasks if t in found) if others else ()
 
 
 def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManifest]) -> None:

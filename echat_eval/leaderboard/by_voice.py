@@ -73,7 +73,11 @@ def label_means(
     rows: dict[tuple[str, str, str], list[Score]] = {}
     for score in scores:
         sample = samples[score.task, score.sample_id]
-        if score.metric == metric.name and score.value is not None and only_traits(sample.cues):
+        if (
+            score.metric == metric.name
+            and score.value is not None
+            and only_traits(sample.cues, sample.own_cues)
+        ):
             label = ", ".join(label for _, label in sorted(sample.cues.items()))
             rows.setdefault((score.system, score.task, label), []).append(score)
     return [
@@ -127,7 +131,9 @@ def _shares(
         for task, found in tasks.items()
     }
     pooled = {
-        task: found for task, found in tasks.items() if not all(only_traits(samples[i].cues) for i in found)
+        task: found
+        for task, found in tasks.items()
+        if not all(only_traits(samples[i].cues, samples[i].own_cues) for i in found)
     } or tasks
     if any(gains[task].value is None for task in pooled):
         return Shares(tasks=gains, average=None)

@@ -219,24 +219,32 @@ def gains_of(
 
 def _attribution(runs: _Runs) -> list[str]:
     """Return recognition rates and error attribution, over all labels and per label."""
+    from echat_eval.labels.declared import cues_of
     from echat_eval.leaderboard.attribution import by_task, perceptions_of, recognition
 
+    known = cues_of(runs.samples.values())
     found = perceptions_of(runs.samples, runs.responses, runs.scores, runs.clusters, oracles=runs.oracles)
     absent = Counter((r.system, r.task) for r in runs.responses.values() if r.state == "missing")
     lines = []
     for (system, cue, source), rows in found.items():
         tasks = by_task(rows)
         for task, selected in tasks.items():
-            rates = recognition(cue, [(r.gold, r.perceived or UNKNOWN, r.cluster) for r in selected])
+            rates = recognition(known[cue], [(r.gold, r.perceived or UNKNOWN, r.cluster) for r in selected])
             right = ", ".join(f"{label} {hits} of {n}" for label, (hits, n) in rates.per_label.items())
             suffix = f" in {task}" if len(tasks) > 1 else ""
             lines.append(
                 f"- {system} perceives {cue}{suffix} ({source}): UAR {_estimate(rates.uar)} %, "
                 f"WAR {_estimate(rates.war)} %; right: {right}"
+                + _distance(rates.steps)
                 + _left_out(absent.get((system, task), 0), "replies")
             )
         lines += _shares(rows)
     return lines
+
+
+def _distance(steps: tuple[float, int] | None) -> str:
+    """Return how far the labels of an ordinal cue are off; "" for other cues."""
+    return f"; off by {number_text(steps[0], 2)} steps on average (n {steps[1]})" if steps else ""
 
 
 def _shares(rows: Sequence[AttributionRow]) -> list[str]:

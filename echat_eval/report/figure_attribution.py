@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.labels import LABELS, UNKNOWN
+from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
 from echat_eval.leaderboard.render import by_role
 from echat_eval.report.figure_style import legend_below, shown_names
@@ -91,8 +91,9 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
     counts = confusion_of(runs, cue)
     if not counts:
         return ""
-    rows = [label for label in LABELS[cue] if any(g == label for c in counts.values() for g, _ in c)]
-    known = (*LABELS[cue], UNKNOWN)
+    labels = runs.cues[cue].labels
+    rows = [label for label in labels if any(g == label for c in counts.values() for g, _ in c)]
+    known = (*labels, UNKNOWN)
     columns = [
         label for label in known if label in rows or any(p == label for c in counts.values() for _, p in c)
     ]

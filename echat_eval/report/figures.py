@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
 from echat_eval.io.display import needs_chinese
-from echat_eval.labels import LABELS
 from echat_eval.report.figure_attribution import draw_attribution, draw_confusion
 from echat_eval.report.figure_panels import (
     draw_contrast,
@@ -56,7 +55,7 @@ def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], pro
         ("where-it-went", draw_attribution),
         ("score-latency", draw_latency),
         ("radar", draw_radar),
-        *((f"confusion-{cue}", lambda *args, cue=cue: draw_confusion(*args, cue=cue)) for cue in LABELS),
+        *((f"confusion-{cue}", lambda *args, cue=cue: draw_confusion(*args, cue=cue)) for cue in runs.cues),
         ("trend", lambda *args: draw_trend(*args, stages=trend)),
     ]
     notes = []

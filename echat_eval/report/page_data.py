@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.display import number_text, one_line
-from echat_eval.labels import LABELS
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import headline_notes
 from echat_eval.records import AudioRef
@@ -98,8 +97,8 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
             {
                 "cue": cue,
                 "labels": [
-                    *(x for x in LABELS.get(cue, ()) if x in used),
-                    *sorted(used - set(LABELS.get(cue, ()))),
+                    *(x for x in runs.cues[cue].labels if x in used),
+                    *sorted(used - set(runs.cues[cue].labels)),
                 ],
             }
             for cue, used in sorted(labels.items())

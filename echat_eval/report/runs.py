@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from echat_eval.labels.declared import cues_of
 from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
 from echat_eval.stats.factors import units_of
@@ -15,7 +16,7 @@ from echat_eval.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.records import Annotation, Response, Sample, Score, SystemRole
+    from echat_eval.records import Annotation, Cue, Response, Sample, Score, SystemRole
     from echat_eval.store.manifest import RunManifest
 
 __all__ = ["MergedRuns", "merge_runs"]
@@ -35,6 +36,7 @@ class MergedRuns:
         board: the leaderboard; None if there are no scores yet.
         perceptions: what each system perceived, as under the leaderboard.
         manifests: manifests of the runs, in order.
+        cues: name -> cue, the shipped ones first, then those that the tasks define.
     """
 
     samples: Mapping[tuple[str, str], Sample]
@@ -46,6 +48,7 @@ class MergedRuns:
     board: Leaderboard | None
     perceptions: Perceptions
     manifests: Sequence[RunManifest]
+    cues: Mapping[str, Cue]
 
 
 def merge_runs(
@@ -101,4 +104,5 @@ def merge_runs(
             },
         ),
         manifests=manifests,
+        cues=cues_of(samples.values()),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.io.display import number_text
-from echat_eval.labels import LABELS, UNKNOWN
+from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.attribution import NAMED, by_task, recognition
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.published import words_judge
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from echat_eval.leaderboard.build import Leaderboard, Summary
-    from echat_eval.records import Metric
+    from echat_eval.records import Cue, Metric
     from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
 
@@ -207,11 +207,13 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
     systems = list(runs.roles)
     rows = []
     for task in tasks_of(runs) or list(runs.tasks):
-        for cue in LABELS:
+        for cue in runs.cues.values():
             cells = [_recognition(runs, system, task, cue) for system in systems]
             if any(accuracy.state == "value" for accuracy, _ in cells):
-                rows.append(TableRow(label=f"{cue}, accuracy %, {task}", cells=tuple(a for a, _ in cells)))
-                rows.append(TableRow(label=f"{cue}, UAR %, {task}", cells=tuple(u for _, u in cells)))
+                rows.append(
+                    TableRow(label=f"{cue.name}, accuracy %, {task}", cells=tuple(a for a, _ in cells))
+                )
+                rows.append(TableRow(label=f"{cue.name}, UAR %, {task}", cells=tuple(u for _, u in cells)))
     if not rows:
         return None
     note = (
@@ -228,10 +230,10 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
     )
 
 
-def _recognition(runs: MergedRuns, system: str, task: str, cue: str) -> tuple[TableCell, TableCell]:
+def _recognition(runs: MergedRuns, system: str, task: str, cue: Cue) -> tuple[TableCell, TableCell]:
     """Return accuracy and unweighted average recall of the labels that a system perceived."""
-    sources = {"replies": {"system": system, "task": task, "cue": cue}}
-    rows = by_task(runs.perceptions.get((system, cue, NAMED), ())).get(task, ())
+    sources = {"replies": {"system": system, "task": task, "cue": cue.name}}
+    rows = by_task(runs.perceptions.get((system, cue.name, NAMED), ())).get(task, ())
     if not rows:
         nothing = TableCell(text=NOT_APPLICABLE, state="not applicable", sources=sources)
         return nothing, nothing

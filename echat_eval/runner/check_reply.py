@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import BadData, SystemFailure, Unavailable, scrub
 from echat_eval.io.audio import audio_ref, check_waveform, read_noted, write_wav
 from echat_eval.io.schema import is_number, is_text, is_whole, shorten
-from echat_eval.labels import CUES, LABELS, UNKNOWN, labels_of_tags, split_tags
+from echat_eval.labels import UNKNOWN, cues_with, labels_of_tags, split_tags
 from echat_eval.osum.prompts.parse_reply import read_labels, split_think, take_leading_tag
 from echat_eval.records import Reply, Waveform
 
 if TYPE_CHECKING:
-    from echat_eval.records import AudioRef
+    from echat_eval.records import AudioRef, Cue
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["MAX_REPLY_CHARACTERS", "validate_and_store_reply", "visible_reply"]
@@ -29,8 +29,15 @@ MAX_REPLY_CHARACTERS = 100_000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
+def validate_and_store_reply(
+    reply: Reply, run: RunFolder, own_cues: Mapping[str, Cue] | None = None
+) -> Reply:
     """Return the reply with its words alone as text, and with its audio stored in the run folder.
+
+    Args:
+        reply: as the system returned it.
+        run: stores the audio.
+        own_cues: cues that the task defines.
 
     Raises:
         SystemFailure: it is empty, too long, or its audio is broken.
@@ -38,7 +45,7 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     """
     if not isinstance(reply, Reply):
         raise SystemFailure(f"the system returned a {type(reply).__name__}; expected a Reply")
-    reply = visible_reply(_cleaned(reply))
+    reply = visible_reply(_cleaned(reply, own_cues), own_cues)
     if reply.audio is None:
         if not (reply.text or "").strip():
             raise SystemFailure("empty reply: neither text nor audio")
@@ -46,7 +53,7 @@ def validate_and_store_reply(reply: Reply, run: RunFolder) -> Reply:
     return replace(reply, audio=_stored(reply.audio, run))
 
 
-def _cleaned(reply: Reply) -> Reply:
+def _cleaned(reply: Reply, own_cues: Mapping[str, Cue] | None) -> Reply:
     """Return a reply whose fields can all be written, without control characters.
 
     Raises:
@@ -62,11 +69,11 @@ def _cleaned(reply: Reply) -> Reply:
     for name, values in (("perceived", reply.perceived), ("usage", reply.usage)):
         if not isinstance(values, Mapping):
             raise SystemFailure(f"reply {name} is a {type(values).__name__}; expected a mapping")
+    known = cues_with(own_cues)
     for cue, label in reply.perceived.items():
-        if cue not in CUES or label not in (*LABELS[cue], UNKNOWN):
-            raise SystemFailure(
-                f"perceived {shorten(cue)} {shorten(label)} is not one of the benchmark's labels"
-            )
+        if cue not in known or label not in (*known[cue].labels, UNKNOWN):
+            whose = "task's" if own_cues else "benchmark's"
+            raise SystemFailure(f"perceived {shorten(cue)} {shorten(label)} is not one of the {whose} labels")
     for unit, count in reply.usage.items():
         if not is_text(unit) or not is_number(count):
             raise SystemFailure(
@@ -113,7 +120,7 @@ def _clean_text(text: object, name: str) -> str | None:
     return clean
 
 
-def visible_reply(reply: Reply) -> Reply:
+def visible_reply(reply: Reply, own_cues: Mapping[str, Cue] | None = None) -> Reply:
     """Return the reply with think text and recogniser's tags taken out of its text.
 
     Think text joins `think`. Tags such as <|HAPPY|>, and the labels of OSUM-EChat's think template, join
@@ -135,7 +142,7 @@ def visible_reply(reply: Reply) -> Reply:
     if think is not None and not text and reply.audio is None:
         cut = ", cut off by the token limit" if reply.finish_reason == "length" else ""
         raise SystemFailure(f"no visible reply: the whole text is think text{cut}")
-    named = labels_of_tags(tags)
+    named = labels_of_tags(tags, own_cues)
     if not rest.strip():
         rest = " ".join(named.values())
         if text and not rest and reply.audio is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import Interrupted
 from echat_eval.errors import UsageError
+from echat_eval.labels.declared import merged_cues
 from echat_eval.plugins import require_different_names, require_members
 from echat_eval.ports import Annotator, Oracle, Scorer, System
 from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
@@ -161,7 +162,11 @@ def require_fit(run: RunFolder, systems: Set[str], tasks: Sequence[Task]) -> Non
 
     Raises:
         UsageError: the run holds replies to samples of a task that the command does not include.
+        BadData: a task of the command and one of the run define a cue differently.
     """
+    named = {task.name for task in tasks}
+    own = {s.task: s.own_cues for s in run.samples() if s.task not in named}
+    merged_cues([*own.items(), *((task.name, task.own_cues) for task in tasks)])
     answered: dict[tuple[str, str], set[str]] = {}
     for system, task, ident in run.every_response():
         answered.setdefault((system, task), set()).add(split_repeat(ident)[0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from echat_eval.concurrency.work_queue import Workflow, WorkQueue
     from echat_eval.ports import System
-    from echat_eval.records import Sample
+    from echat_eval.records import Cue, Sample
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
 __all__ = ["PendingRequest", "ResponseStage"]
@@ -33,6 +33,7 @@ class PendingRequest:
     Attributes:
         request: a sample, if the system is an oracle.
         send: calls the system with the request.
+        own_cues: cues that the task defines.
         cacheable: the reply may come from another run, and may serve other runs.
     """
 
@@ -40,6 +41,7 @@ class PendingRequest:
     request: Request | Sample
     send: Callable[[], Reply | Awaitable[Reply]]
     cacheable: bool
+    own_cues: Mapping[str, Cue] | None = None
 
 
 #: The request or sample that a system receives, and the call that sends it.
@@ -100,7 +102,13 @@ class ResponseStage:
                 pending = Response(
                     key=key, system=system.name, task=sample.task, sample_id=sample.id, state="missing"
                 )
-                yield PendingRequest(pending=pending, request=request, send=send, cacheable=cacheable)
+                yield PendingRequest(
+                    pending=pending,
+                    request=request,
+                    send=send,
+                    cacheable=cacheable,
+                    own_cues=sample.own_cues,
+                )
 
     def _is_final(self, response: Response) -> bool:
         again = response.state == "failed" and self._retry_policy.failed_again
@@ -142,9 +150,9 @@ class ResponseStage:
     async def _response(self, item: PendingRequest, batch_reply: Reply | None) -> Response:
         async def call() -> Timed[Reply]:
             if batch_reply is not None:
-                return await self._stored(Timed(value=batch_reply, seconds=0.0))
+                return await self._stored(Timed(value=batch_reply, seconds=0.0), item)
             self._check_audio(item.request)
-            return await self._stored(await timed(item.send, threads=self._queue.threads))
+            return await self._stored(await timed(item.send, threads=self._queue.threads), item)
 
         outcome = await call_with_retries(call, blame="system", retry_policy=self._retry_policy)
         return replace(
@@ -164,10 +172,10 @@ class ResponseStage:
             if turn.audio is not None:
                 self._run.check_audio(turn.audio)
 
-    async def _stored(self, done: Timed[Reply]) -> Timed[Reply]:
+    async def _stored(self, done: Timed[Reply], item: PendingRequest) -> Timed[Reply]:
         """Check and store a reply. Audio is written on the queue's thread; the time is not latency."""
         reply = done.value
-        store = partial(validate_and_store_reply, reply, self._run)
+        store = partial(validate_and_store_reply, reply, self._run, item.own_cues)
         # A foreign system may return anything; the check refuses what is no reply.
         if not isinstance(reply, Reply) or reply.audio is None:
             return Timed(value=store(), seconds=done.seconds)

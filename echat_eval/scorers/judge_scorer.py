@@ -130,6 +130,8 @@ def build_question(
     rubric: Judge | None = None,
 ) -> Question:
     """Return the question about these words under these labels, in the context of a case."""
+    sample = case.sample
+    own = {name: cue for name, cue in (sample.own_cues or {}).items() if name in sample.cues}
     return Question(
         task=case.sample.task,
         language=case.sample.language,
@@ -139,6 +141,7 @@ def build_question(
         voice_emotion=voice_emotion,
         rubric=rubric,
         history=case.sample.history,
+        own_cues=own or None,
     )
 
 

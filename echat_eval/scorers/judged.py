@@ -23,6 +23,7 @@ from echat_eval.judge import (
     text_score,
     voice_score,
 )
+from echat_eval.judge.cue_text import label_text
 from echat_eval.ports import Case
 from echat_eval.records import JudgeEvidence, Metric, Sample, Score, State
 from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, WORST, pair_term
@@ -324,7 +325,10 @@ def _pair_questions(reply: GroupReply, other: GroupReply) -> list[Question]:
 
 def labels_text(case: Case) -> str:
     """Return the labels of a case's voice in words."""
-    return ", ".join(f"{cue}: {label}" for cue, label in sorted(case.sample.cues.items()))
+    sample = case.sample
+    return ", ".join(
+        label_text(cue, label, sample.own_cues, sample.language) for cue, label in sorted(sample.cues.items())
+    )
 
 
 def _evidence(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["CHARACTER_LANGUAGES", "NORMALISER", "characters", "normalised", "words"]
+from echat_eval.languages import error_rate_of
+
+if TYPE_CHECKING:
+    from echat_eval.records import Sample
+
+__all__ = ["NORMALISER", "characters", "normalised", "rate_of", "words"]
 
 #: Part of fingerprints and reports; rename it with any change of the rule below.
 NORMALISER = "echat-norm-1"
-#: Languages written without spaces: error rates count characters.
-CHARACTER_LANGUAGES = frozenset({"zh", "yue", "ja", "th"})
 
 _APOSTROPHES = frozenset("'’‘ʼ`´")
 
@@ -37,13 +41,23 @@ def normalised(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def words(text: str, language: str) -> list[str]:
-    """Return the units of an error rate: words, or characters for languages without spaces.
+def rate_of(sample: Sample) -> Literal["wer", "cer"]:
+    """Return the error rate of a sample: as its task states it, else by the script of its language."""
+    return sample.error_rate or error_rate_of(sample.language)
+
+
+def words(text: str, language: str, rate: Literal["wer", "cer"] | None = None) -> list[str]:
+    """Return the units of an error rate: words, or characters for scripts without spaces.
+
+    Args:
+        text: any text.
+        language: decides where `rate` is None.
+        rate: of words or of characters.
 
     >>> words("I'm here.", "en"), words("我在。", "zh")
     (['im', 'here'], ['我', '在'])
     """
-    return characters(text) if language in CHARACTER_LANGUAGES else normalised(text).split()
+    return characters(text) if (rate or error_rate_of(language)) == "cer" else normalised(text).split()
 
 
 def characters(text: str) -> list[str]:

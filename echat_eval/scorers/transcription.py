@@ -13,7 +13,7 @@ from echat_eval.io.hashing import fingerprint_of
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
 from echat_eval.records import Metric
 from echat_eval.scorers.error_rate import count_edits
-from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, NORMALISER, words
+from echat_eval.scorers.normalize import NORMALISER, rate_of, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class TranscriptionConsistency:
         """Return, per case in order, reply_wer and reply_cer; the language decides which one applies."""
         scores = []
         for case in cases:
-            applicable = CER if case.sample.language in CHARACTER_LANGUAGES else WER
+            applicable = CER if rate_of(case.sample) == "cer" else WER
             for metric in self.metrics:
                 if metric is applicable:
                     scores.append(self._rate(case, metric))
@@ -95,10 +95,11 @@ class TranscriptionConsistency:
             longest = max(len(text), len(hypothesis))
             reason = f"unscored: {longest:,} characters; at most {MAX_TEXT_CHARACTERS:,} are compared"
             return case.score(metric, "not applicable", reason=reason)
-        reference_words = words(text, case.sample.language)
+        language, rate = case.sample.language, rate_of(case.sample)
+        reference_words = words(text, language, rate)
         if not reference_words:
             return case.score(metric, "not applicable", reason="unscored: the reply's text has no words")
-        counts = count_edits(reference_words, words(hypothesis, case.sample.language))
+        counts = count_edits(reference_words, words(hypothesis, language, rate))
         return case.score(
             metric,
             "value",

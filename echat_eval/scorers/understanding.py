@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import digest
 from echat_eval.io.negation import NEGATION_RULES, negated
 from echat_eval.io.schema import MAX_TEXT_CHARACTERS
-from echat_eval.labels import ALIASES, LABELS, UNKNOWN, is_right
+from echat_eval.labels import SHIPPED, UNKNOWN, cues_with, is_right
+from echat_eval.labels.definition import spellings_of
 from echat_eval.records import Metric
 from echat_eval.scorers.error_rate import count_edits
-from echat_eval.scorers.normalize import CHARACTER_LANGUAGES, NORMALISER, words
+from echat_eval.scorers.normalize import NORMALISER, rate_of, words
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from echat_eval.ports import Case
-    from echat_eval.records import Score
+    from echat_eval.records import Cue, Score
 
 __all__ = ["CER", "UAR", "WAR", "WER", "Understanding", "named_label"]
 
@@ -66,16 +66,17 @@ UAR = Metric(
 )
 
 
-def named_label(cue: str, answer: str) -> str | None:
+def named_label(cue: Cue, answer: str) -> str | None:
     """Return the only label that an answer names; None if it names none or several.
 
-    A negated label is not named.
+    A negated label is not named; negations are recognised in English and Chinese.
 
-    >>> named_label("emotion", "The speaker sounds <ANGRY>."), named_label("emotion", "sad or happy")
+    >>> emotion, event = SHIPPED["emotion"], SHIPPED["event"]
+    >>> named_label(emotion, "The speaker sounds <ANGRY>."), named_label(emotion, "sad or happy")
     ('anger', None)
-    >>> named_label("emotion", "not sad, but happy"), named_label("event", "no laughter")
+    >>> named_label(emotion, "not sad, but happy"), named_label(event, "no laughter")
     ('happy', None)
-    >>> named_label("age", "一位老人"), named_label("gender", "She is female, a woman.")
+    >>> named_label(SHIPPED["age"], "一位老人"), named_label(SHIPPED["gender"], "She is female, a woman.")
     ('old', 'female')
     """
     text = answer.casefold()
@@ -87,7 +88,10 @@ def named_label(cue: str, answer: str) -> str | None:
             continue
         # Longest spelling first, matches masked: "female" contains "male", "middle_age" contains "middle".
         pattern = re.escape(spelling).replace("_", "[ _]").replace(r"\ ", "[ _]")
-        bounded = rf"(?<![a-z]){pattern}(?![a-z])" if spelling.isascii() else pattern
+        if spelling.isascii():
+            bounded = rf"(?<![a-z]){pattern}(?![a-z])"
+        else:
+            bounded = pattern if _WITHOUT_SPACES.search(spelling) else rf"(?<!\w){pattern}(?!\w)"
         for match in re.finditer(bounded, rest):
             hits[match.span()] = label
         rest = re.sub(bounded, lambda match: "·" * len(match[0]), rest)
@@ -96,10 +100,12 @@ def named_label(cue: str, answer: str) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-@lru_cache(maxsize=16)
-def _spellings(cue: str) -> tuple[tuple[str, str], ...]:
-    table = {label: label for label in LABELS[cue]}
-    table |= {spelling: label for spelling, label in ALIASES[cue].items() if label != UNKNOWN}
+#: Thai, Lao, Burmese, Khmer and East Asian characters: words are not separated.
+_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U000e0000]")
+
+
+def _spellings(cue: Cue) -> tuple[tuple[str, str], ...]:
+    table = {spelling: label for spelling, label in spellings_of(cue).items() if label != UNKNOWN}
     return tuple(sorted(table.items(), key=lambda pair: (-len(pair[0]), pair[0])))
 
 
@@ -121,7 +127,8 @@ class Understanding:
 
     def fingerprint(self) -> str:
         """Return the hash of the spellings, the rules of negation, the normaliser and jiwer's version."""
-        spellings = [_spellings(cue) for cue in LABELS]
+        # A task's own spellings are part of its samples, and so of every key.
+        spellings = [_spellings(cue) for cue in SHIPPED.values()]
         return digest(
             self.name,
             [self.version, NORMALISER, NEGATION_RULES, f"jiwer {installed_version('jiwer')}", spellings],
@@ -138,7 +145,7 @@ class Understanding:
             return [case.score(m, "not applicable", reason=reason) for m in self.metrics]
         applicable: tuple[Metric, ...] = (WAR, UAR)
         if asks == "transcript":
-            applicable = (CER if case.sample.language in CHARACTER_LANGUAGES else WER,)
+            applicable = (CER if rate_of(case.sample) == "cer" else WER,)
         scores = []
         for metric in self.metrics:
             if metric not in applicable:
@@ -151,7 +158,8 @@ class Understanding:
         return scores
 
     def _error_rate(self, case: Case, metric: Metric) -> Score:
-        reference = words(case.sample.transcript, case.sample.language)
+        language, rate = case.sample.language, rate_of(case.sample)
+        reference = words(case.sample.transcript, language, rate)
         weight = float(len(reference))
         if not reference:
             return case.score(metric, "not applicable", reason="the gold transcript has no words to count")
@@ -163,7 +171,7 @@ class Understanding:
                 f"the answer has {len(answer):,} characters; a transcript has at most {MAX_TEXT_CHARACTERS:,}"
             )
             return case.score(metric, "failed", weight=weight, reason=reason)
-        hypothesis = words(answer, case.sample.language)
+        hypothesis = words(answer, language, rate)
         counts = count_edits(reference, hypothesis)
         evidence = {"errors": counts.errors, "hypothesis": " ".join(hypothesis)[:500]}
         return case.score(metric, "value", value=counts.percent, weight=weight, evidence=evidence)
@@ -175,6 +183,7 @@ class Understanding:
             return case.score(metric, state, reason=answer)
         reply = case.response.reply
         perceived = reply.perceived.get(cue) if reply is not None else None
-        answered = perceived or named_label(cue, answer[:MAX_TEXT_CHARACTERS]) or UNKNOWN
+        probed = cues_with(case.sample.own_cues)[cue]
+        answered = perceived or named_label(probed, answer[:MAX_TEXT_CHARACTERS]) or UNKNOWN
         evidence = {"label": gold, "answered": answered}
         return case.score(metric, "value", value=100.0 * is_right(gold, answered), evidence=evidence)

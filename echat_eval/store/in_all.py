@@ -21,7 +21,7 @@ def left_out_of_all(metrics: Iterable[Metric], samples: Iterable[Sample]) -> Cal
     speaks: samples whose cues are age and gender are in no mean over all tasks, unless there are no others.
     """
     by_voice = {metric.name for metric in metrics if metric.by_voice}
-    traits = {(s.task, s.id) for s in samples if s.asks is None and only_traits(s.cues)}
+    traits = {(s.task, s.id) for s in samples if s.asks is None and only_traits(s.cues, s.own_cues)}
     return lambda score: score.metric in by_voice and (score.task, score.sample_id) in traits
 
 

@@ -25,6 +25,8 @@ from echat_eval.io.schema import (
     text,
     whole,
 )
+from echat_eval.labels.declared import stored_cues, stored_from
+from echat_eval.languages import ERROR_RATES
 from echat_eval.records import (
     STATES,
     Annotation,
@@ -148,6 +150,8 @@ _SAMPLE = record_schema(
         "asks": STRING,
         "instruction": STRING,
         "expect": one_of(("same",)),
+        "own_cues": _OBJECT,
+        "error_rate": one_of(ERROR_RATES),
     },
 )
 
@@ -318,13 +322,15 @@ def score_from(row: Mapping[str, Any]) -> Score:
 
 def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
     """Return a sample as a row of the run's snapshot."""
-    row = _plain(sample, skip=("audio", "history"))
+    row = _plain(sample, skip=("audio", "history", "own_cues"))
     row["audio"] = _audio_row(sample.audio, root)
     if sample.history:
         row["history"] = [
             {**_plain(turn, skip=("audio",)), "audio": _audio_row(turn.audio, root)}
             for turn in sample.history
         ]
+    if sample.own_cues:
+        row["own_cues"] = stored_cues(sample.own_cues)
     return row
 
 
@@ -337,4 +343,6 @@ def sample_from(row: Mapping[str, Any], root: Path) -> Sample:
         Turn(**{**_checked(_TURN, turn), "audio": _audio_from(turn.get("audio"), root)})
         for turn in found.get("history", ())
     )
+    if "own_cues" in found:
+        found["own_cues"] = stored_from(found["own_cues"])
     return Sample(**found)

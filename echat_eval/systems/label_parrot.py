@@ -71,7 +71,11 @@ class WrongLanguage(LabelParrot):
 def _sentence(sample: Sample, language: str | None) -> str:
     if language not in SENTENCES:
         raise NotApplicable(f"no sentence for a query in language '{sample.language}'")
-    labels = [label for _, label in sorted(sample.cues.items())]
-    if language == "zh":
-        return SENTENCES[language].format(labels="、".join(CHINESE[label] for label in labels))
-    return SENTENCES[language].format(labels=", ".join(labels))
+    labels = [_word(sample, cue, label, language) for cue, label in sorted(sample.cues.items())]
+    return SENTENCES[language].format(labels=("、" if language == "zh" else ", ").join(labels))
+
+
+def _word(sample: Sample, cue: str, label: str, language: str) -> str:
+    own = (sample.own_cues or {}).get(cue)
+    words = own.words.get(language, {}) if own is not None else {}
+    return words.get(label, CHINESE.get(label, label) if language == "zh" else label)

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import BadData, UnknownName
+from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.schema import shorten
+from echat_eval.languages import TAG_EXPECTED, language_tag, supports
 from echat_eval.task.faults import FaultList, display_path
 from echat_eval.task.folder import find_faults, read_contents
-from echat_eval.task.row import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from echat_eval.records import Sample
+    from echat_eval.records import Cue, Sample
 
-__all__ = ["LANGUAGES", "Task", "find_faults", "known_tasks", "load_task"]
+__all__ = ["Task", "find_faults", "known_tasks", "load_task"]
 
 #: The benchmark's own tasks, in the order of the tables.
 _BENCHMARK_TASKS = ("emotion", "age", "gender", "event", "multi")
@@ -31,7 +32,7 @@ class Task:
     Attributes:
         name: name on the command line.
         version: increased whenever a sample or label changes.
-        cues: cues of the task, out of labels.CUES.
+        cues: names of the task's cues.
         title: language -> title for tables; always has "en".
         description: content of the task and permitted use of its numbers.
         licence: licence of the samples and their audio.
@@ -40,6 +41,7 @@ class Task:
         private: whether the data go to named hosts only; if not stated, unless they may be passed on.
         consent: what the speakers agreed to; None if not stated.
         voices: whose voices they are, such as recorded people; None if not stated.
+        own_cues: name -> cue that the task defines; None: only shipped ones.
         languages: languages of `samples`, sorted.
         samples: samples in the order of samples.jsonl.
         sha256: hash of the whole folder, even if `samples` holds only some of its languages.
@@ -61,6 +63,7 @@ class Task:
     private: bool = True
     consent: str | None = None
     voices: str | None = None
+    own_cues: Mapping[str, Cue] | None = None
 
 
 def known_tasks(data: Path | None = None) -> tuple[str, ...]:
@@ -82,10 +85,11 @@ def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] |
     Args:
         name: one of `known_tasks()`; with `data`, the name in its task.yaml.
         data: folder to read instead: the task's folder, or its parent.
-        languages: keep only samples in these languages; by default all.
+        languages: keep only samples in these languages, "en" with "en-GB"; by default all.
 
     Raises:
-        UnknownName: no such task or language.
+        UnknownName: no such task.
+        UsageError: a language that is no BCP 47 tag.
         BadData: the first fault, with file and line; `find_faults` lists all of them.
     """
     folder = _find_folder(name, data)
@@ -102,7 +106,8 @@ def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] |
     return Task(
         name=name,
         version=settings["version"],
-        cues=tuple(settings["cues"]),
+        cues=contents.cues,
+        own_cues=contents.own_cues,
         title=MappingProxyType(dict(settings["title"])),
         description=settings["description"].strip(),
         licence=settings["licence"],
@@ -132,10 +137,14 @@ def _find_folder(name: str, data: Path | None) -> Path:
 
 
 def _in_languages(samples: tuple[Sample, ...], languages: tuple[str, ...], task: str) -> tuple[Sample, ...]:
+    tags = []
     for language in languages:
-        if language not in LANGUAGES:
-            raise UnknownName("language", language, LANGUAGES)
-    kept = tuple(sample for sample in samples if sample.language in languages)
+        tag = language_tag(language)
+        if tag is None:
+            raise UsageError(f"language {shorten(language)} is none; expected {TAG_EXPECTED}")
+        tags.append(tag)
+    kept = tuple(sample for sample in samples if supports(tags, sample.language))
     if not kept:
-        raise BadData(f"task '{task}' has no sample in {' or '.join(languages)}")
+        present = ", ".join(sorted({sample.language for sample in samples}))
+        raise BadData(f"task '{task}' has no sample in {' or '.join(tags)}; its languages: {present}")
     return kept

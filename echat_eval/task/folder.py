@@ -13,16 +13,17 @@ from echat_eval.io.hashing import fingerprint_of
 from echat_eval.io.jsonl import scan_rows
 from echat_eval.io.schema import Rule, Schema, is_text, one_of, text, whole
 from echat_eval.io.strict_yaml import YamlFile, read_yaml
-from echat_eval.labels import CUES
+from echat_eval.labels.declared import DECLARATION, declaration_faults, declared_cues
+from echat_eval.languages import ERROR_RATES, language_tag, lookup
 from echat_eval.task.faults import FaultList, display_path
-from echat_eval.task.row import LANGUAGES, RowReader
+from echat_eval.task.row import RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from echat_eval.records import Sample
+    from echat_eval.records import Cue, Sample
 
-__all__ = ["FACT_RULES", "Contents", "find_faults", "is_cue_list", "read_contents"]
+__all__ = ["FACT_RULES", "Contents", "find_faults", "read_contents"]
 
 #: A larger samples.jsonl is refused unread; 1,400 rows take about 1 MB.
 MAX_SAMPLES_BYTES = 64 * 2**20
@@ -38,12 +39,15 @@ class Contents:
     Attributes:
         settings: content of task.yaml.
         samples: samples in the order of the file.
+        cues, own_cues: names of the task's cues, and its own definitions; None: it has none.
         sha256: hash of task.yaml's values and of every row and its audio; it does not depend on the
             folder, the names of the audio files or the order of the rows.
     """
 
     settings: Mapping[str, Any]
     samples: tuple[Sample, ...]
+    cues: tuple[str, ...]
+    own_cues: Mapping[str, Cue] | None
     sha256: str
 
 
@@ -55,20 +59,15 @@ def _is_title(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and "en" in value
-        and all(tag in LANGUAGES and is_text(title) for tag, title in value.items())
+        and all(language_tag(tag) and is_text(title) for tag, title in value.items())
     )
-
-
-def is_cue_list(value: Any) -> bool:
-    """Return whether a value is a list of cues, each once."""
-    return isinstance(value, list) and all(cue in CUES for cue in value) and len(set(value)) == len(value)
 
 
 def _is_instruction(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and bool(value)
-        and all(tag in LANGUAGES and is_text(question) for tag, question in value.items())
+        and all(language_tag(tag) and is_text(question) for tag, question in value.items())
     )
 
 
@@ -92,13 +91,14 @@ _TASK = Schema(
     {
         "name": Rule(_is_name, "lower-case letters, digits, '-' and '_'"),
         "version": FACT_RULES["version"],
-        "title": Rule(_is_title, f"a title for 'en' and perhaps {', '.join(LANGUAGES[1:])}"),
+        "title": Rule(_is_title, "a title for 'en' and perhaps other BCP 47 tags"),
         "description": FACT_RULES["description"],
-        "cues": Rule(is_cue_list, f"a list of cues out of {', '.join(CUES)}, each once"),
+        "cues": Rule(lambda v: isinstance(v, list | dict), DECLARATION),
         "licence": FACT_RULES["licence"],
         **{key: FACT_RULES[key].optional() for key in _OPTIONAL_FACTS},
         "audio_folder": text("a path: the folder of the audio, if it is not this one").optional(),
-        "asks": one_of(("transcript", *CUES)).optional(),
+        "error_rate": one_of(ERROR_RATES).optional(),
+        "asks": text("transcript or a cue of the task").optional(),
         "instruction": Rule(_is_instruction, "a question per language", required=False),
     }
 )
@@ -125,15 +125,17 @@ def read_contents(folder: Path, faults: FaultList, *, decode: bool) -> Contents 
     before = len(faults.found)
     settings = _settings(folder, faults)
     file = folder / "samples.jsonl"
-    declared_cues = settings.get("cues") or []
-    cues = tuple(declared_cues) if is_cue_list(declared_cues) else ()
+    declared = settings.get("cues")
+    cues, own = ((), None) if any(declaration_faults(declared)) else declared_cues(declared)
     audio = _audio_folder(folder, settings.get("audio_folder"), faults)
     if audio is None:
         return None
+    name = str(settings.get("name", folder.name))
+    rate = settings.get("error_rate") if settings.get("error_rate") in ERROR_RATES else None
     reader = RowReader(
-        folder, str(settings.get("name", folder.name)), cues, faults, decode=decode, audio_folder=audio
+        folder, name, cues, faults, decode=decode, audio_folder=audio, own_cues=own, error_rate=rate
     )
-    asks, instruction = settings.get("asks"), settings.get("instruction") or {}
+    asks, instruction = settings.get("asks"), _by_tag(settings.get("instruction"))
     ids: dict[str, int] = {}
     rows: list[Mapping[str, Any]] = []
     incomplete: set[str] = set()  # contrast groups with a faulty row
@@ -146,9 +148,10 @@ def read_contents(folder: Path, faults: FaultList, *, decode: bool) -> Contents 
             ids.setdefault(sample_id, line)
         sample = reader.read(line, row)
         if sample and asks is not None:
-            if sample.language not in instruction:
+            tag = lookup(sample.language, instruction)
+            if tag is None:
                 faults.add(file, line, f"task.yaml has no instruction in language '{sample.language}'")
-            sample = replace(sample, asks=asks, instruction=instruction.get(sample.language))
+            sample = replace(sample, asks=asks, instruction=instruction.get(tag))
         if sample:
             samples.append((line, sample))
             rows.append(row)
@@ -163,8 +166,16 @@ def read_contents(folder: Path, faults: FaultList, *, decode: bool) -> Contents 
     return Contents(
         settings=settings,
         samples=tuple(sample for _, sample in samples),
+        cues=cues,
+        own_cues=own,
         sha256=_content_hash(settings, rows),
     )
+
+
+def _by_tag(instruction: Any) -> dict[str | None, str]:
+    if not _is_instruction(instruction):
+        return {}
+    return {language_tag(tag): question for tag, question in instruction.items()}
 
 
 def _settings(folder: Path, faults: FaultList) -> Mapping[str, Any]:
@@ -203,11 +214,13 @@ def _audio_folder(folder: Path, declared: Any, faults: FaultList) -> Path | None
 def _family_faults(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, fault) for keys that contradict each other in dialogue and understanding tasks."""
     asks, cues = settings.get("asks"), settings.get("cues")
+    if isinstance(cues, list | dict):
+        yield from (("cues", fault) for fault in declaration_faults(cues))
     if ("asks" in settings) != ("instruction" in settings):
         yield "asks", "'asks' and 'instruction' go together: the requested fact and the question in words"
-    if cues == [] and asks != "transcript":
+    if isinstance(cues, list | dict) and not cues and asks != "transcript":
         yield "cues", "'cues' is empty, which only a task that asks for the transcript may have"
-    if isinstance(cues, list) and isinstance(asks, str) and asks in CUES and asks not in cues:
+    if isinstance(cues, list | dict) and asks not in (None, "transcript", *cues):
         yield "asks", f"asks for '{asks}', which is not among the task's cues"
 
 

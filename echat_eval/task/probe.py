@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.hashing import digest
 from echat_eval.labels import CUES, cues_with
+from echat_eval.languages import lookup
 
 if TYPE_CHECKING:
     from echat_eval.records import Cue
@@ -70,19 +71,24 @@ def probing(task: Task, asks: str) -> Task:
     """Return a task that asks a question about every sample instead of expecting a reply.
 
     Its name is `<task>-asks-<asks>`. Samples without that cue are left out. The history stays, because it
-    precedes the recording.
+    precedes the recording. In a language that has no question it is asked in English.
 
     Raises:
         UnknownName: no question asks for this.
         UsageError: no sample has that cue, or the task already asks a question.
     """
-    if asks not in ASKS:
-        raise UnknownName("question", asks, ASKS)
+    known = ("transcript", *cues_with(task.own_cues))
+    if asks not in known:
+        raise UnknownName("question", asks, known)
     if any(sample.asks is not None for sample in task.samples):
         raise UsageError(f"task '{task.name}' already asks a question")
-    name = probed_name(task.name, asks)
+    name, questions = probed_name(task.name, asks), questions_of(asks, task.own_cues)
+
+    def question(language: str) -> str:
+        return questions[lookup(language, questions) or "en"]
+
     kept = tuple(
-        replace(sample, task=name, asks=asks, instruction=QUESTIONS[asks][sample.language])
+        replace(sample, task=name, asks=asks, instruction=question(sample.language))
         for sample in task.samples
         if asks == "transcript" or asks in sample.cues
     )
@@ -94,5 +100,5 @@ def probing(task: Task, asks: str) -> Task:
         title={"en": f"{task.title['en']}: {asks}?"},
         cues=() if asks == "transcript" else (asks,),
         samples=kept,
-        sha256=digest("probe", [task.sha256, asks, dict(QUESTIONS[asks])]),
+        sha256=digest("probe", [task.sha256, asks, dict(questions)]),
     )

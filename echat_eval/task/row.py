@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import BadData
 from echat_eval.io.audio import audio_ref, read_mono
@@ -23,19 +23,18 @@ from echat_eval.io.schema import (
     text,
 )
 from echat_eval.labels import check_label
+from echat_eval.languages import TAG_EXPECTED, language_tag
 from echat_eval.records import Sample, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from echat_eval.records import AudioRef
+    from echat_eval.records import AudioRef, Cue
     from echat_eval.task.faults import FaultList
 
-__all__ = ["LANGUAGES", "MAX_ID_CHARACTERS", "RowReader", "is_id"]
+__all__ = ["MAX_ID_CHARACTERS", "RowReader", "is_id"]
 
-#: BCP 47 primary tags of the languages supported by texts, judges and recognisers.
-LANGUAGES: tuple[str, ...] = ("en", "zh")
 MAX_ID_CHARACTERS = 200
 
 
@@ -56,7 +55,7 @@ _ROW = Schema(
         "audio_sha256": SHA256,
         "transcript": TEXT,
         "cues": _CUES,
-        "language": one_of(LANGUAGES),
+        "language": Rule(lambda v: language_tag(v) is not None, TAG_EXPECTED),
         "source": one_of(("real", "synthetic")),
         "speaker": TEXT.optional(),
         "contrast_group": TEXT.optional(),
@@ -85,6 +84,8 @@ class RowReader:
         cues: cues of the task.
         faults: receives the faults.
         decode: decode all audio instead of reading only its headers.
+        own_cues: those of `cues` that the task defines.
+        error_rate: as the task states it.
         audio_folder: folder of the audio, if it is not the task's.
     """
 
@@ -96,6 +97,8 @@ class RowReader:
         faults: FaultList,
         *,
         decode: bool,
+        own_cues: Mapping[str, Cue] | None = None,
+        error_rate: Literal["wer", "cer"] | None = None,
         audio_folder: Path | None = None,
     ) -> None:
         self._folder = audio_folder or folder
@@ -103,6 +106,8 @@ class RowReader:
         self._file = folder / "samples.jsonl"
         self._task = task
         self._cues = cues
+        self._own_cues = own_cues
+        self._error_rate = error_rate
         self._faults = faults
         self._decode = decode
 
@@ -126,13 +131,15 @@ class RowReader:
             audio=audio,
             transcript=row["transcript"],
             cues=MappingProxyType(dict(row["cues"])),
-            language=row["language"],
+            language=str(language_tag(row["language"])),
             source=row["source"],
             speaker=row.get("speaker"),
             contrast_group=row.get("contrast_group"),
             references=tuple(row.get("references") or ()),
             history=history,
             expect=row.get("expect"),
+            own_cues=self._own_cues,
+            error_rate=self._error_rate,
         )
 
     def _add(self, line: int, message: str) -> None:
@@ -141,7 +148,7 @@ class RowReader:
     def _check_cues(self, line: int, cues: Mapping[str, str]) -> None:
         for cue, label in cues.items():
             try:
-                check_label(cue, label)
+                check_label(cue, label, self._own_cues)
             except BadData as error:
                 self._add(line, str(error))
         named = [cue for cue in self._cues if cue in cues]

@@ -37,8 +37,9 @@ def select_tasks(
         ask: "transcript" or a cue: ask for it instead of a reply.
 
     Raises:
-        UnknownName: no such task, language or question.
-        UsageError: a limit smaller than the first contrast group, or a folder that does not fit the names.
+        UnknownName: no such task or question.
+        UsageError: a language that is no BCP 47 tag, a limit smaller than the first contrast group, or a
+            folder that does not fit the names.
         BadData: a fault in the data.
     """
     is_task = data is not None and (data / "task.yaml").is_file()

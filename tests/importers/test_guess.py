@@ -91,7 +91,10 @@ def test_spelling_close_to_a_label_is_proposed(tmp_path: Path) -> None:
 def test_table_without_cue_or_rows_is_reported(tmp_path: Path) -> None:
     rows = [{"wav": "a.wav", "text": "x", "colour": "red"}]
     remarks = guessed_mapping(write_csv(tmp_path / "x.csv", rows)).remarks
-    assert "not found: any cue (emotion, age, gender, event); name the column of the label" in remarks
+    assert (
+        "not found: any cue (emotion, age, gender, event); name the column of the label, or define a cue"
+        in remarks
+    )
     (tmp_path / "y.csv").write_text("a,b\n")
     with pytest.raises(BadData, match="no rows"):
         guessed_mapping(tmp_path / "y.csv")

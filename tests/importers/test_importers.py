@@ -161,7 +161,10 @@ def test_every_refused_row_has_its_reason(tmp_path: Path) -> None:
         "extra": (record("extra", "ok.wav") | {"extra": "{"}, "its extra is not JSON"),
         "nowav": ({**record("nowav", ""), "wav": ""}, "names no audio"),
         "part": (record("part", "ok.wav") | {"start": 1.0, "end": 2.0}, "part of a longer recording"),
-        "tongue": (record("tongue", "ok.wav") | {"lang": "<FR>"}, "language 'fr' is none of en, zh"),
+        "tongue": (
+            record("tongue", "ok.wav") | {"lang": "<FR!>"},
+            "language 'fr!' is none; expected a BCP 47",
+        ),
         "mute": (record("mute", "ok.wav", gender="<NONE>", age=None), "names 0 of the task's cues"),
         "gap": (record("gap", "ok.wav") | {"wav_2": "ok.wav"}, "earlier turns are [2]"),
         "square": (record("square", "nothing.wav") | {"wav_²": "ok.wav"}, "'nothing.wav' is not there"),

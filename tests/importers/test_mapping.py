@@ -73,7 +73,7 @@ def fault_of(tmp_path: Path, text: str) -> str:
             "m.yaml:1: cut-offs of age are {'old': 'x'}, expected label: lowest number",
         ),
         ("cut_offs: {age: {old: 3, adult: 3}}\n", "m.yaml:1: two labels of age begin at the same number"),
-        ("cues: [mood]\n", "m.yaml:1: 'cues' is ['mood'], expected a list of cues out of emotion"),
+        ("cues: [mood]\n", "m.yaml:1: unknown cue 'mood'; the shipped cues are emotion, age, gender, event."),
         (
             "task: {redistributable: maybe}\n",
             "m.yaml:1: 'redistributable' is 'maybe', expected true or false",

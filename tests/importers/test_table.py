@@ -19,6 +19,7 @@ from echat_eval.importers.result import Imported, check_rows
 from echat_eval.importers.table import read_table
 from echat_eval.importers.writing import write_task
 from echat_eval.task import find_faults, load_task
+from tests.support.present import present
 from tests.support.recordings import recordings, write_csv, write_recordings
 from tests.support.tones import write_tone
 
@@ -160,7 +161,7 @@ def test_check_counts_the_same_refusals_without_audio(tmp_path: Path) -> None:
     assert (done.rows, done.samples, done.refused) == (4, 1, 3)
     assert set(done.reasons) == {
         "emotion … is no label of the benchmark",
-        "language … is none of en, zh",
+        "language … is none; expected a BCP … tag such as en, de, ja or pt-BR",
         "names … of the task's cues (emotion)",
     }
 
@@ -251,3 +252,52 @@ def test_a_cut_off_is_the_lowest_number_of_its_label(tmp_path: Path) -> None:
     write_csv(table, [row | {"Alter": age} for age in years], delimiter=";")
     drafts = [entry for entry in read_table(table, options_of(mapping)) if isinstance(entry, Draft)]
     assert [draft.cues["age"] for draft in drafts] == ["child", "adult", "adult", "old", "child"]
+
+
+def test_a_cue_of_ones_own_is_declared_in_the_mapping_and_written_into_the_task(tmp_path: Path) -> None:
+    mapping = tmp_path / "m.yaml"
+    mapping.write_text(
+        "columns: {audio: a, transcript: t, sarcasm: tone}\n"
+        "labels: {sarcasm: {biting: sarcastic}}\n"
+        "constants: {language: DE-at, source: real}\n"
+        "cues: {sarcasm: {labels: [none, sarcastic], aliases: {dry: sarcastic}}}\n"
+        "task: {licence: CC0}\n"
+    )
+    rows = [
+        {"a": "0.wav", "t": "Na toll.", "tone": "Dry"},
+        {"a": "1.wav", "t": "Na toll.", "tone": "none"},
+        {"a": "2.wav", "t": "Ach so.", "tone": "biting"},
+        {"a": "2.wav", "t": "Ach so.", "tone": "jolly"},
+    ]
+    for number in range(3):
+        write_tone(tmp_path / f"{number}.wav", 200 + 50 * number, seed=number)
+    table = json_table(tmp_path / "x.jsonl", rows)
+    options = options_of(mapping)
+    used = read_mapping(str(mapping))
+    done = write_task(
+        read_table(table, options), tmp_path / "out", name="tones", facts=used.facts, cues=used.cues,
+        defined=used.defined,
+    )  # fmt: skip
+    assert (done.samples, done.refused, done.groups) == (3, 1, 1)
+    assert list(done.reasons) == ["sarcasm … is no label of the cue (none, sarcastic)"]
+    task = load_task("tones", data=tmp_path / "out")
+    assert [(s.cues["sarcasm"], s.language) for s in task.samples] == [
+        ("sarcastic", "de-AT"), ("none", "de-AT"), ("sarcastic", "de-AT"),
+    ]  # fmt: skip
+    assert present(task.own_cues)["sarcasm"].aliases == {"dry": "sarcastic"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("columns: {sarcasm: tone}", r"unknown key 'sarcasm' in columns.*; define another cue under cues"),
+        ("cues: {sarcasm: }", r"cue 'sarcasm' has no labels; expected sarcasm: \{labels"),
+        ("cues: [sarcasm]", "unknown cue 'sarcasm'; the shipped cues are"),
+        ("cues: {s: {labels: [a, b]}}\nlabels: {s: {x: c}}", "'c': unknown s 'c'; labels are a, b"),
+    ],
+)
+def test_faults_of_own_cues_in_a_mapping(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(text)
+    with pytest.raises(BadData, match=expected):
+        read_mapping(str(path))

@@ -13,8 +13,9 @@ from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import BadData, JudgeFailure, NotApplicable
 from echat_eval.io.data_folder import data_folder
 from echat_eval.judge import Question, VoiceEmotion, load_judge, parse_verdict, render, text_score
-from echat_eval.judge.rubric import read_judge
+from echat_eval.judge.rubric import load_match, read_judge
 from echat_eval.labels import CUES, LABELS
+from echat_eval.records import Cue
 from echat_eval.testing import shown_to_judge
 
 JUDGE = load_judge("echat-r1")
@@ -79,7 +80,45 @@ def test_repeats_rotate_the_dimensions() -> None:
 
 def test_a_language_without_a_prompt_is_not_applicable() -> None:
     with pytest.raises(NotApplicable, match="'fr'"):
-        render(JUDGE, replace(QUESTION, language="fr"))
+        render(replace(JUDGE, other_languages=None), replace(QUESTION, language="fr"))
+
+
+def test_other_languages_are_named_in_the_prompt() -> None:
+    plain = render(JUDGE, QUESTION).text
+    for language, name in (("fr", "French"), ("pt-BR", "Portuguese (pt-BR)"), ("ja", "Japanese")):
+        text = render(JUDGE, replace(QUESTION, language=language)).text
+        assert text.startswith(f"The speaker speaks {name}, and so should the assistant")
+        assert text.endswith(plain)
+    assert render(JUDGE, replace(QUESTION, language="en-GB")).text == plain
+
+
+SARCASM = Cue(name="sarcasm", labels=("sincere", "sarcastic"))
+
+
+def test_own_cues_have_their_guide_and_words() -> None:
+    guided = replace(
+        SARCASM, guides={"en": "play along."}, words={"zh": {"sarcastic": "讽刺"}}, names={"zh": "讽刺语气"}
+    )
+    question = replace(
+        QUESTION, cues={"emotion": "sad", "sarcasm": "sarcastic"}, own_cues={"sarcasm": guided}
+    )
+    text = render(JUDGE, question).text
+    assert "\n> sarcasm: sarcastic\n" in text
+    assert JUDGE.sections["en"]["cue", "emotion"] + "\n\n- sarcasm: play along." in text
+    assert JUDGE.sections["en"]["cues", ""] in text  # several labels
+    assert "\n> sarcasm: 讽刺\n" in render(JUDGE, replace(question, language="zh")).text
+    made = render(JUDGE, replace(question, own_cues={"sarcasm": replace(SARCASM, ordinal=True)})).text
+    assert "would not suit the other labels (sincere, sarcastic). The labels are a scale" in made
+
+
+def test_a_match_question_has_the_guides_of_own_cues() -> None:
+    own = {"sarcasm": replace(SARCASM, guides={"en": "play along."})}
+    match = load_match("echat-r1")
+    question = replace(QUESTION, cues={"voice 1": "sarcasm: sincere", "voice 2": "sarcasm: sarcastic"})
+    assert "- sarcasm: play along." in render(match, replace(question, own_cues=own)).text
+    assert (
+        render(match, replace(question, own_cues={"sarcasm": SARCASM})).text == render(match, question).text
+    )
 
 
 # Worked by hand: emotion weighs 25/40/35, event 25/50/25; the cap is 20 x (cue awareness + 1).

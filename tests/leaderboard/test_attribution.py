@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from echat_eval.errors import BadData
+from echat_eval.labels import SHIPPED
 from echat_eval.leaderboard.attribution import AttributionRow, attribution_shares, recognition
 from echat_eval.leaderboard.cue_gain import cue_gain, paired_gain
 from echat_eval.leaderboard.notes import gains_of
@@ -89,7 +90,7 @@ def test_uar_and_war_by_hand() -> None:
     # sad: 3 of 4; happy: 1 of 2. UAR = (75 + 50) / 2, WAR = 4 / 6.
     rows = [("sad", p, n) for n, p in enumerate(["sad", "sad", "sad", "unknown"])]
     rows += [("happy", p, 10 + n) for n, p in enumerate(["happy", "sad"])]
-    found = recognition("emotion", rows)
+    found = recognition(SHIPPED["emotion"], rows)
     assert found.uar.value == pytest.approx(62.5)
     assert found.war.value == pytest.approx(100 * 4 / 6)
     assert found.per_label == {"happy": (1, 2), "sad": (3, 4)}
@@ -98,7 +99,7 @@ def test_uar_and_war_by_hand() -> None:
 
 def test_differences_between_labels_do_not_widen_the_uar_interval() -> None:
     rows = [(gold, "sad", 4 * (gold == "sad") + n) for gold in ("happy", "sad") for n in range(4)]
-    found = recognition("emotion", rows)
+    found = recognition(SHIPPED["emotion"], rows)
     labels, right = [gold for gold, _, _ in rows], [100.0 * (gold == named) for gold, named, _ in rows]
     clusters = [cluster for _, _, cluster in rows]
     spread = macro_mean(right, labels, clusters)
@@ -110,22 +111,22 @@ def test_differences_between_labels_do_not_widen_the_uar_interval() -> None:
 
 def test_a_constant_label_has_the_uar_of_chance() -> None:
     rows = [(g, "sad", n) for n, g in enumerate(["sad"] * 90 + ["happy"] * 10)]
-    found = recognition("emotion", rows)
+    found = recognition(SHIPPED["emotion"], rows)
     assert (found.uar.value, found.war.value) == pytest.approx((50, 90))
 
 
 def test_permuted_gold_labels_change_the_uar() -> None:
     gold = ["sad", "happy", "anger"] * 5
-    right = recognition("emotion", [(g, g, n) for n, g in enumerate(gold)])
-    moved = recognition("emotion", [(gold[n - 1], g, n) for n, g in enumerate(gold)])
+    right = recognition(SHIPPED["emotion"], [(g, g, n) for n, g in enumerate(gold)])
+    moved = recognition(SHIPPED["emotion"], [(gold[n - 1], g, n) for n, g in enumerate(gold)])
     assert (right.uar.value, moved.uar.value) == (100, 0)
 
 
 def test_unknown_labels_and_empty_rows_are_refused() -> None:
     with pytest.raises(BadData, match="'angry' is not a label of emotion"):
-        recognition("emotion", [("anger", "angry", 0)])
+        recognition(SHIPPED["emotion"], [("anger", "angry", 0)])
     with pytest.raises(BadData, match="no sample has a perceived emotion"):
-        recognition("emotion", [])
+        recognition(SHIPPED["emotion"], [])
 
 
 # -- error attribution --------------------------------------------------------------

@@ -16,7 +16,7 @@ from echat_eval.analysis.differences import level
 from echat_eval.analysis.metric_rule import MetricRule
 from echat_eval.analysis.pairs import pair, table_units
 from echat_eval.errors import BadData, SystemFailure, Unavailable
-from echat_eval.labels import UNKNOWN, is_right
+from echat_eval.labels import SHIPPED, UNKNOWN, is_right
 from echat_eval.leaderboard.attribution import NAMED, attribution_shares, perceptions_of, recognition
 from echat_eval.leaderboard.build import OVERALL, build_leaderboard
 from echat_eval.leaderboard.view import view_leaderboard
@@ -78,7 +78,7 @@ def test_a_reply_that_names_no_label_is_wrong_everywhere(task: Any, tmp_path: Pa
     # The interval too, to the last digit.
     runs = merge_runs([folder])
     rates = recognition(
-        "emotion",
+        SHIPPED["emotion"],
         [(r.gold, present(r.perceived), r.cluster) for r in runs.perceptions["mine", "emotion", NAMED]],
     )
     for cell, estimate in ((cells["UAR"], rates.uar), (cells["accuracy"], rates.war)):

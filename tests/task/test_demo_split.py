@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from echat_eval.errors import BadData, UnknownName
+from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.labels import ALIASES, LABELS
 from echat_eval.records import Sample
 from echat_eval.task import Task, find_faults, known_tasks, load_task
@@ -235,8 +235,10 @@ def test_languages_are_filtered(tasks: dict[str, Task]) -> None:
     assert chinese.languages == ("zh",)
     # The hash covers the whole content; the languages in use are a setting of the run.
     assert chinese.sha256 == tasks["event"].sha256
-    with pytest.raises(UnknownName, match="unknown language 'fr'"):
+    with pytest.raises(BadData, match="task 'event' has no sample in fr; its languages: en, zh"):
         load_task("event", languages=["fr"])
+    with pytest.raises(UsageError, match="language 'french' is none; expected a BCP 47 tag such as"):
+        load_task("event", languages=["french"])
 
 
 def test_unknown_task_suggests_a_similar_name() -> None:

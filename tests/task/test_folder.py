@@ -151,7 +151,10 @@ ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
         changed(3, cues={"age": "old"}),
         "4: names 0 of the task's cues (emotion), expected at least 1",
     ),
-    "unknown language": (changed(2, language="tlh"), "3: 'language' is 'tlh', expected en or zh"),
+    "unknown language": (
+        changed(2, language="klingon"),
+        "3: 'language' is 'klingon', expected a BCP 47 tag such as en, de, ja or pt-BR",
+    ),
     "unknown source": (changed(2, source="studio"), "3: 'source' is 'studio', expected real or synthetic"),
     "duplicate id": (changed(2, id="r0"), "3: id 'r0' is already on line 1"),
     "id no text": (changed(2, id=7), "3: 'id' is 7, expected printable text of 1 to 200 characters"),
@@ -243,12 +246,14 @@ def test_bad_row_is_reported_with_file_and_line(name: str, folder: Path) -> None
     assert single_fault(folder) == " ".join(f"mood/samples.jsonl:{expected}".split())
 
 
-TITLE_FAULT = "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'en' and perhaps zh"
+TITLE_FAULT = (
+    "mood/task.yaml:3: 'title' is {'zh': 'X'}, expected a title for 'en' and perhaps other BCP 47 tags"
+)
 YAML_FAULTS: dict[str, tuple[str, str]] = {
     "unknown key": (
         YAML + "colour: red\n",
         "mood/task.yaml:7: unknown key 'colour'; keys are name, version, title, description, cues, licence, citation, redistributable, "
-        "private, consent, voices, audio_folder, asks, instruction",
+        "private, consent, voices, audio_folder, error_rate, asks, instruction",
     ),
     "missing key": (
         YAML.replace("licence: CC0 1.0\n", ""),
@@ -265,7 +270,7 @@ YAML_FAULTS: dict[str, tuple[str, str]] = {
     ),
     "cue": (
         YAML.replace("[emotion]", "[mood]"),
-        "mood/task.yaml:5: 'cues' is ['mood'], expected a list of cues out of emotion, age, gender, event, each once",
+        "mood/task.yaml:5: unknown cue 'mood'; the shipped cues are emotion, age, gender, event. Define it: cues: {mood: {labels: [one, another]}}",
     ),
     "bomb": (
         "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
@@ -427,7 +432,7 @@ def test_all_faults_are_listed(folder: Path) -> None:
     rows[0]["cues"] = {"emotion": "angry"}
     rows[1]["audio_sha256"] = "0" * 64
     del rows[2]["source"]
-    rows[3]["language"] = "xx"
+    rows[3]["language"] = "klingon"
     rows[3]["id"] = "r0"
     rows += [{**rows_of()[0], "id": name, "contrast_group": "g9"} for name in ("r4", "r5")]
     write_folder(folder, rows, YAML + "colour: red\n")
