@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_performance_page_quotes_the_results() -> None:
     from bench.kill.rows import lines_of
+    from bench.realtime.run import lines_of as live_lines
     from bench.runner.table import summarise, table
     from bench.tables.run import lines_of as table_lines
 
@@ -22,3 +23,5 @@ def test_performance_page_quotes_the_results() -> None:
     assert lines_of(kill) in page
     tables = json.loads((ROOT / "bench" / "results" / "tables.json").read_text())
     assert table_lines(tables) in page
+    live = json.loads((ROOT / "bench" / "results" / "realtime.json").read_text())
+    assert live_lines(live) in page

@@ -6,7 +6,7 @@ import click
 
 from echat_eval.cli.cache import cache
 from echat_eval.cli.check_instruments import check_instruments
-from echat_eval.cli.list_names import names_of
+from echat_eval.cli.list_names import names_of, stale_lines
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit
 
@@ -60,5 +60,7 @@ def _show_parts() -> None:
         show(f"{state:<8} {part[0]:<22} {part[1]}{f'  ->  {part[2]}' if part in missing else ''}")
     for kind in ("tasks", "judges"):
         show(f"ok       {kind:<22} {', '.join(names_of(kind))}")
+    for line in stale_lines():
+        show(f"warning  {line}")
     if missing:
         show(f"{len(missing)} optional parts are missing; results that need them are printed as '-'")

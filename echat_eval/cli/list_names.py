@@ -12,7 +12,7 @@ from echat_eval.cli.terminal import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NAME_KINDS", "list_names", "names_of", "print_names"]
+__all__ = ["NAME_KINDS", "list_names", "names_of", "print_names", "print_stale", "stale_lines"]
 
 NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
 
@@ -32,6 +32,31 @@ def print_names(kind: str | None) -> None:
         return
     for each in NAME_KINDS:
         show(f"{each}: {', '.join(names_of(each)) or 'none'}")
+
+
+def print_stale() -> None:
+    """Print the shipped systems and judges whose model has an announced shutdown."""
+    from echat_eval.systems.shutdowns import shutdowns
+
+    for line in stale_lines():
+        show(line)
+    read = max((found.read for found in shutdowns().values()), default=None)
+    show(f"The table of announcements was read on {read}; later ones are not in it.")
+
+
+def stale_lines() -> list[str]:
+    """Return one line about each shipped system and judge whose model has an announced shutdown."""
+    from datetime import UTC, datetime
+
+    from echat_eval.judge import judge_names, load_judge
+    from echat_eval.systems.shutdowns import shutdown_of, stale_systems
+
+    today = datetime.now(UTC).date()
+    lines = [f"system {name}: {found.line(today)}" for name, found in stale_systems().items()]
+    for name in judge_names():
+        if (found := shutdown_of(load_judge(name).model, None)) is not None:
+            lines.append(f"judge {name}: {found.line(today)}; another: --judge MODEL")
+    return lines
 
 
 def names_of(kind: str) -> Iterable[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.cli.list_names import NAME_KINDS, print_names
+from echat_eval.cli.list_names import NAME_KINDS, print_names, print_stale
 from echat_eval.cli.options import headline_option, with_options
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.errors import Exit, UsageError
@@ -70,11 +70,13 @@ Examples:
   echat-eval show runs/mine runs/floors --within 2
   echat-eval show runs/mine --headline judge_echat_r1
   echat-eval show old=runs/old:mine new=runs/new:mine --published echat-automatic
-  echat-eval show systems""",
+  echat-eval show systems
+  echat-eval show systems --stale""",
 )
 @click.argument("what", nargs=-1, metavar="[FOLDER | RUNS... | NAMES]")
+@click.option("--stale", is_flag=True, help="Of `systems`, list those whose model has an announced shutdown.")
 @leaderboard_options
-def show_command(what: tuple[str, ...], options: LeaderboardOptions) -> int:
+def show_command(what: tuple[str, ...], stale: bool, options: LeaderboardOptions) -> int:
     """List runs, or print a leaderboard, or names.
 
     FOLDER lists the runs below it, by default those in runs/. RUNS print one leaderboard: `runs/a` stands for
@@ -82,7 +84,11 @@ def show_command(what: tuple[str, ...], options: LeaderboardOptions) -> int:
     systems, annotators, scorers, judges, published, or names for all of these.
     """
     names = [*NAME_KINDS, "names"]
-    if len(what) == 1 and what[0] in names:
+    if stale:
+        if what != ("systems",):
+            raise UsageError("--stale belongs to `echat-eval show systems`")
+        print_stale()
+    elif len(what) == 1 and what[0] in names:
         print_names(None if what[0] == "names" else what[0])
     elif not what or (len(what) == 1 and _holds_runs(Path(what[0]))):
         if options != LeaderboardOptions(tables=(), within=None, headline=None, out=None):

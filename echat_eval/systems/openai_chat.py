@@ -25,6 +25,7 @@ from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.server import ServerConnection
+from echat_eval.systems.shutdowns import note_listed_shutdown
 from echat_eval.systems.wire import inline_audio, sound_of
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class OpenAIChat:
         entry = self._server.listed_model(self.url, self._headers(), self.model)
         if entry is None:
             return None
+        note_listed_shutdown(self.model, entry)
         # Local servers report the time of their start as the time of creation.
         # The date of a shutdown is no property of the weights.
         volatile = {"permission", "shutdown_date"} | (set() if self.url == OPENAI else {"created"})

@@ -30,6 +30,7 @@ from echat_eval.systems.live.openai_family import OPENAI_FAMILY
 from echat_eval.systems.live.query import encoded_query, encoded_turns
 from echat_eval.systems.live.session import Session
 from echat_eval.systems.server import ServerConnection
+from echat_eval.systems.shutdowns import note_listed_shutdown
 from echat_eval.systems.wire import MAX_REPLY_BYTES
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Realtime:
         entry = server.listed_model(base, self.dialect.headers(self._key()), self.model)
         if entry is None:
             return None
+        note_listed_shutdown(self.model, entry)
         volatile = {"permission", "shutdown_date"} | (set() if self._is_default else {"created"})
         return digest("realtime", {key: value for key, value in entry.items() if key not in volatile})
 

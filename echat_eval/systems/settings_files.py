@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from echat_eval.errors import UnknownName
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.schema import STRING, Rule, Schema, mapping_of, read_schema_yaml
 
-__all__ = ["SystemSettings", "system_settings", "system_settings_names"]
+__all__ = ["SystemSettings", "is_day", "system_settings", "system_settings_names"]
+
+
+def is_day(value: object) -> bool:
+    """Return whether a value is a day of the calendar as text.
+
+    >>> is_day("2026-11-30"), is_day("2026-13-01"), is_day(20261130)
+    (True, False, False)
+    """
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
 
 _VALUE = Rule(lambda v: v is None or isinstance(v, str | int | float), "a plain value")
 _FILE = Schema(
@@ -22,6 +36,7 @@ _FILE = Schema(
         "licence": STRING,
         "untested": STRING,
         "source": STRING,
+        "date": Rule(is_day, "the day on which the source was read, YYYY-MM-DD", required=False),
     }
 )
 
@@ -39,6 +54,7 @@ class SystemSettings:
         licence: licence of code and weights, or of the service.
         untested: parts that were not tested; "" if there are none.
         source: source of these facts.
+        date: day on which the source was read; "" if it is not recorded.
     """
 
     name: str
@@ -49,6 +65,7 @@ class SystemSettings:
     licence: str
     untested: str
     source: str
+    date: str = ""
 
 
 def system_settings_names() -> list[str]:

@@ -112,7 +112,8 @@ def test_plugins_are_listed_and_a_wrong_entry_point_is_reported(
 
 def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "doubao-replies").mkdir()
+    for replies in ("doubao-replies", "nova-2-sonic-replies"):
+        (tmp_path / replies).mkdir()
     names = [name for name in system_settings_names() if not name.startswith("osum")]
     expected = {
         "qwen2.5-omni",
@@ -123,6 +124,24 @@ def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pyte
         "opens2s",
         "doubao",
         "gpt-4o-audio",
+        "gpt-realtime-2.1",
+        "qwen3.5-omni-plus-realtime",
+        "stepaudio-3-realtime",
+        "grok-voice",
+        "gemini-3.1-flash-live",
+        "nova-2-sonic",
+        "qwen3-omni",
+        "mimo-audio",
+        "covo-audio",
+        "minicpm-o-4.5",
+        "ming-flash-omni",
+        "qwen3-omni-live",
+        "qwen3-omni-sglang",
+        "qwen3-omni-live-sglang",
+        "qwen3-omni-live-dynamo",
+        "step-audio-2",
+        "fun-audio-chat",
+        "personaplex",
     }
     assert expected <= set(names)
     for name in names:
@@ -130,6 +149,10 @@ def test_every_settings_file_builds_its_system(tmp_path: Path, monkeypatch: pyte
         assert settings.adapter in SYSTEMS
         assert settings.licence
         assert settings.source
+        assert settings.untested
+        if settings.adapter == "realtime":
+            assert {"url", "dialect", "turn", "pace"} <= settings.settings.keys()
+            assert settings.date
         assert build_system(name).name == name
     mine: Any = build_system("mine=kimi-audio", {"timeout": 9})
     assert mine.timeout == 9

@@ -20,6 +20,8 @@ from echat_eval.runner.destinations import receivers_of, refuse_private_data
 from echat_eval.systems import build_system
 from echat_eval.systems.realtime import DIALECTS, Realtime
 from echat_eval.testing import REALTIME_FAULTS, ScriptedRealtimeServer, check_system
+from echat_eval.testing.realtime_faults import realtime_table
+from echat_eval.testing.realtime_forms import FORMS
 from echat_eval.testing.realtime_server import scripted_voice
 
 #: The scripted form of vLLM-omni's subset has no turn detection.
@@ -63,10 +65,14 @@ def spoken(folder: Path, *parts: float, rate: int = 16_000) -> Request:
     return Request(id="r", audio=write_wav(voice, folder), language="en")
 
 
-def test_every_dialect_has_a_scripted_server_and_a_source() -> None:
-    from echat_eval.testing.realtime_forms import FORMS
-
+def test_documents_and_scripted_servers_know_every_dialect_and_fault() -> None:
     assert list(FORMS) == list(DIALECTS)
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    assert "\n".join(realtime_table()) in (docs / "faults.md").read_text(encoding="utf-8")
+    page = (docs / "systems.md").read_text(encoding="utf-8")
+    for dialect in DIALECTS.values():
+        rates = f"{dialect.input_rate:,}, {dialect.output_rate:,}"
+        assert f"| `{dialect.name}` | {dialect.title} | {rates} | {', '.join(dialect.turns)} |" in page
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
