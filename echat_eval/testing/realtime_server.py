@@ -212,7 +212,11 @@ class _Conversation:
             await self.socket.close(code=closing, message=message.encode())
 
     async def _take(self, message: dict[str, Any]) -> None:
-        kind, content = self.form.taken(message)
+        try:
+            kind, content = self.form.taken(message)
+        except (KeyError, TypeError) as error:
+            await self._refuse("invalid_event", f"Missing required parameter: {error}.", 1007)
+            return
         if kind == "audio":
             await self._take_audio(base64.b64decode(content))
             return
