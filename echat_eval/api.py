@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare_runs import compare_runs
+from echat_eval.analysis.content import shared_content
 from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
@@ -401,7 +402,8 @@ def gate(
         return decide_first(ours.frame, rules, provenance=provenance_alone(ours), accept=keep)
     theirs = _one_system(against, "against")
     rules = _policy(policy, merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)]))
-    facts = provenance(ours, theirs, rules, now=now or datetime.now(UTC))
+    ours, notes = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
+    facts = provenance(ours, theirs, rules, now=now or datetime.now(UTC), notes=notes)
     return decide(ours.frame, theirs.frame, rules, provenance=facts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis.compare import Comparison, compare, require_comparable
 from echat_eval.analysis.compare_text import to_text, trend_text
+from echat_eval.analysis.content import shared_content
 from echat_eval.analysis.metric_rule import MetricRule, cap_fault, cap_note
 from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, merged_facts, require_average
 from echat_eval.analysis.trend import Trend, trend
@@ -103,7 +104,8 @@ def compare_runs(
     Args:
         runs: two or more, in order; the earlier one is the baseline.
         metrics, headline: as in `rules_of`.
-        anyway: compare runs whose tasks or instruments differ, and mark every number.
+        anyway: compare runs whose tasks or instruments differ, and mark every number. Without it, a task
+            whose samples have changed is compared on those with the same content in both runs.
         sentences: "fixed" if results need hold for exactly these sentences only.
 
     Raises:
@@ -113,6 +115,12 @@ def compare_runs(
     if len(runs) < 2:
         raise UsageError(f"got {len(runs)} run; expected two or more to compare")
     rules = rules_of(runs, metrics, headline)
+    changed: list[str] = []
+    if not anyway:
+        oldest, *others = runs
+        aligned = [shared_content(run, oldest) for run in others]
+        runs = [oldest, *(run for run, _ in aligned)]
+        changed = [note for _, notes in aligned for note in notes]
     require_comparable(runs, anyway=anyway)
     facts = merged_facts((run.name, run.facts) for run in runs)
     own_scales = [name for name in rules if facts.get(name, {}).get("pooled") is False]
@@ -121,7 +129,7 @@ def compare_runs(
         for old, new in pairwise(runs)
     )
     trends = trend(runs, metrics=rules, sentences=sentences, own_scales=own_scales) if len(runs) > 2 else []
-    notes = _left_out(runs, rules) if metrics is None else []
+    notes = [*changed, *(_left_out(runs, rules) if metrics is None else [])]
     if len(runs) > 2:
         with_trend = {found.metric for found in trends}
         notes += [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "CONTENT",
     "IN_ALL",
     "LINKS",
     "check_table",
@@ -39,9 +40,11 @@ SLICES = ("label", "language", "source")
 #: Every column a table may have.
 #: Hash of a reply: the same hash is the same reply, byte for byte.
 REPLY = "reply"
+#: Hash of a sample's content, and of its contrast group's: the same hash is the same sample.
+CONTENT = "content"
 #: "no": the row counts in its task and not in the mean over all tasks.
 IN_ALL = "in_all"
-COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, IN_ALL, *STATED)
+COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, CONTENT, IN_ALL, *STATED)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -146,7 +149,7 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
         out["weight"],
     )
     _state_metrics(out, frame, location)
-    for name in (*LINKS, *SLICES, REPLY, IN_ALL):
+    for name in (*LINKS, *SLICES, REPLY, CONTENT, IN_ALL):
         column = frame[name].astype(object) if name in frame.columns else pd.Series(None, frame.index, object)
         out[name] = column.where(column.notna() & (column != ""), None)
     out.attrs["has_states"] = has_states(frame)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from echat_eval.analysis.frames import IN_ALL, check_table, one_system, read_table
+from echat_eval.analysis.frames import CONTENT, IN_ALL, check_table, one_system, read_table
 from echat_eval.analysis.stated import stated_facts
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
@@ -18,7 +18,7 @@ from echat_eval.io.schema import TEXT, Rule, Schema, is_text, list_of
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
-from echat_eval.store.comparable import version_differences
+from echat_eval.store.comparable import sample_contents, version_differences
 from echat_eval.store.in_all import left_out_of_all
 from echat_eval.store.manifest import RunManifest
 from echat_eval.store.manifest_file import environment_from, metric_from
@@ -134,7 +134,8 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
     if not scores:
         raise BadData(f"{path}: no scores yet; make them with `echat-eval run {path}`")
     samples = {(s.task, s.id): s for s in folder.samples()}
-    table = score_rows([*scores, *_timings(folder)], samples, folder.responses(), manifest.metrics)
+    cues = {name: facts.cues for name, facts in manifest.tasks.items()}
+    table = score_rows([*scores, *_timings(folder)], samples, folder.responses(), manifest.metrics, cues)
     frame = one_system(check_table(table, location=str(path)), location=str(path))
     require_finished(folder, only=frame["system"].iloc[0])
     return ScoredSystem(
@@ -153,6 +154,7 @@ def score_rows(
     samples: Mapping[tuple[str, str], Sample],
     responses: Mapping[tuple[str, str, str], Response],
     metrics: Iterable[Metric],
+    cues: Mapping[str, object] | None = None,
 ) -> pd.DataFrame:
     """Return scores as a long table, with the facts of their samples and a hash of each reply.
 
@@ -161,9 +163,10 @@ def score_rows(
         samples: (task, sample id) -> sample.
         responses: (system, task, sample id) -> response.
         metrics: that the scores belong to.
+        cues: task -> the cues that it defines.
     """
     apart = left_out_of_all(metrics, samples.values())
-    replies = _reply_hashes(responses)
+    replies, contents = _reply_hashes(responses), sample_contents(samples.values(), cues)
     rows = []
     for score in scores:
         sample = samples[score.task, score.sample_id]
@@ -183,6 +186,7 @@ def score_rows(
                 "speaker": sample.speaker,
                 "contrast_group": sample.contrast_group,
                 "label": gold_label(sample.cues, sample.asks),
+                CONTENT: contents[score.task, score.sample_id],
                 IN_ALL: "no" if apart(score) else None,
             }
         )

@@ -17,6 +17,7 @@ from echat_eval.store.finish import finish_command
 from echat_eval.store.manifest_file import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from echat_eval.analysis import ScoredSystem
@@ -65,9 +66,22 @@ def accept(run: ScoredSystem, to: Path, *, now: datetime) -> None:
 
 
 def provenance(
-    candidate: ScoredSystem, against: ScoredSystem, policy: Policy, *, now: datetime
+    candidate: ScoredSystem,
+    against: ScoredSystem,
+    policy: Policy,
+    *,
+    now: datetime,
+    notes: Sequence[str] = (),
 ) -> Provenance:
-    """Return what limits a comparison of two runs: versions, changes, age and hardware."""
+    """Return what limits a comparison of two runs: versions, changes, age and hardware.
+
+    Args:
+        candidate: the run, without samples that differ from the baseline's (see `analysis.content`).
+        against: the baseline.
+        policy: gives the limit on its age.
+        now: current time, with a time zone.
+        notes: further remarks for the reader.
+    """
     blockers = differences(candidate, against)
     if against.changed:
         blockers.append(f"{against.name} was changed since it was accepted; accept it again")
@@ -77,7 +91,7 @@ def provenance(
     return Provenance(
         blockers=tuple(blockers),
         latency=latency_not_comparable(candidate, against),
-        notes=() if candidate.hashes and against.hashes else (TRUSTED,),
+        notes=(*notes, *(() if candidate.hashes and against.hashes else (TRUSTED,))),
         finish=_finish(candidate, against),
     )
 

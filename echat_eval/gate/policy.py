@@ -42,6 +42,7 @@ MAX_REPLY_WER = 50.0
 #: Percent, as the metrics of over-reaction.
 MAX_OVER_REACTION = 25.0
 FIRST_RUN = ("cannot tell", "pass")
+SHARED_SAMPLES = ("allow", "refuse")
 #: Rules of keys of a policy and of its metrics; the values of the other keys are checked where they are used.
 _RULES = {
     "metrics": Rule(
@@ -91,6 +92,8 @@ class Policy:
             reply is the same for every voice (`expect: same`), if the baseline is not above it; likewise.
         max_missing: limit on the share of the candidate's primary rows that are missing, 0 to 1; above it
             the outcome is "cannot tell".
+        shared_samples: "allow": where a task's samples have changed, the runs are compared on those with the
+            same content in both; "refuse": the outcome is then "cannot tell".
         max_unshared: limit on the share of the baseline's rows of a metric that the candidate lacks, or that
             no longer apply to it; above it a pass becomes "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
@@ -111,6 +114,7 @@ class Policy:
     max_unreadable: float = MAX_UNREADABLE
     max_reply_wer: float = MAX_REPLY_WER
     max_over_reaction: float = MAX_OVER_REACTION
+    shared_samples: Literal["allow", "refuse"] = "allow"
     max_unshared: float = MAX_UNSHARED
     max_missing: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
@@ -148,8 +152,9 @@ class Policy:
             raise UsageError(f"policy: sentences is {self.sentences!r}; expected {' or '.join(SENTENCES)}")
         if self.max_age_days is not None and not is_number(self.max_age_days, low=0):
             raise UsageError(f"policy: max_age_days is {self.max_age_days!r}; expected a number from 0")
-        if self.first_run not in FIRST_RUN:
-            raise UsageError(f"policy: first_run is {self.first_run!r}; expected {' or '.join(FIRST_RUN)}")
+        for name, choices in (("first_run", FIRST_RUN), ("shared_samples", SHARED_SAMPLES)):
+            if (word := getattr(self, name)) not in choices:
+                raise UsageError(f"policy: {name} is {word!r}; expected {' or '.join(choices)}")
         for name, rule in rules.items():
             _check_metric(name, rule)
         for name, timing in timings.items():

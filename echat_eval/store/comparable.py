@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
+from echat_eval.io.hashing import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["not_comparable", "refuse_duplicate_systems", "version_differences"]
+    from echat_eval.records import Sample
+
+__all__ = ["not_comparable", "refuse_duplicate_systems", "sample_contents", "version_differences"]
 
 
 def version_differences(runs: Sequence[tuple[str, Mapping[tuple[str, str], str]]]) -> list[str]:
@@ -58,3 +62,27 @@ def refuse_duplicate_systems(runs: Iterable[tuple[str, Iterable[str]]]) -> None:
                     f"NEW={spec}:{system}"
                 )
             found[system] = spec
+
+
+def sample_contents(
+    samples: Iterable[Sample], cues: Mapping[str, object] | None = None
+) -> dict[tuple[str, str], str]:
+    """Return (task, sample id) -> hash of the sample's content.
+
+    The content is audio, words, labels, references and earlier turns, and the cues that the task defines. In
+    a contrast group it is that of the whole group, because replies are scored against each other.
+
+    Args:
+        samples: all samples of the run.
+        cues: task -> the cues that it defines.
+    """
+    groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        alone = sample.contrast_group is None
+        groups[sample.task, f"s {sample.id}" if alone else f"g {sample.contrast_group}"].append(sample)
+    found = {}
+    for (task, _), members in groups.items():
+        members = sorted(members, key=lambda sample: sample.id)
+        content = digest("content", [(cues or {}).get(task), members])
+        found.update({(task, sample.id): content for sample in members})
+    return found
