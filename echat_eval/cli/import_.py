@@ -203,6 +203,11 @@ def _import(
             "no contrast groups: no two samples have the same words and different labels, so the cue "
             "contrast is empty; a judge needs no groups (--judge)"
         )
+    if written.alone:
+        show(
+            f"{written.alone} rows with `expect` are in no contrast group: no other row has their words and "
+            "references and another label; they are samples without this mark"
+        )
     if not written.speakers:
         show("no speakers: every sample counts as another person; name the speaker's column, if there is one")
     show(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")

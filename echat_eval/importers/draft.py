@@ -102,6 +102,7 @@ class Draft:
         location: file and row, for reports.
         audio: path of a file, or its content.
         suffix: file name suffix of the audio.
+        expect: "same" if a good reply is the same for every voice of the row's group.
         spellings: cue -> the row's spelling, where it is not the label itself.
     """
 
@@ -116,6 +117,7 @@ class Draft:
     speaker: str | None = None
     references: tuple[str, ...] = ()
     history: tuple[DraftTurn, ...] = ()
+    expect: Literal["same"] | None = None
     note: str | None = None
     spellings: Mapping[str, str] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
                 "participant", "client_id", "voice", "sprecher", "person"),
     "references": ("references", "reference", "reply", "answer", "response"),
     "history": ("history", "dialogue", "turns"),
+    "expect": ("expect",),
     "note": ("note", "notes", "comment", "remark"),
     "emotion": ("emotion", "emo", "mood", "affect", "feeling", "label", "gefühl", "stimmung", "感情", "情感"),
     "age": ("age", "age_group", "years", "speaker_age", "alter", "年齢", "年龄"),

@@ -23,7 +23,18 @@ from echat_eval.records import Cue
 __all__ = ["FIELDS", "Column", "TableMapping", "known_mappings", "mapping_of", "read_mapping"]
 
 #: Fields of a sample that a column may hold, besides the cues.
-FIELDS = ("id", "audio", "transcript", "language", "source", "speaker", "references", "history", "note")
+FIELDS = (
+    "id",
+    "audio",
+    "transcript",
+    "language",
+    "source",
+    "speaker",
+    "references",
+    "history",
+    "expect",
+    "note",
+)
 MAX_PATTERN_CHARACTERS = 200
 
 
@@ -107,7 +118,7 @@ def _section_keys(cues: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return section -> keys that it may have, beside the cues fields whose spellings may be translated."""
     return {
         "columns": (*FIELDS, *cues),
-        "labels": ("language", "source", *cues),
+        "labels": ("language", "source", "expect", *cues),
         "cut_offs": cues,
         "constants": (*FIELDS, *cues),
     }
@@ -260,6 +271,8 @@ def _check_value(key: str, value: str, place: str, known: Mapping[str, Cue]) -> 
             raise BadData(f"{place}; leave such rows unlabelled: null")
     elif key == "source" and value not in ("real", "synthetic"):
         raise BadData(f"{place}: expected real or synthetic")
+    elif key == "expect" and value != "same":
+        raise BadData(f"{place}: expected same, or null where replies differ")
 
 
 def _cut_offs(cue: str, bounds: Any, place: str, known: Mapping[str, Cue]) -> tuple[tuple[float, str], ...]:

@@ -26,6 +26,7 @@ class Imported:
         examples: reason -> the first rows and their reasons in full.
         aliases: cue -> spelling and its label, "angry = anger" -> number of rows.
         speakers: number of speakers that are named.
+        alone: number of rows that expect the same replies and are in no group, so that they lose this mark.
     """
 
     rows: int
@@ -37,6 +38,7 @@ class Imported:
     examples: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, Mapping[str, int]]
     speakers: int = 0
+    alone: int = 0
 
 
 def check_rows(
@@ -113,7 +115,12 @@ class Tally:
 
 
 def summary(
-    rows: int, refused: Sequence[Refusal], drafts: Sequence[Draft], cues: tuple[str, ...], groups: int
+    rows: int,
+    refused: Sequence[Refusal],
+    drafts: Sequence[Draft],
+    cues: tuple[str, ...],
+    groups: int,
+    alone: int,
 ) -> Imported:
     """Return the result of an import that was written."""
     tally = Tally()
@@ -131,6 +138,7 @@ def summary(
         examples=tally.examples(),
         aliases=tally.aliases,
         speakers=len({draft.speaker for draft in drafts} - {None}),
+        alone=alone,
     )
 
 

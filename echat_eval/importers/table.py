@@ -136,6 +136,7 @@ class _RowReader:
             speaker=self._cell("speaker", row, number),
             references=self._references(row, number),
             history=self._history(row, number),
+            expect=self._expect(row, number),
             note=self._cell("note", row, number),
             spellings=spellings,
         )
@@ -179,6 +180,12 @@ class _RowReader:
 
     def _source(self, cell: str | None) -> Literal["real", "synthetic"]:
         return source_of(self._options, self._translated("source", cell))
+
+    def _expect(self, row: Mapping[str, Any], number: int) -> Literal["same"] | None:
+        cell = self._translated("expect", self._cell("expect", row, number))
+        if cell is None or cell == "same":
+            return cell  # type: ignore[return-value]
+        raise RowRefused(f"expect is {cell[:60]!r}; expected same, or an empty cell where replies differ")
 
     def _translated(self, key: str, cell: str | None) -> str | None:
         return cell if cell is None else self._mapping.labels.get(key, {}).get(folded(cell), cell)

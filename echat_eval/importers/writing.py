@@ -65,8 +65,8 @@ def write_task(
         kept = _with_enough_cues(drafts, task_cues, refused)
         if not kept:
             raise BadData(f"none of {rows} rows became a sample; first reason: {refused[0].reason}")
-        groups = _group(kept, task_cues)
-        imported = summary(rows, refused, [draft for draft, _ in kept], task_cues, groups)
+        groups, alone = _group(kept, task_cues)
+        imported = summary(rows, refused, [draft for draft, _ in kept], task_cues, groups, alone)
         samples = [row for _, row in kept]
         audio_folder = audio.finish(samples)
         folder.write("samples.jsonl", rows_text(samples))
@@ -124,6 +124,7 @@ def _sample_row(draft: Draft, audio: AudioStore, ids: set[str]) -> dict[str, Any
         "speaker": draft.speaker,
         "references": list(draft.references),
         "history": turns,
+        "expect": draft.expect,
         "note": draft.note,
     }
     ids.add(draft.id)
@@ -180,13 +181,19 @@ def _with_enough_cues(
     return kept
 
 
-def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) -> int:
-    """Put rows with equal words and different cues into contrast groups; return the number of groups."""
+def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) -> tuple[int, int]:
+    """Put rows with equal words and different cues into contrast groups.
+
+    Returns:
+        The number of groups, and of rows with `expect` that are in none and lose this mark.
+    """
     buckets: dict[tuple[Any, ...], list[list[dict[str, Any]]]] = defaultdict(list)
     for draft, row in kept:
         labels = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
-        history = json.dumps(row.get("history"), sort_keys=True)
-        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), history]
+        context = [json.dumps(row.get("history"), sort_keys=True)]
+        if draft.expect is not None:
+            context += [draft.expect, *sorted(draft.references)]
+        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), *context]
         for group in groups:
             if all(_differ(row, member, cues) for member in group):
                 group.append(row)
@@ -200,7 +207,10 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
             count += 1
             for row in group:
                 row["contrast_group"] = f"{prefix}-{number}"
-    return count
+    alone = [row for _, row in kept if "expect" in row and "contrast_group" not in row]
+    for row in alone:
+        del row["expect"]
+    return count, len(alone)
 
 
 def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, ...]) -> bool:

@@ -37,6 +37,10 @@ def fault_of(tmp_path: Path, text: str) -> str:
             "labels: {source: {x: studio}}\n",
             "m.yaml:1: source 'x' is mapped to 'studio': expected real or synthetic",
         ),
+        (
+            "labels: {expect: {x: other}}\n",
+            "m.yaml:1: expect 'x' is mapped to 'other': expected same, or null where replies differ",
+        ),
         ("colums: {audio: a}\n", "m.yaml:1: unknown key 'colums'; did you mean 'columns'?"),
         (
             "columns: {adio: a}\n",

@@ -203,6 +203,38 @@ def test_history_is_a_list_of_turns(tmp_path: Path) -> None:
         assert reason in refusal.reason
 
 
+def test_rows_that_expect_the_same_reply_form_groups_of_their_own(tmp_path: Path) -> None:
+    rows = []
+    for number, (label, kind, reference) in enumerate(
+        [
+            ("sad", "control", "Seven."),
+            ("happy", "control", "Seven."),
+            ("sad", "test", "Oh."),
+            ("happy", "test", "Lovely."),
+            ("anger", "control", "Eight."),  # no partner with its reference
+            ("happy", "contrl", "Seven."),
+        ]
+    ):
+        write_tone(tmp_path / f"{number}.wav", 200 + number, seconds=0.05)
+        row = {"audio": f"{number}.wav", "transcript": "What is 3 + 4?", "emotion": label, "arm": kind}
+        rows.append(row | {"references": [reference], "language": "en", "source": "real"})
+    mapping = tmp_path / "map.yaml"
+    columns = ("audio", "transcript", "emotion", "references", "language", "source")
+    mapping.write_text(
+        "columns: {" + ", ".join(f"{name}: {name}" for name in columns) + ", expect: arm}\n"
+        "labels: {expect: {Control: same, test: null}}\n"
+    )
+    done = imported(json_table(tmp_path / "x.jsonl", rows), options_of(mapping), tmp_path / "calls")
+    assert (done.samples, done.groups, done.alone, done.refused) == (5, 2, 1, 1)
+    (examples,) = done.examples.values()
+    assert "expect is 'contrl'; expected same, or an empty cell where replies differ" in examples[0]
+    samples = load_task("calls", data=tmp_path / "calls").samples
+    assert [sample.expect for sample in samples] == ["same", "same", None, None, None]
+    groups = [sample.contrast_group for sample in samples]
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert groups[4] is None
+
+
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [("-3", "age '-3' is below every cut-off"), ("dragon", "age 'dragon' is no label of the benchmark")],
