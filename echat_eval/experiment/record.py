@@ -2,6 +2,9 @@
 
 runs/x/experiment.yaml   the resolved experiment of all commands on the folder
       commands.jsonl     one row when a command starts, one with the same id when it ends
+
+Both are passed on with the folder: paths of data and prices are relative to it where they lie in the same
+project, and only `commands.jsonl` has the host's name, which no report and no export reads.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,16 @@ from echat_eval.experiment.resolved import leaves, merged
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import unchanged_file_sha256
 from echat_eval.io.jsonl import Appender
-from echat_eval.io.schema import ANYTHING, STRING, Schema, list_of, mapping_of, read_schema_rows, whole
+from echat_eval.io.schema import (
+    ANYTHING,
+    STRING,
+    Schema,
+    is_text,
+    list_of,
+    mapping_of,
+    read_schema_rows,
+    whole,
+)
 from echat_eval.io.strict_yaml import read_yaml
 from echat_eval.store.environment import environment
 from echat_eval.store.manifest_file import to_json
@@ -36,7 +48,7 @@ if TYPE_CHECKING:
     from echat_eval.experiment.tasks import ExperimentTask
     from echat_eval.io.strict_yaml import YamlFile
 
-__all__ = ["Command", "read_commands", "read_recorded", "recorded_tasks", "recording"]
+__all__ = ["Command", "read_commands", "read_recorded", "recorded_tasks", "recording", "stored_path"]
 
 _FILE = "experiment.yaml"
 _HEADER = "# The resolved experiment of this run. `echat-eval run FOLDER` finishes it or scores it again.\n"
@@ -64,7 +76,7 @@ class Command:
 
     Attributes:
         argv: its words.
-        folder: where it was given.
+        folder: where it was given, relative to the run folder within the same project.
         started, ended: times in UTC; `ended` is None if it was killed or still runs.
         versions: of this package, Python and the packages that can change a number.
         inputs: task, file -> sha256.
@@ -98,6 +110,34 @@ def recorded_tasks(folder: Path) -> dict[str, Mapping[str, Any]]:
     return {task["name"]: task for task in tasks}
 
 
+def _within(folder: Path, content: Mapping[str, Any], convert: Callable[[Path, str], str]) -> dict[str, Any]:
+    """Return an experiment with the paths of its data and prices converted."""
+    changed = dict(content)
+    if content.get("tasks"):
+        changed["tasks"] = [
+            {**task, "data": convert(folder, task["data"])} if is_text(task.get("data")) else task
+            for task in content["tasks"]
+        ]
+    if content.get("prices") is not None:
+        changed["prices"] = convert(folder, content["prices"])
+    return changed
+
+
+def stored_path(folder: Path, path: str) -> str:
+    """Return a path relative to a run folder, if both lie in one project; other paths are absolute.
+
+    Folders that share the root or a home folder only are in no project: that path would not move with them.
+    """
+    place, base = Path(path).absolute(), folder.absolute()
+    common, home = Path(os.path.commonpath([place, base])), Path(os.path.expanduser("~"))
+    shared = common not in (home, *home.parents, Path(common.anchor))
+    return os.path.relpath(place, base) if shared else str(place)
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return os.path.normpath(folder.absolute() / path)
+
+
 def _recorded(folder: Path) -> YamlFile | None:
     """Return the content of a folder's experiment, checked; None without one."""
     path = folder / _FILE
@@ -108,7 +148,7 @@ def _recorded(folder: Path) -> YamlFile | None:
         experiment_from(file, str(path), resolved=True)
     except BadData as error:
         raise BadData(f"{error}; restore the file, or delete it to record the next command alone") from error
-    return file
+    return replace(file, content=_within(folder, file.content, _absolute))
 
 
 def read_commands(folder: Path) -> list[Command]:
@@ -141,17 +181,18 @@ def recording(folder: Path, content: Mapping[str, Any], tasks: Sequence[Experime
     if not (folder / "manifest.json").exists():
         run.write_manifest(run.manifest())  # marks the folder as a run
     old = _recorded(folder)
-    _write(folder, content if old is None else merged(old.content, content))
+    whole = content if old is None else merged(old.content, content)
+    _write(folder, _within(folder, whole, stored_path))
     path = folder / "commands.jsonl"
     number = len(read_commands(folder))
     row = {
         "id": number,
-        "argv": [scrub(word) for word in sys.argv],
-        "folder": os.getcwd(),
+        "argv": [Path(sys.argv[0]).name, *(scrub(word) for word in sys.argv[1:])],
+        "folder": stored_path(folder, os.getcwd()),
         "host": platform.node(),
         "started": _now(),
         "versions": {k: v for k, v in _mapping(to_json(environment())).items() if k != "hardware"},
-        "inputs": _inputs(content, tasks),
+        "inputs": _inputs(folder, content, tasks),
     }
     with Appender(path) as commands:
         commands.append(row)
@@ -176,14 +217,17 @@ def _write(folder: Path, content: Mapping[str, Any]) -> None:
     write_atomically(folder / _FILE, _HEADER + text)
 
 
-def _inputs(content: Mapping[str, Any], tasks: Sequence[ExperimentTask]) -> dict[str, str]:
+def _inputs(folder: Path, content: Mapping[str, Any], tasks: Sequence[ExperimentTask]) -> dict[str, str]:
     """Return the hash of every task, and of every file that a setting names."""
     found = {f"task {selected.task.name}": selected.task.sha256 for selected in tasks}
-    for group in ("systems", "annotators", "scorers", "judges", "prices"):
+    for group in ("systems", "annotators", "scorers", "judges"):
         for text in leaves(content.get(group)):
             for word in {text, *_SEPARATORS.split(text)}:
                 if digest := _file_digest(word):
                     found[word] = digest
+    prices = content.get("prices")
+    if prices is not None and (digest := _file_digest(prices)):
+        found[stored_path(folder, prices)] = digest
     return found
 
 

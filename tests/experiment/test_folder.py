@@ -12,8 +12,9 @@ import pytest
 
 import echat_eval as ev
 from echat_eval.experiment import read_commands
-from echat_eval.experiment.record import read_recorded
+from echat_eval.experiment.record import read_recorded, stored_path
 from echat_eval.ports import Silent
+from echat_eval.report import build_report
 from echat_eval.testing import ScriptedChatServer, ScriptedSystem
 from tests.support.scripted_judge import fitting
 from tests.support.tones import write_task
@@ -95,7 +96,52 @@ def test_a_folder_records_its_experiment_commands_and_inputs(
         True,
     )
     assert {"echat_eval", "python", "packages"} <= set(command.versions)
-    assert {"task emotion", str(tmp_path / "prices.yaml")} <= set(command.inputs)
+    assert {"task emotion", "../prices.yaml"} <= set(command.inputs)
+
+
+def test_a_run_folder_holds_no_absolute_path_and_its_report_no_name_of_the_host(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.node", lambda: "name-of-the-host")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "bin" / "echat-eval"), "run", "x"])
+    monkeypatch.chdir(tmp_path)
+    prices = Path(ev.__file__).parents[1] / "baselines/prices.yaml"
+    Path("prices.yaml").write_bytes(prices.read_bytes())
+    run = evaluate("canned", data=tones, tasks="emotion", prices="prices.yaml", out="runs/one")
+    for name in ("experiment.yaml", "commands.jsonl", "manifest.json"):
+        assert str(tmp_path) not in (run.path / name).read_text(), name
+    assert "data: ../../data" in (run.path / "experiment.yaml").read_text()
+    (command,) = read_commands(run.path)
+    assert (command.folder, command.argv[0], command.host) == ("../..", "echat-eval", "name-of-the-host")
+    build_report(["runs/one"], Path("out"), progress=Silent(), only=["tables", "page"])
+    for path in Path("out").rglob("*"):
+        if path.is_file():
+            assert b"name-of-the-host" not in path.read_bytes(), path
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+    # The project is moved as a whole, and the folder is continued from another place.
+    recording = sorted((run.path / "requests").iterdir())[0]
+    recording.unlink()
+    rows = (run.path / "responses.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "responses.jsonl").write_text("".join(rows[:-1]))
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("runs", "data", "prices.yaml"):
+        (tmp_path / name).rename(moved / name)
+    monkeypatch.chdir(moved / "runs")
+    assert len(ev.evaluate(Path("one"), progress=Silent()).responses()) == 8
+    assert "data: ../../data" in Path("one/experiment.yaml").read_text()
+    assert "prices: ../../prices.yaml" in Path("one/experiment.yaml").read_text()
+
+
+def test_data_outside_the_project_keep_their_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for data, expected in (
+        (tmp_path / "home" / "project" / "data", "../../data"),
+        (tmp_path / "home" / "data", str(tmp_path / "home" / "data")),
+        (tmp_path / "corpus", str(tmp_path / "corpus")),
+        (Path("/corpus"), "/corpus"),
+    ):
+        assert stored_path(tmp_path / "home" / "project" / "runs" / "one", str(data)) == expected
 
 
 def test_a_broken_off_run_finishes_elsewhere_without_its_data(
