@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.executors import ExecutorFacts, Placement
+from echat_eval.executors.cluster import LOCAL
 from echat_eval.plugins import construct
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ class ExecutorSettings:
     name: ExecutorName = "local"
     workers: int | None = None
     address: str | None = None
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Return the host of a cluster that the run does not start itself, or "auto"; None without one."""
+        if self.name == "local" or self.address in (None, LOCAL):
+            return None
+        return self.address.rpartition("://")[2].lower()
 
     def __post_init__(self) -> None:
         if self.name not in get_args(ExecutorName):

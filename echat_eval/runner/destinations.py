@@ -12,6 +12,7 @@ from echat_eval.errors import UsageError
 from echat_eval.ports import Destination, Sending
 
 if TYPE_CHECKING:
+    from echat_eval.executors.place import ExecutorSettings
     from echat_eval.ports import Oracle, Scorer, System
     from echat_eval.store.manifest import RunManifest
     from echat_eval.task import Task
@@ -49,8 +50,16 @@ class Receiver:
         return f"{self.host}{place} gets {', '.join(self.contents)} from {' and '.join(self.parts)}"
 
 
-def receivers_of(systems: Iterable[System | Oracle], scorers: Iterable[Scorer]) -> list[Receiver]:
-    """Return the hosts to which systems, judges and other parts send data, in the order of the parts."""
+def receivers_of(
+    systems: Iterable[System | Oracle],
+    scorers: Iterable[Scorer],
+    executor: ExecutorSettings | None = None,
+) -> list[Receiver]:
+    """Return the hosts to which systems, judges and other parts send data, in the order of the parts.
+
+    A cluster with an address counts as another machine, also at an address of this one: its workers may be on
+    any of its nodes.
+    """
     found: dict[str, Receiver] = {}
     named = [(f"system '{s.name}'", s) for s in systems] + [(f"scorer '{s.name}'", s) for s in scorers]
     for part, sender in named:
@@ -63,6 +72,13 @@ def receivers_of(systems: Iterable[System | Oracle], scorers: Iterable[Scorer]) 
                 contents=tuple(dict.fromkeys((*old.contents, *new.contents))),
                 parts=tuple(dict.fromkeys((*old.parts, *new.parts))),
             )
+    if executor is not None and executor.elsewhere is not None:
+        found[executor.elsewhere] = Receiver(
+            host=executor.elsewhere,
+            local=False,
+            contents=("query audio", "earlier turns", "audio of replies"),
+            parts=("the executor's workers",),
+        )
     return list(found.values())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import echat_eval as ev
 from echat_eval.clients.chat import ChatClient
+from echat_eval.executors.place import parse_executor
 from echat_eval.ports import Silent
 from echat_eval.runner.destinations import private_tasks, receivers_of, refuse_private_data, send_to_hosts
 from echat_eval.scorers.judged import judged_scorers
@@ -68,6 +69,28 @@ def test_scorers_of_a_judge_are_one_receiver() -> None:
         "127.0.0.1:1 (this machine) gets transcripts, gold labels, words of replies from scorer 'judged' "
         "and scorer 'judged-contrast'"
     )
+
+
+@pytest.mark.parametrize(
+    ("executor", "host"),
+    [
+        (None, None),
+        ("ray", None),
+        ({"name": "ray", "address": "local"}, None),
+        ({"name": "ray", "address": "Head.lan:6379"}, "head.lan:6379"),
+        ({"name": "ray", "address": "ray://127.0.0.1:10001"}, "127.0.0.1:10001"),
+        ({"name": "ray", "address": "auto"}, "auto"),
+    ],
+)
+def test_workers_of_a_cluster_elsewhere_get_private_data_only_if_it_is_named(
+    executor: Any, host: str | None
+) -> None:
+    receivers = receivers_of([], [], parse_executor(executor))
+    assert [receiver.host for receiver in receivers] == ([] if host is None else [host])
+    if host is not None:
+        with pytest.raises(ev.UsageError, match="gets query audio, earlier turns, audio of replies from the"):
+            refuse_private_data(["calls"], receivers, ())
+        refuse_private_data(["calls"], receivers, send_to_hosts(host.partition(":")[0]))
 
 
 @pytest.mark.parametrize("judge", [{"model": "m", "url": AWAY}, {"model": "gpt-4o-2024-11-20"}])
