@@ -274,6 +274,10 @@ def _timings(folder: RunFolder) -> list[Score]:
     return found
 
 
+#: Settings of live systems by which the meaning of their times differs.
+_LIVE_MODES = ("turn", "pace")
+
+
 def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> str:
     """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
     system = candidate.manifest.systems.get(candidate.system)
@@ -297,8 +301,23 @@ def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> st
             f"{cached.hits} replies of {candidate.name} came from the cache and were not timed; "
             "measure latency in a new folder with --no-cache"
         )
+    if differs := _live_modes_differ(candidate, against):
+        return differs
     environments = (candidate.manifest.environment, against.manifest.environment)
     ours, theirs = (found.hardware if found is not None else None for found in environments)
     return (
         "" if ours is not None and ours == theirs else "the two runs were not measured on the same hardware"
     )
+
+
+def _live_modes_differ(candidate: ScoredSystem, against: ScoredSystem) -> str:
+    """Return how the modes of two live systems differ; empty if they do not, or one is no live system."""
+    facts = (run.manifest.systems.get(run.system) for run in (candidate, against))
+    ours, theirs = ({} if found is None else found.settings for found in facts)
+    for mode in _LIVE_MODES:
+        if mode in ours and mode in theirs and ours[mode] != theirs[mode]:
+            return (
+                f"{candidate.name} was measured with {mode}={ours[mode]} and {against.name} with "
+                f"{mode}={theirs[mode]}; measure both in one mode"
+            )
+    return ""

@@ -297,6 +297,14 @@ def test_gate_reads_metrics_clusters_and_latency_from_run_folders(tmp_path: Path
     code, output = invoke(gate_command, beside, *words[2:])
     assert code == 3
     assert "--no-overlap" in output
+    for run, pace in ((baseline, "real_time"), (candidate, "at_once")):
+        path = Path(str(run).partition(":")[0]) / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["systems"]["ours"]["settings"] = {"turn": "commit", "pace": pace}
+        path.write_text(json.dumps(manifest))
+    code, output = invoke(*words)
+    assert code == 3
+    assert "with pace=at_once and" in output
     manifest = json.loads((candidate / "manifest.json").read_text())
     manifest["cache"] = {"response": {"ours": {"hits": 3, "stored": 77}}}
     (candidate / "manifest.json").write_text(json.dumps(manifest))

@@ -40,6 +40,9 @@ REPLY = {
     "first_audio_seconds": 0.5,
     "finish_reason": "length",
     "usage": {"prompt_tokens": 3},
+    "first_audible_seconds": 0.6,
+    "round_trip_seconds": 0.01,
+    "interruptions": 1,
 }
 RESPONSE = {"state": "failed", "reason": "it broke", "seconds": 9.0}
 #: Fields that no score depends on.
