@@ -1,17 +1,17 @@
 """The match question put to people: one reply and two recordings of the same words; which does it answer?
 
 Replies that every rater attributes at random give 50 %. Raters and contrast groups are both drawn from many,
-so the interval of a match rate is over both.
+so the interval of a match rate is over both, as that of a mean of grades (`stats.rated`). Measured by
+bench/stats/match_people.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from echat_eval.leaderboard.render import estimate_text
-from echat_eval.stats import Design, Estimate, level_mean
+from echat_eval.stats import RatedMean, rated_mean
+from echat_eval.stats.factors import numbered
 
 if TYPE_CHECKING:
     import random
@@ -78,7 +78,7 @@ def match_values(answer: str, facts: Mapping[str, Any]) -> tuple[str, float, flo
 
 def match_rates(
     ratings: Sequence[Rating], groups: Mapping[tuple[str, str], str]
-) -> dict[tuple[str, str], Estimate]:
+) -> dict[tuple[str, str], RatedMean]:
     """Return (system, dimension) -> mean in percent, with an interval over raters and contrast groups.
 
     Args:
@@ -89,13 +89,10 @@ def match_rates(
     for rating in ratings:
         found.setdefault((rating.system, rating.dimension), []).append(rating)
     return {
-        key: level_mean(
+        key: rated_mean(
             [100 * r.value for r in rows],
-            Design(
-                _numbered([r.rater for r in rows]),
-                _numbered([f"{r.task} {groups[r.task, r.sample_id]}" for r in rows]),
-                ("raters", "groups"),
-            ),
+            numbered([(r.task, groups[r.task, r.sample_id]) for r in rows]),
+            [r.rater for r in rows],
             low=100 * rows[0].low,
             high=100 * rows[0].high,
         )
@@ -103,15 +100,16 @@ def match_rates(
     }
 
 
-def _numbered(labels: Sequence[str]) -> np.ndarray:
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
 def match_lines(ratings: Sequence[Rating], groups: Mapping[tuple[str, str], str]) -> list[str]:
     """Return one line per system and dimension of a match sheet; none for other sheets."""
     if not groups:
         return []
     return [
-        f"{system}: {dimension} {estimate_text(rate, 1)} % (interval over raters and groups)"
+        f"{system}: {dimension} {estimate_text(rate.estimate, 1)} % "
+        + (
+            "(interval over groups, for this rater only)"
+            if rate.raters == 1
+            else "(interval over raters and groups)"
+        )
         for (system, dimension), rate in match_rates(ratings, groups).items()
     ]

@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bench.stats import match_people
 from echat_eval.cli.rate import rate_export, rate_import
 from echat_eval.errors import BadData, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.rating.collect import match_groups, read_ratings
-from echat_eval.report.rating.match import match_rates, match_values
+from echat_eval.report.rating.match import match_lines, match_rates, match_values
 from echat_eval.report.rating.sheet import key_path, write_sheet
 from echat_eval.report.rating.table import Rating
 from echat_eval.report.runs import merge_runs
+from echat_eval.stats import rated_mean
 from echat_eval.store.run_folder import RunFolder
-from tests.support.present import present
 
 
 @pytest.fixture
@@ -85,11 +85,12 @@ def test_answers_become_shares_of_the_own_voice(sheet: Path) -> None:
         ("right", "match", 1.0), ("wrong", "match", 0.0), ("open", "match", 0.5)
     }  # fmt: skip
     rates = match_rates(ratings, match_groups(key_path(sheet)))
-    assert {estimate.value for estimate in rates.values()} == {50.0}
+    assert {(rate.estimate.value, rate.raters) for rate in rates.values()} == {(50.0, 3)}
     always_first = match_rates(
         read_ratings(key_path(sheet), [answers(sheet, "first", "a")]), match_groups(key_path(sheet))
     )
-    total = sum(e.value * e.n for e in always_first.values()) / sum(e.n for e in always_first.values())
+    alone = [rate.estimate for rate in always_first.values()]
+    total = sum(e.value * e.n for e in alone) / sum(e.n for e in alone)
     assert total == pytest.approx(50, abs=100 / len(items_of(sheet))), "the order is balanced"
 
 
@@ -133,27 +134,31 @@ def test_the_commands(usual_run: RunFolder, tmp_path: Path) -> None:
     assert isinstance(both.exception, UsageError)
 
 
-def test_intervals_over_raters_and_groups_hold_the_truth() -> None:
-    """Raters differ in how often they find the voice, and groups in how well it can be found."""
-    rng = np.random.default_rng(7)
-    held = []
-    for _ in range(150):
-        raters, groups = rng.normal(0, 0.1, 8), rng.normal(0, 0.15, 30)
-        chance = np.clip(0.65 + raters[:, None] + groups[None, :], 0, 1)
-        right = rng.random(chance.shape) < chance
-        ratings = [
-            Rating(
-                rater=str(r),
-                system="s",
-                task="t",
-                sample_id=str(g),
-                dimension="match",
-                value=float(right[r, g]),
-                low=0,
-                high=1,
-            )
-            for r, g in np.ndindex(right.shape)
-        ]
-        (rate,) = match_rates(ratings, {("t", str(g)): str(g) for g in range(30)}).values()
-        held.append(present(rate.low) <= 65 <= present(rate.high))
-    assert np.mean(held) >= 0.92
+def test_a_rate_is_the_mean_of_ratings_over_groups_and_raters() -> None:
+    """The interval is that of `rated_mean`, whose coverage bench/stats/match_people.py measures."""
+    answers = {
+        ("ann", 0): 1.0,
+        ("ann", 1): 0.0,
+        ("ann", 2): 0.5,
+        ("ben", 0): 1.0,
+        ("ben", 1): 1.0,
+        ("ben", 2): 0.0,
+    }
+    ratings = [
+        Rating(
+            rater=who, system="s", task="t", sample_id=str(n), dimension="match", value=value, low=0, high=1
+        )
+        for (who, n), value in answers.items()
+    ]
+    groups = {("t", "0"): "g", ("t", "1"): "g", ("t", "2"): "h"}
+    (found,) = match_rates(ratings, groups).values()
+    wanted = rated_mean(
+        [100 * v for v in answers.values()], [0, 0, 1] * 2, [who for who, _ in answers], low=0, high=100
+    )
+    assert found == wanted
+    (alone,) = match_lines(ratings[:3], groups)
+    assert "(interval over groups, for this rater only)" in alone
+
+
+def test_the_interval_covers_in_a_short_run() -> None:
+    assert match_people.measure(match_people.CELLS[1], 150, 0)["coverage"] >= 90
