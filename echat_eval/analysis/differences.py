@@ -250,18 +250,28 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
             "range or the table"
         )
     missing = state == "missing"
-    weight = rows[f"{prefix}weight"].to_numpy(dtype=np.float64)
-    other_weight = (
-        rows["weight" if prefix else "against_weight"].to_numpy(dtype=np.float64)
-        if ("against_weight" in rows)
-        else weight
-    )
-    weight, counts = np.where(missing, other_weight, weight), missing | ~np.isnan(value)
+    weight, counts = _weights(rows, prefix), missing | ~np.isnan(value)
     if rule.average == "ratio" and counts.any() and not weight[counts].any():
         raise BadData(
             f"{location}: every weight is 0; expected weights such as reference words, or `average: mean`"
         )
     return _Side(value, weight, missing, counts)
+
+
+def _weights(rows: pd.DataFrame, prefix: str) -> Floats:
+    """Return the weights of one side: a missing row has the other side's; missing on both, the largest seen.
+
+    The words of a reply that does not exist are unknown. With the largest weight, the bounds over missing
+    values are the widest.
+    """
+    sides = [side for side in ("", "against_") if f"{side}weight" in rows]
+    weight = {side: rows[f"{side}weight"].to_numpy(dtype=np.float64) for side in sides}
+    missing = {side: rows[f"{side}state"].to_numpy(dtype=object) == "missing" for side in sides}
+    seen = [w[~missing[side]] for side, w in weight.items()]
+    largest = np.maximum(weight[prefix], np.concatenate(seen).max(initial=1.0))
+    other = sides[sides.index(prefix) - 1]
+    filled = np.where(missing[other], largest, weight[other])
+    return np.where(missing[prefix], filled, weight[prefix])
 
 
 def _range_text(rule: MetricRule) -> str:

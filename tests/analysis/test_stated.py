@@ -68,6 +68,25 @@ def test_weights_without_an_average_are_refused_and_weights_that_do_not_differ_m
     assert present(ev.compare(*equal, metrics="wer=lower").comparisons[0].cells[0].difference).value < 0
 
 
+@pytest.mark.parametrize(("weight", "assumed"), [(None, 12.0), (40.0, 40.0)], ids=["unknown", "stated"])
+def test_a_row_of_a_ratio_that_both_lack_has_the_largest_weight(weight: Any, assumed: float) -> None:
+    """The rows of one word each: with their own weight, the bounds would hide most of what they may be."""
+    rule = {"wer": MetricRule(higher_is_better=False, average="ratio", low=0, missing_at_most=30)}
+    gone = WORDS[:20] == 1
+
+    def compared(*fill: tuple[float, Any]) -> tuple[float, float]:
+        tables = [OLD(), NEW()]
+        for table, (value, words) in zip(tables, fill, strict=True):
+            table.loc[np.flatnonzero(gone), ["value", "weight"]] = value, words
+        cell = ev.compare(*tables, metrics=rule).comparisons[0].cells[0]
+        return present(cell.low), present(cell.high)
+
+    worst, best = compared((0, assumed), (30, assumed)), compared((30, assumed), (0, assumed))
+    assert compared((np.nan, weight), (np.nan, weight)) == pytest.approx((worst[0], best[1]))
+    # A row that one side lacks has the weight of the other.
+    assert compared((5, 2), (np.nan, weight))[0] == pytest.approx(compared((5, 2), (30, 2))[0])
+
+
 def test_the_trend_is_that_of_the_stated_average() -> None:
     tables = [table(**COLUMNS) for table in (OLD, NEW, NEW)]
     pooled, *_ = ev.compare(*tables).trends
