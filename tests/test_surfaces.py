@@ -8,16 +8,17 @@ rounding to the last digit shown. A failure lists the number and what each surfa
 from __future__ import annotations
 
 import csv
+import html
 import importlib
 import json
 import math
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -36,10 +37,14 @@ from echat_eval.cli.leaderboard import leaderboard as leaderboard_command
 from echat_eval.cli.report import report as report_command
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.judge import NO_VOICE_EMOTION
+from echat_eval.leaderboard.by_voice import CEILING
+from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
 from echat_eval.ports import Case
 from echat_eval.records import AudioRef, Metric, Reply, Request, Score
 from echat_eval.report.marks import pair_tests
 from echat_eval.report.runs import merge_runs
+from echat_eval.scorers.cue_contrast import MATCH
+from echat_eval.scorers.over_reaction import METRIC as OVER_REACTION
 from echat_eval.testing import (
     ScriptedAnnotator,
     ScriptedChatServer,
@@ -49,6 +54,7 @@ from echat_eval.testing import (
     judge_verdict,
     shown_to_judge,
 )
+from tests.support.present import present
 from tests.support.scripted_world import make_task, number_of, tone
 
 pytestmark = pytest.mark.slow
@@ -62,20 +68,14 @@ Surfaces = dict[str, dict[Key, Shown]]
 TASKS = ("emotion", "age")
 BASELINE, CANDIDATE = "average", "careful"
 PAIR = f"{CANDIDATE} - {BASELINE}"
+#: Percent within which pairs of systems are shown to be.
+WITHIN = 60
 #: As the tables print them.
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
 
-WARMTH = Metric(
-    name="warmth",
-    title="Warmth",
-    unit="points",
-    low=-100,
-    high=100,
-    higher_is_better=True,
-    worst=-100,
-    headline=True,
-    by_voice=True,  # so "all" leaves out the task "age"
-)
+#: By suiting the voice, so "all" leaves out the task "age".
+HEAD = replace(MATCH, name="judge_r1_match_rate", title="Judge's match rate", proxy=False)
+OVER_REACTION_OF_JUDGE = replace(OVER_REACTION, name="judge_r1_over_reaction", title="Judge's over-reaction")
 SPEED = Metric(
     name="speech_rate",
     title="Speech rate",
@@ -88,8 +88,9 @@ SPEED = Metric(
 )
 #: No worst value, no mean over both tasks, and eighths, which end in 5 at the last digit shown.
 TONE = Metric(name="tone", title="Tone", unit="points", low=0, high=100, higher_is_better=True, pooled=False)
+SCRIPTED = (HEAD, SPEED, TONE, MATCH, OVER_REACTION, OVER_REACTION_OF_JUDGE)
 #: Metrics with a table by task on the terminal, in Markdown and in notebooks, in order.
-BY_TASK = (WARMTH.name, TONE.name)
+BY_TASK = (HEAD.name, TONE.name)
 
 
 # -- the run -----------------------------------------------------------------------
@@ -123,9 +124,7 @@ def systems() -> list[Any]:
         system("away", 0.5, breaks="missing"),
         system("text-only", 0.4, voice=False),
         ScriptedSystem(Reply(text="I am here for you.", audio=tone(220, 0.4)), "canned", role="floor"),
-        ScriptedOracle(
-            lambda sample: Reply(text=f"You sound {next(iter(sample.cues.values()))}."), "gold-labels"
-        ),
+        ScriptedOracle(lambda sample: Reply(text=f"You sound {next(iter(sample.cues.values()))}."), CEILING),
     ]
 
 
@@ -146,37 +145,46 @@ def annotators() -> list[ScriptedAnnotator]:
     ]
 
 
-def warmth_scorer() -> ScriptedScorer:
-    """Return a headline, a ratio with weights, and a metric without a worst value; some rows are missing."""
+def scripted_scorer() -> ScriptedScorer:
+    """Return the match rates, a ratio with weights, and a metric without a worst value; some rows are missing."""
 
     def score(case: Case) -> list[Score]:
         if case.no_reply is not None:
             state, reason = case.no_reply
-            return [case.score(metric, state, reason=reason) for metric in (WARMTH, SPEED, TONE)]
+            return [case.score(metric, state, reason=reason) for metric in SCRIPTED]
         reply, sample = case.response.reply, case.sample
         assert reply is not None
         chance = number_of(sample.id, sample.task, reply.text)
-        warm = 40 * ("I hear" in (reply.text or "")) + 20 * chance - 10
+        match = 50 * ("I hear" in (reply.text or "")) + 50 * chance
+        others = (
+            case.score(MATCH, "value", value=100 * number_of(chance)),
+            *(
+                case.score(metric, "value", value=100 * chance - 50)
+                if sample.cues.get("age") == "old"
+                else case.score(metric, "not applicable", reason="not marked")
+                for metric in (OVER_REACTION, OVER_REACTION_OF_JUDGE)
+            ),
+        )
         if case.response.system == "middling" and chance < 0.1:
             return [
-                case.score(WARMTH, "missing", reason="the scorer is away"),
+                case.score(HEAD, "missing", reason="the scorer is away"),
                 case.score(SPEED, "not applicable", reason="no clock"),
                 case.score(TONE, "missing", reason="the scorer is away"),
+                *others,
             ]
         spoken = reply.audio is not None
         return [
-            case.score(WARMTH, "value", value=warm),
+            case.score(HEAD, "value", value=match),
             case.score(SPEED, "value", value=100 * chance, weight=float(1 + len(sample.transcript.split())))
             if spoken
             else case.score(SPEED, "not applicable", reason="a text reply"),
             case.score(TONE, "value", value=np.floor(8 * chance) * 6.25 + 3.125)
             if spoken
             else case.score(TONE, "not applicable", reason="a text reply"),
+            *others,
         ]
 
-    return ScriptedScorer(
-        score, "warmth", metrics=(WARMTH, SPEED, TONE), families=("dialogue",), scores_all=True
-    )
+    return ScriptedScorer(score, "scripted", metrics=SCRIPTED, families=("dialogue",), scores_all=True)
 
 
 def grade(request: dict[str, Any]) -> str:
@@ -202,7 +210,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ev.Run:
             systems(),
             tasks=TASKS,
             annotators=annotators(),
-            scorers=[warmth_scorer(), "outcome", "transcription", "readability"],
+            scorers=[scripted_scorer(), "outcome", "transcription", "readability"],
             judges=judge,
             **common,
         )
@@ -211,7 +219,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ev.Run:
         )
     states = {(s.metric, s.state) for s in made.folder.scores().values()}
     for state in ("value", "failed", "missing", "not applicable"):
-        assert (WARMTH.name if state != "not applicable" else TONE.name, state) in states
+        assert (HEAD.name if state != "not applicable" else TONE.name, state) in states
     return ev.load_run(made.path)
 
 
@@ -272,7 +280,7 @@ RANKS = ("rank", "rank low", "rank high")
 def from_frame(frame: pd.DataFrame) -> dict[Key, Shown]:
     found: dict[Key, Shown] = {}
     for row in frame.to_dict("records"):
-        ranked = row["task"] == "all" and row["metric"] == WARMTH.name
+        ranked = row["task"] == "all" and row["metric"] == HEAD.name
         for name in (*LEVELS, *COUNTS, *(RANKS if ranked else ())):
             shown = row[name.replace(" ", "_")]
             found[name, row["system"], row["task"], row["metric"]] = None if pd.isna(shown) else shown
@@ -284,7 +292,7 @@ def rank_set(text: str, name: str) -> dict[Key, Shown]:
     match = re.fullmatch(r"(\d+)(?: to (\d+))?", text)
     assert match or text in ("?", ""), text
     low, high = (int(match[1]), int(match[2] or match[1])) if match else (None, None)
-    key = (name, "all", WARMTH.name)
+    key = (name, "all", HEAD.name)
     return {
         ("rank", *key): low if low == high else None,
         ("rank low", *key): low,
@@ -325,7 +333,7 @@ def from_tables(run: ev.Run, tables: list[list[list[str]]]) -> dict[Key, Shown]:
     found: dict[Key, Shown] = {}
     assert len(tables) == len(BY_TASK) + 1
     for (titles, *rows), metric in zip(tables, (*BY_TASK, None), strict=True):
-        assert metric is None or ("all" in titles) == (metric == WARMTH.name)
+        assert metric is None or ("all" in titles) == (metric == HEAD.name)
         for row in rows:
             cells = dict(zip(titles, row, strict=True))
             name = re.sub(r" \((floor|ceiling)\)$", "", cells["system"])
@@ -340,7 +348,7 @@ def from_tables(run: ev.Run, tables: list[list[list[str]]]) -> dict[Key, Shown]:
                 if title in metrics:
                     found |= cell(text, (name, "all", metrics[title]))
             for title, state in (("failed", "failed"), ("missing", "missing"), ("n/a", "not applicable")):
-                found[state, name, EVERY, WARMTH.name] = int(cells[title])
+                found[state, name, EVERY, HEAD.name] = int(cells[title])
     return found
 
 
@@ -362,15 +370,20 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
 def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
     """Return the numbers of the tables on the terminal; the last has one row per measure and system."""
     tables = []
-    titles = ("Warmth, points ↑, mean", "Tone, points ↑, mean", "Rows of the headline", "Other measures")
-    for block in re.split(f"(?m)^(?={'|'.join(titles)})", files.printed):
+    titles = (
+        "Judge's match rate, % ↑, mean",
+        "Tone, points ↑, mean",
+        "Rows of the headline",
+        "Other measures",
+    )
+    for block in re.split(f"(?m)^(?={'|'.join(map(re.escape, titles))})", files.printed):
         if not block.startswith(titles):
             continue
         lines = block.splitlines()
         rule = next(n for n, line in enumerate(lines) if line.strip().startswith("──"))
         # The columns of the table lie where the rule below the titles has no gap.
         rows = [line for line in (lines[rule - 1], *lines[rule + 1 :]) if line.strip()]
-        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(("- ", "Rank:"))), len(rows))]
+        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith("Rank:")), len(rows))]
         tables.append(split_columns(rows))
     *by_task, counts, others = tables
     measures = [*dict.fromkeys(row[0] for row in others[1:] if row[0])]
@@ -395,8 +408,14 @@ def split_columns(rows: list[str]) -> list[list[str]]:
     return [[row[a:b].strip() for a, b in zip(edges, [*edges[1:], width], strict=True)] for row in padded]
 
 
+@cache
+def shown_view(run: ev.Run) -> LeaderboardView:
+    """Return the leaderboard that a notebook shows."""
+    return view_leaderboard([run.folder], within=WITHIN)
+
+
 def of_notebook_text(run: ev.Run, _: Files) -> dict[Key, Shown]:
-    by_task, _title, rest = str(run.leaderboard()).partition("Other measures, over all tasks\n")
+    by_task, _title, rest = str(shown_view(run)).partition("Other measures, over all tasks\n")
     headline, _title, second = by_task.partition("Tone, points ↑, mean and 95 % interval\n")
     metrics = columns_of(run)[0]
     others = [
@@ -407,7 +426,7 @@ def of_notebook_text(run: ev.Run, _: Files) -> dict[Key, Shown]:
         "n/a",
         *(t for t in metrics if metrics[t] not in BY_TASK),
     ]
-    tasks = run.leaderboard().board.tasks
+    tasks = shown_view(run).board.tasks
     titles = (["rank", "system", "all", *tasks], ["system", *tasks], others)
     lines = [
         headline.strip("\n").splitlines()[1:],
@@ -431,7 +450,7 @@ def of_notebook_html(run: ev.Run, _: Files) -> dict[Key, Shown]:
             re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
             for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)
         ]
-        for table in re.findall(r"<table.*?</table>", run.leaderboard()._repr_html_(), re.DOTALL)
+        for table in re.findall(r"<table.*?</table>", shown_view(run)._repr_html_(), re.DOTALL)
     ]
     return from_tables(run, tables)
 
@@ -443,7 +462,7 @@ def measured(run: ev.Run, name: str, row: str, column: str) -> Key | None:
     if name == "overview":
         return (system, "all", metrics[column]) if column in metrics else None
     if (name == "leaderboard" or name.startswith("by-task-")) and column != "rank":
-        metric = WARMTH.name if name == "leaderboard" else name.removeprefix("by-task-")
+        metric = HEAD.name if name == "leaderboard" else name.removeprefix("by-task-")
         return (system, tasks[column], metric) if system in run.systems else None
     return None
 
@@ -463,7 +482,7 @@ def of_report_csv(run: ev.Run, files: Files) -> dict[Key, Shown]:
                     )
                 elif row["table"] == "overview" and row["column"] in ("failed", "missing"):
                     system = re.sub(r" \((floor|ceiling)\)$", "", row["row"])
-                    found[row["column"], system, EVERY, WARMTH.name] = float(row["value"])
+                    found[row["column"], system, EVERY, HEAD.name] = float(row["value"])
     return found
 
 
@@ -659,7 +678,7 @@ GIVEN = "holds for"
 def of_decision(run: ev.Run, files: Files) -> dict[Key, Shown]:
     decision = files.decision
     assert decision.difference is not None
-    key = (PAIR, "all", WARMTH.name)
+    key = (PAIR, "all", HEAD.name)
     found: dict[Key, Shown] = {
         ("difference", *key): decision.difference.value,
         ("low", *key): decision.low,
@@ -687,10 +706,10 @@ def from_rule(name: str, text: str) -> dict[Key, Shown]:
 
 
 def from_headline(text: str) -> dict[Key, Shown]:
-    match = re.search(rf"warmth ({NUMBER}) \[({NUMBER}), ({NUMBER})\] on", text)
+    match = re.search(rf"{HEAD.name} ({NUMBER}) \[({NUMBER}), ({NUMBER})\] on", text)
     assert match is not None
     names = ("difference", "low", "high")
-    return {(n, PAIR, "all", WARMTH.name): s for n, s in zip(names, match.groups(), strict=True)}
+    return {(n, PAIR, "all", HEAD.name): s for n, s in zip(names, match.groups(), strict=True)}
 
 
 def of_gate_text(_: ev.Run, files: Files) -> dict[Key, Shown]:
@@ -724,7 +743,7 @@ def of_ablation(run: ev.Run, files: Files) -> dict[Key, Shown]:
     for label, *cells in table[1:]:
         for column, text in zip(table[0][1:], cells, strict=True):
             if label == CANDIDATE and (match := re.search(rf"\(({NUMBER})\*?\)", text)):
-                found["difference", PAIR, tasks[column], WARMTH.name] = match[1]
+                found["difference", PAIR, tasks[column], HEAD.name] = match[1]
     return found
 
 
@@ -749,7 +768,8 @@ def of_trend(run: ev.Run, _: Files) -> dict[Key, Shown]:
     names = (BASELINE, CANDIDATE, "canned")
     found: dict[Key, Shown] = {}
     counts = run.scores().groupby(["system", "metric"])["value"].apply(lambda v: int(v.notna().sum()))
-    for trend in ev.compare(*(f"{n}={run.path}:{n}" for n in names)).trends:
+    metrics = ["failed", "empty_reply", "unreadable_reply"]  # the others lack values
+    for trend in ev.compare(*(f"{n}={run.path}:{n}" for n in names), metrics=metrics).trends:
         if all(counts[name, trend.metric] == trend.slope.n for name in names) and trend.task is None:
             means = zip(names, trend.means, strict=True)
             found |= {("value", name, "all", trend.metric): mean for name, mean in means}
@@ -799,6 +819,67 @@ def of_understanding_metric(run: ev.Run, _: Files) -> dict[Key, Shown]:
     return found
 
 
+# -- shares of the ceiling, and systems within a margin of each other ------------------------------------
+
+
+def of_share_frame(run: ev.Run, _: Files) -> dict[Key, Shown]:
+    board = shown_view(run).board
+    return {**from_share_rows(shown_view(run).to_frame()), **within(present(board.ranking.equivalence).pairs)}
+
+
+def of_share_csv(run: ev.Run, files: Files) -> dict[Key, Shown]:
+    return from_share_rows(pd.read_csv(files.board / "leaderboard.csv"))
+
+
+def from_share_rows(frame: pd.DataFrame) -> dict[Key, Shown]:
+    """Return the shares of a leaderboard's rows, to the decimals that other surfaces print."""
+    rows = frame[frame["share"].notna()]
+    return {
+        (name, row["system"], row["task"], row["metric"]): row[name]
+        for row in rows.to_dict("records")
+        for name in ("share", "share_low", "share_high")
+    }
+
+
+def within(pairs: Iterable[Iterable[str]]) -> dict[Key, Shown]:
+    """Return the margin of every pair of ranked systems, in the order shown; 0 of one that is not shown."""
+    ranked = (CANDIDATE, "middling", BASELINE, "away", "text-only")
+    found = set(map(tuple, pairs))
+    assert found <= set(permutations(ranked, 2))
+    return {("within", *pair): WITHIN * (pair in found) for pair in permutations(ranked, 2)}
+
+
+def from_lines(run: ev.Run, text: str) -> dict[Key, Shown]:
+    """Return the shares and the equivalent pairs in the lines below a table."""
+    text = re.sub(r"\\([^\w\s])", r"\1", html.unescape(text)).replace("</p>", "\n").replace("<p>", "")
+    (equivalent,) = set(
+        re.findall(rf"Within ±{WITHIN} % of each other \(95 %[^)]*\): (.*)\.$", text, re.MULTILINE)
+    )
+    found = within(pair.split(" and ") for pair in equivalent.split("; "))
+    titles = {metric.title: metric.name for metric in run.folder.manifest().metrics}
+    blocks = set(re.findall(r"^(.*), share of the way .*?:\n+((?:- .*\n+)+)", text, re.MULTILINE))
+    for title, lines in blocks:
+        for line in filter(None, lines.splitlines()):
+            system, average, tasks = present(
+                re.match(r"- (\S+): (.*?)(?: on average)?; ([^;]*)", line)
+            ).groups()
+            cells = [("all", average), *(part.split(" ", 1) for part in re.split(r"(?<=[\]d]), ", tasks))]
+            for task, numbers in cells:
+                match = re.fullmatch(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]", numbers)
+                assert match is not None or numbers in ("tasks only", "undefined"), line
+                key, names = (system, task, titles[title]), ("share", "share_low", "share_high")
+                found |= {(n, *key): s for n, s in zip(names, match.groups() if match else (), strict=False)}
+    return found
+
+
+def of_share_page(run: ev.Run, files: Files) -> dict[Key, Shown]:
+    board = page_data(files, "board")
+    equivalent = board["equivalent"]["pairs"]
+    line = f"Within ±{WITHIN} % of each other (95 %): {'; '.join(map(' and '.join, equivalent))}."
+    shares = [text for lines in board["shares"].values() for text in (*lines, "")]
+    return from_lines(run, "\n".join([line, *shares]))
+
+
 # -- rows ---------------------------------------------------------------------------------------
 
 
@@ -819,10 +900,10 @@ def of_score_file(run: ev.Run, _: Files) -> dict[Key, Shown]:
 
 
 def of_long_table(run: ev.Run, _: Files) -> dict[Key, Shown]:
-    """Return the rows that compare and gate start from."""
+    """Return the rows that compare and gate start from, of some systems: each is read by itself."""
     scored = {m.name for m in run.folder.manifest().metrics}
     found: dict[Key, Shown] = {}
-    for name in run.systems:
+    for name in (CANDIDATE, "middling", "away"):
         frame = load_scored_system(f"{run.path}:{name}").frame
         for row in frame[["system", "task", "sample_id", "metric", "value"]].itertuples(index=False):
             if row[3] in scored:
@@ -923,6 +1004,18 @@ RECALL_SURFACES: dict[str, Callable[[ev.Run, Files], dict[Key, Shown]]] = {
     "report: understanding": of_understanding_table,
     "leaderboard: understanding metrics": of_understanding_metric,
 }
+SHARE_SURFACES: dict[str, Callable[[ev.Run, Files], dict[Key, Shown]]] = {
+    "API: leaderboard": of_share_frame,
+    "leaderboard.csv": of_share_csv,
+    "leaderboard.md": lambda run, files: from_lines(run, (files.board / "leaderboard.md").read_text()),
+    "terminal": lambda run, files: from_lines(run, files.printed),
+    "notebook text": lambda run, files: from_lines(run, str(shown_view(run))),
+    "notebook HTML": lambda run, files: from_lines(run, shown_view(run)._repr_html_()),
+    "report Markdown": lambda run, files: from_lines(
+        run, "\n".join(path.read_text() for path in sorted((files.report / "tables").glob("*.md")))
+    ),
+    "page": of_share_page,
+}
 ROW_SURFACES: dict[str, Callable[[ev.Run, Files], dict[Key, Shown]]] = {
     "API: scores": of_rows,
     "scores.jsonl": of_score_file,
@@ -935,6 +1028,7 @@ GROUPS = {
     "levels": LEVEL_SURFACES,
     "differences": DIFFERENCE_SURFACES,
     "recalls": RECALL_SURFACES,
+    "shares": SHARE_SURFACES,
     "rows": ROW_SURFACES,
 }
 
@@ -959,11 +1053,10 @@ def made_files(run: ev.Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Fi
 
     with monkeypatch.context() as patched:
         patched.setattr(terminal, "PIPE_WIDTH", 1000)
-        printed = invoke(leaderboard_command, run.path, "--out", folder / "board")
+        printed = invoke(leaderboard_command, run.path, "--out", folder / "board", "--within", WITHIN)
     old, new = f"{run.path}:{BASELINE}", f"{run.path}:{CANDIDATE}"
-    invoke(
-        report_command, run.path, "--out", folder / "report", "--only", "tables,page", "--ablation", BASELINE
-    )
+    words = ["--only", "tables,page", "--ablation", BASELINE, "--within", WITHIN]
+    invoke(report_command, run.path, "--out", folder / "report", *words)
     (folder / "gate.yaml").write_text(json.dumps(policy(run)))
     junit, summary = folder / "gate.xml", folder / "gate.md"
     words = ["--policy", folder / "gate.yaml", "--junit", junit, "--summary", summary]
@@ -1057,7 +1150,7 @@ def test_a_surface_with_a_computation_of_its_own_is_named(
 
 def test_a_printed_number_with_another_last_digit_is_named(collected: Collect) -> None:
     surfaces = collected("differences")
-    key = ("difference", PAIR, "all", WARMTH.name)
+    key = ("difference", PAIR, "all", HEAD.name)
     text = surfaces["compare"][key]
     assert isinstance(text, str)
     surfaces["compare"] = {**surfaces["compare"], key: text[:-1] + str((int(text[-1]) + 1) % 10)}

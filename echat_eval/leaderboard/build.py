@@ -11,6 +11,7 @@ import numpy as np
 from echat_eval.errors import BadData
 from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label, only_traits
+from echat_eval.leaderboard.by_voice import ceiling_shares
 from echat_eval.leaderboard.dashes import dash_reasons
 from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.stats import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from echat_eval.analysis.ranking import Ranking
+    from echat_eval.leaderboard.by_voice import Shares
+    from echat_eval.leaderboard.cue_gain import Gain
     from echat_eval.records import Metric, Sample, Score, SystemRole
     from echat_eval.store.manifest import RunManifest, SystemFacts, TaskFacts
     from echat_eval.store.run_folder import RunFolder
@@ -77,6 +80,7 @@ class Leaderboard:
         tasks_only: metrics without a mean over all tasks, because their scale differs between tasks.
         dashes: metric -> task -> the most frequent reason, where no system has a value, for the headline and
             the metrics that reward suiting the voice.
+        shares: metric -> system -> its shares of the ceiling, for metrics that reward suiting the voice.
     """
 
     metrics: tuple[Metric, ...]
@@ -90,10 +94,18 @@ class Leaderboard:
     apart: tuple[str, ...] = ()
     tasks_only: frozenset[str] = frozenset()
     dashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    shares: Mapping[str, Mapping[str, Shares]] = field(default_factory=dict)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
         return self.tasks if metric.name in self.tasks_only else (OVERALL, *self.tasks)
+
+    def share(self, metric: Metric, system: str, column: str) -> Gain | Estimate | None:
+        """Return the share of the ceiling in a task, or its average over the tasks; None: not measured."""
+        found = self.shares.get(metric.name, {}).get(system)
+        if found is None:
+            return None
+        return found.average if column == OVERALL else found.tasks.get(column)
 
     def counts(self, system: str) -> Mapping[str, int]:
         """Return state -> number of a system's headline rows in all tasks."""
@@ -143,9 +155,10 @@ def build_leaderboard(
     }
     assumed = {metric.name: _assumed(scores, metric) for metric in metrics}
     by_task = tasks_only(metrics, scores, left_out_of_all(metrics, samples.values()))
+    units = units_of(list(samples.values()))
     summaries = {
         cell: summary
-        for cell, summary in _summarise(scores, samples, metrics, assumed).items()
+        for cell, summary in _summarise(scores, samples, units, metrics, assumed).items()
         if cell[1] != OVERALL or cell[2] not in by_task
     }
     # In the order of the samples; a manifest sorts its keys.
@@ -163,6 +176,11 @@ def build_leaderboard(
         dashes=dash_reasons(scores, {m.name for m in metrics if m.by_voice or m is lead}),
         apart=_apart(tasks, samples.values(), metrics),
         tasks_only=by_task,
+        shares={
+            m.name: ceiling_shares(scores, m, samples, units)
+            for m in metrics
+            if m.by_voice and m.low is not None and m.high is not None
+        },
         ranking=ranking_of(
             [s for s, role in roles.items() if role == "system" and lead.name not in by_task],
             scores,
@@ -250,10 +268,10 @@ def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManife
 def _summarise(
     scores: Iterable[Score],
     samples: Mapping[tuple[str, str], Sample],
+    cluster: Mapping[tuple[str, str], Unit],
     metrics: Sequence[Metric],
     assumed: Mapping[str, _Assumed],
 ) -> dict[tuple[str, str, str], Summary]:
-    cluster = units_of(list(samples.values()))
     cells: dict[tuple[str, str, str], list[Score]] = {}
     left_out: dict[tuple[str, str, str], list[Score]] = {}
     apart = left_out_of_all(metrics, samples.values())

@@ -11,7 +11,7 @@ speakers: each task's ratio has its own residuals, (system - share x ceiling) / 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,10 +50,12 @@ class Shares:
     Attributes:
         tasks: task -> share with its Fieller interval, or the reason why there is none.
         average: mean of the shares over the tasks that "all" covers; None if a task of these has none.
+        missing: samples left out because the score of the system or of the ceiling is missing.
     """
 
     tasks: Mapping[str, Gain]
     average: Estimate | None
+    missing: int = 0
 
 
 def chance(metric: Metric) -> float:
@@ -104,12 +106,19 @@ def ceiling_shares(
 ) -> dict[str, Shares]:
     """Return system -> its shares; empty without the oracle `reference`."""
     values: dict[str, dict[Ident, float]] = {}
+    missing: dict[str, set[Ident]] = {}
     for score in scores:
         if score.metric == metric.name and score.value is not None:
             values.setdefault(score.system, {})[score.task, score.sample_id] = score.value
+        elif score.metric == metric.name and score.state == "missing":
+            missing.setdefault(score.system, set()).add((score.task, score.sample_id))
     ceiling = values.pop(CEILING, {})
+    lacking = missing.get(CEILING, set())
     return {
-        system: _shares(found, ceiling, chance(metric), samples, clusters)
+        system: replace(
+            _shares(found, ceiling, chance(metric), samples, clusters),
+            missing=len(lacking | missing.get(system, set())),
+        )
         for system, found in values.items()
         if found.keys() & ceiling.keys()
     }

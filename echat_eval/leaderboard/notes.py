@@ -69,16 +69,13 @@ class _Runs:
 
     @cached_property
     def by_voice(self) -> list[Metric]:
-        """Return the metrics with notes: the one that leads among those that reward suiting the voice, and
-        those without a mean over all tasks.
-        """
+        """Return the metric with notes: the one that leads among those that reward suiting the voice."""
         every = {m.name: m for folder in self.folders for m in folder.manifest().metrics}
-        found = [m for m in every.values() if m.by_voice and m.low is not None and m.high is not None]
-        if not found:
-            return []
+        found = [m for m in every.values() if m.by_voice]
+        if not found or self.headline in found:
+            return [self.headline] * bool(found)
         rows = applicable_metrics((s.system, s.metric, s.state) for s in self.of_systems)
-        lead = self.headline if self.headline in found else headline_of(found, rows)
-        return [lead, *(m for m in found if m is not lead and not m.pooled)]
+        return [headline_of(found, rows)]
 
     @cached_property
     def oracles(self) -> set[str]:
@@ -101,7 +98,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
                 f"- scored by an earlier command; the last command did not configure these scorers "
                 f'({folder.path}; "-": a reply without a score): {", ".join(names)}'
             )
-    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_voice(runs)]
+    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_label(runs)]
     lines += _attribution(runs)
     lines += [
         line for folder in folders for line in (*repeat_lines(folder, headline), *control_notes(folder))
@@ -155,28 +152,12 @@ def _gains(runs: _Runs) -> list[str]:
     return lines
 
 
-def _by_voice(runs: _Runs) -> list[str]:
-    """Return the shares of the ceiling, and the means by label of tasks about age and gender."""
-    from echat_eval.leaderboard.by_voice import CEILING as TOP
-    from echat_eval.leaderboard.by_voice import ceiling_shares, chance, label_means
+def _by_label(runs: _Runs) -> list[str]:
+    """Return the means by label of tasks about age and gender."""
+    from echat_eval.leaderboard.by_voice import label_means
 
-    lines: list[str] = []
-    for number, metric in enumerate(runs.by_voice):
-        for system, shares in ceiling_shares(runs.scores, metric, runs.samples, runs.clusters).items():
-            found = [
-                f"{task} {_interval_text(gain.value, gain.low, gain.high)}"
-                for task, gain in shares.tasks.items()
-            ]
-            mean = shares.average
-            if mean is not None and mean.low is None:
-                continue  # one value throughout, as of a system that ignores the voice
-            average = "tasks only" if mean is None else _interval_text(mean.value, mean.low, mean.high)
-            lines.append(
-                f"- share of the ceiling of {system}, {metric.name}: {average} on average (0: the voice is "
-                f"ignored, {chance(metric):g} {metric.unit}; 1: {TOP}); {', '.join(found)}"
-            )
-        if number:
-            continue
+    lines = []
+    for metric in runs.by_voice:
         means: dict[tuple[str, str], list[str]] = {}
         for mean_of in label_means(runs.of_systems, metric, runs.samples, runs.clusters):
             text = f"{mean_of.label} {_estimate(mean_of.estimate, metric.digits)}"
@@ -186,10 +167,6 @@ def _by_voice(runs: _Runs) -> list[str]:
             for (system, task), texts in means.items()
         ]
     return lines
-
-
-def _interval_text(value: float | None, low: float | None, high: float | None) -> str:
-    return "undefined" if value is None else f"{number_text(value, 2)} {_interval(low, high, 2)}"
 
 
 def gains_of(

@@ -13,6 +13,7 @@ from echat_eval.io.hashing import digest
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
 from echat_eval.leaderboard.dashes import dash_lines
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
+from echat_eval.leaderboard.share_text import share_lines
 from echat_eval.records import ROLES, STATES
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.headline import is_quality
@@ -41,6 +42,7 @@ __all__ = [
     "headline_notes",
     "markdown",
     "metric_title",
+    "note_markdown",
     "other_rows",
     "other_titles",
     "plot",
@@ -77,6 +79,9 @@ CSV_COLUMNS = (
     "rank",
     "rank_low",
     "rank_high",
+    "share",
+    "share_low",
+    "share_high",
 )
 
 
@@ -169,7 +174,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
         lines.append(f"| {markdown_text(name)}{MARK[role]} | " + " | ".join(cells) + " |")
     lines += ["", READING]
     for line in board_lines(board):
-        lines += ["", markdown_text(line)]
+        lines += ["", note_markdown(line)]
     if board.headline.proxy:
         lines += ["", f"**{PROXY_TITLE}.** {PROXY_NOTE}"]
     for note in headline_notes(board):
@@ -177,6 +182,12 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     for table in published or []:
         lines += ["", *published_lines(table)]
     return "\n".join(lines) + "\n"
+
+
+def note_markdown(note: str) -> str:
+    """Return a note as Markdown; "- " at its beginning makes it an item of a list."""
+    indent, dash, text = note.partition("- ")
+    return indent + dash + markdown_text(text) if dash and not indent.strip() else markdown_text(note)
 
 
 def other_titles(board: Leaderboard) -> list[str]:
@@ -249,9 +260,19 @@ def reading_notes(board: Leaderboard) -> list[str]:
 
 
 def board_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
-    """Return what the ranks, the tables by task and missing values mean; or of one metric's table only."""
+    """Return the lines below the tables: ranks, shares of the ceiling, what has no mean, and missing values.
+
+    Args:
+        board: the leaderboard.
+        only: return the lines of this metric's table only.
+    """
     ranks = rank_lines(board) if only is None or only.name == board.headline.name else []
-    return [*ranks, *tasks_only_lines(board, only), *cap_lines(board, only)]
+    return [
+        *ranks,
+        *tasks_only_lines(board, only),
+        *share_lines(board, only),
+        *cap_lines(board, only),
+    ]
 
 
 def tasks_only_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
@@ -321,6 +342,7 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
                 e, b, counts = summary.estimate, summary.bounds, summary.counts
                 ranked = task == OVERALL and metric.name == board.headline.name
                 rank = board.ranking.sets.get(name) if ranked else None
+                share = board.share(metric, name, task)
                 rows.append(
                     {
                         "system": name,
@@ -341,6 +363,9 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
                         "rank": None if rank is None else rank.rank,
                         "rank_low": None if rank is None else rank.low,
                         "rank_high": None if rank is None else rank.high,
+                        "share": None if share is None else share.value,
+                        "share_low": None if share is None else share.low,
+                        "share_high": None if share is None else share.high,
                     }
                 )
     return rows

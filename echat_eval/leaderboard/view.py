@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from echat_eval.io.display import markdown_text, printable
+from echat_eval.io.display import printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.leaderboard.notes import secondary_lines
@@ -19,6 +19,7 @@ from echat_eval.leaderboard.render import (
     cell_text,
     markdown,
     metric_title,
+    note_markdown,
     other_rows,
     other_titles,
     reading_notes,
@@ -61,7 +62,8 @@ class LeaderboardView:
         Columns: system, role, task, metric, unit, value, low and high (95 % interval), n, clusters; failed,
         missing, not_applicable (numbers of rows); worst_case and best_case (the mean with the missing rows
         at their worst and best); rank_low and rank_high (95 % confidence set of the rank), rank (if the set
-        has one rank only). The numbers are those of leaderboard.csv.
+        has one rank only); share, share_low and share_high (of the way from chance to the oracle `reference`;
+        in "all" the average of the tasks' shares). The numbers are those of leaderboard.csv.
         """
         import pandas as pd
 
@@ -77,7 +79,7 @@ class LeaderboardView:
 
     def _repr_markdown_(self) -> str:
         text = markdown(self.board, list(self.published))
-        notes = "\n".join(map(_note_markdown, self.notes))
+        notes = "\n".join(map(note_markdown, self.notes))
         return f"{text}\n{notes}\n" if notes else text
 
     def _repr_html_(self) -> str:
@@ -126,12 +128,6 @@ class LeaderboardView:
 
         rows = [[name + MARK[role], *cells] for name, role, cells in other_rows(self.board)]
         return pd.DataFrame(rows, columns=other_titles(self.board))
-
-
-def _note_markdown(note: str) -> str:
-    """Return a note as Markdown; "- " at its beginning makes it an item of a list."""
-    indent, dash, text = note.partition("- ")
-    return indent + dash + markdown_text(text) if dash and not indent.strip() else markdown_text(note)
 
 
 def view_leaderboard(

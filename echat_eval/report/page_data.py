@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.io.display import number_text, one_line
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import headline_notes
+from echat_eval.leaderboard.share_text import share_lines
 from echat_eval.records import AudioRef
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
@@ -90,6 +91,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         if board is None
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
         "notes": [] if board is None else headline_notes(board),
+        "shares": {} if board is None else {m.name: share_lines(board, m) for m in board.metrics},
         "equivalent": None if board is None else _equivalent(board),
         "caps": None if board is None else {"factor": CAP_FACTOR, "most": dict(board.caps)},
         "cells": {} if board is None else _cells(board.summaries),

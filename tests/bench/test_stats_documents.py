@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.stats import calibration, one_rater, people, recall
+from bench.stats import calibration, match_people, one_rater, people, recall
 from bench.support.cells import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def test_macro_recall_covers_at_least_93_percent_or_is_untold() -> None:
 
 
 @pytest.mark.parametrize(
-    "bench", [recall, people, calibration, one_rater], ids=lambda bench: bench.RESULTS.stem
+    "bench", [recall, people, match_people, calibration, one_rater], ids=lambda bench: bench.RESULTS.stem
 )
 def test_the_document_shows_the_results(bench: Any) -> None:
     assert markdown(rows(bench.RESULTS), bench.COLUMNS) in PAGE
@@ -44,6 +44,14 @@ def test_means_of_ratings_cover_at_least_93_percent() -> None:
     assert min(row["runs"] for row in found) >= 10_000
     assert min(row["coverage"] for row in found) >= 93
     assert found[0]["coverage, over replies"] < 65
+
+
+def test_match_rates_by_people_cover_at_least_93_percent() -> None:
+    found = rows(match_people.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in match_people.CELLS]
+    assert min(row["runs"] for row in found) >= 5_000
+    assert min(row["coverage"] for row in found) >= 93
+    assert found[1]["coverage, over groups"] < 90
 
 
 def test_a_judge_like_one_rater_is_held_at_zero_and_a_noisier_one_is_not() -> None:

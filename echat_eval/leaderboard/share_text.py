@@ -1,0 +1,57 @@
+"""The shares of the ceiling in words: the lines below a table by task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.io.display import number_text
+from echat_eval.leaderboard.by_voice import CEILING, chance
+
+if TYPE_CHECKING:
+    from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.leaderboard.by_voice import Shares
+    from echat_eval.leaderboard.cue_gain import Gain
+    from echat_eval.records import Metric
+    from echat_eval.stats import Estimate
+
+__all__ = ["SHARE_DIGITS", "share_lines"]
+
+#: Decimals of a share.
+SHARE_DIGITS = 2
+
+
+def share_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return the shares of the ceiling, one line per metric and system; or those of one metric only."""
+    lines = []
+    for metric in board.metrics if only is None else (only,):
+        found = {system: _line(s) for system, s in board.shares.get(metric.name, {}).items() if _varies(s)}
+        if found:
+            lines.append(
+                f"{metric.title}, share of the way from a system that ignores the voice "
+                f"({chance(metric):g} {metric.unit}) to {CEILING}, 95 % interval (Fieller by task):"
+            )
+            lines += [f"- {system}: {text}" for system, text in found.items()]
+    return lines
+
+
+def _varies(shares: Shares) -> bool:
+    """Return whether there is anything to tell: a system that ignores the voice has 0 throughout."""
+    return shares.average is None or shares.average.low is not None
+
+
+def _line(shares: Shares) -> str:
+    average = "tasks only" if shares.average is None else f"{_share(shares.average)} on average"
+    tasks = ", ".join(f"{task} {_share(gain)}" for task, gain in shares.tasks.items())
+    left_out = f"; {shares.missing} missing scores are left out, and no bound covers them" * bool(
+        shares.missing
+    )
+    return f"{average}; {tasks}{left_out}"
+
+
+def _share(share: Gain | Estimate) -> str:
+    if share.value is None:
+        return "undefined"
+    value = number_text(share.value, SHARE_DIGITS)
+    if share.low is None or share.high is None:
+        return f"{value} (no interval)"
+    return f"{value} [{number_text(share.low, SHARE_DIGITS)}, {number_text(share.high, SHARE_DIGITS)}]"
