@@ -195,6 +195,10 @@ class Realtime:
         """Create the client; connections open when needed."""
         self._key()
         if self._client is None:
+            # Here, so that the first call is not slower than the others.
+            import scipy.signal  # noqa: F401
+            import soundfile  # noqa: F401
+
             self._client = SocketClient()
             self._encoders = Threads(_ENCODERS, "echat-eval-live")
 
