@@ -7,7 +7,8 @@ holds the dialects and the session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from echat_eval.records import Turn
     from echat_eval.systems.live.dialect import Dialect
     from echat_eval.systems.live.query import Query
-    from echat_eval.systems.live.session import Answer
 
 __all__ = ["DIALECTS", "Realtime"]
 
@@ -245,7 +245,8 @@ class Realtime:
             metered_call(self._account, size.upper_bound()) as call,
             limiter_for(self._http_url, self.calls_at_once).slot(),
         ):
-            answer = await self._session(settings, query, turns, self.timeout + spoken)
+            async with self._session(settings, turns, self.timeout + spoken, call.report_unbilled) as session:
+                answer = await session.ask(query)
             call.report_usage(size.used(answer.usage))
         # The time in which the query is spoken is none of the system's.
         exclude_from_latency(spoken)
@@ -260,21 +261,34 @@ class Realtime:
             usage=answer.usage,
         )
 
+    @asynccontextmanager
     async def _session(
-        self, settings: LiveSettings, query: Query, turns: Sequence[PlainTurn], timeout: float
-    ) -> Answer:
+        self,
+        settings: LiveSettings,
+        turns: Sequence[PlainTurn],
+        timeout: float,
+        report_unbilled: Callable[[], object],
+    ) -> AsyncIterator[Session]:
+        """Open a session and yield it; one that cannot be opened was asked for nothing, and costs nothing."""
         if self._client is None:
             raise Unavailable("the system was closed while a call was in flight")
-        async with open_socket(
-            self._client,
-            self.dialect.address(self._http_url, self.model),
-            headers=self.dialect.headers(self._key()),
-            timeout=timeout,
-            max_bytes=MAX_REPLY_BYTES,
-        ) as socket:
-            session = Session(socket, self.dialect, settings, self.pace)
-            await session.open(turns)
-            return await session.ask(query)
+        is_open = False
+        try:
+            async with open_socket(
+                self._client,
+                self.dialect.address(self._http_url, self.model),
+                headers=self.dialect.headers(self._key()),
+                timeout=timeout,
+                max_bytes=MAX_REPLY_BYTES,
+            ) as socket:
+                session = Session(socket, self.dialect, settings, self.pace)
+                await session.open(turns)
+                is_open = True
+                yield session
+        except Unavailable:
+            if not is_open:
+                report_unbilled()
+            raise
 
     def _refuse(self, request: Request) -> None:
         """Raise NotApplicable for a request that the dialect cannot express."""

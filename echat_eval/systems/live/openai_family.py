@@ -14,6 +14,7 @@ from echat_eval.clients.faults import reported_fault
 from echat_eval.errors import UsageError
 from echat_eval.records import Turn
 from echat_eval.systems.live.dialect import Event, LiveSettings, Message, PlainTurn, TurnMode, pcm_rate
+from echat_eval.systems.live.openai_session import SESSIONS
 
 __all__ = ["OPENAI_FAMILY", "OpenAIDialect"]
 
@@ -86,8 +87,7 @@ class OpenAIDialect:
         """Return `session.update`."""
         if self.form == "model":
             return {"type": "session.update", "model": settings.model}
-        build = {"current": _current_session, "beta": _beta_session, "xai": _xai_session}[self.form]
-        return {"type": "session.update", "session": build(settings)}
+        return {"type": "session.update", "session": SESSIONS[self.form](settings)}
 
     def turn(self, turn: PlainTurn) -> Message:
         """Return `conversation.item.create`."""
@@ -188,62 +188,6 @@ def _other_dialect(place: str, ours: str, theirs: str, why: str) -> UsageError:
     return UsageError(
         f"{place}: the server speaks another dialect than {ours!r}: {why}; set --set dialect={theirs}"
     )
-
-
-def _current_session(settings: LiveSettings) -> dict[str, Any]:
-    sent: dict[str, Any] = {
-        "format": {"type": "audio/pcm", "rate": settings.input_rate},
-        "turn_detection": _detection(settings),
-    }
-    session: dict[str, Any] = {
-        "type": "realtime",
-        "model": settings.model,
-        "output_modalities": ["audio"] if settings.spoken else ["text"],
-        "audio": {"input": sent},
-    }
-    if settings.spoken:
-        received: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": settings.output_rate}}
-        session["audio"]["output"] = received | ({"voice": settings.voice} if settings.voice else {})
-    return session | _optional(settings, "max_output_tokens")
-
-
-def _beta_session(settings: LiveSettings) -> dict[str, Any]:
-    session: dict[str, Any] = {
-        "modalities": ["text", "audio"] if settings.spoken else ["text"],
-        "input_audio_format": "pcm16",
-        "output_audio_format": "pcm16",
-        "turn_detection": _detection(settings),
-    }
-    if settings.voice:
-        session["voice"] = settings.voice
-    return session | _optional(settings, "max_response_output_tokens")
-
-
-def _xai_session(settings: LiveSettings) -> dict[str, Any]:
-    session: dict[str, Any] = {
-        "audio": {
-            "input": {"format": {"type": "audio/pcm", "rate": settings.input_rate}},
-            "output": {"format": {"type": "audio/pcm", "rate": settings.output_rate}},
-        },
-        "turn_detection": _detection(settings) or {"type": None},
-    }
-    if settings.voice:
-        session["voice"] = settings.voice
-    return session | _optional(settings, "max_output_tokens")
-
-
-def _detection(settings: LiveSettings) -> dict[str, Any] | None:
-    return None if settings.turn == "commit" else {"type": settings.vad}
-
-
-def _optional(settings: LiveSettings, limit: str) -> dict[str, Any]:
-    effort = settings.reasoning_effort
-    optional = {
-        "instructions": settings.instructions,
-        limit: settings.max_tokens,
-        "reasoning": None if effort is None else {"effort": effort},
-    }
-    return {name: value for name, value in optional.items() if value is not None}
 
 
 def _done(message: Message, place: str) -> list[Event]:
