@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.annotators.funasr import funasr_model
 from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.labels import LABELS, UNKNOWN, split_tags, to_label
+from echat_eval.languages import lookup
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef
@@ -48,7 +49,7 @@ class SenseVoice(ModelAnnotator):
             results = self._model.ready().generate(
                 monos,
                 fs=RATE,
-                language=language if language in languages else "auto",
+                language=lookup(language, languages) or "auto",
                 use_itn=False,
                 batch_size=len(monos),
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.annotators.local_model import RATE, ModelAnnotator, mono_of
 from echat_eval.annotators.transformers_audio import FIXED_WINDOWS
 from echat_eval.annotators.transformers_model import feature_extractor, load_completely, transformers_model
+from echat_eval.languages import base_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ class TransformersASR(ModelAnnotator):
                     tokens = tokens.masked_fill(~mask.bool(), tokenizer.pad_token_id)
             else:
                 language_options = (
-                    {"language": language, "task": "transcribe"}
+                    {"language": base_of(language), "task": "transcribe"}
                     if getattr(net.generation_config, "is_multilingual", False)
                     else {}
                 )

@@ -11,6 +11,7 @@ from echat_eval.errors import NotInstalled
 from echat_eval.io.audio import RESAMPLER, read_mono
 from echat_eval.io.bundled_models import asset_file, installed_version
 from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
+from echat_eval.languages import base_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Whisper:
             model = self._ready()
         segments, _ = model.transcribe(
             mono,
-            language=language,
+            language=base_of(language),
             beam_size=self.beam_size,
             # One temperature and no thresholds on the text: nothing is sampled or retried.
             temperature=0.0,

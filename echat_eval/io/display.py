@@ -80,13 +80,26 @@ def needs_chinese(text: str) -> bool:
     return any(ord(c) >= 0x2E80 for c in text)
 
 
-def spelled(text: str) -> str:
-    """Return text for a figure without a Chinese font: characters that it lacks become code points.
+#: Scripts that figures cannot write: those from right to left, and those whose letters change beside others
+#: (Hebrew to Arabic, Indic, Thai, Tibetan, Burmese, Ethiopic to Khmer and Mongolian).
+_UNWRITTEN = re.compile("[\u0590-\u109f\u1200-\u18af\u1900-\u1aff\ufb1d-\ufdff\ufe70-\ufefc]")
 
-    >>> spelled("系统 one")
-    'U+7CFB U+7EDF  one'
+
+def spelled(text: str, *, chinese: bool = False) -> str:
+    """Return text for a figure: characters that it cannot write become code points.
+
+    Args:
+        text: any text.
+        chinese: the figure has a font with East Asian characters.
+
+    >>> spelled("系统 one"), spelled("系统", chinese=True), spelled("א")
+    ('U+7CFB U+7EDF  one', '系统', 'U+05D0 ')
     """
-    return "".join((f"U+{ord(c):04X} " if needs_chinese(c) else c) if c.isprintable() else " " for c in text)
+
+    def lacks(character: str) -> bool:
+        return bool(_UNWRITTEN.match(character)) or (not chinese and needs_chinese(character))
+
+    return "".join((f"U+{ord(c):04X} " if lacks(c) else c) if c.isprintable() else " " for c in text)
 
 
 def _repeated(labels: Mapping[str, str]) -> list[str]:

@@ -85,6 +85,7 @@ class _Runs:
 
 def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]:
     """Return the notes under the leaderboard of some run folders, which a metric leads."""
+    from echat_eval.leaderboard.error_rates import error_rate_lines
     from echat_eval.scorers.run_controls import control_notes
     from echat_eval.store.ledger import unfinished
 
@@ -100,6 +101,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
             )
     lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_label(runs)]
     lines += _attribution(runs)
+    lines += error_rate_lines(runs.scores, runs.samples)
     lines += [
         line for folder in folders for line in (*repeat_lines(folder, headline), *control_notes(folder))
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
 from echat_eval.leaderboard.render import by_role
-from echat_eval.report.figure_style import legend_below, shown_names
+from echat_eval.report.figure_style import legend_below, shown_names, written
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.attribution import Share
@@ -127,8 +127,8 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
                     fontsize=6,
                     color="white" if shares[y][x] > 0.55 else "black",
                 )
-        panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-        panel.set_yticks(range(len(rows)), rows)
+        panel.set_xticks(range(len(columns)), [written(c, font) for c in columns], rotation=45, ha="right")
+        panel.set_yticks(range(len(rows)), [written(r, font) for r in rows])
         panel.set_title(names[system])
         panel.grid(visible=False)
     figure.supxlabel(f"{cue}: perceived (count; shade: share of the gold label)", fontsize=7)

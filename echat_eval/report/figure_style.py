@@ -77,7 +77,7 @@ def shown_name(name: str, font: str | None) -> str:
     >>> shown_name("系统 one", None)
     'U+7CFB U+7EDF one'
     """
-    return one_line(_written(name, font), FIGURE_NAME_CHARACTERS)
+    return one_line(written(name, font), FIGURE_NAME_CHARACTERS)
 
 
 def shown_names(names: Iterable[str], font: str | None) -> dict[str, str]:
@@ -86,12 +86,12 @@ def shown_names(names: Iterable[str], font: str | None) -> dict[str, str]:
     >>> shown_names(["osum-echat-lora-r16-step-1000", "osum-echat-lora-r16-step-2000"], None).values()
     dict_values(['osum-echat…r16-step-1000', 'osum-echat…r16-step-2000'])
     """
-    return unique_labels(names, FIGURE_NAME_CHARACTERS, lambda name: _written(name, font))
+    return unique_labels(names, FIGURE_NAME_CHARACTERS, lambda name: written(name, font))
 
 
-def _written(name: str, font: str | None) -> str:
-    """Return a name in characters that the font has."""
-    return spelled(name) if font is None else "".join(c if c.isprintable() else " " for c in name)
+def written(name: str, font: str | None) -> str:
+    """Return a name in characters that a figure can write."""
+    return spelled(name, chinese=font is not None)
 
 
 @contextmanager

@@ -59,7 +59,8 @@ def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], pro
         ("trend", lambda *args: draw_trend(*args, stages=trend)),
     ]
     notes = []
-    chinese = any(map(needs_chinese, (*runs.roles, *_titles(runs))))
+    labels = [label for cue in runs.cues.values() for label in cue.labels]
+    chinese = any(map(needs_chinese, (*runs.roles, *_titles(runs), *labels)))
     if font is None and chinese:
         notes.append(
             "no installed font has Chinese characters, so figures print code points (U+...); "

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.io.hashing import fingerprint_of
+from echat_eval.languages import base_of
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import choice, over_reaction_term
 from echat_eval.scorers.cue_contrast import Embedder
@@ -123,7 +124,8 @@ class OverReaction:
 
         def fit(sample: Sample) -> float:
             texts = [
-                ANCHORS[cue, sample.language][sample.cues[cue]] for cue in _traits_that_differ(own, other)
+                ANCHORS[cue, base_of(sample.language)][sample.cues[cue]]
+                for cue in _traits_that_differ(own, other)
             ]
             return sum(float((reply * self.embedder.embed(text)).sum()) for text in texts)
 
@@ -135,5 +137,5 @@ def _traits_that_differ(first: Sample, second: Sample) -> list[str]:
     return [
         cue
         for cue, label in sorted(first.cues.items())
-        if (cue, first.language) in ANCHORS and second.cues.get(cue, label) != label
+        if (cue, base_of(first.language)) in ANCHORS and second.cues.get(cue, label) != label
     ]

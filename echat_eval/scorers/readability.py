@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.hashing import fingerprint_of
+from echat_eval.languages import lookup
 from echat_eval.records import Metric
 from echat_eval.scorers.normalize import NORMALISER, characters, normalised
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
@@ -148,7 +149,7 @@ def _units(text: str, language: str) -> list[str]:
 
 
 def _scores(case: Case) -> tuple[Score, Score]:
-    language = case.sample.language
+    language = lookup(case.sample.language, COMMON) or case.sample.language
     if case.no_reply is not None:
         state, reason = case.no_reply
         return case.score(EMPTY, state, reason=reason), case.score(UNREADABLE, state, reason=reason)

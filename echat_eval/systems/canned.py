@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echat_eval.errors import NotApplicable, UsageError
+from echat_eval.languages import lookup
 from echat_eval.records import Reply, Request
 
 __all__ = ["SENTENCES", "Canned"]
@@ -35,7 +36,7 @@ class Canned:
 
     def respond(self, request: Request) -> Reply:
         """Return the sentence."""
-        text = self.text or SENTENCES.get(request.language)
+        text = self.text or SENTENCES.get(lookup(request.language, SENTENCES) or "")
         if text is None:
             raise NotApplicable(f"no canned sentence for language '{request.language}'; set text=...")
         return Reply(text=text)

@@ -15,6 +15,7 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, SystemFailure, UnknownName, UsageError, scrub
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.labels import split_tags
+from echat_eval.languages import supports
 from echat_eval.ports import Closable, Destination, Loadable, language_fault
 from echat_eval.records import Reply
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
@@ -106,7 +107,7 @@ class Cascade:
             Unavailable: the language model's server did not answer.
             UsageError: it refuses the key, the model or a parameter.
         """
-        if request.language not in self.languages:
+        if not supports(self.languages, request.language):
             raise NotApplicable(f"{self.name} supports {', '.join(self.languages)}, not '{request.language}'")
         hypothesis = self._transcribe(request.audio, request.language)
         if not hypothesis:

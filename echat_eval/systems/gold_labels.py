@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from echat_eval.languages import lookup
 from echat_eval.records import Reply, Sample
 from echat_eval.systems.transcript_only import TranscriptOnly
 
@@ -62,7 +63,9 @@ class GoldLabels(TranscriptOnly):
         """Return the cues and the transcript."""
         cues = ", ".join(f"{cue} {label}" for cue, label in sorted(sample.cues.items()))
         return (
-            CUE_PROMPTS.get(sample.language, CUE_PROMPTS["en"]).format(cues=cues) + "\n" + sample.transcript
+            CUE_PROMPTS[lookup(sample.language, CUE_PROMPTS) or "en"].format(cues=cues)
+            + "\n"
+            + sample.transcript
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.errors import NotApplicable
+from echat_eval.languages import base_of, lookup
 from echat_eval.records import Reply
 
 if TYPE_CHECKING:
@@ -26,11 +27,16 @@ CHINESE: dict[str, str] = {
     "male": "男性", "laugh": "笑声", "cough": "咳嗽", "cry": "哭声", "scream": "尖叫", "sigh": "叹气",
     "throat clearing": "清嗓子", "sneeze": "喷嚏", "none": "无",
 }  # fmt: skip
-OTHER_LANGUAGE: dict[str, str] = {"en": "zh", "zh": "en"}
+#: Language of a wrong reply to a query; in English to any other.
+OTHER_LANGUAGE: dict[str, str] = {"en": "zh"}
 
 
 class LabelParrot:
-    """An oracle that replies "You sound {label}.", as text only."""
+    """An oracle that replies "You sound {label}.", as text only.
+
+    In other languages than English and Chinese it names the labels alone, in the words that the task's
+    definition of the cue has for them.
+    """
 
     role: Literal["floor", "ceiling"] = "floor"
 
@@ -60,22 +66,30 @@ class WrongLanguage(LabelParrot):
         super().__init__(name)
 
     def respond_to(self, sample: Sample) -> Reply:
-        """Return the sentence in Chinese for English and in English for Chinese."""
-        return Reply(text=_sentence(sample, OTHER_LANGUAGE.get(sample.language)))
+        """Return the sentence in Chinese for English, and in English for any other language."""
+        return Reply(text=_sentence(sample, OTHER_LANGUAGE.get(base_of(sample.language), "en")))
 
     def fingerprint(self) -> str:
         """Return the version of the rule; the labels are part of the sample."""
         return "wrong-language-1"
 
 
-def _sentence(sample: Sample, language: str | None) -> str:
-    if language not in SENTENCES:
-        raise NotApplicable(f"no sentence for a query in language '{sample.language}'")
-    labels = [_word(sample, cue, label, language) for cue, label in sorted(sample.cues.items())]
-    return SENTENCES[language].format(labels=("、" if language == "zh" else ", ").join(labels))
+def _sentence(sample: Sample, language: str) -> str:
+    words = {cue: _word(sample, cue, label, language) for cue, label in sorted(sample.cues.items())}
+    known = lookup(language, SENTENCES)
+    if known is None and all(words.values()):
+        return ", ".join(str(word) for word in words.values()) + "."
+    if known is None:
+        raise NotApplicable(
+            f"no sentence for language '{sample.language}', and its task has no words for the labels"
+        )
+    usual = CHINESE if known == "zh" else {}
+    labels = [words[cue] or usual.get(label, label) for cue, label in sorted(sample.cues.items())]
+    return SENTENCES[known].format(labels=("、" if known == "zh" else ", ").join(labels))
 
 
-def _word(sample: Sample, cue: str, label: str, language: str) -> str:
+def _word(sample: Sample, cue: str, label: str, language: str) -> str | None:
+    """Return the word for a label in a language, by the task's definition; None: it has none."""
     own = (sample.own_cues or {}).get(cue)
-    words = own.words.get(language, {}) if own is not None else {}
-    return words.get(label, CHINESE.get(label, label) if language == "zh" else label)
+    tag = lookup(language, own.words) if own is not None else None
+    return own.words[tag].get(label) if own is not None and tag is not None else None

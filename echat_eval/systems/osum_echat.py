@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, UnknownName, UsageError
 from echat_eval.io.hashing import file_sha256, sha256_of
+from echat_eval.languages import supports
 from echat_eval.records import Reply
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: Change it whenever the same weights and settings would give other replies.
 RULES_VERSION = "osum-1"
+#: Languages of the model; "und" where it is not stated.
+LANGUAGES = ("en", "zh", "und")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,8 +209,12 @@ class OsumEChat:
         Raises:
             SystemFailure: the audio of a request cannot be used, or the memory is full with a single request;
                 the caller repeats the requests one by one to find which.
-            NotApplicable: a request has past turns without audio, or the mode takes no past turns.
+            NotApplicable: a request has past turns without audio, the mode takes no past turns, or it is in a
+                language that the model was not trained on.
         """
+        for request in requests:
+            if not supports(LANGUAGES, request.language):
+                raise NotApplicable(f"OSUM-EChat speaks English and Chinese, not '{request.language}'")
         pool = self._loaded()
         generation_requests = [self._generation_request(request) for request in requests]
         sampling = None

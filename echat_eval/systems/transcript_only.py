@@ -9,6 +9,7 @@ from echat_eval.clients.chat import ChatClient
 from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import NotApplicable, scrub
 from echat_eval.io.hashing import digest
+from echat_eval.languages import lookup
 from echat_eval.ports import Destination
 from echat_eval.records import Reply, Sample
 
@@ -131,9 +132,10 @@ def conversation(sample: Sample, turn_text: str) -> list[dict[str, str]]:
     Raises:
         NotApplicable: there is no prompt in this language, or an earlier turn has no text.
     """
-    if sample.language not in PROMPTS:
+    language = lookup(sample.language, PROMPTS)
+    if language is None:
         raise NotApplicable(f"no prompt in language '{sample.language}'")
-    messages = [{"role": "system", "content": sample.instruction or PROMPTS[sample.language]}]
+    messages = [{"role": "system", "content": sample.instruction or PROMPTS[language]}]
     for turn in sample.history:
         if turn.text is None:
             raise NotApplicable("an earlier turn has no text, and this oracle takes no audio")

@@ -24,7 +24,7 @@
     const [task, id, transcript, cues, language] = EChat.index.rows[sample];
     const name = EChat.board.tasks[task].name;
     return h("li", {}, h("a", { class: "row", href: EChat.link([kind, name, id], query), "data-number": sample, lang: language },
-      h("span", { class: "words" }, transcript),
+      h("span", { class: "words", dir: "auto" }, transcript),
       h("span", { class: "meta" }, h("span", { class: "task" }, EChat.taskTitle(EChat.board.tasks[task])), chips(cues), side)));
   };
 

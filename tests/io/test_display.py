@@ -112,3 +112,10 @@ def test_a_name_that_nothing_resembles_is_cut_at_its_end() -> None:
     name = "n" * 60
     assert unique_labels([name, "short"], 24) == {name: one_line(name, 24), "short": "short"}
     assert figure_style.shown_names([name], None) == {name: figure_style.shown_name(name, None)}
+
+
+def test_figures_spell_scripts_that_they_cannot_write() -> None:
+    assert spelled("Grüße, Привет, Ωμέγα, ქართული") == "Grüße, Привет, Ωμέγα, ქართული"
+    for text in ("नमूना", "مرحبا", "שלום", "ไทย", "ខ្មែរ"):
+        assert set(spelled(text, chinese=True).split()) == {f"U+{ord(c):04X}" for c in text}
+    assert spelled("日本", chinese=True) == "日本"

@@ -42,3 +42,20 @@ def test_rule_matches_its_versioned_name() -> None:
 
     assert NORMALISER == "echat-norm-1"
     assert hashlib.sha256(normalised(everything[:0x250]).encode()).hexdigest()[:12] == "b0455e5574df"
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "units"),
+    [
+        ("ja", "すごい です。", ["す", "ご", "い", "で", "す"]),
+        ("th", "ดี!", ["ด", "ี"]),
+        ("zh-Latn", "nǐ hǎo", ["nǐ", "hǎo"]),
+        ("de-AT", "Grüß Gott!", ["grüß", "gott"]),
+        ("ar", "شكراً، جزيلاً", ["شكراً", "جزيلاً"]),
+        ("hi", "बहुत अच्छा है।", ["बहुत", "अच्छा", "है"]),
+    ],
+)
+def test_the_script_decides_what_is_counted(language: str, text: str, units: list[str]) -> None:
+    assert words(text, language) == units
+    assert words(text, language, "cer") == list("".join(units))
+    assert words(text, language, "wer") == normalised(text).split()

@@ -33,9 +33,9 @@ WORDS = {
 LABELS = ("sincere", "sarcastic")
 
 
-def write_own_task(root: Path, text: str = TASK_YAML) -> Path:
+def write_own_task(root: Path, text: str = TASK_YAML, name: str = "irony") -> Path:
     """Write the task, 12 samples in contrast groups of two; return its folder."""
-    folder = root / "irony"
+    folder = root / name
     rows: list[dict[str, object]] = []
     for language, sentences in WORDS.items():
         for number, sentence in enumerate(sentences):
@@ -56,7 +56,7 @@ def write_own_task(root: Path, text: str = TASK_YAML) -> Path:
                         "references": [f"An answer to {label} words {number}."],
                     }
                 )
-    (folder / "task.yaml").write_text(text, encoding="utf-8")
+    (folder / "task.yaml").write_text(text.replace("name: irony", f"name: {name}"), encoding="utf-8")
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
