@@ -17,8 +17,11 @@ import echat_eval as ev
 from echat_eval.cli import COMMANDS, command_line
 from echat_eval.errors import UsageError
 from echat_eval.gate.policy import read_policy
+from echat_eval.importers.mapping import read_mapping
 from echat_eval.io.audio import check_waveform
 from echat_eval.ports import System
+from echat_eval.task import find_faults
+from tests.support.own_task import write_own_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +176,21 @@ def test_readme_picture_is_the_one_that_its_script_draws(tmp_path: Path) -> None
     subprocess.run([sys.executable, str(script), str(tmp_path / "drawn.svg")], check=True, timeout=120)
     committed = (ROOT / "docs" / "images" / "two-voices.svg").read_bytes()
     assert (tmp_path / "drawn.svg").read_bytes() == committed
+
+
+def test_definitions_of_own_cues_are_valid(tmp_path: Path) -> None:
+    (definition,) = blocks(ROOT / "docs" / "own-cues.md")
+    rows = {"sarcasm": "sincere", "emotion": "sad"}
+    folder = write_own_task(tmp_path, definition)
+    samples = (folder / "samples.jsonl").read_text(encoding="utf-8")
+    for label in ("sincere", "sarcastic"):
+        named = json.dumps({**rows, "sarcasm": label})
+        samples = samples.replace(json.dumps({"sarcasm": label}), named)
+    (folder / "samples.jsonl").write_text(samples, encoding="utf-8")
+    assert find_faults(folder) == []
+    mapping = next(block for block in blocks(ROOT / "docs" / "import.md") if "sarcasm" in block)
+    (tmp_path / "m.yaml").write_text(mapping, encoding="utf-8")
+    assert read_mapping(str(tmp_path / "m.yaml")).cues == ("sarcasm",)
 
 
 def test_readme_policy_is_valid(tmp_path: Path) -> None:
