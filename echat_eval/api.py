@@ -30,7 +30,7 @@ from echat_eval.analysis.frames import check_table, is_frame, one_system
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.analysis.stated import merged_facts
-from echat_eval.errors import BadData, UsageError
+from echat_eval.errors import BadData, UsageError, scrub
 from echat_eval.experiment import (
     GROUPS,
     SELECTING,
@@ -39,6 +39,7 @@ from echat_eval.experiment import (
     is_experiment_file,
     is_run_folder,
     read_experiment,
+    recorded_content,
     recording,
     refuse_foreign_tasks,
     resolved,
@@ -51,9 +52,10 @@ from echat_eval.gate import Policy, build_policy, decide, decide_first, read_pol
 from echat_eval.gate.accept import accept as accept_baseline
 from echat_eval.gate.accept import provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
+from echat_eval.leaderboard.render import CSV_COLUMNS, table_rows
 from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
-from echat_eval.ports import Silent
+from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned
 from echat_eval.scorers.function_metric import metric
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.experiment import ExperimentTask
     from echat_eval.gate import Decision
-    from echat_eval.ports import Progress
+    from echat_eval.ports import Progress, Tracker
     from echat_eval.runner.cost_estimate import ExpectedCost
     from echat_eval.runner.plan import Plan
     from echat_eval.stats import Sentences
@@ -122,6 +124,7 @@ def evaluate(
     max_cost: str | float | None = None,
     executor: Any = None,
     send_to: str | Sequence[str] | None = None,
+    track: Any = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Run:
@@ -160,6 +163,8 @@ def evaluate(
         max_cost: US dollars; calls that could exceed it are not made.
         executor: "local", "ray" or a mapping of name, workers, address.
         send_to: hosts that may get data of private tasks; others are refused unless they are this machine.
+        track: experiment tracker that gets a copy of the finished run: a name ("wandb"), a spec, a mapping of
+            settings, or an object with the `Tracker` protocol; None: no tracker.
         settings: single settings to change, as `--set`: {"key": value} of every system, "NAME.key" of the
             system of that name, "judge.key" or "judge.NAME.key", "runner.key", "executor.key".
         progress: receives stages, rows and notes; None: notes are logged.
@@ -194,6 +199,7 @@ def evaluate(
         max_cost=max_cost,
         executor=executor,
         send_to=send_to,
+        track=track,
     )
     return _carried_out(prepared, progress=progress)
 
@@ -493,10 +499,44 @@ def _carried_out(prepared: _Prepared, *, progress: Progress | None) -> Run:
         content = resolved(prepared.experiment, plan, prepared.tasks)
         recorded = partial(recording, plan.folder.path, content, prepared.tasks)
         spent = carry_out(plan, display, recording=recorded)
-        folder = plan.folder
+        folder, trackers = plan.folder, plan.trackers
     run = Run(folder=folder, name=str(folder.path), spent=spent)
-    run.leaderboard().write(run.path)
+    view = run.leaderboard()
+    view.write(run.path)
+    if trackers:
+        _track(run, view, trackers, display)
     return run
+
+
+def _track(run: Run, view: LeaderboardView, trackers: Sequence[Tracker], display: Progress) -> None:
+    """Copy a finished run to trackers. A failure is a note: nothing that they do changes the run."""
+    from tempfile import TemporaryDirectory
+
+    from echat_eval.report import build_report
+
+    rows = table_rows(view.board)
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        for tracker in trackers:
+            try:
+                if not report.exists():
+                    build_report([str(run.path)], report, progress=Silent(), only=["page"])
+                tracker.log(
+                    TrackedRun(
+                        name=run.path.name,
+                        folder=run.path,
+                        experiment=recorded_content(run.path),
+                        headline=view.board.headline.name,
+                        columns=CSV_COLUMNS,
+                        rows=rows,
+                        page=report / "page",
+                    )
+                )
+            except Exception as error:  # noqa: BLE001  a tracker may raise anything
+                reason = scrub(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+                display.note(
+                    f"note: tracker '{tracker.name}' failed: {reason}; the run is complete in {run.path}"
+                )
 
 
 def _folder_with_replies(run: Run | str | Path) -> RunFolder:

@@ -18,6 +18,7 @@ from echat_eval.records import Score
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from echat_eval.records import (
         Annotation,
@@ -59,6 +60,8 @@ __all__ = [
     "ShowsCost",
     "Silent",
     "System",
+    "TrackedRun",
+    "Tracker",
     "batch_size_of",
     "calls_at_once_of",
     "families_of",
@@ -362,6 +365,39 @@ class Sending(Protocol):
 
     def destinations(self) -> Sequence[Destination]:
         """Return the servers, before anything is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedRun:
+    """A finished run as a tracker gets it.
+
+    Attributes:
+        name: of its folder.
+        folder: the run folder.
+        experiment: the resolved experiment, without secrets, paths relative to the folder.
+        headline: name of the metric that leads.
+        columns: names of the columns of `rows`, in their order.
+        rows: leaderboard.csv: one row per system, task ("all": every task) and metric, the headline first.
+        page: folder of the page with audio; None: it could not be made.
+    """
+
+    name: str
+    folder: Path
+    experiment: Mapping[str, Any]
+    headline: str
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    page: Path | None
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """An experiment tracker; it may declare `Sending`."""
+
+    name: str
+
+    def log(self, run: TrackedRun) -> None:
+        """Copy a finished run; what it raises becomes a note."""
 
 
 @runtime_checkable

@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"ports", "plugins", "io", "concurrency", "stats"},
     {"cost", "executors", "labels"},
     {"clients", "osum", "task", "annotators"},
-    {"importers", "systems"},
+    {"importers", "trackers", "systems"},
     {"store"},
     {"analysis", "judge"},
     {"gate", "scorers"},

@@ -47,16 +47,15 @@ class RunComparison:
     trends: tuple[Trend, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def lines(self, *, flips: int = 10, width: int | None = None) -> list[str]:
+    def lines(self, *, flips: int = 10) -> list[str]:
         """Return the lines for a terminal.
 
         Args:
             flips: number of worsened samples to list per comparison.
-            width: characters of the terminal: in wider tables every row has two lines; None: one line each.
         """
         lines = []
         for comparison in self.comparisons:
-            lines += [*to_text(comparison, flips=flips, width=width), ""]
+            lines += [*to_text(comparison, flips=flips), ""]
         if self.trends:
             marked = any(comparison.unlike for comparison in self.comparisons)
             lines.append("trend over all runs, on the samples with a value in every run")

@@ -1,8 +1,4 @@
-"""A comparison as text: pooled and per task first, then slices; marked if the runs are not comparable.
-
-If a row of a table is longer than the terminal, every row has two lines: the difference with its interval and
-its p-value, and below them shares and counts. No number is cut.
-"""
+"""A comparison as text: pooled and per task first, then slices; marked if the runs are not comparable."""
 
 from __future__ import annotations
 
@@ -18,28 +14,32 @@ __all__ = ["to_text", "trend_text"]
 
 #: Follows every number of a comparison made with --anyway.
 MARK = " †"
-#: Gap before shares and counts where a row has two lines.
-STACKED = "\n" + " " * 29
 #: Decimals of differences and means.
 DIGITS = 2
 
 
-def to_text(comparison: Comparison, *, flips: int = 10, width: int | None = None) -> list[str]:
+def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
     """Return the lines of a comparison for a terminal.
 
     Args:
         comparison: result of `compare`.
         flips: how many worsened samples to list.
-        width: characters of the terminal; None: lines of any length.
     """
     mark = MARK if comparison.unlike else ""
     lines = [
         f"{printable(comparison.candidate)} minus {printable(comparison.baseline)}; above 0 is better{mark}"
     ]
-    tables = _tables(comparison, mark, gap=" ")
-    if width is not None and any(len(line) > width for line in tables):
-        tables = [line for row in _tables(comparison, mark, gap=STACKED) for line in row.split("\n")]
-    lines += tables
+    for metric in dict.fromkeys(cell.metric for cell in comparison.cells):
+        cells = [cell for cell in comparison.cells if cell.metric == metric]
+        lines += [
+            "",
+            f"{printable(metric):<28} difference  95 % interval       p adj."
+            "  won  lost  tied     n  clusters",
+        ]
+        lines += [_line(cell, mark) for cell in cells if cell.part != "slice"]
+        if any(cell.part == "slice" for cell in cells):
+            lines.append("  secondary (slices: p not adjusted, no effect on the result)")
+            lines += [_line(cell, mark) for cell in cells if cell.part == "slice"]
     worse = [flip for flip in comparison.flips if flip.change < 0]
     if worse and flips:
         lines += [
@@ -55,20 +55,6 @@ def to_text(comparison: Comparison, *, flips: int = 10, width: int | None = None
         f"†  not comparable, shown because --anyway is set: {printable(reason)}"
         for reason in comparison.unlike
     ]
-    return lines
-
-
-def _tables(comparison: Comparison, mark: str, *, gap: str) -> list[str]:
-    """Return the lines of every metric's table, with this gap before shares and counts."""
-    lines = []
-    for metric in dict.fromkeys(cell.metric for cell in comparison.cells):
-        cells = [cell for cell in comparison.cells if cell.metric == metric]
-        title = f"{printable(metric):<28} difference  95 % interval       p adj."
-        lines += ["", f"{title}{gap} won  lost  tied     n  clusters"]
-        lines += [_line(cell, mark, gap) for cell in cells if cell.part != "slice"]
-        if any(cell.part == "slice" for cell in cells):
-            lines.append("  secondary (slices: p not adjusted, no effect on the result)")
-            lines += [_line(cell, mark, gap) for cell in cells if cell.part == "slice"]
     return lines
 
 
@@ -91,7 +77,7 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
     return lines
 
 
-def _line(cell: ComparedMetric, mark: str, gap: str) -> str:
+def _line(cell: ComparedMetric, mark: str) -> str:
     name = f"  {printable(cell.name):<26}"
     if cell.difference is None or cell.low is None or cell.high is None:
         value = "" if cell.difference is None else _signed(cell.difference.value)
@@ -99,10 +85,10 @@ def _line(cell: ComparedMetric, mark: str, gap: str) -> str:
     span = _interval(cell.low, cell.high)
     p = "" if cell.adjusted is None else f"{cell.adjusted:.2g}"
     shares = "".join(f"{100 * share:4.0f}%" for share in (cell.won, cell.lost, cell.tied))
-    missing = f"  {cell.missing} missing" if cell.missing else ""
+    gap = f"  {cell.missing} missing" if cell.missing else ""
     return (
-        f"{name} {_signed(cell.difference.value):>10}  {span:<18} {p:>7}{gap}{shares} {cell.n:6d} "
-        f"{cell.clusters:6d}{missing}{mark}"
+        f"{name} {_signed(cell.difference.value):>10}  {span:<18} {p:>7} {shares} {cell.n:6d} "
+        f"{cell.clusters:6d}{gap}{mark}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from echat_eval.cli.options import headline_option
-from echat_eval.cli.terminal import console, is_terminal, show
+from echat_eval.cli.terminal import show
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def compare_command(
     comparison = compare(
         *runs, metrics=metrics or None, headline=headline, anyway=anyway, sentences=sentences
     )
-    for line in comparison.lines(flips=flips, width=console().width if is_terminal() else None):
+    for line in comparison.lines(flips=flips):
         show(line)
     return 0
 

@@ -40,6 +40,7 @@ class Experiment:
     max_cost: str | float | None = None
     executor: Any = None
     send_to: Any = None
+    track: Any = None
     out: str | Path = "runs/latest"
 
     @property
@@ -68,4 +69,5 @@ class Experiment:
             max_cost=self.max_cost,
             executor=self.executor,
             send_to=self.send_to,
+            track=self.track,
         )

@@ -89,6 +89,11 @@ _EXPERIMENT = Schema(
             lambda v: is_text(v) or isinstance(v, Mapping), "'local', 'ray' or a mapping of settings", False
         ),
         "send_to": _NAMES,
+        "track": Rule(
+            lambda v: is_text(v) or isinstance(v, list | Mapping),
+            "a name or a mapping of names to settings, such as {wandb: {project: NAME}}",
+            required=False,
+        ),
         "prices": TEXT.optional(),
         "out": TEXT.optional(),
     }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "with_arguments", "with_settings"]
 
 #: First words of settings that are those of no system.
-GROUPS = ("judge", "runner", "executor")
+GROUPS = ("judge", "runner", "executor", "track")
 
 
 def with_arguments(
@@ -61,7 +61,8 @@ def with_settings(experiment: Experiment, settings: Mapping[str, object]) -> Exp
 
     Args:
         settings: `key` for every system; `NAME.key` for the system of that name; `judge.key` for every judge
-            and `judge.NAME.key` for one; `runner.key`; `executor.key`.
+            and `judge.NAME.key` for one; `runner.key`; `executor.key`; `track` for a tracker by name, and
+            `track.key` for its settings.
 
     Raises:
         UnknownName, UsageError: no system, judge or group has this name, or it takes no settings.
@@ -76,6 +77,8 @@ def with_settings(experiment: Experiment, settings: Mapping[str, object]) -> Exp
             changed: dict[str, Any] = {key: value}
             RUNNER.check(changed, f"--set runner.{key}")
             experiment = replace(experiment, **changed)
+        elif group == "track":
+            experiment = replace(experiment, track=_with_tracker_setting(experiment.track, key, value))
         elif dot and group == "executor":
             experiment = replace(experiment, executor={**_executor(experiment.executor), key: value})
         else:
@@ -89,6 +92,21 @@ def _executor(given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise UsageError(f"executor {type(given).__name__}: an object takes no settings")
     return dict(given)
+
+
+def _with_tracker_setting(given: object, key: str, value: object) -> object:
+    """Return trackers with one setting changed, or the tracker that a value names in their place."""
+    if not key:
+        return value
+    if given is None:
+        raise UsageError(f"--set track.{key} without a tracker; name it with --set track=wandb")
+    parts = parse_parts("tracker", given)
+    if any(not isinstance(part.part, str) for part in parts):
+        raise UsageError(f"a tracker that is an object takes no settings; got {key}")
+    return [
+        {"use": part.part, **({"name": part.name} if part.name else {}), **part.settings, key: value}
+        for part in parts
+    ]
 
 
 def _with_system_setting(given: object, name: str, value: object) -> object:

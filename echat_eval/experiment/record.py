@@ -48,7 +48,15 @@ if TYPE_CHECKING:
     from echat_eval.experiment.tasks import ExperimentTask
     from echat_eval.io.strict_yaml import YamlFile
 
-__all__ = ["Command", "read_commands", "read_recorded", "recorded_tasks", "recording", "stored_path"]
+__all__ = [
+    "Command",
+    "read_commands",
+    "read_recorded",
+    "recorded_content",
+    "recorded_tasks",
+    "recording",
+    "stored_path",
+]
 
 _FILE = "experiment.yaml"
 _HEADER = "# The resolved experiment of this run. `echat-eval run FOLDER` finishes it or scores it again.\n"
@@ -108,6 +116,12 @@ def recorded_tasks(folder: Path) -> dict[str, Mapping[str, Any]]:
     found = _recorded(folder)
     tasks = [] if found is None else found.content.get("tasks") or []
     return {task["name"]: task for task in tasks}
+
+
+def recorded_content(folder: Path) -> Mapping[str, Any]:
+    """Return the experiment of a run folder as its file has it; empty without one."""
+    path = folder / _FILE
+    return read_yaml(path).content if path.is_file() else {}
 
 
 def _within(folder: Path, content: Mapping[str, Any], convert: Callable[[Path, str], str]) -> dict[str, Any]:

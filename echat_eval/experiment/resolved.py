@@ -54,6 +54,7 @@ def resolved(experiment: Experiment, plan: Plan, tasks: Sequence[ExperimentTask]
         "runner": {key: _plain(getattr(experiment, key)) for key in RUNNER.rules if key not in _ONCE},
         "executor": _plain(experiment.executor),
         "send_to": list(plan.send_to),
+        "track": _trackers(experiment.track),
         "prices": None if experiment.prices is None else str(Path(experiment.prices).absolute()),
         "out": str(experiment.out),
     }
@@ -99,6 +100,16 @@ def _part(kind: str, name: str, spec: PartSpec) -> dict[str, Any]:
     use = split_name(spec.part)[1] if kind == "system" else spec.part
     settings = {key: value for key, value in spec.settings.items() if key != "name" or kind != "system"}
     return {**({} if use == name else {"use": scrub(use)}), **{k: _plain(v) for k, v in settings.items()}}
+
+
+def _trackers(given: object) -> list[dict[str, Any]]:
+    """Return trackers with their settings; those that are objects in Python are left out."""
+    parts = [] if given is None else parse_parts("tracker", given)
+    return [
+        {"use": scrub(part.part), **({"name": part.name} if part.name else {}), **_plain(part.settings)}
+        for part in parts
+        if isinstance(part.part, str)
+    ]
 
 
 def _judge(judge: JudgeSettings) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def carry_out(
         Busy: another process is writing to the folder.
     """
     table, limit = plan.budget.table, plan.budget.limit
-    receivers = receivers_of(plan.systems, plan.scorers, plan.executor)
+    receivers = receivers_of(plan.systems, plan.scorers, plan.executor, plan.trackers)
     for receiver in receivers:
         progress.note(f"sends: {receiver.line}")
     refuse_private_data(private_tasks(plan.tasks, plan.folder.manifest()), receivers, plan.send_to)

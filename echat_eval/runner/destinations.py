@@ -13,7 +13,7 @@ from echat_eval.ports import Destination, Sending
 
 if TYPE_CHECKING:
     from echat_eval.executors.place import ExecutorSettings
-    from echat_eval.ports import Oracle, Scorer, System
+    from echat_eval.ports import Oracle, Scorer, System, Tracker
     from echat_eval.store.manifest import RunManifest
     from echat_eval.task import Task
 
@@ -54,6 +54,7 @@ def receivers_of(
     systems: Iterable[System | Oracle],
     scorers: Iterable[Scorer],
     executor: ExecutorSettings | None = None,
+    trackers: Iterable[Tracker] = (),
 ) -> list[Receiver]:
     """Return the hosts to which systems, judges and other parts send data, in the order of the parts.
 
@@ -61,7 +62,9 @@ def receivers_of(
     any of its nodes.
     """
     found: dict[str, Receiver] = {}
-    named = [(f"system '{s.name}'", s) for s in systems] + [(f"scorer '{s.name}'", s) for s in scorers]
+    named: list[tuple[str, object]] = [(f"system '{s.name}'", s) for s in systems]
+    named += [(f"scorer '{s.name}'", s) for s in scorers]
+    named += [(f"tracker '{tracker.name}'", tracker) for tracker in trackers]
     for part, sender in named:
         for destination in sender.destinations() if isinstance(sender, Sending) else ():
             new = _receiver(destination, part)

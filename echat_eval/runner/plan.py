@@ -26,6 +26,7 @@ from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
 from echat_eval.store.shared_cache import shared_cache
 from echat_eval.systems.select import select_repeats, select_systems
+from echat_eval.trackers import select_trackers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from echat_eval.cost.meter import BilledClient, BilledRole
     from echat_eval.executors.place import ExecutorSettings
     from echat_eval.judge import JudgeClient
-    from echat_eval.ports import Annotator, Oracle, Scorer, System
+    from echat_eval.ports import Annotator, Oracle, Scorer, System, Tracker
     from echat_eval.records import Sample
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
@@ -63,6 +64,7 @@ class Plan:
         executor: where systems and annotators run.
         cache: rows of other runs; None: no cache.
         send_to: hosts that may get private data.
+        trackers: that get a copy of the finished run.
     """
 
     folder: RunFolder
@@ -78,6 +80,7 @@ class Plan:
     executor: ExecutorSettings
     cache: Cache | None
     send_to: Sequence[str] = ()
+    trackers: Sequence[Tracker] = ()
 
     @property
     def samples(self) -> list[Sample]:
@@ -126,6 +129,7 @@ class PlanArguments:
     max_cost: str | float | None = None
     executor: object = None
     send_to: object = None
+    track: object = None
 
 
 @contextmanager
@@ -162,6 +166,7 @@ def planned(
     budget = read_budget(prices, arguments.max_cost)
     tries = whole_number("tries", arguments.tries, low=1, high=MAX_TRIES)
     placement, send_to = parse_executor(arguments.executor), send_to_hosts(arguments.send_to)
+    trackers = select_trackers(arguments.track)
     judges = parse_judges(arguments.judges)
     if whole_number("controls", arguments.controls, low=0) and not judges:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
@@ -199,6 +204,7 @@ def planned(
             executor=placement,
             cache=opened,
             send_to=send_to,
+            trackers=trackers,
         )
 
 

@@ -196,17 +196,6 @@ def test_a_trend_with_missing_rows_and_an_open_range_cannot_tell_or_has_a_cap(ta
     assert any(note.startswith("trend of empathy: it has no upper end; each") for note in compared.notes)
 
 
-def test_a_table_wider_than_the_terminal_has_two_lines_a_row_and_every_number(table: Table) -> None:
-    frames = [table(missing=0.05, seed=k).assign(language=["en", "zh"] * 200) for k in (1, 2)]
-    compared = compare(run("a", frames[0]), run("b", frames[1]), metrics=RULES)
-    wide, narrow = to_text(compared), to_text(compared, width=80)
-    rows = [line for line in narrow if "[" in line or "%" in line]
-    assert max(map(len, rows)) <= 80
-    assert " ".join(narrow).split() == " ".join(wide).split()
-    assert len(narrow) > len(wide)
-    assert to_text(compared, width=200) == wide
-
-
 def test_names_cannot_steer_the_terminal(table: Table) -> None:
     odd = table().assign(task="emo\x1b[2Jtion")
     lines = to_text(
