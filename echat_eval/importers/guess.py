@@ -165,6 +165,8 @@ def _by_content(field_columns: dict[str, str], seen: Mapping[str, _Seen]) -> Non
             if cue not in field_columns and _fits(cue, column):
                 field_columns[cue] = name
                 break
+    if "transcript" not in field_columns and (text := _longest_text(field_columns, seen)):
+        field_columns["transcript"] = text
     # Columns that a later field took from an earlier one.
     for key in FIELDS:
         if key != "audio" and key in field_columns and field_columns[key] == field_columns.get("audio"):
@@ -179,6 +181,19 @@ def _fits(cue: str, column: _Seen) -> bool:
         return True
     known = sum(rows for spelling, rows in column.spellings.items() if _label(cue, spelling) is not None)
     return known >= 0.3 * column.filled
+
+
+def _longest_text(field_columns: Mapping[str, str], seen: Mapping[str, _Seen]) -> str | None:
+    """Return the column that no field has yet with the longest texts, which differ from row to row."""
+    lengths = {
+        name: sum(map(len, column.spellings)) / len(column.spellings)
+        for name, column in seen.items()
+        if name not in field_columns.values()
+        and not column.numbers
+        and len(column.spellings) > 0.3 * min(column.filled, MAX_SPELLINGS)
+    }
+    longest = max(lengths, key=lambda name: lengths[name], default=None)
+    return longest if longest is not None and lengths[longest] >= 8 else None
 
 
 def _label(cue: str, spelling: str) -> str | None:

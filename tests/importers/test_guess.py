@@ -173,3 +173,12 @@ def test_shipped_mappings_read_the_form_of_their_benchmark(tmp_path: Path) -> No
         "0010",
         "zh",
     )
+
+
+def test_the_words_are_found_by_their_length_under_any_name(tmp_path: Path) -> None:
+    table = tmp_path / "calls.csv"
+    rows = "".join(f"{n}.wav,I got letter number {n} today,sad,k{n}\n" for n in range(9))
+    table.write_text("file,gesagt,mood,code\n" + rows)
+    assert 'transcript: "gesagt"' in guessed_mapping(table).text
+    table.write_text("file,code,mood\n" + "".join(f"{n}.wav,k{n},sad\n" for n in range(9)))
+    assert "transcript:" not in guessed_mapping(table).text
