@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.io.display import number_text
+from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_notes
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     COUNT_COLUMNS,
@@ -59,6 +60,8 @@ def print_leaderboard(board: Leaderboard) -> None:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
     if notes := headline_notes(board):
         show_table(*notes)
+    if board.gaps:
+        show_table(_gaps(board), *gap_notes(board.gaps))
 
 
 def _table(title: str) -> Table:
@@ -116,6 +119,18 @@ def _others(board: Leaderboard) -> Table:
             measure = "" if number else titles[column + 1]
             table.add_row(*map(Text, (measure, name + MARK[role], cells[column])))
         table.add_section()
+    return table
+
+
+def _gaps(board: Leaderboard) -> Table:
+    """Return the listening gaps, one row per system, cue and instrument."""
+    from rich.text import Text
+
+    table = _table(CAPTION)
+    for number, title in enumerate(TITLES):
+        table.add_column(title, justify="right" if number > 2 else "left", no_wrap=not number)
+    for gap in board.gaps:
+        table.add_row(*map(Text, gap_cells(gap, board.roles[gap.system])))
     return table
 
 

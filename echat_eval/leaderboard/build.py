@@ -13,6 +13,7 @@ from echat_eval.io.schema import shorten
 from echat_eval.labels import gold_label, only_traits
 from echat_eval.leaderboard.by_voice import ceiling_shares
 from echat_eval.leaderboard.dashes import dash_reasons
+from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of
 from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.stats import (
     Bounds,
@@ -81,6 +82,7 @@ class Leaderboard:
         dashes: metric -> task -> the most frequent reason, where no system has a value, for the headline and
             the metrics that reward suiting the voice.
         shares: metric -> system -> its shares of the ceiling, for metrics that reward suiting the voice.
+        gaps: listening gaps; empty without answers to `run --ask`.
     """
 
     metrics: tuple[Metric, ...]
@@ -95,6 +97,7 @@ class Leaderboard:
     tasks_only: frozenset[str] = frozenset()
     dashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     shares: Mapping[str, Mapping[str, Shares]] = field(default_factory=dict)
+    gaps: tuple[ListeningGap, ...] = ()
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
@@ -190,6 +193,7 @@ def build_leaderboard(
             margin=within,
         ),
         caps=_caps(scores, samples, metrics, assumed),
+        gaps=gaps_of(scores, samples, metrics, units),
     )
 
 

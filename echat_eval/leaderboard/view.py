@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_csv, gap_lines, gap_notes
 from echat_eval.leaderboard.notes import secondary_lines
 from echat_eval.leaderboard.published import of_same_measure, published
 from echat_eval.leaderboard.rank_text import rank_text
@@ -70,17 +71,23 @@ class LeaderboardView:
         return pd.DataFrame(table_rows(self.board), columns=list(CSV_COLUMNS))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write leaderboard.md, .csv and .png; return their paths."""
+        """Write leaderboard.md, .csv and .png, and the listening gaps, if any; return their paths."""
         make_folder(folder)
         files = write_files(self.board, folder, list(self.published))
-        if self.notes:
+        if self.notes or self.board.gaps:
             write_atomically(files[0], self._repr_markdown_())
+        gaps = folder / "listening_gap.csv"
+        if self.board.gaps:
+            write_atomically(gaps, gap_csv(self.board))
+            files.append(gaps)
+        else:  # that of an earlier leaderboard
+            gaps.unlink(missing_ok=True)
         return files
 
     def _repr_markdown_(self) -> str:
         text = markdown(self.board, list(self.published))
-        notes = "\n".join(map(note_markdown, self.notes))
-        return f"{text}\n{notes}\n" if notes else text
+        parts = ["\n".join(gap_lines(self.board)), "\n".join(map(note_markdown, self.notes))]
+        return "\n".join([text, *(f"{part}\n" for part in parts if part)])
 
     def _repr_html_(self) -> str:
         parts = []
@@ -89,6 +96,10 @@ class LeaderboardView:
             parts.append(self._by_task_frame(metric).to_html(index=False, escape=True, border=0))
         parts.append("<p>Other measures, over all tasks</p>")
         parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
+        if self.board.gaps:
+            parts.append(f"<p><b>{escape(CAPTION)}</b></p>")
+            parts.append(self._gap_frame().to_html(index=False, escape=True, border=0))
+            parts += [f"<p>{escape(note)}</p>" for note in gap_notes(self.board.gaps)]
         parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes)]
         # The class keeps dollar signs in names from being shown as formulas.
         return "\n".join(['<div class="tex2jax_ignore mathjax_ignore">', *parts, "</div>"])
@@ -102,6 +113,8 @@ class LeaderboardView:
             "Other measures, over all tasks",
             self._others_frame().to_string(index=False),
         ]
+        if self.board.gaps:
+            tables += ["", CAPTION, self._gap_frame().to_string(index=False), *gap_notes(self.board.gaps)]
         return printable("\n".join([*tables, "", *reading_notes(self.board), *self.notes]), keep="\n")
 
     __repr__ = __str__
@@ -128,6 +141,13 @@ class LeaderboardView:
 
         rows = [[name + MARK[role], *cells] for name, role, cells in other_rows(self.board)]
         return pd.DataFrame(rows, columns=other_titles(self.board))
+
+    def _gap_frame(self) -> pd.DataFrame:
+        """Return the listening gaps, as shown."""
+        import pandas as pd
+
+        rows = [gap_cells(gap, self.board.roles[gap.system]) for gap in self.board.gaps]
+        return pd.DataFrame(rows, columns=list(TITLES))
 
 
 def view_leaderboard(

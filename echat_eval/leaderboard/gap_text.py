@@ -1,0 +1,146 @@
+"""The listening gap as a table, for terminal, notebook, Markdown, CSV, report and page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.display import markdown_text, number_text
+from echat_eval.leaderboard.render import MARK, estimate_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echat_eval.analysis.differences import ImputedEstimates
+    from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.leaderboard.listening_gap import ListeningGap
+
+__all__ = ["CAPTION", "TITLES", "gap_cells", "gap_csv", "gap_lines", "gap_notes", "gap_rows", "side_text"]
+
+CAPTION = "Listening gap, asked minus matched, points, with 95 % interval"
+TITLES = ("system", "cue", "replies matched by", "n", "asked, %", "matched, %", "gap", "gap, normalised")
+READING = (
+    "Listening gap: of two voices with the same words, which one has this label? Asked: the system's answers "
+    "to `run --ask`. Matched: its replies. Both are 50 % if it ignores the voice; a gap above 0 is what it "
+    "can name and does not act on."
+)
+NORMALISED = (
+    "Normalised: both sides in percent of what can be reached above chance; for replies, what the replies "
+    "that people wrote (`reference`) reach."
+)
+CSV_COLUMNS = (
+    "system",
+    "role",
+    "cue",
+    "matched_by",
+    *(
+        f"{side}{end}"
+        for side in ("asked", "matched", "gap")
+        for end in ("", "_low", "_high", "_worst", "_best")
+    ),
+    "normalised",
+    "normalised_low",
+    "normalised_high",
+    "n",
+    "clusters",
+    "missing",
+    "left_out",
+)
+
+
+def gap_notes(gaps: Sequence[ListeningGap]) -> list[str]:
+    """Return what the numbers mean, which samples are in none, and why a gap is unknown."""
+    if not gaps:
+        return []
+    notes = [READING + (f" {NORMALISED}" if any(gap.normalised for gap in gaps) else "")]
+    for gap in gaps:
+        name = f"{gap.system}, {gap.cue}, {gap.instrument.title}"
+        if gap.gap.observed is None:
+            notes.append(f"Listening gap of {name}: unknown; {gap.gap.why}")
+        if gap.left_out:
+            notes.append(
+                f"Listening gap of {name}: {gap.left_out} samples are left out: not asked about, or compared "
+                "also with a voice that has the same label"
+            )
+    return notes
+
+
+def gap_cells(gap: ListeningGap, role: str) -> list[str]:
+    """Return the texts of a row under TITLES."""
+    return [
+        gap.system + MARK[role],
+        gap.cue,
+        gap.instrument.title,
+        str(gap.gap.n),
+        side_text(gap.answered, interval=False),
+        side_text(gap.matched, interval=False),
+        side_text(gap.gap),
+        "-" if gap.normalised is None else estimate_text(gap.normalised, 1),
+    ]
+
+
+def side_text(found: ImputedEstimates, *, interval: bool = True) -> str:
+    """Return an estimate with its interval, and the values with missing rows at their worst and best."""
+    observed, worst, best = found.estimates
+    if observed is None:
+        return "?"
+    text = estimate_text(observed, 1) if interval else number_text(observed.value, 1)
+    if found.missing:
+        ends = ("?" if end is None else number_text(end.value, 1) for end in (worst, best))
+        text += f" {{{'..'.join(ends)}}}"
+    return text
+
+
+def gap_lines(board: Leaderboard) -> list[str]:
+    """Return the table with its notes as lines of Markdown; none without gaps."""
+    if not board.gaps:
+        return []
+    lines = [
+        f"**{CAPTION}**",
+        "",
+        "| " + " | ".join(TITLES) + " |",
+        "|---|---|---|" + "--:|" * (len(TITLES) - 3),
+    ]
+    for gap in board.gaps:
+        name, *cells = gap_cells(gap, board.roles[gap.system])
+        lines.append("| " + " | ".join(map(markdown_text, (name, *cells))) + " |")
+    for note in gap_notes(board.gaps):
+        lines += ["", markdown_text(note)]
+    return lines
+
+
+def gap_rows(board: Leaderboard) -> list[dict[str, object]]:
+    """Return one row per system, cue and instrument, with the columns `CSV_COLUMNS`."""
+    rows = []
+    for gap in board.gaps:
+        row: dict[str, object] = {
+            "system": gap.system,
+            "role": board.roles[gap.system],
+            "cue": gap.cue,
+            "matched_by": gap.instrument.name,
+        }
+        for name, side in (("asked", gap.answered), ("matched", gap.matched), ("gap", gap.gap)):
+            observed, worst, best = side.estimates
+            row[name] = None if observed is None else observed.value
+            row[f"{name}_low"] = None if observed is None else observed.low
+            row[f"{name}_high"] = None if observed is None else observed.high
+            if side.missing:
+                row[f"{name}_worst"] = None if worst is None else worst.value
+                row[f"{name}_best"] = None if best is None else best.value
+        if (found := gap.normalised) is not None:
+            row |= {"normalised": found.value, "normalised_low": found.low, "normalised_high": found.high}
+        facts = {"n": gap.gap.n, "clusters": gap.gap.clusters, "missing": gap.gap.missing}
+        rows.append({**dict.fromkeys(CSV_COLUMNS), **row, **facts, "left_out": gap.left_out})
+    return rows
+
+
+def gap_csv(board: Leaderboard) -> str:
+    """Return one line per system, cue and instrument."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in gap_rows(board):
+        writer.writerow([safe_cell("" if row[name] is None else row[name]) for name in CSV_COLUMNS])
+    return out.getvalue()
