@@ -23,8 +23,9 @@ class TableCell:
         value, low, high: numbers for CSV.
         state: "value", "missing" or "not applicable".
         mark: "best" (bold) or "second" (underlined), if a test supports it.
-        sources: rows behind the cell, for `provenance`. Keys: "scores" (metric, task, systems), "replies"
-            (system, task, cue), "ratings" (sha256, system, task) or "published" (table, row, column).
+        sources: rows behind the cell, for `provenance`. Keys: "scores" (metric, task, systems), "several
+            scores" (a list of these), "replies" (system, task, cue), "ratings" (sha256, system, task) or
+            "published" (table, row, column).
         mark_sources: rows behind the mark.
     """
 

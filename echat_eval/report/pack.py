@@ -9,6 +9,7 @@ from echat_eval.errors import UnknownName
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
+from echat_eval.report.gap_table import gap_table
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text
@@ -129,6 +130,8 @@ def _tables(
 ) -> list[Table]:
     tasks = tasks_of(merged)
     tables = run_tables(merged, published_blocks(tasks) if AUTOMATIC in shown else {}, base)
+    if (gaps := gap_table(merged, ratings)) is not None:
+        tables.append(gaps)
     if ratings is not None:
         from echat_eval.report.human import human_cells
 

@@ -102,6 +102,9 @@ class _Rows:
 
     def numbers_of(self, sources: Mapping[str, Any]) -> tuple[str, list[int]]:
         """Return the kind and the numbers of the rows behind a cell."""
+        if "several scores" in sources:
+            parts = [self.numbers_of({"scores": facts})[1] for facts in sources["several scores"]]
+            return "scores", sorted({number for part in parts for number in part})
         if "scores" in sources:
             facts = sources["scores"]
             numbers = [
@@ -182,7 +185,7 @@ def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, An
 
 
 def _traced(sources: Mapping[str, Any], rows: _Rows | None, files: dict[str, str]) -> dict[str, Any]:
-    if not sources or ("ratings" in sources):
+    if not sources or ("ratings" in sources and "several scores" not in sources):
         return {"rests_on": dict(sources), "sha256": digest("cell", dict(sources))}
     if "published" in sources:
         name = f"baselines/published/{sources['published']['table']}.yaml"

@@ -128,6 +128,19 @@
     return typeof column === "string" ? column : [column.task, column.metric, column.test_set].filter(Boolean).join(", ");
   }
 
+  // What systems can name when asked, minus what they act on; the cells are texts.
+  function gaps() {
+    const { gaps, gap_notes: notes } = EChat.board;
+    if (!gaps.length) return null;
+    const titles = ["system", "cue", "matchedBy", "count", "asked", "matched", "gap", "normalised"].map((name) => t(name));
+    const kind = (column) => (column === 0 ? "name" : column < 3 ? "" : "number");
+    return [h("h2", {}, t("listeningGap")),
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("listeningGap") }, h("table", { class: "leaderboard gaps" },
+        h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: kind(n) }, title)))),
+        h("tbody", {}, gaps.map((cells) => h("tr", {}, cells.map((text, n) => h(n ? "td" : "th", { class: kind(n), scope: n ? null : "row" }, text))))))),
+      notes.map((note) => h("p", { class: "quiet" }, note))];
+  }
+
   function published() {
     return EChat.board.published.map((source) => h("details", { class: "published" },
       h("summary", {}, `${t("published")}: ${source.title}`),
@@ -166,7 +179,7 @@
         board.shares[metric.name].map((line) => h("p", { class: "quiet" }, line)),
         capNote(metric), equivalence(metric),
         metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],
-      licences(), published()));
+      gaps(), licences(), published()));
     return t("leaderboard");
   };
 })();
