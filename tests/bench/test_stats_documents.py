@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.stats import calibration, match_people, one_rater, people, recall
+from bench.stats import calibration, listening_gap, match_people, one_rater, people, recall
 from bench.support.cells import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,9 @@ def test_macro_recall_covers_at_least_93_percent_or_is_untold() -> None:
 
 
 @pytest.mark.parametrize(
-    "bench", [recall, people, match_people, calibration, one_rater], ids=lambda bench: bench.RESULTS.stem
+    "bench",
+    [listening_gap, recall, people, match_people, calibration, one_rater],
+    ids=lambda bench: bench.RESULTS.stem,
 )
 def test_the_document_shows_the_results(bench: Any) -> None:
     assert markdown(rows(bench.RESULTS), bench.COLUMNS) in PAGE
@@ -52,6 +54,26 @@ def test_match_rates_by_people_cover_at_least_93_percent() -> None:
     assert min(row["runs"] for row in found) >= 5_000
     assert min(row["coverage"] for row in found) >= 93
     assert found[1]["coverage, over groups"] < 90
+
+
+def test_the_listening_gap_holds_and_is_detected() -> None:
+    found = rows(listening_gap.RESULTS)
+    assert [row["cell"] for row in found] == [cell.name for cell in listening_gap.CELLS]
+    for cell, row in zip(listening_gap.CELLS, found, strict=True):
+        assert row["runs"] >= 1000
+        assert row["holds"] >= 93.5
+        assert abs(row["mean gap"] - cell.gap) < 0.5
+        if "transcript only" in cell.system:
+            assert row["holds 0"] >= 93.5
+        elif cell.gap:
+            assert row["detected"] >= (95 if "gold" in cell.system else 80)
+
+
+def test_the_listening_gap_of_a_short_run_is_the_planted_one() -> None:
+    crossed = next(c for c in listening_gap.CELLS if c.system == "gap of 20" and "crossed" in c.design)
+    row = listening_gap.measure(crossed, 12, 0)
+    assert abs(row["mean gap"] - 20) < 4
+    assert row["detected"] >= 80
 
 
 def test_a_judge_like_one_rater_is_held_at_zero_and_a_noisier_one_is_not() -> None:
