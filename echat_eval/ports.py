@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from echat_eval.languages import supports
-from echat_eval.records import Score
+from echat_eval.records import Score, live_dialogue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Sample,
         State,
         SystemRole,
+        Turn,
     )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Closable",
     "Concurrent",
     "Destination",
+    "DialogueLimited",
     "Family",
     "FamilyScorer",
     "GpuUser",
@@ -57,6 +59,8 @@ __all__ = [
     "RunsInDriver",
     "Scorer",
     "Sending",
+    "Session",
+    "SessionSystem",
     "ShowsCost",
     "Silent",
     "System",
@@ -64,6 +68,7 @@ __all__ = [
     "Tracker",
     "batch_size_of",
     "calls_at_once_of",
+    "dialogue_fault_of",
     "families_of",
     "family_of",
     "has_cached_replies",
@@ -87,6 +92,13 @@ class Case:
     sample: Sample
     response: Response
     annotations: Mapping[str, Annotation]
+
+    @property
+    def history(self) -> tuple[Turn, ...]:
+        """Return the turns before the last one, oldest first; of a live dialogue with the replies."""
+        if self.sample.turns is None:
+            return self.sample.history
+        return live_dialogue(self.sample.turns, self.response.turns or ())
 
     @property
     def no_reply(self) -> tuple[State, str] | None:
@@ -142,9 +154,9 @@ class System(Protocol):
     stops the run.
 
     Optional abilities: `BatchSystem`, `Concurrent`, `Loadable`, `Closable`, `CachedReplies`, `RoleMarked`,
-    `RepliesByFile`; `echat_eval.cost.meter.MeteredSystem`, required of a system that calls a paid server;
-    `RunsInDriver`, `GpuUser` and `OnDevice` for its place on a cluster. A system that does not run in the
-    driver must be picklable before `load()`.
+    `RepliesByFile`, `SessionSystem`, `DialogueLimited`; `echat_eval.cost.meter.MeteredSystem`, required of a
+    system that calls a paid server; `RunsInDriver`, `GpuUser` and `OnDevice` for its place on a cluster. A
+    system that does not run in the driver must be picklable before `load()`.
     """
 
     name: str
@@ -291,6 +303,49 @@ class BatchAnnotator(Protocol):
         self, audios: Sequence[AudioRef], *, language: str
     ) -> Sequence[Mapping[str, Any]] | Awaitable[Sequence[Mapping[str, Any]]]:
         """Return the values of each file, in order; all files are in one language."""
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One live dialogue with a system that remembers its turns."""
+
+    def respond(self, request: Request) -> Reply | Awaitable[Reply]:
+        """Return the reply to the next turn. The request's history states what the session should remember.
+
+        Raises:
+            Unavailable: the session has ended on its own; the dialogue is begun again in another one.
+        """
+
+    def close(self) -> object:
+        """End the session, after its last turn or an error; the result is ignored."""
+
+
+@runtime_checkable
+class SessionSystem(Protocol):
+    """A system that keeps the state of a live dialogue: one session per dialogue.
+
+    Other systems get the turns of a dialogue by `respond`, each with the dialogue so far as its history; one
+    that cannot take a history raises NotApplicable.
+
+    Attributes:
+        holds_sessions: whether it does, as it is set up.
+    """
+
+    holds_sessions: bool
+
+    def open_session(self, request: Request) -> Session | Awaitable[Session]:
+        """Begin a dialogue whose first turn is this request."""
+
+
+@runtime_checkable
+class DialogueLimited(Protocol):
+    """A system that may be unable to hold live dialogues; it then gets no turn of them.
+
+    Their rows are *not applicable*.
+    """
+
+    def dialogue_fault(self) -> str | None:
+        """Return why it cannot hold one as it is set up; None if it can."""
 
 
 @runtime_checkable
@@ -464,6 +519,11 @@ def language_fault(annotator: object, language: str) -> str | None:
         return None
     name = annotator.name if isinstance(annotator, Annotator) else type(annotator).__name__
     return f"'{name}' is set to {', '.join(annotator.languages)}, not '{language}'"
+
+
+def dialogue_fault_of(system: object) -> str | None:
+    """Return why a system cannot hold live dialogues; None if it can, or states nothing."""
+    return system.dialogue_fault() if isinstance(system, DialogueLimited) else None
 
 
 def licence_of(part: object) -> str | None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "Turn",
     "Waveform",
     "failure_value",
+    "live_dialogue",
 ]
 
 #: State of a row. "failed": the system is at fault. "missing": the network, the harness or the judge is.
@@ -112,11 +113,16 @@ class Cue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One earlier turn of a dialogue, as text, audio or both."""
+    """One turn of a dialogue before the last, as text, audio or both.
+
+    Attributes:
+        cues: of a scripted turn: cue name -> gold label; None: not stated.
+    """
 
     role: Literal["user", "assistant"]
     text: str | None = None
     audio: AudioRef | None = None
+    cues: Mapping[str, str] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +146,8 @@ class Sample:
         expect: "same" in a contrast group whose cue does not matter to a good reply; None: replies differ.
         own_cues: name -> cue that the task defines; None: only shipped ones.
         error_rate: whether errors are counted in words or in characters; None: by the language's script.
+        turns: scripted turns of the user before this one; each system is asked turn by turn, and its own
+            replies are the other half of the dialogue. None: no live dialogue.
     """
 
     task: str
@@ -158,6 +166,7 @@ class Sample:
     expect: Literal["same"] | None = field(default=None, metadata=LATER)
     own_cues: Mapping[str, Cue] | None = field(default=None, metadata=LATER)
     error_rate: Literal["wer", "cer"] | None = field(default=None, metadata=LATER)
+    turns: tuple[Turn, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,8 @@ class Request:
         language: BCP 47 tag of the query.
         history: earlier turns, oldest first.
         instruction: text of a question about the audio; None: reply as in a conversation.
+        turns: scripted turns before this one, audio only. They identify a live dialogue; a system never gets
+            them, but one request per turn, with the dialogue so far as its history.
     """
 
     id: str
@@ -177,6 +188,7 @@ class Request:
     language: str
     history: tuple[Turn, ...] = ()
     instruction: str | None = None
+    turns: tuple[Turn, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +232,10 @@ class Response:
         state: "value" if there is a reply.
         reason: why there is no reply.
         reply: its audio, if any, is a stored AudioRef.
-        seconds: wall time of the successful try; None if not measured.
-        tries: number of calls made.
+        seconds: wall time of the successful try; of a live dialogue, of its last turn. None if not measured.
+        tries: number of calls made; of a live dialogue, number of times that it was begun.
         cached: the reply comes from the cache of another run, so no time was measured.
+        turns: replies to the scripted turns of a live dialogue, in order; None without a dialogue.
     """
 
     key: str
@@ -235,6 +248,7 @@ class Response:
     seconds: float | None = None
     tries: int = 1
     cached: bool = False
+    turns: tuple[Reply, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +313,13 @@ class Metric:
     def failure_value(self) -> float | None:
         """Return the value of a failed row; None: such rows are in no mean."""
         return failure_value(self.worst, self.low, self.high, higher_is_better=self.higher_is_better)
+
+
+def live_dialogue(turns: Sequence[Turn], replies: Sequence[Reply]) -> tuple[Turn, ...]:
+    """Return the scripted turns of the user that were answered, each followed by the system's reply."""
+    spoken = ((reply.text, reply.audio if isinstance(reply.audio, AudioRef) else None) for reply in replies)
+    answers = (Turn(role="assistant", text=text, audio=audio) for text, audio in spoken)
+    return tuple(turn for pair in zip(turns, answers, strict=False) for turn in pair)
 
 
 def failure_value(

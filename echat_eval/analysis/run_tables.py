@@ -76,7 +76,7 @@ def samples_table(run: RunFolder) -> pd.DataFrame:
             "audio": str(sample.audio.path),
             "seconds": sample.audio.seconds,
             "references": sample.references,
-            "turns": len(sample.history),
+            "turns": len(sample.history or sample.turns or ()),
             "asks": sample.asks,
             "instruction": sample.instruction,
         }

@@ -37,6 +37,7 @@ Give `run` the same --task, --data, --language, --limit and --ask; otherwise the
 )
 def export_requests(out: Path, tasks: TaskOptions) -> None:
     """Write audio files named by their hash and requests.jsonl, without labels or other hints."""
+    from echat_eval.errors import UsageError
     from echat_eval.io.jsonl import rows_text
     from echat_eval.io.unfinished import NewFolder
     from echat_eval.store.keys import request_for
@@ -45,6 +46,13 @@ def export_requests(out: Path, tasks: TaskOptions) -> None:
     selected = select_tasks(
         tasks.tasks, data=tasks.data, languages=tasks.languages, limit=tasks.limit, ask=tasks.ask
     )
+    for task in selected:
+        if live := [sample for sample in task.samples if sample.turns is not None]:
+            raise UsageError(
+                f"task '{task.name}': {len(live)} of {len(task.samples)} samples are live dialogues, whose "
+                "later requests hold the system's own replies; expected samples without 'turns'. Connect the "
+                "system with `run --system` instead"
+            )
     with NewFolder(out, "echat-eval export requests") as folder:
         rows = [_export(request_for(sample), folder) for task in selected for sample in task.samples]
         # Sorted by opaque id, the order of the rows gives no hint either.

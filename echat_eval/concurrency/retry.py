@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from echat_eval.records import State
 
 __all__ = [
+    "MAX_REASON",
     "CallResult",
     "Interrupted",
     "RetryPolicy",

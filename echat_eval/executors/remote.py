@@ -18,6 +18,7 @@ from echat_eval.ports import (
     BatchAnnotator,
     BatchSystem,
     CachedReplies,
+    DialogueLimited,
     LanguageLimited,
     Licensed,
     RoleMarked,
@@ -37,6 +38,7 @@ _PORTS = (
     BatchSystem,
     BatchAnnotator,
     CachedReplies,
+    DialogueLimited,
     LanguageLimited,
     Licensed,
     RoleMarked,
@@ -60,6 +62,8 @@ class RemoteProxy:
         self._owner, self._pool = owner, pool
         self.calls_at_once = calls_at_once
         self._numbers = count()
+        # A session would have to stay with one copy; each turn carries its history instead.
+        self.holds_sessions = False
         # The proxy has exactly the abilities of its owner, because the stages test for them. Instance
         # attributes, because a test for a protocol need not call `__getattr__`.
         for name, member in present_members(owner, *_PORTS).items():

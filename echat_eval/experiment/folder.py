@@ -103,7 +103,8 @@ def _stored_tasks(folder: RunFolder) -> list[ExperimentTask] | None:
         audio.path
         for samples in stored.values()
         for sample in samples
-        for audio in (sample.audio, *(turn.audio for turn in sample.history if turn.audio is not None))
+        for audio in (sample.audio, *(turn.audio for turn in (*sample.history, *(sample.turns or ()))))
+        if audio is not None
     ]
     counts = {name: len(samples) for name, samples in stored.items()}
     if counts != {name: facts[name].samples for name in selections or facts if name in facts}:

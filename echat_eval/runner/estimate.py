@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from echat_eval.runner.score import scope_of
 from echat_eval.store.cases import cases_of
 from echat_eval.store.manifest import ScorerFacts
 from echat_eval.store.repeats import repeated
+from echat_eval.store.turns import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,13 +104,13 @@ def estimate(
         if requests[system.name]:
             replies = [r.reply for r in responses.values() if r.system == system.name and r.reply is not None]
             reply_tokens = _mean([r.usage.get("completion_tokens", 0) for r in replies], TYPICAL_TEXT_TOKENS)
-            sizes = [_size_of(system, item.request) for item in requests[system.name]]
+            sizes = [size for item in requests[system.name] for size in _sizes_of(system, item.request)]
             estimates.append(
                 _total(
                     "system",
                     system.name,
                     billed_client,
-                    [size for size in sizes if size],
+                    sizes,
                     reply_tokens,
                     table,
                     tries,
@@ -152,11 +153,20 @@ def _pending_requests(
     return [item for item in requests if not (item.cacheable and reuse.contains(item.pending))]
 
 
-def _size_of(system: MeteredSystem, request: Request | Sample) -> MessageSize | None:
+def _sizes_of(system: MeteredSystem, request: Request | Sample) -> list[MessageSize]:
+    """Return the size of the call for a request, or of the calls for every turn of a live dialogue.
+
+    Replies to earlier turns are assumed to be of typical length, so that later calls have no upper bound.
+    """
     try:
-        return system.size_of(request)
+        if not request.turns:
+            return [system.size_of(request)]
+        replies = [Reply(text="x" * TYPICAL_REPLY)] * len(request.turns)
+        turns = [turn_of(request, replies[:number]) for number in range(len(replies) + 1)]
+        first, *later = [system.size_of(turn) for turn in turns]
     except NotApplicable:
-        return None
+        return []
+    return [first, *(replace(size, max_tokens=None) for size in later)]
 
 
 def _mean(values: Iterable[float], default: int) -> int:

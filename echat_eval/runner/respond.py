@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries, timed
+from echat_eval.concurrency.retry import MAX_REASON, RetryPolicy, Timed, call_with_retries, timed
 from echat_eval.ports import BatchSystem, Oracle, RepliesByFile, batch_size_of
 from echat_eval.records import Reply, Request, Response
 from echat_eval.runner.check_reply import validate_and_store_reply
+from echat_eval.runner.dialogue import Dialogue
 from echat_eval.runner.queues import queue_for
 from echat_eval.store.keys import request_for, response_key
 from echat_eval.store.repeats import split_repeat
@@ -31,8 +32,8 @@ class PendingRequest:
     """A request without a reply, and the row that the reply will fill.
 
     Attributes:
-        request: a sample, if the system is an oracle.
-        send: calls the system with the request.
+        request: a sample, if the system is an oracle. With scripted turns, the last of a live dialogue.
+        send: calls the system with the request; of a live dialogue it is not used.
         own_cues: cues that the task defines.
         cacheable: the reply may come from another run, and may serve other runs.
     """
@@ -89,7 +90,7 @@ class ResponseStage:
         """Yield for each sample the known response if it still holds, else the request to send."""
         system = self.system
         settings, fingerprint = dict(system.settings()), system.fingerprint()
-        cacheable = is_reusable(system, fingerprint)
+        reusable = is_reusable(system, fingerprint)
         call_for = _oracle_call(system) if isinstance(system, Oracle) else _system_call(system)
         for sample in samples:
             request, send = call_for(sample)
@@ -106,7 +107,8 @@ class ResponseStage:
                     pending=pending,
                     request=request,
                     send=send,
-                    cacheable=cacheable,
+                    # Of a dialogue, the cache would need the audio of every turn.
+                    cacheable=reusable and sample.turns is None,
                     own_cues=sample.own_cues,
                 )
 
@@ -120,7 +122,11 @@ class ResponseStage:
         return self._queue
 
     async def _respond(self, batch: list[PendingRequest]) -> None:
-        """Send a batch in one call, then one by one if the call failed."""
+        """Send a batch in one call, then one by one if the call failed; dialogues one by one."""
+        for item in batch:
+            if item.request.turns is not None:
+                self._on_result(await self._dialogue(item))
+        batch = [item for item in batch if item.request.turns is None]
         replies: Sequence[Reply | None] = [None] * len(batch)
         if self._batches is not None and len(batch) > 1:
             requests = [item.request for item in batch if isinstance(item.request, Request)]
@@ -165,10 +171,31 @@ class ResponseStage:
             tries=outcome.tries,
         )
 
+    async def _dialogue(self, item: PendingRequest) -> Response:
+        """Return the response to a live dialogue, which is asked again whole if one of its turns fails."""
+        store = partial(self._stored, item=item)
+        dialogue = Dialogue(self.system, item.request, threads=self._queue.threads, store=store)
+
+        async def call() -> Timed[tuple[Reply, ...]]:
+            self._check_audio(item.request)
+            return await dialogue.ask()
+
+        outcome = await call_with_retries(call, blame="system", retry_policy=self._retry_policy)
+        replies = outcome.value or ()
+        return replace(
+            item.pending,
+            state=outcome.state,
+            reason=(dialogue.reason(outcome.reason) or "")[:MAX_REASON] or None,
+            reply=replies[-1] if replies else None,
+            turns=replies[:-1] if replies else None,
+            seconds=outcome.seconds,
+            tries=outcome.tries,
+        )
+
     def _check_audio(self, request: Request | Sample) -> None:
         """Check the bytes of a request before a system gets them."""
         self._run.check_audio(request.audio)
-        for turn in request.history:
+        for turn in (*request.history, *(request.turns or ())):
             if turn.audio is not None:
                 self._run.check_audio(turn.audio)
 

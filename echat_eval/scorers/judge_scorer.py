@@ -140,8 +140,8 @@ def build_question(
         reply=words,
         voice_emotion=voice_emotion,
         rubric=rubric,
-        history=case.sample.history,
         own_cues=own or None,
+        history=case.history,
     )
 
 

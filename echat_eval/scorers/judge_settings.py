@@ -200,7 +200,7 @@ def scorers_of_judge(
 
 def unshown_history(judges: Iterable[JudgeClient], samples: Iterable[Sample]) -> list[str]:
     """Return one line for each rubric that does not show the earlier turns of the samples to the judge."""
-    count = sum(bool(sample.history) and sample.asks is None for sample in samples)
+    count = sum(bool(sample.history or sample.turns) and sample.asks is None for sample in samples)
     names = dict.fromkeys(judge.judge.name for judge in judges if not judge.judge.shows_history)
     whose = "1 sample's" if count == 1 else f"{count} samples'"
     shows = " and ".join(name for name in judge_names() if load_judge(name).shows_history)

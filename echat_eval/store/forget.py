@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
-from echat_eval.records import AudioRef, JudgeEvidence
+from echat_eval.records import JudgeEvidence
 from echat_eval.store import cache_prune, serialize
 from echat_eval.store.repeats import split_repeat
+from echat_eval.store.turns import reply_audios
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -95,17 +96,18 @@ def _keys(folder: RunFolder, gone: Collection[tuple[str, str]], *, removed: bool
 
 def _reply_audio(folder: RunFolder, gone: Collection[tuple[str, str]], *, removed: bool) -> set[Path]:
     """Return the audio of the replies to the removed samples, or to the others."""
-    replies = (
-        row.reply
+    return {
+        audio.path
         for ident, row in folder.every_response().items()
         if ((ident[1], split_repeat(ident[2])[0]) in gone) == removed
-    )
-    return {reply.audio.path for reply in replies if reply and isinstance(reply.audio, AudioRef)}
+        for audio in reply_audios(row)
+    }
 
 
 def _query_audio(sample: Sample) -> Iterator[Path]:
     yield sample.audio.path
-    yield from (turn.audio.path for turn in sample.history if turn.audio is not None)
+    turns = (*sample.history, *(sample.turns or ()))
+    yield from (turn.audio.path for turn in turns if turn.audio is not None)
 
 
 def _drop_rows(path: Path, gone: Collection[tuple[str, str]], keys: Collection[str]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.hashing import digest, facts_of
-from echat_eval.records import AudioRef, Request, Response, Sample
+from echat_eval.records import AudioRef, Request, Response, Sample, Turn
 
 if TYPE_CHECKING:
     from echat_eval.ports import Case
@@ -33,6 +33,7 @@ def request_for(sample: Sample) -> Request:
         language=sample.language,
         history=sample.history,
         instruction=sample.instruction,
+        turns=sample.turns and tuple(Turn(role="user", audio=turn.audio) for turn in sample.turns),
     )
 
 
@@ -71,7 +72,9 @@ def case_digest(sample: Sample, response: Response) -> str:
 
     The hash covers the reply and not its key, because a system may answer the same request differently.
     """
-    outcome = [response.state, response.reason, response.reply, response.seconds]
+    outcome: list[Any] = [response.state, response.reason, response.reply, response.seconds]
+    if response.turns is not None:
+        outcome.append(response.turns)
     return digest("case", [sample, outcome])
 
 

@@ -20,7 +20,7 @@ from echat_eval.errors import BadData, Busy, UsageError, Withheld
 from echat_eval.io import jsonl
 from echat_eval.io.audio import check_content
 from echat_eval.io.hashing import copy_verified
-from echat_eval.records import Annotation, AudioRef, Response, Sample, Score
+from echat_eval.records import Annotation, AudioRef, Response, Sample, Score, Turn
 from echat_eval.store import serialize
 from echat_eval.store.manifest import RunManifest
 from echat_eval.store.manifest_file import read_manifest, write_manifest
@@ -208,11 +208,18 @@ class RunFolder:
             jsonl.write_rows(path, rows)
 
     def _adopt(self, sample: Sample) -> Sample:
-        history = tuple(
-            turn if turn.audio is None else replace(turn, audio=self.adopt_audio(turn.audio, "requests"))
-            for turn in sample.history
+        def adopted(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+            return tuple(
+                turn if turn.audio is None else replace(turn, audio=self.adopt_audio(turn.audio, "requests"))
+                for turn in turns
+            )
+
+        return replace(
+            sample,
+            audio=self.adopt_audio(sample.audio, "requests"),
+            history=adopted(sample.history),
+            turns=sample.turns and adopted(sample.turns),
         )
-        return replace(sample, audio=self.adopt_audio(sample.audio, "requests"), history=history)
 
     def adopt_audio(self, audio: AudioRef, folder: str) -> AudioRef:
         """Copy an audio file into the run folder, named by its hash.

@@ -115,6 +115,7 @@ _RESPONSE = record_schema(
         "seconds": number(0),
         "tries": whole(0),
         "cached": Rule(lambda value: isinstance(value, bool), "true or false"),
+        "turns": list_of(Rule(lambda value: _REPLY.holds(value), ""), "a list of replies"),
     },
 )
 _ANNOTATION = record_schema(
@@ -132,7 +133,10 @@ _SCORE = record_schema(
         "evidence": _OBJECT,
     },
 )
-_TURN = record_schema(Turn, {"role": one_of(("user", "assistant")), "text": STRING, "audio": _AUDIO})
+_TURN = record_schema(
+    Turn, {"role": one_of(("user", "assistant")), "text": STRING, "audio": _AUDIO, "cues": _LABELS}
+)
+_TURNS = list_of(Rule(lambda value: _TURN.holds(value), ""), "a list of turns")
 _SAMPLE = record_schema(
     Sample,
     {
@@ -146,12 +150,13 @@ _SAMPLE = record_schema(
         "speaker": STRING,
         "contrast_group": STRING,
         "references": list_of(STRING, "a list of texts"),
-        "history": list_of(Rule(lambda value: _TURN.holds(value), ""), "a list of turns"),
+        "history": _TURNS,
         "asks": STRING,
         "instruction": STRING,
         "expect": one_of(("same",)),
         "own_cues": _OBJECT,
         "error_rate": one_of(ERROR_RATES),
+        "turns": _TURNS,
     },
 )
 
@@ -239,12 +244,23 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 def row_of_response(response: Response, root: Path) -> dict[str, Any]:
     """Return a response as a row; audio becomes a path relative to the run folder."""
-    row = _identity_row(response, skip=("reply",) if response.cached else ("reply", "cached"))
+    skip = ("reply", "turns") if response.cached else ("reply", "turns", "cached")
+    row = _identity_row(response, skip=skip)
     if response.reply is not None:
-        row["reply"] = _plain(response.reply, skip=("audio",))
-        if response.reply.audio is not None:
-            row["reply"]["audio"] = _audio_row(response.reply.audio, root)
+        row["reply"] = _reply_row(response.reply, root)
+    if response.turns is not None:
+        row["turns"] = [_reply_row(reply, root) for reply in response.turns]
     return row
+
+
+def _reply_row(reply: Reply, root: Path) -> dict[str, Any]:
+    row = _plain(reply, skip=("audio",))
+    return row if reply.audio is None else {**row, "audio": _audio_row(reply.audio, root)}
+
+
+def _reply_from(row: Mapping[str, Any], root: Path) -> Reply:
+    found = _checked(_REPLY, row)
+    return Reply(**{**found, "audio": _audio_from(found.get("audio"), root)})
 
 
 def response_from(row: Mapping[str, Any], root: Path) -> Response:
@@ -253,9 +269,9 @@ def response_from(row: Mapping[str, Any], root: Path) -> Response:
     if (found["state"] == "value") != ("reply" in found):
         raise BadData(f"state is '{found['state']}', {'with' if 'reply' in found else 'without'} a reply")
     if "reply" in found:
-        inner = _checked(_REPLY, found["reply"])
-        inner["audio"] = _audio_from(inner.get("audio"), root)
-        found["reply"] = Reply(**inner)
+        found["reply"] = _reply_from(found["reply"], root)
+    if "turns" in found:
+        found["turns"] = tuple(_reply_from(reply, root) for reply in found["turns"])
     return Response(**found)
 
 
@@ -322,13 +338,13 @@ def score_from(row: Mapping[str, Any]) -> Score:
 
 def row_of_sample(sample: Sample, root: Path) -> dict[str, Any]:
     """Return a sample as a row of the run's snapshot."""
-    row = _plain(sample, skip=("audio", "history", "own_cues"))
+    row = _plain(sample, skip=("audio", "history", "turns", "own_cues"))
     row["audio"] = _audio_row(sample.audio, root)
-    if sample.history:
-        row["history"] = [
-            {**_plain(turn, skip=("audio",)), "audio": _audio_row(turn.audio, root)}
-            for turn in sample.history
-        ]
+    for name, turns in (("history", sample.history), ("turns", sample.turns)):
+        if turns:
+            row[name] = [
+                {**_plain(turn, skip=("audio",)), "audio": _audio_row(turn.audio, root)} for turn in turns
+            ]
     if sample.own_cues:
         row["own_cues"] = stored_cues(sample.own_cues)
     return row
@@ -339,10 +355,12 @@ def sample_from(row: Mapping[str, Any], root: Path) -> Sample:
     found = _checked(_SAMPLE, row)
     found["audio"] = _audio_from(found["audio"], root)
     found["references"] = tuple(found.get("references", ()))
-    found["history"] = tuple(
-        Turn(**{**_checked(_TURN, turn), "audio": _audio_from(turn.get("audio"), root)})
-        for turn in found.get("history", ())
-    )
     if "own_cues" in found:
         found["own_cues"] = stored_from(found["own_cues"])
+    for name in ("history", "turns"):
+        if name in found:
+            found[name] = tuple(
+                Turn(**{**_checked(_TURN, turn), "audio": _audio_from(turn.get("audio"), root)})
+                for turn in found[name]
+            )
     return Sample(**found)

@@ -37,6 +37,8 @@ _PYTHON_DICT = re.compile(rb"\{\s*(?:b?'|[-\d(\[}]|None\b|True\b|False\b)")
 #: Keys of which every reply has one.
 _REPLY_KEYS = frozenset({"id", "text", "audio", "audio_base64", "error"})
 
+_NO_TURNS = "a program called per request gets no earlier turns; use JSON lines instead"
+
 PLACEHOLDERS = ("{audio}", "{out}", "{language}", "{instruction}")
 
 
@@ -144,6 +146,10 @@ class Command:
             guardian.remove(self._replies.path)
             self._replies.close()
 
+    def dialogue_fault(self) -> str | None:
+        """Return that a program called per request gets no earlier turns."""
+        return _NO_TURNS if self.per_call else None
+
     def respond(self, request: Request) -> Reply:
         """Return the reply to one request."""
         if self.per_call:
@@ -223,7 +229,7 @@ class Command:
 
     def _call_once(self, request: Request) -> Reply:
         if request.history:
-            raise NotApplicable("a program called per request gets no earlier turns; use JSON lines instead")
+            raise NotApplicable(_NO_TURNS)
         if request.instruction and not any("{instruction}" in word for word in self.words):
             raise NotApplicable("the sample has an instruction; add {instruction} to the program's arguments")
         out = self._replies.path_for(request.id)

@@ -8,9 +8,11 @@ percent-encoded. Nothing is sent to any other host.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
@@ -39,6 +41,10 @@ CONTENT_TYPES = {
 }
 #: The charset that a content type declares.
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.I)
+_conversations = itertools.count(1)
+_NO_TURNS = "send=audio cannot transmit earlier turns or an instruction; set send=json"
+#: Statuses of a server that no longer has a conversation.
+_GONE = (404, 410)
 #: Size of a wav header; audio starts after it.
 _HEADER_BYTES = 44
 
@@ -49,6 +55,8 @@ class Http:
     Args:
         url: address that requests are posted to.
         send: "audio" to post the file's bytes; "json" to post the whole request.
+        conversation: the server remembers the turns of a live dialogue: the header X-Echat-Conversation names
+            the dialogue, X-Echat-Turn is the number of the turn, and no earlier turn is sent again.
         name: the system's name in tables; by default the host.
         timeout: seconds per reply, from the first byte sent to the last byte read.
         calls_at_once: maximum number of requests in flight.
@@ -61,19 +69,22 @@ class Http:
         name: str | None = None,
         timeout: float = 120.0,
         calls_at_once: int = 1,
+        conversation: bool = False,
     ) -> None:
         self._server = ServerConnection(url, timeout=timeout, calls_at_once=calls_at_once)
         self.url = self._server.url
         if send not in ("audio", "json"):
             raise UsageError(f"send={send!r}: expected audio or json")
-        self.send = send
+        self.send, self.holds_sessions = send, bool(conversation)
         self.name = name or str(urlsplit(url).hostname)
         self.timeout, self.calls_at_once = self._server.timeout, self._server.calls_at_once
         self._server_fingerprint: str | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Return the URL and the form of requests."""
-        return {"url": scrub(self.url), "send": self.send}
+        # Left out at its default, so that replies of earlier versions stay valid.
+        later = {"conversation": True} if self.holds_sessions else {}
+        return {"url": scrub(self.url), "send": self.send, **later}
 
     def destinations(self) -> Sequence[Destination]:
         """Return the server."""
@@ -105,6 +116,14 @@ class Http:
         """Close connections and delete the received audio."""
         self._server.close()
 
+    def dialogue_fault(self) -> str | None:
+        """Return that audio alone holds no earlier turns, unless the server remembers them."""
+        return None if self.send == "json" or self.holds_sessions else _NO_TURNS
+
+    def open_session(self, request: Request) -> _Conversation:
+        """Begin a dialogue of which the server keeps the state."""
+        return _Conversation(self._send, request)
+
     async def respond(self, request: Request) -> Reply:
         """Post one request.
 
@@ -113,10 +132,21 @@ class Http:
             SystemFailure: an error that the system reports, or a broken or oversized answer.
             UsageError: the URL or the credentials are wrong, or a redirect leads to another host.
         """
+        return await self._send(request)
+
+    async def _send(self, request: Request, conversation: str | None = None, turn: int = 1) -> Reply:
+        """Post one request, perhaps as a turn of a conversation; raises as `respond`."""
         self.load()
         headers, content = self._encoded(request)
+        if conversation is not None:
+            headers |= {"x-echat-conversation": conversation, "x-echat-turn": str(turn)}
         async with self._server.slot():
             answer, first = await self._post(headers, content)
+            if turn > 1 and answer.status in _GONE:
+                raise Unavailable(
+                    f"the server answered turn {turn} of a conversation with status {answer.status}: it no "
+                    "longer has the conversation"
+                )
             raise_for_status(answer, self.url)
         self._check_same_server(answer)
         # Only a chunked answer reveals when its first audio arrived.
@@ -146,7 +176,7 @@ class Http:
                 request_row(request, inline=True)
             ).encode()
         if request.history or request.instruction:
-            raise NotApplicable("send=audio cannot transmit earlier turns or an instruction; set send=json")
+            raise NotApplicable(_NO_TURNS)
         kind = CONTENT_TYPES.get(request.audio.path.suffix.lower(), "application/octet-stream")
         return headers | {"content-type": kind}, audio_bytes(request.audio)
 
@@ -186,6 +216,23 @@ class Http:
             f"the server answered with content type '{answer.kind or 'none'}'; "
             "expected application/json, audio/* or text/plain"
         )
+
+
+class _Conversation:
+    """A dialogue of which the server keeps the state."""
+
+    def __init__(self, send: Callable[[Request, str, int], Awaitable[Reply]], first: Request) -> None:
+        self._send = send
+        # Another try is another conversation: the server may remember half of the first.
+        self._name, self._turn = f"{first.id}-{next(_conversations)}", 0
+
+    async def respond(self, request: Request) -> Reply:
+        """Post the next turn alone; raises as `Http.respond`."""
+        self._turn += 1
+        return await self._send(replace(request, history=()), self._name, self._turn)
+
+    def close(self) -> None:
+        """Do nothing: the server ends a conversation without further turns."""
 
 
 def _decoded(content: bytes, part: str, charset: str | None = None) -> str:

@@ -24,7 +24,7 @@ from echat_eval.cost.tokens import MessageSize
 from echat_eval.errors import NotApplicable, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.ports import Destination
-from echat_eval.records import Reply, Request
+from echat_eval.records import Reply, Request, Turn
 from echat_eval.systems.live.dialect import LiveSettings, PlainTurn
 from echat_eval.systems.live.gemini import GEMINI
 from echat_eval.systems.live.openai_family import OPENAI_FAMILY
@@ -35,7 +35,6 @@ from echat_eval.systems.shutdowns import note_listed_shutdown
 from echat_eval.systems.wire import MAX_REPLY_BYTES
 
 if TYPE_CHECKING:
-    from echat_eval.records import Turn
     from echat_eval.systems.live.dialect import Dialect
     from echat_eval.systems.live.query import Query
 
@@ -43,6 +42,7 @@ __all__ = ["DIALECTS", "Realtime"]
 
 #: Name of a dialect -> the dialect.
 DIALECTS: Mapping[str, Dialect] = {**OPENAI_FAMILY, GEMINI.name: GEMINI}
+_NO_TURNS = "dialect={} has no earlier turns: each utterance stands alone"
 #: Threads that read and encode queries, so that the event loop's times stay exact.
 _ENCODERS = 2
 
@@ -227,6 +227,18 @@ class Realtime:
             raise UsageError(f"no API key for {self.dialect.title}: set {' or '.join(names)}")
         return None
 
+    def dialogue_fault(self) -> str | None:
+        """Return that the dialect has no earlier turns, or takes them as text alone.
+
+        The words of the user's turns are the task's, so that no system gets them.
+        """
+        name = self.dialect.name
+        if not self.dialect.takes_history:
+            return _NO_TURNS.format(name)
+        if self.dialect.sends_turn(Turn(role="user")):
+            return None
+        return f"dialect={name} takes earlier turns as text alone; those of the user are audio in a live dialogue"
+
     async def respond(self, request: Request) -> Reply:
         """Hold one session.
 
@@ -294,7 +306,7 @@ class Realtime:
         """Raise NotApplicable for a request that the dialect cannot express."""
         dialect = self.dialect
         if request.history and not dialect.takes_history:
-            raise NotApplicable(f"dialect={dialect.name} has no earlier turns: each utterance stands alone")
+            raise NotApplicable(_NO_TURNS.format(dialect.name))
         if request.instruction and not (dialect.takes_history or dialect.takes_instructions):
             raise NotApplicable(f"dialect={dialect.name} has no message for a question about the audio")
         for turn in request.history:

@@ -149,6 +149,10 @@ class Replay:
                 raise SystemFailure(f"broken reply audio {shorten(row['audio'])}: {error}") from error
         return reply_from(row, audio)
 
+    def dialogue_fault(self) -> str | None:
+        """Return that stored replies were made before the dialogue."""
+        return "replies in files cannot answer in a live dialogue, whose later turns hold the earlier replies"
+
     def unclaimed(self, requests: Iterable[Request]) -> list[str]:
         """Return the ids of replies that match no request."""
         self.load()

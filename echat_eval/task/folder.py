@@ -268,6 +268,8 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
         return "language differs from"
     if sample.transcript.encode() != other.transcript.encode():
         return "transcript differs from"
+    if _sounds_of_turns(sample) != _sounds_of_turns(other):
+        return "the audio of 'turns' differs from"
     labels = {cue: sample.cues[cue] for cue in cues if cue in sample.cues}
     other_labels = {cue: other.cues[cue] for cue in cues if cue in other.cues}
     if labels.keys() != other_labels.keys():
@@ -283,6 +285,10 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
     return None
 
 
+def _sounds_of_turns(sample: Sample) -> list[str | None]:
+    return [turn.audio.sha256 if turn.audio is not None else None for turn in sample.turns or ()]
+
+
 def _content_hash(settings: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str:
     hashed = sorted((_without_paths(row) for row in rows), key=lambda row: str(row["id"]))
     facts = {key: value for key, value in settings.items() if key not in _NO_RESULT}
@@ -291,6 +297,7 @@ def _content_hash(settings: Mapping[str, Any], rows: list[Mapping[str, Any]]) ->
 
 def _without_paths(row: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in row.items() if key != "audio" and value is not None}
-    if "history" in kept:
-        kept["history"] = [_without_paths(turn) for turn in kept["history"]]
+    for name in ("history", "turns"):
+        if name in kept:
+            kept[name] = [_without_paths(turn) for turn in kept[name]]
     return kept

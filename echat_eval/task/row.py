@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from echat_eval.records import AudioRef, Cue
     from echat_eval.task.faults import FaultList
 
-__all__ = ["MAX_ID_CHARACTERS", "RowReader", "is_id"]
+__all__ = ["MAX_ID_CHARACTERS", "MAX_LIVE_TURNS", "RowReader", "is_id"]
 
 MAX_ID_CHARACTERS = 200
+#: Scripted turns before the last one. With the replies to them, a judge is shown twice as many.
+MAX_LIVE_TURNS = 10
 
 
 def is_id(value: Any) -> bool:
@@ -61,6 +63,7 @@ _ROW = Schema(
         "contrast_group": TEXT.optional(),
         "references": list_of(TEXT, "a list of texts").optional(),
         "history": _TURNS,
+        "turns": _TURNS,
         "expect": one_of(("same",)).optional(),
         "note": TEXT.optional(),
     }
@@ -73,6 +76,7 @@ _TURN = Schema(
         "audio_sha256": SHA256.optional(),
     }
 )
+_LIVE_TURN = Schema({"transcript": TEXT, "audio": _PATH, "audio_sha256": SHA256, "cues": _CUES.optional()})
 
 
 class RowReader:
@@ -119,10 +123,12 @@ class RowReader:
         if row.get("expect") is not None and row.get("contrast_group") is None:
             self._add(line, "'expect' without 'contrast_group': it states what the replies of a group share")
         if _CUES.holds(row.get("cues")):
-            self._check_cues(line, row["cues"])
+            self._check_labels(line, row["cues"])
+            self._check_named(line, row["cues"])
         audio = self._audio(line, row.get("audio"), row.get("audio_sha256"))
         turns = row.get("history") or []
         history = self._history(line, turns) if _TURNS.holds(turns) else ()
+        live = self._live_turns(line, row)
         if len(self._faults.found) > before or audio is None:
             return None
         return Sample(
@@ -140,17 +146,20 @@ class RowReader:
             expect=row.get("expect"),
             own_cues=self._own_cues,
             error_rate=self._error_rate,
+            turns=live or None,
         )
 
     def _add(self, line: int, message: str) -> None:
         self._faults.add(self._file, line, message)
 
-    def _check_cues(self, line: int, cues: Mapping[str, str]) -> None:
+    def _check_labels(self, line: int, cues: Mapping[str, str], place: str = "") -> None:
         for cue, label in cues.items():
             try:
                 check_label(cue, label, self._own_cues)
             except BadData as error:
-                self._add(line, str(error))
+                self._add(line, place + str(error))
+
+    def _check_named(self, line: int, cues: Mapping[str, str]) -> None:
         named = [cue for cue in self._cues if cue in cues]
         needed = min(2, len(self._cues))
         if len(named) < needed:
@@ -195,6 +204,35 @@ class RowReader:
             if len(self._faults.found) == before:
                 history.append(Turn(role=turn["role"], text=turn.get("text"), audio=audio))
         return tuple(history)
+
+    def _live_turns(self, line: int, row: Mapping[str, Any]) -> tuple[Turn, ...]:
+        """Return the scripted turns of a live dialogue."""
+        rows = row.get("turns") or []
+        if not _TURNS.holds(rows):
+            return ()
+        if rows and row.get("history"):
+            self._add(
+                line,
+                "'turns' beside 'history': expected one of them; in a live dialogue the earlier replies are "
+                "the system's own, so leave out 'history'",
+            )
+        if len(rows) > MAX_LIVE_TURNS:
+            self._add(
+                line, f"'turns' has {len(rows)} turns, expected at most {MAX_LIVE_TURNS} before the last"
+            )
+        turns = []
+        for number, turn in enumerate(rows, 1):
+            before = len(self._faults.found)
+            for _, message in _LIVE_TURN.faults(turn):
+                self._add(line, f"turn {number}: {message}")
+            cues = turn.get("cues")
+            if _CUES.holds(cues):
+                self._check_labels(line, cues, f"turn {number}: ")
+            audio = self._audio(line, turn.get("audio"), turn.get("audio_sha256"))
+            if len(self._faults.found) == before:
+                labels = None if cues is None else MappingProxyType(dict(cues))
+                turns.append(Turn(role="user", text=turn["transcript"], audio=audio, cues=labels))
+        return tuple(turns)
 
 
 def _check_decoded(path: Path) -> None:

@@ -16,8 +16,8 @@ from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, RowError
 from echat_eval.io.audio import audio_ref
 from echat_eval.plugins import absent_members
-from echat_eval.ports import BatchSystem, Oracle, System
-from echat_eval.records import AudioRef, Reply, Request, Sample, Turn
+from echat_eval.ports import BatchSystem, Oracle, SessionSystem, System
+from echat_eval.records import AudioRef, Reply, Request, Sample, Turn, live_dialogue
 from echat_eval.runner.check_reply import validate_and_store_reply
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing.finding import CheckOutcome, Finding, describe_reply, fact, finding_from_error
@@ -66,6 +66,7 @@ class _SystemSuite(PartSuite):
         yield from self.parallel(lambda request: _content(self._validated_reply(request)), requests)
         yield from self._unusual_audio()
         yield self._history()
+        yield from self._dialogue()
         yield self._question()
         yield self._truncated()
         yield self._request("request after the other checks", requests[1])[1]
@@ -160,6 +161,30 @@ class _SystemSuite(PartSuite):
             Turn(role="assistant", text="Hello, how are you?"),
         )
         return self._reply_or_refusal("earlier turns", replace(request, history=turns), refusable=False)
+
+    def _dialogue(self) -> Iterator[Finding]:
+        """Hold a dialogue of two turns in a session, if the system has sessions."""
+        system = self.part
+        if not isinstance(system, SessionSystem) or not system.holds_sessions:
+            return
+        first, second = tone_requests(self.folder, self.language, 2)
+
+        def hold() -> Reply:
+            session = event_loop.call(system.open_session, first)
+            try:
+                reply = validate_and_store_reply(event_loop.call(session.respond, first), self.run_folder)
+                history = live_dialogue((Turn(role="user", audio=first.audio),), (reply,))
+                last = event_loop.call(session.respond, replace(second, history=history))
+                return validate_and_store_reply(last, self.run_folder)
+            finally:
+                event_loop.call(session.close)
+
+        reply, error = self.calls.call(hold)
+        if error is not None:
+            yield finding_from_error("session of two turns", error)
+        else:
+            message = "replied with " + " and ".join(describe_reply(reply))
+            yield Finding(outcome="pass", check="session of two turns", message=message)
 
     def _question(self) -> Finding:
         request = tone_requests(self.folder, self.language, 1)[0]

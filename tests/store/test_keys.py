@@ -26,10 +26,12 @@ SAMPLE = Sample(
 
 
 def test_a_request_reveals_no_gold_information() -> None:
-    shown = repr(request_for(SAMPLE))
+    turns = (Turn(role="user", text="secret", audio=AUDIO, cues={"emotion": "happy"}),)
+    shown = repr(request_for(replace(SAMPLE, turns=turns)))
     for secret in ("emotion", "happy", "secret", "ann", "reference", "real"):
         assert secret not in shown
-    assert {field.name for field in fields(Request)} == {"id", "audio", "language", "history", "instruction"}
+    known = {"id", "audio", "language", "history", "instruction", "turns"}
+    assert {field.name for field in fields(Request)} == known
 
 
 def test_a_request_id_is_reproducible_and_unique_per_sample() -> None:
@@ -48,6 +50,7 @@ def test_a_request_id_is_reproducible_and_unique_per_sample() -> None:
         {"language": "zh"},
         {"history": (Turn(role="user", text="hi"),)},
         {"history": (Turn(role="user", audio=AUDIO),)},
+        {"turns": (Turn(role="user", audio=AUDIO),)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -66,6 +69,7 @@ def test_every_fact_is_in_a_response_key(change: dict[str, object]) -> None:
             audio=merged["audio"],  # type: ignore[arg-type]
             language=merged["language"],  # type: ignore[arg-type]
             history=merged["history"],  # type: ignore[arg-type]
+            turns=merged.get("turns"),  # type: ignore[arg-type]
         )
         return response_key(merged["name"], merged["settings"], merged["fingerprint"], request)  # type: ignore[arg-type]
 

@@ -49,3 +49,24 @@ def write_task(root: Path, name: str = "emotion", groups: int = 4) -> Path:
     )
     (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return folder
+
+
+def write_dialogues(root: Path, name: str = "emotion", groups: int = 2, turns: int = 2) -> Path:
+    """Write a task of live dialogues with this number of scripted turns before the last; return its folder.
+
+    The dialogues of a group have the same scripted turns, and differ in the voice of the last one.
+    """
+    folder = write_task(root, name, groups)
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    for row in rows:
+        group = row["contrast_group"]
+        row["turns"] = []
+        for number in range(1, turns + 1):
+            audio = f"audio/{group}-turn{number}.wav"
+            sha256 = write_tone(folder / audio, 250 + 10 * number, seed=int(group[1:]) * 10 + number)
+            row["turns"].append(
+                {"transcript": f"turn {number} of {group}", "audio": audio, "audio_sha256": sha256}
+            )
+        row["turns"][0]["cues"] = {"emotion": "neutral"}
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return folder

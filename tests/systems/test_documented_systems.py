@@ -161,8 +161,13 @@ def test_the_documented_server_runs(folder: Path, tones: Path, port: int) -> Non
     assert all("audio" in row["reply"] for row in replies("runs/server").values())
 
 
-@pytest.mark.parametrize(("module", "name"), [("echat_parrot", "Parrot"), ("echat_honest", "Honest")])
-def test_the_documented_classes_conform(folder: Path, module: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "name"), [("echat_parrot", "Parrot"), ("echat_honest", "Honest"), ("echat_talker", "Talker")]
+)
+def test_the_documented_classes_conform(
+    folder: Path, module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
     system = runpy.run_path(f"{module}.py")[name]()
     assert not [f for f in check_system(system) if f.outcome == "fail"]
 

@@ -42,6 +42,40 @@ def test_correct_system_has_no_fault() -> None:
     assert {"batch", "2 calls at once", "earlier turns", "60 s of audio", "truncated file"} <= set(findings)
 
 
+class Talker(Correct):
+    """A system with sessions that remember the number of their turns."""
+
+    holds_sessions, forgets = True, False
+
+    def open_session(self, request: Request) -> Any:
+        assert request.history == ()
+        return _Talk(self.forgets)
+
+
+class _Talk:
+    def __init__(self, forgets: bool) -> None:
+        self.turn, self.forgets = 0, forgets
+
+    def respond(self, request: Request) -> Reply:
+        assert len(request.history) == 2 * self.turn
+        self.turn += 1
+        return Reply(text="" if self.forgets and self.turn == 2 else "Yes.")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_session_of_two_turns_is_held_with_systems_that_have_sessions() -> None:
+    assert findings_of(Talker())["session of two turns"][0] == "pass"
+    talker = Talker()
+    talker.forgets = True
+    outcome, message = findings_of(talker)["session of two turns"]
+    assert outcome == "fail"
+    assert "empty reply" in message
+    talker.holds_sessions = False
+    assert "session of two turns" not in findings_of(talker)
+
+
 def changed(**methods: Any) -> Any:
     return type("Changed", (Correct,), methods)()
 
