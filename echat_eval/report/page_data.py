@@ -210,7 +210,10 @@ def detail_data(runs: MergedRuns, sample: Sample, sound: Sound, query: Sound) ->
         "group": sample.contrast_group,
         "audio": query(sample.audio),
         "references": list(sample.references),
-        "history": [{"role": t.role, "text": t.text, "audio": query(t.audio)} for t in sample.history],
+        "history": [
+            {"role": t.role, "text": t.text, "audio": query(t.audio)}
+            for t in sample.history or sample.turns or ()
+        ],
         "replies": {
             system: _reply_data(runs, (system, sample.task, sample.id), sound)
             for system in runs.roles
@@ -237,6 +240,16 @@ def _reply_data(
         "annotations": [_annotation_data(a) for a in runs.annotations.get(key, ())],
         "scores": [_score_data(s) for s in runs.scores.get(key, {}).values()],
     }
+    if response.turns is not None:
+        data["turns"] = [
+            {
+                "role": "assistant",
+                "text": turn.text,
+                "audio": sound(turn.audio if isinstance(turn.audio, AudioRef) else None),
+                "first_audio_seconds": turn.first_audio_seconds,
+            }
+            for turn in response.turns
+        ]
     if reply is not None:
         data |= {
             "text": reply.text,

@@ -93,12 +93,14 @@
       badge(row.state, row.reason), tree(row.values), h("p", { class: "key" }, `${t("key")} ${row.key}`));
   }
 
-  function card(system, reply, row, position, letter) {
+  function card(system, sample, row, position, letter) {
+    const reply = sample.replies[system];
     const role = EChat.board.systems.find((s) => s.name === system).role;
     const title = h("h3", {}, letter ? h("b", { class: `is-${letter}` }, `${letter.toUpperCase()} `) : null, h("span", { class: "system" }, system),
       role === "system" ? null : h("span", { class: "tag" }, t(role)));
     if (!reply) return h("article", { class: "card", "data-system": system }, title, h("p", { class: "notice" }, t("notYet")));
     return h("article", { class: `card ${letter ? `side-${letter}` : ""}`, "data-system": system }, title, badge(reply.state, reply.reason),
+      turns(dialogue(sample, reply), row[4]),
       reply.audio ? EChat.player(reply.audio, system, `reply-${position}`) : reply.state === "value" ? h("p", { class: "quiet" }, t("noAudio")) : null,
       reply.text ? prose(reply.text, row[4]) : reply.state === "value" ? h("p", { class: "quiet" }, t("noWords")) : null,
       heard(reply.perceived, row[3]),
@@ -119,10 +121,16 @@
         Object.values(rows[n][3]).join(" · "))));
   }
 
-  function turns(sample, language) {
-    if (!sample.history.length) return null;
-    return h("details", { open: "" }, h("summary", {}, t("history")), sample.history.map((turn) => h("div", { class: "turn" },
-      h("b", {}, t(turn.role)), turn.text ? prose(turn.text, language) : null, EChat.player(turn.audio, t(turn.role)))));
+  function turns(list, language) {
+    if (!list.length) return null;
+    return h("details", { open: "" }, h("summary", {}, t("history")), list.map((turn) => h("div", { class: "turn" },
+      h("b", {}, t(turn.role)), turn.text ? prose(turn.text, language) : null, EChat.player(turn.audio, t(turn.role)), timing(turn))));
+  }
+
+  // In a live dialogue the scripted turns are the sample's, and the replies between them are each system's own.
+  function dialogue(sample, reply) {
+    if (!reply || !reply.turns) return [];
+    return sample.history.flatMap((turn, n) => [turn, reply.turns[n]]).filter((turn) => turn);
   }
 
   function steps(sample, kind) {
@@ -145,12 +153,12 @@
       if (!pane.isConnected) return;
       const letters = kind === "compare" ? ["a", "b"] : [];
       pane.append(
-        h("section", { class: "query" }, h("h3", { class: "visually-hidden" }, t("query")), turns(sample, row[4]), h("blockquote", { class: "said", lang: row[4], dir: "auto" }, prose(sample.transcript, row[4])),
+        h("section", { class: "query" }, h("h3", { class: "visually-hidden" }, t("query")), turns(sample.history, row[4]), h("blockquote", { class: "said", lang: row[4], dir: "auto" }, prose(sample.transcript, row[4])),
           EChat.player(sample.audio, t("query"), "query"),
           sample.speaker ? h("p", { class: "quiet" }, `${t("speaker")} ${sample.speaker}`) : null,
           siblings(number, kind),
           sample.references.length ? h("details", {}, h("summary", {}, t("references")), h("ul", {}, sample.references.map((text) => h("li", {}, prose(text, row[4]))))) : null),
-        h("div", { class: kind === "compare" ? "cards two" : "cards" }, systems.map((system, n) => card(system, sample.replies[system], row, n + 1, letters[n]))));
+        h("div", { class: kind === "compare" ? "cards two" : "cards" }, systems.map((system, n) => card(system, sample, row, n + 1, letters[n]))));
     }).catch((error) => pane.append(h("p", { class: "notice" }, t("loadFailed", { file: error.message }))));
   };
 })();
