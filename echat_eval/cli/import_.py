@@ -51,6 +51,9 @@ unless an option gives it.""",
 @click.option("--guess", is_flag=True, help="Write a mapping for a table, to be reviewed, and stop.")
 @click.option("--check", is_flag=True, help="Check the rows without reading audio or writing anything.")
 @click.option(
+    "--live", is_flag=True, help="Make dialogues live: systems answer the user's earlier turns themselves."
+)
+@click.option(
     "--by-reference", is_flag=True, help="Leave audio files where they are; the task keeps path and hash."
 )
 @click.option("--language", help="Language of rows that name none: a BCP 47 tag, such as en.")
@@ -97,6 +100,7 @@ def import_data(
     files: str | None,
     guess: bool,
     check: bool,
+    live: bool,
     by_reference: bool,
     language: str | None,
     source: Literal["real", "synthetic"] | None,
@@ -112,10 +116,11 @@ def import_data(
     """Convert the data set in FOLDER, or the table FILE, to a task folder.
 
     FORM is table (CSV, TSV, JSON Lines, Parquet, a saved data set, an AudioFolder), echat, echomind,
-    vocalbench, televal, sd-eval or humdial.
+    vocalbench, televal, sd-eval, humdial, wavbench or audiomc.
     """
     from echat_eval.importers import importer
     from echat_eval.importers.draft import ImportOptions
+    from echat_eval.importers.live import as_live
     from echat_eval.importers.mapping import mapping_of
     from echat_eval.importers.origin import origin_of
     from echat_eval.importers.result import check_rows
@@ -146,13 +151,14 @@ def import_data(
         files=files,
         needs_audio=not check,
     )
+    entries = as_live(read(folder, options)) if live else read(folder, options)
     if check:
-        checked = check_rows(read(folder, options), options.cues(cues))
+        checked = check_rows(entries, options.cues(cues))
         _print_counts(checked, f"{checked.samples} can be samples")
         return Exit.REGRESS if checked.refused else Exit.DONE
     assert out is not None
     _import(
-        read(folder, options),
+        entries,
         form,
         out,
         name,

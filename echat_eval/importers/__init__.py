@@ -23,6 +23,8 @@ IMPORTERS: dict[str, str] = {
     "sd-eval": "echat_eval.importers.siblings:read_sd_eval",
     "table": "echat_eval.importers.table:read_table",
     "humdial": "echat_eval.importers.humdial:read_humdial",
+    "wavbench": "echat_eval.importers.dialogues:read_wavbench",
+    "audiomc": "echat_eval.importers.dialogues:read_audiomc",
 }
 
 

@@ -81,7 +81,7 @@ def _rows_with_audio(samples: Sequence[dict[str, Any]]) -> Iterator[dict[str, An
     """Yield the samples and those of their earlier turns that have audio."""
     for row in samples:
         yield row
-        yield from (turn for turn in row.get("history", ()) if "audio" in turn)
+        yield from (turn for turn in (*row.get("history", ()), *row.get("turns", ())) if "audio" in turn)
 
 
 def _check_audible(path: Path) -> str:

@@ -87,11 +87,12 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftTurn:
-    """One earlier turn of the dialogue."""
+    """One earlier turn of the dialogue; `cues` are those of a user's voice, where the rows name them."""
 
     role: Literal["user", "assistant"]
     text: str | None = None
     audio: Path | bytes | None = None
+    cues: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class Draft:
         suffix: file name suffix of the audio.
         expect: "same" if a good reply is the same for every voice of the row's group.
         spellings: cue -> the row's spelling, where it is not the label itself.
+        turns: scripted turns of a live dialogue, in place of a history.
     """
 
     location: str
@@ -120,6 +122,7 @@ class Draft:
     expect: Literal["same"] | None = None
     note: str | None = None
     spellings: Mapping[str, str] = field(default_factory=dict)
+    turns: tuple[DraftTurn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _draft(
     history: list[DraftTurn] = []
     for turn in earlier:
         audio = find_audio(turn.get("split_audio_file"), options, *folders)
-        history.append(DraftTurn(role="user", text=_transcript(turn), audio=audio))
+        history.append(DraftTurn(role="user", text=_transcript(turn), audio=audio, cues=_cues_of(turn)))
         if isinstance(turn.get("response_text"), str) and turn["response_text"].strip():
             history.append(DraftTurn(role="assistant", text=turn["response_text"].strip()))
     return Draft(
@@ -82,6 +82,15 @@ def _draft(
         source=source_of(options),
         history=tuple(history),
     )
+
+
+def _cues_of(turn: Mapping[str, Any]) -> dict[str, str]:
+    """Return the emotion of an earlier turn; a spelling that is no label of the benchmark is left out."""
+    try:
+        emotion = label_of("emotion", turn.get("input_emotion") or turn.get("emotion"))
+    except RowRefused:
+        return {}
+    return {} if emotion is None else {"emotion": emotion}
 
 
 def _transcript(turn: Mapping[str, Any]) -> str:

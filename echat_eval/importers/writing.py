@@ -117,13 +117,15 @@ def _sample_row(draft: Draft, audio: AudioStore, ids: set[str]) -> dict[str, Any
     }
     try:
         row["audio"], row["audio_sha256"] = audio.store(draft.audio, draft.suffix)
-        turns = [_turn_row(turn, draft.suffix, audio) for turn in draft.history]
+        history = [_turn_row(turn, draft.suffix, audio) for turn in draft.history]
+        turns = [_live_row(turn, draft.suffix, audio) for turn in draft.turns]
     except BadData as error:
         return refuse(f"audio: {error}")
     optional = {
         "speaker": draft.speaker,
         "references": list(draft.references),
-        "history": turns,
+        "history": history,
+        "turns": turns,
         "expect": draft.expect,
         "note": draft.note,
     }
@@ -138,6 +140,14 @@ def _turn_row(turn: DraftTurn, suffix: str, audio: AudioStore) -> dict[str, Any]
     if turn.audio is not None:
         row["audio"], row["audio_sha256"] = audio.store(turn.audio, suffix)
     return row
+
+
+def _live_row(turn: DraftTurn, suffix: str, audio: AudioStore) -> dict[str, Any]:
+    """Return a scripted turn; `live.as_live` has checked that it has words and audio."""
+    assert turn.audio is not None
+    name, sha256 = audio.store(turn.audio, suffix)
+    row = {"transcript": turn.text, "audio": name, "audio_sha256": sha256}
+    return {**row, "cues": dict(turn.cues)} if turn.cues else row
 
 
 def _select_cues(
@@ -191,6 +201,7 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
     for draft, row in kept:
         labels = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
         context = [json.dumps(row.get("history"), sort_keys=True)]
+        context += [turn["audio_sha256"] for turn in row.get("turns", ())]
         if draft.expect is not None:
             context += [draft.expect, *sorted(draft.references)]
         groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), *context]
