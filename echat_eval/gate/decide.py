@@ -18,7 +18,7 @@ from echat_eval.gate.limits import latency, shares
 from echat_eval.gate.over_reaction import over_reactions
 from echat_eval.gate.policy import MAX_OVER_REACTION, MAX_UNSHARED
 from echat_eval.gate.readability import readability
-from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
+from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes, pass_probability
 from echat_eval.gate.units import FINISH, one_sentence, scope
 from echat_eval.stats import Detectable, holm, samples_needed
 
@@ -147,6 +147,7 @@ def _decision(
         counts=pairs.counts,
         missing=first.imputations.missing,
         detectable=detectable,
+        pass_if_equal=pass_probability(first.imputations.observed, policy.margin, level=policy.level),
         needed=needed,
         warnings=(
             *(warning for guard in guards for warning in guard.warnings),
@@ -209,7 +210,7 @@ def _warnings(
         )
         warnings.append(
             f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
-            f"equal candidate passes less often than {100 * policy.power:.0f} %{sufficient}"
+            f"equal candidate passes less often than in {100 * policy.power:.0f} % of runs{sufficient}"
         )
     warnings += raised("of the baseline's rows left out", policy.max_unshared, MAX_UNSHARED)
     warnings += raised("over-reaction", policy.max_over_reaction / 100, MAX_OVER_REACTION / 100)

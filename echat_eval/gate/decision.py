@@ -48,6 +48,8 @@ class Decision:
         counts: number of shared samples, and of samples that only one run has.
         missing: shared primary rows without a value on one side or the other.
         detectable: the smallest detectable difference of a run like this one (see `stats.design`).
+        pass_if_equal: how often an equal candidate would pass by its primary difference, with a spread like
+            this run's; None: cannot tell.
         needed: samples that would bring it down to the margin; None if it already is, or cannot tell.
         warnings: remarks that do not change the outcome.
         failures: failed replies of the candidate and their limit, or that they are unknown.
@@ -68,6 +70,7 @@ class Decision:
     counts: str
     missing: int
     detectable: float | None
+    pass_if_equal: float | None
     needed: Detectable | None
     warnings: tuple[str, ...]
     failures: str

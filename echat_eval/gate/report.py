@@ -87,12 +87,24 @@ def _headline(decision: Decision) -> str:
     if decision.difference is not None:
         difference = f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
     detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
+    if decision.pass_if_equal is not None:
+        detectable += f" (an equal candidate passes in {_share(decision.pass_if_equal)} of such runs)"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     holds = f"holds for {decision.scope} only" if decision.scope else ""
     return (
         f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
         f"{decision.margin:g}, smallest detectable difference {detectable}; "
         + "; ".join(text for text in (holds, decision.failures, decision.readability) if text)
+    )
+
+
+def _share(probability: float) -> str:
+    return (
+        "under 1 %"
+        if probability < 0.01
+        else "over 99 %"
+        if probability > 0.99
+        else f"{100 * probability:.0f} %"
     )
 
 

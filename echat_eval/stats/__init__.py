@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from echat_eval.stats.bootstrap import cluster_bootstrap
 from echat_eval.stats.clusters import CAP_FACTOR, Bounds, connected_clusters, mean_bounds, missing_cap
-from echat_eval.stats.design import Detectable, detectable_difference, samples_needed, working_spread
+from echat_eval.stats.design import (
+    Detectable,
+    detectable_difference,
+    detection_probability,
+    samples_needed,
+    working_spread,
+)
 from echat_eval.stats.factors import (
     SENTENCES,
     STATED,
@@ -52,6 +58,7 @@ __all__ = [
     "connected_clusters",
     "crossed_spread",
     "detectable_difference",
+    "detection_probability",
     "equivalent",
     "holm",
     "label_strata",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincinv, nctdtrinc, ndtri, stdtrit
+from scipy.special import gammaincinv, nctdtr, nctdtrinc, ndtr, ndtri, stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.spread import ALL_IN_ONE, Spread, satterthwaite, working_variances
@@ -15,7 +15,13 @@ from echat_eval.stats.spread import ALL_IN_ONE, Spread, satterthwaite, working_v
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Detectable", "detectable_difference", "samples_needed", "working_spread"]
+__all__ = [
+    "Detectable",
+    "detectable_difference",
+    "detection_probability",
+    "samples_needed",
+    "working_spread",
+]
 
 #: Degrees of freedom above which Student's t is treated as normal.
 _MANY = 1e5
@@ -57,9 +63,36 @@ def detectable_difference(
     few = np.minimum(df, _MANY)
     critical = stdtrit(few, 0.5 + level / 2)
     ncp = np.where(df < _MANY, nctdtrinc(few, 1 - power, critical), ndtri(0.5 + level / 2) + ndtri(power))
-    if limit is not None:
-        se = se * np.sqrt(few / (2 * gammaincinv(few / 2, 1 - limit)))
-    return np.asarray(ncp * se)
+    return np.asarray(ncp * _upper_limit(se, few, limit))
+
+
+def detection_probability(
+    difference: ArrayLike, se: ArrayLike, df: ArrayLike, *, level: float = 0.95, limit: float | None = None
+) -> NDArray[np.float64]:
+    """Return the probability that one bound of the interval excludes a true difference: the inverse of
+    `detectable_difference`.
+
+    Args:
+        difference: (...,) true distance from the excluded value, in the units of `se`.
+        se, df, level, limit: as in `detectable_difference`.
+
+    >>> float(detection_probability(2.802, 1.0, 1e9).round(3))
+    0.8
+    """
+    df = np.asarray(df, dtype=np.float64)
+    few = np.minimum(df, _MANY)
+    critical = stdtrit(few, 0.5 + level / 2)
+    ncp = np.asarray(difference) / _upper_limit(np.asarray(se, dtype=np.float64), few, limit)
+    return np.asarray(
+        np.where(df < _MANY, 1 - nctdtr(few, ncp, critical), ndtr(ncp - ndtri(0.5 + level / 2)))
+    )
+
+
+def _upper_limit(
+    se: NDArray[np.float64], df: NDArray[np.float64], limit: float | None
+) -> NDArray[np.float64]:
+    """Return the standard error at the upper confidence limit of the spread; itself without a limit."""
+    return se if limit is None else np.asarray(se * np.sqrt(df / (2 * gammaincinv(df / 2, 1 - limit))))
 
 
 def working_spread(sd: float, sizes: ArrayLike, *, correlation: float = 0.0) -> Spread:
@@ -117,7 +150,7 @@ def samples_needed(
         None if a factor of a million is not enough.
     """
     if limit is not None:  # the uncertainty of the spread is that of this run, not of the larger one
-        se = se * math.sqrt(df / (2 * float(gammaincinv(df / 2, 1 - limit))))
+        se = float(_upper_limit(np.asarray(se), np.asarray(df), limit))
 
     def detectable(factor: float) -> float:
         return float(detectable_difference(se / math.sqrt(factor), df * factor, level=level, power=power))

@@ -11,7 +11,14 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from echat_eval.errors import BadData
-from echat_eval.stats import cluster_mean, detectable_difference, holm, samples_needed, working_spread
+from echat_eval.stats import (
+    cluster_mean,
+    detectable_difference,
+    detection_probability,
+    holm,
+    samples_needed,
+    working_spread,
+)
 
 
 def test_holm_equals_p_adjust_in_r() -> None:
@@ -34,6 +41,23 @@ def test_detectable_difference_has_the_power_it_promises(n: int) -> None:
     difference = float(detectable_difference(1 / math.sqrt(n), n - 1))
     power = TTestPower().power(difference, nobs=n, alpha=0.025, alternative="larger")
     assert power == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [4, 7, 12, 40, 300])
+@pytest.mark.parametrize("difference", [0.0, 0.4, 1.5])
+def test_detection_probability_equals_the_power_of_statsmodels(n: int, difference: float) -> None:
+    found = float(detection_probability(difference, 1 / math.sqrt(n), n - 1))
+    # statsmodels: the noncentral t of SciPy's distribution, one-sided
+    assert found == pytest.approx(
+        TTestPower().power(difference, nobs=n, alpha=0.025, alternative="larger"), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("df", [3.0, 11.5, 1e9])
+@pytest.mark.parametrize("limit", [None, 0.8])
+def test_detection_probability_inverts_the_detectable_difference(df: float, limit: float | None) -> None:
+    difference = detectable_difference(2.0, df, power=0.7, limit=limit)
+    assert float(detection_probability(difference, 2.0, df, limit=limit)) == pytest.approx(0.7, abs=1e-5)
 
 
 @pytest.mark.parametrize(
