@@ -29,7 +29,7 @@ from echat_eval.gate import Policy, decide  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "gate_equal.json"
 RULES: dict[str, Any] = {"empathy": {"higher_is_better": True, "low": 0, "high": 100}}
-#: Name -> speakers, sentences, and whether every speaker says every sentence.
+#: Name -> speakers, sentences, and whether each speaker has every sentence.
 DESIGNS = {
     "20 speakers of 10 samples": (20, 200, False),
     "60 speakers of 10 samples": (60, 600, False),

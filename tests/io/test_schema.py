@@ -203,7 +203,10 @@ def _shipped(module: Any, name: str) -> Callable[[Path, str, pytest.MonkeyPatch]
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-        patch.setattr(module, "data_folder", lambda _: folder)
+        if module in (golden, attacks):
+            patch.setattr(module, "rubric_file", lambda *_: path)
+        else:
+            patch.setattr(module, "data_folder", lambda _: folder)
         if module is golden:
             golden.golden_replies.__wrapped__("echat-r1")
         elif module is attacks:

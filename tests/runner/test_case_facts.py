@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from echat_eval.ports import Case
-from echat_eval.records import AudioRef, Reply, Response, Sample, Turn
+from echat_eval.records import AudioRef, Cue, Reply, Response, Sample, Turn
 from echat_eval.store.keys import case_digest, score_keys
 from echat_eval.store.manifest import ScorerFacts
 from tests.support.cases import case
@@ -30,6 +30,9 @@ SAMPLE = {
     "asks": "emotion",
     "instruction": "How do they feel?",
     "expect": "same",
+    "own_cues": {"sarcasm": Cue(name="sarcasm", labels=("sincere", "sarcastic"))},
+    "error_rate": "cer",
+    "turns": (Turn(role="user", audio=OTHER_SOUND),),
 }
 REPLY = {
     "text": "other",
@@ -44,17 +47,18 @@ REPLY = {
     "round_trip_seconds": 0.01,
     "interruptions": 1,
 }
-RESPONSE = {"state": "failed", "reason": "it broke", "seconds": 9.0}
+RESPONSE = {"state": "failed", "reason": "it broke", "seconds": 9.0, "turns": (Reply(text="Hello."),)}
+SEEN = [(part, *fact) for part in (SAMPLE, REPLY, RESPONSE) for fact in part.items()]
 #: Fields that no score depends on.
 UNSEEN = {"task", "key", "system", "sample_id", "tries", "cached", "reply"}
 
 
-def changed(name: str, value: Any) -> Case:
+def changed(part: Any, name: str, value: Any) -> Case:
     found = case("a", "hello", "Oh.")
     assert found.response.reply is not None
-    if name in SAMPLE:
+    if part is SAMPLE:
         return replace(found, sample=replace(found.sample, **{name: value}))
-    if name in REPLY:
+    if part is REPLY:
         reply = replace(found.response.reply, **{name: value})
         return replace(found, response=replace(found.response, reply=reply))
     return replace(found, response=replace(found.response, **{name: value}))
@@ -65,9 +69,9 @@ def test_every_field_of_a_case_is_listed_here() -> None:
     assert {field.name for kind in (Sample, Response, Reply) for field in fields(kind)} == known
 
 
-@pytest.mark.parametrize(("name", "value"), [*SAMPLE.items(), *REPLY.items(), *RESPONSE.items()])
-def test_every_fact_changes_the_key_of_a_score(name: str, value: Any) -> None:
-    assert key_of(case("a", "hello", "Oh.")) != key_of(changed(name, value))
+@pytest.mark.parametrize(("part", "name", "value"), SEEN, ids=[name for _, name, _ in SEEN])
+def test_every_fact_changes_the_key_of_a_score(part: Any, name: str, value: Any) -> None:
+    assert key_of(case("a", "hello", "Oh.")) != key_of(changed(part, name, value))
 
 
 @pytest.mark.parametrize("name", sorted(UNSEEN - {"task", "reply"}))
