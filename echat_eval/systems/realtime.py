@@ -237,7 +237,10 @@ class Realtime:
             return _NO_TURNS.format(name)
         if self.dialect.sends_turn(Turn(role="user")):
             return None
-        return f"dialect={name} takes earlier turns as text alone; those of the user are audio in a live dialogue"
+        return (
+            f"dialect={name} takes earlier turns as text alone; those of the user are audio in a live "
+            "dialogue"
+        )
 
     async def respond(self, request: Request) -> Reply:
         """Hold one session.

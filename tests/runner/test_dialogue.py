@@ -10,8 +10,9 @@ import pytest
 
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.records import AudioRef, Reply, Request, Response, Sample
+from echat_eval.store.forget import _query_audio, _reply_audio
 from echat_eval.store.keys import request_for
-from echat_eval.store.turns import cases_of_turns
+from echat_eval.store.turns import cases_of_turns, reply_audios
 from echat_eval.task import Task, load_task
 from echat_eval.testing import ScriptedOracle, ScriptedSystem
 from tests.support.scripted_parts import hum, length, loudness
@@ -72,6 +73,10 @@ def test_the_voice_of_earlier_replies_is_stored_and_passed_on(dialogues: Task, t
     assert all(isinstance(a, AudioRef) and a.path.is_file() and a.path.parent.name == "audio" for a in stored)
     assert [turn.audio for turn in system.requests[-1].history[1::2]] == stored
     assert run.samples()[0].turns is not None
+    assert response.reply is not None
+    assert list(reply_audios(response)) == [response.reply.audio, *stored]
+    removed = {*_query_audio(run.samples()[0]), *_reply_audio(run, {("emotion", "s0h")}, removed=True)}
+    assert set(run.path.rglob("*.wav")) <= removed  # nothing of a speaker stays
 
 
 def test_the_same_command_asks_nothing_again_and_another_turn_asks_the_whole(
@@ -203,7 +208,7 @@ def test_an_expired_session_begins_the_dialogue_again(dialogues: Task, tmp_path:
     assert (response.state, response.reason) == ("missing", "turn 2 of 3: the session has expired")
 
 
-def test_dialogues_stay_out_of_batches_and_of_the_cache(dialogues: Task, tmp_path: Path) -> None:
+def test_dialogues_stay_out_of_batches(dialogues: Task, tmp_path: Path) -> None:
     plain = replace(dialogues.samples[3], turns=None, contrast_group=None)
     task = replace(dialogues, samples=(*one(dialogues).samples, plain))
     system = ScriptedSystem(summary, batch_size=4)
@@ -263,3 +268,20 @@ def test_another_reply_to_an_earlier_turn_is_another_case() -> None:
         for turns in (None, (), (Reply(text="Go on."),), (Reply(text="Go on!"),))
     }
     assert len(found) == 4
+
+
+def test_an_estimate_counts_a_call_for_every_turn_and_bounds_none_after_the_first(dialogues: Task) -> None:
+    from echat_eval.cost.tokens import MessageSize
+    from echat_eval.runner.estimate import _sizes_of
+
+    class Metered(ScriptedSystem):
+        def size_of(self, request: Request) -> MessageSize:
+            texts = tuple(turn.text or "" for turn in request.history)
+            return MessageSize(texts=texts, audio_seconds=request.audio.seconds, max_tokens=10)
+
+    system: Any = Metered(summary)
+    sizes = _sizes_of(system, request_for(dialogues.samples[0]))
+    assert [len(size.texts) for size in sizes] == [0, 2, 4]
+    assert [size.upper_bound() is None for size in sizes] == [False, True, True]
+    plain = replace(dialogues.samples[0], turns=None)
+    assert len(_sizes_of(system, request_for(plain))) == 1

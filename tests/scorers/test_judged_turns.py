@@ -52,11 +52,11 @@ def scored(found: Case, rubric: str = "echat-r2", repeats: int = 1) -> tuple[Sco
 
 
 def test_each_reply_is_judged_with_the_turns_before_it() -> None:
-    score, shown = scored(dialogue())
+    score, shown = scored(dialogue("I am so very sorry."))
     assert [(s["transcript"], s["cues"], s["reply"]) for s in shown] == [
         ("I had my exam.", "emotion: fear", "How was it?"),
         ("Then the letter came.", "not given", "And?"),
-        ("words", "emotion: sad", "I'm sorry."),
+        ("words", "emotion: sad", "I am so very sorry."),
     ]
     assert [s["history"].split("\n") for s in shown] == [
         ["none"],
@@ -71,7 +71,7 @@ def test_each_reply_is_judged_with_the_turns_before_it() -> None:
     points = score.evidence["points_by_turn"]  # type: ignore[index]
     assert score.state == "value"
     assert score.value == pytest.approx(sum(points) / 3)
-    assert points[0] > points[2] > points[1]
+    assert points[2] > points[0] > points[1]
 
 
 def test_the_first_rubric_shows_no_earlier_turns() -> None:
