@@ -162,7 +162,10 @@ def present_run(run: Run) -> int:
     """Print the leaderboard of a run and its notes; return the exit code."""
     from echat_eval.cli.table import present
 
-    present(run.leaderboard(), [run.path / f"leaderboard.{ending}" for ending in ("md", "csv", "png")])
+    view = run.leaderboard()
+    gaps = ["listening_gap.csv"] if view.board.gaps else []
+    names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *gaps]
+    present(view, [run.path / name for name in names])
     for line in run.notes():
         show(f"note: {line}", err=True)
     if run.spent:
