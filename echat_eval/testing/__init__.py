@@ -1,4 +1,4 @@
-"""Scripted parts and conformance checks, to test systems, annotators, scorers and runs without models."""
+"""Scripted parts and conformance checks, to test parts and runs without models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from echat_eval.testing.scorer_suite import check_scorer, scorer_cases
 from echat_eval.testing.scripted_judge import ScriptedChatClient, judge_verdict, shown_to_judge
 from echat_eval.testing.servers import ScriptedChatServer, ScriptedServer, chat_completion, prompt_of
 from echat_eval.testing.suite import check_system
+from echat_eval.testing.tracker_suite import check_tracker
 
 __all__ = [
     "FAULT_KINDS",
@@ -38,6 +39,7 @@ __all__ = [
     "check_annotator",
     "check_scorer",
     "check_system",
+    "check_tracker",
     "fault_server",
     "judge_verdict",
     "prompt_of",
