@@ -26,11 +26,12 @@ BENCHES: dict[str, list[str]] = {
     "sparse": ["--runs", "8000"],
     "levels": ["--runs", "2000"],
     "daily": ["--runs", "1000"],
+    "equal": ["--runs", "50"],
     "rows": ["--rows", "1000000"],
     "rivals": ["--runs", "100"],
 }
 #: The option that prints a result; None: the bench prints it anyway.
-SHOWN = {"simulate": "--summary", "rows": None}
+SHOWN = {"simulate": "--summary", "rows": None, "equal": None}
 
 
 def measure(name: str, python: str, out: Path) -> dict[str, object]:

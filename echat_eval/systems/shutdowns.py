@@ -55,7 +55,7 @@ class Shutdown:
         """Return one line for the user.
 
         >>> shutdown_of("gpt-4o-2024-11-20", None).line(date(2026, 11, 30))
-        "OpenAI stops serving gpt-4o-2024-11-20 on 2027-01-14, in 45 days; it names gpt-6-luna instead"
+        'OpenAI stops serving gpt-4o-2024-11-20 on 2027-01-14, in 45 days; it names gpt-6-luna instead'
         """
         days = (self.day - today).days
         if days < 0:
