@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from echat_eval.io.hashing import file_sha256
-from echat_eval.leaderboard.render import CSV_COLUMNS
 from echat_eval.ports import Sending, TrackedRun, Tracker
 from echat_eval.testing.finding import Finding, fact, finding_from_error
 from echat_eval.testing.part_suite import PartSuite
@@ -26,6 +25,8 @@ def tracked_run(folder: Path) -> TrackedRun:
     Args:
         folder: an empty folder.
     """
+    from echat_eval.leaderboard.render import CSV_COLUMNS  # numpy comes with it
+
     run, page = folder / "run", folder / "page"
     for path, text in (
         (run / "leaderboard.csv", "system,task,metric,value\n"),
