@@ -66,10 +66,14 @@ UAR = Metric(
 )
 
 
-def named_label(cue: Cue, answer: str) -> str | None:
+def named_label(cue: Cue | str, answer: str) -> str | None:
     """Return the only label that an answer names; None if it names none or several.
 
     A negated label is not named; negations are recognised in English and Chinese.
+
+    Args:
+        cue: a cue, or the name of a shipped one.
+        answer: of a system.
 
     >>> emotion, event = SHIPPED["emotion"], SHIPPED["event"]
     >>> named_label(emotion, "The speaker sounds <ANGRY>."), named_label(emotion, "sad or happy")
@@ -79,6 +83,7 @@ def named_label(cue: Cue, answer: str) -> str | None:
     >>> named_label(SHIPPED["age"], "一位老人"), named_label(SHIPPED["gender"], "She is female, a woman.")
     ('old', 'female')
     """
+    cue = SHIPPED[cue] if isinstance(cue, str) else cue
     text = answer.casefold()
     if len(bare := text.strip(" <>|.\n")) == 1:  # "F" is an answer; the m of "I'm" is not
         return dict(_spellings(cue)).get(bare)

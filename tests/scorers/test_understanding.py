@@ -60,7 +60,7 @@ def run_on(out: Path, task: Any, system: Any, scorers: list[Any], tries: int = 1
 def test_answer_counts_as_a_label_only_if_it_names_exactly_one(
     cue: str, answer: str, label: str | None
 ) -> None:
-    assert named_label(SHIPPED[cue], answer) == label
+    assert named_label(SHIPPED[cue], answer) == named_label(cue, answer) == label
 
 
 NEGATIONS = [
