@@ -1,11 +1,14 @@
-"""Protection of CSV cells against formula injection."""
+"""Tables as CSV, with cells protected against formula injection."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["safe_cell"]
+__all__ = ["safe_cell", "table_csv"]
 
 
 #: First characters of a formula.
@@ -25,3 +28,17 @@ def safe_cell(value: object) -> object:
         if sign[:1] in _SIGNS or value[:1] in ("\t", "\r"):
             return "'" + value
     return value
+
+
+def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return rows as CSV with a header; None is an empty cell.
+
+    >>> table_csv(["a", "b"], [{"a": "=1", "b": None}])
+    "a,b\\n'=1,\\n"
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([safe_cell("" if row[name] is None else row[name]) for name in columns])
+    return out.getvalue()

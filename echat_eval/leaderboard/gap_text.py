@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
-from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.display import markdown_text, number_text
 from echat_eval.leaderboard.render import MARK, estimate_text
 
@@ -138,9 +136,4 @@ def gap_rows(board: Leaderboard) -> list[dict[str, object]]:
 
 def gap_csv(board: Leaderboard) -> str:
     """Return one line per system, cue and instrument."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in gap_rows(board):
-        writer.writerow([safe_cell("" if row[name] is None else row[name]) for name in CSV_COLUMNS])
-    return out.getvalue()
+    return table_csv(CSV_COLUMNS, gap_rows(board))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import TYPE_CHECKING
 
-from echat_eval.io.csv_cells import safe_cell
+from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, number_text, spelled, unique_labels
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
@@ -373,12 +372,7 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
 
 def csv_text(board: Leaderboard) -> str:
     """Return one line per system, task and metric."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in table_rows(board):
-        writer.writerow([safe_cell("" if row[name] is None else row[name]) for name in CSV_COLUMNS])
-    return out.getvalue()
+    return table_csv(CSV_COLUMNS, table_rows(board))
 
 
 def plot(board: Leaderboard, path: Path) -> None:
