@@ -1,7 +1,7 @@
 """WebSocket client of live systems, under the same policy as every other client.
 
-It stands on the same connections as `clients.http`: proxies, certificates, no cookies, one deadline over the
-whole exchange, one limit of its size. A redirect is refused, and a refused handshake, a closing code and an
+It stands on the same connections as `clients.http`: proxies, certificates, no cookies, one deadline over an
+exchange, one limit of its size. A redirect is refused, and a refused handshake, a closing code and an
 error event are read by the same table of faults.
 """
 
@@ -94,14 +94,39 @@ class Socket:
         round_trip: seconds of the fastest ping; None before the first answer.
     """
 
-    def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse, client: SocketClient, place: str, max_bytes: int
-    ) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: SocketClient, place: str) -> None:
         self.place = place
         self.round_trip: float | None = None
-        self._socket, self._client, self._max_bytes = socket, client, max_bytes
-        self._bytes = 0
+        self._socket, self._client = socket, client
+        self._bytes, self._max_bytes = 0, MAX_MESSAGE_BYTES
         self._pings: dict[bytes, float] = {}
+
+    @asynccontextmanager
+    async def exchange(self, *, timeout: float, max_bytes: int) -> AsyncIterator[None]:
+        """Limit what the block may last and receive: a question and its whole answer.
+
+        Args:
+            timeout: seconds.
+            max_bytes: limit on all messages that are received.
+
+        Raises:
+            Unavailable: the timeout.
+        """
+        self._bytes, self._max_bytes = 0, max_bytes
+        deadline = asyncio.timeout(timeout)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise Unavailable(f"{self.place}: no whole reply in {timeout:g} s", overloaded=True) from error
+
+    async def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_TIMEOUT):  # the server may go on sending for ever
+                await self._socket.close()
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send one object. A connection that is gone is no error here: `receive` raises its cause."""
@@ -187,21 +212,14 @@ class Socket:
         return Unavailable(f"{self.place}: the connection broke off before its end{text}")
 
 
-@asynccontextmanager
 async def open_socket(
-    client: SocketClient,
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    timeout: float,
-    max_bytes: int,
-) -> AsyncIterator[Socket]:
-    """Open a WebSocket and yield it.
+    client: SocketClient, url: str, *, headers: Mapping[str, str], timeout: float
+) -> Socket:
+    """Open a WebSocket, which the caller closes.
 
     Args:
         url: its http(s) form; see `clients.network.socket_url`.
-        timeout: seconds for the whole exchange, from the connection to the end of the block.
-        max_bytes: limit on all messages that are received.
+        timeout: seconds for the connection and the handshake.
 
     Raises:
         Unavailable: no connection, a timeout, or a busy server.
@@ -228,16 +246,11 @@ async def open_socket(
                     raise Unavailable(
                         f"{place}: the answer is no WebSocket handshake: {error.message}"
                     ) from error
-            try:
-                yield Socket(opened, client, place, max_bytes)
-            finally:
-                with suppress(Exception):  # what the block raised counts
-                    async with asyncio.timeout(CLOSE_TIMEOUT):  # the server may go on sending for ever
-                        await opened.close()
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        raise Unavailable(f"{place}: no whole reply in {timeout:g} s", overloaded=True) from error
+        raise Unavailable(f"{place}: no connection in {timeout:g} s", overloaded=True) from error
+    return Socket(opened, client, place)
 
 
 def _place(url: str) -> str:

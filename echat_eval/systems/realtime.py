@@ -1,15 +1,12 @@
 """Live systems behind a WebSocket: OpenAI's Realtime protocol in its dialects, and Gemini Live.
 
-Each request has a session of its own, so that no reply depends on another sample. `echat_eval.systems.live`
-holds the dialects and the session.
+Each sample has a session of its own, so that no reply depends on another sample: one turn, or all turns of a
+live dialogue. `echat_eval.systems.live` holds the dialects and the session.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,28 +18,25 @@ from echat_eval.concurrency.limiter import exclude_from_latency, limiter_for
 from echat_eval.concurrency.threads import Threads
 from echat_eval.cost.meter import Account, metered_call
 from echat_eval.cost.tokens import MessageSize
-from echat_eval.errors import NotApplicable, Unavailable, UsageError, scrub
+from echat_eval.errors import Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.ports import Destination
-from echat_eval.records import Reply, Request, Turn
-from echat_eval.systems.live.dialect import LiveSettings, PlainTurn
+from echat_eval.records import Reply, Request
+from echat_eval.systems.live.conversation import NO_TURNS, Conversation
+from echat_eval.systems.live.dialect import LiveSettings
 from echat_eval.systems.live.gemini import GEMINI
 from echat_eval.systems.live.openai_family import OPENAI_FAMILY
-from echat_eval.systems.live.query import encoded_query, encoded_turns
-from echat_eval.systems.live.session import Session
 from echat_eval.systems.server import ServerConnection
 from echat_eval.systems.shutdowns import note_listed_shutdown
-from echat_eval.systems.wire import MAX_REPLY_BYTES
 
 if TYPE_CHECKING:
+    from echat_eval.clients.websocket import Socket
     from echat_eval.systems.live.dialect import Dialect
-    from echat_eval.systems.live.query import Query
 
 __all__ = ["DIALECTS", "Realtime"]
 
 #: Name of a dialect -> the dialect.
 DIALECTS: Mapping[str, Dialect] = {**OPENAI_FAMILY, GEMINI.name: GEMINI}
-_NO_TURNS = "dialect={} has no earlier turns: each utterance stands alone"
 #: Threads that read and encode queries, so that the event loop's times stay exact.
 _ENCODERS = 2
 
@@ -179,8 +173,10 @@ class Realtime:
         """Return the size of the messages for a request."""
         texts = [self._settings.instructions or "", request.instruction or ""]
         seconds = request.audio.seconds
+        # In a live dialogue the user's words are unknown, and the server remembers both voices.
+        is_live = any(turn.role == "user" and turn.text is None for turn in request.history)
         for turn in request.history:
-            if turn.audio is not None and self.dialect.sends_turn(turn):
+            if turn.audio is not None and (is_live or self.dialect.sends_turn(turn)):
                 seconds += turn.audio.seconds
             else:
                 texts.append(turn.text or "")
@@ -227,44 +223,63 @@ class Realtime:
             raise UsageError(f"no API key for {self.dialect.title}: set {' or '.join(names)}")
         return None
 
-    def dialogue_fault(self) -> str | None:
-        """Return that the dialect has no earlier turns, or takes them as text alone.
+    @property
+    def holds_sessions(self) -> bool:
+        """Return whether the server remembers the turns of a session."""
+        return self.dialect.keeps_turns
 
-        The words of the user's turns are the task's, so that no system gets them.
-        """
-        name = self.dialect.name
-        if not self.dialect.takes_history:
-            return _NO_TURNS.format(name)
-        if self.dialect.sends_turn(Turn(role="user")):
-            return None
-        return (
-            f"dialect={name} takes earlier turns as text alone; those of the user are audio in a live "
-            "dialogue"
+    def dialogue_fault(self) -> str | None:
+        """Return that the dialect's sessions have one turn."""
+        return None if self.dialect.keeps_turns else NO_TURNS.format(self.dialect.name)
+
+    def open_session(self, request: Request) -> _Dialogue:
+        """Begin a dialogue in one session, which opens with its first turn."""
+        self.load()
+        assert self._encoders is not None
+        conversation = Conversation(
+            self._connect,
+            dialect=self.dialect,
+            settings=self._settings,
+            pace=self.pace,
+            timeout=self.timeout,
+            encoders=self._encoders,
         )
+        return _Dialogue(self, conversation)
 
     async def respond(self, request: Request) -> Reply:
-        """Hold one session.
+        """Hold a session of one turn.
 
         Raises:
-            NotApplicable: the dialect has no earlier turns, or no message for a question.
-            Unavailable, SystemFailure, UsageError: as `echat_eval.clients.websocket.open_socket` and
-                `echat_eval.systems.live.session.Session`.
+            NotApplicable, Unavailable, SystemFailure, UsageError: as
+                `echat_eval.systems.live.conversation.Conversation`.
         """
-        self.load()
-        self._refuse(request)
-        settings = self._settings_for(request)
-        query, turns = await self._encoded(request, settings)
-        spoken = query.seconds if self.pace == "real_time" else 0.0
+        dialogue = self.open_session(request)
+        try:
+            return await dialogue.respond(request)
+        finally:
+            await dialogue.close()
+
+    async def ask(self, conversation: Conversation, request: Request) -> Reply:
+        """Return the reply to the next turn of a conversation, whose cost is counted.
+
+        Raises:
+            EChatError: as `Conversation.prepare` and `Conversation.ask`.
+        """
+        turn = await conversation.prepare(request)
         size = self.size_of(request)
         async with (
             metered_call(self._account, size.upper_bound()) as call,
             limiter_for(self._http_url, self.calls_at_once).slot(),
         ):
-            async with self._session(settings, turns, self.timeout + spoken, call.report_unbilled) as session:
-                answer = await session.ask(query)
+            try:
+                answer = await conversation.ask(turn)
+            except Unavailable:
+                if not conversation.is_asked:  # no session could be opened
+                    call.report_unbilled()
+                raise
             call.report_usage(size.used(answer.usage))
-        # The time in which the query is spoken is none of the system's.
-        exclude_from_latency(spoken)
+        # The time in which a query is spoken, or the reply before it, is none of the system's.
+        exclude_from_latency(conversation.spoken)
         return Reply(
             text=scrub(answer.text or "") or None,
             audio=answer.voice,
@@ -276,70 +291,30 @@ class Realtime:
             usage=answer.usage,
         )
 
-    @asynccontextmanager
-    async def _session(
-        self,
-        settings: LiveSettings,
-        turns: Sequence[PlainTurn],
-        timeout: float,
-        report_unbilled: Callable[[], object],
-    ) -> AsyncIterator[Session]:
-        """Open a session and yield it; one that cannot be opened was asked for nothing, and costs nothing."""
+    async def _connect(self) -> Socket:
         if self._client is None:
             raise Unavailable("the system was closed while a call was in flight")
-        is_open = False
-        try:
-            async with open_socket(
-                self._client,
-                self.dialect.address(self._http_url, self.model),
-                headers=self.dialect.headers(self._key()),
-                timeout=timeout,
-                max_bytes=MAX_REPLY_BYTES,
-            ) as socket:
-                session = Session(socket, self.dialect, settings, self.pace)
-                await session.open(turns)
-                is_open = True
-                yield session
-        except Unavailable:
-            if not is_open:
-                report_unbilled()
-            raise
+        return await open_socket(
+            self._client,
+            self.dialect.address(self._http_url, self.model),
+            headers=self.dialect.headers(self._key()),
+            timeout=self.timeout,
+        )
 
-    def _refuse(self, request: Request) -> None:
-        """Raise NotApplicable for a request that the dialect cannot express."""
-        dialect = self.dialect
-        if request.history and not dialect.takes_history:
-            raise NotApplicable(_NO_TURNS.format(dialect.name))
-        if request.instruction and not (dialect.takes_history or dialect.takes_instructions):
-            raise NotApplicable(f"dialect={dialect.name} has no message for a question about the audio")
-        for turn in request.history:
-            if turn.text is None and not (turn.audio is not None and dialect.sends_turn(turn)):
-                raise NotApplicable(
-                    f"an earlier {turn.role} turn has no text, and it cannot be sent as audio"
-                )
 
-    def _settings_for(self, request: Request) -> LiveSettings:
-        """Return the settings with the question among the instructions.
+class _Dialogue:
+    """A live dialogue: the port `echat_eval.ports.Session`."""
 
-        A message of its own before the audio would be a turn of its own for some servers.
-        """
-        if not request.instruction:
-            return self._settings
-        instructions = "\n\n".join(filter(None, [self._settings.instructions, request.instruction]))
-        return replace(self._settings, instructions=instructions)
+    def __init__(self, system: Realtime, conversation: Conversation) -> None:
+        self._system, self._conversation = system, conversation
 
-    async def _encoded(self, request: Request, settings: LiveSettings) -> tuple[Query, list[PlainTurn]]:
-        """Return the messages of a request, made on a thread."""
+    async def respond(self, request: Request) -> Reply:
+        """Return the reply to the next turn; raises as `Realtime.respond`."""
+        return await self._system.ask(self._conversation, request)
 
-        def encode() -> tuple[Query, list[PlainTurn]]:
-            history: Sequence[Turn] = request.history
-            return (
-                encoded_query(request.audio, self.dialect, settings),
-                encoded_turns(history, self.dialect, settings),
-            )
-
-        assert self._encoders is not None
-        return await asyncio.wrap_future(self._encoders.submit(encode))
+    async def close(self) -> None:
+        """End the session."""
+        await self._conversation.close()
 
 
 def _address(url: str | None, dialect: Dialect) -> str:

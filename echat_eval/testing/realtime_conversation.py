@@ -30,6 +30,7 @@ class LiveScript(Protocol):
 
     dialect: str
     fault: str | None
+    fault_turn: int
     words: tuple[str, ...]
     voice: bytes
     rate: int
@@ -45,7 +46,8 @@ class LiveSession:
         path: of the handshake, with its query.
         headers: of the handshake; names in lower case.
         messages: everything but the audio of the query.
-        query: 16-bit samples.
+        query: 16-bit samples, of all turns.
+        turn_ends: number of bytes of them at the end of each turn.
         chunks: number of messages with audio, and when each arrived.
         query_end: when the last speech of the query, or the end of the turn, arrived.
         first_audio: when the first piece of the reply's voice was sent.
@@ -55,9 +57,16 @@ class LiveSession:
     headers: dict[str, str] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
     query: bytearray = field(default_factory=bytearray)
+    turn_ends: list[int] = field(default_factory=list)
     chunks: list[float] = field(default_factory=list)
     query_end: float = 0.0
     first_audio: float | None = None
+
+    @property
+    def queries(self) -> list[bytes]:
+        """Return the samples of each turn."""
+        begins = [0, *self.turn_ends]
+        return [bytes(self.query[a:b]) for a, b in zip(begins, self.turn_ends, strict=False)]
 
     @property
     def first_audio_seconds(self) -> float | None:
@@ -77,8 +86,9 @@ class Conversation:
     ) -> None:
         self.server, self.session, self.socket, self.request = server, session, socket, request
         self.form: Form = FORMS[server.dialect]()
-        self.fault = server.fault
+        self.fault = server.fault if server.fault_turn == 1 else None
         self.turn = "commit"
+        self._settings: dict[str, Any] = {}
         self._speaking, self._silent = False, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies = 0
@@ -123,7 +133,9 @@ class Conversation:
             return
         self.session.messages.append(message)
         if kind == "set up":
-            self.turn = content
+            self.turn = content or self.turn
+            self._settings |= message.get("session", {})  # an update states what changes
+            message = {**message, "session": self._settings}
             stated = 16_000 if self.fault == "other-rate" else self.server.rate
             turn = "vad" if self.fault == "other-turn" else self.turn
             if self.fault == "bad-setting":
@@ -163,6 +175,9 @@ class Conversation:
             await self.send(event)
 
     def _begin_reply(self) -> None:
+        self.session.turn_ends.append(len(self.session.query))
+        if len(self.session.turn_ends) == self.server.fault_turn:
+            self.fault = self.server.fault
         if self.fault == "silence":
             return
         task = asyncio.create_task(self._reply(f"r{self._replies}"))
@@ -184,6 +199,8 @@ class Conversation:
                 self.session.first_audio = time.monotonic()
             spoken += seconds
             await self.send(message)
+        if self.fault == "leaves":
+            await self.socket.close()
 
     async def _messages(self, name: str) -> AsyncIterator[tuple[dict[str, Any], float]]:
         """Yield the messages of a reply, each with the seconds of voice in it."""
@@ -207,7 +224,8 @@ class Conversation:
             yield message, 0.0
         size = 2 * int(rate * _PIECE_SECONDS)
         pieces = [voice[at : at + size] for at in range(0, len(voice), size)]
-        words = list(self.server.words)
+        turn = str(len(self.session.turn_ends))
+        words = [piece.replace("{turn}", turn) for piece in self.server.words]
         for number in range(max(len(pieces), len(words))):
             if number < len(words):
                 yield form.words(name, words[number]), 0.0

@@ -45,6 +45,9 @@ REALTIME_FAULTS: Mapping[str, RealtimeFault] = {
     ),
     "unknown-events": RealtimeFault(does="sends events that no document names", outcome="value"),
     "two-responses": RealtimeFault(does="sends a second reply among the first", outcome="value"),
+    "leaves": RealtimeFault(
+        does="closes its session after a reply; in a dialogue, a missing row", outcome="value"
+    ),
     "other-rate": RealtimeFault(
         does="states 16 kHz where 24 kHz were asked for", outcome="value", dialects=(*_STATES, *_RATES)
     ),

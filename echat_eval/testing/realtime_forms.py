@@ -47,7 +47,8 @@ class Form:
         """Return what a client's message is: "set up", "audio", "end" or "other", and its content."""
         kind = message["type"]
         if kind == "session.update":
-            return "set up", self.turn_of(message["session"])
+            session = message["session"]
+            return "set up", self.turn_of(session) if "audio" in session or "modalities" in session else ""
         if kind == "input_audio_buffer.append":
             return "audio", message["audio"]
         return ("end" if kind == "response.create" else "other"), None

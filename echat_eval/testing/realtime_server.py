@@ -27,7 +27,8 @@ class ScriptedRealtimeServer:
     Args:
         dialect: as the setting of the system `realtime`.
         fault: key of `REALTIME_FAULTS`, or None.
-        words: of the reply, in pieces.
+        fault_turn: number of the turn of a session in whose reply the fault shows.
+        words: of the reply, in pieces; "{turn}" becomes the number of the turn in its session.
         voice: 16-bit samples of the reply; by default 0.1 s of silence and 0.4 s of a tone.
         rate: Hz of the voice.
         delay: seconds from the end of the query to the first audio.
@@ -38,7 +39,7 @@ class ScriptedRealtimeServer:
         url: "ws://127.0.0.1:PORT/v1/realtime".
         sessions: of all clients, in order.
 
-    A test may replace `fault`, `delay`, `words` and `voice`.
+    A test may replace `fault`, `fault_turn`, `delay`, `words` and `voice`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ScriptedRealtimeServer:
         dialect: str = "openai",
         fault: str | None = None,
         *,
+        fault_turn: int = 1,
         words: Sequence[str] = ("I hear ", "you."),
         voice: bytes | None = None,
         rate: int = 24_000,
@@ -53,7 +55,8 @@ class ScriptedRealtimeServer:
         real_time: bool = False,
         key: str | None = None,
     ) -> None:
-        self.dialect, self.fault, self.words, self.rate = dialect, fault, tuple(words), rate
+        self.dialect, self.words, self.rate = dialect, tuple(words), rate
+        self.fault, self.fault_turn = fault, fault_turn
         self.voice = scripted_voice(rate) if voice is None else voice
         self.delay, self.real_time, self.key = delay, real_time, key
         self.sessions: list[LiveSession] = []

@@ -30,8 +30,12 @@ def exchange(url: str, use: Callable[[Socket], Any], **limits: Any) -> Any:
 
     async def work(found: SocketClient) -> Any:
         options = {"timeout": 3.0, "max_bytes": 10**6, **limits}
-        async with open_socket(found, socket_url(url, "url"), headers={}, **options) as socket:
-            return await use(socket)
+        socket = await open_socket(found, socket_url(url, "url"), headers={}, timeout=options["timeout"])
+        try:
+            async with socket.exchange(**options):
+                return await use(socket)
+        finally:
+            await socket.close()
 
     with client() as found:
         return event_loop.run(work(found))

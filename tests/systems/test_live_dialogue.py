@@ -1,4 +1,4 @@
-"""Live dialogues with programs, servers and chat servers; others state that they cannot hold one."""
+"""Live dialogues with programs, servers and chat servers (live systems: test_live_sessions.py); others state that they cannot hold one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from echat_eval.errors import UsageError
 from echat_eval.records import Response
 from echat_eval.systems import build_system
 from echat_eval.task import Task, load_task
-from echat_eval.testing import ScriptedRealtimeServer
 from tests.support.scripted_run import evaluated
 from tests.support.tones import write_dialogues
 
@@ -162,31 +161,6 @@ def test_a_chat_server_gets_user_turns_as_audio_and_its_own_words(
     assert [m["content"] for m in messages if m["role"] == "assistant"] == ["reply 1", "reply 3"]
     users = [m["content"] for m in messages if m["role"] == "user"]
     assert [content[0]["input_audio"]["data"] for content in users[:2]] == sounds
-
-
-@pytest.mark.parametrize(
-    ("dialect", "fault"),
-    [
-        ("openai", None),
-        ("beta", None),
-        ("gemini", "takes earlier turns as text alone; those of the user are audio in a live dialogue"),
-        ("dynamo", "has no earlier turns: each utterance stands alone"),
-    ],
-)
-def test_a_live_system_gets_a_session_per_turn_with_the_dialogue_so_far(
-    task: Task, tmp_path: Path, dialect: str, fault: str | None
-) -> None:
-    with ScriptedRealtimeServer(dialect) as server:
-        settings = {"url": server.url, "dialect": dialect, "pace": "at_once"}
-        response = response_of(build_system("realtime:m", settings), task, tmp_path / "run")
-        sessions = len(server.sessions)
-    if fault is not None:
-        assert (response.state, sessions) == ("not applicable", 0)
-        assert response.reason == f"dialect={dialect} {fault}"
-        return
-    assert words_of(response) == ["I hear you."] * 3
-    assert sessions == 3
-    assert all(reply.first_audio_seconds is not None for reply in response.turns or ())
 
 
 def test_systems_that_cannot_hold_a_dialogue_get_nothing(task: Task, tmp_path: Path, serve: Serve) -> None:

@@ -72,6 +72,16 @@ class LiveReply:
         samples = np.frombuffer(content, dtype="<i2").astype(np.float32) / 32768.0
         return Waveform(samples=samples, sample_rate=self.rate or rate)
 
+    def played_until(self, rate: int) -> float:
+        """Return when the last sample is played, on the monotonic clock; 0 without a voice.
+
+        The voice is played as it arrives, from its first piece on and in real time.
+        """
+        until = 0.0
+        for piece, arrived in self.pieces:
+            until = max(until, arrived) + len(piece) / 2 / (self.rate or rate)
+        return until
+
     def audible_at(self, waveform: Waveform) -> float | None:
         """Return when the first audible sample is played, on the monotonic clock; None if none is.
 

@@ -107,6 +107,7 @@ class Dialect(Protocol):
         input_rate, output_rate: default Hz.
         turns: modes that the protocol has.
         takes_history, takes_instructions, takes_voice: abilities of the protocol.
+        keeps_turns: a session may have several turns, and the server remembers them.
         greets: the server speaks first.
         confirms: the server confirms the settings.
         audio_end: the event that ends the audio of a reply, if there is one besides those of `ends`.
@@ -154,6 +155,10 @@ class Dialect(Protocol):
         """Return whether a voice can be chosen."""
 
     @property
+    def keeps_turns(self) -> bool:
+        """Return whether the server remembers the turns of a session."""
+
+    @property
     def greets(self) -> bool:
         """Return whether the server speaks first."""
 
@@ -180,6 +185,9 @@ class Dialect(Protocol):
 
     def turn(self, turn: PlainTurn) -> Message:
         """Return the message that adds an earlier turn or a question to the session."""
+
+    def instruct(self, instructions: str) -> Message | None:
+        """Return the message that changes the instructions of a session; None if nothing can."""
 
     def sends_turn(self, turn: Turn) -> bool:
         """Return whether the audio of an earlier turn can be sent, not only its text."""

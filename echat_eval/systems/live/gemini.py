@@ -44,6 +44,7 @@ class GeminiDialect:
     takes_history: bool = True
     takes_instructions: bool = True
     takes_voice: bool = True
+    keeps_turns: bool = True
     greets: bool = False
     confirms: bool = True
     audio_end: str | None = None
@@ -84,8 +85,12 @@ class GeminiDialect:
         turns = [{"role": role, "parts": [{"text": turn.text or ""}]}]
         return {"clientContent": {"turns": turns, "turnComplete": False}}
 
+    def instruct(self, instructions: str) -> Message | None:
+        """Return None: `setup` is the first message only."""
+        return None
+
     def sends_turn(self, turn: Turn) -> bool:
-        """Return False: earlier turns are text."""
+        """Return False: earlier turns that are added to a session are text."""
         return False
 
     def begin(self, settings: LiveSettings) -> Sequence[Message]:

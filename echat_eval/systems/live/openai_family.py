@@ -60,6 +60,7 @@ class OpenAIDialect:
     takes_history: bool = True
     takes_instructions: bool = True
     takes_voice: bool = True
+    keeps_turns: bool = True
     greets: bool = True
     confirms: bool = True
     streams: bool = False
@@ -97,6 +98,11 @@ class OpenAIDialect:
             part = {"type": self.content[turn.role == "assistant"], "text": turn.text or ""}
         item = {"type": "message", "role": turn.role, "content": [part]}
         return {"type": "conversation.item.create", "item": item}
+
+    def instruct(self, instructions: str) -> Message | None:
+        """Return `session.update` of the instructions alone."""
+        kind = {"type": "realtime"} if self.form == "current" else {}
+        return {"type": "session.update", "session": {**kind, "instructions": instructions}}
 
     def sends_turn(self, turn: Turn) -> bool:
         """Return whether it is a turn of the user; the assistant's are sent as text."""
@@ -283,6 +289,7 @@ _DIALECTS = (
         input_rate=16_000,
         turns=("commit",),
         takes_history=False,
+        keeps_turns=False,
         takes_instructions=False,
         takes_voice=False,
         confirms=False,
@@ -296,6 +303,7 @@ _DIALECTS = (
         form="current",
         input_rate=16_000,
         takes_history=False,
+        keeps_turns=False,
         confirms=False,
         ends=(_DONE, frozenset({"transcription.done", "response.output_audio.done"})),
         source="vllm-project/vllm-omni, docs/serving/realtime_openai_duplex_api.md at 0067411",
@@ -307,6 +315,7 @@ _DIALECTS = (
         input_rate=16_000,
         turns=("commit",),
         takes_history=False,
+        keeps_turns=False,
         confirms=False,
         source="docs.nvidia.com/dynamo, speech to speech",
     ),

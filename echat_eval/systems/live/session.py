@@ -1,4 +1,4 @@
-"""One session with a live system: set-up, the query at its pace, and the reply with its times."""
+"""One session with a live system: set-up, each query at its pace, and each reply with its times."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PING_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The result of a session; times are in seconds from the end of the query's audio.
+    """The result of one query; times are in seconds from the end of the query's audio.
 
     Attributes:
         first_audio_seconds: to the first sample; 0 if it arrived before that end.
@@ -54,17 +54,24 @@ class Answer:
 
 
 class Session:
-    """A session on an open socket, for one query.
+    """A session on an open socket, for one query after another.
 
     Args:
-        pace: of the query's audio.
+        pace: of the queries' audio.
+
+    Attributes:
+        played_until: when the last reply is played to its end, on the monotonic clock; a query in real time
+            begins then.
     """
 
     def __init__(self, socket: Socket, dialect: Dialect, settings: LiveSettings, pace: Pace) -> None:
         self._socket, self._dialect, self._settings, self._pace = socket, dialect, settings, pace
         self._collected = Collected(dialect, settings.output_rate)
+        self._past: set[str] = set()
+        self._is_later = False
         self._patience = asyncio.timeout(None)
         self._query_end: float | None = None
+        self.played_until = 0.0
 
     async def open(self, turns: Sequence[PlainTurn]) -> None:
         """Set the session up, and add earlier turns.
@@ -73,22 +80,27 @@ class Session:
             UsageError: the server refuses the settings, holds others, or speaks another dialect.
             Unavailable: no session in time.
         """
-        place, waits = self._socket.place, self._dialect.greets or self._dialect.confirms
-        await self._socket.send(self._dialect.set_up(self._settings))
+        place, dialect = self._socket.place, self._dialect
+        await self._socket.send(dialect.set_up(self._settings))
         try:
             async with asyncio.timeout(SETUP_SECONDS):
-                if waits:
-                    await self._set_up("ready" if self._dialect.confirms else "greeting")
+                if dialect.greets or dialect.confirms:
+                    await self._set_up("ready" if dialect.confirms else "greeting")
         except TimeoutError as error:
             raise Unavailable(
                 f"{place}: no session in {SETUP_SECONDS:g} s; if the server speaks another dialect than "
-                f"{self._dialect.name!r}, set --set dialect=NAME"
+                f"{dialect.name!r}, set --set dialect=NAME"
             ) from error
         except SystemFailure as error:  # nothing was asked yet: no evidence about the system
             raise ServerRefusal(f"{error}; check the settings and the dialect") from error
         await self._socket.ping()
         for turn in turns:
-            await self._socket.send(self._dialect.turn(turn))
+            await self._socket.send(dialect.turn(turn))
+
+    async def instruct(self, instructions: str) -> None:
+        """Change the instructions for the queries that follow, in a dialect that can."""
+        if (message := self._dialect.instruct(instructions)) is not None:
+            await self._socket.send(message)
 
     async def _set_up(self, kind: str) -> None:
         while True:
@@ -116,12 +128,14 @@ class Session:
             self._collected.output_rate = event.output_rate
 
     async def ask(self, query: Query) -> Answer:
-        """Send the query and return the reply.
+        """Send a query and return the reply.
 
         Raises:
             SystemFailure: the reply is broken or never ends, or the system takes no turn.
             Unavailable: the server is silent or the connection ended.
         """
+        if self._query_end is not None:
+            self._begin_again()
         sender = asyncio.create_task(self._send(query))
         try:
             reply = await self._reply(sender)
@@ -130,11 +144,22 @@ class Session:
             await asyncio.wait([sender])
         if not sender.cancelled() and (error := sender.exception()) is not None:
             raise error
+        self.played_until = reply.played_until(self._collected.output_rate)
         return self._answer(reply)
+
+    def _begin_again(self) -> None:
+        """Forget the replies to the query before."""
+        self._past |= {reply.id for reply in self._collected.replies if reply.id is not None}
+        self._collected = Collected(self._dialect, self._collected.output_rate)
+        self._is_later = True
+        self._patience = asyncio.timeout(None)
+        self._query_end = None
 
     # -- sending ---------------------------------------------------------------------
 
     async def _send(self, query: Query) -> None:
+        if self._pace == "real_time":  # a person lets the system finish
+            await _sleep_until(self.played_until)
         for message in self._dialect.begin(self._settings):
             await self._socket.send(message)
         begun = time.monotonic()
@@ -202,6 +227,8 @@ class Session:
         )
 
     def _take(self, event: Event, arrived: float) -> None:
+        if self._is_of_the_past(event):
+            return
         known = len(self._collected.replies)
         self._collected.take(event, arrived)
         if len(self._collected.replies) > known:
@@ -213,6 +240,16 @@ class Session:
                     "said meanwhile"
                 )
             self._wait(TURN_SECONDS)
+
+    def _is_of_the_past(self, event: Event) -> bool:
+        """Return whether an event belongs to the queries before, such as to a second reply."""
+        if event.reply in self._past:
+            return True
+        # Nothing is to be replied to yet.
+        is_early = self._is_later and self._query_end is None and self._settings.turn == "commit"
+        if is_early and event.reply is not None:
+            self._past.add(event.reply)
+        return is_early
 
     def _finished(self) -> LiveReply | None:
         """Return the reply that counts once it is complete, and nothing else is to be expected."""
