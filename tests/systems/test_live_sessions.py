@@ -168,14 +168,14 @@ def test_at_real_time_a_turn_begins_when_the_reply_before_it_was_played(task: Ta
 def test_a_question_in_the_last_turn_changes_the_instructions(task: Task) -> None:
     (sample,) = task.samples
     first = replace(request_for(sample), turns=None)
-    asked = replace(first, history=(Turn(role="user", audio=first.audio),), instruction="Which emotion?")
+    question = replace(first, history=(Turn(role="user", audio=first.audio),), instruction="Which emotion?")
 
     def hold(server: ScriptedRealtimeServer) -> Reply:
         async def both(system: Realtime) -> Reply:
             session = system.open_session(first)
             try:
                 await session.respond(first)
-                return await session.respond(asked)
+                return await session.respond(question)
             finally:
                 await session.close()
 
