@@ -373,7 +373,12 @@ def test_the_cost_of_a_judge_is_estimated_and_noted_before_anything_is_sent(
         ),
         ("canned", {"controls": 4}, ev.UsageError, "controls without a judge"),
         ("canned", {"tries": 0}, ev.UsageError, "tries=0: expected a whole number 1 to 100"),
-        ("canned", {"limit": 1}, ev.UsageError, "limit 1 is smaller than the first contrast group"),
+        (
+            "canned",
+            {"limit": 1},
+            ev.UsageError,
+            "limit 1 is smaller than the first contrast group, which has 2 samples",
+        ),
         ("canned", {"limit": "2"}, ev.UsageError, "limit='2': expected a whole number"),
         ("canned", {"languages": "xx"}, ev.BadData, "has no sample in xx; its languages: en"),
         ("canned", {"ask": "mood"}, ev.UnknownName, "unknown question 'mood'"),

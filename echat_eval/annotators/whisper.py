@@ -31,6 +31,8 @@ class Whisper:
     Attributes:
         model: a folder in CTranslate2's format, or a hub name that is already in the local cache;
             None is the embedded English tiny model. Nothing is downloaded.
+        beam_size: hypotheses kept while decoding; 1 is greedy.
+        compute_type: CTranslate2's type of the weights, such as int8, float16 or float32.
         languages: None means English for the embedded model and for names that end in ".en",
             English and Chinese for any other model.
         calls_at_once: replies transcribed in parallel, each with its own `threads`.

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.cli.terminal import show
+from echat_eval.cli.terminal import show, show_table
+from echat_eval.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["NAME_KINDS", "list_names", "names_of", "print_names", "print_stale", "stale_lines"]
+    from rich.table import Table
+
+    from echat_eval.plugins import DescribedSetting
+    from echat_eval.systems.settings_files import SystemSettings
+
+__all__ = ["NAME_KINDS", "list_names", "names_of", "print_names", "print_part", "print_stale", "stale_lines"]
 
 NAME_KINDS = ("tasks", "systems", "annotators", "scorers", "judges", "published")
+#: Kinds of parts that have settings.
+WITH_SETTINGS = ("systems", "annotators", "scorers")
 
 
 @click.command("list", epilog="\b\nExamples:\n  echat-eval list\n  echat-eval list systems")
@@ -32,6 +40,55 @@ def print_names(kind: str | None) -> None:
         return
     for each in NAME_KINDS:
         show(f"{each}: {', '.join(names_of(each)) or 'none'}")
+
+
+def print_part(kind: str, name: str) -> None:
+    """Print what is known of one system, annotator or scorer, and its settings.
+
+    Raises:
+        UsageError: parts of this kind have no settings.
+        UnknownName: no part has this name.
+    """
+    from echat_eval.plugins import described_settings, load_named
+
+    if kind not in WITH_SETTINGS:
+        raise UsageError(f"{kind} have no settings to show; of {', '.join(WITH_SETTINGS)} one can be named")
+    known = list(names_of(kind))
+    if name not in known:
+        raise UnknownName(kind.removesuffix("s"), name, known)
+    show(f"{name}: {_description(kind, name)}".removesuffix(": "))
+    preset = _preset(name) if kind == "systems" else None
+    if preset is not None:
+        for key in ("served", "licence", "untested", "source", "date"):
+            if value := getattr(preset, key):
+                show(f"  {key}: {' '.join(value.split())}")
+    adapter = name if preset is None else preset.adapter
+    part = load_named(kind.removesuffix("s"), adapter, _table(kind))
+    show("", f"Settings of {adapter}, given as --set NAME=VALUE or in the experiment file:")
+    show_table(_settings_table(described_settings(part), {} if preset is None else preset.settings))
+
+
+def _preset(name: str) -> SystemSettings | None:
+    from echat_eval.systems.settings_files import system_settings, system_settings_names
+
+    return system_settings(name) if name in system_settings_names() else None
+
+
+def _settings_table(settings: Iterable[DescribedSetting], given: Mapping[str, Any]) -> Table:
+    """Return the settings as a table; `given` holds the values of a settings file."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold", max_width=24)
+    table.add_column("meaning", overflow="fold")
+    for each in settings:
+        value = str(given[each.name]) if each.name in given else each.default
+        allowed = f" ({each.expected})" if each.expected else ""
+        table.add_row(each.name, Text(value or "required"), Text(f"{each.meaning}{allowed}".strip()))
+    return table
 
 
 def print_stale() -> None:
@@ -105,12 +162,8 @@ def _description(kind: str, name: str) -> str:
 
         return load_judge(name).title
     path = _table(kind).get(name)
-    if path is None and kind == "systems":
-        from echat_eval.systems.settings_files import system_settings, system_settings_names
-
-        if name in system_settings_names():
-            file = system_settings(name)
-            return f"{file.title}, through the adapter {file.adapter}"
+    if path is None and kind == "systems" and (file := _preset(name)) is not None:
+        return f"{file.title}, through the adapter {file.adapter}"
     if path is None:
         return "from another package"
     spec = find_spec(path.partition(":")[0])

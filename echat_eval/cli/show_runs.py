@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from echat_eval.cli.list_names import NAME_KINDS, print_names, print_stale
+from echat_eval.cli.list_names import NAME_KINDS, print_names, print_part, print_stale
 from echat_eval.cli.options import headline_option, with_options
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.errors import Exit, UsageError
@@ -71,6 +71,7 @@ Examples:
   echat-eval show runs/mine --headline judge_echat_r1
   echat-eval show old=runs/old:mine new=runs/new:mine --published echat-automatic
   echat-eval show systems
+  echat-eval show systems command
   echat-eval show systems --stale""",
 )
 @click.argument("what", nargs=-1, metavar="[FOLDER | RUNS... | NAMES]")
@@ -81,7 +82,8 @@ def show_command(what: tuple[str, ...], stale: bool, options: LeaderboardOptions
 
     FOLDER lists the runs below it, by default those in runs/. RUNS print one leaderboard: `runs/a` stands for
     every system of a run, `runs/a:mine` for one of them, and `new=runs/a:mine` renames it. NAMES is tasks,
-    systems, annotators, scorers, judges, published, or names for all of these.
+    systems, annotators, scorers, judges, published, or names for all of these; `systems NAME` shows the
+    settings of one system, and so does `annotators NAME` and `scorers NAME`.
     """
     names = [*NAME_KINDS, "names"]
     if stale:
@@ -90,6 +92,8 @@ def show_command(what: tuple[str, ...], stale: bool, options: LeaderboardOptions
         print_stale()
     elif len(what) == 1 and what[0] in names:
         print_names(None if what[0] == "names" else what[0])
+    elif len(what) == 2 and what[0] in NAME_KINDS:
+        print_part(*what)
     elif not what or (len(what) == 1 and _holds_runs(Path(what[0]))):
         if options != LeaderboardOptions(tables=(), within=None, headline=None, out=None):
             raise UsageError(

@@ -26,17 +26,18 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "audio": ("audio", "file_name", "filename", "audio_path", "audio_file", "wav", "wav_path", "path",
               "file", "filepath", "file_path", "datei", "recording"),
     "transcript": ("transcript", "transcription", "text", "sentence", "utterance", "words", "query",
-                   "question", "prompt", "content", "satz"),
+                   "question", "prompt", "content", "said", "spoken", "spoken_text", "satz"),
     "language": ("language", "lang", "locale", "sprache"),
     "source": ("source",),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id", "spkid", "actor", "actor_id", "subject",
-                "participant", "client_id", "voice", "sprecher", "person"),
+                "participant", "participant_id", "client_id", "caller", "caller_id", "user_id", "voice",
+                "sprecher", "person"),
     "references": ("references", "reference", "reply", "answer", "response"),
     "history": ("history", "dialogue", "turns"),
     "expect": ("expect",),
     "note": ("note", "notes", "comment", "remark"),
     "emotion": ("emotion", "emo", "mood", "affect", "feeling", "label", "gefühl", "stimmung", "感情", "情感"),
-    "age": ("age", "age_group", "years", "speaker_age", "alter", "年齢", "年龄"),
+    "age": ("age", "age_group", "years", "age_years", "age_in_years", "speaker_age", "alter", "年齢", "年龄"),
     "gender": ("gender", "sex", "geschlecht", "性別", "性别"),
     "event": ("event", "sound", "vocalization", "vocalisation", "nonverbal", "sound_event"),
 }  # fmt: skip
@@ -284,3 +285,6 @@ def _remarks(
     for key in ("language", "source"):
         if key not in field_columns:
             yield f"{key}: {_HINTS[key]}"
+    used = {*field_columns.values(), speaker.column if speaker is not None else None}
+    if unused := [name for name in columns if name not in used]:
+        yield f"not used: {', '.join(unused[:20])}; name those that hold a field or a cue under columns"

@@ -203,7 +203,8 @@ class _RowReader:
             label = self._labels[key]
             if label is not None:
                 cues[cue] = label
-                if label != cell:
+                # A number read by cut-offs is no spelling of a label.
+                if label != cell and not (cue in self._mapping.cut_offs and _number(cell) is not None):
                     spellings[cue] = cell
         return cues, spellings
 

@@ -1,5 +1,6 @@
 """Look-up of systems, annotators and scorers by name, construction from settings, and their members."""
 
+from echat_eval.plugins.describe import DescribedSetting, described_settings
 from echat_eval.plugins.members import (
     absent_members,
     present_members,
@@ -15,11 +16,13 @@ __all__ = [
     "COUNTS",
     "DEFAULTS",
     "SECONDS",
+    "DescribedSetting",
     "PartSpec",
     "absent_members",
     "build_part",
     "check_setting",
     "construct",
+    "described_settings",
     "is_file_spec",
     "known_names",
     "load_file",

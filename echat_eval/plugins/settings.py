@@ -11,7 +11,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from echat_eval.errors import UnknownName, UsageError
 
-__all__ = ["COUNTS", "SECONDS", "check_setting", "construct", "parse_setting"]
+__all__ = [
+    "COUNTS",
+    "SECONDS",
+    "annotated_type",
+    "check_setting",
+    "construct",
+    "parse_setting",
+    "words_for_type",
+]
 
 #: Settings with the same meaning in every adapter: counts, at least 1, and seconds, above 0.
 COUNTS = ("calls_at_once", "batch_size", "max_tokens", "max_new_tokens")
@@ -42,7 +50,7 @@ def construct(kind: str, name: str, cls: Any, settings: Mapping[str, Any]) -> An
     namespace = vars(sys.modules[cls.__module__])
     checked = {
         p.name: check_setting(
-            f"{kind} '{name}': {p.name}", p.name, settings[p.name], _type_of(p.annotation, namespace)
+            f"{kind} '{name}': {p.name}", p.name, settings[p.name], annotated_type(p.annotation, namespace)
         )
         for p in parameters
         if p.name in settings and p.kind is not p.VAR_KEYWORD
@@ -50,7 +58,7 @@ def construct(kind: str, name: str, cls: Any, settings: Mapping[str, Any]) -> An
     return cls(**{**settings, **checked})
 
 
-def _type_of(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+def annotated_type(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     """Return the type of a parameter; Any if the annotation cannot be evaluated at run time."""
     try:
         return eval(annotation, dict(namespace)) if isinstance(annotation, str) else annotation
@@ -104,11 +112,23 @@ def check_setting(label: str, name: str, value: Any, annotation: Any) -> Any:
             converted = float(value) if plain_type is float else value
             _check_range(label, name, converted)
             return converted
-    names = [word for plain_type in allowed if plain_type is not type(None) for word in _names_of(plain_type)]
-    expected = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    expected = words_for_type(annotation)
     if str in allowed and isinstance(value, int | float):
         expected += f"""; put text in quotes: --set {name}='"{value}"'"""
+    elif str in allowed and isinstance(value, list):
+        expected += f"; several go into one text: {name}: {','.join(map(str, value))[:80]}"
     raise UsageError(f"{label}={value!r}: expected {expected}")
+
+
+def words_for_type(annotation: Any) -> str:
+    """Return the values that an annotation allows in words; "" if they are not plain values.
+
+    >>> words_for_type(int | None), words_for_type(Literal["fast", "good"]), words_for_type(Any)
+    ('a whole number', 'fast or good', '')
+    """
+    allowed = _plain_types(annotation) or ()
+    names = [word for plain_type in allowed if plain_type is not type(None) for word in _names_of(plain_type)]
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def _plain_types(annotation: Any) -> tuple[Any, ...] | None:

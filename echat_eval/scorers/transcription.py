@@ -37,6 +37,9 @@ class TranscriptionConsistency:
 
     Values are percentages weighted by reference words (characters), so that the weighted mean is
     the corpus error rate.
+
+    Attributes:
+        annotator: name of the recogniser whose hypotheses are compared.
     """
 
     annotator: str = "whisper"

@@ -27,7 +27,7 @@ from echat_eval.io.text import decoded
 from echat_eval.records import AudioRef, Reply, Request
 from echat_eval.systems.guardian import guardian
 from echat_eval.systems.program import Program
-from echat_eval.systems.program_environment import ProgramEnvironment, program_environment
+from echat_eval.systems.program_environment import ProgramEnvironment, kept_values, program_environment
 from echat_eval.systems.wire import MAX_TEXT_BYTES, ReplyFolder, fault_of, reply_from, request_row, sound_of
 
 __all__ = ["Command"]
@@ -57,7 +57,8 @@ class Command:
             Without them, only the program, its arguments and the files among these are hashed, and no reply
             is cached for other runs.
         keep_env: comma-separated names of further environment variables to pass on; `AWS_*` names all
-            that begin with AWS_.
+            that begin with AWS_. Their values are part of the fingerprint, unless a name looks like that of
+            a secret.
         gpu: each copy on a cluster gets its own GPU.
     """
 
@@ -102,7 +103,7 @@ class Command:
         return {"program": shlex.join(self.words), "batch_size": self.batch_size}
 
     def fingerprint(self) -> str:
-        """Return the hash of the program, of files among its arguments, and of `fingerprint_files`.
+        """Return the hash of the program, files among its arguments, `fingerprint_files` and `keep_env`.
 
         Files that the program itself loads are not covered: list weights in `fingerprint_files`.
         """
@@ -114,7 +115,8 @@ class Command:
             if not files or not files[0].is_file():
                 raise UsageError(f"fingerprint_files: '{name}' is not a file or a folder with files")
             hashes += [f"{file.relative_to(path)} {file_sha256(file)}" for file in files]
-        return digest("command", [self.words, hashes])
+        kept = kept_values(os.environ, self.keep)
+        return digest("command", [self.words, hashes, *([kept] if kept else [])])
 
     def _executable(self) -> Path:
         path = shutil.which(str(self._inside(self.words[0])) if "/" in self.words[0] else self.words[0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from echat_eval.clients.keys import remember_secrets_of
 from echat_eval.errors import remember_secret
 
-__all__ = ["PASSED", "PASSED_PREFIXES", "ProgramEnvironment", "program_environment"]
+__all__ = ["PASSED", "PASSED_PREFIXES", "ProgramEnvironment", "kept_values", "program_environment"]
 
 #: Variables that every program gets.
 PASSED = frozenset(
@@ -94,13 +94,33 @@ def program_environment(environment: Mapping[str, str], keep: Iterable[str] = ()
     keep = tuple(keep)
     variables = {}
     for name, value in environment.items():
-        if any(name == kept or (kept.endswith("*") and name.startswith(kept[:-1])) for kept in keep):
+        if _is_kept(name, keep):
             variables[name] = value
             _remember(name, value)
         elif _passes(name, value):
             variables[name] = value
     withheld = {name for name in environment if name not in variables and not _SESSION.fullmatch(name)}
     return ProgramEnvironment(variables=variables, withheld=frozenset(withheld))
+
+
+def kept_values(environment: Mapping[str, str], keep: Iterable[str]) -> dict[str, str]:
+    """Return the kept variables whose values may determine the replies: those that hold no secret.
+
+    A new key of a service answers like the old one, so it must not make every request be sent again.
+
+    >>> kept_values({"TEMPERATURE": "0.7", "HF_TOKEN": "t", "PATH": "/bin"}, ["TEMPERATURE", "HF_TOKEN"])
+    {'TEMPERATURE': '0.7'}
+    """
+    keep = tuple(keep)
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if _is_kept(name, keep) and not _SECRET_NAME.search(name) and not _SECRET_VALUE.search(value)
+    }
+
+
+def _is_kept(name: str, keep: Iterable[str]) -> bool:
+    return any(name == kept or (kept.endswith("*") and name.startswith(kept[:-1])) for kept in keep)
 
 
 def _passes(name: str, value: str) -> bool:

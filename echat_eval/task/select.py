@@ -79,8 +79,10 @@ def first_groups(samples: Sequence[Sample], limit: int) -> tuple[Sample, ...]:
             break
         kept += members
     if not kept:
+        size = len(next(iter(groups.values()), ()))
         raise UsageError(
-            f"limit {limit} is smaller than the first contrast group; give a larger one (--limit)"
+            f"limit {limit} is smaller than the first contrast group, which has {size} samples; "
+            f"give --limit {size} or more"
         )
     kept_ids = {sample.id for sample in kept}
     return tuple(sample for sample in samples if sample.id in kept_ids)

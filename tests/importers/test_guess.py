@@ -45,6 +45,27 @@ def test_guess_finds_columns_and_leaves_open_what_the_table_does_not_state(tmp_p
         write_guess(table, path)
 
 
+def test_columns_of_calls_are_known_and_those_without_a_field_are_named(tmp_path: Path) -> None:
+    moods = ("sad", "happy", "angry")
+    rows = [
+        {
+            "clip": f"{n}.wav",
+            "said": f"sentence {n}",
+            "mood": moods[n % 3],
+            "caller": f"c{n}",
+            "age_years": 20 + n,
+        }
+        | {"branch": "north"}
+        for n in range(6)
+    ]
+    remarks = guessed_mapping(write_csv(tmp_path / "x.csv", rows)).remarks
+    found = "found: audio in clip, transcript in said, speaker in caller, emotion in mood, age in age_years"
+    assert sorted(remarks[0].removeprefix("found: ").split(", ")) == sorted(
+        found.removeprefix("found: ").split(", ")
+    )
+    assert remarks[-1] == "not used: branch; name those that hold a field or a cue under columns"
+
+
 def test_speakers_are_found_in_the_names_of_the_audio(tmp_path: Path) -> None:
     rows = [
         {

@@ -51,6 +51,7 @@ def test_table_becomes_a_task_with_groups_speakers_ages_and_counted_aliases(tmp_
         "SAD = sad": 2,
         "bored = other": 2,
     }
+    assert "age" not in done.aliases
     assert find_faults(tmp_path / "calls") == []
     task = load_task("calls", data=tmp_path / "calls")
     assert (task.title["en"], task.licence, task.redistributable) == ("Calls", "internal", False)

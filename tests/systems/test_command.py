@@ -348,6 +348,21 @@ def test_a_failing_call_is_a_failure(tmp_path: Path, requests: list[Request]) ->
     system.close()
 
 
+def test_the_fingerprint_follows_values_of_kept_variables_but_not_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = script(tmp_path, PRINTS_NAMES)
+    monkeypatch.setenv("MOOD", "calm")
+    monkeypatch.setenv("MOOD_TOKEN", "one")
+    plain, kept = Command(str(path)), Command(str(path), keep_env="MOOD,MOOD_TOKEN")
+    before = plain.fingerprint(), kept.fingerprint()
+    monkeypatch.setenv("MOOD_TOKEN", "two")
+    assert (plain.fingerprint(), kept.fingerprint()) == before
+    monkeypatch.setenv("MOOD", "wild")
+    assert plain.fingerprint() == before[0]
+    assert kept.fingerprint() != before[1]
+
+
 def test_the_fingerprint_follows_program_arguments_and_named_files(tmp_path: Path) -> None:
     path = script(tmp_path, ECHO)
     (tmp_path / "weights").mkdir()

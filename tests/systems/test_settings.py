@@ -34,6 +34,7 @@ class CustomSystem:
         ("command:true", "batch_size", -1, "1 or more"),
         ("command:true", "calls_at_once", 1.5, "a whole number"),
         ("command:true", "keep_env", 3, "text; put text in quotes: --set keep_env='\"3\"'"),
+        ("command:true", "keep_env", ["A", "B_*"], "text; several go into one text: keep_env: A,B_*"),
         ("http://127.0.0.1:9/", "calls_at_once", 0, "1 or more"),
         ("http://127.0.0.1:9/", "send", "xml", "audio or json"),
         ("openai-chat:m", "max_tokens", "lots", "a whole number"),
