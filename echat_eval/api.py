@@ -148,9 +148,9 @@ def evaluate(
         scorers: likewise, for scorers; "defaults" in a list, or None: those of the samples' families.
         metrics: further metrics beside those of the scorers: functions of a case with the decorator `metric`,
             or specs such as "my_metrics.py:speech_rate".
-        judges: name of a model; a mapping of settings (model, url, rubric, repeats, match, prose, calls,
-            timeout); a list of these; or a mapping of names to these. The name of a judge names its metrics
-            (`judge_NAME`); without one, its rubric does. None: no judge.
+        judges: name of a model; a mapping of settings (model, url, rubric, listens, query_audio, repeats,
+            match, prose, calls, timeout); a list of these; or a mapping of names to these. The name of a
+            judge names its metrics (`judge_NAME`); without one, its rubric does. None: no judge.
         headline: name of the metric that leads and ranks; None: the best that applies to every system.
         controls: number of replies that each judge grades again with wrong labels.
         out: run folder to write or to continue, by default runs/latest; it also gets leaderboard.md, .csv

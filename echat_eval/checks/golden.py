@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.special import stdtrit
 
-from echat_eval.errors import Unavailable, UnknownName
+from echat_eval.errors import Unavailable, UnknownName, UsageError
 from echat_eval.io.schema import (
     STRING,
     TEXT,
@@ -32,7 +32,7 @@ from echat_eval.io.schema import (
     mapping_of,
     read_schema_rows,
 )
-from echat_eval.judge import JudgeClient, Question, judge_names, rubric_file, text_score
+from echat_eval.judge import JudgeClient, Question, judge_names, load_judge, rubric_file, text_score
 from echat_eval.labels import check_labels
 
 if TYPE_CHECKING:
@@ -128,11 +128,21 @@ class GoldenVerdicts:
     reason: str = ""
 
 
+def require_reading(rubric: str) -> None:
+    """Raise UsageError for a judge that listens: the texts of these checks have no recordings."""
+    if load_judge(rubric).listens:
+        raise UsageError(
+            f"rubric '{rubric}' is for a judge that listens, and golden replies and attacks are texts; "
+            "test it with `check judge --listens`"
+        )
+
+
 @cache
 def golden_replies(rubric: str) -> tuple[GoldenReply, ...]:
     """Return the golden set of a shipped judge, with every row validated."""
     if rubric not in judge_names():
         raise UnknownName("judge", rubric, judge_names())
+    require_reading(rubric)
     path = rubric_file(rubric, "golden.jsonl")
     return tuple(_golden(path, line, row) for line, row in read_schema_rows(path, _ROW))
 

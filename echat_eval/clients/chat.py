@@ -43,6 +43,7 @@ __all__ = [
     "parameter_options",
     "require_openai_model",
     "size_of",
+    "texts_of",
 ]
 
 OPENAI = "https://api.openai.com/v1"
@@ -157,18 +158,20 @@ class ChatClient:
 
     async def ask(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         *,
         schema: Mapping[str, Any] | None = None,
         max_tokens: int | None = 300,
         seed: int | None = 0,
         temperature: float | None = 0.0,
+        audio_seconds: float = 0.0,
     ) -> ChatAnswer:
         """Return the answer to a conversation.
 
         Args:
-            messages: role and content of each message.
+            messages: role and content of each message; a content is text or a list of parts.
             schema: JSON schema of the answer, for servers that support it.
+            audio_seconds: duration of all audio in the messages.
             max_tokens, seed, temperature: None leaves the parameter out; temperature 0 for the most likely
                 answer.
 
@@ -193,7 +196,7 @@ class ChatClient:
         headers = self._headers()
         size = None
         if self._account is not None:
-            size = size_of(messages, schema=schema, max_tokens=max_tokens)
+            size = size_of(messages, schema=schema, max_tokens=max_tokens, audio_seconds=audio_seconds)
         async with (
             metered_call(self._account, size.upper_bound() if size is not None else None) as call,
             limiter_for(self.address, self.calls_at_once).slot(),
@@ -294,10 +297,25 @@ def parameter_options(option: str, body: Collection[str]) -> dict[str, str]:
 
 
 def size_of(
-    messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, max_tokens: int | None
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    schema: Mapping[str, Any] | None,
+    max_tokens: int | None,
+    audio_seconds: float = 0.0,
 ) -> MessageSize:
     """Return the size of a conversation, for estimates of its tokens."""
-    texts = [message["content"] for message in messages]
+    texts = [text for message in messages for text in texts_of(message["content"])]
     if schema is not None:
         texts.append(dumps(schema))
-    return MessageSize(texts=tuple(texts), max_tokens=max_tokens)
+    return MessageSize(texts=tuple(texts), max_tokens=max_tokens, audio_seconds=audio_seconds)
+
+
+def texts_of(content: str | Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the texts of a message's content: of the text itself, or of its parts.
+
+    >>> texts_of("Hi"), texts_of([{"type": "text", "text": "Hi"}, {"type": "input_audio"}])
+    (['Hi'], ['Hi'])
+    """
+    if isinstance(content, str):
+        return [content]
+    return [str(part["text"]) for part in content if part.get("type") == "text"]

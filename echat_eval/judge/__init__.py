@@ -5,19 +5,31 @@ from __future__ import annotations
 from echat_eval.judge.client import JudgeClient
 from echat_eval.judge.parameters import JudgeParameters
 from echat_eval.judge.question import NO_VOICE_EMOTION, Prompt, Question, VoiceEmotion, render
-from echat_eval.judge.rubric import DEFAULT_RUBRIC, Judge, judge_names, load_judge, load_match, rubric_file
+from echat_eval.judge.recordings import Recording
+from echat_eval.judge.rubric import (
+    DEFAULT_RUBRIC,
+    LISTENING_RUBRIC,
+    Judge,
+    judge_names,
+    load_judge,
+    load_match,
+    load_pair,
+    rubric_file,
+)
 from echat_eval.judge.server_identity import ServerIdentity
 from echat_eval.judge.verdict import Verdict, parse_verdict, text_score, voice_score
 from echat_eval.judge.verdict_store import Ruling
 
 __all__ = [
     "DEFAULT_RUBRIC",
+    "LISTENING_RUBRIC",
     "NO_VOICE_EMOTION",
     "Judge",
     "JudgeClient",
     "JudgeParameters",
     "Prompt",
     "Question",
+    "Recording",
     "Ruling",
     "ServerIdentity",
     "Verdict",
@@ -25,6 +37,7 @@ __all__ = [
     "judge_names",
     "load_judge",
     "load_match",
+    "load_pair",
     "parse_verdict",
     "render",
     "rubric_file",

@@ -16,6 +16,7 @@ from echat_eval.io.hashing import digest
 from echat_eval.judge.failed_calls import FailedCalls, missing_cause
 from echat_eval.judge.parameters import JudgeParameters
 from echat_eval.judge.question import Prompt, Question, render
+from echat_eval.judge.recordings import PROBE_SECONDS, content_with, identity_content, seconds_of
 from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
 from echat_eval.judge.ticket import TICKET, make_ticket
 from echat_eval.judge.verdict import NoTicket, Verdict, parse_verdict
@@ -149,13 +150,16 @@ class JudgeClient:
         parameters = self.parameters
         # A reasoning model refuses a limit that leaves no room for its thought.
         limit = 1 if parameters.token_parameter == "max_tokens" else parameters.max_tokens
+        listens = self.judge.listens
+        content = identity_content(IDENTITY_PROMPT, parameters.audio_in) if listens else IDENTITY_PROMPT
         try:
             answer = await with_second_look(
                 lambda: self.client.ask(
-                    [{"role": "user", "content": IDENTITY_PROMPT}],
+                    [{"role": "user", "content": content}],
                     max_tokens=None if parameters.max_tokens is None else limit,
                     seed=parameters.seed,
                     temperature=parameters.temperature,
+                    audio_seconds=PROBE_SECONDS if listens else 0.0,
                 )
             )
         except Unavailable as error:
@@ -208,7 +212,7 @@ class JudgeClient:
         return prompt, self.question_key(question, prompt, repeat)
 
     def question_key(self, question: Question, prompt: Prompt, repeat: int) -> str:
-        """Return the hash of the rubric, the model, the address, the sampling and the whole prompt."""
+        """Return the hash of the rubric, model, address, sampling, the whole prompt and its audio."""
         changed = self.parameters.changed()
         return digest(
             "question",
@@ -221,8 +225,13 @@ class JudgeClient:
                 self.temperature,
                 repeat,
                 *([changed] if changed else []),
+                *([self._audio_facts(prompt)] if prompt.recordings else []),
             ],
         )
+
+    def _audio_facts(self, prompt: Prompt) -> list[object]:
+        """Return the form of a prompt's recordings, and the hash of each."""
+        return [self.parameters.audio_in, [[r.name, r.audio.sha256] for r in prompt.recordings]]
 
     def _rubric(self, question: Question) -> Judge:
         return question.rubric or self.judge
@@ -236,7 +245,12 @@ class JudgeClient:
         ticket = make_ticket(b"", "")  # all are of one length
         schema = self._schema(question, ticket=ticket)
         texts = [{"content": prompt.text if self._ticket_in_schema else f"{prompt.text}{TICKET}, {ticket}"}]
-        return size_of(texts, schema=schema, max_tokens=self.parameters.max_tokens)
+        return size_of(
+            texts,
+            schema=schema,
+            max_tokens=self.parameters.max_tokens,
+            audio_seconds=seconds_of(prompt.recordings),
+        )
 
     @property
     def _ticket_in_schema(self) -> bool:
@@ -267,12 +281,14 @@ class JudgeClient:
         prompt_sha256 = digest("prompt", prompt.text)
         if not self._ticket_in_schema:
             prompt = render(self._rubric(question), question, turn=repeat, ticket=ticket)
+        content = content_with(prompt.text, prompt.recordings, self.parameters.audio_in)
         answer = await self.client.ask(
-            [{"role": "user", "content": prompt.text}],
+            [{"role": "user", "content": content}],
             schema=self._schema(question, ticket=ticket),
             max_tokens=self.parameters.max_tokens,
             seed=None if self.parameters.seed is None else self.parameters.seed + repeat,
             temperature=self.temperature,
+            audio_seconds=seconds_of(prompt.recordings),
         )
         ruling = Ruling(
             key=_verdict_key(question_key, answer.model, answer.server),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from echat_eval.clients.audio_part import AudioForm
+
 __all__ = ["JudgeParameters"]
 
 
@@ -21,6 +23,8 @@ class JudgeParameters:
             "json_object" asks for any JSON object; None: the answer is prose around exactly one verdict. In
             both of the latter, the prompt asks for the ticket.
         reasoning_effort: such as "low".
+        audio_in: form of recordings for a judge that listens: "input_audio" (OpenAI, vLLM), or "audio_url" (a
+            data: URL, vLLM).
     """
 
     temperature: float | None = 0.0
@@ -29,6 +33,7 @@ class JudgeParameters:
     token_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     schema: Literal["json_schema", "json_object"] | None = "json_schema"
     reasoning_effort: str | None = None
+    audio_in: AudioForm = "input_audio"
 
     def changed(self) -> dict[str, Any]:
         """Return the parameters that are not at their default, except temperature and prose.

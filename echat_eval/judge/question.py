@@ -8,7 +8,7 @@ are dropped, and long texts are cut with a visible mark.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import NotApplicable
@@ -17,10 +17,12 @@ from echat_eval.judge.cue_text import guide_of, label_text
 from echat_eval.judge.rubric import HISTORY
 from echat_eval.judge.ticket import TICKET
 from echat_eval.languages import language_name, lookup
+from echat_eval.records import LATER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from echat_eval.judge.recordings import Recording
     from echat_eval.judge.rubric import Judge
     from echat_eval.records import Cue, Turn
 
@@ -66,6 +68,7 @@ class Question:
         rubric: that the question is asked under; None: the client's own.
         history: earlier turns, oldest first; only a rubric that shows them has them in its prompts.
         own_cues: cues that the task defines; their guides are shown.
+        recordings: for a rubric whose judge listens; None: no audio.
     """
 
     task: str
@@ -77,6 +80,7 @@ class Question:
     rubric: Judge | None = None
     history: tuple[Turn, ...] = ()
     own_cues: Mapping[str, Cue] | None = None
+    recordings: tuple[Recording, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +89,12 @@ class Prompt:
 
     Attributes:
         fence: start of the lines that enclose the data.
+        recordings: sent after the text, in this order.
     """
 
     text: str
     fence: str
+    recordings: tuple[Recording, ...] = ()
 
 
 def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | None = None) -> Prompt:
@@ -99,11 +105,14 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
         ticket: a word that the verdict must repeat, for servers without JSON schemas.
 
     Raises:
-        NotApplicable: the judge has no prompt in this language.
+        NotApplicable: the judge has no prompt in this language, or listens and there is no audio.
     """
     language = judge.prompt_language(question.language)
     if language is None:
         raise NotApplicable(f"judge '{judge.name}' has no prompt in language '{question.language}'")
+    recordings = question.recordings or () if judge.listens else ()
+    if judge.listens and not recordings:
+        raise NotApplicable(f"judge '{judge.name}' listens, and there is no audio to listen to")
     emotion = question.voice_emotion
     voice = f"{emotion.emotion} (confidence {emotion.confidence:.2f})" if emotion else NO_VOICE_EMOTION
     own = question.own_cues or {}
@@ -118,7 +127,8 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
     if HISTORY in judge.frames[language]:
         data["history"] = _quoted(_history(question.history, judge.max_reply_characters // 4))
     sections = judge.sections[language]
-    rotated = [judge.dimensions[(turn + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
+    first = 0 if judge.listens else turn
+    rotated = [judge.dimensions[(first + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
     guides = [
         guide_of(own[cue], language) if cue in own else sections["cue", cue]
         for cue in sorted(question.cues)
@@ -132,13 +142,17 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
         "fence": "=====" + sha256_of(repr(sorted(data.items())))[:16],
         "dimensions": "\n\n".join([*(sections["dimension", name] for name in rotated), *meanings]),
         "cues_guide": "\n\n".join(guides + ([sections["cues", ""]] if len(guides) > 1 else [])),
-        "voice_guide": sections["voice", ""] if emotion else "",
+        "voice_guide": sections["voice", ""] if emotion and not judge.listens else "",
+        "recordings": "\n".join(
+            f"- Recording {number}: {sections['recording', recording.name]}"
+            for number, recording in enumerate(recordings, 1)
+        ),
         "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket),
     }
     text = _filled(judge.frames[language], parts)
     if lookup(question.language, judge.frames) is None:
         text = SPOKEN.format(language=language_name(question.language)) + "\n\n" + text
-    return Prompt(text=text, fence=parts["fence"])
+    return Prompt(text=text, fence=parts["fence"], recordings=recordings)
 
 
 def _filled(frame: str, parts: Mapping[str, str]) -> str:

@@ -32,18 +32,25 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_RUBRIC",
     "HISTORY",
+    "LISTENING_MATCH_PLACEHOLDERS",
+    "LISTENING_PLACEHOLDERS",
+    "LISTENING_RUBRIC",
     "MATCH_PLACEHOLDERS",
+    "PAIR_PLACEHOLDERS",
     "PLACEHOLDERS",
     "Judge",
     "judge_names",
     "load_judge",
     "load_match",
+    "load_pair",
     "read_judge",
     "rubric_file",
 ]
 
 #: The rubric of a judge that names none.
 DEFAULT_RUBRIC = "echat-r1"
+#: The same of a judge that listens.
+LISTENING_RUBRIC = "echat-voice-r1"
 
 #: Placeholders `{{name}}` that every prompt's frame must contain.
 PLACEHOLDERS = (
@@ -59,6 +66,13 @@ PLACEHOLDERS = (
 )
 #: Those of a prompt that asks which of two voices a reply answers.
 MATCH_PLACEHOLDERS = ("fence", "dimensions", "transcript", "cues", "reply", "form")
+#: Those of a prompt for a judge that listens. The words of the reply are not shown, so that they cannot carry
+#: the grade of its voice.
+LISTENING_PLACEHOLDERS = ("fence", "dimensions", "cues_guide", "transcript", "cues", "recordings", "form")
+#: The same of the match question: the recordings stand in place of the labels.
+LISTENING_MATCH_PLACEHOLDERS = ("fence", "dimensions", "transcript", "reply", "recordings", "form")
+#: The same of the question which of two recordings sounds like the labels.
+PAIR_PLACEHOLDERS = ("fence", "dimensions", "transcript", "cues", "recordings", "form")
 #: Placeholder of the earlier turns of a dialogue, in prompts that show them.
 HISTORY = "{{history}}"
 #: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
@@ -67,6 +81,9 @@ REASON = "^[^\\n]{1,300}$"
 PROMPT_LAYOUT = 2
 #: Weights of tasks that the rubric does not name.
 OTHER = "other"
+
+#: Seconds of a recording, for a rubric that names no limit.
+DEFAULT_MAX_AUDIO_SECONDS = 60.0
 
 _CAP = Schema({"dimension": TEXT, "points": number(0)})
 _FILE = Schema(
@@ -78,7 +95,9 @@ _FILE = Schema(
         "description": TEXT,
         "languages": list_of(TEXT, "a list of languages"),
         "other_languages": TEXT.optional(),
-        "asks": one_of(("match",)).optional(),
+        "asks": one_of(("match", "pair")).optional(),
+        "listens": Rule(lambda v: isinstance(v, bool), "true or false", required=False),
+        "max_audio_seconds": number(1).optional(),
         "anchors": TEXT.optional(),
         "model": TEXT,
         "dimensions": list_of(TEXT, "a list of names"),
@@ -90,7 +109,7 @@ _FILE = Schema(
         "max_reply_characters": whole(1),
     }
 )
-_HEADING = re.compile(r"^# (dimension|cue|cues|voice)(?:: ([a-z_ ]+))?$", re.MULTILINE)
+_HEADING = re.compile(r"^# (dimension|cue|cues|voice|recording)(?:: ([a-z_ 0-9]+))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +127,8 @@ class Judge:
             None: not applicable to them.
         sections: language -> (kind, name) -> text, such as ("cue", "age").
         max_reply_characters: longer texts are cut, with a mark in the prompt.
+        listens: the judge gets recordings; the order of the dimensions is then fixed.
+        max_audio_seconds: of each recording.
     """
 
     name: str
@@ -124,6 +145,8 @@ class Judge:
     sections: Mapping[str, Mapping[tuple[str, str], str]]
     max_reply_characters: int
     other_languages: str | None = None
+    listens: bool = False
+    max_audio_seconds: float = DEFAULT_MAX_AUDIO_SECONDS
 
     def prompt_language(self, language: str) -> str | None:
         """Return the language of the prompt for replies in a language; None: not applicable to it."""
@@ -158,6 +181,8 @@ class Judge:
                 sections,
                 self.max_reply_characters,
                 PROMPT_LAYOUT,
+                # Left out for rubrics that only read, whose hashes stand in earlier runs.
+                *([["listens", self.max_audio_seconds]] if self.listens else []),
             ],
         )
 
@@ -209,9 +234,23 @@ def load_match(rubric: str) -> Judge:
     >>> load_match("echat-r1").dimensions
     ('answers',)
     """
-    folder = data_folder("judges") / load_judge(rubric).name / "match"
+    return _load_question(rubric, "match")
+
+
+def load_pair(rubric: str) -> Judge:
+    """Return the rubric of the question which of two recordings sounds like the labels.
+
+    Raises:
+        UnknownName: no judge with that name.
+        UsageError: the judge has no such question, as one that only reads.
+    """
+    return _load_question(rubric, "pair")
+
+
+def _load_question(rubric: str, asks: str) -> Judge:
+    folder = data_folder("judges") / load_judge(rubric).name / asks
     if not folder.is_dir():
-        raise UsageError(f"rubric '{rubric}' has no match question; expected {folder}/judge.yaml")
+        raise UsageError(f"rubric '{rubric}' has no {asks} question; expected {folder}/judge.yaml")
     return read_judge(folder)
 
 
@@ -225,11 +264,12 @@ def read_judge(folder: Path) -> Judge:
     facts = read_schema_yaml(path, _FILE).content
     dimensions = tuple(facts["dimensions"])
     frames, sections = {}, {}
-    base = None if "anchors" not in facts else _anchors(path, facts["anchors"], facts.get("asks"))
+    asks, listens = facts.get("asks"), facts.get("listens", False)
+    base = None if "anchors" not in facts else _anchors(path, facts["anchors"], asks)
     for language in facts["languages"]:
         prompt = folder / f"prompt.{language}.md"
         anchors = prompt if base is None else base / prompt.name
-        frames[language], sections[language] = _read_prompt(prompt, anchors, dimensions, facts.get("asks"))
+        frames[language], sections[language] = _read_prompt(prompt, anchors, dimensions, asks, listens)
     if len({HISTORY in frame for frame in frames.values()}) > 1:
         raise BadData(f"{path}: {HISTORY} is in some prompts and not in others; expected it in all or none")
     if facts.get("other_languages") not in (None, *frames):
@@ -254,6 +294,8 @@ def read_judge(folder: Path) -> Judge:
         sections=sections,
         max_reply_characters=facts["max_reply_characters"],
         other_languages=facts.get("other_languages"),
+        listens=listens,
+        max_audio_seconds=facts.get("max_audio_seconds") or DEFAULT_MAX_AUDIO_SECONDS,
     )
 
 
@@ -289,8 +331,18 @@ def _weights(path: Path, weights: Mapping[str, Any], dimensions: tuple[str, ...]
     return MappingProxyType(shares)
 
 
+#: (asks, listens) -> placeholders of the prompt, and recordings that must be named.
+_PARTS: dict[tuple[str | None, bool], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    (None, False): (PLACEHOLDERS, ()),
+    ("match", False): (MATCH_PLACEHOLDERS, ()),
+    (None, True): (LISTENING_PLACEHOLDERS, ("reply", "query")),
+    ("match", True): (LISTENING_MATCH_PLACEHOLDERS, ("voice 1", "voice 2", "reply")),
+    ("pair", True): (PAIR_PLACEHOLDERS, ("voice 1", "voice 2")),
+}
+
+
 def _read_prompt(
-    path: Path, anchors: Path, dimensions: tuple[str, ...], asks: str | None
+    path: Path, anchors: Path, dimensions: tuple[str, ...], asks: str | None, listens: bool
 ) -> tuple[str, dict[tuple[str, str], str]]:
     """Return the frame of a prompt, and the anchors, which may stand in another file."""
     frame, sections = _parts_of_prompt(path)
@@ -298,12 +350,18 @@ def _read_prompt(
         if sections:
             raise BadData(f"{path}: has headings, and so does {anchors}; expected one place of the anchors")
         _, sections = _parts_of_prompt(anchors)
-    for name in PLACEHOLDERS if asks is None else MATCH_PLACEHOLDERS:
+    if (asks, listens) not in _PARTS:
+        raise BadData(f"{path.parent / 'judge.yaml'}: asks: {asks} is for a judge with listens: true")
+    placeholders, recordings = _PARTS[asks, listens]
+    for name in placeholders:
         if "{{" + name + "}}" not in frame:
             raise BadData(f"{path}: has no {{{{{name}}}}}")
     needed = [("dimension", d) for d in dimensions]
     if asks is None:
-        needed += [*(("cue", c) for c in CUES), ("cues", ""), ("voice", "")]
+        needed += [*(("cue", c) for c in CUES), ("cues", "")]
+    if asks is None and not listens:
+        needed.append(("voice", ""))
+    needed += [("recording", name) for name in recordings]
     for kind, name in needed:
         if not sections.get((kind, name)):
             raise BadData(f"{anchors}: has no section '# {kind}{': ' + name if name else ''}'")

@@ -139,10 +139,11 @@ def perceptions_of(
         oracles: systems that are given the labels; what they "perceive" is not a measurement.
     """
     found = list(scores)
+    # A judge that listens grades no words.
     grades = {
         (s.system, s.task, s.sample_id): s.evidence.grades
         for s in found
-        if isinstance(s.evidence, JudgeEvidence)
+        if isinstance(s.evidence, JudgeEvidence) and "cue_awareness" in s.evidence.grades
     }
     voice_metrics = {f"{s.metric}_voice" for s in found if isinstance(s.evidence, JudgeEvidence)}
     voices = {

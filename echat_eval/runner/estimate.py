@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.cost.meter import BilledClient, BilledRole, MeteredSystem
 from echat_eval.cost.prices import Tokens
-from echat_eval.cost.tokens import TYPICAL_TEXT_TOKENS, MessageSize
+from echat_eval.cost.tokens import TYPICAL_SECONDS, TYPICAL_TEXT_TOKENS, MessageSize
 from echat_eval.errors import NotApplicable
+from echat_eval.io.hashing import sha256_of
 from echat_eval.judge.scorer import JudgingScorer, judge_clients_of
 from echat_eval.ports import Case
-from echat_eval.records import Reply, Response
+from echat_eval.records import AudioRef, Reply, Response
 from echat_eval.runner.respond import PendingRequest, ResponseStage
 from echat_eval.runner.score import scope_of
 from echat_eval.store.cases import cases_of
@@ -228,6 +230,7 @@ class _JudgeCalls:
                 question.reply,
                 question.voice_emotion,
                 question.rubric.name if question.rubric is not None else None,
+                tuple((recording.name, recording.audio.sha256) for recording in question.recordings or ()),
             )
             for repeat in range(repeats):
                 if (*facts, repeat) not in self._seen:
@@ -249,14 +252,23 @@ def _cases(run: RunFolder, pending: Set[ResponseId], samples: Sequence[Sample]) 
     existing = [] if not run.path.exists() else cases_of(run, every_repeat=True)
     lengths = [len(c.response.reply.text) for c in existing if c.response.reply and c.response.reply.text]
     length = _mean(lengths, TYPICAL_REPLY)
+    sounds = [c.response.reply.audio for c in existing if c.response.reply]
+    seconds = float(_mean([s.seconds for s in sounds if isinstance(s, AudioRef)], round(TYPICAL_SECONDS)))
     for case in existing:
         ident = (case.response.system, case.sample.task, case.sample.id)
         if ident not in pending and case.response.state != "missing":
             yield case
     for name, task, sample_id in sorted(pending):
         words = f"{name} {task} {sample_id} ".ljust(length, "x")
+        # For a system that turns out to have no voice, the estimate of a judge that listens is too high.
+        audio = AudioRef(path=Path("pending.wav"), sha256=sha256_of(words), seconds=seconds)
         response = Response(
-            key="", system=name, task=task, sample_id=sample_id, state="value", reply=Reply(text=words)
+            key="",
+            system=name,
+            task=task,
+            sample_id=sample_id,
+            state="value",
+            reply=Reply(text=words, audio=audio),
         )
         yield Case(sample=by_ident[task, sample_id], response=response, annotations={})
 

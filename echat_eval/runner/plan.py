@@ -20,6 +20,7 @@ from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
 from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge, unshown_history
+from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.judged_turns import scorers_of_turns
 from echat_eval.scorers.select import select_scorers
 from echat_eval.store.headline import chosen_headline
@@ -184,7 +185,7 @@ def planned(
         for line in unshown_history(clients, samples):
             remark(line)
         scorers += [scorer for pair in judged for scorer in pair]
-        scorers += scorers_of_turns([pair[0] for pair in judged], samples)
+        scorers += scorers_of_turns([pair[0] for pair in judged if isinstance(pair[0], Judged)], samples)
         if arguments.headline is not None:
             _check_headline(arguments.headline, scorers, folder)
         headline = chosen_headline([folder.manifest()], arguments.headline)

@@ -27,7 +27,10 @@ __all__ = [
 
 
 class JudgeScorer:
-    """Base of the judge's scorers: the judge client, the number of repeats, and the judge's identity."""
+    """Base of the judge's scorers: the judge client, the number of repeats, and the judge's identity.
+
+    A subclass defines `kind`, `_metrics` and the members of `ports.Scorer`.
+    """
 
     #: Name of the scorer of an unnamed judge.
     kind: ClassVar[str]
@@ -50,6 +53,16 @@ class JudgeScorer:
         self.judge: Judge = judge_client.judge
         self.repeats = repeats
         self.calls_at_once = calls_at_once
+        self.metrics: tuple[Metric, ...] = self._metrics()
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        """Return the definitions of the metrics, whose names begin with `stem`."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """Return the judge's name in titles of metrics."""
+        return self.judge_name or self.judge.name
 
     async def rulings(self, question: Question) -> list[Ruling]:
         """Return one ruling per repeat."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from echat_eval.clients.chat import is_dated
 from echat_eval.errors import UsageError
-from echat_eval.judge import DEFAULT_RUBRIC, JudgeParameters, judge_names, load_judge
+from echat_eval.judge import DEFAULT_RUBRIC, LISTENING_RUBRIC, JudgeParameters, judge_names, load_judge
 from echat_eval.plugins import construct
-from echat_eval.scorers.judged import judged_scorers
+from echat_eval.scorers.judged import Judged, JudgedContrast, open_client
 from echat_eval.scorers.judged_match import JudgedMatch
+from echat_eval.scorers.judged_voice import JudgedVoice, require_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     from echat_eval.judge import JudgeClient
     from echat_eval.records import Sample
-    from echat_eval.scorers.judged import Judged, JudgedContrast
     from echat_eval.store.cache import Cache
 
 __all__ = ["DATED", "JudgeSettings", "identify", "parse_judges", "scorers_of_judge"]
+
+#: The scorers that a judge's settings make.
+ScorerOfJudge: TypeAlias = Judged | JudgedContrast | JudgedMatch | JudgedVoice
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 #: As a model: the dated model that the rubric names.
@@ -38,7 +41,9 @@ class JudgeSettings:
         name: of the judge, which also names its columns; None: they have the name of the rubric.
         model: name of the model; "dated": the dated model that the rubric names.
         url: base URL of an OpenAI-compatible server, ending in /v1; None: OpenAI.
-        rubric: name of a folder in judges/.
+        rubric: name of a folder in judges/; None: that of a judge that reads, or of one that listens.
+        listens: the judge gets the recordings of replies, and grades their voices alone.
+        query_audio: a judge that listens gets the recording of the query, too.
         repeats: verdicts per question, 1 to 20.
         match: also ask which of two voices each reply answers: four further questions per pair of replies.
         prose: read the verdict from prose, for a server without JSON schema support.
@@ -50,7 +55,9 @@ class JudgeSettings:
     name: str | None = None
     model: str = DATED
     url: str | None = None
-    rubric: str = DEFAULT_RUBRIC
+    rubric: str | None = None
+    listens: bool = False
+    query_audio: bool = False
     repeats: int = 1
     match: bool = False
     prose: bool = False
@@ -59,6 +66,8 @@ class JudgeSettings:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.query_audio and not self.listens:
+            raise UsageError(f"judge '{self.model}': query_audio is for a judge that listens: listens=true")
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(f"judge {self.name!r}: expected a name of 1 to 40 letters, digits, '-' and '_'")
         for name, value, limit in (("repeats", self.repeats, 20), ("calls", self.calls, 256)):
@@ -69,9 +78,14 @@ class JudgeSettings:
         self.parameters()
 
     @property
+    def rubric_name(self) -> str:
+        """Return the rubric that is used."""
+        return self.rubric or (LISTENING_RUBRIC if self.listens else DEFAULT_RUBRIC)
+
+    @property
     def stem(self) -> str:
         """Return the beginning of the names of its metrics."""
-        return f"judge_{self.name or self.rubric}".replace("-", "_")
+        return f"judge_{self.name or self.rubric_name}".replace("-", "_")
 
     def with_setting(self, key: str, value: object) -> JudgeSettings:
         """Return the settings with one changed: one of these, or a parameter of the requests.
@@ -159,7 +173,7 @@ def scorers_of_judge(
     store: Path | None = None,
     tries: int | None = None,
     cache: Cache | None = None,
-) -> tuple[Judged, JudgedContrast] | tuple[Judged, JudgedContrast, JudgedMatch]:
+) -> tuple[ScorerOfJudge, ...]:
     """Return the scorers of a judge; they share its connection and its verdicts.
 
     Args:
@@ -176,26 +190,37 @@ def scorers_of_judge(
     model = None if settings.model == DATED else settings.model
     if settings.url is None and model is not None and not is_dated(model):
         note(f"'{model}' is not a dated model name; the model behind it may change")
-    scorers = judged_scorers(
+    judge = load_judge(settings.rubric_name)
+    require_listening(judge.name, rubric_listens=judge.listens, listens=settings.listens)
+    judge_client = open_client(
+        judge,
         model,
         settings.url,
-        settings.rubric,
-        repeats=settings.repeats,
         schema=not settings.prose,
         parameters=settings.parameters(),
         calls_at_once=settings.calls,
         timeout=settings.timeout,
-        name=settings.name,
         store=store,
         tries=tries,
         cache=cache,
     )
-    if not settings.match:
-        return scorers
-    client = scorers[0].judge_client
-    return *scorers, JudgedMatch(
-        client, repeats=settings.repeats, calls_at_once=settings.calls, judge_name=settings.name
-    )
+    repeats, calls, name = settings.repeats, settings.calls, settings.name
+    scorers: list[ScorerOfJudge]
+    if settings.listens:
+        query = settings.query_audio
+        scorers = [
+            JudgedVoice(
+                judge_client, repeats=repeats, calls_at_once=calls, judge_name=name, query_audio=query
+            )
+        ]
+    else:
+        scorers = [
+            kind(judge_client, repeats=repeats, calls_at_once=calls, judge_name=name)
+            for kind in (Judged, JudgedContrast)
+        ]
+    if settings.match:
+        scorers.append(JudgedMatch(judge_client, repeats=repeats, calls_at_once=calls, judge_name=name))
+    return tuple(scorers)
 
 
 def unshown_history(judges: Iterable[JudgeClient], samples: Iterable[Sample]) -> list[str]:

@@ -45,8 +45,10 @@ __all__ = [
     "GroupReply",
     "Judged",
     "JudgedContrast",
+    "evidence_of",
     "judged_scorers",
     "labels_text",
+    "open_client",
     "others_of",
     "question_of",
     "state_without_others",
@@ -65,20 +67,11 @@ class Judged(JudgeScorer):
     scope: Literal["sample", "contrast group"] = "sample"
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
 
-    def __init__(
-        self,
-        judge_client: JudgeClient,
-        *,
-        repeats: int = 1,
-        calls_at_once: int = 4,
-        judge_name: str | None = None,
-    ) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
-        stem, title = self.stem, judge_name or self.judge.name
-        self.metrics: tuple[Metric, ...] = (
+    def _metrics(self) -> tuple[Metric, ...]:
+        return (
             Metric(
-                name=stem,
-                title=f"Judge {title}",
+                name=self.stem,
+                title=f"Judge {self.title}",
                 unit="points",
                 low=0,
                 high=100,
@@ -86,8 +79,8 @@ class Judged(JudgeScorer):
                 worst=0,
             ),
             Metric(
-                name=f"{stem}_voice",
-                title=f"Judge {title}, voice",
+                name=f"{self.stem}_voice",
+                title=f"Judge {self.title}, voice",
                 unit="points",
                 low=0,
                 high=100,
@@ -132,7 +125,7 @@ class Judged(JudgeScorer):
         except SystemFailure as error:
             return failed_scores(pending, str(error))
         rulings = await self.rulings(question)
-        evidence = _evidence(self.judge, question, rulings, opinions_of(case))
+        evidence = evidence_of(self.judge, question, rulings, opinions_of(case))
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
         text = replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)
         if no_emotion is not None:
@@ -161,19 +154,12 @@ class JudgedContrast(JudgeScorer):
     version = "2"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
-    def __init__(
-        self,
-        judge_client: JudgeClient,
-        *,
-        repeats: int = 1,
-        calls_at_once: int = 4,
-        judge_name: str | None = None,
-    ) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
-        self.metrics: tuple[Metric, ...] = (
+    def _metrics(self) -> tuple[Metric, ...]:
+        named = self.judge_name
+        return (
             Metric(
                 name=f"{self.stem}_cue_contrast",
-                title="Judge's cue contrast" if judge_name is None else f"Judge {judge_name}, cue contrast",
+                title="Judge's cue contrast" if named is None else f"Judge {named}, cue contrast",
                 unit="points",
                 low=-100,
                 high=100,
@@ -269,7 +255,40 @@ def judged_scorers(
         tries: maximum calls per question, over both scorers; None: no limit.
         cache: verdicts shared between runs; None: no cache.
     """
-    judge = load_judge(rubric)
+    judge_client = open_client(
+        load_judge(rubric),
+        model,
+        url,
+        schema=schema,
+        temperature=temperature,
+        parameters=parameters,
+        calls_at_once=calls_at_once,
+        store=store,
+        timeout=timeout,
+        tries=tries,
+        cache=cache,
+    )
+    return (
+        Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
+        JudgedContrast(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
+    )
+
+
+def open_client(
+    judge: Judge,
+    model: str | None,
+    url: str | None,
+    *,
+    schema: bool = True,
+    temperature: float | None = None,
+    parameters: JudgeParameters | None = None,
+    calls_at_once: int = 4,
+    store: Path | None = None,
+    timeout: float = 60.0,
+    tries: int | None = None,
+    cache: Cache | None = None,
+) -> JudgeClient:
+    """Return the client of a judge; the arguments are those of `judged_scorers`."""
     parameters = parameters or JudgeParameters()
     client = ChatClient(
         model=model or judge.model,
@@ -281,7 +300,7 @@ def judged_scorers(
         json_object=parameters.schema == "json_object",
         option="--judge-set",
     )
-    judge_client = JudgeClient(
+    return JudgeClient(
         judge,
         client,
         use_schema=schema,
@@ -290,10 +309,6 @@ def judged_scorers(
         store=store,
         tries=tries,
         cache=cache,
-    )
-    return (
-        Judged(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
-        JudgedContrast(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=name),
     )
 
 
@@ -331,9 +346,14 @@ def labels_text(case: Case) -> str:
     )
 
 
-def _evidence(
+def evidence_of(
     judge: Judge, question: Question, rulings: Sequence[Ruling], opinions: Mapping[str, str]
 ) -> JudgeEvidence:
+    """Return the evidence of a score: grades, points and where they come from.
+
+    Args:
+        opinions: annotator -> emotion of the voice.
+    """
     points = tuple(text_score(judge, r.verdict.grades, question.task) for r in rulings)
     emotion = question.voice_emotion
     return JudgeEvidence(

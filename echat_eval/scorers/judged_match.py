@@ -6,26 +6,32 @@ orders, so that a preference for the first voice cancels. Pairs, failures and th
 over-reaction (groups marked `expect: same`), even with a judge that answers at random, because equal
 questions get equal answers.
 
-Each pair of replies costs four questions, so it is asked on request only. A judge that listens would be asked
-the same question with the recordings in place of the labels.
+Each pair of replies costs four questions per repeat, so it is asked on request only. A judge that listens is
+asked the same question with the recordings of both voices in place of the labels, and with that of the reply
+if it is spoken.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.io.hashing import digest
-from echat_eval.judge import load_match
+from echat_eval.judge import Recording, load_match
+from echat_eval.judge.recordings import limit_fault
+from echat_eval.ports import Destination
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, match_term, over_reaction_term
 from echat_eval.scorers.judge_scorer import JudgeScorer, build_question
 from echat_eval.scorers.judged import GroupReply, labels_text, others_of, state_without_others
+from echat_eval.scorers.judged_voice import recordings_of_reply
 from echat_eval.scorers.transcripts import words_or_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from echat_eval.judge import JudgeClient, Question
+    from echat_eval.judge import Judge, Question
     from echat_eval.ports import Case
     from echat_eval.records import Score, State
 
@@ -33,6 +39,8 @@ __all__ = ["JudgedMatch"]
 
 #: Dimension of the rubric, and the answers that name a voice.
 ANSWER, FIRST, SECOND = "answers", 1, 2
+#: In place of the words of a reply that nothing transcribed.
+SPOKEN = "(spoken; its words are not given)"
 
 
 class JudgedMatch(JudgeScorer):
@@ -42,18 +50,9 @@ class JudgedMatch(JudgeScorer):
     version = "1"
     scope: Literal["sample", "contrast group"] = "contrast group"
 
-    def __init__(
-        self,
-        judge_client: JudgeClient,
-        *,
-        repeats: int = 1,
-        calls_at_once: int = 4,
-        judge_name: str | None = None,
-    ) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
-        self.rubric = load_match(self.judge.name)
-        of_judge = "Judge's" if judge_name is None else f"Judge {judge_name},"
-        self.match = Metric(
+    def _metrics(self) -> tuple[Metric, ...]:
+        of_judge = "Judge's" if self.judge_name is None else f"Judge {self.judge_name},"
+        match = Metric(
             name=f"{self.stem}_match_rate",
             title=f"{of_judge} match rate",
             unit="%",
@@ -63,7 +62,7 @@ class JudgedMatch(JudgeScorer):
             worst=0,
             by_voice=True,
         )
-        self.over_reaction = Metric(
+        over_reaction = Metric(
             name=f"{self.stem}_over_reaction",
             title=f"{of_judge} over-reaction",
             unit="%",
@@ -72,7 +71,29 @@ class JudgedMatch(JudgeScorer):
             higher_is_better=False,
             worst=100,
         )
-        self.metrics: tuple[Metric, ...] = (self.match, self.over_reaction)
+        return match, over_reaction
+
+    @cached_property
+    def rubric(self) -> Judge:
+        """Return the rubric of the match question."""
+        return load_match(self.judge.name)
+
+    @property
+    def match(self) -> Metric:
+        """Return the metric of groups whose replies should differ."""
+        return self.metrics[0]
+
+    @property
+    def over_reaction(self) -> Metric:
+        """Return the metric of groups marked `expect: same`."""
+        return self.metrics[1]
+
+    def destinations(self) -> Sequence[Destination]:
+        """Return the judge's server."""
+        if not self.rubric.listens:
+            return super().destinations()
+        contents = ("query audio", "audio of replies", "transcripts", "words of replies")
+        return [Destination(url=self.judge_client.client.address, contents=contents)]
 
     def fingerprint(self) -> str:
         """Return the hash of the judge as served, of the question and of the rules."""
@@ -80,17 +101,36 @@ class JudgedMatch(JudgeScorer):
 
     async def score(self, cases: Sequence[Case]) -> Sequence[Score]:
         """Return two scores per case of one contrast group."""
-        replies = [GroupReply(case, *words_or_state(case)) for case in cases]
+        replies = self._replies(cases)
         return [score for reply in replies for score in await self._both(reply, replies)]
 
     def questions(self, cases: Sequence[Case]) -> Iterator[Question]:
         """Yield the questions about every pair of replies of one contrast group."""
-        replies = [GroupReply(case, *words_or_state(case)) for case in cases]
+        replies = self._replies(cases)
         for reply in replies:
             if reply.state == "value" and _not_asked(reply.case) is None:
                 for other in others_of(reply, replies):
                     if other.state in {"value", "failed"}:
                         yield from self._orders(reply, other)
+
+    def _replies(self, cases: Sequence[Case]) -> list[GroupReply]:
+        """Return the replies of one contrast group; a judge that listens needs no words of a spoken one."""
+        replies = [GroupReply(case, *words_or_state(case)) for case in cases]
+        if not self.rubric.listens:
+            return replies
+        return [
+            replace(reply, state="value", text="")
+            if reply.state == "not applicable" and recordings_of_reply(reply.case)
+            else replace(reply, state="missing", text=fault)
+            if reply.state == "value" and (fault := limit_fault(self.rubric, self._recorded(reply.case)))
+            else reply
+            for reply in replies
+        ]
+
+    @staticmethod
+    def _recorded(case: Case) -> tuple[Recording, ...]:
+        """Return the recordings of a sample and of the reply to it."""
+        return (Recording(name="query", audio=case.sample.audio), *recordings_of_reply(case))
 
     async def _both(self, reply: GroupReply, replies: Sequence[GroupReply]) -> list[Score]:
         case = reply.case
@@ -136,13 +176,21 @@ class JudgedMatch(JudgeScorer):
 
     def _orders(self, reply: GroupReply, other: GroupReply) -> list[Question]:
         """Return the question with the own voice first, and with the other voice first."""
-        voices = [labels_text(reply.case), labels_text(other.case)]
-        return [
-            build_question(
-                reply.case, reply.text, {"voice 1": first, "voice 2": second}, None, rubric=self.rubric
-            )
-            for first, second in (voices, voices[::-1])
-        ]
+        voices = [reply.case, other.case]
+        return [self._question(reply, first, second) for first, second in (voices, voices[::-1])]
+
+    def _question(self, reply: GroupReply, first: Case, second: Case) -> Question:
+        """Return the question about a reply and two voices."""
+        if not self.rubric.listens:
+            cues = {"voice 1": labels_text(first), "voice 2": labels_text(second)}
+            return build_question(reply.case, reply.text, cues, None, rubric=self.rubric)
+        voices = tuple(
+            Recording(name=f"voice {number}", audio=case.sample.audio)
+            for number, case in enumerate((first, second), 1)
+        )
+        question = build_question(reply.case, reply.text or SPOKEN, {}, None, rubric=self.rubric)
+        recordings = (*voices, *recordings_of_reply(reply.case))
+        return replace(question, own_cues=None, history=(), recordings=recordings)
 
 
 def _not_asked(case: Case) -> str | None:

@@ -27,7 +27,7 @@ from echat_eval.store.turns import cases_of_turns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from echat_eval.judge import JudgeClient, Question
+    from echat_eval.judge import Question
     from echat_eval.ports import Case
     from echat_eval.records import Sample, Score
     from echat_eval.scorers.judged import Judged
@@ -50,19 +50,11 @@ class JudgedTurns(JudgeScorer):
     #: Those of `Judged`: the question about the last reply is the same, so that it is asked once.
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
 
-    def __init__(
-        self,
-        judge_client: JudgeClient,
-        *,
-        repeats: int = 1,
-        calls_at_once: int = 4,
-        judge_name: str | None = None,
-    ) -> None:
-        super().__init__(judge_client, repeats=repeats, calls_at_once=calls_at_once, judge_name=judge_name)
-        self.metrics: tuple[Metric, ...] = (
+    def _metrics(self) -> tuple[Metric, ...]:
+        return (
             Metric(
                 name=f"{self.stem}_turns",
-                title=f"Judge {judge_name or self.judge.name}, all turns",
+                title=f"Judge {self.title}, all turns",
                 unit="points",
                 low=0,
                 high=100,

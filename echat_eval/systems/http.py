@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
+from echat_eval.clients.audio_part import audio_bytes
 from echat_eval.clients.chat_answer import reports_error
 from echat_eval.clients.faults import reported_fault, unreadable_fault
 from echat_eval.clients.http import HttpAnswer, raise_for_status
@@ -27,7 +28,7 @@ from echat_eval.io.text import decoded
 from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request
 from echat_eval.systems.server import ServerConnection
-from echat_eval.systems.wire import audio_bytes, fault_of, reply_from, request_row, sound_of
+from echat_eval.systems.wire import fault_of, reply_from, request_row, sound_of
 
 __all__ = ["Http"]
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from echat_eval.clients.audio_part import audio_part
 from echat_eval.clients.chat import OPENAI, is_dated, parameter_options, require_openai_model
 from echat_eval.clients.faults import is_refusal
 from echat_eval.clients.http import raise_for_status, read_body
@@ -26,7 +27,7 @@ from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
 from echat_eval.systems.server import ServerConnection
 from echat_eval.systems.shutdowns import note_listed_shutdown
-from echat_eval.systems.wire import inline_audio, sound_of
+from echat_eval.systems.wire import sound_of
 
 if TYPE_CHECKING:
     from echat_eval.records import AudioRef
@@ -290,17 +291,8 @@ class OpenAIChat:
         return turn.role == "user" and turn.audio is not None and self.audio_in != "none"
 
     def _part(self, audio: AudioRef) -> dict[str, Any]:
-        extension = audio.path.suffix.lower().lstrip(".") or "wav"
-        if self.audio_in == "audio_url":
-            return {
-                "type": "audio_url",
-                "audio_url": {"url": f"data:audio/{extension};base64,{inline_audio(audio)}"},
-            }
-        if extension not in ("wav", "mp3"):
-            raise NotApplicable(
-                f"input_audio takes wav and mp3, and the query is {extension}; set audio_in=audio_url"
-            )
-        return {"type": "input_audio", "input_audio": {"data": inline_audio(audio), "format": extension}}
+        assert self.audio_in != "none"
+        return audio_part(audio, self.audio_in, whose="the query", option="set audio_in=audio_url")
 
     def _audio(self, collected: Collected, request: Request) -> AudioRef | Waveform | None:
         content = collected.audio

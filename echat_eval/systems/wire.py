@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.clients.audio_part import inline_audio
 from echat_eval.errors import SystemFailure, Unavailable
 from echat_eval.io.schema import ANYTHING, STRING, Rule, Schema, is_number, mapping_of
 
@@ -26,9 +27,7 @@ __all__ = [
     "MAX_REPLY_BYTES",
     "MAX_TEXT_BYTES",
     "ReplyFolder",
-    "audio_bytes",
     "fault_of",
-    "inline_audio",
     "reply_from",
     "request_row",
     "sound_of",
@@ -84,23 +83,6 @@ def _turn(turn: Turn, inline: bool) -> dict[str, Any]:
 
 def _audio(audio: AudioRef, inline: bool) -> dict[str, str]:
     return {"audio_base64": inline_audio(audio)} if inline else {"audio": str(audio.path.resolve())}
-
-
-def inline_audio(audio: AudioRef) -> str:
-    """Return the bytes of an audio file as base64."""
-    return base64.b64encode(audio_bytes(audio)).decode()
-
-
-def audio_bytes(audio: AudioRef) -> bytes:
-    """Return the bytes of an audio file of ours.
-
-    Raises:
-        Unavailable: it cannot be read, which is no fault of the system.
-    """
-    try:
-        return audio.path.read_bytes()
-    except OSError as error:
-        raise Unavailable(f"the query's audio cannot be read: {error.strerror or error}") from error
 
 
 def fault_of(row: Any) -> str | None:

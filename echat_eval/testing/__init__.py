@@ -6,6 +6,7 @@ from echat_eval.testing.annotator_suite import check_annotator
 from echat_eval.testing.fakes import ScriptedAnnotator, ScriptedOracle, ScriptedScorer, ScriptedSystem
 from echat_eval.testing.faults import FAULT_KINDS, FaultKind, fault_server
 from echat_eval.testing.finding import Finding
+from echat_eval.testing.listening_judge import judge_by_sound, sound_measures
 from echat_eval.testing.omni_server import ScriptedOmniServer
 from echat_eval.testing.raw_server import RawConnection, RawServer
 from echat_eval.testing.realtime_faults import REALTIME_FAULTS, RealtimeFault
@@ -41,9 +42,11 @@ __all__ = [
     "check_system",
     "check_tracker",
     "fault_server",
+    "judge_by_sound",
     "judge_verdict",
     "prompt_of",
     "scorer_cases",
     "shown_to_judge",
+    "sound_measures",
     "tone_requests",
 ]

@@ -10,13 +10,15 @@ from typing import Any
 from echat_eval.clients.chat import ChatAnswer
 from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.judge.question import QUOTE
-from echat_eval.testing.servers import in_schema, prompt_of
+from echat_eval.testing.servers import in_schema, prompt_of, text_of
 
 __all__ = ["ScriptedChatClient", "judge_verdict", "shown_to_judge"]
 
 _FENCE = re.compile(r"={5}[0-9a-f]{16}")
 #: Beginnings of the title of the earlier turns.
 _HISTORY_TITLES = ("earlier turns", "此前的对话")
+#: Beginnings of the title of the reply.
+_REPLY_TITLES = ("what the assistant", "助手的回复")
 
 
 def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
@@ -28,12 +30,13 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     Returns:
         "transcript", "cues", "reply" and "voice_emotion": the data between the fences, and "history" under a
         rubric that shows earlier turns; "outside": the rest, with "FENCE" for the fence. In a match question,
-        "cues" has a line for each voice, and there is no emotion.
+        "cues" has a line for each voice, and there is no emotion. A judge that listens is shown no reply, or,
+        in a match question, no cues.
 
     Raises:
         ValueError: the prompt has no fence, or its data broke it or has a line without the prefix.
     """
-    prompt = question if isinstance(question, str) else prompt_of(question)
+    prompt = question if isinstance(question, str) else text_of(prompt_of(question))
     first = _FENCE.search(prompt)
     if first is None:
         raise ValueError(f"not a judge's prompt: {prompt[:80]!r}")
@@ -43,6 +46,9 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     history = {"history": pieces.pop(1)} if titles and titles[0].startswith(_HISTORY_TITLES) else {}
     if len(pieces) == 5 and pieces[2].startswith(f"{QUOTE}voice 1: "):
         pieces.insert(4, f"{QUOTE}\n")  # a match question
+    if len(pieces) == 4:  # a judge that listens
+        pieces.insert(2 if titles[1].startswith(_REPLY_TITLES) else 3, f"{QUOTE}\n")
+        pieces.insert(4, f"{QUOTE}\n")
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
     before, transcript, cues, reply, voice_emotion, after = pieces
@@ -72,7 +78,8 @@ class ScriptedChatClient:
     """A chat client in this process, in place of `echat_eval.clients.chat.ChatClient`.
 
     Args:
-        answer: a function of the prompt that returns the text of the answer, or raises.
+        answer: a function of the prompt that returns the text of the answer, or raises; of a judge that
+            listens, a function of the parts of the message.
         model: name of the model.
         identity: answer to the request for the server's identity.
 
@@ -83,11 +90,11 @@ class ScriptedChatClient:
     base_url = None
 
     def __init__(
-        self, answer: Callable[[str], str], *, model: str = "scripted", identity: str = "Yes."
+        self, answer: Callable[[Any], str], *, model: str = "scripted", identity: str = "Yes."
     ) -> None:
         self.answer, self.identity = answer, identity
         self.model = model
-        self.prompts: list[str] = []
+        self.prompts: list[Any] = []
 
     async def ask(
         self, messages: Sequence[Mapping[str, Any]], *, schema: Mapping[str, Any] | None = None, **_: Any
@@ -95,7 +102,7 @@ class ScriptedChatClient:
         """Return the answer to the first message; see `servers.in_schema`."""
         prompt = messages[0]["content"]
         self.prompts.append(prompt)
-        text = self.identity if prompt == IDENTITY_PROMPT else in_schema(self.answer(prompt), schema)
+        text = self.identity if text_of(prompt) == IDENTITY_PROMPT else in_schema(self.answer(prompt), schema)
         return ChatAnswer(text=text, model=self.model, server="1", prompt_tokens=1, completion_tokens=1)
 
     def close(self) -> None:

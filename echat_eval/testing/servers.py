@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from echat_eval.clients.chat import texts_of
 from echat_eval.judge.client import IDENTITY_PROMPT
 
 __all__ = [
     "Exchange",
     "ScriptedChatServer",
     "ScriptedServer",
+    "audio_of",
     "chat_completion",
     "in_schema",
     "prompt_of",
     "schema_of",
+    "text_of",
 ]
 
 
@@ -163,8 +166,8 @@ class ScriptedChatServer(ScriptedServer):
 
     @property
     def prompts(self) -> list[str]:
-        """The first message of each request, without the requests for the server's identity."""
-        prompts = [prompt_of(request) for request in self.requests]
+        """The text of the first message of each request, without the requests for the server's identity."""
+        prompts = [text_of(prompt_of(request)) for request in self.requests]
         return [prompt for prompt in prompts if prompt != IDENTITY_PROMPT]
 
     def _exchange(self, exchange: Exchange) -> None:
@@ -188,7 +191,8 @@ class ScriptedChatServer(ScriptedServer):
         request = json.loads(exchange.body)
         self.requests.append(request)
         time.sleep(self.seconds)
-        answer: Any = self.identity if prompt_of(request) == IDENTITY_PROMPT else self.answer
+        greeted = text_of(prompt_of(request)) == IDENTITY_PROMPT
+        answer: Any = self.identity if greeted else self.answer
         answer = answer(request) if callable(answer) else answer
         usage = self.usage(request) if callable(self.usage) else self.usage
         if isinstance(answer, int):
@@ -273,6 +277,32 @@ def schema_of(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         (request.get("response_format") or {}).get("json_schema", {}).get("schema")
     )
     return schema
+
+
+def text_of(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of a message's content, or the first text of its parts.
+
+    >>> text_of([{"type": "text", "text": "Hi"}, {"type": "input_audio", "input_audio": {}}])
+    'Hi'
+    """
+    return next(iter(texts_of(content)), "")
+
+
+def audio_of(content: str | Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the recordings among a message's parts, as base64, in either form.
+
+    >>> audio_of([{"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}])
+    ['UklG']
+    >>> audio_of([{"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,UklG"}}])
+    ['UklG']
+    """
+    found = []
+    for part in () if isinstance(content, str) else content:
+        if part.get("type") == "input_audio":
+            found.append(str(part["input_audio"]["data"]))
+        elif part.get("type") == "audio_url":
+            found.append(str(part["audio_url"]["url"]).partition(";base64,")[2])
+    return found
 
 
 def prompt_of(request: Mapping[str, Any]) -> Any:
