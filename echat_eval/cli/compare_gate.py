@@ -97,6 +97,12 @@ def compare_command(
     "--summary", type=click.Path(path_type=Path, dir_okay=False), help="File for the decision as Markdown."
 )
 @click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for the decision, with all its evidence, as JSON.",
+)
+@click.option(
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the accepted baseline (`gate accept` only).",
@@ -114,6 +120,7 @@ def gate_command(
     bootstrap: bool,
     junit: Path | None,
     summary: Path | None,
+    json_file: Path | None,
     to: Path | None,
 ) -> int:
     """Decide whether a candidate may replace the baseline: pass, regress or cannot tell.
@@ -127,16 +134,20 @@ def gate_command(
             "expected `gate CANDIDATE --against RUN --policy gate.yaml`, or `gate accept RUN --to FOLDER`"
         )
     from echat_eval.api import gate
-    from echat_eval.gate.report import to_junit, to_lines, to_markdown
+    from echat_eval.gate.report import to_json, to_junit, to_lines, to_markdown
     from echat_eval.io.files import write_atomically
 
-    for path in (junit, summary):  # remove old reports, so that none is taken for the report of this run
+    for path in (
+        junit,
+        summary,
+        json_file,
+    ):  # remove old reports, so that none is taken for the report of this run
         if path is not None:
             path.unlink(missing_ok=True)
     decision = gate(words[0], against, policy, bootstrap=bootstrap)
-    for path, text in ((junit, to_junit(decision)), (summary, to_markdown(decision))):
+    for path, render in ((junit, to_junit), (summary, to_markdown), (json_file, to_json)):
         if path is not None:
-            write_atomically(path, text)
+            write_atomically(path, render(decision))
     for line in to_lines(decision):
         show(line)
     return int(decision.exit_code)

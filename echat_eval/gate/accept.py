@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from echat_eval.analysis import differences, has_states
 from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.decision import Provenance
+from echat_eval.gate.reasons import Blocker, Reason
 from echat_eval.io import jsonl
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.io.hashing import sha256_of
@@ -82,9 +83,10 @@ def provenance(
         now: current time, with a time zone.
         notes: further remarks for the reader.
     """
-    blockers = differences(candidate, against)
+    blockers = [Blocker(reason=Reason.VERSIONS_DIFFER, text=text) for text in differences(candidate, against)]
     if against.changed:
-        blockers.append(f"{against.name} was changed since it was accepted; accept it again")
+        changed = f"{against.name} was changed since it was accepted; accept it again"
+        blockers.append(Blocker(reason=Reason.BASELINE_CHANGED, text=changed))
     if policy.max_age_days is not None:
         # More days than a date has are no limit.
         blockers += _age(against, timedelta(days=min(policy.max_age_days, 10**6)), now)
@@ -106,12 +108,15 @@ def _finish(*runs: ScoredSystem) -> tuple[str, ...]:
     return tuple(finish_command(run.folder) for run in runs if (run.frame["state"] == "missing").any())
 
 
-def _age(against: ScoredSystem, limit: timedelta, now: datetime) -> list[str]:
+def _age(against: ScoredSystem, limit: timedelta, now: datetime) -> list[Blocker]:
     if against.accepted_at is None:
-        return [f"the age of {against.name} is unknown; keep it with `echat-eval gate accept`"]
+        unknown = f"the age of {against.name} is unknown; keep it with `echat-eval gate accept`"
+        return [Blocker(reason=Reason.BASELINE_AGE_UNKNOWN, text=unknown)]
     age = now - datetime.fromisoformat(against.accepted_at)
     if age > limit:
-        return [f"{against.name} was accepted {age.days} days ago, the policy allows {limit.days}"]
-    return (
-        [] if age > -timedelta(days=1) else [f"{against.name} was accepted in the future; check the clocks"]
-    )
+        old = f"{against.name} was accepted {age.days} days ago, the policy allows {limit.days}"
+        return [Blocker(reason=Reason.BASELINE_TOO_OLD, text=old)]
+    if age > -timedelta(days=1):
+        return []
+    future = f"{against.name} was accepted in the future; check the clocks"
+    return [Blocker(reason=Reason.BASELINE_IN_FUTURE, text=future)]

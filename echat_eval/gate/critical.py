@@ -11,8 +11,9 @@ from echat_eval.analysis.bounds import Tests, drop_p_values, to_tests
 from echat_eval.analysis.differences import ImputedEstimates, difference, level
 from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.gate.readability import is_contrast
+from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleKind, RuleResult, State
-from echat_eval.gate.units import FINISH, settled
+from echat_eval.gate.units import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,18 +185,39 @@ def rule_result(
         n=imputations.n,
         clusters=imputations.clusters,
         blocking=may_have_dropped,
-        remedy=_remedy(imputations),
+        reason=(reason := _reason(test, policy)),
+        open_by=_open_by(test, policy) if state == "open" else "",
+        remedy=imputations.design.remedy if imputations.design is not None and reason in _OF_DESIGN else "",
     )
 
 
-def _remedy(imputations: ImputedEstimates) -> str:
+#: Reasons whose next step depends on the design.
+_OF_DESIGN = {Reason.FEW_CLUSTERS, Reason.WIDE_INTERVAL}
+
+
+def _reason(test: CriticalTest, policy: Policy) -> Reason:
+    """Return why a rule is open, if it is."""
+    imputations, rule = test.imputations, policy.metrics[test.metric]
     if imputations.missing:
-        return FINISH
+        return Reason.MISSING_ROWS
     if imputations.design is None:
-        return "choose a metric that applies to these samples"
-    if imputations.observed is None and "range" in imputations.why:
-        return "give the metric's range (`low`, `high`)"
-    return imputations.design.remedy
+        return Reason.NOT_APPLICABLE
+    if imputations.clusters < policy.fewest_clusters:
+        return Reason.FEW_CLUSTERS
+    if imputations.observed is not None:
+        return Reason.WIDE_INTERVAL
+    return Reason.LABEL_IN_ONE_CLUSTER if rule.average == "macro" and rule.width else Reason.OPEN_RANGE
+
+
+def _open_by(test: CriticalTest, policy: Policy) -> str:
+    """Return how far the deciding bound is from where the rule would hold; empty if it is unknown."""
+    low, high = test.imputations.bounds
+    if low is None or high is None:
+        return ""
+    short = (
+        high - test.bound if test.kind == "at_most" else (test.bound if test.is_level else -test.bound) - low
+    )
+    return f"{short:.2g} {policy.metrics[test.metric].unit or 'points'}" if short > 0 else ""
 
 
 def _details(imputations: ImputedEstimates) -> list[str]:

@@ -19,7 +19,8 @@ from echat_eval.gate.over_reaction import over_reactions
 from echat_eval.gate.policy import MAX_OVER_REACTION, MAX_UNSHARED
 from echat_eval.gate.readability import readability
 from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes, pass_probability
-from echat_eval.gate.units import FINISH, one_sentence, scope
+from echat_eval.gate.steps import next_steps
+from echat_eval.gate.units import one_sentence, scope
 from echat_eval.stats import Detectable, holm, samples_needed
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from echat_eval.gate.failures import GuardReport
     from echat_eval.gate.policy import Policy
 
-__all__ = ["blocks", "decide", "remedies", "with_caps"]
+__all__ = ["blocks", "decide", "with_caps"]
 
 OUTCOMES: dict[int, Outcome] = {Exit.DONE: "pass", Exit.REGRESS: "regress", Exit.CANNOT_TELL: "cannot tell"}
 
@@ -125,7 +126,7 @@ def _decision(
 ) -> Decision:
     """Return the outcome with its reasons, numbers and warnings."""
     detectable, needed = _design(first.imputations, policy)
-    reasons = [*provenance.blockers]
+    reasons = [blocker.text for blocker in provenance.blockers]
     blocking = sorted((rule for rule in rules if blocks(rule)), key=lambda rule: rule.kind != "share")
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
     reasons += [
@@ -153,11 +154,11 @@ def _decision(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
             *_warnings(pairs, policy, first.imputations, detectable, needed),
-            *(remedies(blocking, provenance) if outcome == "cannot tell" else ()),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
         scope=scope(first.imputations.design, policy),
+        next_steps=next_steps(blocking, provenance) if outcome == "cannot tell" else (),
     )
 
 
@@ -228,11 +229,3 @@ def _constant(pairs: Pairs, policy: Policy) -> bool:
     """Return whether all differences of the primary metric are the same number."""
     rows = pairs.frame[pairs.frame["metric"] == policy.primary]
     return bool((rows["value"] - rows["against"]).dropna().nunique() == 1)
-
-
-def remedies(blocking: list[RuleResult], provenance: Provenance) -> list[str]:
-    """Return one note on what would decide the rules that are open."""
-    remedies = [rule.remedy for rule in blocking if rule.state == "open" and rule.remedy]
-    finish = provenance.finish or (FINISH,)
-    found = dict.fromkeys(text for r in remedies for text in (finish if r == FINISH else (r,)))
-    return [f"to decide: {'; '.join(found)}"] if found else []

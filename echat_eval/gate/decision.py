@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import Exit
 
 if TYPE_CHECKING:
+    from echat_eval.gate.reasons import Blocker, NextStep
     from echat_eval.gate.rules import Outcome, RuleResult
     from echat_eval.stats import Detectable, Estimate
 
@@ -26,7 +27,7 @@ class Provenance:
         finish: commands that get the missing rows of both runs; empty if their folders are unknown.
     """
 
-    blockers: tuple[str, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
     latency: str = "it is unknown whether latency was measured one call at a time on the same hardware"
     notes: tuple[str, ...] = ()
     finish: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Decision:
         readability: unreadable replies of the candidate and their limit, or that they are unknown; empty if
             the tables have none and a metric of the policy grades the replies.
         scope: the sentences, or speakers, that the decision holds for; empty if for others, too.
+        next_steps: after "cannot tell", what would decide each open rule or remove each blocker.
     """
 
     outcome: Outcome
@@ -76,6 +78,7 @@ class Decision:
     failures: str
     readability: str
     scope: str = ""
+    next_steps: tuple[NextStep, ...] = ()
 
     @property
     def exit_code(self) -> Exit:

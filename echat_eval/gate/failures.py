@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis import has_states
 from echat_eval.gate.policy import MAX_FAILED, MAX_MORE_FAILED
+from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.gate.units import FINISH, SAMPLE, unit_design
+from echat_eval.gate.units import SAMPLE, unit_design
 from echat_eval.stats import cluster_mean
 from echat_eval.stats.shares import clustered_share
 
@@ -28,7 +29,6 @@ __all__ = ["GuardReport", "failures", "raised", "share_rule", "share_text"]
 
 
 FAILED = "failed replies"
-AGAIN = "ask again for failed replies (`run FOLDER --retry-failed`), or more samples would help"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,8 @@ def share_rule(
         detail=f"{share.count} of {share.n}{remark}",
         n=share.n,
         clusters=share.clusters,
-        remedy=AGAIN if what == FAILED else "more samples would help",
+        reason=Reason.FAILED_REPLIES if what == FAILED else Reason.UNREADABLE_REPLIES,
+        open_by=f"{100 * (share.value - limit):.2g} points" if state == "open" else "",
     )
 
 
@@ -162,7 +163,8 @@ def _against(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[R
             detail=f"{int(mine.sum())} of {found.n}, baseline {int(other.sum())} of {found.n}",
             n=found.n,
             clusters=found.clusters,
-            remedy=AGAIN,
+            reason=Reason.FAILED_REPLIES,
+            open_by=f"{100 * (found.value - limit):.2g} points" if state == "open" else "",
         )
     ]
 
@@ -170,7 +172,14 @@ def _against(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[R
 def _unknown(name: str, why: str) -> RuleResult:
     nothing: dict[str, Any] = dict.fromkeys(("value", "low", "high", "p"))
     return RuleResult(
-        name=name, kind="share", state="open", detail=why, n=0, clusters=0, remedy=FINISH, **nothing
+        name=name,
+        kind="share",
+        state="open",
+        detail=why,
+        n=0,
+        clusters=0,
+        reason=Reason.NO_REPLIES,
+        **nothing,
     )
 
 

@@ -13,12 +13,14 @@ import numpy as np
 
 from echat_eval.analysis import check_table, one_system, pair
 from echat_eval.gate.critical import critical_tests, p_values, rule_result
-from echat_eval.gate.decide import blocks, remedies, with_caps
+from echat_eval.gate.decide import blocks, with_caps
 from echat_eval.gate.decision import Decision, Provenance
 from echat_eval.gate.failures import failures
 from echat_eval.gate.limits import latency, missing_share
 from echat_eval.gate.over_reaction import over_reactions
 from echat_eval.gate.readability import readability
+from echat_eval.gate.reasons import STEPS, NextStep, Reason
+from echat_eval.gate.steps import next_steps
 from echat_eval.gate.units import one_sentence, scope
 from echat_eval.stats import holm
 
@@ -70,7 +72,7 @@ def decide_first(
     ]
     blocking = [rule for rule in rules if blocks(rule)]
     outcome = _outcome(blocking, policy, provenance, total=failed.total)
-    reasons = [*provenance.blockers]
+    reasons = [blocker.text for blocker in provenance.blockers]
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
     if outcome == "cannot tell":
         reasons.append(NO_BASELINE)
@@ -97,11 +99,11 @@ def decide_first(
             *readable.warnings,
             *provenance.notes,
             *caps,
-            *(remedies(blocking, provenance) if outcome == "cannot tell" else ()),
         ),
         failures=failed.text,
         readability=readable.text,
         scope=scope(first.imputations.design, policy),
+        next_steps=(*next_steps(blocking, provenance), _keep(accept)) if outcome == "cannot tell" else (),
     )
 
 
@@ -109,3 +111,11 @@ def _outcome(blocking: list[RuleResult], policy: Policy, provenance: Provenance,
     if total or any(rule.state == "broken" for rule in blocking):
         return "regress"
     return "cannot tell" if blocking or provenance.blockers else policy.first_run
+
+
+def _keep(accept: str) -> NextStep:
+    """Return the step that gives later candidates a baseline."""
+    action = (
+        f"if the run is good, keep it as the baseline: `{accept}`" if accept else STEPS[Reason.NO_BASELINE]
+    )
+    return NextStep(reason=Reason.NO_BASELINE, rule=NO_BASELINE, open_by="", action=action)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from echat_eval.analysis.differences import share_over
+from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleResult, State
-from echat_eval.gate.units import FINISH, SAMPLE, unit_design
+from echat_eval.gate.units import SAMPLE, unit_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from echat_eval.gate.policy import Policy
 
 __all__ = ["latency", "missing_share", "shares"]
-
-TIME = "time the run one call at a time (`--no-overlap --no-cache`) on the baseline's hardware"
 
 
 def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[RuleResult]:
@@ -36,8 +36,8 @@ def shares(ours: pd.DataFrame, theirs: pd.DataFrame, policy: Policy) -> list[Rul
     ]
     found = [(name, *_absent(ours, theirs, name)) for name in deciding]
     name, absent, n = max(found, key=lambda row: row[1] / max(row[2], 1))
-    remedy = "run the candidate on every sample of the baseline, or accept a part by a larger `max_unshared`"
-    unshared = _share("not shared", policy.max_unshared, absent, n, f"the baseline's {name} rows", remedy)
+    of = f"the baseline's {name} rows"
+    unshared = _share("not shared", policy.max_unshared, absent, n, of, Reason.NOT_SHARED)
     return [unshared, *missing_share(ours, policy)]
 
 
@@ -48,7 +48,8 @@ def missing_share(ours: pd.DataFrame, policy: Policy) -> list[RuleResult]:
     states = ours.loc[ours["metric"] == policy.primary, "state"]
     states = states[states != "not applicable"]
     missing = int((states == "missing").sum())
-    return [_share("missing", policy.max_missing, missing, len(states), f"{policy.primary} rows", FINISH)]
+    of = f"{policy.primary} rows"
+    return [_share("missing", policy.max_missing, missing, len(states), of, Reason.MISSING_ROWS)]
 
 
 def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int, int]:
@@ -68,7 +69,7 @@ def _absent(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[int,
     return int(absent.sum()) + max(lost - gained, 0), int(applied.sum())
 
 
-def _share(what: str, limit: float, count: int, n: int, of: str, remedy: str) -> RuleResult:
+def _share(what: str, limit: float, count: int, n: int, of: str, reason: Reason) -> RuleResult:
     return RuleResult(
         name=f"{what}: at most {100 * limit:g} % of {of}",
         kind="share",
@@ -80,7 +81,8 @@ def _share(what: str, limit: float, count: int, n: int, of: str, remedy: str) ->
         detail=f"{count} of {n}",
         n=n,
         clusters=0,
-        remedy=remedy,
+        reason=reason,
+        open_by="" if count <= limit * n else f"{math.ceil(count - limit * n - 1e-9)} rows",
     )
 
 
@@ -94,9 +96,11 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
         rows = ours[(ours["metric"] == metric) & ours["value"].notna()]
         why, design = provenance.latency, unit_design(rows, policy) if len(rows) else None
         cluster_count = 0 if design is None else design.clusters
+        reason, open_by = Reason.LATENCY_NOT_TIMED, ""
         if design is None:
             why = f"the candidate has no measured '{metric}'"
         elif cluster_count < policy.fewest_clusters:
+            reason = reason if why else Reason.FEW_CLUSTERS
             why = why or f"{design}; {policy.fewest_clusters} clusters are needed"
         state: State = "open"
         if not why and design is not None:
@@ -106,6 +110,9 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
                 state = "holds"
             elif over.low is not None and over.low > 1 - rule.quantile:
                 state = "broken"
+            else:
+                reason = Reason.LATENCY_OPEN
+                open_by = "" if over.high is None else f"{100 * (over.high + rule.quantile - 1):.2g} points"
         rules.append(
             RuleResult(
                 name=f"{metric}: {100 * rule.quantile:g} % of samples at most {rule.at_most:g}",
@@ -118,7 +125,9 @@ def latency(ours: pd.DataFrame, policy: Policy, provenance: Provenance) -> list[
                 detail=why,
                 n=len(rows),
                 clusters=cluster_count,
-                remedy=design.remedy if design is not None and not provenance.latency else TIME,
+                reason=reason,
+                open_by=open_by,
+                remedy=design.remedy if design is not None and not provenance.latency else "",
             )
         )
     return rules

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.gate.failures import GuardReport, raised, share_rule, share_text
 from echat_eval.gate.policy import MAX_UNREADABLE
+from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleResult, State
 from echat_eval.gate.units import SAMPLE, unit_design
 from echat_eval.stats import Estimate, cluster_mean
@@ -99,7 +100,8 @@ def capped_levels(
                 detail="" if theirs is None else f"baseline {shown}",
                 n=rate.n,
                 clusters=rate.clusters,
-                remedy="more samples would help",
+                reason=Reason.LEVEL_ABOVE_LIMIT,
+                open_by=f"{rate.value - limit:.2g} points" if state == "open" else "",
             )
         )
     return rules

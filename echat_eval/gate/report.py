@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from echat_eval.gate.decide import blocks
+from echat_eval.gate.reasons import Reason
 from echat_eval.io.display import markdown_text, number_text, printable
 
 if TYPE_CHECKING:
     from echat_eval.gate.decision import Decision
     from echat_eval.gate.rules import RuleResult
 
-__all__ = ["to_junit", "to_lines", "to_markdown"]
+__all__ = ["step_lines", "to_json", "to_junit", "to_lines", "to_markdown"]
 
+#: Rules that one line names.
+MOST_RULES = 3
 #: Characters that XML 1.0 forbids.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARK = {"pass": "✅", "regress": "❌", "cannot tell": "❔"}
+
+
+def to_json(decision: Decision) -> str:
+    """Return the decision with all its evidence as JSON."""
+    facts = {**asdict(decision), "title": decision.title, "exit_code": int(decision.exit_code)}
+    text = json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True, default=_plain)
+    return text + "\n"
+
+
+def _plain(value: object) -> object:
+    """Return a reason as its name."""
+    if isinstance(value, Reason):
+        return value.value
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def to_junit(decision: Decision) -> str:
@@ -30,7 +49,8 @@ def to_junit(decision: Decision) -> str:
     headline = _xml(_headline(decision))
     if decision.outcome != "pass":
         kind = "failure" if decision.outcome == "regress" else "error"
-        text = _xml("; ".join(decision.reasons) or decision.outcome)
+        steps = [f"to do: {line}" for line in step_lines(decision)]
+        text = _xml("; ".join([*decision.reasons, *steps]) or decision.outcome)
         ET.SubElement(case, kind, type=decision.outcome, message=_xml(decision.outcome)).text = text
     ET.SubElement(case, "system-out").text = headline
     for rule in decision.rules:
@@ -58,6 +78,8 @@ def to_markdown(decision: Decision) -> str:
     lines += [markdown_text(_headline(decision)), ""]
     if decision.reasons:
         lines += ["**Why**", "", *(f"- {markdown_text(reason)}" for reason in decision.reasons), ""]
+    if decision.next_steps:
+        lines += ["**What to do**", "", *(f"- {markdown_text(line)}" for line in step_lines(decision)), ""]
     if decision.warnings:
         lines += ["**Notes**", "", *(f"- {markdown_text(warning)}" for warning in decision.warnings), ""]
     lines += [
@@ -78,8 +100,22 @@ def to_lines(decision: Decision) -> list[str]:
     """Return the lines for a terminal: outcome, primary difference, reasons, warnings."""
     lines = [f"{decision.title}: {_headline(decision)}"]
     lines += [f"  because  {printable(reason)}" for reason in decision.reasons]
+    lines += [f"  to do    {printable(line)}" for line in step_lines(decision)]
     lines += [f"  note     {printable(warning)}" for warning in decision.warnings]
     return lines
+
+
+def step_lines(decision: Decision) -> list[str]:
+    """Return what would decide: one line per action, with the rules that it concerns and their distance."""
+    rules: dict[str, list[str]] = {}
+    for step in decision.next_steps:
+        away = f" by {step.open_by}" if step.open_by else ""
+        rules.setdefault(step.action, []).append(f"{step.rule.partition(':')[0]}{away}")
+    return [
+        f"{action} (open: {'; '.join(names[:MOST_RULES])}"
+        f"{f' and {len(names) - MOST_RULES} more' if len(names) > MOST_RULES else ''})"
+        for action, names in rules.items()
+    ]
 
 
 def _headline(decision: Decision) -> str:

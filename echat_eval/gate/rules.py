@@ -22,6 +22,8 @@ from echat_eval.stats import Estimate, detectable_difference, detection_probabil
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from echat_eval.gate.reasons import Reason
+
     Floats = NDArray[np.float64]
 
 __all__ = [
@@ -52,7 +54,9 @@ class RuleResult:
         detail: one sentence for the reader.
         n, clusters: number of rows and clusters behind the value.
         blocking: for an open guard: missing values may hide a drop beyond the tolerance.
-        remedy: what would decide an open rule.
+        reason: why an open rule is open; None if it is not.
+        open_by: how far an open rule is from holding, such as "1.2 points"; empty without a number.
+        remedy: a more precise next step than the reason's (see `gate.reasons`).
     """
 
     name: str
@@ -66,6 +70,8 @@ class RuleResult:
     n: int
     clusters: int
     blocking: bool = False
+    reason: Reason | None = None
+    open_by: str = ""
     remedy: str = ""
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.analysis import table_units
 from echat_eval.gate.policy import MIN_CLUSTERS
+from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleResult
 from echat_eval.stats import as_design
-from echat_eval.store.finish import finish_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 #: Columns that name a sample.
 SAMPLE = ["task", "sample_id"]
-#: How missing rows get a value; a decision about run folders names the folders (`Provenance.finish`).
-FINISH = finish_command("")
 
-__all__ = ["FINISH", "SAMPLE", "one_sentence", "scope", "settled", "unit_design"]
+__all__ = ["SAMPLE", "one_sentence", "scope", "settled", "unit_design"]
 
 
 def unit_design(samples: pd.DataFrame, policy: Policy) -> Design:
@@ -61,7 +59,7 @@ def one_sentence(design: Design | None) -> list[RuleResult]:
             kind="share",
             state="open",
             detail="every sample has the same sentence",
-            remedy="more sentences would help, or `sentences: fixed` if it need hold for this one only",
+            reason=Reason.ONE_SENTENCE,
             n=len(design),
             clusters=design.clusters,
             **nothing,

@@ -11,12 +11,14 @@ import pytest
 
 from echat_eval.errors import Exit
 from echat_eval.gate import Decision, Policy, Provenance, decide
+from echat_eval.gate.reasons import Blocker, Reason
 from echat_eval.gate.report import to_junit, to_lines, to_markdown
 from echat_eval.records import Metric
 from echat_eval.scorers import SCORERS
 from echat_eval.scorers.judged import judged_scorers
 
 N = 120
+OLD = Blocker(reason=Reason.BASELINE_TOO_OLD, text="the baseline is too old")
 
 
 class NoEmbedder:
@@ -177,8 +179,8 @@ def test_missing_and_not_applicable_samples_are_not_in_the_share() -> None:
     assert decide(table, rows(), policy()).failures.startswith("failed replies: 1 of 80 (1.2 % [")
 
 
-@pytest.mark.parametrize("blockers", [(), ("the baseline is too old",)])
-def test_all_failed_regresses_under_any_policy(blockers: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("blockers", [(), (OLD,)])
+def test_all_failed_regresses_under_any_policy(blockers: tuple[Blocker, ...]) -> None:
     lax = policy(
         max_failed=1,
         max_more_failed=1,

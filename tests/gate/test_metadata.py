@@ -141,7 +141,7 @@ def test_one_sentence_is_no_test_set_unless_sentences_are_fixed() -> None:
     got = decide(*tables, Policy(**POLICY))
     assert got.outcome == "cannot tell"
     assert got.reasons == ("sentences: at least two: open (every sample has the same sentence)",)
-    assert got.warnings[-1].startswith("to decide: more sentences would help, or `sentences: fixed` if")
+    assert got.next_steps[-1].action.startswith("more sentences would help, or `sentences: fixed` if")
     fixed = decide(*tables, Policy(**POLICY, sentences="fixed"))
     assert (fixed.outcome, fixed.scope) == ("pass", "these sentences")
     assert "holds for these sentences only" in to_lines(fixed)[0]

@@ -62,7 +62,7 @@ def test_the_gate_blocks_for_the_same_reason(folders: list[RunFolder]) -> None:
     candidate, baseline = (load_scored_system(str(folder.path)) for folder in folders[:2])
     policy: Any = SimpleNamespace(max_age_days=None, metrics={}, latency={})
     blockers = provenance(candidate, baseline, policy, now=datetime.now(UTC)).blockers
-    assert list(blockers) == version_differences(
+    assert [blocker.text for blocker in blockers] == version_differences(
         [(candidate.name, candidate.hashes), (baseline.name, baseline.hashes)]
     )
 
