@@ -91,16 +91,19 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
 
     Columns: system, task, sample_id; state, reason, text, audio (path), audio_seconds, think, reply_emotion,
     first_audio_seconds, first_audible_seconds, round_trip_seconds, interruptions, seconds, finish_reason,
-    tries, cached; `perceived_<cue>` for every label that a
-    system reported; and the facts of the sample.
+    tries, cached; of live dialogues earlier_replies (texts of the system's replies before the last one);
+    `perceived_<cue>` for every label that a system reported; and the facts of the sample.
     """
     rows = []
+    has_dialogues = False
     perceived: dict[str, None] = {}
     for response in run.responses().values():
         reply = response.reply
         audio = reply.audio if reply is not None and isinstance(reply.audio, AudioRef) else None
         labels = {f"perceived_{cue}": label for cue, label in (reply.perceived if reply else {}).items()}
         perceived |= dict.fromkeys(labels)
+        turns = response.turns
+        has_dialogues = has_dialogues or turns is not None
         rows.append(
             {
                 "system": response.system,
@@ -121,6 +124,7 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
                 "finish_reason": None if reply is None else reply.finish_reason,
                 "tries": response.tries,
                 "cached": response.cached,
+                "earlier_replies": None if turns is None else tuple(turn.text for turn in turns),
                 **labels,
             }
         )
@@ -140,6 +144,7 @@ def responses_table(run: RunFolder) -> pd.DataFrame:
         "finish_reason",
         "tries",
         "cached",
+        *(["earlier_replies"] if has_dialogues else []),
         *sorted(perceived),
     )
     return _frame(run, rows, own)

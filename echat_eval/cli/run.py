@@ -161,10 +161,11 @@ for _command in (run, score):
 def present_run(run: Run) -> int:
     """Print the leaderboard of a run and its notes; return the exit code."""
     from echat_eval.cli.table import present
+    from echat_eval.leaderboard.view import side_files
 
     view = run.leaderboard()
-    gaps = ["listening_gap.csv"] if view.board.gaps else []
-    names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *gaps]
+    beside = [name for name, text in side_files(view.board).items() if text is not None]
+    names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *beside]
     present(view, [run.path / name for name in names])
     for line in run.notes():
         show(f"note: {line}", err=True)

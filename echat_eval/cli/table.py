@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from echat_eval.cli.terminal import show, show_table
 from echat_eval.io.display import number_text
-from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_notes
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
-    COUNT_COLUMNS,
     MARK,
     PROXY_NOTE,
     PROXY_TITLE,
     board_lines,
     by_task_metrics,
     cell_text,
+    count_columns,
     headline_notes,
     metric_title,
     other_rows,
@@ -23,6 +22,7 @@ from echat_eval.leaderboard.render import (
     published_lines,
     rows_of,
 )
+from echat_eval.leaderboard.view import side_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from echat_eval.checks.agreement import Agreement
     from echat_eval.checks.calibration import Calibration
     from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.leaderboard.text_table import TextTable
     from echat_eval.leaderboard.view import LeaderboardView
     from echat_eval.stats import Estimate
 
@@ -60,8 +61,8 @@ def print_leaderboard(board: Leaderboard) -> None:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
     if notes := headline_notes(board):
         show_table(*notes)
-    if board.gaps:
-        show_table(_gaps(board), *gap_notes(board.gaps))
+    for table in side_tables(board):
+        show_table(_texts(table), *table.notes)
 
 
 def _table(title: str) -> Table:
@@ -98,10 +99,10 @@ def _counts(board: Leaderboard) -> Table:
     from rich.text import Text
 
     table = _table("Rows of the headline metric, over all tasks")
-    for number, title in enumerate(other_titles(board)[: COUNT_COLUMNS + 1]):
+    for number, title in enumerate(other_titles(board)[: count_columns(board) + 1]):
         table.add_column(Text(title), justify="right" if number else "left", no_wrap=not number)
     for name, role, cells in other_rows(board):
-        table.add_row(*map(Text, (name + MARK[role], *cells[:COUNT_COLUMNS])))
+        table.add_row(*map(Text, (name + MARK[role], *cells[: count_columns(board)])))
     return table
 
 
@@ -114,7 +115,7 @@ def _others(board: Leaderboard) -> Table:
     table.add_column("system", no_wrap=True)
     table.add_column("mean and interval", justify="right")
     titles, rows = other_titles(board), list(other_rows(board))
-    for column in range(COUNT_COLUMNS, len(titles) - 1):
+    for column in range(count_columns(board), len(titles) - 1):
         for number, (name, role, cells) in enumerate(rows):
             measure = "" if number else titles[column + 1]
             table.add_row(*map(Text, (measure, name + MARK[role], cells[column])))
@@ -122,15 +123,16 @@ def _others(board: Leaderboard) -> Table:
     return table
 
 
-def _gaps(board: Leaderboard) -> Table:
-    """Return the listening gaps, one row per system, cue and instrument."""
+def _texts(shown: TextTable) -> Table:
+    """Return a table of texts, whose systems and numbers are not broken."""
     from rich.text import Text
 
-    table = _table(CAPTION)
-    for number, title in enumerate(TITLES):
-        table.add_column(title, justify="right" if number > 2 else "left", no_wrap=not number)
-    for gap in board.gaps:
-        table.add_row(*map(Text, gap_cells(gap, board.roles[gap.system])))
+    table = _table(shown.caption)
+    for number, title in enumerate(shown.titles):
+        is_number = number >= shown.texts
+        table.add_column(title, justify="right" if is_number else "left", no_wrap=not number)
+    for row in shown.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -15,6 +15,7 @@ from echat_eval.leaderboard.by_voice import ceiling_shares
 from echat_eval.leaderboard.dashes import dash_reasons
 from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of
 from echat_eval.leaderboard.ranks import ranking_of
+from echat_eval.leaderboard.reply_times import ReplyTimes, earlier_replies, times_of
 from echat_eval.stats import (
     Bounds,
     Estimate,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis.ranking import Ranking
     from echat_eval.leaderboard.by_voice import Shares
     from echat_eval.leaderboard.cue_gain import Gain
-    from echat_eval.records import Metric, Sample, Score, SystemRole
+    from echat_eval.records import Metric, Response, Sample, Score, SystemRole
     from echat_eval.store.manifest import RunManifest, SystemFacts, TaskFacts
     from echat_eval.store.run_folder import RunFolder
 
@@ -83,6 +84,8 @@ class Leaderboard:
             the metrics that reward suiting the voice.
         shares: metric -> system -> its shares of the ceiling, for metrics that reward suiting the voice.
         gaps: listening gaps; empty without answers to `run --ask`.
+        times: of replies that were timed to their first audio.
+        earlier: system -> replies of live dialogues before their last ones; empty without dialogues.
     """
 
     metrics: tuple[Metric, ...]
@@ -98,6 +101,8 @@ class Leaderboard:
     dashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     shares: Mapping[str, Mapping[str, Shares]] = field(default_factory=dict)
     gaps: tuple[ListeningGap, ...] = ()
+    times: tuple[ReplyTimes, ...] = ()
+    earlier: Mapping[str, int] = field(default_factory=dict)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
@@ -139,11 +144,13 @@ def build_leaderboard(
     facts_of_system: dict[str, SystemFacts] = {}
     scores: list[Score] = []
     samples: dict[tuple[str, str], Sample] = {}
+    responses: list[Response] = []
     for run, manifest in zip(runs, manifests, strict=True):
         facts_of_task |= manifest.tasks
         facts_of_system |= manifest.systems
         samples |= {(s.task, s.id): s for s in run.samples()}
         scores += run.scores().values()
+        responses += run.responses().values()
     if not scores:
         raise BadData(f"{runs[0].path}: no scores yet; make them with `echat-eval run {runs[0].path}`")
     metrics = tuple({m.name: m for manifest in manifests for m in manifest.metrics}.values())
@@ -194,6 +201,8 @@ def build_leaderboard(
         ),
         caps=_caps(scores, samples, metrics, assumed),
         gaps=gaps_of(scores, samples, metrics, units),
+        times=times_of(responses, {name: facts_of_system[name] for name in roles}),
+        earlier=earlier_replies(responses),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import table_csv
-from echat_eval.io.display import markdown_text, number_text
+from echat_eval.io.display import number_text
 from echat_eval.leaderboard.render import MARK, estimate_text
+from echat_eval.leaderboard.text_table import TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.leaderboard.listening_gap import ListeningGap
 
-__all__ = ["CAPTION", "TITLES", "gap_cells", "gap_csv", "gap_lines", "gap_notes", "gap_rows", "side_text"]
+__all__ = ["CAPTION", "TITLES", "gap_cells", "gap_csv", "gap_notes", "gap_rows", "gap_tables", "side_text"]
 
 CAPTION = "Listening gap, asked minus matched, points, with 95 % interval"
 TITLES = ("system", "cue", "replies matched by", "n", "asked, %", "matched, %", "gap", "gap, normalised")
@@ -91,22 +92,12 @@ def side_text(found: ImputedEstimates, *, interval: bool = True) -> str:
     return text
 
 
-def gap_lines(board: Leaderboard) -> list[str]:
-    """Return the table with its notes as lines of Markdown; none without gaps."""
+def gap_tables(board: Leaderboard) -> list[TextTable]:
+    """Return the table of the gaps, if there are any."""
     if not board.gaps:
         return []
-    lines = [
-        f"**{CAPTION}**",
-        "",
-        "| " + " | ".join(TITLES) + " |",
-        "|---|---|---|" + "--:|" * (len(TITLES) - 3),
-    ]
-    for gap in board.gaps:
-        name, *cells = gap_cells(gap, board.roles[gap.system])
-        lines.append("| " + " | ".join(map(markdown_text, (name, *cells))) + " |")
-    for note in gap_notes(board.gaps):
-        lines += ["", markdown_text(note)]
-    return lines
+    rows = [gap_cells(gap, board.roles[gap.system]) for gap in board.gaps]
+    return [TextTable(caption=CAPTION, titles=TITLES, rows=rows, notes=gap_notes(board.gaps), texts=3)]
 
 
 def gap_rows(board: Leaderboard) -> list[dict[str, object]]:

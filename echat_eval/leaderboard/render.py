@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from echat_eval.stats import Estimate
 
 __all__ = [
-    "COUNT_COLUMNS",
     "MARK",
     "PROXY_NOTE",
     "PROXY_TITLE",
@@ -35,6 +34,7 @@ __all__ = [
     "by_task_metrics",
     "cap_lines",
     "cell_text",
+    "count_columns",
     "csv_text",
     "estimate_text",
     "heading",
@@ -55,9 +55,6 @@ __all__ = [
 
 #: Role -> suffix of a name with that role, in the order of tables.
 MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
-
-#: Columns of `other_rows` that count rows by state, before those of the measures.
-COUNT_COLUMNS = len(STATES)
 
 CSV_COLUMNS = (
     "system",
@@ -191,14 +188,21 @@ def note_markdown(note: str) -> str:
 
 def other_titles(board: Leaderboard) -> list[str]:
     """Return the column titles of the table of the other measures."""
-    return ["system", "scored", "failed", "missing", "n/a", *map(metric_title, _other_metrics(board))]
+    counts = ["scored", "failed", "missing", "n/a", *(["earlier replies"] if board.earlier else [])]
+    return ["system", *counts, *map(metric_title, _other_metrics(board))]
+
+
+def count_columns(board: Leaderboard) -> int:
+    """Return the number of columns of `other_rows` that hold counts, before those of the measures."""
+    return len(STATES) + bool(board.earlier)
 
 
 def other_rows(board: Leaderboard) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield system, role and cells of the other measures over all tasks: counts by state, then metrics."""
+    """Yield system, role and cells of the other measures over all tasks: counts, then metrics."""
     for name, role, _ in rows_of(board, board.headline):
         counts = board.counts(name)
         numbers = [str(counts.get(state, 0)) for state in STATES]
+        numbers += [str(board.earlier.get(name, 0))] if board.earlier else []
         cells = [
             cell_text(board.summaries.get((name, OVERALL, metric.name)), metric)
             for metric in _other_metrics(board)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
-from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_csv, gap_lines, gap_notes
+from echat_eval.leaderboard.gap_text import gap_csv, gap_tables
 from echat_eval.leaderboard.notes import secondary_lines
 from echat_eval.leaderboard.published import of_same_measure, published
 from echat_eval.leaderboard.rank_text import rank_text
@@ -28,6 +28,7 @@ from echat_eval.leaderboard.render import (
     table_rows,
     write_files,
 )
+from echat_eval.leaderboard.times_text import times_csv, times_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
 
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.leaderboard.published import Published
+    from echat_eval.leaderboard.text_table import TextTable
     from echat_eval.records import Metric
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["LeaderboardView", "view_leaderboard"]
+__all__ = ["LeaderboardView", "side_files", "side_tables", "view_leaderboard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -71,22 +73,22 @@ class LeaderboardView:
         return pd.DataFrame(table_rows(self.board), columns=list(CSV_COLUMNS))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write leaderboard.md, .csv and .png, and the listening gaps, if any; return their paths."""
+        """Write leaderboard.md, .csv and .png, and the tables below it, if any; return their paths."""
         make_folder(folder)
         files = write_files(self.board, folder, list(self.published))
-        if self.notes or self.board.gaps:
-            write_atomically(files[0], self._repr_markdown_())
-        gaps = folder / "listening_gap.csv"
-        if self.board.gaps:
-            write_atomically(gaps, gap_csv(self.board))
-            files.append(gaps)
-        else:  # that of an earlier leaderboard
-            gaps.unlink(missing_ok=True)
+        write_atomically(files[0], self._repr_markdown_())
+        for name, text in side_files(self.board).items():
+            if text is None:  # that of an earlier leaderboard
+                (folder / name).unlink(missing_ok=True)
+            else:
+                write_atomically(folder / name, text)
+                files.append(folder / name)
         return files
 
     def _repr_markdown_(self) -> str:
         text = markdown(self.board, list(self.published))
-        parts = ["\n".join(gap_lines(self.board)), "\n".join(map(note_markdown, self.notes))]
+        tables = ["\n".join(table.lines()) for table in side_tables(self.board)]
+        parts = [*tables, "\n".join(map(note_markdown, self.notes))]
         return "\n".join([text, *(f"{part}\n" for part in parts if part)])
 
     def _repr_html_(self) -> str:
@@ -96,10 +98,10 @@ class LeaderboardView:
             parts.append(self._by_task_frame(metric).to_html(index=False, escape=True, border=0))
         parts.append("<p>Other measures, over all tasks</p>")
         parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
-        if self.board.gaps:
-            parts.append(f"<p><b>{escape(CAPTION)}</b></p>")
-            parts.append(self._gap_frame().to_html(index=False, escape=True, border=0))
-            parts += [f"<p>{escape(note)}</p>" for note in gap_notes(self.board.gaps)]
+        for table in side_tables(self.board):
+            parts.append(f"<p><b>{escape(table.caption)}</b></p>")
+            parts.append(table.frame().to_html(index=False, escape=True, border=0))
+            parts += [f"<p>{escape(note)}</p>" for note in table.notes]
         parts += [f"<p>{escape(note)}</p>" for note in (*reading_notes(self.board), *self.notes)]
         # The class keeps dollar signs in names from being shown as formulas.
         return "\n".join(['<div class="tex2jax_ignore mathjax_ignore">', *parts, "</div>"])
@@ -113,8 +115,8 @@ class LeaderboardView:
             "Other measures, over all tasks",
             self._others_frame().to_string(index=False),
         ]
-        if self.board.gaps:
-            tables += ["", CAPTION, self._gap_frame().to_string(index=False), *gap_notes(self.board.gaps)]
+        for table in side_tables(self.board):
+            tables += ["", table.caption, table.frame().to_string(index=False), *table.notes]
         return printable("\n".join([*tables, "", *reading_notes(self.board), *self.notes]), keep="\n")
 
     __repr__ = __str__
@@ -142,12 +144,18 @@ class LeaderboardView:
         rows = [[name + MARK[role], *cells] for name, role, cells in other_rows(self.board)]
         return pd.DataFrame(rows, columns=other_titles(self.board))
 
-    def _gap_frame(self) -> pd.DataFrame:
-        """Return the listening gaps, as shown."""
-        import pandas as pd
 
-        rows = [gap_cells(gap, self.board.roles[gap.system]) for gap in self.board.gaps]
-        return pd.DataFrame(rows, columns=list(TITLES))
+def side_tables(board: Leaderboard) -> list[TextTable]:
+    """Return the tables below the leaderboard: listening gaps, and times of replies by what ends a turn."""
+    return [*gap_tables(board), *times_tables(board).values()]
+
+
+def side_files(board: Leaderboard) -> dict[str, str | None]:
+    """Return the names of the files beside leaderboard.csv and their content, None where there is none."""
+    return {
+        "listening_gap.csv": gap_csv(board) if board.gaps else None,
+        "reply_times.csv": times_csv(board) if board.times else None,
+    }
 
 
 def view_leaderboard(

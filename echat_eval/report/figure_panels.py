@@ -160,6 +160,7 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
     drawn = 0
     systems = by_role(_board(runs), metric)["system"]
     names = shown_names(systems, font)
+    by_vad = {times.system for times in _board(runs).times if times.clock == "vad"}
     for number, system in enumerate(systems):
         replies = [r for (s, _, _), r in runs.responses.items() if s == system and r.reply is not None]
         first = [
@@ -183,7 +184,7 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
             mfc=look.colour if first else "white",
         )
         panel.annotate(
-            names[system],
+            names[system] + (" (server VAD)" if system in by_vad else ""),
             (seconds, e.value),
             xytext=(5, 4),
             textcoords="offset points",

@@ -16,6 +16,7 @@ from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
 from echat_eval.report.runs import MergedRuns, merge_runs
 from echat_eval.report.tables import run_tables, tasks_of
+from echat_eval.report.times_table import report_times
 from echat_eval.store.select import open_run
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _tables(
     tables = run_tables(merged, published_blocks(tasks) if AUTOMATIC in shown else {}, base)
     if (gaps := gap_table(merged, ratings)) is not None:
         tables.append(gaps)
+    tables += [] if merged.board is None else report_times(merged.board)
     if ratings is not None:
         from echat_eval.report.human import human_cells
 

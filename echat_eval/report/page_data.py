@@ -14,7 +14,9 @@ from echat_eval.io.display import number_text, one_line
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.gap_text import gap_cells, gap_notes
 from echat_eval.leaderboard.render import headline_notes
+from echat_eval.leaderboard.reply_times import clock_of
 from echat_eval.leaderboard.share_text import share_lines
+from echat_eval.leaderboard.times_text import times_tables
 from echat_eval.records import AudioRef
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.leaderboard.published import Published
-    from echat_eval.records import Annotation, Response, Sample, Score
+    from echat_eval.records import Annotation, Reply, Response, Sample, Score
     from echat_eval.report.runs import MergedRuns
 
 __all__ = ["SHARD", "board_data", "detail_data", "index_data"]
@@ -50,6 +52,11 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
     """
     board = runs.board
     found = list(runs.samples.values())
+    clocks = {
+        name: clock_of(facts.settings)
+        for manifest in runs.manifests
+        for name, facts in manifest.systems.items()
+    }
     labels: dict[str, set[str]] = {}
     for sample in found:
         for cue, label in sample.cues.items():
@@ -70,7 +77,10 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
             }
             for name, facts in runs.tasks.items()
         ],
-        "systems": [{"name": name, "role": role} for name, role in runs.roles.items()],
+        "systems": [
+            {"name": name, "role": role, "clock": clocks.get(name, "request")}
+            for name, role in runs.roles.items()
+        ],
         "metrics": []
         if board is None
         else [
@@ -95,6 +105,8 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         "shares": {} if board is None else {m.name: share_lines(board, m) for m in board.metrics},
         "gaps": [] if board is None else [gap_cells(gap, board.roles[gap.system]) for gap in board.gaps],
         "gap_notes": [] if board is None else gap_notes(board.gaps),
+        "times": [] if board is None else _times(board),
+        "earlier": {} if board is None else dict(board.earlier),
         "equivalent": None if board is None else _equivalent(board),
         "caps": None if board is None else {"factor": CAP_FACTOR, "most": dict(board.caps)},
         "cells": {} if board is None else _cells(board.summaries),
@@ -121,6 +133,14 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
             for t in published
         ],
     }
+
+
+def _times(board: Leaderboard) -> list[dict[str, Any]]:
+    """Return the times of replies as texts, one table per clock."""
+    return [
+        {"clock": clock, "rows": [list(row) for row in table.rows], "notes": list(table.notes)}
+        for clock, table in times_tables(board).items()
+    ]
 
 
 def _equivalent(board: Leaderboard) -> dict[str, Any] | None:
@@ -246,7 +266,7 @@ def _reply_data(
                 "role": "assistant",
                 "text": turn.text,
                 "audio": sound(turn.audio if isinstance(turn.audio, AudioRef) else None),
-                "first_audio_seconds": turn.first_audio_seconds,
+                **_timing(turn),
             }
             for turn in response.turns
         ]
@@ -255,10 +275,19 @@ def _reply_data(
             "text": reply.text,
             "think": reply.think,
             "perceived": dict(reply.perceived),
-            "first_audio_seconds": reply.first_audio_seconds,
+            **_timing(reply),
             "finish_reason": reply.finish_reason,
         }
     return data
+
+
+def _timing(reply: Reply) -> dict[str, Any]:
+    """Return when a reply became audible, and how many were broken off before it."""
+    return {
+        "first_audio_seconds": reply.first_audio_seconds,
+        "first_audible_seconds": reply.first_audible_seconds,
+        "interruptions": reply.interruptions,
+    }
 
 
 def _annotation_data(row: Annotation) -> dict[str, Any]:

@@ -122,7 +122,13 @@ class _Rows:
                 numbers += [n for s in facts["systems"] for n in self._in_all.get((facts["metric"], s), ())]
             return "scores", sorted(numbers)
         facts = sources["replies"]
-        return "responses", self._response_at.get((facts["system"], facts["task"]), [])
+        replies = [
+            n
+            for (system, task), found in self._response_at.items()
+            if system == facts["system"] and facts["task"] in (task, OVERALL)
+            for n in found
+        ]
+        return "responses", sorted(replies)
 
     def hashes(self, kind: str, numbers: Iterable[int]) -> list[str]:
         """Return the hashes of some rows."""

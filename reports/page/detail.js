@@ -84,6 +84,8 @@
   function timing(reply) {
     const parts = [];
     if (reply.first_audio_seconds !== null && reply.first_audio_seconds !== undefined) parts.push(t("firstAudio", { s: reply.first_audio_seconds.toFixed(2) }));
+    if (reply.first_audible_seconds !== null && reply.first_audible_seconds !== undefined) parts.push(t("firstAudible", { s: reply.first_audible_seconds.toFixed(2) }));
+    if (reply.interruptions) parts.push(t("interruptions", { n: reply.interruptions }));
     if (reply.seconds !== null && reply.seconds !== undefined) parts.push(t("latency", { s: reply.seconds.toFixed(2) }));
     return parts.length ? h("span", { class: "quiet" }, parts.join(" · ")) : null;
   }
@@ -95,9 +97,9 @@
 
   function card(system, sample, row, position, letter) {
     const reply = sample.replies[system];
-    const role = EChat.board.systems.find((s) => s.name === system).role;
+    const facts = EChat.board.systems.find((s) => s.name === system);
     const title = h("h3", {}, letter ? h("b", { class: `is-${letter}` }, `${letter.toUpperCase()} `) : null, h("span", { class: "system" }, system),
-      role === "system" ? null : h("span", { class: "tag" }, t(role)));
+      EChat.tags(facts));
     if (!reply) return h("article", { class: "card", "data-system": system }, title, h("p", { class: "notice" }, t("notYet")));
     return h("article", { class: `card ${letter ? `side-${letter}` : ""}`, "data-system": system }, title, badge(reply.state, reply.reason),
       turns(dialogue(sample, reply), row[4]),

@@ -4,6 +4,11 @@
   const { h, t, number } = EChat;
   const order = { column: null, down: true };
 
+  // The role of a floor or ceiling, and what ends a turn of a live system.
+  EChat.tags = (system) => [
+    system.role === "system" ? null : h("span", { class: "tag" }, t(system.role)),
+    system.clock === "request" ? null : h("span", { class: "tag" }, t(`clock_${system.clock}`))];
+
   EChat.metricTitle = (metric) => `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}`;
   EChat.metricChoice = (chosen, change) => h("select", { id: "metric", onchange: (e) => change(e.target.value) },
     EChat.board.metrics.map((m) => h("option", { value: m.name, selected: m.name === chosen },
@@ -115,7 +120,8 @@
       whole.map((column) => heading(column, t("all"), redraw, "number")), board.tasks.map((task) => heading(task.name, EChat.taskTitle(task), redraw, "number")));
     const row = (system) => h("tr", { "data-system": system.name },
       h("td", { class: "rank" }, rankText(metric, system)),
-      h("th", { scope: "row", class: "name" }, h("span", { class: "system" }, system.name), system.role === "system" ? null : h("span", { class: "tag" }, t(system.role))),
+      h("th", { scope: "row", class: "name" }, h("span", { class: "system" }, system.name), EChat.tags(system),
+        board.earlier[system.name] ? h("span", { class: "tag" }, t("earlierReplies", { n: board.earlier[system.name] })) : null),
       columns.map((task) => valueCell(metric, system, task, scale)));
     const real = board.systems.filter((s) => s.role === "system");
     const frame = board.systems.filter((s) => s.role !== "system");
@@ -139,6 +145,17 @@
         h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: kind(n) }, title)))),
         h("tbody", {}, gaps.map((cells) => h("tr", {}, cells.map((text, n) => h(n ? "td" : "th", { class: kind(n), scope: n ? null : "row" }, text))))))),
       notes.map((note) => h("p", { class: "quiet" }, note))];
+  }
+
+  // Times to the first audio: one table per clock, because what ends the user's turn decides what a time means.
+  function times() {
+    const titles = ["system", "turnNumbers", "pace", "count", "firstAudioTime", "firstAudibleTime", "roundTrip", "breaks"].map((name) => t(name));
+    const kind = (column) => (column === 0 ? "name" : column < 3 ? "" : "number");
+    return EChat.board.times.map(({ clock, rows, notes }) => [h("h2", {}, t(`times_${clock}`)),
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t(`times_${clock}`) }, h("table", { class: "leaderboard gaps", "data-clock": clock },
+        h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: kind(n) }, title)))),
+        h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((text, n) => h(n ? "td" : "th", { class: kind(n), scope: n ? null : "row" }, text))))))),
+      notes.map((note) => h("p", { class: "quiet" }, note))]);
   }
 
   function published() {
@@ -179,7 +196,7 @@
         board.shares[metric.name].map((line) => h("p", { class: "quiet" }, line)),
         capNote(metric), equivalence(metric),
         metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],
-      gaps(), licences(), published()));
+      gaps(), times(), licences(), published()));
     return t("leaderboard");
   };
 })();

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echat_eval.io.display import markdown_text
-from echat_eval.leaderboard.gap_text import TITLES, gap_cells, gap_csv, gap_lines, gap_notes, side_text
+from echat_eval.leaderboard.gap_text import TITLES, gap_cells, gap_csv, gap_notes, gap_tables, side_text
 from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of
 from echat_eval.records import Sample, Score, State
 from echat_eval.scorers.cue_contrast import CONTRAST, MATCH
@@ -195,6 +195,7 @@ def test_the_surfaces_show_the_same_numbers() -> None:
     assert float(row["asked"]) - float(row["matched"]) == pytest.approx(float(row["gap"]))
     assert cells["gap"] == f"{observed.value:.1f} [{observed.low:.1f}, {observed.high:.1f}]"
     assert (row["gap_worst"], row["normalised"], cells["gap, normalised"]) == ("", "", "-")
-    lines = gap_lines(cast("Leaderboard", board))
+    (table,) = gap_tables(cast("Leaderboard", board))
+    lines = table.lines()
     assert any(markdown_text(cells["gap"]) in line for line in lines)
-    assert gap_lines(cast("Leaderboard", SimpleNamespace(gaps=(), roles={}))) == []
+    assert gap_tables(cast("Leaderboard", SimpleNamespace(gaps=(), roles={}))) == []

@@ -262,6 +262,27 @@ def test_a_failure_against_a_score_is_a_flip_and_sorts_before_gaps(tab: Tab) -> 
     assert 0 < sum(flips) < len(flips)
 
 
+def test_times_have_a_table_per_mode_and_turns_have_theirs(
+    browser: Any, timed_run: RunFolder, tmp_path: Path
+) -> None:
+    opened = Tab(browser, make_page([timed_run], tmp_path / "out"))
+    page = opened.open()
+    for mode, tag in (("commit", "exact turns"), ("vad", "server VAD")):
+        rows = page.locator(f'table[data-clock="{mode}"] tbody tr')
+        cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
+        assert [row[:2] for row in cells] == [[mode, "1"], [mode, "2 to 3"]]
+        assert cells[0][3:] == ["2", "0.10 (0.10)", "0.35 (0.35)", "12 (12)", "0"]
+        assert page.locator(f'tr[data-system="{mode}"] .tag').all_inner_texts() == [tag, "4 earlier replies"]
+    assert page.locator("table[data-clock]").count() == 2
+    page = opened.open("#/samples/emotion/s0h")
+    page.wait_for_selector(".card")
+    card = page.locator('.card[data-system="vad"]')
+    times = [text for text in card.locator(".turn .quiet").all_inner_texts() if "first audio" in text]
+    assert times == [f"first audio after {s:.2f} s · audible after {s + 0.25:.2f} s" for s in (0.1, 0.3)]
+    assert "first audio after 0.50 s · audible after 0.75 s" in card.inner_text()
+    opened.close()
+
+
 def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page)
     page = tab.open()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from echat_eval.analysis.run_tables import responses_table
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.records import AudioRef, Reply, Request, Response, Sample
 from echat_eval.store.forget import _query_audio, _reply_audio
@@ -77,6 +78,15 @@ def test_the_voice_of_earlier_replies_is_stored_and_passed_on(dialogues: Task, t
     assert list(reply_audios(response)) == [response.reply.audio, *stored]
     removed = {*_query_audio(run.samples()[0]), *_reply_audio(run, {("emotion", "s0h")}, removed=True)}
     assert set(run.path.rglob("*.wav")) <= removed  # nothing of a speaker stays
+
+
+def test_the_table_of_responses_has_the_earlier_replies(dialogues: Task, tmp_path: Path) -> None:
+    run = evaluated(tmp_path / "run", one(dialogues), ScriptedSystem(summary))
+    (held,) = responses_table(run)["earlier_replies"]
+    assert held == ("0 after [nothing]", "2 after [0 after [nothing]]")
+    plain = replace(dialogues, samples=(replace(one(dialogues).samples[0], turns=None),))
+    table = responses_table(evaluated(tmp_path / "plain", plain, ScriptedSystem(summary)))
+    assert "earlier_replies" not in table.columns
 
 
 def test_the_same_command_asks_nothing_again_and_another_turn_asks_the_whole(

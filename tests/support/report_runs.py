@@ -9,10 +9,15 @@ import pytest
 
 from echat_eval.io import jsonl
 from echat_eval.ports import Silent
+from echat_eval.records import Reply, Request
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.task import load_task
+from echat_eval.testing import ScriptedSystem
+from tests.support.scripted_parts import length
+from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import (
     HOSTILE,
     make_run,
@@ -21,6 +26,7 @@ from tests.support.scripted_world import (
     scripted_system,
     usual_systems,
 )
+from tests.support.tones import write_dialogues
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +47,29 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     inherited = [scripted_system(name, 0.5) for name in ("__proto__", "constructor", "toString")]
     systems = [hostile, longest, *inherited]
     return make_run(root / "run", [task], systems, scorers=[marks_scorer(reason=HOSTILE)])
+
+
+@pytest.fixture(scope="session")
+def timed_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run of dialogues of three turns with a live system of each mode, and one without times."""
+
+    class Live(ScriptedSystem):
+        def settings(self) -> dict[str, Any]:
+            return {"turn": self.name, "pace": "at_once"}
+
+    def timed(request: Request) -> Reply:
+        return Reply(
+            text="Yes.",
+            first_audio_seconds=(seconds := 0.1 * (1 + len(request.history))),
+            first_audible_seconds=seconds + 0.25,
+            round_trip_seconds=0.012,
+            interruptions=0,
+        )
+
+    root = tmp_path_factory.mktemp("timed")
+    write_dialogues(root, groups=1)
+    systems = [Live(timed, "vad"), Live(timed, "commit"), ScriptedSystem(lambda request: "Yes.", "text")]
+    return evaluated(root / "run", load_task("emotion", data=root), systems, scorers=[length(needs=())])
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:
