@@ -148,6 +148,8 @@ class Sample:
         error_rate: whether errors are counted in words or in characters; None: by the language's script.
         turns: scripted turns of the user before this one; each system is asked turn by turn, and its own
             replies are the other half of the dialogue. None: no live dialogue.
+        words_suggest: cue name -> label that the words alone suggest, where they are no neutral ones; in a
+            contrast group some voice then contradicts them.
     """
 
     task: str
@@ -167,6 +169,7 @@ class Sample:
     own_cues: Mapping[str, Cue] | None = field(default=None, metadata=LATER)
     error_rate: Literal["wer", "cer"] | None = field(default=None, metadata=LATER)
     turns: tuple[Turn, ...] | None = field(default=None, metadata=LATER)
+    words_suggest: Mapping[str, str] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,15 @@ NORMALISED = (
     "Normalised: both sides in percent of what can be reached above chance; for replies, what the replies "
     "that people wrote (`reference`) reach."
 )
+AGAINST_WORDS = (
+    "Words against voice: groups whose words suggest a label by themselves (`words_suggest`), so that some "
+    "voice speaks against them; they are in no other row."
+)
 CSV_COLUMNS = (
     "system",
     "role",
     "cue",
+    "words",
     "matched_by",
     *(
         f"{side}{end}"
@@ -54,8 +59,10 @@ def gap_notes(gaps: Sequence[ListeningGap]) -> list[str]:
     if not gaps:
         return []
     notes = [READING + (f" {NORMALISED}" if any(gap.normalised for gap in gaps) else "")]
+    if any(gap.against_words for gap in gaps):
+        notes.append(AGAINST_WORDS)
     for gap in gaps:
-        name = f"{gap.system}, {gap.cue}, {gap.instrument.title}"
+        name = f"{gap.system}, {gap.items}, {gap.instrument.title}"
         if gap.gap.observed is None:
             notes.append(f"Listening gap of {name}: unknown; {gap.gap.why}")
         if gap.left_out:
@@ -70,7 +77,7 @@ def gap_cells(gap: ListeningGap, role: str) -> list[str]:
     """Return the texts of a row under TITLES."""
     return [
         gap.system + MARK[role],
-        gap.cue,
+        gap.items,
         gap.instrument.title,
         str(gap.gap.n),
         side_text(gap.answered, interval=False),
@@ -108,6 +115,7 @@ def gap_rows(board: Leaderboard) -> list[dict[str, object]]:
             "system": gap.system,
             "role": board.roles[gap.system],
             "cue": gap.cue,
+            "words": "against the voice" if gap.against_words else "open",
             "matched_by": gap.instrument.name,
         }
         for name, side in (("asked", gap.answered), ("matched", gap.matched), ("gap", gap.gap)):

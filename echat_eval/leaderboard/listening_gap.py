@@ -8,6 +8,9 @@ Both sides answer the same two-way question about two recordings with the same w
               over both labels: who is named, and who is not.
     matched   the match rate of its reply, by an instrument: a proxy, a judge, or people
 
+Groups whose words suggest a label by themselves (`words_suggest` of their samples), so that some voice speaks
+against them, have gaps of their own: a system that follows the words has 50 % on both sides there as well.
+
 A system that ignores the voice has 50 % on both sides. Groups marked `expect: same` have no match rate, so
 nothing is subtracted there. The gap is a paired difference over the samples that have both sides, with the
 interval of `analysis.differences` over speakers and sentences, and with missing rows at their worst and best.
@@ -19,7 +22,7 @@ replies what the replies that people wrote (the oracle `reference`) reach under 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from echat_eval.labels import is_right
@@ -74,6 +77,7 @@ class ListeningGap:
     """The gap of one system and cue by one instrument.
 
     Attributes:
+        against_words: of groups whose words suggest a label; False: of the other groups.
         tasks: the dialogue tasks of the samples, in order.
         answered, matched: both sides in percent, over the same samples; `answered` when asked.
         gap: asked minus matched, paired.
@@ -92,6 +96,12 @@ class ListeningGap:
     gap: ImputedEstimates
     normalised: Estimate | None
     left_out: int
+    against_words: bool = False
+
+    @property
+    def items(self) -> str:
+        """Return the cue, and that the words speak against the voice."""
+        return f"{self.cue}, words against voice" if self.against_words else self.cue
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +161,12 @@ def listening_gaps(
             for system in systems:
                 if found := answers.get((system, cue)):
                     rates = {ident[1:]: o for ident, o in instrument.rows.items() if ident[0] == system}
-                    pairing = _pairing(cue, found, rates, groups)
-                    if pairing.answered:
-                        gaps.append(_gap(system, cue, instrument, pairing, units))
+                    for against_words in (False, True):
+                        selected = [g for g in groups if (cue in (g[0].words_suggest or {})) == against_words]
+                        pairing = _pairing(cue, found, rates, selected)
+                        if pairing.answered:
+                            gap = _gap(system, cue, instrument, pairing, units)
+                            gaps.append(replace(gap, against_words=against_words))
     return tuple(gaps)
 
 

@@ -157,6 +157,7 @@ _SAMPLE = record_schema(
         "own_cues": _OBJECT,
         "error_rate": one_of(ERROR_RATES),
         "turns": _TURNS,
+        "words_suggest": _LABELS,
     },
 )
 

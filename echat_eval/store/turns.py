@@ -57,6 +57,7 @@ def sample_of_turn(whole: Sample, replies: Sequence[Reply]) -> Sample:
         references=(),
         contrast_group=None,
         expect=None,
+        words_suggest=None,
         asks=None,
         instruction=None,
     )

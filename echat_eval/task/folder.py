@@ -280,6 +280,8 @@ def _group_fault(sample: Sample, other: Sample, cues: tuple[str, ...]) -> str | 
         return f"'expect' is {sample.expect or 'not stated'}, unlike"
     if sample.expect == "same" and set(sample.references) != set(other.references):
         return "'expect: same' needs the same references for every voice; they differ from"
+    if sample.words_suggest != other.words_suggest:
+        return "the words are the same, and 'words_suggest' differs from"
     if sample.audio.sha256 == other.audio.sha256:
         return "cues differ, but the audio is the same as on"
     return None

@@ -65,6 +65,7 @@ _ROW = Schema(
         "history": _TURNS,
         "turns": _TURNS,
         "expect": one_of(("same",)).optional(),
+        "words_suggest": _CUES.optional(),
         "note": TEXT.optional(),
     }
 )
@@ -125,6 +126,8 @@ class RowReader:
         if _CUES.holds(row.get("cues")):
             self._check_labels(line, row["cues"])
             self._check_named(line, row["cues"])
+        if _CUES.holds(row.get("words_suggest")):
+            self._check_suggested(line, row["words_suggest"], row.get("cues"))
         audio = self._audio(line, row.get("audio"), row.get("audio_sha256"))
         turns = row.get("history") or []
         history = self._history(line, turns) if _TURNS.holds(turns) else ()
@@ -147,6 +150,7 @@ class RowReader:
             own_cues=self._own_cues,
             error_rate=self._error_rate,
             turns=live or None,
+            words_suggest=MappingProxyType(dict(found)) if (found := row.get("words_suggest")) else None,
         )
 
     def _add(self, line: int, message: str) -> None:
@@ -158,6 +162,15 @@ class RowReader:
                 check_label(cue, label, self._own_cues)
             except BadData as error:
                 self._add(line, place + str(error))
+
+    def _check_suggested(self, line: int, suggested: Mapping[str, str], cues: Any) -> None:
+        self._check_labels(line, suggested, "words_suggest: ")
+        for cue in suggested:
+            if _CUES.holds(cues) and cue not in cues:
+                self._add(
+                    line,
+                    f"'words_suggest' names '{cue}', and 'cues' does not; state the label of the voice, too",
+                )
 
     def _check_named(self, line: int, cues: Mapping[str, str]) -> None:
         named = [cue for cue in self._cues if cue in cues]

@@ -89,6 +89,38 @@ def test_the_gap_is_that_of_a_hand_count() -> None:
     assert (gap.gap.n, gap.gap.clusters, gap.gap.missing, gap.left_out) == (8, 4, 0, 0)
 
 
+def test_groups_whose_words_suggest_a_label_have_a_gap_of_their_own() -> None:
+    voices, scores = [], []
+    for n in range(20):
+        words = "happy" if n % 2 else None
+        for label in ("sad", "happy"):
+            made = voice(f"{n}{label}", {"emotion": label}, f"g{n}")
+            voices.append(replace(made, words_suggest={"emotion": words} if words else None))
+            # Where the words suggest a label, the answers follow them.
+            scores += [answer(made.id, words or label), rate(made.id, 60.0 if words else 90.0)]
+    open_words, against = found(voices, scores)
+    for gap, answered, matched in ((open_words, 100.0, 90.0), (against, 50.0, 60.0)):
+        assert present(gap.answered.observed).value == answered
+        assert present(gap.gap.observed).value == pytest.approx(answered - matched)
+        assert (gap.gap.n, gap.left_out) == (20, 0)
+    assert [gap_cells(gap, "system")[1] for gap in (open_words, against)] == [
+        "emotion",
+        "emotion, words against voice",
+    ]
+    assert not any("against" in note for note in gap_notes([open_words]))
+    assert any("words_suggest" in note for note in gap_notes([open_words, against]))
+    board = cast("Leaderboard", SimpleNamespace(gaps=(open_words, against), roles={"mine": "system"}))
+    rows = list(csv.DictReader(io.StringIO(gap_csv(board))))
+    assert [(row["cue"], row["words"]) for row in rows] == [
+        ("emotion", "open"),
+        ("emotion", "against the voice"),
+    ]
+    # A label that the words suggest for another cue changes nothing.
+    others = [replace(v, words_suggest={"age": "old"} if v.words_suggest else None) for v in voices]
+    (whole,) = found(others, scores)
+    assert whole.gap.n == 40
+
+
 def test_one_answer_and_one_reply_to_both_voices_have_no_gap() -> None:
     gap = pairs([("neutral", "neutral", 50.0, 50.0), *[("sad", "sad", 50.0, 50.0)] * 39])
     observed = present(gap.gap.observed)

@@ -121,7 +121,7 @@ def in_first_group(*values: dict[str, Any]) -> Callable[[Rows], None]:
 
 KEYS = (
     "id, audio, audio_sha256, transcript, cues, language, source, speaker, contrast_group, "
-    "references, history, turns, expect, note"
+    "references, history, turns, expect, words_suggest, note"
 )
 EMOTIONS = "anger, disgust, fear, happy, neutral, sad, surprise, other"
 ROW_FAULTS: dict[str, tuple[Callable[[Rows], None], str]] = {
