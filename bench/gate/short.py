@@ -34,15 +34,21 @@ BENCHES: dict[str, list[str]] = {
 SHOWN = {"simulate": "--summary", "rows": None, "equal": None}
 
 
-def measure(name: str, python: str, out: Path) -> dict[str, object]:
-    """Run one bench; return the seconds that passed and those of its process."""
-    command = [python, str(ROOT / "bench" / "gate" / f"{name}.py"), "--out", str(out / f"gate_{name}.json")]
+def measure(
+    folder: str, name: str, options: list[str], show: str | None, *, python: str, out: Path
+) -> dict[str, object]:
+    """Run one bench of a folder; return the seconds that passed and those of its process."""
+    command = [
+        python,
+        str(ROOT / "bench" / folder / f"{name}.py"),
+        "--out",
+        str(out / f"{folder}_{name}.json"),
+    ]
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = subprocess.run([*command, *BENCHES[name]], env=_one_thread(), capture_output=True, text=True)
+    found = subprocess.run([*command, *options], env=_one_thread(), capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if found.returncode:
         print(found.stderr)
-    show = SHOWN.get(name, "--table")
     if show and not found.returncode:
         print(subprocess.run([*command, show], env=_one_thread(), capture_output=True, text=True).stdout)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -72,7 +78,9 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         for name in BENCHES:
             if name != "rivals" or given.rivals:
-                rows.append(measure(name, given.rivals if name == "rivals" else sys.executable, out))
+                python = given.rivals if name == "rivals" else sys.executable
+                shown = SHOWN.get(name, "--table")
+                rows.append(measure("gate", name, BENCHES[name], shown, python=python, out=out))
                 print(json.dumps(rows[-1]), flush=True)
     total = sum(float(str(row["processor seconds"])) for row in rows)
     print(

@@ -7,7 +7,7 @@ factors     speakers and sentences, nested or crossed  tails     skewed and spar
 levels      means inside the metric's range           shares      shares of samples
 rank_sets   confidence sets of ranks, equivalence
 strata      labels that a macro mean averages over    macro_spread  spread of a mean of strata means
-rated       means of ratings over replies and raters
+rated       means of ratings over replies and raters   ppi    the same with a judge's scores of all replies
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from echat_eval.stats.factors import (
 from echat_eval.stats.families import holm
 from echat_eval.stats.levels import level_mean
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean, ratio_difference
+from echat_eval.stats.ppi import PoweredMean, powered_mean
 from echat_eval.stats.rank_sets import RankSet, equivalent, rank_sets
 from echat_eval.stats.rated import RatedMean, rated_mean
 from echat_eval.stats.spread import Spread, crossed_spread, spread
@@ -47,6 +48,7 @@ __all__ = [
     "Design",
     "Detectable",
     "Estimate",
+    "PoweredMean",
     "RankSet",
     "RatedMean",
     "Sentences",
@@ -66,6 +68,7 @@ __all__ = [
     "macro_mean",
     "mean_bounds",
     "missing_cap",
+    "powered_mean",
     "rank_sets",
     "rated_mean",
     "ratio_difference",

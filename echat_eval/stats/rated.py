@@ -21,14 +21,16 @@ from echat_eval.stats.means import cluster_mean
 from echat_eval.stats.spread import Spread, crossed_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-    from echat_eval.stats.factors import Clusters
+    from echat_eval.stats.factors import Clusters, Design
     from echat_eval.stats.means import Estimate
 
-__all__ = ["RatedMean", "rated_mean"]
+    Codes = NDArray[np.int64]
+
+__all__ = ["RatedMean", "over_raters", "rated_mean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,9 @@ def rated_mean(
     over_replies = level_mean(values, design, low=low, high=high, level=level)
     if count == 1 or over_replies.df is None or over_replies.low is None:
         return RatedMean(estimate=over_replies, raters=count)
-    pairs = design.cells if design.crossed else design.components
-    pairs = numbered(pairs * count + who)
-    found = crossed_spread(*(_spread(cluster_mean(values, codes)) for codes in (design, who, pairs)))
+    found = over_raters(
+        _spread(cluster_mean(values, design)), design, who, lambda codes: _spread(cluster_mean(values, codes))
+    )
     half = float(stdtrit(found.df, 0.5 + level / 2) * found.se)
     plain = replace(
         over_replies,
@@ -87,6 +89,24 @@ def rated_mean(
         clusters=min(over_replies.clusters, count),
     )
     return RatedMean(estimate=inside_range(plain, values, low=low, high=high), raters=count)
+
+
+def over_raters(
+    over_replies: Spread, design: Design, raters: Codes, spread_over: Callable[[Codes], Spread]
+) -> Spread:
+    """Return the spread of a mean of ratings over replies and raters; over replies alone with one rater.
+
+    Args:
+        over_replies: the spread over the clusters of replies.
+        design: (ratings,) of the replies.
+        raters: (ratings,) numbers from 0.
+        spread_over: gives the spread over a partition of the ratings.
+    """
+    count = int(raters.max()) + 1
+    if count == 1:
+        return over_replies
+    pairs = numbered((design.cells if design.crossed else design.components) * count + raters)
+    return crossed_spread(over_replies, spread_over(raters), spread_over(pairs))
 
 
 def _spread(found: Estimate) -> Spread:
