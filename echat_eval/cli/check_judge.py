@@ -27,14 +27,36 @@ MISSING_VERDICTS = "run the same command again for the missing verdicts"
 Examples:
   echat-eval check judge --golden
   echat-eval check judge --ratings ratings.csv --run runs/judged
+  echat-eval check judge --listens --judge qwen3-omni --judge-url http://127.0.0.1:8000/v1 --run runs/x
   echat-eval check judge --attacks --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1
-Exit code 1: a golden reply scored outside its band, or an attack raised a score by more than --tolerance.""",
+Exit code 1: a golden reply scored outside its band, an attack raised a score by more than --tolerance, or the
+judge does not listen.""",
 )
 @click.option("--golden", is_flag=True, help="Judge hand-written replies; each must score within its band.")
 @click.option(
     "--attacks",
     is_flag=True,
     help="Judge replies that try to manipulate the judge; print how far scores move.",
+)
+@click.option(
+    "--listens",
+    is_flag=True,
+    help="Ask which of two recordings sounds like a label; the words are the same.",
+)
+@click.option(
+    "--sentences",
+    type=click.IntRange(1),
+    help="Maximum sentences of --listens; 8 questions each.  [default: all 36]",
+)
+@click.option(
+    "--stimuli",
+    type=click.Path(path_type=Path),
+    help="Folder for the recordings of --listens and a sheet for people.",
+)
+@click.option(
+    "--people",
+    type=click.Path(path_type=Path),
+    help="Sheet of --stimuli that people filled in; printed beside the judge.",
 )
 @click.option(
     "--ratings",
@@ -45,7 +67,7 @@ Exit code 1: a golden reply scored outside its band, or an attack raised a score
     "--run",
     "folder",
     type=click.Path(path_type=Path),
-    help="Run folder whose verdicts are compared with --ratings.",
+    help="Run folder whose verdicts are compared with --ratings, or that keeps the result of --listens.",
 )
 @click.option(
     "--judge",
@@ -58,14 +80,15 @@ Exit code 1: a golden reply scored outside its band, or an attack raised a score
     "--judge-url", metavar="URL", help="Base URL of the judge's OpenAI-compatible server, ending in /v1."
 )
 @click.option(
-    "--rubric", default="echat-r1", show_default=True, help="Rubric of the judge, a folder name in judges/."
+    "--rubric",
+    help="Rubric of the judge, a folder name in judges/.  [default: echat-r1; echat-voice-r1 with --listens]",
 )
 @click.option(
     "--judge-repeats",
     default=1,
     show_default=True,
     type=click.IntRange(1, 20),
-    help="Verdicts per golden reply.",
+    help="Verdicts per golden reply, or per order of a pair.",
 )
 @click.option(
     "--judge-prose",
@@ -99,11 +122,15 @@ Exit code 1: a golden reply scored outside its band, or an attack raised a score
 def check_judge(
     golden: bool,
     attacks: bool,
+    listens: bool,
+    sentences: int | None,
+    stimuli: Path | None,
+    people: Path | None,
     ratings: Path | None,
     folder: Path | None,
     judge: str,
     judge_url: str | None,
-    rubric: str,
+    rubric: str | None,
     judge_repeats: int,
     judge_prose: bool,
     judge_timeout: float,
@@ -111,26 +138,46 @@ def check_judge(
     at_once: int,
     tolerance: float,
 ) -> int:
-    """Test a judge: sound grades, resistance to manipulation, agreement with people."""
+    """Test a judge: sound grades, resistance to manipulation, agreement with people, listening."""
     from echat_eval.checks.open_judge import JudgeSettings, open_judge
+    from echat_eval.cli.check_listens import check_listens
+    from echat_eval.judge import DEFAULT_RUBRIC
     from echat_eval.plugins import parse_setting
 
-    if not (golden or attacks or ratings):
-        raise UsageError("nothing to check; give --golden, --attacks or --ratings")
+    if not (golden or attacks or ratings or listens):
+        raise UsageError("nothing to check; give --golden, --attacks, --listens or --ratings")
+    if listens and (golden or attacks or ratings):
+        raise UsageError(
+            "--listens is for a judge that listens, the other checks for one that reads; run two"
+        )
+    for option, value in (("--sentences", sentences), ("--stimuli", stimuli), ("--people", people)):
+        if value is not None and not listens:
+            raise UsageError(f"{option} without --listens")
     if ratings is not None:
         if folder is None:
             raise UsageError("--ratings without --run; name the run folder whose replies were rated")
-        _compare_ratings(ratings, folder, rubric)
+        _compare_ratings(ratings, folder, rubric or DEFAULT_RUBRIC)
         if not (golden or attacks):
             return Exit.DONE
     settings = JudgeSettings(
         model=judge,
         url=judge_url,
         rubric=rubric,
+        listens=listens,
         prose=judge_prose,
         timeout=judge_timeout,
         settings=dict(map(parse_setting, judge_set)),
     )
+    if listens:
+        return check_listens(
+            settings,
+            repeats=judge_repeats,
+            at_once=at_once,
+            sentences=sentences,
+            stimuli=stimuli,
+            people=people,
+            run=folder,
+        )
     judge_client = open_judge(settings, lambda text: show(f"note: {text}", err=True))
     codes = [Exit.DONE]
     if golden:

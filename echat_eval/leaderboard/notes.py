@@ -86,6 +86,7 @@ class _Runs:
 def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]:
     """Return the notes under the leaderboard of some run folders, which a metric leads."""
     from echat_eval.leaderboard.error_rates import error_rate_lines
+    from echat_eval.scorers.listening_result import listening_notes
     from echat_eval.scorers.run_controls import control_notes
     from echat_eval.store.ledger import unfinished
 
@@ -105,6 +106,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
     lines += [
         line for folder in folders for line in (*repeat_lines(folder, headline), *control_notes(folder))
     ]
+    lines += [f"- {line}" for folder in folders for line in listening_notes(folder)]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName
@@ -139,6 +139,7 @@ def _tables(
 
         cells, note = human_cells(ratings, merged)
         tables.append(human_table(cells, tasks, notes=(note,), reported=HUMAN in shown))
+    tables = [replace(table, notes=(*table.notes, *merged.voice_notes)) for table in tables]
     return [with_licences(table, merged) for table in tables]
 
 

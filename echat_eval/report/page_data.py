@@ -101,7 +101,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         "ranks": {}
         if board is None
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
-        "notes": [] if board is None else headline_notes(board),
+        "notes": [] if board is None else [*headline_notes(board), *runs.voice_notes],
         "shares": {} if board is None else {m.name: share_lines(board, m) for m in board.metrics},
         "gaps": [] if board is None else [gap_cells(gap, board.roles[gap.system]) for gap in board.gaps],
         "gap_notes": [] if board is None else gap_notes(board.gaps),

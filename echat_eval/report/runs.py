@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from echat_eval.labels.declared import cues_of
 from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
+from echat_eval.scorers.listening_result import listening_notes
 from echat_eval.stats.factors import units_of
 from echat_eval.store.comparable import refuse_duplicate_systems
 from echat_eval.store.manifest import TaskFacts
@@ -37,6 +38,7 @@ class MergedRuns:
         perceptions: what each system perceived, as under the leaderboard.
         manifests: manifests of the runs, in order.
         cues: name -> cue, the shipped ones first, then those that the tasks define.
+        voice_notes: which judges that listen may rank voices, for every table and the page.
     """
 
     samples: Mapping[tuple[str, str], Sample]
@@ -49,6 +51,7 @@ class MergedRuns:
     perceptions: Perceptions
     manifests: Sequence[RunManifest]
     cues: Mapping[str, Cue]
+    voice_notes: tuple[str, ...] = ()
 
 
 def merge_runs(
@@ -105,4 +108,5 @@ def merge_runs(
         ),
         manifests=manifests,
         cues=cues_of(samples.values()),
+        voice_notes=tuple(dict.fromkeys(note for run in runs for note in listening_notes(run))),
     )

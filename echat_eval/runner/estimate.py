@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from echat_eval.store.reuse import ReuseIndex
     from echat_eval.store.run_folder import ResponseId, RunFolder
 
-__all__ = ["CostEstimate", "estimate", "tokens_in_words"]
+__all__ = ["TYPICAL_VERDICT", "CostEstimate", "estimate", "tokens_in_words", "total_of_calls"]
 
 #: Assumed characters of a reply, if the run holds no replies to average.
 TYPICAL_REPLY = 150
@@ -108,7 +108,7 @@ def estimate(
             reply_tokens = _mean([r.usage.get("completion_tokens", 0) for r in replies], TYPICAL_TEXT_TOKENS)
             sizes = [size for item in requests[system.name] for size in _sizes_of(system, item.request)]
             estimates.append(
-                _total(
+                total_of_calls(
                     "system",
                     system.name,
                     billed_client,
@@ -134,7 +134,9 @@ def estimate(
         verdict_tokens = _mean([ruling.tokens[1] for ruling in rulings], TYPICAL_VERDICT)
         client = judge_client.client
         sizes_of_calls = list(calls.sizes.values())
-        estimates.append(_total("judge", client.model, client, sizes_of_calls, verdict_tokens, table, tries))
+        estimates.append(
+            total_of_calls("judge", client.model, client, sizes_of_calls, verdict_tokens, table, tries)
+        )
     return estimates
 
 
@@ -176,7 +178,7 @@ def _mean(values: Iterable[float], default: int) -> int:
     return round(fmean(known)) if known else default
 
 
-def _total(
+def total_of_calls(
     role: BilledRole,
     name: str,
     billed_client: BilledClient,
@@ -185,6 +187,7 @@ def _total(
     table: PriceTable,
     tries: int,
 ) -> CostEstimate:
+    """Return the expected cost of calls with these sizes; `answer_tokens` is that of one answer."""
     tokens, bound, bounded = Tokens(), Tokens(), True
     for size in sizes:
         tokens += size.estimate(answer_tokens)

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.testing.scripted_judge import shown_to_judge
@@ -40,6 +41,7 @@ _NAMES = {"the assistant": "reply", "the speaker": "query", "助手": "reply", "
 SoundMeasures = tuple[float, float, float, float]
 
 
+@lru_cache(maxsize=1024)
 def sound_measures(wav: bytes) -> SoundMeasures:
     """Return the measures of a WAV.
 

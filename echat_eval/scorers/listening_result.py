@@ -1,0 +1,179 @@
+"""Result of `check judge --listens`, kept in run folders and read by every table with scores of voices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.errors import BadData
+from echat_eval.io.files import write_atomically
+from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.schema import STRING, Rule, Schema, number, whole
+from echat_eval.scorers.judged_voice import JudgedVoice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.store.run_folder import RunFolder
+
+__all__ = [
+    "MAX_WINNERS",
+    "MIN_RIGHT",
+    "ListeningResult",
+    "ListeningShare",
+    "listening_notes",
+    "write_result",
+]
+
+#: A judge passes if the lower bound of its share of right answers about planted prosody is at least the one,
+#: and the upper bound of its share of winners among identical pairs at most the other.
+MIN_RIGHT, MAX_WINNERS = 0.75, 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningShare:
+    """A share of answers with its 95 % interval over sentences.
+
+    Attributes:
+        low, high: None: unknown, with one sentence.
+        pairs: number of answers.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+    sentences: int
+
+    def __str__(self) -> str:
+        """Return the share in percent."""
+        bounds = (
+            "(no interval)"
+            if self.low is None or self.high is None
+            else (f"[{100 * self.low:.0f}, {100 * self.high:.0f}]")
+        )
+        return f"{100 * self.value:.0f} % {bounds}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningResult:
+    """How a judge answered which of two recordings sounds like a label.
+
+    Attributes:
+        fingerprint: of the judge as served and of its rubric (`JudgeScorer.fingerprint`).
+        question: fingerprint of the question's rubric.
+        recordings: version of the recordings.
+        right: share of right answers about planted prosody.
+        winners: share of winners among identical pairs.
+        other_voice: share of winners where only the voice differs.
+        missing: answers that are missing; they count against the judge.
+    """
+
+    model: str
+    rubric: str
+    fingerprint: str
+    question: str
+    recordings: int
+    right: ListeningShare
+    winners: ListeningShare
+    other_voice: ListeningShare
+    missing: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Return whether the judge may rank voices."""
+        low, high = self.right.low, self.winners.high
+        return low is not None and high is not None and low >= MIN_RIGHT and high <= MAX_WINNERS
+
+    @property
+    def failed(self) -> bool:
+        """Return whether it did not pass, and more sentences would not change that."""
+        high, low = self.right.high, self.winners.low
+        return (high is not None and high < MIN_RIGHT) or (low is not None and low > MAX_WINNERS)
+
+    def __str__(self) -> str:
+        """Return the figures in words."""
+        return f"right about planted prosody in {self.right}, a winner in {self.winners} of identical pairs"
+
+    @property
+    def why_not(self) -> str:
+        """Return the figures, and what was expected."""
+        return (
+            f"{self} (expected: at least {100 * MIN_RIGHT:.0f} % at the lower bound, at most "
+            f"{100 * MAX_WINNERS:.0f} % at the upper bound)"
+        )
+
+
+_SHARE = Schema(
+    {
+        "value": number(0, 1),
+        "low": number(0, 1).optional(),
+        "high": number(0, 1).optional(),
+        "pairs": whole(1),
+        "sentences": whole(1),
+    }
+)
+_SHARES = ("right", "winners", "other_voice")
+_RESULT = Schema(
+    {
+        **dict.fromkeys(("model", "rubric", "fingerprint", "question"), STRING),
+        **dict.fromkeys(_SHARES, Rule(_SHARE.holds, "a share with its interval")),
+        "recordings": whole(1),
+        "missing": whole(0),
+    }
+)
+
+
+def write_result(folder: Path, result: ListeningResult) -> Path:
+    """Write a result into a run folder, in place of an earlier one of the same judge; return its path."""
+    path = _path(folder, result.fingerprint)
+    write_atomically(path, (dumps(asdict(result)) + "\n").encode())
+    return path
+
+
+def _path(folder: Path, fingerprint: str) -> Path:
+    return folder / f"listening-{fingerprint[:16]}.json"
+
+
+def read_result(folder: Path, fingerprint: str) -> ListeningResult | None:
+    """Return the result of a judge; None: it was not put to the check.
+
+    Raises:
+        BadData: the file is no result.
+    """
+    path = _path(folder, fingerprint)
+    if not path.is_file():
+        return None
+    try:
+        row: Any = loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path}: cannot be read: {error}; run `check judge --listens` again") from error
+    if not _RESULT.holds(row):
+        raise BadData(f"{path}: not a result of `check judge --listens`; run it again")
+    shares = {name: ListeningShare(**{"low": None, "high": None, **row[name]}) for name in _SHARES}
+    result = ListeningResult(**{**row, **shares})
+    return result if result.fingerprint == fingerprint else None
+
+
+def listening_notes(folder: RunFolder) -> list[str]:
+    """Return one line per judge that listens: whether it may rank voices."""
+    lines = []
+    for name, facts in folder.manifest().scorers.items():
+        if name.partition(":")[0] != JudgedVoice.kind:
+            continue
+        judge = name.partition(":")[2] or str(facts.settings.get("rubric"))
+        title = f"judge {judge} ({facts.settings.get('model')})"
+        result = read_result(folder.path, facts.fingerprint or "")
+        if result is None:
+            lines.append(
+                f"{title} has not been put to `check judge --listens`: its scores of voices may not rank "
+                f"systems; `echat-eval check judge --listens --judge MODEL --run {folder.path}`"
+            )
+        elif result.passed:
+            lines.append(f"{title} has passed `check judge --listens`: {result}")
+        else:
+            lines.append(
+                f"{title} has not passed `check judge --listens`: its scores of voices may not rank systems; "
+                f"{result.why_not}"
+            )
+    return lines
