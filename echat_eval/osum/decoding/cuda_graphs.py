@@ -8,6 +8,7 @@ state exactly, which capturing needs.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -48,6 +49,8 @@ STEPS: tuple[Steps, ...] = ("auto", "plain", "recorded", "compiled")
 
 #: Runs of a step before it is captured: libraries choose kernels and workspaces in the first run.
 WARM_UPS = 2
+#: torch allows one capture at a time in a process, whatever the device.
+_CAPTURING = threading.Lock()
 
 
 def warm_up(step: Callable[[], None], state: Sequence[Tensor], *, times: int = WARM_UPS) -> None:
@@ -79,10 +82,11 @@ def graph_capture(steps: Steps, decoder: Decoder, device: torch.device) -> Captu
     if steps == "compiled" and not decoder.compiled:
         compile_layers(decoder)
     pool = torch.cuda.graph_pool_handle()
+    # Of this device: by default, torch captures on a stream of the device that captured first.
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def warm_up_on_side_stream(step: Callable[[], None], state: Sequence[Tensor]) -> None:
         current = torch.cuda.current_stream(device)
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             warm_up(step, state)
@@ -93,7 +97,10 @@ def graph_capture(steps: Steps, decoder: Decoder, device: torch.device) -> Captu
         graph = torch.cuda.CUDAGraph()
         try:
             # Capturing runs no kernel, so the state does not change.
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            with (
+                _CAPTURING,
+                torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+            ):
                 step()
         except RuntimeError as error:
             if is_oom(error):
@@ -110,7 +117,7 @@ def prepare(run_warm_up: Callable[[], None], decoder: Decoder) -> None:
     """Run a warm-up; if compiled layers fail in it, log a warning, drop them, and run it again without."""
     try:
         run_warm_up()
-    except RuntimeError as error:
+    except Exception as error:  # dynamo's limit of programs and some backends raise no RuntimeError
         if is_oom(error) or not decoder.compiled:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -120,8 +127,14 @@ def prepare(run_warm_up: Callable[[], None], decoder: Decoder) -> None:
 
 
 def compile_layers(decoder: Decoder, *, backend: str = "inductor") -> None:
-    """Compile the decoder's layers for single new positions; one program serves all layers."""
-    decoder.compiled = [torch.compile(layer, fullgraph=True, backend=backend) for layer in decoder.layers]
+    """Compile the decoder's layers for single new positions.
+
+    One program serves all layers, and all numbers of rows and positions: with a program per shape, dynamo's
+    limit on programs ended the tenth call of an engine.
+    """
+    decoder.compiled = [
+        torch.compile(layer, fullgraph=True, dynamic=True, backend=backend) for layer in decoder.layers
+    ]
 
 
 class CudaGraphCache:

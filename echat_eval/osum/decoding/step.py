@@ -83,9 +83,9 @@ def choose_fixed(decoder: Decoder, states: RowStates, heads: Heads) -> None:
 def advance(decoder: Decoder, states: RowStates, cache: KVCache, *, width: int) -> None:
     """Run the last id of every row through the decoder, over the first `width` positions of the cache."""
     x = decoder.embed(states.last, states.as_speech)[:, None]
-    # The position of a finished row stays, so its repeated writes are never read. The cache is grown for
-    # unfinished rows only: the row that filled it to the end and finished writes to the last position.
-    positions = states.position.clamp(max=cache.max_positions - 1)
+    # The position of a finished row stays and may exceed the width, which follows the unfinished rows. Such a
+    # row writes to the last position instead, where its own next reply writes before it reads.
+    positions = states.position.clamp(max=width - 1)
     outputs = decoder(x, positions[:, None], cache, kv_length=width)
     states.hidden.copy_(outputs[:, 0])
     states.position.add_(~states.decoding.finished())

@@ -29,20 +29,20 @@ __all__ = ["Decoder"]
 class AttentionPlan:
     """Where new positions are cached, and what they attend to.
 
+    A plan holds no number, so that layers compiled with dynamic shapes need no new program for one.
+
     Attributes:
         rows: (B, 1) row numbers in the cache.
         gather_rows: the rows are not the first B of the cache in order; index the cache by `rows`.
         positions: (B, T).
         mask: (B, 1, T, K) in the network's dtype, 0 or -inf. None for whole prompts: attention is then
             causal, because positions start at 0 and padding follows the end of each row.
-        kv_length: K, the number of cached positions to attend to.
     """
 
     rows: Tensor
     gather_rows: bool
     positions: Tensor
     mask: Tensor | None
-    kv_length: int
 
 
 def causal_mask(positions: Tensor, kv_length: int) -> Tensor:
@@ -87,7 +87,12 @@ class Block(nn.Module):
     def attend(
         self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, keys: Tensor, values: Tensor
     ) -> Tensor:
-        """Return (B, T, D). `keys`, `values`: (B, L, G, d), written in place at the new positions."""
+        """Return (B, T, D).
+
+        Args:
+            keys, values: (rows, K, G, d), the attended positions of all cached rows, or of the first B if the
+                plan gathers none; written in place at the new positions.
+        """
         B, T, _ = x.shape  # noqa: N806
         c, group = self.c, self.c.heads // self.c.kv_heads
         q, k, v = self.qkv(x).view(B, T, -1, c.head_dim).split([c.heads, c.kv_heads, c.kv_heads], dim=2)
@@ -101,10 +106,7 @@ class Block(nn.Module):
             # keys and values are read once and not copied for every head.
             q = q.view(B, T, c.kv_heads, group, c.head_dim).permute(0, 2, 3, 1, 4)
             keys, values = (
-                (
-                    t[plan.rows[:, 0], : plan.kv_length] if plan.gather_rows else t[:B, : plan.kv_length]
-                ).transpose(1, 2)
-                for t in (keys, values)
+                (t[plan.rows[:, 0]] if plan.gather_rows else t).transpose(1, 2) for t in (keys, values)
             )
             mask = plan.mask.expand(B, 1, group, -1) if T == 1 else plan.mask.repeat(1, 1, group, 1)
             y = F.scaled_dot_product_attention(
@@ -161,8 +163,8 @@ class Decoder(nn.Module):
             x: (B, T, D) embeddings.
             positions: (B, T) int64.
             cache: with room for at least B rows and `kv_length` positions.
-            kv_length: how many cached positions to attend to; more than the largest position of any row in
-                use. If equal to T, x holds whole prompts, from position 0.
+            kv_length: how many cached positions to attend to; more than every position. If equal to T, x
+                holds whole prompts, from position 0.
             rows: (B,) int64 row numbers in the cache; None for the first B.
         """
         c = self.c
@@ -176,12 +178,13 @@ class Decoder(nn.Module):
             visible = causal_mask(positions, kv_length)
             mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device)
             mask.masked_fill_(~visible, -torch.inf)
-        plan = AttentionPlan(row_numbers[:, None], rows is not None, positions, mask, kv_length)
+        plan = AttentionPlan(row_numbers[:, None], rows is not None, positions, mask)
+        used = slice(None) if rows is not None else slice(x.shape[0])
         layers: Iterable[Callable[..., Tensor]] = (
             self.compiled if self.compiled and x.shape[1] == 1 and rows is None else self.layers
         )
         for layer, keys, values in zip(layers, cache.keys, cache.values, strict=True):
-            x = layer(x, angles, plan, keys, values)
+            x = layer(x, angles, plan, keys[used, :kv_length], values[used, :kv_length])
         y: Tensor = self.norm(x)
         return y
 
