@@ -285,8 +285,10 @@ class BatchSystem(Protocol):
 
     batch_size: int
 
-    def respond_batch(self, requests: Sequence[Request]) -> Sequence[Reply] | Awaitable[Sequence[Reply]]:
-        """Return one reply per request, in order."""
+    def respond_batch(
+        self, requests: Sequence[Request]
+    ) -> Sequence[Reply | None] | Awaitable[Sequence[Reply | None]]:
+        """Return one reply per request, in order; None for a request to be sent alone, where it can fail."""
 
 
 @runtime_checkable

@@ -122,7 +122,10 @@ class ResponseStage:
         return self._queue
 
     async def _respond(self, batch: list[PendingRequest]) -> None:
-        """Send a batch in one call, then one by one if the call failed; dialogues one by one."""
+        """Send a batch in one call; then those without a reply one by one, all if the call failed.
+
+        Live dialogues are always held one by one.
+        """
         for item in batch:
             if item.request.turns is not None:
                 self._on_result(await self._dialogue(item))
@@ -142,9 +145,9 @@ class ResponseStage:
 
     async def _respond_batch(
         self,
-        respond_batch: Callable[[], Sequence[Reply] | Awaitable[Sequence[Reply]]],
+        respond_batch: Callable[[], Sequence[Reply | None] | Awaitable[Sequence[Reply | None]]],
         batch: list[PendingRequest],
-    ) -> Timed[list[Reply]]:
+    ) -> Timed[list[Reply | None]]:
         for item in batch:
             self._check_audio(item.request)
         done = await timed(respond_batch, threads=self._queue.threads)

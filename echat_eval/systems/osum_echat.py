@@ -5,12 +5,13 @@ Every released checkpoint builds on Qwen2.5-3B, whose research licence forbids c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotApplicable, NotInstalled, UnknownName, UsageError
+from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.languages import supports
 from echat_eval.records import Reply
@@ -200,23 +201,34 @@ class OsumEChat:
         }
 
     def respond(self, request: Request) -> Reply:
-        """Answer one request; see `respond_batch`."""
-        return self.respond_batch([request])[0]
-
-    def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer several requests, each as if it were alone.
+        """Answer one request.
 
         Raises:
-            SystemFailure: the audio of a request cannot be used, or the memory is full with a single request;
-                the caller repeats the requests one by one to find which.
-            NotApplicable: a request has past turns without audio, the mode takes no past turns, or it is in a
+            SystemFailure: its audio cannot be used, it is too long, or the memory is full.
+            NotApplicable: it has past turns without audio, the mode takes no past turns, or it is in a
                 language that the model was not trained on.
         """
-        for request in requests:
-            if not supports(LANGUAGES, request.language):
-                raise NotApplicable(f"OSUM-EChat speaks English and Chinese, not '{request.language}'")
+        return self._answers([request], [self._generation_request(request)])[0]
+
+    def respond_batch(self, requests: Sequence[Request]) -> list[Reply | None]:
+        """Answer several requests, each as if it were alone; None for those that cannot be answered.
+
+        Raises:
+            SystemFailure: the memory is full with a single request.
+        """
+        usable: dict[int, GenerationRequest] = {}
+        for number, request in enumerate(requests):
+            with contextlib.suppress(SystemFailure, NotApplicable):  # it fails alone, not with its neighbours
+                usable[number] = self._generation_request(request)
+        replies: list[Reply | None] = [None] * len(requests)
+        if usable:
+            answers = self._answers([requests[number] for number in usable], list(usable.values()))
+            for number, reply in zip(usable, answers, strict=True):
+                replies[number] = reply
+        return replies
+
+    def _answers(self, requests: Sequence[Request], prompts: Sequence[GenerationRequest]) -> list[Reply]:
         pool = self._loaded()
-        generation_requests = [self._generation_request(request) for request in requests]
         sampling = None
         if self.greedy:
             from dataclasses import replace
@@ -225,9 +237,7 @@ class OsumEChat:
 
             sampling = replace(mode_named(self.mode).sampling, top_k=1)
         notes_before = len(pool.notes)
-        answers = pool.answer(
-            generation_requests, mode=self.mode, sampling=sampling, max_new_tokens=self.max_new or None
-        )
+        answers = pool.answer(prompts, mode=self.mode, sampling=sampling, max_new_tokens=self.max_new or None)
         self.speech_tokens |= {
             request.id: answer.reply.speech for request, answer in zip(requests, answers, strict=True)
         }
@@ -268,7 +278,10 @@ class OsumEChat:
         from echat_eval.osum.model.features import check_seconds, read_wave
         from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn, history_fault, mode_named
 
-        config = self._loaded().workers[0].engine.model.config
+        if not supports(LANGUAGES, request.language):
+            raise NotApplicable(f"OSUM-EChat speaks English and Chinese, not '{request.language}'")
+        pool = self._loaded()
+        config = pool.workers[0].engine.model.config
         if request.instruction is not None and self.mode != "understand":
             raise NotApplicable(f"mode '{self.mode}' takes no instruction; set mode=understand and task=...")
         past: list[PastTurn] = []
@@ -285,12 +298,14 @@ class OsumEChat:
         # Check before reading the file: ten hours of audio would fill the memory.
         check_seconds(request.audio.seconds, max_seconds=config.max_audio_seconds, name="request audio")
         hashed = sha256_of(f"{self.seed}:{request.audio.sha256}")
-        return GenerationRequest(
+        prompt = GenerationRequest(
             wave=read_wave(request.audio.path),
             task=self.task,
             history=tuple(past),
             seed=int(hashed[:16], 16),
         )
+        pool.check(prompt, mode=self.mode, max_new_tokens=self.max_new or None)
+        return prompt
 
 
 def check_device(name: str) -> None:

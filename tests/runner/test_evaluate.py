@@ -270,6 +270,23 @@ def test_batches_give_the_same_replies_as_single_calls(tmp_path: Path, tones: Pa
     assert all(r.seconds is None for r in run.responses().values())
 
 
+def test_a_request_without_a_reply_in_its_batch_fails_alone(tmp_path: Path, tones: Path) -> None:
+    def hum_or_fail(request: Request) -> Reply:
+        if request.id == refused[0]:
+            raise SystemFailure("unreadable")
+        return hum(request)
+
+    class Partial(ScriptedSystem):
+        def respond_batch(self, requests: Sequence[Request]) -> list[Reply | None]:
+            refused.append(requests[0].id) if not refused else None
+            return [None if request.id == refused[0] else hum(request) for request in requests]
+
+    refused: list[str] = []
+    _, states = run_once(tmp_path / "a", tones, system := Partial(hum_or_fail, batch_size=3))
+    assert states == {"value": 7, "failed": 1}
+    assert {request.id for request in system.requests} == set(refused)
+
+
 def test_a_batch_reply_of_wrong_size_is_repeated_one_by_one(tmp_path: Path, tones: Path) -> None:
     class Short(ScriptedSystem):
         def respond_batch(self, requests: Sequence[Request]) -> list[Reply]:

@@ -157,9 +157,24 @@ def test_unusable_audio_fails_in_one_line(system: OsumEChat, tmp_path: Path, kin
         system.respond(bad)
     assert "\n" not in str(failure.value)
     good = request_of(tmp_path / "good.wav", noise(0.5))
-    with pytest.raises(SystemFailure, match=words):
-        system.respond_batch([good, bad])
-    assert system.respond(good).finish_reason
+    assert system.respond_batch([good, bad, good]) == [system.respond(good), None, system.respond(good)]
+
+
+def test_a_dialogue_that_is_too_long_is_refused_before_its_audio_is_encoded(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = torch.from_numpy(noise(0.5))
+    request = GenerationRequest(wave=wave)
+    positions = tiny_engine.reply([request], max_new_tokens=4)[0].prompt_positions
+    limit = tiny_engine.model.config.decoder.positions - positions
+    tiny_engine.check(request, mode="s2s", max_new_tokens=limit)
+    encoded: list[int] = []
+    monkeypatch.setattr(type(tiny_engine.model), "embed_audio", lambda *args, **more: encoded.append(1))
+    with pytest.raises(
+        SystemFailure, match=rf"a prompt of {positions} positions and a reply of {limit + 1} do"
+    ):
+        tiny_engine.reply([request], max_new_tokens=limit + 1)
+    assert not encoded
 
 
 def test_the_engine_refuses_a_long_recording_too(tiny_engine: Engine) -> None:

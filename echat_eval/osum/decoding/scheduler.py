@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from echat_eval.osum.decoding.step import Heads, Hook
     from echat_eval.osum.model.model import OsumModel
 
-__all__ = ["DecodingCounts", "DecodingSetup", "GenerationResult", "Job", "SlotScheduler"]
+__all__ = ["DecodingCounts", "DecodingSetup", "GenerationResult", "Job", "SlotScheduler", "require_room"]
 
 #: Keys and values grow by at least this many positions.
 GROWTH = 128
@@ -216,17 +216,10 @@ class SlotScheduler:
             jobs = self.take(self.slots)
             self.exhausted = not jobs
             for job in jobs:
-                self.require_fits(job)
+                require_room(
+                    job.positions, self.setup.rules.max_new_tokens, self.setup.model.config.decoder.positions
+                )
             self.waiting.extend(jobs)
-
-    def require_fits(self, job: Job) -> None:
-        """Raise SystemFailure if a job and its reply exceed the decoder's positions."""
-        limit, max_new_tokens = self.setup.model.config.decoder.positions, self.setup.rules.max_new_tokens
-        if job.positions + max_new_tokens > limit:
-            raise SystemFailure(
-                f"a prompt of {job.positions} positions and a reply of {max_new_tokens} do not fit "
-                f"{limit}: shorten the history"
-            )
 
     def fill(self) -> None:
         """Start waiting jobs in all free rows."""
@@ -365,6 +358,15 @@ class SlotScheduler:
         spare: list[Job | None] = [None] * (rows - len(in_use))
         self.running = [*(self.running[row] for row in in_use), *spare]
         self.start_steps = [*(self.start_steps[row] for row in in_use), *(0 for _ in spare)]
+
+
+def require_room(positions: int, max_new_tokens: int, limit: int) -> None:
+    """Raise SystemFailure if a prompt and its reply exceed the decoder's positions."""
+    if positions + max_new_tokens > limit:
+        raise SystemFailure(
+            f"a prompt of {positions} positions and a reply of {max_new_tokens} do not fit {limit}: "
+            "shorten the history"
+        )
 
 
 def next_power_of_two(value: int) -> int:

@@ -92,7 +92,7 @@ class Engine:
             UsageError: a request lacks an input that the mode needs.
         """
         for request in requests:
-            self.prompts.check(request)
+            self.check(request, mode=mode, max_new_tokens=max_new_tokens)
         replies = dict(
             self.stream(
                 enumerate(requests),
@@ -104,6 +104,15 @@ class Engine:
             )
         )
         return [replies[number] for number in range(len(requests))]
+
+    def check(self, request: GenerationRequest, *, mode: str, max_new_tokens: int | None = None) -> None:
+        """Check a request before anything is computed for it.
+
+        Raises:
+            SystemFailure, UsageError: as `reply`, but for a full memory.
+        """
+        rules = rules_of(mode_named(mode), self.profile, max_new_tokens=max_new_tokens)
+        self.prompts.checked_layout(mode_named(mode), request, max_new_tokens=rules.max_new_tokens)
 
     def stream(
         self,
@@ -130,7 +139,9 @@ class Engine:
         """
         options = mode_named(mode)
         rules = rules_of(options, self.profile, max_new_tokens=max_new_tokens)
-        source = JobSource(self.prompts, self.prefixes, options, iter(requests))
+        source = JobSource(
+            self.prompts, self.prefixes, options, iter(requests), max_new_tokens=rules.max_new_tokens
+        )
         first_block = 0
         if rules.blocks and on_first_block is not None:
             first_block = rules.blocks[1] + (not rules.bos_eos_in_blocks)

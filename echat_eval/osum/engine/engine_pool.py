@@ -206,6 +206,10 @@ class EnginePool:
     def __init__(self, workers: Sequence[EngineWorker]) -> None:
         self.workers = tuple(workers)
 
+    def check(self, request: GenerationRequest, *, mode: str, max_new_tokens: int | None = None) -> None:
+        """Check a request before anything is computed; see `Engine.check`."""
+        self.workers[0].engine.check(request, mode=mode, max_new_tokens=max_new_tokens)
+
     def answer(
         self,
         requests: Sequence[GenerationRequest],
@@ -220,7 +224,7 @@ class EnginePool:
             As `Engine.reply`; the failure of the first worker that failed, after all have stopped.
         """
         for request in requests:
-            self.workers[0].engine.prompts.check(request)
+            self.check(request, mode=mode, max_new_tokens=max_new_tokens)
         queue = RequestQueue(requests)
         if len(self.workers) == 1:
             parts = [

@@ -30,6 +30,7 @@ class JobSource:
         prefixes: keys and values of shared prefixes.
         mode: the mode of all requests.
         incoming: (number, request).
+        max_new_tokens: limit on the ids of a reply, for which every prompt must leave room.
 
     Attributes:
         requests: number -> request, of all that became jobs.
@@ -42,8 +43,11 @@ class JobSource:
         prefixes: PrefixCache,
         mode: Mode,
         incoming: Iterator[tuple[int, GenerationRequest]],
+        *,
+        max_new_tokens: int,
     ) -> None:
         self.prompts, self.prefixes, self.mode, self.incoming = prompts, prefixes, mode, incoming
+        self.max_new_tokens = max_new_tokens
         #: Requests taken that are not jobs yet; they stay here if building their prompts runs out of memory.
         self.pending: list[tuple[int, GenerationRequest]] = []
         self.requests: dict[int, GenerationRequest] = {}
@@ -53,10 +57,10 @@ class JobSource:
     def take(self, count: int) -> list[Job]:
         """Return up to `count` jobs; their audio is encoded together."""
         self.pending += islice(self.incoming, max(0, count - len(self.pending)))
-        layouts = []
-        for _, request in self.pending:
-            self.prompts.check(request)
-            layouts.append(self.prompts.layout(self.mode, request))
+        layouts = [
+            self.prompts.checked_layout(self.mode, request, max_new_tokens=self.max_new_tokens)
+            for _, request in self.pending
+        ]
         audio = self.prompts.encode_audio(layouts)
         jobs = [
             self.job(number, request, pieces, audio)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.errors import SystemFailure
+from echat_eval.osum.decoding.scheduler import require_room
 from echat_eval.osum.model.config import SAMPLE_RATE
-from echat_eval.osum.model.features import check_wave
+from echat_eval.osum.model.encoder import adapted_length
+from echat_eval.osum.model.features import HOP, check_wave
 from echat_eval.osum.model.memory import free_memory, is_oom
 from echat_eval.osum.model.model import MAX_ENCODER_FRAMES
-from echat_eval.osum.prompts.modes import AudioPrompt, SpeechIdPrompt, TextPrompt, layout
+from echat_eval.osum.prompts.modes import AudioPrompt, SpeechIdPrompt, TextIdPrompt, TextPrompt, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +91,20 @@ class PromptBuilder:
         """Return events to report to the user."""
         return tuple(self.audio_encoder.notes)
 
-    def check(self, request: GenerationRequest, *, name: str = "audio") -> None:
+    def checked_layout(self, mode: Mode, request: GenerationRequest, *, max_new_tokens: int) -> list[Piece]:
+        """Return the prompt of a request as pieces, in order, before any audio is encoded.
+
+        Raises:
+            SystemFailure: its audio cannot be used, or prompt and reply exceed the decoder's positions.
+            UsageError: the request lacks an input that the mode needs.
+        """
+        self.check_audio(request)
+        pieces = layout(mode, request, profile=self.profile, config=self.model.config)
+        positions = sum(map(self.positions_of, pieces))
+        require_room(positions, max_new_tokens, self.model.config.decoder.positions)
+        return pieces
+
+    def check_audio(self, request: GenerationRequest, *, name: str = "audio") -> None:
         """Raise SystemFailure if the audio of a request cannot be used."""
         config = self.model.config
         waves = [turn.wave for turn in request.history]
@@ -99,10 +114,6 @@ class PromptBuilder:
             check_wave(
                 wave, min_samples=config.min_audio_samples, max_seconds=config.max_audio_seconds, name=name
             )
-
-    def layout(self, mode: Mode, request: GenerationRequest) -> list[Piece]:
-        """Return the prompt of a request as pieces, in order; see `modes.layout`."""
-        return layout(mode, request, profile=self.profile, config=self.model.config)
 
     def embed(self, layouts: Sequence[Sequence[Piece]]) -> list[Tensor]:
         """Return one (L, D) prompt per layout."""
@@ -122,12 +133,20 @@ class PromptBuilder:
         """Return the (L, D) embeddings of one piece."""
         if isinstance(piece, AudioPrompt):
             return next(audio)
-        if isinstance(piece, TextPrompt):
-            encode = self.tokenizer.encode if piece.trusted else self.tokenizer.encode_plain
-            ids: Sequence[int] = encode(piece.text)
-        else:
-            ids = piece.ids
+        ids = self.ids_of(piece)
         decoder = self.model.decoder
         table = decoder.speech_embedding if isinstance(piece, SpeechIdPrompt) else decoder.text_embedding
         rows: Tensor = table(torch.tensor(ids, dtype=torch.long, device=self.model.device))
         return rows
+
+    def ids_of(self, piece: TextPrompt | TextIdPrompt | SpeechIdPrompt) -> Sequence[int]:
+        """Return the ids of a piece of text or speech tokens."""
+        if isinstance(piece, TextPrompt):
+            return (self.tokenizer.encode if piece.trusted else self.tokenizer.encode_plain)(piece.text)
+        return piece.ids
+
+    def positions_of(self, piece: Piece) -> int:
+        """Return how many positions a piece takes in the decoder; audio is not encoded for that."""
+        if isinstance(piece, AudioPrompt):
+            return adapted_length(len(piece.wave) // HOP)
+        return len(self.ids_of(piece))

@@ -188,7 +188,8 @@ def shifted_position(monkeypatch: pytest.MonkeyPatch) -> None:
         kv_length: int,
         **options: Any,
     ) -> torch.Tensor:
-        return usual(self, x, positions + (x.shape[1] == 1), cache, kv_length=kv_length, **options)
+        further = x.shape[1] == 1
+        return usual(self, x, positions + further, cache, kv_length=kv_length + further, **options)
 
     monkeypatch.setattr(Decoder, "forward", one_further)
     # One more position than needed, so that only the shift itself goes wrong.
