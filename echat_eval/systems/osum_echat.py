@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
-from echat_eval.io.hashing import file_sha256, sha256_of
+from echat_eval.io.hashing import sha256_of
 from echat_eval.languages import supports
 from echat_eval.records import Reply
 
@@ -40,13 +40,17 @@ class OsumEChat:
     """The re-implemented OSUM-EChat.
 
     Attributes:
-        checkpoint: a released `.pt`, a converted `.safetensors`, or a folder with one of them.
+        checkpoint: a released `.pt`, a converted `.safetensors`, an index of shards, or a folder with one.
+        ignore: comma-separated patterns of unknown tensors of the checkpoint to leave out, such as "ctc.*".
         tokenizer: a folder or a hub name; empty for the checkpoint's folder if it has one, else the hub.
         mode: a name of `osum.prompts.modes.MODES` that takes audio.
         task: the question of mode `understand`.
         profile: "fixed" or "upstream".
         device: "auto", "cpu", "cuda", "cuda:1" ..., or several, "cuda:0,cuda:1": one engine on each.
         dtype: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
+        voice_dtype: of the voice's flow estimator, which does most of its work: "auto" (fp16 on a GPU, fp32
+            on a CPU), "fp32", "fp16" or "bf16". All else of the voice is fp32; on a GPU in TF32 unless
+            `voice_dtype` or `dtype` is "fp32".
         batch_size: requests per batch; more than `slots`, so that slots are refilled.
         slots: requests decoded together on each device; halved when its memory is full.
         steps: "auto", "plain", "recorded" or "compiled", see `osum.decoding.cuda_graphs`; plain on a CPU.
@@ -68,6 +72,7 @@ class OsumEChat:
     profile: str = "fixed"
     device: str = "auto"
     dtype: str = "auto"
+    voice_dtype: str = "auto"
     batch_size: int = 32
     slots: int = 8
     steps: str = "auto"
@@ -77,6 +82,7 @@ class OsumEChat:
     seed: int = 0
     token2wav: str = ""
     voice: str = ""
+    ignore: str = ""
     speech_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
     calls_at_once: int = field(default=1, init=False)
     _pool: EnginePool | None = field(default=None, init=False, repr=False)
@@ -92,6 +98,8 @@ class OsumEChat:
         for name in ("batch_size", "slots"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.voice_dtype not in ("auto", "fp32", "fp16", "bf16"):
+            raise UnknownName("voice_dtype", self.voice_dtype, ("auto", "fp32", "fp16", "bf16"))
         if self.steps not in ("auto", "plain", "recorded", "compiled"):
             raise UnknownName("steps", self.steps, ("auto", "plain", "recorded", "compiled"))
         if self.overlap not in ("auto", True, False):
@@ -109,7 +117,7 @@ class OsumEChat:
         try:
             import torch
 
-            from echat_eval.osum.checkpoint.checkpoint import find_file
+            from echat_eval.osum.checkpoint.files import find_file
             from echat_eval.osum.engine.engine_pool import EnginePool
             from echat_eval.osum.model.tokenizer import load_tokenizer
             from echat_eval.osum.prompts.modes import mode_named
@@ -129,14 +137,17 @@ class OsumEChat:
         from echat_eval.osum.checkpoint.checkpoint import load_model
         from echat_eval.osum.engine.engine import Engine
         from echat_eval.osum.engine.engine_pool import EngineWorker
+        from echat_eval.osum.engine.gpu_settings import prepare_gpu
 
         check_device(device)
         gpu = device.startswith("cuda")
         dtype = ("bf16" if gpu else "fp32") if self.dtype == "auto" else self.dtype
+        if gpu:
+            prepare_gpu(tf32="fp32" not in (dtype, self.voice_dtype))
         profile: Any = self.profile
         steps: Any = self.steps
         engine = Engine(
-            load_model(path, dtype=dtype, device=device),
+            load_model(path, dtype=dtype, device=device, ignore=_patterns(self.ignore)),
             tokenizer,
             profile=profile,
             slots=self.slots,
@@ -152,21 +163,30 @@ class OsumEChat:
         return path.parent if any((path.parent / name).is_file() for name in names) else None
 
     def _load_speaker(self, device: str) -> Token2Wav:
+        from echat_eval.osum.engine.gpu_settings import voice_dtype_of
         from echat_eval.osum.voice import token2wav
 
-        return token2wav.Token2Wav.load(Path(self.token2wav), Path(self.voice), device=device)
+        voice_dtype: Any = self.voice_dtype
+        return token2wav.Token2Wav.load(
+            Path(self.token2wav),
+            Path(self.voice),
+            device=device,
+            estimator_dtype=voice_dtype_of(voice_dtype, gpu=device.startswith("cuda")),
+        )
 
     def close(self) -> None:
         """Drop the weights."""
+        if self._pool is not None:
+            self._pool.close()
         self._pool = None
 
     def fingerprint(self) -> str:
         """Return a hash of the weights, the tokenizer, the voice and `RULES_VERSION`."""
         if self._fingerprint is None:
-            from echat_eval.osum.checkpoint.checkpoint import find_file
+            from echat_eval.osum.checkpoint.files import checkpoint_sha256, find_file
 
             worker = self._loaded().workers[0]
-            parts = [RULES_VERSION, file_sha256(find_file(Path(self.checkpoint)))]
+            parts = [RULES_VERSION, checkpoint_sha256(find_file(Path(self.checkpoint)))]
             parts += [
                 worker.engine.tokenizer.fingerprint,
                 worker.speaker.fingerprint if worker.speaker else "",
@@ -184,6 +204,7 @@ class OsumEChat:
             "profile",
             "device",
             "dtype",
+            "voice_dtype",
             "batch_size",
             "slots",
             "steps",
@@ -211,7 +232,7 @@ class OsumEChat:
         return self._answers([request], [self._generation_request(request)])[0]
 
     def respond_batch(self, requests: Sequence[Request]) -> list[Reply | None]:
-        """Answer several requests, each as if it were alone; None for those that cannot be answered.
+        """Answer several requests, in fp32 each as if it were alone; None for those that cannot be.
 
         Raises:
             SystemFailure: the memory is full with a single request.
@@ -306,6 +327,10 @@ class OsumEChat:
         )
         pool.check(prompt, mode=self.mode, max_new_tokens=self.max_new or None)
         return prompt
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def check_device(name: str) -> None:

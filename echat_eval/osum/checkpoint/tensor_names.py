@@ -2,7 +2,7 @@
 
 A released file is a flat mapping of names to tensors. It may contain a `module.` prefix, tied copies of the
 text embedding, a second copy of the speech head under the language model, positional tables (recomputed
-here), or the names of the WEST port.
+here), counters of the training, or the names of the WEST port.
 
 Source: OSUM-EChat, commit f2bcfac, its modules built on the meta device.
 """
@@ -38,7 +38,15 @@ COPIES = {
     "llama_model.speech_head.bias": "speech_head.bias",
 }
 
-_IGNORED = re.compile(r"ln_speech\.(weight|bias)|(encoder|speech_transformer)\.embed\.pos_enc\.pe")
+#: Tensors that no part of the network needs: an unused norm, tables that are computed here, and counters.
+_IGNORED = re.compile(
+    r"ln_speech\.(weight|bias)"
+    r"|(encoder|speech_transformer)\.embed\.pos_enc\.pe"
+    r"|llama_model\.model\.(layers\.\d+\.self_attn\.)?rotary_emb\.(original_)?inv_freq"
+    r"|(global_)?steps?|epoch|iteration"
+)
+#: Prefixes of wrappers around the whole network: data parallelism, Lightning, torch.compile.
+_WRAPPERS = ("module.", "model.", "_orig_mod.")
 _WEST = (
     (re.compile(r"llm\."), "llama_model."),
     (re.compile(r"projector\.conv\."), "down_sample_2.conv."),
@@ -161,8 +169,13 @@ def weight_map(config: OsumConfig) -> dict[str, tuple[str | None, ...]]:
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under official names, without `module.`, WEST names or positional tables."""
+    """Return the tensors under official names, without wrappers' prefixes, WEST names or computed tables."""
     names = {name: name.removeprefix("module.") for name in tensors}
+    # A wrapper stands before every name; "model." alone could also begin one name of the network.
+    while names and (
+        prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in names.values())), None)
+    ):
+        names = {old: name.removeprefix(prefix) for old, name in names.items()}
     if any(name.startswith("llm.") for name in names.values()):
         for old, name in names.items():
             for pattern, new in _WEST:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["first_line", "read_tensors"]
 
+#: Keys under which trainings store the state dict: DeepSpeed, Lightning and most scripts, WeNet's forks.
+STATE_DICTS = ("module", "state_dict", "model_state_dict", "model")
+#: Such keys inside one another.
+MAX_WRAPPERS = 3
+#: Plain values that may stand beside the tensors.
+COUNTERS = frozenset(["epoch", "step", "steps", "global_step", "global_steps", "iteration", "lr", "version"])
 #: Exceptions of torch.load on damaged files, besides pickle.UnpicklingError.
 _READ_ERRORS = (
     AssertionError,
@@ -34,7 +40,7 @@ _READ_ERRORS = (
 
 
 def read_tensors(path: Path, *, mmap: bool = False, source: str = "download it again") -> dict[str, Tensor]:
-    """Return the tensors of a torch file by name, on the CPU; also of DeepSpeed's form.
+    """Return the tensors of a torch file by name, on the CPU, also from inside a training's checkpoint.
 
     Args:
         source: what to do about a missing or damaged file, for the message.
@@ -58,9 +64,7 @@ def read_tensors(path: Path, *, mmap: bool = False, source: str = "download it a
         ) from error
     except _READ_ERRORS as error:
         raise BadData(f"{path}: truncated or not a torch file ({first_line(error)}); {source}") from error
-    if isinstance(content, dict) and isinstance(content.get("module"), dict):
-        content = content["module"]  # DeepSpeed's form
-    return _only_tensors(path, content)
+    return _only_tensors(path, _unwrapped(content))
 
 
 def first_line(error: BaseException) -> str:
@@ -69,9 +73,31 @@ def first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:160]
 
 
+def _unwrapped(content: Any) -> Any:
+    """Return the state dict inside the checkpoint of a training, or the content itself."""
+    for _ in range(MAX_WRAPPERS):
+        inner = next(
+            (
+                content[key]
+                for key in STATE_DICTS
+                if isinstance(content, dict) and isinstance(content.get(key), dict)
+            ),
+            None,
+        )
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
 def _only_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise BadData(f"{path}: holds a {type(content).__name__}; expected a state dict, names to tensors")
+    content = {
+        name: value
+        for name, value in content.items()
+        if not (name in COUNTERS and isinstance(value, int | float | str | None))
+    }
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
         shown = f"{len(others)} entries are not tensors, such as '{others[0][:80]}'"

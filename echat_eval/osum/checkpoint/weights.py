@@ -6,6 +6,7 @@ would run and generate nonsense.
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED, official_shape
 from echat_eval.osum.model.model import OsumModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -49,14 +50,25 @@ class Faults:
         )
 
 
+def hint(faults: Faults) -> str:
+    """Return what to do if unknown tensors are the only fault."""
+    if faults.missing or faults.misshaped or faults.unequal:
+        return ""
+    return "; leave them out with ignore=NAME or a pattern such as ctc.*, if they belong to no part of it"
+
+
 def _shorten(names: Iterable[str], limit: int) -> str:
     names = list(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
 
 
-def compare_names(tensors: Mapping[str, Tensor], config: OsumConfig) -> Faults:
-    """Return the faults in names and shapes of renamed tensors; values are not read."""
+def compare_names(tensors: Mapping[str, Tensor], config: OsumConfig, *, ignore: Sequence[str] = ()) -> Faults:
+    """Return the faults in names and shapes of renamed tensors; values are not read.
+
+    Args:
+        ignore: patterns of unknown tensors that are no fault.
+    """
     expected, faults = official_shapes(config), Faults()
     shapes = expected | {copy: expected[original] for copy, original in COPIES.items()}
     faults.missing = [n for n in expected if n not in tensors and n not in TIED]
@@ -64,7 +76,8 @@ def compare_names(tensors: Mapping[str, Tensor], config: OsumConfig) -> Faults:
         faults.missing.append(TIED[0])
     for name, tensor in tensors.items():
         if name not in shapes:
-            faults.extra.append(name)
+            if not any(fnmatchcase(name, pattern) for pattern in ignore):
+                faults.extra.append(name)
         elif tuple(tensor.shape) != shapes[name]:
             faults.misshaped.append(f"{name} {tuple(tensor.shape)} instead of {shapes[name]}")
     return faults
@@ -81,7 +94,14 @@ def compare_copies(tensors: Mapping[str, Tensor], faults: Faults) -> None:
             faults.unequal.append(f"{copy} differs from {original}")
 
 
-def fill(tensors: Mapping[str, Tensor], config: OsumConfig, *, dtype: torch.dtype, source: str) -> OsumModel:
+def fill(
+    tensors: Mapping[str, Tensor],
+    config: OsumConfig,
+    *,
+    dtype: torch.dtype,
+    source: str,
+    ignore: Sequence[str] = (),
+) -> OsumModel:
     """Return a model on the CPU with the tensors of a released checkpoint.
 
     Args:
@@ -89,26 +109,29 @@ def fill(tensors: Mapping[str, Tensor], config: OsumConfig, *, dtype: torch.dtyp
         config: the expected sizes.
         dtype: to compute in.
         source: file name for the error message.
+        ignore: patterns of unknown tensors to leave out.
 
     Raises:
         BadData: names or shapes do not match; the message lists them.
     """
-    ours = {name: tensor.to(dtype) for name, tensor in join(tensors, config, source=source).items()}
-    return build(ours, config)
+    joined = join(tensors, config, source=source, ignore=ignore)
+    return build({name: tensor.to(dtype) for name, tensor in joined.items()}, config)
 
 
-def join(tensors: Mapping[str, Tensor], config: OsumConfig, *, source: str) -> dict[str, Tensor]:
+def join(
+    tensors: Mapping[str, Tensor], config: OsumConfig, *, source: str, ignore: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """Return our tensors, joined from those of a released file, in its dtype.
 
     Raises:
         BadData: as `fill`.
     """
     tensors = rename(tensors)
-    faults = compare_names(tensors, config)
+    faults = compare_names(tensors, config, ignore=ignore)
     if not faults:
         compare_copies(tensors, faults)
     if faults:
-        raise BadData(f"{source}: not the OSUM-EChat of this configuration: {faults.summary()}")
+        raise BadData(f"{source}: not the OSUM-EChat of this configuration: {faults.summary()}{hint(faults)}")
     tied = next(name for name in TIED if name in tensors)
     joined: dict[str, Tensor] = {}
     for ours, official in weight_map(config).items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -126,7 +126,7 @@ def prepare(run_warm_up: Callable[[], None], decoder: Decoder) -> None:
         run_warm_up()
 
 
-def compile_layers(decoder: Decoder, *, backend: str = "inductor") -> None:
+def compile_layers(decoder: Decoder, *, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile the decoder's layers for single new positions.
 
     One program serves all layers, and all numbers of rows and positions: with a program per shape, dynamo's

@@ -1,8 +1,9 @@
 """Continuous batching: a fixed number of slots, each refilled from the waiting requests when its reply ends.
 
-A reply does not depend on its slot, on its neighbours or on its start time: it has its own seed and
+In fp32 a reply does not depend on its slot, on its neighbours or on its start time: it has its own seed and
 positions, and a finished row changes nothing. So all unfinished requests can start again with fewer slots
-when the memory is full.
+when the memory is full. In bf16 and fp16, products are rounded differently in other shapes, and a near tie of
+two ids can fall either way.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Engine:
         max_new_tokens: int | None = None,
         hook: Hook | None = None,
     ) -> list[OsumReply]:
-        """Return one reply per request, each the same as if it were alone.
+        """Return one reply per request, in fp32 each the same as if it were alone.
 
         Args:
             requests: any number.

@@ -1,7 +1,7 @@
 """Several engines, one per device, each with its vocoder: requests in, text and sound out.
 
-All engines take requests from one queue, so a faster engine answers more of them. A reply does not depend on
-the engine that answers it.
+All engines take requests from one queue, so a faster engine answers more of them. In fp32 a reply does not
+depend on the engine that answers it; see `echat_eval.osum.decoding.loop`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from echat_eval.osum.engine.background_voice import BackgroundVoice
+from echat_eval.osum.engine.background_voice import BackgroundVoice, VoiceThread
 from echat_eval.osum.prompts.modes import mode_named
 from echat_eval.osum.voice.config import SPEECH_IDS
 from echat_eval.records import Waveform
@@ -77,6 +77,22 @@ class EngineWorker:
     engine: Engine
     speaker: Token2Wav | None = None
     overlap: bool = False
+    _voice: VoiceThread | None = field(default=None, init=False)
+
+    @property
+    def voice(self) -> VoiceThread | None:
+        """Return the thread that uses the speaker, the same in every call; None without a speaker."""
+        if self.speaker is None:
+            return None
+        if self._voice is None or self._voice.speaker is not self.speaker:
+            self._voice = VoiceThread(self.speaker, self.engine.model.device)
+        return self._voice
+
+    def close(self) -> None:
+        """End the thread of the voice."""
+        if self._voice is not None:
+            self._voice.close()
+        self._voice = None
 
     def answer(
         self,
@@ -107,27 +123,24 @@ class EngineWorker:
                 )
                 for number, request in requests
             }
-        if self.speaker is None:
+        thread = self.voice
+        if thread is None:
             stream = self.engine.stream(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
             return {number: PoolReply(reply=reply) for number, reply in stream}
         seeds: dict[int, int] = {}
         replies: dict[int, OsumReply] = {}
-        deferred: list[int] = []
-        with BackgroundVoice(self.speaker, self.engine.model.device) as voice:
+        deferred: list[tuple[int, Sequence[int], int]] = []
+        with BackgroundVoice(thread) as voice:
             for number, reply in self.engine.stream(
                 record_seeds(requests, seeds), mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
             ):
                 replies[number] = reply
+                spoken = (number, codec_ids(reply), seeds[number])
                 if self.overlap:
-                    voice.put(number, codec_ids(reply), seed=seeds[number])
+                    voice.put([spoken])
                 else:
-                    deferred.append(number)
-            if deferred:
-                deferred_waves = self.speaker.synthesise(
-                    [codec_ids(replies[number]) for number in deferred],
-                    seeds=[seeds[number] for number in deferred],
-                )
-                voice.waves |= dict(zip(deferred, deferred_waves, strict=True))
+                    deferred.append(spoken)
+            voice.put(deferred)
             waves = voice.wait()
         return {number: PoolReply(reply=reply, wave=waves[number]) for number, reply in replies.items()}
 
@@ -144,12 +157,12 @@ class EngineWorker:
         The first block is synthesised alone as soon as it is complete. The wave starts with exactly that
         sound and fades into the whole reply, which is synthesised after the last token.
         """
-        start, speaker = time.perf_counter(), self.speaker
+        start, voice = time.perf_counter(), self.voice
         first_block: list[tuple[Waveform | None, float]] = []
 
         def on_first_block(number: int, speech: tuple[int, ...]) -> None:
-            if speaker is not None:
-                (wave,) = speaker.synthesise([speech], seeds=[request.seed])
+            if voice is not None:
+                (wave,) = voice.synthesise([speech], seeds=[request.seed])
                 first_block.append((wave, time.perf_counter() - start))
 
         stream = self.engine.stream(
@@ -161,9 +174,9 @@ class EngineWorker:
             on_first_block=on_first_block,
         )
         ((_, reply),) = stream
-        if speaker is None:
+        if voice is None:
             return PoolReply(reply=reply)
-        (whole,) = speaker.synthesise([codec_ids(reply)], seeds=[request.seed])
+        (whole,) = voice.synthesise([codec_ids(reply)], seeds=[request.seed])
         early, seconds = first_block[0] if first_block else (None, time.perf_counter() - start)
         if whole is None:
             return PoolReply(reply=reply)
@@ -205,6 +218,11 @@ class EnginePool:
 
     def __init__(self, workers: Sequence[EngineWorker]) -> None:
         self.workers = tuple(workers)
+
+    def close(self) -> None:
+        """End the threads of the voices."""
+        for worker in self.workers:
+            worker.close()
 
     def check(self, request: GenerationRequest, *, mode: str, max_new_tokens: int | None = None) -> None:
         """Check a request before anything is computed; see `Engine.check`."""

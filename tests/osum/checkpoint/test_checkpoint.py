@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from echat_eval.errors import BadData, NotInstalled
 from echat_eval.osum.checkpoint.checkpoint import convert, inspect, load_model
+from echat_eval.osum.checkpoint.files import checkpoint_sha256
 from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED
 from echat_eval.osum.checkpoint.tiny import make_tiny, random_tensors
 from echat_eval.osum.checkpoint.weights import fill
@@ -172,12 +174,114 @@ def test_conversion_keeps_the_model_and_records_its_source(
     found = inspect(target)
     assert (found.kind, found.faults) == ("converted", "")
     header = json.loads(target.read_bytes()[8 : 8 + int.from_bytes(target.read_bytes()[:8], "little")])
-    assert header["__metadata__"]["source_sha256"] == inspect(source).sha256
+    assert header["__metadata__"]["source_sha256"] == checkpoint_sha256(source)
     with pytest.raises(BadData, match="already converted"):
         convert(target, tmp_path / "c.safetensors")
     target.write_bytes(target.read_bytes()[:-100])
     with pytest.raises(BadData, match="truncated"):
         load_model(target)
+
+
+def frozen(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: torch.nn.Parameter(tensor, requires_grad=False) for name, tensor in tensors.items()}
+
+
+CONTAINERS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "ordered": OrderedDict,
+    "DeepSpeed": lambda t: {"module": t, "global_steps": 1},
+    "Lightning": lambda t: {"state_dict": {f"model.{name}": x for name, x in t.items()}, "epoch": 1},
+    "model": lambda t: {"model": t},
+    "training": lambda t: {"model_state_dict": t, "optimizer": {"lr": 0.1}},
+    "two wrappers": lambda t: {"model": {"module": {f"module.{name}": x for name, x in t.items()}}},
+    "compiled": lambda t: {f"_orig_mod.{name}": x for name, x in t.items()},
+    "counter beside": lambda t: t | {"epoch": 3, "lr": None},
+    "parameters": frozen,
+    "rotary table": lambda t: (
+        t | {f"llama_model.model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.ones(8) for i in range(2)}
+    ),
+    "step as tensor": lambda t: t | {"global_step": torch.tensor(3)},
+    "old pickle": lambda t: t,
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_usual_container_gives_the_same_model(tmp_path: Path, plain: OsumModel, container: str) -> None:
+    path = make_tiny(tmp_path)
+    content = CONTAINERS[container](random_tensors())
+    torch.save(content, path, _use_new_zipfile_serialization=container != "old pickle")
+    assert same(load_model(path, dtype="fp32"), plain)
+    assert inspect(path).faults == ""
+
+
+def test_unknown_tensors_are_left_out_only_if_they_are_named(tmp_path: Path, plain: OsumModel) -> None:
+    path = make_tiny(tmp_path)
+    torch.save(
+        random_tensors() | {"ctc.ctc_lo.weight": torch.ones(3), "ctc.ctc_lo.bias": torch.ones(3)}, path
+    )
+    with pytest.raises(BadData, match=r"2 unknown: ctc.*ignore=NAME or a pattern"):
+        load_model(path, dtype="fp32")
+    assert same(load_model(path, dtype="fp32", ignore=["ctc.*"]), plain)
+    assert inspect(path, ignore=["ctc.ctc_lo.weight"]).faults == "1 unknown: ctc.ctc_lo.bias"
+    torch.save({n: t for n, t in random_tensors().items() if n != "speech_head.bias"}, path)
+    with pytest.raises(BadData, match="1 missing"):
+        load_model(path, dtype="fp32", ignore=["*"])
+
+
+def sharded(folder: Path, suffix: str) -> Path:
+    """Write the tiny model in two shards with an index; return the index."""
+    from safetensors.torch import save_file
+
+    make_tiny(folder).unlink()
+    tensors = {n: t.clone() for n, t in random_tensors().items() if n not in TIED[1:]}
+    names = sorted(tensors)
+    halves = {f"model-0000{i + 1}-of-00002{suffix}": names[i::2] for i in range(2)}
+    for file, part in halves.items():
+        content = {name: tensors[name] for name in part}
+        (save_file if suffix == ".safetensors" else torch.save)(content, folder / file)
+    index = folder / f"model{suffix}.index.json"
+    weight_map = {name: file for file, part in halves.items() for name in part}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8")
+    return index
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_shards_with_an_index_give_the_same_model(tmp_path: Path, plain: OsumModel, suffix: str) -> None:
+    index = sharded(tmp_path, suffix)
+    assert same(load_model(tmp_path, dtype="fp32"), plain)
+    assert (inspect(index).files, inspect(index).faults) == (2, "")
+    before = checkpoint_sha256(index)
+    shard = tmp_path / f"model-00002-of-00002{suffix}"
+    shard.write_bytes(shard.read_bytes() + b" ")
+    assert checkpoint_sha256(index) != before
+    shard.unlink()
+    with pytest.raises(BadData, match="1 of 2 shards are missing, such as model-00002-of-00002"):
+        load_model(tmp_path, dtype="fp32")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"weight_map": {}}',
+        '{"weight_map": {"a": "../b"}}',
+        '{"weight_map": {"a": "/etc/x"}}',
+        "[" * 9999,
+    ],
+)
+def test_an_index_that_is_damaged_or_leaves_its_folder_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BadData, match="not an index of shards") as refusal:
+        load_model(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
+    sharded(tmp_path, ".bin")
+    for name in ("model-00001-of-00002.bin", "model-00002-of-00002.bin"):
+        torch.save({"speech_head.bias": torch.ones(1)}, tmp_path / name)
+    with pytest.raises(BadData, match=r"'speech_head\.bias', which another shard"):
+        load_model(tmp_path)
 
 
 def test_released_tensors_load_from_safetensors(tmp_path: Path, plain: OsumModel) -> None:

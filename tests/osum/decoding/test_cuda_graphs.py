@@ -135,7 +135,7 @@ class FakeCuda:
             "CUDAGraph": FakeGraph,
             "graph": self.graph,
         }.items():
-            monkeypatch.setattr(cuda_graphs.torch.cuda, name, value)
+            monkeypatch.setattr(torch.cuda, name, value)
 
 
 def test_each_device_captures_on_its_own_stream_and_one_at_a_time(

@@ -190,7 +190,7 @@ def test_overlap_and_devices_do_not_change_the_replies(
     plain = [system.respond(request) for request in requests]
     assert sum(reply.audio is not None for reply in plain) >= 4
     other = OsumEChat(**prepared, max_new=40, slots=2, **options)
-    assert_same_replies(other.respond_batch(requests), plain)
+    assert_same_replies([*map(present, other.respond_batch(requests))], plain)
     assert len(present(other._pool).workers) == (2 if "device" in options else 1)
 
 
@@ -242,6 +242,28 @@ def test_replies_are_synthesised_while_others_are_decoded(
     assert spoken_before == [True] * 3
 
 
+@pytest.mark.parametrize("overlap", [True, False])
+def test_one_thread_speaks_in_all_calls_until_the_system_is_closed(
+    prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
+) -> None:
+    system = OsumEChat(**prepared, max_new=40, overlap=overlap)
+    system.load()
+    speaker, threads = present(present(system._pool).workers[0].speaker), set()
+    synthesise = speaker.synthesise
+
+    def noting(tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> Any:
+        threads.add(threading.current_thread())
+        return synthesise(tokens, seeds=seeds)
+
+    monkeypatch.setattr(speaker, "synthesise", noting)
+    for _ in range(2):
+        system.respond_batch(make_requests(tmp_path, 2))
+    (thread,) = threads
+    assert thread is not threading.main_thread()
+    system.close()
+    assert not thread.is_alive()
+
+
 def test_failure_of_the_voice_reaches_the_caller(
     prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +282,7 @@ def test_out_of_memory_is_recorded_in_the_replies(
     prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = make_requests(tmp_path, 5)
-    expected = OsumEChat(**prepared, max_new=20, slots=4).respond_batch(requests)
+    expected = [*map(present, OsumEChat(**prepared, max_new=20, slots=4).respond_batch(requests))]
     system = OsumEChat(**prepared, max_new=20, slots=4)
     system.load()
     decoder = present(system._pool).workers[0].engine.model.decoder
@@ -272,11 +294,11 @@ def test_out_of_memory_is_recorded_in_the_replies(
         return forward(x, *rest, **options)
 
     monkeypatch.setattr(decoder, "forward", limited)
-    replies = system.respond_batch(requests)
+    replies = [*map(present, system.respond_batch(requests))]
     assert [reply.usage["out_of_memory"] for reply in replies] == [1] * 5
     assert [reply.text for reply in replies] == [reply.text for reply in expected]
     assert system.notes == ("out of memory with 4 requests at a time; went on with 2",)
-    assert "out_of_memory" not in system.respond_batch(requests)[0].usage
+    assert "out_of_memory" not in present(system.respond_batch(requests)[0]).usage
     monkeypatch.setattr(decoder, "forward", lambda *rest, **options: limited(torch.zeros(9), **options))
     with pytest.raises(SystemFailure, match="one request at a time") as failure:
         system.respond_batch(requests)
