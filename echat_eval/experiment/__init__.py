@@ -9,7 +9,13 @@ from echat_eval.experiment.folder import (
     unfinished_part,
 )
 from echat_eval.experiment.overrides import GROUPS, with_arguments, with_settings
-from echat_eval.experiment.record import Command, read_commands, recorded_content, recording
+from echat_eval.experiment.record import (
+    Command,
+    read_commands,
+    recorded_content,
+    recorded_text,
+    recording,
+)
 from echat_eval.experiment.resolved import resolved
 from echat_eval.experiment.tasks import SELECTING, ExperimentTask, select_experiment_tasks
 
@@ -25,6 +31,7 @@ __all__ = [
     "read_commands",
     "read_experiment",
     "recorded_content",
+    "recorded_text",
     "recording",
     "refuse_foreign_tasks",
     "resolved",

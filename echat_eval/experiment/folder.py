@@ -16,6 +16,7 @@ from echat_eval.experiment.tasks import ExperimentTask, select_experiment_tasks
 from echat_eval.io.schema import is_whole
 from echat_eval.store.repeats import join_repeat
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.turns import query_audios
 from echat_eval.systems import system_names
 from echat_eval.systems.select import MAX_REPEATS, REPEATS
 from echat_eval.task import Task
@@ -100,11 +101,7 @@ def _stored_tasks(folder: RunFolder) -> list[ExperimentTask] | None:
     for sample in folder.samples():
         stored[sample.task].append(sample)
     audio = [
-        audio.path
-        for samples in stored.values()
-        for sample in samples
-        for audio in (sample.audio, *(turn.audio for turn in (*sample.history, *(sample.turns or ()))))
-        if audio is not None
+        audio.path for samples in stored.values() for sample in samples for audio in query_audios(sample)
     ]
     counts = {name: len(samples) for name, samples in stored.items()}
     if counts != {name: facts[name].samples for name in selections or facts if name in facts}:

@@ -54,6 +54,7 @@ __all__ = [
     "read_recorded",
     "recorded_content",
     "recorded_tasks",
+    "recorded_text",
     "recording",
     "stored_path",
 ]
@@ -152,6 +153,21 @@ def _absolute(folder: Path, path: str) -> str:
     return os.path.normpath(folder.absolute() / path)
 
 
+def recorded_text(folder: Path, target: Path, system: str, shown: str) -> str:
+    """Return the file of a folder's experiment for a copy that has one of its systems; "" without one.
+
+    Args:
+        folder: the run folder.
+        target: the folder of the copy, to which paths are relative.
+        system, shown: name of the system here and in the copy.
+    """
+    found = _recorded(folder)
+    if found is None:
+        return ""
+    systems = {shown: (found.content.get("systems") or {}).get(system) or {}}
+    return _text({**_within(target, found.content, stored_path), "systems": systems, "out": str(target)})
+
+
 def _recorded(folder: Path) -> YamlFile | None:
     """Return the content of a folder's experiment, checked; None without one."""
     path = folder / _FILE
@@ -223,12 +239,16 @@ def recording(folder: Path, content: Mapping[str, Any], tasks: Sequence[Experime
 
 
 def _write(folder: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(folder / _FILE, _text(content))
+
+
+def _text(content: Mapping[str, Any]) -> str:
     import yaml
 
     text = yaml.safe_dump(
         dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
-    write_atomically(folder / _FILE, _HEADER + text)
+    return _HEADER + text
 
 
 def _inputs(folder: Path, content: Mapping[str, Any], tasks: Sequence[ExperimentTask]) -> dict[str, str]:

@@ -10,10 +10,10 @@ from echat_eval.io import jsonl
 from echat_eval.records import JudgeEvidence
 from echat_eval.store import cache_prune, serialize
 from echat_eval.store.repeats import split_repeat
-from echat_eval.store.turns import reply_audios
+from echat_eval.store.turns import query_audios, reply_audios
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from echat_eval.records import Sample
@@ -65,13 +65,13 @@ def forget_speaker(folder: RunFolder, speaker: str, cache: Cache | None) -> Forg
     keys = _keys(folder, gone, removed=True) - _keys(folder, gone, removed=False)
     audio = _reply_audio(folder, gone, removed=True)
     spared = _reply_audio(folder, gone, removed=False)
-    spared |= {path for sample in kept for path in _query_audio(sample)}
+    spared |= {audio.path for sample in kept for audio in query_audios(sample)}
     rows = sum(_drop_rows(folder.path / name, gone, ()) for name in _ROWS)
     rows += _drop_rows(folder.path / "verdicts.jsonl", (), keys)
     jsonl.write_rows(
         folder.path / "samples.jsonl", (serialize.row_of_sample(sample, folder.path) for sample in kept)
     )
-    audio |= {path for sample in gone.values() for path in _query_audio(sample)}
+    audio |= {query.path for sample in gone.values() for query in query_audios(sample)}
     files = _unlink([*(audio - spared), *(folder.path / name for name in _DERIVED)])
     _recount(folder, kept)
     cached = cache_prune.remove(cache, keys) if cache is not None else 0
@@ -102,12 +102,6 @@ def _reply_audio(folder: RunFolder, gone: Collection[tuple[str, str]], *, remove
         if ((ident[1], split_repeat(ident[2])[0]) in gone) == removed
         for audio in reply_audios(row)
     }
-
-
-def _query_audio(sample: Sample) -> Iterator[Path]:
-    yield sample.audio.path
-    turns = (*sample.history, *(sample.turns or ()))
-    yield from (turn.audio.path for turn in turns if turn.audio is not None)
 
 
 def _drop_rows(path: Path, gone: Collection[tuple[str, str]], keys: Collection[str]) -> int:

@@ -44,7 +44,7 @@ from echat_eval.store.manifest import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["environment_from", "metric_from", "read_manifest", "to_json", "write_manifest"]
+__all__ = ["environment_from", "manifest_text", "metric_from", "read_manifest", "to_json", "write_manifest"]
 
 #: Name of the retry policy in older manifests of this format.
 _OLD_RETRY_POLICY = "patience"
@@ -391,7 +391,15 @@ def _decimals(row: object) -> dict[str, Decimal]:
 
 
 def write_manifest(path: Path, manifest: RunManifest) -> None:
-    """Replace the manifest in a file.
+    """Replace the manifest in a file; raises as `manifest_text`."""
+    write_atomically(path, manifest_text(manifest, str(path)))
+
+
+def manifest_text(manifest: RunManifest, path: str) -> str:
+    """Return a manifest as the text of its file.
+
+    Args:
+        path: how messages name the file.
 
     Raises:
         UsageError: a system, annotator or scorer has settings, a version or a fingerprint of the wrong type.
@@ -399,7 +407,7 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
     row = to_json(manifest)
     try:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
-        _manifest(loads(text), str(path))
+        _manifest(loads(text), path)
     except BadData as error:
         raise UsageError(f"cannot write the manifest: {error}") from error
     except (TypeError, ValueError) as error:
@@ -407,7 +415,7 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
             f"{path}: cannot write the manifest: {error}; settings of systems, annotators and scorers must "
             "be plain JSON"
         ) from error
-    write_atomically(path, text + "\n")
+    return text + "\n"
 
 
 def to_json(value: object) -> object:

@@ -139,11 +139,12 @@ def open_run(text: str) -> RunFolder:
     """
     spec = parse_spec(text)
     if spec.path.is_file() or is_baseline(spec.path):
-        kind = "a table file" if spec.path.is_file() else "a baseline of `gate accept`"
-        raise BadData(
-            f"{spec.path}: {kind}, which holds scores alone; expected a run folder. `compare` and `gate` "
-            "read it"
+        kind = (
+            "a table file, which holds scores alone" if spec.path.is_file() else "a baseline of `gate accept`"
         )
+        replies = spec.path / "replies"
+        hint = f", and {replies} is the run folder of its replies" if replies.is_dir() else ""
+        raise BadData(f"{spec.path}: {kind}; expected a run folder. `compare` and `gate` read it{hint}")
     cached = _cached(spec.path, spec.path.resolve())
     whole = RunFolder.existing(spec.path, cached)
     system = spec.system

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Reply, Request, Response
 
-__all__ = ["cases_of_turns", "reply_audios", "request_of_turn", "sample_of_turn", "turn_of"]
+__all__ = ["cases_of_turns", "query_audios", "reply_audios", "request_of_turn", "sample_of_turn", "turn_of"]
 
 
 def request_of_turn(whole: Request, replies: Sequence[Reply]) -> Request:
@@ -83,6 +83,13 @@ def cases_of_turns(case: Case) -> Iterator[Case]:
             annotations={},
         )
     yield replace(case, sample=sample_of_turn(case.sample, replies), response=replace(response, turns=None))
+
+
+def query_audios(sample: Sample) -> Iterator[AudioRef]:
+    """Yield the audio of a sample and of its other turns."""
+    yield sample.audio
+    turns = (*sample.history, *(sample.turns or ()))
+    yield from (turn.audio for turn in turns if turn.audio is not None)
 
 
 def reply_audios(response: Response) -> Iterator[AudioRef]:
