@@ -40,6 +40,7 @@ from echat_eval.experiment import (
     is_run_folder,
     read_experiment,
     recorded_content,
+    recorded_text,
     recording,
     refuse_foreign_tasks,
     resolved,
@@ -49,8 +50,9 @@ from echat_eval.experiment import (
     with_settings,
 )
 from echat_eval.gate import Policy, build_policy, decide, decide_first, read_policy
+from echat_eval.gate.accept import REPLIES, accept_scored_again, kept_run
 from echat_eval.gate.accept import accept as accept_baseline
-from echat_eval.gate.accept import provenance, provenance_alone
+from echat_eval.gate.provenance import count_try, provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.leaderboard.render import CSV_COLUMNS, table_rows
 from echat_eval.leaderboard.run import Run
@@ -59,6 +61,7 @@ from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned
 from echat_eval.scorers.function_metric import metric
+from echat_eval.store.kept_replies import KeptFile, kept_files
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline, open_run, parse_spec
 
@@ -137,7 +140,8 @@ def evaluate(
             ("mine=replay:replies.jsonl", "my.py:Class"); `{"use": spec, setting: value}`; a list of these; or
             a mapping of names to these. Or the path of an experiment file ("experiment.yaml"), whose content
             the other arguments replace; or of a run folder, to finish it or to score it again, where judges
-            are added to its own.
+            are added to its own; or of a baseline that `accept` wrote, to score its replies again, where
+            judges replace its own.
         tasks: names of tasks, or mappings `{"name": name, "data": ..., "languages": ..., "limit": ...,
             "ask": ...}`; None: all.
         data: folder of tasks to use instead of the demo split.
@@ -201,7 +205,7 @@ def evaluate(
         send_to=send_to,
         track=track,
     )
-    return _carried_out(prepared, progress=progress)
+    return _accepted_again(systems, _carried_out(prepared, progress=progress))
 
 
 def score(
@@ -225,7 +229,7 @@ def score(
     """Annotate and score the replies of a run again, without calling a system.
 
     Args:
-        run: a run, or the path of its folder. The other arguments are those of `evaluate`.
+        run: a run, or the path of its folder or of a baseline. The other arguments are those of `evaluate`.
 
     Raises:
         BadData: not a run folder, a manifest of another version, or an unfinished run.
@@ -248,7 +252,7 @@ def score(
         executor=executor,
         send_to=send_to,
     )
-    return _carried_out(prepared, progress=progress)
+    return _accepted_again(run, _carried_out(prepared, progress=progress))
 
 
 def estimate(
@@ -381,6 +385,8 @@ def gate(
     policy: Policy | Mapping[str, Any] | str | Path,
     *,
     bootstrap: bool = False,
+    lineage: str | None = None,
+    ledger: str | Path | None = None,
     now: datetime | None = None,
 ) -> Decision:
     """Decide whether a candidate may replace a baseline: pass, regress or cannot tell.
@@ -390,12 +396,19 @@ def gate(
         against: likewise; also the folder of a baseline that `accept` wrote.
         policy: the requirements, or their fields, or the path of a policy file.
         bootstrap: if `against` does not exist yet, judge the candidate alone (see `gate.decide_first`).
+        lineage: name of the line of candidates that this one belongs to, whose tries are counted together;
+            None: the name of its system.
+        ledger: file that counts the tries; None: that of the baseline that `accept` wrote. Tries at other
+            runs and tables are counted only if it is given.
         now: current time, with a time zone, for the baseline's age; None: the clock.
 
     Raises:
         UsageError: several systems in one run, or a wrong policy.
-        BadData: no shared samples, or a metric of the policy is absent from one run.
+        BadData: no shared samples, a metric of the policy is absent from one run, or the ledger of tries is
+            damaged or belongs to another baseline.
+        Busy: another gate is deciding at this baseline.
     """
+    now = now or datetime.now(UTC)
     ours = _one_system(candidate, "candidate")
     if isinstance(against, str | Path) and not (path := parse_spec(str(against)).path).exists():
         if not bootstrap:
@@ -408,9 +421,18 @@ def gate(
         return decide_first(ours.frame, rules, provenance=provenance_alone(ours), accept=keep)
     theirs = _one_system(against, "against")
     rules = _policy(policy, merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)]))
-    ours, notes = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
-    facts = provenance(ours, theirs, rules, now=now or datetime.now(UTC), notes=notes)
-    return decide(ours.frame, theirs.frame, rules, provenance=facts)
+    counting = count_try(
+        ours,
+        theirs,
+        rules,
+        ledger=None if ledger is None else Path(ledger),
+        lineage=lineage or ours.system,
+        now=now,
+    )
+    with counting as tries:
+        ours, notes = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
+        facts = provenance(ours, theirs, rules, now=now, notes=notes, tries=tries)
+        return decide(ours.frame, theirs.frame, rules, provenance=facts)
 
 
 def _policy(
@@ -423,25 +445,48 @@ def _policy(
     return read_policy(Path(policy), known=known)
 
 
-def accept(run: Run | str | Path, to: str | Path, *, now: datetime | None = None) -> ScoredSystem:
-    """Keep the scores of a run as the baseline of later candidates, in a folder small enough to commit.
+def accept(
+    run: Run | str | Path, to: str | Path, *, replies: bool = True, now: datetime | None = None
+) -> ScoredSystem:
+    """Keep a run as the baseline of later candidates: its scores, and its replies to score them again.
+
+    `evaluate(to, judges=...)` scores the replies of a baseline again.
 
     Args:
-        run: a run of one system, a spec as in `load_run`, or the path of a table.
-        to: folder to write; an earlier baseline there is replaced.
+        run: a run of one system, a spec as in `load_run`, or the path of a table, which has no replies.
+        to: folder to write; an earlier baseline there is replaced, and only new recordings are copied.
+        replies: keep the replies and the recordings; without them the folder is small enough to commit.
         now: current time, with a time zone; None: the clock.
 
     Raises:
         UsageError: several systems in the run, or a folder with other contents.
-        BadData: no scores.
+        BadData: no scores, or a recording is missing or damaged.
     """
     target = Path(to)
     own = is_baseline(target) or is_half_made(target)
     if target.exists() and not own and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
     scored = _one_system(run, "run")
-    accept_baseline(scored, target, now=now or datetime.now(UTC))
+    kept = _kept_replies(run, scored, target) if replies else []
+    accept_baseline(scored, target, now=now or datetime.now(UTC), replies=kept)
     return scored
+
+
+def _kept_replies(run: Run | str | Path, scored: ScoredSystem, target: Path) -> list[KeptFile]:
+    """Return the files of the replies behind scores; none behind a table."""
+    spec = parse_spec(run.spec if isinstance(run, Run) else str(run))
+    if scored.folder:
+        place = spec.path
+    elif scored.accepted_in and (spec.path / REPLIES).is_dir():
+        place = kept_run(spec.path)
+    else:
+        return []
+    systems = list(RunFolder(place).manifest().systems)
+    system = spec.system or (systems[0] if len(systems) == 1 else scored.system)
+    files = kept_files(SelectedRun(place, system, scored.system))
+    if text := recorded_text(place, target / REPLIES, system, scored.system):
+        files.append(KeptFile.of("experiment.yaml", text))
+    return files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -464,6 +509,8 @@ class _Prepared:
 
 def _prepared(systems: Any, settings: Mapping[str, Any] | None, **arguments: Any) -> _Prepared:
     """Return the experiment that a caller describes: in a file or a run folder, and in arguments."""
+    if _is_baseline(systems):
+        return _prepared_baseline(Path(systems), settings or {}, arguments)
     if is_run_folder(systems):
         return _prepared_folder(Path(systems), settings or {}, arguments)
     found = read_experiment(Path(systems)) if is_experiment_file(systems) else Experiment(systems=systems)
@@ -490,6 +537,30 @@ def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping
         tasks = select_experiment_tasks(experiment)
     refuse_foreign_tasks(path, tasks)
     return _Prepared(experiment=experiment, tasks=tasks)
+
+
+def _is_baseline(given: object) -> bool:
+    """Return whether an argument is the path of a baseline that `accept` wrote."""
+    return isinstance(given, str | Path) and is_baseline(Path(given))
+
+
+def _prepared_baseline(path: Path, settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> _Prepared:
+    """Return the experiment that scores the replies of a baseline again; no system is called."""
+    refused = ("tasks", *SELECTING, "out", "retry_failed")
+    if given := [name for name in refused if arguments.get(name) is not None]:
+        raise UsageError(
+            f"{path}: a baseline, whose replies are scored again as they are; leave out --{given[0]}"
+        )
+    folder = _folder_with_replies(path).path
+    experiment = with_arguments(replace(experiment_of_folder(folder), systems=None), arguments)
+    return _Prepared(experiment=replace(with_settings(experiment, settings), out=folder))
+
+
+def _accepted_again(given: object, run: Run) -> Run:
+    """Replace the scores of a baseline by those of a run of its replies; other runs stay as they are."""
+    if isinstance(given, str | Path) and is_baseline(Path(given)):
+        accept_scored_again(Path(given), load_scored_system(str(run.path)))
+    return run
 
 
 def _carried_out(prepared: _Prepared, *, progress: Progress | None) -> Run:
@@ -548,7 +619,7 @@ def _folder_with_replies(run: Run | str | Path) -> RunFolder:
     if isinstance(run, Run) and isinstance(run.folder, SelectedRun):
         raise UsageError(f"{run.name} is one system of a run; score the whole run: {run.path}")
     path = run.path if isinstance(run, Run) else Path(run)
-    folder = RunFolder.existing(path)
+    folder = RunFolder.existing(kept_run(path) if is_baseline(path) else path)
     if not folder.responses():
         raise UsageError(f"{path}: no responses yet; make them with `echat-eval run --out {path}`")
     return folder

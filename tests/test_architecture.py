@@ -368,7 +368,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
 CLI_MODULES = {
     "clients": {"clients.keys"},
     "concurrency": {"concurrency.memory", "concurrency.own_faults"},
-    "gate": {"gate.report"},
+    "gate": {"gate.report", "gate.baseline_report"},
     "runner": {"runner.cost_estimate"},
     "stats": {"stats"},
     "store": {

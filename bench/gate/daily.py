@@ -66,7 +66,7 @@ def imputed_tests(layout: Layout, ours: np.ndarray, theirs: np.ndarray, missing:
     seen = cell_sums(np.where(missing, 0.0, ours - theirs), layout.starts)
     sums = layout.grouped(seen, None)
     sizes = layout.grouped(np.add.reduceat(1.0 - missing, layout.starts, axis=-1), None)
-    observed = [tests_of(sums[:, run], sizes[run], WIDTH) for run in range(len(ours))]
+    observed = [tests_of(sums[:, run], sizes[run], WIDTH, LEVEL) for run in range(len(ours))]
     parts = [
         *([np.stack([getattr(test, name)[0] for test in observed]) for name in ("value", "se", "df")]),
         *(np.stack([test.of_bounds[side][0] for test in observed]) for side in (0, 1)),
@@ -117,7 +117,7 @@ def measure_failed(samples: int, sd: float, runs: int) -> dict[str, Any]:
     differences = rng.normal(0.0, sd, (runs, samples))
     for name, count in counts.items():
         differences[:, :count] = -100.0 - CONTRAST_LEVEL
-        tests = tests_of(cell_sums(differences, np.arange(samples)), np.ones(samples), CONTRAST)
+        tests = tests_of(cell_sums(differences, np.arange(samples)), np.ones(samples), CONTRAST, LEVEL)
         low, _ = worst_case_bounds(tests, level=LEVEL)
         passes[name] = round(100 * float((low > -FAILED_MARGIN).mean()), 2)
     return {"samples": samples, "sd": sd, "margin": FAILED_MARGIN, "runs": runs, "passes": passes}

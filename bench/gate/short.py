@@ -26,6 +26,7 @@ BENCHES: dict[str, list[str]] = {
     "sparse": ["--runs", "8000"],
     "levels": ["--runs", "2000"],
     "daily": ["--runs", "1000"],
+    "tries": ["--runs", "1000"],
     "equal": ["--runs", "50"],
     "rows": ["--rows", "1000000"],
     "rivals": ["--runs", "100"],

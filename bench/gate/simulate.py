@@ -58,7 +58,7 @@ def cell_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.stack(sums).astype(np.float64)
 
 
-def tests_of(sums: np.ndarray, sizes: np.ndarray, width: float) -> Tests:
+def tests_of(sums: np.ndarray, sizes: np.ndarray, width: float, level: float) -> Tests:
     """Return (1, ...) tests of means from (4, ..., clusters) sums as in `cell_sums` and (clusters,) sizes."""
     kept = sizes > 0
     up, down, up_squares, down_squares = sums[..., kept]
@@ -69,7 +69,7 @@ def tests_of(sums: np.ndarray, sizes: np.ndarray, width: float) -> Tests:
     squares = up_squares.sum(axis=-1), down_squares.sum(axis=-1)
     found = spread(residuals, shares, squares=np.maximum(sum(squares) - n * mean**2, 0.0), n=n)
     moves = Moves(up=up, down=down, squares=squares)
-    low, high = one_sided_errors(residuals, shares, found, n=n, level=LEVEL, moves=moves, width=width)
+    low, high = one_sided_errors(residuals, shares, found, n=n, level=level, moves=moves, width=width)
     df = np.broadcast_to(found.df, mean.shape)
     return Tests(value=mean[None], se=found.se[None], df=df[None], se_low=low[None], se_high=high[None])
 
@@ -93,9 +93,9 @@ class Layout:
             out[..., self.code[here] // 5] += parts[..., here]
         return out
 
-    def tests(self, sums: np.ndarray, task: int | None) -> Tests:
+    def tests(self, sums: np.ndarray, task: int | None, level: float = LEVEL) -> Tests:
         sizes = self.grouped(self.counts.astype(float), task)
-        return tests_of(self.grouped(sums, task), sizes, WIDTH)
+        return tests_of(self.grouped(sums, task), sizes, WIDTH, level)
 
 
 def task_p_values(layout: Layout, sums: np.ndarray, tolerance: float) -> np.ndarray:

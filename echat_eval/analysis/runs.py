@@ -14,7 +14,7 @@ from echat_eval.errors import BadData
 from echat_eval.io import jsonl
 from echat_eval.io.hashing import digest as hash_of
 from echat_eval.io.hashing import file_sha256
-from echat_eval.io.schema import TEXT, Rule, Schema, is_text, list_of
+from echat_eval.io.schema import STRING, TEXT, Rule, Schema, is_text, list_of, whole
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = [
+    "ACCEPTED_FORMAT",
+    "JudgeModel",
     "ScoredSystem",
     "differences",
     "latency_not_comparable",
@@ -38,6 +40,14 @@ __all__ = [
     "metric_facts",
     "score_rows",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeModel:
+    """A model that graded replies: as it is asked for, and the address of its server."""
+
+    model: str
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +64,10 @@ class ScoredSystem:
         accepted_at: ISO time, if `gate accept` wrote this run.
         changed: whether the table differs from the accepted one.
         folder: path of the run folder; "" for a table or an accepted baseline.
+        accepted_in: path of the folder of an accepted baseline; "" for others.
+        baseline_id: of an accepted baseline; it stays the same when its replies are scored again. "" if an
+            older version accepted it, or it is none.
+        judges: models that graded the replies.
     """
 
     name: str
@@ -65,6 +79,9 @@ class ScoredSystem:
     accepted_at: str | None = None
     changed: bool = False
     folder: str = ""
+    accepted_in: str = ""
+    baseline_id: str = ""
+    judges: tuple[JudgeModel, ...] = ()
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -73,6 +90,8 @@ class ScoredSystem:
 
 
 _OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
+#: Increased when an older version could misread a baseline; one without a format has format 1.
+ACCEPTED_FORMAT = 2
 #: `accepted.json`, as `gate accept` writes it; a later version may add facts.
 _ACCEPTED = Schema(
     {
@@ -85,6 +104,9 @@ _ACCEPTED = Schema(
         "environment": _OBJECT,
         "accepted_at": TEXT,
         "sha256": TEXT,
+        "format": whole(1).optional(),
+        "id": TEXT.optional(),
+        "judges": list_of(_OBJECT, "a list of objects").optional(),
     },
     closed=False,
 )
@@ -146,6 +168,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
         hashes=manifest.hashes(),
         manifest=manifest,
         folder=str(path),
+        judges=_judges_of(manifest),
     )
 
 
@@ -210,6 +233,11 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
     try:
         facts = jsonl.loads(file.read_bytes())
         _ACCEPTED.check(facts, str(file))
+        if (facts.get("format") or 1) > ACCEPTED_FORMAT:
+            raise BadData(
+                f"{file}: a baseline of format {facts['format']}; this version reads {ACCEPTED_FORMAT} and "
+                "older: update it, or accept a run again"
+            )
         digest = file_sha256(path / "table.jsonl")
         metrics = [_accepted_metric(row, f"{file}: metrics") for row in facts["metrics"]]
         return ScoredSystem(
@@ -224,11 +252,32 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
             ),
             accepted_at=datetime.fromisoformat(facts["accepted_at"]).astimezone(UTC).isoformat(),
             changed=digest != facts["sha256"],
+            accepted_in=str(path),
+            baseline_id=facts.get("id") or "",
+            judges=tuple(_judge(row, f"{file}: judges") for row in facts.get("judges") or ()),
         )
     except (OSError, ValueError, OverflowError) as error:
         raise BadData(
             f"{path}: not written by `echat-eval gate accept`: {error}; accept a run again"
         ) from error
+
+
+_JUDGE = Schema({"model": TEXT, "url": STRING.optional()}, closed=False)
+
+
+def _judge(row: Mapping[str, Any], location: str) -> JudgeModel:
+    _JUDGE.check(row, location)
+    return JudgeModel(model=row["model"], url=row.get("url"))
+
+
+def _judges_of(manifest: RunManifest) -> tuple[JudgeModel, ...]:
+    """Return the models of the judges of a run: the scorers that have a model and a rubric."""
+    found = {}
+    for facts in manifest.scorers.values():
+        model, url = facts.settings.get("model"), facts.settings.get("url")
+        if isinstance(model, str) and "rubric" in facts.settings:
+            found[model, url] = JudgeModel(model=model, url=url if isinstance(url, str) else None)
+    return tuple(found.values())
 
 
 def _accepted_metric(row: Mapping[str, Any], location: str) -> Metric:

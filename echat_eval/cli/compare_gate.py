@@ -113,11 +113,30 @@ def compare_command(
     help="If the baseline does not exist yet, judge the candidate alone; `first_run` of the policy states "
     "whether it may pass.",
 )
+@click.option(
+    "--no-replies",
+    is_flag=True,
+    help="Keep the scores alone (`gate accept` only): small enough to commit, and never scored again.",
+)
+@click.option(
+    "--lineage",
+    metavar="NAME",
+    help="Line of candidates whose tries share one error budget, such as a branch.  "
+    "[default: the name of the candidate's system]",
+)
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that counts the tries.  [default: tries.jsonl of the accepted baseline]",
+)
 def gate_command(
     words: tuple[str, ...],
     against: str | None,
     policy: Path | None,
     bootstrap: bool,
+    no_replies: bool,
+    lineage: str | None,
+    ledger: Path | None,
     junit: Path | None,
     summary: Path | None,
     json_file: Path | None,
@@ -128,7 +147,7 @@ def gate_command(
     `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
     if words[0] == "accept":
-        return _accept(words[1:], to)
+        return _accept(words[1:], to, replies=not no_replies)
     if len(words) != 1 or against is None or policy is None or to is not None:
         raise UsageError(
             "expected `gate CANDIDATE --against RUN --policy gate.yaml`, or `gate accept RUN --to FOLDER`"
@@ -144,7 +163,7 @@ def gate_command(
     ):  # remove old reports, so that none is taken for the report of this run
         if path is not None:
             path.unlink(missing_ok=True)
-    decision = gate(words[0], against, policy, bootstrap=bootstrap)
+    decision = gate(words[0], against, policy, bootstrap=bootstrap, lineage=lineage, ledger=ledger)
     for path, render in ((junit, to_junit), (summary, to_markdown), (json_file, to_json)):
         if path is not None:
             write_atomically(path, render(decision))
@@ -153,11 +172,14 @@ def gate_command(
     return int(decision.exit_code)
 
 
-def _accept(words: tuple[str, ...], to: Path | None) -> int:
+def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool) -> int:
     from echat_eval.api import accept
+    from echat_eval.gate.baseline_report import kept_lines
 
     if len(words) != 1 or to is None:
         raise UsageError("expected `gate accept RUN --to FOLDER`")
-    run = accept(words[0], to)
+    run = accept(words[0], to, replies=replies)
     show(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
+    for line in kept_lines(to):
+        show(line)
     return 0

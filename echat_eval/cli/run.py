@@ -78,7 +78,8 @@ def run(
     """Evaluate systems on tasks and print the leaderboard.
 
     FILE is an experiment file; options replace its values. FOLDER is a run folder: it is finished if a
-    reply is missing, else its replies are scored again, also by judges that the options add.
+    reply is missing, else its replies are scored again, also by judges that the options add. Or it is a
+    baseline of `gate accept`, whose replies are scored again.
     """
     from echat_eval.api import estimate, evaluate
     from echat_eval.cli.progress import Bar
@@ -110,9 +111,11 @@ def _systems(source: Path | None, systems: tuple[str, ...], options: RunOptions)
     if source is not None:
         if systems:
             raise UsageError(f"{source} names the systems, and so does --system; add the system to the file")
-        if source.suffix not in {".yaml", ".yml"} and not (source / "manifest.json").is_file():
+        folder = (source / "manifest.json").is_file() or (source / "accepted.json").is_file()
+        if source.suffix not in {".yaml", ".yml"} and not folder:
             raise UsageError(
-                f"{source}: expected an experiment file (.yaml) or a run folder; name a system with --system"
+                f"{source}: expected an experiment file (.yaml), a run folder or a baseline; name a system "
+                "with --system"
             )
         return source
     if not systems:

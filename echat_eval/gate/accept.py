@@ -1,122 +1,164 @@
-"""The accepted baseline of a gate: a table and its hashes, so that changes and age are detected."""
+"""The accepted baseline of a gate: a table and its hashes, so that changes and age are detected, and replies.
+
+accepted/main/accepted.json     facts and hashes
+              table.jsonl       the scores, which the gate reads
+              tries.jsonl       the ledger of tries
+              replies/          the run folder of the one system: another judge, annotator or normaliser can
+                                score its replies
+"""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from echat_eval.analysis import differences, has_states
-from echat_eval.analysis.runs import latency_not_comparable
-from echat_eval.gate.decision import Provenance
-from echat_eval.gate.reasons import Blocker, Reason
+from echat_eval.analysis import has_states
+from echat_eval.analysis.runs import ACCEPTED_FORMAT
+from echat_eval.errors import BadData
+from echat_eval.gate.tries import LEDGER, new_ledger
 from echat_eval.io import jsonl
-from echat_eval.io.files import make_folder, write_atomically
-from echat_eval.io.hashing import sha256_of
+from echat_eval.io.files import make_folder
+from echat_eval.io.hashing import digest, file_sha256, sha256_of
 from echat_eval.io.unfinished import Journal
-from echat_eval.store.finish import finish_command
+from echat_eval.store.kept_replies import KeptFile
 from echat_eval.store.manifest_file import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from echat_eval.analysis import ScoredSystem
-    from echat_eval.gate.policy import Policy
 
-__all__ = ["accept", "provenance", "provenance_alone"]
+__all__ = ["REPLIES", "accept", "accept_scored_again", "kept_run", "scoring_again"]
 
-#: Note on runs without hashes.
-TRUSTED = (
-    "a table file does not record the versions of its tasks, judge and annotators; they are assumed to be "
-    "the same in both runs"
-)
+#: The folder of the replies, in that of the baseline.
+REPLIES = "replies"
+#: The file there whose bytes do not change when replies are scored again.
+RESPONSES = "responses.jsonl"
+MADE_BY = "echat-eval gate accept"
 
 
-def accept(run: ScoredSystem, to: Path, *, now: datetime) -> None:
-    """Keep a run's scores as the baseline for candidates, replacing an earlier one.
+def accept(run: ScoredSystem, to: Path, *, now: datetime, replies: Sequence[KeptFile] = ()) -> None:
+    """Keep a run as the baseline for candidates, replacing an earlier one and its ledger of tries.
 
     If it is killed, the folder holds no baseline until the same command is repeated.
 
     Args:
         run: one system's run.
-        to: folder for `table.jsonl` and `accepted.json`; both are small enough to commit.
+        to: folder to write.
         now: current time, with a time zone.
+        replies: the files of `REPLIES`; none: the scores alone are kept.
     """
-    # Without states of its own, a table must not look as if it had some.
-    frame = run.frame if has_states(run.frame) else run.frame.drop(columns="state")
-    rows = [
-        {str(name): value for name, value in row.items() if value is not None and value == value}
-        for row in frame.to_dict("records")
-    ]
-    table = jsonl.rows_text(rows)
-    facts = {
+    table = _table(run)
+    facts = _facts(run, table) | {
         "run": run.name,
         "system": run.system,
         "accepted_at": now.isoformat(timespec="seconds"),
-        "sha256": sha256_of(table.encode()),
-        "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
-        "metrics": list(run.metrics.values()),
         "environment": to_json(run.manifest.environment or {}),
+        "replies": next((file.sha256 for file in replies if file.name == RESPONSES), None),
     }
-    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
-    with Journal(make_folder(to), "echat-eval gate accept") as journal:
+    facts["id"] = digest("baseline", [facts["accepted_at"], facts["sha256"]])
+    kept = [KeptFile(name=f"{REPLIES}/{f.name}", sha256=f.sha256, content=f.content) for f in replies]
+    files = [
+        *kept,
+        KeptFile.of("table.jsonl", table),
+        KeptFile.of(LEDGER, new_ledger(facts["id"])),
+        KeptFile.of("accepted.json", _json(facts)),
+    ]
+    with Journal(make_folder(to), MADE_BY) as journal:
         journal.remove_temporary()
-        for name, content in (("table.jsonl", table), ("accepted.json", text + "\n")):
-            write_atomically(journal.add(name, sha256_of(content.encode())), content)
+        _remove_others(to / REPLIES, {file.name for file in replies})
+        _write(journal, files)
 
 
-def provenance(
-    candidate: ScoredSystem,
-    against: ScoredSystem,
-    policy: Policy,
-    *,
-    now: datetime,
-    notes: Sequence[str] = (),
-) -> Provenance:
-    """Return what limits a comparison of two runs: versions, changes, age and hardware.
+def scoring_again(baseline: Path) -> str:
+    """Return how the replies of a baseline are scored again; "" if they are not kept."""
+    if not (baseline / REPLIES).is_dir():
+        return ""
+    command = f"echat-eval run {shlex.quote(str(baseline))} --judge MODEL"
+    return f"score the replies of the baseline again: `{command}`"
+
+
+def kept_run(baseline: Path) -> Path:
+    """Return the run folder of a baseline's replies.
+
+    Raises:
+        BadData: the scores alone were kept, or the replies were changed.
+    """
+    folder, facts = baseline / REPLIES, _read(baseline)
+    if not (folder / "manifest.json").is_file():
+        raise BadData(
+            f"{baseline}: holds scores without replies, which cannot be scored again; accept a run again "
+            "(`echat-eval gate accept RUN`, without --no-replies)"
+        )
+    if not (path := folder / RESPONSES).is_file() or file_sha256(path) != facts.get("replies"):
+        raise BadData(f"{path}: the replies were changed since they were accepted; accept a run again")
+    return folder
+
+
+def accept_scored_again(baseline: Path, run: ScoredSystem) -> None:
+    """Replace the scores of a baseline by others of the same replies; its age and its tries stay.
 
     Args:
-        candidate: the run, without samples that differ from the baseline's (see `analysis.content`).
-        against: the baseline.
-        policy: gives the limit on its age.
-        now: current time, with a time zone.
-        notes: further remarks for the reader.
+        baseline: folder of the baseline.
+        run: its replies as they are scored now.
     """
-    blockers = [Blocker(reason=Reason.VERSIONS_DIFFER, text=text) for text in differences(candidate, against)]
-    if against.changed:
-        changed = f"{against.name} was changed since it was accepted; accept it again"
-        blockers.append(Blocker(reason=Reason.BASELINE_CHANGED, text=changed))
-    if policy.max_age_days is not None:
-        # More days than a date has are no limit.
-        blockers += _age(against, timedelta(days=min(policy.max_age_days, 10**6)), now)
-    return Provenance(
-        blockers=tuple(blockers),
-        latency=latency_not_comparable(candidate, against),
-        notes=(*notes, *(() if candidate.hashes and against.hashes else (TRUSTED,))),
-        finish=_finish(candidate, against),
+    table, old = _table(run), _read(baseline)
+    facts = {**old, **_facts(run, table), "replies": file_sha256(baseline / REPLIES / RESPONSES)}
+    facts["id"] = old.get("id") or digest("baseline", [old["accepted_at"], old["sha256"]])
+    files = [KeptFile.of("table.jsonl", table), KeptFile.of("accepted.json", _json(facts))]
+    with Journal(baseline, MADE_BY) as journal:
+        journal.remove_temporary()
+        _write(journal, files)
+
+
+def _table(run: ScoredSystem) -> str:
+    # Without states of its own, a table must not look as if it had some.
+    frame = run.frame if has_states(run.frame) else run.frame.drop(columns="state")
+    return jsonl.rows_text(
+        {str(name): value for name, value in row.items() if value is not None and value == value}
+        for row in frame.to_dict("records")
     )
 
 
-def provenance_alone(candidate: ScoredSystem) -> Provenance:
-    """Return what limits a decision on a run without a baseline."""
-    return Provenance(latency=latency_not_comparable(candidate, candidate), finish=_finish(candidate))
+def _facts(run: ScoredSystem, table: str) -> dict[str, Any]:
+    """Return the facts of a baseline that depend on how its replies are scored."""
+    return {
+        "format": ACCEPTED_FORMAT,
+        "sha256": sha256_of(table),
+        "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
+        "metrics": list(run.metrics.values()),
+        "judges": [asdict(judge) for judge in run.judges],
+    }
 
 
-def _finish(*runs: ScoredSystem) -> tuple[str, ...]:
-    """Return the commands that get the missing rows of runs."""
-    return tuple(finish_command(run.folder) for run in runs if (run.frame["state"] == "missing").any())
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1) + "\n"
 
 
-def _age(against: ScoredSystem, limit: timedelta, now: datetime) -> list[Blocker]:
-    if against.accepted_at is None:
-        unknown = f"the age of {against.name} is unknown; keep it with `echat-eval gate accept`"
-        return [Blocker(reason=Reason.BASELINE_AGE_UNKNOWN, text=unknown)]
-    age = now - datetime.fromisoformat(against.accepted_at)
-    if age > limit:
-        old = f"{against.name} was accepted {age.days} days ago, the policy allows {limit.days}"
-        return [Blocker(reason=Reason.BASELINE_TOO_OLD, text=old)]
-    if age > -timedelta(days=1):
-        return []
-    future = f"{against.name} was accepted in the future; check the clocks"
-    return [Blocker(reason=Reason.BASELINE_IN_FUTURE, text=future)]
+def _read(baseline: Path) -> dict[str, Any]:
+    try:
+        found = jsonl.loads((baseline / "accepted.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadData(f"{baseline}: not written by `echat-eval gate accept`: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _write(journal: Journal, files: Sequence[KeptFile]) -> None:
+    for file in files:
+        file.write(journal.add(file.name, file.sha256))
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove the files of an earlier baseline's replies that this one does not have."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in names:
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

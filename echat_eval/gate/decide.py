@@ -60,7 +60,9 @@ def decide(
     pairs = pair(ours, theirs, metrics=list(policy.metrics), sentences=policy.sentences)
     policy, caps = with_caps(policy, pairs)
     provenance = replace(provenance, notes=(*provenance.notes, *caps))
-    tests = critical_tests(pairs, policy)
+    # A try of several has narrower room to err, in the bounds that a pass stands on.
+    strict = policy if provenance.tries is None else policy.spending(provenance.tries.share)
+    tests = critical_tests(pairs, strict)
     p = p_values(tests)
     adjusted = holm(p.drop)
     dropped = holm(p.beyond) <= policy.family_error
@@ -68,7 +70,7 @@ def decide(
     rules = [
         rule_result(
             test,
-            policy,
+            strict,
             float(adjusted[i]),
             dropped=bool(dropped[i]),
             may_have_dropped=bool(may_have_dropped[i]),
@@ -95,7 +97,7 @@ def decide(
         outcome = "regress"
     drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
     guards = (failed, readable)
-    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, policy, provenance, guards)
+    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, strict, provenance, guards)
 
 
 def with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
@@ -159,7 +161,16 @@ def _decision(
         readability=guards[1].text,
         scope=scope(first.imputations.design, policy),
         next_steps=next_steps(blocking, provenance) if outcome == "cannot tell" else (),
+        tries=_tries(policy, provenance),
+        baseline=provenance.baseline,
     )
+
+
+def _tries(policy: Policy, provenance: Provenance) -> str:
+    """Return the place of a candidate in the ledger of tries, and the bound that a pass needs."""
+    if provenance.tries is None:
+        return "tries: not counted"
+    return f"{provenance.tries.text}: a pass needs the lower {50 + 50 * policy.level:.5g} % bound"
 
 
 def _design(imputations: ImputedEstimates, policy: Policy) -> tuple[float | None, Detectable | None]:

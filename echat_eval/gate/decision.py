@@ -10,6 +10,7 @@ from echat_eval.errors import Exit
 if TYPE_CHECKING:
     from echat_eval.gate.reasons import Blocker, NextStep
     from echat_eval.gate.rules import Outcome, RuleResult
+    from echat_eval.gate.tries import Tries
     from echat_eval.stats import Detectable, Estimate
 
 __all__ = ["Decision", "Provenance"]
@@ -25,12 +26,16 @@ class Provenance:
         latency: why latency cannot be judged; empty if it can.
         notes: remarks for the reader.
         finish: commands that get the missing rows of both runs; empty if their folders are unknown.
+        tries: place of the candidate in the ledger of tries; None: it is not counted.
+        baseline: age of the baseline, and the retirement of its judges.
     """
 
     blockers: tuple[Blocker, ...] = ()
     latency: str = "it is unknown whether latency was measured one call at a time on the same hardware"
     notes: tuple[str, ...] = ()
     finish: tuple[str, ...] = ()
+    tries: Tries | None = None
+    baseline: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ class Decision:
             the tables have none and a metric of the policy grades the replies.
         scope: the sentences, or speakers, that the decision holds for; empty if for others, too.
         next_steps: after "cannot tell", what would decide each open rule or remove each blocker.
+        tries: place of the candidate in the ledger of tries, and the bound that a pass needs.
+        baseline: age of the baseline, and the retirement of its judges.
     """
 
     outcome: Outcome
@@ -79,6 +86,8 @@ class Decision:
     readability: str
     scope: str = ""
     next_steps: tuple[NextStep, ...] = ()
+    tries: str = ""
+    baseline: str = ""
 
     @property
     def exit_code(self) -> Exit:

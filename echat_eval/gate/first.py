@@ -104,6 +104,7 @@ def decide_first(
         readability=readable.text,
         scope=scope(first.imputations.design, policy),
         next_steps=(*next_steps(blocking, provenance), _keep(accept)) if outcome == "cannot tell" else (),
+        tries="tries: none is counted without a baseline",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from echat_eval.analysis.metric_rule import MetricRule, cap_fault
@@ -98,6 +98,8 @@ class Policy:
             no longer apply to it; above it a pass becomes "cannot tell".
         latency: metric -> rule; judged only if the run measured one call at a time on the same hardware.
         max_age_days: limit on the age of the baseline; above it the outcome is "cannot tell".
+        max_tries: limit on the tries of one lineage at one baseline; above it the outcome is "cannot tell".
+            The tries share the error of one decision (see `gate.tries`).
         first_run: outcome for a candidate without a baseline that breaks no limit: "cannot tell" or "pass".
     """
 
@@ -119,6 +121,7 @@ class Policy:
     max_missing: float | None = None
     latency: Mapping[str, LatencyRule] = field(default_factory=dict)
     max_age_days: float | None = None
+    max_tries: int | None = None
     first_run: Literal["cannot tell", "pass"] = "cannot tell"
 
     def __post_init__(self) -> None:
@@ -148,6 +151,8 @@ class Policy:
             _check_share("max_missing", self.max_missing)
         if self.min_clusters is not None and not is_whole(self.min_clusters, low=2):
             raise UsageError(f"policy: min_clusters is {self.min_clusters!r}; expected a whole number from 2")
+        if self.max_tries is not None and not is_whole(self.max_tries, low=1):
+            raise UsageError(f"policy: max_tries is {self.max_tries!r}; expected a whole number from 1")
         if self.sentences not in SENTENCES:
             raise UsageError(f"policy: sentences is {self.sentences!r}; expected {' or '.join(SENTENCES)}")
         if self.max_age_days is not None and not is_number(self.max_age_days, low=0):
@@ -168,6 +173,10 @@ class Policy:
     def fewest_clusters(self) -> int:
         """Return the number of clusters below which a difference is not tested."""
         return MIN_CLUSTERS if self.min_clusters is None else self.min_clusters
+
+    def spending(self, share: float) -> Policy:
+        """Return the policy whose bounds may err in a share of this one's cases."""
+        return replace(self, level=1 - (1 - self.level) * share)
 
     def tolerance(self, name: str) -> float:
         """Return the drop of a metric in one task that prevents a pass if significant."""

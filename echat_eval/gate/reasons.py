@@ -37,6 +37,9 @@ class Reason(Enum):
     BASELINE_IN_FUTURE = "baseline from the future"
     BASELINE_CHANGED = "baseline changed"
     VERSIONS_DIFFER = "versions differ"
+    POLICY_CHANGED = "policy changed between tries"
+    CLOCK_IN_PAST = "clock before the last try"
+    TOO_MANY_TRIES = "too many tries"
 
 
 #: The next step of a reason whose rule does not have a more precise one.
@@ -66,6 +69,11 @@ STEPS: dict[Reason, str] = {
     "accept RUN --to FOLDER`",
     Reason.VERSIONS_DIFFER: "make both runs with the same tasks, scorers, judges and annotators: run one of "
     "them again, or score its replies again (`echat-eval run FOLDER`)",
+    Reason.POLICY_CHANGED: "restore the policy, or accept a run as the next baseline, which starts a new "
+    "ledger",
+    Reason.CLOCK_IN_PAST: "correct the clock of this machine",
+    Reason.TOO_MANY_TRIES: "accept a run as the next baseline, which starts a new ledger: `echat-eval gate "
+    "accept RUN --to FOLDER`",
 }
 
 

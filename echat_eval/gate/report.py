@@ -130,7 +130,11 @@ def _headline(decision: Decision) -> str:
     return (
         f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
         f"{decision.margin:g}, smallest detectable difference {detectable}; "
-        + "; ".join(text for text in (holds, decision.failures, decision.readability) if text)
+        + "; ".join(
+            text
+            for text in (holds, decision.failures, decision.readability, decision.tries, decision.baseline)
+            if text
+        )
     )
 
 

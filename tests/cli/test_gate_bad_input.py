@@ -74,7 +74,7 @@ def gate(folder: Path, ours: pd.DataFrame, theirs: pd.DataFrame, policy: str) ->
         ({"value": "good"}, POLICY, "ours.csv:2: a value that is not a number ('good'), and 119 more rows"),
         ({"sample_id": "s0"}, POLICY, "ours.csv:3: duplicate row (119 in the table) for task 'emotion'"),
         ({}, "margin: 3\nmetrics: {empthy: {higher_is_better: true}}\n", "candidate has no metric 'empthy'"),
-        ({}, POLICY + "max_gibberish: 0.1\n", "gate.yaml:3: unknown key 'max_gibberish'; keys are margin,"),
+        ({}, POLICY + "gibberish: 0.1\n", "gate.yaml:3: unknown key 'gibberish'; keys are margin,"),
         ({}, POLICY + "max_unshared:\n", "max_unshared is None; this guard cannot be switched off"),
         ({}, POLICY + "min_clusters: -6\n", "min_clusters is -6; expected a whole number from 2"),
         ({}, POLICY + "min_clusters: 2.5\n", "min_clusters is 2.5; expected a whole number from 2"),

@@ -209,7 +209,7 @@ def test_policy_of_the_readme(run_folder: Path, tmp_path: Path, candidate: str, 
         ("max_failed:", "max_failed is None; this guard cannot be switched off"),
         ("max_unreadable: 1.5", "max_unreadable is 1.5; expected a share"),
         ("max_reply_wer: high", "max_reply_wer is 'high'; expected a number of percent"),
-        ("max_gibberish: 0.1", "unknown key 'max_gibberish'; keys are margin, metrics, "),
+        ("gibberish: 0.1", "unknown key 'gibberish'; keys are margin, metrics, "),
         ("primary: empathy", "unknown primary metric 'empathy'. Known: cue_contrast_proxy"),
     ],
 )

@@ -15,7 +15,7 @@ from echat_eval.analysis.metric_rule import with_cap
 from echat_eval.analysis.runs import ScoredSystem
 from echat_eval.errors import BadData, Exit, UsageError
 from echat_eval.gate import Decision, MetricRule, Policy, Provenance, decide
-from echat_eval.gate.accept import provenance
+from echat_eval.gate.provenance import provenance
 from echat_eval.gate.reasons import Blocker, Reason
 from echat_eval.store.finish import finish_command
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,8 +17,8 @@ import pytest
 from echat_eval.analysis import check_table
 from echat_eval.analysis.runs import ScoredSystem
 from echat_eval.gate import Decision, Policy, Provenance, decide, decide_first
-from echat_eval.gate.accept import provenance
-from echat_eval.gate.reasons import STEPS, NextStep, Reason
+from echat_eval.gate.provenance import provenance
+from echat_eval.gate.reasons import STEPS, Blocker, NextStep, Reason
 from echat_eval.gate.report import step_lines, to_json, to_junit, to_lines, to_markdown
 
 N = 120
@@ -73,6 +74,11 @@ def timed(values: Any, why: str) -> Decision:
     return decide(ours, theirs, limits, provenance=Provenance(latency=why))
 
 
+def blocked(reason: Reason) -> Decision:
+    blocker = Blocker(reason=reason, text="found in the ledger of tries")
+    return decide(rows(1), rows(2), policy(), provenance=Provenance(blockers=(blocker,)))
+
+
 MACRO = {"metrics": {"empathy": {**SCORE, "average": "macro"}}}
 LABELS = {"label": ["rare" if i % 20 == 0 else "common" for i in range(N)]}
 CASES: dict[Reason, Callable[[], Decision]] = {
@@ -85,6 +91,10 @@ CASES: dict[Reason, Callable[[], Decision]] = {
         ours={"value": 50.0}, theirs={"value": 50.0}, metrics={"empathy": {"higher_is_better": True}}
     ),
     Reason.LABEL_IN_ONE_CLUSTER: lambda: compared(ours=LABELS, theirs=LABELS, **MACRO),
+    **{
+        reason: partial(blocked, reason)
+        for reason in (Reason.POLICY_CHANGED, Reason.CLOCK_IN_PAST, Reason.TOO_MANY_TRIES)
+    },
     Reason.NOT_SHARED: lambda: decide(rows(1).iloc[20:], rows(2), policy()),
     Reason.FAILED_REPLIES: lambda: decide(gone(4, "failed"), rows(2), policy(margin=50)),
     Reason.NO_REPLIES: lambda: decide(gone(N, "missing"), rows(2), policy()),

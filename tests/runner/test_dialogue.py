@@ -11,9 +11,9 @@ import pytest
 from echat_eval.analysis.run_tables import responses_table
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable
 from echat_eval.records import AudioRef, Reply, Request, Response, Sample
-from echat_eval.store.forget import _query_audio, _reply_audio
+from echat_eval.store.forget import _reply_audio
 from echat_eval.store.keys import request_for
-from echat_eval.store.turns import cases_of_turns, reply_audios
+from echat_eval.store.turns import cases_of_turns, query_audios, reply_audios
 from echat_eval.task import Task, load_task
 from echat_eval.testing import ScriptedOracle, ScriptedSystem
 from tests.support.scripted_parts import hum, length, loudness
@@ -76,7 +76,10 @@ def test_the_voice_of_earlier_replies_is_stored_and_passed_on(dialogues: Task, t
     assert run.samples()[0].turns is not None
     assert response.reply is not None
     assert list(reply_audios(response)) == [response.reply.audio, *stored]
-    removed = {*_query_audio(run.samples()[0]), *_reply_audio(run, {("emotion", "s0h")}, removed=True)}
+    removed = {
+        *(audio.path for audio in query_audios(run.samples()[0])),
+        *_reply_audio(run, {("emotion", "s0h")}, removed=True),
+    }
     assert set(run.path.rglob("*.wav")) <= removed  # nothing of a speaker stays
 
 

@@ -11,7 +11,7 @@ import pytest
 from echat_eval.analysis import load_scored_system
 from echat_eval.analysis.compare import require_comparable
 from echat_eval.errors import BadData, UsageError
-from echat_eval.gate.accept import provenance
+from echat_eval.gate.provenance import provenance
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.comparable import refuse_duplicate_systems, version_differences
