@@ -61,6 +61,8 @@ from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.runner.plan import planned
 from echat_eval.scorers.function_metric import metric
+from echat_eval.scorers.judge_link import parse_link
+from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.store.kept_replies import KeptFile, kept_files
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline, open_run, parse_spec
@@ -118,6 +120,7 @@ def evaluate(
     judges: Any = None,
     headline: str | None = None,
     controls: int | None = None,
+    link: Any = None,
     out: str | Path | None = None,
     tries: int | None = None,
     retry_failed: bool | None = None,
@@ -157,6 +160,8 @@ def evaluate(
             judge names its metrics (`judge_NAME`); without one, its rubric does. None: no judge.
         headline: name of the metric that leads and ranks; None: the best that applies to every system.
         controls: number of replies that each judge grades again with wrong labels.
+        link: old judge whose scale the new scores get estimates on, as one of `judges`, and `anchors`: the
+            largest number of replies that it grades, by default 150. See docs/instruments.md.
         out: run folder to write or to continue, by default runs/latest; it also gets leaderboard.md, .csv
             and .png.
         tries: maximum calls per row, by default 3; after that it counts as failed or missing.
@@ -194,6 +199,7 @@ def evaluate(
         judges=judges,
         headline=headline,
         controls=controls,
+        link=link,
         out=out,
         tries=tries,
         retry_failed=retry_failed,
@@ -217,6 +223,7 @@ def score(
     judges: Any = None,
     headline: str | None = None,
     controls: int | None = None,
+    link: Any = None,
     tries: int | None = None,
     cache: bool | None = None,
     prices: str | Path | None = None,
@@ -244,6 +251,7 @@ def score(
         judges=judges,
         headline=headline,
         controls=controls,
+        link=link,
         out=_folder_with_replies(run).path,
         tries=tries,
         cache=cache,
@@ -269,6 +277,7 @@ def estimate(
     judges: Any = None,
     headline: str | None = None,
     controls: int | None = None,
+    link: Any = None,
     out: str | Path | None = None,
     tries: int | None = None,
     retry_failed: bool | None = None,
@@ -298,6 +307,7 @@ def estimate(
         judges=judges,
         headline=headline,
         controls=controls,
+        link=link,
         out=out,
         tries=tries,
         retry_failed=retry_failed,
@@ -526,7 +536,10 @@ def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping
     """Return what a run folder still lacks, or its whole experiment if a caller selects other samples."""
     if arguments.get("out") is not None:
         raise UsageError(f"{path} is a run folder and is continued where it lies; leave out --out")
-    experiment = with_arguments(experiment_of_folder(path), arguments, add_judges=True)
+    own = experiment_of_folder(path)
+    if (link := arguments.get("link")) is not None:  # a judge of the folder that a new one may replace
+        arguments = {**arguments, "link": parse_link(link, parse_judges(own.judges))}
+    experiment = with_arguments(own, arguments, add_judges=True)
     experiment = with_settings(experiment, settings)
     if experiment.systems is None:
         return _Prepared(experiment=replace(experiment, out=_folder_with_replies(path).path))

@@ -12,7 +12,8 @@ judge grades at most 150 anchors; the truth is the mean of its scores over all s
     coverage        of the 95 % intervals, by estimate; the mean over the three systems
     width           half the interval, in points
     comparable      runs in which every slice is shown to agree, without a planted shift
-    refused         runs that are refused, with a shift planted in one slice
+    refused         runs that are refused, with a disagreement of 10 (the tolerance) or more planted in one
+                    slice; the others are false "comparable"
 """
 
 from __future__ import annotations
@@ -139,20 +140,28 @@ def draw(world: World, replies: int, rng: np.random.Generator) -> Drawn:
     return Drawn(old, new, system, speaker, label, language, length, task)
 
 
-def planted(drawn: Drawn, kind: str, shift: float) -> Drawn:
-    """Return the replies with the old judge's scores lower in one slice, as far as the range allows.
-
-    What the range cuts off is taken from the rest of the slice, so that the mean shift is as planted.
-    """
-    inside = getattr(drawn, kind) == 0
+def planted(drawn: Drawn, kind: str, amount: float) -> Drawn:
+    """Return the replies with the old judge's scores lower by an amount in one slice, cut at 0."""
     old = drawn.old.copy()
-    low, high = 0.0, 100.0
-    for _ in range(40):  # the amount that lowers the slice's mean by the shift after the cut
-        middle = (low + high) / 2
-        lowered = old[inside].mean() - np.maximum(old[inside] - middle, 0).mean()
-        low, high = (middle, high) if lowered < shift else (low, middle)
-    old[inside] = np.maximum(old[inside] - high, 0)
+    inside = getattr(drawn, kind) == 0
+    old[inside] = np.maximum(old[inside] - amount, 0)
     return replace(drawn, old=old)
+
+
+def amount_for(large: Drawn, kind: str, shift: float) -> float:
+    """Return the amount by which all replies that could be drawn disagree by exactly the shift in the slice.
+
+    The scores are cut, and the judges may disagree in the slice already, so it is not the shift itself.
+    """
+    inside = getattr(large, kind) == 0
+    low, high = 0.0, 100.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        shifted = planted(large, kind, middle)
+        left = shifted.old - fit_link(shifted.new, shifted.old, low=0, high=100).old_scale(shifted.new)
+        beyond = left[inside].mean() - left[~inside].mean() < -shift
+        low, high = (low, middle) if beyond else (middle, high)
+    return high
 
 
 def anchors_of(drawn: Drawn, rng: np.random.Generator) -> list[int]:
@@ -217,6 +226,8 @@ def measure(world: World, runs: int, seed: int) -> dict[str, Any]:
     errors = {name: np.zeros((runs, SYSTEMS)) for name in RIVALS}
     widths = {name: np.zeros((runs, SYSTEMS)) for name in RIVALS}
     comparable = np.zeros(runs, bool)
+    part = draw(world, 20_000 // (REPLIES // world.speakers) * (REPLIES // world.speakers), rng)
+    amounts = {(kind, shift): amount_for(part, kind, shift) for kind in SLICES for shift in SHIFTS}
     refused: dict[str, list[bool]] = {}
     for run in range(runs):
         drawn = draw(world, REPLIES, rng)
@@ -230,7 +241,7 @@ def measure(world: World, runs: int, seed: int) -> dict[str, Any]:
                 widths[name][run, system] = (high - low) / 2
         # One planted shift per run, the kinds and sizes in turn.
         kind, shift = SLICES[run % len(SLICES)], SHIFTS[run // len(SLICES) % len(SHIFTS)]
-        shifted = planted(drawn, kind, shift)
+        shifted = planted(drawn, kind, amounts[kind, shift])
         again = fit_link(shifted.new[anchors], shifted.old[anchors], low=0, high=100)
         refused.setdefault(f"{kind} {shift:g}", []).append(not decide(shifted, anchors, again))
     by_shift = {

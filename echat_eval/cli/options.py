@@ -43,6 +43,7 @@ class RunOptions:
     headline: str | None
     settings: tuple[str, ...]
     controls: int | None
+    link: str | None
     tries: int | None
     no_cache: bool
     prices: Path | None
@@ -59,6 +60,7 @@ class RunOptions:
             "judges": list(self.judges) or None,
             "headline": self.headline,
             "controls": self.controls,
+            "link": self.link,
             "tries": self.tries,
             "cache": False if self.no_cache else None,
             "prices": self.prices,
@@ -85,9 +87,10 @@ class RunOptions:
             ("--judge-url", self.judge_url),
             ("--controls", self.controls),
             ("--judge-set", self.judge_set),
+            ("--link", self.link),
         ):
             if value and not self.judges:
-                what = "the model to test" if option == "--controls" else "the model"
+                what = {"--controls": "the model to test", "--link": "the new model"}.get(option, "the model")
                 raise UsageError(f"{option} without --judge; name {what} with --judge MODEL")
 
 
@@ -253,6 +256,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             type=click.IntRange(0),
             help="Judge N replies again with shuffled, withheld and wrong labels; scores should fall.",
+        ),
+        click.option(
+            "--link",
+            metavar="[NAME=]MODEL",
+            help="Judge that --judge replaces; it grades 150 replies, for estimates on its scale.",
         ),
         click.option(
             "--tries",

@@ -22,7 +22,7 @@ __all__ = ["present_run", "run", "score"]
 #: Values of the options in `run --help`; the others are older spellings of `--set` or rarely needed.
 _SHOWN = frozenset(
     ["systems", "settings", "tasks", "data", "limit", "ask", "annotators", "judges", "out", "estimate"]
-) | {"max_cost", "source", "folder"}
+) | {"max_cost", "link", "source", "folder"}
 
 
 @click.command(
@@ -30,6 +30,7 @@ _SHOWN = frozenset(
 Examples:
   echat-eval run experiment.yaml
   echat-eval run runs/nightly --judge strict=gpt-4o-2024-11-20
+  echat-eval run runs/nightly --judge NEW --link OLD
   echat-eval run experiment.yaml --limit 20 --set mine.temperature=0 --out runs/trial
   echat-eval run --system echo --system canned --metric my_metrics.py:speech_rate
   echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine

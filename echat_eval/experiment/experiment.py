@@ -31,6 +31,7 @@ class Experiment:
     judges: Any = None
     headline: str | None = None
     controls: int = 0
+    link: Any = None
     calls_at_once: int | None = None
     tries: int = 3
     retry_failed: bool = False
@@ -60,6 +61,7 @@ class Experiment:
             judges=self.judges,
             headline=self.headline,
             controls=self.controls,
+            link=self.link,
             calls_at_once=self.calls_at_once,
             tries=self.tries,
             retry_failed=self.retry_failed,

@@ -11,6 +11,7 @@ from echat_eval.experiment.file import RUNNER
 from echat_eval.experiment.tasks import SELECTING
 from echat_eval.plugins import parse_parts
 from echat_eval.runner.destinations import send_to_hosts
+from echat_eval.scorers.judge_link import LinkSettings
 from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.systems import split_name
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "with_arguments", "with_settings"]
 
 #: First words of settings that are those of no system.
-GROUPS = ("judge", "runner", "executor", "track")
+GROUPS = ("judge", "runner", "executor", "track", "link")
 
 
 def with_arguments(
@@ -62,7 +63,7 @@ def with_settings(experiment: Experiment, settings: Mapping[str, object]) -> Exp
     Args:
         settings: `key` for every system; `NAME.key` for the system of that name; `judge.key` for every judge
             and `judge.NAME.key` for one; `runner.key`; `executor.key`; `track` for a tracker by name, and
-            `track.key` for its settings.
+            `track.key` for its settings; `link.key` for the old judge of a link, and its anchors.
 
     Raises:
         UnknownName, UsageError: no system, judge or group has this name, or it takes no settings.
@@ -79,6 +80,8 @@ def with_settings(experiment: Experiment, settings: Mapping[str, object]) -> Exp
             experiment = replace(experiment, **changed)
         elif group == "track":
             experiment = replace(experiment, track=_with_tracker_setting(experiment.track, key, value))
+        elif dot and group == "link":
+            experiment = replace(experiment, link=_with_link_setting(experiment.link, key, value))
         elif dot and group == "executor":
             experiment = replace(experiment, executor={**_executor(experiment.executor), key: value})
         else:
@@ -92,6 +95,15 @@ def _executor(given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise UsageError(f"executor {type(given).__name__}: an object takes no settings")
     return dict(given)
+
+
+def _with_link_setting(given: object, key: str, value: object) -> object:
+    if given is None:
+        raise UsageError(f"--set link.{key} without a link; name the old judge with --link MODEL")
+    if isinstance(given, LinkSettings):
+        changed = {"anchors": value} if key == "anchors" else {"judge": given.judge.with_setting(key, value)}
+        return replace(given, **changed)
+    return {**(given if isinstance(given, Mapping) else {"model": given}), key: value}
 
 
 def _with_tracker_setting(given: object, key: str, value: object) -> object:

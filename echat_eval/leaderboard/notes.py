@@ -88,6 +88,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
     from echat_eval.leaderboard.error_rates import error_rate_lines
     from echat_eval.scorers.listening_result import listening_notes
     from echat_eval.scorers.run_controls import control_notes
+    from echat_eval.scorers.stored_links import link_notes
     from echat_eval.store.ledger import unfinished
 
     runs = _Runs(folders, headline)
@@ -104,7 +105,9 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
     lines += _attribution(runs)
     lines += error_rate_lines(runs.scores, runs.samples)
     lines += [
-        line for folder in folders for line in (*repeat_lines(folder, headline), *control_notes(folder))
+        line
+        for folder in folders
+        for line in (*repeat_lines(folder, headline), *control_notes(folder), *link_notes(folder))
     ]
     lines += [f"- {line}" for folder in folders for line in listening_notes(folder)]
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]

@@ -1,4 +1,4 @@
-"""Carries out a plan: makes its missing rows under its budget, and runs its controls."""
+"""Carries out a plan: makes its missing rows under its budget, and runs its controls and its link."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from echat_eval.runner.evaluate import evaluate, require_fit, rescore
 from echat_eval.runner.spending import metered
 from echat_eval.scorers.judge_settings import identify
 from echat_eval.scorers.run_controls import run_and_store_controls
+from echat_eval.scorers.stored_links import run_and_store_links
 from echat_eval.store.keys import request_for
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def carry_out(
         Busy: another process is writing to the folder.
     """
     table, limit = plan.budget.table, plan.budget.limit
-    receivers = receivers_of(plan.systems, plan.scorers, plan.executor, plan.trackers)
+    receivers = receivers_of(plan.systems, plan.senders, plan.executor, plan.trackers)
     for receiver in receivers:
         progress.note(f"sends: {receiver.line}")
     refuse_private_data(private_tasks(plan.tasks, plan.folder.manifest()), receivers, plan.send_to)
@@ -57,7 +58,8 @@ def carry_out(
             folder.mend_samples(plan.samples)
         for line in plan.expected_cost().lines(whole=False):
             progress.note(f"estimate: {line}")
-        for judge in plan.judges:
+        old = None if plan.link is None else plan.link.old
+        for judge in [*plan.judges, *([] if old is None else [old.judge_client])]:
             identify(judge, lambda text: progress.note(f"note: {text}"))
         if isinstance(progress, ShowsCost):
             progress.show_cost(meter.line)
@@ -88,6 +90,8 @@ def carry_out(
                     cache=plan.cache,
                 )
         run_and_store_controls(folder, plan.scorers, plan.controls)
+        if plan.link is not None:
+            run_and_store_links(folder, plan.scorers, plan.link.old, anchors=plan.link.anchors)
     for line in _unclaimed(plan):
         progress.note(f"note: {line}")
     if meter.withheld:

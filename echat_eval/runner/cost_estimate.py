@@ -27,11 +27,13 @@ class ExpectedCost:
         estimates: one per judge and system whose calls may cost money.
         controls: number of replies that are judged again.
         unpriced: systems without token counts.
+        anchors: model of the old judge of a link, and the largest number of replies that it grades.
     """
 
     estimates: tuple[CostEstimate, ...]
     controls: int = 0
     unpriced: tuple[str, ...] = ()
+    anchors: tuple[str, int] | None = None
 
     def lines(self, *, whole: bool = True) -> list[str]:
         """Return the estimate as lines.
@@ -44,6 +46,9 @@ class ExpectedCost:
             lines.append(PROXY)
         if self.controls and any(found.role == "judge" for found in self.estimates):
             lines.append(f"--controls adds up to {4 * self.controls:,} questions")
+        if self.anchors is not None:
+            model, count = self.anchors
+            lines.append(f"--link adds up to {count:,} questions to {model}, without its stored verdicts")
         if whole and self.unpriced:
             lines.append(f"not priced, no token counts: {', '.join(self.unpriced)}")
         return lines

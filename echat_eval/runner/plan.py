@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echat_eval.annotators.select import select_annotators
+from echat_eval.clients.chat import require_openai_model
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.cost.budget import read_budget
 from echat_eval.cost.meter import billed_client_of
@@ -19,10 +20,12 @@ from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
-from echat_eval.scorers.judge_settings import parse_judges, scorers_of_judge, unshown_history
+from echat_eval.scorers.judge_link import parse_link
+from echat_eval.scorers.judge_settings import DATED, parse_judges, scorers_of_judge, unshown_history
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.judged_turns import scorers_of_turns
 from echat_eval.scorers.select import select_scorers
+from echat_eval.scorers.stored_links import new_judges
 from echat_eval.store.headline import chosen_headline
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from echat_eval.judge import JudgeClient
     from echat_eval.ports import Annotator, Oracle, Scorer, System, Tracker
     from echat_eval.records import Sample
+    from echat_eval.scorers.judged import Judged
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
@@ -61,6 +65,7 @@ class Plan:
         scorers: including those of the judges.
         judges: clients of the judges.
         controls: number of replies that are judged again with wrong labels; 0: none.
+        link: of the judges to the one that they replace; None: none.
         budget: prices, and limit of the cost.
         settings: of the run; `executor` completes them once the workers are known.
         executor: where systems and annotators run.
@@ -83,6 +88,7 @@ class Plan:
     cache: Cache | None
     send_to: Sequence[str] = ()
     trackers: Sequence[Tracker] = ()
+    link: PlannedLink | None = None
 
     @property
     def samples(self) -> list[Sample]:
@@ -92,13 +98,20 @@ class Plan:
     @property
     def billed_clients(self) -> list[tuple[BilledRole, str, BilledClient]]:
         """Return (role, name, billed client) of every system and judge whose calls may cost money."""
-        return billed_clients_of(self.systems, self.scorers)
+        return billed_clients_of(self.systems, self.senders)
+
+    @property
+    def senders(self) -> list[Scorer]:
+        """Return the scorers, and that of the old judge that a link asks."""
+        old = [] if self.link is None else [self.link.old]
+        return [*self.scorers, *(scorer for scorer in old if scorer not in self.scorers)]
 
     def expected_cost(self) -> ExpectedCost:
         """Return the calls left to make and what they may cost; sends nothing."""
         unpriced = tuple(system.name for system in self.systems if billed_client_of(system) is None)
         if not self.billed_clients:
             return ExpectedCost(estimates=(), controls=self.controls, unpriced=unpriced)
+        link = None if self.link is None else (self.link.old.judge_client.client.model, self.link.anchors)
         found = estimate(
             self.folder,
             systems=self.systems,
@@ -110,7 +123,15 @@ class Plan:
             failed_again=self.settings.retry_policy.failed_again,
             repeats=self.repeats,
         )
-        return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced)
+        return ExpectedCost(estimates=tuple(found), controls=self.controls, unpriced=unpriced, anchors=link)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLink:
+    """The old judge that a command's judges are linked to, and the largest number of replies it grades."""
+
+    old: Judged
+    anchors: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +143,7 @@ class PlanArguments:
     judges: object
     headline: str | None = None
     controls: int
+    link: object = None
     calls_at_once: int | None = None
     tries: int
     retry_failed: bool = False
@@ -186,6 +208,13 @@ def planned(
             remark(line)
         scorers += [scorer for pair in judged for scorer in pair]
         scorers += scorers_of_turns([pair[0] for pair in judged if isinstance(pair[0], Judged)], samples)
+        link = None
+        if (wanted := parse_link(arguments.link, judges)) is not None:
+            if wanted.judge.url is None and wanted.judge.model != DATED:
+                require_openai_model(wanted.judge.model, "--set link.url=")
+            made = scorers_of_judge(wanted.judge, note=remark, store=store, tries=tries, cache=opened)[0]
+            link = PlannedLink(old=made, anchors=wanted.anchors)
+            new_judges(scorers, made)  # refuses a link without a new judge before anything is sent
         if arguments.headline is not None:
             _check_headline(arguments.headline, scorers, folder)
         headline = chosen_headline([folder.manifest()], arguments.headline)
@@ -208,6 +237,7 @@ def planned(
             cache=opened,
             send_to=send_to,
             trackers=trackers,
+            link=link,
         )
 
 

@@ -152,7 +152,8 @@ def anchor_weights(cells: Sequence[Hashable], clusters: Sequence[Hashable], anch
     totals: Counter[Hashable] = Counter()
     for n, weight in zip(anchors, raw.tolist(), strict=True):
         totals[cells[n]] += weight
-    return raw * np.array([of_cell[cells[n]] / totals[cells[n]] for n in anchors])
+    found: Floats = raw * np.array([of_cell[cells[n]] / totals[cells[n]] for n in anchors])
+    return found
 
 
 def linked_mean(
@@ -289,7 +290,7 @@ def slice_shifts(
                 continue
             shift = macro_mean(np.where(inside, 2.0, -2.0) * x, inside.astype(np.int64), design, level=0.9)
             found.append((kind, value, shift, int(inside.sum())))
-    p = holm([_p_value(shift) for _, _, shift, _ in found]) if found else []
+    p = holm([_p_value(shift) for _, _, shift, _ in found]) if found else np.empty(0)
     rows = [
         SliceShift(
             kind=kind,
