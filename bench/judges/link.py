@@ -180,16 +180,16 @@ def estimates(
     left = cluster_mean(drawn.old[at] - drawn.new[at], drawn.speaker[at])
     linked_left = cluster_mean(drawn.old[at] - link.old_scale(drawn.new[at]), drawn.speaker[at])
     place = {int(n): i for i, n in enumerate(own)}
-    chosen = [place[n] for n in anchors if n in place]
+    selected = [place[n] for n in anchors if n in place]
     plain, linked = cluster_mean(new, speakers), cluster_mean(link.old_scale(new), speakers)
     cells = drawn.label[own].tolist()
     on_old = link.old_scale(new)
     ours = linked_mean(
         on_old,
         speakers,
-        anchors=chosen,
-        left=drawn.old[own][chosen] - on_old[chosen],
-        weights=anchor_weights(cells, speakers.tolist(), chosen),
+        anchors=selected,
+        left=drawn.old[own][selected] - on_old[selected],
+        weights=anchor_weights(cells, speakers.tolist(), selected),
         low=0,
         high=100,
     )

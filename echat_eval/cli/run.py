@@ -29,12 +29,12 @@ _SHOWN = frozenset(
     epilog="""\b
 Examples:
   echat-eval run experiment.yaml
-  echat-eval run runs/nightly --judge strict=gpt-4o-2024-11-20
+  echat-eval run runs/nightly --judge strict=gpt-6-luna-2026-09-22
   echat-eval run runs/nightly --judge NEW --link OLD
   echat-eval run experiment.yaml --limit 20 --set mine.temperature=0 --out runs/trial
   echat-eval run --system echo --system canned --metric my_metrics.py:speech_rate
   echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine
-  echat-eval run --system cascade --judge gpt-4o-2024-11-20 --out runs/judged
+  echat-eval run --system cascade --judge gpt-6-luna-2026-09-22 --out runs/judged
   echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1
   echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion
 Run the same command again to do only what is missing. --headline METRIC
@@ -104,7 +104,18 @@ def run(
                 executor=executor.settings(),
                 progress=bar,
             )
-    return print_estimate(expected) if options.estimate else present_run(done)
+    return print_estimate(expected) if options.estimate else _present(done, options)
+
+
+def _present(run: Run, options: RunOptions) -> int:
+    """Print a run; return its exit code, "cannot tell" if the link that was asked for was not made."""
+    code = present_run(run)
+    if options.link is None or any(link.state == "linked" for link in run.links()):
+        return code
+    show(
+        f"echat-eval: no estimates on the scale of {options.link}; the lines above have the reason", err=True
+    )
+    return Exit.CANNOT_TELL
 
 
 def _systems(source: Path | None, systems: tuple[str, ...], options: RunOptions) -> Path | list[str]:
@@ -153,7 +164,7 @@ def score(folder: Path, options: RunOptions, executor: ExecutorOptions) -> int:
                 executor=executor.settings(),
                 progress=bar,
             )
-    return print_estimate(expected) if options.estimate else present_run(done)
+    return print_estimate(expected) if options.estimate else _present(done, options)
 
 
 for _command in (run, score):

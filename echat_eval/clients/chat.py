@@ -25,6 +25,7 @@ from echat_eval.clients.faults import (
 )
 from echat_eval.clients.http import HttpClient, exchange, raise_for_status
 from echat_eval.clients.keys import api_key
+from echat_eval.clients.listed import listed_model
 from echat_eval.clients.network import check_url, endpoint, refuse_unread_url, without_query
 from echat_eval.concurrency.limiter import limiter_for
 from echat_eval.cost.meter import Account, metered_call
@@ -210,6 +211,10 @@ class ChatClient:
             usage = token_counts(completion.get("usage"))
             call.report_usage(size.used(usage) if size is not None and usage else None)
         return self._answer(completion, usage)
+
+    async def listed_model(self) -> Mapping[str, Any] | None:
+        """Return the entry of the model in the server's list of models; None if there is none."""
+        return await listed_model(self.address, self._headers(), self.model, timeout=self.timeout)
 
     @property
     def _place(self) -> str:

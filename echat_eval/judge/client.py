@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.clients.chat import size_of
@@ -21,9 +22,10 @@ from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
 from echat_eval.judge.ticket import TICKET, make_ticket
 from echat_eval.judge.verdict import NoTicket, Verdict, parse_verdict
 from echat_eval.judge.verdict_store import Ruling, VerdictStore
+from echat_eval.systems.settings_files import is_day
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from echat_eval.clients.chat import ChatAnswer, ChatClient
@@ -61,6 +63,7 @@ class JudgeClient:
 
     Attributes:
         identity_error: why the server did not report its identity; None: it did, or was not asked.
+        shutdown: the model's last day by the server's list of models; None: none is stated.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class JudgeClient:
         self.temperature = parameters.temperature
         self.store = store
         self.identity_error: str | None = None
+        self.shutdown: date | None = None
         self._fingerprints: dict[int, str] = {}  # by identity of the rubric
         self._secret = secrets.token_bytes(32)  # of the tickets of this process
         self._without_ticket: int | None = 0  # None once a verdict carried its ticket
@@ -166,6 +170,9 @@ class JudgeClient:
             self.identity_error = str(error)
         else:
             self._identity_log.record(ServerIdentity(model=answer.model, server=answer.server))
+            entry = await self.client.listed_model() or {}
+            day = entry.get("shutdown_date")
+            self.shutdown = date.fromisoformat(day) if isinstance(day, str) and is_day(day) else None
 
     def rule(self, question: Question, *, repeat: int = 0) -> Ruling:
         """Return the ruling on one question, as `ruling`; call off the event loop."""
@@ -352,7 +359,9 @@ class JudgeClient:
             )
 
     def _find_ruling(self, question_key: str) -> Ruling | None:
-        identities = self._identity_log.identities
+        identities: Sequence[ServerIdentity] = self._identity_log.identities
+        if not identities and self.identity_error is not None:
+            identities = self._identity_log.stored()  # as for the keys of scores while the server is away
         return self._verdicts.find(_verdict_key(question_key, i.model, i.server) for i in identities)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from echat_eval.io.display import number_text
+from echat_eval.judge.retirement import retirement_note
 from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from echat_eval.stats import Estimate
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["CEILING", "FLOOR", "cost_lines", "gains_of", "reply_notes", "scored_earlier", "secondary_lines"]
+__all__ = [
+    "CEILING",
+    "FLOOR",
+    "cost_lines",
+    "gains_of",
+    "reply_notes",
+    "retirement_notes",
+    "scored_earlier",
+    "secondary_lines",
+]
 
 #: The same language model with the transcript only, and with the gold labels.
 FLOOR, CEILING = "transcript-only", "gold-labels"
@@ -110,7 +120,14 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
         for line in (*repeat_lines(folder, headline), *control_notes(folder), *link_notes(folder))
     ]
     lines += [f"- {line}" for folder in folders for line in listening_notes(folder)]
+    lines += retirement_notes(folders)
     return [*lines, *(line for folder in folders for line in cost_lines(folder.manifest().cost))]
+
+
+def retirement_notes(folders: Iterable[RunFolder]) -> list[str]:
+    """Return one line per judge of some runs whose model has a last day."""
+    days = {model: day for folder in folders for model, day in folder.manifest().retirements.items()}
+    return [f"- {retirement_note(model, day)}" for model, day in sorted(days.items())]
 
 
 def _servers(judged: Iterable[tuple[Score, JudgeEvidence]]) -> list[str]:

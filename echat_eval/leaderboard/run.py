@@ -15,6 +15,7 @@ from echat_eval.analysis.run_tables import (
 )
 from echat_eval.leaderboard.notes import reply_notes
 from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
+from echat_eval.scorers.stored_links import stored_links
 from echat_eval.store.select import SelectedRun
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from echat_eval.scorers.judge_link import JudgeLink
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["Run"]
@@ -78,6 +80,10 @@ class Run:
     def notes(self) -> list[str]:
         """Return one line per system and kind of reply that failed, is missing or was not timed."""
         return reply_notes(self.folder)
+
+    def links(self) -> list[JudgeLink]:
+        """Return the links of its judges to those that they replace, with estimates on the old scale."""
+        return stored_links(self.folder)
 
     def samples(self) -> pd.DataFrame:
         """Return one row per sample; see `echat_eval.analysis.run_tables` for the columns of all tables."""

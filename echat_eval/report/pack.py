@@ -10,6 +10,7 @@ from echat_eval.leaderboard.published import of_same_measure, published, publish
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
 from echat_eval.report.gap_table import gap_table
+from echat_eval.judge.retirement import retirement_note
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text
@@ -119,6 +120,8 @@ def _notes(merged: MergedRuns) -> list[str]:
         notes.append(
             "no scores yet, so there are no tables and no figures; make them with `echat-eval run FOLDER`"
         )
+    days = {model: day for m in merged.manifests for model, day in m.retirements.items()}
+    notes += [retirement_note(model, day) for model, day in sorted(days.items())]
     expected = len(merged.samples) * len(merged.roles)
     pending = expected - len(merged.responses)
     if pending > 0 and len(merged.manifests) == 1:

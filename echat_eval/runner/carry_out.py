@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from echat_eval.executors.place import place
+from echat_eval.judge.retirement import last_day, retirement_line
 from echat_eval.ports import RepliesByFile, ShowsCost
 from echat_eval.runner.destinations import (
     Receiver,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from echat_eval.judge import JudgeClient
     from echat_eval.ports import Progress
     from echat_eval.runner.plan import Plan
     from echat_eval.store.run_folder import RunFolder
@@ -61,6 +64,7 @@ def carry_out(
         old = None if plan.link is None else plan.link.old
         for judge in [*plan.judges, *([] if old is None else [old.judge_client])]:
             identify(judge, lambda text: progress.note(f"note: {text}"))
+            _note_retirement(folder, judge, progress)
         if isinstance(progress, ShowsCost):
             progress.show_cost(meter.line)
         if plan.systems:
@@ -100,6 +104,17 @@ def carry_out(
             "command with a higher limit to continue"
         )
     return meter.line()
+
+
+def _note_retirement(folder: RunFolder, judge: JudgeClient, progress: Progress) -> None:
+    """Record and note the last day on which a judge's model is served, if one is announced."""
+    manifest, model, day = folder.manifest(), judge.client.model, last_day(judge)
+    known = {name: text for name, text in manifest.retirements.items() if name != model}
+    if day is not None:
+        known[model] = day.isoformat()
+        progress.note(f"warning: {retirement_line(model, day, datetime.now(UTC).date())}")
+    if known != manifest.retirements:
+        folder.write_manifest(replace(manifest, retirements=known))
 
 
 def _record_receivers(folder: RunFolder, receivers: Sequence[Receiver]) -> None:

@@ -213,6 +213,8 @@ def planned(
             if wanted.judge.url is None and wanted.judge.model != DATED:
                 require_openai_model(wanted.judge.model, "--set link.url=")
             made = scorers_of_judge(wanted.judge, note=remark, store=store, tries=tries, cache=opened)[0]
+            if not isinstance(made, Judged):
+                raise UsageError(f"--link {wanted.judge.model}: links are between judges that read")
             link = PlannedLink(old=made, anchors=wanted.anchors)
             new_judges(scorers, made)  # refuses a link without a new judge before anything is sent
         if arguments.headline is not None:

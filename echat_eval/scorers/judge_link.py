@@ -140,18 +140,18 @@ def link_judges(folder: RunFolder, new: Judged, old: Judged, *, anchors: int) ->
     """
     replies = _replies(folder, new)
     able = [n for n, reply in enumerate(replies) if reply.case is not None and _can_grade(old, reply.case)]
-    chosen = [
+    selected = [
         able[i]
         for i in draw_anchors(
             [replies[n].cell for n in able], [replies[n].cluster for n in able], anchors, seed=SEED
         )
     ]
-    cases = [case for n in chosen if (case := replies[n].case) is not None]
+    cases = [case for n in selected if (case := replies[n].case) is not None]
     with ThreadPoolExecutor(max_workers=old.calls_at_once) as pool:
         grades = list(pool.map(lambda case: _points(old, case), cases))
-    found = {n: grade for n, grade in zip(chosen, grades, strict=True) if isinstance(grade, float)}
+    found = {n: grade for n, grade in zip(selected, grades, strict=True) if isinstance(grade, float)}
     reasons = [grade for grade in grades if isinstance(grade, str)]
-    unanswered = len(chosen) - len(found)
+    unanswered = len(selected) - len(found)
     if old.judge_client.identity_error is not None:
         unanswered, reasons = min(anchors, len(replies)) - len(found), [old.judge_client.identity_error]
     return _linked(
@@ -251,29 +251,29 @@ def _linked(
     reason: str,
 ) -> JudgeLink:
     """Return the link that the old judge's grades of some replies make."""
-    chosen = sorted(grades)
+    selected = sorted(grades)
     found = JudgeLink(
         new=names[0],
         old=names[1],
         metric=new.metrics[0].name,
         state="too few",
-        anchors=len(chosen),
-        clusters=as_design([replies[n].unit for n in chosen]).clusters if chosen else 0,
+        anchors=len(selected),
+        clusters=as_design([replies[n].unit for n in selected]).clusters if selected else 0,
         unanswered=unanswered,
         reason=reason,
         pairs=tuple(
-            (*replies[n].cell[:2], replies[n].score.sample_id, replies[n].value, grades[n]) for n in chosen
+            (*replies[n].cell[:2], replies[n].score.sample_id, replies[n].value, grades[n]) for n in selected
         ),
     )
-    if len(chosen) < FEWEST or found.clusters < 2 * MIN_CLUSTERS:
+    if len(selected) < FEWEST or found.clusters < 2 * MIN_CLUSTERS:
         return found
-    old_scores = np.array([grades[n] for n in chosen])
-    link = fit_link([replies[n].value for n in chosen], old_scores, low=0.0, high=100.0)
+    old_scores = np.array([grades[n] for n in selected])
+    link = fit_link([replies[n].value for n in selected], old_scores, low=0.0, high=100.0)
     linked = link.old_scale([reply.value for reply in replies])
     linked[[n for n, reply in enumerate(replies) if reply.case is None]] = new.metrics[0].worst or 0.0
-    left = dict(zip(chosen, (old_scores - linked[chosen]).tolist(), strict=True))
+    left = dict(zip(selected, (old_scores - linked[selected]).tolist(), strict=True))
     shifts = slice_shifts(
-        list(left.values()), _slices(replies, chosen), as_design([replies[n].unit for n in chosen])
+        list(left.values()), _slices(replies, selected), as_design([replies[n].unit for n in selected])
     )
     if not shifts:
         return found
@@ -289,9 +289,9 @@ def _linked(
     )
 
 
-def _slices(replies: Sequence[_Reply], chosen: Sequence[int]) -> dict[str, list[str]]:
+def _slices(replies: Sequence[_Reply], selected: Sequence[int]) -> dict[str, list[str]]:
     """Return kind -> the slice of each anchor."""
-    anchors = [replies[n] for n in chosen]
+    anchors = [replies[n] for n in selected]
     lengths = [len(words_of(reply.case)) for reply in anchors if reply.case is not None]
     middle = median(lengths)
     return {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from echat_eval.clients.chat import is_dated
 from echat_eval.errors import UsageError
 from echat_eval.judge import DEFAULT_RUBRIC, LISTENING_RUBRIC, JudgeParameters, judge_names, load_judge
+from echat_eval.judge.known_models import known_model, known_models
 from echat_eval.plugins import construct
 from echat_eval.scorers.judged import Judged, JudgedContrast, open_client
 from echat_eval.scorers.judged_match import JudgedMatch
@@ -39,7 +40,8 @@ class JudgeSettings:
 
     Attributes:
         name: of the judge, which also names its columns; None: they have the name of the rubric.
-        model: name of the model; "dated": the dated model that the rubric names.
+        model: name of the model; "dated": the dated model that the rubric names; or a name in
+            baselines/judges.yaml, whose model, address and parameters it stands for.
         url: base URL of an OpenAI-compatible server, ending in /v1; None: OpenAI.
         rubric: name of a folder in judges/; None: that of a judge that reads, or of one that listens.
         listens: the judge gets the recordings of replies, and grades their voices alone.
@@ -158,6 +160,8 @@ def _judge(given: Any, name: str | None = None) -> JudgeSettings:
         known = ", ".join(setting.name for setting in fields(JudgeSettings))
         raise UsageError(f"judge {given!r}: expected the name of a model, or a mapping of {known}")
     settings = dict(given) if name is None else {**given, "name": name}
+    if (known := known_models().get(settings.get("model", ""))) is not None:
+        settings = {**settings, "model": known.model, "url": settings.get("url") or known.url}
     parameters = {parameter.name for parameter in fields(JudgeParameters)} & settings.keys()
     if parameters and isinstance(own := settings.get("settings") or {}, Mapping):
         settings["settings"] = {**own, **{key: settings.pop(key) for key in parameters}}
@@ -188,6 +192,9 @@ def scorers_of_judge(
         UsageError: not a URL.
     """
     model = None if settings.model == DATED else settings.model
+    known = known_model(model or load_judge(settings.rubric_name).model, settings.url)
+    if known is not None:
+        settings = replace(settings, settings={**known.settings, **settings.settings})
     if settings.url is None and model is not None and not is_dated(model):
         note(f"'{model}' is not a dated model name; the model behind it may change")
     judge = load_judge(settings.rubric_name)

@@ -128,10 +128,10 @@ def draw_anchors(
         queues.setdefault(cell, []).extend((turn + first, n) for turn, n in enumerate(shuffled))
     waiting = {cell: [n for _, n in sorted(queue)] for cell, queue in queues.items()}
     turns = sorted(waiting, key=lambda cell: order[cell])
-    chosen: list[int] = []
+    selected: list[int] = []
     for turn in range(max(map(len, waiting.values()), default=0)):
-        chosen += [waiting[cell][turn] for cell in turns if turn < len(waiting[cell])]
-    return sorted(chosen[:limit])
+        selected += [waiting[cell][turn] for cell in turns if turn < len(waiting[cell])]
+    return sorted(selected[:limit])
 
 
 def anchor_weights(cells: Sequence[Hashable], clusters: Sequence[Hashable], anchors: Sequence[int]) -> Floats:
@@ -181,13 +181,13 @@ def linked_mean(
         share: of the replies, that the anchors stand for; the others did not fail.
         level: coverage.
     """
-    design, chosen = as_design(clusters), np.asarray(anchors, dtype=np.int64)
-    if not chosen.size:
+    design, selected = as_design(clusters), np.asarray(anchors, dtype=np.int64)
+    if not selected.size:
         raise BadData("no anchor; expected replies that both judges graded")
     x, rest, w = (np.asarray(given, dtype=np.float64) for given in (linked, left, weights))
     rest = share * rest
     value = float(x.mean() + np.average(rest, weights=w))
-    anchored = design.take(chosen).clusters
+    anchored = design.take(selected).clusters
     known = Estimate(
         value=float(np.clip(value, low, high)),
         low=None,
@@ -200,7 +200,7 @@ def linked_mean(
     )
     if anchored < MIN_CLUSTERS or len(rest) < MIN_ANCHORS:
         return known
-    spreads = [_spread_of(x, rest, w, codes, chosen) for codes in design.partitions]
+    spreads = [_spread_of(x, rest, w, codes, selected) for codes in design.partitions]
     found = crossed_spread(*spreads) if design.crossed else spreads[0]
     if not np.isfinite(found.se):
         return known
@@ -222,10 +222,10 @@ def _spread_of(linked: Floats, left: Floats, weights: Floats, codes: Codes, anch
         ),
     )
     sums, variances, dfs = np.zeros(groups), [], []
-    for found, residual, where in parts:
+    for found, residual, location in parts:
         if found.se is None or found.df is None:
             return Spread(se=np.asarray(np.nan), df=np.asarray(np.nan), correlation=np.asarray(0.0))
-        raw = np.bincount(where, weights=residual, minlength=groups)
+        raw = np.bincount(location, weights=residual, minlength=groups)
         size = float(np.sqrt((raw**2).sum()))
         # CR2's correction of each part, kept where the parts add up within a cluster.
         sums += raw * (found.se / size if size > 0 else 0.0)
@@ -285,7 +285,7 @@ def slice_shifts(
         for value in sorted(sizes) if len(sizes) > 1 else ():
             inside = np.array([other == value for other in values])
             if value == max(sizes) and len(sizes) == 2:
-                continue  # the other of two values says the same
+                continue  # the negative of the shift of the other value
             if not _is_large_enough(inside, design):
                 continue
             shift = macro_mean(np.where(inside, 2.0, -2.0) * x, inside.astype(np.int64), design, level=0.9)

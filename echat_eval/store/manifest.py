@@ -217,6 +217,7 @@ class RunManifest:
         cache: rows taken from the cache and stored in it.
         cost: costs of all commands; None if nothing was billed.
         destinations: host -> data that it may have got.
+        retirements: model of a judge -> the last day on which it is served, as known at the last command.
     """
 
     format: int = FORMAT
@@ -231,6 +232,7 @@ class RunManifest:
     cache: CacheTally = field(default_factory=dict)
     cost: RunCosts | None = None
     destinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retirements: Mapping[str, str] = field(default_factory=dict)
 
     def hashes(self) -> dict[tuple[str, str], str]:
         """Return (kind, name) -> hash of every task, scorer and annotator that has one.

@@ -89,6 +89,7 @@ _SCHEMAS: Mapping[type, Schema] = {
             "cache": mapping_of(_OBJECTS, "a mapping of kinds to mappings of names to counts"),
             "cost": _OBJECT,
             "destinations": mapping_of(_TEXTS, "a mapping of hosts to lists of text"),
+            "retirements": _TEXT_MAP,
         },
     ),
     TaskFacts: _schema(
@@ -186,6 +187,7 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
             "cache",
             "cost",
             "destinations",
+            "retirements",
         }
     ),
     TaskFacts: frozenset({"licence", "citation", "consent", "voices", "redistributable", "private"}),
@@ -252,6 +254,7 @@ def _manifest(row: Mapping[str, object], path: str) -> RunManifest:
             host: _texts(found, f"{path}: destinations: {host}")
             for host, found in _mapping(top.get("destinations")).items()
         },
+        retirements={model: str(day) for model, day in _mapping(top.get("retirements")).items()},
     )
 
 

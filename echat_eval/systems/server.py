@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from echat_eval.clients.http import HttpClient, get_once, open_stream, raise_for_status
-from echat_eval.clients.network import check_url, endpoint
+from echat_eval.clients.http import HttpClient, get_once, open_stream
+from echat_eval.clients.listed import listed_model
+from echat_eval.clients.network import check_url
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import limiter_for
-from echat_eval.errors import EChatError
-from echat_eval.io.jsonl import loads
 from echat_eval.systems.wire import MAX_REPLY_BYTES, ReplyFolder
 
 if TYPE_CHECKING:
@@ -98,14 +97,5 @@ class ServerConnection:
         return event_loop.run(get_once(url, headers=headers, timeout=limit, max_bytes=max_bytes))
 
     def listed_model(self, base_url: str, headers: Mapping[str, str], model: str) -> Mapping[str, Any] | None:
-        """Return the entry of a model in the server's list, or None if there is none.
-
-        The entry holds the name and properties such as a creation time, or the date of a planned shutdown.
-        """
-        try:
-            answer = self.get(endpoint(base_url, "models"), headers=headers, max_bytes=2**22)
-            raise_for_status(answer, base_url)
-            entry = next(entry for entry in loads(answer.body)["data"] if entry.get("id") == model)
-        except (EChatError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
-            return None
-        return entry if isinstance(entry, dict) else None
+        """Return the entry of a model in the server's list, as `clients.listed.listed_model`."""
+        return event_loop.run(listed_model(base_url, headers, model, timeout=self.timeout))

@@ -105,5 +105,9 @@ class ScriptedChatClient:
         text = self.identity if text_of(prompt) == IDENTITY_PROMPT else in_schema(self.answer(prompt), schema)
         return ChatAnswer(text=text, model=self.model, server="1", prompt_tokens=1, completion_tokens=1)
 
+    async def listed_model(self) -> Mapping[str, Any] | None:
+        """Return None: there is no list of models."""
+        return None
+
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -135,6 +135,7 @@ class ScriptedChatServer(ScriptedServer):
 
     Attributes:
         url: base URL, "http://127.0.0.1:PORT/v1".
+        shutdown_dates: model -> its last day, for the list of models.
         requests: JSON bodies of all chat requests, in order.
         max_busy: the most chat requests that were in progress at once.
 
@@ -158,6 +159,7 @@ class ScriptedChatServer(ScriptedServer):
         self.applies_schema = applies_schema
         self.served_suffix, self.fingerprint, self.usage = served_suffix, fingerprint, usage
         self.models, self.seconds, self.retry_after = models, seconds, retry_after
+        self.shutdown_dates: dict[str, str] = {}
         self.requests: list[dict[str, Any]] = []
         self.max_busy = self._busy = 0
         self._lock = threading.Lock()
@@ -172,9 +174,12 @@ class ScriptedChatServer(ScriptedServer):
 
     def _exchange(self, exchange: Exchange) -> None:
         if exchange.command == "GET" and exchange.path == "/v1/models":
-            exchange.reply_json(
-                {"object": "list", "data": [{"id": m, "object": "model"} for m in self.models]}
-            )
+            days = self.shutdown_dates
+            entries = [
+                {"id": m, "object": "model", **({"shutdown_date": days[m]} if m in days else {})}
+                for m in self.models
+            ]
+            exchange.reply_json({"object": "list", "data": entries})
         elif exchange.command != "POST" or exchange.path != "/v1/chat/completions":
             exchange.reply("not found", status=404)
         else:

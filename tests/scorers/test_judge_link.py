@@ -153,11 +153,11 @@ def test_stored_verdicts_link_without_the_old_server(run: RunFolder, tmp_path: P
     whole = link_judges(run, judge(new_grade, "new-2026-09-22"), answering, anchors=120)
     answering.close()
 
-    class Away(ScriptedChatClient):
+    class Unreachable(ScriptedChatClient):
         async def ask(self, *_: Any, **__: Any) -> Any:
             raise Unavailable("shut down")
 
-    client = Away(lambda _: "", model="old-2024-11-20")
+    client = Unreachable(lambda _: "", model="old-2024-11-20")
     old = Judged(JudgeClient(load_judge("echat-r1"), client, store=store))  # type: ignore[arg-type]
     old.judge_client.server_identity()
     link = link_judges(run, judge(new_grade, "new-2026-09-22"), old, anchors=120)

@@ -503,7 +503,7 @@ def test_another_model_during_a_run_is_rejected(tmp_path: Path) -> None:
 
 def test_default_model_is_the_dated_model_of_the_rubric() -> None:
     (_, _), judge = scored_default()
-    assert judge.requests[0]["model"] == "gpt-4o-2024-11-20"
+    assert judge.requests[0]["model"] == "gpt-6-luna-2026-09-22"
     assert judge.requests[0]["response_format"]["json_schema"]["strict"] is True
     assert judge.requests[0]["temperature"] == 0
 

@@ -37,13 +37,13 @@ def test_a_link_rises_keeps_the_range_and_undoes_a_straight_line() -> None:
 def test_anchors_are_balanced_over_cells_and_spread_over_clusters() -> None:
     cells = [("a", "sad")] * 60 + [("a", "happy")] * 40 + [("b", "sad")] * 20
     clusters = [n // 4 for n in range(120)]
-    chosen = draw_anchors(cells, clusters, 60, seed=3)
-    assert len(chosen) == len(set(chosen)) == 60
-    assert Counter(cells[n] for n in chosen) == {("a", "sad"): 20, ("a", "happy"): 20, ("b", "sad"): 20}
-    sad = Counter(clusters[n] for n in chosen if cells[n] == ("a", "sad"))
+    selected = draw_anchors(cells, clusters, 60, seed=3)
+    assert len(selected) == len(set(selected)) == 60
+    assert Counter(cells[n] for n in selected) == {("a", "sad"): 20, ("a", "happy"): 20, ("b", "sad"): 20}
+    sad = Counter(clusters[n] for n in selected if cells[n] == ("a", "sad"))
     assert set(sad.values()) <= {1, 2}
     assert len(sad) == 15  # every cluster of the cell before any second time
-    assert draw_anchors(cells, clusters, 60, seed=3) == chosen != draw_anchors(cells, clusters, 60, seed=4)
+    assert draw_anchors(cells, clusters, 60, seed=3) == selected != draw_anchors(cells, clusters, 60, seed=4)
     assert draw_anchors(cells, clusters, 500) == list(range(120))
     assert draw_anchors([], [], 10) == []
 
