@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName
+from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
 from echat_eval.report.formats import csv_text, latex, markdown
 from echat_eval.report.gap_table import gap_table
-from echat_eval.judge.retirement import retirement_note
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.provenance import provenance, provenance_text

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from echat_eval.judge import JudgeClient
     from echat_eval.ports import Annotator, Oracle, Scorer, System, Tracker
     from echat_eval.records import Sample
-    from echat_eval.scorers.judged import Judged
     from echat_eval.store.cache import Cache
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task

@@ -160,8 +160,8 @@ def _judge(given: Any, name: str | None = None) -> JudgeSettings:
         known = ", ".join(setting.name for setting in fields(JudgeSettings))
         raise UsageError(f"judge {given!r}: expected the name of a model, or a mapping of {known}")
     settings = dict(given) if name is None else {**given, "name": name}
-    if (known := known_models().get(settings.get("model", ""))) is not None:
-        settings = {**settings, "model": known.model, "url": settings.get("url") or known.url}
+    if (shipped := known_models().get(settings.get("model", ""))) is not None:
+        settings = {**settings, "model": shipped.model, "url": settings.get("url") or shipped.url}
     parameters = {parameter.name for parameter in fields(JudgeParameters)} & settings.keys()
     if parameters and isinstance(own := settings.get("settings") or {}, Mapping):
         settings["settings"] = {**own, **{key: settings.pop(key) for key in parameters}}

@@ -58,14 +58,17 @@ def strict_in_chinese(shown: Mapping[str, str]) -> tuple[int, int, int]:
     return (0, 0, 0) if chinese else (grade, grade + 1, grade)
 
 
+def reply_with(name: str) -> ScriptedSystem:
+    """Return a system whose replies are all different."""
+    return ScriptedSystem(lambda request: f"{name} {request.audio.sha256}", name)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return a run of two systems on 24 sentences with four labels each, graded by the new judge."""
     root = tmp_path_factory.mktemp("linked")
     task = make_task(root / "tasks", "emotion", 24)
-    systems = [
-        ScriptedSystem(lambda request, n=name: f"{n} {request.audio.sha256}", name) for name in ("a", "b")
-    ]
+    systems = [reply_with(name) for name in ("a", "b")]
     return evaluated(root / "run", task, systems, scorers=[judge(new_grade, "new-2026-09-22")])
 
 

@@ -112,9 +112,10 @@ def test_crossed_speakers_and_sentences_widen_the_interval() -> None:
     anchors = sorted(rng.permutation(200)[:100].tolist())
     left = rng.normal(0, 5, 100)
     units = np.stack([speaker, sentence], axis=1)
-    given = {"anchors": anchors, "left": left, "weights": np.ones(100), "low": 0, "high": 100}
-    crossed = linked_mean(x, units, **given)
-    one_way = linked_mean(x, speaker, **given)
+    crossed, one_way = (
+        linked_mean(x, clusters, anchors=anchors, left=left, weights=np.ones(100), low=0, high=100)
+        for clusters in (units, speaker)
+    )
     assert crossed.se is not None
     assert one_way.se is not None
     assert crossed.se >= one_way.se
@@ -132,6 +133,7 @@ def test_a_slice_is_compared_with_the_rest_as_by_welch() -> None:
     welch = stats.ttest_ind(inside, outside, equal_var=False)
     assert shift.shift.value == pytest.approx(inside.mean() - outside.mean())
     assert np.sign(shift.shift.value) == sign
+    assert shift.shift.se is not None
     assert shift.shift.value / shift.shift.se == pytest.approx(welch.statistic)
 
 

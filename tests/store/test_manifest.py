@@ -99,6 +99,7 @@ FULL = RunManifest(
     metrics=(METRIC, replace(METRIC, name="plain", low=None, worst=None, average="mean", headline=False)),
     cache={"response": {"mine": CacheCounts(hits=3, stored=5)}},
     destinations={"judge.lan:8000": ("transcripts", "words of replies")},
+    retirements={"gpt-4o-2024-11-20": "2027-01-14"},
     cost=RunCosts(
         judges={
             "m": CallCosts(
