@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         gate,
         load_run,
         metric,
+        plan,
         score,
     )
 
@@ -93,6 +94,7 @@ __all__ = [
     "gate",
     "load_run",
     "metric",
+    "plan",
     "score",
 ]
 

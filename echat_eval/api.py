@@ -52,6 +52,7 @@ from echat_eval.experiment import (
 from echat_eval.gate import Policy, build_policy, decide, decide_first, read_policy
 from echat_eval.gate.accept import REPLIES, accept_scored_again, kept_run
 from echat_eval.gate.accept import accept as accept_baseline
+from echat_eval.gate.plan_run import Assumed, RunPlan, assumed, plan_run
 from echat_eval.gate.provenance import count_try, provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.leaderboard.render import CSV_COLUMNS, table_rows
@@ -92,6 +93,7 @@ __all__ = [
     "leaderboard",
     "load_run",
     "metric",
+    "plan",
     "score",
 ]
 
@@ -453,6 +455,34 @@ def _policy(
     if isinstance(policy, Mapping):
         return build_policy(policy, known=known)
     return read_policy(Path(policy), known=known)
+
+
+def plan(
+    policy: Policy | Mapping[str, Any] | str | Path,
+    against: Run | str | Path | pd.DataFrame | None = None,
+    *,
+    candidate: Run | str | Path | pd.DataFrame | None = None,
+    assume: str | Mapping[str, Any] | None = None,
+) -> RunPlan:
+    """Return what the next run can show, and the samples, speakers and sentences that it needs.
+
+    Args:
+        policy: as for `gate`.
+        against: the baseline, whose scores show the spread; None if it is assumed.
+        candidate: a run like those to come; the spread is then that of its paired differences.
+        assume: numbers to assume, as in "sd=25,by_speaker=0.1,speakers=20,samples=400" (see `gate.Assumed`).
+
+    Raises:
+        UsageError: no baseline and no assumed spread, or a wrong policy.
+        BadData: a metric of the policy is absent from one run.
+    """
+    numbers = assumed(assume) if isinstance(assume, str) else Assumed(**(assume or {}))
+    theirs = None if against is None else _one_system(against, "against")
+    ours = None if candidate is None else _one_system(candidate, "candidate")
+    if ours is not None and theirs is None:
+        raise UsageError("plan: a candidate without a baseline; give both, or the baseline alone")
+    facts = merged_facts([(run.name, run.facts) for run in (theirs, ours) if run is not None])
+    return plan_run(ours, theirs, _policy(policy, facts), numbers)
 
 
 def accept(

@@ -28,6 +28,7 @@ BENCHES: dict[str, list[str]] = {
     "daily": ["--runs", "1000"],
     "tries": ["--runs", "1000"],
     "equal": ["--runs", "50"],
+    "plan": ["--runs", "2000"],
     "rows": ["--rows", "1000000"],
     "rivals": ["--runs", "100"],
 }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ImputedEstimates", "difference", "level", "share_over"]
+__all__ = ["ImputedEstimates", "difference", "level", "observed_differences", "share_over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +137,13 @@ def difference(
         ]
     )
     return facts.imputed([observed, *at_bounds], rule.sign)
+
+
+def observed_differences(rows: pd.DataFrame, rule: MetricRule) -> tuple[NDArray[np.bool_], Floats]:
+    """Return which rows of `Pairs.frame` have a value on both sides, and the differences of these rows."""
+    ours, theirs = _side(rows, rule, ""), _side(rows, rule, "against_")
+    keep = ours.counts & theirs.counts & ~ours.missing & ~theirs.missing
+    return keep, (ours.value - theirs.value)[keep]
 
 
 def level(

@@ -31,6 +31,7 @@ Examples:
   echat-eval gate accept runs/main:ours --to accepted/main
   echat-eval gate runs/new:ours --against accepted/main --policy gate.yaml \\
       --junit gate.xml --summary gate.md
+  echat-eval gate --plan --policy gate.yaml --against runs/main:ours
   echat-eval gate runs/first:ours --against accepted/main --policy gate.yaml --bootstrap
 """
 
@@ -83,7 +84,7 @@ def compare_command(
 
 
 @click.command("gate", epilog=GATE_EPILOG)
-@click.argument("words", nargs=-1, required=True, metavar="CANDIDATE | accept RUN")
+@click.argument("words", nargs=-1, metavar="CANDIDATE | accept RUN")
 @click.option("--against", metavar="RUN", help="Baseline to compare the candidate with.")
 @click.option(
     "--policy",
@@ -106,6 +107,19 @@ def compare_command(
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the accepted baseline (`gate accept` only).",
+)
+@click.option(
+    "--plan",
+    "planning",
+    is_flag=True,
+    help="Print what a run can show and the samples that it needs, before it is made; with a candidate, from "
+    "its paired differences.",
+)
+@click.option(
+    "--assume",
+    metavar="WORDS",
+    help="Numbers that a plan assumes, such as sd=25,by_speaker=0.1,speakers=20,samples=400, or "
+    "correlation=0.5.",
 )
 @click.option(
     "--bootstrap",
@@ -133,6 +147,8 @@ def gate_command(
     words: tuple[str, ...],
     against: str | None,
     policy: Path | None,
+    planning: bool,
+    assume: str | None,
     bootstrap: bool,
     no_replies: bool,
     lineage: str | None,
@@ -146,8 +162,12 @@ def gate_command(
 
     `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
-    if words[0] == "accept":
+    if words[:1] == ("accept",):
         return _accept(words[1:], to, replies=not no_replies)
+    if planning:
+        return _plan(words, against, policy, assume, json_file)
+    if assume is not None:
+        raise UsageError("--assume is for `gate --plan`")
     if len(words) != 1 or against is None or policy is None or to is not None:
         raise UsageError(
             "expected `gate CANDIDATE --against RUN --policy gate.yaml`, or `gate accept RUN --to FOLDER`"
@@ -170,6 +190,22 @@ def gate_command(
     for line in to_lines(decision):
         show(line)
     return int(decision.exit_code)
+
+
+def _plan(
+    words: tuple[str, ...], against: str | None, policy: Path | None, assume: str | None, file: Path | None
+) -> int:
+    from echat_eval.api import plan
+    from echat_eval.io.files import write_atomically
+
+    if len(words) > 1 or policy is None:
+        raise UsageError("expected `gate --plan --policy gate.yaml --against RUN`")
+    found = plan(policy, against, candidate=words[0] if words else None, assume=assume)
+    if file is not None:
+        write_atomically(file, found.to_json())
+    for line in found.lines():
+        show(line)
+    return 0
 
 
 def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool) -> int:

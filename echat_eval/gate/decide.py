@@ -15,18 +15,21 @@ from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rul
 from echat_eval.gate.decision import Decision, Provenance
 from echat_eval.gate.failures import failures, raised
 from echat_eval.gate.limits import latency, shares
+from echat_eval.gate.needs import with_needs
 from echat_eval.gate.over_reaction import over_reactions
+from echat_eval.gate.plan import plan_of_differences
 from echat_eval.gate.policy import MAX_OVER_REACTION, MAX_UNSHARED
 from echat_eval.gate.readability import readability
-from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes, pass_probability
+from echat_eval.gate.rules import Outcome, RuleResult, min_detectable, outcomes
 from echat_eval.gate.steps import next_steps
 from echat_eval.gate.units import one_sentence, scope
-from echat_eval.stats import Detectable, holm, samples_needed
+from echat_eval.stats import holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from echat_eval.gate.failures import GuardReport
+    from echat_eval.gate.plan import Plan
     from echat_eval.gate.policy import Policy
 
 __all__ = ["blocks", "decide", "with_caps"]
@@ -77,6 +80,7 @@ def decide(
         )
         for i, test in enumerate(tests)
     ]
+    rules = with_needs(rules, tests, pairs, strict)
     failed, readable = failures(ours, theirs, policy), readability(ours, theirs, policy)
     limits = [
         *failed.rules,
@@ -97,7 +101,7 @@ def decide(
         outcome = "regress"
     drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
     guards = (failed, readable)
-    return _decision(outcome, tests[0], [*rules, *limits], drops, pairs, strict, provenance, guards)
+    return _decision(outcome, tests, [*rules, *limits], drops, pairs, strict, provenance, guards)
 
 
 def with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
@@ -118,7 +122,7 @@ def blocks(rule: RuleResult) -> bool:
 
 def _decision(
     outcome: Outcome,
-    first: CriticalTest,
+    tests: list[CriticalTest],
     rules: list[RuleResult],
     drops: list[RuleResult],
     pairs: Pairs,
@@ -127,7 +131,10 @@ def _decision(
     guards: tuple[GuardReport, GuardReport],
 ) -> Decision:
     """Return the outcome with its reasons, numbers and warnings."""
-    detectable, needed = _design(first.imputations, policy)
+    first, rows = tests[0], pairs.frame[pairs.frame["metric"] == policy.primary]
+    detectable = min_detectable(first.imputations.observed, level=policy.level, power=policy.power)
+    source = "the differences of these runs"
+    plan = plan_of_differences(rows, first.imputations, policy, tests=len(tests), source=source)
     reasons = [blocker.text for blocker in provenance.blockers]
     blocking = sorted((rule for rule in rules if blocks(rule)), key=lambda rule: rule.kind != "share")
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
@@ -150,12 +157,11 @@ def _decision(
         counts=pairs.counts,
         missing=first.imputations.missing,
         detectable=detectable,
-        pass_if_equal=pass_probability(first.imputations.observed, policy.margin, level=policy.level),
-        needed=needed,
+        plan=plan,
         warnings=(
             *(warning for guard in guards for warning in guard.warnings),
             *provenance.notes,
-            *_warnings(pairs, policy, first.imputations, detectable, needed),
+            *_warnings(pairs, policy, first.imputations, detectable, plan),
         ),
         failures=guards[0].text,
         readability=guards[1].text,
@@ -173,33 +179,12 @@ def _tries(policy: Policy, provenance: Provenance) -> str:
     return f"{provenance.tries.text}: a pass needs the lower {50 + 50 * policy.level:.5g} % bound"
 
 
-def _design(imputations: ImputedEstimates, policy: Policy) -> tuple[float | None, Detectable | None]:
-    """Return the smallest detectable difference, and the samples needed if it exceeds the margin."""
-    observed = imputations.observed
-    detectable = min_detectable(observed, level=policy.level, power=policy.power)
-    if observed is None or not (se := observed.se_low or observed.se) or observed.df is None:
-        return detectable, None
-    if detectable is None or detectable <= policy.margin:
-        return detectable, None
-    needed = samples_needed(
-        policy.margin,
-        se=se,
-        df=observed.df,
-        n=observed.n,
-        clusters=observed.clusters,
-        level=policy.level,
-        power=policy.power,
-        limit=0.8,
-    )
-    return detectable, needed
-
-
 def _warnings(
     pairs: Pairs,
     policy: Policy,
     imputations: ImputedEstimates,
     detectable: float | None,
-    needed: Detectable | None,
+    plan: Plan | None,
 ) -> list[str]:
     warnings = []
     if bool(pairs.frame["same_reply"].all()):
@@ -217,9 +202,8 @@ def _warnings(
     else:
         warnings.append("design: unknown, because no row counts")
     if detectable is not None and detectable > policy.margin:
-        sufficient = (
-            f"; {needed.samples} samples in {needed.clusters} clusters would be enough" if needed else ""
-        )
+        needed = None if plan is None else plan.best
+        sufficient = f"; {needed.layout} would be enough" if needed else ""
         warnings.append(
             f"the margin {policy.margin:g} is below the smallest detectable difference {detectable:.2g}: an "
             f"equal candidate passes less often than in {100 * policy.power:.0f} % of runs{sufficient}"

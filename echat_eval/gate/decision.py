@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import Exit
 
 if TYPE_CHECKING:
+    from echat_eval.gate.plan import Plan
     from echat_eval.gate.reasons import Blocker, NextStep
     from echat_eval.gate.rules import Outcome, RuleResult
     from echat_eval.gate.tries import Tries
@@ -54,9 +55,7 @@ class Decision:
         counts: number of shared samples, and of samples that only one run has.
         missing: shared primary rows without a value on one side or the other.
         detectable: the smallest detectable difference of a run like this one (see `stats.design`).
-        pass_if_equal: how often an equal candidate would pass by its primary difference, with a spread like
-            this run's; None: cannot tell.
-        needed: samples that would bring it down to the margin; None if it already is, or cannot tell.
+        plan: chances of runs like this one, and what they need; None: cannot tell.
         warnings: remarks that do not change the outcome.
         failures: failed replies of the candidate and their limit, or that they are unknown.
         readability: unreadable replies of the candidate and their limit, or that they are unknown; empty if
@@ -79,8 +78,7 @@ class Decision:
     counts: str
     missing: int
     detectable: float | None
-    pass_if_equal: float | None
-    needed: Detectable | None
+    plan: Plan | None
     warnings: tuple[str, ...]
     failures: str
     readability: str
@@ -93,6 +91,16 @@ class Decision:
     def exit_code(self) -> Exit:
         """Return 0, 1 or 3."""
         return {"pass": Exit.DONE, "regress": Exit.REGRESS, "cannot tell": Exit.CANNOT_TELL}[self.outcome]
+
+    @property
+    def pass_if_equal(self) -> float | None:
+        """Return how often an equal candidate would pass by its primary difference; None: cannot tell."""
+        return None if self.plan is None else self.plan.now.equal_passes
+
+    @property
+    def needed(self) -> Detectable | None:
+        """Return the samples that the policy's power needs; None if these are enough, or none would be."""
+        return None if self.plan is None else self.plan.needed
 
     @property
     def title(self) -> str:

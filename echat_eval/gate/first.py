@@ -91,8 +91,7 @@ def decide_first(
         counts=f"{pairs.shared} samples without a baseline",
         missing=first.imputations.missing,
         detectable=None,
-        pass_if_equal=None,
-        needed=None,
+        plan=None,
         warnings=(
             *((passed + keep,) if outcome == "pass" else (keep.removeprefix("; "),) if keep else ()),
             *failed.warnings,

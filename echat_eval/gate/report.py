@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from echat_eval.gate.decide import blocks
+from echat_eval.gate.plan_text import plan_line, share_text
 from echat_eval.gate.reasons import Reason
 from echat_eval.io.display import markdown_text, number_text, printable
 
@@ -46,7 +47,8 @@ def to_junit(decision: Decision) -> str:
     """
     suite = ET.Element("testsuite", name="echat-eval gate")
     case = ET.SubElement(suite, "testcase", classname="gate", name="outcome", time="0")
-    headline = _xml(_headline(decision))
+    plan = "" if decision.plan is None else f"\nplan: {plan_line(decision.plan)}"
+    headline = _xml(_headline(decision) + plan)
     if decision.outcome != "pass":
         kind = "failure" if decision.outcome == "regress" else "error"
         steps = [f"to do: {line}" for line in step_lines(decision)]
@@ -80,6 +82,8 @@ def to_markdown(decision: Decision) -> str:
         lines += ["**Why**", "", *(f"- {markdown_text(reason)}" for reason in decision.reasons), ""]
     if decision.next_steps:
         lines += ["**What to do**", "", *(f"- {markdown_text(line)}" for line in step_lines(decision)), ""]
+    if decision.plan is not None:
+        lines += [f"**Plan:** {markdown_text(plan_line(decision.plan))}", ""]
     if decision.warnings:
         lines += ["**Notes**", "", *(f"- {markdown_text(warning)}" for warning in decision.warnings), ""]
     lines += [
@@ -101,6 +105,7 @@ def to_lines(decision: Decision) -> list[str]:
     lines = [f"{decision.title}: {_headline(decision)}"]
     lines += [f"  because  {printable(reason)}" for reason in decision.reasons]
     lines += [f"  to do    {printable(line)}" for line in step_lines(decision)]
+    lines += [] if decision.plan is None else [f"  plan     {printable(plan_line(decision.plan))}"]
     lines += [f"  note     {printable(warning)}" for warning in decision.warnings]
     return lines
 
@@ -124,7 +129,7 @@ def _headline(decision: Decision) -> str:
         difference = f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
     detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
     if decision.pass_if_equal is not None:
-        detectable += f" (an equal candidate passes in {_share(decision.pass_if_equal)} of such runs)"
+        detectable += f" (an equal candidate passes in {share_text(decision.pass_if_equal)} of such runs)"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     holds = f"holds for {decision.scope} only" if decision.scope else ""
     return (
@@ -135,16 +140,6 @@ def _headline(decision: Decision) -> str:
             for text in (holds, decision.failures, decision.readability, decision.tries, decision.baseline)
             if text
         )
-    )
-
-
-def _share(probability: float) -> str:
-    return (
-        "under 1 %"
-        if probability < 0.01
-        else "over 99 %"
-        if probability > 0.99
-        else f"{100 * probability:.0f} %"
     )
 
 

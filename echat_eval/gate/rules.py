@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from echat_eval.errors import Exit
-from echat_eval.stats import Estimate, detectable_difference, detection_probability, holm
+from echat_eval.stats import Estimate, detectable_difference, holm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,6 @@ __all__ = [
     "State",
     "min_detectable",
     "outcomes",
-    "pass_probability",
 ]
 
 Outcome = Literal["pass", "regress", "cannot tell"]
@@ -97,13 +96,3 @@ def min_detectable(estimate: Estimate | None, *, level: float, power: float) -> 
     if estimate is None or not (se := estimate.se_low or estimate.se) or estimate.df is None:
         return None
     return float(detectable_difference(se, estimate.df, level=level, power=power, limit=0.8))
-
-
-def pass_probability(estimate: Estimate | None, margin: float, *, level: float) -> float | None:
-    """Return how often an equal candidate would be shown to drop by less than the margin; None: cannot tell.
-
-    The spread is that of this run itself, without the caution of `min_detectable`.
-    """
-    if estimate is None or not (se := estimate.se_low or estimate.se) or estimate.df is None:
-        return None
-    return float(detection_probability(margin, se, estimate.df, level=level))

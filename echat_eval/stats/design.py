@@ -20,6 +20,7 @@ __all__ = [
     "detectable_difference",
     "detection_probability",
     "samples_needed",
+    "upper_limit",
     "working_spread",
 ]
 
@@ -63,11 +64,16 @@ def detectable_difference(
     few = np.minimum(df, _MANY)
     critical = stdtrit(few, 0.5 + level / 2)
     ncp = np.where(df < _MANY, nctdtrinc(few, 1 - power, critical), ndtri(0.5 + level / 2) + ndtri(power))
-    return np.asarray(ncp * _upper_limit(se, few, limit))
+    return np.asarray(ncp * upper_limit(se, few, limit))
 
 
 def detection_probability(
-    difference: ArrayLike, se: ArrayLike, df: ArrayLike, *, level: float = 0.95, limit: float | None = None
+    difference: ArrayLike,
+    se: ArrayLike,
+    df: ArrayLike,
+    *,
+    level: float = 0.95,
+    limit: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the probability that one bound of the interval excludes a true difference: the inverse of
     `detectable_difference`.
@@ -82,15 +88,11 @@ def detection_probability(
     df = np.asarray(df, dtype=np.float64)
     few = np.minimum(df, _MANY)
     critical = stdtrit(few, 0.5 + level / 2)
-    ncp = np.asarray(difference) / _upper_limit(np.asarray(se, dtype=np.float64), few, limit)
-    return np.asarray(
-        np.where(df < _MANY, 1 - nctdtr(few, ncp, critical), ndtr(ncp - ndtri(0.5 + level / 2)))
-    )
+    ncp = np.asarray(difference) / upper_limit(np.asarray(se, dtype=np.float64), few, limit)
+    return np.asarray(np.where(df < _MANY, 1 - nctdtr(few, ncp, critical), ndtr(ncp - critical)))
 
 
-def _upper_limit(
-    se: NDArray[np.float64], df: NDArray[np.float64], limit: float | None
-) -> NDArray[np.float64]:
+def upper_limit(se: NDArray[np.float64], df: NDArray[np.float64], limit: float | None) -> NDArray[np.float64]:
     """Return the standard error at the upper confidence limit of the spread; itself without a limit."""
     return se if limit is None else np.asarray(se * np.sqrt(df / (2 * gammaincinv(df / 2, 1 - limit))))
 
@@ -150,7 +152,7 @@ def samples_needed(
         None if a factor of a million is not enough.
     """
     if limit is not None:  # the uncertainty of the spread is that of this run, not of the larger one
-        se = float(_upper_limit(np.asarray(se), np.asarray(df), limit))
+        se = float(upper_limit(np.asarray(se), np.asarray(df), limit))
 
     def detectable(factor: float) -> float:
         return float(detectable_difference(se / math.sqrt(factor), df * factor, level=level, power=power))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MOVED_SHARE", "Moves", "one_sided_errors", "share_limit"]
+__all__ = ["MOVED_SHARE", "Moves", "one_sided_errors", "share_limit", "skew_factor"]
 
 #: At most this share of the clusters moved: too few for Student's t.
 MOVED_SHARE = 0.5
@@ -86,10 +86,8 @@ def one_sided_errors(
     second = (sums**2).sum(axis=-1)
     third = (sums**3).sum(axis=-1)
     skew = np.where(second > 0, third / np.where(second > 0, second, 1.0) ** 1.5, 0.0) * np.sqrt(groups)
-    chance = np.clip((_MANY_CLUSTERS - groups) / 40, 0.0, 0.5) * np.sqrt(6 / groups)
-    step = (2 * q**2 + 1) / (6 * np.sqrt(groups)) / q
-    low = found.se * (1 + np.maximum(0.0, -skew - chance) * step)
-    high = found.se * (1 + np.maximum(0.0, skew - chance) * step)
+    low = found.se * skew_factor(-skew, groups, q)
+    high = found.se * skew_factor(skew, groups, q)
     if moves is None:
         return low, high
     effective = 1 / (shares**2).sum(axis=-1)
@@ -102,6 +100,19 @@ def one_sided_errors(
     ):
         sides.append(_distance(up, down, squares[0], shares, effective, n=n, level=level, width=width) / q)
     return np.where(few, np.maximum(low, sides[0]), low), np.where(few, np.maximum(high, sides[1]), high)
+
+
+def skew_factor(skew: Floats, groups: float, q: Floats) -> Floats:
+    """Return how much farther a bound lies on the side of a long tail.
+
+    Args:
+        skew: (...,) skewness of the cluster sums towards that side.
+        groups: number of clusters.
+        q: (...,) quantile of Student's t.
+    """
+    chance = np.clip((_MANY_CLUSTERS - groups) / 40, 0.0, 0.5) * np.sqrt(6 / groups)
+    step = (2 * q**2 + 1) / (6 * np.sqrt(groups)) / q
+    return np.asarray(1 + np.maximum(0.0, skew - chance) * step)
 
 
 def share_limit(count: Floats, n: Floats, tail: float) -> Floats:

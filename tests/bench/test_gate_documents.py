@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate import crossed, levels, short, sparse
+from bench.gate import crossed, levels, plan, short, sparse
+from echat_eval.stats import as_design
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
@@ -36,6 +37,20 @@ def test_few_levels_are_measured_given_these_levels(cell: crossed.Cell) -> None:
     row = crossed.measure(cell, 400)
     assert row[f"false pass, {crossed.GIVEN}"] < 6  # type: ignore[operator]
     assert row[f"false pass, others, {crossed.GIVEN}"] > 8  # type: ignore[operator]
+
+
+def test_runs_keep_the_chances_of_their_plan() -> None:
+    found = json.loads(plan.RESULTS.read_text(encoding="utf-8"))
+    assert plan.table(found["rows"]) in PAGE
+    assert found["worst distance"] == round(plan.worst(found["rows"]), 2) <= 2.0
+    assert min(row["runs"] for row in found["rows"]) >= 20_000
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_plan_keeps_its_chances_in_short(number: int) -> None:
+    cell, margin = plan.CELLS[number]
+    row = plan.measure(cell, margin, 2000, as_design(cell.units()))
+    assert plan.worst([row]) < 4  # Monte Carlo error of 2,000 runs: 1.1
 
 
 def test_the_short_form_names_every_bench() -> None:

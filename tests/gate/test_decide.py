@@ -316,7 +316,7 @@ def test_a_margin_below_the_detectable_difference_gives_a_warning(table: Table) 
     assert got.detectable > 0.5
     assert got.needed is not None
     assert got.needed.samples > 400
-    assert any(f"{got.needed.samples} samples" in warning for warning in got.warnings)
+    assert any(f"{got.needed.samples:,} samples" in warning for warning in got.warnings)
 
 
 def test_unlinked_samples_give_a_warning(table: Table) -> None:
@@ -418,7 +418,7 @@ def _gone(rows: pd.DataFrame, count: int, state: str) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "more", "remedy"),
     [
-        ({"n": 60, "noise": 20}, {"margin": 0.5}, "more clusters would help"),
+        ({"n": 60, "noise": 20}, {"margin": 0.5}, "an equal candidate would pass in 80 %"),
         ({"state": ("missing", 120)}, {}, "run the same command again until no row is missing"),
         ({"state": ("missing", 400)}, {}, "run the same command again until no row is missing"),
         ({"state": ("not applicable", 400)}, {}, "choose a metric that applies to these samples"),

@@ -163,6 +163,33 @@ def test_the_primary_rule_is_open_by_what_its_bound_lacks() -> None:
     assert step.open_by == f"{-0.5 - decision.low:.2g} points"
 
 
+def test_an_open_interval_names_the_samples_of_the_plan() -> None:
+    decision = CASES[Reason.WIDE_INTERVAL]()
+    step = next(s for s in decision.next_steps if s.reason is Reason.WIDE_INTERVAL)
+    assert decision.plan is not None
+    assert decision.plan.best is not None
+    assert step.action == (
+        f"use {decision.plan.best.layout} (now 20 speakers, 120 samples): an equal candidate would pass in 80 % "
+        "of runs"
+    )
+
+
+def test_a_large_enough_test_set_is_not_blamed() -> None:
+    decision = compared(margin=2.5, ours={"value": rows(1)["value"] - 2.0})
+    (step,) = decision.next_steps
+    assert "the test set is large enough" in step.action
+    assert "echat-eval compare" in step.action
+
+
+@pytest.mark.parametrize(
+    ("floor", "words"), [(69.0, "the level as it is would hold in 80 %"), (70.9, "improve")]
+)
+def test_an_open_floor_names_the_samples_or_the_level(floor: float, words: str) -> None:
+    decision = compared(ours={"noise": 9.0}, metrics={"empathy": {**SCORE, "at_least": floor}})
+    (action,) = [step.action for step in decision.next_steps if "at least" in step.rule]
+    assert words in action
+
+
 def test_a_pass_and_a_regress_have_no_next_step() -> None:
     assert compared().next_steps == ()
     assert compared(ours={"value": 20.0}).next_steps == ()
