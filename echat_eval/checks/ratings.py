@@ -23,6 +23,7 @@ from echat_eval.checks.agreement import (
 )
 from echat_eval.errors import BadData, UsageError
 from echat_eval.records import JudgeEvidence
+from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.scorers.judged import Judged
 from echat_eval.stats.factors import units_of
@@ -136,6 +137,7 @@ def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
         BadData: not a file of ratings, not a run folder, or no reply is both rated and judged.
     """
     run = RunFolder.existing(folder)
+    require_same_replies(path, run.responses())
     samples = run.samples()
     clusters = units_of(samples)
     metric = judge_column(run, rubric)

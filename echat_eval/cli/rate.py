@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.report.rating.assign import Crew
 
 __all__ = ["rate"]
 
@@ -23,9 +27,9 @@ def rate() -> None:
 Examples:
   echat-eval rate export runs/mine runs/other --out sheet
   echat-eval rate export runs/both --ab mine,other --samples 30 --out sheet
-  echat-eval rate export runs/both --match --out sheet
+  echat-eval rate export runs/both --match --naturalness --raters 12 --out sheet
 Send the folder to raters: they open index.html and send a file back. Keep sheet.key.json private:
-it maps each answer to its system.""",
+it maps each answer to its system. sheet.plan.md is the analysis plan; its hash is in the key.""",
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
@@ -39,7 +43,41 @@ it maps each answer to its system.""",
     help="Ask which of two voices with the same words each reply answers, instead of ratings.",
 )
 @click.option(
+    "--naturalness", is_flag=True, help="Also ask how natural the voice of the reply sounds, 1 to 5."
+)
+@click.option(
     "--samples", default=20, show_default=True, type=click.IntRange(1), help="Maximum samples per task."
+)
+@click.option(
+    "--raters",
+    type=click.IntRange(1, 1000),
+    help="Number of raters, each with questions of their own.  [default: everyone rates everything]",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(1, 1000),
+    help="Raters of each question, with --raters.  [default: 3, or all if they are fewer]",
+)
+@click.option(
+    "--checks",
+    type=click.IntRange(0, 50),
+    help="Attention checks for each rater, and repeated questions.  [default: 2 with --raters, else 0]",
+)
+@click.option(
+    "--consent",
+    type=click.Path(path_type=Path),
+    help="Text file that raters must agree to before they begin.",
+)
+@click.option("--pay", metavar="TEXT", help="What the page states about pay.")
+@click.option(
+    "--demographics",
+    metavar="A,B",
+    help="Facts that raters may state of themselves, such as age,native_language; only counts are kept.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="Analysis plan, hashed into the key.  [default: one is written]",
 )
 @click.option("--seed", default=0, show_default=True, type=int, help="Random seed of sampling and order.")
 @click.option(
@@ -53,14 +91,23 @@ def rate_export(
     rubric: str | None,
     pair: str | None,
     match: bool,
+    naturalness: bool,
     samples: int,
+    raters: int | None,
+    overlap: int | None,
+    checks: int | None,
+    consent: Path | None,
+    pay: str | None,
+    demographics: str | None,
+    plan: Path | None,
     seed: int,
     with_audio: bool,
 ) -> int:
     """Make a blind, randomised rating page: one offline folder, and a key file beside it."""
     from echat_eval.cli.progress import Bar
     from echat_eval.judge import DEFAULT_RUBRIC
-    from echat_eval.report.rating.sheet import dimensions_of, key_path, write_sheet
+    from echat_eval.report.rating.plan import plan_path
+    from echat_eval.report.rating.sheet import NATURALNESS, dimensions_of, key_path, write_sheet
     from echat_eval.report.runs import merge_runs
     from echat_eval.store.select import open_run
 
@@ -69,7 +116,12 @@ def rate_export(
         raise UsageError(f"--ab {pair}: expected two different systems, separated by a comma")
     if match and systems is not None:
         raise UsageError("--match with --ab: a sheet asks one kind of question; make two sheets")
-    dimensions = dimensions_of(rubric or DEFAULT_RUBRIC)
+    if naturalness and systems is not None:
+        raise UsageError("--naturalness with --ab: it is a question about one reply; make two sheets")
+    dimensions = () if match else dimensions_of(rubric or DEFAULT_RUBRIC)
+    if naturalness and NATURALNESS.name not in {dimension.name for dimension in dimensions}:
+        dimensions = (*dimensions, NATURALNESS)
+    crew = _crew(raters, overlap, checks, consent, pay, demographics)
     with Bar() as bar:
         questions = write_sheet(
             merge_runs([open_run(name) for name in runs]),
@@ -81,9 +133,60 @@ def rate_export(
             progress=bar,
             with_audio=with_audio,
             match=match,
+            crew=crew,
+            plan=None if plan is None else _bytes(plan),
         )
     show(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
+    if crew.raters is not None:
+        show(
+            f"{crew.raters} raters, r1 to r{crew.raters}; each question has {crew.overlap}; give each rater "
+            "one code"
+        )
+    show(f"{plan_path(out)}: analysis plan; the key opens only while it is unchanged")
     return Exit.DONE
+
+
+def _crew(
+    raters: int | None,
+    overlap: int | None,
+    checks: int | None,
+    consent: Path | None,
+    pay: str | None,
+    demographics: str | None,
+) -> Crew:
+    """Return the raters that the options describe."""
+    from echat_eval.report.rating.assign import OVERLAP, Crew
+
+    if overlap is not None and raters is None:
+        raise UsageError("--overlap without --raters: everyone rates everything; give --raters")
+    names = [name.strip() for name in (demographics or "").split(",") if name.strip()]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--demographics {demographics}: a fact is named twice; name each once")
+    return Crew(
+        raters=raters,
+        overlap=overlap or min(OVERLAP, raters or OVERLAP),
+        checks=checks if checks is not None else 2 if raters is not None else 0,
+        consent=None if consent is None else _text(consent),
+        pay=pay,
+        demographics=tuple(names),
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        text = _bytes(path).decode().strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not text in UTF-8: {error}") from error
+    if not text:
+        raise UsageError(f"{path}: empty; expected the text that raters agree to")
+    return text
 
 
 @rate.command(
@@ -103,24 +206,38 @@ def rate_export(
     required=True,
     help="CSV file to write, for `check judge --ratings`.",
 )
-def rate_import(files: tuple[Path, ...], key: Path, out: Path) -> int:
+@click.option(
+    "--plan-changed",
+    is_flag=True,
+    help="Open the key although the analysis plan changed; the report states it.",
+)
+def rate_import(files: tuple[Path, ...], key: Path, out: Path, plan_changed: bool) -> int:
     """Join raters' files into one table and print their agreement."""
     from echat_eval.checks.agreement import krippendorff_alpha
     from echat_eval.io.files import write_atomically
-    from echat_eval.report.rating.collect import match_groups, read_ratings, units_of
+    from echat_eval.report.rating.collect import collect, match_groups, units_of
+    from echat_eval.report.rating.facts import facts_json, facts_path
     from echat_eval.report.rating.match import match_lines
+    from echat_eval.report.rating.rater_lines import rater_lines, tie_lines
     from echat_eval.report.rating.table import ratings_csv
 
-    if out.exists():
-        raise UsageError(f"{out}: already exists; choose another --out")
-    ratings = read_ratings(key, files)
+    for path in (out, facts_path(out)):
+        if path.exists():
+            raise UsageError(f"{path}: already exists; choose another --out")
+    collected = collect(key, files, plan_changed=plan_changed)
+    ratings = collected.ratings
     write_atomically(out, ratings_csv(ratings))
+    write_atomically(facts_path(out), facts_json(collected))
     raters = {r.rater for r in ratings}
     show(f"{len(ratings)} ratings of {len(raters)} raters in {out}")
+    if not collected.plan_kept:
+        show("the analysis plan changed after the sheet was written; reports of these ratings state it")
+    for line in rater_lines(collected):
+        show(line)
     for dimension in dict.fromkeys(r.dimension for r in ratings):
         alpha = krippendorff_alpha(units_of(ratings, dimension))
         text = "not defined: no reply rated twice, or all values equal" if alpha is None else f"{alpha:.3f}"
         show(f"{dimension}: Krippendorff's alpha (ordinal) {text}")
-    for line in match_lines(ratings, match_groups(key)):
+    for line in (*tie_lines(ratings), *match_lines(ratings, match_groups(key))):
         show(line)
     return Exit.DONE

@@ -9,6 +9,7 @@ from echat_eval.io.hashing import file_sha256
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
+from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell
@@ -36,6 +37,7 @@ def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
     assert board is not None
     metric = words_judge(board.metrics) or board.headline
     cluster = units_of(list(runs.samples.values()))
+    facts = require_same_replies(path, runs.responses)
     ratings: dict[tuple[str, str], list[Rating]] = {}
     for r in read_ratings_csv(path):
         if r.dimension in (MATCH, OVER_REACTION):
@@ -61,7 +63,7 @@ def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
         )
         summary = board.summaries.get((system, task, metric.name))
         cells[system, task] = (human, summary_cell(summary, metric, system, task))
-    return cells, _note(sorted(raters))
+    return cells, " ".join(filter(None, [_note(sorted(raters)), facts.line() if facts else ""]))
 
 
 def _note(raters: list[int]) -> str:

@@ -16,8 +16,15 @@ from echat_eval.checks.agreement import krippendorff_alpha as alpha
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.pack import build_report
-from echat_eval.report.rating.collect import read_ratings, units_of
-from echat_eval.report.rating.sheet import Dimension, dimensions_of, key_path, write_sheet
+from echat_eval.report.rating.assign import Crew
+from echat_eval.report.rating.collect import collect, read_ratings, units_of
+from echat_eval.report.rating.sheet import (
+    NATURALNESS,
+    Dimension,
+    dimensions_of,
+    key_path,
+    write_sheet,
+)
 from echat_eval.report.rating.table import COLUMNS, ratings_csv
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
@@ -237,10 +244,13 @@ def test_the_human_table_contains_the_ratings(usual_run: RunFolder, tmp_path: Pa
     assert float(reported["OSUM-EChat", "emotion, human"]) == 72.0
 
 
-@pytest.mark.skipif(
+NEEDS_BROWSER = pytest.mark.skipif(
     shutil.which("chromium") is None or importlib.util.find_spec("playwright") is None,
     reason="needs chromium (Debian: apt-get install chromium) and playwright (pip install playwright)",
 )
+
+
+@NEEDS_BROWSER
 def test_ratings_in_the_browser_are_saved_and_collected(usual_run: RunFolder, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -280,3 +290,59 @@ def test_ratings_in_the_browser_are_saved_and_collected(usual_run: RunFolder, tm
     assert {r.rater for r in found} == {"Ann B."}
     assert errors == []
     assert [u for u in requests if not u.startswith((f"file://{out}/", "blob:", "data:"))] == []
+
+
+@NEEDS_BROWSER
+def test_an_assigned_rater_agrees_and_answers_checks_in_the_browser(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    out = tmp_path / "sheet"
+    crew = Crew(raters=3, overlap=2, checks=1, consent="One.\n\nTwo.", pay="5 EUR", demographics=("age",))
+    write_sheet(
+        merge_runs([usual_run]),
+        out,
+        dimensions=(NATURALNESS,),
+        pair=None,
+        samples=1,
+        seed=1,
+        progress=Silent(),
+        match=True,
+        crew=crew,
+    )
+    key = json.loads(key_path(out).read_text(encoding="utf-8"))
+    errors: list[str] = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_context(locale="en-GB", viewport={"width": 390, "height": 844}).new_page()
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.goto(f"file://{out}/index.html")
+        page.fill("#rater", "r9")
+        page.click("#begin")
+        assert "no rater “r9”" in page.locator("#problem").inner_text()
+        page.fill("#rater", "r2")
+        page.fill("#yourself-age", "41")
+        page.click("#begin")
+        assert "after you agree" in page.locator("#problem").inner_text()
+        page.check("#agree")
+        page.click("#begin")
+        for _ in key["raters"]["r2"]:
+            if page.locator("#stated").count():
+                words = page.locator("#stated").inner_text()
+                page.locator("fieldset label").filter(has_text=words.split("“")[1].split("”")[0]).click()
+            else:
+                page.locator('fieldset[data-dimension="match"] label').first.click()
+                page.locator('fieldset[data-dimension="naturalness"] label').nth(2).click()
+            if page.locator("#next").is_enabled():
+                page.click("#next")
+        with page.expect_download() as download:
+            page.click("#save")
+        download.value.save_as(tmp_path / "r2.json")
+        browser.close()
+    assert errors == []
+    found = collect(key_path(out), [tmp_path / "r2.json"])
+    (person,) = found.raters
+    assert (person.failed, person.checks, person.differed, person.repeats) == (0, 1, 0, 2)
+    assert person.demographics == {"age": "41"}
+    assert {r.value for r in found.ratings if r.dimension == "naturalness"} == {3}
