@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from echat_eval.errors import UsageError
 from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
@@ -18,19 +17,17 @@ from echat_eval.importers.draft import (
     find_audio,
     label_of,
     language_of,
-    read_objects,
     source_of,
     text_of,
 )
+from echat_eval.importers.rows import drafts_of_rows
 from echat_eval.labels import CUES, UNKNOWN, to_label
 
 __all__ = ["read_audiomc", "read_wavbench"]
 
-_Reader = Callable[[str, Mapping[str, Any], ImportOptions, Path], Draft]
-
 
 def read_wavbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
-    """Yield one draft per dialogue of WavBench's `multi_round_understanding.json`.
+    """Return one draft per dialogue of WavBench's `multi_round_understanding.json`.
 
     The labels of `multi_round_generation.json` are of the requested reply, not of the voice that asks; that
     file is left out. The form is that of WavBench's loader: `Acoustic/json`, with audio below `Acoustic`.
@@ -38,11 +35,13 @@ def read_wavbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Refu
     Raises:
         UsageError: the folder holds no such file.
     """
-    return _read(folder, options, "multi_round_understanding.json", _wavbench)
+    return drafts_of_rows(
+        folder, ("multi_round_understanding.json",), lambda *row: [_wavbench(*row, options=options)]
+    )
 
 
 def read_audiomc(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
-    """Yield one draft per dialogue of Audio MultiChallenge's Parquet files.
+    """Return one draft per dialogue of Audio MultiChallenge's Parquet files.
 
     The data set labels no voice. Rows need a further column named after a cue, such as `emotion`, with the
     label of the last turn; others are refused.
@@ -50,25 +49,10 @@ def read_audiomc(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
     Raises:
         UsageError: the folder holds no Parquet file.
     """
-    return _read(folder, options, "*.parquet", _audiomc)
+    return drafts_of_rows(folder, ("*.parquet",), lambda *row: [_audiomc(*row, options=options)])
 
 
-def _read(folder: Path, options: ImportOptions, pattern: str, read: _Reader) -> Iterator[Draft | Refusal]:
-    files = [folder] if folder.is_file() else sorted(folder.rglob(pattern))
-    if not files:
-        raise UsageError(f"{folder}: no {pattern} below it")
-    for path in files:
-        for location, row in read_objects(path):
-            ident = str(row["id"]) if isinstance(row, dict) and row.get("id") is not None else None
-            try:
-                if not isinstance(row, dict):
-                    raise RowRefused("not a JSON object")
-                yield read(location, row, options, path)
-            except RowRefused as refused:
-                yield Refusal(location=location, id=ident, reason=str(refused))
-
-
-def _wavbench(location: str, row: Mapping[str, Any], options: ImportOptions, path: Path) -> Draft:
+def _wavbench(location: str, row: Mapping[str, Any], path: Path, options: ImportOptions) -> Draft:
     last = _turns_in(row, "user{}_wav")
     label = row.get(f"label{last}")
     cues = _cues_of(label)
@@ -98,7 +82,7 @@ def _wavbench(location: str, row: Mapping[str, Any], options: ImportOptions, pat
     )
 
 
-def _audiomc(location: str, row: Mapping[str, Any], options: ImportOptions, path: Path) -> Draft:
+def _audiomc(location: str, row: Mapping[str, Any], path: Path, options: ImportOptions) -> Draft:
     last = _turns_in(row, "user_turn_{}_audio")
     cues = {cue: label for cue in CUES if (label := label_of(cue, row.get(cue))) is not None}
     if not cues:

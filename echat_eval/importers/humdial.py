@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echat_eval.errors import UsageError
 from echat_eval.importers.draft import (
     Draft,
     DraftTurn,
@@ -16,16 +15,16 @@ from echat_eval.importers.draft import (
     find_audio,
     label_of,
     language_of,
-    read_objects,
     source_of,
     text_of,
 )
+from echat_eval.importers.rows import drafts_of_rows
 
 __all__ = ["read_humdial"]
 
 
 def read_humdial(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
-    """Yield one draft per dialogue of every .jsonl; a folder named en or zh gives the language.
+    """Return one draft per dialogue of every .jsonl; a folder named en or zh gives the language.
 
     The challenge's text and code disagree on which turn is judged. Here it is the last turn, and its emotion
     is the sample's label. The history includes replies of the assistant if the rows hold them.
@@ -33,34 +32,14 @@ def read_humdial(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
     Raises:
         UsageError: the folder holds no .jsonl.
     """
-    files = [folder] if folder.is_file() else sorted(folder.rglob("*.jsonl"))
-    if not files:
-        raise UsageError(f"{folder}: no .jsonl below it")
-    for path in files:
-        tag = next((part for part in reversed(path.parent.parts) if part in ("en", "zh")), None)
-        for location, row in read_objects(path):
-            dialogue = row.get("dialogue_id") if isinstance(row, dict) else None
-            try:
-                if not isinstance(row, dict):
-                    raise RowRefused("not a JSON object")
-                yield _draft(location, row, options, tag, path)
-            except RowRefused as refused:
-                ident = None if dialogue is None else str(dialogue)
-                yield Refusal(location=location, id=ident, reason=str(refused))
+    return drafts_of_rows(
+        folder, ("*.jsonl",), lambda *row: [_draft(*row, options=options)], ids=("dialogue_id",)
+    )
 
 
-def _draft(
-    location: str, row: Mapping[str, Any], options: ImportOptions, tag: str | None, path: Path
-) -> Draft:
-    turns = row.get("turns")
-    if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
-        raise RowRefused("has no turns")
-    try:
-        turns = sorted(turns, key=lambda turn: int(turn["turn_id"]))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RowRefused("a turn has no turn_id that is a number") from error
-    if len({int(turn["turn_id"]) for turn in turns}) != len(turns):
-        raise RowRefused("two turns have the same turn_id")
+def _draft(location: str, row: Mapping[str, Any], path: Path, options: ImportOptions) -> Draft:
+    tag = next((part for part in reversed(path.parent.parts) if part in ("en", "zh")), None)
+    turns = _in_order(row.get("turns"))
     folders = (path.parent, path.parent.parent, path.parent.parent.parent)
     *earlier, last = turns
     emotion = label_of("emotion", last.get("input_emotion") or last.get("emotion"))
@@ -82,6 +61,21 @@ def _draft(
         source=source_of(options),
         history=tuple(history),
     )
+
+
+def _in_order(turns: Any) -> list[Mapping[str, Any]]:
+    """Return the turns by their number; as they stand if none has one, as in EIBench's files of replies."""
+    if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
+        raise RowRefused("has no turns")
+    if not any("turn_id" in turn for turn in turns):
+        return turns
+    try:
+        numbers = [int(turn["turn_id"]) for turn in turns]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RowRefused("a turn has no turn_id that is a number") from error
+    if len(set(numbers)) != len(numbers):
+        raise RowRefused("two turns have the same turn_id")
+    return [turn for _, turn in sorted(zip(numbers, turns, strict=True), key=lambda pair: pair[0])]
 
 
 def _cues_of(turn: Mapping[str, Any]) -> dict[str, str]:

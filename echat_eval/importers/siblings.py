@@ -6,11 +6,10 @@ cues (accents, backgrounds, speaking rate) are refused with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echat_eval.errors import UsageError
 from echat_eval.importers.draft import (
     Draft,
     ImportOptions,
@@ -20,10 +19,10 @@ from echat_eval.importers.draft import (
     find_audio,
     label_of,
     language_of,
-    read_objects,
     source_of,
     text_of,
 )
+from echat_eval.importers.rows import drafts_of_rows
 from echat_eval.labels import to_label
 
 __all__ = ["read_echomind", "read_sd_eval", "read_televal", "read_vocalbench"]
@@ -49,42 +48,23 @@ ECHOMIND: Mapping[str, tuple[str, str]] = {
 #: Cue -> label of the neutral rendering of a script; age and gender have no neutral rendering.
 _NEUTRAL = {"emotion": "neutral", "event": "none"}
 
-Reader = Callable[[str, Mapping[str, Any], str], Iterator[Draft | Refusal]]
-
-
-def _each(folder: Path, read: Reader, patterns: tuple[str, ...]) -> Iterator[Draft | Refusal]:
-    """Read every row of every file of a folder (or of one file); RowRefused becomes a Refusal."""
-    files = [folder] if folder.is_file() else sorted(p for pattern in patterns for p in folder.rglob(pattern))
-    if not files:
-        raise UsageError(f"{folder}: no {' or '.join(patterns)} below it")
-    for path in dict.fromkeys(files):
-        for location, row in read_objects(path):
-            try:
-                if not isinstance(row, dict):
-                    raise RowRefused("not a JSON object")
-                yield from read(location, row, path.stem)
-            except RowRefused as refused:
-                yield Refusal(location=location, id=_id(row), reason=str(refused))
-
-
-def _id(row: Any) -> str | None:
-    keys = ("key", "Qid", "utt_id", "case_id")
-    return next((str(row[k]) for k in keys if k in row), None) if isinstance(row, dict) else None
+#: Keys that name a row.
+_IDS = ("key", "Qid", "utt_id", "case_id")
 
 
 def read_echomind(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield up to three drafts per script: its target, neutral and alternative voice."""
 
-    def read(location: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
+    def read(location: str, row: Mapping[str, Any], path: Path) -> Iterator[Draft | Refusal]:
         case = text_of(str(row.get("case_id", "")), "case_id")
         for voice in ("target", "neutral", "alternative"):
             ident = f"{case}-{voice}"
             try:
-                yield _echomind(location, row, voice, ident, stem, folder, options)
+                yield _echomind(location, row, voice, ident, path.stem, folder, options)
             except RowRefused as refused:
                 yield Refusal(location=location, id=ident, reason=str(refused))
 
-    yield from _each(folder, read, ("script_info_*.json",))
+    yield from drafts_of_rows(folder, ("script_info_*.json",), read, ids=_IDS)
 
 
 def _echomind(
@@ -129,7 +109,7 @@ def _echomind(
 def read_vocalbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per row of json/emotion.json; VocalBench's other files have no cue and are refused."""
 
-    def read(location: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
+    def read(location: str, row: Mapping[str, Any], path: Path) -> Iterator[Draft | Refusal]:
         label = label_of("emotion", row.get("Question_emo"))
         if label is None:
             raise RowRefused("names no emotion (Question_emo)")
@@ -137,7 +117,7 @@ def read_vocalbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Re
             location=location,
             id=text_of(row.get("Qid"), "Qid"),
             audio=find_audio(
-                row.get("Audio"), options, folder, folder / "wav", folder / "wav" / stem, folder.parent
+                row.get("Audio"), options, folder, folder / "wav", folder / "wav" / path.stem, folder.parent
             ),
             transcript=text_of(row.get("Question"), "words (Question)"),
             cues={"emotion": label},
@@ -145,7 +125,7 @@ def read_vocalbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Re
             source=source_of(options),
         )
 
-    yield from _each(folder, read, ("emotion*.json", "emotion*.jsonl"))
+    yield from drafts_of_rows(folder, ("emotion*.json", "emotion*.jsonl"), read, ids=_IDS)
 
 
 def read_televal(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
@@ -154,13 +134,13 @@ def read_televal(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
     The hub's Parquet files embed the audio; its own tool turns them into .jsonl and .wav files.
     """
 
-    def read(location: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
+    def read(location: str, row: Mapping[str, Any], path: Path) -> Iterator[Draft | Refusal]:
         values = {"emotion": row.get("query_emo"), "age": row.get("age"), "event": row.get("para_name")}
         cues = {cue: label for cue, value in values.items() if (label := label_of(cue, value)) is not None}
         if not cues:
             raise RowRefused("names none of query_emo, age, para_name")
         answer = row.get("answer_age") if "age" in cues else row.get("answer")
-        tag = stem.rpartition("-")[2]
+        tag = path.stem.rpartition("-")[2]
         audio, suffix = audio_of(row.get("audio"), options, folder if folder.is_dir() else folder.parent)
         yield Draft(
             location=location,
@@ -174,13 +154,13 @@ def read_televal(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
             references=(answer.strip(),) if isinstance(answer, str) and answer.strip() else (),
         )
 
-    yield from _each(folder, read, ("*.jsonl", "*.parquet"))
+    yield from drafts_of_rows(folder, ("*.jsonl", "*.parquet"), read, ids=_IDS)
 
 
 def read_sd_eval(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
     """Yield one draft per row of test-emo.json and test-age.json; accents and backgrounds are refused."""
 
-    def read(location: str, row: Mapping[str, Any], stem: str) -> Iterator[Draft | Refusal]:
+    def read(location: str, row: Mapping[str, Any], path: Path) -> Iterator[Draft | Refusal]:
         info = str(row.get("info", ""))
         cues = {cue: label for cue in ("emotion", "age") if (label := to_label(cue, info)) is not None}
         if len(cues) != 1:
@@ -200,4 +180,4 @@ def read_sd_eval(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
             note=f"dataset: {corpus}" if corpus else None,
         )
 
-    yield from _each(folder, read, ("test-*.json",))
+    yield from drafts_of_rows(folder, ("test-*.json",), read, ids=_IDS)

@@ -29,6 +29,7 @@ from echat_eval.labels import is_right
 from echat_eval.labels.declared import cues_of
 from echat_eval.leaderboard.by_voice import CEILING
 from echat_eval.leaderboard.cue_gain import paired_gain
+from echat_eval.leaderboard.gap_ratings import over_raters
 from echat_eval.records import JudgeEvidence
 from echat_eval.scorers.contrast import choice, match_term
 from echat_eval.scorers.understanding import WAR
@@ -65,11 +66,14 @@ class Instrument:
         name: in files, such as "match_rate_proxy".
         title: in tables.
         rows: (system, task, sample id) -> match rate of the reply.
+        ratings: of people, (system, task, sample id) -> rater and value in percent of each rating; `rows` has
+            their means.
     """
 
     name: str
     title: str
     rows: Mapping[tuple[str, str, str], Outcome]
+    ratings: Mapping[tuple[str, str, str], Sequence[tuple[str, float]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +286,7 @@ def _gap(
     rows = pd.DataFrame({**facts, **side(answered, "", "value"), **side(matched, "against_", "against")})
     own = pd.DataFrame({**facts, **side(matched, "", "value")})
     rule = MetricRule(higher_is_better=True, low=0, high=100, worst=0)
-    return ListeningGap(
+    found = ListeningGap(
         system=system,
         cue=cue,
         instrument=instrument,
@@ -293,6 +297,7 @@ def _gap(
         normalised=_normalised(system, instrument, pairing, units),
         left_out=pairing.left_out,
     )
+    return found if instrument.ratings is None else over_raters(found, pairing.answered, units)
 
 
 def _normalised(

@@ -31,8 +31,8 @@ __all__ = ["PEOPLE", "gap_table", "people_gaps"]
 #: Name of the instrument of match rates by people.
 PEOPLE = "people"
 PEOPLE_NOTE = (
-    "Replies matched by people: the mean over the raters of a reply; the interval is over replies and holds "
-    "for these raters."
+    "Replies matched by people: means over all ratings, with intervals over raters and replies (of one "
+    "rater: over replies, for this rater only). The normalised gap then has no interval."
 )
 
 
@@ -42,15 +42,18 @@ def people_gaps(path: Path, runs: MergedRuns) -> tuple[ListeningGap, ...]:
     Raises:
         BadData: a sample is not in these runs.
     """
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
     for r in read_ratings_csv(path):
         if r.dimension == MATCH:
             if (r.task, r.sample_id) not in runs.samples:
                 raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")
-            found.setdefault((r.system, r.task, r.sample_id), []).append(100 * r.value)
-    rows = {ident: Outcome("value", float(np.mean(values))) for ident, values in found.items()}
+            found.setdefault((r.system, r.task, r.sample_id), []).append((r.rater, 100 * r.value))
+    rows = {
+        ident: Outcome("value", float(np.mean([value for _, value in ratings])))
+        for ident, ratings in found.items()
+    }
     scores = [score for by_metric in runs.scores.values() for score in by_metric.values()]
-    instrument = Instrument(name=PEOPLE, title=PEOPLE, rows=rows)
+    instrument = Instrument(name=PEOPLE, title=PEOPLE, rows=rows, ratings=found)
     return listening_gaps(scores, runs.samples, [instrument], units_of(list(runs.samples.values())))
 
 

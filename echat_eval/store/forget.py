@@ -24,7 +24,7 @@ __all__ = ["Forgotten", "forget_speaker"]
 
 _ROWS = ("responses.jsonl", "annotations.jsonl", "scores.jsonl")
 #: Made from the scores; they hold means over the removed samples, until they are made again.
-_DERIVED = ("leaderboard.md", "leaderboard.csv", "leaderboard.png", "listening_gap.csv")
+_DERIVED = ("leaderboard.md", "leaderboard.csv", "leaderboard.png", "listening_gap.csv", "reply_times.csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -440,6 +440,7 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
         {"dialogue_id": "d4", "turns": [turn(1, "wav/1_1.wav"), turn(1, "wav/1_2.wav")]},
         {"dialogue_id": "d6", "turns": [turn(float("inf"), "wav/1_1.wav")]},  # type: ignore[arg-type]
         {"dialogue_id": "d7", "turns": [turn(1, "wav/1_1.wav", text="\ud800")]},
+        {"dialogue_id": "d8", "turns": [{"input_text": "x"}, turn(2, "wav/1_2.wav")]},
         {"dialogue_id": "d5", "turns": [turn(1, "wav/none.wav"), turn(2, "wav/1_2.wav")]},
     ]
     lines = [json.dumps(r) for r in rows]
@@ -459,10 +460,21 @@ def test_humdial_dialogues_keep_their_history(tmp_path: Path) -> None:
     assert "emotion 'relieved' is no label" in refused["d2"]
     assert refused["d3"] == "has no turns"
     assert refused["d4"] == "two turns have the same turn_id"
+    assert refused["d8"] == "a turn has no turn_id that is a number"
     assert "none.wav" in refused["d5"]
     assert refused["task3.jsonl:5"] == refused["task3.jsonl:6"] == "not a JSON object"
     (loaded,) = load_task("t", data=tmp_path / "t").samples
     assert loaded.history[0].audio is not None
+
+
+def test_humdial_turns_without_numbers_are_in_the_order_of_the_row(tmp_path: Path) -> None:
+    folder = sibling(tmp_path, ["en/1.wav", "en/2.wav"])
+    turns = [
+        {"input_text": f"turn {n}", "input_emotion": "sad", "split_audio_file": f"{n}.wav"} for n in (2, 1)
+    ]
+    (folder / "en" / "task3.jsonl").write_text(json.dumps({"dialogue_id": "d", "turns": turns}))
+    _, (sample,), _ = run_import("humdial", folder, tmp_path / "t", ImportOptions(source="real"))
+    assert (sample["transcript"], sample["history"][0]["text"]) == ("turn 1", "turn 2")
 
 
 def test_import_command_writes_a_valid_task(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 
 from echat_eval.errors import BadData
 from echat_eval.labels import SHIPPED
-from echat_eval.records import Sample, Score
+from echat_eval.records import Reply, Response, Sample, Score
 from echat_eval.report.gap_table import gap_table, people_gaps
-from echat_eval.report.rating.table import Rating, ratings_csv
+from echat_eval.report.provenance import provenance
+from echat_eval.report.rating.match import match_rates
+from echat_eval.report.rating.table import Rating, ratings_csv, read_ratings_csv
 from echat_eval.report.runs import MergedRuns
 from echat_eval.scorers.understanding import WAR
 from tests.support.cases import case
@@ -89,6 +93,7 @@ def test_the_gap_by_people_is_that_of_a_hand_count(tmp_path: Path) -> None:
     assert present(gap.gap.observed).value == pytest.approx(100 - 62.5)
     # All that can be reached when asked, and half of what the replies of people reach.
     assert present(gap.normalised).value == pytest.approx(100 * (1 - 12.5 / 25))
+    assert present(gap.normalised).low is None  # with several raters
     table = present(gap_table(runs, tmp_path / "ratings.csv"))
     (block,) = table.blocks
     (row,) = block.rows
@@ -96,7 +101,82 @@ def test_the_gap_by_people_is_that_of_a_hand_count(tmp_path: Path) -> None:
     values = [cell.value for cell in row.cells]
     assert values[:4] == pytest.approx([24, 100, 62.5, 37.5])
     assert all("ratings" in cell.sources and "several scores" in cell.sources for cell in row.cells)
-    assert any("for these raters" in note for note in table.notes)
+    assert any("over raters and replies" in note for note in table.notes)
+
+
+def answers_of(
+    path: Path, raters: Sequence[str], groups: int, value: Callable[[str, int, int], float]
+) -> Path:
+    """Write each rater's answers about the replies of the system, by rater, group and voice."""
+    rows = [
+        Rating(
+            rater=rater,
+            system="mine",
+            task="emotion",
+            sample_id=f"{n}{label}",
+            dimension="match",
+            value=value(rater, n, k),
+            low=0,
+            high=1,
+        )
+        for rater in raters
+        for n in range(groups)
+        for k, label in enumerate(LABELS)
+    ]
+    path.write_text(ratings_csv(rows), encoding="utf-8")
+    return path
+
+
+def test_the_interval_by_people_is_over_raters_and_replies(tmp_path: Path) -> None:
+    """With a right answer to every question, the gap is the mirror image of the match rate by people."""
+    rng = random.Random(7)
+    path = answers_of(tmp_path / "a.csv", "abcdefgh", 30, lambda *_: float(rng.random() < 0.7))
+    runs = asked_runs(30)
+    (gap,) = people_gaps(path, runs)
+    groups = {key: str(sample.contrast_group) for key, sample in runs.samples.items()}
+    rate = match_rates(read_ratings_csv(path), groups)["mine", "match"].estimate
+    matched, observed = present(gap.matched.observed), present(gap.gap.observed)
+    assert (matched.value, matched.low, matched.high) == pytest.approx((rate.value, rate.low, rate.high))
+    mirrored = 100 - present(rate.high), 100 - present(rate.low)
+    assert (observed.low, observed.high) == pytest.approx(
+        mirrored, abs=1
+    )  # a rate's interval minds its range
+
+
+def test_raters_who_differ_widen_the_interval_and_one_rater_does_not(tmp_path: Path) -> None:
+    def width(raters: Sequence[str]) -> float:
+        path = answers_of(
+            tmp_path / "a.csv", raters, 40, lambda who, n, k: float(who == "mild" or (n + k) % 2)
+        )
+        (gap,) = people_gaps(path, asked_runs(40))
+        found = present(gap.gap.observed)
+        return present(found.high) - present(found.low)
+
+    assert width(["mild", "strict", "stern"]) > 60
+    assert width(["strict"]) < 25
+
+
+def test_provenance_names_the_rows_and_the_ratings_of_a_gap(tmp_path: Path) -> None:
+    runs, path = asked_runs(6), rated(tmp_path / "ratings.csv", 6)
+    runs = replace(runs, responses={key: response_to(key) for key in runs.scores})
+    facts = provenance(runs, [present(gap_table(runs, path))])
+    cell = next(cell for cell in facts["cells"] if cell["column"] == "gap")
+    rows = [facts["scores"][n] for first, end in cell["scores"] for n in range(first, end)]
+    assert [row[1] for row in rows] == [WAR.name] * 12  # every answer about a sample
+    assert {tuple(facts["responses"][row[0]][:2]) for row in rows} == {("mine", "emotion-asks-emotion")}
+    path.write_text(path.read_text().replace("bob", "eve"), encoding="utf-8")
+    (other,) = (
+        c
+        for c in provenance(runs, [present(gap_table(runs, path))])["cells"]
+        if (c["column"], c["row"]) == ("gap", "mine")
+    )
+    assert other["value"] == cell["value"]
+    assert other["sha256"] != cell["sha256"]  # other ratings
+
+
+def response_to(key: tuple[str, str, str]) -> Response:
+    system, task, name = key
+    return Response(key="r", system=system, task=task, sample_id=name, state="value", reply=Reply(text="sad"))
 
 
 def test_without_answers_or_match_questions_there_is_no_table(tmp_path: Path) -> None:

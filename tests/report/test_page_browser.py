@@ -283,6 +283,18 @@ def test_times_have_a_table_per_mode_and_turns_have_theirs(
     opened.close()
 
 
+def test_the_listening_gap_is_a_table_of_its_own(browser: Any, asked_run: RunFolder, tmp_path: Path) -> None:
+    opened = Tab(browser, make_page([asked_run], tmp_path / "out"))
+    page = opened.open()
+    table = page.locator("table.gaps")
+    assert table.count() == 1
+    cells = table.locator("tbody tr").locator("th, td").all_inner_texts()
+    assert cells == ["mine", "emotion", "Match rate (proxy)", "16", "100.0", "60.0", cells[6], "-"]
+    assert cells[6].startswith("40.0")
+    assert "Asked: the system's answers" in page.locator("main").inner_text()
+    opened.close()
+
+
 def test_names_replies_and_transcripts_are_shown_as_text(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page)
     page = tab.open()

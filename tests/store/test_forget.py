@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from echat_eval.cli import command_line
 from echat_eval.errors import UsageError
+from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.records import AudioRef
 from echat_eval.store.cache import Cache, audio_paths
 from echat_eval.store.forget import forget_speaker
@@ -83,3 +85,29 @@ def test_forget_needs_a_run() -> None:
     done = CliRunner().invoke(command_line, ["report", "--forget", "s1"], standalone_mode=False)
     assert isinstance(done.exception, UsageError)
     assert "name every run folder with this speaker" in str(done.exception)
+
+
+def test_the_gap_and_the_times_of_a_forgotten_speaker_are_made_again(
+    asked_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHAT_EVAL_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    shutil.copytree(asked_run.path, run)
+    view_leaderboard([RunFolder(run)]).write(run)
+    (run / "reply_times.csv").write_text("earlier\n")
+    out = tmp_path / "out"
+    words = ["report", str(run), "--out", str(out), "--only", "tables,page"]
+
+    def report(*more: str) -> str:
+        done = CliRunner().invoke(
+            command_line, [*words, *more], catch_exceptions=False, standalone_mode=False
+        )
+        assert done.exit_code == 0
+        return (out / "tables" / "listening-gap.csv").read_text()
+
+    assert ",16," in report()
+    assert "g1-" in text_of(out)
+    assert ",12," in report("--forget", "s1")
+    assert "g1-" not in text_of(out)
+    assert not (run / "listening_gap.csv").exists()
+    assert not (run / "reply_times.csv").exists()

@@ -13,9 +13,12 @@ from echat_eval.records import Reply, Request
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
 from echat_eval.report.runs import merge_runs
+from echat_eval.scorers.cue_contrast import MATCH
+from echat_eval.scorers.understanding import Understanding
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.task import load_task
-from echat_eval.testing import ScriptedSystem
+from echat_eval.task.probe import probing
+from echat_eval.testing import ScriptedScorer, ScriptedSystem
 from tests.support.scripted_parts import length
 from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import (
@@ -70,6 +73,19 @@ def timed_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     write_dialogues(root, groups=1)
     systems = [Live(timed, "vad"), Live(timed, "commit"), ScriptedSystem(lambda request: "Yes.", "text")]
     return evaluated(root / "run", load_task("emotion", data=root), systems, scorers=[length(needs=())])
+
+
+@pytest.fixture(scope="session")
+def asked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run of a system that names every label when asked, and matches 60 % with its replies."""
+    root = tmp_path_factory.mktemp("asked")
+    task = make_task(root / "tasks", "emotion", 4)
+    labels = {sample.audio.sha256: sample.cues["emotion"] for sample in task.samples}
+    system = ScriptedSystem(
+        lambda request: labels[request.audio.sha256] if request.instruction else "Yes.", "mine"
+    )
+    match = ScriptedScorer(60.0, "match", metrics=(MATCH,), families=("dialogue",))
+    return evaluated(root / "run", [task, probing(task, "emotion")], system, scorers=[match, Understanding()])
 
 
 def make_page(runs: list[RunFolder], out: Path) -> Path:
