@@ -36,7 +36,9 @@ def read_wavbench(folder: Path, options: ImportOptions) -> Iterator[Draft | Refu
         UsageError: the folder holds no such file.
     """
     return drafts_of_rows(
-        folder, ("multi_round_understanding.json",), lambda *row: [_wavbench(*row, options=options)]
+        folder,
+        ("multi_round_understanding.json",),
+        lambda place, row, path: [_wavbench(place, row, path, options)],
     )
 
 
@@ -49,7 +51,9 @@ def read_audiomc(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
     Raises:
         UsageError: the folder holds no Parquet file.
     """
-    return drafts_of_rows(folder, ("*.parquet",), lambda *row: [_audiomc(*row, options=options)])
+    return drafts_of_rows(
+        folder, ("*.parquet",), lambda place, row, path: [_audiomc(place, row, path, options)]
+    )
 
 
 def _wavbench(location: str, row: Mapping[str, Any], path: Path, options: ImportOptions) -> Draft:

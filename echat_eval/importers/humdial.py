@@ -33,7 +33,10 @@ def read_humdial(folder: Path, options: ImportOptions) -> Iterator[Draft | Refus
         UsageError: the folder holds no .jsonl.
     """
     return drafts_of_rows(
-        folder, ("*.jsonl",), lambda *row: [_draft(*row, options=options)], ids=("dialogue_id",)
+        folder,
+        ("*.jsonl",),
+        lambda place, row, path: [_draft(place, row, path, options)],
+        ids=("dialogue_id",),
     )
 
 

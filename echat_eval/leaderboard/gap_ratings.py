@@ -2,64 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from echat_eval.stats import level_mean, rated_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from echat_eval.analysis.differences import ImputedEstimates
-    from echat_eval.leaderboard.listening_gap import ListeningGap, Outcome
     from echat_eval.stats import Estimate, Unit
 
-__all__ = ["over_raters"]
+__all__ = ["RatedGap", "rated_gap"]
 
-#: Values of a missing answer: none, its worst, its best.
-_IMPUTED = (None, 0.0, 100.0)
+Ident: TypeAlias = "tuple[str, str]"
+#: An estimate without the missing answers, with them at their worst, and at their best.
+Imputed: TypeAlias = "tuple[Estimate, Estimate, Estimate]"
 
 
-def over_raters(
-    gap: ListeningGap,
-    answered: Mapping[tuple[str, str], Outcome],
-    units: Mapping[tuple[str, str], Unit],
-) -> ListeningGap:
-    """Return a gap whose means are over ratings, with intervals over raters and replies (`rated_mean`).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedGap:
+    """Both sides and their difference as means over ratings, with intervals over raters and replies.
 
-    The normalised gap loses its interval if there are several raters: the replies of people that it divides
-    by have the same raters, whose strictness is on both sides.
+    Attributes:
+        raters: number of raters; with one, the intervals hold for this rater only.
+    """
+
+    answered: Imputed
+    matched: Estimate
+    gap: Imputed
+    raters: int
+
+
+def rated_gap(
+    ratings: Mapping[Ident, Sequence[tuple[str, float]]],
+    answered: Mapping[Ident, float | None],
+    units: Mapping[Ident, Unit],
+) -> RatedGap:
+    """Return the gap over the ratings of the replies to some samples.
 
     Args:
-        gap: with intervals over replies only.
-        answered: dialogue sample -> what was answered when asked about it.
-        units: (task, sample id) -> speaker and sentence.
+        ratings: sample -> rater and match rate in percent of each rating of its reply.
+        answered: sample -> value of the answer about it in percent; None: missing.
+        units: sample -> speaker and sentence.
     """
-    ratings = gap.instrument.ratings or {}
-    rows = [
-        (ident, rater, value) for ident in answered for rater, value in ratings.get((gap.system, *ident), ())
-    ]
-    if gap.gap.observed is None or not rows:
-        return gap
+    rows = [(ident, rater, value) for ident in answered for rater, value in ratings.get(ident, ())]
 
-    def known(imputed: float | None) -> list[tuple[tuple[str, str], str, float, float]]:
-        """Return sample, rater, value of the answer and of the rating."""
-        values = {i: imputed if o.value is None else o.value for i, o in answered.items()}
-        return [(i, rater, a, value) for i, rater, value in rows if (a := values[i]) is not None]
-
-    def difference(imputed: float | None) -> Estimate:
-        found = known(imputed)
-        return rated_mean(
-            [a - value for _, _, a, value in found],
-            [units[i] for i, *_ in found],
-            [rater for _, rater, *_ in found],
+    def sides(imputed: float | None) -> tuple[Estimate, Estimate]:
+        """Return the mean of the answers, and that of the differences."""
+        known = {i: imputed if value is None else value for i, value in answered.items()}
+        kept = [(i, rater, a, value) for i, rater, value in rows if (a := known[i]) is not None]
+        of_unit = [units[i] for i, *_ in kept]
+        difference = rated_mean(
+            [a - value for _, _, a, value in kept],
+            of_unit,
+            [rater for _, rater, *_ in kept],
             low=-100.0,
             high=100.0,
-        ).estimate
-
-    def asked(imputed: float | None) -> Estimate:
-        found = known(imputed)
-        return level_mean([a for _, _, a, _ in found], [units[i] for i, *_ in found], low=0.0, high=100.0)
+        )
+        return level_mean([a for _, _, a, _ in kept], of_unit, low=0.0, high=100.0), difference.estimate
 
     matched = rated_mean(
         [value for *_, value in rows],
@@ -68,18 +68,10 @@ def over_raters(
         low=0.0,
         high=100.0,
     )
-    normalised = gap.normalised
-    if normalised is not None and matched.raters > 1:
-        normalised = replace(normalised, low=None, high=None)
-    return replace(
-        gap,
-        answered=_with(gap.answered, [asked(value) for value in _IMPUTED]),
-        matched=_with(gap.matched, [matched.estimate] * 3),
-        gap=_with(gap.gap, [difference(value) for value in _IMPUTED]),
-        normalised=normalised,
+    observed, worst, best = sides(None), sides(0.0), sides(100.0)
+    return RatedGap(
+        answered=(observed[0], worst[0], best[0]),
+        matched=matched.estimate,
+        gap=(observed[1], worst[1], best[1]),
+        raters=matched.raters,
     )
-
-
-def _with(found: ImputedEstimates, estimates: list[Estimate]) -> ImputedEstimates:
-    observed, worst, best = estimates
-    return replace(found, estimates=(observed, worst, best))

@@ -29,7 +29,7 @@ from echat_eval.labels import is_right
 from echat_eval.labels.declared import cues_of
 from echat_eval.leaderboard.by_voice import CEILING
 from echat_eval.leaderboard.cue_gain import paired_gain
-from echat_eval.leaderboard.gap_ratings import over_raters
+from echat_eval.leaderboard.gap_ratings import rated_gap
 from echat_eval.records import JudgeEvidence
 from echat_eval.scorers.contrast import choice, match_term
 from echat_eval.scorers.understanding import WAR
@@ -56,6 +56,13 @@ class Outcome(NamedTuple):
 
     state: State
     value: float | None
+
+
+class Named(NamedTuple):
+    """One answer about one sample: its state, and the label that it names, if any."""
+
+    state: State
+    label: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +141,7 @@ def instruments_of(scores: Iterable[Score], metrics: Iterable[Metric]) -> list[I
     }
     for s in scores:
         if s.metric in found:
-            value = 0.0 if s.state == "failed" else s.value
+            value = 0.0 if s.state == "failed" and s.value is None else s.value
             found[s.metric][s.system, s.task, s.sample_id] = Outcome(s.state, value)
     titles = {m.name: m.title for m in metrics}
     return [Instrument(name=name, title=titles[name], rows=rows) for name, rows in found.items()]
@@ -176,19 +183,27 @@ def listening_gaps(
 
 def _answers(
     scores: Iterable[Score], samples: Mapping[Ident, Sample]
-) -> dict[tuple[str, str], dict[Ident, tuple[State, str | None]]]:
-    """Return (system, cue) -> dialogue sample -> state and named label of the answer about it."""
+) -> dict[tuple[str, str], dict[Ident, list[Named]]]:
+    """Return (system, cue) -> dialogue sample -> the answers about it, by repeat."""
     cues, tasks = cues_of(samples.values()), {s.task for s in samples.values() if s.asks is None}
     dialogue_of = {probed_name(task, cue): (task, cue) for task in tasks for cue in cues}
-    found: dict[tuple[str, str], dict[Ident, tuple[State, str | None]]] = {}
+    found: dict[tuple[str, str], dict[Ident, list[Named]]] = {}
     for score in scores:
         if score.metric != WAR.name or score.task not in dialogue_of or score.state == "not applicable":
             continue
         task, cue = dialogue_of[score.task]
         if samples[score.task, score.sample_id].asks == cue:
-            label = None if isinstance(score.evidence, JudgeEvidence) else score.evidence.get("answered")
-            found.setdefault((score.system, cue), {})[task, score.sample_id] = score.state, label
+            found.setdefault((score.system, cue), {})[task, score.sample_id] = _named_labels(score)
     return found
+
+
+def _named_labels(score: Score) -> list[Named]:
+    """Return state and label of every repeat of an answer."""
+    evidence = {} if isinstance(score.evidence, JudgeEvidence) else score.evidence
+    repeats = evidence.get("repeats") if score.state != "missing" else None
+    return [
+        Named(repeat.get("state", score.state), repeat.get("answered")) for repeat in (repeats or [evidence])
+    ]
 
 
 def _groups(samples: Mapping[Ident, Sample]) -> list[list[Sample]]:
@@ -202,7 +217,7 @@ def _groups(samples: Mapping[Ident, Sample]) -> list[list[Sample]]:
 
 def _pairing(
     cue: str,
-    answers: Mapping[Ident, tuple[State, str | None]],
+    answers: Mapping[Ident, Sequence[Named]],
     rates: Mapping[Ident, Outcome],
     groups: Sequence[Sequence[Sample]],
 ) -> _Pairing:
@@ -223,18 +238,28 @@ def _pairing(
             if len(differ) < len(others) or not all(i in answers for i in idents):
                 left_out += 1
                 continue
-            answered[ident] = _asked(cue, sample, others, answers)
+            repeats = min(len(answers[i]) for i in idents)
+            answered[ident] = _mean_outcome(
+                [_asked(cue, sample, others, {i: answers[i][n] for i in idents}) for n in range(repeats)]
+            )
             lacks = any(i in rates and rates[i].state == "missing" for i in idents)
             unknown = lacks and rates[ident].state != "failed"
             matched[ident] = Outcome("missing", None) if unknown else rates[ident]
     return _Pairing(answered, matched, left_out)
 
 
-def _asked(
-    cue: str, sample: Sample, others: Sequence[Sample], answers: Mapping[Ident, tuple[State, str | None]]
-) -> Outcome:
+def _mean_outcome(repeats: Sequence[Outcome]) -> Outcome:
+    """Return the mean over repeats, by the rule of `store.repeats.averaged_scores`."""
+    values = [outcome.value for outcome in repeats if outcome.value is not None]
+    if len(values) < len(repeats):
+        return Outcome("missing", None)
+    failed = any(outcome.state == "failed" for outcome in repeats)
+    return Outcome("failed" if failed else "value", sum(values) / len(values))
+
+
+def _asked(cue: str, sample: Sample, others: Sequence[Sample], answers: Mapping[Ident, Named]) -> Outcome:
     """Return how often the answers about a sample's pairs name their own label; the rule of a match rate."""
-    states = [answers[s.task, s.id][0] for s in (sample, *others)]
+    states = [answers[s.task, s.id].state for s in (sample, *others)]
     if states[0] == "failed":
         return Outcome("failed", 0.0)
     if "missing" in states:  # a pair without one of its answers could have any value
@@ -249,11 +274,9 @@ def _asked(
     return Outcome("value", sum(terms) / len(terms))
 
 
-def _named(
-    cue: str, own: Sample, other: Sample, answers: Mapping[Ident, tuple[State, str | None]]
-) -> tuple[float, float]:
+def _named(cue: str, own: Sample, other: Sample, answers: Mapping[Ident, Named]) -> tuple[float, float]:
     """Return which of the labels of two samples the answer about the first names, as fits of a choice."""
-    label = answers[own.task, own.id][1]
+    label = answers[own.task, own.id].label
     return choice(float(is_right(own.cues[cue], label)), float(is_right(other.cues.get(cue, ""), label)))
 
 
@@ -297,7 +320,37 @@ def _gap(
         normalised=_normalised(system, instrument, pairing, units),
         left_out=pairing.left_out,
     )
-    return found if instrument.ratings is None else over_raters(found, pairing.answered, units)
+    return found if instrument.ratings is None else _over_raters(found, instrument.ratings, pairing, units)
+
+
+def _over_raters(
+    gap: ListeningGap,
+    ratings: Mapping[tuple[str, str, str], Sequence[tuple[str, float]]],
+    pairing: _Pairing,
+    units: Mapping[Ident, Unit],
+) -> ListeningGap:
+    """Return a gap by people with means over ratings, and intervals over raters and replies.
+
+    The normalised gap loses its interval if there are several raters: the replies of people that it divides
+    by have the same raters, whose strictness is on both sides.
+    """
+    if gap.gap.observed is None:
+        return gap
+    found = rated_gap(
+        {ident[1:]: rows for ident, rows in ratings.items() if ident[0] == gap.system},
+        {ident: outcome.value for ident, outcome in pairing.answered.items()},
+        units,
+    )
+    normalised = gap.normalised
+    if normalised is not None and found.raters > 1:
+        normalised = replace(normalised, low=None, high=None)
+    return replace(
+        gap,
+        answered=replace(gap.answered, estimates=found.answered),
+        matched=replace(gap.matched, estimates=(found.matched,) * 3),
+        gap=replace(gap.gap, estimates=found.gap),
+        normalised=normalised,
+    )
 
 
 def _normalised(

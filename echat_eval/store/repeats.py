@@ -11,7 +11,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from echat_eval.records import Annotation, Response, Score
+from echat_eval.records import Annotation, JudgeEvidence, Response, Score
 
 if TYPE_CHECKING:
     from echat_eval.records import Sample
@@ -116,7 +116,17 @@ def _averaged(rows: list[Score], sample_id: str) -> Score:
         else fmean(row.value for row in valued if row.value is not None)
     )
     weight = total / len(valued)
-    return replace(worst, sample_id=sample_id, value=value, weight=weight)
+    return replace(worst, sample_id=sample_id, value=value, weight=weight, evidence=_evidence(worst, rows))
+
+
+def _evidence(worst: Score, rows: list[Score]) -> Mapping[str, Any] | JudgeEvidence:
+    """Return the evidence of the worst repeat, and beside it that of all repeats, unless it is a judge's."""
+    if isinstance(worst.evidence, JudgeEvidence):
+        return worst.evidence
+    found = [
+        {"state": row.state, **row.evidence} for row in rows if not isinstance(row.evidence, JudgeEvidence)
+    ]
+    return {**worst.evidence, "repeats": found}
 
 
 def _badness(state: str) -> int:

@@ -14,11 +14,12 @@ import pytest
 
 from echat_eval.io.display import markdown_text
 from echat_eval.leaderboard.gap_text import TITLES, gap_cells, gap_csv, gap_notes, gap_tables, side_text
-from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of
+from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of, instruments_of
 from echat_eval.records import Sample, Score, State
 from echat_eval.scorers.cue_contrast import CONTRAST, MATCH
 from echat_eval.scorers.understanding import WAR
 from echat_eval.stats import units_of
+from echat_eval.store.repeats import averaged_scores, join_repeat
 from echat_eval.task.probe import probed_name
 from tests.support.cases import case
 from tests.support.present import present
@@ -119,6 +120,41 @@ def test_groups_whose_words_suggest_a_label_have_a_gap_of_their_own() -> None:
     others = [replace(v, words_suggest={"age": "old"} if v.words_suggest else None) for v in voices]
     (whole,) = found(others, scores)
     assert whole.gap.n == 40
+
+
+def test_repeats_count_as_their_mean_on_both_sides() -> None:
+    """Each repeat is compared with the same repeat of the other voice, as match rates are."""
+
+    def asked_often(name: str, *named: Answer) -> list[Score]:
+        rows = [
+            replace(
+                answer(name, label), sample_id=join_repeat(name, n), value=None if label == "missing" else 0.0
+            )
+            for n, label in enumerate(named, 1)
+        ]
+        return list(averaged_scores({(s.system, s.task, s.sample_id, s.metric): s for s in rows}).values())
+
+    def gap_of(sad: list[Score], happy: list[Score]) -> ListeningGap:
+        voices, scores = [], []
+        for n in range(2):
+            for label, rows in (("sad", sad), ("happy", happy)):
+                voices.append(voice(f"{n}{label}", {"emotion": label}, f"g{n}"))
+                scores += [replace(row, sample_id=f"{n}{label}") for row in rows]
+                scores.append(rate(f"{n}{label}", 50.0))
+        (gap,) = found(voices, scores)
+        return gap
+
+    gap = gap_of(asked_often("a", "sad", "happy"), asked_often("b", "happy", "happy"))
+    assert present(gap.answered.observed).value == pytest.approx((100 + 50) / 2)
+    # A failed repeat has 0, and leaves half to the other voice; the first repeats are right.
+    gap = gap_of(asked_often("a", "sad", "failed"), asked_often("b", "happy", "happy"))
+    assert present(gap.answered.observed).value == pytest.approx(((100 + 0) / 2 + (100 + 50) / 2) / 2)
+    gap = gap_of(asked_often("a", "sad", "missing"), asked_often("b", "happy", "happy"))
+    assert gap.answered.observed is None
+    failed = replace(
+        rate("0sad", 50.0), state="failed", value=25.0
+    )  # the mean of repeats, one of them failed
+    assert instruments_of([failed], [MATCH])[0].rows["mine", "emotion", "0sad"].value == 25.0
 
 
 def test_one_answer_and_one_reply_to_both_voices_have_no_gap() -> None:
