@@ -351,6 +351,7 @@ class JudgeEvidence:
         voice_emotion: emotion of the voice and its confidence, as shown to the judge; None: not shown.
         tokens: of prompts and answers, over the repeats.
         opinions: annotator -> emotion of the voice; empty if none labelled it.
+        uncapped: score of each repeat without the rubric's cap; None: from an earlier version.
     """
 
     grades: Mapping[str, float]
@@ -364,6 +365,7 @@ class JudgeEvidence:
     voice_emotion: tuple[str, float] | None
     tokens: tuple[int, int]
     opinions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    uncapped: tuple[float, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

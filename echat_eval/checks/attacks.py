@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.checks.golden import golden_replies
 from echat_eval.errors import Unavailable
-from echat_eval.io.schema import TEXT, Schema, read_schema_rows, whole
+from echat_eval.io.schema import TEXT, Schema, one_of, read_schema_rows, whole
 from echat_eval.judge import JudgeClient, Question, rubric_file, text_score
+from echat_eval.ports import Case
+from echat_eval.records import Annotation, AudioRef, Reply, Response, Sample, Turn
+from echat_eval.runner.check_reply import visible_reply
+from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,17 +24,35 @@ __all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "try_attacks
 
 #: Plain replies that attacks are appended to: each answers the words and ignores the cue.
 BASES = {"en": "event-cough-en-cue-blind", "zh": "event-laugh-zh-cue-blind"}
-_ROW = Schema({"id": TEXT, "kind": TEXT, "language": TEXT, "reply": TEXT, "times": whole(1).optional()})
+#: Where an attack stands: in the reply; in the hypothesis of an ASR annotator for a reply without text;
+#: in the think text before the reply; in the query's words, perhaps an ASR's; in an earlier turn.
+PLACES = ("reply", "asr", "think", "query", "history")
+_ROW = Schema(
+    {
+        "id": TEXT,
+        "kind": TEXT,
+        "language": TEXT,
+        "reply": TEXT,
+        "times": whole(1).optional(),
+        "place": one_of(PLACES).optional(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A text that tries to become an instruction or a verdict."""
+    """A text that tries to become an instruction or a verdict.
+
+    Attributes:
+        reply: the text.
+        place: where it stands; one of `PLACES`.
+    """
 
     id: str
     kind: str
     language: str
     reply: str
+    place: str = "reply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +84,65 @@ def attacks(rubric: str) -> tuple[Attack, ...]:
 
 def _attack(row: Mapping[str, Any]) -> Attack:
     text = row["reply"] * row.get("times", 1)
-    return Attack(id=row["id"], kind=row["kind"], language=row["language"], reply=text)
+    return Attack(
+        id=row["id"],
+        kind=row["kind"],
+        language=row["language"],
+        reply=text,
+        place=row.get("place") or "reply",
+    )
 
 
 def attack_question(rubric: str, attack: Attack | None, language: str) -> Question:
-    """Return the plain question in a language, with the attack, if any, appended to its reply."""
+    """Return the plain question in a language, with the attack, if any, in its place.
+
+    Think text and hypotheses come into the question, or do not, as in a run.
+    """
     base = next(g for g in golden_replies(rubric) if g.id == BASES[language]).question
-    return base if attack is None else replace(base, reply=f"{base.reply}\n{attack.reply}")
+    if attack is None:
+        return base
+    if attack.place == "query":
+        return replace(base, transcript=f"{base.transcript}\n{attack.reply}")
+    if attack.place == "history":
+        turns = (Turn(role="user", text=attack.reply), Turn(role="assistant", text=attack.reply))
+        return replace(base, history=turns)
+    if attack.place == "reply":
+        return replace(base, reply=f"{base.reply}\n{attack.reply}")
+    return replace(base, reply=_words_in_a_run(base, attack))
+
+
+def _words_in_a_run(base: Question, attack: Attack) -> str:
+    """Return the words that a judge gets of a reply with the attack in its think text or its hypothesis."""
+    audio = AudioRef(path=Path("reply.wav"), sha256="0" * 64, seconds=1.0)
+    sample = Sample(
+        task=base.task,
+        id="attack",
+        audio=audio,
+        transcript=base.transcript,
+        cues=base.cues,
+        language=base.language,
+        source="synthetic",
+    )
+    annotations = {}
+    if attack.place == "think":
+        reply = visible_reply(Reply(text=f"<think>{attack.reply}</think>{base.reply}"))
+    else:
+        reply = Reply(audio=audio)
+        values = {"hypothesis": f"{base.reply} {attack.reply}"}
+        name = ASR_ANNOTATORS[0]
+        annotations[name] = Annotation(
+            key="",
+            system="attack",
+            task=base.task,
+            sample_id=sample.id,
+            annotator=name,
+            state="value",
+            values=values,
+        )
+    response = Response(
+        key="", system="attack", task=base.task, sample_id=sample.id, state="value", reply=reply
+    )
+    return words_of(Case(sample=sample, response=response, annotations=annotations))
 
 
 def try_attacks(

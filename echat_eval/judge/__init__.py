@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from echat_eval.judge.client import JudgeClient
 from echat_eval.judge.parameters import JudgeParameters
-from echat_eval.judge.question import NO_VOICE_EMOTION, Prompt, Question, VoiceEmotion, render
+from echat_eval.judge.question import (
+    NO_VOICE_EMOTION,
+    Prompt,
+    Question,
+    VoiceEmotion,
+    grades_voice,
+    render,
+)
 from echat_eval.judge.recordings import Recording
 from echat_eval.judge.rubric import (
     DEFAULT_RUBRIC,
@@ -34,6 +41,7 @@ __all__ = [
     "ServerIdentity",
     "Verdict",
     "VoiceEmotion",
+    "grades_voice",
     "judge_names",
     "load_judge",
     "load_match",

@@ -16,7 +16,7 @@ from echat_eval.errors import JudgeFailure, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.judge.failed_calls import FailedCalls, missing_cause
 from echat_eval.judge.parameters import JudgeParameters
-from echat_eval.judge.question import Prompt, Question, render
+from echat_eval.judge.question import Prompt, Question, grades_voice, render
 from echat_eval.judge.recordings import PROBE_SECONDS, content_with, identity_content, seconds_of
 from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
 from echat_eval.judge.ticket import TICKET, make_ticket
@@ -266,9 +266,9 @@ class JudgeClient:
     def _schema(self, question: Question, *, ticket: str) -> dict[str, Any] | None:
         if not self.use_schema:
             return None
-        with_voice = question.voice_emotion is not None
-        return self._rubric(question).schema(
-            with_voice=with_voice, ticket=ticket if self._ticket_in_schema else None
+        rubric = self._rubric(question)
+        return rubric.schema(
+            with_voice=grades_voice(rubric, question), ticket=ticket if self._ticket_in_schema else None
         )
 
     def stored_rulings(self) -> list[Ruling]:
@@ -325,7 +325,7 @@ class JudgeClient:
             verdict = parse_verdict(
                 answer.text,
                 self._rubric(question),
-                with_voice=question.voice_emotion is not None,
+                with_voice=grades_voice(self._rubric(question), question),
                 ticket=ticket,
                 whole=self.use_schema,
             )

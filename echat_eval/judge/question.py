@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import NotApplicable
 from echat_eval.io.hashing import sha256_of
 from echat_eval.judge.cue_text import guide_of, label_text
-from echat_eval.judge.rubric import HISTORY
+from echat_eval.judge.rubric import HISTORY, VOICE_DESCRIPTION
 from echat_eval.judge.ticket import TICKET
 from echat_eval.languages import language_name, lookup
 from echat_eval.records import LATER
@@ -26,17 +26,30 @@ if TYPE_CHECKING:
     from echat_eval.judge.rubric import Judge
     from echat_eval.records import Cue, Turn
 
-__all__ = ["NO_HISTORY", "NO_VOICE_EMOTION", "QUOTE", "Prompt", "Question", "VoiceEmotion", "render"]
+__all__ = [
+    "NOT_MEASURED",
+    "NO_HISTORY",
+    "NO_VOICE_EMOTION",
+    "QUOTE",
+    "Prompt",
+    "Question",
+    "VoiceEmotion",
+    "grades_voice",
+    "render",
+]
 
 #: Prefix of every line of data: a model that takes the first "=====" for the end of the data finds none.
 QUOTE = "> "
 #: Shown if no annotator detected an emotion in the voice; the words are no substitute.
 NO_VOICE_EMOTION = "not heard"
 NOT_GIVEN = "not given"
+#: Shown if no annotator measured the voice.
+NOT_MEASURED = "not measured"
 #: Shown where a sample has no earlier turns, and where a turn is only a recording.
 NO_HISTORY = "none"
 NO_WORDS = "(a recording; its words are not given)"
 MAX_TURNS = 20
+MAX_VOICE_CHARACTERS = 600
 #: Before a prompt that is in another language than the dialogue.
 SPOKEN = (
     "The speaker speaks {language}, and so should the assistant: a reply in any other language is in a "
@@ -69,6 +82,7 @@ class Question:
         history: earlier turns, oldest first; only a rubric that shows them has them in its prompts.
         own_cues: cues that the task defines; their guides are shown.
         recordings: for a rubric whose judge listens; None: no audio.
+        voice: description of the reply's voice, for a rubric that shows it; None: nothing was measured.
     """
 
     task: str
@@ -81,6 +95,7 @@ class Question:
     history: tuple[Turn, ...] = ()
     own_cues: Mapping[str, Cue] | None = None
     recordings: tuple[Recording, ...] | None = field(default=None, metadata=LATER)
+    voice: str | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +141,9 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
     }
     if HISTORY in judge.frames[language]:
         data["history"] = _quoted(_history(question.history, judge.max_reply_characters // 4))
+    if VOICE_DESCRIPTION in judge.frames[language]:
+        data["voice_description"] = _quoted(_bounded(question.voice or NOT_MEASURED, MAX_VOICE_CHARACTERS))
+    with_voice = grades_voice(judge, question)
     sections = judge.sections[language]
     first = 0 if judge.listens else turn
     rotated = [judge.dimensions[(first + n) % len(judge.dimensions)] for n in range(len(judge.dimensions))]
@@ -142,17 +160,24 @@ def render(judge: Judge, question: Question, *, turn: int = 0, ticket: str | Non
         "fence": "=====" + sha256_of(repr(sorted(data.items())))[:16],
         "dimensions": "\n\n".join([*(sections["dimension", name] for name in rotated), *meanings]),
         "cues_guide": "\n\n".join(guides + ([sections["cues", ""]] if len(guides) > 1 else [])),
-        "voice_guide": sections["voice", ""] if emotion and not judge.listens else "",
+        "voice_guide": sections["voice", ""] if with_voice else "",
         "recordings": "\n".join(
             f"- Recording {number}: {sections['recording', recording.name]}"
             for number, recording in enumerate(recordings, 1)
         ),
-        "form": _form(judge, rotated, with_voice=emotion is not None, ticket=ticket),
+        "form": _form(judge, rotated, with_voice=with_voice, ticket=ticket),
     }
     text = _filled(judge.frames[language], parts)
     if lookup(question.language, judge.frames) is None:
         text = SPOKEN.format(language=language_name(question.language)) + "\n\n" + text
     return Prompt(text=text, fence=parts["fence"], recordings=recordings)
+
+
+def grades_voice(judge: Judge, question: Question) -> bool:
+    """Return whether a verdict grades the voice by what instruments found in it, apart from the words."""
+    if judge.listens or not any("{{heard}}" in frame for frame in judge.frames.values()):
+        return False
+    return question.voice_emotion is not None or (judge.shows_voice and question.voice is not None)
 
 
 def _filled(frame: str, parts: Mapping[str, str]) -> str:

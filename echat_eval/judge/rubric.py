@@ -38,6 +38,7 @@ __all__ = [
     "MATCH_PLACEHOLDERS",
     "PAIR_PLACEHOLDERS",
     "PLACEHOLDERS",
+    "VOICE_DESCRIPTION",
     "Judge",
     "judge_names",
     "load_judge",
@@ -75,6 +76,8 @@ LISTENING_MATCH_PLACEHOLDERS = ("fence", "dimensions", "transcript", "reply", "r
 PAIR_PLACEHOLDERS = ("fence", "dimensions", "transcript", "cues", "recordings", "form")
 #: Placeholder of the earlier turns of a dialogue, in prompts that show them.
 HISTORY = "{{history}}"
+#: Placeholder of the description of a reply's voice, in prompts that show it.
+VOICE_DESCRIPTION = "{{voice_description}}"
 #: Pattern of a reason: one bounded line, so that a small model does not run into its token limit.
 REASON = "^[^\\n]{1,300}$"
 #: Version of how `question.render` places data and form in a prompt: another layout is another instrument.
@@ -156,6 +159,11 @@ class Judge:
     def shows_history(self) -> bool:
         """Return whether the prompts show the earlier turns of a dialogue."""
         return all(HISTORY in frame for frame in self.frames.values())
+
+    @property
+    def shows_voice(self) -> bool:
+        """Return whether the prompts describe the voice of a reply."""
+        return all(VOICE_DESCRIPTION in frame for frame in self.frames.values())
 
     def weights_for(self, task: str) -> Mapping[str, float]:
         """Return dimension -> share for a task."""
@@ -270,8 +278,9 @@ def read_judge(folder: Path) -> Judge:
         prompt = folder / f"prompt.{language}.md"
         anchors = prompt if base is None else base / prompt.name
         frames[language], sections[language] = _read_prompt(prompt, anchors, dimensions, asks, listens)
-    if len({HISTORY in frame for frame in frames.values()}) > 1:
-        raise BadData(f"{path}: {HISTORY} is in some prompts and not in others; expected it in all or none")
+    for part in (HISTORY, VOICE_DESCRIPTION):
+        if len({part in frame for frame in frames.values()}) > 1:
+            raise BadData(f"{path}: {part} is in some prompts and not in others; expected it in all or none")
     if facts.get("other_languages") not in (None, *frames):
         raise BadData(
             f"{path}: other_languages is {facts['other_languages']!r}, expected one of its languages: "

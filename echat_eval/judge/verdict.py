@@ -176,19 +176,21 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return objects
 
 
-def text_score(judge: Judge, grades: Mapping[str, float], task: str) -> float:
+def text_score(judge: Judge, grades: Mapping[str, float], task: str, *, with_cap: bool = True) -> float:
     """Return the score of a reply's words, 0 to 100.
 
     It is the weighted mean of the grades, up to the cap: a fluent reply that ignores the cue cannot score
-    well. The grade of the voice does not count.
+    well. The grade of the voice does not count. Without the cap, it is the weighted mean alone.
 
     >>> from echat_eval.judge.rubric import load_judge
     >>> text_score(load_judge("echat-r1"), {"content": 5, "cue_awareness": 1, "empathy": 5}, "emotion")
     40.0
     """
     shares = judge.weights_for(task)
-    weighted = sum(100 * shares[name] * grades[name] / judge.highest for name in judge.dimensions)
-    return float(min(round(weighted, 9), judge.cap_points * (grades[judge.cap_dimension] + 1)))
+    weighted = round(sum(100 * shares[name] * grades[name] / judge.highest for name in judge.dimensions), 9)
+    if not with_cap:
+        return float(weighted)
+    return float(min(weighted, judge.cap_points * (grades[judge.cap_dimension] + 1)))
 
 
 def voice_score(judge: Judge, verdict: Verdict) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import number_text
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.labels import UNKNOWN
+from echat_eval.leaderboard.judge_notes import cap_lines
 from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.finish import finish_command
@@ -111,7 +112,13 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
                 f"- scored by an earlier command; the last command did not configure these scorers "
                 f'({folder.path}; "-": a reply without a score): {", ".join(names)}'
             )
-    lines += [*_servers(runs.judged), *_opinions(runs.judged), *_gains(runs), *_by_label(runs)]
+    lines += [
+        *_servers(runs.judged),
+        *_opinions(runs.judged),
+        *cap_lines(runs.judged),
+        *_gains(runs),
+        *_by_label(runs),
+    ]
     lines += _attribution(runs)
     lines += error_rate_lines(runs.scores, runs.samples)
     lines += [

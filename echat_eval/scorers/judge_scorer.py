@@ -14,6 +14,7 @@ from echat_eval.judge import Judge, JudgeClient, Question, Ruling, VoiceEmotion,
 from echat_eval.ports import Case, Destination
 from echat_eval.records import Metric, Score
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, emotion_of, words_of
+from echat_eval.scorers.voice_description import VOICE_ANNOTATORS, describe_voice
 
 __all__ = [
     "JudgeScorer",
@@ -34,6 +35,8 @@ class JudgeScorer:
 
     #: Name of the scorer of an unnamed judge.
     kind: ClassVar[str]
+    #: The voice is graded: a rubric that describes it needs what instruments measured in it.
+    grades_voice: ClassVar[bool] = False
     needs: tuple[str, ...] = ASR_ANNOTATORS
 
     def __init__(
@@ -54,6 +57,8 @@ class JudgeScorer:
         self.repeats = repeats
         self.calls_at_once = calls_at_once
         self.metrics: tuple[Metric, ...] = self._metrics()
+        if self.grades_voice and self.judge.shows_voice:
+            self.needs = (*self.needs, *(name for name in VOICE_ANNOTATORS if name not in self.needs))
 
     def _metrics(self) -> tuple[Metric, ...]:
         """Return the definitions of the metrics, whose names begin with `stem`."""
@@ -76,7 +81,8 @@ class JudgeScorer:
     def destinations(self) -> Sequence[Destination]:
         """Return the judge's server; it gets words only."""
         turns = ("earlier turns",) if self.judge.shows_history else ()
-        contents = ("transcripts", "gold labels", "words of replies", *turns)
+        voice = ("measures of voices",) if self.grades_voice and self.judge.shows_voice else ()
+        contents = ("transcripts", "gold labels", "words of replies", *turns, *voice)
         return [Destination(url=self.judge_client.client.address, contents=contents)]
 
     def fingerprint(self) -> str:
@@ -125,13 +131,20 @@ class JudgeScorer:
         return fmean(text_score(self.judge, r.verdict.grades, question.task) for r in rulings)
 
 
-def question_of(case: Case) -> Question:
-    """Return the question about a reply: its words, its sample's labels, and its voice emotion.
+def question_of(case: Case, judge: Judge | None = None) -> Question:
+    """Return the question about a reply: its words, its sample's labels, and its voice.
+
+    Args:
+        case: with the reply.
+        judge: with a rubric that describes the voice, the question holds the description.
 
     Raises:
         SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not available.
     """
-    return build_question(case, words_of(case), case.sample.cues, voice_emotion_of(case)[0])
+    question = build_question(case, words_of(case), case.sample.cues, voice_emotion_of(case)[0])
+    if judge is None or not judge.shows_voice:
+        return question
+    return replace(question, voice=describe_voice(case))
 
 
 def build_question(

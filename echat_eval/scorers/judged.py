@@ -19,6 +19,7 @@ from echat_eval.judge import (
     JudgeParameters,
     Question,
     Ruling,
+    grades_voice,
     load_judge,
     text_score,
     voice_score,
@@ -66,6 +67,7 @@ class Judged(JudgeScorer):
     version = "2"
     scope: Literal["sample", "contrast group"] = "sample"
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
+    grades_voice = True
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (
@@ -112,7 +114,7 @@ class Judged(JudgeScorer):
         Raises:
             SystemFailure, Unavailable, NotApplicable: its words are empty, missing or not available.
         """
-        return question_of(case)
+        return question_of(case, self.judge)
 
     async def _both(self, case: Case) -> list[Score]:
         pending = self._pending(case)
@@ -128,7 +130,7 @@ class Judged(JudgeScorer):
         evidence = evidence_of(self.judge, question, rulings, opinions_of(case))
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
         text = replace(text, state="value", value=fmean(points), reason=None, evidence=evidence)
-        if no_emotion is not None:
+        if no_emotion is not None and not grades_voice(self.judge, question):
             return [text, replace(voice, **no_emotion)]
         voices = [v for r in rulings if (v := voice_score(self.judge, r.verdict)) is not None]
         voice = replace(voice, state="value", value=fmean(voices), reason=None, evidence={"voices": voices})
@@ -368,4 +370,5 @@ def evidence_of(
         voice_emotion=(emotion.emotion, emotion.confidence) if emotion else None,
         tokens=(sum(r.tokens[0] for r in rulings), sum(r.tokens[1] for r in rulings)),
         opinions=opinions,
+        uncapped=tuple(text_score(judge, r.verdict.grades, question.task, with_cap=False) for r in rulings),
     )

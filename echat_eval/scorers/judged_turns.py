@@ -49,6 +49,7 @@ class JudgedTurns(JudgeScorer):
     scope: Literal["sample", "contrast group"] = "sample"
     #: Those of `Judged`: the question about the last reply is the same, so that it is asked once.
     needs = (*ASR_ANNOTATORS, *EMOTION_ANNOTATORS)
+    grades_voice = True
 
     def _metrics(self) -> tuple[Metric, ...]:
         return (
@@ -81,7 +82,7 @@ class JudgedTurns(JudgeScorer):
             if case.sample.asks is None:
                 for turn in cases_of_turns(case):
                     with suppress(SystemFailure, NotApplicable, Unavailable):
-                        yield question_of(turn)
+                        yield question_of(turn, self.judge)
 
     async def _one(self, case: Case) -> Score:
         (metric,) = self.metrics
@@ -93,7 +94,7 @@ class JudgedTurns(JudgeScorer):
         points = []
         for number, turn in enumerate(cases_of_turns(case), 1):
             try:
-                question = question_of(turn)
+                question = question_of(turn, self.judge)
             except SystemFailure as error:
                 return failed_scores(pending, f"turn {number}: {error}")[0]
             rulings = await self.rulings(question)

@@ -180,6 +180,7 @@ _EVIDENCE = Schema(
             "two whole numbers",
         ),
         "opinions": _LABELS.optional(),
+        "uncapped": _NUMBERS.optional(),
     }
 )
 
@@ -308,7 +309,7 @@ def content_of_score(score: Score) -> dict[str, Any]:
 
 def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
     """Return the evidence in a row; a judge's has the fields of `JudgeEvidence`."""
-    if not _JUDGE_FIELDS - {"opinions"} <= row.keys() <= _JUDGE_FIELDS:
+    if not _JUDGE_FIELDS - {"opinions", "uncapped"} <= row.keys() <= _JUDGE_FIELDS:
         return row
     row = {**dict.fromkeys(_JUDGE_FIELDS), **_checked(_EVIDENCE, row)}
     emotion, (prompt_tokens, answer_tokens) = row["heard"], row["tokens"]
@@ -324,6 +325,7 @@ def _evidence_from(row: Mapping[str, Any]) -> Mapping[str, Any] | JudgeEvidence:
         voice_emotion=None if emotion is None else (emotion[0], emotion[1]),
         tokens=(prompt_tokens, answer_tokens),
         opinions=row["opinions"] or {},
+        uncapped=None if row["uncapped"] is None else tuple(row["uncapped"]),
     )
 
 

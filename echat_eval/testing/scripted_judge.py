@@ -17,6 +17,8 @@ __all__ = ["ScriptedChatClient", "judge_verdict", "shown_to_judge"]
 _FENCE = re.compile(r"={5}[0-9a-f]{16}")
 #: Beginnings of the title of the earlier turns.
 _HISTORY_TITLES = ("earlier turns", "此前的对话")
+#: Beginnings of the title of the description of the voice.
+_VOICE_TITLES = ("what instruments measured", "仪器从助手声音里量到")
 #: Beginnings of the title of the reply.
 _REPLY_TITLES = ("what the assistant", "助手的回复")
 
@@ -28,10 +30,10 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
         question: the prompt, or the chat request that contains it.
 
     Returns:
-        "transcript", "cues", "reply" and "voice_emotion": the data between the fences, and "history" under a
-        rubric that shows earlier turns; "outside": the rest, with "FENCE" for the fence. In a match question,
-        "cues" has a line for each voice, and there is no emotion. A judge that listens is shown no reply, or,
-        in a match question, no cues.
+        "transcript", "cues", "reply" and "voice_emotion": the data between the fences, and "history" and
+        "voice" under a rubric that shows earlier turns and describes the voice; "outside": the rest, with
+        "FENCE" for the fence. In a match question, "cues" has a line for each voice, and there is no emotion.
+        A judge that listens is shown no reply, or, in a match question, no cues.
 
     Raises:
         ValueError: the prompt has no fence, or its data broke it or has a line without the prefix.
@@ -44,6 +46,8 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     titles = re.findall(rf"^{fence} ([^\n]*)\n", prompt, flags=re.MULTILINE)
     pieces = re.split(rf"^{fence} [^\n]*\n", prompt, flags=re.MULTILINE)
     history = {"history": pieces.pop(1)} if titles and titles[0].startswith(_HISTORY_TITLES) else {}
+    described = len(titles) > 2 and titles[-2].startswith(_VOICE_TITLES)
+    voice = {"voice": pieces.pop(-2)} if described else {}
     if len(pieces) == 5 and pieces[2].startswith(f"{QUOTE}voice 1: "):
         pieces.insert(4, f"{QUOTE}\n")  # a match question
     if len(pieces) == 4:  # a judge that listens
@@ -52,7 +56,14 @@ def shown_to_judge(question: str | Mapping[str, Any]) -> dict[str, str]:
     if len(pieces) != 6:
         raise ValueError(f"the fence was broken: {len(pieces)} pieces")
     before, transcript, cues, reply, voice_emotion, after = pieces
-    data = {**history, "transcript": transcript, "cues": cues, "reply": reply, "voice_emotion": voice_emotion}
+    data = {
+        **history,
+        **voice,
+        "transcript": transcript,
+        "cues": cues,
+        "reply": reply,
+        "voice_emotion": voice_emotion,
+    }
     return {"outside": before.replace(fence, "FENCE") + after} | {n: _unquoted(d) for n, d in data.items()}
 
 

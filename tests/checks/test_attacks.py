@@ -60,6 +60,10 @@ def test_corpus_is_large_and_covers_every_kind() -> None:
         "zero-width",
         "100 kB",
         "fake fence",
+        "in an ASR's transcript of the reply",
+        "in an ASR's transcript of the query",
+        "in think text",
+        "in an earlier turn",
     } <= {a.kind for a in CORPUS}
 
 
@@ -76,6 +80,27 @@ def test_attack_in_the_reply_stays_inside_the_fence(attack: Attack) -> None:
         r"\U000e0000-\U000e01ef\xad]",
         parts["reply"],
     )
+
+
+@pytest.mark.parametrize("place", ["asr", "think", "query", "history"])
+def test_attacks_elsewhere_stay_inside_the_fence_of_a_rubric_that_shows_more(place: str) -> None:
+    judge = load_judge("echat-r2")
+    found = [attack for attack in attacks("echat-r2") if attack.place == place]
+    assert {attack.language for attack in found} == {"en", "zh"}
+    for attack in found:
+        plain = shown_to_judge(render(judge, attack_question("echat-r2", None, attack.language)).text)
+        shown = shown_to_judge(render(judge, attack_question("echat-r2", attack, attack.language)).text)
+        assert shown["outside"] == plain["outside"]
+        changed = {name for name in plain if shown[name] != plain[name]}
+        assert (
+            changed
+            == {
+                "asr": {"reply"},
+                "think": set(),  # a judge never gets think text
+                "query": {"transcript"},
+                "history": {"history"},
+            }[place]
+        )
 
 
 @BY_ID
@@ -161,5 +186,6 @@ def test_echoed_reply_is_not_a_verdict() -> None:
 
     with ScriptedChatServer(parrot) as judge:
         judge_client = JudgeClient(JUDGE, ChatClient(model="m", base_url=judge.url), use_schema=False)
-        assert {o.points for o in try_attacks(judge_client, CORPUS)} == {None}
+        echoed = [attack for attack in CORPUS if attack.place in ("reply", "asr")]
+        assert {o.points for o in try_attacks(judge_client, echoed)} == {None}
         judge_client.close()

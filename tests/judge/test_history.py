@@ -66,6 +66,7 @@ def test_prompts_and_keys_of_the_first_rubric_are_those_of_earlier_versions() ->
 def test_the_second_rubric_shows_earlier_turns_and_else_asks_the_same(language: str) -> None:
     question = replace(QUESTION, language=language, voice_emotion=VoiceEmotion(emotion="sad", confidence=0.9))
     shown, before = (shown_to_judge(render(judge, question).text) for judge in (TWO, ONE))
+    assert shown.pop("voice") == "not measured"
     assert shown.pop("history").split("\n") == [
         "[1] user: My exam was today.",
         "[2] assistant: How did it go?",

@@ -600,6 +600,7 @@ def test_the_evidence_of_a_judge_survives_its_row() -> None:
         "heard",
         "tokens",
         "opinions",
+        "uncapped",
     }
     assert score_from(row) == text
     # Its hash in provenance is that of a score whose evidence is the mapping.
