@@ -4,7 +4,7 @@ DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 SHELL := /bin/bash
 
-.PHONY: help demo test lint clean format types tests
+.PHONY: help demo test lint clean format types tests test-gpu
 help:
 	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy, all tests and their coverage (downloads packages once, more with a CUDA build of torch; no network at test time)"
@@ -54,6 +54,10 @@ tests: $(TEST_VENV)/done
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 		$(TEST_VENV)/bin/python -m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json \
 		-m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu"
+
+# Left out by `make test`; skipped where torch finds no GPU.
+test-gpu: $(TEST_VENV)/done
+	@HF_HUB_OFFLINE=1 $(TEST_VENV)/bin/python -m pytest -q -m gpu tests/osum
 
 clean:
 	rm -rf .venv
