@@ -69,12 +69,12 @@ def test_equal_calls_in_half_precision_give_equal_replies(
     ("dtype", "bound"), [(torch.float32, 1e-3), (torch.float16, 0.05), (torch.bfloat16, 0.3)]
 )
 def test_the_voice_is_close_to_that_of_a_cpu(dtype: torch.dtype, bound: float) -> None:
-    there, here = build_tiny(device=DEVICE, estimator_dtype=dtype), build_tiny()
+    voice, reference = build_tiny(device=DEVICE, estimator_dtype=dtype), build_tiny()
     rows = [torch.tensor(draw_ids(n)) for n in (9, 14, 30)]
-    noise = [here.noise(len(row), seed=number) for number, row in enumerate(rows)]
-    on_device = [there.noise(len(row), seed=number) for number, row in enumerate(rows)]
-    for mine, theirs in zip(there.mels(rows, on_device), here.mels(rows, noise), strict=True):
-        assert (mine.cpu() - theirs).abs().mean() < bound
+    noise = [reference.noise(len(row), seed=number) for number, row in enumerate(rows)]
+    on_device = [voice.noise(len(row), seed=number) for number, row in enumerate(rows)]
+    for mine, expected in zip(voice.mels(rows, on_device), reference.mels(rows, noise), strict=True):
+        assert (mine.cpu() - expected).abs().mean() < bound
 
 
 def test_replies_are_spoken_beside_decoding_as_after_it(tiny_folder: Path, brisk_engine: Engine) -> None:
