@@ -225,7 +225,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--judge-match",
             is_flag=True,
-            help="Also ask the judge which of two voices each reply answers (four questions per pair).",
+            help="Also ask the judge which of two voices each reply answers (12 questions per pair).",
         ),
         click.option(
             "--judge-prose",

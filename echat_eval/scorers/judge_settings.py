@@ -30,6 +30,8 @@ __all__ = ["DATED", "JudgeSettings", "identify", "parse_judges", "scorers_of_jud
 ScorerOfJudge: TypeAlias = Judged | JudgedContrast | JudgedMatch | JudgedVoice
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+#: Answers per match question: a pair has one of three answers, so a single one is mostly noise.
+MATCH_REPEATS = 3
 #: As a model: the dated model that the rubric names.
 DATED = "dated"
 
@@ -47,7 +49,9 @@ class JudgeSettings:
         listens: the judge gets the recordings of replies, and grades their voices alone.
         query_audio: a judge that listens gets the recording of the query, too.
         repeats: verdicts per question, 1 to 20.
-        match: also ask which of two voices each reply answers: four further questions per pair of replies.
+        match: also ask which of two voices each reply answers: four further questions per pair of replies and
+            repeat.
+        match_repeats: answers per match question, 1 to 20; None: three, or `repeats` if that is more.
         prose: read the verdict from prose, for a server without JSON schema support.
         calls: maximum concurrent calls, 1 to 256.
         timeout: seconds per call, at least 1.
@@ -62,6 +66,7 @@ class JudgeSettings:
     query_audio: bool = False
     repeats: int = 1
     match: bool = False
+    match_repeats: int | None = None
     prose: bool = False
     calls: int = 4
     timeout: float = 60.0
@@ -72,7 +77,12 @@ class JudgeSettings:
             raise UsageError(f"judge '{self.model}': query_audio is for a judge that listens: listens=true")
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(f"judge {self.name!r}: expected a name of 1 to 40 letters, digits, '-' and '_'")
-        for name, value, limit in (("repeats", self.repeats, 20), ("calls", self.calls, 256)):
+        limits = (
+            ("repeats", self.repeats, 20),
+            ("match_repeats", self.repeats_of_match, 20),
+            ("calls", self.calls, 256),
+        )
+        for name, value, limit in limits:
             if not 1 <= value <= limit:
                 raise UsageError(f"judge '{self.model}': {name}={value}: expected 1 to {limit}")
         if not self.timeout >= 1:
@@ -83,6 +93,11 @@ class JudgeSettings:
     def rubric_name(self) -> str:
         """Return the rubric that is used."""
         return self.rubric or (LISTENING_RUBRIC if self.listens else DEFAULT_RUBRIC)
+
+    @property
+    def repeats_of_match(self) -> int:
+        """Return the number of answers per match question."""
+        return max(self.repeats, MATCH_REPEATS) if self.match_repeats is None else self.match_repeats
 
     @property
     def stem(self) -> str:
@@ -226,7 +241,8 @@ def scorers_of_judge(
             for kind in (Judged, JudgedContrast)
         ]
     if settings.match:
-        scorers.append(JudgedMatch(judge_client, repeats=repeats, calls_at_once=calls, judge_name=name))
+        answers = settings.repeats_of_match
+        scorers.append(JudgedMatch(judge_client, repeats=answers, calls_at_once=calls, judge_name=name))
     return tuple(scorers)
 
 

@@ -13,7 +13,7 @@ if it is spoken.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -35,12 +35,34 @@ if TYPE_CHECKING:
     from echat_eval.ports import Case
     from echat_eval.records import Score, State
 
-__all__ = ["JudgedMatch"]
+__all__ = ["ANSWERS", "JudgedMatch"]
 
 #: Dimension of the rubric, and the answers that name a voice.
-ANSWER, FIRST, SECOND = "answers", 1, 2
+ANSWER, FIRST, SECOND, NEITHER = "answers", 1, 2, 0
+#: In the evidence of a score: id of the other sample -> counts of `_Choice`.
+ANSWERS = "answers"
 #: In place of the words of a reply that nothing transcribed.
 SPOKEN = "(spoken; its words are not given)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Answers about one reply and two voices.
+
+    Attributes:
+        counts: answers for the own voice, ties and answers for the other one, with the own voice first, and
+            with it second.
+    """
+
+    counts: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Return how often each voice was chosen, in percent; a tie counts half for each."""
+        # An answer counts 2, a tie 1 for each: whole numbers, so equal answers cancel exactly.
+        own = sum(2 * named + ties for named, ties, _ in self.counts)
+        count = 2 * sum(map(sum, self.counts))
+        return 100.0 * own / count, 100.0 * (count - own) / count
 
 
 class JudgedMatch(JudgeScorer):
@@ -155,24 +177,25 @@ class JudgedMatch(JudgeScorer):
             state, reason = state_without_others(others)
             return case.score(metric, state, reason=reason)
         term = over_reaction_term if metric is self.over_reaction else match_term
-        terms, votes = [], {}
+        terms, votes, answers = [], {}, {}
         for other in known:
-            own = await self._choice(reply, other)
+            choice = await self._choice(reply, other)
             theirs = await self._choice(other, reply) if other.state == "value" else None
-            terms.append(term(own, theirs))
-            votes[other.case.sample.id] = own[0]
-        evidence = {"own_voice": votes, "failed": sum(other.state == "failed" for other in known)}
+            terms.append(term(choice.shares, None if theirs is None else theirs.shares))
+            votes[other.case.sample.id] = choice.shares[0]
+            answers[other.case.sample.id] = [list(counts) for counts in choice.counts]
+        failed = sum(other.state == "failed" for other in known)
+        evidence = {"own_voice": votes, "failed": failed, ANSWERS: answers}
         return case.score(metric, "value", value=sum(terms) / len(terms), evidence=evidence)
 
-    async def _choice(self, reply: GroupReply, other: GroupReply) -> tuple[float, float]:
-        """Return how often the judge chose the reply's own voice and the other one, in percent."""
-        own = count = 0  # a choice counts 2, a tie 1 for each: whole numbers, so equal answers cancel exactly
+    async def _choice(self, reply: GroupReply, other: GroupReply) -> _Choice:
+        """Return how often the judge chose each voice, with the own voice first and second."""
+        counts = []
         for question, own_answer in zip(self._orders(reply, other), (FIRST, SECOND), strict=True):
-            for ruling in await self.rulings(question):
-                answer = ruling.verdict.grades[ANSWER]
-                own += 2 if answer == own_answer else 0 if answer in (FIRST, SECOND) else 1
-                count += 2
-        return 100.0 * own / count, 100.0 * (count - own) / count
+            found = [ruling.verdict.grades[ANSWER] for ruling in await self.rulings(question)]
+            own, ties = found.count(own_answer), found.count(NEITHER)
+            counts.append((own, ties, len(found) - own - ties))
+        return _Choice(counts=(counts[0], counts[1]))
 
     def _orders(self, reply: GroupReply, other: GroupReply) -> list[Question]:
         """Return the question with the own voice first, and with the other voice first."""
