@@ -63,7 +63,6 @@ REALTIME_FAULTS: Mapping[str, RealtimeFault] = {
         does="never ends a reply",
         outcome="failed",
         line="does not end",
-        dialects=("openai", "vllm-omni", "gemini"),
     ),
     "own-error": RealtimeFault(
         does="reports an error of its own in a reply", outcome="failed", line="the model returned nothing"
@@ -136,7 +135,7 @@ REALTIME_FAULTS: Mapping[str, RealtimeFault] = {
     "interrupted": RealtimeFault(
         does="takes a pause of the query for its end, and breaks its first reply off (turn=vad)",
         outcome="value",
-        dialects=("openai", "gemini"),
+        dialects=("openai", "beta", "xai", "gemini"),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ import pytest
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotApplicable, RowError, SystemFailure, Unavailable, UsageError
 from echat_eval.io.audio import audio_ref, read_mono, write_wav
-from echat_eval.records import Request, Turn, Waveform
+from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.runner.destinations import receivers_of, refuse_private_data
 from echat_eval.systems import build_system
 from echat_eval.systems.realtime import DIALECTS, Realtime
@@ -24,8 +25,7 @@ from echat_eval.testing.realtime_faults import realtime_table
 from echat_eval.testing.realtime_forms import FORMS
 from echat_eval.testing.realtime_server import scripted_voice
 
-#: The scripted form of vLLM-omni's subset has no turn detection.
-VAD = [name for name, dialect in DIALECTS.items() if "vad" in dialect.turns and name != "vllm-omni-openai"]
+VAD = [name for name, dialect in DIALECTS.items() if "vad" in dialect.turns]
 
 
 @contextmanager
@@ -109,34 +109,22 @@ def test_the_server_finds_the_end_of_the_query(dialect: str, pace: str, tmp_path
         assert 0.4 < reply.first_audio_seconds < 0.8
 
 
-#: Faults of messages as such, which no dialect shows in its own way.
-ALIKE = {
-    "split-frames",
-    "no-json",
-    "no-object",
-    "close-mid-reply",
-    "cut-mid-reply",
-    "unknown-events",
-    "silence",
-}
-
-
 def cases() -> Iterator[tuple[str, str]]:
-    """Yield faults and the dialects in which they are tried."""
+    """Yield faults and the dialects in which they are tried: every one that shows them."""
     for name, fault in REALTIME_FAULTS.items():
-        dialects = tuple(fault.dialects or DIALECTS)
-        if fault.handshake is not None:
-            dialects = ("openai",)
-        elif name in ALIKE:
-            dialects = ("openai", "gemini")
         if name != "interrupted":
-            yield from ((name, dialect) for dialect in dialects)
+            yield from ((name, dialect) for dialect in fault.dialects or DIALECTS)
 
 
 @pytest.mark.parametrize(("fault", "dialect"), [*cases()])
 def test_kinds_of_faults(
-    fault: str, dialect: str, servers: dict[str, ScriptedRealtimeServer], query: Request
+    fault: str,
+    dialect: str,
+    servers: dict[str, ScriptedRealtimeServer],
+    query: Request,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("echat_eval.systems.live.collected.MAX_SECONDS", 60.0)
     kind, server = REALTIME_FAULTS[fault], servers[dialect]
     server.fault = fault
     timeout = 0.3 if fault == "silence" else 5.0
@@ -185,6 +173,35 @@ def test_the_query_is_sent_as_it_is_spoken_or_at_once(tmp_path: Path) -> None:
     assert 0.4 < slow < 0.7
     assert fast < 0.2
     assert len(server.sessions[0].query) == len(server.sessions[1].query)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "gemini"])
+def test_many_sessions_at_once_lose_no_sample(dialect: str, tmp_path: Path) -> None:
+    """The short form of bench/realtime/run.py, whose times depend on the machine."""
+    rng = np.random.default_rng(5)
+    rate = DIALECTS[dialect].input_rate
+    requests = []
+    for number in range(25):
+        samples = rng.uniform(-0.3, 0.3, int(0.3 * rate)).astype(np.float32)
+        audio = write_wav(Waveform(samples=samples, sample_rate=rate), tmp_path)
+        requests.append(Request(id=str(number), audio=audio, language="en"))
+
+    async def all_at_once(system: Realtime) -> list[Reply]:
+        return await asyncio.gather(*(system.respond(request) for request in requests))
+
+    voice = scripted_voice(silence=0.05, tone=0.35)
+    with (
+        ScriptedRealtimeServer(dialect, voice=voice, real_time=True) as server,
+        live(server, pace="real_time", calls_at_once=25, timeout=20.0) as system,
+    ):
+        replies = event_loop.run(all_at_once(system))
+        received = [bytes(session.query) for session in server.sessions]
+    whole = np.frombuffer(voice, dtype="<i2").astype(np.float32) / 32768
+    for reply in replies:
+        assert isinstance(reply.audio, Waveform)
+        np.testing.assert_array_equal(reply.audio.samples, whole)
+    sent = [np.rint(read_mono(r.audio.path, rate=rate)[0] * 32767).astype("<i2").tobytes() for r in requests]
+    assert sorted(received) == sorted(sent)
 
 
 def test_set_up_in_every_form(requests: list[Request]) -> None:
