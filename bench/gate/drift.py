@@ -4,9 +4,9 @@
     python bench/gate/drift.py --table           the worlds as Markdown (docs/gate.md)
 
 Two runs of 600 samples by 100 speakers, paired differences of sd 29 (standard error 1.2), and a judge with
-noise of sd 6 in each verdict. The level of the judge differs between the runs, or walks while the candidate is
-judged. 60 anchors, 10 % more calls, are judged in each run at times spread over it; each anchor answers one of
-14 questions, and a shift moves the anchors of a question by 0.85 to 1.15 of it (1 sd).
+noise of sd 6 in each verdict. The level of the judge differs between the runs, or walks while the candidate
+is judged. 60 anchors, 10 % more calls, are judged in each run at times spread over it; each anchor answers
+one of 14 questions, and a shift moves the anchors of a question by 0.85 to 1.15 of it (1 sd).
 
     false drop      an equal candidate's difference is significantly below 0 (one side, 2.5 % nominal)
     false pass      a candidate that is worse by the margin of 3 passes (2.5 % nominal)

@@ -29,6 +29,7 @@ BENCHES: dict[str, list[str]] = {
     "tries": ["--runs", "1000"],
     "equal": ["--runs", "50"],
     "plan": ["--runs", "2000"],
+    "drift": ["--runs", "200"],
     "rows": ["--rows", "1000000"],
     "rivals": ["--runs", "100"],
 }

@@ -18,6 +18,7 @@ from echat_eval.io.schema import STRING, TEXT, Rule, Schema, is_text, list_of, w
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.labels import gold_label
 from echat_eval.records import AudioRef, Score
+from echat_eval.store.anchors import ANCHOR_ROW, AnchorPoints, anchors_path, present_anchors, read_anchors
 from echat_eval.store.comparable import sample_contents, version_differences
 from echat_eval.store.in_all import left_out_of_all
 from echat_eval.store.manifest import RunManifest
@@ -68,6 +69,7 @@ class ScoredSystem:
         baseline_id: of an accepted baseline; it stays the same when its replies are scored again. "" if an
             older version accepted it, or it is none.
         judges: models that graded the replies.
+        anchors: points of shared replies that the judges graded again in this run.
     """
 
     name: str
@@ -82,6 +84,7 @@ class ScoredSystem:
     accepted_in: str = ""
     baseline_id: str = ""
     judges: tuple[JudgeModel, ...] = ()
+    anchors: tuple[AnchorPoints, ...] = ()
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -107,6 +110,7 @@ _ACCEPTED = Schema(
         "format": whole(1).optional(),
         "id": TEXT.optional(),
         "judges": list_of(_OBJECT, "a list of objects").optional(),
+        "anchors": list_of(Rule(ANCHOR_ROW.holds, "points of an anchor"), "a list of anchors").optional(),
     },
     closed=False,
 )
@@ -169,6 +173,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
         manifest=manifest,
         folder=str(path),
         judges=_judges_of(manifest),
+        anchors=present_anchors(read_anchors(anchors_path(path))),
     )
 
 
@@ -255,6 +260,7 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
             accepted_in=str(path),
             baseline_id=facts.get("id") or "",
             judges=tuple(_judge(row, f"{file}: judges") for row in facts.get("judges") or ()),
+            anchors=tuple(AnchorPoints(**row) for row in facts.get("anchors") or ()),
         )
     except (OSError, ValueError, OverflowError) as error:
         raise BadData(

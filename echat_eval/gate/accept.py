@@ -132,6 +132,7 @@ def _facts(run: ScoredSystem, table: str) -> dict[str, Any]:
         "hashes": [[kind, name, value] for (kind, name), value in sorted(run.hashes.items())],
         "metrics": list(run.metrics.values()),
         "judges": [asdict(judge) for judge in run.judges],
+        "anchors": [asdict(anchor) for anchor in run.anchors],
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
@@ -14,15 +15,18 @@ from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.reasons import Reason
 from echat_eval.gate.rules import RuleKind, RuleResult, State
 from echat_eval.gate.units import settled
+from echat_eval.stats.drift import corrected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from echat_eval.analysis import Pairs
+    from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.gate.policy import Policy
     from echat_eval.stats import Design
+    from echat_eval.stats.drift import JudgeShift
 
     Floats = NDArray[np.float64]
 
@@ -85,18 +89,28 @@ class PValues:
     possible: Floats
 
 
-def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
-    """Return every critical test; the pooled primary difference is the first."""
+def critical_tests(
+    pairs: Pairs, policy: Policy, shifts: Mapping[str, JudgeShift] = MappingProxyType({})
+) -> list[CriticalTest]:
+    """Return every critical test; the pooled primary difference is the first.
+
+    Args:
+        pairs: the shared samples.
+        policy: the requirements.
+        shifts: metric -> shift of its judge, by which its differences are corrected.
+    """
     rows = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     first = difference(
         over_all_tasks(rows[policy.primary]), policy.metrics[policy.primary], **_units(policy, policy.primary)
     )
+    first = _without_shift(first, policy.metrics[policy.primary], shifts.get(policy.primary))
     tests = [CriticalTest(policy.primary, None, first, "primary", policy.margin)]
     for name, rule in policy.metrics.items():
         if rule.critical or rule.margin is not None:
             kind: Kind = "guard" if rule.margin is None else "margin"
             for task, part in rows[name].groupby("task", sort=True, observed=True):
                 imputations = difference(part, rule, **_units(policy, name))
+                imputations = _without_shift(imputations, rule, shifts.get(name))
                 if imputations.n:
                     tests.append(CriticalTest(name, str(task), imputations, kind, policy.tolerance(name)))
         floors: tuple[tuple[Kind, float | None], ...] = (
@@ -108,6 +122,17 @@ def critical_tests(pairs: Pairs, policy: Policy) -> list[CriticalTest]:
                 imputations = level(over_all_tasks(rows[name]), rule, **_units(policy, name))
                 tests.append(CriticalTest(name, None, imputations, kind, floor))
     return tests
+
+
+def _without_shift(found: ImputedEstimates, rule: MetricRule, shift: JudgeShift | None) -> ImputedEstimates:
+    """Return a difference without the shift of its judge between the runs."""
+    if shift is None:
+        return found
+    observed, worst, best = (
+        None if estimate is None else corrected(estimate, shift.level, sign=rule.sign)
+        for estimate in found.estimates
+    )
+    return replace(found, estimates=(observed, worst, best))
 
 
 class _Units(TypedDict):

@@ -65,7 +65,7 @@ def decide(
     provenance = replace(provenance, notes=(*provenance.notes, *caps))
     # A try of several has narrower room to err, in the bounds that a pass stands on.
     strict = policy if provenance.tries is None else policy.spending(provenance.tries.share)
-    tests = critical_tests(pairs, strict)
+    tests = critical_tests(pairs, strict, provenance.shifts)
     p = p_values(tests)
     adjusted = holm(p.drop)
     dropped = holm(p.beyond) <= policy.family_error

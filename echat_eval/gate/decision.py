@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from echat_eval.gate.plan import Plan
     from echat_eval.gate.reasons import Blocker, NextStep
     from echat_eval.gate.rules import Outcome, RuleResult
     from echat_eval.gate.tries import Tries
     from echat_eval.stats import Detectable, Estimate
+    from echat_eval.stats.drift import JudgeShift
 
 __all__ = ["Decision", "Provenance"]
 
@@ -29,6 +32,7 @@ class Provenance:
         finish: commands that get the missing rows of both runs; empty if their folders are unknown.
         tries: place of the candidate in the ledger of tries; None: it is not counted.
         baseline: age of the baseline, and the retirement of its judges.
+        shifts: metric -> shift of its judge between the runs, by which its differences are corrected.
     """
 
     blockers: tuple[Blocker, ...] = ()
@@ -37,6 +41,7 @@ class Provenance:
     finish: tuple[str, ...] = ()
     tries: Tries | None = None
     baseline: str = ""
+    shifts: Mapping[str, JudgeShift] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

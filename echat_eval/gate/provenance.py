@@ -11,6 +11,7 @@ from echat_eval.analysis import differences
 from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.accept import scoring_again
 from echat_eval.gate.decision import Provenance
+from echat_eval.gate.drift import judge_drift
 from echat_eval.gate.reasons import Blocker, Reason
 from echat_eval.gate.tries import CLOCK_SKEW, LEDGER, counted_try, evidence_of
 from echat_eval.store.finish import finish_command
@@ -100,13 +101,15 @@ def provenance(
         changed = f"{against.name} was changed since it was accepted; accept it again"
         blockers.append(Blocker(reason=Reason.BASELINE_CHANGED, text=changed))
     blockers += [*_age(against, policy, now), *(() if tries is None else tries.blockers)]
+    drift = judge_drift(candidate, against)
     return Provenance(
-        blockers=tuple(blockers),
+        blockers=(*blockers, *drift.blockers),
         latency=latency_not_comparable(candidate, against),
-        notes=(*notes, *(() if candidate.hashes and against.hashes else (TRUSTED,))),
+        notes=(*notes, *drift.notes, *(() if candidate.hashes and against.hashes else (TRUSTED,))),
         finish=_finish(candidate, against),
         tries=tries,
         baseline=_state_of_baseline(against, now),
+        shifts=drift.shifts,
     )
 
 

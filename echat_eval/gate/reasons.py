@@ -40,6 +40,7 @@ class Reason(Enum):
     POLICY_CHANGED = "policy changed between tries"
     CLOCK_IN_PAST = "clock before the last try"
     TOO_MANY_TRIES = "too many tries"
+    JUDGE_MOVED = "judge moved"
 
 
 #: The next step of a reason whose rule does not have a more precise one.
@@ -72,6 +73,8 @@ STEPS: dict[Reason, str] = {
     Reason.POLICY_CHANGED: "restore the policy, or accept a run as the next baseline, which starts a new "
     "ledger",
     Reason.CLOCK_IN_PAST: "correct the clock of this machine",
+    Reason.JUDGE_MOVED: "let the judge grade both runs again, one after the other, in new folders "
+    "(`--no-cache`), or name a dated model",
     Reason.TOO_MANY_TRIES: "accept a run as the next baseline, which starts a new ledger: `echat-eval gate "
     "accept RUN --to FOLDER`",
 }

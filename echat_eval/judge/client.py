@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.clients.chat import size_of
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import with_second_look
-from echat_eval.errors import JudgeFailure, Unavailable, UsageError, scrub
+from echat_eval.errors import JudgeFailure, NotApplicable, Unavailable, UsageError, scrub
 from echat_eval.io.hashing import digest
 from echat_eval.judge.failed_calls import FailedCalls, missing_cause
 from echat_eval.judge.parameters import JudgeParameters
@@ -20,7 +20,7 @@ from echat_eval.judge.question import Prompt, Question, grades_voice, render
 from echat_eval.judge.recordings import PROBE_SECONDS, content_with, identity_content, seconds_of
 from echat_eval.judge.server_identity import ServerIdentity, ServerIdentityLog
 from echat_eval.judge.ticket import TICKET, make_ticket
-from echat_eval.judge.verdict import NoTicket, Verdict, parse_verdict
+from echat_eval.judge.verdict import NoTicket, Verdict, parse_verdict, text_score
 from echat_eval.judge.verdict_store import Ruling, VerdictStore
 from echat_eval.systems.settings_files import is_day
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from echat_eval.clients.chat import ChatAnswer, ChatClient
     from echat_eval.cost.tokens import MessageSize
     from echat_eval.judge.rubric import Judge
+    from echat_eval.judge.sentinel import Sentinel
     from echat_eval.store.cache import Cache
 
 __all__ = ["JudgeClient"]
@@ -64,6 +65,7 @@ class JudgeClient:
     Attributes:
         identity_error: why the server did not report its identity; None: it did, or was not asked.
         shutdown: the model's last day by the server's list of models; None: none is stated.
+        sentinel: anchors to grade between the questions; None: no anchors.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class JudgeClient:
         self.store = store
         self.identity_error: str | None = None
         self.shutdown: date | None = None
+        self.sentinel: Sentinel | None = None
         self._fingerprints: dict[int, str] = {}  # by identity of the rubric
         self._secret = secrets.token_bytes(32)  # of the tickets of this process
         self._without_ticket: int | None = 0  # None once a verdict carried its ticket
@@ -284,6 +287,32 @@ class JudgeClient:
         )
 
     async def _request(self, question_key: str, prompt: Prompt, question: Question, repeat: int) -> Ruling:
+        ruling = await self._ask(question_key, prompt, question, repeat)
+        # It is paid for: whatever fails from here on, the next try or command finds it.
+        try:
+            self._verdicts.add(ruling)
+        finally:
+            self._record_identity(ServerIdentity(model=ruling.model, server=ruling.server))
+        self._rulings[question_key] = ruling
+        self._identity_log.save()
+        await self._grade_anchor()
+        return ruling
+
+    async def _grade_anchor(self) -> None:
+        """Grade the anchor that is due; one without a verdict is left out."""
+        if self.sentinel is None or (due := self.sentinel.next_anchor()) is None:
+            return
+        try:
+            prompt, question_key = self.prompt_of(due.question, 0)
+            ruling = await self._ask(question_key, prompt, due.question, 0)
+        except (Unavailable, NotApplicable):
+            return
+        if self.sentinel is not None:  # the run may have ended meanwhile
+            points = text_score(self.judge, ruling.verdict.grades, due.question.task)
+            self.sentinel.record(due, points, model=ruling.model)
+
+    async def _ask(self, question_key: str, prompt: Prompt, question: Question, repeat: int) -> Ruling:
+        """Return a new ruling, which is not stored."""
         ticket = make_ticket(self._secret, question_key)
         prompt_sha256 = digest("prompt", prompt.text)
         if not self._ticket_in_schema:
@@ -297,7 +326,7 @@ class JudgeClient:
             temperature=self.temperature,
             audio_seconds=seconds_of(prompt.recordings),
         )
-        ruling = Ruling(
+        return Ruling(
             key=_verdict_key(question_key, answer.model, answer.server),
             verdict=self._verdict_of(answer, question, ticket=ticket),
             prompt_sha256=prompt_sha256,
@@ -305,14 +334,6 @@ class JudgeClient:
             server=answer.server,
             tokens=(answer.prompt_tokens, answer.completion_tokens),
         )
-        # It is paid for: whatever fails from here on, the next try or command finds it.
-        try:
-            self._verdicts.add(ruling)
-        finally:
-            self._record_identity(ServerIdentity(model=answer.model, server=answer.server))
-        self._rulings[question_key] = ruling
-        self._identity_log.save()
-        return ruling
 
     def _verdict_of(self, answer: ChatAnswer, question: Question, *, ticket: str) -> Verdict:
         """Return the verdict in an answer.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from echat_eval.executors.place import place
 from echat_eval.judge.retirement import last_day, retirement_line
+from echat_eval.judge.sentinel import FEWEST_QUESTIONS, Sentinel
 from echat_eval.ports import RepliesByFile, ShowsCost
 from echat_eval.runner.destinations import (
     Receiver,
@@ -20,8 +21,10 @@ from echat_eval.runner.destinations import (
 from echat_eval.runner.evaluate import evaluate, require_fit, rescore
 from echat_eval.runner.spending import metered
 from echat_eval.scorers.judge_settings import identify
+from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.run_controls import run_and_store_controls
 from echat_eval.scorers.stored_links import run_and_store_links
+from echat_eval.store.anchors import anchors_path
 from echat_eval.store.keys import request_for
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from echat_eval.judge import JudgeClient
     from echat_eval.ports import Progress
+    from echat_eval.runner.cost_estimate import ExpectedCost
     from echat_eval.runner.plan import Plan
     from echat_eval.store.run_folder import RunFolder
 
@@ -59,7 +63,8 @@ def carry_out(
     with plan.folder.writing() as folder, metered(folder, plan.billed_clients, table, limit=limit) as meter:
         if plan.systems:
             folder.mend_samples(plan.samples)
-        for line in plan.expected_cost().lines(whole=False):
+        expected = plan.expected_cost()
+        for line in expected.lines(whole=False):
             progress.note(f"estimate: {line}")
         old = None if plan.link is None else plan.link.old
         for judge in [*plan.judges, *([] if old is None else [old.judge_client])]:
@@ -70,7 +75,11 @@ def carry_out(
         if plan.systems:
             require_fit(folder, {system.name for system in plan.systems}, plan.tasks)
         _record_receivers(folder, receivers)
-        with recording(), place(plan.executor, plan.systems, plan.annotators) as placement:
+        with (
+            recording(),
+            _grading_anchors(plan, expected),
+            place(plan.executor, plan.systems, plan.annotators) as placement,
+        ):
             settings = replace(plan.settings, executor=placement.facts)
             if plan.systems:
                 evaluate(
@@ -104,6 +113,25 @@ def carry_out(
             "command with a higher limit to continue"
         )
     return meter.line()
+
+
+@contextmanager
+def _grading_anchors(plan: Plan, expected: ExpectedCost) -> Iterator[None]:
+    """Let the judges that have many questions left grade anchors between them, within this block."""
+    calls = {id(found.billed_client): found.calls for found in expected.estimates}
+    judges = [
+        scorer
+        for scorer in plan.scorers
+        if type(scorer) is Judged and calls.get(id(scorer.judge_client.client), 0) >= FEWEST_QUESTIONS
+    ]
+    for judged in judges:
+        path = anchors_path(plan.folder.path)
+        judged.judge_client.sentinel = Sentinel(judged.judge, judged.metrics[0].name, path)
+    try:
+        yield
+    finally:
+        for judged in judges:
+            judged.judge_client.sentinel = None
 
 
 def _note_retirement(folder: RunFolder, judge: JudgeClient, progress: Progress) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.cost.prices import OPENAI_HOST, TOKEN_KINDS
 from echat_eval.cost.tokens import PROXY
+from echat_eval.judge.sentinel import EVERY, FEWEST_QUESTIONS
 from echat_eval.runner.estimate import tokens_in_words
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class ExpectedCost:
         lines = [_line(found) for found in self.estimates if found.calls or whole]
         if any(found.calls for found in self.estimates):
             lines.append(PROXY)
+        lines += [
+            f"judge {found.name}: at most {found.calls // EVERY:,} further questions on anchors, by which a "
+            "shift of the judge shows"
+            for found in self.estimates
+            if found.role == "judge" and found.calls >= FEWEST_QUESTIONS
+        ]
         if self.controls and any(found.role == "judge" for found in self.estimates):
             lines.append(f"--controls adds up to {4 * self.controls:,} questions")
         if self.anchors is not None:

@@ -63,7 +63,8 @@ def judge_shift(
     if len(shift) < MIN_SHARED or len(set(clusters)) < MIN_CLUSTERS:
         return None
     level = cluster_mean(shift, clusters)
-    late = np.asarray(times, dtype=np.float64) > np.median(times)
+    at = np.asarray(times, dtype=np.float64)
+    late = at > np.median(at)
     moved = None
     if late.any() and not late.all():
         change = macro_mean(np.where(late, 2.0, -2.0) * shift, late.astype(np.int64), np.arange(len(shift)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate import crossed, levels, plan, short, sparse
+from bench.gate import crossed, drift, levels, plan, short, sparse
 from echat_eval.stats import as_design
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,3 +56,21 @@ def test_a_plan_keeps_its_chances_in_short(number: int) -> None:
 def test_the_short_form_names_every_bench() -> None:
     modules = {path.stem for path in (ROOT / "bench" / "gate").glob("*.py")}
     assert set(short.BENCHES) == modules - {"draws", "short"}
+
+
+def test_drops_by_a_shifted_judge_keep_their_rates() -> None:
+    found = json.loads(drift.RESULTS.read_text(encoding="utf-8"))
+    assert found["further calls"] <= 10
+    assert [row["world"] for row in found["worlds"]] == [world.name for world in drift.WORLDS]
+    for row in found["worlds"]:
+        assert row["runs"] >= 3000
+        assert row["false drop, anchors"] <= 3.0
+        assert row["false pass, anchors"] <= 3.0
+    assert found["worlds"][2]["false drop, today"] > 14
+    assert drift.table(found) in PAGE
+
+
+def test_a_short_run_of_the_shift_finds_it() -> None:
+    row = drift.measure(drift.World(between=8.0), 40)
+    assert row["shift detected"] > 50
+    assert row["false drop, anchors"] <= 10 < row["false drop, today"]

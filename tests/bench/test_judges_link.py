@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.judges import link
+from echat_eval.stats.linking import fit_link
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = json.loads(link.RESULTS.read_text(encoding="utf-8"))
@@ -24,7 +25,7 @@ def test_a_short_run_covers_and_refuses() -> None:
 def test_a_planted_shift_is_as_large_as_stated() -> None:
     large = link.draw(link.WORLDS[2], 6000, np.random.default_rng(1))
     shifted = link.planted(large, "label", link.amount_for(large, "label", 15.0))
-    left = shifted.old - link.fit_link(shifted.new, shifted.old, low=0, high=100).old_scale(shifted.new)
+    left = shifted.old - fit_link(shifted.new, shifted.old, low=0, high=100).old_scale(shifted.new)
     inside = shifted.label == 0
     assert left[inside].mean() - left[~inside].mean() == pytest.approx(-15, abs=0.3)
 
