@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from bench.gate.short import measure  # noqa: E402
 
 #: Bench -> the options of its short form.
-BENCHES: dict[str, list[str]] = {"ppi": ["--runs", "200"]}
+BENCHES: dict[str, list[str]] = {"link": ["--runs", "30"], "ppi": ["--runs", "200"]}
 
 
 def main() -> int:

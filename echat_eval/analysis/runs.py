@@ -148,7 +148,18 @@ def _named(table: pd.DataFrame, spec: RunSpec) -> pd.DataFrame:
 
 def differences(*runs: ScoredSystem) -> list[str]:
     """Return one sentence for every task, scorer and annotator whose version differs between two runs."""
-    return version_differences([(run.name, run.hashes) for run in runs])
+    return version_differences([(run.name, run.hashes) for run in runs], [_models(run) for run in runs])
+
+
+def _models(run: ScoredSystem) -> dict[str, str]:
+    """Return scorer -> model of its judge; of an accepted baseline, if it had one judge."""
+    if run.manifest.scorers or len(run.judges) != 1:
+        return run.manifest.judge_models()
+    return {
+        name: run.judges[0].model
+        for kind, name in run.hashes
+        if kind == "scorers" and name.startswith("judged")
+    }
 
 
 def _from_folder(spec: RunSpec) -> ScoredSystem:

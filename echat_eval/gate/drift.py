@@ -24,7 +24,7 @@ _SAME_SCALE = ("", "_turns")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeDrift:
-    """What the anchors show.
+    """The findings of the anchors of two runs.
 
     Attributes:
         shifts: metric -> shift by which its differences are corrected.

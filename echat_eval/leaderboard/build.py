@@ -274,7 +274,8 @@ def _require_comparable(runs: Sequence[RunFolder], manifests: Sequence[RunManife
     """Raise if systems overlap, or if tasks, scorers or annotators differ between runs."""
     named = [(str(run.path), manifest) for run, manifest in zip(runs, manifests, strict=True)]
     refuse_duplicate_systems((name, manifest.systems) for name, manifest in named)
-    if reasons := version_differences([(name, manifest.hashes()) for name, manifest in named]):
+    models = [manifest.judge_models() for _, manifest in named]
+    if reasons := version_differences([(name, manifest.hashes()) for name, manifest in named], models):
         raise BadData(not_comparable(reasons))
 
 

@@ -17,26 +17,42 @@ if TYPE_CHECKING:
 __all__ = ["not_comparable", "refuse_duplicate_systems", "sample_contents", "version_differences"]
 
 
-def version_differences(runs: Sequence[tuple[str, Mapping[tuple[str, str], str]]]) -> list[str]:
+def version_differences(
+    runs: Sequence[tuple[str, Mapping[tuple[str, str], str]]], judges: Sequence[Mapping[str, str]] = ()
+) -> list[str]:
     """Return one sentence for every task, scorer and annotator whose version differs between two runs.
 
     Args:
         runs: name of each run, and (kind, name) -> hash of its tasks, scorers and annotators. Parts
             that only one of two runs has are not compared.
+        judges: of each run, scorer -> model of the judge that it asks, which names it beside its hash.
 
     >>> version_differences([("old", {("tasks", "age"): "0123"}), ("new", {("tasks", "age"): "abcd"})])
     ["task 'age' differs (0123 in old, abcd in new)"]
+    >>> hashes = {("scorers", "judged"): "0123"}, {("scorers", "judged"): "abcd"}
+    >>> version_differences(list(zip("ab", hashes)), [{"judged": "m-1"}, {"judged": "m-2"}])
+    ["scorer 'judged' differs (judge m-1, 0123, in a, and judge m-2, abcd, in b)"]
     """
     sentences = {}
+    models = dict(zip((name for name, _ in runs), judges, strict=False))
     for (first, ours), (second, theirs) in combinations(runs, 2):
         for kind, name in sorted(set(ours) & set(theirs)):
             a, b = ours[kind, name], theirs[kind, name]
             if a != b and (kind, name, a, b) not in sentences:
                 part = kind.removesuffix("s")
-                sentences[kind, name, a, b] = (
-                    f"{part} '{name}' differs ({a[:8]} in {first}, {b[:8]} in {second})"
-                )
+                found = [
+                    (models.get(run, {}).get(name) if kind == "scorers" else None, value[:8], run)
+                    for run, value in ((first, a), (second, b))
+                ]
+                sentences[kind, name, a, b] = f"{part} '{name}' differs ({_versions(found)})"
     return list(sentences.values())
+
+
+def _versions(found: Sequence[tuple[str | None, str, str]]) -> str:
+    """Return the model, if known, hash and run of both versions of a part."""
+    if not any(model for model, _, _ in found):
+        return ", ".join(f"{value} in {run}" for _, value, run in found)
+    return ", and ".join(f"judge {model or 'unknown'}, {value}, in {run}" for model, value, run in found)
 
 
 def not_comparable(differences: Sequence[str]) -> str:

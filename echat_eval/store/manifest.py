@@ -246,6 +246,11 @@ class RunManifest:
         }
         return {key: value for key, value in found.items() if value}
 
+    def judge_models(self) -> dict[str, str]:
+        """Return scorer -> model of the judge that it asks."""
+        found = {name: facts.settings.get("model") for name, facts in self.scorers.items()}
+        return {name: str(model) for name, model in found.items() if model and name.startswith("judge")}
+
     def with_metrics(self, metrics: Sequence[Metric]) -> RunManifest:
         """Return the manifest with further metrics; a metric replaces an earlier one of its name."""
         merged = {metric.name: metric for metric in (*self.metrics, *metrics)}

@@ -86,7 +86,7 @@ def test_a_judge_that_repeats_itself_changes_no_number() -> None:
     ("found", "text"),
     [(anchors(walk=15, seed=1), "moved by"), (anchors(-20, seed=1), "more than half a grade")],
 )
-def test_a_shift_that_one_number_does_not_correct_cannot_be_told(found: Any, text: str) -> None:
+def test_a_shift_beyond_correction_blocks_the_decision(found: Any, text: str) -> None:
     made = decision(run("new", found), run("old", anchors(seed=2)))
     assert made.outcome == "cannot tell"
     assert any(text in reason for reason in made.reasons)

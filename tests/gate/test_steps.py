@@ -93,7 +93,12 @@ CASES: dict[Reason, Callable[[], Decision]] = {
     Reason.LABEL_IN_ONE_CLUSTER: lambda: compared(ours=LABELS, theirs=LABELS, **MACRO),
     **{
         reason: partial(blocked, reason)
-        for reason in (Reason.POLICY_CHANGED, Reason.CLOCK_IN_PAST, Reason.TOO_MANY_TRIES)
+        for reason in (
+            Reason.POLICY_CHANGED,
+            Reason.CLOCK_IN_PAST,
+            Reason.TOO_MANY_TRIES,
+            Reason.JUDGE_MOVED,
+        )
     },
     Reason.NOT_SHARED: lambda: decide(rows(1).iloc[20:], rows(2), policy()),
     Reason.FAILED_REPLIES: lambda: decide(gone(4, "failed"), rows(2), policy(margin=50)),

@@ -29,7 +29,8 @@ def question(number: int) -> Question:
 
 
 def watched(path: Path, client: Any = None, store: Path | None = None) -> JudgeClient:
-    judge_client = JudgeClient(JUDGE, client or scripted_client(lambda shown: (3, 4, 3)), store=store)
+    client = client or scripted_client(lambda shown: (3, 4, 3))
+    judge_client = JudgeClient(JUDGE, client, store=store)
     judge_client.sentinel = Sentinel(JUDGE, "judge_echat_r1", path)
     return judge_client
 

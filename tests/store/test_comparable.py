@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from echat_eval.analysis import load_scored_system
+from echat_eval.analysis import ScoredSystem, load_scored_system
 from echat_eval.analysis.compare import require_comparable
+from echat_eval.analysis.runs import JudgeModel, differences
 from echat_eval.errors import BadData, UsageError
 from echat_eval.gate.provenance import provenance
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.comparable import refuse_duplicate_systems, version_differences
+from echat_eval.store.manifest import RunManifest, ScorerFacts
 from echat_eval.store.run_folder import RunFolder
 from tests.support.scripted_world import make_run, make_task, scripted_system
 
@@ -65,6 +69,34 @@ def test_the_gate_blocks_for_the_same_reason(folders: list[RunFolder]) -> None:
     assert [blocker.text for blocker in blockers] == version_differences(
         [(candidate.name, candidate.hashes), (baseline.name, baseline.hashes)]
     )
+
+
+def test_judges_are_named_by_their_models() -> None:
+    table = pd.DataFrame({"system": ["s"]})
+    scorer = ("scorers", "judged")
+    facts = ScorerFacts(settings={"model": "new-2026-09-22"}, fingerprint="b" * 64)
+    run = ScoredSystem(
+        name="run",
+        system="s",
+        frame=table,
+        hashes={scorer: "b" * 64},
+        manifest=RunManifest(
+            scorers={"judged": facts, "outcome": ScorerFacts(settings={"model": "no judge"})}
+        ),
+    )
+    baseline = ScoredSystem(
+        name="main",
+        system="s",
+        frame=table,
+        hashes={scorer: "a" * 64},
+        judges=(JudgeModel(model="old-2024-11-20", url=None),),
+    )
+    assert differences(run, baseline) == [
+        "scorer 'judged' differs (judge new-2026-09-22, bbbbbbbb, in run, and judge old-2024-11-20, aaaaaaaa, "
+        "in main)"
+    ]
+    unknown = replace(baseline, judges=())
+    assert "and judge unknown, aaaaaaaa, in main" in differences(run, unknown)[0]
 
 
 def test_parts_of_only_one_run_are_not_compared() -> None:
