@@ -18,6 +18,7 @@ SCORERS: Mapping[str, str] = MappingProxyType(
         "transcription": "echat_eval.scorers.transcription:TranscriptionConsistency",
         "understanding": "echat_eval.scorers.understanding:Understanding",
         "outcome": "echat_eval.scorers.outcome:OutcomeScorer",
+        "voice-match": "echat_eval.scorers.voice_match:VoiceMatch",
         "readability": "echat_eval.scorers.readability:Readability",
     }
 )

@@ -6,17 +6,16 @@ reply or of a model comes into it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.schema import is_number
 from echat_eval.labels import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from echat_eval.ports import Case
 
-__all__ = ["VOICE_ANNOTATORS", "describe_voice"]
+__all__ = ["VOICE_ANNOTATORS", "describe_voice", "emotion_distribution"]
 
 #: Annotators whose measures are described.
 VOICE_ANNOTATORS: tuple[str, ...] = ("emotion2vec", "transformers-emotion", "acoustics", "dnsmos")
@@ -34,22 +33,36 @@ def describe_voice(case: Case) -> str | None:
         if name in case.annotations and case.annotations[name].state == "value"
     }
     lines = [
-        _emotions(values.get("emotion2vec") or values.get("transformers-emotion") or {}),
+        _emotions(emotion_distribution(case)),
         *_acoustics(values.get("acoustics", {})),
         _quality(values.get("dnsmos", {})),
     ]
     return "\n".join(line for line in lines if line) or None
 
 
-def _emotions(values: Mapping[str, Any]) -> str | None:
-    distribution = values.get("distribution")
-    if not isinstance(distribution, dict):
+def emotion_distribution(case: Case) -> dict[str, float] | None:
+    """Return label -> probability of a reply's voice, by the first annotator that gave it; None if none did.
+
+    Classes that are no label of the benchmark are left out.
+    """
+    for name in ("emotion2vec", "transformers-emotion"):
+        annotation = case.annotations.get(name)
+        given = annotation.values.get("distribution") if annotation and annotation.state == "value" else None
+        if not isinstance(given, Mapping):
+            continue
+        found: dict[str, float] = {}
+        for key, probability in given.items():
+            label = _CLASSES.get(str(key), str(key))
+            if label in LABELS["emotion"] and is_number(probability, low=0, high=1):
+                found[label] = found.get(label, 0.0) + float(probability)
+        if found:
+            return found
+    return None
+
+
+def _emotions(found: Mapping[str, float] | None) -> str | None:
+    if found is None:
         return None
-    found: dict[str, float] = {}
-    for name, probability in distribution.items():
-        label = _CLASSES.get(str(name), str(name))
-        if label in LABELS["emotion"] and is_number(probability, low=0, high=1):
-            found[label] = found.get(label, 0.0) + float(probability)
     shown = [
         f"{label} {probability:.2f}"
         for label, probability in sorted(found.items(), key=lambda item: -item[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import UnknownName
+from echat_eval.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from echat_eval.store.manifest import RunManifest
 
 __all__ = ["applicable_metrics", "chosen_headline", "headline_of", "is_quality"]
+
+#: End of the names of metrics that rank nothing.
+EXPERIMENTAL = "_experimental"
 
 
 def headline_of(
@@ -30,11 +33,16 @@ def headline_of(
 
     Raises:
         UnknownName: no metric has the selected name.
+        UsageError: the selected metric is experimental.
     """
     by_name = {metric.name: metric for metric in metrics}
     if selected is not None:
         if selected not in by_name:
             raise UnknownName("metric", selected, by_name)
+        if selected.endswith(EXPERIMENTAL):
+            raise UsageError(
+                f"metric '{selected}' is experimental and ranks nothing; choose another headline"
+            )
         return by_name[selected]
     ranked = sorted((m for m in metrics if _place(m) is not None), key=lambda m: _place(m) or 0)
     for holds in (all, any):

@@ -39,6 +39,7 @@ SYSTEMS: dict[str, str] = {
     "reference": "echat_eval.systems.reference:Reference",
     "label-parrot": "echat_eval.systems.label_parrot:LabelParrot",
     "wrong-language": "echat_eval.systems.label_parrot:WrongLanguage",
+    "neutral-voice": "echat_eval.systems.neutral_voice:NeutralVoice",
 }
 
 #: Adapter -> the setting that `argument` in `adapter:argument` fills.

@@ -24,6 +24,7 @@ from echat_eval.scorers.over_reaction import OverReaction
 from echat_eval.scorers.readability import Readability
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding
+from echat_eval.scorers.voice_match import VoiceMatch
 from echat_eval.testing import (
     ScriptedAnnotator,
     ScriptedScorer,
@@ -82,6 +83,7 @@ SHIPPED: dict[str, Any] = {
     "understanding": Understanding,
     "outcome": OutcomeScorer,
     "readability": Readability,
+    "voice-match": VoiceMatch,
 }
 
 
