@@ -49,7 +49,7 @@ class ExpectedCost:
             f"judge {found.name}: at most {found.calls // EVERY:,} further questions on anchors, by which a "
             "shift of the judge shows"
             for found in self.estimates
-            if found.role == "judge" and found.calls >= FEWEST_QUESTIONS
+            if found.anchored and found.calls >= FEWEST_QUESTIONS
         ]
         if self.controls and any(found.role == "judge" for found in self.estimates):
             lines.append(f"--controls adds up to {4 * self.controls:,} questions")

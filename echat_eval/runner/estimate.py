@@ -54,6 +54,7 @@ class CostEstimate:
         money: expected cost of the calls; None without a price.
         upper_bound: highest possible cost of the calls, failed tries included; None without a price or
             without a bound.
+        anchored: a judge that grades anchors between its questions.
     """
 
     role: BilledRole
@@ -64,6 +65,7 @@ class CostEstimate:
     money: Decimal | None
     upper_bound: Decimal | None
     currency: str | None
+    anchored: bool = False
 
 
 def estimate(
@@ -134,9 +136,8 @@ def estimate(
         verdict_tokens = _mean([ruling.tokens[1] for ruling in rulings], TYPICAL_VERDICT)
         client = judge_client.client
         sizes_of_calls = list(calls.sizes.values())
-        estimates.append(
-            total_of_calls("judge", client.model, client, sizes_of_calls, verdict_tokens, table, tries)
-        )
+        total = total_of_calls("judge", client.model, client, sizes_of_calls, verdict_tokens, table, tries)
+        estimates.append(replace(total, anchored=not judge_client.judge.listens))
     return estimates
 
 

@@ -244,12 +244,13 @@ def test_the_command_prints_what_is_sent_before_it_is_sent(tmp_path: Path) -> No
     with ScriptedChatServer(lambda r: judge_by_sound(prompt_of(r))) as server:
         done = call_here(
             *("check", "judge", "--listens", "--judge", "m-2026-01-01", "--judge-url", server.url),
-            *("--sentences", "2", "--stimuli", tmp_path / "sounds"),
+            *("--sentences", "2", "--stimuli", tmp_path / "sounds", "--judge-repeats", "7"),
             cwd=tmp_path,
         )
     assert done.returncode == 3, done.stderr  # two sentences cannot decide
     assert "gets 8 pairs of recordings of the demo split, with words and labels" in done.stdout
-    assert "16 questions, about" in done.stdout
+    assert "112 questions, about" in done.stdout
+    assert "anchors" not in done.stdout  # this check grades none
     assert " audio in; " in done.stdout
     assert "cannot tell whether m-2026-01-01 listens: right about planted prosody in " in done.stdout
     assert (tmp_path / "sounds" / SHEET).is_file()
