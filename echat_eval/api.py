@@ -52,6 +52,7 @@ from echat_eval.experiment import (
 from echat_eval.gate import Policy, build_policy, decide, decide_first, read_policy
 from echat_eval.gate.accept import REPLIES, accept_scored_again, kept_run
 from echat_eval.gate.accept import accept as accept_baseline
+from echat_eval.gate.baseline_report import changes
 from echat_eval.gate.plan_run import Assumed, RunPlan, assumed, plan_run
 from echat_eval.gate.provenance import count_try, provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
@@ -510,6 +511,17 @@ def accept(
     kept = _kept_replies(run, scored, target) if replies else []
     accept_baseline(scored, target, now=now or datetime.now(UTC), replies=kept)
     return scored
+
+
+def baseline_changes(run: Run | str | Path, to: str | Path) -> list[str]:
+    """Return the lines that state what `accept` with these arguments would change; nothing is written.
+
+    Raises:
+        BadData: there is no baseline yet, or no scores; UsageError: several systems in the run.
+    """
+    if not is_baseline(Path(to)):
+        raise BadData(f"{to}: no baseline of `gate accept` yet, so that nothing can be compared with it")
+    return changes(_one_system(str(to), "baseline"), _one_system(run, "run"))
 
 
 def _kept_replies(run: Run | str | Path, scored: ScoredSystem, target: Path) -> list[KeptFile]:

@@ -133,6 +133,11 @@ def compare_command(
     help="Keep the scores alone (`gate accept` only): small enough to commit, and never scored again.",
 )
 @click.option(
+    "--diff",
+    is_flag=True,
+    help="Print what would change, and write nothing (`gate accept` only).",
+)
+@click.option(
     "--lineage",
     metavar="NAME",
     help="Line of candidates whose tries share one error budget, such as a branch.  "
@@ -151,6 +156,7 @@ def gate_command(
     assume: str | None,
     bootstrap: bool,
     no_replies: bool,
+    diff: bool,
     lineage: str | None,
     ledger: Path | None,
     junit: Path | None,
@@ -163,7 +169,7 @@ def gate_command(
     `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
     if words[:1] == ("accept",):
-        return _accept(words[1:], to, replies=not no_replies)
+        return _accept(words[1:], to, replies=not no_replies, diff=diff)
     if planning:
         return _plan(words, against, policy, assume, json_file)
     if assume is not None:
@@ -208,12 +214,16 @@ def _plan(
     return 0
 
 
-def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool) -> int:
-    from echat_eval.api import accept
+def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: bool) -> int:
+    from echat_eval.api import accept, baseline_changes
     from echat_eval.gate.baseline_report import kept_lines
 
     if len(words) != 1 or to is None:
         raise UsageError("expected `gate accept RUN --to FOLDER`")
+    if diff:
+        for line in baseline_changes(words[0], to):
+            show(line)
+        return 0
     run = accept(words[0], to, replies=replies)
     show(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
     for line in kept_lines(to):

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import echat_eval as ev
 from echat_eval.analysis.runs import load_scored_system
+from echat_eval.api import baseline_changes
+from echat_eval.cli.compare_gate import gate_command
 from echat_eval.errors import BadData, UsageError
 from echat_eval.io.hashing import file_sha256
 from echat_eval.records import Reply, Request, Waveform
@@ -148,3 +151,24 @@ def test_a_baseline_has_its_tasks_and_place(tmp_path: Path, data: Path) -> None:
     ev.accept(run_of(tmp_path / "a", data), kept, now=NOON)
     with pytest.raises(UsageError, match="scored again as they are; leave out --limit"):
         ev.evaluate(kept, limit=2)
+
+
+def test_a_diff_names_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    old = run_of(tmp_path / "a", write_task(tmp_path / "old"))
+    ev.accept(old, kept, now=NOON)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
+    values = iter(range(100))
+    scorers = [ScriptedScorer(lambda _: 60.0 + next(values) % 3, name) for name in ("fixed", "other")]
+    new = run_of(tmp_path / "b", write_task(tmp_path / "new", groups=5), scorers=scorers)
+    done = CliRunner().invoke(gate_command, ["accept", str(new.path), "--to", str(kept), "--diff"])
+    lines = done.output.splitlines()
+    assert lines[0].endswith(f"before: {kept} (ours, accepted on 2026-11-30)")
+    assert "scorer 'other': new" in lines
+    assert "metric 'other': new" in lines
+    assert any(line.startswith("task 'emotion': another version (") for line in lines)
+    assert "samples: 8 in both, 2 new, 0 no longer there" in lines
+    assert any(line.startswith("  all tasks") and "+10." in line for line in lines)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
+    with pytest.raises(BadData, match="no baseline of `gate accept` yet"):
+        baseline_changes(new.path, tmp_path / "absent")
