@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.analysis.change_points import change_points
 from echat_eval.analysis.compare import Comparison, compare, require_comparable
 from echat_eval.analysis.compare_text import to_text, trend_text
 from echat_eval.analysis.content import shared_content
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from echat_eval.analysis.change_points import Series
     from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Sentences
 
-__all__ = ["RunComparison", "compare_runs", "metric_rule", "rules_of"]
+__all__ = ["RunComparison", "compare_runs", "metric_rule", "rules_of", "series_of_runs"]
 
 #: Facts of a run's metric that its rule takes over.
 FACTS = ("low", "high", "worst", "average", "unit")
@@ -141,6 +143,45 @@ def compare_runs(
         capped = (cap_note(name, found.rule, rules[name], found.missing) for name, found in first.items())
         notes += [f"trend of {note}" for note in capped if note]
     return RunComparison(comparisons=comparisons, trends=tuple(trends), notes=tuple(notes))
+
+
+def series_of_runs(
+    runs: Sequence[ScoredSystem],
+    *,
+    metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    headline: str | None = None,
+    anyway: bool = False,
+    sentences: Sentences = "random",
+) -> tuple[list[Series], list[str]]:
+    """Return every metric over many runs with its change points, and notes; arguments as in `compare_runs`.
+
+    A metric that some runs lack has a series of the others. By default: all metrics that two runs have.
+
+    Raises:
+        UsageError: fewer than two runs, runs that are not comparable, or a metric without a direction.
+    """
+    if len(runs) < 2:
+        raise UsageError(f"got {len(runs)} run; expected two or more for a trend")
+    facts = merged_facts((run.name, run.facts) for run in runs)
+    names: Any = metrics
+    if names is None:
+        present = [set(run.frame["metric"]) for run in runs]
+        names = [
+            name
+            for name, known in facts.items()
+            if "higher_is_better" in known and sum(name in found for found in present) > 1
+        ]
+    shared = set.intersection(*(set(run.frame["metric"]) for run in runs))
+    rules = rules_of(runs if shared else runs[:1], names, headline)
+    notes: list[str] = []
+    if not anyway:
+        aligned = [shared_content(run, runs[0]) for run in runs[1:]]
+        notes += [note for _, found in aligned for note in found]
+        runs = [runs[0], *(run for run, _ in aligned)]
+    require_comparable(runs, anyway=anyway)
+    own_scales = [name for name in rules if facts.get(name, {}).get("pooled") is False]
+    series, without = change_points(runs, rules, sentences=sentences, own_scales=own_scales)
+    return series, [*notes, *without]
 
 
 def _left_out(runs: Sequence[ScoredSystem], rules: Mapping[str, MetricRule]) -> list[str]:

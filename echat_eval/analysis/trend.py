@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from echat_eval.analysis.runs import ScoredSystem
     from echat_eval.stats import Sentences
 
-__all__ = ["Trend", "trend"]
+__all__ = ["Trend", "contrast", "trend", "wide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def trend(
         raise BadData(f"a trend needs two or more runs, got {len(runs)}")
     trends = []
     for name, given in metrics.items():
-        values, weights, first = _wide(runs, name, given)
+        values, weights, first = wide(runs, name, given)
         known = values.notna().all(axis=1)
         if not known.any():
             continue  # such as the voice of text-only systems
@@ -170,22 +170,50 @@ def _slope(
     level: float,
 ) -> tuple[tuple[float, ...], Estimate]:
     """Return the mean of every run and the slope over them; arguments as in `_slopes`, without NaN."""
+    steps = _steps(values.shape[1])
+    means, slope = contrast(values, weights, labels, units, rule, level, steps / (steps @ steps))
+    return tuple(mean.value for mean in means), slope
+
+
+def contrast(
+    values: Floats,
+    weights: Floats,
+    labels: Sequence[str | None],
+    units: NDArray[np.int64],
+    rule: MetricRule,
+    level: float,
+    factors: Floats,
+) -> tuple[tuple[Estimate, ...], Estimate]:
+    """Return the mean of every run by the metric's own average, and a linear contrast of these means.
+
+    Args:
+        values, weights, labels, units, rule, level: as in `_slopes`, without NaN.
+        factors: (runs,) the contrast is the sum of the means times these; oriented, above 0 is better.
+    """
     strata = label_strata(labels) if rule.average == "macro" else None
     shares = weights if rule.average == "ratio" else np.ones_like(values)
     means = tuple(
-        level_mean(x, units, low=None, high=None, weights=w if strata is None else None, strata=strata).value
+        level_mean(
+            x,
+            units,
+            low=rule.low,
+            high=rule.high,
+            weights=w if strata is None else None,
+            strata=strata,
+            level=level,
+        )
         for x, w in zip(values.T, shares.T, strict=True)
     )
-    steps = _steps(values.shape[1])
+    centre = np.array([mean.value for mean in means])
     # Each sample's contribution to its run's ratio (delta method); with equal weights, the value itself.
-    parts = means + (values - means) * shares / shares.mean(axis=0) if strata is None else values
-    slopes = rule.sign * (parts @ steps) / (steps @ steps)
+    parts = centre + (values - centre) * shares / shares.mean(axis=0) if strata is None else values
+    found = rule.sign * (parts @ factors)
     if strata is not None:
-        return means, macro_mean(slopes, strata, units, level=level)
-    return means, cluster_mean(slopes, units, level=level)
+        return means, macro_mean(found, strata, units, level=level)
+    return means, cluster_mean(found, units, level=level)
 
 
-def _wide(
+def wide(
     runs: Sequence[ScoredSystem], metric: str, rule: MetricRule
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return values and weights, (samples, runs) each, and the first run's rows.

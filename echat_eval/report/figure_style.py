@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from echat_eval.report.outlet import Outlet
 
-__all__ = ["CHINESE_FONTS", "WIDTHS", "Look", "chinese_font", "save", "styled"]
+__all__ = ["CHINESE_FONTS", "WIDTHS", "Look", "chinese_font", "save", "save_as", "styled"]
 
 #: Inches: one column of a two-column paper, and the full page.
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -108,6 +108,11 @@ def styled(font: str | None) -> Iterator[Any]:
 
 
 def save(figure: Any, outlet: Outlet, name: str) -> None:
+    """Write a figure into `figures/` as PDF and PNG."""
+    save_as(figure, outlet, f"figures/{name}")
+
+
+def save_as(figure: Any, outlet: Outlet, name: str) -> None:
     """Write a figure as PDF and PNG, without dates and versions, so that the bytes are reproducible."""
     import matplotlib.pyplot as plt
 
@@ -117,7 +122,7 @@ def save(figure: Any, outlet: Outlet, name: str) -> None:
     ):
         image = io.BytesIO()
         figure.savefig(image, format=ending, metadata=metadata)
-        outlet.write(f"figures/{name}.{ending}", image.getvalue())
+        outlet.write(f"{name}.{ending}", image.getvalue())
         figure.set_layout_engine("none")  # keep the first layout
     plt.close(figure)
 
