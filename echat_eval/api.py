@@ -24,9 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.analysis.compare_runs import compare_runs
+from echat_eval.analysis.compare_runs import compare_runs, series_of_runs
 from echat_eval.analysis.content import shared_content
 from echat_eval.analysis.frames import check_table, is_frame, one_system
+from echat_eval.analysis.nightly import specs_of
 from echat_eval.analysis.run_tables import long_table
 from echat_eval.analysis.runs import ScoredSystem, load_scored_system
 from echat_eval.analysis.stated import merged_facts
@@ -53,6 +54,7 @@ from echat_eval.gate import Policy, build_policy, decide, decide_first, read_pol
 from echat_eval.gate.accept import REPLIES, accept_scored_again, kept_run
 from echat_eval.gate.accept import accept as accept_baseline
 from echat_eval.gate.baseline_report import changes
+from echat_eval.gate.evidence import with_replies
 from echat_eval.gate.plan_run import Assumed, RunPlan, assumed, plan_run
 from echat_eval.gate.provenance import count_try, provenance, provenance_alone
 from echat_eval.io.unfinished import is_half_made
@@ -392,6 +394,38 @@ def compare(
     return compare_runs(loaded, metrics=metrics, headline=headline, anyway=anyway, sentences=sentences)
 
 
+def trend(
+    *runs: Run | str | Path,
+    out: str | Path,
+    metrics: str | Sequence[str] | Mapping[str, str | MetricRule] | None = None,
+    headline: str | None = None,
+    anyway: bool = False,
+    sentences: Sentences = "random",
+) -> list[str]:
+    """Write one figure and one table of every metric over many runs, with change points; return their lines.
+
+    Args:
+        runs: as for `compare`, in order; a folder of runs stands for its runs in the order of their names.
+        out: folder to write: trend.png, trend.pdf, trend.csv, trend.md.
+        metrics, headline, anyway, sentences: as for `compare`; by default all metrics that two runs have.
+
+    Raises:
+        UsageError: fewer than two runs, or runs that are not comparable; BadData: a folder without runs.
+    """
+    from echat_eval.report.trend_report import trend_lines, write_trend
+
+    specs = specs_of(run.spec if isinstance(run, Run) else str(run) for run in runs)
+    loaded = [load_scored_system(spec) for spec in specs]
+    series, notes = series_of_runs(
+        loaded, metrics=metrics, headline=headline, anyway=anyway, sentences=sentences
+    )
+    if not series:
+        raise UsageError(f"no metric has a series: {'; '.join(notes)}")
+    names = [run.name for run in loaded]
+    paths = write_trend(series, names, Path(out), notes)
+    return [*trend_lines(series, names, notes), f"wrote {', '.join(map(str, paths))}"]
+
+
 def gate(
     candidate: Run | str | Path | pd.DataFrame,
     against: Run | str | Path | pd.DataFrame,
@@ -400,6 +434,7 @@ def gate(
     bootstrap: bool = False,
     lineage: str | None = None,
     ledger: str | Path | None = None,
+    commit: str = "",
     now: datetime | None = None,
 ) -> Decision:
     """Decide whether a candidate may replace a baseline: pass, regress or cannot tell.
@@ -413,6 +448,7 @@ def gate(
             None: the name of its system.
         ledger: file that counts the tries; None: that of the baseline that `accept` wrote. Tries at other
             runs and tables are counted only if it is given.
+        commit: of the code or weights of the candidate, for the reports.
         now: current time, with a time zone, for the baseline's age; None: the clock.
 
     Raises:
@@ -431,7 +467,9 @@ def gate(
         rules = _policy(policy, merged_facts([(ours.name, ours.facts)]))
         words = ["echat-eval", "gate", "accept", str(candidate), "--to", str(against)]
         keep = shlex.join(words) if isinstance(candidate, str | Path) else ""
-        return decide_first(ours.frame, rules, provenance=provenance_alone(ours), accept=keep)
+        return decide_first(
+            ours.frame, rules, provenance=provenance_alone(ours, now=now, commit=commit), accept=keep
+        )
     theirs = _one_system(against, "against")
     rules = _policy(policy, merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)]))
     counting = count_try(
@@ -444,8 +482,9 @@ def gate(
     )
     with counting as tries:
         ours, notes = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
-        facts = provenance(ours, theirs, rules, now=now, notes=notes, tries=tries)
-        return decide(ours.frame, theirs.frame, rules, provenance=facts)
+        facts = provenance(ours, theirs, rules, now=now, notes=notes, tries=tries, commit=commit)
+        decision = decide(ours.frame, theirs.frame, rules, provenance=facts)
+    return replace(decision, worst=with_replies(decision.worst, ours, theirs))
 
 
 def _policy(
@@ -487,7 +526,12 @@ def plan(
 
 
 def accept(
-    run: Run | str | Path, to: str | Path, *, replies: bool = True, now: datetime | None = None
+    run: Run | str | Path,
+    to: str | Path,
+    *,
+    replies: bool = True,
+    commit: str = "",
+    now: datetime | None = None,
 ) -> ScoredSystem:
     """Keep a run as the baseline of later candidates: its scores, and its replies to score them again.
 
@@ -497,6 +541,7 @@ def accept(
         run: a run of one system, a spec as in `load_run`, or the path of a table, which has no replies.
         to: folder to write; an earlier baseline there is replaced, and only new recordings are copied.
         replies: keep the replies and the recordings; without them the folder is small enough to commit.
+        commit: of the code or weights that were run, for the reports of later decisions.
         now: current time, with a time zone; None: the clock.
 
     Raises:
@@ -509,7 +554,7 @@ def accept(
         raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
     scored = _one_system(run, "run")
     kept = _kept_replies(run, scored, target) if replies else []
-    accept_baseline(scored, target, now=now or datetime.now(UTC), replies=kept)
+    accept_baseline(scored, target, now=now or datetime.now(UTC), replies=kept, commit=commit)
     return scored
 
 

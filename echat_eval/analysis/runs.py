@@ -70,6 +70,8 @@ class ScoredSystem:
             older version accepted it, or it is none.
         judges: models that graded the replies.
         anchors: points of shared replies that the judges graded again in this run.
+        spec: as the run was named; "" for a table in memory.
+        commit: of the code or weights behind an accepted baseline; "" if unknown.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ScoredSystem:
     baseline_id: str = ""
     judges: tuple[JudgeModel, ...] = ()
     anchors: tuple[AnchorPoints, ...] = ()
+    spec: str = ""
+    commit: str = ""
 
     @property
     def facts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -109,6 +113,7 @@ _ACCEPTED = Schema(
         "sha256": TEXT,
         "format": whole(1).optional(),
         "id": TEXT.optional(),
+        "commit": STRING.optional(),
         "judges": list_of(_OBJECT, "a list of objects").optional(),
         "anchors": list_of(Rule(ANCHOR_ROW.holds, "points of an anchor"), "a list of anchors").optional(),
     },
@@ -185,6 +190,7 @@ def _from_folder(spec: RunSpec) -> ScoredSystem:
         folder=str(path),
         judges=_judges_of(manifest),
         anchors=present_anchors(read_anchors(anchors_path(path))),
+        spec=spec.text,
     )
 
 
@@ -270,6 +276,8 @@ def _accepted(spec: RunSpec) -> ScoredSystem:
             changed=digest != facts["sha256"],
             accepted_in=str(path),
             baseline_id=facts.get("id") or "",
+            commit=facts.get("commit") or "",
+            spec=spec.text,
             judges=tuple(_judge(row, f"{file}: judges") for row in facts.get("judges") or ()),
             anchors=tuple(AnchorPoints(**row) for row in facts.get("anchors") or ()),
         )

@@ -23,6 +23,7 @@ and optionally weight, direction, average, low, high ...).
 Examples:
   echat-eval compare runs/old:ours runs/new:ours
   echat-eval compare runs/stage1 runs/stage2 runs/stage3
+  echat-eval compare runs/nightly --trend trend
   echat-eval compare old.csv new.csv --metric empathy=higher --metric wer=lower,average=ratio,low=0
 """
 GATE_EPILOG = """\b
@@ -64,6 +65,13 @@ Examples:
     type=click.Choice(["random", "fixed"]),
     help="fixed: the result need hold for exactly these sentences; only speakers are clusters.",
 )
+@click.option(
+    "--trend",
+    "trend_out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write one figure and one table over all runs, with change points; RUN may be a folder of runs.",
+)
 def compare_command(
     runs: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -71,10 +79,23 @@ def compare_command(
     anyway: bool,
     flips: int,
     sentences: Sentences,
+    trend_out: Path | None,
 ) -> int:
     """Compare two systems by paired differences, or checkpoints, in the given order, by their trend."""
-    from echat_eval.api import compare
+    from echat_eval.api import compare, trend
 
+    if trend_out is not None:
+        lines = trend(
+            *runs,
+            out=trend_out,
+            metrics=metrics or None,
+            headline=headline,
+            anyway=anyway,
+            sentences=sentences,
+        )
+        for line in lines:
+            show(line)
+        return 0
     comparison = compare(
         *runs, metrics=metrics or None, headline=headline, anyway=anyway, sentences=sentences
     )
@@ -148,6 +169,24 @@ def compare_command(
     type=click.Path(path_type=Path, dir_okay=False),
     help="File that counts the tries.  [default: tries.jsonl of the accepted baseline]",
 )
+@click.option(
+    "--message",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for the decision as one line of plain text, such as for a chat tool.",
+)
+@click.option(
+    "--page",
+    default="",
+    metavar="URL",
+    help="Address of the page of `echat-eval report`; the summary links the worst samples there.",
+)
+@click.option(
+    "--commit",
+    default="",
+    metavar="ID",
+    envvar=["GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"],
+    help="Commit of the candidate, for the reports.  [default: GITHUB_SHA, CI_COMMIT_SHA or GIT_COMMIT]",
+)
 def gate_command(
     words: tuple[str, ...],
     against: str | None,
@@ -162,6 +201,9 @@ def gate_command(
     junit: Path | None,
     summary: Path | None,
     json_file: Path | None,
+    message: Path | None,
+    page: str,
+    commit: str,
     to: Path | None,
 ) -> int:
     """Decide whether a candidate may replace the baseline: pass, regress or cannot tell.
@@ -169,7 +211,7 @@ def gate_command(
     `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
     if words[:1] == ("accept",):
-        return _accept(words[1:], to, replies=not no_replies, diff=diff)
+        return _accept(words[1:], to, replies=not no_replies, diff=diff, commit=commit)
     if planning:
         return _plan(words, against, policy, assume, json_file)
     if assume is not None:
@@ -179,20 +221,25 @@ def gate_command(
             "expected `gate CANDIDATE --against RUN --policy gate.yaml`, or `gate accept RUN --to FOLDER`"
         )
     from echat_eval.api import gate
-    from echat_eval.gate.report import to_json, to_junit, to_lines, to_markdown
+    from echat_eval.gate.report import to_json, to_junit, to_lines, to_markdown, to_message
     from echat_eval.io.files import write_atomically
 
-    for path in (
-        junit,
-        summary,
-        json_file,
-    ):  # remove old reports, so that none is taken for the report of this run
+    # Old reports are removed, so that none is taken for the report of this run.
+    for path in (junit, summary, json_file, message):
         if path is not None:
             path.unlink(missing_ok=True)
-    decision = gate(words[0], against, policy, bootstrap=bootstrap, lineage=lineage, ledger=ledger)
-    for path, render in ((junit, to_junit), (summary, to_markdown), (json_file, to_json)):
+    decision = gate(
+        words[0], against, policy, bootstrap=bootstrap, lineage=lineage, ledger=ledger, commit=commit
+    )
+    reports = (
+        (junit, to_junit(decision)),
+        (summary, to_markdown(decision, page)),
+        (json_file, to_json(decision)),
+        (message, to_message(decision, page)),
+    )
+    for path, text in reports:
         if path is not None:
-            write_atomically(path, render(decision))
+            write_atomically(path, text)
     for line in to_lines(decision):
         show(line)
     return int(decision.exit_code)
@@ -214,7 +261,7 @@ def _plan(
     return 0
 
 
-def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: bool) -> int:
+def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: bool, commit: str) -> int:
     from echat_eval.api import accept, baseline_changes
     from echat_eval.gate.baseline_report import kept_lines
 
@@ -224,7 +271,7 @@ def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: boo
         for line in baseline_changes(words[0], to):
             show(line)
         return 0
-    run = accept(words[0], to, replies=replies)
+    run = accept(words[0], to, replies=replies, commit=commit)
     show(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
     for line in kept_lines(to):
         show(line)

@@ -41,7 +41,9 @@ RESPONSES = "responses.jsonl"
 MADE_BY = "echat-eval gate accept"
 
 
-def accept(run: ScoredSystem, to: Path, *, now: datetime, replies: Sequence[KeptFile] = ()) -> None:
+def accept(
+    run: ScoredSystem, to: Path, *, now: datetime, replies: Sequence[KeptFile] = (), commit: str = ""
+) -> None:
     """Keep a run as the baseline for candidates, replacing an earlier one and its ledger of tries.
 
     If it is killed, the folder holds no baseline until the same command is repeated.
@@ -51,12 +53,14 @@ def accept(run: ScoredSystem, to: Path, *, now: datetime, replies: Sequence[Kept
         to: folder to write.
         now: current time, with a time zone.
         replies: the files of `REPLIES`; none: the scores alone are kept.
+        commit: of the code or weights that were run; "" if unknown.
     """
     table = _table(run)
     facts = _facts(run, table) | {
         "run": run.name,
         "system": run.system,
         "accepted_at": now.isoformat(timespec="seconds"),
+        "commit": commit or run.commit,
         "environment": to_json(run.manifest.environment or {}),
         "replies": next((file.sha256 for file in replies if file.name == RESPONSES), None),
     }

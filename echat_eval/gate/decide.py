@@ -13,6 +13,7 @@ from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.errors import Exit
 from echat_eval.gate.critical import CriticalTest, critical_tests, p_values, rule_result
 from echat_eval.gate.decision import Decision, Provenance
+from echat_eval.gate.evidence import levels, worst_samples
 from echat_eval.gate.failures import failures, raised
 from echat_eval.gate.limits import latency, shares
 from echat_eval.gate.needs import with_needs
@@ -101,7 +102,8 @@ def decide(
         outcome = "regress"
     drops = [rule for rule in rules if rule.p is not None and rule.p <= policy.family_error]
     guards = (failed, readable)
-    return _decision(outcome, tests, [*rules, *limits], drops, pairs, strict, provenance, guards)
+    decision = _decision(outcome, tests, [*rules, *limits], drops, pairs, strict, provenance, guards)
+    return replace(decision, levels=levels(pairs, policy), worst=worst_samples(pairs, ours, policy))
 
 
 def with_caps(policy: Policy, pairs: Pairs) -> tuple[Policy, list[str]]:
@@ -169,6 +171,8 @@ def _decision(
         next_steps=next_steps(blocking, provenance) if outcome == "cannot tell" else (),
         tries=_tries(policy, provenance),
         baseline=provenance.baseline,
+        runs=provenance.runs,
+        date=provenance.date,
     )
 
 

@@ -10,6 +10,7 @@ from echat_eval.errors import Exit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from echat_eval.gate.evidence import RunFacts, WorstSample
     from echat_eval.gate.plan import Plan
     from echat_eval.gate.reasons import Blocker, NextStep
     from echat_eval.gate.rules import Outcome, RuleResult
@@ -33,6 +34,8 @@ class Provenance:
         tries: place of the candidate in the ledger of tries; None: it is not counted.
         baseline: age of the baseline, and the retirement of its judges.
         shifts: metric -> shift of its judge between the runs, by which its differences are corrected.
+        runs: facts of the candidate and of the baseline.
+        date: of the decision, as an ISO time; "" if unknown.
     """
 
     blockers: tuple[Blocker, ...] = ()
@@ -42,6 +45,8 @@ class Provenance:
     tries: Tries | None = None
     baseline: str = ""
     shifts: Mapping[str, JudgeShift] = field(default_factory=dict)
+    runs: tuple[RunFacts, ...] = ()
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,10 @@ class Decision:
         next_steps: after "cannot tell", what would decide each open rule or remove each blocker.
         tries: place of the candidate in the ledger of tries, and the bound that a pass needs.
         baseline: age of the baseline, and the retirement of its judges.
+        runs: facts of the candidate and of the baseline; empty for tables in memory.
+        date: of the decision, as an ISO time; "" if unknown.
+        levels: means of the primary metric over the shared samples: baseline, candidate.
+        worst: the samples whose primary score fell most, the worst first.
     """
 
     outcome: Outcome
@@ -91,6 +100,10 @@ class Decision:
     next_steps: tuple[NextStep, ...] = ()
     tries: str = ""
     baseline: str = ""
+    runs: tuple[RunFacts, ...] = ()
+    date: str = ""
+    levels: tuple[float | None, float | None] = (None, None)
+    worst: tuple[WorstSample, ...] = ()
 
     @property
     def exit_code(self) -> Exit:

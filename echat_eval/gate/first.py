@@ -104,6 +104,8 @@ def decide_first(
         scope=scope(first.imputations.design, policy),
         next_steps=(*next_steps(blocking, provenance), _keep(accept)) if outcome == "cannot tell" else (),
         tries="tries: none is counted without a baseline",
+        runs=provenance.runs,
+        date=provenance.date,
     )
 
 

@@ -12,6 +12,7 @@ from echat_eval.analysis.runs import latency_not_comparable
 from echat_eval.gate.accept import scoring_again
 from echat_eval.gate.decision import Provenance
 from echat_eval.gate.drift import judge_drift
+from echat_eval.gate.evidence import run_facts
 from echat_eval.gate.reasons import Blocker, Reason
 from echat_eval.gate.tries import CLOCK_SKEW, LEDGER, counted_try, evidence_of
 from echat_eval.store.finish import finish_command
@@ -81,6 +82,7 @@ def provenance(
     now: datetime,
     notes: Sequence[str] = (),
     tries: Tries | None = None,
+    commit: str = "",
 ) -> Provenance:
     """Return what limits a comparison of two runs: versions, changes, age and hardware.
 
@@ -91,6 +93,7 @@ def provenance(
         now: current time, with a time zone.
         notes: further remarks for the reader.
         tries: place of the candidate in the ledger of tries; None: it is not counted.
+        commit: of the code or weights of the candidate; "" if unknown.
     """
     again = scoring_again(Path(against.accepted_in)) if against.accepted_in else ""
     blockers = [
@@ -110,12 +113,19 @@ def provenance(
         tries=tries,
         baseline=_state_of_baseline(against, now),
         shifts=drift.shifts,
+        runs=(run_facts(candidate, "candidate", commit), run_facts(against, "baseline")),
+        date=now.isoformat(timespec="seconds"),
     )
 
 
-def provenance_alone(candidate: ScoredSystem) -> Provenance:
-    """Return what limits a decision on a run without a baseline."""
-    return Provenance(latency=latency_not_comparable(candidate, candidate), finish=_finish(candidate))
+def provenance_alone(candidate: ScoredSystem, *, now: datetime, commit: str = "") -> Provenance:
+    """Return what limits a decision on a run without a baseline; arguments as of `provenance`."""
+    return Provenance(
+        latency=latency_not_comparable(candidate, candidate),
+        finish=_finish(candidate),
+        runs=(run_facts(candidate, "candidate", commit),),
+        date=now.isoformat(timespec="seconds"),
+    )
 
 
 def _finish(*runs: ScoredSystem) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from xml.etree import ElementTree as ET
 from echat_eval.gate.decide import blocks
 from echat_eval.gate.plan_text import plan_line, share_text
 from echat_eval.gate.reasons import Reason
+from echat_eval.gate.summary import evidence_lines, to_message
 from echat_eval.io.display import markdown_text, number_text, printable
 
 if TYPE_CHECKING:
     from echat_eval.gate.decision import Decision
     from echat_eval.gate.rules import RuleResult
 
-__all__ = ["step_lines", "to_json", "to_junit", "to_lines", "to_markdown"]
+__all__ = ["step_lines", "to_json", "to_junit", "to_lines", "to_markdown", "to_message"]
 
 #: Rules that one line names.
 MOST_RULES = 3
@@ -59,7 +60,9 @@ def to_junit(decision: Decision) -> str:
         case = ET.SubElement(suite, "testcase", classname=f"gate.{rule.kind}", name=_xml(rule.name), time="0")
         kind = "failure" if rule.state == "broken" else "error" if blocks(rule) else "skipped"
         if rule.state != "holds":
-            ET.SubElement(case, kind, type=rule.state, message=_xml(_numbers(rule) + _detail(rule)))
+            # Some readers show the message, others the text.
+            text = _xml(_numbers(rule) + _detail(rule))
+            ET.SubElement(case, kind, type=rule.state, message=text).text = text
     for attribute, tag in (
         ("tests", "testcase"),
         ("failures", "failure"),
@@ -74,8 +77,8 @@ def to_junit(decision: Decision) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def to_markdown(decision: Decision) -> str:
-    """Return the summary for a pull request."""
+def to_markdown(decision: Decision, page: str = "") -> str:
+    """Return the summary for a pull request; `page` as in `summary.evidence_lines`."""
     lines = [f"## {_MARK[decision.outcome]} EChat-eval gate: {decision.title}", ""]
     lines += [markdown_text(_headline(decision)), ""]
     if decision.reasons:
@@ -97,7 +100,7 @@ def to_markdown(decision: Decision) -> str:
             f"| {markdown_text(rule.name)} | {rule.state} | {numbers} | {p} "
             f"| {rule.n} | {rule.clusters or ''} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *evidence_lines(decision, page)]) + "\n"
 
 
 def to_lines(decision: Decision) -> list[str]:
