@@ -17,6 +17,7 @@ from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import copy_verified, file_sha256, sha256_of
 from echat_eval.records import JudgeEvidence
 from echat_eval.store import serialize
+from echat_eval.store.anchors import anchors_path
 from echat_eval.store.manifest_file import manifest_text
 from echat_eval.store.repeats import split_repeat
 from echat_eval.store.turns import query_audios, reply_audios
@@ -98,13 +99,13 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _verdicts(root: Path, keys: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield the verdicts behind the scores, and the identities of their judges, as files."""
+    """Yield the verdicts behind the scores, the identities of their judges and their anchors, as files."""
     path = root / "verdicts.jsonl"
     if path.is_file():
         yield path.name, _rows(row for _, row in jsonl.read_rows(path) if row.get("key") in keys)
-    served = path.with_suffix(".served.jsonl")
-    if served.is_file():
-        yield served.name, _rows(row for _, row in jsonl.read_rows(served))
+    for whole in (path.with_suffix(".served.jsonl"), anchors_path(root)):
+        if whole.is_file():
+            yield whole.name, _rows(row for _, row in jsonl.read_rows(whole))
 
 
 def _recordings(audio: Iterable[AudioRef], root: Path) -> Iterator[KeptFile]:
