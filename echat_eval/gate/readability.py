@@ -65,7 +65,7 @@ def readability(ours: pd.DataFrame, theirs: pd.DataFrame | None, policy: Policy)
 
 def is_contrast(name: str, rule: MetricRule) -> bool:
     """Return whether a metric compares replies: by its name, or because its values may be below 0."""
-    return "contrast" in name or "match_rate" in name or (rule.low is not None and rule.low < 0)
+    return "contrast" in name or "match" in name or (rule.low is not None and rule.low < 0)
 
 
 def capped_levels(

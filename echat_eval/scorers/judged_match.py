@@ -74,9 +74,11 @@ class JudgedMatch(JudgeScorer):
 
     def _metrics(self) -> tuple[Metric, ...]:
         of_judge = "Judge's" if self.judge_name is None else f"Judge {self.judge_name},"
+        # Under a name of its own, which leads no table by default: not every judge that listens may rank.
+        listens = self.judge.listens
         match = Metric(
-            name=f"{self.stem}_match_rate",
-            title=f"{of_judge} match rate",
+            name=f"{self.stem}_{'listening_match' if listens else 'match_rate'}",
+            title=f"{of_judge} match rate{' of recordings' if listens else ''}",
             unit="%",
             low=0,
             high=100,

@@ -50,11 +50,13 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
         assert all(audio_of(prompt_of(request)) for request in server.requests)
     scores = run.scores()
     assert scores[scores.metric == "judge_audio_voice"].state.eq("value").all()
-    match = scores[scores.metric == "judge_audio_match_rate"]
+    match = scores[scores.metric == "judge_audio_listening_match"]
     assert match.value.eq(100).all()  # a reply in the speaker's own pitch answers that voice
     host = server.url.split("/")[2]
     assert {"audio of replies", "query audio"} <= set(run.folder.manifest().destinations[host])
 
+    # Neither of its columns leads a table unless somebody chooses it.
+    assert run.leaderboard().board.headline.name == "failed"
     unchecked = "judge audio (m-2026-01-01) has not been put to `check judge --listens`"
     assert unchecked in str(run.leaderboard())
     assert unchecked in merge_runs([run.folder]).voice_notes[0]

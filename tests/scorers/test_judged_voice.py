@@ -314,7 +314,9 @@ def test_the_match_question_is_put_to_recordings(
 ) -> None:
     scorer, client = listening(kind=JudgedMatch)
     cases = group(tmp_path, replies)
-    scores = [s for s in event_loop.run(scorer.score(cases)) if s.metric.endswith("match_rate")]
+    scores = [
+        s for s in event_loop.run(scorer.score(cases)) if s.metric == "judge_echat_voice_r1_listening_match"
+    ]
     assert [s.value for s in scores] == [expected] * 2
     question = client.prompts[-1]
     assert len(audio_of(question)) == 3
