@@ -50,13 +50,16 @@ from echat_eval.experiment import (
     with_arguments,
     with_settings,
 )
+from echat_eval.experiment.until_decided import Decided, run_rounds
 from echat_eval.gate import Policy, build_policy, decide, decide_first, read_policy
 from echat_eval.gate.accept import REPLIES, accept_scored_again, kept_run
 from echat_eval.gate.accept import accept as accept_baseline
 from echat_eval.gate.baseline_report import changes
 from echat_eval.gate.evidence import with_replies
+from echat_eval.gate.looks import LOOKS, look_policy, plan_looks, read_looks
 from echat_eval.gate.plan_run import Assumed, RunPlan, assumed, plan_run
 from echat_eval.gate.provenance import count_try, provenance, provenance_alone
+from echat_eval.gate.tries import evidence_of
 from echat_eval.io.unfinished import is_half_made
 from echat_eval.leaderboard.render import CSV_COLUMNS, table_rows
 from echat_eval.leaderboard.run import Run
@@ -458,6 +461,22 @@ def gate(
         Busy: another gate is deciding at this baseline.
     """
     now = now or datetime.now(UTC)
+    return _gate(candidate, against, policy, bootstrap, lineage, ledger, now, commit=commit)
+
+
+def _gate(
+    candidate: Run | str | Path | pd.DataFrame,
+    against: Run | str | Path | pd.DataFrame,
+    policy: Policy | Mapping[str, Any] | str | Path,
+    bootstrap: bool,
+    lineage: str | None,
+    ledger: str | Path | None,
+    now: datetime,
+    *,
+    commit: str = "",
+    last_look: bool = True,
+) -> Decision:
+    """Return a decision; "cannot tell" before the last look is no try."""
     ours = _one_system(candidate, "candidate")
     if isinstance(against, str | Path) and not (path := parse_spec(str(against)).path).exists():
         if not bootstrap:
@@ -471,7 +490,10 @@ def gate(
             ours.frame, rules, provenance=provenance_alone(ours, now=now, commit=commit), accept=keep
         )
     theirs = _one_system(against, "against")
-    rules = _policy(policy, merged_facts([(theirs.name, theirs.facts), (ours.name, ours.facts)]))
+    looks = read_looks(Path(ours.folder) / LOOKS) if ours.folder else None
+    # The looks began before the candidate had facts of its own.
+    known = [theirs] if looks is not None else [theirs, ours]
+    rules = _policy(policy, merged_facts([(run.name, run.facts) for run in known]))
     counting = count_try(
         ours,
         theirs,
@@ -480,11 +502,96 @@ def gate(
         lineage=lineage or ours.system,
         now=now,
     )
-    with counting as tries:
-        ours, notes = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
-        facts = provenance(ours, theirs, rules, now=now, notes=notes, tries=tries, commit=commit)
-        decision = decide(ours.frame, theirs.frame, rules, provenance=facts)
+    at, notes = rules, []
+    if looks is not None:
+        looks.refuse_changes(rules, evidence_of(theirs.frame, rules.metrics), Path(ours.folder) / LOOKS)
+        requested = {(sample.task, sample.id) for sample in RunFolder.existing(Path(ours.folder)).samples()}
+        at = look_policy(rules, looks.looks, looks.at(len(requested)).number)
+        theirs, notes = (
+            replace(theirs, frame=looks.of_asked(theirs.frame, requested)),
+            [looks.text(len(requested))],
+        )
+    try:
+        with counting as tries:
+            ours, more = shared_content(ours, theirs) if rules.shared_samples == "allow" else (ours, [])
+            facts = provenance(
+                ours, theirs, rules, now=now, notes=[*notes, *more], tries=tries, commit=commit
+            )
+            decision = decide(ours.frame, theirs.frame, at, provenance=facts)
+            if decision.outcome == "cannot tell" and not last_look:
+                raise _GoesOn(decision)
+    except _GoesOn as look:
+        return look.decision
     return replace(decision, worst=with_replies(decision.worst, ours, theirs))
+
+
+class _GoesOn(Exception):
+    """A look that decided nothing; raised in the ledger's block, it is not counted as a try."""
+
+    def __init__(self, decision: Decision):
+        super().__init__()
+        self.decision = decision
+
+
+def evaluate_until_decided(
+    systems: Any,
+    *,
+    policy: Policy | Mapping[str, Any] | str | Path,
+    against: Run | str | Path,
+    seed: int = 0,
+    lineage: str | None = None,
+    ledger: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **arguments: Any,
+) -> Decided:
+    """Evaluate one system on clusters of samples in random order, until the gate has decided.
+
+    After each planned look the gate decides; "pass" and "regress" stop the run, and the calls that are left
+    are not made. The same call continues a run that was interrupted; `evaluate` asks for the rest.
+
+    Args:
+        systems: as for `evaluate`, but one system.
+        policy, against, lineage, ledger: as for `gate`.
+        seed: of the order.
+        settings, progress: as for `evaluate`.
+        arguments: further arguments of `evaluate`.
+
+    Raises:
+        UsageError: several systems, or a policy, a baseline or samples that changed between looks.
+        EChatError: as for `evaluate` and `gate`.
+    """
+    if is_run_folder(systems):
+        raise UsageError(f"{systems}: a run folder; repeat the command that began it, with its --out")
+    prepared = _prepared(systems, settings, **arguments)
+    display, path = progress or Logged(), Path(prepared.experiment.out)
+    theirs = _one_system(against, "against")
+    rules = _policy(policy, merged_facts([(theirs.name, theirs.facts)]))
+    baseline = evidence_of(theirs.frame, rules.metrics)
+    samples = [sample for selected in prepared.tasks for sample in selected.task.samples]
+    fresh = plan_looks(samples, seed=seed, sentences=rules.sentences, policy=rules, baseline=baseline)
+    looks = read_looks(path / LOOKS) or fresh
+    if not (path / LOOKS).is_file() and is_run_folder(path):
+        raise UsageError(f"{path}: was asked without looks; choose another --out")
+    looks.refuse_changes(rules, baseline, path / LOOKS)
+    if (looks.order, looks.seed) != (fresh.order, fresh.seed):
+        raise UsageError(f"{path / LOOKS}: the samples or the seed changed between looks; restore them")
+
+    def look_at(run: Run, last: bool) -> Decision:
+        return _gate(run, against, rules, False, lineage, ledger, datetime.now(UTC), last_look=last)
+
+    made = run_rounds(
+        looks,
+        rules,
+        prepared.tasks,
+        path,
+        make=lambda tasks: _carried_out(replace(prepared, tasks=tasks), progress=display),
+        decide=look_at,
+        note=display.note,
+    )
+    run = made[0] if made else Run(folder=RunFolder.existing(path), name=str(path))
+    decision = made[1] if made else look_at(run, True)
+    return Decided(run=run, decision=decision, requested=len(run.folder.samples()), planned=len(looks.order))
 
 
 def _policy(

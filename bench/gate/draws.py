@@ -130,11 +130,14 @@ class Draw:
     lower: np.ndarray
 
 
-def draw(cell: Cell, rng: np.random.Generator, runs: int, metrics: tuple[int, ...] = (0, 1, 2, 3)) -> Draw:
-    """Draw runs of both systems. Equal and lower candidate share their noise; no statistic mixes them."""
+def draw(cell: Cell, rng: np.random.Generator, runs: int, drop: float = MARGIN) -> Draw:
+    """Draw runs of both systems; the lower candidate drops by `drop` points.
+
+    Equal and lower candidate share their noise; no statistic mixes them.
+    """
     cluster, task = cell.layout
     level = TASK_LEVELS[task].astype(np.float32)
-    sd, shift = cluster_sd(cell.icc).astype(np.float32), shift_for(cell.icc, MARGIN).astype(np.float32)
+    sd, shift = cluster_sd(cell.icc).astype(np.float32), shift_for(cell.icc, drop).astype(np.float32)
     common, own = np.float32(SHARED**0.5), np.float32((1 - SHARED) ** 0.5)
 
     def normal(*shape: int) -> np.ndarray:

@@ -30,6 +30,7 @@ BENCHES: dict[str, list[str]] = {
     "equal": ["--runs", "50"],
     "plan": ["--runs", "2000"],
     "drift": ["--runs", "200"],
+    "sequential": ["--runs", "50", "--every", "12"],
     "rows": ["--rows", "1000000"],
     "rivals": ["--runs", "100"],
 }

@@ -36,6 +36,7 @@ Examples:
   echat-eval run --system mine=replay:replies.jsonl --task emotion --out runs/mine
   echat-eval run --system cascade --judge gpt-6-luna-2026-09-22 --out runs/judged
   echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1
+  echat-eval run experiment.yaml --until-decided --policy gate.yaml --against accepted/main
   echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion
 Run the same command again to do only what is missing. --headline METRIC
 selects the metric that leads and ranks. --set also takes
@@ -62,6 +63,14 @@ judge.timeout=600, runner.tries=5, executor.name=ray (docs/experiment.md)."""
     help="Annotate and score while the system replies; use --no-overlap to measure its speed.",
 )
 @click.option(
+    "--until-decided",
+    is_flag=True,
+    help="Ask samples in random order and stop when the gate decides; needs --policy and --against.",
+)
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="Policy of --until-decided.")
+@click.option("--against", metavar="RUN", help="Baseline of --until-decided.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="Seed of the order of --until-decided.")
+@click.option(
     "--retry-failed", is_flag=True, help="Ask again for replies that failed; missing ones are asked anyway."
 )
 @executor_options
@@ -71,6 +80,10 @@ def run(
     systems: tuple[str, ...],
     out: Path | None,
     overlap: bool | None,
+    until_decided: bool,
+    policy: Path | None,
+    against: str | None,
+    seed: int | None,
     retry_failed: bool,
     tasks: TaskOptions,
     options: RunOptions,
@@ -92,19 +105,39 @@ def run(
         **tasks.arguments(),
         **options.arguments(),
     }
+    rest: dict[str, Any] = {
+        "overlap": overlap,
+        "max_cost": options.max_cost,
+        "send_to": list(options.send_to) or None,
+        "executor": executor.settings(),
+    }
+    if until_decided:
+        if policy is None or against is None or options.estimate:
+            raise UsageError("expected `run ... --until-decided --policy gate.yaml --against RUN`")
+        return _until_decided(policy, against, seed, {**arguments, **rest})
+    if (policy, against, seed) != (None, None, None):
+        raise UsageError("--policy, --against and --seed are for --until-decided")
     with Bar() as bar:
         if options.estimate:
             expected = estimate(**arguments, progress=bar)
         else:
-            done = evaluate(
-                **arguments,
-                overlap=overlap,
-                max_cost=options.max_cost,
-                send_to=list(options.send_to) or None,
-                executor=executor.settings(),
-                progress=bar,
-            )
+            done = evaluate(**arguments, **rest, progress=bar)
     return print_estimate(expected) if options.estimate else _present(done, options)
+
+
+def _until_decided(policy: Path, against: str, seed: int | None, arguments: dict[str, Any]) -> int:
+    """Make a run until the gate has decided; print its decision."""
+    from echat_eval.api import evaluate_until_decided
+    from echat_eval.cli.progress import Bar
+
+    with Bar() as bar:
+        done = evaluate_until_decided(
+            **arguments, policy=policy, against=against, seed=seed or 0, progress=bar
+        )
+    present_run(done.run)
+    for line in done.lines():
+        show(line)
+    return int(done.decision.exit_code)
 
 
 def _present(run: Run, options: RunOptions) -> int:

@@ -121,7 +121,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             is_run = (self.path / "manifest.json").exists()
-            if not is_run and {p.name for p in self.path.iterdir()} - {".lock", ".fonts"}:
+            if not is_run and {p.name for p in self.path.iterdir()} - {".lock", ".fonts", "looks.json"}:
                 raise UsageError(f"{self.path}: not empty and not a run folder; choose another --out")
             self._lock = FileLock(self.path / ".lock", timeout=0)
             self._lock.acquire()

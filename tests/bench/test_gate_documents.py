@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate import crossed, drift, levels, plan, short, sparse
+from bench.gate import crossed, drift, levels, plan, sequential, short, sparse
+from bench.gate.draws import Cell
 from echat_eval.stats import as_design
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,24 @@ def test_a_plan_keeps_its_chances_in_short(number: int) -> None:
     cell, margin = plan.CELLS[number]
     row = plan.measure(cell, margin, 2000, as_design(cell.units()))
     assert plan.worst([row]) < 4  # Monte Carlo error of 2,000 runs: 1.1
+
+
+def test_looks_keep_their_rates() -> None:
+    found = json.loads(sequential.RESULTS.read_text(encoding="utf-8"))
+    assert sequential.table(found["summary"]) in PAGE
+    assert sequential.summary(found["cells"]) == found["summary"]
+    assert found["summary"]["worst false pass"] <= 3.0
+    assert found["summary"]["worst false regress"] <= 5.5
+    assert found["summary"]["least same verdict"] >= 93
+    assert min(cell["runs"] for cell in found["cells"]) >= 400
+
+
+def test_looks_stop_early_in_short() -> None:
+    row = sequential.measure(Cell("lognormal", 100, 0.1, 600), 50)
+    assert row["looks"] == 5
+    assert row["calls twice"] < 75 < row["calls margin"]
+    assert row["same verdict"] >= 90
+    assert row["false pass"] <= 12  # 50 runs
 
 
 def test_the_short_form_names_every_bench() -> None:
