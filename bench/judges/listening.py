@@ -8,6 +8,7 @@ answers by a hash of the words and labels; the other two always give one answer.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -50,6 +51,11 @@ JUDGES: dict[str, Callable[[Any], str]] = {
 
 def main() -> None:
     """Put every pair to every judge and write the shares."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         pairs = make_pairs(Path(scratch))
@@ -75,7 +81,7 @@ def main() -> None:
             }
             print(f"{name}: right {right}, winners {winners}, passed {found[name]['passed']}")
     content = {"machine": machine(), "command": "python bench/judges/listening.py", "judges": found}
-    RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    given.out.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -162,15 +162,16 @@ def ratings(
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """Return ratings in percent of their range, which reply each is of, and who rated it."""
     order = rng.random((len(quality), cell.raters)).argsort(axis=1)[:, : cell.each]
-    reply, rater = np.repeat(np.arange(len(quality)), cell.each), order.ravel()
+    reply = np.repeat(np.arange(len(quality), dtype=np.int64), cell.each)
+    rater = order.ravel().astype(np.int64)
     severity = rng.normal(0, cell.severity, cell.raters) if cell.severity else np.zeros(cell.raters)
     mean = 50 + quality[reply] + severity[rater]
     if cell.matched:
-        return 100.0 * (100 * rng.random(len(mean)) < mean), reply, rater
+        return np.asarray(100.0 * (100 * rng.random(len(mean)) < mean), dtype=np.float64), reply, rater
     values = np.clip(mean + rng.normal(0, NOISE, len(mean)), 0, 100)
     if cell.grades:
         values = np.rint(values / 100 * cell.grades) * 100 / cell.grades
-    return np.asarray(values), reply, rater
+    return np.asarray(values, dtype=np.float64), reply, rater
 
 
 def truth(cell: Cell, rng: np.random.Generator) -> float:

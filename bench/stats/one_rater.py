@@ -5,7 +5,7 @@
 
 A grade is a whole number of 0 to 5: the reply's quality (sd 1 around 2.5) + the rater's severity + noise
 (sd 1). The judge is one more such rater, or a noisier one; the comparison is that of `check judge --ratings`
-(`checks.ratings`). Replies belong to speakers, and raters are drawn anew in each run.
+(`report.rating.judge_agreement`). Replies belong to speakers, and raters are drawn anew in each run.
 
     holds 0          the interval of "judge minus one rater" contains 0, in percent of runs, by statistic
     judge - rater    mean of that difference, interval alpha
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.support.cells import cells_of  # noqa: E402
-from echat_eval.checks.agreement import interval_alpha, jackknifed, krippendorff_alpha  # noqa: E402
-from echat_eval.checks.ratings import STATISTICS, RatedReplies  # noqa: E402
+from echat_eval.report.rating.agreement import interval_alpha, jackknifed, krippendorff_alpha  # noqa: E402
+from echat_eval.report.rating.judge_agreement import STATISTICS, RatedReplies  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "stats_one_rater.json"
 #: Column -> statistic whose interval it counts.

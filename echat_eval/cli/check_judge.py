@@ -14,8 +14,10 @@ from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check_judge"]
 if TYPE_CHECKING:
-    from echat_eval.checks.ratings import JudgeAgreement
+    from collections.abc import Sequence
+
     from echat_eval.judge import JudgeClient
+    from echat_eval.report.rating.judge_agreement import JudgeAgreement
 
 #: The advice below missing verdicts, which this command keeps in no file.
 MISSING_VERDICTS = "run the same command again for the missing verdicts"
@@ -27,6 +29,7 @@ MISSING_VERDICTS = "run the same command again for the missing verdicts"
 Examples:
   echat-eval check judge --golden
   echat-eval check judge --ratings ratings.csv --run runs/judged
+  echat-eval check judge --labels TRACE/data/speakbench.json --scores verdicts.json
   echat-eval check judge --listens --judge qwen3-omni --judge-url http://127.0.0.1:8000/v1 --run runs/x
   echat-eval check judge --attacks --judge qwen2.5-72b-instruct --judge-url http://127.0.0.1:8000/v1
 Exit code 1: a golden reply scored outside its band, an attack raised a score by more than --tolerance, or the
@@ -68,6 +71,16 @@ judge does not listen.""",
     "folder",
     type=click.Path(path_type=Path),
     help="Run folder whose verdicts are compared with --ratings, or that keeps the result of --listens.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Human labels of public data: VStyle's folder of annotators, or TRACE's JSON file; needs --scores.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="A judge's rows on the same public data, in the form of that data.",
 )
 @click.option(
     "--judge",
@@ -128,6 +141,8 @@ def check_judge(
     people: Path | None,
     ratings: Path | None,
     folder: Path | None,
+    labels: Path | None,
+    scores: Path | None,
     judge: str,
     judge_url: str | None,
     rubric: str | None,
@@ -144,21 +159,27 @@ def check_judge(
     from echat_eval.judge import DEFAULT_RUBRIC
     from echat_eval.plugins import parse_setting
 
-    if not (golden or attacks or ratings or listens):
-        raise UsageError("nothing to check; give --golden, --attacks, --listens or --ratings")
-    if listens and (golden or attacks or ratings):
+    if not (golden or attacks or ratings or labels or listens):
+        raise UsageError("nothing to check; give --golden, --attacks, --listens, --ratings or --labels")
+    if (labels is None) != (scores is None):
+        raise UsageError(
+            "--labels and --scores go together: people's labels, and a judge's rows on the same data"
+        )
+    if listens and (golden or attacks or ratings or labels):
         raise UsageError(
             "--listens is for a judge that listens, the other checks for one that reads; run two"
         )
     for option, value in (("--sentences", sentences), ("--stimuli", stimuli), ("--people", people)):
         if value is not None and not listens:
             raise UsageError(f"{option} without --listens")
+    if labels is not None and scores is not None:
+        _compare_labels(labels, scores)
     if ratings is not None:
         if folder is None:
             raise UsageError("--ratings without --run; name the run folder whose replies were rated")
         _compare_ratings(ratings, folder, rubric or DEFAULT_RUBRIC)
-        if not (golden or attacks):
-            return Exit.DONE
+    if not (golden or attacks or listens):
+        return Exit.DONE
     settings = JudgeSettings(
         model=judge,
         url=judge_url,
@@ -253,9 +274,18 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
 
 
 def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
-    from echat_eval.checks.ratings import compare_run
+    from echat_eval.report.rating.judge_agreement import compare_run
+    from echat_eval.report.rating.validate import validate_run
+    from echat_eval.store.select import open_run
 
     rows = compare_run(path, folder, rubric)
+    _print_agreements(rows)
+    for validation in validate_run(path, open_run(str(folder))):
+        show(f"{validation.metric}: validated against people: yes ({validation})")
+
+
+def _print_agreements(rows: Sequence[JudgeAgreement]) -> None:
+    """Print agreement per dimension and group, and how to read it."""
     for row in rows:
         show("", f"{row.dimension}, {row.system}: {_counts(row)}")
         show(f"  {'with the mean of the other raters':<22}".rstrip())
@@ -272,6 +302,26 @@ def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
         "for these raters.",
         '"-": one side is constant, there is one rater, or the statistic does not apply to this scale; '
         "(no interval): fewer than two clusters, or the value depends on one of them alone",
+    )
+
+
+def _compare_labels(labels: Path, scores: Path) -> None:
+    """Print the agreement of a judge's rows with the human labels of VStyle or TRACE."""
+    from echat_eval.checks.published_labels import compare_opinions, compare_pairs, is_pairs
+
+    if not is_pairs(labels):
+        _print_agreements(compare_opinions(labels, scores))
+        return
+    show(f"{'dimension':<16} {'same answer, %':<19} {'same winner, %':<19} pairs, decided")
+    for found in compare_pairs(labels, scores):
+        cells = f"{format_interval(found.same, 1):<19} {format_interval(found.winner, 1):<19}"
+        counts = f"{found.same.n}, {found.winner.n}"
+        left = f"; {found.unjudged} without an answer of the judge" if found.unjudged else ""
+        show(f"{found.dimension:<16} {cells} {counts}{left}")
+    show(
+        "same answer: one of four (1, 2, both good, both bad)",
+        "same winner: over the pairs that people decided; a tie of the judge counts half",
+        "Intervals are over instructions.",
     )
 
 

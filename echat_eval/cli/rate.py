@@ -191,7 +191,9 @@ def _text(path: Path) -> str:
 
 @rate.command(
     "import",
-    epilog="\b\nExample:\n  echat-eval rate import --key sheet.key.json ann.json ben.json --out ratings.csv",
+    epilog="""\b
+Example:
+  echat-eval rate import --key sheet.key.json r1.json r2.json --out ratings.csv --run runs/both""",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -211,16 +213,27 @@ def _text(path: Path) -> str:
     is_flag=True,
     help="Open the key although the analysis plan changed; the report states it.",
 )
-def rate_import(files: tuple[Path, ...], key: Path, out: Path, plan_changed: bool) -> int:
+@click.option(
+    "--run",
+    "run_name",
+    metavar="RUN",
+    help="Run folder that was rated: its judges are held against the ratings, and its tables state how.",
+)
+def rate_import(
+    files: tuple[Path, ...], key: Path, out: Path, plan_changed: bool, run_name: str | None
+) -> int:
     """Join raters' files into one table and print their agreement."""
-    from echat_eval.checks.agreement import krippendorff_alpha
     from echat_eval.io.files import write_atomically
+    from echat_eval.report.rating.agreement import krippendorff_alpha
     from echat_eval.report.rating.collect import collect, match_groups, units_of
     from echat_eval.report.rating.facts import facts_json, facts_path
     from echat_eval.report.rating.match import match_lines
     from echat_eval.report.rating.rater_lines import rater_lines, tie_lines
     from echat_eval.report.rating.table import ratings_csv
+    from echat_eval.report.rating.validate import validate_run
+    from echat_eval.store.select import open_run
 
+    run = None if run_name is None else open_run(run_name)
     for path in (out, facts_path(out)):
         if path.exists():
             raise UsageError(f"{path}: already exists; choose another --out")
@@ -240,4 +253,7 @@ def rate_import(files: tuple[Path, ...], key: Path, out: Path, plan_changed: boo
         show(f"{dimension}: Krippendorff's alpha (ordinal) {text}")
     for line in (*tie_lines(ratings), *match_lines(ratings, match_groups(key))):
         show(line)
+    if run is not None:
+        for validation in validate_run(out, run):
+            show(f"{validation.metric}: validated against people: yes ({validation})")
     return Exit.DONE

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from echat_eval.checks.agreement import Agreement
     from echat_eval.checks.calibration import Calibration
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.leaderboard.text_table import TextTable
     from echat_eval.leaderboard.view import LeaderboardView
+    from echat_eval.report.rating.agreement import Agreement
     from echat_eval.stats import Estimate
 
 __all__ = ["format_interval", "present", "print_leaderboard"]

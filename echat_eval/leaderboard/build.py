@@ -29,6 +29,7 @@ from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
 from echat_eval.store.headline import applicable_metrics, chosen_headline, headline_of
 from echat_eval.store.in_all import left_out_of_all, tasks_only
+from echat_eval.store.validation import JudgeValidation, validations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,6 +86,7 @@ class Leaderboard:
         shares: metric -> system -> its shares of the ceiling, for metrics that reward suiting the voice.
         gaps: listening gaps; empty without answers to `run --ask`.
         times: of replies that were timed to their first audio.
+        people: metric of a judge -> its agreement with people; None until ratings are imported.
         earlier: system -> replies of live dialogues before their last ones; empty without dialogues.
     """
 
@@ -103,6 +105,7 @@ class Leaderboard:
     gaps: tuple[ListeningGap, ...] = ()
     times: tuple[ReplyTimes, ...] = ()
     earlier: Mapping[str, int] = field(default_factory=dict)
+    people: Mapping[str, JudgeValidation | None] = field(default_factory=dict)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
@@ -203,7 +206,19 @@ def build_leaderboard(
         gaps=gaps_of(scores, samples, metrics, units),
         times=times_of(responses, {name: facts_of_system[name] for name in roles}),
         earlier=earlier_replies(responses),
+        people=_people(runs),
     )
+
+
+def _people(runs: Sequence[RunFolder]) -> dict[str, JudgeValidation | None]:
+    """Return metric of a judge -> its agreement with people, of the run with the most rated replies."""
+    found: dict[str, JudgeValidation | None] = {}
+    for run in runs:
+        for metric, validation in validations(run).items():
+            known = found.get(metric)
+            if known is None or (validation is not None and validation.replies > known.replies):
+                found[metric] = validation
+    return found
 
 
 def _lead(

@@ -44,6 +44,7 @@ __all__ = [
     "note_markdown",
     "other_rows",
     "other_titles",
+    "people_lines",
     "plot",
     "published_lines",
     "reading_notes",
@@ -78,6 +79,7 @@ CSV_COLUMNS = (
     "share",
     "share_low",
     "share_high",
+    "validated_against_people",
 )
 
 
@@ -272,10 +274,21 @@ def board_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     ranks = rank_lines(board) if only is None or only.name == board.headline.name else []
     return [
         *ranks,
+        *people_lines(board, only),
         *tasks_only_lines(board, only),
         *share_lines(board, only),
         *cap_lines(board, only),
     ]
+
+
+def people_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return whether the judges were held against people, metrics with the same answer in one line."""
+    titles: dict[str, list[str]] = {}
+    for metric in board.metrics if only is None else (only,):
+        if metric.name in board.people:
+            found = board.people[metric.name]
+            titles.setdefault("no" if found is None else f"yes ({found})", []).append(metric.title)
+    return [f"{', '.join(names)}: validated against people: {answer}" for answer, names in titles.items()]
 
 
 def tasks_only_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
@@ -369,9 +382,17 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
                         "share": None if share is None else share.value,
                         "share_low": None if share is None else share.low,
                         "share_high": None if share is None else share.high,
+                        "validated_against_people": _validated(board, metric),
                     }
                 )
     return rows
+
+
+def _validated(board: Leaderboard, metric: Metric) -> str | None:
+    """Return "yes" or "no" for a metric of a judge; None for others."""
+    if metric.name not in board.people:
+        return None
+    return "no" if board.people[metric.name] is None else "yes"
 
 
 def csv_text(board: Leaderboard) -> str:

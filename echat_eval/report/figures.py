@@ -6,6 +6,7 @@ where-it-went      error attribution: cue perceived or not, reply good or poor
 confusion-<cue>    perceived labels against gold labels
 score-latency      headline metric against first-audio latency or response time
 radar              headline metric by task, because the field expects one
+people-judge       with ratings: people's ratings against the judge's scores, reply by reply
 trend              headline metric over checkpoints
 """
 
@@ -24,10 +25,12 @@ from echat_eval.report.figure_panels import (
     draw_radar,
     draw_trend,
 )
+from echat_eval.report.figure_people import draw_people
 from echat_eval.report.figure_style import WIDTHS, chinese_font, save, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from echat_eval.ports import Progress
     from echat_eval.report.outlet import Outlet
@@ -36,7 +39,14 @@ if TYPE_CHECKING:
 __all__ = ["write_figures"]
 
 
-def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], progress: Progress) -> list[str]:
+def write_figures(
+    runs: MergedRuns,
+    outlet: Outlet,
+    *,
+    trend: Sequence[str],
+    progress: Progress,
+    ratings: Path | None = None,
+) -> list[str]:
     """Write every figure that the runs have numbers for; return a note for each omitted figure.
 
     Args:
@@ -44,6 +54,7 @@ def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], pro
         outlet: output folder; files go to `figures/`.
         trend: systems in the order of training; a trend needs two.
         progress: receives the progress.
+        ratings: ratings.csv of `rate import`.
     """
     try:
         font = chinese_font()
@@ -56,6 +67,7 @@ def write_figures(runs: MergedRuns, outlet: Outlet, *, trend: Sequence[str], pro
         ("score-latency", draw_latency),
         ("radar", draw_radar),
         *((f"confusion-{cue}", lambda *args, cue=cue: draw_confusion(*args, cue=cue)) for cue in runs.cues),
+        ("people-judge", lambda *args: draw_people(*args, ratings=ratings)),
         ("trend", lambda *args: draw_trend(*args, stages=trend)),
     ]
     notes = []

@@ -13,6 +13,7 @@ from echat_eval.report.formats import csv_text, latex, markdown
 from echat_eval.report.gap_table import gap_table
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.outlet import Outlet
+from echat_eval.report.people_tables import agreement_table, with_judge_table
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
 from echat_eval.report.runs import MergedRuns, merge_runs
@@ -97,7 +98,7 @@ def build_report(
         if "figures" in only and merged.board is not None:
             from echat_eval.report.figures import write_figures
 
-            notes += write_figures(merged, outlet, trend=trend, progress=progress)
+            notes += write_figures(merged, outlet, trend=trend, progress=progress, ratings=ratings)
             paths.append(out / "figures")
         if "page" in only:
             from echat_eval.report.page import write_page
@@ -142,6 +143,8 @@ def _tables(
 
         cells, note = human_cells(ratings, merged)
         tables.append(human_table(cells, tasks, notes=(note,), reported=HUMAN in shown))
+        people = (agreement_table(ratings, merged), with_judge_table(ratings, merged))
+        tables += [table for table in people if table is not None]
     tables = [replace(table, notes=(*table.notes, *merged.voice_notes)) for table in tables]
     return [with_licences(table, merged) for table in tables]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.io.display import number_text, one_line
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.gap_text import gap_cells, gap_notes
-from echat_eval.leaderboard.render import headline_notes
+from echat_eval.leaderboard.render import headline_notes, people_lines
 from echat_eval.leaderboard.reply_times import clock_of
 from echat_eval.leaderboard.share_text import share_lines
 from echat_eval.leaderboard.times_text import times_tables
@@ -102,6 +102,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         if board is None
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
         "notes": [] if board is None else [*headline_notes(board), *runs.voice_notes],
+        "people": {} if board is None else {m.name: people_lines(board, m) for m in board.metrics},
         "shares": {} if board is None else {m.name: share_lines(board, m) for m in board.metrics},
         "gaps": [] if board is None else [gap_cells(gap, board.roles[gap.system]) for gap in board.gaps],
         "gap_notes": [] if board is None else gap_notes(board.gaps),

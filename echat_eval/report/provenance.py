@@ -7,6 +7,7 @@ verdict therefore changes the hash of one row and of every cell that uses it, an
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from echat_eval import __version__
@@ -181,6 +182,7 @@ def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, An
     return {
         "made_by": f"echat-eval {__version__}",
         "runs": [_run_facts(manifest) for manifest in runs.manifests] if runs is not None else [],
+        "validated_against_people": _people(runs),
         "published_files": files,
         "response_columns": list(RESPONSE_COLUMNS),
         "responses": rows.responses if rows is not None else [],
@@ -188,6 +190,13 @@ def provenance(runs: MergedRuns | None, tables: Sequence[Table]) -> dict[str, An
         "scores": rows.scores if rows is not None else [],
         "cells": cells,
     }
+
+
+def _people(runs: MergedRuns | None) -> dict[str, Any]:
+    """Return metric of a judge -> its agreement with people; null until ratings are imported."""
+    if runs is None or runs.board is None:
+        return {}
+    return {name: None if found is None else asdict(found) for name, found in runs.board.people.items()}
 
 
 def _traced(sources: Mapping[str, Any], rows: _Rows | None, files: dict[str, str]) -> dict[str, Any]:

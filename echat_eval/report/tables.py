@@ -20,6 +20,7 @@ from echat_eval.leaderboard.render import (
     cell_text,
     estimate_text,
     metric_title,
+    people_lines,
     tasks_only_lines,
 )
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
@@ -160,7 +161,7 @@ def overview_table(runs: MergedRuns) -> Table:
             for group in (("system",), ("floor", "ceiling"))
             if (rows := tuple(row(s, role) for role in group for s in roles[role]))
         ),
-        notes=(INTERVAL_NOTE, *tasks_only_lines(board), *cap_lines(board)),
+        notes=(INTERVAL_NOTE, *people_lines(board), *tasks_only_lines(board), *cap_lines(board)),
     )
 
 

@@ -193,6 +193,7 @@
         h("p", { class: "quiet" }, `${t("interval")}. ${t("legend")}`),
         metric.headline && Object.keys(board.ranks).length > 1 ? h("p", { class: "quiet" }, t("rankNote")) : null,
         metric.tasks_only ? h("p", { class: "quiet" }, t("tasksOnly")) : null,
+        board.people[metric.name].map((line) => h("p", { class: "quiet people" }, line)),
         board.shares[metric.name].map((line) => h("p", { class: "quiet" }, line)),
         capNote(metric), equivalence(metric),
         metric.headline ? board.notes.map((note) => h("p", { class: "quiet" }, note)) : null],

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echat_eval.checks.ratings import judge_column
 from echat_eval.errors import UsageError
+from echat_eval.report.rating.judge_agreement import judge_column
 from echat_eval.store.manifest import RunManifest, ScorerFacts
 from echat_eval.store.run_folder import RunFolder
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from echat_eval.checks.agreement import krippendorff_alpha as alpha
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.pack import build_report
+from echat_eval.report.rating.agreement import krippendorff_alpha as alpha
 from echat_eval.report.rating.assign import Crew
 from echat_eval.report.rating.collect import collect, read_ratings, units_of
 from echat_eval.report.rating.sheet import (

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.checks.agreement import (
+from echat_eval.errors import BadData, UsageError
+from echat_eval.records import JudgeEvidence
+from echat_eval.report.rating.agreement import (
     Agreement,
     Ratings,
     interval_alpha,
@@ -21,8 +23,6 @@ from echat_eval.checks.agreement import (
     quadratic_kappa,
     spearman,
 )
-from echat_eval.errors import BadData, UsageError
-from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.scorers.judged import Judged
@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     from echat_eval.records import Score
     from echat_eval.report.rating.table import Rating
 
-__all__ = ["STATISTICS", "JudgeAgreement", "RatedReplies", "compare", "compare_run", "judge_column"]
+__all__ = [
+    "STATISTICS",
+    "JudgeAgreement",
+    "RatedReplies",
+    "agreements_of",
+    "compare",
+    "compare_run",
+    "judge_column",
+]
 
 Reply = tuple[str, str, str]  # system, task, sample id
 
@@ -185,10 +193,17 @@ class RatedReplies:
         graded: Mapping[tuple[Reply, str], float],
     ) -> RatedReplies:
         """Return the ratings of replies that are both rated and judged."""
-        units = [by_people[reply, dimension] for reply in replies]
+        return cls.of_units(
+            [by_people[reply, dimension] for reply in replies],
+            [graded[reply, dimension] for reply in replies],
+        )
+
+    @classmethod
+    def of_units(cls, units: Sequence[Mapping[str, float]], judge: Sequence[float]) -> RatedReplies:
+        """Return the ratings of replies, each with its raters' values and the judge's."""
         raters = sorted({rater for unit in units for rater in unit})
         people = np.array([[unit.get(rater, math.nan) for rater in raters] for unit in units])
-        return cls(people, np.array([graded[reply, dimension] for reply in replies]))
+        return cls(people, np.array(judge, dtype=np.float64))
 
     def left_out(
         self, statistic: Callable[[Ratings, Ratings], float | None], rows: NDArray[np.int64]
@@ -211,6 +226,27 @@ class RatedReplies:
                 if both[0] is not None and both[1] is not None:
                     found.append((both[0], both[1]))
         return (fmean(a for a, _ in found), fmean(b for _, b in found)) if found else None
+
+
+def agreements_of(
+    dimension: str,
+    system: str,
+    units: Sequence[Mapping[str, float]],
+    judge: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    unjudged: int,
+) -> JudgeAgreement:
+    """Return the agreement of a judge with people on replies that both graded.
+
+    Args:
+        dimension, system: names of the result.
+        units: per reply rater -> value.
+        judge: (replies,) the judge's grades.
+        clusters: (replies,) clusters.
+        unjudged: number of further rated replies without a grade of the judge.
+    """
+    return _agreement(dimension, system, RatedReplies.of_units(units, judge), clusters, unjudged)
 
 
 def _agreement(

@@ -13,7 +13,11 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats as scipy_stats
 
-from echat_eval.checks.agreement import (
+from echat_eval.checks.labelled import annotate_clips, read_clips
+from echat_eval.cli.check import check
+from echat_eval.errors import BadData, NotApplicable
+from echat_eval.records import JudgeEvidence, Score
+from echat_eval.report.rating.agreement import (
     interval_alpha,
     jackknifed,
     kendall,
@@ -21,11 +25,7 @@ from echat_eval.checks.agreement import (
     quadratic_kappa,
     spearman,
 )
-from echat_eval.checks.labelled import annotate_clips, read_clips
-from echat_eval.checks.ratings import STATISTICS, compare
-from echat_eval.cli.check import check
-from echat_eval.errors import BadData, NotApplicable
-from echat_eval.records import JudgeEvidence, Score
+from echat_eval.report.rating.judge_agreement import STATISTICS, compare
 from echat_eval.report.rating.table import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.testing import ScriptedAnnotator
 from tests.support.present import present

@@ -1,0 +1,161 @@
+"""Tables of a report with ratings: agreement of a judge with people, and means of both together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.io.display import number_text
+from echat_eval.io.hashing import file_sha256
+from echat_eval.leaderboard.published import words_judge
+from echat_eval.leaderboard.render import estimate_text
+from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
+from echat_eval.report.rating.judge_agreement import compare
+from echat_eval.report.rating.match import MATCH, OVER_REACTION
+from echat_eval.report.rating.table import read_ratings_csv
+from echat_eval.stats import powered_mean
+from echat_eval.stats.factors import units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from echat_eval.records import Metric, Score
+    from echat_eval.report.rating.agreement import Agreement
+    from echat_eval.report.rating.table import Rating
+    from echat_eval.report.runs import MergedRuns
+    from echat_eval.stats import Estimate
+
+__all__ = ["agreement_table", "with_judge_table"]
+
+AGREEMENT_NOTE = (
+    "Spearman's correlation. Each rater in turn is left out, and both the judge and that rater are compared "
+    "with the mean of the others: a judge as good as one rater has a difference of 0. Alpha: Krippendorff's, "
+    "ordinal, among the people. Brackets: 95 % interval over clusters of replies, for these raters."
+)
+WITH_JUDGE_NOTE = (
+    "People: mean of the ratings, 0 to 100 of their range. With the judge: the same mean with the judge's "
+    "scores of all replies (PPI++), which cancels the judge's bias; width: of its interval, in shares of "
+    "that of people alone. It holds if the rated replies were drawn at random, as `rate export` does. "
+    "Brackets: 95 % interval over replies and raters."
+)
+NOTHING = TableCell(text=NOT_APPLICABLE, state="not applicable")
+
+
+def _of_judge(runs: MergedRuns) -> tuple[Metric, list[Score]] | None:
+    """Return the judge's grade of the words, and its scores of replies that did not fail."""
+    metric = None if runs.board is None else words_judge(runs.board.metrics)
+    if metric is None:
+        return None
+    found = (scores.get(metric.name) for scores in runs.scores.values())
+    return metric, [s for s in found if s is not None and s.state == "value" and s.value is not None]
+
+
+def agreement_table(path: Path, runs: MergedRuns) -> Table | None:
+    """Return dimension and system x statistics; None if no judge graded what people rated."""
+    judge = _of_judge(runs)
+    ratings = [r for r in read_ratings_csv(path) if r.dimension not in (MATCH, OVER_REACTION)]
+    if judge is None:
+        return None
+    metric, scores = judge
+    graded = {(s.system, s.task, s.sample_id) for s in scores}
+    if not any((r.system, r.task, r.sample_id) in graded for r in ratings):
+        return None
+    sources = {"ratings": {"sha256": file_sha256(path), "metric": metric.name}}
+    rows = [
+        TableRow(
+            label=f"{found.dimension}, {found.system}",
+            cells=(
+                TableCell(text=str(found.alpha.n), value=found.alpha.n, sources=sources),
+                TableCell(text=str(found.raters), value=found.raters, sources=sources),
+                *(
+                    _agreement_cell(agreement, sources)
+                    for agreement in (
+                        found.judge["Spearman"],
+                        found.one_rater["Spearman"],
+                        found.difference["Spearman"],
+                        found.alpha,
+                    )
+                ),
+            ),
+        )
+        for found in compare(ratings, scores, units_of(list(runs.samples.values())))
+    ]
+    return Table(
+        name="people-agreement",
+        caption=f"Agreement of {metric.title} with people",
+        columns=("replies", "raters", "judge", "one rater", "judge - rater", "alpha"),
+        blocks=(Block(rows=tuple(rows)),),
+        notes=(AGREEMENT_NOTE,),
+        stub="dimension, system",
+    )
+
+
+def _agreement_cell(found: Agreement, sources: Mapping[str, Any]) -> TableCell:
+    if found.value is None:
+        return NOTHING
+    text = number_text(found.value, 2)
+    if found.low is not None and found.high is not None:
+        text += f" [{number_text(found.low, 2)}, {number_text(found.high, 2)}]"
+    return TableCell(text=text, value=found.value, low=found.low, high=found.high, sources=sources)
+
+
+def with_judge_table(path: Path, runs: MergedRuns) -> Table | None:
+    """Return system and task x means of people alone and with the judge; None without a judge."""
+    judge = _of_judge(runs)
+    if judge is None:
+        return None
+    metric, scores = judge
+    values = {(s.system, s.task, s.sample_id): s.value for s in scores if s.value is not None}
+    rated: dict[tuple[str, str], list[Rating]] = {}
+    for r in read_ratings_csv(path):
+        if r.dimension not in (MATCH, OVER_REACTION) and (r.system, r.task, r.sample_id) in values:
+            rated.setdefault((r.system, r.task), []).append(r)
+    if not rated:
+        return None
+    sha256, units = file_sha256(path), units_of(list(runs.samples.values()))
+    rows, reasons = [], dict[str, None]()
+    for (system, task), found in rated.items():
+        of_system = [ident for ident in values if ident[:2] == (system, task)]
+        position = {ident: number for number, ident in enumerate(of_system)}
+        mean = powered_mean(
+            [100 * (r.value - r.low) / (r.high - r.low) for r in found],
+            [position[r.system, r.task, r.sample_id] for r in found],
+            [r.rater for r in found],
+            [values[ident] for ident in of_system],
+            [units[ident[1:]] for ident in of_system],
+            low=0,
+            high=100,
+        )
+        sources = {"ratings": {"sha256": sha256, "system": system, "task": task, "metric": metric.name}}
+        replies = len({r.sample_id for r in found})
+        both = NOTHING if mean.reason else _cell(mean.estimate, metric, sources)
+        if mean.reason:
+            reasons[f"{system}, {task}: the judge is not used ({mean.reason})."] = None
+        share = NOTHING
+        if mean.reason is None:
+            width = _width(mean.estimate) / _width(mean.people.estimate)
+            share = TableCell(text=number_text(width, 2), value=width, sources=sources)
+        counts = TableCell(text=f"{replies} of {len(of_system)}", value=replies, sources=sources)
+        cells = (counts, _cell(mean.people.estimate, metric, sources), both, share)
+        rows.append(TableRow(label=f"{system}, {task}", cells=cells))
+    return Table(
+        name="people-with-judge",
+        caption=f"People's ratings, alone and with {metric.title}",
+        columns=("rated of judged replies", "people", "people with the judge", "width"),
+        blocks=(Block(rows=tuple(rows)),),
+        notes=(WITH_JUDGE_NOTE, *reasons),
+        stub="system, task",
+    )
+
+
+def _cell(e: Estimate, metric: Metric, sources: Mapping[str, Any]) -> TableCell:
+    return TableCell(
+        text=estimate_text(e, metric.digits), value=e.value, low=e.low, high=e.high, sources=sources
+    )
+
+
+def _width(e: Estimate) -> float:
+    assert e.low is not None
+    assert e.high is not None
+    return e.high - e.low
