@@ -24,7 +24,14 @@ __all__ = ["Forgotten", "forget_speaker"]
 
 _ROWS = ("responses.jsonl", "annotations.jsonl", "scores.jsonl")
 #: Made from the scores; they hold means over the removed samples, until they are made again.
-_DERIVED = ("leaderboard.md", "leaderboard.csv", "leaderboard.png", "listening_gap.csv", "reply_times.csv")
+_DERIVED = (
+    "leaderboard.md",
+    "leaderboard.csv",
+    "leaderboard.png",
+    "listening_gap.csv",
+    "reply_times.csv",
+    "links.jsonl",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

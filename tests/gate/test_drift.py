@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from echat_eval.analysis import ScoredSystem
+from echat_eval.analysis import ScoredSystem, load_scored_system
 from echat_eval.gate import MetricRule, Policy, decide
+from echat_eval.gate.accept import accept
 from echat_eval.gate.decision import Provenance
 from echat_eval.gate.drift import judge_drift
 from echat_eval.store.anchors import AnchorPoints
@@ -90,6 +93,15 @@ def test_a_shift_beyond_correction_blocks_the_decision(found: Any, text: str) ->
     made = decision(run("new", found), run("old", anchors(seed=2)))
     assert made.outcome == "cannot tell"
     assert any(text in reason for reason in made.reasons)
+
+
+def test_an_accepted_baseline_keeps_its_anchors(tmp_path: Path) -> None:
+    theirs = run("old", anchors(seed=2))
+    accept(theirs, tmp_path / "main", now=datetime(2026, 11, 30, tzinfo=UTC))
+    kept = load_scored_system(str(tmp_path / "main"))
+    assert kept.anchors == theirs.anchors
+    ours = run("new", anchors(-6, seed=1))
+    assert judge_drift(ours, kept).shifts == judge_drift(ours, theirs).shifts != {}
 
 
 def test_missing_or_few_anchors_are_noted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from echat_eval.scorers.stored_links import (
     run_and_store_links,
     stored_links,
 )
+from echat_eval.store.forget import forget_speaker
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedChatClient, ScriptedSystem
 from tests.support.scripted_run import evaluated
@@ -184,6 +186,16 @@ def test_links_are_stored_beside_the_scores_they_fit(run: RunFolder, monkeypatch
     with pytest.raises(BadData, match=r"links\.jsonl:1: 'state' is"):
         link_notes(run)
     file.unlink()
+
+
+def test_a_forgotten_speaker_is_in_no_link(run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
+    old = judge(old_grade, "old-2024-11-20")
+    run_and_store_links(copy, [judge(new_grade, "new-2026-09-22")], old, anchors=150)
+    assert '"g3-' in (copy.path / "links.jsonl").read_text()
+    with copy.writing():
+        forget_speaker(copy, "s3", None)
+    assert not (copy.path / "links.jsonl").exists()
 
 
 def test_a_link_needs_another_judge() -> None:
