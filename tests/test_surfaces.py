@@ -307,7 +307,7 @@ def of_frame(run: ev.Run, _: Files) -> dict[Key, Shown]:
 def of_csv(_: ev.Run, files: Files) -> dict[Key, Shown]:
     with (files.board / "leaderboard.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    texts = ("system", "role", "task", "metric", "unit")
+    texts = ("system", "role", "task", "metric", "unit", "validated_against_people")
     numbers = [
         {name: shown if name in texts else float(shown) if shown else None for name, shown in row.items()}
         for row in rows
