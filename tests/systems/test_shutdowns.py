@@ -41,6 +41,7 @@ def test_commands_warn_of_shutdowns(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "system gpt-4o-audio: OpenAI stop" in shown.stdout
     assert "judge echat-r1" not in shown.stdout  # its model has no announced shutdown
+    assert "judge echat-voice-r1: OpenAI stop" in shown.stdout
     assert "was read on 2026-11-30" in shown.stdout
     found = call_here("doctor", cwd=tmp_path).stdout
     assert "warning  system gpt-4o-audio: OpenAI stop" in found
