@@ -7,6 +7,7 @@ The English sentences, by tone, with the embedded Whisper tiny.en.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -27,6 +28,11 @@ RESULTS = ROOT / "bench" / "results" / "judges_listening_words.json"
 
 def main() -> None:
     """Transcribe every recording once and write the word error rate by tone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
     counts: dict[str, list[int]] = {}
     whisper = Whisper()
     with tempfile.TemporaryDirectory() as scratch:
@@ -50,7 +56,7 @@ def main() -> None:
     for tone, rate in rates.items():
         print(tone, rate)
     content = {"machine": machine(), "command": "python bench/judges/listening_words.py", "tones": rates}
-    RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    given.out.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,14 @@ sys.path.insert(0, str(ROOT))
 from bench.gate.short import measure  # noqa: E402
 
 #: Bench -> the options of its short form.
-BENCHES: dict[str, list[str]] = {"link": ["--runs", "30"], "listening": [], "ppi": ["--runs", "200"]}
+BENCHES: dict[str, list[str]] = {
+    "link": ["--runs", "30"],
+    "listening": [],
+    "listening_words": [],
+    "ppi": ["--runs", "200"],
+}
 #: Benches that print their result anyway; the others do with --table.
-PRINTING = {"listening"}
+PRINTING = {"listening", "listening_words"}
 
 
 def main() -> int:
