@@ -175,7 +175,7 @@ def _share(values: Sequence[float], clusters: Sequence[str]) -> Agreement:
 
 def _rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Return (location, row) of a file of rows; every row is an object."""
-    found = []
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for location, row in read_objects(path):
         if not isinstance(row, dict):
             raise BadData(
