@@ -1,0 +1,43 @@
+"""The verbs: evaluate, score, estimate, compare, gate, accept, load_run, leaderboard.
+
+A notebook and the command line call the same functions. Arguments take names, specs or objects:
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     run = evaluate(
+...         "canned", tasks="emotion", limit=4, annotators="acoustics", scorers="outcome", out=folder
+...     )
+...     run.scores()[["sample_id", "metric", "state", "cue_emotion"]].head(2)
+  sample_id   metric  state cue_emotion
+0    563r7x   failed  value       happy
+1    563r7x  seconds  value       happy
+"""
+
+from __future__ import annotations
+
+from echat_eval.api.baselines import accept, baseline_changes
+from echat_eval.api.comparing import compare, trend
+from echat_eval.api.deciding import evaluate_until_decided, gate, plan
+from echat_eval.api.evaluating import estimate, evaluate, score
+from echat_eval.api.progress import Logged
+from echat_eval.api.reading import leaderboard, load_run
+from echat_eval.leaderboard.run import Run
+from echat_eval.scorers.function_metric import metric
+
+__all__ = [
+    "Logged",
+    "Run",
+    "accept",
+    "baseline_changes",
+    "compare",
+    "estimate",
+    "evaluate",
+    "evaluate_until_decided",
+    "gate",
+    "leaderboard",
+    "load_run",
+    "metric",
+    "plan",
+    "score",
+    "trend",
+]
