@@ -345,7 +345,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "check_annotators": {"annotators", "checks"},
     "check_instruments": {"checks"},
     "check_judge": {"checks", "judge", "plugins", "report", "store"},
-    "check_listens": {"checks", "scorers"},
+    "check_listens": {"checks", "scorers", "store"},
     "compare_gate": {"gate", "io", "stats"},
     "demo": {"io", "report"},
     "doctor": {"io", "store"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,8 @@ from echat_eval.store.select import parse_spec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from echat_eval.analysis.runs import ScoredSystem
+    from echat_eval.api.prepared import Prepared
     from echat_eval.gate import Decision
     from echat_eval.gate.plan_run import RunPlan
     from echat_eval.ports import Progress
@@ -134,6 +137,10 @@ def _gate(
     return replace(decision, worst=with_replies(decision.worst, ours, theirs))
 
 
+class _NoTry(Exception):
+    """Raised in the ledger's block, so that nothing is counted."""
+
+
 class _GoesOn(Exception):
     """A look that decided nothing; raised in the ledger's block, it is not counted as a try."""
 
@@ -176,6 +183,7 @@ def evaluate_until_decided(
     display, path = progress or Logged(), Path(prepared.experiment.out)
     theirs = one_system_of(against, "against")
     rules = _policy(policy, merged_facts([(theirs.name, theirs.facts)]))
+    _refuse_before_calls(prepared, theirs, rules, lineage, ledger)
     baseline = evidence_of(theirs.frame, rules.metrics)
     samples = [sample for selected in prepared.tasks for sample in selected.task.samples]
     fresh = plan_looks(samples, seed=seed, sentences=rules.sentences, policy=rules, baseline=baseline)
@@ -201,6 +209,39 @@ def evaluate_until_decided(
     run = made[0] if made else Run(folder=RunFolder.existing(path), name=str(path))
     decision = made[1] if made else look_at(run, True)
     return Decided(run=run, decision=decision, requested=len(run.folder.samples()), planned=len(looks.order))
+
+
+def _refuse_before_calls(
+    prepared: Prepared, theirs: ScoredSystem, rules: Policy, lineage: str | None, ledger: str | Path | None
+) -> None:
+    """Refuse what no look could decide, before the first call is paid for.
+
+    Raises:
+        UsageError: several systems, a metric that no scorer of the run gives, or a try that cannot count.
+        BadData, Busy: as for `gate`, of the ledger.
+    """
+    with prepared.planned(lambda text: None) as plan:
+        names = [system.name for system in plan.systems]
+        metrics = {metric.name for scorer in plan.scorers for metric in scorer.metrics}
+    if len(names) != 1:
+        raise UsageError(f"{len(names)} systems ({', '.join(names)}); a run until decided has one")
+    if absent := [name for name in rules.metrics if name not in metrics]:
+        raise UsageError(
+            f"the policy has {', '.join(absent)}, and no scorer of this run gives that; it gives "
+            f"{', '.join(sorted(metrics))}"
+        )
+    counting = count_try(
+        replace(theirs, name=names[0]),
+        theirs,
+        rules,
+        ledger=None if ledger is None else Path(ledger),
+        lineage=lineage or names[0],
+        now=datetime.now(UTC),
+    )
+    with contextlib.suppress(_NoTry), counting as tries:
+        if tries is not None and tries.blockers:
+            raise UsageError("; ".join(blocker.text for blocker in tries.blockers))
+        raise _NoTry
 
 
 def _policy(

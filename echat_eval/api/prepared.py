@@ -78,7 +78,11 @@ def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping
         raise UsageError(f"{path} is a run folder and is continued where it lies; leave out --out")
     own = experiment_of_folder(path)
     if (link := arguments.get("link")) is not None:  # a judge of the folder that a new one may replace
-        arguments = {**arguments, "link": parse_link(link, parse_judges(own.judges))}
+        old = parse_link(link, parse_judges(own.judges))
+        new = [judge.model for judge in parse_judges(arguments.get("judges"))]
+        if old is not None and old.judge.model in new:
+            raise UsageError(f"--judge and --link both name {old.judge.model}; --link names the old one")
+        arguments = {**arguments, "link": old}
     experiment = with_arguments(own, arguments, add_judges=True)
     experiment = with_settings(experiment, settings)
     if experiment.systems is None:

@@ -161,16 +161,7 @@ def _share(values: Sequence[float], clusters: Sequence[str]) -> Agreement:
     def mean(rows: NDArray[np.int64]) -> float | None:
         return float(x[rows].mean()) if len(rows) else None
 
-    found = jackknifed(mean, clusters)
-    if found.low is None or found.high is None:
-        return found
-    return Agreement(
-        value=found.value,
-        low=max(found.low, 0.0),
-        high=min(found.high, 100.0),
-        n=found.n,
-        clusters=found.clusters,
-    )
+    return jackknifed(mean, clusters, bounds=(0.0, 100.0))
 
 
 def _rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:

@@ -281,7 +281,7 @@ def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
     rows = compare_run(path, folder, rubric)
     _print_agreements(rows)
     for validation in validate_run(path, open_run(str(folder))):
-        show(f"{validation.metric}: validated against people: yes ({validation})")
+        show(f"{validation.metric}: validated against people: {validation.answer} ({validation})")
 
 
 def _print_agreements(rows: Sequence[JudgeAgreement]) -> None:

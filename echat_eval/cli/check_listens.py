@@ -33,7 +33,10 @@ def check_listens(
     from echat_eval.checks.listening_people import read_people, write_sheet
     from echat_eval.checks.run_listening import keep_result, open_check
     from echat_eval.cli.progress import Bar
+    from echat_eval.store.select import open_run
 
+    if run is not None:
+        open_run(str(run))  # refused before anything is asked
     with tempfile.TemporaryDirectory() as scratch:
         check = open_check(
             settings,

@@ -12,6 +12,9 @@ from echat_eval.cli.terminal import show
 from echat_eval.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from echat_eval.gate import Decision
     from echat_eval.stats import Sentences
 
 __all__ = ["compare_command", "gate_command"]
@@ -210,7 +213,15 @@ def gate_command(
 
     `gate accept RUN --to FOLDER` keeps a run as the baseline of later candidates.
     """
-    if words[:1] == ("accept",):
+    reports = {"--junit": junit, "--summary": summary, "--json": json_file, "--message": message}
+    accepting = words[:1] == ("accept",)
+    _refuse_unused(
+        "`gate accept`" if accepting else "`gate CANDIDATE`",
+        {**reports, "--policy": policy, "--against": against, "--ledger": ledger, "--lineage": lineage}
+        if accepting
+        else {"--diff": diff, "--no-replies": no_replies},
+    )
+    if accepting:
         return _accept(words[1:], to, replies=not no_replies, diff=diff, commit=commit)
     if planning:
         return _plan(words, against, policy, assume, json_file)
@@ -222,27 +233,35 @@ def gate_command(
         )
     from echat_eval.api import gate
     from echat_eval.gate.report import to_json, to_junit, to_lines, to_markdown, to_message
-    from echat_eval.io.files import write_atomically
+    from echat_eval.io.files import check_target, write_atomically
 
+    wanted = {option: path for option, path in reports.items() if path is not None}
+    if len({path.resolve() for path in wanted.values()}) < len(wanted):
+        raise UsageError(f"{', '.join(wanted)}: two of them name one file; give each its own")
     # Old reports are removed, so that none is taken for the report of this run.
-    for path in (junit, summary, json_file, message):
-        if path is not None:
-            path.unlink(missing_ok=True)
+    for option, path in wanted.items():
+        check_target(path, option)
+        path.unlink(missing_ok=True)
     decision = gate(
         words[0], against, policy, bootstrap=bootstrap, lineage=lineage, ledger=ledger, commit=commit
     )
-    reports = (
-        (junit, to_junit(decision)),
-        (summary, to_markdown(decision, page)),
-        (json_file, to_json(decision)),
-        (message, to_message(decision, page)),
-    )
-    for path, text in reports:
-        if path is not None:
-            write_atomically(path, text)
+    texts: dict[str, Callable[[Decision], str]] = {
+        "--junit": to_junit,
+        "--summary": lambda made: to_markdown(made, page),
+        "--json": to_json,
+        "--message": lambda made: to_message(made, page),
+    }
+    for option, path in wanted.items():
+        write_atomically(path, texts[option](decision))
     for line in to_lines(decision):
         show(line)
     return int(decision.exit_code)
+
+
+def _refuse_unused(command: str, given: Mapping[str, object]) -> None:
+    """Refuse options that a form of the command would leave out without a word."""
+    if unused := [option for option, value in given.items() if value]:
+        raise UsageError(f"{command} does not use {', '.join(unused)}; leave it out")
 
 
 def _plan(
@@ -263,7 +282,8 @@ def _plan(
 
 def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: bool, commit: str) -> int:
     from echat_eval.api import accept, baseline_changes
-    from echat_eval.gate.baseline_report import kept_lines
+    from echat_eval.gate.baseline_report import kept_lines, row_lines
+    from echat_eval.gate.tries import tries_in
 
     if len(words) != 1 or to is None:
         raise UsageError("expected `gate accept RUN --to FOLDER`")
@@ -271,8 +291,11 @@ def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: boo
         for line in baseline_changes(words[0], to):
             show(line)
         return 0
+    before = tries_in(to)
     run = accept(words[0], to, replies=replies, commit=commit)
     show(f"accepted {run.name} ({run.system}, {len(run.frame)} rows) in {to}; use it as --against {to}")
-    for line in kept_lines(to):
+    for line in (*row_lines(run.frame), *kept_lines(to)):
         show(line)
+    if before and not tries_in(to):
+        show(f"its ledger starts anew: {before} tries at the earlier baseline are counted no more")
     return 0

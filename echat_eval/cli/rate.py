@@ -255,5 +255,5 @@ def rate_import(
         show(line)
     if run is not None:
         for validation in validate_run(out, run):
-            show(f"{validation.metric}: validated against people: yes ({validation})")
+            show(f"{validation.metric}: validated against people: {validation.answer} ({validation})")
     return Exit.DONE

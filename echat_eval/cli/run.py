@@ -143,7 +143,13 @@ def _until_decided(policy: Path, against: str, seed: int | None, arguments: dict
 def _present(run: Run, options: RunOptions) -> int:
     """Print a run; return its exit code, "cannot tell" if the link that was asked for was not made."""
     code = present_run(run)
-    if options.link is None or any(link.state == "linked" for link in run.links()):
+    if options.link is None:
+        return code
+    old = options.link.rpartition("=")[2]
+    links = run.links()
+    # A name may stand for a judge of the folder, whose model only the link states.
+    own = [link for link in links if link.old == old] or links
+    if own and all(link.state == "linked" for link in own):
         return code
     show(
         f"echat-eval: no estimates on the scale of {options.link}; the lines above have the reason", err=True

@@ -11,7 +11,7 @@ from echat_eval.experiment.file import RUNNER
 from echat_eval.experiment.tasks import SELECTING
 from echat_eval.plugins import parse_parts
 from echat_eval.runner.destinations import send_to_hosts
-from echat_eval.scorers.judge_link import LinkSettings
+from echat_eval.scorers.judge_link import LinkSettings, number_of_anchors
 from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.systems import split_name
 
@@ -101,8 +101,9 @@ def _with_link_setting(given: object, key: str, value: object) -> object:
     if given is None:
         raise UsageError(f"--set link.{key} without a link; name the old judge with --link MODEL")
     if isinstance(given, LinkSettings):
-        changed = {"anchors": value} if key == "anchors" else {"judge": given.judge.with_setting(key, value)}
-        return replace(given, **changed)
+        if key == "anchors":
+            return replace(given, anchors=number_of_anchors(value))
+        return replace(given, judge=given.judge.with_setting(key, value))
     return {**(given if isinstance(given, Mapping) else {"model": given}), key: value}
 
 

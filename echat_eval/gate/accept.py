@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.analysis import has_states
 from echat_eval.analysis.runs import ACCEPTED_FORMAT
 from echat_eval.errors import BadData
-from echat_eval.gate.tries import LEDGER, new_ledger
+from echat_eval.gate.tries import LEDGER, new_ledger, sound_ledger
 from echat_eval.io import jsonl
 from echat_eval.io.files import make_folder
 from echat_eval.io.hashing import digest, file_sha256, sha256_of
@@ -46,6 +46,8 @@ def accept(
 ) -> None:
     """Keep a run as the baseline for candidates, replacing an earlier one and its ledger of tries.
 
+    Equal scores that are accepted again keep their ledger: nothing about the tries at them has changed.
+
     If it is killed, the folder holds no baseline until the same command is repeated.
 
     Args:
@@ -65,17 +67,29 @@ def accept(
         "replies": next((file.sha256 for file in replies if file.name == RESPONSES), None),
     }
     facts["id"] = digest("baseline", [facts["accepted_at"], facts["sha256"]])
+    ledger = new_ledger(facts["id"])
+    if (again := _accepted_before(to, facts["sha256"])) is not None:
+        facts["id"], ledger = again
     kept = [KeptFile(name=f"{REPLIES}/{f.name}", sha256=f.sha256, content=f.content) for f in replies]
     files = [
         *kept,
         KeptFile.of("table.jsonl", table),
-        KeptFile.of(LEDGER, new_ledger(facts["id"])),
+        KeptFile.of(LEDGER, ledger),
         KeptFile.of("accepted.json", _json(facts)),
     ]
     with Journal(make_folder(to), MADE_BY) as journal:
         journal.remove_temporary()
         _remove_others(to / REPLIES, {file.name for file in replies})
         _write(journal, files)
+
+
+def _accepted_before(to: Path, sha256: str) -> tuple[str, str] | None:
+    """Return the id and the ledger of a baseline with the same scores; None without one."""
+    old = _read(to) if (to / "accepted.json").is_file() else {}
+    if old.get("sha256") != sha256 or not isinstance(ident := old.get("id"), str):
+        return None
+    ledger = sound_ledger(to / LEDGER, ident)
+    return None if ledger is None else (ident, ledger)
 
 
 def scoring_again(baseline: Path) -> str:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    import pandas as pd
+
     from echat_eval.analysis import ScoredSystem
 
-__all__ = ["changes", "kept_lines"]
+__all__ = ["changes", "kept_lines", "row_lines"]
 
 
 def kept_lines(baseline: Path) -> list[str]:
@@ -38,6 +40,13 @@ def kept_lines(baseline: Path) -> list[str]:
             "passed on: keep the folder to yourself, or use --no-replies"
         )
     return lines
+
+
+def row_lines(frame: pd.DataFrame) -> list[str]:
+    """Return how many scores of a baseline are failed or missing; candidates are held against those too."""
+    counts = [(state, int((frame["state"] == state).sum())) for state in ("failed", "missing")]
+    found = [f"{count} are {state}" for state, count in counts if count]
+    return [f"note: of its {len(frame)} rows {' and '.join(found)}"] if found else []
 
 
 def changes(old: ScoredSystem, new: ScoredSystem) -> list[str]:

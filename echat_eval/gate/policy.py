@@ -162,6 +162,8 @@ class Policy:
                 raise UsageError(f"policy: {name} is {word!r}; expected {' or '.join(choices)}")
         for name, rule in rules.items():
             _check_metric(name, rule)
+            largest = self.margin if name == self.primary else None
+            _check_range(name, rule, rule.margin if rule.margin is not None else largest)
         for name, timing in timings.items():
             _check_share(f"latency '{name}': quantile", timing.quantile, exclusive=True)
             if not is_number(timing.at_most, low=0):
@@ -262,6 +264,15 @@ def _check_margin(name: str, value: Any) -> None:
         raise UsageError(
             f"policy: {name} is {value!r}; expected a number above 0: the size of a drop that is too small "
             "to block, in the metric's units, for either direction"
+        )
+
+
+def _check_range(name: str, rule: MetricRule, margin: float | None) -> None:
+    """Refuse a margin that no drop of the metric can exceed."""
+    if margin is not None and rule.width is not None and margin >= rule.width:
+        raise UsageError(
+            f"policy: a margin of {margin:g} for {name}, which only goes from {rule.low:g} to {rule.high:g}; "
+            "every candidate would be within it: state a smaller one"
         )
 
 

@@ -72,7 +72,8 @@ STEPS: dict[Reason, str] = {
     "them again, or score its replies again (`echat-eval run FOLDER`)",
     Reason.POLICY_CHANGED: "restore the policy, or accept a run as the next baseline, which starts a new "
     "ledger",
-    Reason.CLOCK_IN_PAST: "correct the clock of this machine",
+    Reason.CLOCK_IN_PAST: "correct the clock of this machine, or accept a run as the next baseline, which "
+    "starts a new ledger",
     Reason.JUDGE_MOVED: "let the judge grade both runs again, one after the other, in new folders "
     "(`--no-cache`), or name a dated model",
     Reason.TOO_MANY_TRIES: "accept a run as the next baseline, which starts a new ledger: `echat-eval gate "

@@ -118,7 +118,7 @@ def step_lines(decision: Decision) -> list[str]:
     rules: dict[str, list[str]] = {}
     for step in decision.next_steps:
         away = f" by {step.open_by}" if step.open_by else ""
-        rules.setdefault(step.action, []).append(f"{step.rule.partition(':')[0]}{away}")
+        rules.setdefault(step.action, []).append(f"{step.rule.partition(': ')[0]}{away}")
     return [
         f"{action} (open: {'; '.join(names[:MOST_RULES])}"
         f"{f' and {len(names) - MOST_RULES} more' if len(names) > MOST_RULES else ''})"

@@ -33,7 +33,17 @@ if TYPE_CHECKING:
 
     from echat_eval.gate.policy import Policy
 
-__all__ = ["CLOCK_SKEW", "LEDGER", "Tries", "counted_try", "evidence_of", "new_ledger", "share_of_error"]
+__all__ = [
+    "CLOCK_SKEW",
+    "LEDGER",
+    "Tries",
+    "counted_try",
+    "evidence_of",
+    "new_ledger",
+    "share_of_error",
+    "sound_ledger",
+    "tries_in",
+]
 
 #: Name of the file in the folder of a baseline.
 LEDGER = "tries.jsonl"
@@ -46,7 +56,10 @@ WAIT = 60.0
 #: Keys of a policy that may change between tries: no result of a candidate depends on them.
 FREE = ("power", "first_run", "max_age_days")
 
-_REMEDY = "restore it, such as from version control, or start a new ledger with `echat-eval gate accept`"
+_REMEDY = (
+    "restore it, such as from version control, or start a new ledger: with `echat-eval gate accept`, or, of "
+    "--ledger, in another file"
+)
 _HEADER = Schema({"format": whole(1), "baseline": TEXT}, closed=False)
 _TRY = Schema(
     {
@@ -110,6 +123,21 @@ def new_ledger(baseline: str) -> str:
     return jsonl.rows_text([{"format": FORMAT, "baseline": baseline}])
 
 
+def sound_ledger(path: Path, baseline: str) -> str | None:
+    """Return the text of a baseline's ledger; None if it is missing or damaged."""
+    try:
+        text = path.read_bytes()
+        return text.decode() if text and _rows(path, text, baseline) is not None else None
+    except (OSError, BadData):
+        return None
+
+
+def tries_in(baseline: Path) -> int:
+    """Return how many tries the ledger of a baseline's folder counts; 0 without one."""
+    path = baseline / LEDGER
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
+
+
 @contextmanager
 def counted_try(
     path: Path,
@@ -141,8 +169,10 @@ def counted_try(
         Busy: another gate holds it.
     """
     rules = {key: value for key, value in facts_of(policy).items() if key not in FREE}
-    with _locked(path, required=required) as file:
+    with _locked(path, required=required) as (file, is_new):
         text = os.pread(file, os.fstat(file).st_size, 0)
+        if not text and not is_new:
+            raise BadData(f"{path}: the ledger of tries is empty, so its tries are lost; {_REMEDY}")
         rows = _rows(path, text, baseline)
         tries = _placed(rows, lineage, evidence, rules, policy.max_tries, now)
         yield tries
@@ -158,12 +188,16 @@ def counted_try(
 
 
 @contextmanager
-def _locked(path: Path, *, required: bool) -> Iterator[int]:
-    """Open a file and hold its lock."""
+def _locked(path: Path, *, required: bool) -> Iterator[tuple[int, bool]]:
+    """Open a file and hold its lock; yield it, and whether it is new.
+
+    A new file that stays empty is removed: an empty ledger is one that lost its tries.
+    """
     if required and not path.exists():
         raise BadData(f"{path}: the ledger of tries is missing; {_REMEDY}")
     until = time.monotonic() + WAIT
     while True:
+        is_new = not path.exists()
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -173,7 +207,11 @@ def _locked(path: Path, *, required: bool) -> Iterator[int]:
             ) from error
         try:
             if _lock(file) and path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
-                yield file
+                try:
+                    yield file, is_new
+                finally:
+                    if is_new and not os.fstat(file).st_size:
+                        path.unlink(missing_ok=True)
                 return
         finally:
             os.close(file)

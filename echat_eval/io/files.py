@@ -15,6 +15,7 @@ import itertools
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import IO
 
 from echat_eval.errors import UsageError
 
-__all__ = ["copy_atomically", "make_folder", "replacing", "write_atomically"]
+__all__ = ["check_target", "copy_atomically", "make_folder", "replacing", "write_atomically"]
 
 _BLOCK_BYTES = 1 << 20
 _numbers = itertools.count()
@@ -70,6 +71,32 @@ def copy_atomically(source: Path | IO[bytes], target: Path, *, durable: bool = F
         else:
             with temporary.open("wb") as file:
                 shutil.copyfileobj(source, file, _BLOCK_BYTES)
+
+
+def check_target(path: Path, option: str) -> None:
+    """Refuse a file to write before any work is done.
+
+    Args:
+        path: is created or replaced later.
+        option: that names it, for the message.
+
+    Raises:
+        UsageError: it is a folder or a device, or its folder cannot be created or written.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no regular file; name another with {option}")
+    fault = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            fault = "permission denied"
+        else:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        fault = error.strerror or str(error)
+    if fault:
+        raise UsageError(f"{path}: cannot be written: {fault}; name another file with {option}")
 
 
 def make_folder(path: Path) -> Path:

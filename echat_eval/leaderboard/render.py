@@ -287,7 +287,7 @@ def people_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     for metric in board.metrics if only is None else (only,):
         if metric.name in board.people:
             found = board.people[metric.name]
-            titles.setdefault("no" if found is None else f"yes ({found})", []).append(metric.title)
+            titles.setdefault("no" if found is None else f"{found.answer} ({found})", []).append(metric.title)
     return [f"{', '.join(names)}: validated against people: {answer}" for answer, names in titles.items()]
 
 
@@ -389,10 +389,11 @@ def table_rows(board: Leaderboard) -> list[dict[str, object]]:
 
 
 def _validated(board: Leaderboard, metric: Metric) -> str | None:
-    """Return "yes" or "no" for a metric of a judge; None for others."""
+    """Return "yes", "not shown" or "no" for a metric of a judge; None for others."""
     if metric.name not in board.people:
         return None
-    return "no" if board.people[metric.name] is None else "yes"
+    found = board.people[metric.name]
+    return "no" if found is None else found.answer
 
 
 def csv_text(board: Leaderboard) -> str:

@@ -66,8 +66,8 @@ class LeaderboardView:
         missing, not_applicable (numbers of rows); worst_case and best_case (the mean with the missing rows
         at their worst and best); rank_low and rank_high (95 % confidence set of the rank), rank (if the set
         has one rank only); share, share_low and share_high (of the way from chance to the oracle `reference`;
-        in "all" the average of the tasks' shares); validated_against_people ("yes" or "no" for metrics of a
-        judge). The numbers are those of leaderboard.csv.
+        in "all" the average of the tasks' shares); validated_against_people ("yes", "not shown" or "no" for
+        metrics of a judge). The numbers are those of leaderboard.csv.
         """
         import pandas as pd
 

@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     from echat_eval.stats import Estimate
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["FEWEST", "JudgeLink", "LinkSettings", "SystemEstimate", "judge_name", "link_judges", "parse_link"]
+__all__ = [
+    "FEWEST",
+    "JudgeLink",
+    "LinkSettings",
+    "SystemEstimate",
+    "judge_name",
+    "link_judges",
+    "number_of_anchors",
+    "parse_link",
+]
 
 #: Replies that the old judge grades, by default.
 ANCHORS = 150
@@ -113,20 +122,25 @@ def parse_link(given: Any, judges: Sequence[JudgeSettings]) -> LinkSettings | No
     if given is None or isinstance(given, LinkSettings):
         return given
     settings = dict(given) if isinstance(given, Mapping) else {"model": given}
-    anchors = settings.pop("anchors", ANCHORS)
-    if isinstance(anchors, bool) or not isinstance(anchors, int) or not FEWEST <= anchors <= MOST:
-        raise UsageError(f"link.anchors={anchors!r}: expected a whole number from {FEWEST} to {MOST}")
+    anchors = number_of_anchors(settings.pop("anchors", ANCHORS))
     if not isinstance(settings.get("model"), str):
         raise UsageError("settings of a link without a judge; name the old judge with --link MODEL")
-    named = [j for j in judges if settings["model"] in (j.name, j.model)]
-    if "=" in settings["model"]:
-        name, _, model = settings["model"].partition("=")
+    name, equals, model = settings["model"].partition("=")
+    named = [j for j in judges if (model if equals else name) in (j.name, j.model)]
+    if equals:
         settings |= {"name": name, "model": model}
     judge = named[0] if named else parse_judges({k: v for k, v in settings.items() if k != "name"})[0]
     for key, value in settings.items() if named else ():
         if key not in {"model", "name"}:
             judge = judge.with_setting(key, value)
     return LinkSettings(judge=judge, anchors=anchors)
+
+
+def number_of_anchors(value: Any) -> int:
+    """Return the setting `link.anchors`; raise UsageError unless it is a number of anchors that can do."""
+    if isinstance(value, bool) or not isinstance(value, int) or not FEWEST <= value <= MOST:
+        raise UsageError(f"link.anchors={value!r}: expected a whole number from {FEWEST} to {MOST}")
+    return value
 
 
 def link_judges(folder: RunFolder, new: Judged, old: Judged, *, anchors: int) -> JudgeLink:

@@ -49,6 +49,11 @@ class JudgeValidation:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def answer(self) -> str:
+        """Return "yes" if the judge is shown to agree with people at all, else "not shown"."""
+        return "yes" if self.low is not None and self.low > 0 else "not shown"
+
     def __str__(self) -> str:
         """Return the counts and the correlation."""
         text = "Spearman not defined"

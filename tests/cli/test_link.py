@@ -39,6 +39,9 @@ def test_a_small_archive_keeps_its_scores_and_names_what_a_link_needs(tones: Pat
     assert "no estimates on the scale of old-2024-11-20; the lines above have the reason" in done.output
     assert questions[before:] == ["new-2026-09-22"] * (len(questions) - before)  # the old verdicts are stored
     assert "No estimates on the scale" in (Path(out) / "leaderboard.md").read_text()
+    itself = call(out, *new, "--link", "new-2026-09-22")
+    assert isinstance(itself.exception, UsageError)
+    assert "--judge and --link both name new-2026-09-22" in str(itself.exception)
 
 
 @pytest.mark.parametrize(

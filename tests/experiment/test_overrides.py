@@ -8,6 +8,7 @@ import pytest
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.experiment import Experiment, with_arguments, with_settings
+from echat_eval.scorers.judge_link import parse_link
 from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.testing import ScriptedSystem
 
@@ -95,3 +96,10 @@ def test_an_argument_replaces_that_of_every_task() -> None:
         Experiment(tasks=tasks, limit=8, out="a"), {"limit": 4, "out": "b", "tries": None}
     )
     assert changed == Experiment(tasks=["emotion", {"name": "age", "data": "own"}], limit=4, out="b")
+
+
+@pytest.mark.parametrize("anchors", [-4, 5, "abc", 1.5, None, True])
+def test_a_wrong_number_of_anchors_is_refused_before_anything_is_asked(anchors: Any) -> None:
+    link = parse_link("old-2024-11-20", [])
+    with pytest.raises(UsageError, match=r"link\.anchors=.*: expected a whole number from 30 to 5000"):
+        with_settings(Experiment(systems="canned", link=link), {"link.anchors": anchors})

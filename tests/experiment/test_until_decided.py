@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import echat_eval as ev
 from echat_eval.api import evaluate_until_decided, gate
 from echat_eval.cli.run import run as run_command
-from echat_eval.errors import BadData, EChatError, Exit
+from echat_eval.errors import BadData, EChatError, Exit, UsageError
 from echat_eval.gate.looks import LOOKS, read_looks
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedChatServer, ScriptedSystem, judge_verdict, shown_to_judge
@@ -197,6 +197,26 @@ def test_changes_between_looks_are_refused_in_one_line(
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(made.requested) == requested
+
+
+def test_what_no_look_could_decide_is_refused_before_the_first_call(
+    data: Path, judge: ScriptedChatServer, baseline: Path, tmp_path: Path
+) -> None:
+    made, out = Counted(judge, data, lambda _: "Cold."), tmp_path / "run"
+    sent = len(judge.prompts)
+    absent = {**POLICY, "metrics": {"empathy": {"higher_is_better": True}}}
+    with pytest.raises(UsageError, match="the policy has empathy, and no scorer of this run gives that"):
+        made.decide(out, baseline, absent)
+    two = [made.system, ScriptedSystem(lambda request: ev.Reply(text="Hm."), "other")]
+    with pytest.raises(UsageError, match=r"2 systems \(mine, other\); a run until decided has one"):
+        evaluate_until_decided(two, policy=POLICY, against=baseline, **made.arguments(out))
+    ledger = tmp_path / "tries.jsonl"
+    ledger.write_text("torn")
+    with pytest.raises(BadData, match="ends in the middle of a row"):
+        made.decide(out, baseline, ledger=ledger)
+    assert not made.requested
+    assert len(judge.prompts) == sent
+    assert not out.exists()
 
 
 def test_a_torn_file_and_a_run_without_looks_are_refused(

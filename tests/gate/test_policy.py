@@ -21,6 +21,10 @@ SCORE: dict[str, Any] = {"higher_is_better": True, "low": 0, "high": 100}
         ({"margin": float("nan")}, "margin is nan"),
         ({"margin": "3"}, "margin is '3'"),
         ({"margin": True}, "margin is True"),
+        (
+            {"margin": 1000, "metrics": {"empathy": {**SCORE, "low": 0, "high": 100}}},
+            "a margin of 1000 for empathy, which only goes from 0 to 100",
+        ),
         ({"metrics": {}}, "'metrics' is {}, expected a mapping with at least one metric"),
         ({"metrics": {"empathy": {"low": 0}}}, "metric 'empathy': key 'higher_is_better' is missing"),
         ({"metrics": {"empathy": {"higher_is_better": "yes"}}}, "is 'yes', expected true or false"),

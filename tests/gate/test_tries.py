@@ -111,8 +111,19 @@ def test_every_report_shows_the_try_and_the_baseline(kept: Path, table: Table) -
 def test_accept_starts_a_new_ledger(kept: Path, table: Table) -> None:
     for seed in (2, 3):
         gate(kept, table(seed=seed))
-    ev.accept(kept.parent / "main.csv", kept, now=NOON + timedelta(hours=1))
+    assert tries.tries_in(kept) == 2
+    ev.accept(table(seed=9), kept, now=NOON + timedelta(hours=1))
+    assert tries.tries_in(kept) == 0
     assert gate(kept, table(seed=4), minutes=61).tries.startswith("try 1 of")
+
+
+def test_equal_scores_accepted_again_keep_their_ledger_unless_it_is_damaged(kept: Path, table: Table) -> None:
+    gate(kept, table(seed=2))
+    ev.accept(kept.parent / "main.csv", kept, now=NOON + timedelta(hours=1))
+    assert gate(kept, table(seed=3), minutes=61).tries.startswith("try 2 of")
+    (kept / "tries.jsonl").write_text("torn")
+    ev.accept(kept.parent / "main.csv", kept, now=NOON + timedelta(hours=2))
+    assert gate(kept, table(seed=3), minutes=121).tries.startswith("try 1 of")
 
 
 def test_a_try_that_raises_is_not_counted(kept: Path, table: Table) -> None:
@@ -156,6 +167,7 @@ def test_a_clock_in_the_past_cannot_pass(kept: Path, table: Table) -> None:
             lambda text: '{"baseline":"' + "0" * 64 + '","format":1}\n',
             "the ledger of another baseline (00000000",
         ),
+        (lambda text: "", "the ledger of tries is empty, so its tries are lost"),
         (None, "the ledger of tries is missing"),
     ],
 )
@@ -170,7 +182,7 @@ def test_a_damaged_or_foreign_ledger_is_one_line(
     with pytest.raises(BadData) as caught:
         gate(kept, table(seed=2))
     assert message in str(caught.value)
-    assert "start a new ledger with `echat-eval gate accept`" in str(caught.value)
+    assert "start a new ledger: with `echat-eval gate accept`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -199,6 +211,13 @@ def test_a_ledger_elsewhere_counts_at_any_baseline(tmp_path: Path, table: Table)
         found = gate(tmp_path / "main.csv", table(seed=number + 1), ledger=ledger)
         assert found.tries.startswith(f"try {number} of")
         assert found.baseline == "baseline: of unknown age"
+    ledger.write_text("")
+    with pytest.raises(BadData, match="the ledger of tries is empty"):
+        gate(tmp_path / "main.csv", table(seed=4), ledger=ledger)
+    fresh = tmp_path / "fresh.jsonl"
+    with pytest.raises(BadData):  # a decision that fails leaves no empty ledger behind
+        gate(tmp_path / "main.csv", table(seed=4).assign(sample_id="x"), ledger=fresh)
+    assert not fresh.exists()
     with pytest.raises(UsageError, match="the try cannot be counted: Is a directory"):
         gate(tmp_path / "main.csv", table(seed=2), ledger=tmp_path)
 

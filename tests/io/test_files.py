@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import echat_eval
-from echat_eval.io.files import copy_atomically, replacing, write_atomically
+from echat_eval.errors import UsageError
+from echat_eval.io.files import check_target, copy_atomically, replacing, write_atomically
 
 PACKAGE = Path(echat_eval.__file__).parent
 Writer = Callable[[Path, bytes], None]
@@ -145,3 +146,20 @@ def test_no_other_module_replaces_files() -> None:
 def test_a_copy_of_the_writer_is_found(code: str, tmp_path: Path) -> None:
     (tmp_path / "copy.py").write_text(f"text = text.replace('a', 'b')\n{code}\n")
     assert set(_replaces(tmp_path / "copy.py")) == {2}
+
+
+def test_a_target_that_cannot_be_a_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    pipe, folder, file = tmp_path / "pipe", tmp_path / "folder", tmp_path / "file"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    file.write_text("old")
+    for path in (pipe, folder):
+        with pytest.raises(UsageError, match=r"is no regular file; name another with --json"):
+            check_target(path, "--json")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(UsageError, match=r"cannot be written: .*; name another file with --json"):
+        check_target(file / "below" / "x.json", "--json")
+    check_target(file, "--json")
+    check_target(tmp_path / "new" / "x.json", "--json")
+    assert file.read_text() == "old"
+    assert list((tmp_path / "new").iterdir()) == []

@@ -219,6 +219,11 @@ def test_a_link_stands_for_a_judge_of_the_run_by_name_or_model() -> None:
     assert other is not None
     assert (other.judge.model, other.judge.url) == ("other-2025-01-01", None)
     assert parse_link(None, [known]) is None
-    for wrong in ({"model": "m", "anchors": 5}, {"model": "m", "anchors": True}, {"anchors": 60}):
+    for wrong in (
+        {"model": "m", "anchors": 5},
+        {"model": "m", "anchors": "abc"},
+        {"model": "m", "anchors": True},
+        {"anchors": 60},
+    ):
         with pytest.raises(UsageError, match=r"link"):
             parse_link(wrong, [])

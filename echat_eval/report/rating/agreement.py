@@ -49,10 +49,12 @@ def jackknifed(
     clusters: Sequence[Hashable],
     *,
     level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Agreement:
     """Return a statistic with its interval over clusters.
 
     Args:
+        bounds: smallest and largest possible value, such as -1 and 1 of a correlation.
         statistic: maps the indices of rows to a value; None if it is undefined.
         clusters: (rows,) the cluster of each row, or its `Unit`. Where speakers and sentences cross, the
             variance is the sum of both factors', which is at least that of crossed data.
@@ -72,7 +74,8 @@ def jackknifed(
             return without_interval
         variance += (levels - 1) / levels * float(((np.array(defined) - np.mean(defined)) ** 2).sum())
     half = float(stdtrit(groups - 1, 0.5 + level / 2)) * math.sqrt(variance)
-    return Agreement(value=whole, low=whole - half, high=whole + half, n=n, clusters=groups)
+    low, high = max(whole - half, bounds[0]), min(whole + half, bounds[1])
+    return Agreement(value=whole, low=low, high=high, n=n, clusters=groups)
 
 
 def spearman(a: Ratings, b: Ratings) -> float | None:

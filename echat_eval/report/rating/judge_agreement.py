@@ -264,7 +264,7 @@ def _agreement(
             known[key] = pairs.left_out(STATISTICS[name], rows)
         return known[key]
 
-    def agreements(of: Callable[[float, float], float]) -> dict[str, Agreement]:
+    def agreements(of: Callable[[float, float], float], largest: float = 1.0) -> dict[str, Agreement]:
         """Return statistic -> a function of the judge's and of one rater's agreement."""
 
         def one(name: str) -> Agreement:
@@ -273,7 +273,7 @@ def _agreement(
                 found = math.nan if both is None else of(*both)
                 return None if math.isnan(found) else found
 
-            return jackknifed(value, cluster)
+            return jackknifed(value, cluster, bounds=(-largest, largest))
 
         return {name: one(name) for name in names}
 
@@ -285,7 +285,7 @@ def _agreement(
         system=system,
         judge=agreements(lambda judge, _: judge),
         one_rater=agreements(lambda _, rater: rater),
-        difference=agreements(lambda judge, rater: judge - rater),
+        difference=agreements(lambda judge, rater: judge - rater, largest=2.0),
         alpha=jackknifed(among_people, cluster),
         raters=pairs.people.shape[1],
         unjudged=unjudged,

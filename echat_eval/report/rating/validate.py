@@ -122,7 +122,9 @@ def _validation(
 ) -> JudgeValidation:
     people, judge = np.array([r.people for r in rated]), np.array([r.judge for r in rated])
     agreement = jackknifed(
-        lambda rows: spearman(judge[rows], people[rows]), [clusters[r.task, r.sample_id] for r in rated]
+        lambda rows: spearman(judge[rows], people[rows]),
+        [clusters[r.task, r.sample_id] for r in rated],
+        bounds=(-1.0, 1.0),
     )
     return JudgeValidation(
         metric=metric,
