@@ -14,7 +14,6 @@ from echat_eval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from echat_eval.gate import Decision
     from echat_eval.stats import Sentences
 
 __all__ = ["compare_command", "gate_command"]
@@ -245,7 +244,7 @@ def gate_command(
     decision = gate(
         words[0], against, policy, bootstrap=bootstrap, lineage=lineage, ledger=ledger, commit=commit
     )
-    texts: dict[str, Callable[[Decision], str]] = {
+    texts: dict[str, Callable[..., str]] = {
         "--junit": to_junit,
         "--summary": lambda made: to_markdown(made, page),
         "--json": to_json,
@@ -282,8 +281,7 @@ def _plan(
 
 def _accept(words: tuple[str, ...], to: Path | None, *, replies: bool, diff: bool, commit: str) -> int:
     from echat_eval.api import accept, baseline_changes
-    from echat_eval.gate.baseline_report import kept_lines, row_lines
-    from echat_eval.gate.tries import tries_in
+    from echat_eval.gate.baseline_report import kept_lines, row_lines, tries_in
 
     if len(words) != 1 or to is None:
         raise UsageError("expected `gate accept RUN --to FOLDER`")

@@ -22,7 +22,7 @@ __all__ = ["present_run", "run", "score"]
 #: Values of the options in `run --help`; the others are older spellings of `--set` or rarely needed.
 _SHOWN = frozenset(
     ["systems", "settings", "tasks", "data", "limit", "ask", "annotators", "judges", "out", "estimate"]
-) | {"max_cost", "link", "source", "folder"}
+) | {"max_cost", "source", "folder"}
 
 
 @click.command(

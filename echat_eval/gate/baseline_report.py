@@ -9,6 +9,7 @@ from echat_eval.analysis.compare_runs import compare_runs
 from echat_eval.analysis.content import shared_content
 from echat_eval.errors import EChatError
 from echat_eval.gate.accept import REPLIES
+from echat_eval.gate.tries import tries_in
 from echat_eval.io.display import printable
 from echat_eval.store.manifest_file import read_manifest
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from echat_eval.analysis import ScoredSystem
 
-__all__ = ["changes", "kept_lines", "row_lines"]
+__all__ = ["changes", "kept_lines", "row_lines", "tries_in"]
 
 
 def kept_lines(baseline: Path) -> list[str]:

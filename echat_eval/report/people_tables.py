@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from echat_eval.errors import BadData
 from echat_eval.io.display import number_text
 from echat_eval.io.hashing import file_sha256
 from echat_eval.leaderboard.published import words_judge
@@ -58,8 +59,9 @@ def agreement_table(path: Path, runs: MergedRuns) -> Table | None:
     if judge is None:
         return None
     metric, scores = judge
-    graded = {(s.system, s.task, s.sample_id) for s in scores}
-    if not any((r.system, r.task, r.sample_id) in graded for r in ratings):
+    try:
+        agreements = compare(ratings, scores, units_of(list(runs.samples.values())))
+    except BadData:  # other replies, or dimensions that the judge has no grade of
         return None
     sources = {"ratings": {"sha256": file_sha256(path), "metric": metric.name}}
     rows = [
@@ -79,7 +81,7 @@ def agreement_table(path: Path, runs: MergedRuns) -> Table | None:
                 ),
             ),
         )
-        for found in compare(ratings, scores, units_of(list(runs.samples.values())))
+        for found in agreements
     ]
     return Table(
         name="people-agreement",

@@ -112,7 +112,7 @@ def test_a_chosen_headline_leads_in_every_command(file: Path, tmp_path: Path) ->
         ),
         (
             ("canned",),
-            "canned: expected an experiment file (.yaml) or a run folder; name a system with --system",
+            "canned: expected an experiment file (.yaml), a run folder or a baseline; name a system with --system",
         ),
         (("no.yaml",), "no.yaml: cannot be read: No such file"),
         (

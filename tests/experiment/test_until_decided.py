@@ -199,7 +199,7 @@ def test_changes_between_looks_are_refused_in_one_line(
     assert len(made.requested) == requested
 
 
-def test_what_no_look_could_decide_is_refused_before_the_first_call(
+def test_faults_that_no_look_can_mend_are_refused_before_the_first_call(
     data: Path, judge: ScriptedChatServer, baseline: Path, tmp_path: Path
 ) -> None:
     made, out = Counted(judge, data, lambda _: "Cold."), tmp_path / "run"

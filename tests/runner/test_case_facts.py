@@ -33,6 +33,7 @@ SAMPLE = {
     "own_cues": {"sarcasm": Cue(name="sarcasm", labels=("sincere", "sarcastic"))},
     "error_rate": "cer",
     "turns": (Turn(role="user", audio=OTHER_SOUND),),
+    "words_suggest": {"emotion": "happy"},
 }
 REPLY = {
     "text": "other",

@@ -93,11 +93,14 @@ def _unwrapped(content: Any) -> Any:
 def _only_tensors(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise BadData(f"{path}: holds a {type(content).__name__}; expected a state dict, names to tensors")
+    given = content
     content = {
         name: value
-        for name, value in content.items()
+        for name, value in given.items()
         if not (name in COUNTERS and isinstance(value, int | float | str | None))
     }
+    if given and not content:
+        raise BadData(f"{path}: holds no tensors; expected a state dict, names to tensors")
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
         shown = f"{len(others)} entries are not tensors, such as '{others[0][:80]}'"
