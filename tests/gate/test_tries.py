@@ -112,7 +112,8 @@ def test_accept_starts_a_new_ledger(kept: Path, table: Table) -> None:
     for seed in (2, 3):
         gate(kept, table(seed=seed))
     assert tries.tries_in(kept) == 2
-    ev.accept(table(seed=9), kept, now=NOON + timedelta(hours=1))
+    table(seed=9).to_csv(kept.parent / "other.csv", index=False)
+    ev.accept(kept.parent / "other.csv", kept, now=NOON + timedelta(hours=1))
     assert tries.tries_in(kept) == 0
     assert gate(kept, table(seed=4), minutes=61).tries.startswith("try 1 of")
 
