@@ -45,13 +45,18 @@ def accept(
 
     Raises:
         UsageError: several systems in the run, or a folder with other contents.
-        BadData: no scores, or a recording is missing or damaged.
+        BadData: no scores, every reply failed, or a recording is missing or damaged.
     """
     target = Path(to)
     own = is_baseline(target) or is_half_made(target)
     if target.exists() and not own and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{to}: not empty and not a baseline of `gate accept`; choose another --to")
     scored = one_system_of(run, "run")
+    failed = scored.frame.loc[scored.frame["metric"] == "failed", "value"]
+    if len(failed) and (failed >= 100).all():
+        raise BadData(
+            f"{run}: all {len(failed)} replies failed; such a baseline would hold no candidate back"
+        )
     kept = _kept_replies(run, scored, target) if replies else []
     accept_baseline(scored, target, now=now or datetime.now(UTC), replies=kept, commit=commit)
     return scored

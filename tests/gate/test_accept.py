@@ -172,3 +172,14 @@ def test_a_diff_names_what_would_change_and_writes_nothing(tmp_path: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
     with pytest.raises(BadData, match="no baseline of `gate accept` yet"):
         baseline_changes(new.path, tmp_path / "absent")
+
+
+def test_a_run_whose_replies_all_failed_is_no_baseline(tmp_path: Path) -> None:
+    table = tmp_path / "failed.csv"
+    rows = [f"emotion,s{n},ours,failed,{value}" for n, value in enumerate((100, 100))]
+    table.write_text("\n".join(["task,sample_id,system,metric,value", *rows]) + "\n")
+    with pytest.raises(BadData, match="all 2 replies failed"):
+        ev.accept(table, tmp_path / "accepted", now=NOON)
+    assert not (tmp_path / "accepted").exists()
+    table.write_text(table.read_text().replace("failed,100", "failed,0", 1))
+    ev.accept(table, tmp_path / "accepted", now=NOON)
