@@ -169,6 +169,14 @@ def _exit_code() -> int:
         return _bug(error)
 
 
+def _hides_interrupt(error: BaseException) -> bool:
+    """Return whether an interrupt led to an error: a compiled module that is interrupted at import raises its own."""
+    led: BaseException | None = error
+    while led is not None and not isinstance(led, KeyboardInterrupt):
+        led = led.__cause__ or led.__context__
+    return led is not None
+
+
 def _own_fault(error: Exception) -> int:
     """Report that memory, threads or disk are used up; this needs little of them."""
     message = str(error)
@@ -190,6 +198,8 @@ def _ended(code: int, line: str) -> int:
 def _bug(error: Exception) -> int:
     """Report a bug, or a fault of this machine; a fault of the report changes no exit code."""
     try:
+        if _hides_interrupt(error):
+            return _ended(Exit.INTERRUPTED, "interrupted; run the same command to continue")
         if is_own_fault(error):
             return _own_fault(error)
         demand_memory()  # without memory, libraries and Python itself raise errors of any kind

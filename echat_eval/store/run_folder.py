@@ -102,9 +102,7 @@ class RunFolder:
             BadData: the path is not a run folder.
         """
         if not (path / "manifest.json").is_file():
-            raise BadData(
-                f"{path}: not a run folder (no manifest.json); create one with `echat-eval run --out {path}`"
-            )
+            raise BadData(_no_run(path))
         return cls(path, cached)
 
     def writing(self) -> RunFolder:
@@ -424,6 +422,16 @@ def _size_and_time(path: str) -> tuple[int, int]:
     except FileNotFoundError:
         return -1, 0
     return status.st_size, status.st_mtime_ns
+
+
+def _no_run(path: Path) -> str:
+    """Return that a path is no run folder, and which ones it holds."""
+    runs = sorted(found.parent.name for found in path.glob("*/manifest.json"))[:4]
+    if runs:
+        return (
+            f"{path}: not a run folder, but it holds some: give {', '.join(f'{path}/{run}' for run in runs)}"
+        )
+    return f"{path}: not a run folder (no manifest.json); create one with `echat-eval run --out {path}`"
 
 
 def _sample_id(sample: Sample) -> tuple[str, str]:

@@ -47,6 +47,22 @@ def test_a_signal_while_the_end_is_reported_changes_no_exit_code(monkeypatch: py
     assert ended.value.code == 130
 
 
+def test_an_interrupt_inside_the_import_of_a_compiled_module_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise SystemError("initialization of _ufuncs failed") from None
+
+    monkeypatch.setattr(cli.command_line, "main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert "a bug" not in capsys.readouterr().err
+
+
 def test_calls_in_flight_are_abandoned_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupts, "GRACE", 0.05)
     times = 0

@@ -235,6 +235,13 @@ def test_no_file_is_an_empty_manifest(path: Path) -> None:
         RunFolder.existing(path.parent)
 
 
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    (tmp_path / "nightly").mkdir()
+    put(tmp_path / "nightly" / "manifest.json", OLD)
+    with pytest.raises(BadData, match=f"it holds some: give {tmp_path}/nightly"):
+        RunFolder.existing(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
