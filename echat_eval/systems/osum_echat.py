@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import sha256_of
-from echat_eval.languages import supports
-from echat_eval.records import Reply
+from echat_eval.systems.osum_request import LICENCE, generation_request, reply_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, PoolReply
+    from echat_eval.osum.decoding.sampling import Sampling
+    from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
     from echat_eval.osum.engine.types import Token2Wav
     from echat_eval.osum.model.tokenizer import TextTokenizer
     from echat_eval.osum.prompts.modes import GenerationRequest
-    from echat_eval.records import Request
+    from echat_eval.records import Reply, Request
 
 __all__ = ["RULES_VERSION", "OsumEChat"]
 
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: Change it whenever the same weights and settings would give other replies.
 RULES_VERSION = "osum-1"
-#: Languages of the model; "und" where it is not stated.
-LANGUAGES = ("en", "zh", "und")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,7 +183,7 @@ class OsumEChat:
         if self._fingerprint is None:
             from echat_eval.osum.checkpoint.files import checkpoint_sha256, find_file
 
-            worker = self._loaded().workers[0]
+            worker = self.loaded().workers[0]
             parts = [RULES_VERSION, checkpoint_sha256(find_file(Path(self.checkpoint)))]
             parts += [
                 worker.engine.tokenizer.fingerprint,
@@ -218,7 +216,7 @@ class OsumEChat:
             "checkpoint": Path(self.checkpoint).name,
             "resampler": RESAMPLER,
             "voice": voice,
-            "licence": "Qwen2.5-3B research licence: no commercial use",
+            "licence": LICENCE,
         }
 
     def respond(self, request: Request) -> Reply:
@@ -229,7 +227,7 @@ class OsumEChat:
             NotApplicable: it has past turns without audio, the mode takes no past turns, or it is in a
                 language that the model was not trained on.
         """
-        return self._answers([request], [self._generation_request(request)])[0]
+        return self._answers([request], [self.generation_request(request)])[0]
 
     def respond_batch(self, requests: Sequence[Request]) -> list[Reply | None]:
         """Answer several requests, in fp32 each as if it were alone; None for those that cannot be.
@@ -240,7 +238,7 @@ class OsumEChat:
         usable: dict[int, GenerationRequest] = {}
         for number, request in enumerate(requests):
             with contextlib.suppress(SystemFailure, NotApplicable):  # it fails alone, not with its neighbours
-                usable[number] = self._generation_request(request)
+                usable[number] = self.generation_request(request)
         replies: list[Reply | None] = [None] * len(requests)
         if usable:
             answers = self._answers([requests[number] for number in usable], list(usable.values()))
@@ -249,22 +247,37 @@ class OsumEChat:
         return replies
 
     def _answers(self, requests: Sequence[Request], prompts: Sequence[GenerationRequest]) -> list[Reply]:
-        pool = self._loaded()
-        sampling = None
-        if self.greedy:
-            from dataclasses import replace
-
-            from echat_eval.osum.prompts.modes import mode_named
-
-            sampling = replace(mode_named(self.mode).sampling, top_k=1)
+        pool = self.loaded()
         notes_before = len(pool.notes)
-        answers = pool.answer(prompts, mode=self.mode, sampling=sampling, max_new_tokens=self.max_new or None)
+        answers = pool.answer(
+            prompts, mode=self.mode, sampling=self.sampling(), max_new_tokens=self.max_new or None
+        )
         self.speech_tokens |= {
             request.id: answer.reply.speech for request, answer in zip(requests, answers, strict=True)
         }
-        return [self._reply(answer, out_of_memory=len(pool.notes) - notes_before) for answer in answers]
+        shrunk = len(pool.notes) - notes_before
+        return [
+            reply_of(
+                answer.reply,
+                answer.wave,
+                first_audio_seconds=answer.first_audio_seconds,
+                out_of_memory=shrunk,
+            )
+            for answer in answers
+        ]
 
-    def _loaded(self) -> EnginePool:
+    def sampling(self) -> Sampling | None:
+        """Return what replaces the sampling of the mode; None for nothing."""
+        if not self.greedy:
+            return None
+        from dataclasses import replace
+
+        from echat_eval.osum.prompts.modes import mode_named
+
+        return replace(mode_named(self.mode).sampling, top_k=1)
+
+    def loaded(self) -> EnginePool:
+        """Return the engines, which are loaded if necessary."""
         self.load()
         assert self._pool is not None  # load() sets it
         return self._pool
@@ -274,56 +287,22 @@ class OsumEChat:
         """Return events to report with the results, such as a full memory."""
         return () if self._pool is None else self._pool.notes
 
-    def _reply(self, answer: PoolReply, *, out_of_memory: int) -> Reply:
-        reply = answer.reply
-        usage = {
-            "prompt_tokens": reply.prompt_positions,
-            "completion_tokens": reply.new_ids,
-            "speech_tokens": len(reply.speech),
-        }
-        if out_of_memory:
-            # How often the batch of this reply had to shrink.
-            usage["out_of_memory"] = out_of_memory
-        return Reply(
-            text=reply.text,
-            audio=answer.wave,
-            think=reply.think,
-            perceived=reply.perceived,
-            reply_emotion=reply.reply_emotion,
-            first_audio_seconds=answer.first_audio_seconds,
-            finish_reason=reply.finish_reason,
-            usage=usage,
-        )
+    def generation_request(self, request: Request, *, seed: int | None = None) -> GenerationRequest:
+        """Return a checked request as the engine takes it; loads the model if necessary.
 
-    def _generation_request(self, request: Request) -> GenerationRequest:
-        from echat_eval.osum.model.features import check_seconds, read_wave
-        from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn, history_fault, mode_named
+        Args:
+            seed: replaces the system's.
 
-        if not supports(LANGUAGES, request.language):
-            raise NotApplicable(f"OSUM-EChat speaks English and Chinese, not '{request.language}'")
-        pool = self._loaded()
-        config = pool.workers[0].engine.model.config
-        if request.instruction is not None and self.mode != "understand":
-            raise NotApplicable(f"mode '{self.mode}' takes no instruction; set mode=understand and task=...")
-        past: list[PastTurn] = []
-        for user, assistant in zip(request.history[::2], request.history[1::2], strict=False):
-            if (
-                user.audio is None
-                or assistant.text is None
-                or (user.role, assistant.role) != ("user", "assistant")
-            ):
-                raise NotApplicable("osum-echat needs past turns as user audio, then assistant text")
-            past.append(PastTurn(wave=read_wave(user.audio.path), text=assistant.text))
-        if past and (fault := history_fault(mode_named(self.mode))):
-            raise NotApplicable(fault)
-        # Check before reading the file: ten hours of audio would fill the memory.
-        check_seconds(request.audio.seconds, max_seconds=config.max_audio_seconds, name="request audio")
-        hashed = sha256_of(f"{self.seed}:{request.audio.sha256}")
-        prompt = GenerationRequest(
-            wave=read_wave(request.audio.path),
+        Raises:
+            SystemFailure, NotApplicable: as `respond`, but for a full memory.
+        """
+        pool = self.loaded()
+        prompt = generation_request(
+            request,
+            config=pool.workers[0].engine.model.config,
+            mode=self.mode,
             task=self.task,
-            history=tuple(past),
-            seed=int(hashed[:16], 16),
+            seed=self.seed if seed is None else seed,
         )
         pool.check(prompt, mode=self.mode, max_new_tokens=self.max_new or None)
         return prompt
