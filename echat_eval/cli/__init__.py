@@ -170,7 +170,7 @@ def _exit_code() -> int:
 
 
 def _hides_interrupt(error: BaseException) -> bool:
-    """Return whether an interrupt led to an error: a compiled module that is interrupted at import raises its own."""
+    """Return whether an interrupt led to an error; compiled modules interrupted at import raise their own."""
     led: BaseException | None = error
     while led is not None and not isinstance(led, KeyboardInterrupt):
         led = led.__cause__ or led.__context__
