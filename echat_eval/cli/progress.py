@@ -1,7 +1,12 @@
-"""A progress bar: stage, counts, time left. Without a terminal, one line per stage."""
+"""Progress: a bar for everything and one per stage, with the time left. Without a terminal, lines instead.
+
+A pipe, such as the log of a job, gets one line per stage and then one line every half minute.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.cli.terminal import console, is_terminal, show
@@ -12,7 +17,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import TaskID
 
-__all__ = ["Bar"]
+__all__ = ["EVERY", "Bar"]
+
+#: Seconds between two lines in a pipe.
+EVERY = 30.0
 
 
 class Bar:
@@ -51,31 +59,43 @@ class Bar:
             TimeRemainingColumn(),
             console=self._console,
         )
+        self._overall: TaskID | None = None
         self._current: TaskID | None = None
         self._stages: dict[str, TaskID] = {}
+        self._counts = _Counts()
+        self._ended = threading.Event()
 
     def __enter__(self) -> Bar:
         if self._is_terminal:
             self._bars.start()
+        else:
+            threading.Thread(target=self._print_lines, daemon=True).start()
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._ended.set()
         if self._is_terminal:
             self._bars.stop()
 
     def stage(self, name: str, total: int, done: int) -> None:
         """Start a line for a stage of `total` rows, of which `done` exist already."""
-        if self._is_terminal:
-            # `completed` keeps existing rows out of the speed.
-            self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
-        else:
+        self._counts.add(name, total - done)
+        if not self._is_terminal:
             show(f"{name}: {total - done} of {total} rows to do", err=True)
+            return
+        if self._overall is None and self._stages:
+            self._overall = self._bars.add_task("all", total=0)
+        # `completed` keeps existing rows out of the speed.
+        self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
+        self._update_overall()
 
     def advance(self, count: int = 1, *, stage: str | None = None) -> None:
         """Advance the bar of a stage; by default the newest."""
+        self._counts.advance(count, stage)
         line = self._current if stage is None else self._stages.get(stage)
         if self._is_terminal and line is not None:
             self._bars.advance(line, count)
+            self._update_overall()
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
@@ -87,3 +107,61 @@ class Bar:
     def show_cost(self, line: Callable[[], str]) -> None:
         """Show what `line` returns below the bars, at every redraw; "" for nothing."""
         self._cost_line = line
+
+    def _update_overall(self) -> None:
+        if self._overall is not None:
+            self._bars.update(self._overall, total=self._counts.total, completed=self._counts.done)
+
+    def _print_lines(self) -> None:
+        while not self._ended.wait(EVERY):
+            if line := self._counts.line(time.monotonic()):
+                show(line, err=True)
+
+
+class _Counts:
+    """Rows to do and done, over all stages."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+        self._began = time.monotonic()
+        self._of_stage: dict[str, list[int]] = {}  # stage -> rows done, rows to do
+
+    def add(self, stage: str, rows: int) -> None:
+        """Count a stage in."""
+        self._of_stage[stage] = [0, rows]
+        self.total += rows
+
+    def advance(self, count: int, stage: str | None) -> None:
+        """Count rows of a stage, by default of the newest."""
+        name = next(reversed(self._of_stage), None) if stage is None else stage
+        if name in self._of_stage:
+            self._of_stage[name][0] += count
+            self.done += count
+
+    def line(self, now: float) -> str:
+        """Return how far it is, and the stages at work; "" if nothing is left to do."""
+        if self.done >= self.total:
+            return ""
+        at_work = [
+            f"{name} {done:,} of {rows:,}" for name, (done, rows) in self._of_stage.items() if done < rows
+        ]
+        seconds = now - self._began
+        left = (
+            f", about {_duration(seconds * (self.total - self.done) / self.done)} left" if self.done else ""
+        )
+        share = 100 * self.done // self.total
+        return f"{_duration(seconds)}: {share} % of {self.total:,} rows done{left}; {', '.join(at_work)}"
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as text.
+
+    >>> _duration(42), _duration(150), _duration(7300)
+    ('42 s', '2 min 30 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.cli.terminal import show, show_table
+from echat_eval.cli.fitted_table import Cells, fitted
+from echat_eval.cli.terminal import show, show_table, table_width
 from echat_eval.io.display import number_text
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
@@ -19,16 +20,13 @@ from echat_eval.leaderboard.render import (
     metric_title,
     other_rows,
     other_titles,
-    published_lines,
+    published_table,
     rows_of,
 )
-from echat_eval.leaderboard.view import side_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from rich.table import Table
 
     from echat_eval.checks.calibration import Calibration
     from echat_eval.leaderboard.build import Leaderboard
@@ -43,9 +41,12 @@ __all__ = ["format_interval", "present", "print_leaderboard"]
 def present(view: LeaderboardView, files: Sequence[Path] = ()) -> None:
     """Print a leaderboard with its notes, and the paths of the files that hold it."""
     print_leaderboard(view.board)
+    for table in view.side_tables:
+        _print_texts(table)
     show(*view.notes)
-    for table in view.published:
-        show("", *published_lines(table))
+    for published in view.published:
+        show("")
+        _print_texts(published_table(published))
     if files:
         show("written: " + ", ".join(str(path) for path in files))
 
@@ -54,86 +55,70 @@ def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
     from rich.text import Text
 
-    tables = list(_by_task(board))
-    others = [_others(board)] if len(board.metrics) > len(tables) else []
-    show_table(*tables, _counts(board), *others, *map(Text, board_lines(board)))
+    for table in (*_by_task(board), _counts(board), *_others(board)):
+        show_table(*fitted(table, table_width()))
+    show_table(*map(Text, board_lines(board)))
     if board.headline.proxy:
         show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
     if notes := headline_notes(board):
         show_table(*notes)
-    for table in side_tables(board):
-        show_table(_texts(table), *table.notes)
 
 
-def _table(title: str) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _print_texts(table: TextTable) -> None:
+    """Print a small table and its notes."""
+    rows = [list(row) for row in table.rows]
+    show_table(*fitted(Cells(table.caption, table.titles, [rows], labels=table.texts), table_width()))
+    show_table(*table.notes)
 
-    return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
-
-def _by_task(board: Leaderboard) -> Iterator[Table]:
+def _by_task(board: Leaderboard) -> Iterator[Cells]:
     """Yield a table of systems x tasks for every metric that has one; the headline's has ranks."""
-    from rich.text import Text
-
     for metric in by_task_metrics(board):
-        table, ranked = _table(f"{metric_title(metric)}, mean and 95 % interval"), metric is board.headline
-        if ranked:
-            table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column("system", no_wrap=True)
-        for task in board.columns(metric):
-            table.add_column(Text(task), justify="right")
-        last = None
+        ranked = metric is board.headline
+        sections: dict[str, list[list[str]]] = {}
         for name, role, summaries in rows_of(board, metric):
-            if last is not None and role != last:
-                table.add_section()
-            last = role
             rank = [rank_text(board, name)] if ranked else []
-            table.add_row(*rank, Text(name + MARK[role]), *(Text(cell_text(s, metric)) for s in summaries))
-        yield table
+            cells = [name + MARK[role], *rank, *(cell_text(summary, metric) for summary in summaries)]
+            sections.setdefault(role, []).append(cells)
+        titles = ("system", *(("rank",) if ranked else ()), *board.columns(metric))
+        yield Cells(
+            f"{metric_title(metric)}, mean and 95 % interval", titles, list(sections.values()), labels=1
+        )
 
 
-def _counts(board: Leaderboard) -> Table:
+def _counts(board: Leaderboard) -> Cells:
     """Return the numbers of rows by state."""
-    from rich.text import Text
-
-    table = _table("Rows of the headline metric, over all tasks")
-    for number, title in enumerate(other_titles(board)[: count_columns(board) + 1]):
-        table.add_column(Text(title), justify="right" if number else "left", no_wrap=not number)
-    for name, role, cells in other_rows(board):
-        table.add_row(*map(Text, (name + MARK[role], *cells[: count_columns(board)])))
-    return table
+    end = count_columns(board)
+    rows = [[name + MARK[role], *cells[:end]] for name, role, cells in other_rows(board)]
+    return Cells(
+        "Rows of the headline metric, over all tasks", other_titles(board)[: end + 1], [rows], labels=1
+    )
 
 
-def _others(board: Leaderboard) -> Table:
-    """Return the other measures, one row per measure and system, so that intervals fit a terminal."""
-    from rich.text import Text
-
-    table = _table("Other measures, over all tasks, mean and 95 % interval")
-    table.add_column("measure")
-    table.add_column("system", no_wrap=True)
-    table.add_column("mean and interval", justify="right")
+def _others(board: Leaderboard) -> Iterator[Cells]:
+    """Yield the other measures, one row per measure and system; those without any value are only named."""
     titles, rows = other_titles(board), list(other_rows(board))
+    sections, without = [], []
     for column in range(count_columns(board), len(titles) - 1):
-        for number, (name, role, cells) in enumerate(rows):
-            measure = "" if number else titles[column + 1]
-            table.add_row(*map(Text, (measure, name + MARK[role], cells[column])))
-        table.add_section()
-    return table
-
-
-def _texts(shown: TextTable) -> Table:
-    """Return a table of texts, whose systems and numbers are not broken."""
-    from rich.text import Text
-
-    table = _table(shown.caption)
-    for number, title in enumerate(shown.titles):
-        is_number = number >= shown.texts
-        table.add_column(title, justify="right" if is_number else "left", no_wrap=not number)
-    for row in shown.rows:
-        table.add_row(*map(Text, row))
-    return table
+        if all(cells[column] == "-" for _, _, cells in rows):
+            without.append(titles[column + 1])
+            continue
+        sections.append(
+            [
+                ["" if number else titles[column + 1], name + MARK[role], cells[column]]
+                for number, (name, role, cells) in enumerate(rows)
+            ]
+        )
+    note = f"no reply has a value of {', '.join(without)}" if without else ""
+    if sections or note:
+        yield Cells(
+            "Other measures, over all tasks, mean and 95 % interval",
+            ("measure", "system", "mean and interval"),
+            sections,
+            labels=2,
+            name=1,
+            note=note,
+        )
 
 
 def format_interval(estimate: Agreement | Calibration | Estimate, digits: int = 3) -> str:

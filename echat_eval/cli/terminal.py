@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["console", "flush", "is_terminal", "open_terminal", "overwrite", "show", "show_table", "tolerant"]
+__all__ = [
+    "console",
+    "flush",
+    "is_terminal",
+    "open_terminal",
+    "overwrite",
+    "show",
+    "show_table",
+    "table_width",
+    "tolerant",
+]
 
 #: Characters of a table that is not printed on a terminal, but into a file or a pipe.
 PIPE_WIDTH = 160
@@ -57,9 +67,14 @@ def is_terminal(*, err: bool = False) -> bool:
     return stream is not None and stream.isatty()
 
 
+def table_width() -> int:
+    """Return the characters of a line of a table on stdout."""
+    return console().width if is_terminal() else PIPE_WIDTH
+
+
 def show_table(*tables: RenderableType) -> None:
     """Print tables of rich to stdout; lines are wrapped on a terminal only."""
-    printer = console(width=None if is_terminal() else PIPE_WIDTH)
+    printer = console(width=table_width())
     for table in tables:
         printer.print(table)
 

@@ -1,4 +1,4 @@
-"""Notes under a leaderboard of judged runs: servers, cue gains, error attribution, controls and cost."""
+"""Notes under a leaderboard of judged runs: servers, cue gains, recognition, controls and cost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from echat_eval.cost.totals import RunCosts
-    from echat_eval.leaderboard.attribution import AttributionRow
+    from echat_eval.leaderboard.attribution import Perceptions
     from echat_eval.leaderboard.cue_gain import Gain
+    from echat_eval.leaderboard.text_table import TextTable
     from echat_eval.records import Metric, Response, Sample, Score
     from echat_eval.stats import Estimate
     from echat_eval.store.run_folder import RunFolder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CEILING",
     "FLOOR",
+    "attribution_tables",
     "cost_lines",
     "gains_of",
     "reply_notes",
@@ -122,7 +124,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
         *_gains(runs),
         *_by_label(runs),
     ]
-    lines += _attribution(runs)
+    lines += _recognition(runs)
     lines += error_rate_lines(runs.scores, runs.samples)
     lines += [
         line
@@ -228,13 +230,27 @@ def gains_of(
     }
 
 
-def _attribution(runs: _Runs) -> list[str]:
-    """Return recognition rates and error attribution, over all labels and per label."""
+def attribution_tables(folders: Sequence[RunFolder], headline: Metric) -> list[TextTable]:
+    """Return the error attribution of run folders, if any reply has both a label and a verdict."""
+    from echat_eval.leaderboard.attribution_text import attribution_table
+
+    table = attribution_table(_perceptions(_Runs(folders, headline)))
+    return [] if table is None else [table]
+
+
+def _perceptions(runs: _Runs) -> Perceptions:
+    from echat_eval.leaderboard.attribution import perceptions_of
+
+    return perceptions_of(runs.samples, runs.responses, runs.scores, runs.clusters, oracles=runs.oracles)
+
+
+def _recognition(runs: _Runs) -> list[str]:
+    """Return recognition rates, over all labels and per label."""
     from echat_eval.labels.declared import cues_of
-    from echat_eval.leaderboard.attribution import by_task, perceptions_of, recognition
+    from echat_eval.leaderboard.attribution import by_task, recognition
 
     known = cues_of(runs.samples.values())
-    found = perceptions_of(runs.samples, runs.responses, runs.scores, runs.clusters, oracles=runs.oracles)
+    found = _perceptions(runs)
     absent = Counter((r.system, r.task) for r in runs.responses.values() if r.state == "missing")
     lines = []
     for (system, cue, source), rows in found.items():
@@ -249,28 +265,12 @@ def _attribution(runs: _Runs) -> list[str]:
                 + _distance(rates.steps)
                 + _left_out(absent.get((system, task), 0), "replies")
             )
-        lines += _shares(rows)
     return lines
 
 
 def _distance(steps: tuple[float, int] | None) -> str:
     """Return how far the labels of an ordinal cue are off; "" for other cues."""
     return f"; off by {number_text(steps[0], 2)} steps on average (n {steps[1]})" if steps else ""
-
-
-def _shares(rows: Sequence[AttributionRow]) -> list[str]:
-    from echat_eval.leaderboard.attribution import attribution_shares
-
-    if not any(row.cue_awareness is not None for row in rows):
-        return []
-    of_label: dict[str, list[str]] = {}
-    for share in attribution_shares(rows, by_label=True):
-        if share.estimate.value:
-            text = f"{share.outcome} {_estimate(share.estimate)} %"
-            of_label.setdefault(f"{share.label} (n {share.estimate.n})", []).append(text)
-    lines = [f"  - error attribution, {label}: {'; '.join(shares)}" for label, shares in of_label.items()]
-    unjudged = sum(row.cue_awareness is None for row in rows)
-    return [f"{lines[0]}{_left_out(unjudged, 'verdicts')}", *lines[1:]]
 
 
 def _left_out(missing: int, what: str) -> str:

@@ -13,6 +13,7 @@ from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
 from echat_eval.leaderboard.dashes import dash_lines
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
 from echat_eval.leaderboard.share_text import share_lines
+from echat_eval.leaderboard.text_table import TextTable
 from echat_eval.records import ROLES, STATES
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.headline import is_quality
@@ -46,7 +47,7 @@ __all__ = [
     "other_titles",
     "people_lines",
     "plot",
-    "published_lines",
+    "published_table",
     "reading_notes",
     "rows_of",
     "table_rows",
@@ -178,7 +179,7 @@ def markdown(board: Leaderboard, published: list[Published] | None = None) -> st
     for note in headline_notes(board):
         lines += ["", markdown_text(note)]
     for table in published or []:
-        lines += ["", *published_lines(table)]
+        lines += ["", *published_table(table).lines()]
     return "\n".join(lines) + "\n"
 
 
@@ -331,20 +332,19 @@ def headline_notes(board: Leaderboard) -> list[str]:
     return lines
 
 
-def published_lines(table: Published) -> list[str]:
-    """Return a published table as Markdown lines, each system marked with a dagger."""
+def published_table(table: Published) -> TextTable:
+    """Return a published table, each system marked with a dagger."""
     columns = [c if isinstance(c, str) else f"{c['test_set']} ({c['metric']})" for c in table.columns]
-    lines = [
-        f"## Published, not measured here: {table.title}",
-        "",
-        f"Source: {table.source}. {table.unit}.",
-        "",
-    ]
-    lines += ["| system † | " + " | ".join(columns) + " |", "|---|" + "--:|" * len(columns)]
-    for row in table.rows:
-        cells = ["-" if value is None else str(value) for value in row["values"]]
-        lines.append(f"| {markdown_text(row['system'])} † | " + " | ".join(cells) + " |")
-    return lines
+    return TextTable(
+        caption=f"Published, not measured here: {table.title}",
+        titles=("system", *columns),
+        rows=[
+            [f"{row['system']} †", *("-" if value is None else str(value) for value in row["values"])]
+            for row in table.rows
+        ],
+        notes=[f"† Source: {table.source}. {table.unit}."],
+        texts=1,
+    )
 
 
 def table_rows(board: Leaderboard) -> list[dict[str, object]]:

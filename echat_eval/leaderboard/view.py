@@ -10,7 +10,7 @@ from echat_eval.io.display import printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.leaderboard.gap_text import gap_csv, gap_tables
-from echat_eval.leaderboard.notes import secondary_lines
+from echat_eval.leaderboard.notes import attribution_tables, secondary_lines
 from echat_eval.leaderboard.published import of_same_measure, published
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
@@ -53,11 +53,18 @@ class LeaderboardView:
         board: the summaries.
         notes: lines below the tables, such as servers, cue gains and cost.
         published: published tables to show below, never ranked.
+        attribution: error attribution, if replies have labels and verdicts.
     """
 
     board: Leaderboard
     notes: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    attribution: tuple[TextTable, ...] = ()
+
+    @property
+    def side_tables(self) -> list[TextTable]:
+        """Return the tables below the leaderboard."""
+        return [*side_tables(self.board), *self.attribution]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per system, task ("all": every task) and metric.
@@ -88,7 +95,7 @@ class LeaderboardView:
 
     def _repr_markdown_(self) -> str:
         text = markdown(self.board, list(self.published))
-        tables = ["\n".join(table.lines()) for table in side_tables(self.board)]
+        tables = ["\n".join(table.lines()) for table in self.side_tables]
         parts = [*tables, "\n".join(map(note_markdown, self.notes))]
         return "\n".join([text, *(f"{part}\n" for part in parts if part)])
 
@@ -99,7 +106,7 @@ class LeaderboardView:
             parts.append(self._by_task_frame(metric).to_html(index=False, escape=True, border=0))
         parts.append("<p>Other measures, over all tasks</p>")
         parts.append(self._others_frame().to_html(index=False, escape=True, border=0))
-        for table in side_tables(self.board):
+        for table in self.side_tables:
             parts.append(f"<p><b>{escape(table.caption)}</b></p>")
             parts.append(table.frame().to_html(index=False, escape=True, border=0))
             parts += [f"<p>{escape(note)}</p>" for note in table.notes]
@@ -116,7 +123,7 @@ class LeaderboardView:
             "Other measures, over all tasks",
             self._others_frame().to_string(index=False),
         ]
-        for table in side_tables(self.board):
+        for table in self.side_tables:
             tables += ["", table.caption, table.frame().to_string(index=False), *table.notes]
         return printable("\n".join([*tables, "", *reading_notes(self.board), *self.notes]), keep="\n")
 
@@ -181,4 +188,5 @@ def view_leaderboard(
     board = build_leaderboard(runs, within=within, headline=headline)
     shown, notes = of_same_measure(requested, board.metrics)
     lines = (*secondary_lines(runs, board.headline), *(f"- {note}" for note in notes))
-    return LeaderboardView(board=board, notes=lines, published=tuple(shown))
+    attribution = tuple(attribution_tables(runs, board.headline))
+    return LeaderboardView(board=board, notes=lines, published=tuple(shown), attribution=attribution)

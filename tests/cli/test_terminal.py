@@ -102,7 +102,7 @@ PRINTS_ESCAPES = r"""
 import logging, sys, warnings
 from echat_eval.cli.progress import Bar
 from echat_eval.cli.terminal import open_terminal, overwrite, show, show_table
-from echat_eval.cli.table import _table
+from echat_eval.cli.fitted_table import Cells, fitted
 open_terminal()
 text = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202e[/b][link=file:///x]\udc9b"
 show(text, text + "\n" + text)
@@ -112,10 +112,7 @@ print(text)
 sys.stderr.write(text)
 logging.getLogger("echat_eval.any").warning("%s", text)
 warnings.warn(text.replace("\n", " "))
-table = _table(text)
-table.add_column("name")
-table.add_row(text)
-show_table(table, text)
+show_table(*fitted(Cells(text, ("name", text), [[[text, text]]], labels=1), 80), text)
 with Bar() as bar:
     bar.stage(text, 3, 1)
     bar.note(text)

@@ -252,10 +252,10 @@ def test_floors_and_ceilings_are_listed_apart_and_not_ranked(tmp_path: Path, ton
 def test_published_rows_are_never_ranked_among_measured_ones(tmp_path: Path, tones: Path) -> None:
     board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(constant(1)))])
     text = markdown(board, [published("echat-automatic")])
-    block = text[text.index("## Published, not measured here") :]
+    block = text[text.index("**Published, not measured here") :]
     assert "| OSUM-EChat † | 58.0 | 63.1 | 62.7 | 87.1 | 72.0 |" in block
     assert "| Qwen2.5-Omni † | 44.8 | 52.6 | 43.3 | - | 63.7 |" in block
-    assert "†" not in text[: text.index("## Published")]
+    assert "†" not in text[: text.index("**Published")]
 
 
 def test_a_published_table_needs_a_metric_of_its_measure(tmp_path: Path, tones: Path) -> None:

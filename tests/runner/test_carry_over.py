@@ -15,6 +15,7 @@ from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.run import run
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import Exit, UsageError
+from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.ports import Scorer
 from echat_eval.records import Reply, Waveform
 from echat_eval.scorers.outcome import OutcomeScorer
@@ -207,29 +208,22 @@ def test_answers_to_a_probing_question_give_error_attribution(tones: Path, tmp_p
         done = command(tones, out, "--system", write_replies(tmp_path, answers), "--ask", "emotion")
     assert "mine perceives emotion (asked afterwards): UAR 62.5" in done.output
     assert "right: happy 3 of 4, sad 2 of 4" in done.output
-    lines = [line for line in done.output.splitlines() if "error attribution" in line]
-    assert [line.partition(": ")[0] for line in lines] == [
-        "  - error attribution, all (n 8)",
-        "  - error attribution, happy (n 4)",
-        "  - error attribution, sad (n 4)",
+    (table,) = view_leaderboard([RunFolder.existing(out)]).attribution
+    assert table.titles[5:] == (
+        "perceived, worded right, voice not scored",
+        "perceived, worded wrong, voice not scored",
+        "not perceived, worded right, voice not scored",
+        "not perceived, worded wrong, voice not scored",
+    )
+    assert [(row[3], row[4], *(float(cell.split()[0]) for cell in row[5:])) for row in table.rows] == [
+        ("all", "8", 37.5, 25, 12.5, 25),
+        ("happy", "4", 75, 0, 25, 0),
+        ("sad", "4", 0, 50, 0, 50),
     ]
-    shares = [
-        {
-            part.partition(" voice not scored ")[0].rstrip(","): float(
-                part.partition("voice not scored ")[2].split()[0]
-            )
-            for part in line.partition("): ")[2].split("; ")
-        }
-        for line in lines
-    ]
-    assert shares[0] == {
-        "perceived, worded right": 37.5,
-        "perceived, worded wrong": 25.0,
-        "not perceived, worded right": 12.5,
-        "not perceived, worded wrong": 25.0,
-    }
-    assert shares[1] == {"perceived, worded right": 75.0, "not perceived, worded right": 25.0}
-    assert shares[2] == {"perceived, worded wrong": 50.0, "not perceived, worded wrong": 50.0}
+    assert all(
+        f"| mine | emotion | asked afterwards | {label} |" in (out / "leaderboard.md").read_text()
+        for label in ("all", "happy", "sad")
+    )
     # The interval is the leaderboard's own.
     board = (out / "leaderboard.csv").read_text().splitlines()
     row = next(line.split(",") for line in board if line.startswith("mine,system,all,understanding_uar"))
