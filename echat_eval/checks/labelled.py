@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator
     from echat_eval.records import AudioRef
 
-__all__ = ["Clip", "Report", "annotate_clips", "read_clips"]
+__all__ = ["Clip", "Report", "annotate_clips", "annotations_of", "read_clips", "report_of"]
 
 _ROW = Schema(
     {
@@ -105,13 +105,31 @@ def annotate_clips(
     annotator: Annotator, clips: Sequence[Clip], on_result: Callable[[], None] = lambda: None
 ) -> Report:
     """Return an annotator's results on labelled clips; call `on_result` after each clip."""
-    annotated: list[tuple[Clip, Mapping[str, Any]]] = []
+    return report_of(clips, annotations_of(annotator, clips, on_result))
+
+
+def annotations_of(
+    annotator: Annotator, clips: Sequence[Clip], on_result: Callable[[], None] = lambda: None
+) -> list[Mapping[str, Any] | None]:
+    """Return an annotator's values of each clip; None where it is not applicable."""
+    found: list[Mapping[str, Any] | None] = []
     for clip in clips:
+        found.append(None)
         if language_fault(annotator, clip.language) is None:
             with contextlib.suppress(NotApplicable):
-                values = event_loop.call(annotator.annotate, clip.audio, language=clip.language)
-                annotated.append((clip, values))
+                found[-1] = event_loop.call(annotator.annotate, clip.audio, language=clip.language)
         on_result()
+    return found
+
+
+def report_of(clips: Sequence[Clip], annotations: Sequence[Mapping[str, Any] | None]) -> Report:
+    """Return how annotations agree with the transcripts and labels of clips.
+
+    Args:
+        clips: the clips.
+        annotations: of each clip, as `annotations_of` returns them.
+    """
+    annotated = [(c, values) for c, values in zip(clips, annotations, strict=True) if values is not None]
     cues, confusion, calibrations = {}, {}, {}
     for cue in CUES:
         rows = [(c, v) for c, v in annotated if cue in c.labels]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from echat_eval.cli.check_annotators import check_annotators
 from echat_eval.cli.check_instruments import check_instruments
 from echat_eval.cli.check_judge import check_judge
+from echat_eval.cli.check_task import check_task
 from echat_eval.cli.terminal import show
-from echat_eval.errors import Exit, UsageError
+from echat_eval.errors import Exit
 
 __all__ = ["check"]
 
@@ -18,34 +17,6 @@ __all__ = ["check"]
 @click.group()
 def check() -> None:
     """Check a task folder, a system, a judge, annotators or the instruments before a run."""
-
-
-@check.command("task", epilog="\b\nExample:\n  echat-eval check task my-data/emotion")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--all", "every", is_flag=True, help="List every fault, not three of each kind.")
-def check_task(folder: Path, every: bool) -> int:
-    """List the faults of a task folder by kind: schema, labels, groups, hashes, audio files."""
-    from echat_eval.stats import as_design, units_of
-    from echat_eval.task import find_faults
-    from echat_eval.task.faults import EXAMPLES, FaultList, by_kind
-    from echat_eval.task.folder import read_contents
-
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
-    faults = find_faults(folder)
-    for kind, found in by_kind(faults).items():
-        show(*(found if every else found[:EXAMPLES]))
-        if len(found) > EXAMPLES and not every:
-            show(f"  ... and {len(found) - EXAMPLES} more of this kind: {kind}")
-    if faults:
-        more = "; --all lists each" if len(faults) > EXAMPLES and not every else ""
-        show(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}{more}", err=True)
-        return Exit.REGRESS
-    contents = read_contents(folder, FaultList(keep_going=True), decode=False)
-    assert contents is not None  # it has no fault
-    design = as_design(list(units_of(contents.samples).values()))
-    show(f"{folder}: no fault found; design: {design}; to narrow intervals, {design.remedy}")
-    return Exit.DONE
 
 
 @check.command(
@@ -85,6 +56,7 @@ def check_system_command(spec: str, settings: tuple[str, ...], language: str, se
     return Exit.DONE
 
 
+check.add_command(check_task)
 check.add_command(check_judge)
 check.add_command(check_annotators)
 check.add_command(check_instruments)

@@ -1,0 +1,78 @@
+"""Features that may go with a label beside the voice, as numbers for a classifier."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echat_eval.stats.factors import numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from echat_eval.checks.task_audio import Recording
+
+    Codes = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+__all__ = ["indicators", "level_features", "order_features", "relative", "standardised"]
+
+#: Stretches of the file in which labels may be collected.
+_STRETCHES = 10
+#: Rows after which a pattern may repeat.
+_PERIODS = (2, 3, 4)
+
+
+def standardised(columns: Sequence[Floats] | Floats) -> Floats:
+    """Return (samples, columns) of mean 0 and standard deviation 1, without constant columns."""
+    x = np.stack(list(columns), axis=1) if not isinstance(columns, np.ndarray) else columns
+    spread = x.std(axis=0)
+    varies = spread > 1e-9 * np.maximum(np.abs(x).max(axis=0, initial=0.0), 1e-12)
+    return np.asarray((x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies])
+
+
+def indicators(values: Sequence[str]) -> tuple[Floats, Codes]:
+    """Return (samples, values) of 0 and 1, and the number of each sample's value."""
+    codes = numbered(list(values))
+    return np.eye(int(codes.max()) + 1)[codes], codes
+
+
+def relative(values: Floats, groups: Codes) -> Floats:
+    """Return a number of each sample: alone, beside the others of its group, and the squares of both."""
+    counts = np.bincount(groups)
+    beside = values - (np.bincount(groups, weights=values) / counts)[groups]
+    return standardised([values, beside, (values - values.mean()) ** 2, beside**2])
+
+
+def order_features(count: int, rows: Codes, groups: Codes) -> Floats:
+    """Return what the place of a row in the file may show.
+
+    Args:
+        count: number of rows of the file.
+        rows: (samples,) places.
+        groups: (samples,) numbers of the groups.
+    """
+    seen = Counter[int]()
+    within = np.zeros(len(groups), dtype=np.int64)
+    for number, group in enumerate(groups.tolist()):
+        within[number] = seen[group]
+        seen[group] += 1
+    size = max(int(within.max()) + 1, 2)
+    parts = [np.eye(size)[within], np.eye(_STRETCHES)[rows * _STRETCHES // max(count, 1)]]
+    parts += [np.eye(period)[rows % period] for period in _PERIODS]
+    return standardised(np.concatenate(parts, axis=1))
+
+
+def level_features(recordings: Sequence[Recording], groups: Codes) -> Floats:
+    """Return the levels of recordings, alone and beside their group; a silent one has the lowest.
+
+    They are in whole dB from the median: people do not notice less, and an event changes a mean by as much.
+    """
+    levels = [r.level for r in recordings if r.level is not None]
+    lowest, middle = min(levels, default=0.0), float(np.median(levels)) if levels else 0.0
+    found = [(lowest if r.level is None else r.level) - middle for r in recordings]
+    return relative(np.round(np.array(found)), groups)
