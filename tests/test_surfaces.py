@@ -369,6 +369,10 @@ def markdown_tables(text: str) -> list[list[list[str]]]:
     return [table for table in tables if table]
 
 
+#: Beginnings of the lines below the tables of the terminal.
+ENDS = ("Rank:", "no reply has a value")
+
+
 def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
     """Return the numbers of the tables on the terminal; the last has one row per measure and system."""
     tables = []
@@ -385,7 +389,7 @@ def of_terminal(run: ev.Run, files: Files) -> dict[Key, Shown]:
         rule = next(n for n, line in enumerate(lines) if line.strip().startswith("──"))
         # The columns of the table lie where the rule below the titles has no gap.
         rows = [line for line in (lines[rule - 1], *lines[rule + 1 :]) if line.strip()]
-        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith("Rank:")), len(rows))]
+        rows = rows[: next((n for n, line in enumerate(rows) if line.startswith(ENDS)), len(rows))]
         tables.append(split_columns(rows))
     *by_task, counts, others = tables
     measures = [*dict.fromkeys(row[0] for row in others[1:] if row[0])]
@@ -654,13 +658,13 @@ def of_compare_text(run: ev.Run, files: Files) -> dict[Key, Shown]:
     metric = ""
     lines = files.compared.splitlines()
     for number, line in enumerate(lines):
-        if "  difference  95 % interval" in line:
+        if re.search("change +95 % interval", line):
             metric, secondary = line.split()[0], False
         secondary = line.startswith("  secondary") or (
             bool(line.strip()) and "secondary" in lines[number - 1]
         )
         match = re.match(
-            rf"  (all tasks|\S+) +({NUMBER})  \[({NUMBER}), ({NUMBER})\]"
+            rf"  (all tasks|\S+) +({NUMBER}) +\[({NUMBER}), ({NUMBER})\]"
             rf" +(\S+) +(\d+)% +(\d+)% +(\d+)% +(\d+) +(\d+)",
             line,
         )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import number_text, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echat_eval.analysis.compare import ComparedMetric, Comparison
     from echat_eval.analysis.trend import Trend
 
@@ -31,15 +33,15 @@ def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
     ]
     for metric in dict.fromkeys(cell.metric for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.metric == metric]
-        lines += [
-            "",
-            f"{printable(metric):<28} difference  95 % interval       p adj."
-            "  won  lost  tied     n  clusters",
-        ]
-        lines += [_line(cell, mark) for cell in cells if cell.part != "slice"]
-        if any(cell.part == "slice" for cell in cells):
-            lines.append("  secondary (slices: p not adjusted, no effect on the result)")
-            lines += [_line(cell, mark) for cell in cells if cell.part == "slice"]
+        primary = [cell for cell in cells if cell.part != "slice"]
+        slices = [cell for cell in cells if cell.part == "slice"]
+        rows = _rows(printable(metric), [*primary, *slices], mark)
+        lines += ["", *rows[: 1 + len(primary)]]
+        if slices:
+            lines += [
+                "  secondary (slices: p not adjusted, no effect on the result)",
+                *rows[1 + len(primary) :],
+            ]
     worse = [flip for flip in comparison.flips if flip.change < 0]
     if worse and flips:
         lines += [
@@ -77,19 +79,41 @@ def trend_text(trends: list[Trend], *, marked: bool) -> list[str]:
     return lines
 
 
-def _line(cell: ComparedMetric, mark: str) -> str:
-    name = f"  {printable(cell.name):<26}"
-    if cell.difference is None or cell.low is None or cell.high is None:
-        value = "" if cell.difference is None else _signed(cell.difference.value)
-        return f"{name} {value:>10}  cannot tell: {cell.why or 'missing values'}{mark}"
-    span = _interval(cell.low, cell.high)
-    p = "" if cell.adjusted is None else f"{cell.adjusted:.2g}"
-    shares = "".join(f"{100 * share:4.0f}%" for share in (cell.won, cell.lost, cell.tied))
-    gap = f"  {cell.missing} missing" if cell.missing else ""
-    return (
-        f"{name} {_signed(cell.difference.value):>10}  {span:<18} {p:>7} {shares} {cell.n:6d} "
-        f"{cell.clusters:6d}{gap}{mark}"
+def _rows(title: str, cells: Sequence[ComparedMetric], mark: str) -> list[str]:
+    """Return the line of titles and one line per cell, as narrow as the numbers allow."""
+    titles = ("change", "95 % interval", "p adj.", "won", "lost", "tied", "n", "clusters")
+    names = [f"  {printable(cell.name)}" for cell in cells]
+    texts = [_texts(cell) for cell in cells]
+    first = max(map(len, (title, *names)))
+    widths = [max(map(len, (name, *(t[k] for t in texts if t)))) for k, name in enumerate(titles)]
+    head = " ".join(
+        [title.ljust(first), *(name.rjust(size) for name, size in zip(titles, widths, strict=True))]
     )
+    lines = [head]
+    for cell, name, found in zip(cells, names, texts, strict=True):
+        if found:
+            numbers = " ".join(text.rjust(size) for text, size in zip(found, widths, strict=True))
+            gap = f"  {cell.missing} missing" if cell.missing else ""
+            lines.append(f"{name.ljust(first)} {numbers}{gap}{mark}")
+        else:
+            value = "" if cell.difference is None else _signed(cell.difference.value)
+            why = f"cannot tell: {cell.why or 'missing values'}{mark}"
+            lines.append(f"{name.ljust(first)} {value.rjust(widths[0])} {why}")
+    return lines
+
+
+def _texts(cell: ComparedMetric) -> list[str]:
+    """Return the numbers of a line; none of a cell without an interval."""
+    if cell.difference is None or cell.low is None or cell.high is None:
+        return []
+    return [
+        _signed(cell.difference.value),
+        _interval(cell.low, cell.high),
+        "" if cell.adjusted is None else f"{cell.adjusted:.2g}",
+        *(f"{100 * share:.0f}%" for share in (cell.won, cell.lost, cell.tied)),
+        str(cell.n),
+        str(cell.clusters),
+    ]
 
 
 def _signed(value: float) -> str:
