@@ -30,7 +30,7 @@ __all__ = ["RULES_VERSION", "OsumEChat"]
 logger = logging.getLogger(__name__)
 
 #: Change it whenever the same weights and settings would give other replies.
-RULES_VERSION = "osum-1"
+RULES_VERSION = "osum-2"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -35,13 +35,13 @@ def stretch(x: Tensor, frames: int) -> Tensor:
     return F.interpolate(x, size=frames, mode="linear")
 
 
-def stretch_reply(x: Tensor) -> Tensor:
-    """Return the encoded tokens (1, C, N) of a reply at the mel frame rate, (1, C, mel_frames(N)).
+def stretch_reply(x: Tensor, frames: int) -> Tensor:
+    """Return the encoded tokens (1, C, N) of a reply at the mel frame rate, (1, C, frames).
 
     Above 40 tokens, the first and the last 20 get mel_frames(20) frames each, and the middle gets the rest.
     """
     tokens = x.shape[-1]
-    frames, end_frames = mel_frames(tokens), mel_frames(END_TOKENS)
+    end_frames = mel_frames(END_TOKENS)
     if tokens <= 2 * END_TOKENS:
         return stretch(x, frames)
     head, middle, tail = x[..., :END_TOKENS], x[..., END_TOKENS:-END_TOKENS], x[..., -END_TOKENS:]
@@ -95,20 +95,21 @@ class FlowMatching(nn.Module):
 
         Args:
             tokens: B tensors (N_b,) int64, each N_b >= 1, ids in [0, 4096).
-            noise: B tensors (80, F + mel_frames(N_b)) float32, standard normal: the initial state.
+            noise: B tensors (80, F + M_b) float32, standard normal: the initial state. M_b is
+                mel_frames(N_b), or, for a window of a reply, one more or less.
             prompt_tokens: (P,) int64 of the voice's recording.
             prompt_mel: (F, 80) float32 of the same recording.
             embedding: (192,) float32, of its speaker.
 
         Returns:
-            B tensors (80, mel_frames(N_b)) float32, log-mel.
+            B tensors (80, M_b) float32, log-mel.
         """
         prompt_frames = prompt_mel.shape[0]
-        lengths = [prompt_frames + mel_frames(len(row)) for row in tokens]
+        lengths = [row.shape[1] for row in noise]
         valid = frame_mask(lengths, device=prompt_mel.device)
         mask = None if valid is None else valid[:, None].float()  # (B, 1, T)
 
-        mu = self.regulator(self.stretch_rows(tokens, prompt_tokens, prompt_frames), mask)
+        mu = self.regulator(self.stretch_rows(tokens, prompt_tokens, prompt_frames, lengths), mask)
         speaker = self.speaker(F.normalize(embedding, dim=0))
         prompt = F.pad(prompt_mel.T, (0, mu.shape[-1] - prompt_frames))  # (80, T), zero after the prompt
         context = torch.cat([mu, speaker[:, None].expand_as(mu), prompt.expand_as(mu)], dim=1)  # (B, 240, T)
@@ -116,8 +117,10 @@ class FlowMatching(nn.Module):
         mel = self.solve(start, context, mask)
         return [row[:, prompt_frames:length].contiguous() for row, length in zip(mel, lengths, strict=True)]
 
-    def stretch_rows(self, tokens: Sequence[Tensor], prompt: Tensor, prompt_frames: int) -> Tensor:
-        """Encode every row after the prompt; return (B, 80, T) at the mel rate, zero at padding."""
+    def stretch_rows(
+        self, tokens: Sequence[Tensor], prompt: Tensor, prompt_frames: int, lengths: Sequence[int]
+    ) -> Tensor:
+        """Encode every row after the prompt; return (B, 80, T) of T frames at most, zero at padding."""
         rows = [torch.cat([prompt, row]) for row in tokens]
         mask = frame_mask([len(row) for row in rows], device=prompt.device)
         ids = pad_sequence(rows, batch_first=True)
@@ -127,7 +130,8 @@ class FlowMatching(nn.Module):
             prompt_part, reply = encoded[number : number + 1, :, : len(row)].split(
                 [len(prompt), len(row) - len(prompt)], dim=-1
             )
-            both = torch.cat([stretch(prompt_part, prompt_frames), stretch_reply(reply)], dim=-1)
+            frames = lengths[number] - prompt_frames
+            both = torch.cat([stretch(prompt_part, prompt_frames), stretch_reply(reply, frames)], dim=-1)
             stretched.append(both[0].T)
         return pad_sequence(stretched, batch_first=True).transpose(1, 2)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 from echat_eval.errors import BadData, SystemFailure, UsageError
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.osum.model.memory import free_memory, is_oom
-from echat_eval.osum.voice.config import HOP, MELS, SAMPLE_RATE, SPEECH_IDS, mel_frames, read_voice_config
+from echat_eval.osum.voice.config import HOP, SAMPLE_RATE, SPEECH_IDS, mel_frames, read_voice_config
+from echat_eval.osum.voice.noise import Noise, draw_noise, hiss_at, phases_of, start_at
+from echat_eval.osum.voice.stream import VoiceStream
 from echat_eval.osum.voice.vocoder import SourceNoise
 from echat_eval.osum.voice.voice import fingerprint, load_voice
 from echat_eval.osum.voice.weights import load_flow, load_hift
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.voice.config import VoiceConfig
     from echat_eval.osum.voice.flow_matching import FlowMatching
+    from echat_eval.osum.voice.noise import NoiseKind
+    from echat_eval.osum.voice.stream import StreamWindows
     from echat_eval.osum.voice.vocoder import Hift
     from echat_eval.osum.voice.voice import Voice
 
-__all__ = ["Noise", "Token2Wav", "draw_noise"]
+__all__ = ["Token2Wav"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,33 +40,6 @@ logger = logging.getLogger(__name__)
 BATCH_FRAMES = 32_768
 #: The vocoder works at 64 times the frame rate; its maximum per call is BATCH_FRAMES divided by this.
 VOCODER_SHARE = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """The noise of one reply.
-
-    Attributes:
-        start: (80, F + M) float32, standard normal: the initial state of the flow.
-        phases: (harmonics,) float32, uniform in [-pi, pi).
-        hiss: (harmonics, 256 M) float32, standard normal.
-    """
-
-    start: Tensor
-    phases: Tensor
-    hiss: Tensor
-
-
-def draw_noise(generator: torch.Generator, *, prompt_frames: int, frames: int, harmonics: int) -> Noise:
-    """Draw the noise of a reply in the order of upstream: start, phases, hiss.
-
-    A CPU generator seeded with s gives the numbers that upstream draws on a CPU after torch.manual_seed(s).
-    """
-    device = generator.device
-    start = torch.randn(MELS, prompt_frames + frames, generator=generator, device=device)
-    uniform = torch.rand(harmonics, generator=generator, device=device)
-    hiss = torch.randn(harmonics, frames * HOP, generator=generator, device=device)
-    return Noise(start=start, phases=uniform * (2 * torch.pi) - torch.pi, hiss=hiss)
 
 
 class Token2Wav:
@@ -73,8 +50,7 @@ class Token2Wav:
         voice: the voice of the replies.
         device: to compute on.
         estimator_dtype: of the flow's estimator, which does most of the work; everything else is float32.
-        noise_device: where noise is drawn. On "cpu" a seed gives the same noise on every machine; a GPU
-            draws different numbers but saves the copy.
+        noise: see `NoiseKind`; a seed gives the same numbers on every device.
         batch_frames: see `BATCH_FRAMES`; lowered after running out of memory.
 
     Attributes:
@@ -94,10 +70,10 @@ class Token2Wav:
         *,
         device: torch.device | str = "cpu",
         estimator_dtype: torch.dtype = torch.float32,
-        noise_device: torch.device | str = "cpu",
+        noise: NoiseKind = "counter",
         batch_frames: int = BATCH_FRAMES,
     ) -> None:
-        self.device, self.noise_device = torch.device(device), torch.device(noise_device)
+        self.device, self.noise_kind = torch.device(device), noise
         self.flow, self.hift = flow.to(self.device), hift.to(self.device)
         self.flow.estimator.to(estimator_dtype)
         self.batch_frames = batch_frames
@@ -117,7 +93,7 @@ class Token2Wav:
         config: VoiceConfig | None = None,
         device: torch.device | str = "cpu",
         estimator_dtype: torch.dtype = torch.float32,
-        noise_device: torch.device | str = "cpu",
+        noise: NoiseKind = "counter",
     ) -> Token2Wav:
         """Return a synthesiser from flow.pt and hift.pt of an unpacked release and a voice file.
 
@@ -125,7 +101,7 @@ class Token2Wav:
             folder: of the release.
             voice: a file written by `save_voice`.
             config: sizes; None for those in `token2wav.json` of the folder or else the released ones.
-            device, estimator_dtype, noise_device: as for the class.
+            device, estimator_dtype, noise: as for the class.
 
         Raises:
             BadData: a file is missing, damaged or of another kind than its name implies.
@@ -137,7 +113,7 @@ class Token2Wav:
             load_voice(voice),
             device=device,
             estimator_dtype=estimator_dtype,
-            noise_device=noise_device,
+            noise=noise,
         )
         weights = [bytes.fromhex(file_sha256(folder / name)) for name in ("flow.pt", "hift.pt")]
         token2wav.fingerprint = sha256_of([token2wav.fingerprint.encode(), *weights])
@@ -161,7 +137,7 @@ class Token2Wav:
         """
         if len(seeds) != len(tokens):
             raise UsageError(f"{len(tokens)} replies and {len(seeds)} seeds; expected one seed per reply")
-        rows = [check_ids(ids, reply=number) for number, ids in enumerate(tokens)]
+        rows = [check_ids(ids, source=f"reply {number}") for number, ids in enumerate(tokens)]
         waves: list[Waveform | None] = [None] * len(rows)
         remaining = [number for number, ids in enumerate(rows) if len(ids)]
         while remaining:
@@ -181,18 +157,22 @@ class Token2Wav:
         except (RuntimeError, MemoryError) as error:
             if not is_oom(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason_of(error)
         free_memory(self.device)
         if len(batch) == 1:
-            raise SystemFailure(
-                f"out of memory speaking one reply of {len(rows[batch[0]])} speech tokens on {self.device}: "
-                f"{reason}; free the device or use another"
-            )
+            raise self.out_of_memory(len(rows[batch[0]]), reason)
         longest = self.prompt_frames + mel_frames(max(len(rows[i]) for i in batch))
         self.batch_frames = longest * (len(batch) // 2)
         self.notes.append(f"out of memory speaking {len(batch)} replies at a time; went on with half")
         logger.warning("%s (%s)", self.notes[-1], reason)
         return []
+
+    def out_of_memory(self, tokens: int, reason: str) -> SystemFailure:
+        """Return the failure of a single reply that does not fit the memory."""
+        return SystemFailure(
+            f"out of memory speaking one reply of {tokens} speech tokens on {self.device}: {reason}; "
+            "free the device or use another"
+        )
 
     def plan(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Yield batches of row numbers within `batch_frames`, longest first, similar lengths together."""
@@ -206,7 +186,7 @@ class Token2Wav:
     @torch.inference_mode()
     def speak(self, rows: Sequence[Tensor], seeds: Sequence[int]) -> list[Tensor]:
         """Return the waveform (256 M,) of every row (N,) int64, N >= 1, on the device."""
-        noise = [self.noise(len(row), seed) for row, seed in zip(rows, seeds, strict=True)]
+        noise = self.noises([len(row) for row in rows], seeds)
         mels = self.mels(rows, noise)
         waves: list[Tensor | None] = [None] * len(rows)
         max_frames = self.batch_frames // VOCODER_SHARE
@@ -219,11 +199,32 @@ class Token2Wav:
 
     def noise(self, length: int, seed: int) -> Noise:
         """Return the noise of a reply of `length` tokens, on the device."""
-        generator = torch.Generator(self.noise_device).manual_seed(seed)
+        return self.noises([length], [seed])[0]
+
+    def noises(self, lengths: Sequence[int], seeds: Sequence[int]) -> list[Noise]:
+        """Return the noise of several replies of `lengths` tokens, on the device."""
+        frames, harmonics = [mel_frames(length) for length in lengths], self.hift.config.harmonics
+        if self.noise_kind == "upstream":
+            return [self.upstream_noise(*row) for row in zip(frames, seeds, strict=True)]
+        longest, device = max(frames), self.device
+        start = start_at(seeds, 0, self.prompt_frames + longest, device=device)
+        hiss = hiss_at(seeds, harmonics, 0, longest * HOP, device=device)
+        phases = phases_of(seeds, harmonics, device=device)
+        return [
+            Noise(
+                start=start[row, :, : self.prompt_frames + count],
+                phases=phases[row],
+                hiss=hiss[row, :, : count * HOP],
+            )
+            for row, count in enumerate(frames)
+        ]
+
+    def upstream_noise(self, frames: int, seed: int) -> Noise:
+        """Return the noise that upstream draws on a CPU, on the device."""
         noise = draw_noise(
-            generator,
+            torch.Generator().manual_seed(seed),
             prompt_frames=self.prompt_frames,
-            frames=mel_frames(length),
+            frames=frames,
             harmonics=self.hift.config.harmonics,
         )
         return Noise(
@@ -235,14 +236,57 @@ class Token2Wav:
     @torch.inference_mode()
     def mels(self, rows: Sequence[Tensor], noise: Sequence[Noise]) -> list[Tensor]:
         """Return the log-mel (80, M) of every row, in one padded call of the flow."""
+        return self.flow_mels(rows, [drawn.start for drawn in noise])
+
+    def flow_mels(self, rows: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
+        """Return the log-mel of every row, from its initial state (80, F + M)."""
         mels: list[Tensor] = self.flow(
             [row.to(self.device) for row in rows],
-            [drawn.start for drawn in noise],
+            start,
             prompt_tokens=self.prompt_tokens,
             prompt_mel=self.prompt_mel,
             embedding=self.embedding,
         )
         return mels
+
+    def stream(self, *, seed: int, windows: StreamWindows | None = None) -> VoiceStream:
+        """Return the speech of one reply, to be fed with its tokens while they arrive.
+
+        Raises:
+            UsageError: the noise of upstream cannot be drawn before the length of a reply is known.
+        """
+        if self.noise_kind == "upstream":
+            raise UsageError(
+                "upstream's noise depends on the length of a reply: use noise='counter' to stream"
+            )
+        return VoiceStream(self, seed=seed, windows=windows)
+
+    @torch.inference_mode()
+    def window_mel(self, tokens: Sequence[int], *, seed: int, first: int, frames: int) -> Tensor:
+        """Return the log-mel (80, frames) of a window of a reply, whose noise begins at frame `first`."""
+        prompt = start_at([seed], 0, self.prompt_frames, device=self.device)
+        reply = start_at([seed], self.prompt_frames + first, frames, device=self.device)
+        start = torch.cat([prompt, reply], dim=-1)[0]
+        return self.flow_mels([torch.tensor(tokens, dtype=torch.int64)], [start])[0]
+
+    @contextlib.contextmanager
+    def memory_guard(self, tokens: int) -> Iterator[None]:
+        """Raise SystemFailure if the memory is full for one reply of this number of tokens."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_oom(error):
+                raise
+            reason = reason_of(error)
+        else:
+            return
+        free_memory(self.device)
+        raise self.out_of_memory(tokens, reason)
+
+    @staticmethod
+    def check(tokens: Sequence[int], *, first: int) -> None:
+        """Raise BadData if an id, at the position `first` or later, is not a speech token."""
+        check_ids(tokens, source="stream", first=first)
 
     @torch.inference_mode()
     def vocode(self, mels: Sequence[Tensor], noise: Sequence[Noise]) -> Tensor:
@@ -255,14 +299,25 @@ class Token2Wav:
         return waves
 
 
-def check_ids(ids: Sequence[int], *, reply: int) -> Tensor:
-    """Return the ids of a reply as (N,) int64; raise BadData with the first that is not a speech token."""
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error, or its kind."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def check_ids(ids: Sequence[int], *, source: str, first: int = 0) -> Tensor:
+    """Return ids as (N,) int64; raise BadData with the first that is not a speech token.
+
+    Args:
+        ids: at the positions from `first`.
+        source: what they are of, for the message.
+        first: see above.
+    """
     row = torch.tensor(list(ids), dtype=torch.int64)
     wrong = ((row < 0) | (row >= SPEECH_IDS)).nonzero()
     if len(wrong):
         position = int(wrong[0])
         raise BadData(
-            f"reply {reply}: speech id {int(row[position])} at position {position}; "
+            f"{source}: speech id {int(row[position])} at position {first + position}; "
             f"expected 0 to {SPEECH_IDS - 1}, strip the language model's markers first"
         )
     return row

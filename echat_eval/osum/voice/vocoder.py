@@ -31,10 +31,12 @@ class SourceNoise:
     Attributes:
         phases: (B, harmonics) float32, uniform in [-pi, pi): initial phase of each sine, 0 for the first.
         hiss: (B, harmonics, samples) float32, standard normal.
+        cycles: (B, harmonics) float64, of the sines before the first sample; None at the start of a reply.
     """
 
     phases: Tensor
     hiss: Tensor
+    cycles: Tensor | None = None
 
 
 class Snake(nn.Module):
@@ -99,14 +101,30 @@ class HarmonicSource(nn.Module):
         self.config = config
         self.l_linear = nn.Linear(config.harmonics, 1)
 
+    def cycles(self, pitch: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return (B, H, M + 1) float64 cycles of every sine before each of the frames, and after the last.
+
+        Args:
+            pitch: (B, M) Hz.
+            before: (B, H) float64 cycles before the first frame; None for 0.
+        """
+        multiples = torch.arange(1, self.config.harmonics + 1, device=pitch.device)[:, None]
+        a_frame = pitch.double()[:, None] * multiples * (HOP / SAMPLE_RATE)
+        cycles = F.pad(torch.cumsum(a_frame, dim=-1), (1, 0))
+        return cycles if before is None else cycles + before[..., None]
+
     def forward(self, pitch: Tensor, noise: SourceNoise) -> Tensor:
         """Return (B, 256 M) in (-1, 1) from pitch (B, M) Hz."""
         config = self.config
-        hertz = pitch.repeat_interleave(HOP, dim=1)[:, None]  # (B, 1, 256 M)
+        # Whole cycles are dropped in float64 at the start of each frame, so that a long reply stays exact.
+        starts = self.cycles(pitch, noise.cycles)[..., :-1].remainder_(1).float()  # (B, H, M)
         multiples = torch.arange(1, config.harmonics + 1, device=pitch.device)[:, None]
-        cycles = torch.cumsum(hertz * multiples / SAMPLE_RATE, dim=-1).remainder_(1)  # (B, H, 256 M)
+        samples = torch.arange(1, HOP + 1, device=pitch.device)
+        steps = (pitch[:, None] * multiples / SAMPLE_RATE)[..., None]  # cycles a sample
+        cycles = torch.addcmul(starts[..., None], steps, samples).flatten(2)  # (B, H, 256 M)
         phases = F.pad(noise.phases[:, 1:], (1, 0))  # the first sine starts at 0
         sines = torch.sin(2 * torch.pi * cycles + phases[..., None]).mul_(config.sine_amplitude)
+        hertz = pitch.repeat_interleave(HOP, dim=1)[:, None]  # (B, 1, 256 M)
         voiced = (hertz > config.voiced_above).float()
         loudness = voiced * config.voiced_noise + (1 - voiced) * (config.sine_amplitude / 3)
         mixed = self.l_linear((sines * voiced + loudness * noise.hiss).transpose(1, 2))

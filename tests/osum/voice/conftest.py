@@ -17,3 +17,8 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny() -> Token2Wav:
     return build_tiny()
+
+
+@pytest.fixture(scope="session")
+def tiny_upstream() -> Token2Wav:
+    return build_tiny(noise="upstream")

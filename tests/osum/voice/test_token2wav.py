@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from echat_eval.errors import BadData, UsageError
 from echat_eval.osum.voice.config import TINY_VOICE, mel_frames
 from echat_eval.osum.voice.flow_matching import time_grid
+from echat_eval.osum.voice.noise import draw_noise
 from echat_eval.osum.voice.tiny import write_tiny_release
-from echat_eval.osum.voice.token2wav import Token2Wav, draw_noise, group_equal_lengths
+from echat_eval.osum.voice.token2wav import Token2Wav, group_equal_lengths
 from tests.support.present import present
 from tests.support.tiny_speaker import GOLDEN, build_tiny, draw_ids
 
@@ -52,8 +53,9 @@ def test_solver_uses_the_cosine_grid() -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_mel_and_waveform_match_the_public_modules(
-    tiny: Token2Wav, public: dict[str, torch.Tensor], count: int
+    tiny_upstream: Token2Wav, public: dict[str, torch.Tensor], count: int
 ) -> None:
+    tiny = tiny_upstream
     row, noise = torch.tensor(draw_ids(count)), tiny.noise(count, seed=count)
     (mel,) = tiny.mels([row], [noise])
     (wave,) = tiny.vocode([mel], [noise])
