@@ -2,12 +2,14 @@
 PYTHON ?= python3
 DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
+DOCS_VENV := .venv/docs
 SHELL := /bin/bash
 
-.PHONY: help demo test lint clean format types tests test-gpu
+.PHONY: help demo test docs lint clean format types tests test-gpu
 help:
 	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy, all tests and their coverage (downloads packages once, more with a CUDA build of torch; no network at test time)"
+	@echo "make docs   build the documentation site in build/site (downloads 0.2 GB once)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make clean  remove the environments"
 
@@ -35,6 +37,18 @@ $(TEST_VENV)/done: requirements/demo.txt requirements/test.txt requirements/asse
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/assets.txt -r requirements/test-assets.txt
 	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+$(DOCS_VENV)/done: requirements/docs.txt pyproject.toml
+	@echo "Setting up $(DOCS_VENV): pinned packages, once."
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A broken link, an unknown name in a docstring's cross-reference or a page without a place is an error.
+docs: $(DOCS_VENV)/done
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 lint: format types
 

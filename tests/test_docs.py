@@ -8,7 +8,8 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -78,6 +79,23 @@ def test_start_page_links_every_page() -> None:
         for target in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
     }
     assert links >= set(docs.rglob("*.md")) - {docs / "index.md"}
+
+
+def test_the_site_names_files_that_are_no_page_of_it() -> None:
+    from tools.docs_site import on_page_markdown
+
+    def shown(text: str, page: str = "gate.md") -> str:
+        given: Any = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+        config: Any = SimpleNamespace(docs_dir=str(ROOT / "docs"))
+        return on_page_markdown(text, page=given, config=config, files=config)
+
+    assert shown("[results](../bench/results/gate_sim.md#power)") == (
+        "results (`bench/results/gate_sim.md` in the repository)"
+    )
+    assert shown("[`CONTRIBUTING.md`](../CONTRIBUTING.md)") == "`CONTRIBUTING.md`"
+    for kept in ("[tasks](tasks.md)", "[nothing](../nowhere.md)"):
+        assert shown(kept) == kept
+    assert shown("[tasks](../tasks.md)", "reference/cli.md") == "[tasks](../tasks.md)"
 
 
 def test_gate_table_shows_the_committed_results() -> None:
