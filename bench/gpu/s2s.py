@@ -10,7 +10,7 @@ from bench.osum.forced import Length, forced, make_waves
 from bench.osum.sides import Words
 from echat_eval.osum.decoding.cuda_graphs import Steps
 from echat_eval.osum.engine.engine import Engine
-from echat_eval.osum.engine.engine_pool import EngineWorker
+from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
 from echat_eval.osum.prompts.modes import GenerationRequest
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def length_of(bench: Bench, seed: int) -> Length:
     return Length(max(1, round(share * reply.text)), max(1, round(share * reply.codes)))
 
 
-def make_worker(bench: Bench, kind: str, *, slots: int) -> EngineWorker:
+def make_pool(bench: Bench, kind: str, *, slots: int) -> EnginePool:
     """Return the engine with its voice, steps done in the fastest way that worked."""
     steps: Steps = bench.way if bench.cuda else "plain"
     engine = Engine(bench.model, Words(), slots=slots, steps=steps)
-    return EngineWorker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)
+    return EnginePool([EngineWorker(engine=engine, speaker=make_speaker(bench, kind), overlap=bench.cuda)])
 
 
 def s2s(bench: Bench, kind: str) -> dict[str, Any]:
@@ -43,38 +43,34 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
         kind: of `KINDS`, how token2wav is computed.
     """
     scale = bench.scale
-    worker = make_worker(bench, kind, slots=scale.rows)
-    mute = EngineWorker(engine=worker.engine)
+    pool = make_pool(bench, kind, slots=scale.rows)
+    engine = pool.workers[0].engine
+    mute = EnginePool([EngineWorker(engine=engine)])
     waves = make_waves(scale.requests, seconds=scale.seconds)
     requests = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
     lengths = [length_of(bench, request.seed) for request in requests]
     max_new_tokens = max(*(length.ids for length in lengths), scale.most)
     made: dict[int, Any] = {}
 
-    def answer(by: EngineWorker, count: int) -> None:
+    def answer(by: EnginePool, count: int) -> None:
         with forced(lambda seed: lengths[seed], bench.config):
-            made.update(
-                by.answer(
-                    iter(enumerate(requests[:count])),
-                    mode="s2s",
-                    sampling=None,
-                    max_new_tokens=max_new_tokens,
-                )
-            )
+            made.update(enumerate(by.answer(requests[:count], mode="s2s", max_new_tokens=max_new_tokens)))
 
-    first = bench.seconds(lambda: answer(worker, min(scale.rows, len(requests))))
+    first = bench.seconds(lambda: answer(pool, min(scale.rows, len(requests))))
     bench.forget_peak()
     without = bench.seconds(lambda: answer(mute, len(requests)))
     language_model = bench.memory()
     bench.forget_peak()
-    taken = bench.seconds(lambda: answer(worker, len(requests)))
+    taken = bench.seconds(lambda: answer(pool, len(requests)))
+    mute.close()
+    pool.close()
     wrong = [n for n, answered in made.items() if len(answered.reply.ids) != lengths[n].ids]
     if wrong or len(made) != len(requests):
         raise RuntimeError(f"{len(made)} of {len(requests)} replies; of a wrong length: {wrong[:5]}")
     ids = sum(length.ids for length in lengths)
     return {
         "token2wav": kind,
-        "steps": worker.engine.steps,
+        "steps": engine.steps,
         "slots": scale.rows,
         "replies": len(requests),
         "replies_per_second": len(requests) / taken,
@@ -88,20 +84,21 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
         "mean_codes": statistics.mean(length.codes for length in lengths),
         "mean_prompt": statistics.mean(answered.reply.prompt_positions for answered in made.values()),
         "first_run_seconds": first,
-        "notes": list(worker.notes),
+        "notes": list(pool.notes),
     } | bench.memory()
 
 
 def streaming(bench: Bench) -> dict[str, Any]:
     """Text and speech in turn, one request: seconds to the first sound. Experimental in the package."""
-    worker = make_worker(bench, USUAL, slots=1)
+    pool = make_pool(bench, USUAL, slots=1)
     wave = make_waves(1, seconds=bench.scale.seconds)[0]
     found = []
     for number in range(bench.scale.repeats + 1):
         with forced(lambda _: STREAMED, bench.config):
-            requests = iter([(0, GenerationRequest(wave=wave, seed=number))])
-            made = worker.answer(requests, mode="s2s-stream", sampling=None, max_new_tokens=STREAMED.ids + 4)
+            requests = [GenerationRequest(wave=wave, seed=number)]
+            made = pool.answer(requests, mode="s2s-stream", max_new_tokens=STREAMED.ids + 4)
         found.append(made[0].first_audio_seconds)
+    pool.close()
     later = [seconds for seconds in found[1:] if seconds is not None]
     if not later:
         raise RuntimeError("no reply had a first sound")

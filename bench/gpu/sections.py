@@ -7,7 +7,7 @@ synchronisations of the device, medians of the repeats.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ import torch
 from bench.osum.bounds import Head, bound, card_named
 from bench.osum.forced import NEVER, Length, forced, make_waves
 from echat_eval.osum.decoding.cuda_graphs import Steps
-from echat_eval.osum.decoding.loop import DecodeLoop, Job
+from echat_eval.osum.decoding.jobs import GenerationResult, Job
+from echat_eval.osum.decoding.loop import DecodeLoop, ListedJobs
 from echat_eval.osum.decoding.state import DecodingRules
 from echat_eval.osum.prompts.modes import mode_named
 
@@ -68,11 +69,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: Steps) -> list
         0.05 * torch.randn(scale.prompt, width, generator=generator, device=bench.device, dtype=scale.dtype)
         for _ in range(rows)
     ]
-    jobs = iter([Job(number=n, prompt=prompt, seed=n) for n, prompt in enumerate(prompts)])
-
-    def take(count: int) -> Sequence[Job]:
-        return [job for job, _ in zip(jobs, range(count), strict=False)]
-
+    jobs = ListedJobs(Job(number=n, prompt=prompt, seed=n) for n, prompt in enumerate(prompts))
     rules, length = one_phase(head, new, scale.most)
     loop = DecodeLoop(
         model,
@@ -82,7 +79,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: Steps) -> list
         capture_graph=capture_graph,
     )
     with forced(lambda _: length, bench.config):
-        made = {one.job.number: one.ids for one in loop.run(take)}
+        made = {one.job.number: one.ids for one in loop.run(jobs) if isinstance(one, GenerationResult)}
     if loop.notes or {len(ids) for ids in made.values()} != {new}:
         raise RuntimeError(f"not {new} ids a row: {loop.notes} {sorted(len(ids) for ids in made.values())}")
     return [made[number] for number in range(rows)]

@@ -5,7 +5,6 @@ Every released checkpoint builds on Qwen2.5-3B, whose research licence forbids c
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import sha256_of
+from echat_eval.records import Reply
 from echat_eval.systems.osum_request import LICENCE, generation_request, reply_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
     from echat_eval.osum.engine.types import Token2Wav
     from echat_eval.osum.model.tokenizer import TextTokenizer
     from echat_eval.osum.prompts.modes import GenerationRequest
-    from echat_eval.records import Reply, Request
+    from echat_eval.records import Request
 
 __all__ = ["RULES_VERSION", "OsumEChat"]
 
@@ -102,6 +102,9 @@ class OsumEChat:
             raise UnknownName("steps", self.steps, ("auto", "plain", "recorded", "compiled"))
         if self.overlap not in ("auto", True, False):
             raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
+        # Two batches in flight: while the replies of one end, the slots are filled from the next. The time to
+        # the first sound of an interleaved reply holds only for a single call.
+        self.calls_at_once = 1 if self.batch_size == 1 or self.mode == "s2s-stream" else 2
 
     def load(self) -> None:
         """Load the weights, if they are not loaded yet; the first request calls this.
@@ -227,44 +230,56 @@ class OsumEChat:
             NotApplicable: it has past turns without audio, the mode takes no past turns, or it is in a
                 language that the model was not trained on.
         """
-        return self._answers([request], [self.generation_request(request)])[0]
+        (outcome,) = self._answers([request], [self.generation_request(request)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def respond_batch(self, requests: Sequence[Request]) -> list[Reply | None]:
         """Answer several requests, in fp32 each as if it were alone; None for those that cannot be.
 
-        Raises:
-            SystemFailure: the memory is full with a single request.
+        Decoding begins with the first whose audio is read. Calls from several threads share the slots.
         """
-        usable: dict[int, GenerationRequest] = {}
-        for number, request in enumerate(requests):
-            with contextlib.suppress(SystemFailure, NotApplicable):  # it fails alone, not with its neighbours
-                usable[number] = self.generation_request(request)
-        replies: list[Reply | None] = [None] * len(requests)
-        if usable:
-            answers = self._answers([requests[number] for number in usable], list(usable.values()))
-            for number, reply in zip(usable, answers, strict=True):
-                replies[number] = reply
-        return replies
+        usable: list[Request] = []
 
-    def _answers(self, requests: Sequence[Request], prompts: Sequence[GenerationRequest]) -> list[Reply]:
+        def prompts() -> Iterator[GenerationRequest]:
+            for request in requests:
+                try:
+                    prompt = self.generation_request(request)
+                except (SystemFailure, NotApplicable):  # it fails alone, not with its neighbours
+                    continue
+                usable.append(request)
+                yield prompt
+
+        outcomes = self._answers(usable, prompts())
+        answered = {
+            id(request): outcome
+            for request, outcome in zip(usable, outcomes, strict=True)
+            if isinstance(outcome, Reply)
+        }
+        return [answered.get(id(request)) for request in requests]
+
+    def _answers(
+        self, requests: Sequence[Request], prompts: Iterable[GenerationRequest]
+    ) -> list[Reply | Exception]:
+        """Return the reply to each prompt or its failure; `requests` belong to them when all are taken."""
         pool = self.loaded()
         notes_before = len(pool.notes)
-        answers = pool.answer(
+        answers = pool.answer_each(
             prompts, mode=self.mode, sampling=self.sampling(), max_new_tokens=self.max_new or None
         )
-        self.speech_tokens |= {
-            request.id: answer.reply.speech for request, answer in zip(requests, answers, strict=True)
-        }
-        shrunk = len(pool.notes) - notes_before
-        return [
-            reply_of(
-                answer.reply,
-                answer.wave,
-                first_audio_seconds=answer.first_audio_seconds,
-                out_of_memory=shrunk,
-            )
-            for answer in answers
-        ]
+        full = len(pool.notes) - notes_before
+        replies: list[Reply | Exception] = []
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, Exception):
+                replies.append(answer)
+            else:
+                self.speech_tokens[request.id] = answer.reply.speech
+                first = answer.first_audio_seconds
+                replies.append(
+                    reply_of(answer.reply, answer.wave, first_audio_seconds=first, out_of_memory=full)
+                )
+        return replies
 
     def sampling(self) -> Sampling | None:
         """Return what replaces the sampling of the mode; None for nothing."""
@@ -288,24 +303,21 @@ class OsumEChat:
         return () if self._pool is None else self._pool.notes
 
     def generation_request(self, request: Request, *, seed: int | None = None) -> GenerationRequest:
-        """Return a checked request as the engine takes it; loads the model if necessary.
+        """Return a request as the engine takes it, with its audio read; loads the model if necessary.
 
         Args:
             seed: replaces the system's.
 
         Raises:
-            SystemFailure, NotApplicable: as `respond`, but for a full memory.
+            SystemFailure, NotApplicable: as `respond`, but the engine checks the length of its prompt.
         """
-        pool = self.loaded()
-        prompt = generation_request(
+        return generation_request(
             request,
-            config=pool.workers[0].engine.model.config,
+            config=self.loaded().workers[0].engine.model.config,
             mode=self.mode,
             task=self.task,
             seed=self.seed if seed is None else seed,
         )
-        pool.check(prompt, mode=self.mode, max_new_tokens=self.max_new or None)
-        return prompt
 
 
 def _patterns(text: str) -> tuple[str, ...]:

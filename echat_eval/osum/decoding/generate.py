@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from echat_eval.osum.decoding.loop import DecodeLoop
-from echat_eval.osum.decoding.scheduler import Job
-from echat_eval.osum.decoding.state import split_ids
+from echat_eval.osum.decoding.jobs import GenerationResult, Job
+from echat_eval.osum.decoding.loop import DecodeLoop, ListedJobs
+from echat_eval.osum.decoding.reply_splitter import split_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.decoding.sampling import Sampling
-    from echat_eval.osum.decoding.scheduler import GenerationResult
     from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.config import OsumConfig
@@ -69,9 +68,8 @@ def generate(
     """
     loop = DecodeLoop(model, rules=rules, sampling=sampling, slots=slots or len(prompts), hook=hook)
     pairs = enumerate(zip(prompts, seeds, strict=True))
-    jobs = iter([Job(number=number, prompt=prompt, seed=seed) for number, (prompt, seed) in pairs])
-    results = loop.run(lambda count: [job for _, job in zip(range(count), jobs, strict=False)])
-    by_number = {result.job.number: result for result in results}
+    jobs = ListedJobs(Job(number=number, prompt=prompt, seed=seed) for number, (prompt, seed) in pairs)
+    by_number = {event.job.number: event for event in loop.run(jobs) if isinstance(event, GenerationResult)}
     return [
         split(by_number[number], rules, model.config, upstream=upstream) for number in range(len(prompts))
     ]

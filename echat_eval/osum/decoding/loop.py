@@ -10,37 +10,49 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache
-from echat_eval.osum.decoding.scheduler import (
-    DecodingCounts,
-    DecodingSetup,
-    GenerationResult,
-    Job,
-    SlotScheduler,
-)
+from echat_eval.osum.decoding.scheduler import SlotScheduler
+from echat_eval.osum.decoding.setup import DecodingCounts, DecodingSetup
 from echat_eval.osum.model.kv_cache import kv_bytes
 from echat_eval.osum.model.memory import free_memory, is_oom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from echat_eval.osum.decoding.cuda_graphs import CaptureGraph
+    from echat_eval.osum.decoding.jobs import Job, JobSupply, SlotEvent
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.state import DecodingRules
     from echat_eval.osum.decoding.step import Hook
     from echat_eval.osum.model.model import OsumModel
 
-__all__ = ["DecodeLoop", "GenerationResult", "Job"]
+__all__ = ["DecodeLoop", "ListedJobs"]
 
 logger = logging.getLogger(__name__)
 
 #: Steps between two reads of the rows' status on a GPU, where a read costs a copy to the host.
 SYNC_EVERY = 8
+
+
+class ListedJobs:
+    """A supply of jobs that are all there."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._remaining = iter(jobs)
+
+    def take(self, count: int) -> Sequence[Job] | None:
+        """Return up to `count` further jobs, None after the last."""
+        return list(islice(self._remaining, count)) or None
+
+    def unwanted(self) -> tuple[()]:
+        """Return no numbers: all jobs are wanted."""
+        return ()
 
 
 class DecodeLoop:
@@ -52,7 +64,6 @@ class DecodeLoop:
         slots: rows decoded together; halved when the memory is full.
         capture_graph: captures fixed steps; None for plain steps.
         sync_every: steps between two reads of the rows' status; 0 for the default: 1, or 8 on a GPU.
-        partial_after: speech ids after which the beginning of a reply is yielded as well; 0 for never.
         hook: called with the logits and ids of every step; all jobs must fit the slots, and rows stay in
             place.
         graph_cache: captured steps of an earlier loop; None for none.
@@ -71,7 +82,6 @@ class DecodeLoop:
         slots: int,
         capture_graph: CaptureGraph | None = None,
         sync_every: int = 0,
-        partial_after: int = 0,
         hook: Hook | None = None,
         graph_cache: CudaGraphCache | None = None,
     ) -> None:
@@ -81,7 +91,6 @@ class DecodeLoop:
             sampling=sampling,
             capture_graph=capture_graph,
             sync_every=sync_every or (SYNC_EVERY if model.device.type == "cuda" else 1),
-            partial_after=partial_after,
             hook=hook,
             graph_cache=graph_cache or CudaGraphCache(),
         )
@@ -100,11 +109,11 @@ class DecodeLoop:
         return self.counts.refills
 
     @torch.inference_mode()
-    def run(self, take: Callable[[int], Sequence[Job]]) -> Iterator[GenerationResult]:
-        """Yield the reply of every job as it ends.
+    def run(self, supply: JobSupply) -> Iterator[SlotEvent]:
+        """Yield the reply of every job as it ends, and what else happens.
 
         Args:
-            take: returns up to the given number of further jobs; an empty sequence ends the run.
+            supply: where jobs come from; the run ends when no slot is in use and no job is there.
 
         Raises:
             SystemFailure: a prompt and its reply exceed the decoder's positions, or the memory is full
@@ -112,7 +121,7 @@ class DecodeLoop:
         """
         waiting: deque[Job] = deque()
         while True:
-            scheduler = SlotScheduler(self.setup, take, waiting, slots=self.slots, counts=self.counts)
+            scheduler = SlotScheduler(self.setup, supply, waiting, slots=self.slots, counts=self.counts)
             try:
                 yield from scheduler.run()
                 return

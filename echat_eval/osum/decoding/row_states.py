@@ -87,6 +87,13 @@ class RowStates:
         for tensor in self.tensors():
             tensor[: len(rows)] = tensor[rows]
 
+    def grown(self, rows: int) -> RowStates:
+        """Return a larger state whose first rows are these; the others are not in use."""
+        larger = RowStates(self.rules, self.sampling, self.config, rows=rows, like=self.hidden.new_zeros(0))
+        for target, source in zip(larger.tensors(), self.tensors(), strict=True):
+            target[: len(source)] = source
+        return larger
+
     def first(self, rows: int) -> RowStates:
         """Return the first rows as a view on the same memory."""
         view = object.__new__(RowStates)

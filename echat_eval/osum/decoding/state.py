@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from echat_eval.osum.model.config import OsumConfig
 
-__all__ = ["DecodingRules", "DecodingState", "split_ids"]
+__all__ = ["DecodingRules", "DecodingState"]
 
 #: Forbid a token for one step after a run of RUN, or after IN_WINDOW occurrences in the last WINDOW ids.
 RUN, WINDOW, IN_WINDOW = 5, 8, 5
@@ -203,41 +201,3 @@ class DecodingState:
 
 def _select(tensor: Tensor, rows: Tensor | None) -> Tensor:
     return tensor if rows is None else tensor[rows]
-
-
-def speech_flags(ids: Sequence[int], rules: DecodingRules, config: OsumConfig) -> tuple[bool, ...]:
-    """Return for each id of a reply in blocks whether it is a speech id, by applying the same rules again."""
-    state = DecodingState(rules, config, rows=1, device=torch.device("cpu"))
-    return tuple(bool(state.accept(torch.tensor([token]))) for token in ids)
-
-
-def split_ids(
-    ids: Sequence[int], rules: DecodingRules, config: OsumConfig, *, upstream: bool = False
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return (text ids, speech ids) of a reply.
-
-    With `upstream`, cut the reply as the public code does: drop the last text id of a spoken reply (if the
-    text is empty, all ids but the last become text), and drop the first and the last speech id whatever they
-    are. A reply whose text never ends, on which the public code crashes, is all text.
-    """
-    row = tuple(ids)
-    speech_bos_eos = config.speech.bos_eos
-    if rules.blocks:
-        flagged = tuple(zip(row, speech_flags(row, rules, config), strict=True))
-        text = tuple(token for token, is_speech in flagged if not is_speech and token != config.text.end)
-        return text, without(tuple(token for token, is_speech in flagged if is_speech), speech_bos_eos)
-    if rules.starts_in_speech:
-        return (), row[:-1] if upstream else without(row, speech_bos_eos)
-    if config.text.end not in row:
-        return row, ()
-    end = row.index(config.text.end)
-    if rules.ends_with_text:
-        return row[:end], ()
-    if upstream:
-        return row[: end - 1], row[end + 1 : -1][1:]
-    return row[:end], without(row[end + 1 :], speech_bos_eos)
-
-
-def without(ids: tuple[int, ...], speech_bos_eos: int) -> tuple[int, ...]:
-    """Return the codec ids; begin-or-end tokens are dropped, also where none is expected."""
-    return tuple(token for token in ids if token != speech_bos_eos)

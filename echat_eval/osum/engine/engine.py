@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from echat_eval.errors import SystemFailure
 from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache, graph_capture, resolve
 from echat_eval.osum.decoding.generate import split
+from echat_eval.osum.decoding.jobs import DroppedJob, NewIds
 from echat_eval.osum.decoding.loop import DecodeLoop
-from echat_eval.osum.engine.job_source import JobSource
+from echat_eval.osum.engine.job_source import JobSource, ListedRequests
 from echat_eval.osum.engine.prefix_cache import PrefixCache
 from echat_eval.osum.engine.prompt_builder import PromptBuilder
-from echat_eval.osum.engine.types import OsumReply
+from echat_eval.osum.engine.reply_stream import ReplyStream
+from echat_eval.osum.engine.types import OsumReply, ReplyKind, ReplyPart
 from echat_eval.osum.prompts.modes import mode_named, rules_of
 from echat_eval.osum.prompts.parse_reply import read_answer, read_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from echat_eval.osum.decoding.cuda_graphs import Steps
     from echat_eval.osum.decoding.generate import ReplyIds
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.step import Hook
+    from echat_eval.osum.engine.job_source import RequestSupply
     from echat_eval.osum.model.model import OsumModel
     from echat_eval.osum.model.tokenizer import TextTokenizer
     from echat_eval.osum.prompts.modes import GenerationRequest, Profile
@@ -100,10 +104,22 @@ class Engine:
                 sampling=sampling,
                 max_new_tokens=max_new_tokens,
                 hook=hook,
-                slots=len(requests) if hook is not None else min(self.slots, len(requests)),
+                slots=len(requests) if hook is not None else 0,
             )
         )
         return [replies[number] for number in range(len(requests))]
+
+    def kind(
+        self, mode: str, *, sampling: Sampling | None = None, max_new_tokens: int | None = None
+    ) -> ReplyKind:
+        """Return the settings that requests of a mode share.
+
+        Raises:
+            UnknownName: no such mode.
+        """
+        options = mode_named(mode)
+        rules = rules_of(options, self.profile, max_new_tokens=max_new_tokens)
+        return ReplyKind(mode=options, rules=rules, sampling=sampling or options.sampling)
 
     def check(self, request: GenerationRequest, *, mode: str, max_new_tokens: int | None = None) -> None:
         """Check a request before anything is computed for it.
@@ -111,8 +127,8 @@ class Engine:
         Raises:
             SystemFailure, UsageError: as `reply`, but for a full memory.
         """
-        rules = rules_of(mode_named(mode), self.profile, max_new_tokens=max_new_tokens)
-        self.prompts.checked_layout(mode_named(mode), request, max_new_tokens=rules.max_new_tokens)
+        kind = self.kind(mode, max_new_tokens=max_new_tokens)
+        self.prompts.checked_layout(kind.mode, request, max_new_tokens=kind.rules.max_new_tokens)
 
     def stream(
         self,
@@ -123,7 +139,6 @@ class Engine:
         max_new_tokens: int | None = None,
         hook: Hook | None = None,
         slots: int = 0,
-        on_first_block: Callable[[int, tuple[int, ...]], None] | None = None,
     ) -> Iterator[tuple[int, OsumReply]]:
         """Yield (number, reply) as replies end; requests are taken from the iterable as slots become free.
 
@@ -131,41 +146,66 @@ class Engine:
             requests: (number, request); each of the caller's numbers once.
             mode, sampling, max_new_tokens, hook: as in `reply`.
             slots: replaces the engine's.
-            on_first_block: called with a number and the codec ids of the first speech block of its reply;
-                only in interleaved modes.
 
         Raises:
             As `reply`, but possibly after some replies.
         """
-        options = mode_named(mode)
-        rules = rules_of(options, self.profile, max_new_tokens=max_new_tokens)
+        kind = self.kind(mode, sampling=sampling, max_new_tokens=max_new_tokens)
+        for event in self.serve(ListedRequests(requests), kind, hook=hook, slots=slots):
+            if not isinstance(event, ReplyPart):
+                yield event
+
+    def serve(
+        self, requests: RequestSupply, kind: ReplyKind, *, hook: Hook | None = None, slots: int = 0
+    ) -> Iterator[ReplyPart | tuple[int, OsumReply]]:
+        """Yield (number, reply) as replies end, and the new ids of those that are streamed.
+
+        All ids of a streamed reply are yielded before it ends.
+
+        Args:
+            requests: of one kind; the run ends when none is decoded and none is there.
+            kind: see `kind`.
+            hook, slots: as in `stream`.
+
+        Raises:
+            As `reply`, but possibly after some replies.
+        """
         source = JobSource(
-            self.prompts, self.prefixes, options, iter(requests), max_new_tokens=rules.max_new_tokens
+            self.prompts, self.prefixes, kind.mode, requests, max_new_tokens=kind.rules.max_new_tokens
         )
-        first_block = 0
-        if rules.blocks and on_first_block is not None:
-            first_block = rules.blocks[1] + (not rules.bos_eos_in_blocks)
+        streams: dict[int, ReplyStream] = {}
         loop = self.loop = DecodeLoop(
             self.model,
-            rules=rules,
-            sampling=sampling or options.sampling,
+            rules=kind.rules,
+            sampling=kind.sampling,
             slots=slots or self.slots,
             capture_graph=graph_capture(self.steps, self.model.decoder, self.model.device),
             sync_every=self.sync_every,
-            partial_after=first_block,
             hook=hook,
             graph_cache=self.graph_cache,
         )
         try:
-            for result in loop.run(source.take):
-                number = result.job.number
-                ids = split(result, rules, self.model.config, upstream=self.profile == "upstream")
-                if result.partial:
-                    assert on_first_block is not None  # without it no result is partial
-                    on_first_block(number, ids.speech)
+            for event in loop.run(source):
+                number = event.job.number
+                if event.job.streamed and not isinstance(event, DroppedJob):
+                    stream = streams.setdefault(number, ReplyStream(kind.rules, self.model.config))
+                    try:
+                        part = stream.part(event)
+                    except SystemFailure as error:
+                        requests.fail(number, error)
+                        event = event if isinstance(event, NewIds) else DroppedJob(event.job)
+                    else:
+                        if part is not None:
+                            yield part
+                if isinstance(event, NewIds):
                     continue
+                streams.pop(number, None)
                 request, positions = source.requests.pop(number), source.positions.pop(number)
-                yield number, self._parse(ids, mode=options.name, request=request, positions=positions)
+                if isinstance(event, DroppedJob):
+                    requests.dropped(number)
+                    continue
+                ids = split(event, kind.rules, self.model.config, upstream=self.profile == "upstream")
+                yield number, self._parse(ids, mode=kind.mode.name, request=request, positions=positions)
         finally:
             self._notes += loop.notes
             # Keep the smaller number of slots for the next call.

@@ -1,32 +1,37 @@
 """Several engines, one per device, each with its vocoder: requests in, text and sound out.
 
-All engines take requests from one queue, so a faster engine answers more of them. In fp32 a reply does not
-depend on the engine that answers it; see `echat_eval.osum.decoding.loop`.
+All engines take requests from one queue, over all calls, so a faster engine answers more of them and no
+request waits for the last of another call. In fp32 a reply does not depend on the engine that answers it; see
+`echat_eval.osum.decoding.loop`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from echat_eval.errors import RowError, SystemFailure
 from echat_eval.osum.engine.background_voice import BackgroundVoice, VoiceThread
-from echat_eval.osum.prompts.modes import mode_named
+from echat_eval.osum.engine.online import MAX_WAITING, OnlineEngine
 from echat_eval.osum.voice.config import SPEECH_IDS
 from echat_eval.records import Waveform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
 
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.engine.engine import Engine
-    from echat_eval.osum.engine.types import OsumReply, Token2Wav
+    from echat_eval.osum.engine.online import Ticket
+    from echat_eval.osum.engine.types import OsumReply, ReplyKind, Token2Wav
     from echat_eval.osum.prompts.modes import GenerationRequest
 
 __all__ = ["EnginePool", "EngineWorker", "PoolReply", "splice"]
@@ -48,20 +53,6 @@ class PoolReply:
     reply: OsumReply
     wave: Waveform | None = None
     first_audio_seconds: float | None = None
-
-
-class RequestQueue:
-    """Hands out numbered requests to several threads, each once."""
-
-    def __init__(self, requests: Sequence[GenerationRequest]) -> None:
-        self.lock, self.remaining = threading.Lock(), iter(enumerate(requests))
-
-    def __iter__(self) -> Iterator[tuple[int, GenerationRequest]]:
-        return self
-
-    def __next__(self) -> tuple[int, GenerationRequest]:
-        with self.lock:
-            return next(self.remaining)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -94,95 +85,6 @@ class EngineWorker:
             self._voice.close()
         self._voice = None
 
-    def answer(
-        self,
-        requests: Iterator[tuple[int, GenerationRequest]],
-        *,
-        mode: str,
-        sampling: Sampling | None,
-        max_new_tokens: int | None,
-    ) -> dict[int, PoolReply]:
-        """Return number -> reply of all requests that this worker takes from the iterator."""
-        device = self.engine.model.device
-        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-            return self._answer(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
-
-    def _answer(
-        self,
-        requests: Iterator[tuple[int, GenerationRequest]],
-        *,
-        mode: str,
-        sampling: Sampling | None,
-        max_new_tokens: int | None,
-    ) -> dict[int, PoolReply]:
-        if mode_named(mode).interleaved:
-            # One at a time: the first sound of a request must not wait for another request.
-            return {
-                number: self.answer_interleaved(
-                    request, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
-                )
-                for number, request in requests
-            }
-        thread = self.voice
-        if thread is None:
-            stream = self.engine.stream(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
-            return {number: PoolReply(reply=reply) for number, reply in stream}
-        seeds: dict[int, int] = {}
-        replies: dict[int, OsumReply] = {}
-        deferred: list[tuple[int, Sequence[int], int]] = []
-        with BackgroundVoice(thread) as voice:
-            for number, reply in self.engine.stream(
-                record_seeds(requests, seeds), mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
-            ):
-                replies[number] = reply
-                spoken = (number, codec_ids(reply), seeds[number])
-                if self.overlap:
-                    voice.put([spoken])
-                else:
-                    deferred.append(spoken)
-            voice.put(deferred)
-            waves = voice.wait()
-        return {number: PoolReply(reply=reply, wave=waves[number]) for number, reply in replies.items()}
-
-    def answer_interleaved(
-        self,
-        request: GenerationRequest,
-        *,
-        mode: str,
-        sampling: Sampling | None,
-        max_new_tokens: int | None,
-    ) -> PoolReply:
-        """Return one reply, and the time until its first speech block was synthesised.
-
-        The first block is synthesised alone as soon as it is complete. The wave starts with exactly that
-        sound and fades into the whole reply, which is synthesised after the last token.
-        """
-        start, voice = time.perf_counter(), self.voice
-        first_block: list[tuple[Waveform | None, float]] = []
-
-        def on_first_block(number: int, speech: tuple[int, ...]) -> None:
-            if voice is not None:
-                (wave,) = voice.synthesise([speech], seeds=[request.seed])
-                first_block.append((wave, time.perf_counter() - start))
-
-        stream = self.engine.stream(
-            [(0, request)],
-            mode=mode,
-            sampling=sampling,
-            max_new_tokens=max_new_tokens,
-            slots=1,
-            on_first_block=on_first_block,
-        )
-        ((_, reply),) = stream
-        if voice is None:
-            return PoolReply(reply=reply)
-        (whole,) = voice.synthesise([codec_ids(reply)], seeds=[request.seed])
-        early, seconds = first_block[0] if first_block else (None, time.perf_counter() - start)
-        if whole is None:
-            return PoolReply(reply=reply)
-        wave = whole if early is None else splice(early, whole)
-        return PoolReply(reply=reply, wave=wave, first_audio_seconds=seconds)
-
     @property
     def notes(self) -> tuple[str, ...]:
         """Return events to report to the user."""
@@ -192,15 +94,6 @@ class EngineWorker:
 def codec_ids(reply: OsumReply) -> tuple[int, ...]:
     """Return the ids that have a sound; profile `upstream` may leave a begin-or-end token among them."""
     return tuple(token for token in reply.speech if token < SPEECH_IDS)
-
-
-def record_seeds(
-    requests: Iterator[tuple[int, GenerationRequest]], seeds: dict[int, int]
-) -> Iterator[tuple[int, GenerationRequest]]:
-    """Yield the requests unchanged and store their seeds by number."""
-    for number, request in requests:
-        seeds[number] = request.seed
-        yield number, request
 
 
 def splice(early: Waveform, whole: Waveform) -> Waveform:
@@ -213,24 +106,119 @@ def splice(early: Waveform, whole: Waveform) -> Waveform:
     return Waveform(samples=samples, sample_rate=whole.sample_rate)
 
 
-class EnginePool:
-    """Workers that share the requests of one call."""
+class PoolCall:
+    """Requests of one call and their replies; use it as a context manager.
 
-    def __init__(self, workers: Sequence[EngineWorker]) -> None:
+    An error inside the block gives up all its requests.
+    """
+
+    def __init__(self, pool: EnginePool, kind: ReplyKind) -> None:
+        self.pool, self.kind = pool, kind
+        self.outcomes: list[Ticket | RowError] = []
+        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._stack = ExitStack()
+        self._voices: dict[int, BackgroundVoice] = {}
+
+    def __enter__(self) -> PoolCall:
+        for number, worker in enumerate(self.pool.workers):
+            if worker.voice is not None:
+                self._voices[number] = self._stack.enter_context(BackgroundVoice(worker.voice))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            for ticket in self.tickets().values():
+                ticket.cancel()
+        self._stack.__exit__(kind, error, trace)
+
+    def tickets(self) -> dict[int, Ticket]:
+        """Return the tickets by the position of their request."""
+        return {
+            number: outcome
+            for number, outcome in enumerate(self.outcomes)
+            if not isinstance(outcome, RowError)
+        }
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Queue a request; note its failure if it cannot be decoded."""
+        number = len(self.outcomes)
+        try:
+            ticket = self.pool.online.submit(request, kind=self.kind, wait=True)
+        except RowError as error:
+            self.outcomes.append(error)
+            return
+        self.outcomes.append(ticket)
+        ticket.future.add_done_callback(lambda _: self._note_end(number, ticket))
+
+    def _note_end(self, number: int, ticket: Ticket) -> None:
+        """Synthesise a reply beside the decoding of others; called on the engine's thread."""
+        if self._voices and self.pool.workers[ticket.engine].overlap:
+            self._voices[ticket.engine].put(self._spoken({number: ticket}))
+        # Last: a future wakes those that wait for it before it calls this.
+        self._ended.put(number)
+
+    @staticmethod
+    def _spoken(tickets: dict[int, Ticket]) -> list[tuple[int, Sequence[int], int]]:
+        """Return the number, the codec ids and the seed of each reply."""
+        return [
+            (number, codec_ids(ticket.result()), ticket.request.seed)
+            for number, ticket in tickets.items()
+            if not ticket.future.cancelled() and ticket.future.exception() is None
+        ]
+
+    def answers(self) -> list[PoolReply | Exception]:
+        """Wait for all requests, and return their replies or failures in order."""
+        tickets = self.tickets()
+        for _ in tickets:
+            self._ended.get()
+        waves: dict[int, Waveform | None] = {}
+        for engine, voice in self._voices.items():
+            if not self.pool.workers[engine].overlap:
+                mine = {number: ticket for number, ticket in tickets.items() if ticket.engine == engine}
+                voice.put(self._spoken(mine))
+            waves |= voice.wait()
+        return [self._answer(number, outcome, waves) for number, outcome in enumerate(self.outcomes)]
+
+    def _answer(
+        self, number: int, outcome: Ticket | RowError, waves: dict[int, Waveform | None]
+    ) -> PoolReply | Exception:
+        if isinstance(outcome, RowError):
+            return outcome
+        try:
+            return PoolReply(reply=outcome.result(), wave=waves.get(number))
+        except CancelledError:
+            return SystemFailure("the engine was closed before the reply ended")
+        except Exception as error:  # noqa: BLE001 - of whatever kind, it is this request's
+            return error
+
+
+class EnginePool:
+    """Workers that share one queue, over all calls and threads.
+
+    Args:
+        workers: one per device.
+        max_waiting: the most requests that wait; see `OnlineEngine`.
+    """
+
+    def __init__(self, workers: Sequence[EngineWorker], *, max_waiting: int = MAX_WAITING) -> None:
         self.workers = tuple(workers)
+        self.online = OnlineEngine([worker.engine for worker in workers], max_waiting=max_waiting)
+        self._interleaved = threading.Semaphore(max(1, len(self.workers)))
 
     def close(self) -> None:
-        """End the threads of the voices."""
+        """Give up all requests, and end the threads of the engines and voices."""
+        self.online.close(give_up=True)
         for worker in self.workers:
             worker.close()
 
-    def check(self, request: GenerationRequest, *, mode: str, max_new_tokens: int | None = None) -> None:
-        """Check a request before anything is computed; see `Engine.check`."""
-        self.workers[0].engine.check(request, mode=mode, max_new_tokens=max_new_tokens)
-
     def answer(
         self,
-        requests: Sequence[GenerationRequest],
+        requests: Iterable[GenerationRequest],
         *,
         mode: str,
         sampling: Sampling | None = None,
@@ -239,26 +227,82 @@ class EnginePool:
         """Return the replies in the order of the requests.
 
         Raises:
-            As `Engine.reply`; the failure of the first worker that failed, after all have stopped.
+            As `Engine.reply`; the failure of the first request that failed, after all have ended.
         """
-        for request in requests:
-            self.check(request, mode=mode, max_new_tokens=max_new_tokens)
-        queue = RequestQueue(requests)
-        if len(self.workers) == 1:
-            parts = [
-                self.workers[0].answer(queue, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
-            ]
-        else:
-            with ThreadPoolExecutor(len(self.workers), thread_name_prefix="osum") as threads:
-                futures = [
-                    threads.submit(
-                        worker.answer, queue, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens
-                    )
-                    for worker in self.workers
-                ]
-                parts = [future.result() for future in futures]
-        replies = {number: reply for part in parts for number, reply in part.items()}
-        return [replies[number] for number in range(len(requests))]
+        answers = self.answer_each(requests, mode=mode, sampling=sampling, max_new_tokens=max_new_tokens)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, PoolReply)]
+
+    def answer_each(
+        self,
+        requests: Iterable[GenerationRequest],
+        *,
+        mode: str,
+        sampling: Sampling | None = None,
+        max_new_tokens: int | None = None,
+    ) -> list[PoolReply | Exception]:
+        """Return the reply to each request, or its failure, in the order of the requests.
+
+        Args:
+            requests: each joins the queue as soon as it is there, so an iterator can read its audio while
+                earlier ones are decoded.
+            mode, sampling, max_new_tokens: as in `Engine.reply`.
+
+        Raises:
+            UsageError: a request lacks an input that the mode needs.
+        """
+        kind = self.workers[0].engine.kind(mode, sampling=sampling, max_new_tokens=max_new_tokens)
+        if kind.mode.interleaved:
+            return [self._outcome(partial(self._answer_interleaved, request, kind)) for request in requests]
+        with PoolCall(self, kind) as call:
+            for request in requests:
+                call.submit(request)
+            return call.answers()
+
+    @staticmethod
+    def _outcome(work: Callable[[], PoolReply]) -> PoolReply | Exception:
+        try:
+            return work()
+        except RowError as error:
+            return error
+
+    def _answer_interleaved(self, request: GenerationRequest, kind: ReplyKind) -> PoolReply:
+        """Return one reply, and the time until its first speech block was synthesised.
+
+        One request per device at a time: its first sound must not wait for another request. The first block
+        is synthesised alone as soon as it is complete. The wave starts with exactly that sound and fades into
+        the whole reply, which is synthesised after the last token.
+        """
+        assert kind.rules.blocks is not None  # as in every interleaved mode
+        size = kind.rules.blocks[1] - kind.rules.bos_eos_in_blocks
+        codec: list[int] = []
+        first: SimpleQueue[tuple[int, ...] | None] = SimpleQueue()
+
+        def on_codec(ids: tuple[int, ...]) -> None:
+            if len(codec) < size <= len(codec) + len(ids):
+                first.put((*codec, *ids))
+            codec.extend(ids)
+
+        with self._interleaved:
+            start = time.perf_counter()
+            ticket = self.online.submit(request, kind=kind, on_codec=on_codec, wait=True)
+            ticket.future.add_done_callback(lambda _: first.put(None))
+            block, early, seconds = first.get(), None, None
+            voice = self.workers[ticket.engine].voice
+            if block is not None and voice is not None:
+                (early,) = voice.synthesise([block], seeds=[request.seed])
+                seconds = time.perf_counter() - start
+            reply = ticket.result()
+            if voice is None:
+                return PoolReply(reply=reply)
+            (whole,) = voice.synthesise([codec_ids(reply)], seeds=[request.seed])
+        if whole is None:
+            return PoolReply(reply=reply)
+        wave = whole if early is None else splice(early, whole)
+        seconds = time.perf_counter() - start if seconds is None else seconds
+        return PoolReply(reply=reply, wave=wave, first_audio_seconds=seconds)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from echat_eval.errors import SystemFailure
-from echat_eval.osum.decoding.scheduler import require_room
+from echat_eval.osum.decoding.jobs import require_room
 from echat_eval.osum.model.config import SAMPLE_RATE
 from echat_eval.osum.model.encoder import adapted_length
 from echat_eval.osum.model.features import HOP, check_wave

@@ -9,9 +9,36 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from echat_eval.osum.decoding.sampling import Sampling
+    from echat_eval.osum.decoding.state import DecodingRules
+    from echat_eval.osum.prompts.modes import Mode
     from echat_eval.records import Waveform
 
-__all__ = ["OsumReply", "Token2Wav"]
+__all__ = ["OsumReply", "ReplyKind", "ReplyPart", "Token2Wav"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyKind:
+    """The settings that requests must share to be decoded together."""
+
+    mode: Mode
+    rules: DecodingRules
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyPart:
+    """New ids of a streamed reply.
+
+    Attributes:
+        number: the request's.
+        text: text ids, without the one that ends the text.
+        speech: codec ids, without begin-or-end tokens.
+    """
+
+    number: int
+    text: tuple[int, ...]
+    speech: tuple[int, ...]
 
 
 class Token2Wav(Protocol):

@@ -45,13 +45,14 @@ class KVCache:
         """Return the number of positions per row."""
         return int(self.keys[0].shape[1])
 
-    def grow(self, max_positions: int) -> None:
-        """Extend every row to `max_positions`, one layer at a time, to avoid a second full cache."""
+    def grow(self, *, rows: int = 0, max_positions: int = 0) -> None:
+        """Extend to `rows` rows of `max_positions`, one layer at a time, to avoid a second full cache."""
+        rows, max_positions = max(rows, self.rows), max(max_positions, self.max_positions)
         for tensors in (self.keys, self.values):
             for number, old in enumerate(tensors):
-                wider = old.new_zeros(old.shape[0], max_positions, *old.shape[2:])
-                wider[:, : old.shape[1]] = old
-                tensors[number] = wider
+                larger = old.new_zeros(rows, max_positions, *old.shape[2:])
+                larger[: old.shape[0], : old.shape[1]] = old
+                tensors[number] = larger
 
     def put(self, prefix: KVCache, rows: Tensor) -> None:
         """Copy a one-row cache to the start of the rows with numbers `rows` (R,)."""

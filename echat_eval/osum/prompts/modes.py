@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from echat_eval.errors import UnknownName, UsageError
+from echat_eval.osum.decoding.reply_splitter import split_ids
 from echat_eval.osum.decoding.sampling import Sampling
-from echat_eval.osum.decoding.state import DecodingRules, split_ids
+from echat_eval.osum.decoding.state import DecodingRules
 from echat_eval.osum.prompts.prompts import ASSISTANT, END, USER, system, task_named
 
 if TYPE_CHECKING:

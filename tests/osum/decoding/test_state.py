@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from echat_eval.osum.decoding.generate import ReplyIds, generate
+from echat_eval.osum.decoding.reply_splitter import split_ids
 from echat_eval.osum.decoding.sampling import Sampling, draw_uniforms, penalise, pick
-from echat_eval.osum.decoding.state import DecodingRules, DecodingState, split_ids
+from echat_eval.osum.decoding.state import DecodingRules, DecodingState
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model.config import FULL, TINY, TINY_REAL_VOCABULARY, OsumConfig
 from echat_eval.osum.prompts.modes import MODES, rules_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import torch
 
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
-from echat_eval.osum.engine.types import OsumReply
+from echat_eval.osum.engine.job_source import ListedRequests
+from echat_eval.osum.engine.types import OsumReply, ReplyPart
 from echat_eval.osum.model.config import TINY
 from echat_eval.osum.prompts.modes import (
     MODES,
-    GenerationRequest,
     Profile,
     SpeechIdPrompt,
     TextPrompt,
@@ -55,7 +55,6 @@ def scripted(
     script: list[int],
     *,
     profile: Profile = "fixed",
-    on_first_block: Callable[[int, tuple[int, ...], int], None] | None = None,
 ) -> tuple[OsumReply, list[bool], list[bool]]:
     """Return the reply, and for every step whether it used the speech head and the speech table."""
     decoder = engine.model.decoder
@@ -75,17 +74,19 @@ def scripted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoder, "embed", noting)
         with_profile = Engine(engine.model, engine.tokenizer, profile=profile)
-        stream = with_profile.stream(
-            enumerate(make_requests(1)),
-            mode="s2s-stream",
-            max_new_tokens=len(script),
-            hook=hook,
-            slots=1,
-            on_first_block=None
-            if on_first_block is None
-            else lambda number, speech: on_first_block(number, speech, len(heads)),
-        )
-        ((_, reply),) = stream
+        kind = with_profile.kind("s2s-stream", max_new_tokens=len(script))
+        requests = ListedRequests(enumerate(make_requests(1)), streamed=True)
+        text: list[int] = []
+        speech: list[int] = []
+        for event in with_profile.serve(requests, kind, hook=hook, slots=1):
+            if isinstance(event, ReplyPart):
+                text += event.text
+                speech += event.speech
+                # Every id is handed out in the step that draws it.
+                assert script[len(heads) - 1] == (*event.text, *event.speech)[0]
+            else:
+                reply = event[1]
+    assert (with_profile.tokenizer.decode(text), tuple(speech)) == (reply.raw, reply.speech)
     return reply, heads, tables
 
 
@@ -139,22 +140,6 @@ def test_interleaved_replies_equal_those_of_each_request_alone(brisk_engine: Eng
     assert len(set(map(len, together))) > 2
 
 
-@pytest.mark.parametrize(("profile", "first"), [("fixed", 17), ("upstream", 18)])
-def test_the_first_block_is_reported_once_and_before_the_end(
-    tiny_engine: Engine, profile: Profile, first: int
-) -> None:
-    words = [*range(100, 106)]
-    script = [*words, BOS_EOS, *range(1000, 1000 + first), 106, END, *range(1040, 1100), BOS_EOS]
-    blocks = []
-    reply, heads, _ = scripted(
-        tiny_engine, script, profile=profile, on_first_block=lambda *block: blocks.append(block)
-    )
-    heads_at_the_end = len(heads)
-    assert blocks == [(0, tuple(range(1000, 1000 + first)), 6 + 1 + first)]
-    assert heads_at_the_end == len(script)
-    assert len(reply.speech) == first + 60
-
-
 def test_the_first_sound_comes_before_the_reply_is_complete(
     tiny_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,13 +147,14 @@ def test_the_first_sound_comes_before_the_reply_is_complete(
     speaker = Token2Wav.load(tmp_path, tmp_path / "voice.safetensors")
     engine = Engine(tiny_engine.model, tiny_engine.tokenizer)
     script, _ = pack(13, speech=70)
-    stream, clock = engine.stream, iter(range(1000))
+    serve, clock = engine.serve, iter(range(1000))
 
-    def hooked(requests: Iterable[tuple[int, GenerationRequest]], **options: Any) -> Any:
-        hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
-        return stream(requests, **options | {"max_new_tokens": len(script)}, hook=hook)
+    def hooked(requests: Any, kind: Any, **options: Any) -> Any:
+        return serve(
+            requests, kind, hook=lambda step, logits, ids: torch.full_like(ids, script[step]), **options
+        )
 
-    monkeypatch.setattr(engine, "stream", hooked)
+    monkeypatch.setattr(engine, "serve", hooked)
     monkeypatch.setattr("echat_eval.osum.engine.engine_pool.time.perf_counter", lambda: float(next(clock)))
     spoken: list[int] = []
     usual = speaker.synthesise
@@ -179,7 +165,8 @@ def test_the_first_sound_comes_before_the_reply_is_complete(
 
     monkeypatch.setattr(speaker, "synthesise", noting)
     pool = EnginePool([EngineWorker(engine=engine, speaker=speaker)])
-    (answer,) = pool.answer(make_requests(1), mode="s2s-stream")
+    (answer,) = pool.answer(make_requests(1), mode="s2s-stream", max_new_tokens=len(script))
+    pool.close()
     assert spoken == [17, 70]
     # The clock is read at the request and at the first sound, and not again.
     assert answer.first_audio_seconds == 1.0
@@ -191,7 +178,9 @@ def test_the_first_sound_comes_before_the_reply_is_complete(
     assert len(answer.wave.samples) == len(whole.samples)
     assert (answer.wave.samples[:ends] == early.samples[:ends]).all()
     assert (answer.wave.samples[len(early.samples) :] == whole.samples[len(early.samples) :]).all()
-    mute = EnginePool([EngineWorker(engine=engine)]).answer(make_requests(1), mode="s2s-stream")[0]
+    silent = EnginePool([EngineWorker(engine=engine)])
+    (mute,) = silent.answer(make_requests(1), mode="s2s-stream", max_new_tokens=len(script))
+    silent.close()
     assert (mute.wave, mute.first_audio_seconds) == (None, None)
     assert mute.reply == answer.reply
 

@@ -13,7 +13,8 @@ import torch
 from echat_eval.osum.checkpoint.tiny import random_tensors
 from echat_eval.osum.checkpoint.weights import fill
 from echat_eval.osum.decoding.generate import generate
-from echat_eval.osum.decoding.state import DecodingState, split_ids
+from echat_eval.osum.decoding.reply_splitter import split_ids
+from echat_eval.osum.decoding.state import DecodingState
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model import decoder as decoder_module
 from echat_eval.osum.model import encoder as encoder_module

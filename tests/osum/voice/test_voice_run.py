@@ -8,6 +8,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from echat_eval.cli import command_line
 from echat_eval.errors import BadData, SystemFailure, UsageError
 from echat_eval.osum.checkpoint.tensor_names import TIED
 from echat_eval.osum.checkpoint.tiny import make_tiny
-from echat_eval.osum.decoding.sampling import Sampling
-from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker, splice
+from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.engine.engine_pool import EnginePool, splice
+from echat_eval.osum.engine.types import ReplyKind
 from echat_eval.osum.voice.config import (
     CONFIG_FILE,
     FULL_VOICE,
@@ -198,16 +200,19 @@ def test_two_engines_share_the_requests(
     prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered: dict[str, int] = {}
-    answer, both_started = EngineWorker._answer, threading.Barrier(2)
+    serve, both_started = Engine.serve, threading.Barrier(2)
 
-    def counting(self: EngineWorker, requests: Any, **options: Any) -> Any:
+    def counting(self: Engine, *given: Any, **options: Any) -> Any:
         both_started.wait(timeout=60)
-        replies = answer(self, requests, **options)
-        answered[threading.current_thread().name] = len(replies)
-        return replies
+        for event in serve(self, *given, **options):
+            name = threading.current_thread().name
+            answered[name] = answered.get(name, 0) + 1
+            yield event
 
-    monkeypatch.setattr(EngineWorker, "_answer", counting)
-    OsumEChat(**prepared, max_new=40, slots=2, device="cpu,cpu").respond_batch(make_requests(tmp_path, 9))
+    monkeypatch.setattr(Engine, "serve", counting)
+    system = OsumEChat(**prepared, max_new=40, slots=2, device="cpu,cpu")
+    system.respond_batch(make_requests(tmp_path, 9))
+    system.close()
     assert sum(answered.values()) == 9
     assert len(answered) == 2
 
@@ -228,16 +233,16 @@ def test_replies_are_synthesised_while_others_are_decoded(
         return waves
 
     monkeypatch.setattr(speaker, "synthesise", signalling)
-    stream = worker.engine.stream
+    serve = worker.engine.serve
 
-    def waiting(requests: Any, **options: Any) -> Any:
-        for number, reply in stream(requests, **options):
-            yield number, reply
+    def waiting(*given: Any, **options: Any) -> Any:
+        for event in serve(*given, **options):
+            yield event
             # Block decoding until this reply is synthesised: only a background thread can do that.
             spoken_before.append(done.wait(timeout=60))
             done.clear()
 
-    monkeypatch.setattr(worker.engine, "stream", waiting)
+    monkeypatch.setattr(worker.engine, "serve", waiting)
     system.respond_batch(make_requests(tmp_path, 3))
     assert spoken_before == [True] * 3
 
@@ -300,8 +305,9 @@ def test_out_of_memory_is_recorded_in_the_replies(
     assert system.notes == ("out of memory with 4 requests at a time; went on with 2",)
     assert "out_of_memory" not in present(system.respond_batch(requests)[0]).usage
     monkeypatch.setattr(decoder, "forward", lambda *rest, **options: limited(torch.zeros(9), **options))
+    assert system.respond_batch(requests) == [None] * 5
     with pytest.raises(SystemFailure, match="one request at a time") as failure:
-        system.respond_batch(requests)
+        system.respond(requests[0])
     assert "\n" not in str(failure.value)
 
 
@@ -312,13 +318,13 @@ def test_any_number_of_speech_tokens_is_synthesised(
     """From the ids of the language model to the waveform, through the engine and the system adapter."""
     (worker,) = present(system._pool).workers
     script = [72, 105, 511, 4096, *draw_ids(count), 4096]
-    stream = worker.engine.stream
+    serve = worker.engine.serve
 
-    def scripted(requests: Any, *, mode: str, sampling: Sampling | None, max_new_tokens: int) -> Any:
-        hook = lambda step, logits, ids: torch.full_like(ids, script[step])  # noqa: E731
-        return stream(requests, mode=mode, sampling=sampling, max_new_tokens=len(script), hook=hook, slots=1)
+    def scripted(requests: Any, kind: ReplyKind, **options: Any) -> Any:
+        kind = replace(kind, rules=replace(kind.rules, max_new_tokens=len(script)))
+        return serve(requests, kind, hook=lambda step, logits, ids: torch.full_like(ids, script[step]))
 
-    monkeypatch.setattr(worker.engine, "stream", scripted)
+    monkeypatch.setattr(worker.engine, "serve", scripted)
     if count == 2000:  # test_token2wav.py tests the audio of 2,000 ids
         monkeypatch.setattr(worker, "speaker", None)
     (request,) = make_requests(tmp_path, 1)
