@@ -125,7 +125,7 @@ def link_lines(link: JudgeLink) -> list[str]:
     words = {"differs": "they differ", "open": "not shown to agree"}
     shown = [
         f"- {words[shift.state]} on {shift.kind} {shift.value}: {link.old} grades it "
-        f"{shift.shift.value:+.1f}{_interval(shift.shift, 90)} points beside the link "
+        f"{shift.shift.value:+.1f}{_interval(shift.shift)} points beside the link "
         f"({shift.anchors} anchors)"
         for shift in link.slices
         if shift.state != "agrees"
@@ -137,7 +137,7 @@ def link_lines(link: JudgeLink) -> list[str]:
     )
     return [
         f"{nothing}{link.new} and {link.old} are not shown to agree within {TOLERANCE:g} points in every "
-        f"slice ({count}){more}.{unanswered}",
+        f"slice ({count}, 95 % intervals){more}.{unanswered}",
         *shown,
     ]
 
@@ -152,11 +152,10 @@ def _system_line(system: SystemEstimate, old: str) -> str:
     return f"- {system.system}: about {found.value:.1f}{_interval(found)} by {old} (estimate)"
 
 
-def _interval(found: Estimate, level: int | None = None) -> str:
-    named = "" if level is None else f" ({level} %)"
+def _interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return " [no interval]"
-    return f" [{found.low:.1f}, {found.high:.1f}]{named}"
+    return f" [{found.low:.1f}, {found.high:.1f}]"
 
 
 def _tested(link: JudgeLink) -> str:
