@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.support.cells import cells_of  # noqa: E402
+from echat_eval.io.ratings import Rating  # noqa: E402
 from echat_eval.report.rating.match import match_rates  # noqa: E402
-from echat_eval.report.rating.table import Rating  # noqa: E402
 from echat_eval.stats import level_mean  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "stats_match_people.json"

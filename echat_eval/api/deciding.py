@@ -26,6 +26,8 @@ from echat_eval.gate.plan_run import Assumed, assumed, plan_run
 from echat_eval.gate.provenance import count_try, provenance, provenance_alone
 from echat_eval.gate.tries import evidence_of
 from echat_eval.leaderboard.run import Run
+from echat_eval.scorers.judged_voice import JudgedVoice
+from echat_eval.scorers.listening_result import how_to_check, unproven_metrics
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import parse_spec
 
@@ -96,6 +98,7 @@ def _gate(
                 f"{path}: no such run folder, table or baseline; --bootstrap judges a first candidate alone"
             )
         rules = _policy(policy, merged_facts([(ours.name, ours.facts)]))
+        _refuse_unproven(ours, rules)
         words = ["echat-eval", "gate", "accept", str(candidate), "--to", str(against)]
         keep = shlex.join(words) if isinstance(candidate, str | Path) else ""
         return decide_first(
@@ -106,6 +109,7 @@ def _gate(
     # The looks began before the candidate had facts of its own.
     known = [theirs] if looks is not None else [theirs, ours]
     rules = _policy(policy, merged_facts([(run.name, run.facts) for run in known]))
+    _refuse_unproven(ours, rules)
     counting = count_try(
         ours,
         theirs,
@@ -223,6 +227,12 @@ def _refuse_before_calls(
     with prepared.planned(lambda text: None) as plan:
         names = [system.name for system in plan.systems]
         metrics = {metric.name for scorer in plan.scorers for metric in scorer.metrics}
+        listening = {
+            metric.name: scorer.name
+            for scorer in plan.scorers
+            if isinstance(scorer, JudgedVoice)
+            for metric in scorer.metrics
+        }
     if len(names) != 1:
         raise UsageError(f"{len(names)} systems ({', '.join(names)}); a run until decided has one")
     if absent := [name for name in rules.metrics if name not in metrics]:
@@ -230,6 +240,10 @@ def _refuse_before_calls(
             f"the policy has {', '.join(absent)}, and no scorer of this run gives that; it gives "
             f"{', '.join(sorted(metrics))}"
         )
+    folder = Path(prepared.experiment.out)
+    for name in rules.metrics:
+        if name in listening and not is_run_folder(folder):
+            raise UsageError(_not_proven(name, listening[name], folder))
     counting = count_try(
         replace(theirs, name=names[0]),
         theirs,
@@ -242,6 +256,23 @@ def _refuse_before_calls(
         if tries is not None and tries.blockers:
             raise UsageError("; ".join(blocker.text for blocker in tries.blockers))
         raise _NoTry
+
+
+def _refuse_unproven(candidate: ScoredSystem, rules: Policy) -> None:
+    """Raise UsageError if a metric is of a judge that listens and has not passed the listening check."""
+    if not candidate.folder or not is_run_folder(folder := Path(candidate.folder)):
+        return  # a table names no judge
+    unproven = unproven_metrics(RunFolder.existing(folder))
+    for metric in rules.metrics:
+        if metric in unproven:
+            raise UsageError(_not_proven(metric, unproven[metric], folder))
+
+
+def _not_proven(metric: str, judge: str, folder: Path) -> str:
+    return (
+        f"the policy has {metric}, and {judge} has not passed `check judge --listens`, so that its scores of "
+        f"voices may not decide; {how_to_check(folder)} puts it to the check, or take another metric"
+    )
 
 
 def _policy(

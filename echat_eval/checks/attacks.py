@@ -20,7 +20,7 @@ from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "try_attacks"]
+__all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "points_of", "try_attacks"]
 
 #: Plain replies that attacks are appended to: each answers the words and ignores the cue.
 BASES = {"en": "event-cough-en-cue-blind", "zh": "event-laugh-zh-cue-blind"}
@@ -45,7 +45,7 @@ class Attack:
 
     Attributes:
         reply: the text.
-        place: where it stands; one of `PLACES`.
+        place: where it stands; one of `PLACES`, or "audio": it is spoken.
     """
 
     id: str
@@ -159,12 +159,12 @@ def try_attacks(
     """
     name = judge_client.judge.name
     plain = {language: attack_question(name, None, language) for language in {a.language for a in corpus}}
-    base = {language: _points(judge_client, question) for language, question in plain.items()}
+    base = {language: points_of(judge_client, question) for language, question in plain.items()}
 
     def outcome_of(attack: Attack) -> AttackOutcome:
         question = attack_question(name, attack, attack.language)
         try:
-            points = _points(judge_client, question)
+            points = points_of(judge_client, question)
             outcome = AttackOutcome(attack=attack, base=base[attack.language], points=points)
         except Unavailable as error:
             outcome = AttackOutcome(
@@ -177,5 +177,6 @@ def try_attacks(
         return list(pool.map(outcome_of, corpus))
 
 
-def _points(judge_client: JudgeClient, question: Question) -> float:
+def points_of(judge_client: JudgeClient, question: Question) -> float:
+    """Return a judge's score; raise Unavailable if its verdict is missing."""
     return text_score(judge_client.judge, judge_client.rule(question).verdict.grades, question.task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ __all__ = ["check_judge"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from echat_eval.checks.attacks import AttackOutcome
     from echat_eval.judge import JudgeClient
     from echat_eval.report.rating.judge_agreement import JudgeAgreement
+    from echat_eval.report.rating.pair_agreement import PairAgreement
 
 #: The advice below missing verdicts, which this command keeps in no file.
 MISSING_VERDICTS = "run the same command again for the missing verdicts"
@@ -39,7 +42,8 @@ judge does not listen.""",
 @click.option(
     "--attacks",
     is_flag=True,
-    help="Judge replies that try to manipulate the judge; print how far scores move.",
+    help="Judge replies that try to manipulate the judge, spoken ones with a rubric that listens; print how "
+    "far scores move.",
 )
 @click.option(
     "--listens",
@@ -156,7 +160,7 @@ def check_judge(
     """Test a judge: sound grades, resistance to manipulation, agreement with people, listening."""
     from echat_eval.checks.open_judge import JudgeSettings, open_judge
     from echat_eval.cli.check_listens import check_listens
-    from echat_eval.judge import DEFAULT_RUBRIC
+    from echat_eval.judge import load_judge
     from echat_eval.plugins import parse_setting
 
     if not (golden or attacks or ratings or labels or listens):
@@ -167,7 +171,8 @@ def check_judge(
         )
     if listens and (golden or attacks or ratings or labels):
         raise UsageError(
-            "--listens is for a judge that listens, the other checks for one that reads; run two"
+            "--listens is for a judge that listens, the other checks for one that reads; run two "
+            "(--attacks --rubric echat-voice-r1 speaks its attacks to a judge that listens)"
         )
     for option, value in (("--sentences", sentences), ("--stimuli", stimuli), ("--people", people)):
         if value is not None and not listens:
@@ -177,14 +182,14 @@ def check_judge(
     if ratings is not None:
         if folder is None:
             raise UsageError("--ratings without --run; name the run folder whose replies were rated")
-        _compare_ratings(ratings, folder, rubric or DEFAULT_RUBRIC)
+        _compare_ratings(ratings, folder, rubric)
     if not (golden or attacks or listens):
         return Exit.DONE
     settings = JudgeSettings(
         model=judge,
         url=judge_url,
         rubric=rubric,
-        listens=listens,
+        listens=listens or (attacks and not golden and rubric is not None and load_judge(rubric).listens),
         prose=judge_prose,
         timeout=judge_timeout,
         settings=dict(map(parse_setting, judge_set)),
@@ -245,13 +250,7 @@ def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit
 
 
 def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) -> Exit:
-    from echat_eval.checks.attacks import attacks, try_attacks
-    from echat_eval.cli.progress import Bar
-
-    corpus = attacks(judge_client.judge.name)
-    with Bar() as bar:
-        bar.stage("attacks", len(corpus), 0)
-        outcomes = try_attacks(judge_client, corpus, at_once=at_once, on_result=bar.advance)
+    outcomes = _attack_outcomes(judge_client, at_once)
     moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
     missing = len(outcomes) - len(moved)
     for points, attack in sorted(moved, key=lambda pair: -pair[0]):
@@ -273,15 +272,39 @@ def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) ->
     return Exit.CANNOT_TELL if missing else Exit.DONE
 
 
-def _compare_ratings(path: Path, folder: Path, rubric: str) -> None:
+def _attack_outcomes(judge_client: JudgeClient, at_once: int) -> list[AttackOutcome]:
+    """Return the effect of the rubric's attacks: written ones, or spoken ones for a judge that listens."""
+    from echat_eval.checks.attacks import attacks, try_attacks
+    from echat_eval.checks.spoken_attacks import spoken_attacks, try_spoken_attacks
+    from echat_eval.cli.progress import Bar
+
+    rubric = judge_client.judge
+    with Bar() as bar, tempfile.TemporaryDirectory() as scratch:
+        if rubric.listens:
+            spoken = spoken_attacks(rubric.name)
+            bar.stage("spoken attacks", len(spoken), 0)
+            return try_spoken_attacks(
+                judge_client, spoken, Path(scratch), at_once=at_once, on_result=bar.advance
+            )
+        corpus = attacks(rubric.name)
+        bar.stage("attacks", len(corpus), 0)
+        return try_attacks(judge_client, corpus, at_once=at_once, on_result=bar.advance)
+
+
+def _compare_ratings(path: Path, folder: Path, rubric: str | None) -> None:
+    from echat_eval.io.ratings import read_ratings_csv
     from echat_eval.report.rating.judge_agreement import compare_run
+    from echat_eval.report.rating.pair_agreement import compare_run_pairs, is_of_pair
     from echat_eval.report.rating.validate import validate_run
     from echat_eval.store.select import open_run
 
-    rows = compare_run(path, folder, rubric)
-    _print_agreements(rows)
-    for validation in validate_run(path, open_run(str(folder))):
-        show(f"{validation.metric}: validated against people: {validation.answer} ({validation})")
+    of_pairs = [is_of_pair(rating) for rating in read_ratings_csv(path)]
+    if any(of_pairs):
+        _print_pairs(compare_run_pairs(path, folder, rubric))
+    if not all(of_pairs) or not of_pairs:
+        _print_agreements(compare_run(path, folder, rubric))
+        for validation in validate_run(path, open_run(str(folder))):
+            show(f"{validation.metric}: validated against people: {validation.answer} ({validation})")
 
 
 def _print_agreements(rows: Sequence[JudgeAgreement]) -> None:
@@ -312,14 +335,20 @@ def _compare_labels(labels: Path, scores: Path) -> None:
     if not is_pairs(labels):
         _print_agreements(compare_opinions(labels, scores))
         return
-    show(f"{'dimension':<16} {'same answer, %':<19} {'same winner, %':<19} pairs, decided")
-    for found in compare_pairs(labels, scores):
-        cells = f"{format_interval(found.same, 1):<19} {format_interval(found.winner, 1):<19}"
-        counts = f"{found.same.n}, {found.winner.n}"
-        left = f"; {found.unjudged} without an answer of the judge" if found.unjudged else ""
-        show(f"{found.dimension:<16} {cells} {counts}{left}")
+    _print_pairs(compare_pairs(labels, scores))
+
+
+def _print_pairs(rows: Sequence[PairAgreement]) -> None:
+    """Print how often a judge gives people's answer about two replies, per dimension."""
+    whole = any(row.same is not None for row in rows)
+    show(f"{'dimension':<16} {'same answer, %' if whole else '':<19} {'same winner, %':<19} pairs, decided")
+    for row in rows:
+        same = "" if row.same is None else format_interval(row.same, 1)
+        counts = f"{row.pairs}, {row.winner.n}"
+        left = f"; {row.unjudged} without an answer of the judge" if row.unjudged else ""
+        show(f"{row.dimension:<16} {same:<19} {format_interval(row.winner, 1):<19} {counts}{left}")
     show(
-        "same answer: one of four (1, 2, both good, both bad)",
+        *(["same answer: one of four (1, 2, both good, both bad)"] if whole else []),
         "same winner: over the pairs that people decided; a tie of the judge counts half",
         "Intervals are over instructions.",
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ Examples:
   echat-eval import sd-eval SD-Eval/data --audio SD-Eval/audio --language en --source real --out my-tasks/sd
   echat-eval import table recordings.csv --guess
   echat-eval import table recordings.csv --map recordings.mapping.yaml --out my-tasks/calls
+  echat-eval import trace TRACE/data/s2sarena.json --audio S2S-Arena --source synthetic --out my-tasks/trace
   echat-eval import echat --from-hub ASLP-lab/EChat-200K --language zh --source synthetic --out my-tasks/echat
 Nothing is guessed: a row without language or source is refused, with its reason in refused.jsonl,
 unless an option gives it.""",
@@ -70,6 +72,11 @@ unless an option gives it.""",
     help="Folder of the audio files, if not FOLDER.",
 )
 @click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="People's grades of replies (vstyle): a folder of one .jsonl per annotator.",
+)
+@click.option(
     "--licence", help="Licence of the samples.  [default: the mapping's, or unknown: ask the authors]"
 )
 @click.option("--from-hub", "hub_repo", metavar="OWNER/NAME", help="Data set on the hub to download first.")
@@ -107,6 +114,7 @@ def import_data(
     real: tuple[str, ...],
     synthetic: tuple[str, ...],
     audio: Path | None,
+    labels: Path | None,
     licence: str | None,
     hub_repo: str | None,
     revision: str | None,
@@ -116,7 +124,8 @@ def import_data(
     """Convert the data set in FOLDER, or the table FILE, to a task folder.
 
     FORM is table (CSV, TSV, JSON Lines, Parquet, a saved data set, an AudioFolder), echat, echomind,
-    vocalbench, televal, sd-eval, humdial, wavbench or audiomc.
+    vocalbench, televal, sd-eval, humdial, wavbench or audiomc; or trace or vstyle, whose replies and people's
+    labels are imported too, to hold a judge against people.
     """
     from echat_eval.importers import importer
     from echat_eval.importers.draft import ImportOptions
@@ -126,6 +135,8 @@ def import_data(
     from echat_eval.importers.result import check_rows
 
     read = importer(form)
+    if labels is not None and form != "vstyle":
+        raise UsageError(f"--labels is for vstyle; '{form}' takes no labels beside its rows")
     if form != "table" and (mapping or guess):
         raise UsageError(f"--map and --guess are for tables; '{form}' has columns of its own")
     used = None if guess else mapping_of(form, mapping)
@@ -150,6 +161,7 @@ def import_data(
         mapping=used,
         files=files,
         needs_audio=not check,
+        labels=labels,
     )
     entries = as_live(read(folder, options)) if live else read(folder, options)
     if check:
@@ -204,6 +216,9 @@ def _import(
         written,
         f"{written.samples} samples with cue {', '.join(written.cues)}, {written.groups} contrast groups",
     )
+    if written.graded_systems:
+        show(*_next_commands(out, name or out.name, written.graded_systems))
+        return
     if not written.groups:
         show(
             "no contrast groups: no two samples have the same words and different labels, so the cue "
@@ -217,6 +232,18 @@ def _import(
     if not written.speakers:
         show("no speakers: every sample counts as another person; name the speaker's column, if there is one")
     show(f"{out}: no fault found; run it with --data {out} --task {name or out.name}")
+
+
+def _next_commands(out: Path, task: str, systems: Sequence[str]) -> list[str]:
+    """Return how to have a judge grade imported replies, and to compare it with people."""
+    from echat_eval.importers.graded_replies import RATINGS, REPLIES
+
+    replies = " ".join(f"--system {shlex.quote(f'{n}=replay:{out}/{REPLIES}/{n}.jsonl')}" for n in systems)
+    return [
+        f"{out}: replies of {', '.join(systems)} in {REPLIES}/, people's grades in {RATINGS}. Next:",
+        f"  echat-eval run --data {out} --task {task} {replies} --judge MODEL --out runs/{task}",
+        f"  echat-eval check judge --ratings {out}/{RATINGS} --run runs/{task}",
+    ]
 
 
 def _print_counts(counts: Imported, kept: str) -> None:

@@ -224,12 +224,12 @@ def rate_import(
 ) -> int:
     """Join raters' files into one table and print their agreement."""
     from echat_eval.io.files import write_atomically
+    from echat_eval.io.ratings import ratings_csv
     from echat_eval.report.rating.agreement import krippendorff_alpha
     from echat_eval.report.rating.collect import collect, match_groups, units_of
     from echat_eval.report.rating.facts import facts_json, facts_path
     from echat_eval.report.rating.match import match_lines
     from echat_eval.report.rating.rater_lines import rater_lines, tie_lines
-    from echat_eval.report.rating.table import ratings_csv
     from echat_eval.report.rating.validate import validate_run
     from echat_eval.store.select import open_run
 

@@ -25,6 +25,8 @@ IMPORTERS: dict[str, str] = {
     "humdial": "echat_eval.importers.humdial:read_humdial",
     "wavbench": "echat_eval.importers.dialogues:read_wavbench",
     "audiomc": "echat_eval.importers.dialogues:read_audiomc",
+    "trace": "echat_eval.importers.judge_sets:read_trace",
+    "vstyle": "echat_eval.importers.judge_sets:read_vstyle",
 }
 
 

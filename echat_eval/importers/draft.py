@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Draft",
+    "DraftReply",
     "DraftTurn",
     "ImportOptions",
     "Refusal",
@@ -64,6 +65,7 @@ class ImportOptions:
         mapping: of the columns of a table.
         files: glob of the table files in a folder.
         needs_audio: whether a table must have audio; a check of its rows also takes one without.
+        labels: people's grades of replies, if they are not in the rows.
     """
 
     language: str | None = None
@@ -74,6 +76,7 @@ class ImportOptions:
     mapping: TableMapping | None = None
     files: str | None = None
     needs_audio: bool = True
+    labels: Path | None = None
 
     def default(self, key: Literal["language", "source"]) -> str | None:
         """Return the language or source of rows that name none: an option's, else the mapping's constant."""
@@ -96,6 +99,21 @@ class DraftTurn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DraftReply:
+    """One reply to a sample that people graded.
+
+    Attributes:
+        grades: (rater, dimension) -> grade, from the first to the second number of `scale`.
+    """
+
+    system: str
+    audio: Path
+    text: str | None = None
+    grades: Mapping[tuple[str, str], float]
+    scale: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """One sample before its audio is copied and its contrast group is known.
 
@@ -106,6 +124,7 @@ class Draft:
         expect: "same" if a good reply is the same for every voice of the row's group.
         spellings: cue -> the row's spelling, where it is not the label itself.
         turns: scripted turns of a live dialogue, in place of a history.
+        replies: that people graded; a sample with such replies is in no contrast group.
     """
 
     location: str
@@ -123,6 +142,7 @@ class Draft:
     note: str | None = None
     spellings: Mapping[str, str] = field(default_factory=dict)
     turns: tuple[DraftTurn, ...] = ()
+    replies: tuple[DraftReply, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

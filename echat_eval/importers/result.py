@@ -27,6 +27,7 @@ class Imported:
         aliases: cue -> spelling and its label, "angry = anger" -> number of rows.
         speakers: number of speakers that are named.
         alone: number of rows that expect the same replies and are in no group, so that they lose this mark.
+        graded_systems: systems whose replies, graded by people, were imported too.
     """
 
     rows: int
@@ -39,6 +40,7 @@ class Imported:
     aliases: Mapping[str, Mapping[str, int]]
     speakers: int = 0
     alone: int = 0
+    graded_systems: tuple[str, ...] = ()
 
 
 def check_rows(
@@ -139,6 +141,7 @@ def summary(
         aliases=tally.aliases,
         speakers=len({draft.speaker for draft in drafts} - {None}),
         alone=alone,
+        graded_systems=tuple(dict.fromkeys(reply.system for draft in drafts for reply in draft.replies)),
     )
 
 

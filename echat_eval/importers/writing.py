@@ -14,6 +14,7 @@ from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.audio_store import AudioByReference, AudioCopies, AudioStore
 from echat_eval.importers.draft import Draft, DraftTurn, Refusal
 from echat_eval.importers.facts import TaskFacts
+from echat_eval.importers.graded_replies import write_replies
 from echat_eval.importers.result import Imported, lacking_cues, refusal_reason, summary
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import rows_text
@@ -69,6 +70,7 @@ def write_task(
         imported = summary(rows, refused, [draft for draft, _ in kept], task_cues, groups, alone)
         samples = [row for _, row in kept]
         audio_folder = audio.finish(samples)
+        write_replies(folder, [(draft, row["audio_sha256"]) for draft, row in kept], name)
         folder.write("samples.jsonl", rows_text(samples))
         folder.write("task.yaml", _task_yaml(name, facts, task_cues, defined, audio_folder))
         folder.write(
@@ -192,13 +194,15 @@ def _with_enough_cues(
 
 
 def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) -> tuple[int, int]:
-    """Put rows with equal words and different cues into contrast groups.
+    """Put rows with equal words and different cues into contrast groups; those with graded replies stay out.
 
     Returns:
         The number of groups, and of rows with `expect` that are in none and lose this mark.
     """
     buckets: dict[tuple[Any, ...], list[list[dict[str, Any]]]] = defaultdict(list)
     for draft, row in kept:
+        if draft.replies:
+            continue
         labels = tuple((cue, draft.cues[cue]) for cue in cues if cue in draft.cues)
         context = [json.dumps(row.get("history"), sort_keys=True)]
         context += [turn["audio_sha256"] for turn in row.get("turns", ())]

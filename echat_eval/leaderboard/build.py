@@ -16,6 +16,7 @@ from echat_eval.leaderboard.dashes import dash_reasons
 from echat_eval.leaderboard.listening_gap import ListeningGap, gaps_of
 from echat_eval.leaderboard.ranks import ranking_of
 from echat_eval.leaderboard.reply_times import ReplyTimes, earlier_replies, times_of
+from echat_eval.scorers.listening_result import unproven_metrics
 from echat_eval.stats import (
     Bounds,
     Estimate,
@@ -76,7 +77,8 @@ class Leaderboard:
         titles: task -> title.
         headline: the metric that is shown first and decides the ranks.
         ranking: confidence sets of the ranks by the headline over all tasks; empty if it has no mean over
-            all tasks.
+            all tasks, or is of a judge that may not rank.
+        unproven: metric -> its judge, if it listens and has not passed `check judge --listens`.
         caps: metric without an upper end that lacks rows -> the most that a missing value counts as.
         apart: tasks with samples that are in no mean over all tasks of a metric that rewards suiting the
             voice.
@@ -106,6 +108,7 @@ class Leaderboard:
     times: tuple[ReplyTimes, ...] = ()
     earlier: Mapping[str, int] = field(default_factory=dict)
     people: Mapping[str, JudgeValidation | None] = field(default_factory=dict)
+    unproven: Mapping[str, str] = field(default_factory=dict)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
@@ -179,6 +182,8 @@ def build_leaderboard(
         t for t in dict.fromkeys(task for task, _ in samples) if any(key[1] == t for key in summaries)
     )
     lead = _lead(manifests, metrics, scores, roles, headline)
+    unproven = {metric: judge for run in runs for metric, judge in unproven_metrics(run).items()}
+    may_rank = lead.name not in unproven and lead.name not in by_task
     return Leaderboard(
         metrics=metrics,
         tasks=tasks,
@@ -195,7 +200,7 @@ def build_leaderboard(
             if m.by_voice and m.low is not None and m.high is not None
         },
         ranking=ranking_of(
-            [s for s, role in roles.items() if role == "system" and lead.name not in by_task],
+            [s for s, role in roles.items() if role == "system" and may_rank],
             scores,
             samples,
             lead,
@@ -207,6 +212,7 @@ def build_leaderboard(
         times=times_of(responses, {name: facts_of_system[name] for name in roles}),
         earlier=earlier_replies(responses),
         people=_people(runs),
+        unproven=unproven,
     )
 
 

@@ -27,6 +27,11 @@ def rank_text(board: Leaderboard, system: str) -> str:
 
 def rank_lines(board: Leaderboard) -> list[str]:
     """Return what the ranks mean, which systems share few samples with others, and which are equivalent."""
+    if (judge := board.unproven.get(board.headline.name)) is not None:
+        return [
+            f"No ranks: {judge} listens and has not passed `check judge --listens`, so that its "
+            f"{board.headline.title} may not rank systems."
+        ]
     ranking, total = board.ranking, len(board.ranking.sets)
     if total < 2:
         return []

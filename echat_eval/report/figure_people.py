@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import by_role
 from echat_eval.report.figure_style import legend_below, look_of, shown_names
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.rating.validate import rated_scores
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import numpy as np
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.by_voice import CEILING
 from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_notes
 from echat_eval.leaderboard.listening_gap import Instrument, Outcome, listening_gaps
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
 from echat_eval.report.rating.match import MATCH
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import INTERVAL_NOTE
 from echat_eval.scorers.understanding import WAR
 from echat_eval.stats import units_of

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
 from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.report.tables import summary_cell
 from echat_eval.stats import rated_mean
 from echat_eval.stats.factors import units_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
-    from echat_eval.report.rating.table import Rating
+    from echat_eval.io.ratings import Rating
     from echat_eval.report.runs import MergedRuns
 
     HumanCells: TypeAlias = dict[tuple[str, str], tuple[TableCell, TableCell]]

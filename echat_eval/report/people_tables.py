@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import BadData
 from echat_eval.io.display import number_text
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.rating.judge_agreement import compare
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.stats import powered_mean
 from echat_eval.stats.factors import units_of
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from echat_eval.io.ratings import Rating
     from echat_eval.records import Metric, Score
     from echat_eval.report.rating.agreement import Agreement
-    from echat_eval.report.rating.table import Rating
     from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
 

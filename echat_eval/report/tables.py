@@ -90,7 +90,9 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     columns = board.columns(metric)
     ranked = metric.name == board.headline.name
     roles = by_role(board, metric)
-    marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"])
+    # A mark orders systems, as a rank does.
+    may_rank = metric.name not in board.unproven
+    marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"]) if may_rank else {}
 
     def row(system: str, role: str) -> TableRow:
         cells = [rank_cell(board, system)] if ranked else []

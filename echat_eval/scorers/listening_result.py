@@ -9,9 +9,11 @@ from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.schema import STRING, Rule, Schema, number, whole
+from echat_eval.scorers.judged_match import JudgedMatch
 from echat_eval.scorers.judged_voice import JudgedVoice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from echat_eval.store.run_folder import RunFolder
@@ -21,7 +23,9 @@ __all__ = [
     "MIN_RIGHT",
     "ListeningResult",
     "ListeningShare",
+    "how_to_check",
     "listening_notes",
+    "unproven_metrics",
     "write_result",
 ]
 
@@ -158,16 +162,11 @@ def read_result(folder: Path, fingerprint: str) -> ListeningResult | None:
 def listening_notes(folder: RunFolder) -> list[str]:
     """Return one line per judge that listens: whether it may rank voices."""
     lines = []
-    for name, facts in folder.manifest().scorers.items():
-        if name.partition(":")[0] != JudgedVoice.kind:
-            continue
-        judge = name.partition(":")[2] or str(facts.settings.get("rubric"))
-        title = f"judge {judge} ({facts.settings.get('model')})"
-        result = read_result(folder.path, facts.fingerprint or "")
+    for title, _, result in _listeners(folder):
         if result is None:
             lines.append(
                 f"{title} has not been put to `check judge --listens`: its scores of voices may not rank "
-                f"systems; `echat-eval check judge --listens --judge MODEL --run {folder.path}`"
+                f"systems; {how_to_check(folder.path)}"
             )
         elif result.passed:
             lines.append(f"{title} has passed `check judge --listens`: {result}")
@@ -177,3 +176,31 @@ def listening_notes(folder: RunFolder) -> list[str]:
                 f"{result.why_not}"
             )
     return lines
+
+
+def unproven_metrics(folder: RunFolder) -> dict[str, str]:
+    """Return metric -> its judge, for judges that listen and have not passed the check."""
+    return {
+        metric: title
+        for title, metrics, result in _listeners(folder)
+        if result is None or not result.passed
+        for metric in metrics
+    }
+
+
+def how_to_check(folder: Path) -> str:
+    """Return the command that puts the judge of a run to the check."""
+    return f"`echat-eval check judge --listens --judge MODEL --run {folder}`"
+
+
+def _listeners(folder: RunFolder) -> Iterator[tuple[str, tuple[str, ...], ListeningResult | None]]:
+    """Yield title, metrics and result of each judge that listens; the match question is its own, too."""
+    scorers = folder.manifest().scorers
+    for name, facts in scorers.items():
+        kind, _, own = name.partition(":")
+        if kind != JudgedVoice.kind:
+            continue
+        match = scorers.get(name.replace(kind, JudgedMatch.kind, 1))
+        metrics = (*(facts.metrics or ()), *((match.metrics or ()) if match is not None else ()))
+        title = f"judge {own or facts.settings.get('rubric')} ({facts.settings.get('model')})"
+        yield title, metrics, read_result(folder.path, facts.fingerprint or "")

@@ -245,7 +245,8 @@ class SliceShift:
     Attributes:
         kind, value: such as "language" and "zh".
         shift: mean of the slice minus that of the rest, with its 95 % interval.
-        state: "agrees" (the interval lies within the tolerance), "differs" (significant over all slices), or "open".
+        state: "agrees" (the interval lies within the tolerance), "differs" (significant over all slices),
+            or "open".
         anchors: in the slice.
     """
 

@@ -1,9 +1,11 @@
 """Replays existing replies from a JSONL file, or from a folder of wav and txt files.
 
 A row is `{"id": ..., "text": ..., "audio": ...}`. `audio` is a path relative to the file's folder; the other
-keys of `echat_eval.systems.wire`, such as `think`, `perceived` and `error`, are optional. Rows may have any
-order. In a folder, `<id>.wav` (or any format that libsndfile reads) and `<id>.txt` are the reply to request
-`<id>`. An id is the request's id, the stem of the query's file name, or the sha256 of the query's audio.
+keys of `echat_eval.systems.wire`, such as `think`, `perceived` and `error`, are optional. A row with
+`not_applicable` and a reason states that there is no reply and will be none. Rows may have any order.
+
+In a folder, `<id>.wav` (or any format that libsndfile reads) and `<id>.txt` are the reply to request `<id>`.
+An id is the request's id, the stem of the query's file name, or the sha256 of the query's audio.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from echat_eval.errors import BadData, SystemFailure, Unavailable
+from echat_eval.errors import BadData, NotApplicable, SystemFailure, Unavailable
 from echat_eval.io.audio import audio_ref
 from echat_eval.io.hashing import file_sha256, sha256_of
 from echat_eval.io.inside import Folder
@@ -26,6 +28,8 @@ from echat_eval.systems.wire import MAX_TEXT_BYTES, fault_of, reply_from
 
 __all__ = ["Replay"]
 
+#: Key of a row that states why there is no reply and will be none.
+_NOT_APPLICABLE = "not_applicable"
 _SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au"}
 
 
@@ -66,7 +70,7 @@ class Replay:
             location = f"{self.path}:{number}"
             if isinstance(row, RowFault):
                 row = _failed_row(row, location)
-            elif fault := fault_of(row):
+            elif fault := _not_applicable_fault(row) if _NOT_APPLICABLE in row else fault_of(row):
                 raise BadData(f"{location}: {fault}")
             if row.get("audio_base64"):
                 raise BadData(
@@ -123,6 +127,7 @@ class Replay:
         Raises:
             Unavailable: there is no reply, or its audio file is absent; the row is missing and tried again.
             SystemFailure: the row reports an error of the system, or its audio is broken.
+            NotApplicable: the row states that there will be no reply.
         """
         self.load()
         rows = self._rows or {}
@@ -134,6 +139,8 @@ class Replay:
                 f"no reply for request '{request.id}' (query {request.audio.path.name}) in {self.path}"
             )
         row = rows[name]
+        if _NOT_APPLICABLE in row:
+            raise NotApplicable(row[_NOT_APPLICABLE])
         if "fault" in row:
             raise SystemFailure(row["fault"])
         audio = None
@@ -176,6 +183,12 @@ class Replay:
     def settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the replies determine the fingerprint."""
         return {}
+
+
+def _not_applicable_fault(row: Mapping[str, Any]) -> str | None:
+    if set(row) == {"id", _NOT_APPLICABLE} and is_text(row[_NOT_APPLICABLE]):
+        return None
+    return f"'{_NOT_APPLICABLE}' needs a reason, and the row an id and nothing else"
 
 
 def _failed_row(fault: RowFault, location: str) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from echat_eval.errors import BadData
+from echat_eval.io.ratings import Rating, ratings_csv, read_ratings_csv
 from echat_eval.labels import SHIPPED
 from echat_eval.records import Reply, Response, Sample, Score
 from echat_eval.report.gap_table import gap_table, people_gaps
 from echat_eval.report.provenance import provenance
 from echat_eval.report.rating.match import match_rates
-from echat_eval.report.rating.table import Rating, ratings_csv, read_ratings_csv
 from echat_eval.report.runs import MergedRuns
 from echat_eval.scorers.understanding import WAR
 from tests.support.cases import case

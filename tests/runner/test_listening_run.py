@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import echat_eval as ev
 from echat_eval.ports import Silent
 from echat_eval.records import Reply
@@ -60,6 +62,12 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
     unchecked = "judge audio (m-2026-01-01) has not been put to `check judge --listens`"
     assert unchecked in str(run.leaderboard())
     assert unchecked in merge_runs([run.folder]).voice_notes[0]
+    chosen = run.leaderboard(headline="judge_audio_voice")
+    assert chosen.board.ranking.sets == {}
+    assert "No ranks: judge audio (m-2026-01-01) listens and has not passed" in str(chosen)
+    policy = {"metrics": {"judge_audio_voice": {"margin": 20}}}
+    with pytest.raises(ev.UsageError, match="has not passed `check judge --listens`, so that its scores"):
+        ev.gate(run, run, policy)
     fingerprint = run.folder.manifest().scorers["judged-voice:audio"].fingerprint
     assert fingerprint is not None
     write_result(out, passed(fingerprint, 0.55))
@@ -70,6 +78,8 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
     assert "has passed `check judge --listens`: right about planted prosody in 95 % [90, 100]" in str(
         run.leaderboard()
     )
+    assert set(run.leaderboard(headline="judge_audio_voice").board.ranking.sets) == {"parrot"}
+    assert ev.gate(run, run, policy).outcome != "regress"
     write_result(out, passed("0" * 64, 0.95))
     next(out.glob(f"listening-{fingerprint[:16]}.json")).unlink()
     assert unchecked in str(run.leaderboard())  # another judge's result is not its own

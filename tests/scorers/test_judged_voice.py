@@ -35,19 +35,13 @@ from echat_eval.scorers.judged_voice import NO_AUDIO, JudgedVoice
 from echat_eval.testing import ScriptedChatClient, ScriptedChatServer, judge_by_sound, shown_to_judge
 from echat_eval.testing.servers import audio_of, prompt_of, text_of
 from tests.support.cases import case
+from tests.support.tones import write_speech
 
 VOICE = load_judge("echat-voice-r1")
-RATE = 16_000
 
 
 def speech(path: Path, hertz: float, semitones: float = 0.0, seconds: float = 1.0) -> AudioRef:
-    """Write a harmonic sound whose pitch moves by some semitones up and down."""
-    time = np.arange(int(seconds * RATE)) / RATE
-    pitch = hertz * 2 ** (semitones / 24 * np.sin(2 * np.pi * 2 * time))
-    phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    sound = sum(np.sin(k * phase) / k for k in range(1, 9)) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
-    soundfile.write(path, 0.2 * sound, RATE, subtype="PCM_16")
-    return audio_ref(path)
+    return audio_ref(write_speech(path, hertz, semitones, seconds))
 
 
 def spoken(tmp_path: Path, id: str = "one", semitones: float = 6.0, **more: Any) -> Case:
@@ -226,7 +220,7 @@ def test_a_file_of_another_kind_names_the_other_form(tmp_path: Path) -> None:
     scorer, _ = listening()
     one = spoken(tmp_path)
     flac = tmp_path / "one.flac"
-    soundfile.write(flac, np.zeros(1600), RATE)
+    soundfile.write(flac, np.zeros(1600), 16_000)
     reply = Reply(text="Hello.", audio=audio_ref(flac))
     with pytest.raises(
         NotApplicable, match="takes wav and mp3, and the reply is flac; set --judge-set audio_in"

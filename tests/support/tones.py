@@ -22,6 +22,17 @@ def write_tone(path: Path, hertz: float, seconds: float = 0.5, seed: int = 0) ->
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def write_speech(path: Path, hertz: float, semitones: float = 0.0, seconds: float = 1.0) -> Path:
+    """Write a harmonic sound whose pitch moves by some semitones up and down; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(int(seconds * TONE_RATE)) / TONE_RATE
+    pitch = hertz * 2 ** (semitones / 24 * np.sin(2 * np.pi * 2 * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / TONE_RATE
+    sound = sum(np.sin(k * phase) / k for k in range(1, 9)) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
+    soundfile.write(path, 0.2 * sound, TONE_RATE, subtype="PCM_16")
+    return path
+
+
 def write_task(root: Path, name: str = "emotion", groups: int = 4) -> Path:
     """Write a task of contrast groups of two, a high tone for happy and a low one for sad; return its folder."""
     folder = root / name

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
+from echat_eval.io.ratings import Rating
 from echat_eval.io.schema import ANYTHING, TEXT, Rule, Schema, list_of, mapping_of, whole
 from echat_eval.report.rating.match import MATCH, POSITIONS, match_values
 from echat_eval.report.rating.plan import require_plan
 from echat_eval.report.rating.sheet import PREFERENCE
-from echat_eval.report.rating.table import Rating
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.errors import BadData, UsageError
+from echat_eval.io.ratings import read_ratings_csv
+from echat_eval.judge import DEFAULT_RUBRIC
 from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.agreement import (
     Agreement,
@@ -24,8 +26,8 @@ from echat_eval.report.rating.agreement import (
     spearman,
 )
 from echat_eval.report.rating.facts import require_same_replies
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.scorers.judged import Judged
+from echat_eval.scorers.judged_voice import JudgedVoice
 from echat_eval.stats.factors import units_of
 from echat_eval.store.run_folder import RunFolder
 
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from echat_eval.io.ratings import Rating
     from echat_eval.records import Score
-    from echat_eval.report.rating.table import Rating
 
 __all__ = [
     "STATISTICS",
@@ -132,16 +134,17 @@ def compare(
     return agreements
 
 
-def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
+def compare_run(path: Path, folder: Path, rubric: str | None) -> list[JudgeAgreement]:
     """Return the agreement of the judge of a run with people.
 
     Args:
         path: CSV file of `rate import`.
         folder: the run folder whose replies were rated.
-        rubric: name of the judge in the run, or its rubric if no other judge of the run has it.
+        rubric: name of the judge in the run, or its rubric if no other judge of the run has it; None: the
+            only judge of the run, or the one with the default rubric.
 
     Raises:
-        UsageError: several judges have the rubric.
+        UsageError: several judges have the rubric, or may be meant.
         BadData: not a file of ratings, not a run folder, or no reply is both rated and judged.
     """
     run = RunFolder.existing(folder)
@@ -153,23 +156,26 @@ def compare_run(path: Path, folder: Path, rubric: str) -> list[JudgeAgreement]:
     return compare(read_ratings_csv(path), scores, clusters)
 
 
-def judge_column(run: RunFolder, rubric: str) -> str:
-    """Return the metric of a judge's text score, by its name or its rubric; raises as `compare_run`."""
+def judge_column(run: RunFolder, rubric: str | None) -> str:
+    """Return the metric of a judge that grades replies, by its name or rubric; raises as `compare_run`."""
     columns = {
         name.partition(":")[2]: (facts.settings.get("rubric"), facts.metrics[0])
         for name, facts in run.manifest().scorers.items()
-        if name.partition(":")[0] == Judged.kind and facts.metrics
+        if name.partition(":")[0] in (Judged.kind, JudgedVoice.kind) and facts.metrics
     }
-    if rubric in columns:
-        return columns[rubric][1]
-    found = {name: metric for name, (of, metric) in columns.items() if of == rubric}
-    if len(found) > 1:
-        names = ", ".join(name or "unnamed" for name in found)
+    if rubric is None and len(columns) == 1:
+        return next(iter(columns.values()))[1]
+    wanted = rubric or DEFAULT_RUBRIC
+    if wanted in columns:
+        return columns[wanted][1]
+    found = {name: metric for name, (of, metric) in columns.items() if of == wanted}
+    if len(found) > 1 or (not found and rubric is None and columns):
+        names = ", ".join(name or "unnamed" for name in found or columns)
+        meant = f"judges have the rubric '{wanted}'" if found else "judges"
         raise UsageError(
-            f"{run.path}: {len(found)} judges have the rubric '{rubric}' ({names}); give the name of one as "
-            "--rubric"
+            f"{run.path}: {len(found or columns)} {meant} ({names}); give the name of one as --rubric"
         )
-    return next(iter(found.values()), f"judge_{rubric}".replace("-", "_"))
+    return next(iter(found.values()), f"judge_{wanted}".replace("-", "_"))
 
 
 @dataclass(frozen=True, slots=True)

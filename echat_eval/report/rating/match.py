@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping, Sequence
 
+    from echat_eval.io.ratings import Rating
     from echat_eval.records import Sample
-    from echat_eval.report.rating.table import Rating
     from echat_eval.report.runs import MergedRuns
 
 __all__ = [

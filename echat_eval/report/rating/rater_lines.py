@@ -10,8 +10,8 @@ from echat_eval.report.rating.sheet import PREFERENCE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from echat_eval.io.ratings import Rating
     from echat_eval.report.rating.collect import Collected
-    from echat_eval.report.rating.table import Rating
 
 __all__ = ["rater_lines", "tie_lines"]
 

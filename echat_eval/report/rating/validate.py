@@ -10,11 +10,11 @@ import numpy as np
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
+from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.agreement import jackknifed, spearman
 from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.match import MATCH
-from echat_eval.report.rating.table import read_ratings_csv
 from echat_eval.stats.factors import units_of
 from echat_eval.store.validation import JudgeValidation, judged_metrics, write_validation
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
     from pathlib import Path
 
+    from echat_eval.io.ratings import Rating
     from echat_eval.records import Score
-    from echat_eval.report.rating.table import Rating
     from echat_eval.store.run_folder import RunFolder
 
 __all__ = ["RatedScore", "rated_scores", "validate_run"]

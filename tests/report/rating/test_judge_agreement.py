@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats
 from echat_eval.checks.labelled import annotate_clips, read_clips
 from echat_eval.cli.check import check
 from echat_eval.errors import BadData, NotApplicable
+from echat_eval.io.ratings import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.records import JudgeEvidence, Score
 from echat_eval.report.rating.agreement import (
     interval_alpha,
@@ -26,7 +27,6 @@ from echat_eval.report.rating.agreement import (
     spearman,
 )
 from echat_eval.report.rating.judge_agreement import STATISTICS, compare
-from echat_eval.report.rating.table import COLUMNS, Rating, ratings_csv, read_ratings_csv
 from echat_eval.testing import ScriptedAnnotator
 from tests.support.present import present
 

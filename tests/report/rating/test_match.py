@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from bench.stats import match_people
 from echat_eval.cli.rate import rate_export, rate_import
 from echat_eval.errors import BadData, UsageError
+from echat_eval.io.ratings import Rating
 from echat_eval.ports import Silent
 from echat_eval.report.rating.collect import match_groups, read_ratings
 from echat_eval.report.rating.match import match_lines, match_rates, match_values
 from echat_eval.report.rating.sheet import key_path, write_sheet
-from echat_eval.report.rating.table import Rating
 from echat_eval.report.runs import merge_runs
 from echat_eval.stats import rated_mean
 from echat_eval.store.run_folder import RunFolder

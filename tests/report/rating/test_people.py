@@ -14,13 +14,13 @@ from scipy import stats as scipy_stats
 
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
+from echat_eval.io.ratings import Rating, ratings_csv
 from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.report.figure_people import draw_people
 from echat_eval.report.figure_style import styled
 from echat_eval.report.pack import build_report
 from echat_eval.report.people_tables import agreement_table, with_judge_table
-from echat_eval.report.rating.table import Rating, ratings_csv
 from echat_eval.report.rating.validate import rated_scores, validate_run
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder

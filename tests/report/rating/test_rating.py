@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.io.ratings import COLUMNS, ratings_csv
 from echat_eval.ports import Silent
 from echat_eval.report.pack import build_report
 from echat_eval.report.rating.agreement import krippendorff_alpha as alpha
@@ -25,7 +26,6 @@ from echat_eval.report.rating.sheet import (
     key_path,
     write_sheet,
 )
-from echat_eval.report.rating.table import COLUMNS, ratings_csv
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
 
