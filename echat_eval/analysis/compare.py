@@ -12,7 +12,7 @@ from echat_eval.analysis.differences import difference
 from echat_eval.analysis.frames import over_all_tasks, several_tasks
 from echat_eval.analysis.metric_rule import cap_note, with_cap
 from echat_eval.analysis.pairs import Pairs, pair
-from echat_eval.analysis.runs import differences, latency_not_comparable
+from echat_eval.analysis.runs import differences, latency_not_comparable, live_modes_differ
 from echat_eval.errors import UsageError
 from echat_eval.stats import holm
 from echat_eval.store.comparable import not_comparable
@@ -142,10 +142,12 @@ def compare(
         own_scales: metrics whose scale differs between tasks: no difference over several tasks is printed.
 
     Raises:
-        UsageError: the runs are not comparable and `anyway` is not set.
+        UsageError: the runs are not comparable and `anyway` is not set; or only latency is compared, of live
+            systems in different modes.
         BadData: no shared samples, or a metric is absent from one run.
     """
     unlike = require_comparable([baseline, candidate], anyway=anyway)
+    metrics, refused = _with_one_clock(metrics, baseline, candidate, anyway=anyway)
     pairs = pair(candidate.frame, baseline.frame, metrics=list(metrics), sentences=sentences)
     rows_of = dict(list(pairs.frame.groupby("metric", sort=False, observed=True)))
     cells: list[ComparedMetric] = []
@@ -168,6 +170,7 @@ def compare(
         unlike=unlike,
         notes=(
             *_notes(pairs, design, sentences),
+            *refused,
             *(f"'{name}' is not compared: the two systems share no sample of it" for name in absent),
             *_averages(metrics),
             *_tasks_only(cells),
@@ -176,6 +179,24 @@ def compare(
             *_missing_notes(pairs.frame, (baseline, candidate)),
         ),
     )
+
+
+def _with_one_clock(
+    metrics: Mapping[str, MetricRule], baseline: ScoredSystem, candidate: ScoredSystem, *, anyway: bool
+) -> tuple[Mapping[str, MetricRule], list[str]]:
+    """Return the metrics without latency whose clocks differ, and why those are left out.
+
+    Raises:
+        UsageError: no metric is left.
+    """
+    why = "" if anyway else live_modes_differ(candidate, baseline)
+    timed = [name for name in metrics if why and name in LATENCY_METRICS]
+    if not timed:
+        return metrics, []
+    reason = f"{', '.join(timed)}: not compared: {why}"
+    if len(timed) == len(metrics):
+        raise UsageError(f"{reason}; --anyway prints them beside each other")
+    return {name: rule for name, rule in metrics.items() if name not in timed}, [reason]
 
 
 def _metric_cells(

@@ -37,6 +37,7 @@ __all__ = [
     "ScoredSystem",
     "differences",
     "latency_not_comparable",
+    "live_modes_differ",
     "load_scored_system",
     "metric_facts",
     "score_rows",
@@ -354,6 +355,8 @@ _LIVE_MODES = ("turn", "pace")
 
 def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> str:
     """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
+    if differs := live_modes_differ(candidate, against):
+        return differs
     system = candidate.manifest.systems.get(candidate.system)
     calls_at_once = system.calls_at_once if system is not None else None
     if calls_at_once != 1:
@@ -375,8 +378,6 @@ def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> st
             f"{cached.hits} replies of {candidate.name} came from the cache and were not timed; "
             "measure latency in a new folder with --no-cache"
         )
-    if differs := _live_modes_differ(candidate, against):
-        return differs
     environments = (candidate.manifest.environment, against.manifest.environment)
     ours, theirs = (found.hardware if found is not None else None for found in environments)
     return (
@@ -384,7 +385,7 @@ def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> st
     )
 
 
-def _live_modes_differ(candidate: ScoredSystem, against: ScoredSystem) -> str:
+def live_modes_differ(candidate: ScoredSystem, against: ScoredSystem) -> str:
     """Return how the modes of two live systems differ; empty if they do not, or one is no live system."""
     facts = (run.manifest.systems.get(run.system) for run in (candidate, against))
     ours, theirs = ({} if found is None else found.settings for found in facts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import UnknownName, UsageError
+from echat_eval.errors import UnknownName, UsageError, did_you_mean
 from echat_eval.experiment.file import RUNNER
 from echat_eval.experiment.tasks import SELECTING
 from echat_eval.plugins import parse_parts
@@ -103,8 +103,16 @@ def _with_link_setting(given: object, key: str, value: object) -> object:
     if isinstance(given, LinkSettings):
         if key == "anchors":
             return replace(given, anchors=number_of_anchors(value))
+        _require_link_setting(key)
         return replace(given, judge=given.judge.with_setting(key, value))
+    _require_link_setting(key)
     return {**(given if isinstance(given, Mapping) else {"model": given}), key: value}
+
+
+def _require_link_setting(key: str) -> None:
+    """Raise UnknownName for a misspelt number of anchors; other keys are settings of the judge."""
+    if key != "anchors" and did_you_mean(key, ["anchors"]):
+        raise UnknownName("setting of a link:", f"link.{key}", ["link.anchors", "link.KEY of the judge"])
 
 
 def _with_tracker_setting(given: object, key: str, value: object) -> object:

@@ -51,11 +51,20 @@ class ExpectedCost:
             for found in self.estimates
             if found.anchored and found.calls >= FEWEST_QUESTIONS
         ]
+        lines += [
+            f"judge {found.name}: no questions on anchors, by which a shift of the judge shows; a command "
+            f"with {FEWEST_QUESTIONS} questions or more has them"
+            for found in self.estimates
+            if found.anchored and 0 < found.calls < FEWEST_QUESTIONS
+        ]
         if self.controls and any(found.role == "judge" for found in self.estimates):
             lines.append(f"--controls adds up to {4 * self.controls:,} questions")
         if self.anchors is not None:
             model, count = self.anchors
-            lines.append(f"--link adds up to {count:,} questions to {model}, without its stored verdicts")
+            lines.append(
+                f"--link: {model} grades at most {count:,} replies, less those that it has graded already; "
+                "they are in no sum above"
+            )
         if whole and self.unpriced:
             lines.append(f"not priced, no token counts: {', '.join(self.unpriced)}")
         return lines

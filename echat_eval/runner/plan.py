@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Oracle, Scorer, System, Tracker
     from echat_eval.records import Sample
     from echat_eval.store.cache import Cache
+    from echat_eval.store.manifest import RunManifest
     from echat_eval.store.run_folder import RunFolder
     from echat_eval.task import Task
 
@@ -207,11 +208,14 @@ def planned(
             remark(line)
         scorers += [scorer for pair in judged for scorer in pair]
         scorers += scorers_of_turns([pair[0] for pair in judged if isinstance(pair[0], Judged)], samples)
+        for line in _replaced_judges(folder.manifest(), scorers):
+            remark(line)
         link = None
         if (wanted := parse_link(arguments.link, judges)) is not None:
             if wanted.judge.url is None and wanted.judge.model != DATED:
                 require_openai_model(wanted.judge.model, "--set link.url=")
-            made = scorers_of_judge(wanted.judge, note=remark, store=store, tries=tries, cache=opened)[0]
+            with _named_as_link():
+                made = scorers_of_judge(wanted.judge, note=remark, store=store, tries=tries, cache=opened)[0]
             if not isinstance(made, Judged):
                 raise UsageError(f"--link {wanted.judge.model}: links are between judges that read")
             link = PlannedLink(old=made, anchors=wanted.anchors)
@@ -240,6 +244,32 @@ def planned(
             trackers=trackers,
             link=link,
         )
+
+
+def _replaced_judges(manifest: RunManifest, scorers: Sequence[Scorer]) -> list[str]:
+    """Return which judges of a folder lose their columns to another judge without a name of its own."""
+    lines = []
+    for scorer in scorers:
+        known = manifest.scorers.get(scorer.name)
+        if known is None or type(scorer) is not Judged:
+            continue
+        old, new = known.settings.get("model"), scorer.judge_client.client.model
+        if old is not None and old != new:
+            lines.append(
+                f"{scorer.metrics[0].name}: the scores of {old} are replaced by those of {new}; to keep both "
+                f"columns, name the new judge (--judge new={new})"
+            )
+    return lines
+
+
+@contextmanager
+def _named_as_link() -> Iterator[None]:
+    """Name the options of a link in refusals of its judge, in place of those of a run's judge."""
+    try:
+        yield
+    except UsageError as error:
+        text = str(error).replace("--judge-url", "--set link.url=").replace("--judge-set ", "--set link.")
+        raise UsageError(text) from error
 
 
 def _check_headline(name: str, scorers: Sequence[Scorer], folder: RunFolder) -> None:

@@ -145,7 +145,7 @@ class JudgedMatch(JudgeScorer):
         return [
             replace(reply, state="value", text="")
             if reply.state == "not applicable" and recordings_of_reply(reply.case)
-            else replace(reply, state="missing", text=fault)
+            else replace(reply, state="not applicable", text=fault)
             if reply.state == "value" and (fault := limit_fault(self.rubric, self._recorded(reply.case)))
             else reply
             for reply in replies

@@ -120,7 +120,7 @@ class JudgedVoice(JudgeScorer):
         if question is None:
             return case.score(metric, "not applicable", reason=NO_AUDIO)
         if (fault := limit_fault(self.judge, question.recordings or ())) is not None:
-            return case.score(metric, "missing", reason=fault)
+            return case.score(metric, "not applicable", reason=fault)
         rulings = await self.rulings(question)
         points = [text_score(self.judge, r.verdict.grades, question.task) for r in rulings]
         evidence = evidence_of(self.judge, question, rulings, {})

@@ -268,8 +268,8 @@ def slice_shifts(
     """Return the shift of every slice with enough anchors, the clearest disagreement first.
 
     A slice agrees only if the 95 % interval of its shift lies within the tolerance. A shift of the tolerance
-    or more is then taken for agreement in nominally 2.5 %, however many slices there are; lumpy scores at the
-    end of the scale and the link's own error leave up to 5 %. A slice differs if its shift is significant
+    or more is then taken for agreement in nominally 2.5 %, however many slices there are; measured are at
+    most 3 % over all kinds of slices (bench/judges/link.py). A slice differs if its shift is significant
     after Holm's adjustment over the slices.
 
     Args:

@@ -19,6 +19,7 @@ from echat_eval.analysis.trend import Trend
 from echat_eval.errors import BadData, UsageError
 from echat_eval.gate import MetricRule, decide
 from echat_eval.gate.policy import build_policy
+from echat_eval.store.manifest import RunManifest, SystemFacts
 from tests.support.present import present
 
 Table = Callable[..., pd.DataFrame]
@@ -32,6 +33,24 @@ def run(name: str, frame: pd.DataFrame, **hashes: str) -> ScoredSystem:
         frame=check_table(frame),
         hashes={("tasks", k): v for k, v in hashes.items()},
     )
+
+
+def test_times_by_different_clocks_are_not_compared(table: Table) -> None:
+    def live(name: str, turn: str) -> ScoredSystem:
+        both = [table(n=50), table(n=50, metric="first_audio_seconds")]
+        manifest = RunManifest(systems={"ours": SystemFacts(settings={"turn": turn, "pace": "real_time"})})
+        return replace(run(name, pd.concat(both)), manifest=manifest)
+
+    timed = {"first_audio_seconds": MetricRule(higher_is_better=False)}
+    old, new = live("old", "commit"), live("new", "vad")
+    found = compare(old, new, metrics=RULES | timed)
+    assert {cell.metric for cell in found.cells} == {"empathy"}
+    why = "first_audio_seconds: not compared: new was measured with turn=vad and old with turn=commit"
+    assert any(why in note for note in found.notes)
+    with pytest.raises(UsageError, match=why):
+        compare(old, new, metrics=timed)
+    assert compare(old, live("new", "commit"), metrics=timed).cells
+    assert compare(old, new, metrics=timed, anyway=True).cells
 
 
 def test_tasks_are_paired_t_tests_adjusted_by_holm(table: Table) -> None:

@@ -22,7 +22,7 @@ from echat_eval.testing.servers import audio_of, prompt_of, text_of
 from tests.support.command_line import call_here
 
 if TYPE_CHECKING:
-    from pytest import MonkeyPatch
+    import pytest
 
 CORPUS = spoken_attacks("echat-voice-r1")
 SENTENCES = [sentence for attack, plain in CORPUS for sentence in (attack.reply, plain)]
@@ -80,7 +80,7 @@ def test_a_verdict_that_repeats_the_attack_is_still_one_verdict(tmp_path: Path) 
     assert all(outcome.points is None and outcome.missing for outcome in found)
 
 
-def test_the_command_speaks_to_a_judge_that_listens(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+def test_the_command_speaks_to_a_judge_that_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("echat_eval.checks.spoken_attacks.HibariVoice", Voice)
     command = ("check", "judge", "--attacks", "--rubric", "echat-voice-r1", "--judge", "m-2026-01-01")
     answers: list[tuple[Callable[[Any], str], int, str]] = [

@@ -29,10 +29,11 @@ def test_a_small_archive_keeps_its_scores_and_names_what_a_link_needs(tones: Pat
         before = len(server.prompts)
         new = ["--judge", "new-2026-09-22", "--judge-url", server.url]
         estimated = call(out, *new, "--link", "old-2024-11-20", "--estimate")
-        assert "--link adds up to 150 questions to old-2024-11-20" in estimated.output
+        assert "--link: old-2024-11-20 grades at most 150 replies, less those" in estimated.output
         done = call(out, *new, "--link", "old-2024-11-20")
         questions = [r["model"] for r in server.requests if len(r["messages"][0]["content"]) > 100]
     assert done.return_value == Exit.CANNOT_TELL, done.exception
+    assert "the scores of old-2024-11-20 are replaced by those of new-2026-09-22" in done.output
     assert (
         "No estimates on the scale of old-2024-11-20: new-2026-09-22 and old-2024-11-20 have 8" in done.output
     )
@@ -54,6 +55,10 @@ def test_a_small_archive_keeps_its_scores_and_names_what_a_link_needs(tones: Pat
         (
             ["--judge", "gpt-4o-2024-11-20", "--link", "gpt-4.1-2025-04-14", "--set", "link.anchors=3"],
             "link.anchors=3: expected a whole number from 30 to 5000",
+        ),
+        (
+            ["--judge", "gpt-4o-2024-11-20", "--link", "gpt-4.1-2025-04-14", "--set", "link.anchor=60"],
+            "unknown setting of a link: 'link.anchor'. Did you mean 'link.anchors'?",
         ),
     ],
 )

@@ -23,7 +23,7 @@ from tests.support.tones import write_speech
 OPTIONS = ImportOptions(language="en", source="synthetic")
 #: Movement of the pitch of a reply, in semitones; the scripted judge grades it by that.
 FLAT, LIVELY = 0.0, 8.0
-JUDGE = ("--judge", "m-2026-01-01", "--set", "judge.listens=true")
+JUDGE = ("--judge", "m-2026-01-01", "--set", "judge.listens=true", "--annotator", "acoustics")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -62,9 +62,9 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
     unchecked = "judge audio (m-2026-01-01) has not been put to `check judge --listens`"
     assert unchecked in str(run.leaderboard())
     assert unchecked in merge_runs([run.folder]).voice_notes[0]
-    chosen = run.leaderboard(headline="judge_audio_voice")
-    assert chosen.board.ranking.sets == {}
-    assert "No ranks: judge audio (m-2026-01-01) listens and has not passed" in str(chosen)
+    by_voice = run.leaderboard(headline="judge_audio_voice")
+    assert by_voice.board.ranking.sets == {}
+    assert "No ranks: judge audio (m-2026-01-01) listens and has not passed" in str(by_voice)
     policy = {"metrics": {"judge_audio_voice": {"margin": 20}}}
     with pytest.raises(ev.UsageError, match="has not passed `check judge --listens`, so that its scores"):
         ev.gate(run, run, policy)

@@ -209,7 +209,7 @@ def test_audio_over_the_limit_is_missing_with_one_line(tmp_path: Path) -> None:
     long = AudioRef(path=tmp_path / "long.wav", sha256="1", seconds=61.0)
     reply = Reply(text="Hello.", audio=long)
     score = score_of(scorer, replace(one, response=replace(one.response, reply=reply)))
-    assert (score.state, client.prompts) == ("missing", [])
+    assert (score.state, client.prompts) == ("not applicable", [])
     assert score.reason == (
         "the reply's audio is 61.0 s long; judge 'echat-voice-r1' listens to at most 60 s (max_audio_seconds of "
         "its rubric)"
