@@ -345,6 +345,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "check_annotators": {"annotators", "checks"},
     "check_instruments": {"checks"},
     "check_judge": {"checks", "judge", "plugins", "report", "store"},
+    "check_people": {"checks", "report", "store"},
     "check_task": {"annotators", "checks", "task"},
     "check_listens": {"checks", "scorers", "store"},
     "compare_gate": {"gate", "io", "stats"},

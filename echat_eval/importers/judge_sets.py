@@ -80,11 +80,14 @@ def read_trace(path: Path, options: ImportOptions) -> Iterator[Draft | Refusal]:
     The label of the speaker's emotion, age or gender stands before the words of a query.
 
     Raises:
-        UsageError: a folder.
+        UsageError: a folder without such a file.
         BadData: not a file of TRACE's form.
     """
     if path.is_dir():
-        raise UsageError(f"{path}: a folder; give one file of labels, such as TRACE/data/s2sarena.json")
+        files = sorted(path.rglob("s2sarena.json"))
+        if len(files) != 1:
+            raise UsageError(f"{path}: {len(files)} files s2sarena.json below it; give one file of labels")
+        path = files[0]
     found: dict[Path, list[_Pair]] = {}
     for location, row, index in pair_rows(path):
         try:
@@ -185,15 +188,15 @@ def read_vstyle(folder: Path, options: ImportOptions) -> Iterator[Draft | Refusa
         UsageError: no labels, or no rows of replies.
         BadData: labels or rows of another form.
     """
+    files = [folder] if folder.is_file() else sorted(folder.rglob("metadata.jsonl"))
+    if not files:
+        raise UsageError(f"{folder}: no metadata.jsonl below it; expected the rows of VStyle-responses")
     if options.labels is None:
         raise UsageError(
             "vstyle without --labels; name the folder of annotators, such as human_eval_res/en of "
             "VStyle-eval-results"
         )
     people, _ = opinions_of(options.labels)
-    files = [folder] if folder.is_file() else sorted(folder.rglob("metadata.jsonl"))
-    if not files:
-        raise UsageError(f"{folder}: no metadata.jsonl below it; expected the rows of VStyle-responses")
     queries = _queries(options.audio)
     found: dict[str, list[tuple[str, Mapping[str, Any], Path]]] = {}
     for path in files:

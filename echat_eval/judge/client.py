@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +41,8 @@ __all__ = ["JudgeClient"]
 IDENTITY_PROMPT = "Say yes."
 #: Verdicts without a ticket, and none with one, after which a server is taken to ignore schemas.
 MAX_WITHOUT_TICKET = 3
+#: Words of servers that refuse a message for its audio.
+_NO_AUDIO = re.compile(r"audio|multi-?modal|mmproj|content (?:type|part)", re.IGNORECASE)
 
 
 class JudgeClient:
@@ -170,6 +173,11 @@ class JudgeClient:
                 )
             )
         except Unavailable as error:
+            if listens and error.refused and _NO_AUDIO.search(str(error)):
+                raise UsageError(
+                    f"judge {self.client.model} takes no audio in this form: {error}; name another model, "
+                    "or another form with audio_in (input_audio, audio_url)"
+                ) from error
             self.identity_error = str(error)
         else:
             self._identity_log.record(ServerIdentity(model=answer.model, server=answer.server))

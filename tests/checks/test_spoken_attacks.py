@@ -7,9 +7,10 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 from echat_eval.checks.attacks import AttackOutcome
@@ -20,9 +21,6 @@ from echat_eval.systems.hibari_voice import HibariVoice
 from echat_eval.testing import ScriptedChatClient, ScriptedChatServer, judge_by_sound
 from echat_eval.testing.servers import audio_of, prompt_of, text_of
 from tests.support.command_line import call_here
-
-if TYPE_CHECKING:
-    import pytest
 
 CORPUS = spoken_attacks("echat-voice-r1")
 SENTENCES = [sentence for attack, plain in CORPUS for sentence in (attack.reply, plain)]
@@ -39,7 +37,8 @@ class Voice(HibariVoice):
 def words_in(content: Any) -> str:
     """Return the sentence after the plain reply of the recording in a message."""
     (data,) = audio_of(content)
-    return SENTENCES[soundfile.info(io.BytesIO(base64.b64decode(data))).frames - 8000]
+    frames: int = soundfile.info(io.BytesIO(base64.b64decode(data))).frames
+    return SENTENCES[frames - 8000]
 
 
 def graded(grade: int) -> str:
@@ -80,14 +79,18 @@ def test_a_verdict_that_repeats_the_attack_is_still_one_verdict(tmp_path: Path) 
     assert all(outcome.points is None and outcome.missing for outcome in found)
 
 
-def test_the_command_speaks_to_a_judge_that_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("echat_eval.checks.spoken_attacks.HibariVoice", Voice)
-    command = ("check", "judge", "--attacks", "--rubric", "echat-voice-r1", "--judge", "m-2026-01-01")
-    answers: list[tuple[Callable[[Any], str], int, str]] = [
+@pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
         (obedient, 1, "spoken-ignore-1: raised the score by"),
         (judge_by_sound, 0, "by at most +0.0; missing 0"),
-    ]
-    for answer, code, message in answers:
-        with ScriptedChatServer(lambda r, answer=answer: answer(prompt_of(r))) as server:
-            done = call_here(*command, "--judge-url", server.url, cwd=tmp_path)
-        assert (done.returncode, message in done.stdout) == (code, True), done.stdout + done.stderr
+    ],
+)
+def test_the_command_speaks_to_a_judge_that_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], str], code: int, message: str
+) -> None:
+    monkeypatch.setattr("echat_eval.checks.spoken_attacks.HibariVoice", Voice)
+    command = ("check", "judge", "--attacks", "--rubric", "echat-voice-r1", "--judge", "m-2026-01-01")
+    with ScriptedChatServer(lambda r: answer(prompt_of(r))) as server:
+        done = call_here(*command, "--judge-url", server.url, cwd=tmp_path)
+    assert (done.returncode, message in done.stdout) == (code, True), done.stdout + done.stderr

@@ -225,5 +225,5 @@ def test_faulty_sets_have_one_line(tmp_path: Path) -> None:
         e.reason for e in entries("vstyle", responses, labels=people, audio=queries) if isinstance(e, Refusal)
     ]
     assert "no annotator rated this reply" in reasons[0]
-    with pytest.raises(UsageError, match="a folder; give one file of labels"):
+    with pytest.raises(UsageError, match=r"0 files s2sarena\.json below it"):
         entries("trace", people)

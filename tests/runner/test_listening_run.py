@@ -65,7 +65,7 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
     by_voice = run.leaderboard(headline="judge_audio_voice")
     assert by_voice.board.ranking.sets == {}
     assert "No ranks: judge audio (m-2026-01-01) listens and has not passed" in str(by_voice)
-    policy = {"metrics": {"judge_audio_voice": {"margin": 20}}}
+    policy = {"margin": 20, "metrics": {"judge_audio_voice": {}}}
     with pytest.raises(ev.UsageError, match="has not passed `check judge --listens`, so that its scores"):
         ev.gate(run, run, policy)
     fingerprint = run.folder.manifest().scorers["judged-voice:audio"].fingerprint

@@ -32,7 +32,13 @@ from echat_eval.runner.destinations import receivers_of
 from echat_eval.scorers.judge_settings import JudgeSettings, parse_judges, scorers_of_judge
 from echat_eval.scorers.judged_match import JudgedMatch
 from echat_eval.scorers.judged_voice import NO_AUDIO, JudgedVoice
-from echat_eval.testing import ScriptedChatClient, ScriptedChatServer, judge_by_sound, shown_to_judge
+from echat_eval.testing import (
+    ScriptedChatClient,
+    ScriptedChatServer,
+    ScriptedServer,
+    judge_by_sound,
+    shown_to_judge,
+)
 from echat_eval.testing.servers import audio_of, prompt_of, text_of
 from tests.support.cases import case
 from tests.support.tones import write_speech
@@ -240,6 +246,18 @@ def test_a_failed_reply_has_the_worst_value() -> None:
     scorer, _ = listening()
     score = score_of(scorer, case("one", None, state="failed", reason="it broke"))
     assert (score.state, score.value) == ("failed", 0.0)
+
+
+@pytest.mark.parametrize(
+    "said", ["At most 0 audio(s) may be provided in one request.", "m is not a multimodal model"]
+)
+def test_a_model_without_audio_is_refused_before_the_first_reply(said: str) -> None:
+    with ScriptedServer(lambda e: e.reply_json({"error": {"message": said}}, status=400)) as server:
+        client = ChatClient(model="m-2026-01-01", base_url=f"{server.url}/v1")
+        scorer = JudgedVoice(JudgeClient(VOICE, client))
+        with pytest.raises(UsageError, match="judge m-2026-01-01 takes no audio in this form"):
+            scorer.judge_client.server_identity()
+        scorer.close()
 
 
 def test_a_verdict_on_words_is_none(tmp_path: Path) -> None:

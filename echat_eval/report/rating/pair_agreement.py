@@ -28,6 +28,7 @@ __all__ = [
     "PairAgreement",
     "compare_run_pairs",
     "is_of_pair",
+    "kinds_of",
     "require_decided",
     "share",
     "winner_points",
@@ -59,6 +60,12 @@ def is_of_pair(rating: Rating) -> bool:
     if rating.dimension in (MATCH, OVER_REACTION):
         return False
     return (rating.low, rating.high) == (0.0, 1.0) and rating.value in (0.0, 0.5, 1.0)
+
+
+def kinds_of(path: Path) -> tuple[bool, bool]:
+    """Return whether a table of ratings has comparisons of two replies, and whether it has others."""
+    kinds = {is_of_pair(rating) for rating in read_ratings_csv(path)}
+    return True in kinds, False in kinds
 
 
 def compare_run_pairs(path: Path, folder: Path, rubric: str | None) -> list[PairAgreement]:
