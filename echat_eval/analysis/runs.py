@@ -355,8 +355,6 @@ _LIVE_MODES = ("turn", "pace")
 
 def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> str:
     """Return why the candidate's latency cannot be compared with another run's; empty if it can."""
-    if differs := live_modes_differ(candidate, against):
-        return differs
     system = candidate.manifest.systems.get(candidate.system)
     calls_at_once = system.calls_at_once if system is not None else None
     if calls_at_once != 1:
@@ -378,6 +376,8 @@ def latency_not_comparable(candidate: ScoredSystem, against: ScoredSystem) -> st
             f"{cached.hits} replies of {candidate.name} came from the cache and were not timed; "
             "measure latency in a new folder with --no-cache"
         )
+    if differs := live_modes_differ(candidate, against):
+        return differs
     environments = (candidate.manifest.environment, against.manifest.environment)
     ours, theirs = (found.hardware if found is not None else None for found in environments)
     return (
