@@ -353,6 +353,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "doctor": {"io", "store"},
     "executor": set(),
     "export": {"io", "records", "store", "task"},
+    "fitted_table": {"io"},
     "import_": {"clients", "importers", "task"},
     "leaderboard": set(),
     "list_names": {"judge", "leaderboard", "plugins", "systems", "task"},
