@@ -7,7 +7,7 @@ norms and attention use valid frames only. The result for a row therefore does n
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the community's name for it
@@ -17,6 +17,8 @@ from echat_eval.osum.voice.config import MELS
 from echat_eval.osum.voice.masked_norm import MaskedGroupNorm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from echat_eval.osum.voice.config import FlowConfig
 
 __all__ = ["Estimator"]
@@ -43,9 +45,9 @@ class ResnetBlock(nn.Module):
         self.shortcut = nn.Conv1d(channels_in, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
-        """Return (B, C, T) from x (B, C', T), mask (B, 1, T) and time (1, time size), Mish applied."""
+        """Return (B, C, T) from x (B, C', T), mask (B, 1, T) and time (C, 1), the projected time."""
         x = masked(x, mask)
-        h = F.mish(self.norm1(self.conv1(x), mask)) + self.time(time).unsqueeze(-1)
+        h = F.mish(self.norm1(self.conv1(x), mask)) + time
         h = F.mish(self.norm2(self.conv2(masked(h, mask)), mask))
         y: Tensor = masked(h, mask) + self.shortcut(x)
         return y
@@ -123,11 +125,27 @@ class Estimator(nn.Module):
         self.last_conv = nn.Conv1d(width, width, 3, padding=1)
         self.last_norm = MaskedGroupNorm(config.groups, width)
         self.velocity = nn.Conv1d(width, MELS, 1)
+        #: The stages as compiled functions; empty if they are not compiled.
+        self.compiled: list[Callable[..., tuple[Tensor, Tensor]]] = []
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Return all stages in the order in which they run."""
+        return [s for part in (self.down, self.mid, self.up) for s in part if isinstance(s, Stage)]
+
+    def compile_stages(self, *, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile the stages: one program serves the middle ones, and all lengths and numbers of rows.
+
+        All calls must then have a mask: one without would need programs of its own.
+        """
+        self.compiled = [
+            torch.compile(stage, fullgraph=True, dynamic=True, backend=backend) for stage in self.stages
+        ]
 
     def embed_times(self, times: Tensor) -> Tensor:
-        """Return (steps, 4 C) from times (steps,) in [0, 1]; computed once per solve for all rows.
+        """Return (steps, stages, C, 1) from times (steps,) in [0, 1]; computed once per solve for all rows.
 
-        The Mish before the time projection of every residual block is applied here.
+        The Mish before the time projection of every residual block, and that projection, are applied here.
         """
         half = INPUT_CHANNELS // 2
         rates = torch.exp(
@@ -135,7 +153,8 @@ class Estimator(nn.Module):
         )
         angles = 1000 * times[:, None] * rates
         sinusoids = torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.time1.weight.dtype)
-        return F.mish(self.time2(F.silu(self.time1(sinusoids))))
+        embedded = F.mish(self.time2(F.silu(self.time1(sinusoids))))
+        return torch.stack([stage.resnet.time(embedded) for stage in self.stages], dim=1).unsqueeze(-1)
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
         """Return the velocity at one time.
@@ -143,19 +162,21 @@ class Estimator(nn.Module):
         Args:
             x: (B, 320, T): state, mu, speaker and prompt along the channels.
             mask: (B, 1, T), 1 at valid frames, of x's dtype; None without padding.
-            time: (1, 4 C), a row of `embed_times`.
+            time: (stages, C, 1), a row of `embed_times`.
 
         Returns:
             (B, 80, T), zero at padding.
         """
         half_mask = None if mask is None else mask[..., ::2].contiguous()
-        full, x = self.down[0](x, mask, time)
-        half, x = self.down[1](x, half_mask, time)
-        for stage in self.mid:
-            x, _ = stage(x, half_mask, time)
-        _, x = self.up[0](torch.cat([x, half], dim=1), half_mask, time)
+        stages: Sequence[Callable[..., tuple[Tensor, Tensor]]] = self.compiled or self.stages
+        first, second, *middle, last_but_one, last = stages
+        full, x = first(x, mask, time[0])
+        half, x = second(x, half_mask, time[1])
+        for number, stage in enumerate(middle, start=2):
+            x, _ = stage(x, half_mask, time[number])
+        _, x = last_but_one(torch.cat([x, half], dim=1), half_mask, time[-2])
         # An odd number of frames comes back with one frame more.
         x = x[..., : full.shape[-1]]
-        _, x = self.up[1](torch.cat([x, full], dim=1), mask, time)
+        _, x = last(torch.cat([x, full], dim=1), mask, time[-1])
         x = F.mish(self.last_norm(self.last_conv(masked(x, mask)), mask))
         return masked(self.velocity(masked(x, mask)), mask)

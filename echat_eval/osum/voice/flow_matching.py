@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowMatching", "LengthRegulator", "stretch_reply", "time_grid"]
 
+#: On a GPU, few lengths mean few plans and programs.
+TOKEN_BUCKET, FRAME_BUCKET = 32, 64
 #: Tokens at each end of a long reply that are stretched separately.
 END_TOKENS = 20
 
@@ -81,6 +83,8 @@ class FlowMatching(nn.Module):
         self.encoded = nn.Linear(config.width, MELS)
         self.regulator = LengthRegulator(config)
         self.estimator = Estimator(config)
+        #: Whether rows are padded to a multiple of `TOKEN_BUCKET` and `FRAME_BUCKET`.
+        self.buckets = False
 
     def forward(
         self,
@@ -106,24 +110,32 @@ class FlowMatching(nn.Module):
         """
         prompt_frames = prompt_mel.shape[0]
         lengths = [row.shape[1] for row in noise]
-        valid = frame_mask(lengths, device=prompt_mel.device)
+        width = self.width(max(lengths), FRAME_BUCKET)
+        valid = frame_mask(lengths, device=prompt_mel.device, width=width if self.buckets else 0)
         mask = None if valid is None else valid[:, None].float()  # (B, 1, T)
 
-        mu = self.regulator(self.stretch_rows(tokens, prompt_tokens, prompt_frames, lengths), mask)
+        stretched = self.stretch_rows(tokens, prompt_tokens, prompt_frames, lengths)
+        mu = self.regulator(F.pad(stretched, (0, width - stretched.shape[-1])), mask)
         speaker = self.speaker(F.normalize(embedding, dim=0))
         prompt = F.pad(prompt_mel.T, (0, mu.shape[-1] - prompt_frames))  # (80, T), zero after the prompt
         context = torch.cat([mu, speaker[:, None].expand_as(mu), prompt.expand_as(mu)], dim=1)  # (B, 240, T)
-        start = pad_sequence([row.T for row in noise], batch_first=True).transpose(1, 2).contiguous()
+        start = torch.stack([F.pad(row, (0, width - row.shape[1])) for row in noise])
         mel = self.solve(start, context, mask)
         return [row[:, prompt_frames:length].contiguous() for row, length in zip(mel, lengths, strict=True)]
+
+    def width(self, longest: int, bucket: int) -> int:
+        """Return the length to which rows are padded."""
+        return -(-longest // bucket) * bucket if self.buckets else longest
 
     def stretch_rows(
         self, tokens: Sequence[Tensor], prompt: Tensor, prompt_frames: int, lengths: Sequence[int]
     ) -> Tensor:
         """Encode every row after the prompt; return (B, 80, T) of T frames at most, zero at padding."""
         rows = [torch.cat([prompt, row]) for row in tokens]
-        mask = frame_mask([len(row) for row in rows], device=prompt.device)
-        ids = pad_sequence(rows, batch_first=True)
+        counts = [len(row) for row in rows]
+        width = self.width(max(counts), TOKEN_BUCKET)
+        mask = frame_mask(counts, device=prompt.device, width=width if self.buckets else 0)
+        ids = torch.stack([F.pad(row, (0, width - len(row))) for row in rows])
         encoded = self.encoded(self.encoder(self.embedding(ids), mask)).transpose(1, 2)  # (B, 80, N)
         stretched = []
         for number, row in enumerate(rows):  # each length has its own grid; 2 to 4 calls per row
@@ -158,9 +170,7 @@ class FlowMatching(nn.Module):
         both_mask = None if mask is None else mask.repeat(2, 1, 1).to(dtype)
         for number, step_size in enumerate(steps):
             state = x.to(dtype).repeat(2, 1, 1)
-            velocity = self.estimator(
-                torch.cat([state, both], dim=1), both_mask, embedded[number : number + 1]
-            )
+            velocity = self.estimator(torch.cat([state, both], dim=1), both_mask, embedded[number])
             guided, free = velocity.float().split(rows)
             x = x + step_size * ((1 + config.guidance) * guided - config.guidance * free)
         return x

@@ -28,20 +28,28 @@ class MaskedGroupNorm(nn.GroupNorm):
         if mask is None:
             return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         rows, channels, frames = x.shape
-        grouped = x.float().view(rows, self.num_groups, -1, frames)  # (B, G, C/G, T)
+        size = channels // self.num_groups
         valid = mask.float().unsqueeze(1)  # (B, 1, 1, T)
-        count = valid.sum(dim=-1, keepdim=True) * (channels // self.num_groups)  # (B, 1, 1, 1)
-        mean = (grouped * valid).sum(dim=(2, 3), keepdim=True) / count
+        count = valid.sum(dim=-1, keepdim=True) * size  # (B, 1, 1, 1)
         # Two passes: the mean of squares minus the square of the mean loses digits in float32.
-        centred = grouped - mean
-        variance = (centred * valid).square_().sum(dim=(2, 3), keepdim=True) / count
-        normed = centred.mul_(torch.rsqrt(variance + self.eps)).view(rows, channels, frames).to(x.dtype)
-        return (normed * self.weight[:, None]).add_(self.bias[:, None])
+        grouped = (x * mask).float().view(rows, self.num_groups, size, frames)
+        mean = grouped.sum(dim=(2, 3), keepdim=True) / count
+        centred = torch.addcmul(grouped, mean, valid, value=-1)  # zero at padding
+        norm = torch.linalg.vector_norm(centred, dim=(2, 3), keepdim=True)
+        scale = torch.rsqrt(norm * norm / count + self.eps) * self.weight.view(self.num_groups, size, 1)
+        normed = torch.addcmul(self.bias.view(self.num_groups, size, 1), centred, scale)
+        return normed.view(rows, channels, frames).to(x.dtype)
 
 
-def frame_mask(lengths: list[int], *, device: torch.device | str) -> Tensor | None:
-    """Return (B, max(lengths)) bool, true at valid frames; None if all lengths are equal."""
-    if len(set(lengths)) <= 1:
+def frame_mask(lengths: list[int], *, device: torch.device | str, width: int = 0) -> Tensor | None:
+    """Return (B, width) bool, true at valid frames.
+
+    Args:
+        lengths: of the rows.
+        device: of the mask.
+        width: of padded rows; 0 for the longest, and then there is no mask, None, if all lengths are equal.
+    """
+    if not width and len(set(lengths)) <= 1:
         return None
     counts = torch.tensor(lengths, device=device)
-    return torch.arange(max(lengths), device=device) < counts[:, None]
+    return torch.arange(width or max(lengths), device=device) < counts[:, None]

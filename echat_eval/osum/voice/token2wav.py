@@ -17,6 +17,7 @@ from echat_eval.osum.voice.config import HOP, SAMPLE_RATE, SPEECH_IDS, mel_frame
 from echat_eval.osum.voice.noise import Noise, draw_noise, hiss_at, phases_of, start_at
 from echat_eval.osum.voice.stream import VoiceStream
 from echat_eval.osum.voice.vocoder import SourceNoise
+from echat_eval.osum.voice.vocoder_windows import vocode_in_windows
 from echat_eval.osum.voice.voice import fingerprint, load_voice
 from echat_eval.osum.voice.weights import load_flow, load_hift
 from echat_eval.records import Waveform
@@ -51,6 +52,9 @@ class Token2Wav:
         device: to compute on.
         estimator_dtype: of the flow's estimator, which does most of the work; everything else is float32.
         noise: see `NoiseKind`; a seed gives the same numbers on every device.
+        buckets: pad to few lengths and vocode in windows of few widths, because a GPU plans every new shape;
+            None for on a GPU.
+        compiled: compile the estimator, with buckets; None for on a GPU. If that fails, it runs uncompiled.
         batch_frames: see `BATCH_FRAMES`; lowered after running out of memory.
 
     Attributes:
@@ -71,11 +75,18 @@ class Token2Wav:
         device: torch.device | str = "cpu",
         estimator_dtype: torch.dtype = torch.float32,
         noise: NoiseKind = "counter",
+        buckets: bool | None = None,
+        compiled: bool | None = None,
         batch_frames: int = BATCH_FRAMES,
     ) -> None:
         self.device, self.noise_kind = torch.device(device), noise
         self.flow, self.hift = flow.to(self.device), hift.to(self.device)
         self.flow.estimator.to(estimator_dtype)
+        gpu = self.device.type == "cuda"
+        compiled = gpu if compiled is None else compiled
+        self.buckets = self.flow.buckets = compiled or (gpu if buckets is None else buckets)
+        if compiled:
+            self.flow.estimator.compile_stages()
         self.batch_frames = batch_frames
         self.notes: list[str] = []
         self.fingerprint = fingerprint(voice)
@@ -94,6 +105,7 @@ class Token2Wav:
         device: torch.device | str = "cpu",
         estimator_dtype: torch.dtype = torch.float32,
         noise: NoiseKind = "counter",
+        compiled: bool | None = None,
     ) -> Token2Wav:
         """Return a synthesiser from flow.pt and hift.pt of an unpacked release and a voice file.
 
@@ -101,7 +113,7 @@ class Token2Wav:
             folder: of the release.
             voice: a file written by `save_voice`.
             config: sizes; None for those in `token2wav.json` of the folder or else the released ones.
-            device, estimator_dtype, noise: as for the class.
+            device, estimator_dtype, noise, compiled: as for the class.
 
         Raises:
             BadData: a file is missing, damaged or of another kind than its name implies.
@@ -114,6 +126,7 @@ class Token2Wav:
             device=device,
             estimator_dtype=estimator_dtype,
             noise=noise,
+            compiled=compiled,
         )
         weights = [bytes.fromhex(file_sha256(folder / name)) for name in ("flow.pt", "hift.pt")]
         token2wav.fingerprint = sha256_of([token2wav.fingerprint.encode(), *weights])
@@ -188,8 +201,10 @@ class Token2Wav:
         """Return the waveform (256 M,) of every row (N,) int64, N >= 1, on the device."""
         noise = self.noises([len(row) for row in rows], seeds)
         mels = self.mels(rows, noise)
-        waves: list[Tensor | None] = [None] * len(rows)
         max_frames = self.batch_frames // VOCODER_SHARE
+        if self.buckets:
+            return vocode_in_windows(self.hift, mels, noise, max_frames=max_frames)
+        waves: list[Tensor | None] = [None] * len(rows)
         for bucket in group_equal_lengths([mel.shape[1] for mel in mels], max_frames=max_frames):
             for number, wave in zip(
                 bucket, self.vocode([mels[i] for i in bucket], [noise[i] for i in bucket]), strict=True
@@ -240,6 +255,19 @@ class Token2Wav:
 
     def flow_mels(self, rows: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
         """Return the log-mel of every row, from its initial state (80, F + M)."""
+        try:
+            return self.call_flow(rows, start)
+        except Exception as error:  # compilers raise errors of all kinds
+            if is_oom(error) or not self.flow.estimator.compiled:
+                raise
+            reason = reason_of(error)
+        self.flow.estimator.compiled = []
+        self.notes.append("the voice cannot be compiled; it runs uncompiled, slower")
+        logger.warning("%s (%s)", self.notes[-1], reason)
+        return self.call_flow(rows, start)
+
+    def call_flow(self, rows: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
+        """Return the log-mel of every row; see `flow_mels`."""
         mels: list[Tensor] = self.flow(
             [row.to(self.device) for row in rows],
             start,

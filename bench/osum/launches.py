@@ -1,0 +1,128 @@
+"""Kernels that a call of the voice's flow launches, counted on a CPU: python bench/osum/launches.py --out FILE
+
+Replies of unequal lengths, at the released depth and narrow: the number depends on the depth alone. Operations
+outside the compiled stages are counted on the meta device. Inside, each node that is left after inductor's fusion
+counts as one launch, and so does each product, convolution and attention. Nothing is run on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from echat_eval.osum.voice.config import FlowConfig, mel_frames
+from echat_eval.osum.voice.estimator import Estimator
+from echat_eval.osum.voice.flow_matching import FlowMatching
+
+#: Launches of the same call before stages were compiled.
+BEFORE = {"equal lengths": 8_990, "unequal lengths": 15_432}
+#: Operations that launch no kernel.
+VIEWS = ("view", "expand", "permute", "transpose", "slice", "squeeze", "select", "split", "as_strided")
+VIEWS += ("detach", "aten.t.", "alias", "aten.empty", "unbind", "lift_fresh", "aten.new_empty")
+
+
+def config(steps: int) -> FlowConfig:
+    """Return the released depth, narrow, with so many steps."""
+    return FlowConfig(
+        width=16,
+        layers=6,
+        heads=2,
+        feed_forward=16,
+        channels=16,
+        blocks=4,
+        mid_stages=12,
+        estimator_heads=2,
+        head_size=8,
+        steps=steps,
+    )
+
+
+def eager(*lengths: int, steps: int, stages: bool, buckets: bool) -> int:
+    """Return the launches of a call of the flow without compilation, of all parts or of all but the stages."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Launches(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **kwargs or {})
+            tensors = [x for x in tree_leaves((args, kwargs, made)) if isinstance(x, torch.Tensor)]
+            self.count += any(x.is_meta for x in tensors) and not any(name in str(func) for name in VIEWS)
+            return made
+
+    with torch.device("meta"):
+        flow = FlowMatching(config(steps)).eval()
+        tokens = [torch.zeros(n, dtype=torch.long) for n in lengths]
+        noise = [torch.empty(80, 24 + mel_frames(n)) for n in lengths]
+        mel, embedding = torch.empty(24, 80), torch.empty(192)
+    flow.buckets = buckets
+    if not stages:
+        flow.estimator.compiled = [lambda x, *_: (x.new_empty(len(x), 16, x.shape[2]),) * 2] * 16
+    with torch.inference_mode(), Launches() as counted:
+        flow(tokens, noise, prompt_tokens=tokens[0][:3], prompt_mel=mel, embedding=embedding)
+    return int(counted.count)
+
+
+def compiled() -> list[int]:
+    """Return the launches of each program of the stages: the two outer, a middle and the two last."""
+    import torch._inductor.config as inductor
+    from torch._inductor.async_compile import AsyncCompile
+    from torch._inductor.scheduler import NopKernelSchedulerNode, Scheduler
+
+    counts: list[int] = []
+    usual = Scheduler.codegen
+
+    def counting(self: Any) -> Any:
+        counts.append(sum(not isinstance(node, NopKernelSchedulerNode) for node in self.nodes))
+        return usual(self)
+
+    Scheduler.codegen = counting
+    # Only the plan is wanted: no C++ is compiled, and nothing is computed.
+    AsyncCompile.cpp_pybinding = lambda *_, **__: lambda *_: None
+    inductor.force_disable_caches = True
+    estimator = Estimator(config(10)).eval().requires_grad_(False)
+    estimator.compile_stages()
+    with torch.inference_mode():
+        estimator(torch.randn(4, 320, 128), torch.ones(4, 1, 128), torch.randn(16, 16, 1))
+    return counts
+
+
+def main() -> None:
+    """Count, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    flags = parser.parse_args()
+    torch.set_num_threads(1)
+    lengths = (40, 20)
+    whole = {n: eager(*lengths, steps=n, stages=True, buckets=False) for n in (1, 2)}
+    outside = {n: eager(*lengths, steps=n, stages=False, buckets=True) for n in (1, 2)}
+    programs = compiled()
+    first, second, middle, last_but_one, last = programs
+    per_step = first + second + 12 * middle + last_but_one + last
+    around = outside[1] + 9 * (outside[2] - outside[1])
+    report = {
+        "torch": torch.__version__,
+        "before": BEFORE,
+        "uncompiled": whole[1] + 9 * (whole[2] - whole[1]),
+        "programs": programs,
+        "stages_of_one_step": per_step,
+        "outside_of_stages": around,
+        "compiled": 10 * per_step + around,
+    }
+    print(json.dumps(report, indent=1))
+    if flags.out:
+        flags.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
