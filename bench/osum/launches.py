@@ -1,8 +1,11 @@
-"""Kernels that a call of the voice's flow launches, counted on a CPU: python bench/osum/launches.py --out FILE
+"""Kernels that a call of the voice's flow launches, counted on a CPU.
 
-Replies of unequal lengths, at the released depth and narrow: the number depends on the depth alone. Operations
-outside the compiled stages are counted on the meta device. Inside, each node that is left after inductor's fusion
-counts as one launch, and so does each product, convolution and attention. Nothing is run on a GPU.
+    python bench/osum/launches.py --out bench/results/osum_voice_launches.json
+
+Replies of unequal lengths, at the released depth and narrow: the number depends on the depth alone.
+Operations outside the compiled stages are counted on the meta device. Inside, each node that is left after
+inductor's fusion counts as one launch, and so does each product, convolution and attention. Nothing runs on
+a GPU.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from echat_eval.osum.voice.flow_matching import FlowMatching
 BEFORE = {"equal lengths": 8_990, "unequal lengths": 15_432}
 #: Operations that launch no kernel.
 VIEWS = ("view", "expand", "permute", "transpose", "slice", "squeeze", "select", "split", "as_strided")
-VIEWS += ("detach", "aten.t.", "alias", "aten.empty", "unbind", "lift_fresh", "aten.new_empty")
+NO_KERNEL = (*VIEWS, "detach", "aten.t.", "alias", "aten.empty", "unbind", "lift_fresh", "aten.new_empty")
 
 
 def config(steps: int) -> FlowConfig:
-    """Return the released depth, narrow, with so many steps."""
+    """Return the released depth, narrow, with this number of steps."""
     return FlowConfig(
         width=16,
         layers=6,
@@ -45,17 +48,17 @@ def config(steps: int) -> FlowConfig:
 
 
 def eager(*lengths: int, steps: int, stages: bool, buckets: bool) -> int:
-    """Return the launches of a call of the flow without compilation, of all parts or of all but the stages."""
+    """Return the launches of an uncompiled call of the flow, of all parts or of all but the stages."""
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
-    class Launches(TorchDispatchMode):
+    class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         count = 0
 
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             made = func(*args, **kwargs or {})
             tensors = [x for x in tree_leaves((args, kwargs, made)) if isinstance(x, torch.Tensor)]
-            self.count += any(x.is_meta for x in tensors) and not any(name in str(func) for name in VIEWS)
+            self.count += any(x.is_meta for x in tensors) and not any(name in str(func) for name in NO_KERNEL)
             return made
 
     with torch.device("meta"):
@@ -66,7 +69,7 @@ def eager(*lengths: int, steps: int, stages: bool, buckets: bool) -> int:
     flow.buckets = buckets
     if not stages:
         flow.estimator.compiled = [lambda x, *_: (x.new_empty(len(x), 16, x.shape[2]),) * 2] * 16
-    with torch.inference_mode(), Launches() as counted:
+    with torch.inference_mode(), Launches() as counted:  # type: ignore[no-untyped-call]
         flow(tokens, noise, prompt_tokens=tokens[0][:3], prompt_mel=mel, embedding=embedding)
     return int(counted.count)
 
@@ -84,9 +87,9 @@ def compiled() -> list[int]:
         counts.append(sum(not isinstance(node, NopKernelSchedulerNode) for node in self.nodes))
         return usual(self)
 
-    Scheduler.codegen = counting
+    setattr(Scheduler, "codegen", counting)  # noqa: B010 - a method is replaced
     # Only the plan is wanted: no C++ is compiled, and nothing is computed.
-    AsyncCompile.cpp_pybinding = lambda *_, **__: lambda *_: None
+    setattr(AsyncCompile, "cpp_pybinding", lambda *_, **__: lambda *_: None)  # noqa: B010
     inductor.force_disable_caches = True
     estimator = Estimator(config(10)).eval().requires_grad_(False)
     estimator.compile_stages()

@@ -53,6 +53,8 @@ class OsumEChat:
         slots: requests decoded together on each device; halved when its memory is full.
         steps: "auto", "plain", "recorded" or "compiled", see `osum.decoding.cuda_graphs`; plain on a CPU.
         overlap: true, false or "auto": synthesise finished replies while others are decoded; "auto" on a GPU.
+        stream: true or false: speak a reply while it is decoded, in windows of tokens. The sound differs a
+            little from that of the whole reply, and `first_audio_seconds` is known. Profile "fixed" only.
         greedy: always choose the most likely id instead of sampling.
         max_new: limit on the ids of a reply; 0 for the limit of the profile.
         seed: combined with the request's audio into the seed of the request.
@@ -75,6 +77,7 @@ class OsumEChat:
     slots: int = 8
     steps: str = "auto"
     overlap: bool | str = "auto"
+    stream: bool = False
     greedy: bool = False
     max_new: int = 0
     seed: int = 0
@@ -102,6 +105,8 @@ class OsumEChat:
             raise UnknownName("steps", self.steps, ("auto", "plain", "recorded", "compiled"))
         if self.overlap not in ("auto", True, False):
             raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
+        if self.stream and (not self.token2wav or self.profile != "fixed"):
+            raise UsageError("stream=true speaks: it needs token2wav=FOLDER, voice=FILE and profile=fixed")
         # Two batches in flight: while the replies of one end, the slots are filled from the next. The time to
         # the first sound of an interleaved reply holds only for a single call.
         self.calls_at_once = 1 if self.batch_size == 1 or self.mode == "s2s-stream" else 2
@@ -129,7 +134,8 @@ class OsumEChat:
         devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
         tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
-        self._pool = EnginePool([self._worker(path, tokenizer, device) for device in devices])
+        workers = [self._worker(path, tokenizer, device) for device in devices]
+        self._pool = EnginePool(workers, stream=self.stream)
         if speaks and not self.token2wav:
             logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
 
@@ -210,6 +216,7 @@ class OsumEChat:
             "slots",
             "steps",
             "overlap",
+            "stream",
             "greedy",
             "max_new",
             "seed",

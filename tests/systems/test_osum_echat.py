@@ -93,6 +93,9 @@ class Speaker:
             for t in tokens
         ]
 
+    def stream(self, *, seed: int) -> Any:
+        raise NotImplementedError
+
 
 def test_the_speaker_synthesises_the_speech_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     system = OsumEChat(checkpoint=str(tiny_folder), max_new=60)

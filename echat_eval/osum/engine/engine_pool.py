@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.errors import RowError, SystemFailure
-from echat_eval.osum.engine.background_voice import BackgroundVoice, VoiceThread
+from echat_eval.osum.engine.background_voice import BackgroundVoice, ReplyVoice, VoiceThread
 from echat_eval.osum.engine.online import MAX_WAITING, OnlineEngine
 from echat_eval.osum.voice.config import SPEECH_IDS
 from echat_eval.records import Waveform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
     from types import TracebackType
 
     from echat_eval.osum.decoding.sampling import Sampling
@@ -47,7 +48,7 @@ class PoolReply:
     Attributes:
         reply: text and speech tokens.
         wave: None without a voice or without speech tokens.
-        first_audio_seconds: from the request to the first sound, in interleaved modes.
+        first_audio_seconds: from the request to the first sound, in interleaved modes and in streams.
     """
 
     reply: OsumReply
@@ -106,6 +107,70 @@ def splice(early: Waveform, whole: Waveform) -> Waveform:
     return Waveform(samples=samples, sample_rate=whole.sample_rate)
 
 
+class StreamedReply:
+    """The sound of a ticket's reply while it is decoded, by the voice of the engine that decodes it."""
+
+    def __init__(self, workers: Sequence[EngineWorker]) -> None:
+        self.workers = workers
+        self.wave: Future[Waveform | None] | None = None
+        self._lock = threading.Lock()
+        self._voice: ReplyVoice | None = None
+        self._ticket: Ticket | None = None
+        self._early: list[int] = []
+        self._alone = False
+
+    def on_codec(self, ids: tuple[int, ...]) -> None:
+        """Queue codec ids; the first may be there before the ticket is known here."""
+        with self._lock:
+            self._early += ids
+            self._feed()
+
+    def bind(self, ticket: Ticket) -> None:
+        """Set the ticket."""
+        with self._lock:
+            self._ticket = ticket
+            self._feed()
+
+    def _feed(self) -> None:
+        if self._ticket is None or not self._early:
+            return
+        if self._voice is None or self._alone != self._ticket.alone:  # decoded alone, from the first id
+            self.drop()
+            thread = self.workers[self._ticket.engine].voice
+            assert thread is not None  # a pool streams only with voices
+            self._voice, self._alone = ReplyVoice(thread, seed=self._ticket.request.seed), self._ticket.alone
+        ids, self._early = self._early, []
+        self._voice.feed(ids)
+
+    def finish(self) -> None:
+        """Compute the rest, or nothing of a reply that was given up or failed."""
+        with self._lock:
+            if self._voice is None or self._ticket is None:
+                return
+            future = self._ticket.future
+            if future.cancelled() or future.exception() is not None:
+                self._voice.drop()
+            else:
+                self.wave = self._voice.finish()
+
+    def drop(self) -> None:
+        """Give up the sound."""
+        if self._voice is not None:
+            self._voice.drop()
+
+    def answer(self, reply: OsumReply) -> PoolReply:
+        """Return the reply with its sound, and wait for that.
+
+        Raises:
+            The failure of the voice.
+        """
+        wave = None if self.wave is None else self.wave.result()
+        if wave is None or self._voice is None or self._ticket is None:
+            return PoolReply(reply=reply)
+        seconds = self._voice.first_audio - self._ticket.submitted
+        return PoolReply(reply=reply, wave=wave, first_audio_seconds=seconds)
+
+
 class PoolCall:
     """Requests of one call and their replies; use it as a context manager.
 
@@ -118,8 +183,11 @@ class PoolCall:
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._stack = ExitStack()
         self._voices: dict[int, BackgroundVoice] = {}
+        self._streams: dict[int, StreamedReply] = {}
 
     def __enter__(self) -> PoolCall:
+        if self.pool.stream:
+            return self
         for number, worker in enumerate(self.pool.workers):
             if worker.voice is not None:
                 self._voices[number] = self._stack.enter_context(BackgroundVoice(worker.voice))
@@ -134,6 +202,8 @@ class PoolCall:
         if kind is not None:
             for ticket in self.tickets().values():
                 ticket.cancel()
+            for stream in self._streams.values():
+                stream.drop()
         self._stack.__exit__(kind, error, trace)
 
     def tickets(self) -> dict[int, Ticket]:
@@ -147,16 +217,24 @@ class PoolCall:
     def submit(self, request: GenerationRequest) -> None:
         """Queue a request; note its failure if it cannot be decoded."""
         number = len(self.outcomes)
+        stream = StreamedReply(self.pool.workers) if self.pool.stream else None
         try:
-            ticket = self.pool.online.submit(request, kind=self.kind, wait=True)
+            ticket = self.pool.online.submit(
+                request, kind=self.kind, on_codec=None if stream is None else stream.on_codec, wait=True
+            )
         except RowError as error:
             self.outcomes.append(error)
             return
         self.outcomes.append(ticket)
+        if stream is not None:
+            self._streams[number] = stream
+            stream.bind(ticket)
         ticket.future.add_done_callback(lambda _: self._note_end(number, ticket))
 
     def _note_end(self, number: int, ticket: Ticket) -> None:
         """Synthesise a reply beside the decoding of others; called on the engine's thread."""
+        if number in self._streams:
+            self._streams[number].finish()
         if self._voices and self.pool.workers[ticket.engine].overlap:
             self._voices[ticket.engine].put(self._spoken({number: ticket}))
         # Last: a future wakes those that wait for it before it calls this.
@@ -190,6 +268,8 @@ class PoolCall:
         if isinstance(outcome, RowError):
             return outcome
         try:
+            if number in self._streams:
+                return self._streams[number].answer(outcome.result())
             return PoolReply(reply=outcome.result(), wave=waves.get(number))
         except CancelledError:
             return SystemFailure("the engine was closed before the reply ended")
@@ -202,11 +282,15 @@ class EnginePool:
 
     Args:
         workers: one per device.
+        stream: speak replies while they are decoded, in window after window; the workers have voices.
         max_waiting: the most requests that wait; see `OnlineEngine`.
     """
 
-    def __init__(self, workers: Sequence[EngineWorker], *, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, workers: Sequence[EngineWorker], *, stream: bool = False, max_waiting: int = MAX_WAITING
+    ) -> None:
         self.workers = tuple(workers)
+        self.stream = stream and all(worker.speaker is not None for worker in self.workers)
         self.online = OnlineEngine([worker.engine for worker in workers], max_waiting=max_waiting)
         self._interleaved = threading.Semaphore(max(1, len(self.workers)))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echat_eval.osum.prompts.modes import Mode
     from echat_eval.records import Waveform
 
-__all__ = ["OsumReply", "ReplyKind", "ReplyPart", "Token2Wav"]
+__all__ = ["OsumReply", "ReplyKind", "ReplyPart", "SpeechStream", "Token2Wav"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,16 @@ class ReplyPart:
     speech: tuple[int, ...]
 
 
+class SpeechStream(Protocol):
+    """The sound of one reply while its codec ids arrive; may be dropped at any time."""
+
+    def feed(self, tokens: Sequence[int]) -> list[Waveform]:
+        """Return the pieces of sound that these ids complete; mostly none."""
+
+    def finish(self) -> list[Waveform]:
+        """Return the rest of the sound: one piece, or none if there were no ids."""
+
+
 class Token2Wav(Protocol):
     """Turns speech tokens into sound.
 
@@ -54,6 +64,9 @@ class Token2Wav(Protocol):
 
     def synthesise(self, tokens: Sequence[Sequence[int]], *, seeds: Sequence[int]) -> list[Waveform | None]:
         """Return one waveform per list of codec ids (0..4095, 25 per second); None for an empty list."""
+
+    def stream(self, *, seed: int) -> SpeechStream:
+        """Return the speech of one reply, to be fed with its codec ids while they arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
