@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"leaderboard", "runner"},
     {"experiment", "report", "testing"},
     {"api", "checks"},
-    {"cli"},
+    {"cli", "testset"},
 ]
 MAX_FLOORS = 12
 #: All that osum/, a tenant, may import of the rest.

@@ -1,0 +1,81 @@
+"""One clip per label: speech in a manner, an event beside it, one level, one length, faint noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echat_eval.errors import BadData
+from echat_eval.testset.vocoder import RATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from echat_eval.testset.plan import ClipPlan
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["LONGEST_EVENT", "ONSET", "Placed", "active_rms", "clip_of", "room_for_speech"]
+
+#: Range of the onset, seconds.
+ONSET = (0.06, 0.26)
+#: Range of the pause between an event and the words, seconds; `measures` needs one to tell them apart.
+GAP = (0.27, 0.34)
+#: Longest event, seconds.
+LONGEST_EVENT = 1.15
+#: Largest sample.
+_PEAK = 0.98
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An event and its place.
+
+    Attributes:
+        sound: (samples,).
+        level_db: of its active parts against those of the speech.
+        last: after the words.
+    """
+
+    sound: Floats
+    level_db: float
+    last: bool
+
+
+def active_rms(sound: Floats) -> float:
+    """Return the root mean square of the 20 ms frames within 25 dB of the loudest."""
+    step = RATE // 50
+    frames = sound[: len(sound) // step * step].reshape(-1, step)
+    power = (frames**2).mean(axis=1)
+    return float(np.sqrt(power[power > power.max() * 10**-2.5].mean()))
+
+
+def room_for_speech(form: ClipPlan, event: float) -> float:
+    """Return the seconds that are left for the words beside an event of this length; 0: no event."""
+    used = event + GAP[1] if event else 0.0
+    return form.seconds - ONSET[1] - used - 0.02
+
+
+def clip_of(speech: Floats, event: Placed | None, form: ClipPlan, random: np.random.Generator) -> Floats:
+    """Return (samples,) of the whole clip.
+
+    Raises:
+        BadData: it does not fit, or its peak is too high.
+    """
+    audio = speech / active_rms(speech)
+    if event is not None:
+        sound = event.sound * (10 ** (event.level_db / 20) / active_rms(event.sound))
+        pause = np.zeros(round(random.uniform(*GAP) * RATE))
+        audio = np.concatenate([audio, pause, sound] if event.last else [sound, pause, audio])
+    total = round(form.seconds * RATE)
+    start = round(random.uniform(*ONSET) * RATE)
+    if start + len(audio) > total:
+        raise BadData(f"{(start + len(audio)) / RATE:.2f} s of sound; expected at most {form.seconds:g} s")
+    clip = np.zeros(total)
+    clip[start : start + len(audio)] = audio * (10 ** (form.active_db / 20) / active_rms(audio))
+    clip += random.standard_normal(total) * 10 ** (form.noise_db / 20)
+    if (peak := float(np.abs(clip).max())) > _PEAK:
+        raise BadData(f"peak {peak:.2f}; expected at most {_PEAK:g}: lower clip.active_db")
+    return clip

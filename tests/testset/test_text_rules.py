@@ -1,0 +1,84 @@
+"""Each rule of a written sentence is broken by one answer, and named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from echat_eval.testset.assign import Assignment
+from echat_eval.testset.sentences import Member, Sentence
+from echat_eval.testset.text_rules import REASONS, answer_schema, duplicate_of, fault_of, sentence_of
+
+EN = Assignment(id="en-01", language="en", voices=({"emotion": "sad"}, {"emotion": "happy"}))
+ZH = Assignment(id="zh-01", language="zh", voices=({"event": "cough"}, {"event": "none"}))
+GOOD = {
+    "transcript": "She answered my message.",
+    "reply_1": "And it is not what you hoped for.",
+    "reply_2": "At last! What did she write?",
+}
+
+
+def reason(assignment: Assignment, **changes: object) -> str | None:
+    found = sentence_of(json.dumps(GOOD | changes, ensure_ascii=False), assignment)
+    if isinstance(found, tuple):
+        return found[0]
+    fault = fault_of(found, 8)
+    return fault and fault[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"reply_2": None}, "not-as-asked"),
+        ({"reply_1": "  "}, "not-as-asked"),
+        ({"transcript": "one two three four five six seven eight nine"}, "too-long"),
+        ({"transcript": "I was so sad today."}, "names-the-label"),
+        ({"transcript": "Joy came to see me."}, "names-the-label"),
+        ({"transcript": "她回了我的消息。"}, "other-language"),
+        ({"reply_1": "别难过，我陪着你。"}, "other-language"),
+        ({"reply_1": GOOD["reply_2"].upper()}, "equal-replies"),
+        ({"reply_1": "So sorry."}, "short-reply"),
+        ({"reply_1": "You say: she answered my message. Hm."}, "repeats-the-query"),
+    ],
+)
+def test_rules(changes: dict[str, object], expected: str | None) -> None:
+    assert reason(EN, **changes) == expected
+    assert expected is None or expected in REASONS
+
+
+def test_other_scripts_and_sounds() -> None:
+    zh = {
+        "transcript": "我今天还要去上班。",
+        "reply_1": "咳成这样还去上班啊？",
+        "reply_2": "好的，八点出门就来得及。",
+    }
+    assert reason(ZH, **zh) is None
+    assert reason(ZH, **{**zh, "transcript": "我咳嗽了一天。"}) == "names-the-label"
+    assert reason(ZH, **{**zh, "reply_2": "All right then, at eight."}) == "other-language"
+
+
+def test_schema_and_what_is_no_json() -> None:
+    assert answer_schema(EN)["required"] == ["transcript", "reply_1", "reply_2"]
+    same = Assignment(id="en-02", language="en", voices=EN.voices, expect="same")
+    assert answer_schema(same)["required"] == ["transcript", "reply"]
+    sentence = sentence_of('{"transcript": "When do you close?", "reply": "At six on all days."}', same)
+    assert isinstance(sentence, Sentence)
+    assert [member.reply for member in sentence.members] == ["At six on all days."] * 2
+    for text in ("Sure! Here it is", "[1]", '{"transcript": "a"', ""):
+        found = sentence_of(text, EN)
+        assert isinstance(found, tuple)
+        assert found[0] == "not-as-asked"
+
+
+def test_near_duplicates() -> None:
+    def said(words: str, language: str = "en") -> Sentence:
+        members = (Member(cues={"emotion": "sad"}, reply="a"), Member(cues={"emotion": "happy"}, reply="b"))
+        return Sentence(id=words, language=language, transcript=words, members=members)
+
+    first = said("The letter from the university came.")
+    assert duplicate_of(said("The letter from the University came!"), [first]) is first
+    assert duplicate_of(said("The letter from my university came."), [first]) is first
+    assert duplicate_of(said("The parcel from my aunt came."), [first]) is None
+    assert duplicate_of(said(first.transcript, "de"), [first]) is None
