@@ -57,6 +57,10 @@ def test_a_small_archive_keeps_its_scores_and_names_what_a_link_needs(tones: Pat
             "link.anchors=3: expected a whole number from 30 to 5000",
         ),
         (
+            ["--judge", "gpt-4o-2024-11-20", "--link", "m", "--set", "link.url=ftp://host/v1"],
+            "expected http://host:port/path",
+        ),
+        (
             ["--judge", "gpt-4o-2024-11-20", "--link", "gpt-4.1-2025-04-14", "--set", "link.anchor=60"],
             "unknown setting of a link: 'link.anchor'. Did you mean 'link.anchors'?",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,8 @@ from echat_eval.report.rating.agreement import Agreement, jackknifed
 from echat_eval.report.rating.facts import require_same_replies
 from echat_eval.report.rating.judge_agreement import judge_column
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
-from echat_eval.stats.factors import units_of
+from echat_eval.stats.factors import as_design, units_of
+from echat_eval.stats.shares import clustered_share
 from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -131,10 +132,21 @@ def winner_points(judge: float, people: float) -> float:
 
 
 def share(values: Sequence[float], clusters: Sequence[Hashable]) -> Agreement:
-    """Return the mean of values in percent, with its interval over clusters; no value without any."""
+    """Return the mean of values in percent, with its interval over clusters; no value without any.
+
+    Where all values are 0, or all are 100, the interval is Clopper and Pearson's for one value per cluster;
+    where all are ties, there is none.
+    """
     if not values:
         return Agreement(value=None, low=None, high=None, n=0, clusters=0)
     x = np.asarray(values)
+    if np.ptp(x) == 0:
+        groups = as_design(clusters).clusters
+        alike = Agreement(value=float(x[0]), low=None, high=None, n=len(x), clusters=groups)
+        found = clustered_share(np.full(groups, x[0] == 100), range(groups))
+        if x[0] not in (0.0, 100.0) or found.low is None or found.high is None:
+            return alike
+        return replace(alike, low=100 * found.low, high=100 * found.high)
 
     def mean(rows: NDArray[np.int64]) -> float | None:
         return float(x[rows].mean()) if len(rows) else None
