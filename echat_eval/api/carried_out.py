@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from echat_eval.api.progress import Logged
 from echat_eval.errors import scrub
 from echat_eval.experiment import recorded_content, recording, resolved
-from echat_eval.leaderboard.render import CSV_COLUMNS, table_rows
 from echat_eval.leaderboard.run import Run
+from echat_eval.leaderboard.table_rows import CSV_COLUMNS, table_rows
 from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
 

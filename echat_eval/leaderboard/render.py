@@ -1,14 +1,10 @@
-"""A leaderboard as Markdown, CSV and a plot."""
+"""The cells and lines of a leaderboard, and its Markdown."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from echat_eval.io.csv_cells import table_csv
-from echat_eval.io.display import FIGURE_NAME_CHARACTERS, markdown_text, number_text, spelled, unique_labels
-from echat_eval.io.files import write_atomically
-from echat_eval.io.hashing import digest
+from echat_eval.io.display import markdown_text, number_text
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
 from echat_eval.leaderboard.dashes import dash_lines
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
@@ -20,7 +16,6 @@ from echat_eval.store.headline import is_quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from echat_eval.leaderboard.published import Published
     from echat_eval.records import Metric
@@ -36,7 +31,6 @@ __all__ = [
     "cap_lines",
     "cell_text",
     "count_columns",
-    "csv_text",
     "estimate_text",
     "heading",
     "headline_notes",
@@ -46,42 +40,14 @@ __all__ = [
     "other_rows",
     "other_titles",
     "people_lines",
-    "plot",
     "published_table",
     "reading_notes",
     "rows_of",
-    "table_rows",
     "tasks_only_lines",
-    "write_files",
 ]
 
 #: Role -> suffix of a name with that role, in the order of tables.
 MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
-
-CSV_COLUMNS = (
-    "system",
-    "role",
-    "task",
-    "metric",
-    "unit",
-    "value",
-    "low",
-    "high",
-    "n",
-    "clusters",
-    "failed",
-    "missing",
-    "not_applicable",
-    "worst_case",
-    "best_case",
-    "rank",
-    "rank_low",
-    "rank_high",
-    "share",
-    "share_low",
-    "share_high",
-    "validated_against_people",
-)
 
 
 def cell_text(summary: Summary | None, metric: Metric) -> str:
@@ -345,126 +311,3 @@ def published_table(table: Published) -> TextTable:
         notes=[f"† Source: {table.source}. {table.unit}."],
         texts=1,
     )
-
-
-def table_rows(board: Leaderboard) -> list[dict[str, object]]:
-    """Return one row per system, task and metric, with the columns `CSV_COLUMNS`; the headline first."""
-    rows: list[dict[str, object]] = []
-    for metric in sorted(board.metrics, key=lambda m: m.name != board.headline.name):
-        for name, role, summaries in rows_of(board, metric):
-            for task, summary in zip(board.columns(metric), summaries, strict=True):
-                if summary is None:
-                    continue
-                e, b, counts = summary.estimate, summary.bounds, summary.counts
-                ranked = task == OVERALL and metric.name == board.headline.name
-                rank = board.ranking.sets.get(name) if ranked else None
-                share = board.share(metric, name, task)
-                rows.append(
-                    {
-                        "system": name,
-                        "role": role,
-                        "task": task,
-                        "metric": metric.name,
-                        "unit": metric.unit,
-                        "value": None if e is None else e.value,
-                        "low": None if e is None else e.low,
-                        "high": None if e is None else e.high,
-                        "n": None if e is None else e.n,
-                        "clusters": None if e is None else e.clusters,
-                        "failed": counts.get("failed", 0),
-                        "missing": counts.get("missing", 0),
-                        "not_applicable": counts.get("not applicable", 0),
-                        "worst_case": None if b is None else b.low,
-                        "best_case": None if b is None else b.high,
-                        "rank": None if rank is None else rank.rank,
-                        "rank_low": None if rank is None else rank.low,
-                        "rank_high": None if rank is None else rank.high,
-                        "share": None if share is None else share.value,
-                        "share_low": None if share is None else share.low,
-                        "share_high": None if share is None else share.high,
-                        "validated_against_people": _validated(board, metric),
-                    }
-                )
-    return rows
-
-
-def _validated(board: Leaderboard, metric: Metric) -> str | None:
-    """Return "yes", "not shown" or "no" for a metric of a judge; None for others."""
-    if metric.name not in board.people:
-        return None
-    found = board.people[metric.name]
-    return "no" if found is None else found.answer
-
-
-def csv_text(board: Leaderboard) -> str:
-    """Return one line per system, task and metric."""
-    return table_csv(CSV_COLUMNS, table_rows(board))
-
-
-def plot(board: Leaderboard, path: Path) -> None:
-    """Draw the headline metric: one panel per task, one line per system, floors and ceilings in grey.
-
-    An existing plot of the same board is kept, because drawing takes longer than everything else.
-    """
-    board_digest = _digest(board)
-    if path.is_file() and board_digest.encode() in path.read_bytes()[:1024]:
-        return
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    metric = board.headline
-    rows = list(rows_of(board, metric))
-    columns = board.columns(metric)
-    width = max(7.0, 1.9 * len(columns))
-    figure, panels = plt.subplots(
-        1,
-        len(columns),
-        sharex=True,
-        sharey=True,
-        figsize=(width, 1.3 + 0.42 * len(rows)),
-        layout="constrained",
-        squeeze=False,
-    )
-    for number, panel in enumerate(panels[0]):
-        for y, (_, role, summaries) in enumerate(rows):
-            summary = summaries[number]
-            if summary is None or summary.estimate is None:
-                panel.text(0, y, "n/a", ha="center", va="center", color="0.5", fontsize=8)
-                continue
-            e = summary.estimate
-            colour, marker = (
-                ("#0b5394", "o") if role == "system" else ("0.45", "s" if role == "floor" else "D")
-            )
-            if e.low is not None and e.high is not None:
-                panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
-            panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
-        panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        panel.set_title(heading(board, metric)[number], fontsize=9)
-        panel.tick_params(labelsize=8)
-        panel.spines[["top", "right", "left"]].set_visible(False)
-    # "$" would start a formula.
-    short = unique_labels((name for name, _, _ in rows), FIGURE_NAME_CHARACTERS, spelled)
-    labels = [short[name].replace("$", r"\$") + MARK[role] for name, role, _ in rows]
-    panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
-    panels[0][0].invert_yaxis()
-    figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)
-    with io.BytesIO() as image:
-        figure.savefig(image, format="png", dpi=160, metadata={"Description": board_digest})
-        plt.close(figure)
-        write_atomically(path, image.getvalue())
-
-
-def _digest(board: Leaderboard) -> str:
-    """Return the hash of everything that the plot of a board shows."""
-    return digest("plot", [csv_text(board), heading(board, board.headline), metric_title(board.headline)])
-
-
-def write_files(board: Leaderboard, folder: Path, published: list[Published] | None = None) -> list[Path]:
-    """Write leaderboard.md, .csv and .png; return their paths."""
-    paths = [folder / f"leaderboard.{ending}" for ending in ("md", "csv", "png")]
-    write_atomically(paths[0], markdown(board, published))
-    write_atomically(paths[1], csv_text(board))
-    plot(board, paths[2])
-    return paths

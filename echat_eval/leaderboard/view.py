@@ -11,10 +11,10 @@ from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.leaderboard.gap_text import gap_csv, gap_tables
 from echat_eval.leaderboard.notes import attribution_tables, secondary_lines
+from echat_eval.leaderboard.plot import plot
 from echat_eval.leaderboard.published import of_same_measure, published
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
-    CSV_COLUMNS,
     MARK,
     by_task_metrics,
     cell_text,
@@ -25,9 +25,8 @@ from echat_eval.leaderboard.render import (
     other_titles,
     reading_notes,
     rows_of,
-    table_rows,
-    write_files,
 )
+from echat_eval.leaderboard.table_rows import CSV_COLUMNS, csv_text, table_rows
 from echat_eval.leaderboard.times_text import times_csv, times_tables
 
 if TYPE_CHECKING:
@@ -83,8 +82,10 @@ class LeaderboardView:
     def write(self, folder: Path) -> list[Path]:
         """Write leaderboard.md, .csv and .png, and the tables below it, if any; return their paths."""
         make_folder(folder)
-        files = write_files(self.board, folder, list(self.published))
+        files = [folder / f"leaderboard.{ending}" for ending in ("md", "csv", "png")]
         write_atomically(files[0], self._repr_markdown_())
+        write_atomically(files[1], csv_text(self.board))
+        plot(self.board, files[2])
         for name, text in side_files(self.board).items():
             if text is None:  # that of an earlier leaderboard
                 (folder / name).unlink(missing_ok=True)

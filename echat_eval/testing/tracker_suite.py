@@ -25,7 +25,7 @@ def tracked_run(folder: Path) -> TrackedRun:
     Args:
         folder: an empty folder.
     """
-    from echat_eval.leaderboard.render import CSV_COLUMNS  # numpy comes with it
+    from echat_eval.leaderboard.table_rows import CSV_COLUMNS  # numpy comes with it
 
     run, page = folder / "run", folder / "page"
     for path, text in (

@@ -12,9 +12,11 @@ from scipy import stats as scipy_stats
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary, build_leaderboard
+from echat_eval.leaderboard.plot import plot
 from echat_eval.leaderboard.published import of_same_measure, published, published_names, words_judge
 from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
-from echat_eval.leaderboard.render import cap_lines, cell_text, csv_text, markdown, plot, reading_notes
+from echat_eval.leaderboard.render import cap_lines, cell_text, markdown, reading_notes
+from echat_eval.leaderboard.table_rows import csv_text
 from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.records import Metric, Reply, Request
 from echat_eval.stats import Bounds, cluster_mean

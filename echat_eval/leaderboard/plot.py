@@ -1,0 +1,79 @@
+"""A leaderboard as a plot."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from echat_eval.io.display import FIGURE_NAME_CHARACTERS, spelled, unique_labels
+from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import digest
+from echat_eval.leaderboard.render import MARK, heading, metric_title, rows_of
+from echat_eval.leaderboard.table_rows import csv_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echat_eval.leaderboard.build import Leaderboard
+
+__all__ = ["plot"]
+
+
+def plot(board: Leaderboard, path: Path) -> None:
+    """Draw the headline metric: one panel per task, one line per system, floors and ceilings in grey.
+
+    An existing plot of the same board is kept, because drawing takes longer than everything else.
+    """
+    board_digest = _digest(board)
+    if path.is_file() and board_digest.encode() in path.read_bytes()[:1024]:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    metric = board.headline
+    rows = list(rows_of(board, metric))
+    columns = board.columns(metric)
+    width = max(7.0, 1.9 * len(columns))
+    figure, panels = plt.subplots(
+        1,
+        len(columns),
+        sharex=True,
+        sharey=True,
+        figsize=(width, 1.3 + 0.42 * len(rows)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for number, panel in enumerate(panels[0]):
+        for y, (_, role, summaries) in enumerate(rows):
+            summary = summaries[number]
+            if summary is None or summary.estimate is None:
+                panel.text(0, y, "n/a", ha="center", va="center", color="0.5", fontsize=8)
+                continue
+            e = summary.estimate
+            colour, marker = (
+                ("#0b5394", "o") if role == "system" else ("0.45", "s" if role == "floor" else "D")
+            )
+            if e.low is not None and e.high is not None:
+                panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
+            panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
+        panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
+        panel.set_title(heading(board, metric)[number], fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    # "$" would start a formula.
+    short = unique_labels((name for name, _, _ in rows), FIGURE_NAME_CHARACTERS, spelled)
+    labels = [short[name].replace("$", r"\$") + MARK[role] for name, role, _ in rows]
+    panels[0][0].set_yticks(range(len(rows)), labels, fontsize=8)
+    panels[0][0].invert_yaxis()
+    figure.supxlabel(f"{metric_title(metric)}, mean and 95 % interval", fontsize=9)
+    with io.BytesIO() as image:
+        figure.savefig(image, format="png", dpi=160, metadata={"Description": board_digest})
+        plt.close(figure)
+        write_atomically(path, image.getvalue())
+
+
+def _digest(board: Leaderboard) -> str:
+    """Return the hash of everything that the plot of a board shows."""
+    return digest("plot", [csv_text(board), heading(board, board.headline), metric_title(board.headline)])
