@@ -516,9 +516,10 @@ def of_report_markdown(run: ev.Run, files: Files) -> dict[Key, Shown]:
 def of_report_latex(run: ev.Run, files: Files) -> dict[Key, Shown]:
     found: dict[Key, Shown] = {}
     for path in sorted((files.report / "tables").glob("*.tex")):
-        body = path.read_text().partition(r"\toprule")[2].partition(r"\bottomrule")[0]
-        table = [plain(line) for line in body.splitlines() if line.endswith(r"\\")]
-        found |= from_report_table(run, path.stem, table)
+        for panel in path.read_text().split(r"\toprule")[1:]:
+            rows = panel.partition(r"\bottomrule")[0].splitlines()
+            table = [plain(line) for line in rows if line.endswith(r"\\")]
+            found |= from_report_table(run, path.stem, table)
     return found
 
 
@@ -527,7 +528,10 @@ def plain(row: str) -> list[str]:
     cells = re.split(r"(?<!\\) & ", row.removesuffix(r" \\"))
     for pattern, text in (
         (r"\\(?:textbf|underline)\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1"),
-        (r"\{\\scriptsize (.*)\}$", r"\1"),
+        (r"\\EChatCell\{(.*?)\}\{((?:[^{}]|\{[^{}]*\}|\\[{}])*)\}$", r"\1 \2"),
+        (r"\\EChatLines\{.\}\{.\}(.*)\\end\{tabular\}", r"\1"),
+        (r"\\\\(?: |\{\})", lambda found: found[0][2:].strip("{}")),
+        (r"\$-\$", "-"),
         (r"\{([-\[\]])\}", r"\1"),
         (r"\\([{}$&#_%])", r"\1"),
         (r"\$\\uparrow\$", "↑"),

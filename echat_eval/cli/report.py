@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.cli.options import headline_option
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.report.choice import Bold
 
 __all__ = ["report"]
 
@@ -18,7 +23,8 @@ __all__ = ["report"]
 Examples:
   echat-eval report runs/mine runs/floors --out out
   echat-eval report old=runs/a:mine new=runs/b:mine --out out --only page
-  echat-eval report runs/stages --out out --ablation full --trend stage1,stage2,full
+  echat-eval report runs/stages --out out --ablation full,stage1 --trend stage1,stage2,full
+  echat-eval report runs/mine --out out --tables paper.yaml --bold best --wide
   echat-eval report runs/judged --published --headline judge_echat_r1 --out out
   echat-eval report --published --out out
   echat-eval report runs/a runs/b --forget p07 --out out
@@ -42,9 +48,8 @@ Open out/page/index.html in a browser; it needs no server and no network."""
 )
 @click.option(
     "--ablation",
-    "base",
-    metavar="SYSTEM",
-    help="System for an ablation table; all other systems are its variants.",
+    metavar="SYSTEMS",
+    help="System and its variants for an ablation table; one name: all other systems are variants.",
 )
 @click.option(
     "--trend",
@@ -58,6 +63,19 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     help="List the pairs of systems shown to differ by less than this, in the headline metric's units.",
 )
 @headline_option
+@click.option(
+    "--tables",
+    "choices",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with a section `tables:`: systems, tasks, metrics, names, digits, headline, bold, wide.",
+)
+@click.option(
+    "--bold",
+    type=click.Choice(("significant", "best", "none")),
+    help="Bold numbers: those with a significant test, or the best of each column.  [default: significant]",
+)
+@click.option("--wide", is_flag=True, help="Make LaTeX tables for the whole width of a page (table*).")
 @click.option(
     "--ratings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -79,16 +97,20 @@ def report(
     out: Path | None,
     only: str,
     published: bool,
-    base: str | None,
+    ablation: str | None,
     trend: str | None,
     within: float | None,
     headline: str | None,
+    choices: Path | None,
+    bold: Bold | None,
+    wide: bool,
     ratings: Path | None,
     with_audio: bool,
     speaker: str | None,
 ) -> int:
     """Make tables, figures, provenance and a page with audio from one or more runs."""
     from echat_eval.cli.progress import Bar
+    from echat_eval.report.choice import TableChoice, read_choice
     from echat_eval.report.pack import PARTS, build_published, build_report
 
     if speaker is not None:
@@ -109,26 +131,43 @@ def report(
             "no run given; name one or more run folders, such as runs/latest, or give --published"
         )
     else:
-        stages = [name.strip() for name in (trend or "").split(",") if name.strip()]
+        choice = TableChoice() if choices is None else read_choice(choices)
+        choice = replace(choice, bold=bold or choice.bold, wide=wide or choice.wide)
         with Bar() as bar:
             made = build_report(
                 runs,
                 out,
                 progress=bar,
                 only=parts,
-                base=base,
-                trend=stages,
+                ablation=_names(ablation),
+                trend=_names(trend),
                 within=within,
                 headline=headline,
                 with_published=published,
                 ratings=ratings,
                 with_audio=with_audio,
+                choice=choice,
+                dates=_days(runs),
             )
     for note in made.notes:
         show(f"note: {note}", err=True)
     for path in made.paths:
         show(path)
     return Exit.DONE
+
+
+def _names(text: str | None) -> list[str]:
+    """Return names separated by commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _days(runs: tuple[str, ...]) -> dict[str, str]:
+    """Return path of each run -> the days of its commands."""
+    from echat_eval.experiment.record import days_of
+    from echat_eval.store.select import parse_spec
+
+    found = {str(path): days_of(path) for path in dict.fromkeys(parse_spec(run).path for run in runs)}
+    return {path: days for path, days in found.items() if days}
 
 
 def _forget(runs: tuple[str, ...], speaker: str) -> None:

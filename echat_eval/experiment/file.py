@@ -96,6 +96,8 @@ _EXPERIMENT = Schema(
         ),
         "prices": TEXT.optional(),
         "out": TEXT.optional(),
+        # Read by `report --tables`; it determines no result.
+        "tables": Rule(lambda value: isinstance(value, Mapping), "a mapping", required=False),
     }
 )
 _MAPPING = Rule(lambda value: value is None or isinstance(value, Mapping), "a mapping")
@@ -164,6 +166,7 @@ def experiment_from(file: YamlFile, shown: str, *, resolved: bool = False) -> Ex
             value = _with_variables(value, location(key))
         if value is not None:
             values[key] = value
+    values.pop("tables", None)
     own = dict(values.pop("metrics", {}))
     if "extra" in own:
         own["metrics"] = own.pop("extra")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Command",
+    "days_of",
     "read_commands",
     "read_recorded",
     "recorded_content",
@@ -179,6 +180,16 @@ def _recorded(folder: Path) -> YamlFile | None:
     except BadData as error:
         raise BadData(f"{error}; restore the file, or delete it to record the next command alone") from error
     return replace(file, content=_within(folder, file.content, _absolute))
+
+
+def days_of(folder: Path) -> str:
+    """Return the days of the commands on a run folder, such as "2026-11-01 to 2026-11-30"; "" without any.
+
+    Raises:
+        BadData: a row is damaged.
+    """
+    days = sorted(command.started[:10] for command in read_commands(folder) if command.started)
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
 
 
 def read_commands(folder: Path) -> list[Command]:

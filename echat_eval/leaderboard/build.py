@@ -90,6 +90,7 @@ class Leaderboard:
         times: of replies that were timed to their first audio.
         people: metric of a judge -> its agreement with people; None until ratings are imported.
         earlier: system -> replies of live dialogues before their last ones; empty without dialogues.
+        order: systems in the order of tables; empty: best first.
     """
 
     metrics: tuple[Metric, ...]
@@ -109,6 +110,7 @@ class Leaderboard:
     earlier: Mapping[str, int] = field(default_factory=dict)
     people: Mapping[str, JudgeValidation | None] = field(default_factory=dict)
     unproven: Mapping[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""

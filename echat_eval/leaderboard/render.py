@@ -86,12 +86,15 @@ def _bound(value: float | None, metric: Metric) -> str:
 def by_role(board: Leaderboard, metric: Metric) -> dict[str, list[str]]:
     """Return role -> systems, best mean over all tasks first, systems without a mean last.
 
-    A metric without a mean over all tasks has the order of the headline.
+    A metric without a mean over all tasks has the order of the headline; an order that was chosen holds for
+    every metric.
     """
     if metric.name in board.tasks_only:
         metric = board.headline
 
     def sort_key(system: str) -> tuple[float, str]:
+        if board.order:
+            return board.order.index(system), system
         summary = board.summaries.get((system, OVERALL, metric.name))
         if summary is None or summary.estimate is None:
             return float("inf"), system

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import by_role
-from echat_eval.report.figure_style import legend_below, look_of, shown_names
+from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
 from echat_eval.report.rating.validate import rated_scores
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def draw_people(plt: Any, runs: MergedRuns, width: float, font: str | None, *, r
     scores = [
         s for found in runs.scores.values() for s in found.values() if metric and s.metric == metric.name
     ]
-    rated = rated_scores(read_ratings_csv(ratings), scores)
+    rated = rated_scores(runs.ratings(ratings), scores)
     if metric is None or not rated:
         return "no judge graded what people rated"
     figure, panel = plt.subplots(layout="constrained", figsize=(width, min(width, 4.0)))
@@ -51,7 +50,7 @@ def draw_people(plt: Any, runs: MergedRuns, width: float, font: str | None, *, r
             handles.append(handle)
             labels.append(names[system])
     panel.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
-    panel.set_xlabel(f"{metric.title}, {metric.unit}")
+    panel.set_xlabel(axis_label(f"{metric.title}, {metric.unit}", min(width, 4.0)))
     panel.set_ylabel("people, mean rating, 0 to 100")
-    legend_below(figure, handles, labels, 2 if width < 5 else 4)
+    legend_below(figure, handles, labels)
     return figure

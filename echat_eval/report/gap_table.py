@@ -8,7 +8,6 @@ import numpy as np
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
-from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.by_voice import CEILING
 from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_notes
 from echat_eval.leaderboard.listening_gap import Instrument, Outcome, listening_gaps
@@ -43,7 +42,7 @@ def people_gaps(path: Path, runs: MergedRuns) -> tuple[ListeningGap, ...]:
         BadData: a sample is not in these runs.
     """
     found: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
-    for r in read_ratings_csv(path):
+    for r in runs.ratings(path):
         if r.dimension == MATCH:
             if (r.task, r.sample_id) not in runs.samples:
                 raise BadData(f"{path}: sample '{r.sample_id}' of task '{r.task}' is not in these runs")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import file_sha256
-from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import TableCell
@@ -37,9 +36,9 @@ def human_cells(path: Path, runs: MergedRuns) -> tuple[HumanCells, str]:
     assert board is not None
     metric = words_judge(board.metrics) or board.headline
     cluster = units_of(list(runs.samples.values()))
-    facts = require_same_replies(path, runs.responses)
+    facts = require_same_replies(path, runs.rated_responses())
     ratings: dict[tuple[str, str], list[Rating]] = {}
-    for r in read_ratings_csv(path):
+    for r in runs.ratings(path):
         if r.dimension in (MATCH, OVER_REACTION):
             continue  # which voice a reply answers is no grade of it
         if (r.task, r.sample_id) not in cluster:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Metric
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["ALPHA", "PairTest", "marks_of", "pair_tests"]
+__all__ = ["ALPHA", "Mark", "PairTest", "marks_of", "pair_tests"]
 
 #: A mark needs an adjusted p below this.
 ALPHA = 0.05

@@ -9,11 +9,15 @@ from echat_eval.errors import UnknownName
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
-from echat_eval.report.formats import csv_text, latex, markdown
+from echat_eval.report.choice import TableChoice
+from echat_eval.report.formats import csv_text, markdown
 from echat_eval.report.gap_table import gap_table
+from echat_eval.report.instruments import models_line
+from echat_eval.report.latex import latex
 from echat_eval.report.licences import may_pass_on, with_licences
+from echat_eval.report.methods import METHODS_FILES, methods_files
 from echat_eval.report.outlet import Outlet
-from echat_eval.report.people_tables import agreement_table, with_judge_table
+from echat_eval.report.people_tables import agreement_tables, with_judge_table
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
 from echat_eval.report.runs import MergedRuns, merge_runs
@@ -22,7 +26,7 @@ from echat_eval.report.times_table import report_times
 from echat_eval.store.select import open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from echat_eval.ports import Progress
@@ -54,13 +58,15 @@ def build_report(
     *,
     progress: Progress,
     only: Sequence[str] = PARTS,
-    base: str | None = None,
+    ablation: Sequence[str] = (),
     trend: Sequence[str] = (),
     within: float | None = None,
     headline: str | None = None,
     with_published: bool = False,
     ratings: Path | None = None,
     with_audio: bool = False,
+    choice: TableChoice | None = None,
+    dates: Mapping[str, str] = {},
 ) -> ReportFiles:
     """Write a report of some runs.
 
@@ -69,18 +75,24 @@ def build_report(
         out: absent, empty, or an earlier report; other files are never overwritten.
         progress: receives the progress.
         only: parts to write, of PARTS.
-        base: the system that the others are variants of (ablation table).
+        ablation: a system and its variants (ablation table); without variants, all others are.
         trend: systems in the order of training (trend figure).
         within, headline: as in `build_leaderboard`.
         with_published: published rows stand below the measured ones, where the measure is the same.
         with_audio: the page also holds recordings whose task does not state that they may be passed on.
         ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
+        choice: what tables and figures show; the page shows everything.
+        dates: path of a run -> when its commands ran, for the methods paragraph.
 
     Raises:
         UsageError: an invalid output folder, run, system or part.
     """
-    merged = merge_runs([open_run(name) for name in runs], within=within, headline=headline)
-    for name in (*([base] if base else []), *trend):
+    choice = choice or TableChoice()
+    folders = [open_run(name) for name in runs]
+    lead = headline or choice.leading
+    merged = merge_runs(folders, within=within, headline=lead, choice=choice)
+    ablation, trend = ([choice.shown(name) for name in names] for names in (ablation, trend))
+    for name in (*ablation, *trend):
         if name not in merged.roles:
             raise UnknownName("system", name, merged.roles)
     requested = [published(name) for name in published_names() if with_published and name in SHOWN]
@@ -88,13 +100,15 @@ def build_report(
     shown, unshown = of_same_measure(requested, metrics, people=ratings is not None)
     scored = "tables" in only and merged.board is not None
     paths, notes = [], [*_notes(merged), *unshown]
-    with Outlet(out, [*only, PROVENANCE] if "tables" in only else only) as outlet:
+    with Outlet(out, [*only, PROVENANCE, *METHODS_FILES] if "tables" in only else only) as outlet:
         outlet.check()
         if scored:
-            tables = _tables(merged, base, ratings, [table.name for table in shown])
-            write_tables(outlet, tables, progress)
+            tables = _tables(merged, ablation, ratings, [table.name for table in shown])
+            write_tables(outlet, tables, progress, wide=choice.wide)
+            for name, text in methods_files(merged, dates, ratings=ratings is not None).items():
+                outlet.write(name, text)
             outlet.write(PROVENANCE, provenance_text(provenance(merged, tables)))
-            paths += [out / "tables" / "tables.md", out / PROVENANCE]
+            paths += [out / "tables" / "tables.md", out / METHODS_FILES[0], out / PROVENANCE]
         if "figures" in only and merged.board is not None:
             from echat_eval.report.figures import write_figures
 
@@ -103,8 +117,9 @@ def build_report(
         if "page" in only:
             from echat_eval.report.page import write_page
 
-            write_page(merged, outlet, published=shown, progress=progress, with_audio=with_audio)
-            if not with_audio and (kept := [task for task in merged.tasks if not may_pass_on(merged, task)]):
+            every = merge_runs(folders, within=within, headline=lead) if choice.restricts else merged
+            write_page(every, outlet, published=shown, progress=progress, with_audio=with_audio)
+            if not with_audio and (kept := [task for task in every.tasks if not may_pass_on(every, task)]):
                 notes.append(
                     f"the page has no recordings of {', '.join(kept)}: task.yaml does not state "
                     "redistributable: true; --with-audio includes them for people who may hear them"
@@ -131,10 +146,12 @@ def _notes(merged: MergedRuns) -> list[str]:
 
 
 def _tables(
-    merged: MergedRuns, base: str | None, ratings: Path | None, shown: Collection[str]
+    merged: MergedRuns, ablation: Sequence[str], ratings: Path | None, shown: Collection[str]
 ) -> list[Table]:
     tasks = tasks_of(merged)
-    tables = run_tables(merged, published_blocks(tasks) if AUTOMATIC in shown else {}, base)
+    base = next(iter(ablation), None)
+    blocks = published_blocks(tasks) if AUTOMATIC in shown else {}
+    tables = run_tables(merged, blocks, base, ablation[1:])
     if (gaps := gap_table(merged, ratings)) is not None:
         tables.append(gaps)
     tables += [] if merged.board is None else report_times(merged.board)
@@ -143,17 +160,18 @@ def _tables(
 
         cells, note = human_cells(ratings, merged)
         tables.append(human_table(cells, tasks, notes=(note,), reported=HUMAN in shown))
-        people = (agreement_table(ratings, merged), with_judge_table(ratings, merged))
-        tables += [table for table in people if table is not None]
-    tables = [replace(table, notes=(*table.notes, *merged.voice_notes)) for table in tables]
+        tables += agreement_tables(ratings, merged)
+        tables += [] if (both := with_judge_table(ratings, merged)) is None else [both]
+    models = [line] if (line := models_line(merged.manifests)) else []
+    tables = [replace(table, notes=(*table.notes, *models, *merged.voice_notes)) for table in tables]
     return [with_licences(table, merged) for table in tables]
 
 
-def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress) -> None:
+def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress, *, wide: bool = False) -> None:
     """Write every table as .tex, .md and .csv, and all of them as one tables.md."""
     progress.stage("tables", len(tables), 0)
     for table in tables:
-        outlet.write(f"tables/{table.name}.tex", latex(table))
+        outlet.write(f"tables/{table.name}.tex", latex(table, wide=wide))
         outlet.write(f"tables/{table.name}.md", markdown(table))
         outlet.write(f"tables/{table.name}.csv", csv_text(table))
         progress.advance()

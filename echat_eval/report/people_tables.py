@@ -7,32 +7,37 @@ from typing import TYPE_CHECKING
 from echat_eval.errors import BadData
 from echat_eval.io.display import number_text
 from echat_eval.io.hashing import file_sha256
-from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
-from echat_eval.report.rating.judge_agreement import compare
+from echat_eval.report.rating.judge_agreement import STATISTICS, compare
 from echat_eval.report.rating.match import MATCH, OVER_REACTION
 from echat_eval.stats import powered_mean
 from echat_eval.stats.factors import units_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from echat_eval.io.ratings import Rating
     from echat_eval.records import Metric, Score
     from echat_eval.report.rating.agreement import Agreement
+    from echat_eval.report.rating.judge_agreement import JudgeAgreement
     from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
 
-__all__ = ["agreement_table", "with_judge_table"]
+__all__ = ["agreement_tables", "with_judge_table"]
 
 AGREEMENT_NOTE = (
     "Spearman's correlation. Each rater in turn is left out, and both the judge and that rater are compared "
     "with the mean of the others: a judge as good as one rater has a difference of 0. Alpha: Krippendorff's, "
     "ordinal, among the people. Brackets: 95 % interval over clusters of replies, for these raters."
+)
+CORRELATION_NOTE = (
+    "The judge against the mean of the raters but one, averaged over the rater who is left out; with one "
+    "rater, against that one. Kappa is of whole grades only. Brackets: 95 % interval over clusters of "
+    "replies, for these raters."
 )
 WITH_JUDGE_NOTE = (
     "People: mean of the ratings, 0 to 100 of their range. With the judge: the same mean with the judge's "
@@ -52,18 +57,55 @@ def _of_judge(runs: MergedRuns) -> tuple[Metric, list[Score]] | None:
     return metric, [s for s in found if s is not None and s.state == "value" and s.value is not None]
 
 
-def agreement_table(path: Path, runs: MergedRuns) -> Table | None:
-    """Return dimension and system x statistics; None if no judge graded what people rated."""
+def agreement_tables(path: Path, runs: MergedRuns) -> list[Table]:
+    """Return the agreement of the judge and of one rater, and correlations; none without a judge of them."""
     judge = _of_judge(runs)
-    ratings = [r for r in read_ratings_csv(path) if r.dimension not in (MATCH, OVER_REACTION)]
+    ratings = [r for r in runs.ratings(path) if r.dimension not in (MATCH, OVER_REACTION)]
     if judge is None:
-        return None
+        return []
     metric, scores = judge
     try:
         agreements = compare(ratings, scores, units_of(list(runs.samples.values())))
     except BadData:  # other replies, or dimensions that the judge has no grade of
-        return None
+        return []
     sources = {"ratings": {"sha256": file_sha256(path), "metric": metric.name}}
+    return [
+        _agreement_table(agreements, metric, sources),
+        _correlation_table(agreements, metric, sources),
+    ]
+
+
+def _correlation_table(
+    agreements: Sequence[JudgeAgreement], metric: Metric, sources: Mapping[str, Any]
+) -> Table:
+    """Return dimension and system x correlations of the judge with people."""
+    rows = [
+        TableRow(
+            label=f"{found.dimension}, {found.system}",
+            cells=(
+                TableCell(text=str(found.alpha.n), value=found.alpha.n, sources=sources),
+                *(
+                    _agreement_cell(found.judge[name], sources) if name in found.judge else NOTHING
+                    for name in STATISTICS
+                ),
+            ),
+        )
+        for found in agreements
+    ]
+    return Table(
+        name="people-correlation",
+        caption=f"Correlation of {metric.title} with people",
+        columns=("replies", *STATISTICS),
+        blocks=(Block(rows=tuple(rows)),),
+        notes=(CORRELATION_NOTE,),
+        stub="dimension, system",
+    )
+
+
+def _agreement_table(
+    agreements: Sequence[JudgeAgreement], metric: Metric, sources: Mapping[str, Any]
+) -> Table:
+    """Return dimension and system x agreement of the judge, and of one rater."""
     rows = [
         TableRow(
             label=f"{found.dimension}, {found.system}",
@@ -110,7 +152,7 @@ def with_judge_table(path: Path, runs: MergedRuns) -> Table | None:
     metric, scores = judge
     values = {(s.system, s.task, s.sample_id): s.value for s in scores if s.value is not None}
     rated: dict[tuple[str, str], list[Rating]] = {}
-    for r in read_ratings_csv(path):
+    for r in runs.ratings(path):
         if r.dimension not in (MATCH, OVER_REACTION) and (r.system, r.task, r.sample_id) in values:
             rated.setdefault((r.system, r.task), []).append(r)
     if not rated:

@@ -15,6 +15,7 @@ from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import digest, file_sha256
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.records import AudioRef
+from echat_eval.report.instruments import judges_of, models_of
 from echat_eval.store.environment import Environment
 from echat_eval.store.in_all import left_out_of_all
 from echat_eval.store.manifest_file import to_json
@@ -221,6 +222,8 @@ def _run_facts(manifest: RunManifest) -> dict[str, Any]:
     return {
         "tasks": {name: task.sha256 for name, task in manifest.tasks.items()},
         "systems": {name: system.fingerprint for name, system in manifest.systems.items()},
+        "models": {name: list(models_of(system.settings)) for name, system in manifest.systems.items()},
+        "judges": [asdict(judge) for judge in judges_of([manifest])],
         "annotators": {name: facts.fingerprint for name, facts in manifest.annotators.items()},
         "scorers": {name: scorer.fingerprint for name, scorer in manifest.scorers.items()},
         "echat_eval": environment.echat_eval,

@@ -24,7 +24,8 @@ from echat_eval.leaderboard.render import (
     tasks_only_lines,
 )
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
-from echat_eval.report.marks import ALPHA, marks_of, pair_tests
+from echat_eval.report.instruments import judge_of
+from echat_eval.report.marks import ALPHA, Mark, marks_of, pair_tests
 from echat_eval.scorers.understanding import WAR
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ablation_table",
+    "file_stem",
     "overview_table",
     "run_tables",
     "task_table",
@@ -47,6 +49,11 @@ MARK_NOTE = (
     "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
     f"table, p < {ALPHA}. Underlined: second, and better than every remaining system. No mark: the tests do "
     "not support one, or rows are missing."
+)
+#: By convention: without any test.
+BEST_NOTE = (
+    "Bold: the best mean of its column among systems, underlined: the second, without any test. No mark in a "
+    "column where rows of a system are missing."
 )
 INTERVAL_NOTE = (
     "Brackets: 95 % interval over clusters (samples that share a speaker, a transcript or a contrast group). "
@@ -92,7 +99,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     roles = by_role(board, metric)
     # A mark orders systems, as a rank does.
     may_rank = metric.name not in board.unproven
-    marks = marks_of(pair_tests(runs, metric, roles["system"], columns), roles["system"]) if may_rank else {}
+    marks = _marks(runs, metric, roles["system"], columns) if may_rank else {}
 
     def row(system: str, role: str) -> TableRow:
         cells = [rank_cell(board, system)] if ranked else []
@@ -109,14 +116,13 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, *board_lines(board, metric), MARK_NOTE]
+    marked = {"significant": [MARK_NOTE], "best": [BEST_NOTE], "none": []}[runs.choice.bold]
+    notes = [INTERVAL_NOTE, *board_lines(board, metric), *marked]
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy and not comparable with published scores.")
     return Table(
-        name="leaderboard"
-        if metric.name == board.headline.name
-        else f"by-task-{re.sub(r'[^A-Za-z0-9_.-]', '-', metric.name)}",
-        caption=f"{metric_title(metric)}, mean and 95 % interval, by task",
+        name="leaderboard" if metric.name == board.headline.name else f"by-task-{file_stem(metric)}",
+        caption=f"{metric_title(metric)}, mean and 95 % interval, by task{judge_caption(runs, metric)}",
         columns=(
             *(("rank",) if ranked else ()),
             *(board.titles.get(column, column) for column in columns),
@@ -124,6 +130,43 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
         blocks=(*blocks, *_published_below(published, len(columns), ranked=ranked)),
         notes=tuple(notes),
     )
+
+
+def file_stem(metric: Metric) -> str:
+    """Return the name of a metric as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", metric.name)
+
+
+def judge_caption(runs: MergedRuns, metric: Metric) -> str:
+    """Return the judge of a metric for a caption; "" if no judge gives it."""
+    judge = judge_of(metric.name, runs.manifests)
+    return "" if judge is None else f"; judge: {judge}"
+
+
+def _marks(
+    runs: MergedRuns, metric: Metric, systems: Sequence[str], columns: Sequence[str]
+) -> dict[tuple[str, str], Mark]:
+    """Return (system, column) -> mark, by the convention that was chosen."""
+    bold = runs.choice.bold
+    if bold == "significant":
+        return marks_of(pair_tests(runs, metric, systems, columns), systems)
+    assert runs.board is not None
+    marks: dict[tuple[str, str], Mark] = {}
+    for column in columns if bold == "best" else ():
+        found = {s: runs.board.summaries.get((s, column, metric.name)) for s in systems}
+        if any(summary is not None and summary.counts.get("missing") for summary in found.values()):
+            continue
+        # As printed: numbers that look equal have the same mark.
+        means = {
+            s: float(number_text(summary.estimate.value, metric.digits))
+            for s, summary in found.items()
+            if summary is not None and summary.estimate is not None
+        }
+        best_first = sorted(set(means.values()), reverse=metric.higher_is_better)
+        names: tuple[Mark, Mark] = ("best", "second")
+        for mark, value in zip(names, best_first[: max(1, len(means) - 1)], strict=False):
+            marks |= {(s, column): mark for s, mean in means.items() if mean == value and len(means) > 1}
+    return marks
 
 
 def _published_below(published: Sequence[Block], columns: int, *, ranked: bool) -> Iterator[Block]:
@@ -167,12 +210,22 @@ def overview_table(runs: MergedRuns) -> Table:
     )
 
 
-def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Sequence[Block] = ()) -> Table:
-    """Return one system and its variants, with the paired difference of each variant."""
+def ablation_table(
+    runs: MergedRuns,
+    metric: Metric,
+    base: str,
+    published: Sequence[Block] = (),
+    variants: Sequence[str] = (),
+) -> Table:
+    """Return one system and its variants, with the paired difference of each variant.
+
+    Args:
+        variants: systems of any role, in order; empty: every other system that is neither floor nor ceiling.
+    """
     board = runs.board
     assert board is not None
     columns = board.columns(metric)
-    variants = [s for s in by_role(board, metric)["system"] if s != base]
+    variants = variants or [s for s in by_role(board, metric)["system"] if s != base]
     tests = {
         (t.column, frozenset((t.better, t.worse))): t
         for t in pair_tests(runs, metric, [base, *variants], columns)
@@ -191,14 +244,17 @@ def ablation_table(runs: MergedRuns, metric: Metric, base: str, published: Seque
         whole = {"scores": {"metric": metric.name, "task": OVERALL, "systems": [base, *variants]}}
         return replace(measured, text=text, sources=whole)
 
-    rows = tuple(TableRow(label=s, cells=tuple(cell(s, c) for c in columns)) for s in [base, *variants])
+    rows = tuple(
+        TableRow(label=s + MARK[board.roles[s]], cells=tuple(cell(s, c) for c in columns))
+        for s in [base, *variants]
+    )
     note = (
         f"In parentheses: paired difference to {base} on shared samples, above 0 is better; "
         f"*: Holm-adjusted p < {ALPHA} over the table."
     )
     return Table(
         name="ablation",
-        caption=f"{metric_title(metric)}: {base} and its variants",
+        caption=f"{metric_title(metric)}: {base} and its variants{judge_caption(runs, metric)}",
         columns=tuple(board.titles.get(column, column) for column in columns),
         blocks=(Block(rows=rows), *_published_below(published, len(columns), ranked=False)),
         notes=(note,),
@@ -256,14 +312,17 @@ def _has_values(board: Leaderboard, metric: Metric) -> bool:
 
 
 def run_tables(
-    runs: MergedRuns, published: Mapping[str, Sequence[Block]], base: str | None = None
+    runs: MergedRuns,
+    published: Mapping[str, Sequence[Block]],
+    base: str | None = None,
+    variants: Sequence[str] = (),
 ) -> list[Table]:
     """Return the tables of merged runs.
 
     Args:
         runs: merged runs with scores.
         published: kind of table -> published blocks for it; only a judge's grade of the words gets them.
-        base: the system that the others are variants of, for the ablation table.
+        base, variants: of the ablation table; without variants, all other systems are.
     """
     board = runs.board
     if board is None:
@@ -281,6 +340,7 @@ def run_tables(
     ]
     tables.append(overview_table(runs))
     if base is not None:
-        tables.append(ablation_table(runs, board.headline, base, below("ablation", board.headline)))
+        below_base = below("ablation", board.headline)
+        tables.append(ablation_table(runs, board.headline, base, below_base, variants))
     understanding = understanding_table(runs)
     return [*tables, understanding] if understanding is not None else tables

@@ -21,6 +21,7 @@ from echat_eval.io.display import (
 )
 from echat_eval.leaderboard import render
 from echat_eval.report import figure_style, formats
+from echat_eval.report.cells import Table
 
 PACKAGE = Path(echat_eval.__file__).parent
 HOSTILE = "a|b\n\x1b[31m<script>*x*_y_[z](u)`q`~s~ $m$ & #1 {}\\ ![i](j)"
@@ -73,7 +74,8 @@ def test_every_markdown_writer_uses_it() -> None:
 def test_names_have_the_same_limit_in_every_figure_and_table(length: int) -> None:
     name = "n" * length
     assert figure_style.shown_name(name, None) == one_line(name, FIGURE_NAME_CHARACTERS)
-    assert formats.shortened(name) == one_line(name, TABLE_NAME_CHARACTERS)
+    table = Table(name="t", caption="", columns=(name,), blocks=())
+    assert formats.short_names(table)[name] == one_line(name, TABLE_NAME_CHARACTERS)
     assert len(one_line(name, FIGURE_NAME_CHARACTERS)) == min(length, FIGURE_NAME_CHARACTERS)
 
 

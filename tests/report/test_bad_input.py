@@ -158,17 +158,19 @@ def test_a_missing_chinese_font_gives_a_note(
 
 
 def test_figures_are_byte_identical_in_both_widths(usual_run: RunFolder, tmp_path: Path) -> None:
-    from echat_eval.report.figure_panels import draw_forest
     from echat_eval.report.figure_style import WIDTHS, save, styled
+    from echat_eval.report.figure_tasks import draw_forest
+    from echat_eval.report.figure_values import metrics_of
     from echat_eval.report.outlet import Outlet
     from echat_eval.report.runs import merge_runs
 
     merged = merge_runs([usual_run])
+    (metric,) = metrics_of(merged)
     for name in "ab":
         with Outlet(tmp_path / name, ["figures"]) as outlet:
             for width, inches in WIDTHS.items():
                 with styled(None) as plt:
-                    save(draw_forest(plt, merged, inches, None), outlet, f"forest-{width}")
+                    save(draw_forest(plt, merged, inches, None, metric=metric), outlet, f"forest-{width}")
     for path in (tmp_path / "a" / "figures").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / "figures" / path.name).read_bytes()
     from PIL import Image
@@ -192,7 +194,8 @@ def test_every_figure_of_a_usual_run_is_drawn(
     made = {p.stem for p in (tmp_path / "out/figures").iterdir()}
     names = (
         "forest",
-        "contrast",
+        "bars",
+        "heat-map",
         "where-it-went",
         "score-latency",
         "confusion-emotion",
@@ -228,7 +231,10 @@ def test_the_command_line_writes_a_report_and_a_rating_sheet(usual_run: RunFolde
     done = call_here("report", usual_run.path, "--out", tmp_path / "out", "--only", "page,tables", cwd=ROOT)
     assert (done.returncode, done.stdout.split()) == (
         0,
-        [str(tmp_path / "out" / p) for p in ("tables/tables.md", "provenance.json", "page/index.html")],
+        [
+            str(tmp_path / "out" / p)
+            for p in ("tables/tables.md", "instruments.md", "provenance.json", "page/index.html")
+        ],
     ), done.stderr
     done = call_here(
         "rate", "export", usual_run.path, "--out", tmp_path / "sheet", "--samples", "1", cwd=ROOT

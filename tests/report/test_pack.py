@@ -8,8 +8,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
-from echat_eval.report.formats import csv_text, latex, latex_text, markdown
+from echat_eval.report.formats import csv_text, markdown
+from echat_eval.report.latex import latex
 from echat_eval.report.marks import marks_of, pair_tests
 from echat_eval.report.pack import build_published, build_report
 from echat_eval.report.published import published_blocks, published_tables
@@ -34,7 +33,6 @@ from echat_eval.store.select import open_run
 from tests.support.present import present
 from tests.support.report_runs import data_of
 from tests.support.scripted_world import (
-    HOSTILE,
     make_run,
     make_task,
     marks_scorer,
@@ -142,7 +140,7 @@ def test_the_leaderboard_table_begins_with_the_sets_of_ranks(usual_run: RunFolde
 def test_a_set_of_ranks_is_one_number_in_latex_and_markdown() -> None:
     rows = (TableRow(label="a", cells=(TableCell(text="1 to 3"), TableCell(text="5.0 [4.0, 6.0]"))),)
     table = Table(name="t", caption="", columns=("rank", "all"), blocks=(Block(rows=rows),))
-    assert r"a & 1 to 3 & 5.0 {\scriptsize {[}4.0, 6.0{]}} \\" in latex(table)
+    assert r"a & 1 to 3 & \EChatCell{5.0}{{[}4.0, 6.0{]}} \\" in latex(table)
     assert r"| a | 1 to 3 | 5.0 \[4.0, 6.0\] |" in markdown(table)
 
 
@@ -268,63 +266,6 @@ def tables_of_any(run: RunFolder) -> list[Any]:
     return run_tables(merge_runs([run]), {})
 
 
-def test_hostile_names_are_escaped_in_latex() -> None:
-    shown = latex_text(HOSTILE)
-    assert r"\input" not in shown.replace(r"\textbackslash{}input", "")
-    assert not re.search(r"(?<!\\)[$%&#_]", shown)
-
-
-@pytest.mark.skipif(
-    shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)"
-)
-def test_latex_compiles_alone_and_by_input(
-    usual_run: RunFolder, hostile_run: RunFolder, tmp_path: Path
-) -> None:
-    tables = [*tables_of(usual_run).values(), *tables_of_any(hostile_run), *published_tables()]
-    for number, table in enumerate(tables):
-        (tmp_path / f"t{number}.tex").write_text(latex(table), encoding="utf-8")
-    names = [f"t{n}" for n in range(len(tables))]
-    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
-    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx,textcomp}"
-    (tmp_path / "paper.tex").write_text(
-        rf"{head}\begin{{document}}before {inputs} after\end{{document}}", encoding="utf-8"
-    )
-    for name in ("t0", f"t{len(tables_of(usual_run))}", "paper"):
-        done = subprocess.run(
-            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"],
-            cwd=tmp_path,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
-    assert b"etc/passwd" not in (tmp_path / "paper.log").read_bytes()
-
-
-@pytest.mark.skipif(
-    shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)"
-)
-def test_every_european_letter_and_any_other_compiles(usual_run: RunFolder, tmp_path: Path) -> None:
-    letters = [chr(code) for code in range(0x20, 0x180)] + ["ə", "ș", "е", "ş", "情", "😀", "e\u0301"]
-    table = replace(tables_of(usual_run)["leaderboard"], caption="caption", notes=(" ".join(letters),))
-    (tmp_path / "t.tex").write_text(latex(table), encoding="utf-8")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "t.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
-    assert b"Missing character" not in (tmp_path / "t.log").read_bytes()
-
-
-def test_letters_without_a_glyph_become_code_points() -> None:
-    for letter in "ĦħĸĿŀŉŦŧſ情":
-        assert latex_text(letter) == rf"\EChatLetter{{{ord(letter):04X}}}{{{letter}}}"
-    assert latex_text("Łódź Ğ Ĳ œ ž é") == "Łódź Ğ Ĳ œ ž é"
-
-
 def test_markdown_columns_survive_hostile_names(hostile_run: RunFolder) -> None:
     for table in tables_of_any(hostile_run):
         rows = [line for line in markdown(table).splitlines() if line.startswith("|")]
@@ -362,7 +303,7 @@ def test_every_cell_is_traced_to_samples_keys_and_hashes(usual_run: RunFolder, t
 def test_tables_and_provenance_are_byte_identical(usual_run: RunFolder, tmp_path: Path) -> None:
     for name in "ab":
         build_report(
-            [str(usual_run.path)], tmp_path / name, progress=Silent(), only=["tables"], base="careful"
+            [str(usual_run.path)], tmp_path / name, progress=Silent(), only=["tables"], ablation=["careful"]
         )
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert len(files) > 15

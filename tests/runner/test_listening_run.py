@@ -93,7 +93,7 @@ def test_the_page_and_the_tables_carry_the_note(tones: Path, tmp_path: Path) -> 
     from echat_eval.report.page_data import board_data
 
     assert merged.voice_notes[0] in json.dumps(board_data(merged, [], set())["notes"])
-    assert all(merged.voice_notes[0] in table.notes for table in _tables(merged, None, None, set()))
+    assert all(merged.voice_notes[0] in table.notes for table in _tables(merged, [], None, set()))
 
 
 def test_the_estimate_counts_the_seconds_of_replies_to_come(tones: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from echat_eval.ports import Silent
 from echat_eval.report.figure_people import draw_people
 from echat_eval.report.figure_style import styled
 from echat_eval.report.pack import build_report
-from echat_eval.report.people_tables import agreement_table, with_judge_table
+from echat_eval.report.people_tables import agreement_tables, with_judge_table
+from echat_eval.report.rating.judge_agreement import STATISTICS
 from echat_eval.report.rating.validate import rated_scores, validate_run
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
@@ -160,9 +161,12 @@ def test_answers_to_the_match_question_go_with_match_rates(run: RunFolder) -> No
 
 def test_tables_of_people_and_judge(run: RunFolder, ratings: Path) -> None:
     merged = merge_runs([run])
-    agreement = present(agreement_table(ratings, merged))
+    agreement, correlation = agreement_tables(ratings, merged)
     assert agreement.blocks[0].rows[0].label == "cue_awareness, all"
     assert agreement.columns == ("replies", "raters", "judge", "one rater", "judge - rater", "alpha")
+    assert correlation.columns == ("replies", *STATISTICS)
+    for one, other in zip(agreement.blocks[0].rows, correlation.blocks[0].rows, strict=True):
+        assert (one.label, one.cells[2]) == (other.label, other.cells[1])
     both = present(with_judge_table(ratings, merged))
     rows = {row.label: row.cells for row in both.blocks[0].rows}
     counts, people, _, _ = rows["careful, emotion"]
