@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.attribution import ASKED, NAMED, attribution_shares
 from echat_eval.leaderboard.render import by_role
-from echat_eval.report.figure_style import legend_below, shown_names, written
+from echat_eval.report.figure_style import axis_label, legend_below, shown_names, written
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.attribution import Share
@@ -26,16 +26,15 @@ _COLOURS = {
 }
 
 
-def attributions_of(runs: MergedRuns) -> dict[str, list[Share]]:
-    """Return label of a bar -> shares of outcomes over all gold labels, as under the leaderboard."""
+def attributions_of(runs: MergedRuns) -> dict[tuple[str, str], list[Share]]:
+    """Return system, cue -> shares of outcomes over all gold labels, as under the leaderboard."""
     assert runs.board is not None
     systems = by_role(runs.board, runs.board.headline)["system"]
     found = {}
     for system in systems:
         for (name, cue, source), rows in runs.perceptions.items():
             if name == system and any(row.cue_awareness is not None for row in rows):
-                label = f"{system}, {cue}" + (" (asked)" if source == ASKED else "")
-                found[label] = attribution_shares(rows)
+                found[system, cue + " (asked)" * (source == ASKED)] = attribution_shares(rows)
     return found
 
 
@@ -65,15 +64,19 @@ def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None)
             )
             seen.add(outcome)
             left += percent
-    short = shown_names(bars, font)
-    names = [f"{short[name]} (n={shares[0].estimate.n})" for name, shares in bars.items()]
+    short = shown_names([system for system, _ in bars], font)
+    names = [
+        f"{short[system]}, {written(cue, font)} (n={shares[0].estimate.n})"
+        for (system, cue), shares in bars.items()
+    ]
     panel.set_yticks(range(len(bars)), names)
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
-    panel.set_xlabel("% of the replies with a perceived label and a verdict")
+    label = axis_label("% of the replies with a perceived label and a verdict", width)
+    panel.set_xlabel(label, loc="right")
     panel.grid(axis="y", visible=False)
     handles, labels = panel.get_legend_handles_labels()
-    legend_below(figure, handles, labels, 1 if width < 5 else 3)
+    legend_below(figure, handles, labels)
     return figure
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
+import textwrap
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,21 @@ if TYPE_CHECKING:
 
     from echat_eval.report.outlet import Outlet
 
-__all__ = ["CHINESE_FONTS", "WIDTHS", "Look", "chinese_font", "save", "save_as", "styled"]
+__all__ = [
+    "CHINESE_FONTS",
+    "WIDTHS",
+    "Look",
+    "axis_label",
+    "chinese_font",
+    "legend_below",
+    "look_of",
+    "save",
+    "save_as",
+    "shown_name",
+    "shown_names",
+    "styled",
+    "written",
+]
 
 #: Inches: one column of a two-column paper, and the full page.
 WIDTHS = {"column": 3.35, "page": 7.0}
@@ -45,9 +60,11 @@ _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "++++", "----")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Colour, marker, line and hatch of one system."""
+    """Colour, marker, line and hatch of one system, and the fill and outline of its bars."""
 
     colour: str
+    fill: str
+    outline: str
     marker: str
     line: str
     hatch: str
@@ -55,8 +72,12 @@ class Look:
 
 def look_of(number: int) -> Look:
     """Return the look of the n-th system."""
+    colour = _COLOURS[number % len(_COLOURS)]
     return Look(
-        colour=_COLOURS[number % len(_COLOURS)],
+        colour=colour,
+        # Hatches are drawn in the colour of the outline.
+        fill=colour if not _HATCHES[number % len(_HATCHES)] else "white",
+        outline=colour,
         marker=_MARKERS[number % len(_MARKERS)],
         line=_LINES[number % len(_LINES)],
         hatch=_HATCHES[number % len(_HATCHES)],
@@ -67,7 +88,18 @@ def chinese_font() -> str | None:
     """Return the first installed font family with Chinese characters; None if there is none."""
     from matplotlib import font_manager
 
-    installed = {font.name for font in font_manager.fontManager.ttflist}
+    manager = font_manager.fontManager
+    found = _first_of({font.name for font in manager.ttflist})
+    if found is None:  # matplotlib keeps a list of fonts, which lacks those that were installed later
+        listed = {font.fname for font in manager.ttflist}
+        for path in sorted(set(font_manager.findSystemFonts()) - listed):
+            with suppress(RuntimeError, OSError):  # not a font that it can read
+                manager.addfont(path)
+        found = _first_of({font.name for font in manager.ttflist})
+    return found
+
+
+def _first_of(installed: set[str]) -> str | None:
     return next((name for name in CHINESE_FONTS if name in installed), None)
 
 
@@ -127,6 +159,23 @@ def save_as(figure: Any, outlet: Outlet, name: str) -> None:
     plt.close(figure)
 
 
-def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
-    """Put one legend under all panels."""
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))
+#: Inches of one character of a legend or an axis label (7 to 8 points), and of a legend's sample and gaps.
+_CHARACTER, _SAMPLE, _LINE = 0.062, 0.5, 0.165
+
+
+def axis_label(text: str, inches: float) -> str:
+    """Return text in lines that fit a width.
+
+    >>> axis_label("Judge r0, points, mean and 95 % interval", 1.5).splitlines()
+    ['Judge r0, points, mean', 'and 95 % interval']
+    """
+    return textwrap.fill(text, max(8, int(inches / _CHARACTER)), break_long_words=False)
+
+
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Put one legend under all panels, in as many columns as fit, and make the figure higher by it."""
+    width, height = figure.get_size_inches()
+    longest = max((len(label) for label in labels), default=1)
+    columns = max(1, min(len(labels), int(width / (_SAMPLE + _CHARACTER * longest))))
+    figure.set_size_inches(width, height + _LINE * -(-len(labels) // columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -127,16 +127,16 @@ def test_the_figure_draws_the_shares_of_the_leaderboard(task: Any, tmp_path: Pat
     folder = make_run(tmp_path / "run", [task], [naming(task, silent=11)])
     runs = merge_runs([folder])
     bars = attributions_of(runs)
-    assert list(bars) == ["mine, emotion"]
+    assert list(bars) == [("mine", "emotion")]
     (table,) = view_leaderboard([folder]).attribution
     printed = dict(
         zip(table.titles, present(next(row for row in table.rows if row[3] == "all")), strict=True)
     )
-    drawn = {str(s.outcome): f"{s.estimate.value:.1f}" for s in bars["mine, emotion"] if s.estimate.value}
+    drawn = {str(s.outcome): f"{s.estimate.value:.1f}" for s in bars["mine", "emotion"] if s.estimate.value}
     assert drawn == {name: printed[name].split()[0] for name in drawn}
-    assert sum(s.estimate.value for s in bars["mine, emotion"]) == pytest.approx(100)
+    assert sum(s.estimate.value for s in bars["mine", "emotion"]) == pytest.approx(100)
     rows = runs.perceptions["mine", "emotion", NAMED]
-    assert bars["mine, emotion"] == attribution_shares(rows)
+    assert bars["mine", "emotion"] == attribution_shares(rows)
     assert sum(s.estimate.value for s in attribution_shares(rows) if s.outcome.perceived) == pytest.approx(
         100 * 13 / 24
     )

@@ -1,0 +1,53 @@
+"""Values that drawings of scores share: a mean with its interval, its error bar, and titles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.report.figure_style import shown_name
+
+if TYPE_CHECKING:
+    from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.records import Metric
+    from echat_eval.report.runs import MergedRuns
+    from echat_eval.stats import Estimate
+
+__all__ = ["CHANCE", "board_of", "error_of", "estimate_of", "has_chance", "metrics_of", "title_of"]
+
+#: Match rate of a system that ignores the voice.
+CHANCE = 50.0
+
+
+def board_of(runs: MergedRuns) -> Leaderboard:
+    """Return the leaderboard of runs with scores."""
+    assert runs.board is not None
+    return runs.board
+
+
+def metrics_of(runs: MergedRuns) -> list[Metric]:
+    """Return the metrics to draw: those that were chosen, or else the headline; the headline first."""
+    board = board_of(runs)
+    selected = board.metrics if runs.choice.metrics else (board.headline,)
+    return sorted(selected, key=lambda metric: metric.name != board.headline.name)
+
+
+def has_chance(metric: Metric) -> bool:
+    """Return whether a system that ignores the voice gets `CHANCE`."""
+    return metric.by_voice and metric.low == 0
+
+
+def estimate_of(runs: MergedRuns, system: str, task: str, metric: Metric) -> Estimate | None:
+    """Return the mean of a cell; None without one."""
+    summary = board_of(runs).summaries.get((system, task, metric.name))
+    return summary.estimate if summary is not None else None
+
+
+def error_of(e: Estimate) -> list[list[float]] | None:
+    """Return an interval as an error bar; None without one."""
+    return None if e.low is None or e.high is None else [[e.value - e.low], [e.high - e.value]]
+
+
+def title_of(runs: MergedRuns, task: str, font: str | None) -> str:
+    """Return the title of a column."""
+    return "all tasks" if task == OVERALL else shown_name(board_of(runs).titles.get(task, task), font)

@@ -1,0 +1,136 @@
+"""Figures: what they draw, that bars begin at zero, and that no text leaves the figure or hides another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.report import figure_style
+from echat_eval.report.choice import TableChoice
+from echat_eval.report.figure_panels import MOST_ON_RADAR, draw_latency, draw_radar
+from echat_eval.report.figure_style import WIDTHS, chinese_font, legend_below, styled
+from echat_eval.report.figure_tasks import draw_bars, draw_forest, draw_heat_map
+from echat_eval.report.figure_values import metrics_of
+from echat_eval.report.runs import MergedRuns, merge_runs
+from echat_eval.store.run_folder import RunFolder
+from tests.support.present import present
+from tests.support.scripted_world import make_run, make_task, scripted_system
+
+NAMES = [f"a-model-with-a-long-name-r16-step-{number}000" for number in range(1, 9)]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> MergedRuns:
+    """Return a run of eight systems whose names begin alike."""
+    root = tmp_path_factory.mktemp("many")
+    tasks = [make_task(root / "tasks", "emotion", 3), make_task(root / "tasks", "age", 3)]
+    systems = [scripted_system(name, 0.1 * number) for number, name in enumerate(NAMES, 1)]
+    return merge_runs([make_run(root / "run", tasks, systems)], headline="judge_r0")
+
+
+def texts_outside(figure: Any) -> list[str]:
+    """Return the texts of a figure that leave it, or that overlap another one on an axis or in a legend."""
+    figure.canvas.draw()
+    whole = figure.bbox
+    found = []
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent()
+            # One point of tolerance: the heights of letters are rounded.
+            if min(box.x0 - whole.x0, whole.x1 - box.x1, box.y0 - whole.y0, whole.y1 - box.y1) < -1.5:
+                found.append(text.get_text())
+    return found
+
+
+@pytest.mark.parametrize("width", list(WIDTHS.values()))
+@pytest.mark.parametrize("draw", [draw_forest, draw_bars, draw_heat_map, draw_latency])
+def test_every_text_is_inside_the_figure_and_names_differ(many: MergedRuns, draw: Any, width: float) -> None:
+    (metric,) = metrics_of(many)
+    with styled(None) as plt:
+        arguments = {} if draw is draw_latency else {"metric": metric}
+        figure = draw(plt, many, width, None, **arguments)
+        assert texts_outside(figure) == []
+        legends = [[text.get_text() for text in legend.get_texts()] for legend in figure.legends]
+        rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        names = legends[0] if legends else rows
+        assert len({name for name in names if "step" in name}) == len(NAMES)
+        plt.close(figure)
+
+
+def test_bars_begin_at_zero_and_end_at_the_mean(many: MergedRuns) -> None:
+    (metric,) = metrics_of(many)
+    with styled(None) as plt:
+        figure = draw_bars(plt, many, WIDTHS["page"], None, metric=metric)
+        bars = [patch for patch in figure.axes[0].patches if patch.get_height()]
+        assert {bar.get_y() for bar in bars} == {0}
+        means = [
+            present(summary.estimate).value
+            for (_, _, name), summary in present(many.board).summaries.items()
+            if name == "judge_r0"
+        ]
+        assert sorted(bar.get_height() for bar in bars) == pytest.approx(sorted(means))
+        assert figure.axes[0].get_ylim()[0] <= 0
+        plt.close(figure)
+
+
+def test_a_heat_map_prints_every_mean_with_its_interval(many: MergedRuns) -> None:
+    (metric,) = metrics_of(many)
+    with styled(None) as plt:
+        figure = draw_heat_map(plt, many, WIDTHS["page"], None, metric=metric)
+        cells = {text.get_text() for text in figure.axes[0].texts}
+        e = present(present(many.board).summaries[NAMES[0], OVERALL, "judge_r0"].estimate)
+        assert f"{e.value:.1f}\n[{e.low:.1f}, {e.high:.1f}]" in cells
+        plt.close(figure)
+
+
+def test_a_radar_needs_three_tasks_and_holds_six_systems(
+    many: MergedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from echat_eval.report import figure_panels
+
+    with styled(None) as plt:
+        assert "at least three tasks" in draw_radar(plt, many, 7.0, None)
+        monkeypatch.setattr(figure_panels, "tasks_of", lambda _: ["emotion", "age", "emotion", "age"])
+        figure = draw_radar(plt, many, WIDTHS["column"], None)
+        assert len(figure.axes[0].lines) == MOST_ON_RADAR
+        assert "2 more in the forest" in figure.get_suptitle().replace("\n", " ")
+        assert "the centre is " in figure.get_suptitle().replace("\n", " ")
+        assert texts_outside(figure) == []
+        plt.close(figure)
+
+
+def test_figures_follow_the_chosen_metrics(usual_run: RunFolder) -> None:
+    assert [m.name for m in metrics_of(merge_runs([usual_run]))] == ["cue_contrast"]
+    choice = TableChoice(metrics=("judge_r0", "reply_wer"), headline="reply_wer")
+    assert [m.name for m in metrics_of(merge_runs([usual_run], choice=choice))] == ["reply_wer", "judge_r0"]
+
+
+def test_a_legend_makes_the_figure_higher_and_stays_in_its_width() -> None:
+    with styled(None) as plt:
+        figure, panel = plt.subplots(layout="constrained", figsize=(3.35, 2.0))
+        handles = [panel.plot([0, 1], [n, n])[0] for n in range(9)]
+        legend_below(figure, handles, [f"a system with a long name {n}" for n in range(9)])
+        assert figure.get_size_inches()[1] > 3
+        assert texts_outside(figure) == []
+        plt.close(figure)
+
+
+def test_a_font_that_was_installed_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib import font_manager
+
+    added: list[str] = []
+    entry = type("Font", (), {"name": "Other", "fname": "/old.ttf"})
+    listed = [entry]
+
+    def add(path: str) -> None:
+        added.append(path)
+        listed.append(type("Font", (), {"name": "Noto Sans CJK SC", "fname": path}))
+
+    manager = type("Manager", (), {"ttflist": listed, "addfont": staticmethod(add)})
+    monkeypatch.setattr(font_manager, "fontManager", manager)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: ["/old.ttf", "/new.ttc"])
+    assert chinese_font() == "Noto Sans CJK SC"
+    assert added == ["/new.ttc"]
+    assert figure_style.CHINESE_FONTS[0] == "Noto Sans CJK SC"
