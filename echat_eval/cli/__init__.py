@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "echat_eval.cli.import_:import_data",
         "Convert other data sets to a task: EChat-200K, EchoMind and others.",
     ),
-    "export": ("echat_eval.cli.export:export", "Export requests, to be answered by any program."),
+    "export": ("echat_eval.cli.export_run:export", "Export requests, or a run for other programs."),
     "rate": ("echat_eval.cli.rate:rate", "Let people rate replies, blind and offline; read their ratings."),
     "check": (
         "echat_eval.cli.check:check",

@@ -1,4 +1,4 @@
-"""`export`: write requests to files, to be answered by any program."""
+"""`export`: write requests to files, to be answered by any program; and runs, for other programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["export"]
 
 @click.group()
 def export() -> None:
-    """Export requests, to be answered by any program."""
+    """Export requests, to be answered by any program, or a run, for other programs."""
 
 
 @export.command(
