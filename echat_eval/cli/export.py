@@ -24,6 +24,7 @@ def export() -> None:
 
 @export.command(
     "requests",
+    short_help="Write requests and their audio.",
     epilog="""\b
 Example:
   echat-eval export requests --task emotion --out questions

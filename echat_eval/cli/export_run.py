@@ -23,6 +23,7 @@ _FOLDER = click.option(
 
 @export.command(
     "parquet",
+    short_help="Write a run as Parquet files.",
     epilog="""\b
 Examples:
   echat-eval export parquet runs/mine --out mine-parquet
@@ -55,6 +56,7 @@ def export_parquet(run: str, out: Path, audio: AudioMode, with_audio: bool, with
 
 @export.command(
     "scores",
+    short_help="Write the scores of a run as a long table.",
     epilog="""\b
 Example:
   echat-eval export scores runs/mine:cascade --out cascade.jsonl
@@ -84,6 +86,7 @@ def export_scores(run: str, out: Path) -> None:
 
 @export.command(
     "hub",
+    short_help="Write results and model cards for the hub.",
     epilog="""\b
 Example:
   echat-eval export hub runs/mine --dataset me/echat-demo --out hub

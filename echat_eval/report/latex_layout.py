@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "Page", "broken", "layout_of", "points"]
 
 #: Shares of the font size, of Computer Modern Roman.
-_NARROW, _WIDE = set(" .,:;'|!iljftI()[]{}-"), set("mwMW%@~")
-_SPLIT = re.compile(r"(?<=[^A-Za-z0-9.(\[{'])(?=[^ ])")
+_NARROW, _WIDE = set(" .,:;'|!iljftI()[]{}-"), set("mwMW%@~↑↓†…Δ–")
+#: Where a line may end; an arrow stays with the unit before it.
+_SPLIT = re.compile(r"(?<=[^A-Za-z0-9.(\[{'])(?=[^ ↑↓])")
 #: Width of a letter that pdfTeX prints as a code point.
 _CODE_POINT = 4.6
 
@@ -147,7 +148,9 @@ def _column(
     numbers = [(points(number, page.em), points(rest, SMALL)) for number, rest in cells]
     space = 0.33 * page.em
     body = max((max(a, b) if stacked else a + (space + b if b else 0) for a, b in numbers), default=0.0)
-    lines = broken(heading, max(body, 4.2 * page.em), page.em)
+    # A heading is broken between its words, unless one is very long.
+    longest = max(points(part.rstrip(), page.em) for part in _SPLIT.split(heading))
+    lines = broken(heading, max(body, min(longest, 9 * page.em), 4.2 * page.em), page.em)
     return lines, max(body, *(points(line.rstrip(), page.em) for line in lines))
 
 

@@ -78,13 +78,14 @@ class ScriptedServer:
 
     Args:
         script: receives each request as an `Exchange` and answers it.
+        port: of the server; 0: any free one.
 
     Attributes:
         url: "http://127.0.0.1:PORT".
         received: method, path, headers (names in lower case) and body of each request, in order.
     """
 
-    def __init__(self, script: Callable[[Any], None]) -> None:
+    def __init__(self, script: Callable[[Any], None], port: int = 0) -> None:
         self.received: list[tuple[str, str, dict[str, str], bytes]] = []
         received = self.received
 
@@ -97,7 +98,7 @@ class ScriptedServer:
 
             do_GET = do_POST = do_HEAD = _answer  # noqa: N815
 
-        self._server = _QuietServer(("127.0.0.1", 0), Handler)
+        self._server = _QuietServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -132,6 +133,7 @@ class ScriptedChatServer(ScriptedServer):
         seconds: time until a chat request is answered.
         retry_after: value of the header of that name in an answer with an error status.
         applies_schema: answers of text get the constant fields of the request's schema; see `in_schema`.
+        port: of the server; 0: any free one.
 
     Attributes:
         url: base URL, "http://127.0.0.1:PORT/v1".
@@ -154,6 +156,7 @@ class ScriptedChatServer(ScriptedServer):
         seconds: float = 0.0,
         retry_after: str | None = None,
         applies_schema: bool = True,
+        port: int = 0,
     ) -> None:
         self.answer, self.identity = answer, identity
         self.applies_schema = applies_schema
@@ -163,7 +166,7 @@ class ScriptedChatServer(ScriptedServer):
         self.requests: list[dict[str, Any]] = []
         self.max_busy = self._busy = 0
         self._lock = threading.Lock()
-        super().__init__(self._exchange)
+        super().__init__(self._exchange, port)
         self.url = f"{self.url}/v1"
 
     @property

@@ -129,6 +129,13 @@ def test_an_ablation_has_the_rows_that_were_asked_for(usual_run: RunFolder) -> N
     assert shown["text-only"].split(" ")[0] == texts["text-only"].split(" ")[0]
 
 
+def test_the_documented_choice_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "publish.md").read_text(encoding="utf-8")
+    block = page.partition("```yaml\n")[2].partition("```")[0]
+    assert block.startswith("tables:")
+    assert selected(tmp_path, block).wide
+
+
 def test_the_command_offers_every_rule_of_bold_numbers() -> None:
     option = next(p for p in command.params if p.name == "bold")
     assert tuple(option.type.choices) == BOLD  # type: ignore[attr-defined]

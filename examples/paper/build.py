@@ -1,0 +1,100 @@
+"""Rebuild every table and figure of a paper with one command.
+
+    python examples/paper/build.py --out runs/paper
+    python examples/paper/build.py --out runs/trial --limit 4 --task emotion
+
+It runs `experiment.yaml` beside this file, resumes where it was stopped, and writes the pack to `OUT/pack`
+(tables, figures, methods paragraph, page) and Parquet files to `OUT/parquet`. Without `--served`, the judges
+are scripted ones on this machine, whose grades follow a list of words. Their numbers are no result.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import echat_eval as ev
+from echat_eval.experiment.record import days_of
+from echat_eval.io.unfinished import NewFolder
+from echat_eval.report import PARTS, build_report
+from echat_eval.report.choice import read_choice
+from echat_eval.report.export_parquet import export_parquet
+from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
+
+EXPERIMENT = Path(__file__).resolve().parent / "experiment.yaml"
+#: Of the scripted judges. Verdicts are kept by the judge's address, so it is the same in every command.
+PORT = 8871
+#: System and its ablations; the judge swap is a second table by task.
+ABLATION = ("listener", "think-off", "muted", "noisy", "words-only", "shuffled-labels", "label-parrot")
+#: Words that a scripted judge takes for an answer to the voice.
+FITTING = {
+    "sad": ("heavy", "sorry", "低落"),
+    "happy": ("energy", "wonderful", "精神"),
+    "anger": ("heavy", "sorry"),
+    "surprise": ("energy",),
+}
+
+
+def grade(request: Mapping[str, Any]) -> str:
+    """Return the verdict of a scripted judge on a reply; the second judge is milder."""
+    shown = shown_to_judge(request)
+    label = shown["cues"].partition(": ")[2].split(",")[0].strip().lower()
+    fits = any(word in shown["reply"].lower() for word in FITTING.get(label, ("tell me more", "多说")))
+    milder = int(str(request.get("model", "")).startswith("other"))
+    return judge_verdict(3 + milder, 4 if fits else 1 + milder, 3)
+
+
+def build(
+    out: Path,
+    *,
+    experiment: Path = EXPERIMENT,
+    limit: int | None = None,
+    tasks: list[str] | None = None,
+    parts: tuple[str, ...] = PARTS,
+    served: bool = False,
+) -> list[Path]:
+    """Run the experiment and write the pack; return the files to open first.
+
+    Args:
+        out: folder of the run, the pack and the Parquet files.
+        experiment: with a section `tables:`.
+        limit, tasks: as of `ev.evaluate`.
+        parts: of the report.
+        served: the judges of the experiment are served; otherwise they are scripted here.
+    """
+    with nullcontext() if served else ScriptedChatServer(grade, port=PORT):
+        run = ev.evaluate(str(experiment), tasks=tasks, limit=limit, out=out / "run")
+    made = build_report(
+        [str(run.path)],
+        out / "pack",
+        progress=ev.api.Logged(),
+        only=parts,
+        ablation=ABLATION,
+        choice=read_choice(experiment),
+        dates={str(run.path): days_of(run.path)},
+    )
+    if not (out / "parquet").exists():
+        with NewFolder(out / "parquet", "examples/paper") as folder:
+            export_parquet(run.folder, folder)
+    return [*made.paths, out / "parquet" / "README.md"]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/paper"))
+    parser.add_argument("--experiment", type=Path, default=EXPERIMENT)
+    parser.add_argument("--limit", type=int, help="samples of each task")
+    parser.add_argument("--task", action="append", help="task to use; repeatable")
+    parser.add_argument("--served", action="store_true", help="the judges of the experiment file are served")
+    given = parser.parse_args()
+    for path in build(
+        given.out,
+        experiment=given.experiment,
+        limit=given.limit,
+        tasks=given.task,
+        served=given.served,
+    ):
+        print(path)

@@ -1,0 +1,69 @@
+"""The example of a paper: one command makes runs, tables and figures, and a second one what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from echat_eval.judge.client import IDENTITY_PROMPT
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.testing.servers import prompt_of, text_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the example as a module, with judges on a port of its own."""
+    monkeypatch.chdir(ROOT)
+    path = ROOT / "examples" / "paper" / "build.py"
+    spec = importlib.util.spec_from_file_location("paper_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleType, tmp_path: Path) -> None:
+    text = example.EXPERIMENT.read_text(encoding="utf-8")
+    # Two commands of the suite may run at once, so the port is a free one here.
+    with example.ScriptedChatServer(example.grade) as server:
+        experiment = tmp_path / "experiment.yaml"
+        experiment.write_text(
+            text.replace(f"http://127.0.0.1:{example.PORT}/v1", server.url), encoding="utf-8"
+        )
+        options = {
+            "experiment": experiment,
+            "limit": 2,
+            "tasks": ["emotion"],
+            "parts": ("tables",),
+            "served": True,
+        }
+        out = tmp_path / "paper"
+        made = example.build(out, **options)
+        assert all(path.exists() for path in made)
+        requested = len(server.requests)
+        run = RunFolder(out / "run")
+        before = run.responses()
+        example.build(out, **options)
+        assert run.responses() == before
+        # Verdicts are kept; a command asks for the server's identity only.
+        assert all(text_of(prompt_of(r)) == IDENTITY_PROMPT for r in server.requests[requested:])
+    table = (out / "pack" / "tables" / "ablation.md").read_text(encoding="utf-8")
+    for row in (
+        "Listener",
+        "without thinking",
+        "muted audio",
+        "noisy audio",
+        "words-only",
+        "shuffled-labels",
+    ):
+        assert row in table
+    names = {path.stem for path in (out / "pack" / "tables").glob("*.tex")}
+    assert {"leaderboard", "by-task-judge_second", "ablation", "overview"} <= names
+    assert r"\begin{table*}" in (out / "pack" / "tables" / "leaderboard.tex").read_text(encoding="utf-8")
+    assert (out / "parquet" / "scores.parquet").is_file()
