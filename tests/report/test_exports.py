@@ -163,7 +163,8 @@ def test_a_result_with_missing_rows_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_hub_command_writes_every_file(usual_run: RunFolder, tmp_path: Path) -> None:
-    words = ["export", "hub", usual_run.path, "--dataset", "me/demo", "--out", tmp_path / "hub"]
+    words: list[str | Path] = ["export", "hub", usual_run.path, "--dataset", "me/demo"]
+    words += ["--out", tmp_path / "hub"]
     assert call_here(*words, cwd=tmp_path).returncode == 0
     assert (tmp_path / "hub" / "careful" / ".eval_results" / "echat-eval.yaml").is_file()
     assert call_here(*words, cwd=tmp_path).returncode == 2
