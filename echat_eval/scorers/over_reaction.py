@@ -22,7 +22,7 @@ from echat_eval.languages import base_of
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import choice, over_reaction_term
 from echat_eval.scorers.cue_contrast import Embedder
-from echat_eval.scorers.embedding import E5
+from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:

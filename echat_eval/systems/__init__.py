@@ -33,6 +33,7 @@ SYSTEMS: dict[str, str] = {
     "realtime": "echat_eval.systems.realtime:Realtime",
     "qwen-omni": "echat_eval.systems.qwen_omni:QwenOmni",
     "cascade": "echat_eval.systems.cascade:Cascade",
+    "listening-cascade": "echat_eval.systems.listening_cascade:ListeningCascade",
     "osum-echat": "echat_eval.systems.osum_echat:OsumEChat",
     "transcript-only": "echat_eval.systems.transcript_only:TranscriptOnly",
     "gold-labels": "echat_eval.systems.gold_labels:GoldLabels",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from echat_eval.clients.chat import ChatAnswer
     from echat_eval.records import AudioRef, Request
 
-__all__ = ["PROMPT", "PROMPT_VERSION", "RECOGNISERS", "VOICES", "Cascade"]
+__all__ = ["PROMPT", "PROMPT_VERSION", "RECOGNISERS", "VOICES", "Cascade", "load_part"]
 
 #: Name -> "module:Class" of a recogniser: an annotator whose values hold "hypothesis".
 RECOGNISERS: Mapping[str, str] = MappingProxyType({"whisper": "echat_eval.annotators.whisper:Whisper"})
@@ -92,8 +92,8 @@ class Cascade:
             raise UsageError(
                 f"cascade: llm_model '{self.llm_model}' is not a GGUF file; give its path, or set llm_url"
             )
-        self._recogniser = _load_part("recogniser", self.asr, RECOGNISERS)
-        self._voice = _load_part("voice", self.tts, VOICES) if self.tts else None
+        self._recogniser = load_part("recogniser", self.asr, RECOGNISERS)
+        self._voice = load_part("voice", self.tts, VOICES) if self.tts else None
         if self.llm_url is None:
             model = Path(self.llm_model) if self.llm_model else None
             self._server = LlamaServer(model=model, threads=self.threads)
@@ -211,7 +211,13 @@ class Cascade:
         )
 
 
-def _load_part(kind: str, spec: str, table: Mapping[str, str]) -> Any:
+def load_part(kind: str, spec: str, table: Mapping[str, str]) -> Any:
+    """Return a recogniser or a voice.
+
+    Raises:
+        UnknownName: `spec` is neither in `table` nor "module:Class".
+        UsageError: the class cannot be imported.
+    """
     path = table.get(spec, spec)
     module, colon, attribute = path.partition(":")
     if not colon:

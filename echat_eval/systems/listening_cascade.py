@@ -1,0 +1,158 @@
+"""A cascade that also hears how something is said: it answers from a bank of replies by words and voice.
+
+It shows that a small system can act on a voice, and that the harness sees it; it holds no conversation. The
+bank, `baselines/reply-bank.yaml`, was written without the reference replies of any task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from echat_eval.annotators.sentence_embedding import E5
+from echat_eval.errors import BadData, NotApplicable, SystemFailure
+from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import file_sha256, fingerprint_of
+from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.labels import split_tags
+from echat_eval.languages import supports
+from echat_eval.ports import Closable, Loadable
+from echat_eval.records import Reply
+from echat_eval.systems.cascade import RECOGNISERS, VOICES, load_part
+from echat_eval.systems.voice_cues import RATE, RULES_VERSION, VoiceCues, hear
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from echat_eval.records import Request
+
+__all__ = ["BANK", "ListeningCascade", "ReplyBank"]
+
+BANK = data_folder("baselines") / "reply-bank.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Something to talk about: words of a speaker, and manner -> reply."""
+
+    words: tuple[str, ...]
+    replies: Mapping[str, str]
+
+
+class ReplyBank:
+    """Replies by subject and manner, and by event.
+
+    Args:
+        path: a YAML file such as `BANK`.
+
+    Raises:
+        BadData: the file has another form.
+    """
+
+    def __init__(self, path: Path = BANK) -> None:
+        content = read_yaml(path).content
+        try:
+            self.subjects = [
+                Subject(
+                    words=tuple(map(str, entry["words"])),
+                    replies={str(k): str(v) for k, v in entry.items() if k != "words"},
+                )
+                for entry in content["subjects"]
+            ]
+            self.events: dict[str, list[str]] = {k: list(map(str, v)) for k, v in content["events"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadData(f"{path}: not a bank of replies: {type(error).__name__} {error}") from None
+        self.embedder = E5()
+
+    def reply(self, words: str, cues: VoiceCues) -> str:
+        """Return the reply for some words and what was heard beside them."""
+        if cues.event in self.events:
+            return self._nearest(words, {text: (text,) for text in self.events[cues.event]})
+        texts = {
+            subject.replies.get(cues.manner, subject.replies["neutral"]): subject.words
+            for subject in self.subjects
+        }
+        return self._nearest(words, texts)
+
+    def _nearest(self, words: str, texts: Mapping[str, Sequence[str]]) -> str:
+        """Return the text one of whose examples is nearest to the words; the first of equal ones."""
+        query = self.embedder.embed(words)
+        return max(
+            texts, key=lambda text: max(float(query @ self.embedder.embed(line)) for line in texts[text])
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ListeningCascade:
+    """Recogniser, rules on the voice, a bank of replies and text to speech.
+
+    Attributes:
+        asr: a name in `RECOGNISERS`, or "module:Class" of an annotator.
+        tts: a name in `VOICES`, "module:Class", or "" for text replies.
+        languages: languages that the bank and all parts support.
+        calls_at_once: maximum number of concurrent requests.
+    """
+
+    name: str = "listening-cascade"
+    asr: str = "whisper"
+    tts: str = "hibari"
+    languages: tuple[str, ...] | str = ("en",)
+    calls_at_once: int = 1
+    _bank: ReplyBank = field(default_factory=ReplyBank, init=False, repr=False)
+    _recogniser: Any = field(default=None, init=False, repr=False)
+    _voice: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.languages, str):
+            self.languages = tuple(part.strip() for part in self.languages.split(","))
+        self._recogniser = load_part("recogniser", self.asr, RECOGNISERS)
+        self._voice = load_part("voice", self.tts, VOICES) if self.tts else None
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply whose subject is nearest to the words, for the voice that they were said in.
+
+        Raises:
+            NotApplicable: the language is not one of `languages`.
+            SystemFailure: no words were recognised.
+        """
+        from echat_eval.io.audio import read_mono
+
+        if not supports(self.languages, request.language):
+            raise NotApplicable(f"{self.name} supports {', '.join(self.languages)}, not '{request.language}'")
+        found = self._recogniser.annotate(request.audio, language=request.language)
+        words = split_tags(str(found["hypothesis"]))[0].strip()
+        if not words:
+            raise SystemFailure(f"{self.asr} recognised no words in the query")
+        sound, _ = read_mono(request.audio.path, rate=RATE)
+        text = self._bank.reply(words, hear(sound.astype("float64")))
+        return Reply(text=text, audio=self._voice.say(text) if self._voice is not None else None)
+
+    def load(self) -> None:
+        """Load every part, so that the first reply is not slower than the others."""
+        for part in (self._recogniser, self._voice):
+            if isinstance(part, Loadable):
+                part.load()
+        self._bank.reply("Hello.", VoiceCues(event=None, manner="neutral"))
+
+    def close(self) -> None:
+        """Free every model."""
+        parts: tuple[Any, ...] = (self._recogniser, self._voice)
+        for part in parts:
+            if isinstance(part, Closable):
+                part.close()
+
+    def fingerprint(self) -> str:
+        """Return the hash of weights, versions, rules and bank."""
+        return fingerprint_of(
+            {
+                "ear": self._recogniser.fingerprint(),
+                "rules": RULES_VERSION,
+                "bank": [file_sha256(BANK), self._bank.embedder.fingerprint()],
+                "voice": self._voice.fingerprint() if self._voice is not None else None,
+            }
+        )
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return all settings."""
+        return {"asr": self.asr, "tts": self.tts, "languages": list(self.languages)}
