@@ -1,4 +1,4 @@
-"""A cascade that also hears how something is said: it answers from a bank of replies by words and voice.
+"""A cascade that acts on the voice: it answers from a bank of replies by words, pitch, energy and timing.
 
 It shows that a small system can act on a voice, and that the harness sees it; it holds no conversation. The
 bank, `baselines/reply-bank.yaml`, was written without the reference replies of any task.
@@ -19,7 +19,7 @@ from echat_eval.languages import supports
 from echat_eval.ports import Closable, Loadable
 from echat_eval.records import Reply
 from echat_eval.systems.cascade import RECOGNISERS, VOICES, load_part
-from echat_eval.systems.voice_cues import RATE, RULES_VERSION, VoiceCues, hear
+from echat_eval.systems.voice_cues import RATE, RULES_VERSION, VoiceCues, detect_cues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class ReplyBank:
         self.embedder = E5()
 
     def reply(self, words: str, cues: VoiceCues) -> str:
-        """Return the reply for some words and what was heard beside them."""
+        """Return the reply for some words and the cues beside them."""
         if cues.event in self.events:
             return self._nearest(words, {text: (text,) for text in self.events[cues.event]})
         texts = {
@@ -110,7 +110,7 @@ class ListeningCascade:
         self._voice = load_part("voice", self.tts, VOICES) if self.tts else None
 
     def respond(self, request: Request) -> Reply:
-        """Return the reply whose subject is nearest to the words, for the voice that they were said in.
+        """Return the reply whose subject is nearest to the words, for the cues of the voice.
 
         Raises:
             NotApplicable: the language is not one of `languages`.
@@ -125,7 +125,7 @@ class ListeningCascade:
         if not words:
             raise SystemFailure(f"{self.asr} recognised no words in the query")
         sound, _ = read_mono(request.audio.path, rate=RATE)
-        text = self._bank.reply(words, hear(sound.astype("float64")))
+        text = self._bank.reply(words, detect_cues(sound.astype("float64")))
         return Reply(text=text, audio=self._voice.say(text) if self._voice is not None else None)
 
     def load(self) -> None:

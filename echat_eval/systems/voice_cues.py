@@ -1,4 +1,4 @@
-"""What a voice tells beside its words: rules on pitch, energy and timing, without a model.
+"""Cues of a voice by rules on pitch, energy and timing, without a model.
 
 The rules follow findings on acted speech: lively voices have a wide range of pitch, sad ones a narrow range
 and a slow rate, angry ones much energy at high frequencies, and children a high pitch. They know no speaker,
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["RATE", "RULES_VERSION", "VoiceCues", "hear"]
+__all__ = ["RATE", "RULES_VERSION", "VoiceCues", "detect_cues"]
 
 #: Sampling rate of recordings, Hz.
 RATE = 16_000
-#: Change it whenever the same recording would be heard differently.
+#: Change it whenever the same recording would get other labels.
 RULES_VERSION = "voice-cues-1"
 _FRAME, _HOP = 800, 160
 #: Sounds this far apart belong to different events, seconds.
@@ -51,18 +51,18 @@ _SCREAM_HZ = 450.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceCues:
-    """Labels heard in one recording.
+    """Labels of one recording.
 
     Attributes:
         event: of a sound beside the words; None: there is none.
-        manner: how the words were said: an emotion, "child" or "old".
+        manner: of the words: an emotion, "child" or "old".
     """
 
     event: str | None
     manner: str
 
 
-def hear(sound: Floats) -> VoiceCues:
+def detect_cues(sound: Floats) -> VoiceCues:
     """Return the cues of (samples,) at `RATE`, full scale 1.0."""
     speech, beside = _divided(sound)
     event = _event(beside) if len(beside) >= _SHORTEST_EVENT * RATE else None

@@ -1,4 +1,4 @@
-"""Labels heard in a voice, on sounds whose pitch, timing and brightness are known."""
+"""Labels of a voice, on sounds whose pitch, timing and brightness are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from echat_eval.systems.voice_cues import RATE, hear
+from echat_eval.systems.voice_cues import RATE, detect_cues
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def noise(seconds: float, bursts: int) -> Floats:
 
 
 @pytest.mark.parametrize(
-    ("heard", "sound"),
+    ("manner", "sound"),
     [
         ("happy", voice(190, 14)),
         ("surprise", voice(190, 11, rise=9)),
@@ -60,9 +60,9 @@ def noise(seconds: float, bursts: int) -> Floats:
         ("old", voice(130, 6.5, rate=1.8)),
     ],
 )
-def test_manners(heard: str, sound: Floats) -> None:
-    assert hear(np.concatenate([SILENCE, sound, SILENCE])).manner == heard
-    assert hear(sound).event is None
+def test_manners(manner: str, sound: Floats) -> None:
+    assert detect_cues(np.concatenate([SILENCE, sound, SILENCE])).manner == manner
+    assert detect_cues(sound).event is None
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,10 @@ def test_manners(heard: str, sound: Floats) -> None:
 def test_sounds_beside_the_words(event: str, sound: Floats, first: bool) -> None:
     pause = SILENCE[: RATE // 3]
     parts = [sound, pause, voice(170, 6.5)] if first else [voice(170, 6.5), pause, sound]
-    assert hear(np.concatenate([SILENCE, *parts, SILENCE])).event == event
+    assert detect_cues(np.concatenate([SILENCE, *parts, SILENCE])).event == event
 
 
-def test_silence_and_a_click_are_heard_without_an_error() -> None:
+def test_silence_and_a_click_have_no_event() -> None:
     for sound in (np.zeros(RATE), np.eye(1, RATE, 100)[0]):
-        assert hear(sound).manner in ("neutral", "sad")
+        assert detect_cues(sound).event is None
+        assert detect_cues(sound).manner in ("neutral", "sad")
