@@ -199,7 +199,7 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
     Returns:
         The number of groups, and of rows with `expect` that are in none and lose this mark.
     """
-    buckets: dict[tuple[Any, ...], list[list[dict[str, Any]]]] = defaultdict(list)
+    buckets: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for draft, row in kept:
         if draft.replies:
             continue
@@ -208,17 +208,11 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
         context += [turn["audio_sha256"] for turn in row.get("turns", ())]
         if draft.expect is not None:
             context += [draft.expect, *sorted(draft.references)]
-        groups = buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), *context]
-        for group in groups:
-            if all(_differ(row, member, cues) for member in group):
-                group.append(row)
-                break
-        else:
-            groups.append([row])
+        buckets[draft.language, draft.transcript, tuple(cue for cue, _ in labels), *context].append(row)
     count = 0
-    for key, groups in buckets.items():
+    for key, rows in buckets.items():
         prefix = sha256_of(repr(key))[:12]
-        for number, group in enumerate(g for g in groups if len(g) > 1):
+        for number, group in enumerate(g for g in _contrasts(rows, cues) if len(g) > 1):
             count += 1
             for row in group:
                 row["contrast_group"] = f"{prefix}-{number}"
@@ -226,6 +220,36 @@ def _group(kept: Sequence[tuple[Draft, dict[str, Any]]], cues: tuple[str, ...]) 
     for row in alone:
         del row["expect"]
     return count, len(alone)
+
+
+def _contrasts(rows: Sequence[dict[str, Any]], cues: tuple[str, ...]) -> list[list[dict[str, Any]]]:
+    """Return rows with the same words in groups whose labels differ.
+
+    Where one group cannot hold them all, those of one speaker stay together.
+    """
+    together: list[list[dict[str, Any]]] = []
+    for row in rows:
+        _join(row, together, cues)
+    if len(together) == 1:
+        return together
+    by_speaker: dict[str | None, list[list[dict[str, Any]]]] = defaultdict(list)
+    for row in rows:
+        _join(row, by_speaker[row.get("speaker")], cues)
+    parts = [group for groups in by_speaker.values() for group in groups]
+    groups = [group for group in parts if len(group) > 1]
+    for group in parts:
+        if len(group) == 1:
+            _join(group[0], groups, cues)
+    return groups
+
+
+def _join(row: dict[str, Any], groups: list[list[dict[str, Any]]], cues: tuple[str, ...]) -> None:
+    """Add a row to the first group from whose members it differs, or to a new one."""
+    for group in groups:
+        if all(_differ(row, member, cues) for member in group):
+            return group.append(row)
+    groups.append([row])
+    return None
 
 
 def _differ(row: Mapping[str, Any], other: Mapping[str, Any], cues: tuple[str, ...]) -> bool:

@@ -208,6 +208,17 @@ def _made(
     maker: GroupMaker, checks: ClipChecks, sentence: Sentence, speaker: str, placement: Placement
 ) -> Group | Dropped:
     """Return a group that passes all checks, or why it is dropped."""
+    lost = _once(maker, checks, sentence, speaker, placement)
+    for number in range(1, maker.plan.events.retakes + 1 if maker.has_event(sentence) else 1):
+        if isinstance(lost, Group):
+            break
+        lost = _once(maker, checks, sentence, speaker, maker.retake(placement, number))
+    return lost
+
+
+def _once(
+    maker: GroupMaker, checks: ClipChecks, sentence: Sentence, speaker: str, placement: Placement
+) -> Group | Dropped:
     name = f"{sentence.id} {speaker}"
     try:
         group = maker.make(sentence, speaker, placement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,6 +131,14 @@ class GroupMaker:
             self._drawn[label] += 1
         return Placement(last=self._last(sentence, random), numbers=tuple(numbers))
 
+    def has_event(self, sentence: Sentence) -> bool:
+        """Return whether a voice of a sentence has a sound beside the words."""
+        return any(member.cues.get("event", "none") != "none" for member in sentence.members)
+
+    def retake(self, placement: Placement, number: int) -> Placement:
+        """Return the placement with other sounds."""
+        return replace(placement, numbers=tuple(one + 1000 * number + number for one in placement.numbers))
+
     def key(self, sentence: Sentence, speaker: str, placement: Placement) -> str:
         """Return the hash of all that determines a group."""
         voice = self.plan.voices[sentence.language]
@@ -181,7 +189,7 @@ class GroupMaker:
 
     def _room(self, sentence: Sentence) -> float:
         """Return the seconds for the words: the same for all voices, whether there is an event or not."""
-        if all(member.cues.get("event", "none") == "none" for member in sentence.members):
+        if not self.has_event(sentence):
             return room_for_speech(self.plan.clip, 0.0)
         return room_for_speech(self.plan.clip, LONGEST_EVENT)
 

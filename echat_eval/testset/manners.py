@@ -149,7 +149,7 @@ def _pitched(f0: Floats, manner: Manner, phase: float) -> Floats:
     tones += manner.tremor * np.sin(2 * np.pi * manner.wobble * seconds + phase)
     tones += manner.rise * np.clip((position - 0.65) / 0.35, 0, 1)
     moved = np.zeros_like(f0)
-    moved[voiced] = np.clip(2 ** (tones / 12), 55, 650)
+    moved[voiced] = np.clip(2 ** (tones / 12), 55, 850)
     return moved
 
 

@@ -54,7 +54,6 @@ class Measures:
         slope: level at 2 to 6 kHz over that at 0.1 to 1 kHz in voiced frames, dB.
         envelope: level of voiced frames on a logarithmic frequency axis, without its linear trend, dB.
         event_seconds: sound outside the speech, seconds.
-        event_voiced: share of that sound that has a pitch.
     """
 
     pitch: float
@@ -63,7 +62,6 @@ class Measures:
     slope: float
     envelope: Floats
     event_seconds: float
-    event_voiced: float
 
 
 def read_wav(path: Path) -> Floats:
@@ -96,7 +94,6 @@ def measure(sound: Floats) -> Measures:
     outside = active & ~inside
     power = np.abs(np.fft.rfft((frames * np.hanning(_WINDOW))[voiced & inside], 2048)) ** 2
     hertz = np.fft.rfftfreq(2048, 1 / RATE).astype(np.float64)
-    event_voiced = float((voiced & ~inside).sum() / max(1, outside.sum()))
     return Measures(
         pitch=float(np.median(speech_tones)),
         spread=float(np.percentile(speech_tones, 90) - np.percentile(speech_tones, 10)),
@@ -104,7 +101,6 @@ def measure(sound: Floats) -> Measures:
         slope=_band(power, hertz, 2000, 6000) - _band(power, hertz, 100, 1000),
         envelope=_envelope(power, hertz),
         event_seconds=float(outside.sum() * _HOP / RATE),
-        event_voiced=event_voiced,
     )
 
 
@@ -194,12 +190,12 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "old": {"pitch": -2, "seconds": 0.3},
     },
     "gender": {"female": {}, "male": {"pitch": -9, "formants": -0.2}},
-    # The measures show that there is a sound, and how it is voiced; a tagger can name it.
+    # The measures show that there is a sound; a tagger can name it.
     "event": {
         "none": {},
-        "laugh": {"event_seconds": 0.5, "event_voiced": 0.5},
-        "cry": {"event_seconds": 0.6, "event_voiced": 0.6},
-        "scream": {"event_seconds": 0.6, "event_voiced": 0.6},
+        "laugh": {"event_seconds": 0.5},
+        "cry": {"event_seconds": 0.6},
+        "scream": {"event_seconds": 0.6},
         "cough": {"event_seconds": 0.4},
         "sigh": {"event_seconds": 0.5},
         "throat clearing": {"event_seconds": 0.4},
@@ -214,7 +210,6 @@ MIN_CHANGE: Mapping[str, float] = {
     "slope": 3.0,
     "formants": 0.15,
     "event_seconds": 0.3,
-    "event_voiced": 0.4,
 }
 MIN_SHARE = 0.25
 

@@ -84,6 +84,7 @@ class EventPlan:
         use: `file.py:Class` of a source of your own.
         licence: of the recordings, for the data card.
         level_db: level of the event against the speech, dB; its active parts are compared.
+        retakes: further sounds to try for a group that fails a check.
         position: "before", "after" or "balanced".
     """
 
@@ -91,6 +92,7 @@ class EventPlan:
     use: str | None = None
     licence: str = ""
     level_db: float = -1.0
+    retakes: int = 0
     position: str = "balanced"
 
 
@@ -224,6 +226,7 @@ _VOICE_RULES = {
 _EVENT_RULES = {
     **dict.fromkeys(("folder", "use", "licence"), TEXT),
     "level_db": number(-40, 40),
+    "retakes": whole(0, 100),
     "position": one_of(("before", "after", "balanced")),
 }
 _CLIP_RULES = {"seconds": number(0.5, 60), "active_db": number(-60, -3), "noise_db": number(-120, -30)}

@@ -14,6 +14,8 @@ from echat_eval.cost.budget import read_budget
 from echat_eval.errors import BadData, UsageError
 from echat_eval.importers.draft import Draft, ImportOptions
 from echat_eval.importers.echat import read_echat
+from echat_eval.importers.facts import TaskFacts
+from echat_eval.importers.writing import write_task
 from echat_eval.task import find_faults, load_task
 from echat_eval.testing import ScriptedChatServer
 from echat_eval.testset import Plan, assignments, build, estimate_texts, read_plan
@@ -141,3 +143,18 @@ def test_stages_and_limits(tmp_path: Path) -> None:
         texts = build(plan, tmp_path, stages=["texts"], budget=read_budget(prices, "1"))
         assert (texts.sentences, texts.task) == (3, None)
         assert "4 calls" in texts.cost
+
+
+def test_training_rows_keep_their_contrast_groups(made: Any, tmp_path: Path) -> None:
+    """Each sentence has two speakers; the groups that an import finds are those of one speaker."""
+    out, built, _, _ = made
+    entries = read_echat(out / "echat.jsonl", ImportOptions(audio=built.task))
+    write_task(entries, tmp_path / "back", name="back", facts=TaskFacts(), cues=("emotion",))
+
+    def groups(folder: Path, name: str) -> set[frozenset[str]]:
+        found: dict[str | None, set[str]] = {}
+        for sample in load_task(name, data=folder).samples:
+            found.setdefault(sample.contrast_group, set()).add(sample.id)
+        return set(map(frozenset, found.values()))
+
+    assert groups(tmp_path / "back", "back") == groups(built.task, "desk")

@@ -98,6 +98,7 @@ def test_events_come_from_esc50_and_vocalsound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", EVENTS)
 def test_synthetic_events_are_short_and_differ(label: str) -> None:
+    assert len(TAKES[label]) >= 5
     for take in TAKES[label]:
         assert len(take) == DRAWS
         assert len(synthetic_event(label, take, 200.0)) <= 1.15 * RATE

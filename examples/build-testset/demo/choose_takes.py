@@ -2,25 +2,44 @@
 
 Usage: python examples/build-testset/demo/choose_takes.py [LABEL ...] [--takes 8] [--steps 300]
 Each take starts at random and climbs: a mutation is kept if the tagger ranks the label at least as high, in a
-low and in a high voice, with two seeds of noise.
+low and in a high voice, before and after plain speech.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.signal import resample_poly
 from yamnet import YamNet
 
+from echat_eval.systems.hibari_voice import HibariVoice
+from echat_eval.testset.clips import Placed, clip_of
+from echat_eval.testset.event_takes import TAKES
+from echat_eval.testset.plan import ClipPlan
 from echat_eval.testset.synthetic_events import DRAWS, EVENTS, RATE, synthetic_event
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 OUT = Path(__file__).resolve().parents[3] / "echat_eval" / "testset" / "event_takes.py"
 #: Longest sound, seconds; the words need the rest of a clip.
 LONGEST = 1.1
+#: Form of the clips in which the sounds are tagged.
+FORM = ClipPlan()
 #: Pitches and seeds of noise at which a take must be recognised.
 CONDITIONS = ((200.0, 0), (120.0, 1))
+
+
+@cache
+def words() -> NDArray[np.float64]:
+    """Return plain speech, beside which the sounds are tagged."""
+    speech = HibariVoice().say("The small room is free.")
+    return np.asarray(resample_poly(speech.samples.astype(np.float64), 2, 3))
 
 
 def quality(tagger: YamNet, label: str, take: list[float]) -> tuple[float, float]:
@@ -30,9 +49,8 @@ def quality(tagger: YamNet, label: str, take: list[float]) -> tuple[float, float
         sound = synthetic_event(label, take, pitch, seed=seed)
         if len(sound) > LONGEST * RATE:
             return -99.0, -99.0
-        noise = 1e-4 * np.random.default_rng(0).standard_normal(len(sound) + RATE // 2)
-        noise[3000 : 3000 + len(sound)] += 0.25 * sound
-        found = tagger.events(noise)
+        placed = Placed(sound=sound, level_db=2.0, last=bool(seed))
+        found = tagger.events(clip_of(words(), placed, FORM, np.random.default_rng(seed)))
         leads.append(found[label] - max(v for name, v in found.items() if name != label))
         logits.append(found[label])
         if leads[-1] < -6:
@@ -43,7 +61,8 @@ def quality(tagger: YamNet, label: str, take: list[float]) -> tuple[float, float
 def climb(tagger: YamNet, label: str, seed: int, steps: int) -> tuple[list[float], float, float]:
     """Return a take with its lead and its logit."""
     random = np.random.default_rng([seed, *label.encode()])
-    starts = [random.random(DRAWS).round(2).tolist() for _ in range(60)]
+    starts = [random.random(DRAWS).round(2).tolist() for _ in range(40)]
+    starts += [list(TAKES[label][seed % len(TAKES[label])])] if TAKES.get(label) else []
     scored = [(*quality(tagger, label, take), take) for take in starts]
     lead, logit, best = max(scored, key=lambda found: min(found[0], 3.0) + 0.3 * found[1])
     for _ in range(steps):
@@ -66,8 +85,6 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=8)
     parser.add_argument("--steps", type=int, default=300)
     arguments = parser.parse_args()
-    from echat_eval.testset.event_takes import TAKES
-
     tagger, kept = YamNet(), {label: [list(take) for take in takes] for label, takes in TAKES.items()}
     for label in arguments.labels:
         found = [climb(tagger, label, seed, arguments.steps) for seed in range(arguments.takes)]
