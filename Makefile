@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 .PHONY: help demo test docs lint clean format types tests test-gpu
 help:
-	@echo "make demo   evaluate four small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
+	@echo "make demo   evaluate seven small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy, all tests and their coverage (downloads packages once, more with a CUDA build of torch; no network at test time)"
 	@echo "make docs   build the documentation site in build/site (downloads 0.2 GB once)"
 	@echo "make lint   ruff and mypy only"

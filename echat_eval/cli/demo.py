@@ -28,7 +28,7 @@ EXPERIMENT = data_folder("baselines") / "demo.yaml"
 )
 @click.option("--no-cache", is_flag=True, help="Do not read or write the cache that runs share.")
 def demo(out: Path, no_cache: bool) -> int:
-    """Evaluate six small systems on the demo split: no key, no GPU, no download."""
+    """Evaluate seven small systems on the demo split: no key, no GPU, no download."""
     from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
     from echat_eval.io.files import copy_atomically

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Request
 
-__all__ = ["BANK", "ListeningCascade", "ReplyBank"]
+__all__ = ["BANK", "ListeningCascade", "ReplyBank", "answer"]
 
 BANK = data_folder("baselines") / "reply-bank.yaml"
 
@@ -83,6 +83,16 @@ class ReplyBank:
         )
 
 
+def answer(question: str, words: str, cues: VoiceCues) -> str:
+    """Return the answer to a probing question of `run --ask`: a label that it lists, else the words.
+
+    A question names its cue by the labels that it lists: "Answer with one of these ...: female, male."
+    """
+    listed = {label.strip(" .") for label in question.rpartition(":")[2].split(",")}
+    labels = (cues.label_of(cue) for cue in ("gender", "age", "event", "emotion"))
+    return next((label for label in labels if label in listed), words)
+
+
 @dataclass(slots=True, kw_only=True)
 class ListeningCascade:
     """Recogniser, rules on the voice, a bank of replies and text to speech.
@@ -110,7 +120,9 @@ class ListeningCascade:
         self._voice = load_part("voice", self.tts, VOICES) if self.tts else None
 
     def respond(self, request: Request) -> Reply:
-        """Return the reply whose subject is nearest to the words, for the cues of the voice.
+        """Return the reply, or the answer to a question about the recording.
+
+        The reply is that whose subject is nearest to the words, for the cues of the voice.
 
         Raises:
             NotApplicable: the language is not one of `languages`.
@@ -125,7 +137,10 @@ class ListeningCascade:
         if not words:
             raise SystemFailure(f"{self.asr} recognised no words in the query")
         sound, _ = read_mono(request.audio.path, rate=RATE)
-        text = self._bank.reply(words, detect_cues(sound.astype("float64")))
+        cues = detect_cues(sound.astype("float64"))
+        if request.instruction is not None:
+            return Reply(text=answer(request.instruction, words, cues))
+        text = self._bank.reply(words, cues)
         return Reply(text=text, audio=self._voice.say(text) if self._voice is not None else None)
 
     def load(self) -> None:

@@ -16,6 +16,8 @@ from echat_eval.annotators.acoustics import describe
 from echat_eval.annotators.pitch import track_pitch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -37,6 +39,8 @@ _SILENT_DB = 30.0
 _LIVELY, _FLAT = 9.0, 4.8
 #: Hz of median pitch above which a voice is a child's, and above which a flat voice is afraid and not sad.
 _CHILD_HZ, _FEAR_HZ = 275.0, 200.0
+#: Hz of median pitch below which a voice is a man's.
+_MALE_HZ = 165.0
 #: Semitones of a rise over the end of a lively sentence that show surprise.
 _RISE = 4.0
 #: Hz of the spectral centroid above which a voice is pressed.
@@ -56,17 +60,31 @@ class VoiceCues:
     Attributes:
         event: of a sound beside the words; None: there is none.
         manner: of the words: an emotion, "child" or "old".
+        hertz: median pitch of the words; 0 without one.
     """
 
     event: str | None
     manner: str
+    hertz: float = 0.0
+
+    def label_of(self, cue: str) -> str | None:
+        """Return the label of a cue: emotion, age, gender or event; None of any other."""
+        ages = ("child", "old")
+        labels = {
+            "event": self.event or "none",
+            "emotion": "neutral" if self.manner in ages else self.manner,
+            "age": self.manner if self.manner in ages else "adult",
+            "gender": "male" if self.hertz < _MALE_HZ else "female",
+        }
+        return labels.get(cue)
 
 
 def detect_cues(sound: Floats) -> VoiceCues:
     """Return the cues of (samples,) at `RATE`, full scale 1.0."""
     speech, beside = _divided(sound)
     event = _event(beside) if len(beside) >= _SHORTEST_EVENT * RATE else None
-    return VoiceCues(event=event, manner=_manner(speech))
+    measured = describe(speech, RATE)
+    return VoiceCues(event=event, manner=_manner(measured, speech), hertz=measured["f0_median_hz"] or 0.0)
 
 
 def _divided(sound: Floats) -> tuple[Floats, Floats]:
@@ -95,8 +113,7 @@ def _event(sound: Floats) -> str:
     return "cough" if peaks >= _BURSTS else "sneeze"
 
 
-def _manner(speech: Floats) -> str:
-    found = describe(speech, RATE)
+def _manner(found: Mapping[str, float | None], speech: Floats) -> str:
     pitch, spread = found["f0_median_hz"] or 0.0, found["f0_range_semitones"] or 0.0
     if spread >= _LIVELY:
         return "surprise" if _rise(speech) >= _RISE else "happy"

@@ -12,8 +12,9 @@ from echat_eval.errors import BadData, NotApplicable
 from echat_eval.io.audio import write_wav
 from echat_eval.records import Request, Waveform
 from echat_eval.systems import build_system
-from echat_eval.systems.listening_cascade import BANK, ReplyBank
+from echat_eval.systems.listening_cascade import BANK, ReplyBank, answer
 from echat_eval.systems.voice_cues import RATE, VoiceCues
+from echat_eval.task.probe import QUESTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,6 +94,21 @@ def test_the_same_words_in_two_voices_get_two_replies(
     ]
     with pytest.raises(NotApplicable, match="supports en"):
         system.respond(Request(id="a", audio=audio, language="zh"))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("asks", "expected"),
+    [
+        ("emotion", "sad"),
+        ("age", "adult"),
+        ("gender", "male"),
+        ("event", "none"),
+        ("transcript", "My words."),
+    ],
+)
+def test_a_question_about_the_voice_is_answered_with_a_label(asks: str, expected: str) -> None:
+    cues = VoiceCues(event=None, manner="sad", hertz=120.0)
+    assert answer(QUESTIONS[asks]["en"], "My words.", cues) == expected
 
 
 def test_a_file_that_is_no_bank_is_named(tmp_path: Path) -> None:
