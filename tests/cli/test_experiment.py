@@ -88,7 +88,7 @@ def test_a_chosen_headline_leads_in_every_command(file: Path, tmp_path: Path) ->
     assert leads(show_command, root / "one") == "Seconds, s ↓"
     pair = (f"{root / 'one'}:calm", f"{root / 'one'}:glad")
     lines = [invoke(compare_command, *pair, *words).output for words in ((), ("--headline", "failed"))]
-    assert [re.findall(r"^(\w+) +difference", text, re.MULTILINE)[0] for text in lines] == [
+    assert [re.findall(r"^(\w+) +change", text, re.MULTILINE)[0] for text in lines] == [
         "seconds",
         "failed",
     ]
