@@ -3,15 +3,17 @@
     python bench/osum/launches.py --out bench/results/osum_voice_launches.json
 
 Replies of unequal lengths, at the released depth and narrow: the number depends on the depth alone.
-Operations outside the compiled stages are counted on the meta device. Inside, each node that is left after
-inductor's fusion counts as one launch, and so does each product, convolution and attention. Nothing runs on
-a GPU.
+Operations outside the compiled stages are counted on the meta device. Inside, "calls" are the kernels,
+products, convolutions and attentions that the compiled program calls on a CPU; "nodes" counts what is left
+after inductor's fusion. A kernel for a CPU may join several nodes, and one for a GPU joins others; nothing
+runs on one here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from echat_eval.osum.voice.config import FlowConfig, mel_frames
-from echat_eval.osum.voice.estimator import Estimator
+from echat_eval.osum.voice.estimator import Estimator, FrameMasks
 from echat_eval.osum.voice.flow_matching import FlowMatching
 
 #: Launches of the same call before stages were compiled.
@@ -74,28 +76,33 @@ def eager(*lengths: int, steps: int, stages: bool, buckets: bool) -> int:
     return int(counted.count)
 
 
-def compiled() -> list[int]:
-    """Return the launches of each program of the stages: the two outer, a middle and the two last."""
+def compiled() -> list[dict[str, int]]:
+    """Return the calls and nodes of each program of the stages: two outer, a middle and two last."""
     import torch._inductor.config as inductor
     from torch._inductor.async_compile import AsyncCompile
-    from torch._inductor.scheduler import NopKernelSchedulerNode, Scheduler
+    from torch._inductor.scheduler import Scheduler
+    from torch._inductor.utils import run_and_get_code
 
-    counts: list[int] = []
+    nodes: list[int] = []
     usual = Scheduler.codegen
 
     def counting(self: Any) -> Any:
-        counts.append(sum(not isinstance(node, NopKernelSchedulerNode) for node in self.nodes))
+        names = [type(node.node).__name__ for node in self.nodes]
+        nodes.append(sum(name != "MultiOutput" for name in names))
         return usual(self)
 
     setattr(Scheduler, "codegen", counting)  # noqa: B010 - a method is replaced
-    # Only the plan is wanted: no C++ is compiled, and nothing is computed.
+    # Only the program is wanted: no C++ is compiled, and nothing is computed.
     setattr(AsyncCompile, "cpp_pybinding", lambda *_, **__: lambda *_: None)  # noqa: B010
     inductor.force_disable_caches = True
     estimator = Estimator(config(10)).eval().requires_grad_(False)
     estimator.compile_stages()
+    masks, time = FrameMasks.of(torch.ones(4, 1, 128)), torch.randn(16, 16, 1)
     with torch.inference_mode():
-        estimator(torch.randn(4, 320, 128), torch.ones(4, 1, 128), torch.randn(16, 16, 1))
-    return counts
+        _, programs = run_and_get_code(estimator, torch.randn(4, 320, 128), masks, time)
+    called = r"^\s+(?:\w+ = )?(?:cpp_fused\w*|extern_kernels\.\w+|torch\.ops\.aten\.\w+\.\w+)\("
+    calls = [len(re.findall(called, code[code.index("def call(") :], re.MULTILINE)) for code in programs]
+    return [{"calls": call, "nodes": node} for call, node in zip(calls, nodes, strict=True)]
 
 
 def main() -> None:
@@ -110,17 +117,20 @@ def main() -> None:
     whole = {n: eager(*lengths, steps=n, stages=True, buckets=False) for n in (1, 2)}
     outside = {n: eager(*lengths, steps=n, stages=False, buckets=True) for n in (1, 2)}
     programs = compiled()
-    first, second, middle, last_but_one, last = programs
-    per_step = first + second + 12 * middle + last_but_one + last
+    times = (1, 1, 12, 1, 1)  # a program serves twelve middle stages
+    per_step, per_step_nodes = (
+        sum(many * program[name] for many, program in zip(times, programs, strict=True))
+        for name in ("calls", "nodes")
+    )
     around = outside[1] + 9 * (outside[2] - outside[1])
     report = {
         "torch": torch.__version__,
         "before": BEFORE,
         "uncompiled": whole[1] + 9 * (whole[2] - whole[1]),
         "programs": programs,
-        "stages_of_one_step": per_step,
         "outside_of_stages": around,
         "compiled": 10 * per_step + around,
+        "compiled_by_nodes": 10 * per_step_nodes + around,
     }
     print(json.dumps(report, indent=1))
     if flags.out:

@@ -7,6 +7,7 @@ norms and attention use valid frames only. The result for a row therefore does n
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from echat_eval.osum.voice.config import FlowConfig
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "FrameMasks"]
 
 #: Channels of x, mu, speaker and prompt, MELS each.
 INPUT_CHANNELS = 4 * MELS
@@ -67,7 +68,7 @@ class TransformerBlock(nn.Module):
         self.down = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
-        """Return (B, T, C) from x (B, T, C) and keys (B, 1, 1, T) bool, true where attention is allowed."""
+        """Return (B, T, C) from x (B, T, C) and keys (B, 1, 1, T), added to scores: 0, or -inf at padding."""
         rows, frames, _ = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(rows, frames, 3, self.heads, self.head_size)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
@@ -89,14 +90,37 @@ class Stage(nn.Module):
         )
         self.resample = resample
 
-    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, keys: Tensor | None, time: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return (B, C, T) before and (B, C, T') after the change of frame rate."""
         x = self.resnet(x, mask, time).transpose(1, 2)  # (B, T, C)
-        keys = None if mask is None else mask.bool().unsqueeze(1)  # (B, 1, 1, T)
         for block in self.transformers:
             x = block(x, keys)
         x = x.transpose(1, 2)
         return x, x if self.resample is None else self.resample(masked(x, mask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameMasks:
+    """What tells padding apart, at both frame rates; made once for all steps.
+
+    Attributes:
+        full, half: (B, 1, T), 1 at valid frames and 0 at padding.
+        full_keys, half_keys: (B, 1, 1, T), 0 at valid frames and -inf at padding.
+    """
+
+    full: Tensor
+    half: Tensor
+    full_keys: Tensor
+    half_keys: Tensor
+
+    @classmethod
+    def of(cls, mask: Tensor) -> FrameMasks:
+        """Return the masks of (B, 1, T), 1 at valid frames, in its dtype."""
+        keys = torch.zeros_like(mask).masked_fill_(mask == 0, -torch.inf).unsqueeze(1)
+        half, half_keys = (x[..., ::2].contiguous() for x in (mask, keys))
+        return cls(full=mask, half=half, full_keys=keys, half_keys=half_keys)
 
 
 class Estimator(nn.Module):
@@ -156,27 +180,29 @@ class Estimator(nn.Module):
         embedded = F.mish(self.time2(F.silu(self.time1(sinusoids))))
         return torch.stack([stage.resnet.time(embedded) for stage in self.stages], dim=1).unsqueeze(-1)
 
-    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, masks: FrameMasks | None, time: Tensor) -> Tensor:
         """Return the velocity at one time.
 
         Args:
             x: (B, 320, T): state, mu, speaker and prompt along the channels.
-            mask: (B, 1, T), 1 at valid frames, of x's dtype; None without padding.
+            masks: of the frames, of x's dtype; None without padding.
             time: (stages, C, 1), a row of `embed_times`.
 
         Returns:
             (B, 80, T), zero at padding.
         """
-        half_mask = None if mask is None else mask[..., ::2].contiguous()
+        mask, keys, half_mask, half_keys = None, None, None, None
+        if masks is not None:
+            mask, keys, half_mask, half_keys = masks.full, masks.full_keys, masks.half, masks.half_keys
         stages: Sequence[Callable[..., tuple[Tensor, Tensor]]] = self.compiled or self.stages
         first, second, *middle, last_but_one, last = stages
-        full, x = first(x, mask, time[0])
-        half, x = second(x, half_mask, time[1])
+        full, x = first(x, mask, keys, time[0])
+        half, x = second(x, half_mask, half_keys, time[1])
         for number, stage in enumerate(middle, start=2):
-            x, _ = stage(x, half_mask, time[number])
-        _, x = last_but_one(torch.cat([x, half], dim=1), half_mask, time[-2])
+            x, _ = stage(x, half_mask, half_keys, time[number])
+        _, x = last_but_one(torch.cat([x, half], dim=1), half_mask, half_keys, time[-2])
         # An odd number of frames comes back with one frame more.
         x = x[..., : full.shape[-1]]
-        _, x = last(torch.cat([x, full], dim=1), mask, time[-1])
+        _, x = last(torch.cat([x, full], dim=1), mask, keys, time[-1])
         x = F.mish(self.last_norm(self.last_conv(masked(x, mask)), mask))
         return masked(self.velocity(masked(x, mask)), mask)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from echat_eval.osum.voice.config import EMBEDDING_SIZE, MELS, SPEECH_IDS, mel_frames
-from echat_eval.osum.voice.estimator import Estimator
+from echat_eval.osum.voice.estimator import Estimator, FrameMasks
 from echat_eval.osum.voice.flow_encoder import TokenEncoder
 from echat_eval.osum.voice.masked_norm import MaskedGroupNorm, frame_mask
 
@@ -167,10 +167,10 @@ class FlowMatching(nn.Module):
         embedded = self.estimator.embed_times(torch.stack(times).to(x.device))
 
         both = torch.cat([context, torch.zeros_like(context)]).to(dtype)  # (2 B, 240, T)
-        both_mask = None if mask is None else mask.repeat(2, 1, 1).to(dtype)
+        masks = None if mask is None else FrameMasks.of(mask.repeat(2, 1, 1).to(dtype))
         for number, step_size in enumerate(steps):
             state = x.to(dtype).repeat(2, 1, 1)
-            velocity = self.estimator(torch.cat([state, both], dim=1), both_mask, embedded[number])
+            velocity = self.estimator(torch.cat([state, both], dim=1), masks, embedded[number])
             guided, free = velocity.float().split(rows)
             x = x + step_size * ((1 + config.guidance) * guided - config.guidance * free)
         return x
