@@ -44,6 +44,7 @@ SECTIONS = {
     "hear": 15,
     "prompt": 15,
     "decode 64 text": 40,
+    "token2wav compiled": 150,
     "s2s fast voice": 60,
     "streaming": 40,
     "public": 60,

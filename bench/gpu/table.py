@@ -21,6 +21,7 @@ TABLE: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "s2s": partial(s2s, kind=USUAL),
     "s2s fast voice": partial(s2s, kind=FAST),
     "token2wav": token2wav,
+    "token2wav compiled": partial(token2wav, compiled=True),
     "hear": hear,
     "prompt": prompt,
     "streaming": streaming,

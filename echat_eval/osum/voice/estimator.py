@@ -103,7 +103,7 @@ class Stage(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameMasks:
-    """What tells padding apart, at both frame rates; made once for all steps.
+    """Masks of padding, at both frame rates; made once for all steps.
 
     Attributes:
         full, half: (B, 1, T), 1 at valid frames and 0 at padding.
