@@ -86,23 +86,25 @@ def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, met
     count = len(roles["system"])
     bar = 0.8 / max(1, count)
     for number, system in enumerate(roles["system"]):
-        look, drawn = look_of(number), None
-        for x, task in enumerate(tasks):
-            if (e := estimate_of(runs, system, task, metric)) is not None:
-                place = x + (number - (count - 1) / 2) * bar
-                drawn = panel.bar(
-                    [place],
-                    [e.value],
-                    bar * 0.92,
-                    color=look.fill,
-                    hatch=look.hatch,
-                    edgecolor=look.outline,
-                    linewidth=0.4,
-                )
-                panel.errorbar([place], [e.value], yerr=error_of(e), **ERROR_BAR)
-        if drawn is not None:
-            handles.append(drawn)
-            labels.append(names[system])
+        look, shift = look_of(number), (number - (count - 1) / 2) * bar
+        found = [(x + shift, estimate_of(runs, system, task, metric)) for x, task in enumerate(tasks)]
+        means = [(place, e) for place, e in found if e is not None]
+        if not means:
+            continue
+        drawn = panel.bar(
+            [place for place, _ in means],
+            [e.value for _, e in means],
+            bar * 0.92,
+            color=look.fill,
+            hatch=look.hatch,
+            edgecolor=look.outline,
+            linewidth=0.4,
+        )
+        for place, e in means:
+            if (error := error_of(e)) is not None:
+                panel.errorbar([place], [e.value], yerr=error, **ERROR_BAR)
+        handles.append(drawn)
+        labels.append(names[system])
     for role, style in (("floor", "--"), ("ceiling", ":")):
         for number, system in enumerate(roles[role]):
             line = None

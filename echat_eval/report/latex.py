@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.report.figure_style import CHINESE_FONTS
 from echat_eval.report.formats import number_and_rest, short_names
-from echat_eval.report.latex_layout import SMALL, Page, broken, layout_of
+from echat_eval.report.latex_layout import SMALL, Page, broken, floats_of, layout_of
 from echat_eval.report.latex_text import MACROS, latex_text, needs_font
 
 if TYPE_CHECKING:
@@ -73,21 +73,27 @@ def latex(table: Table, *, wide: bool = False) -> str:
         [short[column] for column in table.columns],
         [[number_and_rest(cell.text) for cell in row.cells] for row in rows],
     )
-    lines = [
-        rf"\begin{{{page.environment}}}[htbp]",
-        rf"\centering{page.font}\setlength{{\tabcolsep}}{{{page.gap / 2:g}pt}}",
-        r"\def\EChatLines#1#2{\begin{tabular}[#1]{@{}#2@{}}}",
-        _cell_macro(stacked=layout.stacked),
-        rf"\caption{{{latex_text(table.caption)}}}",
-        rf"\label{{tab:echat-{re.sub('[^a-z0-9-]', '-', table.name.lower())}}}",
-    ]
-    for number in range(len(layout.panels)):
-        lines += [r"\par\smallskip"] if number else []
-        lines += _panel(table, short, page, layout, number)
-    if table.notes:
-        notes = latex_text(" ".join(note if note.endswith(".") else f"{note}." for note in table.notes))
-        lines += [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {notes}}}"]
-    lines.append(rf"\end{{{page.environment}}}")
+    notes = latex_text(" ".join(note if note.endswith(".") else f"{note}." for note in table.notes))
+    floats = floats_of(layout, rows=len(rows), titles=sum(bool(block.title) for block in table.blocks))
+    lines: list[str] = []
+    for number, panels in enumerate(floats):
+        continued = " (continued)" if number else ""
+        lines += [
+            *([r"\addtocounter{table}{-1}"] if number else []),
+            rf"\begin{{{page.environment}}}[htbp]",
+            rf"\centering{page.font}\setlength{{\tabcolsep}}{{{page.gap / 2:g}pt}}",
+            r"\def\EChatLines#1#2{\begin{tabular}[#1]{@{}#2@{}}}",
+            _cell_macro(stacked=layout.stacked),
+            rf"\caption{{{latex_text(table.caption + continued)}}}",
+        ]
+        if not number:
+            lines.append(rf"\label{{tab:echat-{re.sub('[^a-z0-9-]', '-', table.name.lower())}}}")
+        for panel in panels:
+            lines += [r"\par\smallskip"] if panel != panels[0] else []
+            lines += _panel(table, short, page, layout, panel)
+        if notes and number == len(floats) - 1:
+            lines += [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {notes}}}"]
+        lines.append(rf"\end{{{page.environment}}}")
     return alone("\n".join(lines), made="a table", packages="textcomp,booktabs,graphicx", width=page.points)
 
 

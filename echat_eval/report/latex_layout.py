@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Layout", "Page", "broken", "layout_of", "points"]
+__all__ = ["Layout", "Page", "broken", "floats_of", "layout_of", "points"]
 
 #: Shares of the font size, of Computer Modern Roman.
 _NARROW, _WIDE = set(" .,:;'|!iljftI()[]{}-"), set("mwMW%@~↑↓†…Δ–")
@@ -51,6 +51,8 @@ class Page:
 
 #: The same width in the font of intervals.
 SMALL = 8.0
+#: Points of a line, of a row with an interval below its number, and of a page without caption and notes.
+_LINE, _STACKED, _PAGE = 11.0, 21.0, 470.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,3 +167,23 @@ def _panels(widths: Sequence[float], room: float, gap: float) -> tuple[tuple[int
         panels[-1].append(number)
         used += gap + width
     return tuple(map(tuple, panels))
+
+
+def floats_of(layout: Layout, *, rows: int, titles: int) -> list[list[int]]:
+    """Return the panels of each float, so that none is higher than a page; a float has at least one.
+
+    Args:
+        rows: of each panel.
+        titles: of blocks in each panel.
+    """
+    floats: list[list[int]] = [[]]
+    used = 0.0
+    for number, panel in enumerate(layout.panels):
+        heading = max((len(layout.headings[column]) for column in panel), default=1)
+        height = rows * (_STACKED if layout.stacked else _LINE) + (heading + titles + 2) * _LINE
+        if floats[-1] and used + height > _PAGE:
+            floats.append([])
+            used = 0.0
+        floats[-1].append(number)
+        used += height
+    return floats

@@ -41,7 +41,7 @@ _NO_GLYPH_FROM, _NO_GLYPH = 0x180, set("ĦħĸĿŀŉŦŧſ")
 #: Letters that the encoding OT1 lacks; T1, which every LaTeX has, prints them.
 _T1_ONLY = set("«»ÐÞðþĄąĐđĘęĮįŊŋŲų")
 #: A number below zero.
-_MINUS = re.compile(r"(?<![\w.{}-])-(?=\d)")
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 #: Stands for a minus sign while text is escaped.
 _MINUS_SIGN = "\N{MINUS SIGN}"
 

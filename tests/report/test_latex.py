@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
+from echat_eval.report.choice import TableChoice
 from echat_eval.report.latex import latex
 from echat_eval.report.latex_text import latex_text
 from echat_eval.report.published import published_blocks, published_tables
@@ -41,10 +42,11 @@ def made_table(letters: str = "") -> Table:
 
 @pytest.fixture(scope="module")
 def tables(usual_run: RunFolder, hostile_run: RunFolder) -> list[Table]:
-    merged = merge_runs([usual_run])
+    unmarked = TableChoice(bold="none")  # the tests behind marks take seconds
+    merged = merge_runs([usual_run], choice=unmarked)
     return [
         *run_tables(merged, published_blocks(list(merged.tasks)), "careful"),
-        run_tables(merge_runs([hostile_run]), {})[0],
+        run_tables(merge_runs([hostile_run], choice=unmarked), {})[0],
         next(table for table in published_tables() if table.name.startswith("table-4-")),
         made_table(),
     ]
@@ -112,6 +114,17 @@ def test_no_column_is_stretched_by_a_title(tmp_path: Path) -> None:
         re.findall(r"WIDTH ([\d.]+)pt", typeset("pdflatex", tmp_path, name)) for name in ("titled", "bare")
     ]
     assert widths[0] == widths[1] != []
+
+
+def test_a_table_higher_than_a_page_has_several_floats(tmp_path: Path) -> None:
+    rows = tuple(replace(made_table().blocks[0].rows[1], label=f"system {n}") for n in range(14))
+    text = latex(replace(made_table(), blocks=(Block(rows=rows),)))
+    assert text.count(r"\begin{table}") == text.count("(continued)") + 1 > 1
+    assert text.count(r"\label{") == 1
+    assert text.count("Notes in") == 1
+    (tmp_path / "t.tex").write_text(text, encoding="utf-8")
+    log = typeset("pdflatex", tmp_path, "t")
+    assert "Float too large" not in log
 
 
 def test_letters_without_a_glyph_become_code_points() -> None:

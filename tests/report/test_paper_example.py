@@ -33,6 +33,7 @@ def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleTyp
     # Two commands of the suite may run at once, so the port is a free one here.
     with example.ScriptedChatServer(example.grade) as server:
         experiment = tmp_path / "experiment.yaml"
+        text = text.replace("controls: 20", "controls: 2")
         experiment.write_text(
             text.replace(f"http://127.0.0.1:{example.PORT}/v1", server.url), encoding="utf-8"
         )
@@ -49,7 +50,7 @@ def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleTyp
         requested = len(server.requests)
         run = RunFolder(out / "run")
         before = run.responses()
-        example.build(out, **options)
+        example.build(out, **{**options, "parts": ()})
         assert run.responses() == before
         # Verdicts are kept; a command asks for the server's identity only.
         assert all(text_of(prompt_of(r)) == IDENTITY_PROMPT for r in server.requests[requested:])
