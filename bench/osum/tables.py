@@ -61,16 +61,43 @@ def cells(case: dict[str, Any]) -> str:
     return f"{seconds:.2f} | {rate:.3g} | {tokens:.3g} | {case['peak_mb']:,}"
 
 
+def voice_error() -> str:
+    """Return the mel errors of the voice as Markdown: of windows by length, and of half precision."""
+    report = json.loads((RESULTS / "osum_voice_error.json").read_text(encoding="utf-8"))
+    lines = [
+        "| mel error, to the whole in fp32 | tokens | mean | largest | mean, of spread | surplus samples |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = [
+        (f"windows, {name}", tokens, found)
+        for name, lengths in report["windows"].items()
+        for tokens, found in lengths.items()
+    ]
+    rows += [
+        (name, str(found["tokens"]), found | {"samples_too_many": 0})
+        for name, found in report["dtypes"].items()
+    ]
+    for name, tokens, found in rows:
+        lines.append(
+            f"| {name} | {tokens} | {found['mean']:.4f} | {found['max']:.3f} | "
+            f"{100 * found['mean_of_spread']:.1f} % | {found['samples_too_many']} |"
+        )
+    return "\n".join(
+        [*lines, "", f"{report['machine']}; torch {report['torch']}; weights: {report['weights']}."]
+    )
+
+
 def fill(page: str) -> str:
     """Return a page with the tables between their marks."""
-    for part in PARTS:
+    for part in (*PARTS, "voice-error"):
         pattern = re.compile(rf"<!-- {part} -->\n.*?<!-- end -->", re.DOTALL)
         page = pattern.sub(partial(_fenced, part), page)
     return page
 
 
 def _fenced(part: str, _: re.Match[str]) -> str:
-    return f"<!-- {part} -->\n{table(part)}\n<!-- end -->"
+    made = voice_error() if part == "voice-error" else table(part)
+    return f"<!-- {part} -->\n{made}\n<!-- end -->"
 
 
 if __name__ == "__main__":

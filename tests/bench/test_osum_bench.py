@@ -218,10 +218,16 @@ def test_the_gpu_bench_runs_at_tiny_size_on_a_cpu(tmp_path: Path) -> None:
     assert report["stages"]["next_bottleneck"] in report["stages"]["seconds_per_reply"]
 
 
-@pytest.mark.parametrize("part", osum_tables.PARTS)
-def test_the_documentation_shows_the_committed_figures(part: str) -> None:
+def test_the_documentation_shows_the_committed_figures() -> None:
     page = (BENCH.parent / "docs" / "osum-echat.md").read_text(encoding="utf-8")
-    assert f"<!-- {part} -->\n{osum_tables.table(part)}\n<!-- end -->" in page
+    assert osum_tables.fill(page) == page
+    assert page.count("<!-- end -->") == len(osum_tables.PARTS) + 1
+
+
+def test_a_compiled_call_of_the_flow_launches_less_than_half_of_what_it_did() -> None:
+    report = json.loads((BENCH / "results" / "osum_voice_launches.json").read_text(encoding="utf-8"))
+    assert report["compiled"] <= report["before"]["unequal lengths"] / 2
+    assert report["compiled_by_nodes"] < report["uncompiled"] < report["before"]["unequal lengths"]
 
 
 def test_random_weights_depend_only_on_their_seed() -> None:

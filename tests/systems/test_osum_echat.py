@@ -239,6 +239,10 @@ def test_invalid_settings_are_refused(tmp_path: Path) -> None:
         OsumEChat(checkpoint="x", steps="compile")
     with pytest.raises(UsageError, match="overlap is 'sometimes'"):
         OsumEChat(checkpoint="x", overlap="sometimes")
+    for profile in ("fixed", "upstream"):
+        voice = "" if profile == "fixed" else "a"
+        with pytest.raises(UsageError, match="stream=true speaks: it needs token2wav=FOLDER, voice=FILE and"):
+            OsumEChat(checkpoint="x", stream=True, token2wav=voice, voice=voice, profile=profile)
     with pytest.raises(UsageError, match="batch_size"):
         OsumEChat(checkpoint="x", batch_size=0)
     with pytest.raises(NotInstalled, match="no checkpoint"):

@@ -196,6 +196,26 @@ def test_overlap_and_devices_do_not_change_the_replies(
     assert len(present(other._pool).workers) == (2 if "device" in options else 1)
 
 
+def test_a_streamed_reply_has_a_first_sound_and_all_samples(
+    system: OsumEChat, prepared: dict[str, Any], tmp_path: Path
+) -> None:
+    """Replies of one window: the sound of the whole reply."""
+    requests = make_requests(tmp_path, 4)
+    streaming = OsumEChat(**prepared, max_new=40, slots=2, stream=True)
+    spoken = 0
+    for request, reply in zip(requests, streaming.respond_batch(requests), strict=True):
+        whole, streamed = system.respond(request), present(reply)
+        assert streamed.text == whole.text
+        assert (streamed.first_audio_seconds is None) == (whole.audio is None)
+        if whole.audio is not None:
+            spoken += 1
+            assert present(streamed.first_audio_seconds) > 0
+            difference = np.abs(waveform_of(streamed).samples - waveform_of(whole).samples)
+            assert difference.max() <= 1e-5
+    streaming.close()
+    assert spoken
+
+
 def test_two_engines_share_the_requests(
     prepared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
