@@ -28,6 +28,7 @@ def evaluate(
     tasks: Any = None,
     data: str | Path | None = None,
     languages: str | Sequence[str] | None = None,
+    part: str | None = None,
     limit: int | None = None,
     ask: str | None = None,
     annotators: Any = None,
@@ -61,10 +62,11 @@ def evaluate(
             the other arguments replace; or of a run folder, to finish it or to score it again, where judges
             are added to its own; or of a baseline that `accept` wrote, to score its replies again, where
             judges replace its own.
-        tasks: names of tasks, or mappings `{"name": name, "data": ..., "languages": ..., "limit": ...,
-            "ask": ...}`; None: all.
+        tasks: names of tasks, or mappings `{"name": name, "data": ..., "languages": ..., "part": ...,
+            "limit": ..., "ask": ...}`; None: all.
         data: folder of tasks to use instead of the demo split.
         languages: languages of the samples to use; None: all.
+        part: part of each task's split to use, such as "test", or "test@1" for version 1 of the split.
         limit: maximum samples per task; contrast groups stay whole.
         ask: "transcript" or a cue: ask for it instead of a reply.
         annotators: as `systems`, for annotators; "defaults" in a list, or None: whisper and acoustics.
@@ -107,6 +109,7 @@ def evaluate(
         tasks=tasks,
         data=data,
         languages=languages,
+        part=part,
         limit=limit,
         ask=ask,
         annotators=annotators,
@@ -185,6 +188,7 @@ def estimate(
     tasks: Any = None,
     data: str | Path | None = None,
     languages: str | Sequence[str] | None = None,
+    part: str | None = None,
     limit: int | None = None,
     ask: str | None = None,
     annotators: Any = None,
@@ -215,6 +219,7 @@ def estimate(
         tasks=tasks,
         data=data,
         languages=languages,
+        part=part,
         limit=limit,
         ask=ask,
         annotators=annotators,

@@ -1,4 +1,4 @@
-"""`export`: write requests to files, to be answered by any program; and runs, for other programs."""
+"""`export`: requests, to be answered by any program; runs, for other programs; and splits of a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["export"]
 
 @click.group()
 def export() -> None:
-    """Export requests, to be answered by any program, or a run, for other programs."""
+    """Export requests, to be answered by any program, a run for other programs, or a split of a task."""
 
 
 @export.command(
@@ -30,7 +30,7 @@ Example:
   echat-eval export requests --task emotion --out questions
   ... your script reads questions/requests.jsonl and writes one row per request to replies.jsonl ...
   echat-eval run --task emotion --system mine=replay:replies.jsonl --out runs/mine
-Give `run` the same --task, --data, --language, --limit and --ask; otherwise the requests differ.""",
+Give `run` the same --task, --data, --language, --part, --limit and --ask; otherwise the requests differ.""",
 )
 @task_options
 @click.option(
@@ -45,7 +45,12 @@ def export_requests(out: Path, tasks: TaskOptions) -> None:
     from echat_eval.task.select import select_tasks
 
     selected = select_tasks(
-        tasks.tasks, data=tasks.data, languages=tasks.languages, limit=tasks.limit, ask=tasks.ask
+        tasks.tasks,
+        data=tasks.data,
+        languages=tasks.languages,
+        part=tasks.part,
+        limit=tasks.limit,
+        ask=tasks.ask,
     )
     for task in selected:
         if live := [sample for sample in task.samples if sample.turns is not None]:
@@ -90,3 +95,54 @@ def _copied(audio: AudioRef, folder: NewFolder) -> str:
     name = f"{audio.sha256}{audio.path.suffix.lower()}"
     folder.copy(name, audio.path, audio.sha256)
     return name
+
+
+@export.command(
+    "split",
+    epilog="""\b
+Examples:
+  echat-eval export split my-data/mood --part dev=0.3 --part test=0.7
+  echat-eval run --task mood --data my-data/mood --part test --system ...
+The split is my-data/mood/splits/1.json; another one is 2.json, and neither is ever changed.""",
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    required=True,
+    metavar="NAME=SHARE",
+    help="Part and its share of the samples; repeatable. The shares add up to 1.",
+)
+@click.option(
+    "--by",
+    default="speaker,sentence",
+    show_default=True,
+    help="Factors of which no level is in two parts: speaker, sentence or both.",
+)
+@click.option(
+    "--leave-out",
+    is_flag=True,
+    help="Leave out samples whose speaker and sentence are in different parts, for crossed data.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the draw.")
+def export_split(folder: Path, parts: tuple[str, ...], by: str, leave_out: bool, seed: int) -> None:
+    """Draw a frozen split of a task: no speaker and no sentence in two parts."""
+    from echat_eval.errors import UsageError
+    from echat_eval.task.split_draw import new_split, split_lines
+
+    shares: dict[str, float] = {}
+    for text in parts:
+        name, _, share = text.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise UsageError(f"--part {text}: expected NAME=SHARE, such as test=0.7") from None
+    if len(shares) < len(parts):
+        raise UsageError(f"--part {' --part '.join(parts)}: a part is named twice; name each once")
+    factors = tuple(name.strip() for name in by.split(",") if name.strip())
+    path, split, samples = new_split(folder, shares, by=factors, seed=seed, leave_out=leave_out)
+    show(
+        *split_lines(split, samples),
+        f"{path}: version {split.version}; use it with --part {next(iter(shares))}",
+    )

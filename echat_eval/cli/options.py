@@ -101,6 +101,7 @@ class TaskOptions:
     tasks: tuple[str, ...]
     data: Path | None
     languages: tuple[str, ...]
+    part: str | None
     limit: int | None
     ask: str | None
 
@@ -135,6 +136,11 @@ def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 metavar="TAG",
                 help="Language of the samples to use; repeatable.",
+            ),
+            click.option(
+                "--part",
+                metavar="NAME[@VERSION]",
+                help="Part of each task's split to use, such as test (see `export split`).",
             ),
             click.option(
                 "--limit",

@@ -23,6 +23,7 @@ class Experiment:
     tasks: Any = None
     data: str | Path | None = None
     languages: Any = None
+    part: str | None = None
     limit: int | None = None
     ask: str | None = None
     annotators: Any = None

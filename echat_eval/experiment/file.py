@@ -73,11 +73,12 @@ _EXPERIMENT = Schema(
             lambda v: (
                 is_text(v) or (isinstance(v, list) and all(is_text(e) or isinstance(e, Mapping) for e in v))
             ),
-            "a list of names, or of mappings of name, data, languages, limit, ask",
+            "a list of names, or of mappings of name, data, languages, part, limit, ask",
             required=False,
         ),
         "data": TEXT.optional(),
         "languages": _NAMES,
+        "part": TEXT.optional(),
         "limit": whole(1).optional(),
         "ask": TEXT.optional(),
         "annotators": _parts("annotators"),

@@ -12,6 +12,7 @@ from echat_eval.io.schema import TEXT, Rule, build_record, is_text
 from echat_eval.labels.declared import merged_cues
 from echat_eval.runner.plan import whole_number
 from echat_eval.task.select import select_tasks
+from echat_eval.task.split import with_version
 
 if TYPE_CHECKING:
     from echat_eval.experiment.experiment import Experiment
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SELECTING", "ExperimentTask", "names_of", "select_experiment_tasks"]
 
 #: Keys of a task's mapping beside its name; at the top of an experiment they hold for every task.
-SELECTING = ("data", "languages", "limit", "ask")
+SELECTING = ("data", "languages", "part", "limit", "ask")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class TaskSelection:
     name: str | None = None
     data: str | Path | None = None
     languages: object = None
+    part: str | None = None
     limit: int | None = None
     ask: str | None = None
 
@@ -37,6 +39,7 @@ class TaskSelection:
 _RULES = {
     "name": TEXT,
     "data": Rule(lambda value: is_text(value) or isinstance(value, Path), "the path of a folder"),
+    "part": TEXT,
     "ask": TEXT,
 }
 
@@ -46,7 +49,7 @@ class ExperimentTask:
     """A task with the samples to use, and what selects them again.
 
     Attributes:
-        selection: name, data (absolute; absent for the demo split), languages, limit and ask.
+        selection: name, data (absolute; absent for the demo split), languages, part, limit and ask.
     """
 
     task: Task
@@ -75,6 +78,7 @@ def _selected(selection: TaskSelection, experiment: Experiment) -> list[Experime
     """Return the tasks of one selection; the experiment fills what it leaves open."""
     data = selection.data if selection.data is not None else experiment.data
     languages = selection.languages if selection.languages is not None else experiment.languages
+    part = selection.part if selection.part is not None else experiment.part
     limit = selection.limit if selection.limit is not None else experiment.limit
     ask = selection.ask if selection.ask is not None else experiment.ask
     tasks = select_tasks(
@@ -82,6 +86,7 @@ def _selected(selection: TaskSelection, experiment: Experiment) -> list[Experime
         data=None if data is None else Path(data),
         languages=names_of("languages", languages),
         limit=None if limit is None else whole_number("limit", limit, low=1),
+        part=part,
         ask=ask,
     )
     values = {
@@ -91,7 +96,15 @@ def _selected(selection: TaskSelection, experiment: Experiment) -> list[Experime
         "ask": ask,
     }
     kept = {key: value for key, value in values.items() if value is not None}
-    return [ExperimentTask(task=task, selection={"name": task.name, **kept}) for task in tasks]
+    return [
+        ExperimentTask(
+            task=task,
+            # A split that is drawn later does not change what a finished run is of.
+            selection={"name": task.name, **kept}
+            | ({} if part is None else {"part": with_version(task.folder, part)}),
+        )
+        for task in tasks
+    ]
 
 
 def _selections(given: object) -> list[TaskSelection]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import digest
 from echat_eval.io.schema import shorten
 from echat_eval.languages import TAG_EXPECTED, language_tag, supports
 from echat_eval.task.faults import FaultList, display_path
-from echat_eval.task.folder import find_faults, read_contents
+from echat_eval.task.folder import Contents, find_faults, read_contents
+from echat_eval.task.split import part_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Cue, Sample
 
-__all__ = ["Task", "find_faults", "known_tasks", "load_task"]
+__all__ = ["Task", "find_faults", "known_tasks", "load_folder", "load_task"]
 
 #: The benchmark's own tasks, in the order of the tables.
 _BENCHMARK_TASKS = ("emotion", "age", "gender", "event", "multi")
@@ -44,7 +46,8 @@ class Task:
         own_cues: name -> cue that the task defines; None: only shipped ones.
         languages: languages of `samples`, sorted.
         samples: samples in the order of samples.jsonl.
-        sha256: hash of the whole folder, even if `samples` holds only some of its languages.
+        sha256: hash of the whole folder, even if `samples` holds only some of its languages; see `load_task`
+            for a part.
         folder: the folder that was read.
     """
 
@@ -79,32 +82,50 @@ def known_tasks(data: Path | None = None) -> tuple[str, ...]:
     )
 
 
-def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] | None = None) -> Task:
+def load_task(
+    name: str,
+    *,
+    data: Path | None = None,
+    languages: Iterable[str] | None = None,
+    part: str | None = None,
+) -> Task:
     """Return a task after checking every row and the header and hash of every audio file.
 
     Args:
         name: one of `known_tasks()`; with `data`, the name in its task.yaml.
         data: folder to read instead: the task's folder, or its parent.
         languages: keep only samples in these languages, "en" with "en-GB"; by default all.
+        part: keep only the samples of a part of the task's split: "test", or "test@1" for version 1. The hash
+            is then that of the task, the split and the part.
 
     Raises:
-        UnknownName: no such task.
-        UsageError: a language that is no BCP 47 tag.
-        BadData: the first fault, with file and line; `find_faults` lists all of them.
+        UnknownName: no such task or part.
+        UsageError: a language that is no BCP 47 tag, or a part of another form.
+        BadData: the first fault, with file and line; `find_faults` lists all of them. Also a part of a split
+            that is absent, was changed, or does not fit the task.
     """
     folder = _find_folder(name, data)
     contents = read_contents(folder, FaultList(keep_going=False), decode=False)
     assert contents is not None  # without keep_going every fault raises
-    settings, samples = contents.settings, contents.samples
-    if settings["name"] != name:
+    samples = contents.samples
+    if contents.settings["name"] != name:
         path = display_path(folder / "task.yaml")
         raise BadData(
-            f"{path}: name is '{settings['name']}', expected '{name}'; name the folder of that task"
+            f"{path}: name is '{contents.settings['name']}', expected '{name}'; name the folder of that task"
         )
+    sha256 = contents.sha256
+    if part is not None:
+        samples, split = part_samples(folder, part, samples, sha256)
+        sha256 = digest("part", [sha256, split.sha256, part.partition("@")[0]])
     if languages is not None:
         samples = _in_languages(samples, tuple(languages), name)
+    return _task(contents, folder, samples, sha256)
+
+
+def _task(contents: Contents, folder: Path, samples: tuple[Sample, ...], sha256: str) -> Task:
+    settings = contents.settings
     return Task(
-        name=name,
+        name=settings["name"],
         version=settings["version"],
         cues=contents.cues,
         own_cues=contents.own_cues,
@@ -114,13 +135,24 @@ def load_task(name: str, *, data: Path | None = None, languages: Iterable[str] |
         citation=settings.get("citation"),
         languages=tuple(sorted({sample.language for sample in samples})),
         samples=samples,
-        sha256=contents.sha256,
+        sha256=sha256,
         folder=folder,
         redistributable=settings.get("redistributable"),
         private=settings.get("private", settings.get("redistributable") is not True),
         consent=settings.get("consent"),
         voices=settings.get("voices"),
     )
+
+
+def load_folder(folder: Path) -> Task:
+    """Return the task in a folder, whatever its name is.
+
+    Raises:
+        BadData: as `load_task`.
+    """
+    contents = read_contents(folder, FaultList(keep_going=False), decode=False)
+    assert contents is not None  # without keep_going every fault raises
+    return _task(contents, folder, contents.samples, contents.sha256)
 
 
 def _find_folder(name: str, data: Path | None) -> Path:

@@ -25,6 +25,7 @@ def select_tasks(
     data: Path | None = None,
     languages: Sequence[str] = (),
     limit: int | None = None,
+    part: str | None = None,
     ask: str | None = None,
 ) -> list[Task]:
     """Return tasks with the samples to use.
@@ -34,10 +35,11 @@ def select_tasks(
         data: folder of tasks, or of one task, to use instead of the demo split.
         languages: languages of the samples to use; empty: all.
         limit: maximum samples per task; contrast groups stay whole.
+        part: part of each task's split to use, as in `load_task`.
         ask: "transcript" or a cue: ask for it instead of a reply.
 
     Raises:
-        UnknownName: no such task or question.
+        UnknownName: no such task, part or question.
         UsageError: a language that is no BCP 47 tag, a limit smaller than the first contrast group, or a
             folder that does not fit the names.
         BadData: a fault in the data.
@@ -54,7 +56,9 @@ def select_tasks(
     if is_task and len(names) != 1:
         raise UsageError(f"{data} is the folder of one task; name that task (--task)")
     try:
-        tasks = [load_task(name, data=data, languages=languages or None) for name in (names or known)]
+        tasks = [
+            load_task(name, data=data, languages=languages or None, part=part) for name in (names or known)
+        ]
     except BadData as error:
         if data is None:
             raise

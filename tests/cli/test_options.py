@@ -55,6 +55,7 @@ def test_options_of_tasks_become_one_record(tmp_path: Path) -> None:
         "tasks": ("age", "event"),
         "data": tmp_path,
         "languages": ("en",),
+        "part": None,
         "limit": 4,
         "ask": "age",
     }

@@ -9,6 +9,7 @@ import pytest
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.experiment import Experiment, select_experiment_tasks
+from echat_eval.task.split_draw import new_split
 from tests.support.tones import write_task
 
 
@@ -24,6 +25,18 @@ def test_each_task_has_its_own_data_and_limit(tmp_path: Path) -> None:
     assert samples_of(tasks=["emotion", calls], data=tmp_path / "one", limit=4) == {"emotion": 4, "calls": 2}
     assert samples_of(tasks={"data": tmp_path / "two"}) == {"calls": 8}
     assert samples_of(data=tmp_path / "one") == {"emotion": 8}
+
+
+def test_a_part_of_a_split_is_selected_with_its_version(tmp_path: Path) -> None:
+    folder = write_task(tmp_path, groups=8)
+    for seed in (1, 2):
+        new_split(folder, {"dev": 0.25, "test": 0.75}, by=["sentence"], seed=seed)
+    calls = {"name": "emotion", "data": str(folder), "part": "dev"}
+    assert (
+        samples_of(tasks=[calls]) == samples_of(tasks="emotion", data=folder, part="dev@1") == {"emotion": 4}
+    )
+    (selected,) = select_experiment_tasks(Experiment(systems="canned", tasks=[calls]))
+    assert selected.selection["part"] == "dev@2"
 
 
 @pytest.mark.parametrize(
