@@ -20,6 +20,7 @@ from echat_eval.checks.task_duplicates import (
 )
 from echat_eval.checks.task_labels import annotator_findings
 from echat_eval.checks.task_recordings import recording_findings
+from echat_eval.checks.task_split import split_findings
 from echat_eval.checks.task_wording import wording_findings
 from echat_eval.errors import UsageError
 from echat_eval.ports import Silent
@@ -42,6 +43,7 @@ class TaskCheck:
     Attributes:
         name, version, sha256: of the task.
         folder: its folder.
+        cues: names of its cues.
         samples: its samples.
         recordings: measures of the recordings, in the order of the samples.
         findings: of all checks, in the order of the report.
@@ -51,6 +53,7 @@ class TaskCheck:
     version: int
     sha256: str
     folder: Path
+    cues: tuple[str, ...]
     samples: tuple[Sample, ...]
     recordings: tuple[Recording, ...]
     findings: tuple[Finding, ...]
@@ -110,11 +113,13 @@ def check_folder(
     findings += annotator_findings(data, annotators, progress)
     findings += wording_findings(data)
     findings += design_findings(data, margin=margin, sd=sd)
+    findings += split_findings(folder, samples, contents.sha256, similar)
     return TaskCheck(
         name=contents.settings["name"],
         version=contents.settings["version"],
         sha256=contents.sha256,
         folder=folder,
+        cues=cues,
         samples=samples,
         recordings=tuple(recordings),
         findings=tuple(_allowed(findings, allow)),

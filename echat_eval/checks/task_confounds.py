@@ -12,7 +12,7 @@ import numpy as np
 from echat_eval.checks.task_data import text_of
 from echat_eval.checks.task_features import indicators, level_features, order_features, relative
 from echat_eval.checks.task_finding import Finding
-from echat_eval.checks.task_leaks import ALLOWED, POWER, SEEN, leak_of
+from echat_eval.checks.task_leaks import ALLOWED, POWER, SEEN, best_possible, leak_of
 from echat_eval.checks.task_words import STRENGTH, embeddings, word_features
 from echat_eval.errors import NotInstalled
 from echat_eval.io.display import number_text
@@ -150,6 +150,10 @@ def _embedding(
         message="the sentence embedding was not asked for",
         remedy="add --embedding",
     )
+    if best_possible(labelled, texts) <= labelled.chance + ALLOWED:  # nothing that depends on words can
+        return Source(
+            check="embedding", section="leaks", remedy=remedy, features=word_features(samples), values=texts
+        )
     if not wanted:
         return absent
     try:
@@ -187,7 +191,7 @@ def _file_sources(recordings: Sequence[Recording], labelled: Labelled) -> Iterat
         check="format",
         section="confounds",
         remedy="write every recording in one format",
-        features=forms if forms.shape[1] > 1 else forms[:, :0],
+        features=forms,
         values=codes,
         names=[r.form for r in recordings],
         same=f"every recording is {recordings[0].form}",
@@ -241,7 +245,7 @@ def _category(check: str, remedy: str, labelled: Labelled, values: Sequence[str]
         check=check,
         section="confounds",
         remedy=remedy,
-        features=features if features.shape[1] > 1 else features[:, :0],
+        features=features,
         values=codes,
         names=values,
         same=f"one {check}: {values[0]}",
@@ -347,11 +351,12 @@ def _by_value(labelled: Labelled, source: Source) -> list[str]:
         return []
     overall = Counter(labelled.codes.tolist())
     total = len(labelled.codes)
+    by_name: dict[str, Counter[int]] = {}
+    for name, code in zip(source.names, labelled.codes.tolist(), strict=True):
+        by_name.setdefault(name, Counter())[code] += 1
     found = []
-    for name, count in Counter(source.names).items():
-        own = Counter(
-            code for code, value in zip(labelled.codes.tolist(), source.names, strict=True) if value == name
-        )
+    for name, own in by_name.items():
+        count = own.total()
         code, most = max(own.items(), key=lambda item: item[1] / count - overall[item[0]] / total)
         found.append(
             (most - count * overall[code] / total, f"{name}: {labelled.labels[code]} {most} of {count}")

@@ -47,12 +47,12 @@ def alike_words(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     found = []
     for language in {language for language, _ in first}:
         texts = [(text, place) for (tag, text), place in first.items() if tag == language and text]
-        found += [(texts[a][1], texts[b][1]) for a, b, _ in _common_pieces([text for text, _ in texts])]
+        found += [(texts[a][1], texts[b][1]) for a, b in _common_pieces([text for text, _ in texts])]
     return sorted(found)
 
 
-def _common_pieces(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
-    """Yield (place, place, share of pieces in common) of near-duplicates."""
+def _common_pieces(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield the places of near-duplicates."""
     known: dict[str, int] = {}
     columns, starts = [], [0]
     for text in texts:
@@ -63,10 +63,10 @@ def _common_pieces(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
     sizes = np.diff(starts)
     for start in range(0, len(texts), _BLOCK):
         both = (x[start : start + _BLOCK] @ x.T).tocoo()
-        share = both.data / (sizes[both.row + start] + sizes[both.col] - both.data)
-        for row, column, value in zip(both.row + start, both.col, share, strict=True):
-            if row < column and value >= ALIKE:
-                yield int(row), int(column), float(value)
+        rows, columns = both.row + start, both.col
+        share = both.data / (sizes[rows] + sizes[columns] - both.data)
+        alike = (rows < columns) & (share >= ALIKE)
+        yield from zip(rows[alike].tolist(), columns[alike].tolist(), strict=True)
 
 
 def alike_recordings(recordings: Sequence[Recording]) -> list[tuple[int, int]]:

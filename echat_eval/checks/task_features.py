@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from echat_eval.stats.factors import numbered
 
@@ -35,10 +36,12 @@ def standardised(columns: Sequence[Floats] | Floats) -> Floats:
     return np.asarray((x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies])
 
 
-def indicators(values: Sequence[str]) -> tuple[Floats, Codes]:
-    """Return (samples, values) of 0 and 1, and the number of each sample's value."""
+def indicators(values: Sequence[str]) -> tuple[csr_matrix, Codes]:
+    """Return (samples, values) of 0 and 1, without columns if there is one value, and each one's number."""
     codes = numbered(list(values))
-    return np.eye(int(codes.max()) + 1)[codes], codes
+    count = int(codes.max()) + 1
+    found = csr_matrix((np.ones(len(codes)), codes, np.arange(len(codes) + 1)), shape=(len(codes), count))
+    return (found if count > 1 else csr_matrix((len(codes), 0))), codes
 
 
 def relative(values: Floats, groups: Codes) -> Floats:

@@ -37,7 +37,7 @@ def check_lines(checked: TaskCheck, *, every: bool = False) -> list[str]:
             lines += ["", title]
             for finding in found:
                 lines += _lines(finding, every)
-    return [*lines, "", *wrap(summary_line(checked), WIDTH)]
+    return [*lines, "", *wrap(f"{checked.folder}: {summary_line(checked)}", WIDTH)]
 
 
 def check_name(finding: Finding) -> str:
@@ -50,7 +50,7 @@ def summary_line(checked: TaskCheck) -> str:
     counts = checked.counts()
     listed = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     end = "refused" if checked.refused else "no fault found"
-    return f"{checked.folder}: {end}; checks: {listed}"
+    return f"{end}; checks: {listed}"
 
 
 def _lines(finding: Finding, every: bool) -> Iterator[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from echat_eval.checks.task_check import TaskCheck
 
 __all__ = ["check_task"]
 
@@ -18,12 +22,15 @@ __all__ = ["check_task"]
 Examples:
   echat-eval check task my-data/emotion
   echat-eval check task my-data/emotion --embedding --annotator whisper --annotator dnsmos
-  echat-eval check task my-data/emotion --margin 3
+  echat-eval check task my-data/emotion --report check --margin 3
 Exit code 1: a fault; 0: none. --allow NAME turns the faults of one check into notes.""",
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--all", "every", is_flag=True, help="List every fault, not three of each kind.")
 @click.option("--form", is_flag=True, help="Check the form of the folder only, not its content.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Folder to write: a page with plots, and JSON."
+)
 @click.option("--embedding", is_flag=True, help="Also predict labels from the sentence embedding.")
 @click.option(
     "--annotator",
@@ -47,6 +54,7 @@ def check_task(
     folder: Path,
     every: bool,
     form: bool,
+    report: Path | None,
     embedding: bool,
     annotators: tuple[str, ...],
     margin: float | None,
@@ -79,7 +87,11 @@ def check_task(
             allow=allow,
             progress=bar,
         )
+    if report is not None:
+        _write_report(checked, report)
     show(*check_lines(checked, every=every))
+    if report is not None:
+        show(f"written: {report / 'index.html'}, {report / 'check.json'}")
     return Exit.REGRESS if checked.refused else Exit.DONE
 
 
@@ -93,3 +105,9 @@ def _print_faults(folder: Path, faults: list[str], *, every: bool) -> int:
     more = "; --all lists each" if len(faults) > EXAMPLES and not every else ""
     show(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {folder}{more}", err=True)
     return Exit.REGRESS
+
+
+def _write_report(checked: TaskCheck, report: Path) -> None:
+    from echat_eval.checks.task_report import write_report
+
+    write_report(checked, report)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from scipy.signal import resample_poly
 
+from echat_eval.checks.softmax import fit_softmax
 from echat_eval.checks.task_check import check_folder
+from echat_eval.records import AudioRef
+from echat_eval.task.split_draw import new_split
 from tests.support.planted_task import LABELS, read_rows, sentence, write_planted, write_rows
 
 
@@ -23,9 +31,8 @@ def test_a_clean_task_is_not_refused(tmp_path: Path) -> None:
     assert found["words"].state == "pass"  # every sentence has each label once
     assert "by design" in found["words"].message
     assert {found[name].state for name in ("duration", "size", "format", "speaker", "source")} == {"pass"}
-    assert {found[name].state for name in ("embedding", "words-spoken", "quality", "intended-label")} == {
-        "not checked"
-    }
+    assert found["embedding"].state == "pass"
+    assert {found[name].state for name in ("words-spoken", "quality", "intended-label")} == {"not checked"}
     assert not any(finding.samples for finding in checked.findings)
 
 
@@ -78,3 +85,118 @@ def test_labels_in_order_of_the_file_are_refused(tmp_path: Path) -> None:
     assert states(folder)["order"] == "fault"
     write_rows(folder, [row for pair in zip(rows[:24], rows[24:], strict=True) for row in pair])
     assert states(folder)["order"] == "fault"  # happy, sad, happy, sad
+
+
+def _found(folder: Path, **options: Any) -> dict[str, Any]:
+    return {finding.check: finding for finding in check_folder(folder, **options).findings}
+
+
+def test_duplicates_and_damaged_recordings_are_listed(tmp_path: Path) -> None:
+    def change(group: int, place: int, row: dict[str, Any]) -> None:
+        if group < 2:
+            row["transcript"] = f"They left home late in the rain again{', too' * group}."
+
+    def sound(group: int, place: int) -> dict[str, float]:
+        return {
+            "clip": float(group == 2),
+            "level": -50.0 if group == 3 else -20.0,
+            "before": 3.5 * (group == 4),
+        }
+
+    folder = write_planted(tmp_path / "mood", 8, change=change, sound=sound)
+    rows = {row["id"]: row for row in read_rows(folder)}
+    wave, rate = soundfile.read(folder / rows["s12"]["audio"])
+    copy = folder / "audio" / "copy.flac"  # another rate, level and format
+    soundfile.write(copy, 0.5 * resample_poly(wave, 2, 1), 2 * rate)
+    rows["s15"] |= {"audio": "audio/copy.flac", "audio_sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}
+    write_rows(folder, list(rows.values()))
+    found = _found(folder)
+    assert len(found["similar-words"].samples) == 1
+    assert found["same-sound"].state == "fault"  # happy and sad
+    assert dict(found["same-sound"].samples) == {"s15": "the sound of s12"}
+    for check, group in (("clipping", 2), ("far-level", 3), ("silence", 4)):
+        assert found[check].samples.keys() == {f"s{2 * group}", f"s{2 * group + 1}"}, check
+        assert found[check].state == "review"
+
+
+def test_wording_is_listed_for_people(tmp_path: Path) -> None:
+    def change(group: int, place: int, row: dict[str, Any]) -> None:
+        if group == 1:
+            row["references"] = ["The same to both."]
+        elif place and group < 5:
+            row["references"] = [
+                ("You sound sad.", "", "Not sad, are you?", "Thank you, young man.", "Oh.")[group]
+            ]
+
+    found = _found(write_planted(tmp_path / "mood", 6, change=change))
+    assert found["named-label"].samples.keys() == {"s1"}  # a negated label is none
+    assert found["equal-references"].samples.keys() & {"s2", "s3"}
+    assert dict(found["phrases"].samples) == {"s7": "'young man'"}
+    for row in (rows := read_rows(tmp_path / "mood")):
+        row["language"] = "de"
+    write_rows(tmp_path / "mood", rows)
+    assert _found(tmp_path / "mood")["phrases"].state == "not checked"
+
+
+class Wrong:
+    """An annotator that takes every voice for a happy one and has other words for one recording."""
+
+    name, version = "wrong", "1"
+
+    def __init__(self, other: Path) -> None:
+        self.other = other
+
+    def annotate(self, audio: AudioRef, *, language: str) -> Mapping[str, Any]:
+        words = "nothing of the kind at all" if audio.path == self.other else sentence(0)
+        return {"hypothesis": words, "emotion": "happy", "overall": 1.5 if audio.path == self.other else 3.0}
+
+    def fingerprint(self) -> str:
+        return "wrong"
+
+
+def test_annotators_are_held_against_the_rows(tmp_path: Path) -> None:
+    folder = write_planted(tmp_path / "mood", 8, change=lambda g, p, row: row.update(transcript=sentence(0)))
+    rows = read_rows(folder)
+    for row in rows:  # one group for each pair, with the same words
+        row["contrast_group"] = None
+    write_rows(folder, rows)
+    found = _found(folder, annotators=[Wrong(folder / "audio" / "4.wav")])
+    assert found["words-spoken"].samples.keys() == found["quality"].samples.keys() == {"s4"}
+    assert found["words-spoken"].numbers["error_rate"] > 0
+    assert found["intended-label"].numbers["confusion"] == [["happy", "happy", 8], ["sad", "happy", 8]]
+    assert found["intended-label"].samples.keys() == {f"s{n}" for n in range(1, 16, 2)}
+    assert "not above chance" in found["intended-label"].message
+
+
+def test_a_trait_that_one_person_has_is_refused(tmp_path: Path) -> None:
+    def change(group: int, place: int, row: dict[str, Any]) -> None:
+        row["speaker"] = f"{place}-{group % 3}" if place else "old-one"
+
+    folder = write_planted(tmp_path / "who", 12, change=change, cue="age", labels=("old", "child"))
+    found = _found(folder)
+    assert found["speaker"].state == "fault"
+    assert found["speaker"].numbers == {"speakers": {"child": 3, "old": 1}}
+
+
+def test_a_split_of_another_state_is_a_fault(tmp_path: Path) -> None:
+    folder = write_planted(tmp_path / "mood", 8)
+    assert "split" not in _found(folder)
+    new_split(folder, {"dev": 0.5, "test": 0.5})
+    assert _found(folder)["split"].state == "pass"
+    write_rows(folder, read_rows(folder)[::-1])
+    assert _found(folder)["split"].state == "pass"  # the order is no part of a task's hash
+    rows = read_rows(folder)
+    rows[0]["note"] = "changed"
+    write_rows(folder, rows)
+    assert "another state of the task" in _found(folder)["split"].message
+
+
+def test_the_classifier_is_that_of_scikit_learn() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    labels = rng.permutation([0] * 40 + [1] * 25 + [2] * 10)
+    x = rng.normal(size=(75, 4)) + labels[:, None] * [0.5, -0.3, 0.0, 0.2]
+    ours = fit_softmax(x, labels, labels_in_all=3, strength=2.0)
+    theirs = linear.LogisticRegression(C=2.0, class_weight="balanced", tol=1e-8, max_iter=1000).fit(x, labels)
+    assert ours.weights.T - ours.weights.T.mean(axis=0) == pytest.approx(theirs.coef_, abs=2e-3)
+    assert (ours.predict(x) == theirs.predict(x)).all()

@@ -44,7 +44,7 @@ def write_planted(
         folder: to write.
         groups: number of contrast groups.
         change: of a row.
-        sound: seconds, level (dB) and clip (1: cut off at the peak) of a recording.
+        sound: seconds, level (dB), clip (1: cut off at the peak) and seconds of silence before a recording.
         cue, labels: of the task.
         seed: of the noise and the order.
     """
@@ -53,7 +53,7 @@ def write_planted(
     (folder / "audio").mkdir(parents=True)
     for group in range(groups):
         for place, label in enumerate(labels):
-            wanted = {"seconds": 0.3, "level": -20.0, "clip": 0.0, **sound(group, place)}
+            wanted = {"seconds": 0.3, "level": -20.0, "clip": 0.0, "before": 0.0, **sound(group, place)}
             name = f"audio/{len(rows)}.wav"
             digest = _write_noise(folder / name, rng, wanted)
             row = {
@@ -93,9 +93,11 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 def _write_noise(path: Path, rng: np.random.Generator, wanted: Mapping[str, float]) -> str:
     count = round(wanted["seconds"] * RATE)
     wave = np.convolve(rng.normal(size=count + 8), rng.normal(size=9), "valid")
+    wave = np.convolve(wave, np.ones(6), "same")  # as low as speech
     wave *= 10 ** (wanted["level"] / 20) / np.sqrt(np.mean(wave**2))
     if wanted["clip"]:
-        limit = 0.5 * np.abs(wave).max()
+        limit = 0.25 * np.abs(wave).max()
         wave = np.clip(wave, -limit, limit)
+    wave = np.concatenate([np.zeros(round(wanted["before"] * RATE)), wave])
     soundfile.write(path, wave, RATE, subtype="PCM_16")
     return hashlib.sha256(path.read_bytes()).hexdigest()
