@@ -361,7 +361,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "options": {"plugins"},
     "osum": {"io", "osum", "plugins", "records", "systems"},
     "progress": set(),
-    "rate": {"io", "judge", "report", "store"},
+    "rate": {"io", "judge", "report", "store", "task"},
     "report": {"experiment", "report", "store"},
     "run": {"leaderboard", "runner"},
     "table": {"checks", "io", "leaderboard", "report", "stats"},

@@ -1,4 +1,4 @@
-"""`rate`: make a blind, offline rating page, and read the raters' files."""
+"""`rate`: make a blind, offline page for people, of replies or of a task's samples, and read their files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["rate"]
 
 @click.group()
 def rate() -> None:
-    """Let people rate replies, blind and offline; read their ratings."""
+    """Let people rate replies, or label a task's voices, blind and offline; read what they answered."""
 
 
 @rate.command(
@@ -28,10 +28,11 @@ Examples:
   echat-eval rate export runs/mine runs/other --out sheet
   echat-eval rate export runs/both --ab mine,other --samples 30 --out sheet
   echat-eval rate export runs/both --match --naturalness --raters 12 --out sheet
+  echat-eval rate export my-data/mood --flagged check/check.json --out review
 Send the folder to raters: they open index.html and send a file back. Keep sheet.key.json private:
 it maps each answer to its system. sheet.plan.md is the analysis plan; its hash is in the key.""",
 )
-@click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...|TASK")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option(
     "--rubric", metavar="JUDGE", help="Rubric whose dimensions are rated.  [default: the newest of judges/]"
@@ -79,6 +80,11 @@ it maps each answer to its system. sheet.plan.md is the analysis plan; its hash 
     type=click.Path(path_type=Path),
     help="Analysis plan, hashed into the key.  [default: one is written]",
 )
+@click.option(
+    "--flagged",
+    type=click.Path(path_type=Path),
+    help="The check.json of `check task --report`: review only the samples of a task that it lists.",
+)
 @click.option("--seed", default=0, show_default=True, type=int, help="Random seed of sampling and order.")
 @click.option(
     "--with-audio",
@@ -100,10 +106,14 @@ def rate_export(
     pay: str | None,
     demographics: str | None,
     plan: Path | None,
+    flagged: Path | None,
     seed: int,
     with_audio: bool,
 ) -> int:
-    """Make a blind, randomised rating page: one offline folder, and a key file beside it."""
+    """Make a blind, randomised rating page: one offline folder, and a key file beside it.
+
+    For the folder of a TASK, people label its voices and name recordings that cannot be used.
+    """
     from echat_eval.cli.progress import Bar
     from echat_eval.judge import DEFAULT_RUBRIC
     from echat_eval.report.rating.plan import plan_path
@@ -111,6 +121,10 @@ def rate_export(
     from echat_eval.report.runs import merge_runs
     from echat_eval.store.select import open_run
 
+    if len(runs) == 1 and (Path(runs[0]) / "task.yaml").is_file():
+        return _export_review(Path(runs[0]), out, flagged, seed, with_audio=with_audio)
+    if flagged is not None:
+        raise UsageError("--flagged without the folder of one task: it selects samples of a task to review")
     systems = tuple(name.strip() for name in pair.split(",")) if pair else None
     if systems is not None and (len(systems) != 2 or systems[0] == systems[1]):
         raise UsageError(f"--ab {pair}: expected two different systems, separated by a comma")
@@ -143,6 +157,40 @@ def rate_export(
             "one code"
         )
     show(f"{plan_path(out)}: analysis plan; the key opens only while it is unchanged")
+    return Exit.DONE
+
+
+def _export_review(folder: Path, out: Path, flagged: Path | None, seed: int, *, with_audio: bool) -> int:
+    """Write a review sheet of a task."""
+    from echat_eval.cli.progress import Bar
+    from echat_eval.report.rating.review import flagged_samples, write_review
+    from echat_eval.report.rating.sheet import key_path
+    from echat_eval.task import load_folder
+
+    only = None if flagged is None else flagged_samples(flagged)
+    with Bar() as bar:
+        count = write_review(
+            load_folder(folder), out, only=only, seed=seed, progress=bar, with_audio=with_audio
+        )
+    show(
+        f"{count} samples in {out / 'index.html'}; keep the key {key_path(out)} private",
+        f"then: echat-eval rate import --key {key_path(out)} ANSWERS.json --task {folder} --out {folder}-2",
+    )
+    return Exit.DONE
+
+
+def _import_review(key: Path, files: tuple[Path, ...], folder: Path | None, out: Path) -> int:
+    """Apply the decisions of people to a task."""
+    from echat_eval.report.rating.review_answers import read_review
+    from echat_eval.report.rating.review_apply import apply_review, review_lines
+    from echat_eval.task import load_folder
+
+    if folder is None:
+        raise UsageError("the key is that of a review sheet; name the folder of its task with --task")
+    task = load_folder(folder)
+    review = read_review(key, files, task)
+    dropped = apply_review(task, review, out)
+    show(*review_lines(review, dropped), f"{out}: version {task.version + 1} of task '{task.name}'")
     return Exit.DONE
 
 
@@ -192,8 +240,9 @@ def _text(path: Path) -> str:
 @rate.command(
     "import",
     epilog="""\b
-Example:
-  echat-eval rate import --key sheet.key.json r1.json r2.json --out ratings.csv --run runs/both""",
+Examples:
+  echat-eval rate import --key sheet.key.json r1.json r2.json --out ratings.csv --run runs/both
+  echat-eval rate import --key review.key.json r1.json --task my-data/mood --out my-data/mood-2""",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -206,7 +255,10 @@ Example:
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="CSV file to write, for `check judge --ratings`.",
+    help="CSV file to write, for `check judge --ratings`; of a review, the task's next version.",
+)
+@click.option(
+    "--task", "task_folder", type=click.Path(path_type=Path), help="Folder of the task that was reviewed."
 )
 @click.option(
     "--plan-changed",
@@ -220,9 +272,14 @@ Example:
     help="Run folder that was rated: its judges are held against the ratings, and its tables state how.",
 )
 def rate_import(
-    files: tuple[Path, ...], key: Path, out: Path, plan_changed: bool, run_name: str | None
+    files: tuple[Path, ...],
+    key: Path,
+    out: Path,
+    task_folder: Path | None,
+    plan_changed: bool,
+    run_name: str | None,
 ) -> int:
-    """Join raters' files into one table and print their agreement."""
+    """Join raters' files into one table and print their agreement; or apply a review to a task."""
     from echat_eval.io.files import write_atomically
     from echat_eval.io.ratings import ratings_csv
     from echat_eval.report.rating.agreement import krippendorff_alpha
@@ -230,9 +287,12 @@ def rate_import(
     from echat_eval.report.rating.facts import facts_json, facts_path
     from echat_eval.report.rating.match import match_lines
     from echat_eval.report.rating.rater_lines import rater_lines, tie_lines
+    from echat_eval.report.rating.review_answers import is_review
     from echat_eval.report.rating.validate import validate_run
     from echat_eval.store.select import open_run
 
+    if is_review(key):
+        return _import_review(key, files, task_folder, out)
     run = None if run_name is None else open_run(run_name)
     for path in (out, facts_path(out)):
         if path.exists():

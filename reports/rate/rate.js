@@ -10,6 +10,7 @@
       content: "Content: does it answer the speaker's words?", cue_awareness: "Awareness: does it respond to how the speaker sounds?", empathy: "Empathy: is it kind and appropriate?",
       overall: "Overall: how well does the reply fit this speaker?", worst: "not at all", best: "fully",
       naturalness: "Naturalness: does the voice of the reply sound like a person?", code: "Your rater code, such as r1", unknownCode: "This sheet has no rater “{code}”. Use the code that you were given.", consent: "I have read this and agree to take part.", needConsent: "You can begin after you agree.", pay: "Pay: {pay}", yourself: "About you (you may leave this empty)", check: "Attention check: do not rate anything here. Choose “{answer}”.",
+      welcomeReview: "Label voices", introReview: "You will hear a speaker and read the words. Decide how the voice sounds, whatever the words are. You can stop at any time: this browser keeps your answers.", cueOf: "How does the voice sound? {cue}", use: "Can this recording be used?", keep: "yes", recording: "no: bad recording", otherWords: "no: other words", offensive: "no: offensive, or a stereotype", cannotTell: "cannot tell",
     },
     zh: {
       welcome: "为回复评分", intro: "你将听到一段用户语音和一段回复。请评价回复是否适合这个声音,而不只是文字内容。可以随时停止:本浏览器会保存你的评分。",
@@ -18,6 +19,7 @@
       content: "内容:是否回应了说话人的话?", cue_awareness: "感知:是否回应了说话人的声音状态?", empathy: "共情:是否体贴、得当?",
       overall: "总体:回复在多大程度上适合这位说话人?", worst: "完全没有", best: "完全做到",
       naturalness: "自然度:回复的声音像真人吗?", code: "你的评分员代号,例如 r1", unknownCode: "本评分表没有评分员“{code}”。请使用分配给你的代号。", consent: "我已阅读以上内容并同意参加。", needConsent: "同意之后才能开始。", pay: "报酬:{pay}", yourself: "关于你(可以不填)", check: "注意力检查:这里不需要评分,请选择“{answer}”。",
+      welcomeReview: "为声音标注", introReview: "你将听到一段语音并看到文字。请判断声音听起来如何,不受文字内容影响。可以随时停止:本浏览器会保存你的回答。", cueOf: "声音听起来如何?{cue}", use: "这段录音能用吗?", keep: "能", recording: "不能:录音质量差", otherWords: "不能:与文字不符", offensive: "不能:冒犯或刻板印象", cannotTell: "听不出来",
     },
   };
   for (const tongue of ["en", "zh"]) Object.assign(EChat.words[tongue], WORDS[tongue]);
@@ -36,7 +38,7 @@
 
   const slot = () => `ratings ${sheet.id} ${rater}`;
   const grades = () => sheet.dimensions.map((d) => d.name);
-  const asked = (item) => (item.check ? [item.check[0]] : sheet.match ? ["match", ...grades()] : sheet.dimensions.length ? grades() : ["preference"]);
+  const asked = (item) => (item.check ? [item.check[0]] : sheet.review ? [...Object.keys(item.cues), "use"] : sheet.match ? ["match", ...grades()] : sheet.dimensions.length ? grades() : ["preference"]);
   const answered = (item) => asked(item).every((name) => given[`${item.name} ${name}`] !== undefined);
   const count = () => mine.filter(answered).length;
 
@@ -62,7 +64,11 @@
       h("label", {}, h("input", { type: "radio", name: dimension, value, checked: given[`${item.name} ${dimension}`] === value, onchange: () => give(item, dimension, value) }), h("span", {}, text)))), ends);
   }
 
+  const USES = [["keep", "keep"], ["recording", "recording"], ["words", "otherWords"], ["offensive", "offensive"]];
+
   function question(item, name) {
+    if (sheet.review && name === "use") return choices(item, name, t("use"), USES.map(([value, word]) => [value, t(word)]));
+    if (sheet.review) return choices(item, name, t("cueOf", { cue: name.replaceAll("_", " ") }), [...item.cues[name], ["cannot tell", t("cannotTell")]]);
     if (name === "match") return choices(item, name, t(name), [["a", t("voice1")], ["equal", t("neither")], ["b", t("voice2")]]);
     if (name === "preference") return choices(item, name, t("which"), [["a", t("a")], ["equal", t("equal")], ["b", t("b")]]);
     const d = sheet.dimensions.find((found) => found.name === name);
@@ -92,7 +98,7 @@
     const kept = focused ? main.querySelector(".heard") : null;
     const heard = kept || (item.check ? stated(item) : sounds(item));
     if (!kept) heard.style.padding = "0";
-    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")),
+    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t(sheet.review ? "welcomeReview" : "welcome")),
       h("p", { class: "quiet", id: "where" }, t("of", { n: at + 1, all: order.length, done: count() })),
       h("progress", { max: order.length, value: count(), "aria-labelledby": "where" }),
       heard, asked(item).map((name) => question(item, name)),
@@ -130,7 +136,7 @@
       begin(code);
     };
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") start(); });
-    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t("welcome")), h("p", {}, t(sheet.match ? "introMatch" : "intro")),
+    main.replaceChildren(h("div", { class: "sheet" }, h("h1", {}, t(sheet.review ? "welcomeReview" : "welcome")), h("p", {}, t(sheet.review ? "introReview" : sheet.match ? "introMatch" : "intro")),
       sheet.consent ? h("section", { class: "card", id: "consent" }, sheet.consent.split(/\n\s*\n/).map((part) => h("p", { class: "prose", dir: "auto" }, part))) : null,
       sheet.pay ? h("p", { id: "pay" }, t("pay", { pay: sheet.pay })) : null,
       agree ? h("label", { for: "agree", class: "agree" }, agree, h("span", {}, t("consent"))) : null,
@@ -141,7 +147,7 @@
 
   function frame() {
     document.documentElement.lang = EChat.tongue === "zh" ? "zh-CN" : "en";
-    document.title = t("welcome");
+    document.title = t(sheet.review ? "welcomeReview" : "welcome");
     const turn = () => { EChat.tongue = EChat.tongue === "en" ? "zh" : "en"; EChat.remember("language", EChat.tongue); frame(); if (rater) draw(); else welcome(); };
     document.getElementById("tools").replaceChildren(h("button", { type: "button", id: "language", "aria-label": t("languageName"), onclick: turn }, t("language")));
   }

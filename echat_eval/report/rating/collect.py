@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Collected", "RaterFacts", "collect", "match_groups", "open_key", "read_ratings", "units_of"]
+__all__ = [
+    "Collected",
+    "RaterFacts",
+    "collect",
+    "match_groups",
+    "open_key",
+    "read_object",
+    "read_ratings",
+    "units_of",
+]
 
 _DIMENSION = Schema({"name": TEXT, "low": whole(-100, 100), "high": whole(-100, 100)}, closed=False)
 _ANSWER = Schema(
@@ -44,7 +53,12 @@ _KEY = Schema(
 MAX_BYTES = 16 * 2**20
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        BadData: no such file, too large, or another content.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadData(f"{path}: larger than {MAX_BYTES:,} bytes")
@@ -102,7 +116,7 @@ def open_key(key: Path) -> dict[str, Any]:
     Raises:
         BadData: not the key of a rating sheet.
     """
-    facts = _loaded(key)
+    facts = read_object(key)
     for name, message in _KEY.faults(facts):
         raise BadData(
             f"{key}: {message or name}; not the key of a rating sheet, which `rate export` writes beside it"
@@ -187,7 +201,7 @@ def collect(key: Path, files: Sequence[Path], *, plan_changed: bool = False) -> 
 
 def _rater_file(path: Path, key: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rater's file, if it answers this sheet."""
-    answers = _loaded(path)
+    answers = read_object(path)
     for _, message in _FILE.faults(answers):
         raise BadData(
             f"{path}: {message}; not a rater's file, which the sheet's button 'Save my ratings' writes"
@@ -279,7 +293,7 @@ def _checked(
 
 def match_groups(key: Path) -> dict[tuple[str, str], str]:
     """Return (task, sample id) -> contrast group of a match sheet's questions; empty for other sheets."""
-    facts = _loaded(key)
+    facts = read_object(key)
     if not facts.get("match"):
         return {}
     return {(a["task"], a["sample_id"]): str(a.get("group")) for a in facts["items"].values()}

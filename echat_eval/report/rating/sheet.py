@@ -33,13 +33,21 @@ if TYPE_CHECKING:
     from echat_eval.records import Response, Sample
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["NATURALNESS", "PREFERENCE", "Dimension", "dimensions_of", "key_path", "write_sheet"]
+__all__ = [
+    "NATURALNESS",
+    "PREFERENCE",
+    "SHARED_ASSETS",
+    "Dimension",
+    "dimensions_of",
+    "key_path",
+    "write_sheet",
+]
 
 PREFERENCE = "preference"
 #: How natural the voice of a reply is, as in tests of speech synthesis.
 NATURALNESS = Dimension(name="naturalness", low=1, high=5)
 #: Files of the page that a sheet also needs.
-_SHARED = {"core.js", "words.js", "player.js", "page.css"}
+SHARED_ASSETS = {"core.js", "words.js", "player.js", "page.css"}
 
 
 def dimensions_of(rubric: str) -> tuple[Dimension, ...]:
@@ -141,7 +149,7 @@ def write_sheet(
             "plan": plan_facts(text, planned),
         }
         sheet_id = digest("sheet", [made.items, facts, made.answers, made.checks])
-        for path in (*(p for p in page_assets("page") if p.name in _SHARED), *page_assets("rate")):
+        for path in (*(p for p in page_assets("page") if p.name in SHARED_ASSETS), *page_assets("rate")):
             folder.write(path.name, path.read_bytes())
         sheet = {"id": sheet_id, **facts, "items": made.items}
         folder.write("data/sheet.js", data_script("sheet", {k: v for k, v in sheet.items() if k != "seed"}))
