@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.stats import calibration, listening_gap, match_people, one_rater, people, recall
+from bench.stats import calibration, listening_gap, match_people, one_rater, people, recall, task_leaks
 from bench.support.cells import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def test_macro_recall_covers_at_least_93_percent_or_is_untold() -> None:
 
 @pytest.mark.parametrize(
     "bench",
-    [listening_gap, recall, people, match_people, calibration, one_rater],
+    [listening_gap, recall, people, match_people, calibration, one_rater, task_leaks],
     ids=lambda bench: bench.RESULTS.stem,
 )
 def test_the_document_shows_the_results(bench: Any) -> None:
@@ -100,3 +100,14 @@ def test_calibrated_classifiers_are_held_at_zero() -> None:
 @pytest.mark.parametrize("cell", recall.CELLS[:1] + recall.CELLS[3:4], ids=lambda cell: cell.name)
 def test_macro_recall_covers_in_a_short_run(cell: recall.Cell) -> None:
     assert recall.measure(cell, 150, 0)["coverage"] >= 90
+
+
+def test_leaks_are_refused_at_the_stated_rates() -> None:
+    found = rows(task_leaks.RESULTS)
+    assert len(found) == len(task_leaks.CELLS)
+    by_leak = {
+        leak: [r["refused"] for r in found if r["cell"].startswith(leak)] for leak in ("no", "leak of 5")
+    }
+    assert max(by_leak["no"]) <= 2.5
+    assert max(by_leak["leak of 5"]) <= 4.0  # 2.5, and a standard error of 1.1
+    assert all(72 <= r["refused"] <= 88 for r in found if r["cell"].startswith("leak of 10"))
