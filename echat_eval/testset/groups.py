@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Group", "GroupMaker", "Placement", "SpeechStore"]
 
 #: Raise it when groups of the same plan come out differently.
-VERSION = 1
+VERSION = 2
+#: Longest pause between words in plain speech, seconds.
+LONGEST_PAUSE = 0.12
 
 #: Pitches of the synthetic throats and mouths, Hz: a low and a high voice.
 _LOW, _HIGH = 120.0, 200.0
@@ -251,10 +253,17 @@ def _style(plan: Plan, voice: VoicePlan, cues: Mapping[str, str]) -> Style:
 
 
 def _without_silence(speech: Waveform) -> Waveform:
-    """Return the speech without silent ends, but for 20 ms."""
-    sound = speech.samples
-    loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
-    margin = speech.sample_rate // 50
-    return Waveform(
-        samples=sound[max(0, int(loud[0]) - margin) : int(loud[-1]) + margin], sample_rate=speech.sample_rate
-    )
+    """Return the speech without silent ends, and with pauses of at most `LONGEST_PAUSE`.
+
+    A longer pause would look like the one between the words and an event.
+    """
+    step = speech.sample_rate // 100
+    frames = speech.samples[: len(speech.samples) // step * step].reshape(-1, step)
+    level = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1))
+    loud = np.flatnonzero(level > 0.02 * level.max())
+    longest = round(LONGEST_PAUSE * 100)
+    kept = np.zeros(len(frames), dtype=bool)
+    kept[max(0, loud[0] - 2) : loud[0]] = True
+    for here, after in zip(loud, [*loud[1:], loud[-1] + 3], strict=True):
+        kept[here : min(after, here + longest)] = True
+    return Waveform(samples=frames[kept].reshape(-1), sample_rate=speech.sample_rate)

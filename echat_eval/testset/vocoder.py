@@ -34,6 +34,8 @@ FRAME_SECONDS = 0.005
 _WORLD_RATE = 24_000
 #: Share of noise in the voiced sounds of the embedded vocoder.
 _OWN_NOISE = 0.05
+#: Peak against the root mean square at which the embedded vocoder limits a sound.
+_CREST = 7.0
 #: Pitch of speech without voiced sounds, Hz.
 _UNKNOWN_PITCH = 200.0
 
@@ -102,12 +104,19 @@ def synthesise(voice: VoiceAnalysis) -> Floats:
         return _resampled(spoken, voice.rate, RATE)
     logs = np.log(voice.envelope)
     voiced = revoice.VoiceTrack(f0=np.where(voice.f0 > 0, voice.f0, np.nan), envelope=logs)
-    sound = revoice.resynthesise(voiced, revoice.Tone(), seed=0)
+    sound = _limited(revoice.resynthesise(voiced, revoice.Tone(), seed=0))
     breath = float(np.median(voice.noise[voice.f0 > 0].max(axis=1))) if (voice.f0 > 0).any() else 0.0
     if breath <= _OWN_NOISE:
         return sound
     whispered = revoice.VoiceTrack(f0=np.full(len(voice.f0), np.nan), envelope=logs)
     return _mixed(sound, revoice.resynthesise(whispered, revoice.Tone(), seed=0), breath)
+
+
+def _limited(sound: Floats) -> Floats:
+    """Return the sound without the rare spikes of filtered pulses, which no voice has."""
+    most = _CREST * np.sqrt(np.mean(sound**2))
+    limited: Floats = most * np.tanh(sound / most)
+    return limited
 
 
 def _mixed(voiced: Floats, whispered: Floats, breath: float) -> Floats:
