@@ -25,7 +25,7 @@ from echat_eval.io.jsonl import dumps
 from echat_eval.ports import Destination
 from echat_eval.records import Reply, Request, Turn, Waveform
 from echat_eval.systems.chat_stream import Collected, collect
-from echat_eval.systems.server import ServerConnection
+from echat_eval.systems.server import ServerConnection, refuse_declared
 from echat_eval.systems.shutdowns import note_listed_shutdown
 from echat_eval.systems.wire import sound_of
 
@@ -109,6 +109,7 @@ class OpenAIChat:
         # Another server, or a name without a date, may refer to different weights later.
         self.cached = self.url == OPENAI and is_dated(model)
         self._account: Account | None = None
+        self._entry: Mapping[str, Any] | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings that determine the reply, without the key."""
@@ -140,7 +141,7 @@ class OpenAIChat:
         The entry holds the name and properties such as a creation time, or the size that llama.cpp reports.
         It does not cover the weights: a hosted model may change behind its name.
         """
-        entry = self._server.listed_model(self.url, self._headers(), self.model)
+        entry = self._entry = self._server.listed_model(self.url, self._headers(), self.model)
         if entry is None:
             return None
         note_listed_shutdown(self.model, entry)
@@ -203,10 +204,12 @@ class OpenAIChat:
         """Send one request.
 
         Raises:
-            NotApplicable: an earlier turn cannot be sent, or there is nothing to send.
+            NotApplicable: an earlier turn cannot be sent, there is nothing to send, or the server rules this
+                kind of request out.
             Unavailable, SystemFailure, UsageError: as `echat_eval.clients.http.raise_for_status`.
         """
         self.load()
+        refuse_declared(self._entry, request)
         body = self._body(self._messages(request))
         url, options = endpoint(self.url, "chat/completions"), parameter_options("--set", body)
         size = self.size_of(request)

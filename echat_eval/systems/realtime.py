@@ -26,7 +26,7 @@ from echat_eval.systems.live.conversation import NO_TURNS, Conversation
 from echat_eval.systems.live.dialect import LiveSettings
 from echat_eval.systems.live.gemini import GEMINI
 from echat_eval.systems.live.openai_family import OPENAI_FAMILY
-from echat_eval.systems.server import ServerConnection
+from echat_eval.systems.server import ServerConnection, refuse_declared
 from echat_eval.systems.shutdowns import note_listed_shutdown
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Realtime:
         self._client: SocketClient | None = None
         self._encoders: Threads | None = None
         self._account: Account | None = None
+        self._entry: Mapping[str, Any] | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Return all settings that determine the reply and its times, without the key."""
@@ -144,7 +145,7 @@ class Realtime:
         path = parts.path.rstrip("/").removesuffix("/realtime")
         base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         server = ServerConnection(base, timeout=self.timeout, calls_at_once=self.calls_at_once)
-        entry = server.listed_model(base, self.dialect.headers(self._key()), self.model)
+        entry = self._entry = server.listed_model(base, self.dialect.headers(self._key()), self.model)
         if entry is None:
             return None
         note_listed_shutdown(self.model, entry)
@@ -265,6 +266,7 @@ class Realtime:
         Raises:
             EChatError: as `Conversation.prepare` and `Conversation.ask`.
         """
+        refuse_declared(self._entry, request)
         turn = await conversation.prepare(request)
         size = self.size_of(request)
         async with (

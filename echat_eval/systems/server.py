@@ -10,6 +10,7 @@ from echat_eval.clients.listed import listed_model
 from echat_eval.clients.network import check_url
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.limiter import limiter_for
+from echat_eval.errors import NotApplicable
 from echat_eval.systems.wire import MAX_REPLY_BYTES, ReplyFolder
 
 if TYPE_CHECKING:
@@ -19,11 +20,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from echat_eval.clients.http import HttpAnswer, StreamedAnswer
+    from echat_eval.records import Request
 
-__all__ = ["ServerConnection"]
+__all__ = ["ServerConnection", "refuse_declared"]
 
 #: Seconds for a fingerprint, which must not delay a run by the time-out of a reply.
 _MAX_FINGERPRINT_SECONDS = 10.0
+
+
+def refuse_declared(entry: Mapping[str, Any] | None, request: Request) -> None:
+    """Raise NotApplicable for a kind of request that the model's list entry rules out.
+
+    The entry is part of the fingerprint and holds for all rows of that kind, so a server cannot leave out
+    those that are difficult.
+    """
+    for name, kind, is_asked in (
+        ("takes_history", "earlier turns", bool(request.history)),
+        ("takes_instruction", "instruction", request.instruction is not None),
+    ):
+        if is_asked and entry is not None and entry.get(name) is False:
+            raise NotApplicable(f"the server's list of models states that this model takes no {kind}")
 
 
 class ServerConnection:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from echat_eval.errors import UsageError
-from echat_eval.systems import command, http, openai_chat, program, replay, server, wire
+from echat_eval.concurrency import event_loop
+from echat_eval.errors import NotApplicable, UsageError
+from echat_eval.records import Request, Turn
+from echat_eval.systems import build_system, command, http, openai_chat, program, replay, server, wire
 from echat_eval.systems.command import Command
 from echat_eval.systems.http import Http
 from echat_eval.systems.openai_chat import OpenAIChat
@@ -85,3 +89,22 @@ def test_limits_are_those_of_the_wire() -> None:
         }
         assert not own, module.__name__
     assert wire.MAX_AUDIO_BYTES * 4 / 3 < wire.MAX_REPLY_BYTES
+
+
+@pytest.mark.parametrize("kind", ["openai-chat", "realtime"])
+def test_a_list_entry_rules_kinds_of_requests_out(
+    kind: str, serve: Callable[[Any], Any], requests: list[Request]
+) -> None:
+    entry = {"id": "m", "takes_history": False, "takes_instruction": False}
+    host = serve(lambda h: h.reply(json.dumps({"data": [entry]}), "application/json"))
+    path = "/v1" if kind == "openai-chat" else "/v1/realtime"
+    system: Any = build_system(f"{kind}:m", {"url": f"{host.url}{path}"})
+    assert system.fingerprint() is not None
+    turns = (Turn(role="user", audio=requests[1].audio), Turn(role="assistant", text="Go on."))
+    for change, words in (
+        ({"history": turns}, "earlier turns"),
+        ({"instruction": "What?"}, "no instruction"),
+    ):
+        with pytest.raises(NotApplicable, match=words):
+            event_loop.call(system.respond, replace(requests[0], **change))
+    system.close()
