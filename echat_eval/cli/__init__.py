@@ -56,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("echat_eval.cli.doctor:doctor", "Show installed and missing parts, and the cache of runs."),
     "osum": (
         "echat_eval.cli.osum:osum_group",
-        "Inspect, convert and download OSUM-EChat checkpoints; prepare a voice; chat.",
+        "Inspect, convert and download OSUM-EChat checkpoints; prepare a voice; chat; serve.",
     ),
 }
 #: Older spellings, which `--help` does not list.

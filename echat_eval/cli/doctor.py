@@ -18,6 +18,7 @@ OPTIONAL = (
     ("xllamacpp", "language model server of the cascade", "pip install xllamacpp"),
     ("torch", "OSUM-EChat, FunASR, transformers", "pip install 'echat-eval[osum]'"),
     ("transformers", "OSUM-EChat, transformers annotators", "pip install 'echat-eval[osum]'"),
+    ("uvicorn", "serves OSUM-EChat: `osum serve`", "pip install 'echat-eval[osum,serve]'"),
     ("funasr", "Paraformer, SenseVoice, emotion2vec+", "pip install 'echat-eval[funasr]'"),
     ("pyarrow", "reads Parquet files and saved data sets", "pip install 'echat-eval[hub]'"),
     ("ray", "workers for systems and annotators on a cluster", "pip install 'echat-eval[ray]'"),

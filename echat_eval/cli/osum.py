@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.osum_serve import serve_command
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
@@ -187,3 +188,4 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
 
 
 osum_group.add_command(chat_command)
+osum_group.add_command(serve_command)

@@ -288,9 +288,13 @@ class OsumEChat:
                 )
         return replies
 
-    def sampling(self) -> Sampling | None:
-        """Return what replaces the sampling of the mode; None for nothing."""
-        if not self.greedy:
+    def sampling(self, *, greedy: bool | None = None) -> Sampling | None:
+        """Return what replaces the sampling of the mode; None for nothing.
+
+        Args:
+            greedy: replaces the system's setting.
+        """
+        if not (self.greedy if greedy is None else greedy):
             return None
         from dataclasses import replace
 
