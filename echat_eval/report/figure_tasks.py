@@ -88,21 +88,21 @@ def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, met
     for number, system in enumerate(roles["system"]):
         look, shift = look_of(number), (number - (count - 1) / 2) * bar
         found = [(x + shift, estimate_of(runs, system, task, metric)) for x, task in enumerate(tasks)]
-        means = [(place, e) for place, e in found if e is not None]
+        means = [(place, mean) for place, mean in found if mean is not None]
         if not means:
             continue
         drawn = panel.bar(
             [place for place, _ in means],
-            [e.value for _, e in means],
+            [mean.value for _, mean in means],
             bar * 0.92,
             color=look.fill,
             hatch=look.hatch,
             edgecolor=look.outline,
             linewidth=0.4,
         )
-        for place, e in means:
-            if (error := error_of(e)) is not None:
-                panel.errorbar([place], [e.value], yerr=error, **ERROR_BAR)
+        for place, mean in means:
+            if (error := error_of(mean)) is not None:
+                panel.errorbar([place], [mean.value], yerr=error, **ERROR_BAR)
         handles.append(drawn)
         labels.append(names[system])
     for role, style in (("floor", "--"), ("ceiling", ":")):
