@@ -17,6 +17,7 @@ import numpy as np
 from scipy.signal import resample_poly
 from yamnet import YamNet
 
+from echat_eval.errors import BadData
 from echat_eval.systems.hibari_voice import HibariVoice
 from echat_eval.testset.clips import Placed, clip_of
 from echat_eval.testset.event_takes import TAKES
@@ -50,7 +51,11 @@ def quality(tagger: YamNet, label: str, take: list[float]) -> tuple[float, float
         if len(sound) > LONGEST * RATE:
             return -99.0, -99.0
         placed = Placed(sound=sound, level_db=2.0, last=bool(seed))
-        found = tagger.events(clip_of(words(), placed, FORM, np.random.default_rng(seed)))
+        try:
+            clip = clip_of(words(), placed, FORM, np.random.default_rng(seed))
+        except BadData:  # too sharp a peak
+            return -99.0, -99.0
+        found = tagger.events(clip)
         leads.append(found[label] - max(v for name, v in found.items() if name != label))
         logits.append(found[label])
         if leads[-1] < -6:
