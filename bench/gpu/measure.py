@@ -17,7 +17,7 @@ from bench.osum.forced import Length
 from bench.osum.sides import CONFIGS
 from echat_eval.osum.checkpoint.tensor_names import TIED, official_shapes
 from echat_eval.osum.checkpoint.weights import build, join
-from echat_eval.osum.decoding.cuda_graphs import Steps, compile_layers, graph_capture
+from echat_eval.osum.decoding.cuda_graphs import Steps, compile_steps, graph_capture
 from echat_eval.osum.model.config import OsumConfig
 
 #: Ways to do a step, from the safest to the fastest.
@@ -128,7 +128,7 @@ class Bench:
     @cached_property
     def model(self) -> Any:
         tensors = random_weights(self.config, device=self.device, dtype=self.scale.dtype)
-        return build(join(tensors, self.config, source="bench"), self.config)
+        return build(dict(join(tensors, self.config, source="bench")), self.config)
 
     @property
     def way(self) -> Steps:
@@ -151,8 +151,8 @@ class Bench:
         if way == "plain":
             return None
         if not self.cuda:
-            if way == "compiled" and not self.model.decoder.compiled:
-                compile_layers(self.model.decoder)
+            if way == "compiled" and not self.model.decoder.compiled.steps:
+                compile_steps(self.model.decoder)
             return lambda step, state: step
         return graph_capture(way, self.model.decoder, torch.device(self.device))
 

@@ -1,13 +1,17 @@
 """OSUM-EChat at full size on a GPU, random weights: how near to what the card can do, and what comes next.
 
-    python bench/gpu/run.py --out bench/results/osum_gpu.json
-    python bench/gpu/run.py --out bench/results/osum_gpu.json --public OSUM-EChat
-    python bench/gpu/run.py --size tiny --device cpu --out tiny.json
+    python bench/gpu/run.py probe --out bench/results/osum_gpu_probe.json
+    python bench/gpu/run.py bench --out bench/results/osum_gpu.json
+    python bench/gpu/run.py all --out bench/results/osum_gpu.json --public OSUM-EChat
+    python bench/gpu/run.py probe --size tiny --device cpu --out tiny.json
 
-One call of at most `--limit` seconds (540). Weights are random, made on the device from a seed; replies
-end at set lengths, so the work is fixed. Sections run in the order of their importance in a process of
-their own; one that fails or hangs is noted, and a fresh process goes on with the rest; one for which there
-is no time left is skipped, and the report states this. The report is written after every section.
+`probe`, for the first minutes on a card, takes at most 5 minutes: the kernels chosen, the parts of a step,
+the claims that hold. `bench` takes at most 7: the figures of the goals. `all` takes 25, or `--limit` seconds.
+
+Weights are random, made on the device from a seed; replies end at set lengths, so the work is fixed.
+Sections run in the order of their importance in a process of their own; one that fails or hangs is noted,
+and a fresh process goes on with the rest; one for which there is no time left is skipped, and the report
+states this. The report is written after every section.
 
 `--public`, the folder `OSUM-EChat` of ASLP-lab/OSUM at commit f2bcfac outside this repository, adds the
 public code's decoding at batch 1 beside ours, in turns, if it can be imported: it needs transformers 4.44.0.
@@ -33,22 +37,47 @@ from bench.osum.bounds import judge, stages  # noqa: E402
 #: Section -> seconds that it may take on a GPU. In the order in which they are run.
 SECTIONS = {
     "card": 15,
+    "versions": 5,
     "steps plain": 30,
     "steps recorded": 45,
     "steps compiled": 120,
+    "attention": 20,
+    "step parts": 30,
+    "invariance": 40,
+    "kernels": 15,
+    "full memory": 20,
     "decode 1 text": 40,
     "decode 1 speech": 40,
     "decode 64 speech": 40,
+    "s2s fast voice": 150,
+    "first audio": 60,
     "s2s": 90,
     "token2wav": 60,
     "hear": 15,
     "prompt": 15,
     "decode 64 text": 40,
     "token2wav compiled": 150,
-    "s2s fast voice": 60,
     "streaming": 40,
     "public": 60,
     "public compiled": 120,
+}
+#: Part -> its seconds and its sections.
+PARTS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "probe": (
+        300.0,
+        (
+            *("card", "versions", "attention", "steps compiled", "step parts"),
+            *("invariance", "kernels", "full memory", "steps recorded"),
+        ),
+    ),
+    "bench": (
+        420.0,
+        (
+            *("card", "steps compiled", "decode 1 text", "decode 1 speech", "decode 64 speech"),
+            *("s2s fast voice", "first audio", "invariance"),
+        ),
+    ),
+    "all": (1500.0, tuple(SECTIONS)),
 }
 #: A section may take this many times its seconds before its process is ended.
 PATIENCE = 1.5
@@ -83,11 +112,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--limit", type=float, default=540.0, help="seconds for everything")
+    parser.add_argument("--limit", type=float, help="seconds for everything, instead of the part's")
     parser.add_argument(
-        "--sections", nargs="*", choices=list(SECTIONS), default=list(SECTIONS), metavar="NAME"
+        "--sections", nargs="*", choices=list(SECTIONS), metavar="NAME", help="instead of the part's"
     )
     parser.add_argument("--public", default="", help="the public OSUM-EChat folder")
     parser.add_argument("--note", default="")
@@ -95,11 +125,15 @@ def main() -> None:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     flags = parser.parse_args()
+    seconds, names = PARTS[flags.part]
+    flags.limit = seconds if flags.limit is None else flags.limit
+    flags.sections = flags.sections or [name for name in SECTIONS if name in names]
     if flags.measure:
         measure(flags)
         return
     report = run(flags)
     print(json.dumps(report, indent=1))
+    print(goals(report))
     missing = [name for name in flags.sections if "failed" in report["sections"][name]]
     if missing:
         sys.exit(f"failed: {', '.join(missing)}; see the report")
@@ -122,7 +156,7 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
 
 def supervise(flags: argparse.Namespace, left: list[str], progress: Progress, until: float) -> None:
     """Run one process for the sections left; if it dies or hangs, note that for the section it was in."""
-    command = [sys.executable, str(HERE), "--measure", str(progress.path), "--until", str(until)]
+    command = [sys.executable, str(HERE), flags.part, "--measure", str(progress.path), "--until", str(until)]
     command += ["--size", flags.size, "--device", flags.device, "--public", flags.public]
     begun = time.time()
     process = subprocess.Popen([*command, "--sections", *left], stdout=sys.stderr)
@@ -160,6 +194,20 @@ def write(flags: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     if flags.out:
         flags.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
+
+
+def goals(report: dict[str, Any]) -> str:
+    """Return the goals as a table."""
+    lines = [
+        f"{report['device']}, {report['size']} size",
+        "",
+        "| goal | limit | measured | |",
+        "|---|--:|--:|---|",
+    ]
+    for row in report["targets"]:
+        got = "-" if row["got"] is None else f"{row['got']:.3g}"
+        lines.append(f"| {row['target']} | {row['limit']:g} | {got} | {row['verdict']} |")
+    return "\n".join(lines)
 
 
 class Warned(logging.Handler):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import statistics
+import time
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bench.gpu.voice import USUAL, make_speaker
+from bench.gpu.voice import FAST, USUAL, make_speaker
 from bench.osum.forced import Length, forced, make_waves
 from bench.osum.sides import Words
 from echat_eval.osum.decoding.cuda_graphs import Steps
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
+from echat_eval.osum.engine.types import OsumReply
 from echat_eval.osum.prompts.modes import GenerationRequest
+from echat_eval.osum.voice.token2wav import Token2Wav
 
 if TYPE_CHECKING:
     from bench.gpu.measure import Bench
@@ -53,7 +59,7 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
     made: dict[int, Any] = {}
 
     def answer(by: EnginePool, count: int) -> None:
-        with forced(lambda seed: lengths[seed], bench.config):
+        with forced(lambda seed: lengths[seed]):
             made.update(enumerate(by.answer(requests[:count], mode="s2s", max_new_tokens=max_new_tokens)))
 
     first = bench.seconds(lambda: answer(pool, min(scale.rows, len(requests))))
@@ -88,13 +94,54 @@ def s2s(bench: Bench, kind: str) -> dict[str, Any]:
     } | bench.memory()
 
 
+def end_of(queue: SimpleQueue[tuple[int, ...] | None], _: Future[OsumReply]) -> None:
+    """Mark the end of a reply's ids."""
+    queue.put(None)
+
+
+def first_audio(bench: Bench) -> dict[str, Any]:
+    """One spoken reply at a time: seconds from the request to its first sound, in windows of tokens."""
+    pool = make_pool(bench, FAST, slots=1)
+    speaker = pool.workers[0].speaker
+    assert isinstance(speaker, Token2Wav)  # as `make_speaker` returns
+    wave = make_waves(1, seconds=bench.scale.seconds)[0]
+    found: list[float] = []
+    for number in range(bench.scale.repeats + 1):
+        arrived: SimpleQueue[tuple[int, ...] | None] = SimpleQueue()
+        stream = speaker.stream(seed=number)
+        begin = time.monotonic()
+        with forced(lambda _: bench.scale.reply):
+            ticket = pool.online.submit(
+                GenerationRequest(wave=wave, seed=number), mode="s2s", on_codec=arrived.put
+            )
+            ticket.future.add_done_callback(partial(end_of, arrived))
+            pieces = 0
+            while (codec := arrived.get()) is not None:
+                made = stream.feed(codec)
+                if made and not pieces:
+                    found.append(time.monotonic() - begin)
+                pieces += len(made)
+            if (rest := stream.finish()) and not pieces:
+                found.append(time.monotonic() - begin)
+            pieces += len(rest)
+            ticket.result()
+    pool.close()
+    return {
+        "first_audio_seconds": statistics.median(found[1:]),
+        "of_the_first_request": found[0],
+        "pieces": pieces,
+        "heard_seconds": bench.scale.seconds,
+        "reply": [bench.scale.reply.text, bench.scale.reply.codes],
+    } | bench.memory()
+
+
 def streaming(bench: Bench) -> dict[str, Any]:
     """Text and speech in turn, one request: seconds to the first sound. Experimental in the package."""
     pool = make_pool(bench, USUAL, slots=1)
     wave = make_waves(1, seconds=bench.scale.seconds)[0]
     found = []
     for number in range(bench.scale.repeats + 1):
-        with forced(lambda _: STREAMED, bench.config):
+        with forced(lambda _: STREAMED):
             requests = [GenerationRequest(wave=wave, seed=number)]
             made = pool.answer(requests, mode="s2s-stream", max_new_tokens=STREAMED.ids + 4)
         found.append(made[0].first_audio_seconds)

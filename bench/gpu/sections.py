@@ -20,6 +20,7 @@ from echat_eval.osum.decoding.cuda_graphs import Steps
 from echat_eval.osum.decoding.jobs import GenerationResult, Job
 from echat_eval.osum.decoding.loop import DecodeLoop, ListedJobs
 from echat_eval.osum.decoding.state import DecodingRules
+from echat_eval.osum.model.decoder import CompiledParts
 from echat_eval.osum.prompts.modes import mode_named
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: Steps) -> list
     """Decode `new` ids of one phase after random prompts; return the rows' ids."""
     model, scale = bench.model, bench.scale
     if way != "compiled":
-        model.decoder.compiled = []
+        model.decoder.compiled = CompiledParts()
     capture_graph = bench.capture_graph(way)
     generator = torch.Generator(bench.device).manual_seed(1)
     width = bench.config.decoder.width
@@ -78,7 +79,7 @@ def decode(bench: Bench, *, rows: int, head: Head, new: int, way: Steps) -> list
         slots=rows,
         capture_graph=capture_graph,
     )
-    with forced(lambda _: length, bench.config):
+    with forced(lambda _: length):
         made = {one.job.number: one.ids for one in loop.run(jobs) if isinstance(one, GenerationResult)}
     if loop.notes or {len(ids) for ids in made.values()} != {new}:
         raise RuntimeError(f"not {new} ids a row: {loop.notes} {sorted(len(ids) for ids in made.values())}")

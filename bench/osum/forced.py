@@ -46,47 +46,55 @@ class Length:
         return config.text.end if step < self.text else config.speech.bos_eos
 
 
+_INIT, _START, _ACCEPT, _STATE = RowStates.__init__, RowStates.start, RowStates.accept, RowStates.STATE
+#: Seed -> length, while replies are forced.
+_length_of: list[Callable[[int], Length]] = []
+
+
+def _with_lengths(self: Any, *given: Any, rows: int, like: torch.Tensor, **named: Any) -> None:
+    _INIT(self, *given, rows=rows, like=like, **named)
+    self.text_ends, self.reply_ends = (
+        torch.zeros(rows, dtype=torch.long, device=like.device) for _ in range(2)
+    )
+
+
+def _start_with_lengths(
+    self: Any, rows: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, seeds: Sequence[int]
+) -> None:
+    _START(self, rows, hidden, positions, seeds)
+    lengths = [_length_of[-1](seed) for seed in seeds]
+    device = self.text_ends.device
+    self.text_ends[rows] = torch.tensor([length.text for length in lengths], device=device)
+    self.reply_ends[rows] = torch.tensor([length.ids - 1 for length in lengths], device=device)
+
+
+def _accept_forced(self: Any, ids: torch.Tensor) -> None:
+    end, speech_bos_eos = self.config.text.end, self.config.speech.bos_eos
+    speech, count = self.decoding.speech, self.decoding.id_count
+    ids = ids.masked_fill(torch.where(speech, ids == speech_bos_eos, ids == end), 0)
+    ids = ids.masked_fill(~speech & (count == self.text_ends), end)
+    ids = ids.masked_fill(
+        speech & ((count == self.text_ends + 1) | (count == self.reply_ends)), speech_bos_eos
+    )
+    _ACCEPT(self, ids)
+
+
 @contextmanager
-def forced(length_of: Callable[[int], Length], config: OsumConfig) -> Iterator[None]:
-    """Make our engine's replies as long as `length_of(seed)`; on the device, in recorded steps as well.
+def forced(length_of: Callable[[int], Length]) -> Iterator[None]:
+    """Make our engine's replies as long as `length_of(seed)`; on the device, in captured steps as well.
 
-    A hook would do for plain steps only, and would keep the engine from refilling slots.
+    A hook would do for plain steps only, and would keep the engine from refilling slots. The functions are
+    the same in every block: other ones would be compiled again.
     """
-    init, start, accept, state = RowStates.__init__, RowStates.start, RowStates.accept, RowStates.STATE
-
-    def with_lengths(self: RowStates, *given: Any, rows: int, like: torch.Tensor, **named: Any) -> None:
-        init(self, *given, rows=rows, like=like, **named)
-        kept: Any = self
-        kept.text_ends, kept.reply_ends = (
-            torch.zeros(rows, dtype=torch.long, device=like.device) for _ in range(2)
-        )
-
-    def start_with_lengths(
-        self: Any, rows: torch.Tensor, hidden: torch.Tensor, positions: torch.Tensor, seeds: Sequence[int]
-    ) -> None:
-        start(self, rows, hidden, positions, seeds)
-        lengths = [length_of(seed) for seed in seeds]
-        device = self.text_ends.device
-        self.text_ends[rows] = torch.tensor([length.text for length in lengths], device=device)
-        self.reply_ends[rows] = torch.tensor([length.ids - 1 for length in lengths], device=device)
-
-    def accept_forced(self: Any, ids: torch.Tensor) -> None:
-        end, speech_bos_eos = config.text.end, config.speech.bos_eos
-        speech, count = self.decoding.speech, self.decoding.id_count
-        ids = ids.masked_fill(torch.where(speech, ids == speech_bos_eos, ids == end), 0)
-        ids = ids.masked_fill(~speech & (count == self.text_ends), end)
-        ids = ids.masked_fill(
-            speech & ((count == self.text_ends + 1) | (count == self.reply_ends)), speech_bos_eos
-        )
-        accept(self, ids)
-
     changed: Any = RowStates
-    changed.__init__, changed.start, changed.accept = with_lengths, start_with_lengths, accept_forced
-    changed.STATE = (*state, "text_ends", "reply_ends")
+    _length_of.append(length_of)
+    changed.__init__, changed.start, changed.accept = _with_lengths, _start_with_lengths, _accept_forced
+    changed.STATE = (*_STATE, "text_ends", "reply_ends")
     try:
         yield
     finally:
-        changed.__init__, changed.start, changed.accept, changed.STATE = init, start, accept, state
+        _length_of.pop()
+        changed.__init__, changed.start, changed.accept, changed.STATE = _INIT, _START, _ACCEPT, _STATE
 
 
 def make_waves(count: int, *, seconds: float = 4.0, seed: int = 0) -> list[torch.Tensor]:

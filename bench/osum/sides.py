@@ -263,7 +263,7 @@ class OurModel:
     def answer(self, waves: list[torch.Tensor], length: Length, *, greedy: bool = False) -> list[list[int]]:
         """Return the ids of one reply a voice, all in one batch."""
         requests = [GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(waves)]
-        with forced(lambda seed: length, self.config):
+        with forced(lambda seed: length):
             replies = self.engine.reply(
                 requests, mode="s2s", max_new_tokens=length.ids, sampling=GREEDY if greedy else None
             )

@@ -64,7 +64,9 @@ def sections(**changed: Any) -> dict[str, dict[str, Any]]:
         "decode 1 text": {"share_of_nominal": 0.61},
         "decode 1 speech": {"share_of_nominal": 0.59},
         "decode 64 speech": {"skipped": "3 s were left"},
-        "s2s": {"replies_per_second": 9.0, "reserved_gb": 41.0},
+        "s2s fast voice": {"replies_per_second": 21.0, "reserved_gb": 41.0},
+        "first audio": {"first_audio_seconds": 0.39},
+        "invariance": {"equal_share": 0.75},
     }
     return usual | changed
 
@@ -76,6 +78,8 @@ def test_targets_are_reached_missed_or_not_measured_with_a_reason() -> None:
         "not reached",
         "not measured: 3 s were left",
         "reached",
+        "reached",
+        "not reached",
         "not reached",
     ]
 
@@ -124,7 +128,7 @@ def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine: Engine) -
     requests = [
         GenerationRequest(wave=wave, seed=seed) for seed, wave in enumerate(make_waves(3, seconds=0.3))
     ]
-    with forced(lengths.__getitem__, TINY):
+    with forced(lengths.__getitem__):
         replies = tiny_engine.reply(requests, mode="s2s", max_new_tokens=40)
     assert [len(reply.ids) for reply in replies] == [15, 11, 16]
     assert [reply.ids.index(TINY.text.end) for reply in replies] == [3, 6, 1]
@@ -136,6 +140,7 @@ def test_forced_replies_have_their_own_lengths_and_phases(tiny_engine: Engine) -
 
 def flags(**changed: object) -> argparse.Namespace:
     usual = {
+        "part": "all",
         "size": "tiny",
         "device": "cpu",
         "limit": 60.0,
@@ -194,10 +199,10 @@ def test_a_process_that_hangs_is_ended_when_the_time_is_over(
 @pytest.mark.slow
 def test_the_gpu_bench_runs_at_tiny_size_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "tiny.json"
-    # Compiling takes a minute; the fast voice runs the same code as the usual one.
-    left_out = ("steps compiled", "token2wav compiled", "s2s fast voice")
+    # Compiling takes a minute.
+    left_out = ("steps compiled", "token2wav compiled")
     names = [name for name in osum_gpu.SECTIONS if name not in left_out]
-    command = [sys.executable, str(BENCH / "gpu" / "run.py"), "--size", "tiny", "--device", "cpu"]
+    command = [sys.executable, str(BENCH / "gpu" / "run.py"), "all", "--size", "tiny", "--device", "cpu"]
     done = subprocess.run(
         [*command, "--out", str(out), "--sections", *names], capture_output=True, text=True, check=False
     )
@@ -205,14 +210,18 @@ def test_the_gpu_bench_runs_at_tiny_size_on_a_cpu(tmp_path: Path) -> None:
     report = json.loads(out.read_text(encoding="utf-8"))
     measured = report["sections"]
     assert list(measured) == names
-    assert {name for name in names if "skipped" in measured[name]} == {"public", "public compiled"}
+    skipped = {name for name in names if "skipped" in measured[name]}
+    assert skipped == {"public", "public compiled", "full memory"}
     assert not [name for name in names if "failed" in measured[name]]
     for name in ("decode 1 text", "decode 1 speech", "decode 64 speech"):
         assert measured[name]["tokens_per_second"] > 0
         assert math.isfinite(measured[name]["share_of_measured"])
     assert measured["steps recorded"]["ids_like_plain"] == measured["steps recorded"]["of"]
-    assert measured["s2s"]["replies"] == 6
-    assert measured["s2s"]["replies_per_second"] > 0
+    assert measured["s2s fast voice"]["replies"] == 6
+    assert measured["s2s fast voice"]["replies_per_second"] > 0
+    assert measured["first audio"]["first_audio_seconds"] > 0
+    assert measured["invariance"]["equal_share"] == 1
+    assert "| batch 1: seconds to the first audio | 0.4 |" in done.stdout
     assert measured["streaming"]["first_audio_seconds"] > 0
     assert all(row["verdict"].startswith("not measured") for row in report["targets"])
     assert report["stages"]["next_bottleneck"] in report["stages"]["seconds_per_reply"]
