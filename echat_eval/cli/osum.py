@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.cli.osum_serve import serve_command
-from echat_eval.cli.terminal import show
+from echat_eval.cli.terminal import console, is_terminal, show
 from echat_eval.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["chat_command", "osum_group"]
 
@@ -144,6 +149,20 @@ def voice(recording: Path, folder: Path, out: Path, consent: str) -> int:
     return Exit.DONE
 
 
+@contextlib.contextmanager
+def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Show how much of a checkpoint is read; yields what to call, None without a terminal."""
+    if not is_terminal(err=True):
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("loading"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console(err=True), transient=True) as bars:
+        task = bars.add_task("loading", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
 @click.command(
     name="chat",
     epilog="\b\nExamples:\n  echat-eval osum chat in.wav --checkpoint weights/language_think_final.pt",
@@ -168,6 +187,8 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
 
     parsed = dict(parse_setting(text) for text in settings) | {"checkpoint": checkpoint, "mode": mode}
     system = construct("system", "osum-echat", OsumEChat, parsed)
+    with loading_bar() as on_progress:
+        system.load(on_progress)
     reply = system.respond(Request(id="chat", audio=audio_ref(audio), language="und"))
     if reply.think is not None:
         show(*f"think      {reply.think}".split("\n"))

@@ -16,7 +16,7 @@ from echat_eval.records import Reply
 from echat_eval.systems.osum_request import LICENCE, generation_request, reply_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.engine.engine_pool import EnginePool, EngineWorker
@@ -49,8 +49,10 @@ class OsumEChat:
         voice_dtype: of the voice's flow estimator, which does most of its work: "auto" (fp16 on a GPU, fp32
             on a CPU), "fp32", "fp16" or "bf16". All else of the voice is fp32; on a GPU in TF32 unless
             `voice_dtype` or `dtype` is "fp32".
-        batch_size: requests per batch; more than `slots`, so that slots are refilled.
-        slots: requests decoded together on each device; halved when its memory is full.
+        batch_size: requests per batch; more than `slots`, so that slots are refilled. 0: four times `slots`;
+            with `slots` "auto", 256 where a GPU is used and 32 on a CPU.
+        slots: requests decoded together on each device; halved when its memory is full. "auto": on a GPU as
+            many as fit its free memory, at most 64; 8 on a CPU.
         steps: "auto", "plain", "recorded" or "compiled", see `osum.decoding.cuda_graphs`; plain on a CPU.
         overlap: true, false or "auto": synthesise finished replies while others are decoded; "auto" on a GPU.
         stream: true or false: speak a reply while it is decoded, in windows of tokens. The sound differs a
@@ -73,8 +75,8 @@ class OsumEChat:
     device: str = "auto"
     dtype: str = "auto"
     voice_dtype: str = "auto"
-    batch_size: int = 32
-    slots: int = 8
+    batch_size: int = 0
+    slots: int | str = "auto"
     steps: str = "auto"
     overlap: bool | str = "auto"
     stream: bool = False
@@ -96,9 +98,12 @@ class OsumEChat:
             raise UsageError(f"mode '{self.mode}' takes text, but requests are audio: use s2s, s2t, ...")
         if bool(self.token2wav) != bool(self.voice):
             raise UsageError("a voice needs both: token2wav=FOLDER and voice=FILE")
-        for name in ("batch_size", "slots"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.slots != "auto" and (not isinstance(self.slots, int) or self.slots < 1):
+            raise UsageError(f"slots is {self.slots}; expected auto, or 1 or more")
+        if self.batch_size < 0:
+            raise UsageError(f"batch_size is {self.batch_size}; expected 0 (choose) or more")
+        if self.batch_size == 0:
+            self.batch_size = self._batch_size()
         if self.voice_dtype not in ("auto", "fp32", "fp16", "bf16"):
             raise UnknownName("voice_dtype", self.voice_dtype, ("auto", "fp32", "fp16", "bf16"))
         if self.steps not in ("auto", "plain", "recorded", "compiled"):
@@ -111,8 +116,18 @@ class OsumEChat:
         # the first sound of an interleaved reply holds only for a single call.
         self.calls_at_once = 1 if self.batch_size == 1 or self.mode == "s2s-stream" else 2
 
-    def load(self) -> None:
+    def _batch_size(self) -> int:
+        if isinstance(self.slots, int):
+            return 4 * self.slots
+        # Whether torch can use the GPU is known only after importing it; a batch of another size is no error.
+        gpu = "cuda" in self.device or (self.device == "auto" and Path("/dev/nvidiactl").exists())
+        return 256 if gpu else 32
+
+    def load(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Load the weights, if they are not loaded yet; the first request calls this.
+
+        Args:
+            on_progress: called with the bytes read so far and all bytes, for each device.
 
         Raises:
             NotInstalled: torch, the checkpoint or the tokenizer is missing.
@@ -134,33 +149,54 @@ class OsumEChat:
         devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
         tokenizer = load_tokenizer(self.tokenizer or self._tokenizer_beside(path))
-        workers = [self._worker(path, tokenizer, device) for device in devices]
+        workers = [self._worker(path, tokenizer, device, on_progress) for device in devices]
         self._pool = EnginePool(workers, stream=self.stream)
         if speaks and not self.token2wav:
             logger.warning("%s: no voice set, so replies are text; set token2wav and voice", self.name)
 
-    def _worker(self, path: Path, tokenizer: TextTokenizer, device: str) -> EngineWorker:
+    def _worker(
+        self,
+        path: Path,
+        tokenizer: TextTokenizer,
+        device: str,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> EngineWorker:
         """Return an engine on a device, with a vocoder if a voice is set."""
-        from echat_eval.osum.checkpoint.checkpoint import load_model
+        import torch
+
+        from echat_eval.osum.checkpoint.checkpoint import dtype_named, load_model
         from echat_eval.osum.engine.engine import Engine
         from echat_eval.osum.engine.engine_pool import EngineWorker
-        from echat_eval.osum.engine.gpu_settings import prepare_gpu
+        from echat_eval.osum.engine.gpu_settings import dtype_fault, prepare_gpu
+        from echat_eval.osum.engine.slot_budget import PROMPT_POSITIONS, free_slots
+        from echat_eval.osum.prompts.modes import mode_named, rules_of
 
         check_device(device)
         gpu = device.startswith("cuda")
-        dtype = ("bf16" if gpu else "fp32") if self.dtype == "auto" else self.dtype
+        dtype = self.dtype
+        if dtype == "auto":
+            computes = gpu and dtype_fault(dtype_named("bf16"), torch.device(device)) is None
+            dtype = "bf16" if computes else "fp16" if gpu else "fp32"
+        elif fault := dtype_fault(dtype_named(dtype), torch.device(device)):
+            raise UsageError(f"dtype '{dtype}' on {device}: {fault}; set dtype to auto or another type")
         if gpu:
             prepare_gpu(tf32="fp32" not in (dtype, self.voice_dtype))
         profile: Any = self.profile
         steps: Any = self.steps
-        engine = Engine(
-            load_model(path, dtype=dtype, device=device, ignore=_patterns(self.ignore)),
-            tokenizer,
-            profile=profile,
-            slots=self.slots,
-            steps=steps,
+        model = load_model(
+            path, dtype=dtype, device=device, ignore=_patterns(self.ignore), on_progress=on_progress
         )
         speaker = self._load_speaker(device) if self.token2wav else None
+        rules = rules_of(mode_named(self.mode), profile, max_new_tokens=self.max_new or None)
+        slots = self.slots
+        if not isinstance(slots, int):
+            slots = free_slots(model, max_new_tokens=rules.max_new_tokens)
+        engine = Engine(model, tokenizer, profile=profile, slots=slots, steps=steps)
+        # Now, not beside the thread of the voice.
+        engine.capture_steps(
+            engine.kind(self.mode, sampling=self.sampling(), max_new_tokens=self.max_new or None),
+            longest=PROMPT_POSITIONS,
+        )
         overlap = gpu if self.overlap == "auto" else bool(self.overlap)
         return EngineWorker(engine=engine, speaker=speaker, overlap=overlap)
 

@@ -15,7 +15,7 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
-from echat_eval.cli.osum import chat_command, osum_group
+from echat_eval.cli.osum import chat_command, loading_bar, osum_group
 from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.osum.checkpoint.tiny import make_tiny
 from echat_eval.osum.engine.engine import Engine
@@ -244,7 +244,14 @@ def test_invalid_settings_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="stream=true speaks: it needs token2wav=FOLDER, voice=FILE and"):
             OsumEChat(checkpoint="x", stream=True, token2wav=voice, voice=voice, profile=profile)
     with pytest.raises(UsageError, match="batch_size"):
-        OsumEChat(checkpoint="x", batch_size=0)
+        OsumEChat(checkpoint="x", batch_size=-1)
+    with pytest.raises(UsageError, match="slots is many"):
+        OsumEChat(checkpoint="x", slots="many")
+    sizes = [
+        OsumEChat(checkpoint="x", **options).batch_size
+        for options in ({"device": "cpu"}, {"slots": 3}, {"device": "cuda:0,cuda:1"}, {"batch_size": 5})
+    ]
+    assert sizes == [32, 12, 256, 5]
     with pytest.raises(NotInstalled, match="no checkpoint"):
         OsumEChat(checkpoint=str(tmp_path / "none.pt")).load()
     with pytest.raises(UnknownName, match="s2s-think"):
@@ -253,6 +260,28 @@ def test_invalid_settings_are_refused(tmp_path: Path) -> None:
         layout(MODES["s2s"], GenerationRequest(), profile="fixed", config=TINY)
     with pytest.raises(BadData, match="unknown dtype"):
         OsumEChat(checkpoint=str(make_tiny(tmp_path)), dtype="int8").load()
+
+
+def test_a_type_that_the_device_lacks_is_refused_in_one_line(
+    system: OsumEChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*given: Any, **options: Any) -> torch.Tensor:
+        raise RuntimeError("\"slow_conv\" not implemented for 'Half'\nand more lines")
+
+    monkeypatch.setattr(torch.nn.functional, "conv1d", lacking)
+    with pytest.raises(UsageError, match=r"dtype 'fp16' on cpu: .*'Half'; set dtype to auto") as refusal:
+        OsumEChat(checkpoint=system.checkpoint, dtype="fp16").load()
+    assert "\n" not in str(refusal.value)
+
+
+def test_loading_reports_its_progress_and_is_quiet_in_a_pipe(tiny_folder: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    OsumEChat(checkpoint=str(tiny_folder)).load(lambda done, total: steps.append((done, total)))
+    assert steps == sorted(steps)
+    assert {total for _, total in steps} == {(tiny_folder / "tiny.pt").stat().st_size}
+    assert steps[-1][0] > 0.9 * steps[-1][1]
+    with loading_bar() as on_progress:
+        assert on_progress is None
 
 
 def test_chat_prints_the_reply(system: OsumEChat, tmp_path: Path) -> None:

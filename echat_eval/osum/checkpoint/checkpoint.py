@@ -23,16 +23,18 @@ from echat_eval.osum.checkpoint.files import (
     read_checkpoint,
 )
 from echat_eval.osum.checkpoint.tensor_names import TIED, rename
-from echat_eval.osum.checkpoint.weights import build, compare_copies, compare_names, fill, join
+from echat_eval.osum.checkpoint.weights import build, compare_copies, compare_names, join, place
 from echat_eval.osum.model.config import config_from_json, config_to_json, read_config
+from echat_eval.osum.model.model import OsumModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from echat_eval.osum.checkpoint.weights import Faults
     from echat_eval.osum.model.config import OsumConfig
-    from echat_eval.osum.model.model import OsumModel
 
 __all__ = ["FORMAT", "Inspection", "convert", "inspect", "load_model"]
 
@@ -83,7 +85,12 @@ def dtype_named(name: str) -> torch.dtype:
 
 
 def load_model(
-    path: Path, *, dtype: str = "bf16", device: str = "cpu", ignore: Sequence[str] = ()
+    path: Path,
+    *,
+    dtype: str = "bf16",
+    device: str = "cpu",
+    ignore: Sequence[str] = (),
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> OsumModel:
     """Return the model of a checkpoint, loaded strictly.
 
@@ -92,6 +99,7 @@ def load_model(
         dtype: to compute in: "fp32", "bf16" or "fp16".
         device: a torch device.
         ignore: patterns of unknown tensors to leave out, such as "ctc.*"; every other one is refused.
+        on_progress: called with the bytes read so far and all bytes.
 
     Raises:
         NotInstalled: no such file.
@@ -99,15 +107,27 @@ def load_model(
     """
     path, torch_dtype = find_file(path), dtype_named(dtype)
     tensors, header = read_checkpoint(path)
+    total = sum(file.stat().st_size for file in checkpoint_files(path))
+
+    def report(done: int) -> None:
+        if on_progress is not None:
+            on_progress(min(done, total), total)
+
     if header.get("format") != FORMAT:
-        model = fill(tensors, read_config(path), dtype=torch_dtype, source=str(path), ignore=ignore)
-        return model.to(device)
+        config = read_config(path)
+        joined = join(tensors, config, source=str(path), ignore=ignore)
+        return build(place(joined, dtype=torch_dtype, device=device, on_progress=report), config)
     config = config_from_json(header["config"])
-    try:
-        model = build({name: tensor.to(torch_dtype) for name, tensor in tensors.items()}, config)
-    except RuntimeError as error:
-        raise BadData(f"{path}: its tensors do not match its own header; convert it again") from error
-    return model.to(device)
+    check_shapes(tensors, config, path)
+    return build(place(tensors.items(), dtype=torch_dtype, device=device, on_progress=report), config)
+
+
+def check_shapes(tensors: Mapping[str, Tensor], config: OsumConfig, path: Path) -> None:
+    """Raise BadData unless a converted file has exactly our tensors, before any is read."""
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in OsumModel(config).state_dict().items()}
+    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise BadData(f"{path}: its tensors do not match its own header; convert it again")
 
 
 def convert(source: Path, target: Path, *, dtype: str | None = None, ignore: Sequence[str] = ()) -> None:
@@ -129,7 +149,7 @@ def convert(source: Path, target: Path, *, dtype: str | None = None, ignore: Seq
     if given.get("format") == FORMAT:
         raise BadData(f"{source}: already converted")
     config = read_config(source)
-    tensors = join(released, config, source=str(source), ignore=ignore)
+    tensors = dict(join(released, config, source=str(source), ignore=ignore))
     if dtype is not None:
         tensors = {name: tensor.to(dtype_named(dtype)) for name, tensor in tensors.items()}
     header = {"format": FORMAT, "config": config_to_json(config), "source_sha256": checkpoint_sha256(source)}

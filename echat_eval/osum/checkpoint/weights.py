@@ -16,13 +16,13 @@ from echat_eval.osum.checkpoint.tensor_names import COPIES, TIED, official_shape
 from echat_eval.osum.model.model import OsumModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
     from echat_eval.osum.model.config import OsumConfig
 
-__all__ = ["Faults", "build", "compare_copies", "compare_names", "fill", "join"]
+__all__ = ["Faults", "build", "compare_copies", "compare_names", "fill", "join", "place"]
 
 
 class Faults:
@@ -115,16 +115,38 @@ def fill(
         BadData: names or shapes do not match; the message lists them.
     """
     joined = join(tensors, config, source=source, ignore=ignore)
-    return build({name: tensor.to(dtype) for name, tensor in joined.items()}, config)
+    return build(place(joined, dtype=dtype), config)
+
+
+def place(
+    joined: Iterable[tuple[str, Tensor]],
+    *,
+    dtype: torch.dtype,
+    device: str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+) -> dict[str, Tensor]:
+    """Return tensors on a device, moved one by one, so that the host never holds a second copy of all.
+
+    Args:
+        on_progress: called with the bytes read so far.
+    """
+    placed: dict[str, Tensor] = {}
+    done = 0
+    for name, tensor in joined:
+        placed[name] = tensor.to(device=device, dtype=dtype)
+        done += tensor.nbytes
+        if on_progress is not None:
+            on_progress(done)
+    return placed
 
 
 def join(
     tensors: Mapping[str, Tensor], config: OsumConfig, *, source: str, ignore: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """Return our tensors, joined from those of a released file, in its dtype.
+) -> Iterator[tuple[str, Tensor]]:
+    """Return our tensors by name, joined from those of a released file when they are taken, in its dtype.
 
     Raises:
-        BadData: as `fill`.
+        BadData: as `fill`; at once, before any tensor is joined.
     """
     tensors = rename(tensors)
     faults = compare_names(tensors, config, ignore=ignore)
@@ -132,14 +154,16 @@ def join(
         compare_copies(tensors, faults)
     if faults:
         raise BadData(f"{source}: not the OSUM-EChat of this configuration: {faults.summary()}{hint(faults)}")
+    return _joined(tensors, config)
+
+
+def _joined(tensors: Mapping[str, Tensor], config: OsumConfig) -> Iterator[tuple[str, Tensor]]:
     tied = next(name for name in TIED if name in tensors)
-    joined: dict[str, Tensor] = {}
     for ours, official in weight_map(config).items():
         parts = [None if name is None else tensors[tied if name in TIED else name] for name in official]
         template = next(part for part in parts if part is not None)
         filled = [torch.zeros_like(template) if part is None else part for part in parts]
-        joined[ours] = filled[0] if len(filled) == 1 else torch.cat(filled)
-    return joined
+        yield ours, filled[0] if len(filled) == 1 else torch.cat(filled)
 
 
 def build(ours: Mapping[str, Tensor], config: OsumConfig) -> OsumModel:

@@ -1,4 +1,4 @@
-"""Faster decode steps of fixed shape: compiled decoder layers, and the whole step captured as a CUDA graph.
+"""Faster decode steps of fixed shape: compiled layers and draws, and the whole step captured as a CUDA graph.
 
 The CUDA part has never run on a GPU: it was written without one. Tests on a CPU show the rest: a fixed step
 draws the same ids as a plain one, it compiles into one graph without a break, and a warm-up restores the
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from echat_eval.osum.decoding.step import choose_fixed, enter, leave
+from echat_eval.osum.model.decoder import CompiledParts
 from echat_eval.osum.model.memory import is_oom
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ __all__ = [
     "STEPS",
     "CudaGraphCache",
     "Steps",
-    "compile_layers",
+    "compile_steps",
     "graph_capture",
     "prepare",
     "resolve",
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 Steps = Literal["auto", "plain", "recorded", "compiled"]
 STEPS: tuple[Steps, ...] = ("auto", "plain", "recorded", "compiled")
 
+#: Programs that dynamo may make of one function.
+MAX_PROGRAMS = 32
 #: Runs of a step before it is captured: libraries choose kernels and workspaces in the first run.
 WARM_UPS = 2
 #: torch allows one capture at a time in a process, whatever the device.
@@ -79,8 +83,8 @@ def graph_capture(steps: Steps, decoder: Decoder, device: torch.device) -> Captu
     """
     if device.type != "cuda" or steps == "plain":
         return None
-    if steps == "compiled" and not decoder.compiled:
-        compile_layers(decoder)
+    if steps == "compiled" and not decoder.compiled.steps:
+        compile_steps(decoder)
     pool = torch.cuda.graph_pool_handle()
     # Of this device: by default, torch captures on a stream of the device that captured first.
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -114,27 +118,39 @@ def graph_capture(steps: Steps, decoder: Decoder, device: torch.device) -> Captu
 
 
 def prepare(run_warm_up: Callable[[], None], decoder: Decoder) -> None:
-    """Run a warm-up; if compiled layers fail in it, log a warning, drop them, and run it again without."""
+    """Run a warm-up; if compiled parts fail in it, log a warning, drop them, and run it again without."""
     try:
         run_warm_up()
     except Exception as error:  # dynamo's limit of programs and some backends raise no RuntimeError
-        if is_oom(error) or not decoder.compiled:
+        if is_oom(error) or not decoder.compiled.steps:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         logger.warning("the decoder cannot be compiled (%s); it runs uncompiled, slower", reason)
-        decoder.compiled = []
+        decoder.compiled = CompiledParts()
         run_warm_up()
 
 
-def compile_layers(decoder: Decoder, *, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Compile the decoder's layers for single new positions.
+def compile_steps(decoder: Decoder, *, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compile the parts of a step, and the layers for prompts.
 
     One program serves all layers, and all numbers of rows and positions: with a program per shape, dynamo's
-    limit on programs ended the tenth call of an engine.
+    limit on programs would end an engine after some calls. Draws need a program for each kind of reply.
     """
-    decoder.compiled = [
-        torch.compile(layer, fullgraph=True, dynamic=True, backend=backend) for layer in decoder.layers
-    ]
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_PROGRAMS)
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=True, backend=backend)
+        return made
+
+    decoder.compiled = CompiledParts(
+        steps=[compiled(layer) for layer in decoder.layers],
+        reads=[compiled(read) for read in decoder.reads()],
+        plan=compiled(decoder.plan),
+        norm=compiled(decoder.norm),
+        draw=compiled(choose_fixed),
+        enter=compiled(enter),
+        leave=compiled(leave),
+    )
 
 
 class CudaGraphCache:

@@ -106,10 +106,10 @@ class RowStates:
 
     def draw(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return one id (R,) per row of restricted logits (R, V); `rows` are row numbers, None for all."""
-        step = self.decoding.id_count if rows is None else self.decoding.id_count[rows]
-        uniforms = self.uniforms if rows is None else self.uniforms[rows]
-        current = uniforms.gather(1, step.clamp(max=self.rules.max_new_tokens - 1)[:, None])[:, 0]
-        return pick(logits, self.sampling, current)
+        step = self.decoding.id_count.clamp(max=self.rules.max_new_tokens - 1)
+        if rows is None:
+            return pick(logits, self.sampling, self.uniforms.gather(1, step[:, None])[:, 0])
+        return pick(logits, self.sampling, self.uniforms[rows, step[rows]])
 
     def penalised(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return logits (R, V) after the repetition penalty."""

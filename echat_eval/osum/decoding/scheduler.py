@@ -8,12 +8,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the community's name for it
 from torch.nn.utils.rnn import pad_sequence
 
+from echat_eval.osum.decoding.captured_steps import captured_step, heads_for
 from echat_eval.osum.decoding.host_sync import HostSync
 from echat_eval.osum.decoding.jobs import DroppedJob, GenerationResult, NewIds, require_room
 from echat_eval.osum.decoding.slot_tensors import SlotTensors
-from echat_eval.osum.decoding.step import advance, choose, choose_fixed
+from echat_eval.osum.decoding.step import advance, choose
 from echat_eval.osum.model.length_batches import batch_by_length
 
 if TYPE_CHECKING:
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
     from echat_eval.osum.decoding.host_sync import RowStatus
     from echat_eval.osum.decoding.jobs import Job, JobSupply, SlotEvent
     from echat_eval.osum.decoding.setup import DecodingCounts, DecodingSetup
-    from echat_eval.osum.decoding.step import Heads
 
 __all__ = ["SlotScheduler"]
 
 #: Positions per prefill call, padding included.
 PREFILL_POSITIONS = 16_384
+#: Captured runs wait with a refill until this share of the slots is free, or for this many reads: reading the
+#: prompt of one request launches as many kernels as reading those of eight.
+REFILL_SHARE, REFILL_READS = 1 / 8, 2
+#: Prompts of captured runs are padded to a multiple of this length.
+PROMPT_STEP = 32
 #: While no job waits, rows are compacted if at most this share of them is in use.
 COMPACT_BELOW = 0.75
 
@@ -40,11 +46,13 @@ class RunningJob:
     Attributes:
         start_step: the step at which it started.
         ids: of its reply, as far as they were read.
+        in_speech: the phase in which it was read.
     """
 
     job: Job
     start_step: int
     ids: list[int] = field(default_factory=list)
+    in_speech: bool = False
 
 
 class SlotScheduler:
@@ -71,7 +79,8 @@ class SlotScheduler:
         self.decoder, self.device = setup.model.decoder, setup.model.device
         self.tensors = SlotTensors(setup, slots)
         self.running: list[RunningJob | None] = []
-        self.exhausted = self.all_speech = False
+        self.exhausted = False
+        self.deferred = 0  # reads for which free slots have waited
         delayed = setup.capture_graph is not None
         self.host_sync = HostSync(self.device, delayed=delayed, steps=setup.sync_every)
 
@@ -150,7 +159,7 @@ class SlotScheduler:
         """Start waiting jobs in free slots."""
         free = [row for row, running in enumerate(self.running) if running is None]
         room = self.slots - len(self.running) + len(free)
-        if not room:
+        if not room or self.defers(room):
             return
         self.pull(room)
         starting = min(room, len(self.waiting))
@@ -164,9 +173,14 @@ class SlotScheduler:
         started = {row: self.waiting.popleft() for row in free[:starting]}
         for row, job in started.items():
             self.running[row] = RunningJob(job, self.counts.steps)
-        self.all_speech = False
         self.reserve(1)
         self.prefill_all(started)
+
+    def defers(self, room: int) -> bool:
+        """Return whether to wait for more free slots, so that several prompts are read together."""
+        few = self.tensors.captured and room < REFILL_SHARE * self.slots and len(self.in_use()) > 0
+        self.deferred = self.deferred + 1 if few and self.deferred < REFILL_READS else 0
+        return self.deferred > 0
 
     def prefill_all(self, started: dict[int, Job]) -> None:
         """Run the prompts of these rows' jobs, those of one prefix and similar lengths together."""
@@ -185,13 +199,11 @@ class SlotScheduler:
         numbers = torch.tensor(rows, device=self.device)
         lengths = torch.tensor([len(job.prompt) for job in jobs], device=self.device)
         x = pad_sequence([job.prompt.to(self.setup.model.dtype) for job in jobs], batch_first=True)
-        if prefix is not None:
-            cache.put(prefix, numbers)
-        positions = torch.arange(offset, offset + x.shape[1], device=self.device).expand(len(rows), -1)
-        leading = rows == list(range(len(rows)))
-        outputs = self.decoder(
-            x, positions, cache, kv_length=offset + x.shape[1], rows=None if leading else numbers
-        )
+        if self.tensors.captured:
+            # Few shapes: libraries choose kernels for each new one.
+            padded = min(-(-x.shape[1] // PROMPT_STEP) * PROMPT_STEP, cache.max_positions - offset)
+            x = F.pad(x, (0, 0, 0, padded - x.shape[1]))
+        outputs = self.decoder.read(x, cache, rows=numbers, prefix=prefix)
         last = outputs[torch.arange(len(rows), device=self.device), lengths - 1]
         self.tensors.states.start(numbers, last, lengths + offset, [job.seed for job in jobs])
 
@@ -207,20 +219,10 @@ class SlotScheduler:
 
     def step_captured(self, capture_graph: CaptureGraph) -> None:
         """Run one fixed step; capture it first if its shapes are new."""
-        rules, tensors = self.setup.rules, self.tensors
-        heads: Heads = "speech" if rules.starts_in_speech or self.all_speech else "both"
-        heads = "text" if rules.ends_with_text else heads
-        width = self.reserve(1)
-        shape = heads, tensors.stepped, width
-        if shape not in tensors.graphs:
-            decoder, active, cache = self.decoder, tensors.active, tensors.cache
-
-            def step() -> None:
-                choose_fixed(decoder, active, heads)
-                advance(decoder, active, cache, width=width)
-
-            tensors.graphs[shape] = capture_graph(step, active.tensors())
-        tensors.graphs[shape]()
+        # A row that was read in speech stays there, except in blocks.
+        writing = sum(not running.in_speech for _, running in self.in_use())
+        heads = heads_for(self.setup.rules, writing=writing, stepped=self.tensors.stepped)
+        captured_step(self.setup, self.tensors, capture_graph, heads, width=self.reserve(1))()
         self.counts.steps += 1
 
     def collect(self) -> Iterator[SlotEvent]:
@@ -230,9 +232,6 @@ class SlotScheduler:
             return
         yield from self.read(status)
         yield from self.drop()
-        self.all_speech = self.setup.rules.blocks is None and all(
-            speech or over for speech, over in zip(status.speech, status.finished, strict=True)
-        )
         self.compact()
 
     def read(self, status: RowStatus) -> list[SlotEvent]:
@@ -242,6 +241,7 @@ class SlotScheduler:
         over: list[int] = []
         for row, running in self.in_use():
             known, count, job = len(running.ids), status.id_count[row], running.job
+            running.in_speech = status.speech[row]
             limit = min(job.max_new_tokens or max_new_tokens, max_new_tokens)
             if count > known:
                 running.ids += status.last_ids[row][known - count :]

@@ -19,7 +19,7 @@ __all__ = ["GRAPH_WIDTH", "GROWTH", "SlotTensors"]
 
 #: Keys and values grow by at least this many positions.
 GROWTH = 128
-#: Captured steps attend to this many positions, or 2, 4, ... times as many, so that few shapes are captured.
+#: Captured steps attend to a multiple of this many positions, so that few shapes are captured.
 GRAPH_WIDTH = 256
 
 
@@ -117,10 +117,7 @@ class SlotTensors:
             self.graphs.clear()
         if not self.captured:
             return reach
-        width = GRAPH_WIDTH
-        while width < reach:
-            width *= 2
-        return min(width, self.cache.max_positions - 1)
+        return min(-(-reach // GRAPH_WIDTH) * GRAPH_WIDTH, self.cache.max_positions - 1)
 
 
 def next_power_of_two(value: int) -> int:

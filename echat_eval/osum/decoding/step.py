@@ -7,7 +7,7 @@ they can be captured as a CUDA graph. Both draw the same ids.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -22,10 +22,19 @@ if TYPE_CHECKING:
 
     #: (step, logits (B, V), ids (B,)) -> ids (B,): called with every draw, which it may replace.
     Hook = Callable[[int, Tensor, Tensor], Tensor]
-    #: The heads that a fixed step evaluates.
-    Heads = Literal["text", "speech", "both"]
+__all__ = ["Heads", "advance", "choose", "choose_fixed"]
 
-__all__ = ["advance", "choose", "choose_fixed"]
+
+class Heads(NamedTuple):
+    """The heads that a fixed step evaluates.
+
+    Attributes:
+        text_rows: for how many rows the text head is evaluated; at least as many as write text.
+        speech: whether the speech head is evaluated, for all rows.
+    """
+
+    text_rows: int
+    speech: bool
 
 
 def choose(decoder: Decoder, states: RowStates, *, step: int, hook: Hook | None) -> None:
@@ -62,30 +71,43 @@ def _merge(logits_by_rows: list[tuple[Tensor, Tensor]], rows: int) -> Tensor:
 def choose_fixed(decoder: Decoder, states: RowStates, heads: Heads) -> None:
     """Draw the next id of every row; the draws of finished rows are discarded.
 
+    The text head is 37 times as large as the speech head, so it is evaluated only for rows that write text.
+
     Args:
         decoder: on its device.
         states: updated in place.
-        heads: "text" or "speech" if all unfinished rows are in that phase, else "both".
+        heads: see `Heads`.
     """
-    decoding = states.decoding
-    text = speech = torch.zeros_like(states.last)
-    if heads != "speech":
-        text = states.draw(states.penalised(decoding.apply_age_gate(decoder.text_logits(states.hidden))))
-    if heads != "text":
-        speech = states.draw(states.penalised(decoding.forbid_repeats(decoder.speech_logits(states.hidden))))
-    ids = text if heads == "text" else speech
-    if heads == "both":
-        ids = torch.where(decoding.speech, speech, text)
+    decoding, hidden = states.decoding, states.hidden
+    ids = torch.zeros_like(states.last)
+    if heads.speech:
+        ids = states.draw(states.penalised(decoding.forbid_repeats(decoder.speech_logits(hidden))))
+    if heads.text_rows:
+        writes = ~decoding.speech & ~decoding.finished()
+        rows = writes.long().topk(heads.text_rows).indices
+        logits = decoding.apply_age_gate(decoder.text_logits(hidden[rows]), rows)
+        text = states.draw(states.penalised(logits, rows), rows)
+        ids = ids.index_copy(0, rows, torch.where(writes[rows], text, ids[rows]))
     # A finished row may be in the other phase, whose embedding table may be too short for the id.
     states.accept(ids.masked_fill(decoding.finished(), 0))
 
 
-def advance(decoder: Decoder, states: RowStates, cache: KVCache, *, width: int) -> None:
-    """Run the last id of every row through the decoder, over the first `width` positions of the cache."""
-    x = decoder.embed(states.last, states.as_speech)[:, None]
+def enter(decoder: Decoder, states: RowStates, width: int) -> tuple[Tensor, Tensor]:
+    """Return the embeddings (B, 1, D) of the last ids and their positions (B, 1)."""
     # The position of a finished row stays and may exceed the width, which follows the unfinished rows. Such a
     # row writes to the last position instead, where its own next reply writes before it reads.
     positions = states.position.clamp(max=width - 1)
-    outputs = decoder(x, positions[:, None], cache, kv_length=width)
+    return decoder.embed(states.last, states.as_speech)[:, None], positions[:, None]
+
+
+def leave(states: RowStates, outputs: Tensor) -> None:
+    """Store the states (B, 1, D) after the last layer, and move every unfinished row on."""
     states.hidden.copy_(outputs[:, 0])
     states.position.add_(~states.decoding.finished())
+
+
+def advance(decoder: Decoder, states: RowStates, cache: KVCache, *, width: int) -> None:
+    """Run the last id of every row through the decoder, over the first `width` positions of the cache."""
+    compiled = decoder.compiled
+    x, positions = (compiled.enter or enter)(decoder, states, width)
+    (compiled.leave or leave)(states, decoder(x, positions, cache, kv_length=width))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import SystemFailure
+from echat_eval.osum.decoding.captured_steps import capture_usual_steps
 from echat_eval.osum.decoding.cuda_graphs import CudaGraphCache, graph_capture, resolve
 from echat_eval.osum.decoding.generate import split
 from echat_eval.osum.decoding.jobs import DroppedJob, NewIds
@@ -14,6 +15,7 @@ from echat_eval.osum.engine.prefix_cache import PrefixCache
 from echat_eval.osum.engine.prompt_builder import PromptBuilder
 from echat_eval.osum.engine.reply_stream import ReplyStream
 from echat_eval.osum.engine.types import OsumReply, ReplyKind, ReplyPart
+from echat_eval.osum.model.memory import free_memory, is_oom
 from echat_eval.osum.prompts.modes import mode_named, rules_of
 from echat_eval.osum.prompts.parse_reply import read_answer, read_reply
 
@@ -174,16 +176,7 @@ class Engine:
             self.prompts, self.prefixes, kind.mode, requests, max_new_tokens=kind.rules.max_new_tokens
         )
         streams: dict[int, ReplyStream] = {}
-        loop = self.loop = DecodeLoop(
-            self.model,
-            rules=kind.rules,
-            sampling=kind.sampling,
-            slots=slots or self.slots,
-            capture_graph=graph_capture(self.steps, self.model.decoder, self.model.device),
-            sync_every=self.sync_every,
-            hook=hook,
-            graph_cache=self.graph_cache,
-        )
+        loop = self.loop = self._loop(kind, hook=hook, slots=slots)
         try:
             for event in loop.run(source):
                 number = event.job.number
@@ -210,6 +203,40 @@ class Engine:
             self._notes += loop.notes
             # Keep the smaller number of slots for the next call.
             self.slots = min(self.slots, loop.slots) if loop.notes else self.slots
+
+    def capture_steps(self, kind: ReplyKind, *, longest: int) -> int:
+        """Capture the usual steps of a kind before the first request; return how many: 0 on a CPU.
+
+        Args:
+            longest: positions of the longest usual prompt.
+
+        Raises:
+            SystemFailure: the memory is full with a single slot.
+        """
+        while True:
+            loop = self._loop(kind, hook=None, slots=0)
+            try:
+                return capture_usual_steps(loop.setup, self.slots, longest=longest)
+            except (RuntimeError, MemoryError) as error:
+                if not is_oom(error):
+                    raise
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.graph_cache.clear()
+            free_memory(self.model.device)
+            loop.halve([], reason)
+            self.slots, self._notes = loop.slots, [*self._notes, *loop.notes]
+
+    def _loop(self, kind: ReplyKind, *, hook: Hook | None, slots: int) -> DecodeLoop:
+        return DecodeLoop(
+            self.model,
+            rules=kind.rules,
+            sampling=kind.sampling,
+            slots=slots or self.slots,
+            capture_graph=graph_capture(self.steps, self.model.decoder, self.model.device),
+            sync_every=self.sync_every,
+            hook=hook,
+            graph_cache=self.graph_cache,
+        )
 
     def _parse(self, ids: ReplyIds, *, mode: str, request: GenerationRequest, positions: int) -> OsumReply:
         raw = self.tokenizer.decode(ids.text)

@@ -61,8 +61,7 @@ class PrefixCache:
         if pieces not in self.entries:
             x = embed().to(self.model.dtype)[None]
             cache = KVCache.allocate(self.model.config.decoder, rows=1, max_positions=x.shape[1], like=x)
-            positions = torch.arange(x.shape[1], device=x.device)[None]
-            self.model.decoder(x, positions, cache, kv_length=x.shape[1])
+            self.model.decoder.read(x, cache, rows=torch.zeros(1, dtype=torch.long, device=x.device))
             self.entries[pieces] = cache
             if len(self.entries) > MAX_PREFIXES:
                 self.entries.popitem(last=False)

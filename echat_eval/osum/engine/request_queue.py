@@ -189,7 +189,7 @@ class RequestQueue:
             overdue = oldest is not None and time.monotonic() - oldest > PATIENCE
             if self._alone or overdue or (others and not own):
                 return None
-            taken = []
+            taken: list[Ticket] = []
             while own and len(taken) < count:
                 ticket = own.popleft()
                 if not ticket.future.done():

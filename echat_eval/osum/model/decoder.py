@@ -14,10 +14,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the community's name for it
 from torch import nn
 
+from echat_eval.osum.model.flex import attend_blocks, row_blocks
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
+    from torch.nn.attention.flex_attention import BlockMask
 
     from echat_eval.osum.model.config import DecoderConfig, OsumConfig
     from echat_eval.osum.model.kv_cache import KVCache
@@ -27,22 +30,19 @@ __all__ = ["Decoder"]
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
-    """Where new positions are cached, and what they attend to.
+    """Where the keys and values of one new position per row are cached, and what it attends to.
 
     A plan holds no number, so that layers compiled with dynamic shapes need no new program for one.
 
     Attributes:
-        rows: (B, 1) row numbers in the cache.
-        gather_rows: the rows are not the first B of the cache in order; index the cache by `rows`.
-        positions: (B, T).
-        mask: (B, 1, T, K) in the network's dtype, 0 or -inf. None for whole prompts: attention is then
-            causal, because positions start at 0 and padding follows the end of each row.
+        rows: (B,) row numbers in the cache.
+        positions: (B,).
+        mask: (B, 1, 1, K) in the network's dtype, 0 or -inf; or blocks for flex attention.
     """
 
     rows: Tensor
-    gather_rows: bool
     positions: Tensor
-    mask: Tensor | None
+    mask: Tensor | BlockMask
 
 
 def causal_mask(positions: Tensor, kv_length: int) -> Tensor:
@@ -84,49 +84,104 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(c.width, 2 * c.ffn, bias=False)
         self.down = nn.Linear(c.ffn, c.width, bias=False)
 
-    def attend(
-        self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, keys: Tensor, values: Tensor
-    ) -> Tensor:
-        """Return (B, T, D).
+    def project(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries (B, T, H, d) and keys, and values (B, T, G, d)."""
+        c, (B, T, _) = self.c, x.shape  # noqa: N806
+        qkv = self.qkv(self.norm1(x)).view(B, T, -1, c.head_dim)
+        both, v = qkv[:, :, : c.heads + c.kv_heads], qkv[:, :, c.heads + c.kv_heads :]
+        both = _rotate(both, *angles)
+        return both[:, :, : c.heads], both[:, :, c.heads :], v
 
-        Args:
-            keys, values: (rows, K, G, d), the attended positions of all cached rows, or of the first B if the
-                plan gathers none; written in place at the new positions.
+    def grouped(self, q: Tensor) -> Tensor:
+        """Return queries (B, T, H, d) as (B, G, group * T, d).
+
+        The query heads of a group become extra queries of their shared key head: keys and values are read
+        once and not copied for every head.
         """
+        c, (B, T, _, d) = self.c, q.shape  # noqa: N806
+        group = c.heads // c.kv_heads
+        return q.view(B, T, c.kv_heads, group, d).permute(0, 2, 3, 1, 4).reshape(B, c.kv_heads, group * T, d)
+
+    def finish(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return (B, T, D): the layer's input and its attended heads (B, H, T, d), after both residuals."""
         B, T, _ = x.shape  # noqa: N806
-        c, group = self.c, self.c.heads // self.c.kv_heads
-        q, k, v = self.qkv(x).view(B, T, -1, c.head_dim).split([c.heads, c.kv_heads, c.kv_heads], dim=2)
-        q, k = _rotate(q, *angles), _rotate(k, *angles)
-        keys[plan.rows, plan.positions], values[plan.rows, plan.positions] = k, v
-        if plan.mask is None:
-            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)  # (B, H, T, d)
-        else:
-            # The query heads of a group become extra queries of their shared key head, (B, G, group * T, d):
-            # keys and values are read once and not copied for every head.
-            q = q.view(B, T, c.kv_heads, group, c.head_dim).permute(0, 2, 3, 1, 4)
-            keys, values = (
-                (t[plan.rows[:, 0]] if plan.gather_rows else t).transpose(1, 2) for t in (keys, values)
-            )
-            mask = plan.mask.expand(B, 1, group, -1) if T == 1 else plan.mask.repeat(1, 1, group, 1)
-            y = F.scaled_dot_product_attention(
-                q.reshape(B, c.kv_heads, group * T, c.head_dim),
-                keys,
-                values,
-                attn_mask=mask,
-            ).view(B, c.heads, T, c.head_dim)
-        y = y.transpose(1, 2).reshape(B, T, c.heads * c.head_dim)
-        z: Tensor = self.out(y)
+        x = x + self.out(y.transpose(1, 2).reshape(B, T, -1))
+        gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
+        z: Tensor = x + self.down(F.silu(gate) * up)
         return z
 
     def forward(
         self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, keys: Tensor, values: Tensor
     ) -> Tensor:
-        """Return (B, T, D)."""
-        x = x + self.attend(self.norm1(x), angles, plan, keys, values)
-        gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
-        y: Tensor = x + self.down(F.silu(gate) * up)
-        return y
+        """Return (B, 1, D) for one new position per row.
+
+        Args:
+            keys, values: (B, K, G, d), the attended positions of the rows; written at the new positions.
+        """
+        B, c = x.shape[0], self.c  # noqa: N806
+        q, k, v = self.project(x, angles)
+        keys[plan.rows, plan.positions], values[plan.rows, plan.positions] = k[:, 0], v[:, 0]
+        if not isinstance(plan.mask, torch.Tensor):
+            return self.finish(x, attend_blocks(q, keys, values, plan.mask))
+        y = F.scaled_dot_product_attention(
+            self.grouped(q),
+            keys.transpose(1, 2),
+            values.transpose(1, 2),
+            attn_mask=plan.mask.expand(B, 1, c.heads // c.kv_heads, -1),
+        )
+        return self.finish(x, y.view(B, c.heads, 1, c.head_dim))
+
+    def read(
+        self,
+        x: Tensor,
+        angles: tuple[Tensor, Tensor],
+        rows: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        past: tuple[Tensor, Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Return (B, T, D) for prompts, padded at their ends.
+
+        Args:
+            rows: (B,) row numbers in the cache.
+            keys, values: (all rows, K, G, d), written from position 0.
+            past: keys and values (1, P, G, d) that precede all prompts, and the mask (1, 1, group * T, P + T)
+                of queries in groups; None without.
+        """
+        B, T, _ = x.shape  # noqa: N806
+        q, k, v = self.project(x, angles)
+        if past is not None:
+            k, v = (
+                torch.cat([before.expand(B, -1, -1, -1), new], dim=1)
+                for before, new in zip(past[:2], (k, v), strict=True)
+            )
+        keys[rows], values[rows] = k, v
+        k, v = k.transpose(1, 2), v.transpose(1, 2)
+        if past is None:
+            y = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, is_causal=True, enable_gqa=True)
+        else:
+            y = F.scaled_dot_product_attention(self.grouped(q), k, v, attn_mask=past[2])
+        return self.finish(x, y.view(B, self.c.heads, T, self.c.head_dim))
+
+
+@dataclass(slots=True, kw_only=True)
+class CompiledParts:
+    """Compiled functions of a decoder, made by `cuda_graphs.compile_steps`; empty without.
+
+    Attributes:
+        steps: the layers for one new position per row.
+        reads: the layers for prompts.
+        plan, norm: `Decoder.plan` and the last norm.
+        draw, enter, leave: the parts of a step around the decoder, see `decoding.step`.
+    """
+
+    steps: Sequence[Callable[..., Tensor]] = ()
+    reads: Sequence[Callable[..., Tensor]] = ()
+    plan: Callable[..., tuple[tuple[Tensor, Tensor], AttentionPlan]] | None = None
+    norm: Callable[..., Tensor] | None = None
+    draw: Callable[..., None] | None = None
+    enter: Callable[..., tuple[Tensor, Tensor]] | None = None
+    leave: Callable[..., None] | None = None
 
 
 class Decoder(nn.Module):
@@ -140,8 +195,9 @@ class Decoder(nn.Module):
         self.speech_head = nn.Linear(c.width, config.speech.tokens)
         self.layers = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
-        #: Layers for one new position per row, compiled by `cuda_graphs.compile_layers`; else empty.
-        self.compiled: list[Callable[..., Tensor]] = []
+        self.compiled = CompiledParts()
+        #: Attend by `flex`, whose work follows the length of each row; else over one width with a mask.
+        self.flex = False
 
     def embed(self, ids: Tensor, speech: Tensor) -> Tensor:
         """Return (B, D) embeddings, from the speech table where `speech` is true, else from the text table.
@@ -154,37 +210,72 @@ class Decoder(nn.Module):
         spoken = self.speech_embedding(ids.masked_fill(~speech, 0))
         return torch.where(speech[:, None], spoken, text)
 
-    def forward(
-        self, x: Tensor, positions: Tensor, cache: KVCache, *, kv_length: int, rows: Tensor | None = None
-    ) -> Tensor:
-        """Return the states (B, T, D) after the last layer, and write keys and values to the cache.
+    def reads(self) -> list[Callable[..., Tensor]]:
+        """Return the layers' functions for prompts."""
+        return [layer.read for layer in self.layers if isinstance(layer, Block)]
+
+    def angles(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines (B, T, 1, d) of the rotations at positions (B, T)."""
+        c = self.c
+        even = torch.arange(0, c.head_dim, 2, dtype=torch.float32, device=like.device)
+        rates = 1.0 / (c.rope_theta ** (even / c.head_dim))
+        rotation = (positions[:, :, None].float() * rates).repeat(1, 1, 2)[:, :, None]
+        return rotation.cos().to(like.dtype), rotation.sin().to(like.dtype)
+
+    def plan(
+        self, x: Tensor, positions: Tensor, kv_length: int
+    ) -> tuple[tuple[Tensor, Tensor], AttentionPlan]:
+        """Return the rotations and the attention of one new position per row; arguments as in `forward`."""
+        rows = torch.arange(x.shape[0], device=x.device)
+        if self.flex:
+            return self.angles(positions, x), AttentionPlan(
+                rows, positions[:, 0], row_blocks(positions[:, 0], kv_length)
+            )
+        visible = causal_mask(positions, kv_length)
+        mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device).masked_fill_(~visible, -torch.inf)
+        return self.angles(positions, x), AttentionPlan(rows, positions[:, 0], mask)
+
+    def forward(self, x: Tensor, positions: Tensor, cache: KVCache, *, kv_length: int) -> Tensor:
+        """Return the states (B, 1, D) after the last layer for one new position per row.
 
         Args:
-            x: (B, T, D) embeddings.
-            positions: (B, T) int64.
-            cache: with room for at least B rows and `kv_length` positions.
-            kv_length: how many cached positions to attend to; more than every position. If equal to T, x
-                holds whole prompts, from position 0.
-            rows: (B,) int64 row numbers in the cache; None for the first B.
+            x: (B, 1, D) embeddings.
+            positions: (B, 1) int64.
+            cache: its first B rows are those of x; written at the positions.
+            kv_length: how many cached positions to attend to; more than every position.
         """
-        c = self.c
-        even = torch.arange(0, c.head_dim, 2, dtype=torch.float32, device=x.device)
-        rates = 1.0 / (c.rope_theta ** (even / c.head_dim))
-        rotation = (positions[:, :, None].float() * rates).repeat(1, 1, 2)[:, :, None]  # (B, T, 1, d)
-        angles = rotation.cos().to(x.dtype), rotation.sin().to(x.dtype)
-        row_numbers = torch.arange(x.shape[0], device=x.device) if rows is None else rows
-        mask = None
-        if kv_length != x.shape[1]:
-            visible = causal_mask(positions, kv_length)
-            mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device)
-            mask.masked_fill_(~visible, -torch.inf)
-        plan = AttentionPlan(row_numbers[:, None], rows is not None, positions, mask)
-        used = slice(None) if rows is not None else slice(x.shape[0])
-        layers: Iterable[Callable[..., Tensor]] = (
-            self.compiled if self.compiled and x.shape[1] == 1 and rows is None else self.layers
-        )
+        used, compiled = x.shape[0], self.compiled
+        angles, plan = (compiled.plan or self.plan)(x, positions, kv_length)
+        layers: Iterable[Callable[..., Tensor]] = compiled.steps or self.layers
         for layer, keys, values in zip(layers, cache.keys, cache.values, strict=True):
-            x = layer(x, angles, plan, keys[used, :kv_length], values[used, :kv_length])
+            x = layer(x, angles, plan, keys[:used, :kv_length], values[:used, :kv_length])
+        norm = self.norm if compiled.norm is None else compiled.norm  # a module may have no truth value
+        y: Tensor = norm(x)
+        return y
+
+    def read(self, x: Tensor, cache: KVCache, *, rows: Tensor, prefix: KVCache | None = None) -> Tensor:
+        """Return the states (B, T, D) after the last layer for prompts, and cache keys and values.
+
+        Args:
+            x: (B, T, D) embeddings of the prompts without the prefix, padded at their ends.
+            cache: with room for prefix and prompts.
+            rows: (B,) int64 row numbers in the cache.
+            prefix: one row of keys and values that precede all prompts; None without.
+        """
+        T, start = x.shape[1], prefix.max_positions if prefix is not None else 0  # noqa: N806
+        positions = torch.arange(start, start + T, device=x.device)[None]
+        angles, mask = self.angles(positions, x), None
+        if prefix is not None:
+            visible = causal_mask(positions, start + T)
+            mask = torch.zeros(visible.shape, dtype=x.dtype, device=x.device)
+            mask = mask.masked_fill_(~visible, -torch.inf).repeat(1, 1, self.c.heads // self.c.kv_heads, 1)
+        layers = self.compiled.reads or self.reads()
+        for number, layer in enumerate(layers):
+            past = None
+            if prefix is not None:
+                past = prefix.keys[number], prefix.values[number], mask
+            keys, values = (tensors[number][:, : start + T] for tensors in (cache.keys, cache.values))
+            x = layer(x, angles, rows, keys, values, past)
         y: Tensor = self.norm(x)
         return y
 

@@ -54,12 +54,6 @@ class KVCache:
                 larger[: old.shape[0], : old.shape[1]] = old
                 tensors[number] = larger
 
-    def put(self, prefix: KVCache, rows: Tensor) -> None:
-        """Copy a one-row cache to the start of the rows with numbers `rows` (R,)."""
-        for mine, theirs in ((self.keys, prefix.keys), (self.values, prefix.values)):
-            for target, source in zip(mine, theirs, strict=True):
-                target[rows, : source.shape[1]] = source
-
     def gather(self, rows: Tensor) -> None:
         """Move the rows with numbers `rows` (R,), in ascending order, to the front."""
         for tensors in (self.keys, self.values):

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from echat_eval.osum.decoding import cuda_graphs
-from echat_eval.osum.decoding.cuda_graphs import compile_layers, graph_capture, prepare, warm_up
+from echat_eval.osum.decoding.cuda_graphs import compile_steps, graph_capture, prepare, warm_up
 from echat_eval.osum.engine import engine as engine_module
 from echat_eval.osum.engine.engine import Engine
-from echat_eval.osum.model.decoder import Decoder
+from echat_eval.osum.model.decoder import CompiledParts, Decoder
 from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
 
 #: Programs of the decoder's layers: one for a single row, whose size torch treats apart, and one for all others.
@@ -56,8 +56,8 @@ def test_a_mixed_trace_of_200_requests_needs_two_programs(
         return forward
 
     def capturing(steps: str, decoder: Decoder, device: torch.device) -> Any:
-        if not decoder.compiled:
-            compile_layers(decoder, backend=counted)
+        if not decoder.compiled.steps:
+            compile_steps(decoder, backend=counted)
 
         def capture(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Callable[[], None]:
             warm_up(step, state)
@@ -72,7 +72,7 @@ def test_a_mixed_trace_of_200_requests_needs_two_programs(
     assert sum(rows for _, rows, _ in CALLS) == 200
     for mode, rows, history in CALLS:
         engine.reply(mixed_requests(rows, history, rng), mode=mode, max_new_tokens=6)
-    assert len(programs) == PROGRAMS
+    assert len(programs) == PROGRAMS, sorted(programs)
     torch._dynamo.reset()
 
 
@@ -80,14 +80,14 @@ def test_dynamos_limit_of_programs_leads_to_uncompiled_layers(
     brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = brisk_engine.model.decoder
-    monkeypatch.setattr(decoder, "compiled", [None])
+    monkeypatch.setattr(decoder, "compiled", CompiledParts(steps=[lambda: torch.zeros(1)]))
 
     def limited() -> None:
-        if decoder.compiled:
+        if decoder.compiled.steps:
             raise torch._dynamo.exc.FailOnRecompileLimitHit("recompile limit hit")
 
     prepare(limited, decoder)
-    assert decoder.compiled == []
+    assert decoder.compiled == CompiledParts()
 
 
 class FakeCuda:

@@ -13,10 +13,11 @@ import torch
 
 from echat_eval.osum.decoding import scheduler as scheduler_module
 from echat_eval.osum.decoding import slot_tensors
+from echat_eval.osum.decoding.captured_steps import capture_usual_steps
 from echat_eval.osum.decoding.cuda_graphs import (
     CudaGraphCache,
     Steps,
-    compile_layers,
+    compile_steps,
     graph_capture,
     prepare,
     resolve,
@@ -27,9 +28,11 @@ from echat_eval.osum.decoding.jobs import GenerationResult, Job
 from echat_eval.osum.decoding.loop import DecodeLoop, ListedJobs
 from echat_eval.osum.decoding.row_states import RowStates
 from echat_eval.osum.decoding.state import DecodingState
-from echat_eval.osum.decoding.step import advance, choose_fixed
+from echat_eval.osum.decoding.step import Heads, advance, choose_fixed
 from echat_eval.osum.engine.engine import Engine
 from echat_eval.osum.model.config import TINY
+from echat_eval.osum.model.decoder import CompiledParts
+from echat_eval.osum.model.flex import row_blocks
 from echat_eval.osum.model.kv_cache import KVCache
 from echat_eval.osum.model.length_batches import batch_by_length
 from echat_eval.osum.prompts.modes import MODES, GenerationRequest, PastTurn, rules_of
@@ -188,6 +191,64 @@ def test_captured_steps_are_reused_by_the_next_call(brisk_engine: Engine) -> Non
     assert decode(brisk_engine, jobs, slots=4, capture_graph=counting, graph_cache=cache)[0] == first
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_attention_by_blocks_draws_the_same_ids(
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(brisk_engine, 9)
+    masked, _ = decode(brisk_engine, jobs, slots=4)
+    monkeypatch.setattr(brisk_engine.model.decoder, "flex", True)
+    assert decode(brisk_engine, jobs, slots=4)[0] == masked
+    fixed, _ = decode(brisk_engine, jobs, slots=4, capture_graph=without_graph, sync_every=4)
+    assert fixed == masked
+
+
+def test_a_row_reads_whole_blocks_up_to_its_position() -> None:
+    blocks = row_blocks(torch.tensor([0, 127, 128, 300]), 512)
+    assert blocks.kv_num_blocks.flatten().tolist() == [1, 1, 2, 3]
+    assert blocks.to_dense()[:, 0, 0].tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
+
+
+def test_refills_of_captured_runs_are_grouped(brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, batches = brisk_engine.model.decoder, list[int]()
+    # Of equal length, so that prompts that start together are read together.
+    jobs = [replace(job, prompt=job.prompt[:2]) for job in jobs_of(brisk_engine, 50)]
+    right, _ = decode(brisk_engine, jobs, slots=1)
+    usual = decoder.read
+
+    def counting(x: torch.Tensor, cache: KVCache, **options: Any) -> Any:
+        batches.append(len(x))
+        return usual(x, cache, **options)
+
+    monkeypatch.setattr(decoder, "read", counting)
+    made, loop = decode(brisk_engine, jobs, slots=24, capture_graph=without_graph, sync_every=1)
+    assert made == right
+    grouped = len(batches)
+    monkeypatch.setattr(scheduler_module, "REFILL_READS", 0)
+    batches.clear()
+    assert decode(brisk_engine, jobs, slots=24, capture_graph=without_graph, sync_every=1)[0] == right
+    assert grouped < len(batches)
+
+
+def test_usual_steps_are_captured_in_advance(brisk_engine: Engine) -> None:
+    captured: list[Callable[[], None]] = []
+
+    def counting(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Any:
+        captured.append(step)
+        return without_graph(step, state)
+
+    cache, jobs = CudaGraphCache(), jobs_of(brisk_engine, 11)
+    rules = rules_of(MODES["s2s"], "fixed", max_new_tokens=MAX_NEW_TOKENS)
+    options: dict[str, Any] = {"capture_graph": counting, "graph_cache": cache}
+    sampling = MODES["s2s"].sampling
+    loop = DecodeLoop(brisk_engine.model, rules=rules, sampling=sampling, slots=8, **options)
+    # Rows of 1, 2, 4 and 8 with 0, 2, 8 or all of them writing text, to 256 positions.
+    assert capture_usual_steps(loop.setup, 8, longest=40) == len(captured) == 2 + 2 + 3 + 3
+    decoded, _ = decode(brisk_engine, jobs, slots=8, sync_every=3, **options)
+    assert len(captured) == 10
+    assert decoded == decode(brisk_engine, jobs, slots=1)[0]
+
+
 def no_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DecodingState, "finished", lambda self: torch.zeros_like(self.stopped))
 
@@ -248,7 +309,7 @@ def test_a_warm_up_restores_the_state(brisk_engine: Engine) -> None:
 
     @torch.inference_mode()
     def step() -> None:
-        choose_fixed(brisk_engine.model.decoder, states, "both")
+        choose_fixed(brisk_engine.model.decoder, states, Heads(text_rows=2, speech=True))
         advance(brisk_engine.model.decoder, states, cache, width=16)
 
     with torch.inference_mode():
@@ -293,8 +354,8 @@ def test_a_step_compiles_without_a_break(tiny_folder: Path, brisk_engine: Engine
     for capture in (compiled_whole, without_graph):
         torch._dynamo.reset()
         if capture is without_graph:
-            compile_layers(model.decoder, backend="eager")
-            assert len(model.decoder.compiled) == len(model.decoder.layers)
+            compile_steps(model.decoder, backend="eager")
+            assert len(model.decoder.compiled.steps) == len(model.decoder.layers)
         replies, _ = decode(engine, jobs, slots=3, max_new_tokens=20, capture_graph=capture, sync_every=4)
         assert replies == plain
     torch._dynamo.reset()
@@ -307,16 +368,16 @@ def test_layers_that_cannot_be_compiled_run_uncompiled_with_a_warning(
     tries: list[int] = []
 
     def broken() -> None:
-        tries.append(len(decoder.compiled))
-        if decoder.compiled:
+        tries.append(len(decoder.compiled.steps))
+        if decoder.compiled.steps:
             raise RuntimeError("no compiler\nand more lines")
 
-    monkeypatch.setattr(decoder, "compiled", [None])
+    monkeypatch.setattr(decoder, "compiled", CompiledParts(steps=[lambda: torch.zeros(1)]))
     with caplog.at_level(logging.WARNING):
         prepare(broken, decoder)
     assert tries == [1, 0]
     assert "cannot be compiled (no compiler)" in caplog.text
-    monkeypatch.setattr(decoder, "compiled", [])
+    monkeypatch.setattr(decoder, "compiled", CompiledParts())
 
     def faulty() -> None:
         raise ZeroDivisionError
@@ -383,14 +444,13 @@ def test_each_head_is_evaluated_only_for_its_rows(
 def test_the_prefix_of_a_mode_is_computed_once(brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, decoder = engine_with(brisk_engine, slots=3), brisk_engine.model.decoder
     computed: list[int] = []
-    usual = decoder.forward
+    usual = decoder.read
 
-    def counting(x: torch.Tensor, positions: torch.Tensor, cache: KVCache, **options: Any) -> Any:
-        if x.shape[1] > 1:
-            computed.append(x.shape[0] * x.shape[1])
-        return usual(x, positions, cache, **options)
+    def counting(x: torch.Tensor, cache: KVCache, **options: Any) -> Any:
+        computed.append(x.shape[0] * x.shape[1])
+        return usual(x, cache, **options)
 
-    monkeypatch.setattr(decoder, "forward", counting)
+    monkeypatch.setattr(decoder, "read", counting)
     made = engine.reply(make_requests(7), max_new_tokens=8)
     (prefix,) = engine.prefixes.entries.values()
     assert computed[0] == prefix.max_positions > 100

@@ -12,6 +12,7 @@ import torch
 
 from echat_eval.errors import SystemFailure
 from echat_eval.osum.engine.engine import Engine
+from echat_eval.osum.model.decoder import Decoder
 from echat_eval.osum.model.memory import is_oom
 from echat_eval.osum.voice.tiny import write_tiny_release
 from echat_eval.osum.voice.token2wav import Token2Wav
@@ -62,11 +63,30 @@ class OutOfMemoryForward:
         self.usual, self.error, self.max_rows, self.at = usual, error, max_rows, at
         self.calls = 0
 
-    def __call__(self, x: torch.Tensor, *rest: Any, **options: Any) -> Any:
+    def count(self, x: torch.Tensor) -> None:
         self.calls += 1
         if x.shape[0] > self.max_rows or self.calls == self.at:
             raise self.error
+
+    def __call__(self, x: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        self.count(x)
         return self.usual(x, *rest, **options)
+
+
+def limit_memory(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch, error: Exception, **limits: int
+) -> OutOfMemoryForward:
+    """Limit the memory of the decoder's steps and of its prompts together."""
+    limited = OutOfMemoryForward(decoder.forward, error, **limits)
+    for name in ("forward", "read"):
+        usual = getattr(decoder, name)
+
+        def call(x: torch.Tensor, *rest: Any, usual: Callable[..., Any] = usual, **options: Any) -> Any:
+            limited.count(x)
+            return usual(x, *rest, **options)
+
+        monkeypatch.setattr(decoder, name, call)
+    return limited
 
 
 @pytest.fixture
@@ -84,7 +104,7 @@ def test_half_the_slots_give_the_same_replies(
 ) -> None:
     right = ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, error, max_rows=3))
+    limit_memory(decoder, monkeypatch, error, max_rows=3)
     with caplog.at_level(logging.WARNING):
         made = engine.reply(make_requests(14), max_new_tokens=40)
     assert ids_of(made) == right
@@ -105,8 +125,7 @@ def test_a_full_memory_at_any_step_loses_doubles_or_changes_no_reply(
 ) -> None:
     right = dict(enumerate(ids_of(brisk_engine.reply(make_requests(14), max_new_tokens=40))))
     decoder = engine.model.decoder
-    forward = OutOfMemoryForward(decoder.forward, FULL_GPU, at=call)
-    monkeypatch.setattr(decoder, "forward", forward)
+    forward = limit_memory(decoder, monkeypatch, FULL_GPU, at=call)
     made = [
         (number, reply.ids)
         for number, reply in engine.stream(enumerate(make_requests(14)), max_new_tokens=40)
@@ -121,7 +140,7 @@ def test_a_full_memory_with_one_request_is_a_failure_in_one_line(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, FULL_GPU, max_rows=0))
+    limit_memory(decoder, monkeypatch, FULL_GPU, max_rows=0)
     with pytest.raises(SystemFailure, match="out of memory with one request at a time") as failure:
         engine.reply(make_requests(3), max_new_tokens=40)
     assert "\n" not in str(failure.value)
@@ -133,7 +152,7 @@ def test_another_error_is_not_treated_as_a_full_memory(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = engine.model.decoder
-    monkeypatch.setattr(decoder, "forward", OutOfMemoryForward(decoder.forward, RuntimeError("a bug"), at=4))
+    limit_memory(decoder, monkeypatch, RuntimeError("a bug"), at=4)
     with pytest.raises(RuntimeError, match="a bug"):
         engine.reply(make_requests(3), max_new_tokens=40)
     assert engine.notes == ()

@@ -191,7 +191,7 @@ def test_decoder_matches_qwen2_step_by_step() -> None:
         expected = theirs(ids).logits[0]
         x = ours.text_embedding(ids)
         cache = KVCache.allocate(c, rows=1, max_positions=24, like=x)
-        states = ours(x[:, :10], torch.arange(10)[None], cache, kv_length=10)
+        states = ours.read(x[:, :10], cache, rows=torch.tensor([0]))
         logits = [ours.text_logits(states[0])]
         for t in range(10, 24):
             states = ours(x[:, t : t + 1], torch.tensor([[t]]), cache, kv_length=t + 1)

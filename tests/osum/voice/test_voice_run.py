@@ -264,6 +264,7 @@ def test_replies_are_synthesised_while_others_are_decoded(
 
     monkeypatch.setattr(worker.engine, "serve", waiting)
     system.respond_batch(make_requests(tmp_path, 3))
+    system.close()
     assert spoken_before == [True] * 3
 
 
@@ -311,10 +312,10 @@ def test_out_of_memory_is_recorded_in_the_replies(
     system = OsumEChat(**prepared, max_new=20, slots=4)
     system.load()
     decoder = present(system._pool).workers[0].engine.model.decoder
-    forward = decoder.forward
+    forward, rows = decoder.forward, [2]
 
     def limited(x: torch.Tensor, *rest: Any, **options: Any) -> Any:
-        if x.shape[0] > 2:
+        if x.shape[0] > rows[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(x, *rest, **options)
 
@@ -324,7 +325,7 @@ def test_out_of_memory_is_recorded_in_the_replies(
     assert [reply.text for reply in replies] == [reply.text for reply in expected]
     assert system.notes == ("out of memory with 4 requests at a time; went on with 2",)
     assert "out_of_memory" not in present(system.respond_batch(requests)[0]).usage
-    monkeypatch.setattr(decoder, "forward", lambda *rest, **options: limited(torch.zeros(9), **options))
+    rows[0] = 0
     assert system.respond_batch(requests) == [None] * 5
     with pytest.raises(SystemFailure, match="one request at a time") as failure:
         system.respond(requests[0])
