@@ -10,7 +10,7 @@ import click
 
 from echat_eval.cli.osum_serve import serve_command
 from echat_eval.cli.terminal import console, is_terminal, show
-from echat_eval.errors import Exit, UsageError
+from echat_eval.errors import Exit, RowError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,7 +189,10 @@ def chat_command(audio: Path, checkpoint: str, mode: str, settings: tuple[str, .
     system = construct("system", "osum-echat", OsumEChat, parsed)
     with loading_bar() as on_progress:
         system.load(on_progress)
-    reply = system.respond(Request(id="chat", audio=audio_ref(audio), language="und"))
+    try:
+        reply = system.respond(Request(id="chat", audio=audio_ref(audio), language="und"))
+    except RowError as error:  # of one recording, on the command line, the caller's to mend
+        raise UsageError(str(error)) from error
     if reply.think is not None:
         show(*f"think      {reply.think}".split("\n"))
     for cue, label in reply.perceived.items():

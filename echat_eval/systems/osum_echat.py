@@ -112,9 +112,10 @@ class OsumEChat:
             raise UsageError(f"overlap is '{self.overlap}'; expected auto, true or false")
         if self.stream and (not self.token2wav or self.profile != "fixed"):
             raise UsageError("stream=true speaks: it needs token2wav=FOLDER, voice=FILE and profile=fixed")
-        # Two batches in flight: while the replies of one end, the slots are filled from the next. The time to
-        # the first sound of an interleaved reply holds only for a single call.
-        self.calls_at_once = 1 if self.batch_size == 1 or self.mode == "s2s-stream" else 2
+        # Two batches in flight: while the replies of one end, the slots are filled from the next. Times to
+        # the first sound hold only for single calls.
+        timed = self.stream or self.mode == "s2s-stream"
+        self.calls_at_once = 1 if timed or self.batch_size == 1 else 2
 
     def _batch_size(self) -> int:
         if isinstance(self.slots, int):

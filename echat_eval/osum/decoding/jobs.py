@@ -99,5 +99,5 @@ def require_room(positions: int, max_new_tokens: int, limit: int) -> None:
     if positions + max_new_tokens > limit:
         raise SystemFailure(
             f"a prompt of {positions} positions and a reply of {max_new_tokens} do not fit {limit}: "
-            "shorten the history"
+            "shorten the history or lower max_new"
         )
