@@ -37,8 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.support.machine import machine  # noqa: E402
-from echat_eval.records import Sample  # noqa: E402
 from echat_eval.annotators.sentence_embedding import E5  # noqa: E402
+from echat_eval.records import Sample  # noqa: E402
 from echat_eval.systems.label_parrot import LabelParrot  # noqa: E402
 from echat_eval.task import known_tasks, load_task  # noqa: E402
 

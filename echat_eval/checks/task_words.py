@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from echat_eval.checks.task_data import text_of
 from echat_eval.annotators.sentence_embedding import E5
+from echat_eval.checks.task_data import text_of
 from echat_eval.scorers.normalize import words
 
 if TYPE_CHECKING:

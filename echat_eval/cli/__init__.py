@@ -25,7 +25,10 @@ __all__ = ["COMMANDS", "HIDDEN", "command_line", "main"]
 
 #: Command -> module and object that hold it, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("echat_eval.cli.demo:demo", "Evaluate seven small systems on the demo split, from start to end."),
+    "demo": (
+        "echat_eval.cli.demo:demo",
+        "Evaluate seven small systems on the demo split, from start to end.",
+    ),
     "run": (
         "echat_eval.cli.run:run",
         "Run an experiment file or systems; finish a run folder or score it again.",

@@ -26,10 +26,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, WORST, choice, match_term, pair_term
-from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:

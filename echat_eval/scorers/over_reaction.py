@@ -17,12 +17,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.languages import base_of
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import choice, over_reaction_term
 from echat_eval.scorers.cue_contrast import Embedder
-from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_or_state
 
 if TYPE_CHECKING:

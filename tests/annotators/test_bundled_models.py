@@ -15,6 +15,7 @@ import pytest
 
 from echat_eval.annotators import ANNOTATORS
 from echat_eval.annotators.acoustics import describe
+from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.annotators.whisper import Whisper
 from echat_eval.errors import (
     BadData,
@@ -32,7 +33,6 @@ from echat_eval.ports import Annotator, Scorer, System, language_fault
 from echat_eval.records import AudioRef, Request, Turn, Waveform
 from echat_eval.scorers import SCORERS
 from echat_eval.scorers.cue_contrast import CONTRAST, MATCH, CueContrast
-from echat_eval.annotators.sentence_embedding import E5
 from echat_eval.scorers.normalize import words
 from echat_eval.systems.cascade import PROMPT, Cascade
 from echat_eval.systems.hibari_voice import HibariVoice
