@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from echat_eval.osum.decoding.captured_prompts import CapturedPrompts
     from echat_eval.osum.decoding.row_states import RowStates
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.state import DecodingRules
@@ -160,6 +161,7 @@ class CudaGraphCache:
         key: rules, sampling and rows that the graphs were captured for.
         kv_cache, states: the tensors.
         graphs: the captured steps, by heads, rows and width.
+        prompts: the captured prompts, by number, padded length and prefix.
     """
 
     def __init__(self) -> None:
@@ -171,3 +173,4 @@ class CudaGraphCache:
         self.kv_cache: KVCache | None = None
         self.states: RowStates | None = None
         self.graphs: dict[tuple[Heads, int, int], Callable[[], None]] = {}
+        self.prompts: dict[tuple[int, int, int], CapturedPrompts] = {}

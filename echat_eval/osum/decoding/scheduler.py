@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the community's name for it
 from torch.nn.utils.rnn import pad_sequence
 
+from echat_eval.osum.decoding.captured_prompts import captured_prompts, counts_of
 from echat_eval.osum.decoding.captured_steps import captured_step, heads_for
 from echat_eval.osum.decoding.host_sync import HostSync
 from echat_eval.osum.decoding.jobs import DroppedJob, GenerationResult, NewIds, require_room
@@ -189,8 +190,11 @@ class SlotScheduler:
             for batch in batch_by_length(
                 [len(started[row].prompt) for row in sharing], max_padded=PREFILL_POSITIONS
             ):
-                rows = sorted(sharing[i] for i in batch)
-                self.prefill(rows, [started[row] for row in rows])
+                rows = iter(sorted(sharing[i] for i in batch))
+                # Few numbers of prompts, each with a graph.
+                for count in counts_of(len(batch)) if self.tensors.captured else [len(batch)]:
+                    part = list(islice(rows, count))
+                    self.prefill(part, [started[row] for row in part])
 
     def prefill(self, rows: list[int], jobs: list[Job]) -> None:
         """Run the prompts of these rows' jobs, which share a prefix, in one padded call."""
@@ -203,8 +207,12 @@ class SlotScheduler:
             # Few shapes: libraries choose kernels for each new one.
             padded = min(-(-x.shape[1] // PROMPT_STEP) * PROMPT_STEP, cache.max_positions - offset)
             x = F.pad(x, (0, 0, 0, padded - x.shape[1]))
-        outputs = self.decoder.read(x, cache, rows=numbers, prefix=prefix)
-        last = outputs[torch.arange(len(rows), device=self.device), lengths - 1]
+        graph = captured_prompts(self.setup, self.tensors, x, numbers, lengths, prefix)
+        if graph is not None:
+            last = graph.read(x, numbers, lengths)
+        else:
+            outputs = self.decoder.read(x, cache, rows=numbers, prefix=prefix)
+            last = outputs[torch.arange(len(rows), device=self.device), lengths - 1]
         self.tensors.states.start(numbers, last, lengths + offset, [job.seed for job in jobs])
 
     def reserve(self, steps: int) -> int:

@@ -12,6 +12,7 @@ from echat_eval.osum.model.kv_cache import KVCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from echat_eval.osum.decoding.captured_prompts import CapturedPrompts
     from echat_eval.osum.decoding.setup import DecodingSetup
     from echat_eval.osum.decoding.step import Heads
 
@@ -40,6 +41,7 @@ class SlotTensors:
     def __init__(self, setup: DecodingSetup, slots: int) -> None:
         self.setup, self.slots, self.captured = setup, slots, setup.capture_graph is not None
         self.graphs: dict[tuple[Heads, int, int], Callable[[], None]] = {}
+        self.prompts: dict[tuple[int, int, int], CapturedPrompts] = {}
 
     def open(self, rows: int, longest: int) -> None:
         """Allocate for `rows` rows whose longest prompt has `longest` positions; none is stepped yet."""
@@ -65,13 +67,15 @@ class SlotTensors:
             and stored.kv_cache.max_positions > max_positions
         ):
             assert stored.states is not None  # stored together
-            self.cache, self.states, self.graphs = stored.kv_cache, stored.states, stored.graphs
+            self.cache, self.states = stored.kv_cache, stored.states
+            self.graphs, self.prompts = stored.graphs, stored.prompts
             self.states.decoding.stopped.fill_(True)  # no row is in use yet
             return
         stored.clear()
         # One position more than any step attends to: a compiled layer would note that both are equal.
         self._allocate(self.slots, -(-max_positions // GRAPH_WIDTH) * GRAPH_WIDTH + 1)
-        stored.key, stored.kv_cache, stored.states, stored.graphs = key, self.cache, self.states, self.graphs
+        stored.key, stored.kv_cache, stored.states = key, self.cache, self.states
+        stored.graphs, stored.prompts = self.graphs, self.prompts
 
     @property
     def stepped(self) -> int:
@@ -115,6 +119,7 @@ class SlotTensors:
         if required > most:
             self.cache.grow(max_positions=max(required, most + max(GROWTH, most // 4)))
             self.graphs.clear()
+            self.prompts.clear()
         if not self.captured:
             return reach
         return min(-(-reach // GRAPH_WIDTH) * GRAPH_WIDTH, self.cache.max_positions - 1)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from echat_eval.osum.decoding import captured_prompts as captured_prompts_module
 from echat_eval.osum.decoding import scheduler as scheduler_module
 from echat_eval.osum.decoding import slot_tensors
 from echat_eval.osum.decoding.captured_steps import capture_usual_steps
@@ -166,7 +167,7 @@ def test_captured_steps_are_reused_by_the_next_call(brisk_engine: Engine) -> Non
     captured: list[Callable[[], None]] = []
 
     def counting(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Any:
-        captured.append(step)
+        captured.extend([step] if state else [])  # a graph that reads prompts restores nothing
         return without_graph(step, state)
 
     first, _ = decode(brisk_engine, jobs, slots=4, capture_graph=counting, graph_cache=cache)
@@ -230,11 +231,50 @@ def test_refills_of_captured_runs_are_grouped(brisk_engine: Engine, monkeypatch:
     assert grouped < len(batches)
 
 
+def test_captured_prompts_are_replayed_for_others_of_their_shape(brisk_engine: Engine) -> None:
+    captured, replayed = list[int](), list[int]()
+
+    def counting(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Any:
+        without_graph(step, state)
+        if state:
+            return step
+        number = len(captured)
+        captured.append(number)
+
+        def replay() -> None:
+            replayed.append(number)
+            step()
+
+        return replay
+
+    jobs, cache = jobs_of(brisk_engine, 30), CudaGraphCache()
+    options: dict[str, Any] = {"slots": 8, "capture_graph": counting, "graph_cache": cache, "sync_every": 3}
+    assert decode(brisk_engine, jobs, **options)[0] == decode(brisk_engine, jobs, slots=1)[0]
+    shapes = len(captured)
+    assert set(replayed) == set(range(shapes))
+    assert len(replayed) > 2 * shapes
+    # Other prompts in the same graphs, and a graph of another prefix.
+    others = jobs_of(brisk_engine, 40)[30:]
+    assert decode(brisk_engine, others, **options)[0] == decode(brisk_engine, others, slots=1)[0]
+    assert {count for count, _, _ in cache.prompts} <= {1, 2, 4, 8}
+    assert {length % 32 for _, length, _ in cache.prompts} == {0}
+
+
+def test_prompts_of_unusual_length_are_read_without_a_graph(
+    brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captured_prompts_module, "USUAL_LENGTH", 0)
+    jobs, cache = jobs_of(brisk_engine, 5), CudaGraphCache()
+    made, _ = decode(brisk_engine, jobs, slots=4, capture_graph=without_graph, graph_cache=cache)
+    assert made == decode(brisk_engine, jobs, slots=1)[0]
+    assert not cache.prompts
+
+
 def test_usual_steps_are_captured_in_advance(brisk_engine: Engine) -> None:
     captured: list[Callable[[], None]] = []
 
     def counting(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Any:
-        captured.append(step)
+        captured.extend([step] if state else [])  # a graph that reads prompts restores nothing
         return without_graph(step, state)
 
     cache, jobs = CudaGraphCache(), jobs_of(brisk_engine, 11)
