@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from echat_eval.cli.osum_serve import serve_command
-from echat_eval.cli.terminal import console, is_terminal, show
+from echat_eval.cli.progress import loading_bar
+from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, RowError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 __all__ = ["chat_command", "osum_group"]
 
@@ -147,20 +143,6 @@ def voice(recording: Path, folder: Path, out: Path, consent: str) -> int:
         f"{consent.strip()}"
     )
     return Exit.DONE
-
-
-@contextlib.contextmanager
-def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Show how much of a checkpoint is read; yields what to call, None without a terminal."""
-    if not is_terminal(err=True):
-        yield None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("loading"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console(err=True), transient=True) as bars:
-        task = bars.add_task("loading", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 @click.command(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from echat_eval.cli.progress import loading_bar
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, NotInstalled, UsageError
 
@@ -140,7 +141,8 @@ def serve_command(
         raise UsageError("--name is empty or longer than 100 characters")
     with listen(host, port) as bound:
         show("loading the model")
-        system.load()
+        with loading_bar() as on_progress:
+            system.load(on_progress)
         answerer = OsumAnswerer(system, name=name, max_waiting=max_queue)
         facts = answerer.facts
         limits = Limits(

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.cli.terminal import console, is_terminal, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import RenderableType
     from rich.progress import TaskID
 
-__all__ = ["EVERY", "Bar"]
+__all__ = ["EVERY", "Bar", "loading_bar"]
 
 #: Seconds between two lines in a pipe.
 EVERY = 30.0
@@ -116,6 +117,20 @@ class Bar:
         while not self._ended.wait(EVERY):
             if line := self._counts.line(time.monotonic()):
                 show(line, err=True)
+
+
+@contextmanager
+def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Show how much of a checkpoint is read; yields what to call, None without a terminal."""
+    if not is_terminal(err=True):
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("loading"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console(err=True), transient=True) as bars:
+        task = bars.add_task("loading", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 class _Counts:
