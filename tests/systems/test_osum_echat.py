@@ -15,7 +15,8 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
-from echat_eval.cli.osum import chat_command, loading_bar, osum_group
+from echat_eval.cli.osum import chat_command, osum_group
+from echat_eval.cli.progress import loading_bar
 from echat_eval.errors import BadData, NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.osum.checkpoint.tiny import make_tiny
 from echat_eval.osum.engine.engine import Engine
