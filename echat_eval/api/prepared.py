@@ -83,6 +83,12 @@ def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping
         if old is not None and old.judge.model in new:
             raise UsageError(f"--judge and --link both name {old.judge.model}; --link names the old one")
         arguments = {**arguments, "link": old}
+    if judges := parse_judges(arguments.get("judges")):
+        # Settings of every judge hold for those that the command names, and leave the folder's as they are.
+        shared = {name: value for name, value in settings.items() if _is_of_every_judge(name)}
+        named = with_settings(Experiment(systems=None, judges=judges), shared)
+        arguments = {**arguments, "judges": named.judges}
+        settings = {name: value for name, value in settings.items() if name not in shared}
     experiment = with_arguments(own, arguments, add_judges=True)
     experiment = with_settings(experiment, settings)
     if experiment.systems is None:
@@ -94,6 +100,11 @@ def _prepared_folder(path: Path, settings: Mapping[str, Any], arguments: Mapping
         tasks = select_experiment_tasks(experiment)
     refuse_foreign_tasks(path, tasks)
     return Prepared(experiment=experiment, tasks=tasks)
+
+
+def _is_of_every_judge(setting: str) -> bool:
+    group, *rest = setting.split(".")
+    return group == "judge" and len(rest) == 1
 
 
 def _prepared_baseline(path: Path, settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> Prepared:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echat_eval.annotators.select import select_annotators
-from echat_eval.clients.chat import require_openai_model
+from echat_eval.clients.chat import OPENAI, require_openai_model
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.cost.budget import read_budget
 from echat_eval.cost.meter import billed_client_of
-from echat_eval.errors import UnknownName, UsageError
+from echat_eval.errors import UnknownName, UsageError, scrub
 from echat_eval.executors.place import parse_executor
 from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
@@ -24,6 +24,7 @@ from echat_eval.scorers.judge_link import parse_link
 from echat_eval.scorers.judge_settings import DATED, parse_judges, scorers_of_judge, unshown_history
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.judged_turns import scorers_of_turns
+from echat_eval.scorers.judged_voice import JudgedVoice
 from echat_eval.scorers.select import select_scorers
 from echat_eval.scorers.stored_links import new_judges
 from echat_eval.store.headline import chosen_headline
@@ -247,18 +248,22 @@ def planned(
 
 
 def _replaced_judges(manifest: RunManifest, scorers: Sequence[Scorer]) -> list[str]:
-    """Return which judges of a folder lose their columns to another judge without a name of its own."""
+    """Return which judges of a folder lose their columns to another model, or to one at another address."""
     lines = []
     for scorer in scorers:
         known = manifest.scorers.get(scorer.name)
-        if known is None or type(scorer) is not Judged:
+        if known is None or not isinstance(scorer, Judged | JudgedVoice):
             continue
-        old, new = known.settings.get("model"), scorer.judge_client.client.model
-        if old is not None and old != new:
-            lines.append(
-                f"{scorer.metrics[0].name}: the scores of {old} are replaced by those of {new}; to keep both "
-                f"columns, name the new judge (--judge new={new})"
-            )
+        client = scorer.judge_client.client
+        old, new = known.settings.get("model"), client.model
+        old_url, new_url = known.settings.get("url") or OPENAI, scrub(client.base_url or OPENAI)
+        if old is None or (old, old_url) == (new, new_url):
+            continue
+        servers = (old, new) if old != new else (f"{old} at {old_url}", f"{new} at {new_url}")
+        lines.append(
+            f"{scorer.metrics[0].name}: the scores of {servers[0]} are replaced by those of {servers[1]}; to "
+            f"keep both columns, name the new judge (--judge new={new})"
+        )
     return lines
 
 

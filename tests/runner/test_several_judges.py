@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import echat_eval as ev
+from echat_eval.api.prepared import prepared_experiment
 from echat_eval.experiment.record import read_recorded
 from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.ports import Silent
+from echat_eval.scorers.judge_settings import parse_judges
 from echat_eval.scorers.run_controls import control_notes
 from echat_eval.testing import ScriptedChatServer, judge_verdict
 from tests.support.scripted_judge import fitting
@@ -94,3 +96,24 @@ def test_the_scorers_of_a_judge_are_recorded_with_the_judge(tones: Path, tmp_pat
     assert "judged-match" in run.folder.manifest().scorers
     assert recorded.scorers == {"outcome": {}}
     assert recorded.judges == [judge]
+
+
+def test_settings_of_a_command_hold_for_the_judges_that_it_names(tones: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "run", "http://127.0.0.1:9/v1"
+    with ScriptedChatServer(by_model) as server:
+        evaluate(tones, out, {"soft": {"model": "kind-2026-01-01", "url": server.url}}, limit=2)
+
+        def planned(*judges: str) -> tuple[dict[str | None, str | None], str]:
+            notes: list[str] = []
+            prepared = prepared_experiment(str(out), {"judge.url": elsewhere}, judges=list(judges) or None)
+            with prepared.planned(notes.append):
+                judged = parse_judges(prepared.experiment.judges)
+            return {judge.name: judge.url for judge in judged}, "\n".join(notes)
+
+        urls, notes = planned("new=m-2026-01-01")
+        assert urls == {"soft": server.url, "new": elsewhere}
+        assert "replaced" not in notes
+        for named in ([], ["soft=kind-2026-01-01"]):
+            urls, notes = planned(*named)
+            assert urls == {"soft": elsewhere}
+            assert f"judge_soft: the scores of kind-2026-01-01 at {server.url} are replaced by those" in notes
